@@ -1,0 +1,345 @@
+//! Frames of data streams: definitions of numbers, runs, gaps.
+//!
+//! A run frame is `hop header length, hop header, run body`. The hop header is written anew for each stream that the run
+//! crosses: `flags, [tag set number], [publisher number], optional fields`. A number is absent when its flag says that the
+//! thing itself stands in a field. The body is never touched.
+
+use crate::error::DecodeError;
+use crate::field::{self, Fields};
+use crate::frame;
+use crate::id::{Epoch, PublisherId, PublisherKey, RouterId};
+use crate::limits::{DATA_FRAME_BYTES_MAX, HOP_HEADER_BYTES_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
+use crate::run::RunBody;
+use crate::tag::TagSetRef;
+use crate::varint;
+
+/// Frame types of data streams.
+pub mod kind {
+    /// `number, canonical tag set`: from here on the number stands for this tag set on this stream.
+    pub const DEFINE_TAGS: u64 = 0x10;
+    /// `number, publisher id (16 bytes), epoch`: from here on the number stands for this publisher on this stream.
+    pub const DEFINE_PUBLISHER: u64 = 0x12;
+    /// A run.
+    pub const RUN: u64 = 0x14;
+    /// Something is missing here, and why.
+    pub const GAP: u64 = 0x16;
+    /// Where a quiet receiver stands (history cursors). Reserved: written and read by later versions.
+    pub const CURSOR: u64 = 0x19;
+}
+
+/// Bits of a hop header's flags. Unknown bits are ignored and not forwarded.
+pub mod flag {
+    /// Bits 0–1: confirm level that the publisher asked for (0 none, 1 routed, 2 delivered).
+    pub const LEVEL_MASK: u64 = 0b11;
+    /// The tag set stands in [`super::hop_field::TAGS`] instead of a number.
+    pub const INLINE_TAGS: u64 = 1 << 2;
+    /// The publisher stands in [`super::hop_field::PUBLISHER`] instead of a number.
+    pub const INLINE_PUBLISHER: u64 = 1 << 3;
+    /// This run was sent before; the receiver may know it.
+    pub const RESENT: u64 = 1 << 4;
+    /// The router could not decide whether this receiver had the run before.
+    pub const MAYBE_DUPLICATE: u64 = 1 << 5;
+}
+
+/// Numbers of a hop header's optional fields. Readers skip those they do not know.
+pub mod hop_field {
+    /// Inline tag set, canonical bytes.
+    pub const TAGS: u64 = 1;
+    /// Inline publisher: id (16 bytes), epoch.
+    pub const PUBLISHER: u64 = 2;
+    /// Entry router (8 bytes), owner, position. Reserved for history and cursors.
+    pub const ORIGIN: u64 = 3;
+    /// Lane seq, when it is not one more than that of the run before.
+    pub const LANE_SEQ: u64 = 4;
+    /// Subscriptions that matched, varints in ascending order. Absent: subscription 0 alone.
+    pub const MATCHED: u64 = 5;
+    /// Ticket of a group's copy. Reserved.
+    pub const TICKET: u64 = 6;
+    /// Recipients that the publisher named. Reserved.
+    pub const RECIPIENTS: u64 = 7;
+    /// Clusters that the run has crossed. Reserved.
+    pub const CLUSTER_PATH: u64 = 8;
+    /// Tags that routers added to the published ones. Reserved.
+    pub const ADDED_TAGS: u64 = 9;
+}
+
+/// How a run names its tag set on this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagsOnStream<'a> {
+    /// By a number that was defined.
+    Number(u64),
+    /// In full.
+    Inline(TagSetRef<'a>),
+}
+
+/// How a run names its publisher on this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublisherOnStream {
+    /// By a number that was defined.
+    Number(u64),
+    /// In full.
+    Inline(PublisherKey),
+}
+
+/// The part of a run frame that is written anew for each stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HopHeader<'a> {
+    /// Its tag set.
+    pub tags: TagsOnStream<'a>,
+    /// Its publisher.
+    pub publisher: PublisherOnStream,
+    /// [`flag`] bits besides the inline ones.
+    pub flags: u64,
+    /// Lane seq, where it does not follow from the run before.
+    pub lane_seq: Option<u64>,
+    /// Subscriptions that matched, as encoded varints; empty means subscription 0 alone.
+    pub matched: &'a [u8],
+}
+
+impl<'a> HopHeader<'a> {
+    /// A header with numbers and nothing else.
+    #[must_use]
+    pub const fn numbered(tags: u64, publisher: u64) -> Self {
+        Self {
+            tags: TagsOnStream::Number(tags),
+            publisher: PublisherOnStream::Number(publisher),
+            flags: 0,
+            lane_seq: None,
+            matched: &[],
+        }
+    }
+
+    /// The subscriptions that matched.
+    pub fn matched(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let mut rest = self.matched;
+        let mut implied = self.matched.is_empty().then_some(0);
+        std::iter::from_fn(move || {
+            implied.take().or_else(|| varint::take(&mut rest).ok().and_then(|number| u32::try_from(number).ok()))
+        })
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut flags = self.flags & !(flag::INLINE_TAGS | flag::INLINE_PUBLISHER);
+        if matches!(self.tags, TagsOnStream::Inline(_)) {
+            flags |= flag::INLINE_TAGS;
+        }
+        if matches!(self.publisher, PublisherOnStream::Inline(_)) {
+            flags |= flag::INLINE_PUBLISHER;
+        }
+        varint::put(out, flags);
+        if let TagsOnStream::Number(number) = self.tags {
+            varint::put(out, number);
+        }
+        if let PublisherOnStream::Number(number) = self.publisher {
+            varint::put(out, number);
+        }
+        if let TagsOnStream::Inline(tags) = self.tags {
+            field::put_bytes(out, hop_field::TAGS, tags.canonical());
+        }
+        if let PublisherOnStream::Inline(key) = self.publisher {
+            field::put_nested(out, hop_field::PUBLISHER, |value| put_publisher(value, key));
+        }
+        if let Some(seq) = self.lane_seq {
+            field::put_u64(out, hop_field::LANE_SEQ, seq);
+        }
+        if !self.matched.is_empty() {
+            field::put_bytes(out, hop_field::MATCHED, self.matched);
+        }
+    }
+
+    #[inline]
+    fn decode(mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let flags = varint::take(&mut bytes)?;
+        let mut tags = match flags & flag::INLINE_TAGS {
+            0 => Some(TagsOnStream::Number(varint::take(&mut bytes)?)),
+            _ => None,
+        };
+        let mut publisher = match flags & flag::INLINE_PUBLISHER {
+            0 => Some(PublisherOnStream::Number(varint::take(&mut bytes)?)),
+            _ => None,
+        };
+        let mut lane_seq = None;
+        let mut matched: &[u8] = &[];
+        for item in Fields::new(bytes) {
+            let item = item?;
+            match item.number {
+                hop_field::TAGS if flags & flag::INLINE_TAGS != 0 => {
+                    tags = Some(TagsOnStream::Inline(TagSetRef::parse(item.value)?));
+                }
+                hop_field::PUBLISHER if flags & flag::INLINE_PUBLISHER != 0 => {
+                    let mut value = item.value;
+                    publisher = Some(PublisherOnStream::Inline(take_publisher(&mut value)?));
+                }
+                hop_field::LANE_SEQ => lane_seq = Some(item.u64("lane seq")?),
+                hop_field::MATCHED => matched = check_matched(item.value)?,
+                _ => {}
+            }
+        }
+        Ok(Self {
+            tags: tags.ok_or(DecodeError::Missing { what: "inline tag set" })?,
+            publisher: publisher.ok_or(DecodeError::Missing { what: "inline publisher" })?,
+            flags: flags & !(flag::INLINE_TAGS | flag::INLINE_PUBLISHER),
+            lane_seq,
+            matched,
+        })
+    }
+}
+
+fn check_matched(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut rest = bytes;
+    let mut previous = None;
+    while !rest.is_empty() {
+        let number = varint::take(&mut rest)?;
+        if number >= u64::from(SUBSCRIPTIONS_PER_RECEIVER_MAX) || previous >= Some(number) {
+            return Err(DecodeError::Malformed { what: "matched subscriptions" });
+        }
+        previous = Some(number);
+    }
+    Ok(bytes)
+}
+
+fn put_publisher(out: &mut Vec<u8>, key: PublisherKey) {
+    out.extend_from_slice(&key.publisher.0.to_be_bytes());
+    varint::put(out, key.epoch.0);
+}
+
+fn take_publisher(bytes: &mut &[u8]) -> Result<PublisherKey, DecodeError> {
+    let raw: [u8; 16] = varint::take_bytes(bytes, 16)?.try_into().map_err(|_| DecodeError::Truncated)?;
+    let epoch = Epoch(varint::take(bytes)?);
+    if !bytes.is_empty() {
+        return Err(DecodeError::Malformed { what: "publisher" });
+    }
+    Ok(PublisherKey { publisher: PublisherId(u128::from_be_bytes(raw)), epoch })
+}
+
+crate::control::wire_enum! {
+    /// Why events are missing at this place of a stream.
+    pub enum GapReason {
+        /// The receiver's own queue overflowed.
+        1 Overflow = "overflow",
+        /// The link to the router that the events entered through was lost.
+        2 RouterLost = "router_lost",
+        /// A link between routers could not take more.
+        3 LaneOverflow = "lane_overflow",
+        /// A core could not take more.
+        4 MailboxOverflow = "mailbox_overflow",
+        /// The subscription began while events were already flowing at a router that did not know it yet.
+        5 Joined = "joined",
+        /// The session that carried the stream was lost and could not be resumed.
+        6 SessionLost = "session_lost",
+        /// The event does not fit this stream's bounds.
+        7 TooLarge = "too_large",
+    }
+}
+
+crate::control::message! {
+    /// A gap marker: stands where events are missing.
+    pub struct Gap = kind::GAP {
+        /// Why.
+        1 reason: GapReason,
+        /// How many events are missing, where that is known; 0 otherwise.
+        2 events: u64,
+        /// The router that the missing events entered through; absent: any.
+        3 router: Option<RouterId>,
+    }
+}
+
+/// One frame of a data stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataFrame<'a> {
+    /// A number for a tag set.
+    DefineTags {
+        /// The number, below the reader's announced capacity.
+        number: u64,
+        /// The tag set.
+        tags: TagSetRef<'a>,
+    },
+    /// A number for a publisher.
+    DefinePublisher {
+        /// The number, below the reader's announced capacity.
+        number: u64,
+        /// The publisher.
+        publisher: PublisherKey,
+    },
+    /// A run.
+    Run {
+        /// Its header on this stream.
+        hop: HopHeader<'a>,
+        /// Its body.
+        body: RunBody<'a>,
+    },
+    /// A gap.
+    Gap(Gap),
+    /// A frame that this version skips.
+    Skipped {
+        /// Its type.
+        kind: u64,
+    },
+}
+
+/// Decodes one frame that was split off a data stream.
+///
+/// # Errors
+/// [`DecodeError`] for malformed, oversized and unknown must-understand frames.
+#[inline]
+pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> {
+    match kind {
+        kind::RUN => {
+            let hop = varint::take_prefixed(&mut body, HOP_HEADER_BYTES_MAX, "hop header")?;
+            Ok(DataFrame::Run { hop: HopHeader::decode(hop)?, body: RunBody::parse(body)? })
+        }
+        kind::DEFINE_TAGS => {
+            let number = varint::take(&mut body)?;
+            Ok(DataFrame::DefineTags { number, tags: TagSetRef::parse(body)? })
+        }
+        kind::DEFINE_PUBLISHER => {
+            let number = varint::take(&mut body)?;
+            Ok(DataFrame::DefinePublisher { number, publisher: take_publisher(&mut body)? })
+        }
+        kind::GAP => Ok(DataFrame::Gap(Gap::decode(body)?)),
+        _ => frame::skip_unknown(kind).map(|()| DataFrame::Skipped { kind }),
+    }
+}
+
+/// Appends a definition of a tag set number.
+pub fn put_define_tags(out: &mut Vec<u8>, number: u64, tags: TagSetRef<'_>) {
+    let canonical = tags.canonical();
+    varint::put(out, kind::DEFINE_TAGS);
+    varint::put(out, (varint::size(number) + canonical.len()) as u64);
+    varint::put(out, number);
+    out.extend_from_slice(canonical);
+}
+
+/// Appends a definition of a publisher number.
+pub fn put_define_publisher(out: &mut Vec<u8>, number: u64, publisher: PublisherKey) {
+    varint::put(out, kind::DEFINE_PUBLISHER);
+    varint::put(out, (varint::size(number) + 16 + varint::size(publisher.epoch.0)) as u64);
+    varint::put(out, number);
+    put_publisher(out, publisher);
+}
+
+/// Appends a run frame: `header` for this stream, `body` as it came.
+#[inline]
+pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
+    varint::put(out, kind::RUN);
+    if let (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher), None, true) =
+        (header.tags, header.publisher, header.lane_seq, header.matched.is_empty())
+    {
+        // The common case, without a detour through a buffer.
+        let hop = varint::size(header.flags) + varint::size(tags) + varint::size(publisher);
+        varint::put(out, (1 + hop + body.len()) as u64);
+        varint::put(out, hop as u64);
+        varint::put(out, header.flags);
+        varint::put(out, tags);
+        varint::put(out, publisher);
+    } else {
+        let mut hop = Vec::with_capacity(64);
+        header.encode(&mut hop);
+        varint::put(out, (varint::size(hop.len() as u64) + hop.len() + body.len()) as u64);
+        varint::put_prefixed(out, &hop);
+    }
+    out.extend_from_slice(body);
+}
+
+/// Largest body of a frame on a data stream.
+pub const FRAME_BYTES_MAX: usize = DATA_FRAME_BYTES_MAX;

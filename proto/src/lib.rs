@@ -1,0 +1,49 @@
+//! The wire of Millrace: tags, selectors, ids, and every frame that crosses a connection.
+//!
+//! The crate has no I/O and no clock. Encoders append to a caller's `Vec<u8>`; decoders borrow from the bytes they are
+//! given and check every length against a named bound in [`limits`] before they use it. Decoding a byte string never
+//! panics. `docs/wire.md` is the same protocol in prose, complete enough to write a client in another language.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`limits`] | every bound, with its reason |
+//! | [`varint`], [`field`], [`frame`] | the three layers of framing: integers, tagged fields, frames |
+//! | [`id`] | publisher, router, lane and receiver names |
+//! | [`tag`] | tag sets in canonical form, and the shard they hash to |
+//! | [`selector`] | the selector grammar and its meaning |
+//! | [`run`], [`data`] | runs of events and the frames of data streams |
+//! | [`control`], [`mesh`] | the frames of control streams: client to router, router to router |
+//! | [`table`] | numbers that stand for tag sets and publishers on one stream |
+//! | [`close`] | why a connection is closed |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
+pub mod close;
+pub mod control;
+pub mod data;
+pub mod error;
+pub mod field;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod mesh;
+pub mod run;
+pub mod selector;
+pub mod table;
+pub mod tag;
+pub mod varint;
+
+pub use close::CloseCode;
+pub use error::DecodeError;
+pub use id::{Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber};
+pub use selector::{Selector, SelectorError};
+pub use tag::{Shard, TagSet, TagSetRef};
+
+/// ALPN name of the protocol between clients and routers.
+pub const ALPN_CLIENT: &[u8] = b"millrace/1";
+/// ALPN name of the protocol between routers.
+pub const ALPN_PEER: &[u8] = b"millrace-peer/1";
+/// Version of both protocols. A Hello with another major version is refused with [`CloseCode::Version`].
+pub const PROTOCOL_VERSION: u64 = 1;
+/// Default UDP port of a router, for clients and peers.
+pub const DEFAULT_PORT: u16 = 7400;

@@ -1,0 +1,68 @@
+//! Every bound of the wire, in one place, each with its reason.
+//!
+//! A sender that exceeds one of them is told which (the encoder's error), a peer that does is closed with
+//! [`CloseCode::Limit`](crate::CloseCode::Limit) or [`CloseCode::Malformed`](crate::CloseCode::Malformed).
+
+/// Tags in one tag set. Matching visits each tag once, so this bounds the work per new tag set.
+pub const TAGS_PER_SET_MAX: usize = 32;
+/// Bytes of a tag's key.
+pub const TAG_KEY_BYTES_MAX: usize = 128;
+/// Bytes of a tag's value.
+pub const TAG_VALUE_BYTES_MAX: usize = 1024;
+/// Bytes of a tag set in canonical form: follows from the three bounds above.
+pub const TAG_SET_BYTES_MAX: usize = 1 + TAGS_PER_SET_MAX * (2 + TAG_KEY_BYTES_MAX + 2 + TAG_VALUE_BYTES_MAX);
+
+/// Bytes of one event's payload.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// Events in one run. Larger runs gain nothing: a run is one unit of routing, and 4,096 already amortise its cost.
+pub const EVENTS_PER_RUN_MAX: u64 = 4096;
+/// Bytes of one run body: one event of the largest payload always fits.
+pub const RUN_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 256;
+/// Bytes of one hop header: inline tags are its largest field.
+pub const HOP_HEADER_BYTES_MAX: usize = TAG_SET_BYTES_MAX + 8192;
+/// Bytes of one frame on a data stream.
+pub const DATA_FRAME_BYTES_MAX: usize = HOP_HEADER_BYTES_MAX + RUN_BYTES_MAX + 16;
+/// Bytes of one frame on a control stream. Snapshots of interest are cut into frames of at most this size.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one selector's text.
+pub const SELECTOR_BYTES_MAX: usize = 4096;
+/// Requirements in one selector.
+pub const REQUIREMENTS_PER_SELECTOR_MAX: usize = 64;
+/// Values in one `in (…)` list.
+pub const VALUES_PER_REQUIREMENT_MAX: usize = 256;
+/// Payload patterns in one selector.
+pub const PATTERNS_PER_SELECTOR_MAX: usize = 4;
+/// Bytes of memory that one compiled payload pattern may take.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Selectors of one receiver, over all its subscriptions.
+pub const SELECTORS_PER_RECEIVER_MAX: usize = 1024;
+/// Subscriptions of one receiver: numbers 0 to 1,023.
+pub const SUBSCRIPTIONS_PER_RECEIVER_MAX: u32 = 1024;
+/// Receivers (queues, streams) on one connection, unless the router's Welcome says less.
+pub const RECEIVERS_PER_CONNECTION_MAX: u32 = 1024;
+
+/// Events of one publisher that are not yet final.
+pub const UNCONFIRMED_PER_PUBLISHER_MAX: u64 = 65_536;
+
+/// Table entries (tag sets) that a client's side of a stream holds by default.
+pub const CLIENT_TABLE_ENTRIES: u64 = 16_384;
+/// Bytes of tag sets that a client's side of a stream holds by default.
+pub const CLIENT_TABLE_BYTES: u64 = 2 << 20;
+/// Table entries (tag sets) that a lane holds by default.
+pub const LANE_TABLE_ENTRIES: u64 = 262_144;
+/// Bytes of tag sets that a lane holds by default.
+pub const LANE_TABLE_BYTES: u64 = 64 << 20;
+/// Publishers in a stream's table by default.
+pub const TABLE_PUBLISHERS: u64 = 4096;
+/// Publishers in a lane's table by default.
+pub const LANE_TABLE_PUBLISHERS: u64 = 262_144;
+
+/// Addresses of other routers in a Welcome or a Goaway.
+pub const ALTERNATES_MAX: usize = 64;
+/// Bytes of an address or of any other short text (names, reasons) in a control frame.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Cores of one router: the shard hash has 4,096 values.
+pub const CORES_MAX: u16 = 256;
+/// Routers named in one frame (peers, left out of an acknowledgement).
+pub const ROUTERS_PER_FRAME_MAX: usize = 1024;

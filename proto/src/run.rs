@@ -1,0 +1,243 @@
+//! Runs: consecutive events of one publisher with one tag set, the unit that is routed.
+//!
+//! A run body is written once, by the publisher, and forwarded as it came:
+//!
+//! ```text
+//! first seq, floor distance, base time (ns since 1970), count, then per event: time delta (ns), length, payload
+//! ```
+//!
+//! All integers are varints. `floor distance` is `first seq − floor`, where floor is the lowest seq that may still be
+//! resent. Time deltas count from the base time, so no event of a run is earlier than its base. A router checks a body
+//! completely when it enters (its lengths must add up), and never reads payloads unless a subscription asks for it.
+
+use crate::error::DecodeError;
+use crate::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX, RUN_BYTES_MAX};
+use crate::varint;
+
+/// A checked run body, borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunBody<'a> {
+    bytes: &'a [u8],
+    first_seq: u64,
+    floor: u64,
+    base_time_ns: u64,
+    count: u64,
+    /// Where the first event starts in `bytes`.
+    events_at: usize,
+}
+
+impl<'a> RunBody<'a> {
+    /// Checks that `bytes` are exactly one run body.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when a bound is exceeded, the run is empty, seqs overflow, or lengths do not add up.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let body = Self::parse_head(bytes)?;
+        let mut rest = &bytes[body.events_at..];
+        for _ in 0..body.count {
+            let delta = varint::take(&mut rest)?;
+            if body.base_time_ns.saturating_add(delta) > varint::MAX {
+                return Err(DecodeError::Malformed { what: "event time" });
+            }
+            varint::take_prefixed(&mut rest, PAYLOAD_BYTES_MAX, "payload")?;
+        }
+        if !rest.is_empty() {
+            return Err(DecodeError::Malformed { what: "run" });
+        }
+        Ok(body)
+    }
+
+    /// Takes bytes that [`RunBody::parse`] accepted before: reads only the head.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the head is not that of a run.
+    #[inline]
+    pub fn parse_head(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > RUN_BYTES_MAX {
+            return Err(DecodeError::Limit { what: "run" });
+        }
+        let mut rest = bytes;
+        let first_seq = varint::take(&mut rest)?;
+        let distance = varint::take(&mut rest)?;
+        let base_time_ns = varint::take(&mut rest)?;
+        let count = varint::take(&mut rest)?;
+        let floor = first_seq.checked_sub(distance).ok_or(DecodeError::Malformed { what: "floor" })?;
+        if count == 0 || first_seq.saturating_add(count) > varint::MAX {
+            return Err(DecodeError::Malformed { what: "run" });
+        }
+        if count > EVENTS_PER_RUN_MAX {
+            return Err(DecodeError::Limit { what: "events per run" });
+        }
+        Ok(Self { bytes, first_seq, floor, base_time_ns, count, events_at: bytes.len() - rest.len() })
+    }
+
+    /// The body's bytes, to be forwarded.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Seq of the first event.
+    #[inline]
+    #[must_use]
+    pub const fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    /// Seq of the last event.
+    #[inline]
+    #[must_use]
+    pub const fn last_seq(&self) -> u64 {
+        self.first_seq + self.count - 1
+    }
+
+    /// Lowest seq of this publisher that may still be resent.
+    #[inline]
+    #[must_use]
+    pub const fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Number of events, at least 1.
+    #[inline]
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Earliest time that an event of this run may have, ns since 1970.
+    #[inline]
+    #[must_use]
+    pub const fn base_time_ns(&self) -> u64 {
+        self.base_time_ns
+    }
+
+    /// The events in order of their seqs.
+    #[inline]
+    #[must_use]
+    pub fn events(&self) -> Events<'a> {
+        Events {
+            rest: &self.bytes[self.events_at..],
+            next_seq: self.first_seq,
+            end_seq: self.first_seq + self.count,
+            base_time_ns: self.base_time_ns,
+        }
+    }
+}
+
+/// One event of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Its seq.
+    pub seq: u64,
+    /// When the publisher says it happened, ns since 1970.
+    pub time_ns: u64,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// The events of a run.
+#[derive(Debug, Clone)]
+pub struct Events<'a> {
+    rest: &'a [u8],
+    next_seq: u64,
+    end_seq: u64,
+    base_time_ns: u64,
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = EventRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next_seq == self.end_seq {
+            return None;
+        }
+        let delta = varint::take(&mut self.rest).ok()?;
+        let payload = varint::take_prefixed(&mut self.rest, PAYLOAD_BYTES_MAX, "payload").ok()?;
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        Some(EventRef { seq, time_ns: self.base_time_ns.saturating_add(delta), payload })
+    }
+}
+
+/// Writes run bodies: push events, then take the body.
+///
+/// ```
+/// use millrace_proto::run::{RunBody, RunBuilder};
+/// let mut run = RunBuilder::default();
+/// run.start(7, 7, 1_000);
+/// run.push(1_000, b"up");
+/// run.push(1_250, b"down");
+/// let mut body = Vec::new();
+/// run.finish(&mut body);
+/// let body = RunBody::parse(&body).unwrap();
+/// assert_eq!(body.events().map(|event| event.time_ns).collect::<Vec<_>>(), [1_000, 1_250]);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct RunBuilder {
+    first_seq: u64,
+    floor: u64,
+    base_time_ns: u64,
+    count: u64,
+    events: Vec<u8>,
+}
+
+impl RunBuilder {
+    /// Starts an empty run at `first_seq`; `base_time_ns` is the earliest time of its events.
+    pub fn start(&mut self, first_seq: u64, floor: u64, base_time_ns: u64) {
+        self.first_seq = first_seq;
+        self.floor = floor.min(first_seq);
+        self.base_time_ns = base_time_ns.min(varint::MAX);
+        self.count = 0;
+        self.events.clear();
+    }
+
+    /// Events pushed since the start.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes that the events take so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether another event of `payload_bytes` keeps the run within its bounds.
+    #[must_use]
+    pub fn fits(&self, payload_bytes: usize) -> bool {
+        self.count < EVENTS_PER_RUN_MAX && self.events.len() + payload_bytes + 64 <= RUN_BYTES_MAX
+    }
+
+    /// Adds an event. A time before the base counts as the base.
+    pub fn push(&mut self, time_ns: u64, payload: &[u8]) {
+        varint::put(&mut self.events, time_ns.saturating_sub(self.base_time_ns).min(varint::MAX - self.base_time_ns));
+        varint::put_prefixed(&mut self.events, payload);
+        self.count += 1;
+    }
+
+    /// Bytes of the finished body.
+    #[must_use]
+    pub fn finished_bytes(&self) -> usize {
+        varint::size(self.first_seq)
+            + varint::size(self.first_seq - self.floor)
+            + varint::size(self.base_time_ns)
+            + varint::size(self.count)
+            + self.events.len()
+    }
+
+    /// Appends the body to `out`. The builder is empty after it, until the next start.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        varint::put(out, self.first_seq);
+        varint::put(out, self.first_seq - self.floor);
+        varint::put(out, self.base_time_ns);
+        varint::put(out, self.count);
+        out.extend_from_slice(&self.events);
+        self.count = 0;
+        self.events.clear();
+    }
+}

@@ -1,0 +1,132 @@
+//! Variable-length integers of QUIC (RFC 9000 §16): 1, 2, 4 or 8 bytes, the two top bits of the first tell which.
+//!
+//! `37` is `25`, `15293` is `7b bd`. Values reach 2^62 − 1. Longer encodings than necessary are read, never written.
+
+use crate::error::DecodeError;
+
+/// Largest value that a varint holds.
+pub const MAX: u64 = (1 << 62) - 1;
+
+/// Bytes that `value` takes: 1, 2, 4 or 8.
+#[inline]
+#[must_use]
+pub const fn size(value: u64) -> usize {
+    if value < 1 << 6 {
+        1
+    } else if value < 1 << 14 {
+        2
+    } else if value < 1 << 30 {
+        4
+    } else {
+        8
+    }
+}
+
+/// Appends `value`. Values above [`MAX`] are a bug of the caller: they are written as [`MAX`].
+#[inline]
+pub fn put(out: &mut Vec<u8>, value: u64) {
+    debug_assert!(value <= MAX, "a varint holds 62 bits");
+    match size(value) {
+        1 => out.push(value as u8 & 0x3f),
+        2 => out.extend_from_slice(&((value as u16) | 0x4000).to_be_bytes()),
+        4 => out.extend_from_slice(&((value as u32) | 0x8000_0000).to_be_bytes()),
+        _ => out.extend_from_slice(&(value.min(MAX) | 0xc000_0000_0000_0000).to_be_bytes()),
+    }
+}
+
+/// Reads a varint at the start of `bytes`: its value and its size, or `None` when bytes are missing.
+#[inline]
+#[must_use]
+pub fn peek(bytes: &[u8]) -> Option<(u64, usize)> {
+    let first = *bytes.first()?;
+    match first >> 6 {
+        0 => Some((u64::from(first), 1)),
+        1 => {
+            let raw: [u8; 2] = bytes.get(..2)?.try_into().ok()?;
+            Some((u64::from(u16::from_be_bytes(raw) & 0x3fff), 2))
+        }
+        2 => {
+            let raw: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+            Some((u64::from(u32::from_be_bytes(raw) & 0x3fff_ffff), 4))
+        }
+        _ => {
+            let raw: [u8; 8] = bytes.get(..8)?.try_into().ok()?;
+            Some((u64::from_be_bytes(raw) & MAX, 8))
+        }
+    }
+}
+
+/// Takes a varint off the front of `bytes`.
+///
+/// # Errors
+/// [`DecodeError::Truncated`] when bytes are missing; `bytes` is unchanged then.
+#[inline]
+pub fn take(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
+    let (value, size) = peek(bytes).ok_or(DecodeError::Truncated)?;
+    *bytes = &bytes[size..];
+    Ok(value)
+}
+
+/// Takes `len` bytes off the front of `bytes`.
+///
+/// # Errors
+/// [`DecodeError::Truncated`] when bytes are missing; `bytes` is unchanged then.
+#[inline]
+pub fn take_bytes<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], DecodeError> {
+    let (head, tail) = bytes.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+    *bytes = tail;
+    Ok(head)
+}
+
+/// Takes a length of at most `max` off the front of `bytes`, then as many bytes.
+///
+/// # Errors
+/// [`DecodeError::Truncated`] when bytes are missing, [`DecodeError::Limit`] (naming `what`) above `max`.
+#[inline]
+pub fn take_prefixed<'a>(
+    bytes: &mut &'a [u8],
+    max: usize,
+    what: &'static str,
+) -> Result<&'a [u8], DecodeError> {
+    let len = take(bytes)?;
+    let len = usize::try_from(len).ok().filter(|&len| len <= max).ok_or(DecodeError::Limit { what })?;
+    take_bytes(bytes, len)
+}
+
+/// Appends `bytes` behind their length.
+#[inline]
+pub fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_of_the_rfc_read_back() {
+        for (hex, value) in [
+            (&[0x25u8][..], 37u64),
+            (&[0x40, 0x25], 37),
+            (&[0x7b, 0xbd], 15_293),
+            (&[0x9d, 0x7f, 0x3e, 0x7d], 494_878_333),
+            (&[0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8, 0x8c], 151_288_809_941_952_652),
+        ] {
+            assert_eq!(peek(hex), Some((value, hex.len())));
+            for cut in 0..hex.len() {
+                assert_eq!(peek(&hex[..cut]), None);
+            }
+        }
+    }
+
+    #[test]
+    fn written_values_read_back_in_the_shortest_form() {
+        for value in [0, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, MAX] {
+            let mut out = Vec::new();
+            put(&mut out, value);
+            assert_eq!(out.len(), size(value));
+            assert_eq!(peek(&out), Some((value, out.len())));
+        }
+    }
+}

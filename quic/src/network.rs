@@ -1,0 +1,124 @@
+//! What lies under the driver: sockets that take and deliver UDP datagrams.
+//!
+//! The real one is UDP with batched system calls; tests put a simulated one, lossy and in virtual time, in its place.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::BytesMut;
+
+use crate::SocketId;
+
+/// An ECN codepoint other than Not-ECT (RFC 3168).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecn {
+    /// ECT(0).
+    Ect0,
+    /// ECT(1).
+    Ect1,
+    /// Congestion was experienced.
+    Ce,
+}
+
+impl Ecn {
+    /// The two bits of the IP header.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::Ect1 => 0b01,
+            Self::Ect0 => 0b10,
+            Self::Ce => 0b11,
+        }
+    }
+
+    pub(crate) const fn from_proto(ecn: quinn_proto::EcnCodepoint) -> Self {
+        match ecn {
+            quinn_proto::EcnCodepoint::Ect0 => Self::Ect0,
+            quinn_proto::EcnCodepoint::Ect1 => Self::Ect1,
+            quinn_proto::EcnCodepoint::Ce => Self::Ce,
+        }
+    }
+
+    pub(crate) const fn to_proto(self) -> quinn_proto::EcnCodepoint {
+        match self {
+            Self::Ect0 => quinn_proto::EcnCodepoint::Ect0,
+            Self::Ect1 => quinn_proto::EcnCodepoint::Ect1,
+            Self::Ce => quinn_proto::EcnCodepoint::Ce,
+        }
+    }
+}
+
+/// Where a received datagram, or a buffer of several, came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The socket that it was read from.
+    pub socket: SocketId,
+    /// Its sender.
+    pub remote: SocketAddr,
+    /// Our address that it was sent to, where the platform tells: answers leave from there.
+    pub local_ip: Option<IpAddr>,
+    /// Its ECN mark.
+    pub ecn: Option<Ecn>,
+}
+
+/// One QUIC datagram that arrived on the shared port of another core than the one it belongs to.
+#[derive(Clone, Debug)]
+pub struct ForeignSegment {
+    /// Its sender.
+    pub remote: SocketAddr,
+    /// Our address that it was sent to.
+    pub local_ip: Option<IpAddr>,
+    /// Its ECN mark.
+    pub ecn: Option<Ecn>,
+    /// The UDP payload.
+    pub data: BytesMut,
+}
+
+/// One datagram to be sent, or several of one size (the last may be shorter) for segmentation offload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The socket that it leaves from.
+    pub socket: SocketId,
+    /// Where it goes.
+    pub destination: SocketAddr,
+    /// Our address that it leaves from; the system chooses when there is none.
+    pub source_ip: Option<IpAddr>,
+    /// ECN mark.
+    pub ecn: Option<Ecn>,
+    /// Size of each segment in bytes, when there is more than one.
+    pub segment_size: Option<u16>,
+}
+
+/// A socket's kernel buffers in bytes, as granted (Linux reports twice what is usable for payload).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// Receive side.
+    pub receive_bytes: usize,
+    /// Send side.
+    pub send_bytes: usize,
+}
+
+/// Sockets under a [`crate::Driver`].
+pub trait Network {
+    /// Binds one more socket, of its own port; it never accepts connections.
+    ///
+    /// # Errors
+    /// The system's refusal; nothing changed then.
+    fn add_socket(&mut self, local: SocketAddr) -> io::Result<SocketId>;
+
+    /// Closes a socket that `add_socket` made; what still wanted to leave through it is counted as dropped.
+    fn remove_socket(&mut self, socket: SocketId);
+
+    /// The address a socket is bound to; `None` when there is no such socket.
+    fn local_addr(&self, socket: SocketId) -> Option<SocketAddr>;
+
+    /// The largest number of segments that one [`Outgoing`] of this socket may have; 1 without offload.
+    fn segments_max(&self, socket: SocketId) -> usize;
+
+    /// Whether the kernel is not taking datagrams of this socket at this moment: nothing new is produced for it then.
+    fn is_blocked(&self, socket: SocketId) -> bool;
+
+    /// Takes one outgoing datagram. `data` may be swapped for another buffer, which is cleared by the caller.
+    ///
+    /// A datagram that was taken is sent, kept until it can be, or counted as dropped.
+    fn send(&mut self, outgoing: Outgoing, data: &mut Vec<u8>);
+}

@@ -1,0 +1,138 @@
+//! What a core needs to accept connections, and to dial them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use thiserror::Error;
+
+use super::TransportSettings;
+use crate::{Keys, SocketId};
+
+/// How many new connections a core takes.
+///
+/// A token bucket counts handshakes, which are the expensive part of a connection. While less than half of it is left, a
+/// newcomer first has to prove its address (Retry, one round trip, no state here). When it is empty, unproven newcomers
+/// are ignored (their own retransmission is the back-off), and proven ones are refused so that they try elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Handshakes per second in the long run, at least 1. Default 2,000, about half of what a core can sign.
+    pub handshakes_per_second: u32,
+    /// Handshakes at once after a quiet time, at least 2. Default 1,000.
+    pub burst: u32,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self { handshakes_per_second: 2_000, burst: 1_000 }
+    }
+}
+
+/// For connections that are accepted.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// TLS 1.3 with AES-128-GCM among its suites; see [`crate::tls`]. Early data must be off.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Transport of every accepted connection, whatever its ALPN.
+    pub transport: TransportSettings,
+    /// How many are taken.
+    pub admission: Admission,
+    /// The router's keys; equal on all of its cores.
+    pub keys: Keys,
+}
+
+impl ServerSettings {
+    /// Settings with the default admission.
+    pub fn new(tls: Arc<rustls::ServerConfig>, transport: TransportSettings, keys: Keys) -> Self {
+        Self { tls, transport, admission: Admission::default(), keys }
+    }
+
+    /// # Errors
+    /// [`SettingsError`].
+    pub(crate) fn build(&self) -> Result<Arc<quinn_proto::ServerConfig>, SettingsError> {
+        if self.admission.handshakes_per_second == 0 || self.admission.burst < 2 {
+            return Err(SettingsError::OutOfRange { name: "admission" });
+        }
+        if self.tls.max_early_data_size != 0 {
+            return Err(SettingsError::EarlyData);
+        }
+        let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| SettingsError::InitialSuite)?;
+        let mut config = quinn_proto::ServerConfig::new(Arc::new(crypto), self.keys.token_key());
+        config
+            .transport_config(self.transport.build()?)
+            .migration(true)
+            // What arrives for connections that wait for their handshake: a hello of two packets, some repeats.
+            .incoming_buffer_size(16 << 10)
+            .incoming_buffer_size_total(8 << 20);
+        Ok(Arc::new(config))
+    }
+}
+
+/// For connections that are dialled; make it once and share it.
+#[derive(Clone)]
+pub struct ClientSettings {
+    config: quinn_proto::ClientConfig,
+    transport: TransportSettings,
+}
+
+impl ClientSettings {
+    /// Settings from a TLS configuration (TLS 1.3 with AES-128-GCM among its suites; see [`crate::tls`]).
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn new(tls: Arc<rustls::ClientConfig>, transport: TransportSettings) -> Result<Self, SettingsError> {
+        let crypto = QuicClientConfig::try_from(tls).map_err(|_| SettingsError::InitialSuite)?;
+        let mut config = quinn_proto::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport.build()?).token_store(Arc::new(quinn_proto::NoneTokenStore));
+        Ok(Self { config, transport })
+    }
+
+    /// The transport settings these were made from.
+    pub fn transport(&self) -> &TransportSettings {
+        &self.transport
+    }
+
+    pub(crate) fn config(&self) -> quinn_proto::ClientConfig {
+        self.config.clone()
+    }
+}
+
+impl std::fmt::Debug for ClientSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientSettings").field("transport", &self.transport).finish_non_exhaustive()
+    }
+}
+
+/// One connection to be dialled.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// The server. IPv4 works from dual-stack sockets, too.
+    pub remote: SocketAddr,
+    /// The name that its certificate must have: DNS name or IP address.
+    pub server_name: String,
+    /// TLS and transport.
+    pub client: Arc<ClientSettings>,
+    /// The socket to dial from.
+    pub via: SocketId,
+    /// The core that should accept: its steering value, 0..=4095, is written into the initial destination id. A router's
+    /// core is `shard % cores`. `None` leaves it to chance.
+    pub shard: Option<u16>,
+}
+
+/// Settings that cannot work.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A number is outside of what its documentation allows.
+    #[error("setting `{name}` is out of range")]
+    OutOfRange {
+        /// Name of the field.
+        name: &'static str,
+    },
+    /// QUIC protects its first packets with AES-128-GCM, which the TLS provider lacks.
+    #[error("the TLS provider has no TLS13_AES_128_GCM_SHA256, which QUIC needs")]
+    InitialSuite,
+    /// Early data can be replayed and is not supported.
+    #[error("TLS early data must be off (max_early_data_size = 0)")]
+    EarlyData,
+}

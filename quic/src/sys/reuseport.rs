@@ -1,0 +1,79 @@
+//! The steering program of a reuseport group, and a socket's drop counter.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Attaches the program that picks the group's socket by bytes 1–2 of the destination connection id.
+///
+/// The kernel runs it on the UDP payload; its result is the index of a socket in the order of binding, and one beyond the
+/// last (while sockets are still missing) or a packet too short to read falls back to the kernel's own choice or socket 0.
+pub(crate) fn attach_program(socket: BorrowedFd<'_>, cores: u16, mask: u16) -> io::Result<()> {
+    let load_byte = op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS);
+    let load_half = op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
+    let jump_if_set = op(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
+    let jump = op(libc::BPF_JMP | libc::BPF_JA);
+    let and = op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K);
+    let modulo = op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K);
+    let return_a = op(libc::BPF_RET | libc::BPF_A);
+    let step = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let mut program = [
+        step(load_byte, 0),
+        libc::sock_filter { code: jump_if_set, jt: 0, jf: 2, k: 0x80 },
+        step(load_half, 7),
+        step(jump, 1),
+        step(load_half, 2),
+        step(and, u32::from(mask)),
+        step(modulo, u32::from(cores)),
+        step(return_a, 0),
+    ];
+    let program = libc::sock_fprog {
+        len: libc::c_ushort::try_from(program.len()).unwrap_or(0),
+        filter: program.as_mut_ptr(),
+    };
+    set(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+}
+
+/// Takes the program off the group: the kernel then spreads by 4-tuple.
+pub(crate) fn detach_program(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SO_DETACH_REUSEPORT_BPF, &0_i32)
+}
+
+fn set<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::Result<()> {
+    let bytes = libc::socklen_t::try_from(mem::size_of::<T>()).unwrap_or(0);
+    // SAFETY: the value lives through the call and has the stated size; what it points to lives in the caller.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            std::ptr::from_ref(value).cast::<libc::c_void>(),
+            bytes,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn op(code: u32) -> u16 {
+    u16::try_from(code).unwrap_or(0)
+}
+
+/// Datagrams that the kernel has dropped on this socket because its receive buffer was full.
+pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut info = [0_u32; 16];
+    let mut bytes = libc::socklen_t::try_from(mem::size_of_val(&info)).unwrap_or(0);
+    // SAFETY: the array lives through the call and has the stated size, which the kernel does not exceed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast::<libc::c_void>(),
+            &raw mut bytes,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u64::from(info[usize::try_from(libc::SK_MEMINFO_DROPS).unwrap_or(0)]))
+}
