@@ -49,5 +49,7 @@ pub use io::{ConnStats, ConnectError, Io, ReadOutcome, ReadState, WriteError};
 pub use keys::Keys;
 pub use metrics::{Drops, Metrics};
 pub use network::{Arrival, Ecn, ForeignSegment, Network, Outgoing, SocketBuffers};
-pub use settings::{Admission, ClientSettings, CoreSettings, Dial, ServerSettings, SettingsError, TransportSettings};
+pub use settings::{
+    Admission, ClientSettings, CoreSettings, Dial, ServerSettings, SettingsError, TransportSettings,
+};
 pub use waker::Waker;

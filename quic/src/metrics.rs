@@ -22,6 +22,8 @@ pub struct Drops {
     pub too_large: u64,
     /// Outgoing datagrams of a socket that was removed.
     pub socket_gone: u64,
+    /// Datagrams of connections that this core does not know, or that make no sense.
+    pub unroutable: u64,
     /// Stream wake-ups beyond [`crate::Io::wake`]'s bound.
     pub wake_overflow: u64,
 }
@@ -80,4 +82,20 @@ pub struct Metrics {
     pub packets_lost: u64,
     /// What was given up.
     pub drops: Drops,
+}
+
+impl Metrics {
+    /// Adds what sockets count.
+    pub(crate) fn add_sockets(&mut self, sockets: &Self) {
+        self.receive_calls += sockets.receive_calls;
+        self.datagrams_out += sockets.datagrams_out;
+        self.bytes_out += sockets.bytes_out;
+        self.send_calls += sockets.send_calls;
+        self.send_blocked += sockets.send_blocked;
+        self.socket_errors += sockets.socket_errors;
+        self.offload_disabled += sockets.offload_disabled;
+        self.drops.send_error += sockets.drops.send_error;
+        self.drops.too_large += sockets.drops.too_large;
+        self.drops.socket_gone += sockets.drops.socket_gone;
+    }
 }

@@ -97,9 +97,9 @@ fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&addr.into()).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot bind UDP {addr}: {error}"))
-    })?;
+    socket
+        .bind(&addr.into())
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot bind UDP {addr}: {error}")))?;
     Ok(socket.into())
 }
 

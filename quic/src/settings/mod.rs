@@ -28,6 +28,9 @@ pub struct CoreSettings {
     /// Stateless answers (reset, version negotiation) per second, with as many at once. Default 20,000: a restarted
     /// router tells 100,000 clients within 5 s. Answers are smaller than what provoked them.
     pub answers_per_second: u32,
+    /// Connections of this core at once, in both directions and including those that are closing. Default 262,144;
+    /// an idle one takes about 20 KB. Newcomers beyond it are refused.
+    pub connections_max: usize,
     /// Bytes asked for as each socket's kernel buffers, both ways. Default 8 MiB; see [`crate::Core::socket_buffers`]
     /// for what was granted.
     pub socket_buffer_bytes: usize,
@@ -43,6 +46,7 @@ impl Default for CoreSettings {
             gso_segments: 45,
             handshakes_per_turn: 2,
             answers_per_second: 20_000,
+            connections_max: 1 << 18,
             socket_buffer_bytes: 8 << 20,
         }
     }

@@ -59,12 +59,17 @@ impl Poll {
     ) -> io::Result<()> {
         let mut event = libc::epoll_event { events: interest.bits(), u64: token };
         // SAFETY: both descriptors are open, the event lives through the call.
-        let result = unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) };
+        let result =
+            unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd.as_raw_fd(), &raw mut event) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Waits at most `timeout` (zero only looks) and reports `(token, readable, writable)`. Interruptions are no events.
-    pub(crate) fn wait(&mut self, timeout: Duration, mut ready: impl FnMut(u64, bool, bool)) -> io::Result<()> {
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Duration,
+        mut ready: impl FnMut(u64, bool, bool),
+    ) -> io::Result<()> {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         let mut count = if self.coarse { -1 } else { self.wait_fine(&mut events, timeout) };
         if count < 0 && !self.coarse {

@@ -1,7 +1,6 @@
 //! The steering program of a reuseport group, and a socket's drop counter.
 
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Attaches the program that picks the group's socket by bytes 1–2 of the destination connection id.
@@ -40,7 +39,7 @@ pub(crate) fn detach_program(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn set<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::Result<()> {
-    let bytes = libc::socklen_t::try_from(mem::size_of::<T>()).unwrap_or(0);
+    let bytes = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
     // SAFETY: the value lives through the call and has the stated size; what it points to lives in the caller.
     let result = unsafe {
         libc::setsockopt(
@@ -61,7 +60,7 @@ fn op(code: u32) -> u16 {
 /// Datagrams that the kernel has dropped on this socket because its receive buffer was full.
 pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0_u32; 16];
-    let mut bytes = libc::socklen_t::try_from(mem::size_of_val(&info)).unwrap_or(0);
+    let mut bytes = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
     // SAFETY: the array lives through the call and has the stated size, which the kernel does not exceed.
     let result = unsafe {
         libc::getsockopt(

@@ -163,7 +163,7 @@ struct ControlWriter<'a> {
 
 impl ControlWriter<'_> {
     fn push<T: Copy>(&mut self, level: libc::c_int, kind: libc::c_int, value: T) {
-        let bytes = libc::c_uint::try_from(mem::size_of::<T>()).unwrap_or(0);
+        let bytes = libc::c_uint::try_from(size_of::<T>()).unwrap_or(0);
         // SAFETY: these only compute lengths.
         let (length, space) = unsafe { (libc::CMSG_LEN(bytes) as usize, libc::CMSG_SPACE(bytes) as usize) };
         assert!(self.used + space <= CONTROL_BYTES, "the buffer fits all control messages that are used");
@@ -172,7 +172,7 @@ impl ControlWriter<'_> {
         header.cmsg_len = length as _;
         header.cmsg_level = level;
         header.cmsg_type = kind;
-        let data_at = length - mem::size_of::<T>();
+        let data_at = length - size_of::<T>();
         let start = self.buffer[self.used..].as_mut_ptr();
         // SAFETY: `space` bytes from `start` are inside the buffer (asserted above); writes are unaligned-safe.
         unsafe {
@@ -180,5 +180,19 @@ impl ControlWriter<'_> {
             start.add(data_at).cast::<T>().write_unaligned(value);
         }
         self.used += space;
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Number of datagrams.
+    pub(crate) fn segments(&self) -> u64 {
+        self.segment_size.map_or(1, |size| self.data.len().div_ceil(usize::from(size.max(1))) as u64)
+    }
+
+    /// The datagrams as messages of their own.
+    pub(crate) fn split(&self) -> impl Iterator<Item = Self> + use<'a> {
+        let size = self.segment_size.map_or(self.data.len(), usize::from).max(1);
+        let whole = *self;
+        self.data.chunks(size).map(move |data| Message { segment_size: None, data, ..whole })
     }
 }

@@ -1,0 +1,235 @@
+//! One core: the driver on real sockets and the real clock, in turns that are budgeted in time.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::udp::{Receiver, Sockets};
+use crate::{
+    App, CoreSettings, Driver, DriverSettings, Io, Metrics, Network, ServerSettings, SettingsError,
+    SocketBuffers, SocketId, Waker,
+};
+
+/// Steps of the driver between two looks at the clock.
+const STEPS_PER_CLOCK: usize = 16;
+
+/// One core's run-to-completion loop with its app. Whoever owns it calls [`Core::turn`] forever, on one thread.
+#[derive(Debug)]
+pub struct Core<A: App> {
+    app: A,
+    driver: Driver,
+    sockets: Sockets,
+    receiver: Receiver,
+    settings: CoreSettings,
+    /// The clock as last read.
+    now: Instant,
+}
+
+/// What one turn was like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnStats {
+    /// Time asleep before the work.
+    pub slept: Duration,
+    /// Time awake.
+    pub busy: Duration,
+    /// QUIC datagrams received.
+    pub datagrams_in: u64,
+    /// QUIC datagrams sent.
+    pub datagrams_out: u64,
+    /// Whether the next turn has work to do at once.
+    pub has_more: bool,
+}
+
+impl<A: App> Core<A> {
+    /// Makes a core. `shared` is its socket on the shared port (see [`crate::steer`]), on which it accepts connections when
+    /// there are `server` settings; sockets for dialling come from [`Io::add_socket`].
+    ///
+    /// # Errors
+    /// [`SettingsError`] as [`io::ErrorKind::InvalidInput`], or what the system said.
+    pub fn new(
+        settings: CoreSettings,
+        server: Option<ServerSettings>,
+        shared: Option<UdpSocket>,
+        app: A,
+    ) -> io::Result<Self> {
+        let sockets = Sockets::new(shared, settings.socket_buffer_bytes)?;
+        let driver = Driver::new(&DriverSettings {
+            core: settings.clone(),
+            server,
+            seed: rand::random(),
+            mtu_discovery: sockets.never_fragments(),
+        })
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self { app, driver, sockets, receiver: Receiver::new(), settings, now: Instant::now() })
+    }
+
+    /// What wakes this core from other threads.
+    pub fn waker(&self) -> Waker {
+        self.sockets.waker()
+    }
+
+    /// Takes one turn: sleeps at most `max_wait` if there is nothing to do, then receives, fires timers, calls the app, and
+    /// transmits, each within its budget of time. What is left over comes first in the next turn.
+    pub fn turn(&mut self, max_wait: Duration) -> TurnStats {
+        let before = Instant::now();
+        let wait = self.wait_time(before, max_wait);
+        self.sockets.wait(wait);
+        let start = if wait.is_zero() { before } else { Instant::now() };
+        self.now = start;
+        let (datagrams_in, datagrams_out) =
+            (self.driver.metrics().datagrams_in, self.driver.metrics().datagrams_out);
+
+        let end = start + self.settings.turn_budget;
+        if self.sockets.take_unblocked() {
+            self.driver.unpark();
+        }
+        self.receive(start + self.settings.receive_budget);
+        self.driver.begin_turn(self.now, &mut self.sockets);
+        // Three quarters at most, so that a flood of events cannot keep packets from leaving.
+        let quarter = self.settings.turn_budget / 4;
+        self.work(end - quarter, Self::fire_one);
+        self.work(end - quarter, Self::dispatch_one);
+        self.app.turn(&mut Io::new(&mut self.driver, &mut self.sockets, self.now));
+        self.tick();
+        // Whatever came before, each turn moves something out.
+        self.work(end.max(self.now + quarter), Self::transmit_one);
+        self.sockets.flush();
+
+        let finish = self.tick();
+        self.finish(before, start, finish, datagrams_in, datagrams_out)
+    }
+
+    fn finish(
+        &mut self,
+        before: Instant,
+        start: Instant,
+        finish: Instant,
+        datagrams_in: u64,
+        datagrams_out: u64,
+    ) -> TurnStats {
+        let (slept, busy) = (start - before, finish - start);
+        let metrics = self.driver.metrics_mut();
+        self.sockets.report(metrics);
+        metrics.turns += 1;
+        metrics.sleeps += u64::from(!slept.is_zero());
+        metrics.busy_ns += u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+        TurnStats {
+            slept,
+            busy,
+            datagrams_in: metrics.datagrams_in - datagrams_in,
+            datagrams_out: metrics.datagrams_out - datagrams_out,
+            has_more: self.has_work(),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.driver.has_work() || self.sockets.has_ready()
+    }
+
+    fn wait_time(&self, now: Instant, max_wait: Duration) -> Duration {
+        if self.has_work() {
+            return Duration::ZERO;
+        }
+        let next = [self.driver.next_timeout(), self.app.deadline()].into_iter().flatten().min();
+        next.map_or(max_wait, |at| at.saturating_duration_since(now).min(max_wait))
+    }
+
+    fn receive(&mut self, end: Instant) {
+        while let Some(id) = self.sockets.next_ready() {
+            if self.receiver.receive(&mut self.sockets, id) {
+                self.sockets.read_again(id);
+            }
+            for (arrival, buffer, stride) in self.receiver.received(id) {
+                self.driver.handle_buffer(self.now, &mut self.sockets, &arrival, buffer, stride);
+            }
+            if self.tick() >= end {
+                break;
+            }
+        }
+    }
+
+    /// Repeats one step until it has nothing to do or the time is up.
+    fn work(&mut self, end: Instant, mut step: impl FnMut(&mut Self) -> bool) {
+        loop {
+            for _ in 0..STEPS_PER_CLOCK {
+                if !step(self) {
+                    return;
+                }
+            }
+            if self.tick() >= end {
+                return;
+            }
+        }
+    }
+
+    fn fire_one(&mut self) -> bool {
+        self.driver.fire_next(self.now)
+    }
+
+    fn dispatch_one(&mut self) -> bool {
+        self.driver.dispatch_next(self.now, &mut self.sockets, &mut self.app)
+    }
+
+    fn transmit_one(&mut self) -> bool {
+        self.driver.transmit_next(self.now, &mut self.sockets)
+    }
+
+    fn tick(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
+    /// The app.
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// The app, to change it. What it has to do with connections goes through [`Core::with_io`].
+    pub fn app_mut(&mut self) -> &mut A {
+        &mut self.app
+    }
+
+    /// Runs something with the app and its I/O between two turns; packets leave in the next one.
+    pub fn with_io<R>(&mut self, f: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
+        let now = self.tick();
+        f(&mut self.app, &mut Io::new(&mut self.driver, &mut self.sockets, now))
+    }
+
+    /// Counters, complete up to the last turn.
+    pub fn metrics(&self) -> &Metrics {
+        self.driver.metrics()
+    }
+
+    /// Connections at this moment, including those that are closing.
+    pub fn connections(&self) -> usize {
+        self.driver.connections()
+    }
+
+    /// Packets declared lost so far. Walks all connections.
+    pub fn packets_lost(&self) -> u64 {
+        self.driver.packets_lost()
+    }
+
+    /// Datagrams that the kernel has dropped because a receive buffer was full, on all sockets that are open.
+    pub fn kernel_drops(&self) -> u64 {
+        self.sockets.kernel_drops()
+    }
+
+    /// The address a socket is bound to.
+    pub fn local_addr(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.sockets.local_addr(socket)
+    }
+
+    /// A socket's kernel buffers as granted, which may be less than asked for (`net.core.rmem_max`).
+    pub fn socket_buffers(&self, socket: SocketId) -> Option<SocketBuffers> {
+        self.sockets.buffers(socket)
+    }
+
+    /// Replaces what new connections are accepted with, e.g. renewed certificates; existing ones keep theirs.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; the old settings stay.
+    pub fn set_server(&mut self, server: Option<&ServerSettings>) -> Result<(), SettingsError> {
+        self.driver.set_server(server, self.settings.handshakes_per_turn)
+    }
+}
