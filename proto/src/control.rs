@@ -617,6 +617,19 @@ macro_rules! frames {
     };
 }
 frames!(
-    Hello, Welcome, Ping, Pong, Goaway, Credit, Received, OpenReceiver, Subscribe, Unsubscribe, Subscribed, Refused,
-    Grant, CloseReceiver, ReceiverClosed
+    Hello,
+    Welcome,
+    Ping,
+    Pong,
+    Goaway,
+    Credit,
+    Received,
+    OpenReceiver,
+    Subscribe,
+    Unsubscribe,
+    Subscribed,
+    Refused,
+    Grant,
+    CloseReceiver,
+    ReceiverClosed
 );

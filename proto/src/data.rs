@@ -114,7 +114,9 @@ impl<'a> HopHeader<'a> {
         let mut rest = self.matched;
         let mut implied = self.matched.is_empty().then_some(0);
         std::iter::from_fn(move || {
-            implied.take().or_else(|| varint::take(&mut rest).ok().and_then(|number| u32::try_from(number).ok()))
+            implied
+                .take()
+                .or_else(|| varint::take(&mut rest).ok().and_then(|number| u32::try_from(number).ok()))
         })
     }
 

@@ -215,7 +215,10 @@ impl RunBuilder {
 
     /// Adds an event. A time before the base counts as the base.
     pub fn push(&mut self, time_ns: u64, payload: &[u8]) {
-        varint::put(&mut self.events, time_ns.saturating_sub(self.base_time_ns).min(varint::MAX - self.base_time_ns));
+        varint::put(
+            &mut self.events,
+            time_ns.saturating_sub(self.base_time_ns).min(varint::MAX - self.base_time_ns),
+        );
         varint::put_prefixed(&mut self.events, payload);
         self.count += 1;
     }

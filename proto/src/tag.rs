@@ -59,7 +59,9 @@ pub enum TagError {
         key: String,
     },
     /// A value is too long or has a control character.
-    #[error("value of tag {key:?}: a value is at most {TAG_VALUE_BYTES_MAX} bytes of text without control characters")]
+    #[error(
+        "value of tag {key:?}: a value is at most {TAG_VALUE_BYTES_MAX} bytes of text without control characters"
+    )]
     Value {
         /// The key of the tag.
         key: String,
@@ -132,8 +134,9 @@ impl TagSet {
         let mut tags = Vec::new();
         for text in texts {
             let text = text.as_ref();
-            let (key, value) =
-                text.split_once('=').ok_or_else(|| TagError::Form { text: text.chars().take(200).collect() })?;
+            let (key, value) = text
+                .split_once('=')
+                .ok_or_else(|| TagError::Form { text: text.chars().take(200).collect() })?;
             tags.push((key.to_owned(), value.to_owned()));
         }
         Self::new(tags)
@@ -246,16 +249,24 @@ impl<'a> TagSetRef<'a> {
     #[inline]
     #[must_use]
     pub fn iter(self) -> Tags<'a> {
+        Tags { tags: self.iter_bytes() }
+    }
+
+    /// The tags as bytes, in order of their keys: what matching compares.
+    #[inline]
+    #[must_use]
+    pub fn iter_bytes(self) -> TagBytes<'a> {
         let mut rest = self.canonical;
         let left = varint::take(&mut rest).unwrap_or(0);
-        Tags { rest, left }
+        TagBytes { rest, left }
     }
 
     /// The value of `key`, if the set has it. Linear in the number of tags.
     #[inline]
     #[must_use]
     pub fn get(self, key: &str) -> Option<&'a str> {
-        self.iter().find(|&(candidate, _)| candidate == key).map(|(_, value)| value)
+        let (found, value) = self.iter_bytes().find(|&(candidate, _)| candidate >= key.as_bytes())?;
+        if found == key.as_bytes() { std::str::from_utf8(value).ok() } else { None }
     }
 
     /// Number of tags.
@@ -293,11 +304,29 @@ impl fmt::Display for TagSetRef<'_> {
     }
 }
 
+/// The tags of a set as bytes, in order of their keys.
+#[derive(Debug, Clone)]
+pub struct TagBytes<'a> {
+    rest: &'a [u8],
+    left: u64,
+}
+
+impl<'a> Iterator for TagBytes<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let key = varint::take_prefixed(&mut self.rest, TAG_KEY_BYTES_MAX, "tag key").ok()?;
+        let value = varint::take_prefixed(&mut self.rest, TAG_VALUE_BYTES_MAX, "tag value").ok()?;
+        Some((key, value))
+    }
+}
+
 /// The tags of a set, in order of their keys.
 #[derive(Debug, Clone)]
 pub struct Tags<'a> {
-    rest: &'a [u8],
-    left: u64,
+    tags: TagBytes<'a>,
 }
 
 impl<'a> Iterator for Tags<'a> {
@@ -305,16 +334,19 @@ impl<'a> Iterator for Tags<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        let key = varint::take_prefixed(&mut self.rest, TAG_KEY_BYTES_MAX, "tag key").ok()?;
-        let value = varint::take_prefixed(&mut self.rest, TAG_VALUE_BYTES_MAX, "tag value").ok()?;
+        let (key, value) = self.tags.next()?;
         Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?))
     }
 }
 
+/// Whether `byte` may stand in a tag's key.
+#[inline]
+pub(crate) fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-/".contains(&byte)
+}
+
 fn is_key(key: &[u8]) -> bool {
-    (1..=TAG_KEY_BYTES_MAX).contains(&key.len())
-        && key.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(byte))
+    (1..=TAG_KEY_BYTES_MAX).contains(&key.len()) && key.iter().copied().all(is_key_byte)
 }
 
 fn is_value(value: &[u8]) -> bool {

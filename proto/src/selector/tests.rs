@@ -1,0 +1,265 @@
+//! The grammar, its errors, its bounds, and the meaning of selectors against a naive reading of them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::tag::TagSet;
+
+/// `text` reads, and its canonical text is `canonical`.
+fn canonical(text: &str, canonical: &str) {
+    let selector = Selector::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(selector.text(), canonical, "{text}");
+    assert_eq!(Selector::parse(canonical).unwrap(), selector);
+}
+
+/// `text` is refused at `column`, with a message that contains `expected`.
+fn refused(text: &str, column: usize, expected: &str) {
+    let error = Selector::parse(text).expect_err(text);
+    assert_eq!(error.column, column, "{text}: {error}");
+    assert!(error.message.contains(expected), "{text}: {error}");
+}
+
+fn matches(selector: &str, tags: &[&str]) -> bool {
+    let tags = TagSet::from_texts(tags).unwrap();
+    let selector = Selector::parse(selector).unwrap();
+    let matched = selector.matches_tags(tags.borrow());
+    let one_by_one = selector.requirements().iter().all(|requirement| requirement.matches(tags.borrow()));
+    assert_eq!(matched, one_by_one, "{selector} on {tags}");
+    matched
+}
+
+#[test]
+fn every_form_has_one_canonical_text() {
+    canonical("cluster=compute1", "cluster=compute1");
+    canonical(" cluster == compute1 ", "cluster=compute1");
+    canonical("b=2,a=1,b=2", "a=1,b=2");
+    canonical("type in (raid, disk ,raid)", "type in (disk,raid)");
+    canonical("type in(raid)", "type=raid");
+    canonical("type notin (raid)", "type!=raid");
+    canonical("! canary , host", "!canary,host");
+    canonical("host=*", "host");
+    canonical("host!=**", "!host");
+    canonical("host=web-*?*", "host=web-?*");
+    canonical("host=\"web-*\"", "host=\"web-*\"");
+    canonical("host=\"web-1\"", "host=web-1");
+    canonical(r#"path="a \"b\" \\ \*""#, r#"path="a \"b\" \\ *""#);
+    canonical("path=\"\"", "path=\"\"");
+    canonical("x > +10.50", "x>10.5");
+    canonical("x<=-0", "x<=0");
+    canonical("payload~/a\\/b/, host", "host,payload ~ /a\\/b/");
+    canonical(r"payload ~ /\\/", r"payload ~ /\\/");
+    canonical("payload, payload=x", "payload=x,payload");
+    canonical("in in (in,notin)", "in in (in,notin)");
+    canonical("url=http://[::1]:80/a+b", "url=http://[::1]:80/a+b");
+    canonical(" * ", "*");
+}
+
+#[test]
+fn errors_point_at_the_column_and_say_what_was_expected() {
+    refused("", 1, "empty");
+    refused("   ", 4, "empty");
+    refused("*,a", 2, "stands alone");
+    refused("a,*", 3, "stands alone");
+    refused("a=1 && b=2", 5, "joined by `,`");
+    refused("a=1&b=2", 4, "joined by `,`");
+    refused("a=1 and b=2", 5, "joined by `,`");
+    refused("a=1 | b=2", 5, "several selectors");
+    refused("a or b", 3, "several selectors");
+    refused("a==", 4, "behind `==`; an empty value is written \"\"");
+    refused("a=,b", 3, "behind `=`");
+    refused("a===b", 4, "===");
+    refused("a=>5", 2, ">=");
+    refused("a=~web", 2, "globs");
+    refused("a<>5", 2, "!=");
+    refused("host=web 1", 10, "quoted");
+    refused("host='web'", 6, "double");
+    refused("é=1", 1, "tag key");
+    refused("host=é b", 8, "found `b`");
+    refused("type in (raid,disk", 19, "column 9 is not closed");
+    refused("type in raid", 9, "expected `(`");
+    refused("type in ()", 10, "in the list");
+    refused("type in (a b)", 12, "expected `,` or `)`");
+    refused("type in (web-*)", 10, "no globs");
+    refused("type IN (a)", 6, "`in`");
+    refused("type not in (a)", 6, "notin");
+    refused("a,", 3, "behind `,`");
+    refused(",a", 1, "before `,`");
+    refused("a,,b", 3, "before `,`");
+    refused("!", 2, "behind `!`");
+    refused("!=a", 2, "key!=value");
+    refused("!a=b", 3, "a!=");
+    refused("a:b", 2, "key=value");
+    refused("x>ten", 3, "decimal");
+    refused("x>1e3", 3, "decimal");
+    refused("x>NaN", 3, "decimal");
+    refused("x>\"1\"", 3, "decimal");
+    refused("(a=1)", 1, "parentheses");
+    refused("a=1)", 4, "no `(`");
+    refused("a=\"b", 3, "not closed");
+    refused("a=\"b\\n\"", 5, "backslash");
+    refused("a=\"b\tc\"", 5, "control");
+    refused("payload ~ RAID", 11, "expected `/`");
+    refused("payload ~ /RAID", 11, "not closed");
+    refused("payload ~ //", 11, "regular expression");
+    refused("payload ~ /a/i", 14, "(?i)");
+    refused("!payload ~ /a/", 1, "negated");
+    refused("payload !~ /a/", 9, "negated");
+    refused("host ~ /a/", 6, "payload only");
+    refused("payload ~ /é(b/", 13, "unclosed group");
+    refused(r"payload ~ /\/\/(b/", 16, "unclosed group");
+    refused("payload ~ /[é]/", 13, "Unicode");
+    assert_eq!(Selector::parse("x>").unwrap_err().to_string().find("column 3: "), Some(0));
+}
+
+#[test]
+fn every_bound_holds() {
+    let join =
+        |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(",");
+    let keys = |count| join(count, &|n| format!("k{n}"));
+    assert!(Selector::parse(&keys(64)).is_ok());
+    refused(&keys(65), keys(64).len() + 2, "64 requirements");
+    let patterns = |count| join(count, &|n| format!("payload ~ /{n}/"));
+    assert!(Selector::parse(&patterns(4)).is_ok());
+    refused(&patterns(5), patterns(4).len() + 2, "4 payload patterns");
+    let list = |count| format!("k in ({})", join(count, &|n| n.to_string()));
+    assert!(Selector::parse(&list(256)).is_ok());
+    refused(&list(257), list(256).len() + 1, "256 values");
+    assert!(Selector::parse(&"k".repeat(128)).is_ok());
+    refused(&"k".repeat(129), 1, "128 bytes");
+    assert!(Selector::parse(&format!("k={}", "v".repeat(1024))).is_ok());
+    refused(&format!("k={}", "v".repeat(1025)), 3, "1024 bytes");
+    refused(&format!("a{}", " ".repeat(4096)), 4097, "4096 bytes");
+    refused(&format!("payload~/{}/", "x".repeat(4086)), 4096, "canonical");
+    refused(&format!("x>{}", "9".repeat(64)), 3, "decimal");
+    refused(&format!("payload ~ /{}a{}/", "(".repeat(100), ")".repeat(100)), 76, "nest");
+}
+
+#[test]
+fn absent_keys_are_as_in_kubernetes() {
+    for selector in ["k!=v", "k notin (v,w)", "!k", "k!=v*"] {
+        assert!(matches(selector, &["other=1"]), "{selector}");
+    }
+    for selector in ["k=v", "k in (v,w)", "k", "k=v*", "k>1", "k<1"] {
+        assert!(!matches(selector, &["other=1"]), "{selector}");
+    }
+}
+
+#[test]
+fn values_are_compared_as_their_operators_say() {
+    let tags = ["cluster=compute1", "host=web-1", "severity=info", "temp=-4.5", "type=raid", "empty="];
+    for selector in [
+        "cluster=compute1,type in (raid,disk),severity!=debug,host,!canary",
+        "host=web-*",
+        "host=web-?",
+        "host!=db-*",
+        "temp<0,temp>=-4.5,temp<=-4.50",
+        "empty=\"\"",
+        "*",
+        "payload ~ /anything/",
+    ] {
+        assert!(matches(selector, &tags), "{selector}");
+    }
+    for selector in [
+        "cluster=compute1,type notin (raid,disk)",
+        "host=\"web-*\"",
+        "host=web-??",
+        "host!=web-*",
+        "host>0",
+        "temp>0",
+        "empty>0",
+        "empty<0",
+        "!host",
+        "zzz",
+    ] {
+        assert!(!matches(selector, &tags), "{selector}");
+    }
+}
+
+#[test]
+fn payload_patterns_work_on_bytes_and_all_must_match() {
+    let compile = |text: &str| Selector::parse(text).unwrap().compile_payload();
+    assert!(compile("host").unwrap().is_none());
+    let both = compile(r"payload ~ /RAID (STATUS )?CHANGE/, payload ~ /(?i)\bdisk\b/").unwrap().unwrap();
+    assert!(both.matches(b"\xff RAID CHANGE on Disk 7"));
+    assert!(!both.matches(b"RAID CHANGE on diskette"));
+    assert!(!both.matches(b"disk"));
+    let raw = compile(r"payload ~ /^\x00\xff/").unwrap().unwrap();
+    assert!(raw.matches(b"\x00\xff\x01"));
+    let unicode = compile(r"payload ~ /(?u)^\w+$/").unwrap().unwrap();
+    assert!(unicode.matches("é".as_bytes()));
+    let ascii = compile(r"payload ~ /^\w+$/").unwrap().unwrap();
+    assert!(!ascii.matches("é".as_bytes()));
+    assert!(matches!(compile(r"payload ~ /(?:a{1000}){1000}/"), Err(PatternError::TooLarge { .. })));
+}
+
+#[test]
+fn routers_tell_each_other_selectors_without_patterns() {
+    let whole = Selector::parse("a=1,payload ~ /x/").unwrap();
+    assert_eq!(whole.without_payload(), Selector::parse("a=1").unwrap());
+    assert_eq!(Selector::parse("payload ~ /x/").unwrap().without_payload(), Selector::parse("*").unwrap());
+    assert_eq!(whole.equalities().collect::<Vec<_>>(), [("a", "1")]);
+    assert_eq!(whole.patterns(), ["x"]);
+}
+
+fn literal() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-c]{1,3}", "[a-cé \"\\\\*?,()=!<>~/&|-]{0,6}"]
+}
+
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn requirement() -> impl Strategy<Value = String> {
+    let key = "[abk]|in|notin|payload";
+    let operator = prop::sample::select(vec!["=", "==", "!=", " = "]);
+    let comparison = prop::sample::select(vec!["<", "<=", ">", ">= "]);
+    let list = prop::collection::vec(literal(), 1..4);
+    prop_oneof![
+        key.prop_map(|key| key),
+        key.prop_map(|key| format!("!{key}")),
+        (key, operator.clone(), literal())
+            .prop_map(|(key, op, value)| format!("{key}{op}{}", quoted(&value))),
+        (key, operator, "[a-c*?]{1,5}").prop_map(|(key, op, value)| format!("{key}{op}{value}")),
+        (key, comparison, -1000i32..1000).prop_map(|(key, op, n)| format!("{key}{op}{}", f64::from(n) / 8.0)),
+        (key, prop::bool::ANY, list).prop_map(|(key, not, values)| {
+            let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+            format!("{key} {} ( {} )", if not { "notin" } else { "in" }, values.join(" , "))
+        }),
+        "[a-c/ ]{1,5}|\\(a\\|b\\)|\\[/\\]|a\\\\\\\\b"
+            .prop_map(|pattern| format!("payload ~ /{}/", pattern.replace('/', "\\/"))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn canonical_text_reads_back_to_the_same_selector(items in prop::collection::vec(requirement(), 1..6)) {
+        let text = items.join(" , ");
+        let selector = Selector::parse(&text).map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
+        let again: Selector = selector.text().parse().map_err(|error| TestCaseError::fail(format!("{selector}: {error}")))?;
+        prop_assert_eq!(&again, &selector);
+        prop_assert_eq!(selector.to_string(), selector.text());
+        prop_assert!(selector.compile_payload().is_ok());
+        prop_assert!(selector.requirements().is_sorted());
+        let reversed: Vec<_> = items.iter().rev().map(String::as_str).collect();
+        prop_assert_eq!(Selector::parse(&reversed.join(",")).map(|s| s.text().to_owned()), Ok(selector.text().to_owned()));
+    }
+
+    #[test]
+    fn no_text_panics_and_columns_stay_within_it(text in "[a-cé*!=<>~,()\"'/\\\\ &|\n0-9.-]{0,24}|\\PC{0,16}") {
+        match Selector::parse(&text) {
+            Ok(selector) => prop_assert_eq!(Selector::parse(selector.text()), Ok(selector)),
+            Err(error) => prop_assert!((1..=text.chars().count() + 1).contains(&error.column), "{error}"),
+        }
+    }
+
+    #[test]
+    fn a_walk_over_the_tags_agrees_with_looking_each_key_up(
+        items in prop::collection::vec(requirement(), 1..6),
+        tags in prop::collection::btree_map("[abk]|in|payload|z", "[a-c]{0,3}|-?[0-9]{1,3}", 0..5),
+    ) {
+        let selector = Selector::parse(&items.join(",")).unwrap();
+        let tags = TagSet::new(tags).unwrap();
+        let naive = selector.requirements().iter().all(|requirement| requirement.matches(tags.borrow()));
+        prop_assert_eq!(selector.matches_tags(tags.borrow()), naive);
+    }
+}
