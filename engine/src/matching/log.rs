@@ -1,0 +1,112 @@
+//! What changed last: one log of all changes, threaded by region.
+//!
+//! Every change takes the next version. For each region of tag hashes (and for the scan list) the log knows the version of
+//! the last change; each change names the one before it in its region. Whoever knows the version at which it was right
+//! before walks back from the region's last change until it meets that version.
+//!
+//! ```text
+//! region 5 ──▶ change 9 ──▶ change 4 ──▶ 0          seen at 6: change 9 is new
+//! region 8 ──▶ change 7 ──▶ 0                       seen at 7: nothing is new
+//! ```
+//!
+//! The log keeps the last [`CHANGES_KEPT`] changes at least. A walk that leaves it says so, and the caller starts over.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use millrace_proto::Selector;
+
+use super::paged::Paged;
+use super::tag_hash::{Region, TagHash};
+
+/// Changes that are kept. At 1,000 changes a second, half a minute: longer than a busy tag set is unseen. 2 MiB.
+pub(super) const CHANGES_KEPT: usize = 32 * 1024;
+const CHANGES_PER_PAGE: usize = 128;
+
+/// A selector gained or lost a target.
+#[derive(Debug, Clone)]
+pub(super) struct Change<T> {
+    /// The access tag under which the selector was filed then. Of no meaning for the scan list.
+    pub(super) access: TagHash,
+    /// The version of the previous change in the same region.
+    pub(super) earlier: u64,
+    pub(super) selector: Arc<Selector>,
+    pub(super) target: T,
+    /// +1 or −1.
+    pub(super) sign: i32,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct ChangeLog<T> {
+    version: u64,
+    /// The version of the first change in the first page.
+    first: u64,
+    pages: VecDeque<Arc<Vec<Change<T>>>>,
+    regions: Paged<u64>,
+    scan: u64,
+}
+
+impl<T: Copy> ChangeLog<T> {
+    pub(super) const fn new() -> Self {
+        Self { version: 0, first: 1, pages: VecDeque::new(), regions: Paged::new(), scan: 0 }
+    }
+
+    /// The version of the last change of all.
+    #[inline]
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The version of the last change in a region.
+    #[inline]
+    pub(super) fn region(&self, region: Region) -> u64 {
+        self.regions.get(region.slot()).copied().unwrap_or(0)
+    }
+
+    /// The version of the last change in the scan list.
+    #[inline]
+    pub(super) const fn scan(&self) -> u64 {
+        self.scan
+    }
+
+    /// The change that made `version`, unless it is too long ago.
+    #[inline]
+    pub(super) fn change(&self, version: u64) -> Option<&Change<T>> {
+        let place = usize::try_from(version.checked_sub(self.first)?).ok()?;
+        self.pages.get(place / CHANGES_PER_PAGE)?.get(place % CHANGES_PER_PAGE)
+    }
+
+    /// Appends a change under an access tag, or in the scan list.
+    pub(super) fn record(&mut self, access: Option<TagHash>, selector: &Arc<Selector>, target: T, sign: i32) {
+        self.version += 1;
+        let last = match access {
+            Some(access) => self.regions.get_mut(access.region().slot()),
+            None => &mut self.scan,
+        };
+        let earlier = std::mem::replace(last, self.version);
+        let change = Change {
+            access: access.unwrap_or_default(),
+            earlier,
+            selector: Arc::clone(selector),
+            target,
+            sign,
+        };
+        match self.pages.back_mut() {
+            Some(page) if page.len() < CHANGES_PER_PAGE => Arc::make_mut(page).push(change),
+            _ => {
+                let mut page = Vec::with_capacity(CHANGES_PER_PAGE);
+                page.push(change);
+                self.pages.push_back(Arc::new(page));
+            }
+        }
+        if self.pages.len() > CHANGES_KEPT / CHANGES_PER_PAGE + 1 {
+            self.pages.pop_front();
+            self.first += CHANGES_PER_PAGE as u64;
+        }
+    }
+
+    /// Bytes taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.len() * CHANGES_PER_PAGE * size_of::<Change<T>>() + self.regions.bytes()
+    }
+}
