@@ -1,0 +1,430 @@
+//! The control stream of one connection, from the client's side.
+//!
+//! ```text
+//! client                                   router
+//!   Hello ────────────────────────────────▶          nothing else before Welcome
+//!         ◀──────────────────────────────── Welcome
+//!   OpenReceiver, Subscribe, Grant … ─────▶
+//!         ◀──────────────────────────────── Subscribed (router), Subscribed (cluster), Refused
+//!         ◀──────────────────────────────── Credit, Received
+//!   Ping ◀───────────────────────────────▶ Pong, both ways
+//!         ◀──────────────────────────────── Goaway: move within its delay
+//! ```
+//!
+//! Requests made before the Welcome wait for it. Pings are answered with the newest nonce only, so a router that pings
+//! without end costs one pong per poll. Feed what the stream carries to [`ConnectionSession::control_data`], take events
+//! until [`ConnectionSession::poll_event`] has none, write what [`ConnectionSession::poll_control_output`] gives, and call
+//! [`ConnectionSession::handle_timeout`] when [`ConnectionSession::poll_timeout`] says.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use millrace_proto::control::{
+    CloseReceiver, ControlFrame, Goaway, Grant, Hello, OpenReceiver, Ping, Pong, ReceiverClosed, Refused,
+    Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+};
+use millrace_proto::frame::FrameReader;
+use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
+use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber};
+
+use super::SessionError;
+use super::liveness::{Due, Liveness, LivenessConfig};
+use crate::time::Time;
+
+/// Events that may wait for [`ConnectionSession::poll_event`]; a driver that takes them after each chunk of up to 64 KiB
+/// never comes near.
+const EVENTS_MAX: usize = 65_536;
+
+/// Settings of one connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionConfig {
+    /// This program, for operators.
+    pub software: String,
+    /// What this side's readers hold, for each receiver's stream.
+    pub tables: TableCapacity,
+    /// Receivers that this connection may open. Default 0: a publisher.
+    pub receivers: u32,
+    /// When silence means death.
+    pub liveness: LivenessConfig,
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            software: concat!("millrace-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tables: TableCapacity::CLIENT,
+            receivers: 0,
+            liveness: LivenessConfig::default(),
+        }
+    }
+}
+
+/// What happened on the control stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    /// The router answered: the connection can be used.
+    Welcomed(Box<Welcome>),
+    /// For [`PublisherSession::on_credit`](super::PublisherSession::on_credit).
+    Credit {
+        /// Bytes of the publish stream allowed in all.
+        bytes: u64,
+    },
+    /// For [`PublisherSession::on_received`](super::PublisherSession::on_received).
+    Received {
+        /// First seq that the router has not read.
+        next_seq: u64,
+    },
+    /// A subscription reached a stage.
+    Subscribed(Subscribed),
+    /// A request was refused; nothing changed at the router.
+    Refused(Refused),
+    /// A receiver is gone at the router.
+    ReceiverClosed(ReceiverClosed),
+    /// The router goes away.
+    Goaway(Goaway),
+    /// Nothing was heard for too long: close with [`CloseCode::Timeout`](millrace_proto::CloseCode::Timeout) and
+    /// reconnect.
+    Dead {
+        /// How long nothing was heard.
+        silent_ns: u64,
+    },
+}
+
+/// The control stream of one connection.
+#[derive(Debug)]
+pub struct ConnectionSession {
+    reader: FrameReader,
+    /// Frames to write.
+    output: Vec<u8>,
+    /// Frames that wait for the Welcome.
+    held: Vec<u8>,
+    welcomed: bool,
+    pong_due: Option<u64>,
+    next_nonce: u64,
+    events: VecDeque<ConnectionEvent>,
+    liveness: Liveness,
+    tables: TableCapacity,
+}
+
+impl ConnectionSession {
+    /// A connection that begins `now`; its Hello is ready to be written.
+    #[must_use]
+    pub fn new(config: ConnectionConfig, now: Time) -> Self {
+        let ConnectionConfig { software, tables, receivers, liveness } = config;
+        let mut output = Vec::with_capacity(128);
+        Hello { version: PROTOCOL_VERSION, software, tables, receivers }.encode(&mut output);
+        Self {
+            reader: FrameReader::new(),
+            output,
+            held: Vec::new(),
+            welcomed: false,
+            pong_due: None,
+            next_nonce: 1,
+            events: VecDeque::new(),
+            liveness: Liveness::new(liveness, now),
+            tables,
+        }
+    }
+
+    /// Whether the router has answered.
+    #[must_use]
+    pub const fn is_welcomed(&self) -> bool {
+        self.welcomed
+    }
+
+    /// What the Hello announced: for each [`ReceiverConfig`](super::ReceiverConfig).
+    #[must_use]
+    pub const fn tables(&self) -> TableCapacity {
+        self.tables
+    }
+
+    /// Feeds bytes of the control stream.
+    ///
+    /// # Errors
+    /// [`SessionError`]: close the connection with its code.
+    pub fn control_data(&mut self, now: Time, chunk: &[u8]) -> Result<(), SessionError> {
+        self.heard(now);
+        let mut reader = std::mem::take(&mut self.reader);
+        let outcome = reader.feed::<SessionError>(chunk, CONTROL_FRAME_BYTES_MAX, |kind, body| {
+            self.frame(now, ControlFrame::decode(kind, body)?)
+        });
+        self.reader = reader;
+        outcome
+    }
+
+    /// Bytes of a receiver's stream arrived: the router lives.
+    #[inline]
+    pub fn heard(&mut self, now: Time) {
+        if self.welcomed {
+            self.liveness.heard(now);
+        }
+    }
+
+    /// What happened, oldest first.
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
+        self.events.pop_front()
+    }
+
+    /// Bytes to write to the control stream, in order.
+    pub fn poll_control_output(&mut self) -> Option<Bytes> {
+        if let Some(nonce) = self.pong_due.take() {
+            Pong { nonce }.encode(&mut self.output);
+        }
+        (!self.output.is_empty()).then(|| std::mem::take(&mut self.output).into())
+    }
+
+    /// When to call [`ConnectionSession::handle_timeout`]; `None` when the connection is dead.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.liveness.poll_timeout()
+    }
+
+    /// Time has come: a ping goes to the output, or the event is [`ConnectionEvent::Dead`].
+    pub fn handle_timeout(&mut self, now: Time) {
+        match self.liveness.handle_timeout(now) {
+            Due::Nothing => {}
+            Due::Ping => {
+                Ping { nonce: self.next_nonce }.encode(&mut self.output);
+                self.next_nonce += 1;
+            }
+            Due::Dead { silent_ns } => self.events.push_back(ConnectionEvent::Dead { silent_ns }),
+        }
+    }
+
+    /// Attentive: this side has receivers, or events that the router has not received. See
+    /// [`liveness`](super::liveness).
+    #[inline]
+    pub fn set_attentive(&mut self, now: Time, attentive: bool) {
+        self.liveness.set_attentive(now, attentive);
+    }
+
+    /// Opens a receiver.
+    pub fn open_receiver(&mut self, request: &OpenReceiver) {
+        request.encode(self.requests());
+    }
+
+    /// Adds or replaces a subscription. Answered by [`ConnectionEvent::Subscribed`], twice, or
+    /// [`ConnectionEvent::Refused`].
+    pub fn subscribe(
+        &mut self,
+        receiver: ReceiverNumber,
+        subscription: SubscriptionNumber,
+        selectors: &[String],
+    ) {
+        Subscribe { receiver, subscription, selectors: selectors.to_vec() }.encode(self.requests());
+    }
+
+    /// Takes a subscription away.
+    pub fn unsubscribe(&mut self, receiver: ReceiverNumber, subscription: SubscriptionNumber) {
+        Unsubscribe { receiver, subscription }.encode(self.requests());
+    }
+
+    /// Allows the router to write to a receiver's stream up to `bytes` behind its preamble.
+    pub fn grant(&mut self, receiver: ReceiverNumber, bytes: u64) {
+        Grant { receiver, bytes }.encode(self.requests());
+    }
+
+    /// Closes a receiver. Answered by [`ConnectionEvent::ReceiverClosed`].
+    pub fn close_receiver(&mut self, receiver: ReceiverNumber) {
+        CloseReceiver { receiver }.encode(self.requests());
+    }
+
+    fn requests(&mut self) -> &mut Vec<u8> {
+        if self.welcomed { &mut self.output } else { &mut self.held }
+    }
+
+    fn frame(&mut self, now: Time, frame: ControlFrame) -> Result<(), SessionError> {
+        if !self.welcomed && !matches!(frame, ControlFrame::Welcome(_) | ControlFrame::Skipped { .. }) {
+            return Err(SessionError::Unexpected { frame: "a frame before its Welcome" });
+        }
+        let event = match frame {
+            ControlFrame::Welcome(welcome) => self.welcome(now, welcome)?,
+            ControlFrame::Ping(Ping { nonce }) => {
+                self.pong_due = Some(nonce);
+                return Ok(());
+            }
+            ControlFrame::Pong(_) | ControlFrame::Skipped { .. } => return Ok(()),
+            ControlFrame::Credit(credit) => ConnectionEvent::Credit { bytes: credit.bytes },
+            ControlFrame::Received(received) if received.publisher == super::publisher::PUBLISHER_NUMBER => {
+                ConnectionEvent::Received { next_seq: received.next_seq }
+            }
+            ControlFrame::Received(_) => {
+                return Err(SessionError::Unexpected {
+                    frame: "Received for a publisher that was not defined",
+                });
+            }
+            ControlFrame::Subscribed(subscribed) => ConnectionEvent::Subscribed(subscribed),
+            ControlFrame::Refused(refused) => ConnectionEvent::Refused(refused),
+            ControlFrame::ReceiverClosed(closed) => ConnectionEvent::ReceiverClosed(closed),
+            ControlFrame::Goaway(goaway) => ConnectionEvent::Goaway(goaway),
+            ControlFrame::Hello(_)
+            | ControlFrame::OpenReceiver(_)
+            | ControlFrame::Subscribe(_)
+            | ControlFrame::Unsubscribe(_)
+            | ControlFrame::Grant(_)
+            | ControlFrame::CloseReceiver(_) => {
+                return Err(SessionError::Unexpected { frame: "a client's frame" });
+            }
+        };
+        if self.events.len() == EVENTS_MAX {
+            return Err(SessionError::Limit { what: "the events that can wait" });
+        }
+        self.events.push_back(event);
+        Ok(())
+    }
+
+    fn welcome(&mut self, now: Time, mut welcome: Welcome) -> Result<ConnectionEvent, SessionError> {
+        if self.welcomed {
+            return Err(SessionError::Unexpected { frame: "a second Welcome" });
+        }
+        if welcome.version != PROTOCOL_VERSION {
+            return Err(SessionError::Version { theirs: welcome.version, ours: PROTOCOL_VERSION });
+        }
+        let default = TableCapacity::CLIENT;
+        for (announced, default) in [
+            (&mut welcome.tables.tag_sets, default.tag_sets),
+            (&mut welcome.tables.tag_bytes, default.tag_bytes),
+            (&mut welcome.tables.publishers, default.publishers),
+        ] {
+            if *announced == 0 {
+                *announced = default;
+            }
+        }
+        self.welcomed = true;
+        self.output.append(&mut self.held);
+        self.held = Vec::new();
+        self.liveness.opened(now, welcome.silence_us.saturating_mul(1000));
+        Ok(ConnectionEvent::Welcomed(Box::new(welcome)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::control::{Credit, OverflowPolicy, Received, Stage};
+    use millrace_proto::{CloseCode, DecodeError, RouterId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn welcome() -> Vec<u8> {
+        let mut out = Vec::new();
+        Welcome { version: 1, router: RouterId(4), cores: 2, receivers_max: 8, ..Welcome::default() }
+            .encode(&mut out);
+        out
+    }
+
+    fn open() -> ConnectionSession {
+        let mut session = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        session.control_data(Time::ZERO, &welcome()).unwrap();
+        assert!(matches!(session.poll_event(), Some(ConnectionEvent::Welcomed(_))));
+        session.poll_control_output();
+        session
+    }
+
+    fn written(session: &mut ConnectionSession) -> Vec<ControlFrame> {
+        let mut frames = Vec::new();
+        while let Some(bytes) = session.poll_control_output() {
+            FrameReader::new()
+                .feed::<DecodeError>(&bytes, CONTROL_FRAME_BYTES_MAX, |kind, body| {
+                    frames.push(ControlFrame::decode(kind, body)?);
+                    Ok(())
+                })
+                .unwrap();
+        }
+        frames
+    }
+
+    #[test]
+    fn requests_wait_for_the_welcome() {
+        let mut session = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        session
+            .open_receiver(&OpenReceiver { policy: OverflowPolicy::DropNewest, ..OpenReceiver::default() });
+        session.subscribe(ReceiverNumber(0), SubscriptionNumber(3), &["host=web-*".to_owned()]);
+        assert!(matches!(written(&mut session)[..], [ControlFrame::Hello(_)]));
+        session.control_data(Time::ZERO, &welcome()).unwrap();
+        let Some(ConnectionEvent::Welcomed(welcome)) = session.poll_event() else { panic!("welcomed") };
+        assert_eq!(welcome.tables, TableCapacity::CLIENT, "what is absent has its default");
+        let frames = written(&mut session);
+        assert!(
+            matches!(&frames[..], [ControlFrame::OpenReceiver(_), ControlFrame::Subscribe(_)]),
+            "{frames:?}"
+        );
+    }
+
+    #[test]
+    fn frames_of_the_router_become_events_however_they_are_cut() {
+        let mut stream = Vec::new();
+        Credit { bytes: 70_000 }.encode(&mut stream);
+        Received { publisher: 0, next_seq: 12 }.encode(&mut stream);
+        Subscribed { stage: Stage::Cluster, left_out: vec![RouterId(1)], ..Subscribed::default() }
+            .encode(&mut stream);
+        for step in [1, 3, stream.len()] {
+            let mut session = open();
+            let mut events = Vec::new();
+            for chunk in stream.chunks(step) {
+                session.control_data(Time::ZERO, chunk).unwrap();
+                events.extend(std::iter::from_fn(|| session.poll_event()));
+            }
+            assert_eq!(events.len(), 3);
+            assert_eq!(events[0], ConnectionEvent::Credit { bytes: 70_000 });
+            assert_eq!(events[1], ConnectionEvent::Received { next_seq: 12 });
+        }
+    }
+
+    #[test]
+    fn many_pings_cost_one_pong() {
+        let mut session = open();
+        let mut stream = Vec::new();
+        (1..100).for_each(|nonce| Ping { nonce }.encode(&mut stream));
+        session.control_data(Time::ZERO, &stream).unwrap();
+        assert_eq!(written(&mut session), [ControlFrame::Pong(Pong { nonce: 99 })]);
+    }
+
+    #[test]
+    fn what_a_router_may_not_send_closes_with_its_code() {
+        let bytes = |frame: ControlFrame| {
+            let mut out = Vec::new();
+            frame.encode(&mut out);
+            out
+        };
+        let hello = bytes(ControlFrame::Hello(Hello::default()));
+        let other = bytes(ControlFrame::Welcome(Welcome { version: 2, ..Welcome::default() }));
+        let stranger = bytes(ControlFrame::Received(Received { publisher: 1, next_seq: 0 }));
+        for (early, stream, code) in [
+            (false, &hello, CloseCode::Unexpected),
+            (false, &welcome(), CloseCode::Unexpected),
+            (false, &stranger, CloseCode::Unexpected),
+            (true, &bytes(ControlFrame::Credit(Credit { bytes: 1 })), CloseCode::Unexpected),
+            (true, &other, CloseCode::Version),
+            (false, &vec![0x0e, 0x00], CloseCode::UnknownFrame),
+            (false, &vec![0x24, 0x80, 0x02, 0, 0], CloseCode::Limit),
+            (false, &vec![0x2a, 0x02, 0x01, 0x05], CloseCode::Malformed),
+        ] {
+            let mut session =
+                if early { ConnectionSession::new(ConnectionConfig::default(), Time::ZERO) } else { open() };
+            let error = session.control_data(Time::ZERO, stream).unwrap_err();
+            assert_eq!(error.close_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_router_that_never_answers_is_dead() {
+        let mut session = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        let deadline = session.poll_timeout().unwrap();
+        session.control_data(deadline, &[0x7f]).unwrap();
+        session.handle_timeout(deadline);
+        assert!(matches!(session.poll_event(), Some(ConnectionEvent::Dead { .. })));
+        assert_eq!(session.poll_timeout(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut session = open();
+            let _ = session.control_data(Time::ZERO, &bytes);
+            while session.poll_event().is_some() {}
+            let _ = session.poll_control_output();
+        }
+    }
+}

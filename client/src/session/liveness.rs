@@ -1,0 +1,213 @@
+//! Noticing that the other side is gone.
+//!
+//! Death is decided by silence on the session, not by QUIC's idle timeout. While nothing is heard, a ping goes out every
+//! third of the silence limit; a connection on which nothing was heard for the whole limit, although it was asked, is dead.
+//! Anything counts as heard: a pong, any other control frame, bytes of a receiver's stream.
+//!
+//! Two limits: an *attentive* session (it has receivers, or events that the router has not received) uses the short one,
+//! 1.5 s by default; an idle emitter the long one, 30 s, so that 100,000 of them cost few packets. A session that turns
+//! attentive starts a new wait: silence that was allowed before is not held against the router.
+
+use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivenessConfig {
+    /// Silence after which an attentive session is dead. Default 1.5 s; sane from 5 round trips up.
+    pub silence_ns: u64,
+    /// Silence after which an idle session is dead. Default 30 s.
+    pub idle_silence_ns: u64,
+    /// How long the router may take to answer the Hello. Default 5 s.
+    pub welcome_ns: u64,
+}
+
+impl Default for LivenessConfig {
+    fn default() -> Self {
+        Self { silence_ns: 1500 * MILLISECOND_NS, idle_silence_ns: 30 * SECOND_NS, welcome_ns: 5 * SECOND_NS }
+    }
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// A ping should go out; it is counted as sent.
+    Ping,
+    /// The other side is dead.
+    Dead {
+        /// How long it was silent.
+        silent_ns: u64,
+    },
+}
+
+/// One connection's liveness.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    config: LivenessConfig,
+    state: State,
+    attentive: bool,
+    /// Longest time that this side may be silent, from the router's Welcome.
+    own_silence_ns: u64,
+    /// When the present wait began: last heard, or turned attentive.
+    waiting_since: Time,
+    last_heard: Time,
+    last_ping: Option<Time>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Greeting,
+    Open,
+    Dead,
+}
+
+impl Liveness {
+    pub(super) fn new(config: LivenessConfig, now: Time) -> Self {
+        Self {
+            config,
+            state: State::Greeting,
+            attentive: false,
+            own_silence_ns: u64::MAX,
+            waiting_since: now,
+            last_heard: now,
+            last_ping: None,
+        }
+    }
+
+    /// The router answered; it counts this side as dead after `silence_ns` (0: it did not say).
+    pub(super) fn opened(&mut self, now: Time, silence_ns: u64) {
+        self.state = State::Open;
+        self.own_silence_ns = if silence_ns == 0 { u64::MAX } else { silence_ns };
+        self.heard(now);
+    }
+
+    #[inline]
+    pub(super) fn heard(&mut self, now: Time) {
+        self.last_heard = now;
+        self.waiting_since = now;
+        self.last_ping = None;
+    }
+
+    pub(super) fn set_attentive(&mut self, now: Time, attentive: bool) {
+        if attentive && !self.attentive {
+            self.waiting_since = now;
+            self.last_ping = None;
+        }
+        self.attentive = attentive;
+    }
+
+    fn limit_ns(&self) -> u64 {
+        match self.state {
+            State::Greeting => self.config.welcome_ns,
+            _ if self.attentive => self.config.silence_ns,
+            _ => self.config.idle_silence_ns,
+        }
+    }
+
+    fn interval_ns(&self) -> u64 {
+        (self.limit_ns() / 3).min(self.own_silence_ns / 3).max(1)
+    }
+
+    fn next_ping(&self) -> Time {
+        self.last_ping.unwrap_or(self.waiting_since).after(self.interval_ns())
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let dead_at = self.waiting_since.after(self.limit_ns());
+        match self.state {
+            State::Greeting => Some(dead_at),
+            State::Open => Some(self.next_ping().min(dead_at)),
+            State::Dead => None,
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time) -> Due {
+        let silent_ns = now.since(self.waiting_since);
+        let asked = self.state == State::Greeting || self.last_ping.is_some();
+        if self.state == State::Dead {
+            Due::Nothing
+        } else if silent_ns >= self.limit_ns() && asked {
+            self.state = State::Dead;
+            Due::Dead { silent_ns: now.since(self.last_heard) }
+        } else if self.state == State::Open && now >= self.next_ping() {
+            if self.last_ping.is_none() && silent_ns >= self.limit_ns() {
+                // This side slept through the whole wait: it asks before it judges.
+                self.waiting_since = now;
+            }
+            self.last_ping = Some(now);
+            Due::Ping
+        } else {
+            Due::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = MILLISECOND_NS;
+
+    fn open(attentive: bool) -> Liveness {
+        let mut liveness = Liveness::new(LivenessConfig::default(), Time::ZERO);
+        liveness.opened(Time::ZERO, 0);
+        liveness.set_attentive(Time::ZERO, attentive);
+        liveness
+    }
+
+    #[test]
+    fn a_silent_router_is_pinged_then_dead_after_the_limit() {
+        let mut liveness = open(true);
+        let mut pings = 0;
+        loop {
+            let now = liveness.poll_timeout().unwrap();
+            match liveness.handle_timeout(now) {
+                Due::Ping => pings += 1,
+                Due::Dead { silent_ns } => {
+                    assert_eq!((silent_ns, now), (1500 * MS, Time::from_nanos(1500 * MS)));
+                    break;
+                }
+                Due::Nothing => panic!("a timeout does something"),
+            }
+        }
+        assert_eq!(pings, 2);
+        assert_eq!(liveness.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_answer_starts_the_wait_anew() {
+        let mut liveness = open(true);
+        for round in 1..20u64 {
+            let now = Time::from_nanos(round * 500 * MS);
+            assert_eq!(liveness.handle_timeout(now), Due::Ping);
+            liveness.heard(now);
+        }
+    }
+
+    #[test]
+    fn silence_of_an_idle_session_is_not_held_against_the_router_when_it_turns_attentive() {
+        let mut liveness = open(false);
+        let now = Time::from_nanos(9_000 * MS);
+        assert_eq!(liveness.handle_timeout(now), Due::Nothing);
+        liveness.set_attentive(now, true);
+        assert_eq!(liveness.handle_timeout(now), Due::Nothing);
+        assert_eq!(liveness.handle_timeout(now.after(500 * MS)), Due::Ping);
+        assert!(matches!(liveness.handle_timeout(now.after(1500 * MS)), Due::Dead { .. }));
+    }
+
+    #[test]
+    fn a_client_that_slept_asks_before_it_judges() {
+        let mut liveness = open(true);
+        assert_eq!(liveness.handle_timeout(Time::from_nanos(60_000 * MS)), Due::Ping);
+        assert_eq!(liveness.handle_timeout(Time::from_nanos(60_100 * MS)), Due::Nothing);
+        assert!(matches!(liveness.handle_timeout(Time::from_nanos(61_500 * MS)), Due::Dead { .. }));
+    }
+
+    #[test]
+    fn pings_keep_this_side_alive_for_a_router_with_a_shorter_limit() {
+        let mut liveness = Liveness::new(LivenessConfig::default(), Time::ZERO);
+        liveness.opened(Time::ZERO, 3_000 * MS);
+        assert_eq!(liveness.poll_timeout(), Some(Time::from_nanos(1_000 * MS)));
+    }
+}

@@ -1,0 +1,40 @@
+//! Sans-IO sessions: everything a client decides, without sockets, tasks or clocks.
+//!
+//! One connection to a router carries one control stream and, as needed, one publish stream and one stream per receiver.
+//! Each has its session here; a driver (the async shell of this crate, the load generator's loop, the simulator) moves
+//! bytes and time:
+//!
+//! ```text
+//!                    control bytes              publish bytes             receiver bytes
+//!                         │  ▲                        ▲                        │
+//!            control_data ▼  │ poll_control_output    │ take_output            ▼ data(chunk, sink)
+//!                 ConnectionSession  ── Credit ──▶ PublisherSession      ReceiverSession
+//!                         │          ── Received ─▶     ▲                      │ poll_grant
+//!                         └─ grant() ◀──────────────────┼──────────────────────┘
+//!                                                 publish(…)
+//! ```
+//!
+//! | session | life | what it keeps |
+//! |---|---|---|
+//! | [`ConnectionSession`] | one connection | Hello and Welcome, pings, frames of the control stream |
+//! | [`PublisherSession`] | one publisher, across connections | queued runs, tables of the present stream, credit, `received` |
+//! | [`ReceiverSession`] | one receiver on one connection | tables, an incomplete frame, the grant |
+//! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
+//!
+//! Rules that hold for all of them: time comes in as [`Time`](crate::time::Time); hostile bytes give an error with a
+//! [`CloseCode`](millrace_proto::CloseCode) and never a panic; after an error the session is only good for being dropped
+//! (a [`PublisherSession`] lives on: tell it that its stream is lost); memory is bounded by the configuration. Nothing here
+//! draws random numbers or iterates a hash map, so equal inputs give equal outputs.
+
+pub mod connection;
+mod error;
+pub mod liveness;
+pub mod plan;
+pub mod publisher;
+pub mod receiver;
+
+pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
+pub use error::SessionError;
+pub use plan::Plan;
+pub use publisher::{PublishError, PublisherConfig, PublisherSession, TagHandle, Tags};
+pub use receiver::{DeliveredRun, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession};

@@ -1,0 +1,251 @@
+//! What a client wants of whichever router it is connected to: its receivers and their subscriptions.
+//!
+//! The plan outlives connections. A driver changes it and passes the change to the connection of the moment; on a new
+//! connection, [`Plan::replay`] asks for everything anew, and the acknowledgements start from nothing. Receivers and
+//! subscriptions are replayed in the order of their numbers.
+
+use std::collections::BTreeMap;
+
+use millrace_proto::control::{OpenReceiver, OverflowPolicy, Stage, Subscribed};
+use millrace_proto::limits::{
+    RECEIVERS_PER_CONNECTION_MAX, SELECTOR_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX,
+    SUBSCRIPTIONS_PER_RECEIVER_MAX,
+};
+use millrace_proto::{ReceiverNumber, RouterId, SubscriptionNumber};
+
+use super::ConnectionSession;
+
+/// How a receiver is to be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReceiverWish {
+    /// What happens when its queue at the router is full.
+    pub policy: OverflowPolicy,
+    /// Bytes that its queue may hold; 0 = the router's default.
+    pub queue_bytes: u64,
+    /// How long the router may gather events before it writes them, microseconds.
+    pub linger_us: u64,
+}
+
+/// How far a subscription has come on the present connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Progress {
+    /// Asked for, not acknowledged.
+    #[default]
+    Asked,
+    /// Effective for what enters through this router.
+    Router,
+    /// Effective for what enters anywhere, but for these routers.
+    Cluster {
+        /// Routers that did not acknowledge it.
+        left_out: Vec<RouterId>,
+    },
+}
+
+/// Why a change of the plan is not possible; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No receiver number is free.
+    #[error("a connection carries at most {RECEIVERS_PER_CONNECTION_MAX} receivers")]
+    TooManyReceivers,
+    /// No subscription number is free.
+    #[error("a receiver has at most {SUBSCRIPTIONS_PER_RECEIVER_MAX} subscriptions")]
+    TooManySubscriptions,
+    /// Too many selectors.
+    #[error("a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors")]
+    TooManySelectors,
+    /// No selector at all; `*` is everything.
+    #[error("a subscription needs at least one selector; `*` is everything")]
+    NoSelector,
+    /// A selector is too long.
+    #[error("a selector of {bytes} bytes exceeds the limit of {SELECTOR_BYTES_MAX}")]
+    SelectorTooLong {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The receiver is not in the plan.
+    #[error("receiver {0:?} is not open")]
+    UnknownReceiver(ReceiverNumber),
+}
+
+#[derive(Debug, Clone, Default)]
+struct PlannedReceiver {
+    wish: ReceiverWish,
+    subscriptions: BTreeMap<SubscriptionNumber, PlannedSubscription>,
+}
+
+#[derive(Debug, Clone)]
+struct PlannedSubscription {
+    selectors: Vec<String>,
+    progress: Progress,
+}
+
+/// The receivers and subscriptions that there should be.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    receivers: BTreeMap<ReceiverNumber, PlannedReceiver>,
+}
+
+impl Plan {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Plans a receiver under the lowest free number.
+    ///
+    /// # Errors
+    /// [`PlanError::TooManyReceivers`].
+    pub fn open_receiver(&mut self, wish: ReceiverWish) -> Result<ReceiverNumber, PlanError> {
+        let number = (0..RECEIVERS_PER_CONNECTION_MAX)
+            .map(ReceiverNumber)
+            .find(|number| !self.receivers.contains_key(number))
+            .ok_or(PlanError::TooManyReceivers)?;
+        self.receivers.insert(number, PlannedReceiver { wish, subscriptions: BTreeMap::new() });
+        Ok(number)
+    }
+
+    /// Takes a receiver and its subscriptions out of the plan.
+    pub fn close_receiver(&mut self, receiver: ReceiverNumber) {
+        self.receivers.remove(&receiver);
+    }
+
+    /// Plans a subscription under the receiver's lowest free number. The grammar of selectors is the caller's or the
+    /// router's to check.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the bound.
+    pub fn subscribe(
+        &mut self,
+        receiver: ReceiverNumber,
+        selectors: Vec<String>,
+    ) -> Result<SubscriptionNumber, PlanError> {
+        let planned = self.receivers.get_mut(&receiver).ok_or(PlanError::UnknownReceiver(receiver))?;
+        if selectors.is_empty() {
+            return Err(PlanError::NoSelector);
+        }
+        if let Some(long) = selectors.iter().find(|selector| selector.len() > SELECTOR_BYTES_MAX) {
+            return Err(PlanError::SelectorTooLong { bytes: long.len() });
+        }
+        let count: usize = planned.subscriptions.values().map(|other| other.selectors.len()).sum();
+        if count + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
+            return Err(PlanError::TooManySelectors);
+        }
+        let number = (0..SUBSCRIPTIONS_PER_RECEIVER_MAX)
+            .map(SubscriptionNumber)
+            .find(|number| !planned.subscriptions.contains_key(number))
+            .ok_or(PlanError::TooManySubscriptions)?;
+        planned.subscriptions.insert(number, PlannedSubscription { selectors, progress: Progress::Asked });
+        Ok(number)
+    }
+
+    /// Takes a subscription out of the plan.
+    pub fn unsubscribe(&mut self, receiver: ReceiverNumber, subscription: SubscriptionNumber) {
+        if let Some(planned) = self.receivers.get_mut(&receiver) {
+            planned.subscriptions.remove(&subscription);
+        }
+    }
+
+    /// The planned receivers.
+    pub fn receivers(&self) -> impl Iterator<Item = ReceiverNumber> {
+        self.receivers.keys().copied()
+    }
+
+    /// The selectors of a planned subscription.
+    #[must_use]
+    pub fn selectors(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&[String]> {
+        let planned = self.receivers.get(&receiver)?.subscriptions.get(&subscription)?;
+        Some(&planned.selectors)
+    }
+
+    /// How far a planned subscription has come.
+    #[must_use]
+    pub fn progress(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&Progress> {
+        Some(&self.receivers.get(&receiver)?.subscriptions.get(&subscription)?.progress)
+    }
+
+    /// How a planned receiver is opened, its first grant being `grant`.
+    #[must_use]
+    pub fn open_request(&self, receiver: ReceiverNumber, grant: u64) -> Option<OpenReceiver> {
+        let ReceiverWish { policy, queue_bytes, linger_us } = self.receivers.get(&receiver)?.wish;
+        Some(OpenReceiver { receiver, policy, queue_bytes, linger_us, grant })
+    }
+
+    /// An acknowledgement arrived. One for a subscription that is no longer planned changes nothing.
+    pub fn on_subscribed(&mut self, subscribed: &Subscribed) {
+        let Subscribed { receiver, subscription, stage, left_out } = subscribed;
+        let planned = self.receivers.get_mut(receiver).and_then(|it| it.subscriptions.get_mut(subscription));
+        if let Some(planned) = planned {
+            match (stage, &planned.progress) {
+                (Stage::Router, Progress::Cluster { .. }) => {}
+                (Stage::Router, _) => planned.progress = Progress::Router,
+                (Stage::Cluster, _) => planned.progress = Progress::Cluster { left_out: left_out.clone() },
+            }
+        }
+    }
+
+    /// The connection is gone: nothing is acknowledged any more.
+    pub fn on_lost(&mut self) {
+        for planned in self.receivers.values_mut().flat_map(|receiver| receiver.subscriptions.values_mut()) {
+            planned.progress = Progress::Asked;
+        }
+    }
+
+    /// Asks a new connection for everything; each receiver's first grant is `grant`.
+    pub fn replay(&mut self, connection: &mut ConnectionSession, grant: u64) {
+        self.on_lost();
+        for (&number, receiver) in &self.receivers {
+            if let Some(request) = self.open_request(number, grant) {
+                connection.open_receiver(&request);
+            }
+            for (&subscription, planned) in &receiver.subscriptions {
+                connection.subscribe(number, subscription, &planned.selectors);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::ConnectionConfig;
+    use crate::time::Time;
+
+    fn acknowledge(plan: &mut Plan, stage: Stage) {
+        plan.on_subscribed(&Subscribed { stage, left_out: vec![RouterId(3)], ..Subscribed::default() });
+    }
+
+    #[test]
+    fn acknowledgements_start_from_nothing_on_a_new_connection() {
+        let mut plan = Plan::new();
+        let receiver = plan.open_receiver(ReceiverWish::default()).unwrap();
+        let subscription = plan.subscribe(receiver, vec!["*".into()]).unwrap();
+        acknowledge(&mut plan, Stage::Router);
+        assert_eq!(plan.progress(receiver, subscription), Some(&Progress::Router));
+        acknowledge(&mut plan, Stage::Cluster);
+        acknowledge(&mut plan, Stage::Router);
+        assert!(
+            matches!(plan.progress(receiver, subscription), Some(Progress::Cluster { left_out }) if left_out.len() == 1)
+        );
+        let mut connection = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        plan.replay(&mut connection, 64);
+        assert_eq!(plan.progress(receiver, subscription), Some(&Progress::Asked));
+    }
+
+    #[test]
+    fn numbers_are_reused_and_bounds_are_named() {
+        let mut plan = Plan::new();
+        let first = plan.open_receiver(ReceiverWish::default()).unwrap();
+        let second = plan.open_receiver(ReceiverWish::default()).unwrap();
+        plan.close_receiver(first);
+        assert_eq!(plan.open_receiver(ReceiverWish::default()), Ok(first));
+        assert_eq!(plan.subscribe(second, vec![]), Err(PlanError::NoSelector));
+        let all = vec!["*".to_owned(); SELECTORS_PER_RECEIVER_MAX];
+        assert_eq!(plan.subscribe(second, all), Ok(SubscriptionNumber(0)));
+        assert_eq!(plan.subscribe(second, vec!["*".into()]), Err(PlanError::TooManySelectors));
+        plan.unsubscribe(second, SubscriptionNumber(0));
+        assert_eq!(plan.subscribe(second, vec!["*".into()]), Ok(SubscriptionNumber(0)));
+        let long = PlanError::SelectorTooLong { bytes: 5_000 };
+        assert_eq!(plan.subscribe(second, vec!["x".repeat(5_000)]), Err(long));
+    }
+}

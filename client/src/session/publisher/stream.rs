@@ -1,0 +1,189 @@
+//! One publish stream: its tables, what was encoded for it, and its credit.
+
+use bytes::Bytes;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::frame::{self, stream_kind};
+use millrace_proto::table::{Naming, TableWriter};
+use millrace_proto::{PublisherKey, TagSet, varint};
+
+use super::queue::{QueuedRun, RunTags};
+
+/// The publisher's number on its stream: there is one.
+pub(in crate::session) const PUBLISHER_NUMBER: u64 = 0;
+
+/// Marks a handle without a number, and a number without a handle.
+const NONE: u32 = u32::MAX;
+
+/// The stream of one connection.
+#[derive(Debug)]
+pub(super) struct PublishStream {
+    key: PublisherKey,
+    table: TableWriter<TagSet>,
+    /// Number that each handle was last given on this stream.
+    number_of_handle: Vec<u32>,
+    /// Handle that each number stands for; `NONE` for tag sets without one.
+    handle_of_number: Vec<u32>,
+    /// The table has been full: hot numbers must be looked up so that it knows which are in use.
+    full: bool,
+    started: bool,
+    /// Encoded, but beyond the credit so far.
+    staged: Bytes,
+    /// Bytes handed out since the start of the stream.
+    written: u64,
+    credit: u64,
+}
+
+impl PublishStream {
+    pub(super) fn new(key: PublisherKey, tables: TableCapacity, handles: usize) -> Self {
+        Self {
+            key,
+            table: TableWriter::new(tables.tag_sets, tables.tag_bytes),
+            number_of_handle: vec![NONE; handles],
+            handle_of_number: Vec::new(),
+            full: false,
+            started: false,
+            staged: Bytes::new(),
+            written: 0,
+            credit: 0,
+        }
+    }
+
+    pub(super) fn on_credit(&mut self, bytes: u64) {
+        self.credit = self.credit.max(bytes);
+    }
+
+    /// Bytes that may be handed out.
+    #[inline]
+    pub(super) const fn room(&self) -> u64 {
+        self.credit.saturating_sub(self.written)
+    }
+
+    #[inline]
+    pub(super) const fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    pub(super) fn stage(&mut self, encoded: Vec<u8>) {
+        self.staged = encoded.into();
+    }
+
+    /// As much of what is staged as credit allows.
+    pub(super) fn take_staged(&mut self) -> Option<Bytes> {
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+        let chunk = self.staged.split_to(self.staged.len().min(room));
+        self.written += chunk.len() as u64;
+        (!chunk.is_empty()).then_some(chunk)
+    }
+
+    /// Appends the frames of one run: definitions that it needs, then the run.
+    #[inline]
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>, run: &QueuedRun, events: &[u8], handles: &[TagSet]) {
+        if !self.started {
+            self.started = true;
+            frame::put(out, stream_kind::PUBLISH, |_| {});
+            data::put_define_publisher(out, PUBLISHER_NUMBER, self.key);
+        }
+        let (naming, tags) = match &run.tags {
+            RunTags::Set(set) => (self.name(set, NONE), set),
+            RunTags::Handle(handle) => {
+                // The publisher checked the handle when the event was queued.
+                let Some(set) = handles.get(handle.0 as usize) else { return };
+                match self.number_of_handle.get(handle.0 as usize) {
+                    Some(&number)
+                        if !self.full && self.handle_of_number.get(number as usize) == Some(&handle.0) =>
+                    {
+                        (Naming::Known(u64::from(number)), set)
+                    }
+                    _ => (self.name(set, handle.0), set),
+                }
+            }
+        };
+        match naming {
+            Naming::Known(number) => put_run(out, number, run, events),
+            Naming::Define(number) => {
+                data::put_define_tags(out, number, tags.borrow());
+                put_run(out, number, run, events);
+            }
+            Naming::Inline => put_inline_run(out, tags, run, events),
+        }
+    }
+
+    fn name(&mut self, set: &TagSet, handle: u32) -> Naming {
+        let known = self.table.len();
+        let naming = self.table.name(set, set.canonical().len() as u64);
+        let (Naming::Known(number) | Naming::Define(number)) = naming else {
+            self.full = true;
+            return naming;
+        };
+        if matches!(naming, Naming::Define(_)) {
+            self.full |= self.table.len() == known;
+            self.set_handle_of(number, handle);
+        } else if handle != NONE {
+            self.set_handle_of(number, handle);
+        }
+        naming
+    }
+
+    fn set_handle_of(&mut self, number: u64, handle: u32) {
+        let Ok(number) = u32::try_from(number) else { return };
+        let index = number as usize;
+        if index >= self.handle_of_number.len() {
+            self.handle_of_number.resize(index + 1, NONE);
+        }
+        self.handle_of_number[index] = handle;
+        if handle != NONE {
+            let handle = handle as usize;
+            if handle >= self.number_of_handle.len() {
+                self.number_of_handle.resize(handle + 1, NONE);
+            }
+            self.number_of_handle[handle] = number;
+        }
+    }
+}
+
+/// Bytes of a run body's head.
+#[inline]
+fn head_bytes(run: &QueuedRun) -> usize {
+    varint::size(run.first_seq)
+        + varint::size(0)
+        + varint::size(run.base_time_ns)
+        + varint::size(u64::from(run.count))
+}
+
+/// Appends a run body. Nothing is ever resent at this level, so the floor is the first seq itself: distance 0.
+#[inline]
+fn put_body(out: &mut Vec<u8>, run: &QueuedRun, events: &[u8]) {
+    varint::put(out, run.first_seq);
+    varint::put(out, 0);
+    varint::put(out, run.base_time_ns);
+    varint::put(out, u64::from(run.count));
+    out.extend_from_slice(events);
+}
+
+/// Appends a run frame with numbers, its body written in place.
+#[inline]
+fn put_run(out: &mut Vec<u8>, tags: u64, run: &QueuedRun, events: &[u8]) {
+    let hop_bytes = 1 + varint::size(tags) + varint::size(PUBLISHER_NUMBER);
+    varint::put(out, data::kind::RUN);
+    varint::put(out, (1 + hop_bytes + head_bytes(run) + events.len()) as u64);
+    varint::put(out, hop_bytes as u64);
+    varint::put(out, 0);
+    varint::put(out, tags);
+    varint::put(out, PUBLISHER_NUMBER);
+    put_body(out, run, events);
+}
+
+#[cold]
+fn put_inline_run(out: &mut Vec<u8>, tags: &TagSet, run: &QueuedRun, events: &[u8]) {
+    let header = HopHeader {
+        tags: TagsOnStream::Inline(tags.borrow()),
+        publisher: PublisherOnStream::Number(PUBLISHER_NUMBER),
+        flags: 0,
+        lane_seq: None,
+        matched: &[],
+    };
+    let mut body = Vec::with_capacity(head_bytes(run) + events.len());
+    put_body(&mut body, run, events);
+    data::put_run(out, &header, &body);
+}

@@ -1,0 +1,260 @@
+//! What goes in as events comes out as a stream that a router reads back: order, tables, credit, linger, loss.
+
+use std::collections::BTreeMap;
+
+use millrace_proto::data::{DataFrame, PublisherOnStream, TagsOnStream};
+use millrace_proto::frame::{FrameReader, stream_kind};
+use millrace_proto::table::TableReader;
+use millrace_proto::{CloseCode, Epoch, PublisherId, data};
+use proptest::prelude::*;
+
+use super::*;
+
+const KEY: PublisherKey = PublisherKey { publisher: PublisherId(5), epoch: Epoch(2) };
+
+fn tags(host: u32) -> TagSet {
+    TagSet::new([("host", format!("web-{host}"))]).unwrap()
+}
+
+/// A router's reader of a publish stream.
+struct Router {
+    frames: FrameReader,
+    table: TableReader<TagSet>,
+    publishers: BTreeMap<u64, PublisherKey>,
+    preamble: bool,
+    events: Vec<(String, u64, u64, Vec<u8>)>,
+    runs: usize,
+}
+
+impl Router {
+    fn new(tables: TableCapacity) -> Self {
+        Self {
+            frames: FrameReader::new(),
+            table: TableReader::new(tables.tag_sets, tables.tag_bytes, "tag set"),
+            publishers: BTreeMap::new(),
+            preamble: false,
+            events: Vec::new(),
+            runs: 0,
+        }
+    }
+
+    fn read(&mut self, chunk: &[u8]) {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames
+            .feed::<SessionError>(chunk, data::FRAME_BYTES_MAX, |kind, body| self.frame(kind, body))
+            .unwrap();
+        self.frames = frames;
+    }
+
+    fn frame(&mut self, kind: u64, body: &[u8]) -> Result<(), SessionError> {
+        if !self.preamble {
+            assert_eq!(kind, stream_kind::PUBLISH);
+            self.preamble = true;
+            return Ok(());
+        }
+        match data::decode(kind, body)? {
+            DataFrame::DefineTags { number, tags } => {
+                self.table.define(number, tags.to_owned(), tags.canonical().len() as u64)?;
+            }
+            DataFrame::DefinePublisher { number, publisher } => {
+                self.publishers.insert(number, publisher);
+            }
+            DataFrame::Run { hop, body } => {
+                self.runs += 1;
+                assert_eq!(hop.publisher, PublisherOnStream::Number(0));
+                assert_eq!(self.publishers[&0], KEY);
+                assert_eq!(body.floor(), body.first_seq());
+                let tags = match hop.tags {
+                    TagsOnStream::Number(number) => self.table.get(number)?.to_string(),
+                    TagsOnStream::Inline(tags) => tags.to_string(),
+                };
+                for event in body.events() {
+                    self.events.push((tags.clone(), event.seq, event.time_ns, event.payload.to_vec()));
+                }
+            }
+            other => panic!("a publisher does not send {other:?}"),
+        }
+        Ok(())
+    }
+}
+
+fn session(change: impl FnOnce(&mut PublisherConfig)) -> PublisherSession {
+    let mut config = PublisherConfig::new(KEY);
+    change(&mut config);
+    PublisherSession::new(config)
+}
+
+fn open(change: impl FnOnce(&mut PublisherConfig)) -> PublisherSession {
+    let mut session = session(change);
+    session.stream_started(TableCapacity::CLIENT);
+    session.on_credit(u64::MAX / 2);
+    session
+}
+
+fn drain(session: &mut PublisherSession, router: &mut Router, now: Time) -> usize {
+    let mut bytes = 0;
+    while let Some(chunk) = session.take_output(now) {
+        bytes += chunk.len();
+        router.read(&chunk);
+    }
+    bytes
+}
+
+#[test]
+fn consecutive_events_with_one_tag_set_share_a_run() {
+    let mut session = open(|_| {});
+    let mut router = Router::new(TableCapacity::CLIENT);
+    let handle = session.register(&tags(1)).unwrap();
+    for time in [10, 20, 30] {
+        session.publish(Time::ZERO, handle, time, b"x").unwrap();
+    }
+    session.publish(Time::ZERO, &tags(2), 40, b"y").unwrap();
+    session.publish(Time::ZERO, handle, 50, b"z").unwrap();
+    session.publish(Time::ZERO, handle, 45, b"earlier").unwrap();
+    session.flush();
+    drain(&mut session, &mut router, Time::ZERO);
+    let times: Vec<_> = router.events.iter().map(|event| event.2).collect();
+    assert_eq!(times, [10, 20, 30, 40, 50, 45], "an event earlier than its run's base gets a run of its own");
+    assert_eq!(router.runs, 4);
+}
+
+#[test]
+fn output_is_due_by_linger_size_or_flush() {
+    let mut session = open(|config| config.linger_ns = 1_000);
+    let now = Time::from_nanos(500);
+    assert_eq!(session.poll_timeout(), None);
+    session.publish(now, &tags(1), 1, b"x").unwrap();
+    assert_eq!(session.poll_timeout(), Some(Time::from_nanos(1_500)));
+    assert!(session.take_output(Time::from_nanos(1_499)).is_none());
+    assert!(session.take_output(Time::from_nanos(1_500)).is_some());
+
+    session.publish(now, &tags(1), 1, &[0; 20_000]).unwrap();
+    assert_eq!(session.poll_timeout(), Some(now), "more than 16 KiB waits for nothing");
+    assert!(session.take_output(now).is_some());
+
+    session.publish(now, &tags(1), 1, b"x").unwrap();
+    session.flush();
+    assert!(session.take_output(now).is_some());
+    assert!(session.take_output(now).is_none());
+}
+
+#[test]
+fn nothing_goes_out_beyond_the_credit() {
+    let mut session = session(|config| config.linger_ns = 0);
+    let mut router = Router::new(TableCapacity::CLIENT);
+    session.publish(Time::ZERO, &tags(1), 1, &[7; 1000]).unwrap();
+    assert!(session.take_output(Time::ZERO).is_none(), "no stream");
+    session.stream_started(TableCapacity::CLIENT);
+    assert!(session.take_output(Time::ZERO).is_none(), "no credit");
+    assert!(session.is_out_of_credit(Time::ZERO));
+    assert_eq!(session.poll_timeout(), None, "time does not bring credit");
+    let mut written = 0;
+    for credit in [10u64, 11, 300, 5_000] {
+        session.on_credit(credit);
+        written += drain(&mut session, &mut router, Time::ZERO) as u64;
+        assert!(written <= credit);
+        assert!(written == credit || credit == 5_000);
+    }
+    session.on_credit(3);
+    assert_eq!(router.events.len(), 1);
+    assert!(!session.is_out_of_credit(Time::ZERO));
+}
+
+#[test]
+fn a_full_queue_would_block_until_output_is_taken() {
+    let mut session = open(|config| config.buffer_bytes = 4_000);
+    let published =
+        (0..100).take_while(|_| session.publish(Time::ZERO, &tags(1), 1, &[0; 100]).is_ok()).count();
+    assert!((20..60).contains(&published), "{published}");
+    assert_eq!(session.publish(Time::ZERO, &tags(1), 1, &[0; 100]), Err(PublishError::WouldBlock));
+    session.flush();
+    drain(&mut session, &mut Router::new(TableCapacity::CLIENT), Time::ZERO);
+    assert_eq!(
+        session.publish(Time::ZERO, &tags(1), 1, &[0; 500_000]),
+        Ok(published as u64),
+        "an empty queue takes any"
+    );
+    let bytes = PAYLOAD_BYTES_MAX + 1;
+    assert_eq!(
+        session.publish(Time::ZERO, &tags(1), 1, &vec![0; bytes]),
+        Err(PublishError::TooLarge { bytes })
+    );
+    assert_eq!(session.publish(Time::ZERO, TagHandle(9), 1, b""), Err(PublishError::UnknownHandle));
+}
+
+#[test]
+fn a_lost_stream_makes_unknown_what_was_taken_and_keeps_what_was_queued() {
+    let mut session = open(|config| config.linger_ns = 1_000);
+    let handle = session.register(&tags(1)).unwrap();
+    for _ in 0..4 {
+        session.publish(Time::ZERO, handle, 1, b"x").unwrap();
+    }
+    session.flush();
+    let mut router = Router::new(TableCapacity::CLIENT);
+    drain(&mut session, &mut router, Time::ZERO);
+    session.on_received(3).unwrap();
+    session.publish(Time::ZERO, handle, 1, b"queued").unwrap();
+    assert_eq!(session.unreceived(), 3..4);
+    assert_eq!(session.stream_lost(), 3..4);
+    assert_eq!(session.stream_lost(), 4..4);
+    assert!(!session.is_flushed());
+
+    let mut next = Router::new(TableCapacity::CLIENT);
+    session.stream_started(TableCapacity::CLIENT);
+    session.on_credit(10_000);
+    session.flush();
+    drain(&mut session, &mut next, Time::ZERO);
+    assert_eq!(next.events, [("host=web-1".to_owned(), 4, 1, b"queued".to_vec())]);
+    session.on_received(5).unwrap();
+    assert!(session.is_flushed());
+}
+
+#[test]
+fn received_for_events_that_were_never_sent_is_refused() {
+    let mut session = open(|_| {});
+    session.publish(Time::ZERO, &tags(1), 1, b"x").unwrap();
+    assert_eq!(session.on_received(1).unwrap_err().close_code(), CloseCode::Unexpected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever is published, with handles or by value, arrives in order with its tags, through a small table, under any
+    /// credit, and whatever the reader holds.
+    #[test]
+    fn everything_published_arrives_in_order(
+        events in proptest::collection::vec((0u32..12, any::<bool>(), 0usize..300), 1..200),
+        tag_sets in 1u64..10,
+        credit_step in 1u64..3000,
+    ) {
+        let tables = TableCapacity { tag_sets, tag_bytes: 60, publishers: 1 };
+        let mut session = session(|config| config.flush_bytes = 1_000);
+        session.stream_started(tables);
+        let handles: Vec<_> = (0..12).map(|host| session.register(&tags(host)).unwrap()).collect();
+        let mut router = Router::new(tables);
+        let mut credit = 0;
+        for (seq, &(host, by_handle, bytes)) in events.iter().enumerate() {
+            let payload = vec![seq as u8; bytes];
+            let time = seq as u64;
+            let given = if by_handle {
+                session.publish(Time::ZERO, handles[host as usize], time, &payload)
+            } else {
+                session.publish(Time::ZERO, &tags(host), time, &payload)
+            };
+            prop_assert_eq!(given, Ok(seq as u64));
+            credit += credit_step;
+            session.on_credit(credit);
+            drain(&mut session, &mut router, Time::ZERO);
+        }
+        session.on_credit(u64::MAX / 2);
+        session.flush();
+        drain(&mut session, &mut router, Time::ZERO);
+        prop_assert_eq!(router.events.len(), events.len());
+        for (seq, (&(host, _, bytes), event)) in events.iter().zip(&router.events).enumerate() {
+            let expected = (tags(host).to_string(), seq as u64, seq as u64, vec![seq as u8; bytes]);
+            prop_assert_eq!(event, &expected);
+        }
+        session.on_received(events.len() as u64).unwrap();
+        prop_assert!(session.is_flushed());
+    }
+}
