@@ -1,0 +1,96 @@
+//! What control knows, for `/status`, `/readyz` and tests.
+
+use millrace_proto::{Incarnation, RouterId};
+
+/// How a known router stands to this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PeerState {
+    /// Heard of, never linked in its present life.
+    Known,
+    /// Its first lane is up, others are not yet.
+    Linking,
+    /// All lanes are up and heard.
+    Linked,
+    /// It was linked; a lane is lost or silent. Its interest stays until it is forgotten.
+    Suspect,
+    /// It said that it is going away.
+    Leaving,
+}
+
+impl PeerState {
+    /// Its name in metrics and `/status`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Linking => "linking",
+            Self::Linked => "linked",
+            Self::Suspect => "suspect",
+            Self::Leaving => "leaving",
+        }
+    }
+}
+
+/// One known router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The router.
+    pub router: RouterId,
+    /// Its process life, once it said hello.
+    pub incarnation: Option<Incarnation>,
+    /// Its name for people.
+    pub name: String,
+    /// How to reach it.
+    pub advertise: String,
+    /// How it stands.
+    pub state: PeerState,
+    /// Whether a dial to it is under way.
+    pub dialling: bool,
+    /// Lanes up.
+    pub lanes_up: usize,
+    /// Lanes that the link has when complete; 0 without a link.
+    pub lanes: usize,
+    /// Entries of its interest that are held here.
+    pub interest: usize,
+    /// Version of its interest that is held here.
+    pub interest_version: u64,
+    /// Version of this router's interest that it has acknowledged.
+    pub acked_version: u64,
+    /// Linked routers that say they are linked to it.
+    pub reached_by: usize,
+}
+
+/// A picture of control.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Known routers, by id.
+    pub peers: Vec<PeerStatus>,
+    /// Newest version of the directory.
+    pub directory_version: u64,
+    /// Version that every core routes by, or a newer one.
+    pub directory_applied: u64,
+    /// Entries of the directory: pairs of selector and location.
+    pub directory_entries: usize,
+    /// Version of the own interest that was told to peers.
+    pub interest_version: u64,
+    /// Selectors of the own interest.
+    pub interest_entries: usize,
+    /// Changes of interest that are not yet effective in the cluster.
+    pub waiting: usize,
+    /// Whether publishers may be granted credit.
+    pub synced: bool,
+    /// Whether `synced` came from the timeout rather than from all known routers.
+    pub join_timed_out: bool,
+    /// Whether others reach a router that this one does not.
+    pub degraded: bool,
+    /// Whether this router is going away.
+    pub draining: bool,
+}
+
+impl Status {
+    /// Whether to send clients here.
+    #[must_use]
+    pub const fn ready(&self) -> bool {
+        self.synced && !self.degraded && !self.draining
+    }
+}
