@@ -39,6 +39,8 @@ pub mod flag {
     pub const RESENT: u64 = 1 << 4;
     /// The router could not decide whether this receiver had the run before.
     pub const MAYBE_DUPLICATE: u64 = 1 << 5;
+    /// All bits that this version passes on.
+    pub(super) const FORWARDED: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE;
 }
 
 /// Numbers of a hop header's optional fields. Readers skip those they do not know.
@@ -121,7 +123,7 @@ impl<'a> HopHeader<'a> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let mut flags = self.flags & !(flag::INLINE_TAGS | flag::INLINE_PUBLISHER);
+        let mut flags = self.flags & flag::FORWARDED;
         if matches!(self.tags, TagsOnStream::Inline(_)) {
             flags |= flag::INLINE_TAGS;
         }
@@ -180,7 +182,7 @@ impl<'a> HopHeader<'a> {
         Ok(Self {
             tags: tags.ok_or(DecodeError::Missing { what: "inline tag set" })?,
             publisher: publisher.ok_or(DecodeError::Missing { what: "inline publisher" })?,
-            flags: flags & !(flag::INLINE_TAGS | flag::INLINE_PUBLISHER),
+            flags: flags & flag::FORWARDED,
             lane_seq,
             matched,
         })
@@ -328,10 +330,11 @@ pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
         (header.tags, header.publisher, header.lane_seq, header.matched.is_empty())
     {
         // The common case, without a detour through a buffer.
-        let hop = varint::size(header.flags) + varint::size(tags) + varint::size(publisher);
+        let flags = header.flags & flag::FORWARDED;
+        let hop = 1 + varint::size(tags) + varint::size(publisher);
         varint::put(out, (1 + hop + body.len()) as u64);
         varint::put(out, hop as u64);
-        varint::put(out, header.flags);
+        varint::put(out, flags);
         varint::put(out, tags);
         varint::put(out, publisher);
     } else {

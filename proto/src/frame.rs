@@ -4,21 +4,13 @@
 //! them. [`FrameReader`] turns chunks of a stream, cut anywhere, into whole frames; it copies only frames that straddle
 //! two chunks, and its memory is bounded by the largest frame allowed.
 //!
-//! A unidirectional stream starts with a preamble: one varint that says what the stream is ([`StreamKind`]), then
-//! whatever that kind needs. The preamble is itself a frame, the first one of the stream.
+//! A unidirectional stream starts with a preamble: its first frame says what the stream is ([`crate::stream`]).
+
+use std::ops::Range;
 
 use crate::error::DecodeError;
+pub use crate::stream::stream_kind;
 use crate::varint;
-
-/// What a stream is for, as the type of the first frame on it.
-pub mod stream_kind {
-    /// Client to router: published events. Body: fields, none yet.
-    pub const PUBLISH: u64 = 0x50;
-    /// Router to client: one receiver's events. Body: field 1 = receiver number.
-    pub const DELIVER: u64 = 0x52;
-    /// Router to router: one lane's events. Body: field 1 = first lane seq, field 2 = lane epoch.
-    pub const LANE: u64 = 0x54;
-}
 
 /// Appends a frame whose body `fill` writes. For control frames; hot frames are written in place.
 pub fn put(out: &mut Vec<u8>, kind: u64, fill: impl FnOnce(&mut Vec<u8>)) {
@@ -28,12 +20,23 @@ pub fn put(out: &mut Vec<u8>, kind: u64, fill: impl FnOnce(&mut Vec<u8>)) {
     varint::put_prefixed(out, &body);
 }
 
-/// Splits one frame off the front of `bytes`: type, body, and bytes taken; `None` when the frame is not complete.
+/// A frame at the front of some bytes: type, body, and how many bytes it takes.
+pub type Split<'a> = (u64, &'a [u8], usize);
+
+/// Splits one frame off the front of `bytes`; `None` when the frame is not complete.
 ///
 /// # Errors
 /// [`DecodeError::Limit`] when the body is longer than `body_max`: known before the body has arrived.
 #[inline]
-pub fn split(bytes: &[u8], body_max: usize) -> Result<Option<(u64, &[u8], usize)>, DecodeError> {
+pub fn split(bytes: &[u8], body_max: usize) -> Result<Option<Split<'_>>, DecodeError> {
+    let Some((kind, range)) = locate(bytes, body_max)? else { return Ok(None) };
+    let end = range.end;
+    Ok(bytes.get(range).map(|body| (kind, body, end)))
+}
+
+/// The type of the frame that starts `bytes` and where its body is, once its header is there.
+#[inline]
+fn locate(bytes: &[u8], body_max: usize) -> Result<Option<(u64, Range<usize>)>, DecodeError> {
     let Some((kind, kind_size)) = varint::peek(bytes) else { return Ok(None) };
     let Some((len, len_size)) = varint::peek(&bytes[kind_size..]) else { return Ok(None) };
     let len = usize::try_from(len)
@@ -41,17 +44,18 @@ pub fn split(bytes: &[u8], body_max: usize) -> Result<Option<(u64, &[u8], usize)
         .filter(|&len| len <= body_max)
         .ok_or(DecodeError::Limit { what: "frame length" })?;
     let start = kind_size + len_size;
-    let Some(body) = bytes.get(start..start + len) else { return Ok(None) };
-    Ok(Some((kind, body, start + len)))
+    Ok(Some((kind, start..start + len)))
 }
 
 /// Cuts a stream, which arrives in chunks of any size, into frames.
 ///
-/// After an error the reader is poisoned: the stream cannot be read further.
+/// After an error the reader is poisoned: the stream cannot be read further, and every later chunk is refused. A stream
+/// that ends while [`buffered`](Self::buffered) is not 0 was cut within a frame.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     /// The start of a frame whose end has not arrived; empty otherwise.
     partial: Vec<u8>,
+    poisoned: bool,
 }
 
 impl FrameReader {
@@ -70,13 +74,17 @@ impl FrameReader {
     /// Feeds the next chunk; `each` gets the type and body of every frame that is complete, in order.
     ///
     /// # Errors
-    /// Whatever `each` returns, and [`DecodeError::Limit`] (converted) for a frame longer than `body_max`.
+    /// Whatever `each` returns, [`DecodeError::Limit`] (converted) for a frame longer than `body_max`, and
+    /// [`DecodeError::Malformed`] after an earlier error.
     pub fn feed<E: From<DecodeError>>(
         &mut self,
         mut chunk: &[u8],
         body_max: usize,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        if std::mem::replace(&mut self.poisoned, true) {
+            return Err(DecodeError::Malformed { what: "stream" }.into());
+        }
         if !self.partial.is_empty() {
             chunk = self.complete(chunk, body_max, &mut each)?;
         }
@@ -85,6 +93,7 @@ impl FrameReader {
             chunk = &chunk[taken..];
         }
         self.partial.extend_from_slice(chunk);
+        self.poisoned = false;
         Ok(())
     }
 
@@ -97,8 +106,8 @@ impl FrameReader {
     ) -> Result<&'c [u8], E> {
         // The header needs at most 16 bytes; add them one by one until the length is known.
         let total = loop {
-            if let Some(total) = total_len(&self.partial, body_max)? {
-                break total;
+            if let Some((_, body)) = locate(&self.partial, body_max)? {
+                break body.end;
             }
             let Some((&byte, rest)) = chunk.split_first() else { return Ok(chunk) };
             self.partial.push(byte);
@@ -118,24 +127,13 @@ impl FrameReader {
     }
 }
 
-/// Bytes of the frame that starts `bytes`, once its header is there.
-fn total_len(bytes: &[u8], body_max: usize) -> Result<Option<usize>, DecodeError> {
-    let Some((_, kind_size)) = varint::peek(bytes) else { return Ok(None) };
-    let Some((len, len_size)) = varint::peek(&bytes[kind_size..]) else { return Ok(None) };
-    let len = usize::try_from(len)
-        .ok()
-        .filter(|&len| len <= body_max)
-        .ok_or(DecodeError::Limit { what: "frame length" })?;
-    Ok(Some(kind_size + len_size + len))
-}
-
 /// What to do with a frame type that this version does not know: skip odd ones, refuse even ones.
 ///
 /// # Errors
 /// [`DecodeError::UnknownFrame`] for even types.
 #[inline]
 pub fn skip_unknown(kind: u64) -> Result<(), DecodeError> {
-    if kind % 2 == 0 { Err(DecodeError::UnknownFrame { kind }) } else { Ok(()) }
+    if kind.is_multiple_of(2) { Err(DecodeError::UnknownFrame { kind }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -146,7 +144,7 @@ mod tests {
     fn frames_cut_anywhere_come_out_whole() {
         let mut stream = Vec::new();
         for len in [0usize, 1, 5, 63, 64, 300, 20_000] {
-            put(&mut stream, 0x14, |body| body.extend(std::iter::repeat_n(len as u8, len)));
+            put(&mut stream, 0x14, |body| body.extend(std::iter::repeat_n(7, len)));
         }
         for step in [1usize, 2, 3, 7, 64, 1000, stream.len()] {
             let mut reader = FrameReader::new();
@@ -173,5 +171,24 @@ mod tests {
         let mut reader = FrameReader::new();
         let refused = reader.feed::<DecodeError>(&head, 1000, |_, _| Ok(()));
         assert_eq!(refused, Err(DecodeError::Limit { what: "frame length" }));
+        let after = reader.feed::<DecodeError>(&[0x15, 0x00], 1000, |_, _| panic!("poisoned"));
+        assert_eq!(after, Err(DecodeError::Malformed { what: "stream" }));
+    }
+
+    #[test]
+    fn a_frame_that_was_refused_is_not_read_again() {
+        for cut in 0..4 {
+            let mut reader = FrameReader::new();
+            let mut seen = 0;
+            let frame = [0x14, 0x02, 1, 2];
+            let mut refuse = |_: u64, _: &[u8]| {
+                seen += 1;
+                Err(DecodeError::Truncated)
+            };
+            assert_eq!(reader.feed(&frame[..cut], 1000, &mut refuse), Ok(()));
+            assert_eq!(reader.feed(&frame[cut..], 1000, &mut refuse), Err(DecodeError::Truncated));
+            assert!(reader.feed(&frame, 1000, &mut refuse).is_err());
+            assert_eq!(seen, 1);
+        }
     }
 }

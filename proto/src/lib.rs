@@ -11,6 +11,7 @@
 //! | [`id`] | publisher, router, lane and receiver names |
 //! | [`tag`] | tag sets in canonical form, and the shard they hash to |
 //! | [`selector`] | the selector grammar and its meaning |
+//! | [`stream`] | preambles: what a unidirectional stream carries |
 //! | [`run`], [`data`] | runs of events and the frames of data streams |
 //! | [`control`], [`mesh`] | the frames of control streams: client to router, router to router |
 //! | [`table`] | numbers that stand for tag sets and publishers on one stream |
@@ -29,6 +30,7 @@ pub mod limits;
 pub mod mesh;
 pub mod run;
 pub mod selector;
+pub mod stream;
 pub mod table;
 pub mod tag;
 pub mod varint;

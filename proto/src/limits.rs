@@ -1,6 +1,6 @@
 //! Every bound of the wire, in one place, each with its reason.
 //!
-//! A sender that exceeds one of them is told which (the encoder's error), a peer that does is closed with
+//! Who makes a tag set or a selector beyond them is told which; a peer that sends more than they allow is closed with
 //! [`CloseCode::Limit`](crate::CloseCode::Limit) or [`CloseCode::Malformed`](crate::CloseCode::Malformed).
 
 /// Tags in one tag set. Matching visits each tag once, so this bounds the work per new tag set.
@@ -60,7 +60,7 @@ pub const LANE_TABLE_PUBLISHERS: u64 = 262_144;
 
 /// Addresses of other routers in a Welcome or a Goaway.
 pub const ALTERNATES_MAX: usize = 64;
-/// Bytes of an address or of any other short text (names, reasons) in a control frame.
+/// Bytes of an address or of any other short text (names, reasons) in a control frame. Longer ones are cut when written.
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// Cores of one router: the shard hash has 4,096 values.
 pub const CORES_MAX: u16 = 256;

@@ -14,6 +14,11 @@ use crate::error::DecodeError;
 use crate::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX, RUN_BYTES_MAX};
 use crate::varint;
 
+/// Bytes that a body's head takes at most: three integers of any size, and a count of two bytes.
+const HEAD_BYTES_MAX: usize = 3 * 8 + 2;
+/// Bytes that an event takes besides its payload, at most: its time, and a length of four bytes.
+const EVENT_HEAD_BYTES_MAX: usize = 8 + 4;
+
 /// A checked run body, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunBody<'a> {
@@ -207,13 +212,17 @@ impl RunBuilder {
         self.events.len()
     }
 
-    /// Whether another event of `payload_bytes` keeps the run within its bounds.
+    /// Whether another event of `payload_bytes` keeps the run within its bounds. An event of at most
+    /// [`PAYLOAD_BYTES_MAX`] always fits an empty run.
     #[must_use]
     pub fn fits(&self, payload_bytes: usize) -> bool {
-        self.count < EVENTS_PER_RUN_MAX && self.events.len() + payload_bytes + 64 <= RUN_BYTES_MAX
+        payload_bytes <= PAYLOAD_BYTES_MAX
+            && self.count < EVENTS_PER_RUN_MAX
+            && self.first_seq + self.count < varint::MAX
+            && self.events.len() + payload_bytes + HEAD_BYTES_MAX + EVENT_HEAD_BYTES_MAX <= RUN_BYTES_MAX
     }
 
-    /// Adds an event. A time before the base counts as the base.
+    /// Adds an event, one that [`fits`](Self::fits). A time before the base counts as the base.
     pub fn push(&mut self, time_ns: u64, payload: &[u8]) {
         varint::put(
             &mut self.events,
@@ -233,7 +242,8 @@ impl RunBuilder {
             + self.events.len()
     }
 
-    /// Appends the body to `out`. The builder is empty after it, until the next start.
+    /// Appends the body to `out`: a valid one when at least one event was pushed. The builder is empty after it, until
+    /// the next start.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         varint::put(out, self.first_seq);
         varint::put(out, self.first_seq - self.floor);

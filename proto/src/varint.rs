@@ -24,6 +24,10 @@ pub const fn size(value: u64) -> usize {
 
 /// Appends `value`. Values above [`MAX`] are a bug of the caller: they are written as [`MAX`].
 #[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "each arm has as many bits as `size` says the value needs"
+)]
 pub fn put(out: &mut Vec<u8>, value: u64) {
     debug_assert!(value <= MAX, "a varint holds 62 bits");
     match size(value) {

@@ -1,0 +1,137 @@
+//! Frames of every session: greeting, liveness, leaving.
+
+use super::kind;
+use super::value::Value;
+use crate::control::message;
+use crate::error::DecodeError;
+use crate::field::{self, Field, Fields};
+use crate::id::{Incarnation, RouterId};
+use crate::limits;
+
+/// What a reader of data streams can hold, announced before they start.
+///
+/// A writer never exceeds it; where a capacity is 0, everything is written inline. Absent parts have the defaults of a
+/// client. Bytes are those of canonical tag sets; publishers count as entries only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableCapacity {
+    /// Tag sets at once.
+    pub tag_sets: u64,
+    /// Bytes of canonical tag sets at once.
+    pub tag_bytes: u64,
+    /// Publishers at once.
+    pub publishers: u64,
+}
+
+impl TableCapacity {
+    /// The default of a client's side of a stream.
+    pub const CLIENT: Self = Self {
+        tag_sets: limits::CLIENT_TABLE_ENTRIES,
+        tag_bytes: limits::CLIENT_TABLE_BYTES,
+        publishers: limits::TABLE_PUBLISHERS,
+    };
+    /// The default of a lane.
+    pub const LANE: Self = Self {
+        tag_sets: limits::LANE_TABLE_ENTRIES,
+        tag_bytes: limits::LANE_TABLE_BYTES,
+        publishers: limits::LANE_TABLE_PUBLISHERS,
+    };
+}
+
+impl Default for TableCapacity {
+    fn default() -> Self {
+        Self::CLIENT
+    }
+}
+
+impl Value for TableCapacity {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        field::put_nested(out, number, |value| {
+            field::put_u64(value, 1, self.tag_sets);
+            field::put_u64(value, 2, self.tag_bytes);
+            field::put_u64(value, 3, self.publishers);
+        });
+    }
+    fn merge(&mut self, field: &Field<'_>, what: &'static str) -> Result<(), DecodeError> {
+        *self = Self::default();
+        for item in Fields::new(field.value) {
+            let item = item?;
+            match item.number {
+                1 => self.tag_sets = item.u64(what)?,
+                2 => self.tag_bytes = item.u64(what)?,
+                3 => self.publishers = item.u64(what)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+message! {
+    /// The client's first frame.
+    pub struct Hello = kind::HELLO {
+        /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+        1 version: u64,
+        /// The client's software, for operators: `millrace-client/0.1.0`.
+        2 software: String,
+        /// What the client's readers can hold, for each receiver's stream.
+        3 tables: TableCapacity,
+        /// Receivers that the client may open, at most.
+        4 receivers: u32,
+    }
+}
+
+message! {
+    /// The router's answer to [`Hello`].
+    pub struct Welcome = kind::WELCOME {
+        /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+        1 version: u64,
+        /// The router.
+        2 router: RouterId,
+        /// Its process life.
+        3 incarnation: Incarnation,
+        /// Its cores: a publisher with many tag sets may open a connection per core and split by shard.
+        4 cores: u16,
+        /// The core that this connection is on.
+        5 core: u16,
+        /// What the router's readers can hold, for the publish stream.
+        6 tables: TableCapacity,
+        /// Receivers that this connection may carry.
+        7 receivers_max: u32,
+        /// Addresses of other routers, for when this one goes away.
+        8 alternates: Vec<String>,
+        /// Silence after which the router counts the session as dead, microseconds.
+        9 silence_us: u64,
+        /// The router's software.
+        10 software: String,
+    }
+}
+
+message! {
+    /// Are you there? Either side, any time after Hello and Welcome.
+    pub struct Ping = kind::PING {
+        /// Comes back in [`Pong`]: any 62-bit number.
+        1 nonce: u64,
+    }
+}
+
+message! {
+    /// Yes.
+    pub struct Pong = kind::PONG {
+        /// From the [`Ping`].
+        1 nonce: u64,
+    }
+}
+
+message! {
+    /// The router is going away: move within the delay.
+    pub struct Goaway = kind::GOAWAY {
+        /// How long this client should wait before it moves, microseconds: spread over the grace, per client.
+        1 delay_us: u64,
+        /// Routers to move to.
+        2 alternates: Vec<String>,
+        /// Why, for people.
+        3 reason: String,
+        /// When the router will close what is left, microseconds from now.
+        4 grace_us: u64,
+    }
+}
