@@ -37,7 +37,7 @@ use self::timers::Timers;
 use crate::cid::{self, CoreIds};
 use crate::io::ConnectError;
 use crate::{
-    ConnId, CoreSettings, Dial, ForeignSegment, Keys, Metrics, Network, ServerSettings, SettingsError,
+    ConnId, CoreSettings, Dial, ForeignSegment, Io, Keys, Metrics, Network, ServerSettings, SettingsError,
     StreamId,
 };
 
@@ -221,6 +221,17 @@ impl Driver {
         self.metrics.dials += 1;
         self.mark_transmit(index);
         Ok(self.slots.id(index))
+    }
+
+    /// Runs something with the app and its I/O outside of its callbacks.
+    pub fn with_io<A, R>(
+        &mut self,
+        now: Instant,
+        net: &mut dyn Network,
+        app: &mut A,
+        f: impl FnOnce(&mut A, &mut Io<'_>) -> R,
+    ) -> R {
+        f(app, &mut Io::new(self, net, now))
     }
 
     fn mark_events(&mut self, index: u32) {

@@ -1,0 +1,11 @@
+//! The crate as its users see it: on real sockets, on a simulated network in virtual time, and against stock quinn.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod admission;
+mod interop;
+mod loopback;
+mod peer;
+mod simulated;
+mod steering;
+mod tls;
+mod world;

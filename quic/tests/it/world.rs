@@ -1,0 +1,263 @@
+//! A network in virtual time: nodes of one driver each, and packets that get lost, late, doubled or mixed up.
+//!
+//! Seeded; TLS inside of quinn has its own randomness, so runs repeat in their faults but not bit for bit.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use millrace_quic::{
+    Arrival, ClientSettings, ConnId, CoreSettings, Dial, Driver, DriverSettings, Io, Network, Outgoing,
+    ServerSettings, SocketId,
+};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::peer::Peer;
+use crate::tls;
+
+/// What happens to packets on their way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Faults {
+    /// Part of the datagrams that never arrive.
+    pub(crate) loss: f64,
+    /// Part that arrives twice.
+    pub(crate) doubled: f64,
+    pub(crate) delay: Duration,
+    /// Added at random; more than the gap between packets mixes them up.
+    pub(crate) jitter: Duration,
+}
+
+impl Faults {
+    pub(crate) const NONE: Self =
+        Self { loss: 0.0, doubled: 0.0, delay: Duration::from_millis(1), jitter: Duration::ZERO };
+    pub(crate) const BAD: Self = Self {
+        loss: 0.05,
+        doubled: 0.03,
+        delay: Duration::from_millis(10),
+        jitter: Duration::from_millis(8),
+    };
+}
+
+#[derive(Debug)]
+struct Packet {
+    from: SocketAddr,
+    to: SocketAddr,
+    data: Vec<u8>,
+}
+
+/// The sockets of one node.
+#[derive(Debug)]
+pub(crate) struct SimNet {
+    ip: IpAddr,
+    sockets: Vec<Option<SocketAddr>>,
+    pub(crate) blocked: bool,
+    sent: VecDeque<Packet>,
+}
+
+impl Network for SimNet {
+    fn add_socket(&mut self, _: SocketAddr) -> io::Result<SocketId> {
+        let index = u16::try_from(self.sockets.len()).unwrap();
+        self.sockets.push(Some(SocketAddr::new(self.ip, 10_000 + index)));
+        Ok(SocketId::new(index, 0))
+    }
+
+    fn remove_socket(&mut self, socket: SocketId) {
+        self.sockets[usize::from(socket.index())] = None;
+    }
+
+    fn local_addr(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.sockets.get(usize::from(socket.index())).copied().flatten()
+    }
+
+    fn segments_max(&self, _: SocketId) -> usize {
+        8
+    }
+
+    fn is_blocked(&self, _: SocketId) -> bool {
+        self.blocked
+    }
+
+    fn send(&mut self, outgoing: Outgoing, data: &mut Vec<u8>) {
+        assert!(!self.blocked, "nothing is sent to a blocked socket");
+        let Some(from) = self.local_addr(outgoing.socket) else { return };
+        let size = outgoing.segment_size.map_or(data.len(), usize::from);
+        for segment in data.chunks(size) {
+            self.sent.push_back(Packet { from, to: outgoing.destination, data: segment.to_vec() });
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) driver: Driver,
+    pub(crate) net: SimNet,
+    pub(crate) app: Peer,
+}
+
+impl Node {
+    fn io<R>(&mut self, now: Instant, f: impl FnOnce(&mut Peer, &mut Io<'_>) -> R) -> R {
+        self.driver.with_io(now, &mut self.net, &mut self.app, f)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) faults: Faults,
+    /// No packet arrives at all.
+    pub(crate) cut: bool,
+    rng: Pcg64Mcg,
+    flying: BTreeMap<(Instant, u64), Packet>,
+    sequence: u64,
+}
+
+/// The server, at 10.0.0.1:7400.
+pub(crate) const SERVER: usize = 0;
+/// The client.
+pub(crate) const CLIENT: usize = 1;
+
+impl World {
+    /// A server that echoes, and a client.
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        Self::with(seed, faults, tls::server(), CoreSettings::default())
+    }
+
+    pub(crate) fn with(seed: u64, faults: Faults, server: ServerSettings, core: CoreSettings) -> Self {
+        let mut world = Self {
+            now: Instant::now(),
+            nodes: Vec::new(),
+            faults,
+            cut: false,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            flying: BTreeMap::new(),
+            sequence: 0,
+        };
+        world.add_node(Some(server), core, Peer::echo());
+        world.add_node(None, CoreSettings::default(), Peer::default());
+        world
+    }
+
+    pub(crate) fn add_node(&mut self, server: Option<ServerSettings>, core: CoreSettings, app: Peer) {
+        let number = u8::try_from(self.nodes.len() + 1).unwrap();
+        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, number));
+        let settings = DriverSettings { core, server, seed: self.rng.random(), mtu_discovery: true };
+        let net = SimNet {
+            ip,
+            sockets: vec![Some(SocketAddr::new(ip, 7400))],
+            blocked: false,
+            sent: VecDeque::new(),
+        };
+        self.nodes.push(Node { driver: Driver::new(&settings).unwrap(), net, app });
+    }
+
+    /// A node that has lost its memory.
+    pub(crate) fn restart(&mut self, node: usize, server: Option<ServerSettings>) {
+        let settings = DriverSettings {
+            core: CoreSettings::default(),
+            server,
+            seed: self.rng.random(),
+            mtu_discovery: true,
+        };
+        self.nodes[node].driver = Driver::new(&settings).unwrap();
+        self.nodes[node].app = Peer::echo();
+    }
+
+    pub(crate) fn dial(&mut self, client: std::sync::Arc<ClientSettings>, shard: Option<u16>) -> ConnId {
+        let dial = Dial {
+            remote: self.nodes[SERVER].net.local_addr(SocketId::SHARED).unwrap(),
+            server_name: "localhost".into(),
+            client,
+            via: SocketId::SHARED,
+            shard,
+        };
+        let now = self.now;
+        self.nodes[CLIENT].io(now, |_, io| io.connect(&dial)).unwrap()
+    }
+
+    pub(crate) fn connect(&mut self) -> ConnId {
+        let conn = self.dial(tls::client(), None);
+        self.run_until("connected", |world| {
+            world.nodes[CLIENT].app.is_connected(conn) && !world.nodes[SERVER].app.connected.is_empty()
+        });
+        conn
+    }
+
+    pub(crate) fn io<R>(&mut self, node: usize, f: impl FnOnce(&mut Peer, &mut Io<'_>) -> R) -> R {
+        let now = self.now;
+        self.nodes[node].io(now, f)
+    }
+
+    pub(crate) fn run_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let end = self.now + Duration::from_secs(600);
+        while !done(self) {
+            assert!(self.now < end, "never came: {what}");
+            assert!(self.step(), "came to rest before: {what}");
+        }
+    }
+
+    pub(crate) fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end && self.step() {}
+        self.now = self.now.max(end);
+    }
+
+    /// Lets all nodes work, and moves the clock to what comes next. `false` when nothing ever will.
+    pub(crate) fn step(&mut self) -> bool {
+        let now = self.now;
+        for node in &mut self.nodes {
+            let Node { driver, net, app } = node;
+            driver.begin_turn(now, net);
+            while driver.fire_next(now) {}
+            while driver.dispatch_next(now, net, app) {}
+            driver.with_io(now, net, app, |app, io| millrace_quic::App::turn(app, io));
+            if !net.blocked {
+                driver.unpark();
+            }
+            while driver.transmit_next(now, net) {}
+        }
+        for node in 0..self.nodes.len() {
+            while let Some(packet) = self.nodes[node].net.sent.pop_front() {
+                self.launch(packet);
+            }
+        }
+        let timeouts = self.nodes.iter().filter_map(|node| node.driver.next_timeout());
+        let arrival = self.flying.keys().next().map(|(at, _)| *at);
+        let work = self.nodes.iter().any(|node| node.driver.has_work() && !node.net.blocked).then_some(now);
+        let Some(next) = timeouts.chain(arrival).chain(work).min() else { return false };
+        self.now = next.max(now);
+        self.deliver();
+        true
+    }
+
+    fn launch(&mut self, packet: Packet) {
+        let copies = 1 + usize::from(self.rng.random_bool(self.faults.doubled));
+        for _ in 0..copies {
+            if self.cut || self.rng.random_bool(self.faults.loss) {
+                continue;
+            }
+            let jitter = self.faults.jitter.mul_f64(self.rng.random());
+            let at = self.now + self.faults.delay + jitter;
+            self.sequence += 1;
+            let copy = Packet { from: packet.from, to: packet.to, data: packet.data.clone() };
+            self.flying.insert((at, self.sequence), copy);
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let packet = entry.remove();
+            let now = self.now;
+            for Node { driver, net, .. } in &mut self.nodes {
+                let found = net.sockets.iter().position(|local| *local == Some(packet.to));
+                let Some(index) = found else { continue };
+                let socket = SocketId::new(u16::try_from(index).unwrap(), 0);
+                let arrival =
+                    Arrival { socket, remote: packet.from, local_ip: Some(packet.to.ip()), ecn: None };
+                driver.handle_buffer(now, net, &arrival, &packet.data, packet.data.len());
+            }
+        }
+    }
+}
