@@ -3,7 +3,6 @@
 use millrace_proto::TagSetRef;
 
 use super::log::Change;
-use super::probe::meets;
 use super::{Index, Region, TagHash, Target};
 
 /// Newer changes that a refresh looks at before it finds that looking everything up again is cheaper.
@@ -26,7 +25,7 @@ impl<T> Default for Contribution<T> {
 }
 
 /// What a refresh did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refresh {
     /// Nothing that concerns this tag set changed.
     Hit,
@@ -125,7 +124,7 @@ impl<T: Target> Index<T> {
             }
             while version > since {
                 let change = self.step(version, &mut steps)?;
-                if change.access == *hash && meets(&change.selector, tags, tags.iter()) {
+                if change.access == *hash && change.selector.matches_tags(tags) {
                     entry.apply(change);
                 }
                 version = change.earlier;
@@ -134,7 +133,7 @@ impl<T: Target> Index<T> {
         let mut version = self.log.scan();
         while version > since {
             let change = self.step(version, &mut steps)?;
-            if meets(&change.selector, tags, tags.iter()) {
+            if change.selector.matches_tags(tags) {
                 entry.apply(change);
             }
             version = change.earlier;

@@ -1,28 +1,24 @@
-//! A tag set made ready for one uncached lookup, and the evaluation of one selector against tags.
+//! A tag set made ready for one uncached lookup: taken apart and hashed once, for many selectors.
 
-use millrace_proto::selector::Operation;
 use millrace_proto::{Selector, TagSetRef, limits::TAGS_PER_SET_MAX};
 
 use super::tag_hash::{TagHash, TagHasher};
 
-/// Tags taken apart and hashed once.
 pub(super) struct Probe<'a> {
-    set: TagSetRef<'a>,
     count: usize,
-    tags: [(&'a str, &'a str); TAGS_PER_SET_MAX],
+    tags: [(&'a [u8], &'a [u8]); TAGS_PER_SET_MAX],
     hashes: [TagHash; TAGS_PER_SET_MAX],
 }
 
 impl<'a> Probe<'a> {
     pub(super) fn new(set: TagSetRef<'a>, hasher: &TagHasher) -> Self {
         let mut probe = Self {
-            set,
             count: 0,
-            tags: [("", ""); TAGS_PER_SET_MAX],
+            tags: [(&[][..], &[][..]); TAGS_PER_SET_MAX],
             hashes: [TagHash::default(); TAGS_PER_SET_MAX],
         };
         for ((tag, hash), (tag_slot, hash_slot)) in
-            set.iter().zip(hasher.tags(set)).zip(probe.tags.iter_mut().zip(&mut probe.hashes))
+            set.iter_bytes().zip(hasher.tags(set)).zip(probe.tags.iter_mut().zip(&mut probe.hashes))
         {
             *tag_slot = tag;
             *hash_slot = hash;
@@ -33,7 +29,7 @@ impl<'a> Probe<'a> {
 
     /// The tags, in order of their keys.
     #[inline]
-    pub(super) fn tags(&self) -> &[(&'a str, &'a str)] {
+    pub(super) fn tags(&self) -> &[(&'a [u8], &'a [u8])] {
         &self.tags[..self.count]
     }
 
@@ -43,39 +39,19 @@ impl<'a> Probe<'a> {
         &self.hashes[..self.count]
     }
 
-    /// Whether the tags meet every requirement of `selector`.
+    /// Whether the tags meet every requirement of `selector`. Both are in order of their keys: one pass over both decides.
     #[inline]
     pub(super) fn meets(&self, selector: &Selector) -> bool {
-        meets(selector, self.set, self.tags().iter().copied())
-    }
-}
-
-/// Whether `tags`, which are those of `set`, meet every requirement of `selector`. Both are in order of their keys: one
-/// pass over both decides.
-#[inline]
-pub(super) fn meets<'a>(
-    selector: &Selector,
-    set: TagSetRef<'a>,
-    mut tags: impl Iterator<Item = (&'a str, &'a str)>,
-) -> bool {
-    let mut tag = tags.next();
-    selector.requirements().iter().all(|requirement| {
-        while tag.is_some_and(|(key, _)| key < requirement.key.as_str()) {
-            tag = tags.next();
-        }
-        let value = tag.filter(|(key, _)| *key == requirement.key).map(|(_, value)| value);
-        match (&requirement.operation, value) {
-            (Operation::Equals(wanted), value) => value == Some(wanted),
-            (Operation::NotEquals(unwanted), value) => value != Some(unwanted),
-            (Operation::In(wanted), Some(value)) => wanted.iter().any(|wanted| wanted == value),
-            (Operation::NotIn(unwanted), Some(value)) => unwanted.iter().all(|unwanted| unwanted != value),
-            (Operation::Exists, value) => value.is_some(),
-            (Operation::Absent, value) => value.is_none(),
-            (Operation::In(_) | Operation::Glob(_) | Operation::Compare(..), None) => false,
-            (Operation::NotIn(_) | Operation::NotGlob(_), None) => true,
-            (Operation::Glob(_) | Operation::NotGlob(_) | Operation::Compare(..), Some(_)) => {
-                requirement.matches(set)
+        let mut tags = self.tags();
+        selector.requirements().iter().all(|requirement| {
+            let key = requirement.key.as_bytes();
+            while let Some(((other, _), rest)) = tags.split_first()
+                && *other < key
+            {
+                tags = rest;
             }
-        }
-    })
+            let value = tags.first().and_then(|&(other, value)| (other == key).then_some(value));
+            requirement.operation.matches(value)
+        })
+    }
 }

@@ -139,12 +139,12 @@ impl Sieve {
         for &(key, value) in probe.tags() {
             let skip = match runs {
                 [] => return,
-                [first, ..] if *first.key >= *key => 0,
-                _ => runs.partition_point(|run| *run.key < *key),
+                [first, ..] if first.key.as_bytes() >= key => 0,
+                _ => runs.partition_point(|run| run.key.as_bytes() < key),
             };
             runs = &runs[skip..];
             while let Some((run, rest)) = runs.split_first()
-                && *run.key == *key
+                && run.key.as_bytes() == key
             {
                 run.candidates(value, hasher, &mut visit);
                 runs = rest;
@@ -199,18 +199,17 @@ impl Run {
     }
 
     #[inline]
-    fn candidates(&self, value: &str, hasher: &TagHasher, visit: &mut impl FnMut(u32)) {
-        let bytes = value.as_bytes();
+    fn candidates(&self, value: &[u8], hasher: &TagHasher, visit: &mut impl FnMut(u32)) {
         match self.facet {
-            Facet::Value => self.equal(hasher.mark(bytes), visit),
+            Facet::Value => self.equal(hasher.mark(value), visit),
             Facet::Prefix(len) => {
-                if let Some((prefix, _)) = bytes.split_at_checked(usize::from(len)) {
+                if let Some((prefix, _)) = value.split_at_checked(usize::from(len)) {
                     self.equal(hasher.mark(prefix), visit);
                 }
             }
             Facet::Suffix(len) => {
-                if let Some(at) = bytes.len().checked_sub(usize::from(len)) {
-                    self.equal(hasher.mark(&bytes[at..]), visit);
+                if let Some(at) = value.len().checked_sub(usize::from(len)) {
+                    self.equal(hasher.mark(&value[at..]), visit);
                 }
             }
             Facet::Above => {
@@ -284,7 +283,7 @@ impl<'a> Filing<'a> {
                 (_, end) if !end.is_empty() => (Facet::Suffix(length(end)), hashed(end)),
                 _ => (Facet::Present, vec![0]),
             },
-            Operation::Compare(comparison, number) => match (comparison, ordered(number)) {
+            Operation::Compare(comparison, number) => match (comparison, ordered(number.as_bytes())) {
                 (Comparison::Greater | Comparison::GreaterOrEqual, Some(mark)) => (Facet::Above, vec![mark]),
                 (Comparison::Less | Comparison::LessOrEqual, Some(mark)) => (Facet::Below, vec![mark]),
                 (_, None) => (Facet::Present, vec![0]),
@@ -326,8 +325,8 @@ fn length(text: &str) -> u16 {
 
 /// A number as 32 bits whose order never contradicts that of the numbers: `a < b` gives at most as much for `a` as for
 /// `b`. None when the text is not a number, which no comparison accepts.
-fn ordered(text: &str) -> Option<u32> {
-    let number = text.parse::<f64>().ok().filter(|number| !number.is_nan())?;
+fn ordered(text: &[u8]) -> Option<u32> {
+    let number = std::str::from_utf8(text).ok()?.parse::<f64>().ok().filter(|number| !number.is_nan())?;
     #[expect(clippy::cast_possible_truncation, reason = "rounding keeps the order, which is all that is asked")]
     let bits = (number as f32 + 0.0).to_bits();
     Some(if bits >> 31 == 1 { !bits } else { bits | 1 << 31 })

@@ -6,8 +6,9 @@
 use ahash::RandomState;
 use millrace_proto::{TagSetRef, limits, varint};
 
-/// Regions that remember their last change: two bytes name one, and their versions (128 KiB) fit a core's cache.
-pub(super) const REGIONS: usize = 1 << 14;
+/// Bits of a region's number. 16,384 regions: their versions (128 KiB) fit a core's second cache, and with hundreds of
+/// changes between two lookups of a tag set few regions that it asks for have one.
+const REGION_BITS: u32 = 14;
 
 /// The hash of one `key=value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -18,7 +19,7 @@ impl TagHash {
     #[inline]
     #[must_use]
     pub const fn region(self) -> Region {
-        Region((self.0 >> 50) as u16)
+        Region((self.0 >> (u64::BITS - REGION_BITS)) as u16)
     }
 
     /// The slot of an array of `slots` (a power of two) slots.

@@ -1,0 +1,571 @@
+//! A client's session: its control stream, its publish stream, its receivers.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use millrace_proto::control::{
+    ControlFrame, Goaway, Grant, Hello, OpenReceiver, OverflowPolicy, Pong, ReceiverClosed, Refused, RefusedReason,
+    Stage, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+};
+use millrace_proto::data::GapReason;
+use millrace_proto::frame::{self, FrameReader, stream_kind};
+use millrace_proto::limits::{
+    CONTROL_FRAME_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX,
+};
+use millrace_proto::{
+    CloseCode, DecodeError, PROTOCOL_VERSION, ReceiverNumber, RouterId, SubscriptionNumber, control,
+};
+
+use super::Core;
+use super::interest::InterestChange;
+use super::metrics::DropReason;
+use super::outbound::{Overflow, RunWriter};
+use super::publisher::{PublishRead, PublishStream};
+use super::receiver::{FiledSelector, Receiver, ReceiverSlot};
+use crate::matching::LocalTarget;
+use crate::message::{Prepared, ToControl, Token};
+use crate::time::Time;
+use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
+
+/// Requests of one client that control has not answered, at most.
+const PENDING_REQUESTS_MAX: u32 = 1024;
+/// Longest linger that a receiver may ask for.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+
+/// One client connection.
+#[derive(Debug)]
+pub(super) struct ClientSession {
+    pub(super) control: Option<StreamKey>,
+    frames: FrameReader,
+    /// Control frames that wait for the transport.
+    pub(super) out: Vec<u8>,
+    /// Whether it stands in the core's list of clients with control frames to write.
+    pub(super) dirty: bool,
+    /// Set by Hello.
+    tables: Option<TableCapacity>,
+    receivers_max: u32,
+    pub(super) publish: Option<PublishStream>,
+    credit: u64,
+    pub(super) receivers: BTreeMap<ReceiverNumber, ReceiverSlot>,
+    pub(super) streams: HashMap<StreamKey, ReceiverSlot, ahash::RandomState>,
+    /// Receivers whose stream QUIC has not allowed yet.
+    pub(super) unopened: Vec<ReceiverSlot>,
+    pending_requests: u32,
+}
+
+impl ClientSession {
+    pub(super) fn new() -> Self {
+        Self {
+            control: None,
+            frames: FrameReader::new(),
+            out: Vec::new(),
+            dirty: false,
+            tables: None,
+            receivers_max: 0,
+            publish: None,
+            credit: 0,
+            receivers: BTreeMap::new(),
+            streams: HashMap::default(),
+            unopened: Vec::new(),
+            pending_requests: 0,
+        }
+    }
+
+    pub(super) const fn said_hello(&self) -> bool {
+        self.tables.is_some()
+    }
+
+    /// Grants credit, or more of it.
+    pub(super) fn extend_credit(&mut self, window: u64) {
+        if !self.said_hello() {
+            return;
+        }
+        match &self.publish {
+            Some(publish) => self.credit = publish.extend_credit(self.credit, window, &mut self.out),
+            None if self.credit == 0 => {
+                self.credit = window;
+                control::Credit { bytes: window }.encode(&mut self.out);
+            }
+            None => {}
+        }
+    }
+}
+
+/// A subscription on its way through control.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PendingSubscription {
+    conn: ConnKey,
+    receiver: ReceiverNumber,
+    slot: ReceiverSlot,
+    subscription: u16,
+}
+
+impl Core {
+    /// A client opened a stream.
+    pub(super) fn client_stream(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        let tables = self.config.client_tables;
+        let Some(client) = self.client(conn) else { return };
+        let wrong = if stream.is_uni() {
+            let twice = client.publish.is_some() || !client.said_hello();
+            if !twice {
+                client.publish = Some(PublishStream::new(stream, tables));
+            }
+            twice
+        } else {
+            let twice = client.control.is_some();
+            if !twice {
+                client.control = Some(stream);
+            }
+            twice
+        };
+        if wrong {
+            let reason = "one control stream and, after Hello, one publish stream are allowed";
+            self.close_connection(transport, conn, CloseCode::Unexpected, reason);
+        }
+    }
+
+    /// A stream of a client can be read.
+    pub(super) fn client_readable(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        stream: StreamKey,
+    ) {
+        let Some(client) = self.client(conn) else { return };
+        if client.control == Some(stream) {
+            self.read_client_control(now, transport, conn, stream);
+        } else if client.publish.as_ref().is_some_and(|publish| publish.stream == stream) {
+            self.read_publish(now, transport, conn);
+        }
+    }
+
+    fn read_client_control(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        stream: StreamKey,
+    ) {
+        let limit = self.config.read_bytes;
+        let Some(client) = self.client(conn) else { return };
+        let mut frames = Vec::new();
+        let mut wrong = None;
+        let reader = &mut client.frames;
+        let state = transport.read(conn, stream, limit, &mut |chunk| {
+            if wrong.is_none() {
+                wrong = reader
+                    .feed::<DecodeError>(chunk, CONTROL_FRAME_BYTES_MAX, |kind, body| {
+                        frames.push(ControlFrame::decode(kind, body)?);
+                        Ok(())
+                    })
+                    .err();
+            }
+        });
+        for frame in frames {
+            if let Err((code, reason)) = self.client_frame(now, transport, conn, frame) {
+                self.close_connection(transport, conn, code, &reason);
+                return;
+            }
+        }
+        if let Some(error) = wrong {
+            self.close_connection(transport, conn, error.close_code(), &format!("control stream: {error}"));
+            return;
+        }
+        match state {
+            ReadState::Drained => {}
+            ReadState::More => self.unread.push((conn, stream)),
+            ReadState::Finished | ReadState::Lost => {
+                self.close_connection(transport, conn, CloseCode::Done, "the control stream ended");
+            }
+        }
+    }
+
+    fn client_frame(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        frame: ControlFrame,
+    ) -> Result<(), (CloseCode, String)> {
+        let unexpected = |what: &str| Err((CloseCode::Unexpected, what.to_owned()));
+        let Some(client) = self.client(conn) else { return Ok(()) };
+        match (client.said_hello(), frame) {
+            (false, ControlFrame::Hello(hello)) => self.client_hello(conn, &hello),
+            (false, _) => unexpected("Hello comes first"),
+            (true, ControlFrame::Hello(_)) => unexpected("Hello comes once"),
+            (true, ControlFrame::Ping(ping)) => {
+                Pong { nonce: ping.nonce }.encode(&mut client.out);
+                self.mark_client(conn);
+                Ok(())
+            }
+            (true, ControlFrame::OpenReceiver(open)) => {
+                self.open_receiver(transport, conn, &open);
+                Ok(())
+            }
+            (true, ControlFrame::Subscribe(subscribe)) => self.subscribe(conn, subscribe),
+            (true, ControlFrame::Unsubscribe(unsubscribe)) => {
+                self.unsubscribe(conn, &unsubscribe);
+                Ok(())
+            }
+            (true, ControlFrame::Grant(grant)) => {
+                self.grant(conn, &grant);
+                Ok(())
+            }
+            (true, ControlFrame::CloseReceiver(close)) => {
+                self.close_receiver(now, transport, conn, close.receiver);
+                Ok(())
+            }
+            (true, ControlFrame::Pong(_)) => Ok(()),
+            (true, ControlFrame::Skipped { .. }) => {
+                self.routing.metrics.frames_skipped += 1;
+                Ok(())
+            }
+            (true, _) => unexpected("this frame goes from router to client"),
+        }
+    }
+
+    fn client_hello(&mut self, conn: ConnKey, hello: &Hello) -> Result<(), (CloseCode, String)> {
+        if hello.version != PROTOCOL_VERSION {
+            let reason = format!("protocol version {} is not {PROTOCOL_VERSION}", hello.version);
+            return Err((CloseCode::Version, reason));
+        }
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            router: self.config.router,
+            incarnation: self.config.incarnation,
+            cores: self.config.cores,
+            core: self.config.core,
+            tables: self.config.client_tables,
+            receivers_max: self.config.receivers_per_connection_max,
+            alternates: self.alternates.clone(),
+            silence_us: micros(self.config.client_silence),
+            software: self.config.software.clone(),
+        };
+        let (synced, window) = (self.synced, self.config.credit_bytes);
+        let receivers_max = self.config.receivers_per_connection_max;
+        let goaway = self.draining.map(|grace_us| Goaway {
+            delay_us: 0,
+            alternates: self.alternates.clone(),
+            reason: "this router is going away".into(),
+            grace_us,
+        });
+        let Some(client) = self.client(conn) else { return Ok(()) };
+        client.tables = Some(hello.tables);
+        client.receivers_max = hello.receivers.min(receivers_max);
+        welcome.encode(&mut client.out);
+        if let Some(goaway) = goaway {
+            goaway.encode(&mut client.out);
+        }
+        if synced {
+            client.extend_credit(window);
+        }
+        self.mark_client(conn);
+        Ok(())
+    }
+
+    /// Reads a publish stream, unless a sibling core cannot keep up.
+    pub(super) fn read_publish(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
+        let (limit, window) = (self.config.read_bytes, self.config.credit_bytes);
+        let pressed = self.routing.siblings_pressed(self.config.link_queue_bytes);
+        let Some(super::Connection::Client(client)) = self.connections.get_mut(&conn) else { return };
+        let Some(publish) = client.publish.as_mut().filter(|publish| !publish.finished) else { return };
+        let stream = publish.stream;
+        if pressed {
+            self.routing.metrics.paused_turns += 1;
+            self.unread.push((conn, stream));
+            return;
+        }
+        let read = publish.read(conn, transport, &mut self.routing, client.credit, limit);
+        match read {
+            PublishRead::Wrong(code, reason) => {
+                self.close_connection(transport, conn, code, &reason);
+                return;
+            }
+            PublishRead::More => self.unread.push((conn, stream)),
+            PublishRead::Drained | PublishRead::Ended => {}
+        }
+        let at_once = read == PublishRead::Ended || publish.unreported_bytes() >= self.config.received_bytes;
+        if at_once && publish.unreported() {
+            publish.report(&mut client.out);
+        } else if !publish.listed && publish.unreported() {
+            publish.listed = true;
+            self.unreported.push(conn);
+            self.received_due.get_or_insert(now + self.config.received_after);
+        }
+        client.extend_credit(window);
+        self.mark_client(conn);
+    }
+
+    fn refuse(&mut self, conn: ConnKey, refused: &Refused) {
+        self.routing.metrics.refused += 1;
+        if let Some(client) = self.client(conn) {
+            refused.encode(&mut client.out);
+            self.mark_client(conn);
+        }
+    }
+
+    fn open_receiver(&mut self, transport: &mut dyn Transport, conn: ConnKey, open: &OpenReceiver) {
+        let full = self.routing.receivers.count() >= self.config.receivers_max;
+        let (queue_default, queue_max) = (self.config.queue_bytes_default, self.config.queue_bytes_max);
+        let out_bytes = self.config.out_bytes;
+        let Some(client) = self.client(conn) else { return };
+        let refusal = if open.receiver.0 >= client.receivers_max || full {
+            Some((RefusedReason::Limit, "no more receivers: close one, or use another connection".to_owned()))
+        } else if client.receivers.contains_key(&open.receiver) {
+            Some((RefusedReason::Receiver, format!("receiver {} is open already", open.receiver.0)))
+        } else if open.policy == OverflowPolicy::Block {
+            let message = "policy block needs publishers with confirm level routed; use drop-oldest, drop-newest or disconnect";
+            Some((RefusedReason::Unsupported, message.to_owned()))
+        } else {
+            None
+        };
+        if let Some((reason, message)) = refusal {
+            self.refuse(conn, &Refused { reason, receiver: open.receiver, subscription: None, message });
+            return;
+        }
+        let overflow = match open.policy {
+            OverflowPolicy::DropOldest | OverflowPolicy::Block => Overflow::DropOldest,
+            OverflowPolicy::DropNewest => Overflow::DropNewest,
+            OverflowPolicy::Disconnect => Overflow::Refuse,
+        };
+        let queue_bytes = if open.queue_bytes == 0 { queue_default } else { open.queue_bytes.min(queue_max) };
+        let tables = client.tables.unwrap_or_default();
+        let mut writer =
+            RunWriter::new(tables, queue_bytes, out_bytes, open.grant, overflow, GapReason::Overflow);
+        let mut preamble = Vec::new();
+        frame::put(&mut preamble, stream_kind::DELIVER, |body| {
+            millrace_proto::field::put_u64(body, 1, u64::from(open.receiver.0));
+        });
+        writer.preamble(&preamble);
+        let slot = self.routing.receivers.insert(Receiver {
+            conn,
+            number: open.receiver,
+            stream: None,
+            writer,
+            policy: open.policy,
+            linger: Duration::from_micros(open.linger_us).min(LINGER_MAX),
+            due: None,
+            dirty: false,
+            subscriptions: BTreeMap::new(),
+            patterns: Vec::new(),
+            free_selectors: Vec::new(),
+            next_selector: 0,
+            overflowed: false,
+        });
+        self.routing.metrics.receivers += 1;
+        if let Some(client) = self.client(conn) {
+            client.receivers.insert(open.receiver, slot);
+            client.unopened.push(slot);
+        }
+        self.open_streams(transport, conn);
+    }
+
+    /// Opens the streams of receivers that have none, as far as QUIC allows.
+    pub(super) fn open_streams(&mut self, transport: &mut dyn Transport, conn: ConnKey) {
+        let Some(super::Connection::Client(client)) = self.connections.get_mut(&conn) else { return };
+        while let Some(&slot) = client.unopened.last() {
+            let Some(stream) = transport.open_uni(conn) else { return };
+            client.unopened.pop();
+            client.streams.insert(stream, slot);
+            if let Some(receiver) = self.routing.receivers.get_mut(slot) {
+                receiver.stream = Some(stream);
+                self.routing.receivers.mark(slot);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, conn: ConnKey, subscribe: Subscribe) -> Result<(), (CloseCode, String)> {
+        let Subscribe { receiver, subscription, selectors } = subscribe;
+        let Some(super::Connection::Client(client)) = self.connections.get_mut(&conn) else { return Ok(()) };
+        let mut refuse = |reason, message: String| {
+            let subscription = Some(u64::from(subscription.0));
+            self.routing.metrics.refused += 1;
+            Refused { reason, receiver, subscription, message }.encode(&mut client.out);
+        };
+        let Some(&slot) = client.receivers.get(&receiver) else {
+            refuse(RefusedReason::Receiver, format!("receiver {} is not open", receiver.0));
+            self.mark_client(conn);
+            return Ok(());
+        };
+        let others = self.routing.receivers.get_mut(slot).map_or(0, |open| {
+            let replaced = u16::try_from(subscription.0).ok().and_then(|number| open.subscriptions.get(&number));
+            open.selectors() - replaced.map_or(0, Vec::len)
+        });
+        let limit = if subscription.0 >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
+            Some(format!("subscription numbers are below {SUBSCRIPTIONS_PER_RECEIVER_MAX}"))
+        } else if selectors.is_empty() {
+            Some("a subscription has at least one selector; * is everything".to_owned())
+        } else if others + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
+            Some(format!("a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors; open another receiver"))
+        } else {
+            None
+        };
+        if let Some(message) = limit {
+            refuse(RefusedReason::Limit, message);
+            self.mark_client(conn);
+            return Ok(());
+        }
+        if client.pending_requests == PENDING_REQUESTS_MAX {
+            let reason = format!("more than {PENDING_REQUESTS_MAX} subscriptions at once: wait for Subscribed");
+            return Err((CloseCode::Limit, reason));
+        }
+        client.pending_requests += 1;
+        let Ok(subscription) = u16::try_from(subscription.0) else { return Ok(()) };
+        let token = self.next_token();
+        self.pending.insert(token, PendingSubscription { conn, receiver, slot, subscription });
+        self.to_control.push_back(ToControl::Prepare { token, selectors });
+        Ok(())
+    }
+
+    /// Control has read a subscription's selectors.
+    pub(super) fn prepared(&mut self, token: Token, result: Result<Vec<Prepared>, String>) {
+        let Some(&pending) = self.pending.get(&token) else { return };
+        let PendingSubscription { conn, receiver, slot, subscription } = pending;
+        if let Some(client) = self.client(conn) {
+            client.pending_requests = client.pending_requests.saturating_sub(1);
+        }
+        let selectors = match result {
+            Ok(selectors) => selectors,
+            Err(message) => {
+                self.pending.remove(&token);
+                let subscription = Some(u64::from(subscription));
+                let reason = RefusedReason::Selector;
+                self.refuse(conn, &Refused { reason, receiver, subscription, message });
+                return;
+            }
+        };
+        let open = self.routing.receivers.get_mut(slot);
+        let Some(open) = open.filter(|open| open.conn == conn && open.number == receiver) else {
+            self.pending.remove(&token);
+            return;
+        };
+        // New selectors come before old ones go, so that a replaced subscription misses nothing.
+        let mut change = InterestChange::default();
+        let mut filed = Vec::with_capacity(selectors.len());
+        for prepared in selectors {
+            let number = open.number_selector(prepared.payload);
+            let target = LocalTarget { receiver: slot, subscription, selector: number };
+            self.routing.local.insert(&prepared.interest, target);
+            self.interest.add(&prepared.interest, &mut change);
+            filed.push(FiledSelector { interest: prepared.interest, number });
+            self.routing.metrics.selectors += 1;
+        }
+        let replaced = open.subscriptions.insert(subscription, filed).unwrap_or_default();
+        self.unfile(slot, subscription, replaced, &mut change);
+        let InterestChange { add, remove } = change;
+        self.to_control.push_back(ToControl::Interest { add, remove, token: Some(token) });
+    }
+
+    /// Takes selectors out of the local index.
+    fn unfile(
+        &mut self,
+        slot: ReceiverSlot,
+        subscription: u16,
+        filed: Vec<FiledSelector>,
+        change: &mut InterestChange,
+    ) {
+        for FiledSelector { interest, number } in filed {
+            let target = LocalTarget { receiver: slot, subscription, selector: number };
+            self.routing.local.remove(&interest, target);
+            self.interest.remove(&interest, change);
+            self.routing.metrics.selectors -= 1;
+            if let Some(receiver) = self.routing.receivers.get_mut(slot) {
+                receiver.free_selectors.push(number);
+                if let Some(pattern) = receiver.patterns.get_mut(usize::from(number)) {
+                    *pattern = None;
+                }
+            }
+        }
+    }
+
+    /// A change of interest has come this far.
+    pub(super) fn effective(&mut self, token: Token, stage: Stage, left_out: Vec<RouterId>) {
+        let pending = match stage {
+            Stage::Router => self.pending.get(&token).copied(),
+            Stage::Cluster => self.pending.remove(&token),
+        };
+        let Some(PendingSubscription { conn, receiver, subscription, slot }) = pending else { return };
+        let open = self.routing.receivers.get_mut(slot);
+        if !open.is_some_and(|open| open.conn == conn && open.number == receiver) {
+            return;
+        }
+        let Some(client) = self.client(conn) else { return };
+        let subscription = SubscriptionNumber(u32::from(subscription));
+        Subscribed { receiver, subscription, stage, left_out }.encode(&mut client.out);
+        self.mark_client(conn);
+    }
+
+    fn unsubscribe(&mut self, conn: ConnKey, unsubscribe: &Unsubscribe) {
+        let Some(client) = self.client(conn) else { return };
+        let Some(&slot) = client.receivers.get(&unsubscribe.receiver) else { return };
+        let Ok(subscription) = u16::try_from(unsubscribe.subscription.0) else { return };
+        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
+        let filed = receiver.subscriptions.remove(&subscription).unwrap_or_default();
+        let mut change = InterestChange::default();
+        self.unfile(slot, subscription, filed, &mut change);
+        self.report_interest(change);
+    }
+
+    fn report_interest(&mut self, change: InterestChange) {
+        if !change.is_empty() {
+            let InterestChange { add, remove } = change;
+            self.to_control.push_back(ToControl::Interest { add, remove, token: None });
+        }
+    }
+
+    fn grant(&mut self, conn: ConnKey, grant: &Grant) {
+        let Some(client) = self.client(conn) else { return };
+        let Some(&slot) = client.receivers.get(&grant.receiver) else { return };
+        if let Some(receiver) = self.routing.receivers.get_mut(slot) {
+            receiver.writer.grant(grant.bytes);
+            self.routing.receivers.mark(slot);
+        }
+    }
+
+    fn close_receiver(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        number: ReceiverNumber,
+    ) {
+        let Some(client) = self.client(conn) else { return };
+        let Some(slot) = client.receivers.remove(&number) else { return };
+        client.unopened.retain(|&unopened| unopened != slot);
+        ReceiverClosed { receiver: number, reason: "closed by the client".into() }.encode(&mut client.out);
+        self.mark_client(conn);
+        self.write_receiver(now, transport, slot);
+        if let Some(receiver) = self.remove_receiver(slot)
+            && let Some(stream) = receiver.stream
+        {
+            if let Some(client) = self.client(conn) {
+                client.streams.remove(&stream);
+            }
+            transport.finish(conn, stream);
+        }
+    }
+
+    /// Takes a receiver and its subscriptions away; what was queued for it is counted.
+    pub(super) fn remove_receiver(&mut self, slot: ReceiverSlot) -> Option<Receiver> {
+        let subscriptions = std::mem::take(&mut self.routing.receivers.get_mut(slot)?.subscriptions);
+        let mut change = InterestChange::default();
+        for (subscription, filed) in subscriptions {
+            self.unfile(slot, subscription, filed, &mut change);
+        }
+        self.report_interest(change);
+        let receiver = self.routing.receivers.remove(slot)?;
+        if let Some(due) = receiver.due {
+            self.lingering.remove(&(due, slot));
+        }
+        self.routing.metrics.receivers -= 1;
+        self.routing.metrics.drop(DropReason::ReceiverGone, receiver.writer.queued_events());
+        Some(receiver)
+    }
+}
+
+/// Whole microseconds of a duration.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(millrace_proto::varint::MAX)
+}

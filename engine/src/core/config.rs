@@ -1,0 +1,95 @@
+//! What a core is told when it starts. Every bound has its reason here.
+
+use std::time::Duration;
+
+use millrace_proto::control::TableCapacity;
+use millrace_proto::{Incarnation, RouterId};
+
+use crate::routes::RouteCacheLimits;
+
+/// Settings of one core. All cores of a router have the same but for `core`.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// This core, below `cores`.
+    pub core: u16,
+    /// Cores of this router, at least 1.
+    pub cores: u16,
+    /// This router.
+    pub router: RouterId,
+    /// Its process life.
+    pub incarnation: Incarnation,
+    /// Its software, for Welcome and hello.
+    pub software: String,
+    /// Seed of hash tables; the same seed and inputs give the same outputs.
+    pub seed: u64,
+    /// What this core's readers of publish streams hold.
+    pub client_tables: TableCapacity,
+    /// What this core's readers of lanes hold.
+    pub lane_tables: TableCapacity,
+    /// Receivers on one connection, at most. Bounds the streams that a router opens.
+    pub receivers_per_connection_max: u32,
+    /// Receivers on this core, at most. Bounds queue memory together with `queue_bytes_max`.
+    pub receivers_max: u32,
+    /// Bytes of a receiver's queue unless it asks for less.
+    pub queue_bytes_default: u64,
+    /// Bytes of a receiver's queue, at most.
+    pub queue_bytes_max: u64,
+    /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a gap stands for them.
+    pub link_queue_bytes: u64,
+    /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of segments.
+    pub out_bytes: usize,
+    /// How far a publisher may write ahead of what was read. Its product with the bandwidth-delay of the path bounds the
+    /// throughput of one publisher.
+    pub credit_bytes: u64,
+    /// Bytes read from one stream before other streams get their turn.
+    pub read_bytes: usize,
+    /// Bytes of control frames that wait for one client, at most; a client that does not read them is closed.
+    pub control_out_bytes: usize,
+    /// `Received` is sent after this time at the latest.
+    pub received_after: Duration,
+    /// `Received` is sent after this many bytes at the latest.
+    pub received_bytes: u64,
+    /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's idle timeout.
+    pub client_silence: Duration,
+    /// Pings are sent this often on lanes.
+    pub lane_ping: Duration,
+    /// A lane that was silent for this long makes its peer suspect.
+    pub lane_silence: Duration,
+    /// A connection that has not said hello after this time is closed.
+    pub hello_timeout: Duration,
+    /// Bounds of the route cache.
+    pub routes: RouteCacheLimits,
+}
+
+impl CoreConfig {
+    /// Defaults for a core of a router.
+    #[must_use]
+    pub fn new(router: RouterId, incarnation: Incarnation, core: u16, cores: u16) -> Self {
+        Self {
+            core,
+            cores: cores.max(1),
+            router,
+            incarnation,
+            software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
+            seed: 0,
+            client_tables: TableCapacity::CLIENT,
+            lane_tables: TableCapacity::LANE,
+            receivers_per_connection_max: millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX,
+            receivers_max: 1 << 20,
+            queue_bytes_default: 1 << 20,
+            queue_bytes_max: 64 << 20,
+            link_queue_bytes: 64 << 20,
+            out_bytes: 128 * 1024,
+            credit_bytes: 4 << 20,
+            read_bytes: 256 * 1024,
+            control_out_bytes: 1 << 20,
+            received_after: Duration::from_millis(20),
+            received_bytes: 64 * 1024,
+            client_silence: Duration::from_secs(30),
+            lane_ping: Duration::from_millis(250),
+            lane_silence: Duration::from_secs(1),
+            hello_timeout: Duration::from_secs(5),
+            routes: RouteCacheLimits::default(),
+        }
+    }
+}

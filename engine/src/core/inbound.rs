@@ -1,0 +1,128 @@
+//! Reading runs from a stream: a publisher's, a lane's, or a sibling core's batches, which use the same frames.
+
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::frame::FrameReader;
+use millrace_proto::run::RunBody;
+use millrace_proto::table::TableReader;
+use millrace_proto::{DecodeError, PublisherKey, TagSetRef};
+
+use crate::routes::TagId;
+
+/// A tag set that a stream has a number for, with what this core knows of it.
+#[derive(Debug)]
+pub(super) struct KnownTags {
+    canonical: Box<[u8]>,
+    /// XXH3-64 of the canonical bytes: says the shard.
+    pub(super) hash: u64,
+    /// Where the route cache had it last: found without hashing while it is still there.
+    pub(super) id: TagId,
+}
+
+impl KnownTags {
+    fn new(tags: TagSetRef<'_>) -> Self {
+        Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default() }
+    }
+
+    pub(super) fn tags(&self) -> TagSetRef<'_> {
+        TagSetRef::trusted(&self.canonical)
+    }
+}
+
+/// Who published a run, as its stream says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunPublisher {
+    pub(super) key: PublisherKey,
+    /// Its number on the stream, if it has one.
+    pub(super) number: Option<u64>,
+}
+
+/// What happens with the runs of a stream.
+pub(super) trait RunSink {
+    /// A run was read.
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>);
+    /// A gap marker was read.
+    fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
+    /// The preamble was read: the first frame of the stream, not a data frame.
+    fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError>;
+    /// A frame was skipped.
+    fn skipped(&mut self);
+}
+
+/// Reads one stream of runs: frames and the tables that its writer fills.
+#[derive(Debug)]
+pub(super) struct RunReader {
+    frames: FrameReader,
+    tables: Tables,
+}
+
+#[derive(Debug)]
+struct Tables {
+    preamble: bool,
+    tags: TableReader<KnownTags>,
+    publishers: TableReader<PublisherKey>,
+}
+
+impl RunReader {
+    /// A reader whose first frame is a preamble, if `preamble`.
+    pub(super) fn new(capacity: TableCapacity, preamble: bool) -> Self {
+        Self {
+            frames: FrameReader::new(),
+            tables: Tables {
+                preamble,
+                tags: TableReader::new(capacity.tag_sets, capacity.tag_bytes, "tag set"),
+                publishers: TableReader::new(capacity.publishers, u64::MAX, "publisher"),
+            },
+        }
+    }
+
+    /// Whether the stream ends between two frames.
+    pub(super) fn at_frame_boundary(&self) -> bool {
+        self.frames.buffered() == 0
+    }
+
+    /// Reads the next chunk.
+    pub(super) fn feed(&mut self, chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
+        let Self { frames, tables } = self;
+        frames.feed(chunk, data::FRAME_BYTES_MAX, |kind, body| tables.frame(kind, body, sink))
+    }
+}
+
+impl Tables {
+    fn frame(&mut self, kind: u64, body: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
+        if std::mem::take(&mut self.preamble) {
+            return sink.preamble(kind, body);
+        }
+        match data::decode(kind, body)? {
+            DataFrame::Run { hop, body } => self.run(&hop, &body, sink)?,
+            DataFrame::DefineTags { number, tags } => {
+                self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
+            }
+            DataFrame::DefinePublisher { number, publisher } => self.publishers.define(number, publisher, 0)?,
+            DataFrame::Gap(gap) => sink.gap(&gap)?,
+            DataFrame::Skipped { .. } => sink.skipped(),
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        hop: &HopHeader<'_>,
+        body: &RunBody<'_>,
+        sink: &mut impl RunSink,
+    ) -> Result<(), DecodeError> {
+        let publisher = match hop.publisher {
+            PublisherOnStream::Number(number) => {
+                RunPublisher { key: *self.publishers.get(number)?, number: Some(number) }
+            }
+            PublisherOnStream::Inline(key) => RunPublisher { key, number: None },
+        };
+        match hop.tags {
+            TagsOnStream::Number(number) => {
+                sink.run(self.tags.get_mut(number)?, publisher, hop, body);
+            }
+            TagsOnStream::Inline(tags) => sink.run(&mut KnownTags::new(tags), publisher, hop, body),
+        }
+        Ok(())
+    }
+}

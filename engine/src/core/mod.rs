@@ -1,0 +1,536 @@
+//! One core of a router: the sessions of its connections, and the shards that it owns.
+//!
+//! The shell feeds a core what happens on its connections, what its siblings and control send, and the time; at the end of
+//! each turn it calls [`Core::turn`], which writes what has gathered. Afterwards it takes the mail:
+//! [`Core::next_to_control`], [`Core::next_batch`].
+//!
+//! ```text
+//! publish stream ─┐                                   ┌─ receiver ─ stream
+//! lane ───────────┼─ inbound: runs ─ routing (owner) ─┼─ lane ───── stream      outbound: one writer each
+//! sibling batch ──┘                                   └─ sibling ── batch
+//! ```
+//!
+//! Invariants: no input blocks; a run is copied at most once per location; nothing is dropped without a count in
+//! [`CoreMetrics`] and, where a receiver would have got it, a gap in that receiver's stream.
+
+mod client;
+mod config;
+mod inbound;
+mod interest;
+mod lane;
+mod metrics;
+mod outbound;
+mod publisher;
+mod receiver;
+mod routing;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use bytes::Bytes;
+use millrace_proto::data::Gap;
+use millrace_proto::run::RunBody;
+use millrace_proto::{CloseCode, DecodeError};
+
+pub use config::CoreConfig;
+pub use metrics::{CoreMetrics, DropReason};
+
+use crate::message::{CoreIndex, ToControl, ToCore, Token};
+use crate::time::Time;
+use crate::transport::{ConnKey, StreamKey, Transport};
+use client::{ClientSession, PendingSubscription};
+use inbound::{KnownTags, RunPublisher, RunReader, RunSink};
+use interest::LocalInterest;
+use lane::{Acceptance, Accepted, LaneSession};
+use outbound::RunWriter;
+use receiver::ReceiverSlot;
+use routing::Routing;
+
+/// A receiver that gathers writes at once when this much has gathered.
+const LINGER_BYTES: usize = 16 * 1024;
+
+#[derive(Debug)]
+enum Connection {
+    Client(Box<ClientSession>),
+    Lane(Box<LaneSession>),
+}
+
+/// One core of a router. See the [module's description](self).
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    routing: Routing,
+    connections: HashMap<ConnKey, Connection, ahash::RandomState>,
+    interest: LocalInterest,
+    pending: HashMap<Token, PendingSubscription, ahash::RandomState>,
+    last_token: u64,
+    to_control: VecDeque<ToControl>,
+    sibling_readers: Vec<RunReader>,
+    synced: bool,
+    alternates: Vec<String>,
+    /// Grace in microseconds, once the router is going away.
+    draining: Option<u64>,
+    /// Streams with more to read, next turn.
+    unread: Vec<(ConnKey, StreamKey)>,
+    /// Publishers that have not been told what was received.
+    unreported: Vec<ConnKey>,
+    received_due: Option<Time>,
+    dirty_clients: Vec<ConnKey>,
+    lingering: BTreeSet<(Time, ReceiverSlot)>,
+    lanes: Vec<ConnKey>,
+    lanes_due: Time,
+    awaiting_hello: VecDeque<(Time, ConnKey)>,
+}
+
+impl Core {
+    /// A core without connections.
+    #[must_use]
+    pub fn new(config: CoreConfig, now: Time) -> Self {
+        let sibling_readers = (0..config.cores).map(|_| RunReader::new(config.lane_tables, false)).collect();
+        Self {
+            routing: Routing::new(&config),
+            connections: HashMap::default(),
+            interest: LocalInterest::default(),
+            pending: HashMap::default(),
+            last_token: 0,
+            to_control: VecDeque::new(),
+            sibling_readers,
+            synced: false,
+            alternates: Vec::new(),
+            draining: None,
+            unread: Vec::new(),
+            unreported: Vec::new(),
+            received_due: None,
+            dirty_clients: Vec::new(),
+            lingering: BTreeSet::new(),
+            lanes: Vec::new(),
+            lanes_due: now,
+            awaiting_hello: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// A client's connection is there.
+    pub fn client_connected(&mut self, now: Time, conn: ConnKey) {
+        self.connections.insert(conn, Connection::Client(Box::new(ClientSession::new())));
+        self.awaiting_hello.push_back((now + self.config.hello_timeout, conn));
+        self.routing.metrics.clients += 1;
+    }
+
+    /// A peer's connection is there: one that was dialled ([`ToCore::LaneDialled`]), or an incoming one.
+    pub fn peer_connected(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
+        self.lane_connected(now, transport, conn);
+    }
+
+    /// The other side opened a stream.
+    pub fn stream_opened(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        match self.connections.get(&conn) {
+            Some(Connection::Client(_)) => self.client_stream(transport, conn, stream),
+            Some(Connection::Lane(_)) => self.lane_stream(transport, conn, stream),
+            None => {}
+        }
+    }
+
+    /// A stream has something to read, or has ended.
+    pub fn readable(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        match self.connections.get(&conn) {
+            Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
+            Some(Connection::Lane(_)) => self.lane_readable(now, transport, conn, stream),
+            None => {}
+        }
+    }
+
+    /// A stream that took less than was offered takes more.
+    pub fn writable(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        match self.connections.get_mut(&conn) {
+            Some(Connection::Client(client)) => {
+                if let Some(&slot) = client.streams.get(&stream) {
+                    self.routing.receivers.mark(slot);
+                } else {
+                    self.mark_client(conn);
+                }
+            }
+            Some(Connection::Lane(_)) => self.write_lane_control(transport, conn),
+            None => {}
+        }
+    }
+
+    /// The other side allows more streams.
+    pub fn streams_available(&mut self, transport: &mut dyn Transport, conn: ConnKey) {
+        self.open_streams(transport, conn);
+    }
+
+    /// The reader of a stream does not want more of it.
+    pub fn stopped(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        let Some(client) = self.client(conn) else { return };
+        let Some(slot) = client.streams.remove(&stream) else { return };
+        if let Some(receiver) = self.remove_receiver(slot) {
+            let number = receiver.number;
+            if let Some(client) = self.client(conn) {
+                client.receivers.remove(&number);
+                let reason = "its stream was stopped".to_owned();
+                millrace_proto::control::ReceiverClosed { receiver: number, reason }.encode(&mut client.out);
+                self.mark_client(conn);
+            }
+            transport.finish(conn, stream);
+        }
+    }
+
+    /// A connection is gone. `code` is what the other side gave, if it closed the connection.
+    pub fn closed(&mut self, conn: ConnKey, code: Option<CloseCode>) {
+        match self.connections.remove(&conn) {
+            Some(Connection::Client(client)) => {
+                self.routing.metrics.clients -= 1;
+                for slot in client.receivers.into_values() {
+                    self.remove_receiver(slot);
+                }
+            }
+            Some(Connection::Lane(lane)) => self.lane_closed(conn, &lane, code),
+            None => {}
+        }
+    }
+
+    /// A message from control.
+    pub fn control(&mut self, now: Time, transport: &mut dyn Transport, message: ToCore) {
+        match message {
+            ToCore::Prepared { token, result } => self.prepared(token, result),
+            ToCore::Effective { token, stage, left_out } => self.effective(token, stage, left_out),
+            ToCore::Directory { version, index } => {
+                self.routing.directory = index;
+                let position = self.routing.position;
+                self.to_control.push_back(ToControl::Applied { version, position });
+            }
+            ToCore::Synced(synced) => self.set_synced(synced),
+            ToCore::LaneDialled { dial, conn, hello } => self.lane_dialled(now, dial, conn, hello),
+            ToCore::AcceptLane { conn, peer, router, lane: _, epoch, outgoing, hello, tables } => {
+                let accepted = Accepted { peer, router, outgoing };
+                self.accept_lane(transport, conn, Acceptance { accepted, epoch, hello, tables });
+            }
+            ToCore::CloseLane { conn, hello, code } => self.end_lane(transport, conn, hello, code),
+            ToCore::LaneFrame { conn, frame } => self.send_lane_frame(transport, conn, &frame),
+            ToCore::Gap { reason, router } => {
+                self.routing.gap_to_all(&Gap { reason, events: 0, router: Some(router) });
+            }
+            ToCore::Alternates(alternates) => self.alternates = alternates,
+            ToCore::Drain { grace_us } => self.drain(grace_us),
+        }
+    }
+
+    /// A batch of a sibling core.
+    ///
+    /// # Errors
+    /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
+    pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
+        let Some(reader) = self.sibling_readers.get_mut(usize::from(from)) else { return Ok(()) };
+        reader.feed(batch, &mut SiblingSink { routing: &mut self.routing })
+    }
+
+    /// The next message for control, to be taken until there is none after each call into the core.
+    pub fn next_to_control(&mut self) -> Option<ToControl> {
+        self.to_control.pop_front()
+    }
+
+    /// The next batch for a sibling's mailbox: to be taken only when the mailbox has room. What is not taken waits here,
+    /// bounded, and presses back on publishers.
+    pub fn next_batch(&mut self, to: CoreIndex) -> Option<Vec<u8>> {
+        self.routing.siblings.get_mut(usize::from(to))?.as_mut()?.take_batch()
+    }
+
+    /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
+    pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
+        for (conn, stream) in std::mem::take(&mut self.unread) {
+            match self.connections.get(&conn) {
+                Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
+                Some(Connection::Lane(_)) => self.lane_readable(now, transport, conn, stream),
+                None => {}
+            }
+        }
+        self.report_received(now);
+        if !self.lanes.is_empty() && now >= self.lanes_due {
+            self.lanes_due = now + self.config.lane_ping / 4;
+            self.tend_lanes(now, transport);
+        }
+        self.close_unhelloed(now, transport);
+        while let Some(&(due, slot)) = self.lingering.first() {
+            if due > now {
+                break;
+            }
+            self.lingering.pop_first();
+            self.write_receiver(now, transport, slot);
+        }
+        for slot in std::mem::take(&mut self.routing.receivers.dirty) {
+            self.write_dirty(now, transport, slot);
+        }
+        self.write_peers(transport);
+        for conn in std::mem::take(&mut self.dirty_clients) {
+            self.write_client(transport, conn);
+        }
+    }
+
+    /// When [`Core::turn`] is to be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if !self.unread.is_empty() || !self.dirty_clients.is_empty() || !self.routing.receivers.dirty.is_empty() {
+            return Some(Time::ZERO);
+        }
+        let lanes = (!self.lanes.is_empty()).then_some(self.lanes_due);
+        let hello = self.awaiting_hello.front().map(|&(due, _)| due);
+        let linger = self.lingering.first().map(|&(due, _)| due);
+        [self.received_due, lanes, hello, linger].into_iter().flatten().min()
+    }
+
+    /// What this core has counted.
+    #[must_use]
+    pub fn metrics(&self) -> CoreMetrics {
+        let mut metrics = self.routing.metrics.clone();
+        metrics.queued_bytes = 0;
+        metrics
+    }
+
+    /// Bytes queued for receivers above their streams, and the receivers that have any. Visits every receiver.
+    pub fn queued(&mut self) -> (u64, u64) {
+        let mut total = (0, 0);
+        for (_, receiver) in self.routing.receivers.iter_mut() {
+            let bytes = receiver.writer.queued_bytes();
+            total.0 += bytes;
+            total.1 += u64::from(bytes > 0);
+        }
+        total
+    }
+
+    /// The route cache, for its metrics.
+    #[must_use]
+    pub fn routes(&self) -> &crate::routes::RouteCache {
+        &self.routing.routes
+    }
+
+    /// Position that the next run of this core's shards will get.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.routing.position
+    }
+
+    /// Ends everything in order: what is queued for peers is written and their streams finished, clients are closed with
+    /// `going_away`. Call [`Core::turn`] until the transport has sent it.
+    pub fn shut_down(&mut self, now: Time, transport: &mut dyn Transport) {
+        self.turn(now, transport);
+        for conn in self.clients() {
+            self.close_connection(transport, conn, CloseCode::GoingAway, "this router is going away");
+        }
+        for lane in self.routing.peers.iter_mut().flatten() {
+            lane.finished = true;
+        }
+        self.write_peers(transport);
+    }
+
+    fn clients(&self) -> Vec<ConnKey> {
+        let is_client = |(conn, connection): (&ConnKey, &Connection)| {
+            matches!(connection, Connection::Client(_)).then_some(*conn)
+        };
+        let mut clients: Vec<ConnKey> = self.connections.iter().filter_map(is_client).collect();
+        clients.sort_unstable();
+        clients
+    }
+
+    fn client(&mut self, conn: ConnKey) -> Option<&mut ClientSession> {
+        match self.connections.get_mut(&conn) {
+            Some(Connection::Client(client)) => Some(client),
+            _ => None,
+        }
+    }
+
+    fn lane(&mut self, conn: ConnKey) -> Option<&mut LaneSession> {
+        match self.connections.get_mut(&conn) {
+            Some(Connection::Lane(lane)) => Some(lane),
+            _ => None,
+        }
+    }
+
+    fn next_token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    fn mark_client(&mut self, conn: ConnKey) {
+        if let Some(client) = self.client(conn)
+            && !client.dirty
+            && !client.out.is_empty()
+        {
+            client.dirty = true;
+            self.dirty_clients.push(conn);
+        }
+    }
+
+    /// Closes a connection that this side no longer wants, and counts why.
+    fn close_connection(&mut self, transport: &mut dyn Transport, conn: ConnKey, code: CloseCode, reason: &str) {
+        self.routing.metrics.close(code);
+        transport.close(conn, code, reason);
+        self.closed(conn, None);
+    }
+
+    fn set_synced(&mut self, synced: bool) {
+        self.synced = synced;
+        if !synced {
+            return;
+        }
+        let window = self.config.credit_bytes;
+        for conn in self.clients() {
+            if let Some(client) = self.client(conn) {
+                client.extend_credit(window);
+                self.mark_client(conn);
+            }
+        }
+    }
+
+    /// Tells clients to move, each after its own part of the grace.
+    fn drain(&mut self, grace_us: u64) {
+        self.draining = Some(grace_us);
+        let clients = self.clients();
+        let count = clients.len() as u64;
+        for (index, conn) in clients.into_iter().enumerate() {
+            let goaway = millrace_proto::control::Goaway {
+                delay_us: grace_us / 2 * index as u64 / count.max(1),
+                alternates: self.alternates.clone(),
+                reason: "this router is going away".into(),
+                grace_us,
+            };
+            if let Some(client) = self.client(conn) {
+                goaway.encode(&mut client.out);
+                self.mark_client(conn);
+            }
+        }
+    }
+
+    fn report_received(&mut self, now: Time) {
+        if self.received_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.received_due = None;
+        for conn in std::mem::take(&mut self.unreported) {
+            let Some(client) = self.client(conn) else { continue };
+            if let Some(publish) = &mut client.publish {
+                publish.listed = false;
+                publish.report(&mut client.out);
+                self.mark_client(conn);
+            }
+        }
+    }
+
+    fn close_unhelloed(&mut self, now: Time, transport: &mut dyn Transport) {
+        while let Some(&(due, conn)) = self.awaiting_hello.front() {
+            if due > now {
+                break;
+            }
+            self.awaiting_hello.pop_front();
+            let waiting = match self.connections.get(&conn) {
+                Some(Connection::Client(client)) => !client.said_hello(),
+                Some(Connection::Lane(lane)) => !lane.said_hello,
+                None => false,
+            };
+            if waiting {
+                self.close_connection(transport, conn, CloseCode::Timeout, "no hello");
+            }
+        }
+    }
+
+    /// Writes a receiver that has gathered something, now or when its linger is over.
+    fn write_dirty(&mut self, now: Time, transport: &mut dyn Transport, slot: ReceiverSlot) {
+        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
+        receiver.dirty = false;
+        if receiver.overflowed {
+            let conn = receiver.conn;
+            let reason = "a receiver's queue overflowed and its policy is disconnect";
+            self.close_connection(transport, conn, CloseCode::Overflow, reason);
+            return;
+        }
+        if receiver.linger.is_zero() || receiver.writer.out_bytes() >= LINGER_BYTES {
+            self.write_receiver(now, transport, slot);
+        } else if receiver.due.is_none() && receiver.writer.has_output() {
+            let due = now + receiver.linger;
+            receiver.due = Some(due);
+            self.lingering.insert((due, slot));
+        }
+    }
+
+    fn write_receiver(&mut self, _now: Time, transport: &mut dyn Transport, slot: ReceiverSlot) {
+        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
+        if let Some(due) = receiver.due.take() {
+            self.lingering.remove(&(due, slot));
+        }
+        let Some(stream) = receiver.stream else { return };
+        let gaps = receiver.writer.gaps_written();
+        let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
+        self.routing.metrics.bytes_out += bytes;
+        self.routing.metrics.gaps += receiver.writer.gaps_written() - gaps;
+    }
+
+    fn write_client(&mut self, transport: &mut dyn Transport, conn: ConnKey) {
+        let out_max = self.config.control_out_bytes;
+        let Some(client) = self.client(conn) else { return };
+        client.dirty = false;
+        let Some(stream) = client.control else { return };
+        write_out(transport, conn, stream, &mut client.out);
+        if client.out.len() > out_max {
+            self.close_connection(transport, conn, CloseCode::Busy, "control frames are not read");
+        }
+    }
+}
+
+/// Writes control frames; what the stream does not take stays.
+fn write_out(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, out: &mut Vec<u8>) {
+    if out.is_empty() {
+        return;
+    }
+    let mut bytes = Bytes::from(std::mem::take(out));
+    if transport.write(conn, stream, &mut bytes).is_ok() && !bytes.is_empty() {
+        out.extend_from_slice(&bytes);
+    }
+}
+
+/// Writes runs until the stream takes no more or nothing is left; returns the bytes taken.
+fn write_runs(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, writer: &mut RunWriter) -> u64 {
+    let mut taken = 0;
+    loop {
+        let mut bytes = writer.take();
+        if bytes.is_empty() {
+            return taken;
+        }
+        let offered = bytes.len();
+        if transport.write(conn, stream, &mut bytes).is_err() {
+            return taken;
+        }
+        taken += (offered - bytes.len()) as u64;
+        if !bytes.is_empty() {
+            writer.put_back(bytes);
+            return taken;
+        }
+        writer.pump();
+    }
+}
+
+struct SiblingSink<'a> {
+    routing: &'a mut Routing,
+}
+
+impl RunSink for SiblingSink<'_> {
+    #[inline]
+    fn run(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: RunPublisher,
+        hop: &millrace_proto::data::HopHeader<'_>,
+        body: &RunBody<'_>,
+    ) {
+        self.routing.from_sibling(tags, publisher.key, hop.flags, body);
+    }
+
+    fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
+        self.routing.gap_to_all(gap);
+        Ok(())
+    }
+
+    fn preamble(&mut self, _: u64, _: &[u8]) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn skipped(&mut self) {}
+}

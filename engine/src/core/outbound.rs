@@ -1,0 +1,351 @@
+//! Writing runs to a stream: a receiver's, a lane's, or a sibling core's mailbox.
+//!
+//! A run is either *written* (encoded behind what was written before; never dropped after that) or *queued* (kept apart
+//! from the stream's tables, so that it can still be dropped). It is written at once while nothing is queued, the grant is
+//! not used up and the encoded bytes that wait are below their bound. Numbers are assigned when a run is written, so a
+//! drop never leaves a number that the reader does not know.
+//!
+//! ```text
+//! push → [ queue: runs and gaps, bounded, drops by policy ] → encode → [ out ] → transport
+//! ```
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{self, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::table::{Naming, TableWriter};
+use millrace_proto::{PublisherKey, TagSet, TagSetRef};
+
+use crate::routes::TagId;
+
+/// A run on its way to one stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunOut<'a> {
+    pub(super) tag: TagId,
+    pub(super) tags: TagSetRef<'a>,
+    pub(super) publisher: PublisherKey,
+    pub(super) flags: u64,
+    /// Encoded subscription numbers; empty: subscription 0 alone.
+    pub(super) matched: &'a [u8],
+    pub(super) body: &'a [u8],
+    pub(super) events: u64,
+}
+
+/// Which events give way when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overflow {
+    DropOldest,
+    DropNewest,
+    /// The queue refuses; its owner disconnects.
+    Refuse,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is written or queued; this many other events were dropped for it.
+    Kept { dropped: u64 },
+    /// It is not kept; with [`Overflow::Refuse`] nothing stands for it.
+    Refused,
+}
+
+#[derive(Debug)]
+enum Queued {
+    Run {
+        tag: TagId,
+        tags: TagSet,
+        publisher: PublisherKey,
+        flags: u64,
+        matched: Box<[u8]>,
+        body: Box<[u8]>,
+        events: u64,
+        seq: u64,
+    },
+    Gap(Gap),
+}
+
+/// Bytes that a queued run takes besides its body: the entry itself.
+const QUEUED_OVERHEAD: u64 = 128;
+
+/// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are one gap of all routers.
+const QUEUED_GAPS_MAX: usize = 64;
+
+/// Writes runs to one stream.
+#[derive(Debug)]
+pub(super) struct RunWriter {
+    tags: TableWriter<TagId>,
+    publishers: TableWriter<PublisherKey>,
+    out: Vec<u8>,
+    out_max: usize,
+    /// Length of the last buffer that was taken: the next one starts with as much, and no idle stream holds memory.
+    out_hint: usize,
+    /// Handed to the transport, which has not taken all of it.
+    pending: Bytes,
+    queue: VecDeque<Queued>,
+    queue_bytes: u64,
+    queue_bytes_max: u64,
+    queued_gaps: usize,
+    overflow: Overflow,
+    overflow_reason: GapReason,
+    /// Bytes encoded since the stream began, without its preamble.
+    encoded: u64,
+    /// Bytes that may be encoded: a frame is begun only below it.
+    grant: u64,
+    /// Seq of the next run pushed, and the one that the reader expects next; they differ after a drop. Lanes only.
+    next_seq: u64,
+    expected_seq: u64,
+    numbered: bool,
+    gaps_written: u64,
+}
+
+impl RunWriter {
+    /// A writer for a reader with tables of `capacity`. Writes up to `grant` bytes until told otherwise.
+    pub(super) fn new(
+        capacity: TableCapacity,
+        queue_bytes_max: u64,
+        out_max: usize,
+        grant: u64,
+        overflow: Overflow,
+        overflow_reason: GapReason,
+    ) -> Self {
+        Self {
+            tags: TableWriter::new(capacity.tag_sets, capacity.tag_bytes),
+            publishers: TableWriter::new(capacity.publishers, u64::MAX),
+            out: Vec::new(),
+            out_max,
+            out_hint: 0,
+            pending: Bytes::new(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            queue_bytes_max,
+            queued_gaps: 0,
+            overflow,
+            overflow_reason,
+            encoded: 0,
+            grant,
+            next_seq: 0,
+            expected_seq: 0,
+            numbered: false,
+            gaps_written: 0,
+        }
+    }
+
+    /// Numbers runs as a lane does: a jump after a drop is written out.
+    pub(super) fn numbered(mut self) -> Self {
+        self.numbered = true;
+        self
+    }
+
+    /// The stream's first frame, before everything else; does not count against the grant.
+    pub(super) fn preamble(&mut self, frame: &[u8]) {
+        self.out.splice(0..0, frame.iter().copied());
+    }
+
+    pub(super) const fn queued_bytes(&self) -> u64 {
+        self.queue_bytes
+    }
+
+    /// Events that are queued and not written.
+    pub(super) fn queued_events(&self) -> u64 {
+        self.queue.iter().map(|item| if let Queued::Run { events, .. } = item { *events } else { 0 }).sum()
+    }
+
+    pub(super) const fn gaps_written(&self) -> u64 {
+        self.gaps_written
+    }
+
+    /// Whether there is something that the transport could take.
+    pub(super) fn has_output(&self) -> bool {
+        !self.out.is_empty() || !self.pending.is_empty()
+    }
+
+    /// Whether everything was handed to the transport.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has_output() && self.queue.is_empty()
+    }
+
+    /// Bytes encoded that wait for the transport.
+    pub(super) fn out_bytes(&self) -> usize {
+        self.out.len() + self.pending.len()
+    }
+
+    /// Raises the grant; grants never fall.
+    pub(super) fn grant(&mut self, bytes: u64) {
+        self.grant = self.grant.max(bytes);
+        self.pump();
+    }
+
+    fn may_encode(&self) -> bool {
+        self.encoded < self.grant && self.out_bytes() < self.out_max
+    }
+
+    /// Takes a run: writes it, or queues it, or drops by policy.
+    #[inline]
+    pub(super) fn push(&mut self, run: &RunOut<'_>) -> Pushed {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        if self.queue.is_empty() && self.may_encode() {
+            self.encode(run, seq);
+            return Pushed::Kept { dropped: 0 };
+        }
+        self.enqueue(run, seq)
+    }
+
+    #[cold]
+    fn enqueue(&mut self, run: &RunOut<'_>, seq: u64) -> Pushed {
+        let bytes = run.body.len() as u64 + QUEUED_OVERHEAD;
+        let mut dropped = 0;
+        if bytes > self.queue_bytes_max {
+            self.push_gap(Gap { reason: GapReason::TooLarge, events: run.events, router: None });
+            return Pushed::Refused;
+        }
+        if self.queue_bytes + bytes > self.queue_bytes_max {
+            match self.overflow {
+                Overflow::Refuse => return Pushed::Refused,
+                Overflow::DropNewest => {
+                    self.push_gap(Gap { reason: self.overflow_reason, events: run.events, router: None });
+                    return Pushed::Refused;
+                }
+                Overflow::DropOldest => dropped = self.drop_oldest(bytes),
+            }
+        }
+        self.queue_bytes += bytes;
+        self.queue.push_back(Queued::Run {
+            tag: run.tag,
+            tags: run.tags.to_owned(),
+            publisher: run.publisher,
+            flags: run.flags,
+            matched: run.matched.into(),
+            body: run.body.into(),
+            events: run.events,
+            seq,
+        });
+        Pushed::Kept { dropped }
+    }
+
+    /// Makes room for `bytes` by dropping queued runs from the front; one gap stands where they were.
+    fn drop_oldest(&mut self, bytes: u64) -> u64 {
+        let mut dropped = 0;
+        let mut overflow = Gap { reason: self.overflow_reason, events: 0, router: None };
+        let mut others: Vec<Gap> = Vec::new();
+        while self.queue_bytes + bytes > self.queue_bytes_max {
+            match self.queue.pop_front() {
+                Some(Queued::Run { body, events, .. }) => {
+                    dropped += events;
+                    overflow.events += events;
+                    self.queue_bytes -= body.len() as u64 + QUEUED_OVERHEAD;
+                }
+                Some(Queued::Gap(gap)) => {
+                    self.queued_gaps -= 1;
+                    if gap.reason == overflow.reason {
+                        overflow.events += gap.events;
+                    } else {
+                        others.push(gap);
+                    }
+                }
+                None => break,
+            }
+        }
+        others.push(overflow);
+        for gap in others.into_iter().rev() {
+            self.queue.push_front(Queued::Gap(gap));
+            self.queued_gaps += 1;
+        }
+        dropped
+    }
+
+    /// Puts a gap marker behind everything that was pushed.
+    pub(super) fn push_gap(&mut self, gap: Gap) {
+        if let Some(Queued::Gap(last)) = self.queue.back_mut()
+            && (last.reason == gap.reason && last.router == gap.router || self.queued_gaps >= QUEUED_GAPS_MAX)
+        {
+            if last.router != gap.router {
+                last.router = None;
+            }
+            last.events += gap.events;
+            return;
+        }
+        self.queue.push_back(Queued::Gap(gap));
+        self.queued_gaps += 1;
+        self.pump();
+    }
+
+    /// Writes what the queue holds, as far as grant and bound allow.
+    pub(super) fn pump(&mut self) {
+        while self.may_encode() {
+            match self.queue.pop_front() {
+                Some(Queued::Run { tag, tags, publisher, flags, matched, body, events, seq }) => {
+                    self.queue_bytes -= body.len() as u64 + QUEUED_OVERHEAD;
+                    let tags = tags.borrow();
+                    self.encode(
+                        &RunOut { tag, tags, publisher, flags, matched: &matched, body: &body, events },
+                        seq,
+                    );
+                }
+                Some(Queued::Gap(gap)) => {
+                    self.queued_gaps -= 1;
+                    self.gaps_written += 1;
+                    let before = self.out.len();
+                    gap.encode(&mut self.out);
+                    self.encoded += (self.out.len() - before) as u64;
+                }
+                None => break,
+            }
+        }
+    }
+
+    #[inline]
+    fn encode(&mut self, run: &RunOut<'_>, seq: u64) {
+        if self.out.capacity() == 0 {
+            self.out.reserve(self.out_hint.max(run.body.len() + 64));
+        }
+        let before = self.out.len();
+        let tags = match self.tags.name(&run.tag, run.tags.canonical().len() as u64) {
+            Naming::Known(number) => TagsOnStream::Number(number),
+            Naming::Define(number) => {
+                data::put_define_tags(&mut self.out, number, run.tags);
+                TagsOnStream::Number(number)
+            }
+            Naming::Inline => TagsOnStream::Inline(run.tags),
+        };
+        let publisher = match self.publishers.name(&run.publisher, 0) {
+            Naming::Known(number) => PublisherOnStream::Number(number),
+            Naming::Define(number) => {
+                data::put_define_publisher(&mut self.out, number, run.publisher);
+                PublisherOnStream::Number(number)
+            }
+            Naming::Inline => PublisherOnStream::Inline(run.publisher),
+        };
+        let lane_seq = (self.numbered && seq != self.expected_seq).then_some(seq);
+        self.expected_seq = seq + 1;
+        let header = HopHeader { tags, publisher, flags: run.flags, lane_seq, matched: run.matched };
+        data::put_run(&mut self.out, &header, run.body);
+        self.encoded += (self.out.len() - before) as u64;
+    }
+
+    /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
+    pub(super) fn take(&mut self) -> Bytes {
+        if self.pending.is_empty() && !self.out.is_empty() {
+            self.out_hint = self.out.len();
+            return Bytes::from(std::mem::take(&mut self.out));
+        }
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Gives back what the transport did not take.
+    pub(super) fn put_back(&mut self, rest: Bytes) {
+        self.pending = rest;
+    }
+
+    /// All encoded bytes as a batch for a sibling core.
+    pub(super) fn take_batch(&mut self) -> Option<Vec<u8>> {
+        if self.out.is_empty() {
+            return None;
+        }
+        self.out_hint = self.out.len();
+        let batch = std::mem::take(&mut self.out);
+        self.pump();
+        Some(batch)
+    }
+}

@@ -1,0 +1,164 @@
+//! The router's side of a publish stream: reads runs, tells the publisher what was received, and grants it credit.
+
+use millrace_proto::control::{Credit, Received, TableCapacity};
+use millrace_proto::data::{Gap, HopHeader};
+use millrace_proto::frame::stream_kind;
+use millrace_proto::run::RunBody;
+use millrace_proto::{CloseCode, DecodeError};
+
+use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink};
+use super::routing::Routing;
+use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
+
+/// How far one publisher of the stream was read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    next_seq: u64,
+    reported: u64,
+}
+
+/// One publish stream.
+#[derive(Debug)]
+pub(super) struct PublishStream {
+    pub(super) stream: StreamKey,
+    reader: RunReader,
+    /// By publisher number; numbers are dense, the table bounds them.
+    progress: Vec<Progress>,
+    bytes_read: u64,
+    unreported_bytes: u64,
+    /// Whether it stands in the core's list of publishers to be told `received`.
+    pub(super) listed: bool,
+    pub(super) finished: bool,
+}
+
+/// What a read of the stream led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PublishRead {
+    /// Everything that arrived was read.
+    Drained,
+    /// More has arrived.
+    More,
+    /// The stream has ended.
+    Ended,
+    /// The publisher did something wrong: close its connection.
+    Wrong(CloseCode, String),
+}
+
+impl PublishStream {
+    pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
+        Self {
+            stream,
+            reader: RunReader::new(tables, true),
+            progress: Vec::new(),
+            bytes_read: 0,
+            unreported_bytes: 0,
+            listed: false,
+            finished: false,
+        }
+    }
+
+    /// Reads up to `limit` bytes and routes what they hold.
+    pub(super) fn read(
+        &mut self,
+        conn: ConnKey,
+        transport: &mut dyn Transport,
+        routing: &mut Routing,
+        credit: u64,
+        limit: usize,
+    ) -> PublishRead {
+        let mut wrong = None;
+        let Self { reader, progress, bytes_read, unreported_bytes, .. } = self;
+        let state = transport.read(conn, self.stream, limit, &mut |chunk| {
+            if wrong.is_some() {
+                return;
+            }
+            *bytes_read += chunk.len() as u64;
+            *unreported_bytes += chunk.len() as u64;
+            routing.metrics.bytes_in += chunk.len() as u64;
+            if let Err(error) = reader.feed(chunk, &mut Sink { routing, progress }) {
+                wrong = Some(error);
+            }
+        });
+        if let Some(error) = wrong {
+            return PublishRead::Wrong(error.close_code(), format!("publish stream: {error}"));
+        }
+        if self.bytes_read > credit {
+            return PublishRead::Wrong(CloseCode::Limit, "publish stream: more than the credit".into());
+        }
+        match state {
+            ReadState::Drained => PublishRead::Drained,
+            ReadState::More => PublishRead::More,
+            ReadState::Finished if !self.reader.at_frame_boundary() => {
+                PublishRead::Wrong(CloseCode::Malformed, "publish stream: ends within a frame".into())
+            }
+            ReadState::Finished | ReadState::Lost => {
+                self.finished = true;
+                PublishRead::Ended
+            }
+        }
+    }
+
+    /// Whether there is something to tell the publisher.
+    pub(super) fn unreported(&self) -> bool {
+        self.progress.iter().any(|progress| progress.next_seq > progress.reported)
+    }
+
+    /// Bytes read since `received` was told last.
+    pub(super) const fn unreported_bytes(&self) -> u64 {
+        self.unreported_bytes
+    }
+
+    /// Appends what the publisher has not been told.
+    pub(super) fn report(&mut self, out: &mut Vec<u8>) {
+        self.unreported_bytes = 0;
+        for (number, progress) in self.progress.iter_mut().enumerate() {
+            if progress.next_seq > progress.reported {
+                progress.reported = progress.next_seq;
+                Received { publisher: number as u64, next_seq: progress.next_seq }.encode(out);
+            }
+        }
+    }
+
+    /// Appends a higher credit when half of `window` was used; returns the credit in force.
+    pub(super) fn extend_credit(&self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
+        if credit.saturating_sub(self.bytes_read) > window / 2 {
+            return credit;
+        }
+        let credit = self.bytes_read + window;
+        Credit { bytes: credit }.encode(out);
+        credit
+    }
+}
+
+struct Sink<'a> {
+    routing: &'a mut Routing,
+    progress: &'a mut Vec<Progress>,
+}
+
+impl RunSink for Sink<'_> {
+    #[inline]
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>) {
+        self.routing.metrics.runs_in += 1;
+        self.routing.metrics.events_in += body.count();
+        self.routing.enter(tags, publisher.key, hop.flags, body);
+        if let Some(index) = publisher.number.and_then(|number| usize::try_from(number).ok()) {
+            if self.progress.len() <= index {
+                self.progress.resize(index + 1, Progress::default());
+            }
+            let progress = &mut self.progress[index];
+            progress.next_seq = progress.next_seq.max(body.last_seq() + 1);
+        }
+    }
+
+    fn gap(&mut self, _: &Gap) -> Result<(), DecodeError> {
+        Err(DecodeError::Malformed { what: "publish stream: gap" })
+    }
+
+    fn preamble(&mut self, kind: u64, _: &[u8]) -> Result<(), DecodeError> {
+        if kind == stream_kind::PUBLISH { Ok(()) } else { Err(DecodeError::Malformed { what: "stream preamble" }) }
+    }
+
+    fn skipped(&mut self) {
+        self.routing.metrics.frames_skipped += 1;
+    }
+}

@@ -1,0 +1,346 @@
+//! The owner's work: where a run goes.
+//!
+//! A run that a publisher sent goes to its shard's owner ([`Routing::enter`]): this core, or a sibling. The owner gives
+//! it a position and copies it once to each location that wants it: its own sessions, sibling cores, peers
+//! ([`Scope::All`]). A run from a peer goes to this core's sessions and to siblings ([`Scope::Router`]), never to a peer:
+//! one hop, no loops. A run that a sibling already routed goes to this core's sessions alone ([`Scope::Core`]).
+
+use millrace_proto::data::{Gap, GapReason, flag};
+use millrace_proto::run::{RunBody, RunBuilder};
+use millrace_proto::tag::Shard;
+use millrace_proto::{PublisherKey, RouterId, varint};
+
+use super::config::CoreConfig;
+use super::inbound::KnownTags;
+use super::metrics::{CoreMetrics, DropReason};
+use super::outbound::{Overflow, Pushed, RunOut, RunWriter};
+use super::receiver::{Receiver, Receivers};
+use crate::matching::{Index, LocalTarget, Location};
+use crate::message::PeerIndex;
+use crate::routes::RouteCache;
+use crate::transport::{ConnKey, StreamKey};
+
+/// Set on runs between sibling cores that their owner has not routed yet. Outside the bits that cross a wire.
+const UNROUTED: u64 = 1 << 40;
+/// Flags that are forwarded.
+const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
+
+/// How far a run may still go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Anywhere.
+    All,
+    /// Anywhere within this router.
+    Router,
+    /// This core's sessions.
+    Core,
+}
+
+/// This core's lane to a peer, for the runs that it owns.
+#[derive(Debug)]
+pub(super) struct PeerLane {
+    pub(super) conn: ConnKey,
+    pub(super) stream: Option<StreamKey>,
+    pub(super) router: RouterId,
+    pub(super) writer: RunWriter,
+    pub(super) finished: bool,
+}
+
+/// Everything that routing touches.
+#[derive(Debug)]
+pub(super) struct Routing {
+    core: u16,
+    cores: u16,
+    /// Position of the next run that this core owns.
+    pub(super) position: u64,
+    pub(super) routes: RouteCache,
+    pub(super) directory: Index<Location>,
+    pub(super) local: Index<LocalTarget>,
+    pub(super) receivers: Receivers,
+    /// By peer index.
+    pub(super) peers: Vec<Option<PeerLane>>,
+    /// By core; none for this core.
+    pub(super) siblings: Vec<Option<RunWriter>>,
+    pub(super) metrics: CoreMetrics,
+    matched: Vec<u8>,
+    builder: RunBuilder,
+    body: Vec<u8>,
+}
+
+impl Routing {
+    pub(super) fn new(config: &CoreConfig) -> Self {
+        let siblings = (0..config.cores)
+            .map(|core| {
+                (core != config.core).then(|| {
+                    RunWriter::new(
+                        config.lane_tables,
+                        config.link_queue_bytes,
+                        config.out_bytes,
+                        u64::MAX,
+                        Overflow::DropOldest,
+                        GapReason::MailboxOverflow,
+                    )
+                })
+            })
+            .collect();
+        Self {
+            core: config.core,
+            cores: config.cores,
+            position: 0,
+            routes: RouteCache::new(config.routes),
+            directory: Index::new(config.seed),
+            local: Index::new(config.seed),
+            receivers: Receivers::default(),
+            peers: Vec::new(),
+            siblings,
+            metrics: CoreMetrics::default(),
+            matched: Vec::new(),
+            builder: RunBuilder::default(),
+            body: Vec::new(),
+        }
+    }
+
+    /// A publisher's run enters the router on this core.
+    #[inline]
+    pub(super) fn enter(&mut self, tags: &mut KnownTags, publisher: PublisherKey, flags: u64, body: &RunBody<'_>) {
+        let owner = Shard::of_hash(tags.hash).owner(self.cores);
+        if owner == self.core {
+            self.own(tags, publisher, flags, body);
+            return;
+        }
+        // The table of the mailbox needs a name for the tag set, which the route cache gives.
+        let tag = self.intern(tags);
+        let run = RunOut {
+            tag,
+            tags: tags.tags(),
+            publisher,
+            flags: flags & FORWARDED | UNROUTED,
+            matched: &[],
+            body: body.bytes(),
+            events: body.count(),
+        };
+        if let Some(Some(sibling)) = self.siblings.get_mut(usize::from(owner)) {
+            self.metrics.events_to_siblings += body.count();
+            count_drops(&mut self.metrics, sibling.push(&run), body.count(), DropReason::MailboxOverflow);
+        }
+    }
+
+    /// A run arrives from a sibling core: to be routed by its owner, or routed already.
+    pub(super) fn from_sibling(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: PublisherKey,
+        flags: u64,
+        body: &RunBody<'_>,
+    ) {
+        self.metrics.events_from_siblings += body.count();
+        if flags & UNROUTED != 0 {
+            self.own(tags, publisher, flags, body);
+        } else {
+            self.deliver(tags, publisher, flags, body, Scope::Core);
+        }
+    }
+
+    #[inline]
+    fn own(&mut self, tags: &mut KnownTags, publisher: PublisherKey, flags: u64, body: &RunBody<'_>) {
+        self.position += 1;
+        self.deliver(tags, publisher, flags, body, Scope::All);
+    }
+
+    fn intern(&mut self, tags: &mut KnownTags) -> crate::routes::TagId {
+        if !self.routes.contains(tags.id) {
+            tags.id = self.routes.intern(tags.tags(), tags.hash);
+        }
+        tags.id
+    }
+
+    /// Copies a run to every location within `scope` that wants it.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: PublisherKey,
+        flags: u64,
+        body: &RunBody<'_>,
+        scope: Scope,
+    ) {
+        let tag = self.intern(tags);
+        let Self { core, routes, directory, local, receivers, peers, siblings, metrics, .. } = self;
+        let Some(resolved) = routes.resolve(tag, directory, local) else { return };
+        let events = body.count();
+        let run = RunOut {
+            tag,
+            tags: tags.tags(),
+            publisher,
+            flags: flags & FORWARDED,
+            matched: &[],
+            body: body.bytes(),
+            events,
+        };
+        let mut wanted = false;
+        if scope != Scope::Core {
+            for location in resolved.locations() {
+                match location {
+                    Location::Core(sibling) if sibling != *core => {
+                        wanted = true;
+                        if let Some(Some(sibling)) = siblings.get_mut(usize::from(sibling)) {
+                            metrics.events_to_siblings += events;
+                            count_drops(metrics, sibling.push(&run), events, DropReason::MailboxOverflow);
+                        }
+                    }
+                    Location::Core(_) => {}
+                    Location::Peer(_) if scope == Scope::Router => {}
+                    Location::Peer(peer) => {
+                        wanted = true;
+                        match peers.get_mut(usize::from(peer)) {
+                            Some(Some(lane)) if !lane.finished => {
+                                metrics.events_to_peers += events;
+                                count_drops(metrics, lane.writer.push(&run), events, DropReason::LaneOverflow);
+                            }
+                            _ => metrics.drop(DropReason::PeerLost, events),
+                        }
+                    }
+                }
+            }
+        }
+        let mut targets = resolved.local();
+        wanted |= !targets.is_empty();
+        while let Some(first) = targets.first() {
+            let slot = first.receiver;
+            let same = targets.iter().take_while(|target| target.receiver == slot).count();
+            let (group, rest) = targets.split_at(same);
+            targets = rest;
+            let Some(receiver) = receivers.get_mut(slot) else { continue };
+            let by_payload = !receiver.patterns.is_empty()
+                && group.iter().any(|target| receiver.pattern(target.selector).is_some());
+            let kept = if by_payload {
+                let scratch = (&mut self.matched, &mut self.builder, &mut self.body);
+                deliver_by_payload(receiver, group, &run, body, scratch, metrics)
+            } else {
+                encode_matched(&mut self.matched, group.iter().map(|target| target.subscription));
+                push(receiver, &RunOut { matched: &self.matched, ..run }, metrics)
+            };
+            if kept {
+                receivers.mark(slot);
+            }
+        }
+        if !wanted && scope == Scope::All {
+            metrics.events_unmatched += events;
+        }
+    }
+
+    /// Puts a gap into the stream of every receiver on this core.
+    pub(super) fn gap_to_all(&mut self, gap: &Gap) {
+        let mut slots = Vec::new();
+        for (slot, receiver) in self.receivers.iter_mut() {
+            receiver.writer.push_gap(gap.clone());
+            slots.push(slot);
+        }
+        for slot in slots {
+            self.receivers.mark(slot);
+        }
+    }
+
+    /// Puts a gap into the mailbox of every sibling.
+    pub(super) fn gap_to_siblings(&mut self, gap: &Gap) {
+        for sibling in self.siblings.iter_mut().flatten() {
+            sibling.push_gap(gap.clone());
+        }
+    }
+
+    /// The lane for this core's runs to a peer, created by the caller.
+    pub(super) fn set_peer(&mut self, peer: PeerIndex, lane: Option<PeerLane>) -> Option<PeerLane> {
+        let index = usize::from(peer);
+        if self.peers.len() <= index {
+            self.peers.resize_with(index + 1, || None);
+        }
+        std::mem::replace(&mut self.peers[index], lane)
+    }
+
+    /// Whether a sibling cannot keep up: then publishers are left unread.
+    pub(super) fn siblings_pressed(&self, link_queue_bytes: u64) -> bool {
+        self.siblings.iter().flatten().any(|sibling| sibling.queued_bytes() > link_queue_bytes / 2)
+    }
+}
+
+fn count_drops(metrics: &mut CoreMetrics, pushed: Pushed, events: u64, reason: DropReason) {
+    match pushed {
+        Pushed::Kept { dropped: 0 } => {}
+        Pushed::Kept { dropped } => metrics.drop(reason, dropped),
+        Pushed::Refused => metrics.drop(reason, events),
+    }
+}
+
+/// Pushes a run to a receiver; whether it now has something to write.
+#[inline]
+fn push(receiver: &mut Receiver, run: &RunOut<'_>, metrics: &mut CoreMetrics) -> bool {
+    let pushed = receiver.writer.push(run);
+    count_drops(metrics, pushed, run.events, DropReason::ReceiverOverflow);
+    if pushed == Pushed::Refused && receiver.policy == millrace_proto::control::OverflowPolicy::Disconnect {
+        receiver.overflowed = true;
+    }
+    true
+}
+
+/// Subscription numbers in ascending order, once each; nothing for subscription 0 alone.
+#[inline]
+fn encode_matched(out: &mut Vec<u8>, subscriptions: impl Iterator<Item = u16>) {
+    out.clear();
+    let mut previous = None;
+    for subscription in subscriptions {
+        if previous != Some(subscription) {
+            varint::put(out, u64::from(subscription));
+            previous = Some(subscription);
+        }
+    }
+    if *out == [0] {
+        out.clear();
+    }
+}
+
+/// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same subscriptions want
+/// form a new run.
+fn deliver_by_payload(
+    receiver: &mut Receiver,
+    group: &[LocalTarget],
+    run: &RunOut<'_>,
+    body: &RunBody<'_>,
+    (matched, builder, scratch): (&mut Vec<u8>, &mut RunBuilder, &mut Vec<u8>),
+    metrics: &mut CoreMetrics,
+) -> bool {
+    let mut kept = false;
+    let mut current: Vec<u16> = Vec::new();
+    let mut wanted: Vec<u16> = Vec::new();
+    let mut flush = |receiver: &mut Receiver, builder: &mut RunBuilder, current: &[u16]| {
+        if builder.count() == 0 {
+            return;
+        }
+        let events = builder.count();
+        scratch.clear();
+        builder.finish(scratch);
+        encode_matched(matched, current.iter().copied());
+        kept |= push(receiver, &RunOut { matched, body: scratch, events, ..*run }, metrics);
+    };
+    for event in body.events() {
+        wanted.clear();
+        for target in group {
+            let wants = receiver.pattern(target.selector).is_none_or(|pattern| pattern.matches(event.payload));
+            if wants && wanted.last() != Some(&target.subscription) {
+                wanted.push(target.subscription);
+            }
+        }
+        if wanted != current {
+            flush(receiver, builder, &current);
+            std::mem::swap(&mut current, &mut wanted);
+        }
+        if current.is_empty() {
+            continue;
+        }
+        if builder.count() == 0 {
+            builder.start(event.seq, body.floor(), body.base_time_ns());
+        }
+        builder.push(event.time_ns, event.payload);
+    }
+    flush(receiver, builder, &current);
+    kept
+}

@@ -1,0 +1,203 @@
+//! What cores and control say to each other.
+//!
+//! Control is the one writer of the router's directory and of the mesh's state; it runs on its own thread. Cores hold the
+//! connections, so everything that a peer's control stream carries passes through the core that its lane is on. Both
+//! directions are FIFO per core. The messages are bounded by what they describe: interest by the selectors of sessions,
+//! mesh frames by the frame limit.
+
+use std::sync::Arc;
+
+use millrace_proto::control::Stage;
+use millrace_proto::data::GapReason;
+use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::selector::PayloadMatcher;
+use millrace_proto::{CloseCode, RouterId, Selector};
+
+use crate::matching::{Index, Location};
+use crate::transport::ConnKey;
+
+/// A core of this router.
+pub type CoreIndex = u16;
+
+/// A peer's place in the directory ([`Location::Peer`]): given by control, reused only after every core has applied a
+/// directory without it.
+pub type PeerIndex = u16;
+
+/// Names one attempt to dial a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DialId(pub u64);
+
+/// Names one request of a session at its core, which alone knows what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// A selector that was read and whose payload pattern, if any, was compiled.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The whole selector.
+    pub selector: Arc<Selector>,
+    /// What others need to know of it: the selector without its payload patterns (the same `Arc` when it has none).
+    pub interest: Arc<Selector>,
+    /// Its payload patterns.
+    pub payload: Option<Arc<PayloadMatcher>>,
+}
+
+/// From a core to control.
+#[derive(Debug)]
+pub enum ToControl {
+    /// Read these selectors and compile their patterns; answered by [`ToCore::Prepared`]. Costs time that a core does
+    /// not have.
+    Prepare {
+        /// For the answer.
+        token: Token,
+        /// The selectors' texts.
+        selectors: Vec<String>,
+    },
+    /// The interest of this core's sessions changed: only first references and last ones.
+    Interest {
+        /// Interest that has its first reference on this core.
+        add: Vec<Arc<Selector>>,
+        /// Interest that lost its last reference on this core.
+        remove: Vec<Arc<Selector>>,
+        /// Where to report how far the change has come ([`ToCore::Effective`]), once per stage.
+        token: Option<Token>,
+    },
+    /// This core routes by the directory of this version from here on.
+    Applied {
+        /// Version of the directory.
+        version: u64,
+        /// Position that its next run will get.
+        position: u64,
+    },
+    /// A peer said hello on a lane; answered by [`ToCore::AcceptLane`] or [`ToCore::CloseLane`].
+    LaneHello {
+        /// The lane's connection, on this core.
+        conn: ConnKey,
+        /// Set when this router dialled it.
+        dial: Option<DialId>,
+        /// What the peer said.
+        hello: PeerHello,
+    },
+    /// A mesh frame arrived (never a hello, ping or pong: those are the lane session's).
+    LaneFrame {
+        /// The lane.
+        conn: ConnKey,
+        /// The frame.
+        frame: MeshFrame,
+    },
+    /// Nothing was heard on an accepted lane for the suspicion time.
+    LaneSilent {
+        /// The lane.
+        conn: ConnKey,
+    },
+    /// A silent lane was heard again.
+    LaneHeard {
+        /// The lane.
+        conn: ConnKey,
+    },
+    /// A lane's connection is gone.
+    LaneClosed {
+        /// The lane; also reported for lanes that were never accepted.
+        conn: ConnKey,
+        /// Set when this router dialled it.
+        dial: Option<DialId>,
+        /// Whether all that the peer had written was read: then nothing is missing.
+        orderly: bool,
+        /// Close code that the peer gave, if it closed the connection.
+        code: Option<CloseCode>,
+    },
+    /// A dial did not lead to a connection.
+    DialFailed {
+        /// Which.
+        dial: DialId,
+    },
+}
+
+/// From control to a core.
+#[derive(Debug, Clone)]
+pub enum ToCore {
+    /// Answer to [`ToControl::Prepare`].
+    Prepared {
+        /// From the request.
+        token: Token,
+        /// The selectors in the order of the request, or what was wrong with the first bad one.
+        result: Result<Vec<Prepared>, String>,
+    },
+    /// How far a change of interest has come.
+    Effective {
+        /// From the change.
+        token: Token,
+        /// How far.
+        stage: Stage,
+        /// At stage `cluster`: known routers that have not acknowledged it.
+        left_out: Vec<RouterId>,
+    },
+    /// Route by this directory from here on; answered by [`ToControl::Applied`].
+    Directory {
+        /// Its version.
+        version: u64,
+        /// The interest of all cores and peers.
+        index: Index<Location>,
+    },
+    /// Whether publishers may be granted credit: every known router's interest is applied on all owners, or the time to
+    /// wait for that is over.
+    Synced(bool),
+    /// An outgoing connection for a lane was begun by the shell; the core says hello on it when it is connected.
+    LaneDialled {
+        /// Names the attempt.
+        dial: DialId,
+        /// Its connection, on this core.
+        conn: ConnKey,
+        /// What to say.
+        hello: PeerHello,
+    },
+    /// The lane carries events from here on.
+    AcceptLane {
+        /// Its connection.
+        conn: ConnKey,
+        /// Where it leads.
+        peer: PeerIndex,
+        /// The peer.
+        router: RouterId,
+        /// Number of the lane in its link.
+        lane: u16,
+        /// Its epoch.
+        epoch: u64,
+        /// This core's runs for the peer leave on it: owner i uses lane i.
+        outgoing: bool,
+        /// What to say, when the peer said hello first.
+        hello: Option<PeerHello>,
+        /// What the peer's reader holds.
+        tables: millrace_proto::control::TableCapacity,
+    },
+    /// Close a lane.
+    CloseLane {
+        /// Its connection.
+        conn: ConnKey,
+        /// Hello to say before closing, so that the peer learns who we are.
+        hello: Option<PeerHello>,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Send a mesh frame on a lane.
+    LaneFrame {
+        /// Its connection.
+        conn: ConnKey,
+        /// The frame.
+        frame: MeshFrame,
+    },
+    /// Put a gap into the stream of every receiver on this core.
+    Gap {
+        /// Why events may be missing.
+        reason: GapReason,
+        /// The router that they entered through.
+        router: RouterId,
+    },
+    /// Addresses of other routers, for Welcome and Goaway.
+    Alternates(Vec<String>),
+    /// This router is going away: tell clients and peers, finish what is queued.
+    Drain {
+        /// Time that clients have to move, microseconds; each is told a delay within it.
+        grace_us: u64,
+    },
+}

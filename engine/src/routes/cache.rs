@@ -1,0 +1,237 @@
+//! The cache: interning, resolving, and making room.
+
+use millrace_proto::TagSetRef;
+
+use super::entry::{Far, Near, TagId};
+use super::eviction::{Eviction, Standing};
+use super::table::{Table, mark};
+use crate::matching::{Index, LocalTarget, Location, Refresh};
+
+/// Bounds of one core's route cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteCacheLimits {
+    /// Tag sets, at least 1. Address space for them is reserved at the start, memory is taken on use: about 300 bytes
+    /// each, plus their tags. Default: 1,000,000.
+    pub entries: u32,
+    /// Bytes of all entries together. The entry that was looked up last stays even if it alone takes more. Default: 1 GiB.
+    pub bytes: usize,
+}
+
+impl Default for RouteCacheLimits {
+    fn default() -> Self {
+        Self { entries: 1_000_000, bytes: 1 << 30 }
+    }
+}
+
+/// What a route cache holds and did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteCacheMetrics {
+    /// Tag sets held.
+    pub entries: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Lookups for which neither index had changed.
+    pub hits: u64,
+    /// Lookups for which an index had changed, but nothing near any of the tags.
+    pub confirmed: u64,
+    /// Lookups that evaluated the changed selectors only.
+    pub patched: u64,
+    /// Lookups that evaluated everything: first ones, and those with too much changed since.
+    pub rebuilt: u64,
+    /// Tag sets interned that were not there.
+    pub added: u64,
+    /// Tag sets that went for want of room.
+    pub evicted: u64,
+    /// Of these, those that went because too many hashes lay close together.
+    pub crowded_out: u64,
+}
+
+/// Interned tag sets and where their events go. See the [module](super).
+#[derive(Debug)]
+pub struct RouteCache {
+    near: Vec<Near>,
+    far: Vec<Far>,
+    free: Vec<u32>,
+    table: Table,
+    eviction: Eviction,
+    limits: RouteCacheLimits,
+    metrics: RouteCacheMetrics,
+}
+
+/// An entry that is right for the indexes it was resolved with.
+#[derive(Debug, Clone, Copy)]
+pub struct Resolved<'a> {
+    near: &'a Near,
+    far: &'a Far,
+}
+
+impl<'a> Resolved<'a> {
+    /// The tags.
+    #[inline]
+    #[must_use]
+    pub fn tags(&self) -> TagSetRef<'a> {
+        self.far.tags()
+    }
+
+    /// Locations that want its events, sorted, each once.
+    #[inline]
+    pub fn locations(&self) -> impl ExactSizeIterator<Item = Location> + Clone + use<'a> {
+        self.near.locations(self.far).iter().copied()
+    }
+
+    /// Targets on this core, sorted by receiver, subscription and selector, each once.
+    #[inline]
+    #[must_use]
+    pub fn local(&self) -> &'a [LocalTarget] {
+        self.near.local(self.far)
+    }
+}
+
+impl RouteCache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(limits: RouteCacheLimits) -> Self {
+        let entries = limits.entries.max(1) as usize;
+        Self {
+            near: Vec::with_capacity(entries),
+            far: Vec::with_capacity(entries),
+            free: Vec::new(),
+            table: Table::new(entries),
+            eviction: Eviction::new(entries),
+            limits,
+            metrics: RouteCacheMetrics::default(),
+        }
+    }
+
+    /// The id of a tag set, which is added if need be; another may go for it. `hash` is
+    /// [`TagSetRef::hash`] of the tags.
+    pub fn intern(&mut self, tags: TagSetRef<'_>, hash: u64) -> TagId {
+        let far = &self.far;
+        let found = self.table.find(mark(hash), |index| {
+            let far = &far[index as usize];
+            far.hash == hash && *far.canonical == *tags.canonical()
+        });
+        match found {
+            Some(index) => TagId { index, generation: self.near[index as usize].generation },
+            None => self.add(tags, hash),
+        }
+    }
+
+    /// Whether `id` still names its tag set.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, id: TagId) -> bool {
+        self.near.get(id.index as usize).is_some_and(|near| near.generation == id.generation)
+    }
+
+    /// The tags that `id` names, unless they went.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: TagId) -> Option<TagSetRef<'_>> {
+        self.contains(id).then(|| self.far[id.index as usize].tags())
+    }
+
+    /// Where events with these tags go, as of both indexes; None when the tags went. Each index is always the same one, or
+    /// a later snapshot of it, and both have one seed.
+    #[inline]
+    pub fn resolve(
+        &mut self,
+        id: TagId,
+        directory: &Index<Location>,
+        local: &Index<LocalTarget>,
+    ) -> Option<Resolved<'_>> {
+        let near = self.near.get_mut(id.index as usize).filter(|near| near.generation == id.generation)?;
+        near.warm();
+        if near.is_right_at(directory.version(), local.version()) {
+            self.metrics.hits += 1;
+        } else if near.confirm(directory, local) {
+            self.metrics.confirmed += 1;
+        } else {
+            self.refresh(id, directory, local);
+        }
+        let index = id.index as usize;
+        Some(Resolved { near: &self.near[index], far: &self.far[index] })
+    }
+
+    /// What it holds and did.
+    #[must_use]
+    pub const fn metrics(&self) -> RouteCacheMetrics {
+        self.metrics
+    }
+
+    #[cold]
+    fn add(&mut self, tags: TagSetRef<'_>, hash: u64) -> TagId {
+        self.make_room(None);
+        let far = Far::new(tags, hash);
+        self.metrics.bytes += far.bytes() as u64;
+        self.metrics.entries += 1;
+        self.metrics.added += 1;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.far[index as usize] = far;
+                index
+            }
+            None => {
+                self.near.push(Near::new(1));
+                self.far.push(far);
+                // Bounded by the limit, which is a u32.
+                u32::try_from(self.far.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        while let Err(crowded) = self.table.insert(mark(hash), index) {
+            self.metrics.crowded_out += 1;
+            self.evict(crowded.index);
+        }
+        let id = TagId { index, generation: self.near[index as usize].generation };
+        self.eviction.add(id, mark(hash));
+        id
+    }
+
+    #[cold]
+    fn refresh(&mut self, id: TagId, directory: &Index<Location>, local: &Index<LocalTarget>) {
+        let index = id.index as usize;
+        let far = &mut self.far[index];
+        let before = far.bytes() as u64;
+        match far.refresh(&mut self.near[index], directory, local) {
+            Refresh::Hit => self.metrics.confirmed += 1,
+            Refresh::Patched => self.metrics.patched += 1,
+            Refresh::Rebuilt => self.metrics.rebuilt += 1,
+        }
+        self.metrics.bytes = self.metrics.bytes + far.bytes() as u64 - before;
+        if self.metrics.bytes > self.limits.bytes as u64 {
+            self.make_room(Some(id));
+        }
+    }
+
+    /// Evicts until there is room for one more entry, or, while one is kept, until the bytes are within their limit.
+    fn make_room(&mut self, keep: Option<TagId>) {
+        let entries_max = self.limits.entries.max(1) as usize;
+        while self.metrics.bytes > self.limits.bytes as u64
+            || (keep.is_none() && self.eviction.queued() >= entries_max)
+        {
+            let near = &mut self.near;
+            let next = self.eviction.next(|id| match near.get_mut(id.index as usize) {
+                _ if keep == Some(id) => Standing::Kept,
+                Some(near) if near.generation == id.generation => Standing::Heat(near.cool()),
+                _ => Standing::Gone,
+            });
+            let Some((id, leave_mark)) = next else { return };
+            if leave_mark {
+                self.eviction.remember(mark(self.far[id.index as usize].hash));
+            }
+            self.evict(id.index);
+        }
+    }
+
+    fn evict(&mut self, index: u32) {
+        let slot = index as usize;
+        let far = std::mem::replace(&mut self.far[slot], Far::vacant());
+        self.table.remove(mark(far.hash), index);
+        self.metrics.bytes -= far.bytes() as u64;
+        self.metrics.entries -= 1;
+        self.metrics.evicted += 1;
+        let generation = self.near[slot].generation.checked_add(1).unwrap_or(1);
+        self.near[slot] = Near::new(generation);
+        self.free.push(index);
+    }
+}
