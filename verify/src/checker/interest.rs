@@ -1,0 +1,185 @@
+//! What one receiver asked for, and when: which events it may get, and which it must.
+//!
+//! ```text
+//! asked ────────── effective ─────────────────── unsubscribe asked ──── unsubscribed
+//!   │ may be delivered │ must be delivered (or a gap) │ may be delivered │
+//! ```
+//!
+//! An event counts as inside a span when it was published after the span began and received by its router so long before it
+//! ended that it had time to arrive (`settle_ns`). A lapse (a lost session) ends the obligation until the subscription is
+//! effective again.
+
+use millrace_proto::{RouterId, Selector, TagSetRef};
+
+use super::history::EventRecord;
+use crate::oracle::{PatternError, words_taken};
+use crate::workload::{WordMask, Words};
+
+/// Subscriptions of one receiver over time, in the order in which it asked.
+#[derive(Debug, Clone, Default)]
+pub struct Interest {
+    records: Vec<Record>,
+}
+
+/// One subscription from asking to the end. A number that is used again is another record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    number: u32,
+    selectors: Vec<(Selector, WordMask)>,
+    asked_at: u64,
+    removed_at: Option<u64>,
+    obligations: Vec<Obligation>,
+}
+
+#[derive(Debug, Clone)]
+struct Obligation {
+    from: u64,
+    until: Option<u64>,
+    /// Routers that had not acknowledged: events that enter there are not owed.
+    left_out: Vec<RouterId>,
+}
+
+impl Interest {
+    /// The receiver asks for a subscription.
+    ///
+    /// # Errors
+    /// [`PatternError`] when a payload pattern does not compile; nothing changes.
+    pub fn ask(
+        &mut self,
+        number: u32,
+        selectors: Vec<Selector>,
+        at: u64,
+        words: &Words,
+    ) -> Result<(), PatternError> {
+        let with_words = |selector| words_taken(&selector, words).map(|mask| (selector, mask));
+        let selectors = selectors.into_iter().map(with_words).collect::<Result<_, _>>()?;
+        self.records.push(Record {
+            number,
+            selectors,
+            asked_at: at,
+            removed_at: None,
+            obligations: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// The receiver learns that a subscription is effective in the cluster, `left_out` excepted.
+    pub fn effective(&mut self, number: u32, at: u64, left_out: &[RouterId]) {
+        if let Some(record) = self.latest(number) {
+            record.end_obligation(at);
+            record.obligations.push(Obligation { from: at, until: None, left_out: left_out.to_vec() });
+        }
+    }
+
+    /// The receiver's session is lost: nothing is owed until a subscription is effective again.
+    pub fn lapse(&mut self, at: u64) {
+        self.records.iter_mut().for_each(|record| record.end_obligation(at));
+    }
+
+    /// The receiver asks to end a subscription.
+    pub fn unsubscribe(&mut self, number: u32, at: u64) {
+        if let Some(record) = self.latest(number) {
+            record.end_obligation(at);
+        }
+    }
+
+    /// The receiver knows that nothing published from here on may come for a subscription.
+    pub fn unsubscribed(&mut self, number: u32, at: u64) {
+        if let Some(record) = self.latest(number) {
+            record.end_obligation(at);
+            record.removed_at = Some(at);
+        }
+    }
+
+    /// The subscriptions that match a tag set, each with the words that it takes.
+    #[must_use]
+    pub fn matching(&self, tags: TagSetRef<'_>) -> Vec<(&Record, WordMask)> {
+        let mask = |record: &Record| {
+            let matching = record.selectors.iter().filter(|(selector, _)| selector.matches_tags(tags));
+            matching.fold(0, |words, &(_, taken)| words | taken)
+        };
+        self.records.iter().map(|record| (record, mask(record))).filter(|&(_, words)| words != 0).collect()
+    }
+
+    fn latest(&mut self, number: u32) -> Option<&mut Record> {
+        self.records.iter_mut().rev().find(|record| record.number == number)
+    }
+}
+
+impl Record {
+    /// Its number within the receiver.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether an event that matches may be delivered for it.
+    #[must_use]
+    pub fn may_take(&self, event: &EventRecord) -> bool {
+        event.received_at.is_none_or(|received| received >= self.asked_at)
+            && self.removed_at.is_none_or(|removed| event.published_at <= removed)
+    }
+
+    /// Whether an event that matches must be delivered for it, or a gap in its place.
+    #[must_use]
+    pub fn must_take(&self, event: &EventRecord, settle_ns: u64) -> bool {
+        let (Some(received), Some(entry)) = (event.received_at, event.entry) else {
+            return false;
+        };
+        self.obligations.iter().any(|span| {
+            span.from <= event.published_at
+                && span.until.is_none_or(|until| received.saturating_add(settle_ns) <= until)
+                && !span.left_out.contains(&entry)
+        })
+    }
+
+    fn end_obligation(&mut self, at: u64) {
+        if let Some(span) = self.obligations.last_mut() {
+            span.until.get_or_insert(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: RouterId = RouterId(1);
+    const B: RouterId = RouterId(2);
+
+    fn event(published_at: u64, received_at: u64, entry: RouterId) -> EventRecord {
+        EventRecord { published_at, entry: Some(entry), received_at: Some(received_at) }
+    }
+
+    #[test]
+    fn spans_say_what_may_and_what_must_be_delivered() {
+        let mut interest = Interest::default();
+        interest.ask(3, vec![Selector::parse("*").unwrap()], 100, &Words::default()).unwrap();
+        interest.effective(3, 200, &[B]);
+        interest.unsubscribe(3, 300);
+        interest.unsubscribed(3, 400);
+        let record = &interest.records[0];
+        let check = |event: EventRecord| (record.may_take(&event), record.must_take(&event, 20));
+        assert_eq!(check(event(50, 90, A)), (false, false), "before it asked");
+        assert_eq!(check(event(90, 110, A)), (true, false), "on the boundary");
+        assert_eq!(check(event(150, 250, A)), (true, false), "published before it was effective");
+        assert_eq!(check(event(200, 280, A)), (true, true));
+        assert_eq!(check(event(200, 280, B)), (true, false), "entered through a router that was left out");
+        assert_eq!(check(event(200, 281, A)), (true, false), "perhaps still on its way");
+        assert_eq!(check(event(401, 410, A)), (false, false));
+        let unknown = EventRecord { received_at: None, ..event(210, 0, A) };
+        assert_eq!(check(unknown), (true, false), "nobody knows whether it entered");
+    }
+
+    #[test]
+    fn a_lapse_lasts_until_effective_again() {
+        let mut interest = Interest::default();
+        interest.ask(0, vec![Selector::parse("*").unwrap()], 0, &Words::default()).unwrap();
+        interest.effective(0, 100, &[]);
+        interest.lapse(200);
+        interest.effective(0, 300, &[]);
+        let must = |published, received| interest.records[0].must_take(&event(published, received, A), 0);
+        assert!(must(100, 200) && must(300, 301));
+        assert!(!must(190, 201) && !must(250, 310));
+    }
+}

@@ -1,0 +1,31 @@
+//! What was delivered, compared with what had to be.
+//!
+//! Two users, two depths. The load generator feeds a [`FleetChecker`]: millions of deliveries per second, subscriptions that
+//! never change, counters as a result. The simulator and the multi-host tests feed a [`ClusterChecker`]: everything is
+//! recorded, subscriptions come and go, routers die, and a loss is excused by a gap that stands in the right place. Its
+//! parts are one checker a file:
+//!
+//! | checker | what it refuses |
+//! |---|---|
+//! | [`stream`] | duplicates and disorder within one receiver's stream |
+//! | [`completeness`] | missing events that no gap explains; events that nobody asked for |
+//! | [`order`] | two receivers that saw the events of one tag set in different orders |
+//! | [`copies`] | more than one copy of an event per location; a second hop |
+//! | [`convergence`] | directories that disagree after everything has settled |
+//! | [`bounds`] | queues and maps beyond their bound |
+
+pub mod bounds;
+mod cluster;
+pub mod completeness;
+pub mod convergence;
+pub mod copies;
+mod fleet;
+pub mod history;
+pub mod interest;
+pub mod order;
+pub mod stream;
+mod verdict;
+
+pub use cluster::{ClusterChecker, Delivery, Report};
+pub use fleet::FleetChecker;
+pub use verdict::{FINDINGS_MAX, Finding, Findings, Verdict};

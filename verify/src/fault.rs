@@ -1,0 +1,353 @@
+//! Fault schedules: what breaks when, as data, and a seeded generator of them.
+//!
+//! Routers are numbered from 0, receivers as in their workload. Times are virtual ns since the start of a run. A schedule
+//! leaves at least two routers alive for good, never does two things to one router's process at a time, and ends all but
+//! crashes before its own end, so that a cluster can settle.
+
+use std::collections::BTreeMap;
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+/// Packets between whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// Between two routers, both ways.
+    Routers {
+        /// One.
+        a: u32,
+        /// The other.
+        b: u32,
+    },
+    /// Between a router and all its clients, both ways.
+    Clients {
+        /// The router.
+        router: u32,
+    },
+}
+
+/// What breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// Packets are lost at random.
+    Loss {
+        /// Whose.
+        path: Path,
+        /// How many of a thousand.
+        per_mille: u32,
+    },
+    /// Packets take longer.
+    Delay {
+        /// Whose.
+        path: Path,
+        /// By how much at least, in ns.
+        extra_ns: u64,
+        /// By how much more at most, at random, in ns.
+        jitter_ns: u64,
+    },
+    /// Nothing arrives in one direction.
+    PartitionOneWay {
+        /// The router whose packets are lost.
+        from: u32,
+        /// The router that they are for.
+        to: u32,
+    },
+    /// Nothing arrives in either direction.
+    PartitionTwoWay {
+        /// One router.
+        a: u32,
+        /// The other.
+        b: u32,
+    },
+    /// A router's process dies and does not come back.
+    Crash {
+        /// The router.
+        router: u32,
+    },
+    /// A router's process dies; at the end of the fault it starts again, as a new incarnation.
+    Restart {
+        /// The router.
+        router: u32,
+    },
+    /// A router's process stands still (SIGSTOP) and then goes on as if nothing had happened.
+    Pause {
+        /// The router.
+        router: u32,
+    },
+    /// A receiver's application takes no events.
+    SlowReceiver {
+        /// The receiver.
+        receiver: u32,
+    },
+    /// A router's wall clock jumps once.
+    ClockJump {
+        /// The router.
+        router: u32,
+        /// By how much, in ns; negative is back.
+        by_ns: i64,
+    },
+}
+
+impl Fault {
+    /// The names of all kinds, as in serialized schedules.
+    pub const KINDS: [&str; 9] = [
+        "loss",
+        "delay",
+        "partition_one_way",
+        "partition_two_way",
+        "crash",
+        "restart",
+        "pause",
+        "slow_receiver",
+        "clock_jump",
+    ];
+
+    /// The name of its kind.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Loss { .. } => "loss",
+            Self::Delay { .. } => "delay",
+            Self::PartitionOneWay { .. } => "partition_one_way",
+            Self::PartitionTwoWay { .. } => "partition_two_way",
+            Self::Crash { .. } => "crash",
+            Self::Restart { .. } => "restart",
+            Self::Pause { .. } => "pause",
+            Self::SlowReceiver { .. } => "slow_receiver",
+            Self::ClockJump { .. } => "clock_jump",
+        }
+    }
+
+    /// The router whose process it stops, for a while or for good.
+    const fn stopped(&self) -> Option<u32> {
+        match *self {
+            Self::Crash { router } | Self::Restart { router } | Self::Pause { router } => Some(router),
+            _ => None,
+        }
+    }
+}
+
+/// A fault and its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduled {
+    /// When it begins.
+    pub at_ns: u64,
+    /// When it ends; none for those that do not (crash, clock jump).
+    pub until_ns: Option<u64>,
+    /// What it is.
+    pub fault: Fault,
+}
+
+/// Faults in order of their beginnings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Schedule {
+    /// The faults.
+    pub faults: Vec<Scheduled>,
+}
+
+/// Whether a fault begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It ends.
+    End,
+    /// It begins.
+    Begin,
+}
+
+impl Schedule {
+    /// Beginnings and ends in order of time; at one time, ends come first.
+    #[must_use]
+    pub fn changes(&self) -> Vec<(u64, Phase, Fault)> {
+        let mut changes = Vec::with_capacity(self.faults.len() * 2);
+        for item in &self.faults {
+            changes.push((item.at_ns, Phase::Begin, item.fault));
+            changes.extend(item.until_ns.map(|until| (until, Phase::End, item.fault)));
+        }
+        changes.sort_by_key(|&(at, phase, _)| (at, phase));
+        changes
+    }
+
+    /// How many faults there are of each kind that occurs.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        for item in &self.faults {
+            *counts.entry(item.fault.kind()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// What a schedule is to be generated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The schedule follows from it.
+    pub seed: u64,
+    /// Routers; with fewer than two there are no faults between routers.
+    pub routers: u32,
+    /// Receivers.
+    pub receivers: u32,
+    /// No fault begins before.
+    pub from_ns: u64,
+    /// All faults have ended by then.
+    pub to_ns: u64,
+    /// How many faults.
+    pub count: u32,
+}
+
+impl Plan {
+    /// The schedule: `count` faults, every kind about as often as any other over many seeds.
+    #[must_use]
+    pub fn generate(&self) -> Schedule {
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mut faults: Vec<Scheduled> = Vec::new();
+        let mut kinds: Vec<&str> = Vec::new();
+        for _ in 0..self.count {
+            if kinds.is_empty() {
+                kinds = Fault::KINDS.to_vec();
+                kinds.shuffle(&mut rng);
+            }
+            let kind = kinds.pop().unwrap_or("delay");
+            let wanted = self.scheduled(kind, &mut rng);
+            // What does not fit beside the others becomes the mildest fault.
+            let fits = wanted.filter(|wanted| self.fits(wanted, &faults));
+            faults.extend(fits.or_else(|| self.scheduled("delay", &mut rng)));
+        }
+        faults.sort_by_key(|item| item.at_ns);
+        Schedule { faults }
+    }
+
+    /// A fault of this kind, if these routers and receivers can have it.
+    fn scheduled(&self, kind: &str, rng: &mut Pcg64Mcg) -> Option<Scheduled> {
+        let fault = self.fault(kind, rng)?;
+        let span = self.to_ns.saturating_sub(self.from_ns).max(2);
+        let at_ns = self.from_ns + rng.random_range(0..span / 2);
+        let ends = !matches!(fault, Fault::Crash { .. } | Fault::ClockJump { .. });
+        let longest = self.to_ns.saturating_sub(at_ns).max(1);
+        let until_ns = ends.then(|| at_ns + 1 + rng.random_range(0..longest.min(span / 2).max(1)));
+        Some(Scheduled { at_ns, until_ns: until_ns.map(|until| until.min(self.to_ns)), fault })
+    }
+
+    fn fault(&self, kind: &str, rng: &mut Pcg64Mcg) -> Option<Fault> {
+        const MS: u64 = 1_000_000;
+        let routers = self.routers.max(1);
+        let router = rng.random_range(0..routers);
+        let other = (router + 1 + rng.random_range(0..routers.max(2) - 1)) % routers;
+        let several = routers > 1;
+        let path = match several && rng.random_range(0..3) != 0 {
+            true => Path::Routers { a: router, b: other },
+            false => Path::Clients { router },
+        };
+        Some(match kind {
+            "loss" => Fault::Loss { path, per_mille: rng.random_range(10..=300) },
+            "partition_one_way" if several => Fault::PartitionOneWay { from: router, to: other },
+            "partition_two_way" if several => Fault::PartitionTwoWay { a: router, b: other },
+            "crash" => Fault::Crash { router },
+            "restart" => Fault::Restart { router },
+            "pause" => Fault::Pause { router },
+            "slow_receiver" if self.receivers > 0 => {
+                Fault::SlowReceiver { receiver: rng.random_range(0..self.receivers) }
+            }
+            "clock_jump" => {
+                let by_ns = rng.random_range(-3600_i64..=3600) * 1_000_000_000;
+                Fault::ClockJump { router, by_ns }
+            }
+            "delay" => {
+                let extra_ns = rng.random_range(1..200) * MS;
+                Fault::Delay { path, extra_ns, jitter_ns: rng.random_range(0..50) * MS }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether a fault leaves two routers for good and does not touch a process that another fault has stopped.
+    fn fits(&self, wanted: &Scheduled, faults: &[Scheduled]) -> bool {
+        let Some(router) = wanted.fault.stopped() else {
+            return true;
+        };
+        let overlaps = |item: &Scheduled| {
+            item.fault.stopped() == Some(router)
+                && item.until_ns.is_none_or(|until| wanted.at_ns <= until)
+                && wanted.until_ns.is_none_or(|until| item.at_ns <= until)
+        };
+        let crashes = faults.iter().filter(|item| matches!(item.fault, Fault::Crash { .. })).count() as u32;
+        let spare = !matches!(wanted.fault, Fault::Crash { .. }) || crashes + 2 < self.routers;
+        spare && !faults.iter().any(overlaps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan =
+        Plan { seed: 0, routers: 3, receivers: 30, from_ns: 1_000_000_000, to_ns: 9_000_000_000, count: 5 };
+
+    #[test]
+    fn every_seed_gives_the_faults_that_were_ordered_within_their_time() {
+        for seed in 0..500 {
+            let plan = Plan { seed, ..PLAN };
+            let schedule = plan.generate();
+            assert_eq!(schedule, plan.generate());
+            assert_eq!(schedule.counts().values().sum::<u64>(), 5);
+            for item in &schedule.faults {
+                assert!(item.at_ns >= plan.from_ns && item.at_ns < plan.to_ns, "{item:?}");
+                assert!(
+                    item.until_ns.is_none_or(|until| item.at_ns < until && until <= plan.to_ns),
+                    "{item:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_kinds_occur_and_two_routers_outlive_each_schedule() {
+        let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
+        for seed in 0..300 {
+            let schedule = Plan { seed, count: 12, ..PLAN }.generate();
+            assert!(schedule.counts().get("crash").is_none_or(|&crashes| crashes <= 1));
+            for (kind, count) in schedule.counts() {
+                *totals.entry(kind).or_default() += count;
+            }
+        }
+        assert_eq!(totals.len(), Fault::KINDS.len(), "{totals:?}");
+        assert!(totals.values().all(|&count| count > 100), "{totals:?}");
+    }
+
+    #[test]
+    fn nothing_happens_to_a_process_that_is_stopped() {
+        for seed in 0..300 {
+            let mut stopped = [false; 3];
+            for (_, phase, fault) in (Plan { seed, count: 12, ..PLAN }).generate().changes() {
+                if let Some(router) = fault.stopped() {
+                    let begins = phase == Phase::Begin;
+                    assert_ne!(stopped[router as usize], begins, "seed {seed}: {fault:?}");
+                    stopped[router as usize] = begins;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_router_without_receivers_has_faults_too() {
+        let schedule = Plan { routers: 1, receivers: 0, count: 20, ..PLAN }.generate();
+        assert_eq!(schedule.faults.len(), 20);
+        assert!(!schedule.counts().contains_key("partition_two_way"));
+    }
+
+    #[test]
+    fn schedules_are_data() {
+        let schedule = PLAN.generate();
+        let text = serde_json::to_string(&schedule).unwrap();
+        assert_eq!(serde_json::from_str::<Schedule>(&text).unwrap(), schedule);
+        for item in &schedule.faults {
+            assert!(text.contains(item.fault.kind()));
+        }
+    }
+}
