@@ -177,3 +177,130 @@ impl AsFd for Socket {
 fn refuses_offload(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture {
+        socket: Socket,
+        sender: Sender,
+        counters: Metrics,
+        receiver: Socket,
+    }
+
+    fn fixture(bind: &str) -> Fixture {
+        Fixture {
+            socket: Socket::bind(bind.parse().unwrap(), 1 << 20).unwrap(),
+            sender: Sender::new(),
+            counters: Metrics::default(),
+            receiver: Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap(),
+        }
+    }
+
+    impl Fixture {
+        fn message<'d>(&self, data: &'d [u8], segment_size: Option<u16>) -> Message<'d> {
+            Message { destination: self.receiver.local_addr(), source_ip: None, ecn: 0, segment_size, data }
+        }
+
+        fn transmit(&mut self, messages: Vec<Message<'_>>) -> bool {
+            self.socket.transmit(messages, &mut self.sender, &mut self.counters)
+        }
+
+        /// Everything that has arrived: bytes of each datagram, and how the first came in.
+        fn received(&self) -> (Vec<Vec<u8>>, RecvMeta) {
+            let (mut datagrams, mut first) = (Vec::new(), None);
+            let mut buffer = vec![0; 1 << 16];
+            let mut meta = [RecvMeta::default()];
+            while self.receiver.receive(&mut [IoSliceMut::new(&mut buffer)], &mut meta).is_ok() {
+                datagrams.extend(buffer[..meta[0].len].chunks(meta[0].stride.max(1)).map(<[u8]>::to_vec));
+                first.get_or_insert(meta[0]);
+            }
+            (datagrams, first.unwrap_or_default())
+        }
+    }
+
+    #[test]
+    fn segments_arrive_as_datagrams_of_their_own() {
+        let mut fixture = fixture("127.0.0.1:0");
+        let data: Vec<u8> = (0..25).collect();
+        let messages = vec![fixture.message(&data, Some(10)), fixture.message(b"lone", None)];
+        assert!(!fixture.transmit(messages));
+        let (datagrams, _) = fixture.received();
+        assert_eq!(datagrams, [&data[..10], &data[10..20], &data[20..], b"lone"]);
+        assert_eq!((fixture.counters.datagrams_out, fixture.counters.send_calls), (4, 1));
+    }
+
+    #[test]
+    fn refused_offload_is_switched_off_and_the_datagrams_go_one_by_one() {
+        let mut fixture = fixture("127.0.0.1:0");
+        fixture.socket.segments_max = 64;
+        // More segments than the kernel takes: EINVAL, like from a device without offload.
+        let data = vec![6; 4000];
+        let messages = vec![fixture.message(&data, Some(10)), fixture.message(b"next", None)];
+        assert!(!fixture.transmit(messages));
+        let (datagrams, _) = fixture.received();
+        assert_eq!(datagrams.len(), 401);
+        assert_eq!(datagrams[400], b"next");
+        assert_eq!(fixture.socket.segments_max(), 1);
+        assert_eq!((fixture.counters.offload_disabled, fixture.counters.drops.send_error), (1, 0));
+    }
+
+    #[test]
+    fn datagram_that_cannot_be_sent_does_not_hold_up_the_others() {
+        let mut fixture = fixture("127.0.0.1:0");
+        let too_large = vec![0; 65_520];
+        let nowhere = Message { destination: "[::1]:9".parse().unwrap(), ..fixture.message(b"lost", None) };
+        let messages = vec![
+            fixture.message(b"one", None),
+            fixture.message(&too_large, None),
+            nowhere,
+            fixture.message(b"two", None),
+        ];
+        assert!(!fixture.transmit(messages));
+        assert_eq!(fixture.received().0, [b"one", b"two"]);
+        assert_eq!((fixture.counters.drops.too_large, fixture.counters.drops.send_error), (1, 1));
+    }
+
+    #[test]
+    fn what_was_kept_goes_first_and_in_order() {
+        let mut fixture = fixture("127.0.0.1:0");
+        // As after EAGAIN, which the loopback interface never returns.
+        let destination = fixture.receiver.local_addr();
+        let (source_ip, ecn, segment_size) = (None, 0, None);
+        fixture.socket.backlog.push_back(Kept {
+            destination,
+            source_ip,
+            ecn,
+            segment_size,
+            data: (*b"a").into(),
+        });
+        let messages = vec![fixture.message(b"b", None)];
+        assert!(!fixture.transmit(messages), "it was blocked before");
+        assert!(fixture.received().0.is_empty());
+        assert!(fixture.socket.retry(&mut fixture.sender, &mut fixture.counters));
+        assert_eq!(fixture.received().0, [b"a", b"b"]);
+        assert!(!fixture.socket.is_blocked());
+    }
+
+    #[test]
+    fn ecn_mark_and_source_address_are_set_and_seen() {
+        for (bind, source) in [("0.0.0.0:0", "127.0.0.7"), ("[::]:0", "::ffff:127.0.0.7")] {
+            let mut fixture = fixture(bind);
+            let port = fixture.receiver.local_addr().port();
+            let host = if bind.starts_with('[') { "[::ffff:127.0.0.1]" } else { "127.0.0.1" };
+            let messages = vec![Message {
+                destination: format!("{host}:{port}").parse().unwrap(),
+                source_ip: Some(source.parse().unwrap()),
+                ecn: 0b10,
+                ..fixture.message(b"marked", None)
+            }];
+            fixture.transmit(messages);
+            let (datagrams, meta) = fixture.received();
+            assert_eq!(datagrams, [b"marked"]);
+            assert_eq!(meta.ecn, Some(quinn_udp::EcnCodepoint::Ect0));
+            assert_eq!(meta.addr.ip(), "127.0.0.7".parse::<IpAddr>().unwrap());
+            assert_eq!(meta.dst_ip, Some("127.0.0.1".parse().unwrap()));
+        }
+    }
+}

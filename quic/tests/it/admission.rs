@@ -1,1 +1,78 @@
-//!
+//! Who gets in when many come at once.
+
+use std::time::Duration;
+
+use millrace_quic::{Admission, CloseReason, CoreSettings, ServerSettings};
+
+use crate::tls;
+use crate::world::{CLIENT, Faults, SERVER, World};
+
+fn world(admission: Admission, core: CoreSettings) -> World {
+    World::with(1, Faults::NONE, ServerSettings { admission, ..tls::server() }, core)
+}
+
+#[test]
+fn crowd_is_asked_for_proof_and_what_is_too_much_is_refused() {
+    let admission = Admission { handshakes_per_second: 1, burst: 4 };
+    let mut world = world(admission, CoreSettings::default());
+    let conns: Vec<_> = (0..10).map(|_| world.dial(tls::client(), None)).collect();
+    world.run_for(Duration::from_millis(500));
+    let app = &world.nodes[CLIENT].app;
+    let refused = conns.iter().filter(|conn| app.reason(**conn) == Some(&CloseReason::Refused)).count();
+    let connected = conns.iter().filter(|conn| app.is_connected(**conn)).count();
+    let metrics = world.nodes[SERVER].driver.metrics();
+    // Three find the bucket at least half full; the other seven must prove their address, and one token is left.
+    assert_eq!((connected, refused), (4, 6));
+    assert_eq!(metrics.handshakes_accepted, 4);
+    assert_eq!(metrics.handshakes_retried, 7);
+    assert_eq!(metrics.handshakes_refused, 6);
+}
+
+#[test]
+fn newcomer_at_an_empty_door_is_let_in_later_by_its_own_retransmission() {
+    let admission = Admission { handshakes_per_second: 1, burst: 2 };
+    let mut world = world(admission, CoreSettings::default());
+    let first = [world.dial(tls::client(), None), world.dial(tls::client(), None)];
+    world.run_for(Duration::from_millis(100));
+    assert!(first.iter().all(|conn| world.nodes[CLIENT].app.is_connected(*conn)));
+    let late = world.dial(tls::client(), None);
+    world.run_until("connected", |world| world.nodes[CLIENT].app.is_connected(late));
+    assert!(world.nodes[SERVER].driver.metrics().drops.admission_empty > 0);
+}
+
+#[test]
+fn few_handshakes_are_begun_per_turn() {
+    let core = CoreSettings { handshakes_per_turn: 1, ..CoreSettings::default() };
+    let mut world = world(Admission::default(), core);
+    for _ in 0..8 {
+        world.dial(tls::client(), None);
+    }
+    let mut before = 0;
+    while before < 8 {
+        assert!(world.step());
+        let accepted = world.nodes[SERVER].driver.metrics().handshakes_accepted;
+        assert!(accepted <= before + 1, "{accepted} after {before}");
+        before = accepted;
+    }
+}
+
+#[test]
+fn full_core_refuses() {
+    let core = CoreSettings { connections_max: 2, ..CoreSettings::default() };
+    let mut world = world(Admission::default(), core);
+    let conns: Vec<_> = (0..3).map(|_| world.dial(tls::client(), None)).collect();
+    world.run_for(Duration::from_millis(500));
+    let app = &world.nodes[CLIENT].app;
+    assert_eq!(conns.iter().filter(|conn| app.is_connected(**conn)).count(), 2);
+    assert_eq!(conns.iter().filter(|conn| app.reason(**conn) == Some(&CloseReason::Refused)).count(), 1);
+}
+
+#[test]
+fn node_without_server_settings_takes_no_connections() {
+    let mut world = world(Admission::default(), CoreSettings::default());
+    world.restart(SERVER, None);
+    let conn = world.dial(tls::client(), None);
+    world.run_for(Duration::from_secs(2));
+    assert!(!world.nodes[CLIENT].app.is_connected(conn));
+    assert_eq!(world.nodes[SERVER].driver.connections(), 0);
+}

@@ -62,6 +62,11 @@ impl Peer {
         Self { echo: true, ..Self::default() }
     }
 
+    /// Echoes, and keeps foreign segments.
+    pub(crate) fn of_many_cores() -> Self {
+        Self { foreign: Some(Vec::new()), ..Self::echo() }
+    }
+
     /// Queues bytes for a stream, and its end.
     pub(crate) fn send(&mut self, io: &mut Io<'_>, key: Key, bytes: &[u8], finish: bool) {
         let sending = self.sending.entry(key).or_default();

@@ -194,25 +194,38 @@ impl World {
         let end = self.now + Duration::from_secs(600);
         while !done(self) {
             assert!(self.now < end, "never came: {what}");
-            assert!(self.step(), "came to rest before: {what}");
+            let is_alive = self.step();
+            assert!(is_alive || done(self), "came to rest before: {what}");
         }
     }
 
     pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
-        while self.now < end && self.step() {}
-        self.now = self.now.max(end);
+        while self.now < end {
+            self.work();
+            self.now = self.next().map_or(end, |next| next.min(end));
+            self.deliver();
+        }
+        self.work();
     }
 
     /// Lets all nodes work, and moves the clock to what comes next. `false` when nothing ever will.
     pub(crate) fn step(&mut self) -> bool {
+        self.work();
+        let Some(next) = self.next() else { return false };
+        self.now = next;
+        self.deliver();
+        true
+    }
+
+    fn work(&mut self) {
         let now = self.now;
         for node in &mut self.nodes {
             let Node { driver, net, app } = node;
             driver.begin_turn(now, net);
             while driver.fire_next(now) {}
             while driver.dispatch_next(now, net, app) {}
-            driver.with_io(now, net, app, |app, io| millrace_quic::App::turn(app, io));
+            driver.with_io(now, net, app, millrace_quic::App::turn);
             if !net.blocked {
                 driver.unpark();
             }
@@ -223,13 +236,15 @@ impl World {
                 self.launch(packet);
             }
         }
+    }
+
+    /// When something happens next, not before now.
+    fn next(&self) -> Option<Instant> {
         let timeouts = self.nodes.iter().filter_map(|node| node.driver.next_timeout());
         let arrival = self.flying.keys().next().map(|(at, _)| *at);
-        let work = self.nodes.iter().any(|node| node.driver.has_work() && !node.net.blocked).then_some(now);
-        let Some(next) = timeouts.chain(arrival).chain(work).min() else { return false };
-        self.now = next.max(now);
-        self.deliver();
-        true
+        let is_busy = self.nodes.iter().any(|node| node.driver.has_work() && !node.net.blocked);
+        let next = timeouts.chain(arrival).chain(is_busy.then_some(self.now)).min()?;
+        Some(next.max(self.now))
     }
 
     fn launch(&mut self, packet: Packet) {
