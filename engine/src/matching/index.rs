@@ -31,7 +31,7 @@ pub struct Index<T> {
     free: Option<u32>,
     slots_used: u32,
     names: Paged<Option<Arc<[u32]>>>,
-    buckets: Buckets,
+    pub(super) buckets: Buckets,
     scan: Arc<Sieve>,
     pub(super) log: ChangeLog<T>,
     filed: usize,

@@ -75,15 +75,21 @@ impl Eviction {
     /// entry's standing, and cools it by one lookup. Those that went already are forgotten on the way.
     pub(super) fn next(&mut self, mut judge: impl FnMut(TagId) -> Standing) -> Option<(TagId, bool)> {
         // Each entry is passed at most once per unit of heat, plus once in the short queue.
+        let mut kept = false;
         for _ in 0..self.queued() * 5 {
-            let is_short = self.short.len() > self.short_max || self.main.is_empty();
+            // The one that is kept may be all there is in the main queue.
+            let is_short = self.short.len() > self.short_max || self.main.is_empty() || kept && !self.short.is_empty();
             let queue = if is_short { &mut self.short } else { &mut self.main };
             let id = queue.pop_front()?;
             let bar = if is_short { MET_AGAIN } else { 1 };
             match judge(id) {
                 Standing::Gone => {}
                 Standing::Heat(heat) if heat < bar => return Some((id, is_short)),
-                Standing::Heat(_) | Standing::Kept => self.main.push_back(id),
+                Standing::Heat(_) => self.main.push_back(id),
+                Standing::Kept => {
+                    kept = true;
+                    self.main.push_back(id);
+                }
             }
         }
         None
