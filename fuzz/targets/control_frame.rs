@@ -1,0 +1,4 @@
+//! See `bodies::control_frame`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| millrace_fuzz::control_frame(bytes));

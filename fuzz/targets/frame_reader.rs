@@ -1,0 +1,4 @@
+//! See `bodies::frame_reader`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| millrace_fuzz::frame_reader(bytes));

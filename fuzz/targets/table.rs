@@ -1,0 +1,4 @@
+//! See `bodies::table`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| millrace_fuzz::table(bytes));
