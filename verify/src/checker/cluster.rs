@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::bounds::{Bounds, Mark};
 use super::convergence::{self, Directory, Selectors};
-use super::copies::{Copies, Copy};
+use super::copies::{Copies, Hop};
 use super::history::History;
 use super::interest::Interest;
 use super::stream::{Stream, Taken};
@@ -169,8 +169,8 @@ impl ClusterChecker {
     }
 
     /// A copy of an event goes to a location.
-    pub fn copied(&mut self, copy: Copy) {
-        self.copies.copy(copy, &mut self.findings);
+    pub fn copied(&mut self, hop: Hop) {
+        self.copies.hop(hop, &mut self.findings);
     }
 
     /// A queue, map or buffer has this fill level.

@@ -91,7 +91,9 @@ fn a_clean_run_is_clean() {
 #[test]
 fn a_lost_event_is_found_wherever_it_stood() {
     for at in [0, 9, 19] {
-        let report = check(|seen| drop(seen[0].remove(at)));
+        let report = check(|seen| {
+            seen[0].remove(at);
+        });
         assert_eq!((report.verdict.lost, found_by(&report)), (1, vec!["completeness"]));
     }
     let report = check(|seen| seen[1].clear());
@@ -184,12 +186,12 @@ fn a_subscription_that_does_not_take_the_event_is_found() {
 fn copies_bounds_and_directories_are_findings_too() {
     let mut checker = run(&clean());
     let (from, to) = (Place { router: A, core: 0 }, Place { router: B, core: 0 });
-    let copy = Copy { emitter: 0, n: 0, entry: A, from, to };
-    checker.copied(copy);
+    let hop = Hop { emitter: 0, n: 0, entry: A, from, to };
+    checker.copied(hop);
     checker.observed("queue_bytes", 5, 10);
     checker.converged(&BTreeMap::from([(A, Directory::default())]), &BTreeMap::new());
     assert!(checker.report().is_clean());
-    checker.copied(copy);
+    checker.copied(hop);
     checker.observed("queue_bytes", 15, 10);
     checker.converged(
         &BTreeMap::from([(A, Directory::default())]),

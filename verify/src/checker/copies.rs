@@ -20,7 +20,7 @@ pub struct Place {
 /// One copy of an event on its way to a location: over a lane, or through a mailbox to a sibling that has sessions for it.
 /// Handing an event that just entered to its owner is not a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy {
+pub struct Hop {
     /// The event's emitter.
     pub emitter: u32,
     /// The event's number.
@@ -42,8 +42,8 @@ pub struct Copies {
 
 impl Copies {
     /// Takes one copy; what is wrong with it becomes a finding.
-    pub fn copy(&mut self, copy: Copy, findings: &mut Findings) {
-        let Copy { emitter, n, entry, from, to } = copy;
+    pub fn hop(&mut self, hop: Hop, findings: &mut Findings) {
+        let Hop { emitter, n, entry, from, to } = hop;
         let crosses = from.router != to.router;
         if crosses && from.router != entry {
             findings.add(NAME, || {
@@ -88,7 +88,7 @@ mod tests {
         let mut copies = Copies::default();
         let mut findings = Findings::default();
         for &(from, to) in ways {
-            copies.copy(Copy { emitter: 4, n: 2, entry: RouterId(1), from, to }, &mut findings);
+            copies.hop(Hop { emitter: 4, n: 2, entry: RouterId(1), from, to }, &mut findings);
         }
         findings.count
     }

@@ -32,7 +32,8 @@ impl History {
     /// The history of emitters with these tag sets, before anything was published.
     #[must_use]
     pub fn new(words: Words, tag_sets: Vec<TagSet>) -> Self {
-        let emitters = tag_sets.into_iter().map(|tags| Emitter { tags, events: Vec::new() }).collect();
+        let emitters: Vec<_> =
+            tag_sets.into_iter().map(|tags| Emitter { tags, events: Vec::new() }).collect();
         Self { words, emitters }
     }
 
@@ -45,7 +46,7 @@ impl History {
     /// Number of emitters.
     #[must_use]
     pub fn emitters(&self) -> u32 {
-        self.emitters.len() as u32
+        u32::try_from(self.emitters.len()).expect("emitters are numbered by u32")
     }
 
     /// The tag set of an emitter that exists.

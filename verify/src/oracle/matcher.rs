@@ -1,10 +1,11 @@
 //! The naive matcher: evaluates selectors as they are written.
 //!
-//! To be fast enough for 100,000 selectors it files each under one of its equalities (under the hash of key and value) and
-//! looks only where the tag set has tags. That is a superset of what matches; every candidate is then evaluated in full,
-//! so that neither a hash collision nor a badly chosen equality can change the result.
+//! To be fast enough for 100,000 selectors it files each under the values of one of its `=` or `in` requirements (under the
+//! hash of key and value) and looks only where the tag set has tags. That is a superset of what matches; every candidate is
+//! then evaluated in full, so that neither a hash collision nor a badly chosen requirement can change the result.
 
 use ahash::AHashMap;
+use millrace_proto::selector::{Operation, Requirement};
 use millrace_proto::{Selector, TagSetRef};
 use regex::bytes::{Regex, RegexBuilder};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -27,8 +28,8 @@ pub struct PatternError {
 pub struct Matcher {
     words: Words,
     filed: Vec<Filed>,
-    by_equality: AHashMap<u64, Vec<u32>>,
-    /// Selectors without an equality: candidates for every tag set.
+    by_value: AHashMap<u64, Vec<u32>>,
+    /// Selectors that name no value: candidates for every tag set.
     others: Vec<u32>,
 }
 
@@ -42,7 +43,7 @@ impl Matcher {
     /// A matcher without selectors, for events that carry `words`.
     #[must_use]
     pub fn new(words: Words) -> Self {
-        Self { words, filed: Vec::new(), by_equality: AHashMap::new(), others: Vec::new() }
+        Self { words, filed: Vec::new(), by_value: AHashMap::new(), others: Vec::new() }
     }
 
     /// Adds a selector of a subscription.
@@ -52,28 +53,25 @@ impl Matcher {
     pub fn add(&mut self, receiver: u32, subscription: u32, selector: Selector) -> Result<(), PatternError> {
         let words = words_taken(&selector, &self.words)?;
         let id = u32::try_from(self.filed.len()).expect("fewer than 2^32 selectors");
+        let filed_already = |hash: &u64| self.by_value.get(hash).map_or(0, Vec::len);
         let fewest = selector
-            .equalities()
-            .map(|(key, value)| tag_hash(key, value))
-            .min_by_key(|hash| self.by_equality.get(hash).map_or(0, Vec::len));
+            .requirements()
+            .iter()
+            .map(value_hashes)
+            .filter(|hashes| !hashes.is_empty())
+            .min_by_key(|hashes| hashes.iter().map(filed_already).sum::<usize>());
         match fewest {
-            Some(hash) => self.by_equality.entry(hash).or_default().push(id),
+            Some(hashes) => hashes.iter().for_each(|&hash| self.by_value.entry(hash).or_default().push(id)),
             None => self.others.push(id),
         }
         self.filed.push(Filed { selector, result: Match { receiver, subscription, words } });
         Ok(())
     }
 
-    /// Number of selectors without an equality.
-    #[must_use]
-    pub fn scan_len(&self) -> usize {
-        self.others.len()
-    }
-
     /// Appends the subscriptions that take a tag set's events: in order, each once.
     pub fn matches(&self, tags: TagSetRef<'_>, out: &mut Vec<Match>) {
         let from = out.len();
-        let found = tags.iter().filter_map(|(key, value)| self.by_equality.get(&tag_hash(key, value)));
+        let found = tags.iter().filter_map(|(key, value)| self.by_value.get(&tag_hash(key, value)));
         for &id in found.flatten().chain(&self.others) {
             let filed = &self.filed[id as usize];
             if filed.selector.matches_tags(tags) {
@@ -123,6 +121,16 @@ fn compile(pattern: &str) -> Result<Regex, PatternError> {
         .map_err(|error| PatternError { pattern: pattern.to_owned(), message: error.to_string() })
 }
 
+/// Where a requirement is met: the hashes of the tags that it names. None when it names no tags.
+fn value_hashes(requirement: &Requirement) -> Vec<u64> {
+    let values = match &requirement.operation {
+        Operation::Equals(value) => std::slice::from_ref(value),
+        Operation::In(values) => values,
+        _ => &[],
+    };
+    values.iter().map(|value| tag_hash(&requirement.key, value)).collect()
+}
+
 fn tag_hash(key: &str, value: &str) -> u64 {
     xxh3_64_with_seed(value.as_bytes(), xxh3_64(key.as_bytes()))
 }
@@ -150,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn filing_by_equality_finds_what_a_plain_scan_finds() {
+    fn filing_by_value_finds_what_a_plain_scan_finds() {
         let fleet = Workload::million().scaled(200, 20);
         for workload in (0..20).map(|seed| Workload::random(seed, 40, 15)).chain([fleet]) {
             let generator = workload.generator().unwrap();

@@ -2,6 +2,8 @@
 
 mod matcher;
 
+use std::ops::Range;
+
 use crate::workload::{Generator, WordMask, Words, WorkloadError};
 
 pub use matcher::{Matcher, PatternError, words_taken};
@@ -28,6 +30,9 @@ pub enum OracleError {
     Pattern(#[from] PatternError),
 }
 
+/// Below this many emitters a thread costs more than it saves.
+const EMITTERS_PER_THREAD_MIN: u32 = 4096;
+
 /// For each emitter, the subscriptions that take its events, in order of (receiver, subscription).
 ///
 /// Emitters' lists lie one behind the other in one vector: 12 bytes per match and 4 per emitter.
@@ -40,7 +45,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The expected takers of a whole workload.
+    /// The expected takers of a whole workload. Large workloads are matched on all cores; the result does not depend on it.
     ///
     /// # Errors
     /// [`OracleError`] when a selector of the workload does not parse or a pattern does not compile.
@@ -53,13 +58,25 @@ impl Expected {
                 }
             }
         }
-        let mut starts = vec![0];
-        let mut matches = Vec::with_capacity(generator.emitters() as usize * 2);
-        for emitter in 0..generator.emitters() {
-            matcher.matches(generator.tags(emitter).borrow(), &mut matches);
-            starts.push(u32::try_from(matches.len()).expect("fewer than 2^32 matches in a workload"));
+        let mut expected = Self { words: generator.words().clone(), starts: vec![0], matches: Vec::new() };
+        std::thread::scope(|scope| {
+            let takers = |emitters| scope.spawn(|| takers(generator, &matcher, emitters));
+            let threads: Vec<_> = shares(generator.emitters()).map(takers).collect();
+            for thread in threads {
+                expected.append(thread.join().expect("matching does not panic"));
+            }
+        });
+        Ok(expected)
+    }
+
+    /// Adds the takers of the next emitters: how many matches each has, and the matches.
+    fn append(&mut self, (counts, matches): (Vec<u32>, Vec<Match>)) {
+        self.matches.extend(matches);
+        let mut end = self.starts.last().copied().unwrap_or(0);
+        for count in counts {
+            end += count;
+            self.starts.push(end);
         }
-        Ok(Self { words: generator.words().clone(), starts, matches })
     }
 
     /// The words that masks speak of.
@@ -71,7 +88,7 @@ impl Expected {
     /// Number of emitters.
     #[must_use]
     pub fn emitters(&self) -> u32 {
-        self.starts.len() as u32 - 1
+        u32::try_from(self.starts.len() - 1).expect("emitters are numbered by u32")
     }
 
     /// The subscriptions that take events of `emitter`, in order of (receiver, subscription).
@@ -99,4 +116,23 @@ impl Expected {
             .map(|(emitter, count, words)| self.words.taken(words, emitter, 0, count))
             .sum()
     }
+}
+
+/// Cuts `0..emitters` into a share for each thread that helps.
+fn shares(emitters: u32) -> impl Iterator<Item = Range<u32>> {
+    let threads =
+        std::thread::available_parallelism().ok().and_then(|threads| u32::try_from(threads.get()).ok());
+    let share = emitters.div_ceil(threads.unwrap_or(1)).max(EMITTERS_PER_THREAD_MIN);
+    (0..emitters).step_by(share as usize).map(move |from| from..emitters.min(from.saturating_add(share)))
+}
+
+/// How many matches each of these emitters has, and the matches.
+fn takers(generator: &Generator, matcher: &Matcher, emitters: Range<u32>) -> (Vec<u32>, Vec<Match>) {
+    let mut matches = Vec::with_capacity(emitters.len() * 2);
+    let counts = emitters.map(|emitter| {
+        let before = matches.len();
+        matcher.matches(generator.tags(emitter).borrow(), &mut matches);
+        u32::try_from(matches.len() - before).expect("fewer than 2^32 subscriptions")
+    });
+    (counts.collect(), matches)
 }

@@ -98,7 +98,9 @@ impl Fleet {
     }
 
     fn target(&self, selector: u64) -> Host {
-        self.host(self.targets[(selector % self.targets.len() as u64) as usize])
+        let emitters = u64::from(self.emitters);
+        let at = usize::try_from(selector % emitters).expect("fewer than 2^32 emitters");
+        self.host(self.targets[at])
     }
 
     fn host(&self, emitter: u32) -> Host {
@@ -121,10 +123,10 @@ impl Fleet {
     fn behind_equality(&self, host: &Host, number: u64) -> String {
         let (rack, unit) = (rack_name(host.rack), host.unit);
         let (next, after) = (unit + 1, unit + 2);
-        match number % 8 {
-            0 => format!("rack={rack},unit in ({unit},{})", (unit + 7) % UNITS_PER_RACK),
-            1 => format!("rack={rack},fqdn=u{unit:02}.*"),
-            2 => format!("rack={rack},unit>={unit},unit<{after}"),
+        match number % 12 {
+            0 | 8 => format!("rack={rack},unit in ({unit},{})", (unit + 7) % UNITS_PER_RACK),
+            1 | 9 => format!("rack={rack},fqdn=u{unit:02}.*"),
+            2 | 10 => format!("rack={rack},unit>={unit},unit<{after}"),
             3 => format!(
                 "cluster={},rack in ({rack},{}),fqdn=u{unit:02}.r*",
                 host.cluster(),
@@ -136,7 +138,7 @@ impl Fleet {
                 host.other_role(1),
                 host.other_role(2)
             ),
-            6 => format!("rack={rack},unit>={unit},unit<{next},!canary"),
+            6 | 11 => format!("rack={rack},unit>={unit},unit<{next},!canary"),
             _ => format!("cluster={},asset>={},asset<={}", host.cluster(), host.asset(), host.asset() + 1),
         }
     }

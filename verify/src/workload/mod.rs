@@ -266,7 +266,8 @@ const fn scatter(seed: u64, number: u64) -> u64 {
 
 /// One of `values`, chosen by `number`.
 fn pick<'a>(values: &[&'a str], number: u64) -> &'a str {
-    values[(number % values.len() as u64) as usize]
+    let at = usize::try_from(number % values.len() as u64).expect("below a length");
+    values[at]
 }
 
 #[cfg(test)]

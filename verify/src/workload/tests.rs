@@ -33,6 +33,12 @@ fn million_covers_every_emitter_and_receiver_at_any_scale() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "takes ten seconds without optimisation")]
+fn million_covers_every_emitter_and_receiver_in_full_size() {
+    check_coverage(&Workload::million());
+}
+
+#[test]
 fn million_mixes_selectors_as_it_says() {
     let workload = Workload::million().scaled(2000, 200);
     let generator = workload.generator().unwrap();

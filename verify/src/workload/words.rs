@@ -31,8 +31,9 @@ impl Words {
     /// Number of the word that an event carries; 0 without words.
     #[inline]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 32 words")]
     pub fn index(&self, emitter: u32, n: u64) -> u32 {
-        ((u64::from(emitter) + n) % self.cycle()) as u32
+        (u64::from(emitter).wrapping_add(n) % self.cycle()) as u32
     }
 
     /// The text that an event carries; empty without words.
