@@ -13,8 +13,11 @@ use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::table::{Naming, TableReader, TableWriter};
 use millrace_proto::{DecodeError, Selector, TagSet, TagSetRef};
 
+/// What a target does with one input.
+pub type Body = fn(&[u8]);
+
 /// All targets, with the names of their corpus folders.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("control_frame", control_frame),
     ("mesh_frame", mesh_frame),
     ("data_frame", data_frame),
