@@ -274,22 +274,12 @@ impl ConnectionSession {
         Ok(())
     }
 
-    fn welcome(&mut self, now: Time, mut welcome: Welcome) -> Result<ConnectionEvent, SessionError> {
+    fn welcome(&mut self, now: Time, welcome: Welcome) -> Result<ConnectionEvent, SessionError> {
         if self.welcomed {
             return Err(SessionError::Unexpected { frame: "a second Welcome" });
         }
         if welcome.version != PROTOCOL_VERSION {
             return Err(SessionError::Version { theirs: welcome.version, ours: PROTOCOL_VERSION });
-        }
-        let default = TableCapacity::CLIENT;
-        for (announced, default) in [
-            (&mut welcome.tables.tag_sets, default.tag_sets),
-            (&mut welcome.tables.tag_bytes, default.tag_bytes),
-            (&mut welcome.tables.publishers, default.publishers),
-        ] {
-            if *announced == 0 {
-                *announced = default;
-            }
         }
         self.welcomed = true;
         self.output.append(&mut self.held);

@@ -10,11 +10,11 @@
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
-use millrace_proto::field::Fields;
-use millrace_proto::frame::{self, FrameReader, stream_kind};
+use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::run::{Events, RunBody};
+use millrace_proto::stream::{DeliverPreamble, stream_kind};
 use millrace_proto::table::TableReader;
-use millrace_proto::{DecodeError, PublisherKey, ReceiverNumber, TagSet, TagSetRef};
+use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
 
 use super::SessionError;
 
@@ -260,13 +260,7 @@ impl PreambleReader {
         if kind != stream_kind::DELIVER {
             return Err(SessionError::Unexpected { frame: "a stream that is not a receiver's" });
         }
-        let mut receiver = ReceiverNumber::default();
-        for item in Fields::new(body) {
-            let item = item.map_err(|_| DecodeError::Malformed { what: "stream preamble" })?;
-            if item.number == 1 {
-                receiver = ReceiverNumber(item.u32("receiver number")?);
-            }
-        }
+        let receiver = DeliverPreamble::decode(body)?.receiver;
         Ok(Some((receiver, taken.saturating_sub(before))))
     }
 }
@@ -275,7 +269,7 @@ impl PreambleReader {
 mod tests {
     use millrace_proto::data::GapReason;
     use millrace_proto::run::RunBuilder;
-    use millrace_proto::{CloseCode, Epoch, PublisherId, field, varint};
+    use millrace_proto::{CloseCode, Epoch, PublisherId, varint};
     use proptest::prelude::*;
 
     use super::*;
@@ -394,7 +388,7 @@ mod tests {
     #[test]
     fn preambles_are_read_however_they_are_cut() {
         let mut stream = Vec::new();
-        frame::put(&mut stream, stream_kind::DELIVER, |body| field::put_u64(body, 1, 300));
+        DeliverPreamble { receiver: ReceiverNumber(300) }.encode(&mut stream);
         let whole = stream.len();
         stream.extend_from_slice(b"rest");
         assert_eq!(PreambleReader::new().feed(&stream), Ok(Some((ReceiverNumber(300), whole))));

@@ -147,6 +147,7 @@ pub struct PublisherSession {
     /// When the oldest queued event came.
     oldest: Time,
     flush_wanted: bool,
+    held: bool,
     stream: Option<PublishStream>,
     next_seq: u64,
     taken: u64,
@@ -164,6 +165,7 @@ impl PublisherSession {
             queue: RunQueue::default(),
             oldest: Time::ZERO,
             flush_wanted: false,
+            held: false,
             stream: None,
             next_seq: first_seq,
             taken: first_seq,
@@ -230,7 +232,14 @@ impl PublisherSession {
     /// A connection is open and its router's publish table holds `tables`: output begins, as far as credit goes, with the
     /// stream's preamble.
     pub fn stream_started(&mut self, tables: TableCapacity) {
+        self.held = false;
         self.stream = Some(PublishStream::new(self.config.key, tables, self.handles.len()));
+    }
+
+    /// No more events are taken for this stream; a chunk that was begun is finished. Once
+    /// [`PublisherSession::unreceived`] is empty the publisher can leave without any event unknown.
+    pub fn hold(&mut self) {
+        self.held = true;
     }
 
     /// The stream is gone. Returns the seqs that were on their way: whether the router got them is unknown, and they are not
@@ -297,13 +306,13 @@ impl PublisherSession {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let stream = self.stream.as_ref()?;
-        if stream.room() == 0 || (self.queue.is_empty() && !stream.has_staged()) {
+        if stream.room() == 0 {
             return None;
         }
-        if self.is_due(self.oldest) || stream.has_staged() {
+        if stream.has_staged() || self.is_due(self.oldest) {
             return Some(self.oldest);
         }
-        Some(self.oldest.after(self.config.linger_ns))
+        (!self.queue.is_empty() && !self.held).then(|| self.oldest.after(self.config.linger_ns))
     }
 
     /// Seq that the next event gets.
@@ -347,6 +356,7 @@ impl PublisherSession {
 
     fn is_due(&self, now: Time) -> bool {
         !self.queue.is_empty()
+            && !self.held
             && (self.flush_wanted
                 || self.queue.bytes() >= self.config.flush_bytes
                 || now.since(self.oldest) >= self.config.linger_ns)

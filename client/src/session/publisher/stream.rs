@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream};
-use millrace_proto::frame::{self, stream_kind};
+use millrace_proto::stream::PublishPreamble;
 use millrace_proto::table::{Naming, TableWriter};
 use millrace_proto::{PublisherKey, TagSet, varint};
 
@@ -19,6 +19,8 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct PublishStream {
     key: PublisherKey,
+    /// How runs name the publisher: inline when the reader keeps no publishers.
+    publisher: PublisherOnStream,
     table: TableWriter<TagSet>,
     /// Number that each handle was last given on this stream.
     number_of_handle: Vec<u32>,
@@ -36,8 +38,13 @@ pub(super) struct PublishStream {
 
 impl PublishStream {
     pub(super) fn new(key: PublisherKey, tables: TableCapacity, handles: usize) -> Self {
+        let publisher = match tables.publishers {
+            0 => PublisherOnStream::Inline(key),
+            _ => PublisherOnStream::Number(PUBLISHER_NUMBER),
+        };
         Self {
             key,
+            publisher,
             table: TableWriter::new(tables.tag_sets, tables.tag_bytes),
             number_of_handle: vec![NONE; handles],
             handle_of_number: Vec::new(),
@@ -81,8 +88,10 @@ impl PublishStream {
     pub(super) fn encode(&mut self, out: &mut Vec<u8>, run: &QueuedRun, events: &[u8], handles: &[TagSet]) {
         if !self.started {
             self.started = true;
-            frame::put(out, stream_kind::PUBLISH, |_| {});
-            data::put_define_publisher(out, PUBLISHER_NUMBER, self.key);
+            PublishPreamble {}.encode(out);
+            if self.publisher == PublisherOnStream::Number(PUBLISHER_NUMBER) {
+                data::put_define_publisher(out, PUBLISHER_NUMBER, self.key);
+            }
         }
         let (naming, tags) = match &run.tags {
             RunTags::Set(set) => (self.name(set, NONE), set),
@@ -99,13 +108,20 @@ impl PublishStream {
                 }
             }
         };
-        match naming {
-            Naming::Known(number) => put_run(out, number, run, events),
+        let number = match naming {
+            Naming::Known(number) => Some(number),
             Naming::Define(number) => {
                 data::put_define_tags(out, number, tags.borrow());
-                put_run(out, number, run, events);
+                Some(number)
             }
-            Naming::Inline => put_inline_run(out, tags, run, events),
+            Naming::Inline => None,
+        };
+        match (number, self.publisher) {
+            (Some(number), PublisherOnStream::Number(_)) => put_run(out, number, run, events),
+            (number, publisher) => {
+                let tags = number.map_or_else(|| TagsOnStream::Inline(tags.borrow()), TagsOnStream::Number);
+                put_inline_run(out, tags, publisher, run, events);
+            }
         }
     }
 
@@ -174,15 +190,16 @@ fn put_run(out: &mut Vec<u8>, tags: u64, run: &QueuedRun, events: &[u8]) {
     put_body(out, run, events);
 }
 
+/// Appends a run frame that has something written in full.
 #[cold]
-fn put_inline_run(out: &mut Vec<u8>, tags: &TagSet, run: &QueuedRun, events: &[u8]) {
-    let header = HopHeader {
-        tags: TagsOnStream::Inline(tags.borrow()),
-        publisher: PublisherOnStream::Number(PUBLISHER_NUMBER),
-        flags: 0,
-        lane_seq: None,
-        matched: &[],
-    };
+fn put_inline_run(
+    out: &mut Vec<u8>,
+    tags: TagsOnStream<'_>,
+    publisher: PublisherOnStream,
+    run: &QueuedRun,
+    events: &[u8],
+) {
+    let header = HopHeader { tags, publisher, flags: 0, lane_seq: None, matched: &[] };
     let mut body = Vec::with_capacity(head_bytes(run) + events.len());
     put_body(&mut body, run, events);
     data::put_run(out, &header, &body);

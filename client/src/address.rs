@@ -1,0 +1,110 @@
+//! Addresses of routers as people write them: `host`, `host:port`, `[v6]:port`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use millrace_proto::DEFAULT_PORT;
+
+/// A router's address: a DNS name (all its A and AAAA records are tried) or an IP address, and a UDP port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouterAddress {
+    host: String,
+    port: u16,
+}
+
+/// Text that is not a router's address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a router's address: write HOST, HOST:PORT or [IPV6]:PORT")]
+pub struct AddressError {
+    text: String,
+}
+
+impl RouterAddress {
+    /// The name or IP address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The UDP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it can only be on this host.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host.parse::<IpAddr>().map_or(self.host == "localhost", |ip| ip.is_loopback())
+    }
+}
+
+impl Default for RouterAddress {
+    /// `127.0.0.1:7400`, where a router in dev mode listens.
+    fn default() -> Self {
+        Self { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT }
+    }
+}
+
+impl FromStr for RouterAddress {
+    type Err = AddressError;
+
+    /// Reads an address; the port is 7400 when there is none.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let wrong = || AddressError { text: text.chars().take(200).collect() };
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
+            host.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(wrong)?) })
+        } else if text.matches(':').count() > 1 {
+            text.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            (text, None)
+        } else {
+            text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
+        };
+        let port = port.map_or(Ok(DEFAULT_PORT), |port| port.parse().map_err(|_| wrong()))?;
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"/@[]".contains(&byte);
+        if host.is_empty() || port == 0 || !host.bytes().all(plain) {
+            return Err(wrong());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for RouterAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown() {
+        for (text, shown, loopback) in [
+            ("router.example", "router.example:7400", false),
+            ("router.example:9", "router.example:9", false),
+            ("localhost", "localhost:7400", true),
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("::1", "[::1]:7400", true),
+            ("[::1]:5", "[::1]:5", true),
+            ("[2001:db8::1]", "[2001:db8::1]:7400", false),
+        ] {
+            let address: RouterAddress = text.parse().unwrap();
+            assert_eq!((address.to_string().as_str(), address.is_loopback()), (shown, loopback));
+            assert_eq!(shown.parse(), Ok(address));
+        }
+        for text in
+            ["", ":7400", "a:b", "a:0", "a:70000", "[::1", "[::1]7", "[web]:1", "1:2:3", "quic://a", "a b"]
+        {
+            assert!(text.parse::<RouterAddress>().is_err(), "{text}");
+        }
+    }
+}

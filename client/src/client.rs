@@ -1,0 +1,286 @@
+//! A client: one UDP socket, one configuration, any number of publishers and receivers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_proto::control::Welcome;
+use millrace_proto::{CloseCode, Shard};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
+use tokio::task::JoinSet;
+
+use crate::address::RouterAddress;
+use crate::clock::{Clock, nanos};
+use crate::config::Config;
+use crate::disconnect::Disconnect;
+use crate::link::Link;
+use crate::publisher::{Publisher, PublisherOptions};
+use crate::receiver::{Receiver, ReceiverOptions};
+use crate::session::ConnectionConfig;
+use crate::session::liveness::LivenessConfig;
+use crate::targets::Targets;
+use crate::tls::{self, TlsError};
+
+/// Addresses tried for one connection, at most; more are left for the next attempt.
+const ADDRESSES_MAX: usize = 64;
+/// Head start of an address over the next one.
+const STAGGER: Duration = Duration::from_millis(250);
+/// How long closing waits for the last packets to leave.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// Streams that a router may open: one per receiver, and a little air for moves.
+const ROUTER_STREAMS: u32 = 4;
+/// Flow control of one stream: above the largest receiver window, so that grants decide.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes written but not acknowledged, at most: above any useful product of bandwidth and delay of one publisher.
+const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Why no connection could be made. Nothing is left behind; trying again later is fine.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No router is configured.
+    #[error("no router is configured")]
+    NoRouters,
+    /// No socket could be opened.
+    #[error("cannot open a UDP socket: {0}")]
+    Socket(std::io::Error),
+    /// Trust or identity cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A name could not be resolved.
+    #[error("cannot resolve {router}: {source}")]
+    Resolve {
+        /// The router.
+        router: RouterAddress,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A router did not answer in time.
+    #[error("{router} ({address}) does not answer")]
+    Timeout {
+        /// The router.
+        router: RouterAddress,
+        /// The address that was tried last.
+        address: SocketAddr,
+    },
+    /// A router refused, or the connection failed while it was made.
+    #[error("{router} ({address}): {reason}")]
+    Failed {
+        /// The router.
+        router: RouterAddress,
+        /// The address that was tried last.
+        address: SocketAddr,
+        /// Why.
+        reason: Disconnect,
+    },
+}
+
+/// Makes publishers and receivers. Cheap to clone; all clones share a socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    endpoint: Endpoint,
+    clock: Clock,
+}
+
+impl Client {
+    /// Opens the socket. To be called within a tokio runtime; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`ConnectError::NoRouters`] or [`ConnectError::Socket`].
+    pub fn new(config: Config) -> Result<Self, ConnectError> {
+        if config.routers.is_empty() {
+            return Err(ConnectError::NoRouters);
+        }
+        let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+        // Hosts without IPv6 cannot bind the first.
+        let endpoint = Endpoint::client(SocketAddr::new(any[0], 0))
+            .or_else(|_| Endpoint::client(SocketAddr::new(any[1], 0)))
+            .map_err(ConnectError::Socket)?;
+        Ok(Self { inner: Arc::new(Inner { config, endpoint, clock: Clock::new() }) })
+    }
+
+    /// Connects a publisher.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when no router could be reached within the connect timeout. Once connected, a publisher reconnects
+    /// by itself.
+    pub async fn publisher(&self, options: PublisherOptions) -> Result<Publisher, ConnectError> {
+        Publisher::connect(self.clone(), options).await
+    }
+
+    /// Connects a receiver; it has no subscriptions yet.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when no router could be reached within the connect timeout. Once connected, a receiver reconnects
+    /// by itself.
+    pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
+        Receiver::connect(self.clone(), options).await
+    }
+
+    /// Waits until the last packets of closed publishers and receivers have left, at most a second. For programs that
+    /// exit.
+    pub async fn close(self) {
+        self.inner.endpoint.close(VarInt::from_u32(0), b"");
+        let _ = tokio::time::timeout(IDLE_WAIT, self.inner.endpoint.wait_idle()).await;
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Makes one connection to any of the targets that welcomes this client. Addresses are raced with a small head start
+    /// for the earlier ones.
+    pub(crate) async fn connect(
+        &self,
+        targets: &Targets,
+        shard: Option<Shard>,
+        receivers: u32,
+    ) -> Result<(Link, Box<Welcome>), ConnectError> {
+        let quic = self.quic_config(shard)?;
+        let (addresses, mut failure) = resolve(&targets.shuffled()).await;
+        let mut waiting = addresses.into_iter();
+        let mut attempts = JoinSet::new();
+        loop {
+            if let Some((router, address)) = waiting.next() {
+                attempts.spawn(self.clone().attempt(quic.clone(), router, address, receivers));
+            } else if attempts.is_empty() {
+                return Err(failure.unwrap_or(ConnectError::NoRouters));
+            }
+            let stagger = async {
+                if waiting.len() == 0 {
+                    std::future::pending().await
+                } else {
+                    tokio::time::sleep(STAGGER).await
+                }
+            };
+            tokio::select! {
+                Some(Ok(outcome)) = attempts.join_next() => match outcome {
+                    Ok(link) => return Ok(link),
+                    Err(error) => failure = Some(error),
+                },
+                () = stagger => {}
+            }
+        }
+    }
+
+    async fn attempt(
+        self,
+        quic: quinn::ClientConfig,
+        router: RouterAddress,
+        address: SocketAddr,
+        receivers: u32,
+    ) -> Result<(Link, Box<Welcome>), ConnectError> {
+        let Config { server_name, silence, idle_silence, connect_timeout, .. } = &self.inner.config;
+        let name = server_name.clone().unwrap_or_else(|| router.host().to_owned());
+        let liveness = LivenessConfig {
+            silence_ns: nanos(*silence),
+            idle_silence_ns: nanos(*idle_silence),
+            welcome_ns: nanos(*connect_timeout),
+        };
+        let work = async {
+            let connecting = self
+                .inner
+                .endpoint
+                .connect_with(quic, address, &name)
+                .map_err(|error| Disconnect::Transport(error.to_string()))?;
+            let config = ConnectionConfig { receivers, liveness, ..ConnectionConfig::default() };
+            Link::open(connecting.await?, config, self.inner.clock).await
+        };
+        match tokio::time::timeout(*connect_timeout, work).await {
+            Ok(Ok(link)) => Ok(link),
+            Ok(Err(reason)) => Err(ConnectError::Failed { router, address, reason }),
+            Err(_) => Err(ConnectError::Timeout { router, address }),
+        }
+    }
+
+    fn quic_config(&self, shard: Option<Shard>) -> Result<quinn::ClientConfig, ConnectError> {
+        let tls = tls::client_config(&self.inner.config)?;
+        let tls = QuicClientConfig::try_from(tls)
+            .map_err(|error| TlsError::Identity(rustls::Error::General(error.to_string())))?;
+        let mut quic = quinn::ClientConfig::new(Arc::new(tls));
+        quic.transport_config(Arc::new(transport()));
+        if let Some(shard) = shard {
+            quic.initial_dst_cid_provider(Arc::new(move || id_towards(shard)));
+        }
+        Ok(quic)
+    }
+}
+
+fn transport() -> TransportConfig {
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(10)).max_ack_delay(Some(Duration::from_millis(5)));
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(ROUTER_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .send_fairness(false)
+        .datagram_receive_buffer_size(None)
+        .ack_frequency_config(Some(acks));
+    transport
+}
+
+/// An initial destination id that steers to the core which owns `shard`: bytes 1–2 carry it, the rest is random.
+fn id_towards(shard: Shard) -> ConnectionId {
+    let mut id: [u8; 12] = rand::random();
+    let [high, low] = shard.number().to_be_bytes();
+    id[1] = (id[1] & 0xf0) | high;
+    id[2] = low;
+    ConnectionId::new(&id)
+}
+
+/// All addresses of the targets, in their order; the addresses of one name are interleaved as the resolver gave them. Also
+/// the last name that could not be resolved.
+async fn resolve(targets: &[RouterAddress]) -> (Vec<(RouterAddress, SocketAddr)>, Option<ConnectError>) {
+    let mut addresses: Vec<(RouterAddress, SocketAddr)> = Vec::new();
+    let mut failure = None;
+    for router in targets {
+        match tokio::net::lookup_host((router.host(), router.port())).await {
+            Ok(found) => {
+                let mut found: Vec<_> = found.take(ADDRESSES_MAX).collect();
+                rand::seq::SliceRandom::shuffle(&mut found[..], &mut rand::rng());
+                for address in found {
+                    if addresses.len() < ADDRESSES_MAX
+                        && !addresses.iter().any(|(_, known)| *known == address)
+                    {
+                        addresses.push((router.clone(), address));
+                    }
+                }
+            }
+            Err(source) => failure = Some(ConnectError::Resolve { router: router.clone(), source }),
+        }
+    }
+    (addresses, failure)
+}
+
+/// Closes a link in order, for a publisher or receiver that is done.
+pub(crate) fn close_done(link: &Link) {
+    link.close(CloseCode::Done, "");
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::TagSet;
+
+    use super::*;
+
+    #[test]
+    fn the_first_id_names_the_shard_where_routers_look_for_it() {
+        let shard = TagSet::from_texts(["host=web-1"]).unwrap().shard();
+        for _ in 0..20 {
+            let id = id_towards(shard);
+            assert_eq!(u16::from_be_bytes([id[1], id[2]]) & 0xfff, shard.number());
+        }
+    }
+}

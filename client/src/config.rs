@@ -1,0 +1,74 @@
+//! How a client reaches its routers: addresses, trust, identity, patience.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::RouterAddress;
+
+/// Settings of a [`Client`](crate::Client).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Routers, any of which will do: they are tried in a new random order each time, all addresses of a name.
+    /// Default `127.0.0.1:7400`.
+    pub routers: Vec<RouterAddress>,
+    /// Whose certificates are trusted. Default: the authority of a router in dev mode on this host.
+    pub trust: Trust,
+    /// This client's certificate, for routers that ask for one. Default none.
+    pub identity: Option<Identity>,
+    /// Name to expect in the router's certificate instead of the host of its address. Default none.
+    pub server_name: Option<String>,
+    /// Silence after which a session with receivers, or with events that were not received, is dead. Default 1.5 s; sane
+    /// from five round trips up. Three pings go out in that time.
+    pub silence: Duration,
+    /// Silence after which an idle publisher's session is dead. Default 30 s.
+    pub idle_silence: Duration,
+    /// How long one connection may take to be made. Default 5 s.
+    pub connect_timeout: Duration,
+    /// Longest pause between attempts to reconnect. Pauses start at 50 ms, double, and are drawn at random between zero
+    /// and their bound. Default 5 s.
+    pub backoff_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            routers: vec![RouterAddress::default()],
+            trust: Trust::Dev,
+            identity: None,
+            server_name: None,
+            silence: Duration::from_millis(1500),
+            idle_silence: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Whose certificates are trusted.
+#[derive(Debug, Clone, Default)]
+pub enum Trust {
+    /// The authority that a router in dev mode left on this host ([`dev`](crate::dev)); for loopback addresses only. Read
+    /// anew for each connection, so that a restarted router is found.
+    #[default]
+    Dev,
+    /// The authorities in a PEM file.
+    File(PathBuf),
+    /// The authorities in PEM text.
+    Pem(Vec<u8>),
+}
+
+/// A client's certificate and key.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate and those that lead to its authority, PEM.
+    pub certificate_pem: Vec<u8>,
+    /// The private key, PEM.
+    pub key_pem: Vec<u8>,
+}
+
+impl std::fmt::Debug for Identity {
+    /// Never shows the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}

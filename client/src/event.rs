@@ -1,0 +1,33 @@
+//! What a receiver gets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_proto::id::EventId;
+use millrace_proto::{SubscriptionNumber, TagSet};
+
+pub use millrace_proto::data::{Gap, GapReason};
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What it is about.
+    pub tags: TagSet,
+    /// Its name, unique for ever.
+    pub id: EventId,
+    /// When its publisher says that it happened, nanoseconds since 1970.
+    pub time_ns: u64,
+    /// What it says. Shares memory with the events around it: copy what is kept for long.
+    pub payload: Bytes,
+    /// The subscriptions that match it, ascending.
+    pub matched: Arc<[SubscriptionNumber]>,
+}
+
+/// One thing in a receiver's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// An event.
+    Event(Event),
+    /// Events are missing at this place.
+    Gap(Gap),
+}

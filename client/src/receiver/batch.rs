@@ -1,0 +1,174 @@
+//! Events as they cross from a receiver's task to the application: many at a time, with one buffer of payloads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_proto::data::Gap;
+use millrace_proto::id::EventId;
+use millrace_proto::{PublisherKey, SubscriptionNumber, TagSet};
+
+use crate::event::{Event, Item};
+use crate::session::{DeliveredRun, DeliverySink};
+
+/// Events and gaps in the order of the stream.
+#[derive(Debug, Default)]
+pub struct Batch {
+    payloads: Bytes,
+    runs: Vec<Run>,
+    entries: Vec<Entry>,
+    /// Bytes of the stream that it stands for.
+    pub(super) stream_bytes: u64,
+    /// The connection that it came from.
+    pub(super) connection: u64,
+}
+
+#[derive(Debug)]
+struct Run {
+    tags: TagSet,
+    publisher: PublisherKey,
+    matched: Arc<[SubscriptionNumber]>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Event { run: usize, seq: u64, time_ns: u64, start: usize, end: usize },
+    Gap(Gap),
+}
+
+/// An event of a [`Batch`], borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchEvent<'a> {
+    /// What it is about.
+    pub tags: &'a TagSet,
+    /// Its name.
+    pub id: EventId,
+    /// When its publisher says that it happened, nanoseconds since 1970.
+    pub time_ns: u64,
+    /// What it says.
+    pub payload: &'a [u8],
+    /// The subscriptions that match it, ascending.
+    pub matched: &'a [SubscriptionNumber],
+}
+
+/// One thing of a [`Batch`], borrowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchItem<'a> {
+    /// An event.
+    Event(BatchEvent<'a>),
+    /// Events are missing at this place.
+    Gap(&'a Gap),
+}
+
+impl Batch {
+    /// Events and gaps in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is nothing in it; batches that a receiver gives have something.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Its events and gaps, borrowed: the cheapest way to read a stream.
+    pub fn iter(&self) -> impl Iterator<Item = BatchItem<'_>> {
+        self.entries.iter().map(|entry| match entry {
+            Entry::Gap(gap) => BatchItem::Gap(gap),
+            Entry::Event { run, seq, time_ns, start, end } => {
+                let run = &self.runs[*run];
+                BatchItem::Event(BatchEvent {
+                    tags: &run.tags,
+                    id: EventId { publisher: run.publisher, seq: *seq },
+                    time_ns: *time_ns,
+                    payload: &self.payloads[*start..*end],
+                    matched: &run.matched,
+                })
+            }
+        })
+    }
+
+    /// A copy of one of them that stands on its own; payloads are shared, not copied.
+    pub(super) fn item(&self, index: usize) -> Option<Item> {
+        Some(match self.entries.get(index)? {
+            Entry::Gap(gap) => Item::Gap(gap.clone()),
+            Entry::Event { run, seq, time_ns, start, end } => {
+                let run = &self.runs[*run];
+                Item::Event(Event {
+                    tags: run.tags.clone(),
+                    id: EventId { publisher: run.publisher, seq: *seq },
+                    time_ns: *time_ns,
+                    payload: self.payloads.slice(*start..*end),
+                    matched: run.matched.clone(),
+                })
+            }
+        })
+    }
+
+    /// A batch of one gap.
+    pub(super) fn of_gap(gap: Gap, connection: u64) -> Self {
+        Self { entries: vec![Entry::Gap(gap)], connection, ..Self::default() }
+    }
+}
+
+/// Fills a batch from a receiver's stream.
+#[derive(Debug, Default)]
+pub(super) struct BatchBuilder {
+    payloads: Vec<u8>,
+    batch: Batch,
+    /// The last list of matched subscriptions, as on the wire and as shared: it seldom changes.
+    matched_bytes: Vec<u8>,
+    matched: Option<Arc<[SubscriptionNumber]>>,
+}
+
+impl BatchBuilder {
+    /// What was filled in since the last time, if anything.
+    pub(super) fn take(&mut self, stream_bytes: u64, connection: u64) -> Option<Batch> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.payloads = std::mem::take(&mut self.payloads).into();
+        batch.stream_bytes = stream_bytes;
+        batch.connection = connection;
+        self.batch.entries.reserve(batch.entries.len());
+        Some(batch)
+    }
+
+    fn matched(&mut self, run: &DeliveredRun<'_>) -> Arc<[SubscriptionNumber]> {
+        match &self.matched {
+            Some(matched) if self.matched_bytes == run.matched_bytes() => matched.clone(),
+            _ => {
+                let matched: Arc<[_]> = run.matched().map(SubscriptionNumber).collect();
+                self.matched_bytes = run.matched_bytes().to_vec();
+                self.matched = Some(matched.clone());
+                matched
+            }
+        }
+    }
+}
+
+impl DeliverySink for BatchBuilder {
+    fn run(&mut self, run: &DeliveredRun<'_>) {
+        let matched = self.matched(run);
+        let index = self.batch.runs.len();
+        self.batch.runs.push(Run { tags: run.tag_set(), publisher: run.publisher, matched });
+        for event in run.events() {
+            let start = self.payloads.len();
+            self.payloads.extend_from_slice(event.payload);
+            let end = self.payloads.len();
+            self.batch.entries.push(Entry::Event {
+                run: index,
+                seq: event.seq,
+                time_ns: event.time_ns,
+                start,
+                end,
+            });
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        self.batch.entries.push(Entry::Gap(gap.clone()));
+    }
+}

@@ -1,0 +1,240 @@
+//! Receiving: one queue at the router, one stream, one task that reads it and hands batches to the application.
+//!
+//! A receiver keeps one connection, notices its death by its own pings, reconnects and asks anew for every subscription. What
+//! it may have missed in between is marked by a [`Gap`](crate::Gap) with
+//! [`GapReason::SessionLost`](crate::GapReason::SessionLost) in its stream. The router sends no more than the application
+//! takes, plus one window.
+
+mod batch;
+mod inbox;
+mod subscription;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use millrace_proto::control::OverflowPolicy;
+use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
+use tokio::sync::{Notify, watch};
+
+pub use batch::{Batch, BatchEvent, BatchItem};
+pub use subscription::{SubscribeError, Subscription, SubscriptionState};
+
+use self::inbox::Inbox;
+use crate::client::{Client, ConnectError};
+use crate::event::Item;
+use crate::session::Plan;
+use crate::session::plan::{Progress, ReceiverWish};
+use crate::session::receiver::WINDOW_BYTES;
+use crate::targets::Targets;
+
+/// The number of a receiver on its connection: there is one.
+const RECEIVER: ReceiverNumber = ReceiverNumber(0);
+
+/// Settings of one receiver.
+#[derive(Debug, Clone)]
+pub struct ReceiverOptions {
+    /// What happens when its queue at the router is full. Default: the oldest events give way.
+    pub policy: OverflowPolicy,
+    /// Bytes that its queue may hold; 0 = the router's default. The router may hold less.
+    pub queue_bytes: u64,
+    /// How long the router may gather events before it writes them. Default 0; dashboards use 100 ms to 1 s.
+    pub linger: Duration,
+    /// Bytes that may be on the way or waiting in this process. Default 1 MiB, at most 2 MiB (the stream's flow control).
+    pub window_bytes: u64,
+}
+
+impl Default for ReceiverOptions {
+    fn default() -> Self {
+        Self {
+            policy: OverflowPolicy::DropOldest,
+            queue_bytes: 0,
+            linger: Duration::ZERO,
+            window_bytes: WINDOW_BYTES,
+        }
+    }
+}
+
+/// Receives events: an asynchronous stream of [`Item`]s.
+#[derive(Debug)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+    window_bytes: u64,
+    /// The batch that [`Receiver::next`] is reading, and where it stands.
+    current: Option<(Batch, usize)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Tells the task that there is something to do.
+    work: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: Plan,
+    /// Who waits for acknowledgements.
+    watches: BTreeMap<SubscriptionNumber, watch::Sender<SubscriptionState>>,
+    /// Subscriptions that were added or taken away since the present connection was told.
+    changed: BTreeSet<SubscriptionNumber>,
+    inbox: Inbox,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsubscribe(&self, number: SubscriptionNumber) {
+        let mut state = self.lock();
+        state.plan.unsubscribe(RECEIVER, number);
+        state.watches.remove(&number);
+        state.changed.insert(number);
+        drop(state);
+        self.work.notify_one();
+    }
+}
+
+impl State {
+    /// Tells those who wait for a subscription how far it has come.
+    fn show_progress(&mut self) {
+        for (&number, watch) in &self.watches {
+            let Some(progress) = self.plan.progress(RECEIVER, number) else { continue };
+            watch.send_if_modified(|state| {
+                let new = SubscriptionState::Progress(progress.clone());
+                let changed = *state != new;
+                *state = new;
+                changed
+            });
+        }
+    }
+}
+
+impl Receiver {
+    pub(crate) async fn connect(client: Client, options: ReceiverOptions) -> Result<Self, ConnectError> {
+        let mut targets = Targets::new(client.config().routers.clone());
+        let (link, welcome) = client.connect(&targets, None, 1).await?;
+        targets.welcomed(&welcome.alternates);
+        let wish = ReceiverWish {
+            policy: options.policy,
+            queue_bytes: options.queue_bytes,
+            linger_us: u64::try_from(options.linger.as_micros()).unwrap_or(u64::MAX),
+        };
+        let mut plan = Plan::new();
+        // The first receiver of an empty plan has number 0.
+        let _ = plan.open_receiver(wish);
+        let state = State {
+            plan,
+            watches: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            inbox: Inbox::default(),
+            closed: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), work: Notify::new() });
+        let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
+        let task = task::Task { client, shared: shared.clone(), targets, window_bytes };
+        tokio::spawn(task.run(link, welcome));
+        Ok(Self { shared, window_bytes, current: None })
+    }
+
+    /// Subscribes to events that match any of the selectors. Returns at once; wait for [`Subscription::on_router`] or
+    /// [`Subscription::in_cluster`] to know that nothing published from then on is missed.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound.
+    pub fn subscribe<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+    ) -> Result<Subscription, SubscribeError> {
+        let mut texts = Vec::new();
+        for selector in selectors {
+            let text = selector.as_ref();
+            let parsed = Selector::parse(text)
+                .map_err(|source| SubscribeError::Selector { text: text.to_owned(), source })?;
+            texts.push(parsed.text().to_owned());
+        }
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Err(SubscribeError::Closed);
+        }
+        let number = state.plan.subscribe(RECEIVER, texts)?;
+        let (sender, receiver) = watch::channel(SubscriptionState::Progress(Progress::Asked));
+        state.watches.insert(number, sender);
+        state.changed.insert(number);
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(Subscription { number, state: receiver, shared: self.shared.clone() })
+    }
+
+    /// The next event or gap. `None` never comes while the receiver is open: it waits, through reconnects. May be dropped
+    /// at any time.
+    pub async fn next(&mut self) -> Option<Item> {
+        std::future::poll_fn(|context| self.poll_item(context)).await
+    }
+
+    /// The next events and gaps, as many as there are: the cheapest way to read a busy stream. May be dropped at any time.
+    /// What [`Receiver::next`] has not given of its batch is skipped, so use one or the other.
+    pub async fn next_batch(&mut self) -> Option<Batch> {
+        self.current = None;
+        std::future::poll_fn(|context| self.poll_batch(context)).await
+    }
+
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        loop {
+            if let Some((batch, at)) = &mut self.current
+                && let Some(item) = batch.item(*at)
+            {
+                *at += 1;
+                return Poll::Ready(Some(item));
+            }
+            match self.poll_batch(context) {
+                Poll::Ready(Some(batch)) => self.current = Some((batch, 0)),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch>> {
+        let mut state = self.shared.lock();
+        let Some(batch) = state.inbox.pop() else {
+            if state.inbox.is_ended() {
+                return Poll::Ready(None);
+            }
+            state.inbox.wait(context.waker());
+            return Poll::Pending;
+        };
+        // The session raises the grant at half of the window; waking the task more often gains nothing.
+        let wake = state.inbox.taken() >= self.window_bytes / 4;
+        drop(state);
+        if wake {
+            self.shared.work.notify_one();
+        }
+        Poll::Ready(Some(batch))
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Item;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.get_mut().poll_item(context)
+    }
+}
+
+impl Drop for Receiver {
+    /// Closes the connection in order.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.watches.clear();
+        drop(state);
+        self.shared.work.notify_one();
+    }
+}

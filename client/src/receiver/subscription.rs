@@ -1,0 +1,112 @@
+//! A subscription as the application sees it: its acknowledgements, and how to end it.
+
+use std::sync::Arc;
+
+use millrace_proto::control::{Refused, RefusedReason};
+use millrace_proto::{RouterId, SelectorError, SubscriptionNumber};
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::session::plan::{PlanError, Progress};
+
+/// Why a subscription is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// A selector cannot be read; the error names the column.
+    #[error("selector {text:?}, {source}")]
+    Selector {
+        /// The selector.
+        text: String,
+        /// What is wrong with it.
+        source: SelectorError,
+    },
+    /// A bound is exceeded, or there is no selector.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The router refused it; it is no longer asked for.
+    #[error("the router refused the subscription ({}): {message}", .reason.name())]
+    Refused {
+        /// Why.
+        reason: RefusedReason,
+        /// What the router said, for people.
+        message: String,
+    },
+    /// The receiver is closed, or the subscription was ended.
+    #[error("the receiver is closed")]
+    Closed,
+}
+
+/// How far a subscription has come on the present connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// Asked for, as far as acknowledged. Starts anew with each connection.
+    Progress(Progress),
+    /// Refused; it is no longer asked for.
+    Refused(Refused),
+}
+
+/// One subscription of a [`Receiver`](super::Receiver). Dropping the handle does not end it.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    pub(super) number: SubscriptionNumber,
+    pub(super) state: watch::Receiver<SubscriptionState>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Subscription {
+    /// Its number: [`Event::matched`](crate::Event::matched) names it.
+    #[must_use]
+    pub const fn number(&self) -> SubscriptionNumber {
+        self.number
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn state(&self) -> SubscriptionState {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until it is effective for everything that enters through this client's router.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Refused`] or [`SubscribeError::Closed`].
+    pub async fn on_router(&mut self) -> Result<(), SubscribeError> {
+        let reached = |progress: &Progress| !matches!(progress, Progress::Asked);
+        self.reached(reached).await.map(drop)
+    }
+
+    /// Waits until it is effective for everything that enters through any router of the cluster. Returns the routers that
+    /// did not acknowledge it: linked but suspect, or known but not linked.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Refused`] or [`SubscribeError::Closed`].
+    pub async fn in_cluster(&mut self) -> Result<Vec<RouterId>, SubscribeError> {
+        let reached = |progress: &Progress| matches!(progress, Progress::Cluster { .. });
+        match self.reached(reached).await? {
+            Progress::Cluster { left_out } => Ok(left_out),
+            Progress::Asked | Progress::Router => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends it. Events that are on their way may still come.
+    pub fn unsubscribe(self) {
+        self.shared.unsubscribe(self.number);
+    }
+
+    async fn reached(&mut self, reached: impl Fn(&Progress) -> bool) -> Result<Progress, SubscribeError> {
+        let state = self
+            .state
+            .wait_for(|state| match state {
+                SubscriptionState::Progress(progress) => reached(progress),
+                SubscriptionState::Refused(_) => true,
+            })
+            .await
+            .map_err(|_| SubscribeError::Closed)?;
+        match &*state {
+            SubscriptionState::Progress(progress) => Ok(progress.clone()),
+            SubscriptionState::Refused(refused) => {
+                Err(SubscribeError::Refused { reason: refused.reason, message: refused.message.clone() })
+            }
+        }
+    }
+}

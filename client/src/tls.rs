@@ -1,0 +1,136 @@
+//! TLS of clients: an explicit provider, AES-128 first, and the trust that the configuration asks for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::{Config, Identity, Trust};
+use crate::dev;
+
+/// Why there is no usable TLS configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No router in dev mode has left its authority's certificate.
+    #[error(
+        "no authority to trust: no router in dev mode has left its certificate at {}; start one, or name the authority's file",
+        places(.looked)
+    )]
+    NoDevAuthority {
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// Dev mode is for loopback addresses only.
+    #[error("{router} is not on this host: name the authority's file to trust it")]
+    DevIsLocal {
+        /// The router.
+        router: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// PEM text without what is needed, or with something else.
+    #[error("{what} is not what it should be: {problem}")]
+    Pem {
+        /// Which text.
+        what: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Certificate and key do not go together, or are not usable.
+    #[error("the client's certificate cannot be used: {0}")]
+    Identity(rustls::Error),
+}
+
+fn places(looked: &[PathBuf]) -> String {
+    let shown: Vec<_> = looked.iter().map(|path| path.display().to_string()).collect();
+    if shown.is_empty() { "(neither XDG_RUNTIME_DIR nor HOME is set)".to_owned() } else { shown.join(" or ") }
+}
+
+/// The configuration for one attempt to connect.
+pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
+    let roots = match &config.trust {
+        Trust::Dev => dev_roots(config)?,
+        Trust::File(path) => roots(&read(path)?)?,
+        Trust::Pem(pem) => roots(pem)?,
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Identity)?
+        .with_root_certificates(roots);
+    let mut tls = match &config.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = chain_and_key(identity)?;
+            builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
+        }
+    };
+    tls.alpn_protocols = vec![millrace_proto::ALPN_CLIENT.to_vec()];
+    Ok(tls)
+}
+
+/// AES-128-GCM is the fastest where the processor helps; hybrid groups would make the first flight two datagrams.
+fn provider() -> Arc<CryptoProvider> {
+    use aws_lc_rs::{cipher_suite, kx_group};
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
+    if let Some(router) = config.routers.iter().find(|router| !router.is_loopback()) {
+        return Err(TlsError::DevIsLocal { router: router.to_string() });
+    }
+    let looked = dev::ca_candidates();
+    match looked.iter().find(|path| path.exists()) {
+        Some(path) => roots(&read(path)?),
+        None => Err(TlsError::NoDevAuthority { looked }),
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.clone(), source })
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let what = "the authority's certificate";
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| TlsError::Pem { what, problem: error.to_string() })?;
+        store.add(certificate).map_err(|error| TlsError::Pem { what, problem: error.to_string() })?;
+    }
+    if store.is_empty() {
+        return Err(TlsError::Pem { what, problem: "there is no certificate in it".to_owned() });
+    }
+    Ok(store)
+}
+
+fn chain_and_key(
+    identity: &Identity,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&identity.certificate_pem).collect::<Result<_, _>>().map_err(
+            |error| TlsError::Pem { what: "the client's certificate", problem: error.to_string() },
+        )?;
+    if chain.is_empty() {
+        let problem = "there is no certificate in it".to_owned();
+        return Err(TlsError::Pem { what: "the client's certificate", problem });
+    }
+    let key = PrivateKeyDer::from_pem_slice(&identity.key_pem)
+        .map_err(|error| TlsError::Pem { what: "the client's key", problem: error.to_string() })?;
+    Ok((chain, key))
+}
