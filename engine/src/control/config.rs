@@ -13,10 +13,11 @@ pub const TARGETS_MAX: usize = 4 * PEERS_MAX;
 pub const ADDRESS_BYTES_MAX: usize = 320;
 /// Changes of interest that wait to be acknowledged. Past it the oldest is answered early and says who is left out.
 pub const WAITING_MAX: usize = 1 << 20;
-/// Frames that a core may be behind on before snapshots and deltas are cut smaller is the transport's matter; one frame
-/// of interest is filled up to this many bytes, which leaves room below
-/// [`CONTROL_FRAME_BYTES_MAX`](millrace_proto::limits::CONTROL_FRAME_BYTES_MAX) for its largest entry's framing.
-pub const INTEREST_FRAME_BYTES: usize = 56 * 1024;
+/// Bytes that one frame of interest or gossip is filled up to: leaves room below
+/// [`CONTROL_FRAME_BYTES_MAX`](millrace_proto::limits::CONTROL_FRAME_BYTES_MAX) for framing.
+pub const MESH_FRAME_BYTES: usize = 56 * 1024;
+/// Shortest time between two snapshots on one link: a peer that keeps asking must not keep this router busy.
+pub const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Settings of [`Control`](super::Control). [`ControlConfig::new`] fills in the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,23 +10,43 @@
 //! ```
 
 mod config;
+mod dial;
+mod directory;
+mod exchange;
+mod hello;
+mod interest;
+mod lanes;
+mod link;
+mod mesh;
 mod metrics;
+mod peer;
+mod prepare;
 mod status;
+mod subscribe;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use millrace_proto::mesh::PeerHello;
+use millrace_proto::RouterId;
+use millrace_proto::control::Goaway;
+use millrace_proto::mesh::{MeshFrame, PeerHello};
 
 pub use config::{
-    ADDRESS_BYTES_MAX, ControlConfig, INTEREST_FRAME_BYTES, PEERS_MAX, TARGETS_MAX, WAITING_MAX,
+    ADDRESS_BYTES_MAX, ControlConfig, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE, TARGETS_MAX, WAITING_MAX,
 };
 pub use metrics::ControlMetrics;
 pub use status::{PeerState, PeerStatus, Status};
 
+use dial::{Dialling, Retry};
+use directory::Directory;
+use interest::OwnInterest;
+use peer::Peer;
+use subscribe::WaitingList;
+
 use crate::matching::Location;
-use crate::message::{CoreIndex, DialId, ToControl, ToCore};
+use crate::message::{CoreIndex, DialId, PeerIndex, ToControl, ToCore};
 use crate::time::Time;
+use crate::transport::ConnKey;
 
 /// What control wants done.
 #[derive(Debug)]
@@ -61,55 +81,131 @@ pub enum ControlOutput {
 pub struct Control {
     config: ControlConfig,
     now: Time,
-    seeds: Vec<String>,
+    peers: BTreeMap<RouterId, Peer>,
+    /// Lanes that are up: whose, and which.
+    lanes: BTreeMap<(CoreIndex, ConnKey), (RouterId, u16)>,
+    dialling: Dialling,
+    own: OwnInterest,
+    directory: Directory,
+    waiting: WaitingList,
+    /// Changes are published from here on.
+    publish_from: Time,
+    /// Something about peers, lanes or dials changed since the last look.
+    mesh_changed: bool,
+    /// When to look at the mesh again.
+    look_at: Option<Time>,
+    gossip_changed: bool,
+    gossip_from: Time,
+    alternates: Vec<String>,
+    seeds_known: bool,
+    join_deadline: Time,
+    synced: bool,
+    join_timed_out: bool,
     draining: bool,
     metrics: ControlMetrics,
     outputs: VecDeque<ControlOutput>,
 }
 
 impl Control {
-    /// Control of a router that knows nobody. Call [`set_seeds`](Self::set_seeds) once the seeds are known, even when
-    /// there are none: until then, or the join timeout, it is not synced.
+    /// Control of a router that knows nobody. Its first outputs are an empty directory for each core. Call
+    /// [`set_seeds`](Self::set_seeds) once the seeds are known, even when there are none: until then, or the join timeout,
+    /// it is not synced.
     #[must_use]
     pub fn new(config: ControlConfig, now: Time) -> Self {
-        Self {
-            config,
+        let mut control = Self {
             now,
-            seeds: Vec::new(),
+            peers: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            dialling: Dialling::new(),
+            own: OwnInterest::new(config.seed),
+            directory: Directory::new(config.seed, config.cores),
+            waiting: WaitingList::default(),
+            publish_from: now,
+            mesh_changed: true,
+            look_at: None,
+            gossip_changed: false,
+            gossip_from: now,
+            alternates: Vec::new(),
+            seeds_known: false,
+            join_deadline: now + config.join_timeout,
+            synced: false,
+            join_timed_out: false,
             draining: false,
             metrics: ControlMetrics::default(),
             outputs: VecDeque::new(),
-        }
+            config,
+        };
+        control.settle();
+        control
     }
 
     /// Sets the addresses (`host:port`) under which routers may be found. An address that vanished is a hint, not a
     /// death: links stay.
     pub fn set_seeds(&mut self, now: Time, seeds: Vec<String>) {
         self.now = now;
-        self.seeds = seeds;
+        let seeds: BTreeSet<String> = seeds.into_iter().collect();
+        for (address, target) in &mut self.dialling.targets {
+            target.seed = seeds.contains(address);
+        }
+        for address in seeds.into_iter().filter(|address| *address != self.config.advertise) {
+            self.dialling.learn(&address, None, now);
+            if let Some(target) = self.dialling.targets.get_mut(&address) {
+                target.seed = true;
+            }
+        }
+        self.seeds_known = true;
+        self.mesh_changed = true;
+        self.settle();
     }
 
     /// Takes a core's message.
     pub fn handle(&mut self, now: Time, core: CoreIndex, message: ToControl) {
-        let _ = (core, message);
         self.now = now;
+        match message {
+            ToControl::Prepare { token, selectors } => {
+                let result = prepare::prepare(&selectors);
+                self.metrics.prepared += 1;
+                self.metrics.prepare_refused += u64::from(result.is_err());
+                self.to_core(core, ToCore::Prepared { token, result });
+            }
+            ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
+            ToControl::Applied { version, position } => self.directory_applied(core, version, position),
+            ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello),
+            ToControl::LaneFrame { conn, frame } => self.lane_frame(core, conn, frame),
+            ToControl::LaneSilent { conn } => self.lane_silence(core, conn, true),
+            ToControl::LaneHeard { conn } => self.lane_silence(core, conn, false),
+            ToControl::LaneClosed { conn, dial, orderly, code } => {
+                self.lane_closed(core, conn, dial, orderly, code);
+            }
+            ToControl::DialFailed { dial } => self.dial_ended(dial),
+        }
+        self.settle();
     }
 
     /// A dial could not be begun: its target does not resolve.
     pub fn dial_failed(&mut self, now: Time, dial: DialId) {
-        let _ = dial;
         self.now = now;
+        self.dial_ended(dial);
+        self.settle();
+    }
+
+    fn dial_ended(&mut self, dial: DialId) {
+        if let Some(attempt) = self.dialling.take(dial) {
+            self.attempt_failed(&attempt, None);
+        }
     }
 
     /// Does what is due. Calling it early is harmless.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = now;
+        self.mesh_changed |= self.look_at.is_some_and(|at| at <= now);
+        self.settle();
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.look_at.into_iter().chain(self.publish_at()).min()
     }
 
     /// The next thing to do; call until `None` after every input.
@@ -117,39 +213,93 @@ impl Control {
         self.outputs.pop_front()
     }
 
-    /// Tells clients and peers that this router goes away within `grace`, and stops dialling.
+    /// Tells clients and peers that this router goes away within `grace`, and stops dialling and accepting peers.
     pub fn drain(&mut self, now: Time, grace: Duration) {
-        let _ = grace;
         self.now = now;
+        if self.draining {
+            return;
+        }
         self.draining = true;
+        self.mesh_changed = true;
+        let grace_us = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
+        self.to_cores(&ToCore::Drain { grace_us });
+        let goaway = Goaway { grace_us, reason: "draining".to_owned(), ..Goaway::default() };
+        let routers: Vec<RouterId> = self.peers.keys().copied().collect();
+        for router in routers {
+            self.say(router, MeshFrame::Goaway(goaway.clone()));
+        }
+        self.settle();
+    }
+
+    /// Does what the last input made possible or due.
+    fn settle(&mut self) {
+        // Forgetting a peer changes the mesh again, once: a second look sees nobody left to forget.
+        for _ in 0..2 {
+            if !std::mem::take(&mut self.mesh_changed) {
+                break;
+            }
+            self.tidy_dials();
+            self.look_at_mesh();
+            self.exchange_due();
+            self.gossip_due();
+            self.dial_due();
+            self.look_at = self.next_look();
+        }
+        if self.publish_at().is_some_and(|at| at <= self.now) {
+            self.publish();
+        }
+        self.report_effective();
+    }
+
+    fn to_core(&mut self, core: CoreIndex, message: ToCore) {
+        self.outputs.push_back(ControlOutput::ToCore { core, message });
+    }
+
+    fn to_cores(&mut self, message: &ToCore) {
+        for core in 0..self.config.cores {
+            self.to_core(core, message.clone());
+        }
     }
 
     /// A picture of what is known, as of the last input.
     #[must_use]
     pub fn status(&self) -> Status {
+        let status = |(&router, peer): (&RouterId, &Peer)| peer.status(router, self.dialling.reaches_for(router));
         Status {
-            peers: Vec::new(),
-            directory_version: 0,
-            directory_applied: 0,
-            directory_entries: 0,
-            interest_version: 0,
-            interest_entries: 0,
-            waiting: 0,
-            synced: false,
-            join_timed_out: false,
-            degraded: false,
+            peers: self.peers.iter().map(status).collect(),
+            directory_version: self.directory.version(),
+            directory_applied: self.directory.applied_everywhere(),
+            directory_entries: self.directory.entries(),
+            interest_version: self.own.version(),
+            interest_entries: self.own.len(),
+            waiting: self.waiting.len(),
+            synced: self.synced,
+            join_timed_out: self.join_timed_out,
+            degraded: self.is_degraded(),
             draining: self.draining,
         }
     }
 
     /// Counters.
     #[must_use]
-    pub fn metrics(&self) -> &ControlMetrics {
+    pub const fn metrics(&self) -> &ControlMetrics {
         &self.metrics
     }
 
-    /// Every entry of the directory, sorted: where, and the selector's text.
+    /// Every entry of the directory, sorted: where, and the selector's text. For checks; costs a sort of them all.
     pub fn directory_dump(&self) -> impl Iterator<Item = (Location, &str)> {
-        std::iter::empty()
+        let own = self.own.entries().map(|(core, selector)| (Location::Core(core), selector.text()));
+        let peers = self.peers.values().filter_map(|peer| Some((peer.location()?, peer)));
+        let peers = peers
+            .flat_map(|(location, peer)| peer.interest.selectors().map(move |selector| (location, selector.text())));
+        let mut entries: Vec<_> = own.chain(peers).collect();
+        entries.sort_unstable();
+        entries.into_iter()
+    }
+
+    /// The router at a peer's place in the directory.
+    #[must_use]
+    pub fn router_at(&self, index: PeerIndex) -> Option<RouterId> {
+        self.peers.iter().find(|(_, peer)| peer.index == Some(index)).map(|(&router, _)| router)
     }
 }

@@ -1,0 +1,292 @@
+//! The directory: all interest of cores and peers, indexed, versioned, and handed to the cores.
+//!
+//! Changes gather in the index; [`Directory::publish`] makes a version of them. A core is given the newest version when it
+//! has applied the one before, so at most one is on its way to each core and versions may be skipped.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use millrace_proto::Selector;
+
+use super::ControlOutput;
+use crate::matching::{Index, Location};
+use crate::message::{CoreIndex, PeerIndex, ToCore};
+
+/// The index and how far each core is with it.
+#[derive(Debug)]
+pub(super) struct Directory {
+    index: Index<Location>,
+    entries: usize,
+    version: u64,
+    changed: bool,
+    cores: Vec<CoreView>,
+    peers: PeerIndexes,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct CoreView {
+    sent: u64,
+    applied: u64,
+    position: u64,
+}
+
+impl Directory {
+    /// An empty directory, whose first version is still to be published.
+    pub(super) fn new(seed: u64, cores: u16) -> Self {
+        Self {
+            index: Index::new(seed),
+            entries: 0,
+            version: 0,
+            changed: true,
+            cores: vec![CoreView::default(); usize::from(cores)],
+            peers: PeerIndexes::default(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, selector: &Arc<Selector>, location: Location) {
+        if self.index.insert(selector, location) {
+            self.entries += 1;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn remove(&mut self, selector: &Arc<Selector>, location: Location) {
+        if self.index.remove(selector, location) {
+            self.entries -= 1;
+            self.changed = true;
+        }
+    }
+
+    /// Pairs of selector and location.
+    pub(super) const fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// Newest version published.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Version that covers every change so far.
+    pub(super) fn version_of_changes(&self) -> u64 {
+        self.version + u64::from(self.changed)
+    }
+
+    /// Whether changes wait for a version.
+    pub(super) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Makes a version of the changes, if any, and gives it to the cores that are ready for it.
+    pub(super) fn publish(&mut self, outputs: &mut VecDeque<ControlOutput>) -> bool {
+        if !self.changed {
+            return false;
+        }
+        self.changed = false;
+        self.version += 1;
+        for core in 0..self.cores.len() {
+            self.send(core, outputs);
+        }
+        true
+    }
+
+    /// A core routes by a version. Messages that make no sense are ignored.
+    pub(super) fn applied(
+        &mut self,
+        core: CoreIndex,
+        version: u64,
+        position: u64,
+        outputs: &mut VecDeque<ControlOutput>,
+    ) {
+        let Some(view) = self.cores.get_mut(usize::from(core)) else { return };
+        if version <= view.applied || version > view.sent {
+            return;
+        }
+        view.applied = version;
+        view.position = position;
+        self.send(usize::from(core), outputs);
+    }
+
+    fn send(&mut self, core: usize, outputs: &mut VecDeque<ControlOutput>) {
+        let view = &mut self.cores[core];
+        if view.sent == view.applied && view.sent < self.version {
+            view.sent = self.version;
+            outputs.push_back(ControlOutput::ToCore {
+                core: CoreIndex::try_from(core).unwrap_or(CoreIndex::MAX),
+                message: ToCore::Directory { version: self.version, index: self.index.clone() },
+            });
+        }
+    }
+
+    /// The newest version that every core routes by.
+    pub(super) fn applied_everywhere(&self) -> u64 {
+        self.cores.iter().map(|view| view.applied).min().unwrap_or(self.version)
+    }
+
+    /// Position at which a core applied what it routes by, if that is at least `version`.
+    fn position(&self, core: usize, version: u64) -> Option<u64> {
+        let view = self.cores.get(core)?;
+        (view.applied >= version).then_some(view.position)
+    }
+
+    /// A place for a peer: the lowest that no core may still have in its directory. `None` when cores are so far behind
+    /// that all are taken.
+    pub(super) fn allocate_peer(&mut self) -> Option<PeerIndex> {
+        let applied = self.applied_everywhere();
+        self.peers.allocate(applied)
+    }
+
+    /// A peer's entries were removed; its place is free when all cores have applied that.
+    pub(super) fn release_peer(&mut self, peer: PeerIndex) {
+        self.peers.retiring.push_back((self.version_of_changes(), peer));
+    }
+}
+
+/// Which places of peers are free.
+#[derive(Debug, Default)]
+struct PeerIndexes {
+    used: PeerIndex,
+    free: BTreeSet<PeerIndex>,
+    /// With the version from which on no core knows it, in order.
+    retiring: VecDeque<(u64, PeerIndex)>,
+}
+
+impl PeerIndexes {
+    fn allocate(&mut self, applied: u64) -> Option<PeerIndex> {
+        while let Some(&(version, peer)) = self.retiring.front()
+            && version <= applied
+        {
+            self.retiring.pop_front();
+            self.free.insert(peer);
+        }
+        if let Some(free) = self.free.pop_first() {
+            return Some(free);
+        }
+        self.used = self.used.checked_add(1)?;
+        Some(self.used - 1)
+    }
+}
+
+/// Versions of a peer's interest on their way to the cores: what is to be acknowledged when all have applied it.
+///
+/// Two at most: the one that is awaited, whose positions are noted core by core, and the newest behind it.
+#[derive(Debug, Default)]
+pub(super) struct Applying {
+    awaited: Option<Awaited>,
+    next: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Awaited {
+    interest: u64,
+    directory: u64,
+    positions: Vec<Option<u64>>,
+}
+
+impl Applying {
+    /// A version of the peer's interest is in the directory from `directory` on.
+    pub(super) fn push(&mut self, interest: u64, directory: u64) {
+        if self.awaited.is_some() {
+            self.next = Some((interest, directory));
+        } else {
+            self.awaited = Some(Awaited { interest, directory, positions: Vec::new() });
+        }
+    }
+
+    /// Notes how far the cores are. Returns a version that all have applied, with each core's position.
+    pub(super) fn poll(&mut self, directory: &Directory) -> Option<(u64, Vec<u64>)> {
+        let awaited = self.awaited.as_mut()?;
+        awaited.positions.resize(directory.cores.len(), None);
+        for (core, position) in awaited.positions.iter_mut().enumerate() {
+            *position = position.or_else(|| directory.position(core, awaited.directory));
+        }
+        let positions = awaited.positions.iter().copied().collect::<Option<Vec<_>>>()?;
+        let interest = awaited.interest;
+        self.awaited = self.next.take().map(|(interest, directory)| Awaited {
+            interest,
+            directory,
+            positions: Vec::new(),
+        });
+        Some((interest, positions))
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(text: &str) -> Arc<Selector> {
+        Arc::new(Selector::parse(text).unwrap())
+    }
+
+    fn sent(outputs: &mut VecDeque<ControlOutput>) -> Vec<(CoreIndex, u64)> {
+        let version = |output| match output {
+            ControlOutput::ToCore { core, message: ToCore::Directory { version, .. } } => (core, version),
+            other => panic!("{other:?}"),
+        };
+        outputs.drain(..).map(version).collect()
+    }
+
+    #[test]
+    fn a_slow_core_skips_versions_and_is_given_the_newest() {
+        let mut outputs = VecDeque::new();
+        let mut directory = Directory::new(1, 2);
+        assert!(directory.publish(&mut outputs));
+        assert_eq!(sent(&mut outputs), [(0, 1), (1, 1)]);
+        directory.applied(0, 1, 0, &mut outputs);
+        for round in 0..3 {
+            directory.insert(&selector(&format!("a={round}")), Location::Core(0));
+            directory.publish(&mut outputs);
+            directory.applied(0, directory.version(), round, &mut outputs);
+        }
+        assert_eq!(sent(&mut outputs), [(0, 2), (0, 3), (0, 4)]);
+        assert_eq!(directory.applied_everywhere(), 0);
+        directory.applied(1, 9, 7, &mut outputs);
+        directory.applied(1, 1, 7, &mut outputs);
+        assert_eq!(sent(&mut outputs), [(1, 4)]);
+        assert_eq!(directory.applied_everywhere(), 1);
+    }
+
+    #[test]
+    fn a_place_is_given_again_only_when_no_core_can_still_see_it() {
+        let mut outputs = VecDeque::new();
+        let mut directory = Directory::new(1, 1);
+        let first = directory.allocate_peer().unwrap();
+        directory.insert(&selector("a=1"), Location::Peer(first));
+        directory.publish(&mut outputs);
+        directory.applied(0, 1, 0, &mut outputs);
+        directory.remove(&selector("a=1"), Location::Peer(first));
+        directory.release_peer(first);
+        assert_ne!(directory.allocate_peer(), Some(first));
+        directory.publish(&mut outputs);
+        directory.applied(0, 2, 0, &mut outputs);
+        assert_eq!(directory.allocate_peer(), Some(first));
+    }
+
+    #[test]
+    fn the_positions_of_an_acknowledgement_are_those_of_the_first_application() {
+        let mut outputs = VecDeque::new();
+        let mut directory = Directory::new(1, 2);
+        let mut applying = Applying::default();
+        directory.insert(&selector("a=1"), Location::Peer(0));
+        applying.push(5, directory.version_of_changes());
+        directory.publish(&mut outputs);
+        assert_eq!(applying.poll(&directory), None);
+        directory.applied(0, 1, 3, &mut outputs);
+        assert_eq!(applying.poll(&directory), None);
+        directory.insert(&selector("a=2"), Location::Peer(0));
+        applying.push(6, directory.version_of_changes());
+        directory.publish(&mut outputs);
+        directory.applied(0, 2, 90, &mut outputs);
+        assert_eq!(applying.poll(&directory), None);
+        directory.applied(1, 1, 4, &mut outputs);
+        assert_eq!(applying.poll(&directory), Some((5, vec![3, 4])));
+        assert_eq!(applying.poll(&directory), None);
+        directory.applied(1, 2, 40, &mut outputs);
+        assert_eq!(applying.poll(&directory), Some((6, vec![90, 40])));
+    }
+}

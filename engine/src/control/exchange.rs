@@ -1,0 +1,262 @@
+//! The exchange of interest: versions of the own interest to peers, versions of theirs into the directory, and the
+//! acknowledgements both ways.
+
+use std::sync::Arc;
+
+use millrace_proto::control::Stage;
+use millrace_proto::data::GapReason;
+use millrace_proto::mesh::{Interest, InterestAck, InterestDigest, InterestRequest, MeshFrame};
+use millrace_proto::{CloseCode, RouterId, Selector};
+
+use super::Control;
+use super::config::SNAPSHOT_PAUSE;
+use super::interest::Step;
+use super::subscribe::Waiting;
+use crate::matching::Location;
+use crate::message::{CoreIndex, ToCore, Token};
+use crate::time::Time;
+
+impl Control {
+    /// A core's sessions want more or less.
+    pub(super) fn interest_changed(
+        &mut self,
+        core: CoreIndex,
+        add: &[Arc<Selector>],
+        remove: &[Arc<Selector>],
+        token: Option<Token>,
+    ) {
+        for selector in add {
+            if self.own.add(core, selector) {
+                self.directory.insert(selector, Location::Core(core));
+            }
+        }
+        for selector in remove {
+            if self.own.remove(core, selector) {
+                self.directory.remove(selector, Location::Core(core));
+            }
+        }
+        if let Some(token) = token {
+            self.waiting.push(Waiting {
+                core,
+                token,
+                directory: self.directory.version_of_changes(),
+                interest: self.own.version_of_changes(),
+            });
+        }
+    }
+
+    /// When changes are to be published: at once after a pause, else at the end of the batch.
+    pub(super) fn publish_at(&self) -> Option<Time> {
+        (self.directory.is_changed() || self.own.is_changed()).then_some(self.publish_from)
+    }
+
+    /// Makes versions of all changes: for the cores and for the peers.
+    pub(super) fn publish(&mut self) {
+        self.publish_from = self.now + self.config.batch;
+        if self.directory.publish(&mut self.outputs) {
+            self.metrics.directory_versions += 1;
+        }
+        let frames = self.own.publish();
+        if frames.is_empty() {
+            return;
+        }
+        let linked: Vec<RouterId> = self.linked().collect();
+        for router in linked {
+            self.metrics.deltas_sent += 1;
+            self.say_all(router, &frames);
+        }
+    }
+
+    fn linked(&self) -> impl Iterator<Item = RouterId> {
+        self.peers
+            .iter()
+            .filter(|(_, peer)| peer.link.as_ref().is_some_and(|link| link.control().is_some()))
+            .map(|(&router, _)| router)
+    }
+
+    /// Says a frame on lane 0.
+    pub(super) fn say(&mut self, router: RouterId, frame: MeshFrame) {
+        if let Some(lane) = self.lane_up(router, 0) {
+            self.to_core(lane.core, ToCore::LaneFrame { conn: lane.conn, frame });
+        }
+    }
+
+    fn say_all(&mut self, router: RouterId, frames: &[Interest]) {
+        for frame in frames {
+            self.say(router, MeshFrame::Interest(frame.clone()));
+        }
+    }
+
+    /// Says on a new link all that there is to say.
+    pub(super) fn greet(&mut self, router: RouterId) {
+        self.send_snapshot(router);
+        if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
+            link.asked_for_something = self.own.len() > 0;
+        }
+        self.gossip_to(router);
+    }
+
+    fn send_snapshot(&mut self, router: RouterId) {
+        let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) else { return };
+        link.snapshot_at = self.now;
+        link.snapshot_wanted = false;
+        self.metrics.snapshots_sent += 1;
+        let frames = self.own.snapshot();
+        self.say_all(router, &frames);
+        self.send_digest(router);
+    }
+
+    fn send_digest(&mut self, router: RouterId) {
+        let next = self.now + self.config.digest_every;
+        if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
+            link.digest_at = next;
+        }
+        self.say(router, MeshFrame::InterestDigest(self.own.digest()));
+    }
+
+    /// The peer's copy of the own interest is wrong.
+    pub(super) fn snapshot_asked(&mut self, router: RouterId) {
+        if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
+            link.snapshot_wanted = true;
+            self.mesh_changed = true;
+        }
+    }
+
+    /// Sends the digests and snapshots that are due.
+    pub(super) fn exchange_due(&mut self) {
+        let linked: Vec<RouterId> = self.linked().collect();
+        for router in linked {
+            let Some(link) = self.peers.get(&router).and_then(|peer| peer.link.as_ref()) else { continue };
+            if link.snapshot_wanted && link.snapshot_at + SNAPSHOT_PAUSE <= self.now {
+                self.send_snapshot(router);
+            } else if link.digest_at <= self.now {
+                self.send_digest(router);
+            }
+        }
+    }
+
+    /// When the next digest or snapshot is due.
+    pub(super) fn next_exchange(&self) -> Option<Time> {
+        let links =
+            self.peers.values().filter_map(|peer| peer.link.as_ref()).filter(|link| link.control().is_some());
+        links
+            .map(|link| {
+                let snapshot = link.snapshot_at + SNAPSHOT_PAUSE;
+                if link.snapshot_wanted { link.digest_at.min(snapshot) } else { link.digest_at }
+            })
+            .min()
+    }
+
+    /// A frame of a peer's interest.
+    pub(super) fn interest_told(&mut self, router: RouterId, frame: Interest) {
+        let Some(peer) = self.peers.get_mut(&router) else { return };
+        let Some(location) = peer.location() else { return };
+        let held = peer.interest.version();
+        match peer.interest.take(frame, self.config.interest_per_peer_max, &mut self.directory, location) {
+            Step::Nothing => {}
+            Step::Applied { snapshot, refused } => {
+                self.metrics.interest_refused += refused;
+                self.metrics.snapshots_applied += u64::from(snapshot);
+                self.metrics.deltas_applied += u64::from(!snapshot);
+                let version = peer.interest.version();
+                peer.applying.push(version, self.directory.version_of_changes());
+                self.acknowledge(router);
+            }
+            Step::OutOfOrder => {
+                self.metrics.deltas_out_of_order += 1;
+                self.say(router, MeshFrame::InterestRequest(InterestRequest { version: held }));
+            }
+            Step::Overflow => {
+                self.metrics.interest_overflows += 1;
+                self.drop_link(router, CloseCode::Limit, false);
+            }
+        }
+    }
+
+    pub(super) fn digest_told(&mut self, router: RouterId, digest: &InterestDigest) {
+        let Some(peer) = self.peers.get_mut(&router) else { return };
+        let version = peer.interest.version();
+        match peer.interest.agrees(digest) {
+            Some(true) => self.metrics.digests_ok += 1,
+            Some(false) => {
+                self.metrics.digests_mismatched += 1;
+                self.say(router, MeshFrame::InterestRequest(InterestRequest { version }));
+            }
+            // A snapshot was asked for, and has not come since: ask again.
+            None => self.say(router, MeshFrame::InterestRequest(InterestRequest { version })),
+        }
+    }
+
+    /// Tells a peer what all cores have applied, once every lane that they answer on is up.
+    pub(super) fn acknowledge(&mut self, router: RouterId) {
+        let Some(peer) = self.peers.get_mut(&router) else { return };
+        if !peer.link.as_ref().is_some_and(super::link::Link::is_complete) {
+            return;
+        }
+        let mut acks = Vec::new();
+        while let Some((version, positions)) = peer.applying.poll(&self.directory) {
+            self.mesh_changed |= !std::mem::replace(&mut peer.applied, true);
+            acks.push(InterestAck { version, positions });
+        }
+        for ack in acks {
+            self.say(router, MeshFrame::InterestAck(ack));
+        }
+    }
+
+    /// A core has applied a version of the directory.
+    pub(super) fn directory_applied(&mut self, core: CoreIndex, version: u64, position: u64) {
+        self.directory.applied(core, version, position, &mut self.outputs);
+        let linked: Vec<RouterId> = self.linked().collect();
+        for router in linked {
+            self.acknowledge(router);
+        }
+    }
+
+    /// A peer's cores have applied a version of the own interest.
+    pub(super) fn interest_acknowledged(&mut self, router: RouterId, ack: &InterestAck) {
+        if ack.version > self.own.version() {
+            self.metrics.frames_unexpected += 1;
+            return;
+        }
+        let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) else { return };
+        let first = link.acked == 0;
+        link.acked = link.acked.max(ack.version);
+        if first && link.asked_for_something && ack.positions.iter().any(|&position| position > 0) {
+            self.gap(GapReason::Joined, router);
+        }
+    }
+
+    /// Reports the changes of interest that have come further.
+    pub(super) fn report_effective(&mut self) {
+        let applied = self.directory.applied_everywhere();
+        while let Some(waiting) = self.waiting.effective_on_router(applied) {
+            self.report(waiting, Stage::Router, Vec::new());
+        }
+        let waited_for = self.peers.values().filter(|peer| peer.is_waited_for());
+        let acked = waited_for.filter_map(|peer| peer.link.as_ref()).map(|link| link.acked).min();
+        while let Some(waiting) = self.waiting.effective_in_cluster(acked.unwrap_or(u64::MAX)) {
+            let left_out = self.left_out(waiting.interest);
+            self.report(waiting, Stage::Cluster, left_out);
+        }
+        while let Some((waiting, on_router)) = self.waiting.overflow() {
+            self.metrics.waiting_overflows += 1;
+            let mut left_out = self.left_out(waiting.interest);
+            if !on_router {
+                left_out.push(self.config.router);
+            }
+            self.report(waiting, Stage::Cluster, left_out);
+        }
+    }
+
+    /// Known routers that have not acknowledged a version of the own interest, or can no longer be believed to hold it.
+    fn left_out(&self, interest: u64) -> Vec<RouterId> {
+        let acknowledged = |peer: &super::Peer| {
+            peer.is_waited_for() && peer.link.as_ref().is_some_and(|link| link.acked >= interest)
+        };
+        self.peers.iter().filter(|(_, peer)| !acknowledged(peer)).map(|(&router, _)| router).collect()
+    }
+
+    fn report(&mut self, waiting: Waiting, stage: Stage, left_out: Vec<RouterId>) {
+        self.to_core(waiting.core, ToCore::Effective { token: waiting.token, stage, left_out });
+    }
+}

@@ -1,0 +1,306 @@
+//! Hellos: who is there, whether the lane is wanted, and who dials whom.
+//!
+//! The router with the smaller id dials. Both sides decide alike:
+//!
+//! - A hello that repeats the lane and epoch of the dial accepts it; one with epoch 0 refuses it, and says who refuses.
+//! - Called by a larger router, this one learns where it is, refuses, and dials it.
+//! - Called again on a lane that is up, this one keeps the lane of the higher epoch, or else the older one.
+//! - The side that called itself knows by the id, and never dials that address again.
+
+use millrace_proto::limits::CORES_MAX;
+use millrace_proto::mesh::PeerHello;
+use millrace_proto::{CloseCode, PROTOCOL_VERSION, RouterId};
+
+use super::config::{ADDRESS_BYTES_MAX, PEERS_MAX};
+use super::dial::Dial;
+use super::link::{LaneUp, Link};
+use super::peer::Peer;
+use super::{Control, Retry};
+use crate::message::{CoreIndex, DialId, ToCore};
+use crate::transport::ConnKey;
+
+/// Epoch of a hello that refuses.
+const REFUSED: u64 = 0;
+
+impl Control {
+    /// What this router says on a lane.
+    pub(super) fn hello(&self, lane: u16, epoch: u64) -> PeerHello {
+        PeerHello {
+            version: PROTOCOL_VERSION,
+            router: self.config.router,
+            incarnation: self.config.incarnation,
+            cores: self.config.cores,
+            lane,
+            epoch,
+            advertise: self.config.advertise.clone(),
+            tables: self.config.tables,
+            name: self.config.name.clone(),
+            software: self.config.software.clone(),
+        }
+    }
+
+    pub(super) fn lane_hello(
+        &mut self,
+        core: CoreIndex,
+        conn: ConnKey,
+        dial: Option<DialId>,
+        hello: &PeerHello,
+    ) {
+        self.mesh_changed = true;
+        let Some(dial) = dial else {
+            if let Err(code) = self.called(core, conn, hello) {
+                // Who goes away does not want to be known.
+                let refusal = (code != CloseCode::GoingAway).then(|| self.hello(hello.lane, REFUSED));
+                self.close_lane(core, conn, refusal, code);
+            }
+            return;
+        };
+        let Some(attempt) = self.dialling.take(dial) else {
+            self.close_lane(core, conn, None, CloseCode::Replaced);
+            return;
+        };
+        if let Err(code) = self.answered(core, conn, &attempt, hello) {
+            self.close_lane(core, conn, None, code);
+            if code == CloseCode::Replaced && attempt.router.is_none() {
+                self.dialling.lost();
+                self.put_off(&attempt.target);
+            } else {
+                self.attempt_failed(&attempt, Some(code));
+            }
+        }
+    }
+
+    /// A lane that this router dialled was answered.
+    fn answered(
+        &mut self,
+        core: CoreIndex,
+        conn: ConnKey,
+        attempt: &Dial,
+        hello: &PeerHello,
+    ) -> Result<(), CloseCode> {
+        self.check(hello)?;
+        if self.draining {
+            return Err(CloseCode::GoingAway);
+        }
+        self.learn(hello)?;
+        let router = hello.router;
+        let accepts = (hello.lane, hello.epoch) == (attempt.lane, attempt.epoch);
+        if attempt.lane > 0 {
+            let expected = attempt.router == Some(router);
+            let linked = self.peers.get(&router).is_some_and(|peer| peer.link.is_some());
+            if !accepts || !expected || !linked {
+                // The peer has no link that this lane could belong to: begin again with lane 0.
+                if let Some(expected) = attempt.router {
+                    self.drop_link(expected, CloseCode::Replaced, false);
+                }
+                return Err(CloseCode::Replaced);
+            }
+            self.accept_lane(core, conn, hello, attempt.lane, None);
+            return Ok(());
+        }
+        if let Some(target) = self.dialling.targets.get_mut(&attempt.target) {
+            target.router = Some(router);
+        }
+        if !accepts {
+            return Err(CloseCode::Replaced);
+        }
+        if router < self.config.router {
+            self.metrics.wrong_direction += 1;
+            return Err(CloseCode::Replaced);
+        }
+        if self.lane_up(router, 0).is_some_and(|lane| lane.epoch > attempt.epoch) {
+            self.metrics.doubles_closed += 1;
+            return Err(CloseCode::Replaced);
+        }
+        if let Some(target) = self.dialling.targets.get_mut(&attempt.target) {
+            target.retry = Retry::default();
+        }
+        self.begin_link(core, conn, hello, Some(attempt.target.clone()))
+    }
+
+    /// A peer dialled a lane to this router.
+    fn called(&mut self, core: CoreIndex, conn: ConnKey, hello: &PeerHello) -> Result<(), CloseCode> {
+        self.check(hello)?;
+        if self.draining {
+            return Err(CloseCode::GoingAway);
+        }
+        let router = hello.router;
+        if router > self.config.router {
+            self.learn(hello)?;
+            self.metrics.wrong_direction += 1;
+            self.dial_soon(&hello.advertise);
+            return Err(CloseCode::Replaced);
+        }
+        if hello.epoch == REFUSED {
+            self.metrics.hellos_refused += 1;
+            return Err(CloseCode::Malformed);
+        }
+        let same_life =
+            self.peers.get(&router).is_some_and(|peer| peer.incarnation == Some(hello.incarnation));
+        let up = self.lane_up(router, hello.lane).filter(|_| same_life);
+        if up.is_some_and(|lane| lane.epoch >= hello.epoch) {
+            self.metrics.doubles_closed += 1;
+            return Err(CloseCode::Replaced);
+        }
+        if hello.lane == 0 {
+            self.learn(hello)?;
+            return self.begin_link(core, conn, hello, None);
+        }
+        let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref()).filter(|_| same_life);
+        let exists = link.is_some_and(|link| usize::from(hello.lane) < link.lanes.len());
+        if !exists || hello.lane % self.config.cores != core {
+            self.metrics.hellos_refused += 1;
+            return Err(CloseCode::Unexpected);
+        }
+        let answer = self.hello(hello.lane, hello.epoch);
+        self.accept_lane(core, conn, hello, hello.lane, Some(answer));
+        Ok(())
+    }
+
+    /// What any hello must be.
+    fn check(&mut self, hello: &PeerHello) -> Result<(), CloseCode> {
+        if hello.version != PROTOCOL_VERSION {
+            self.metrics.version_refused += 1;
+            return Err(CloseCode::Version);
+        }
+        if hello.router == self.config.router {
+            self.metrics.id_conflicts += u64::from(hello.incarnation != self.config.incarnation);
+            return Err(CloseCode::MyOwnAddress);
+        }
+        let address = hello.advertise.len();
+        if hello.cores == 0 || hello.cores > CORES_MAX || address == 0 || address > ADDRESS_BYTES_MAX {
+            self.metrics.hellos_refused += 1;
+            return Err(CloseCode::Limit);
+        }
+        Ok(())
+    }
+
+    /// Takes in who a peer is. A new incarnation ends all that was of the old one.
+    fn learn(&mut self, hello: &PeerHello) -> Result<(), CloseCode> {
+        let router = hello.router;
+        if !self.know(router, &hello.advertise) {
+            return Err(CloseCode::Busy);
+        }
+        let Some(peer) = self.peers.get_mut(&router) else { return Err(CloseCode::Busy) };
+        peer.name.clone_from(&hello.name);
+        let known_life = peer.incarnation.replace(hello.incarnation);
+        if known_life.is_some_and(|life| life != hello.incarnation) {
+            let orderly = peer.leaving;
+            let linked = peer.link.is_some();
+            self.drop_link(router, CloseCode::Replaced, true);
+            if !orderly || linked {
+                self.gap_lost(router);
+            }
+            self.clear_interest(router);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a router and its address are known. False when there is no room.
+    pub(super) fn know(&mut self, router: RouterId, advertise: &str) -> bool {
+        if let Some(peer) = self.peers.get_mut(&router) {
+            if peer.advertise != advertise {
+                advertise.clone_into(&mut peer.advertise);
+            }
+        } else if self.peers.len() == PEERS_MAX {
+            self.metrics.peers_refused += 1;
+            return false;
+        } else {
+            let seed = self.config.seed ^ router.0;
+            self.peers.insert(router, Peer::new(self.now, advertise.to_owned(), seed));
+        }
+        let patience = if router > self.config.router {
+            std::time::Duration::ZERO
+        } else {
+            self.config.join_timeout / 2
+        };
+        if advertise != self.config.advertise {
+            self.dialling.learn(advertise, Some(router), self.now + patience);
+        }
+        true
+    }
+
+    fn dial_soon(&mut self, address: &str) {
+        if let Some(target) = self.dialling.targets.get_mut(address) {
+            target.retry = Retry { failures: 0, next: self.now };
+        }
+    }
+
+    /// Lane 0 is up: a link begins, in place of any before it.
+    fn begin_link(
+        &mut self,
+        core: CoreIndex,
+        conn: ConnKey,
+        hello: &PeerHello,
+        target: Option<String>,
+    ) -> Result<(), CloseCode> {
+        let router = hello.router;
+        // The snapshot is of a version: what waits for one goes to the links that exist before.
+        self.publish();
+        if self.peers.get(&router).is_some_and(|peer| peer.link.is_some()) {
+            self.metrics.doubles_closed += 1;
+            self.drop_link(router, CloseCode::Replaced, false);
+        }
+        let answer = target.is_none().then(|| self.hello(0, hello.epoch));
+        let lanes = self.config.cores.max(hello.cores);
+        let Some(peer) = self.peers.get_mut(&router) else { return Err(CloseCode::Busy) };
+        if peer.index.is_none() {
+            peer.index = Some(self.directory.allocate_peer().ok_or(CloseCode::Busy)?);
+        }
+        peer.link = Some(Link::new(self.now, target, lanes));
+        peer.interest.relink();
+        peer.applying.clear();
+        peer.leaving = false;
+        peer.unreachable = false;
+        peer.unwell_since = Some(self.now);
+        self.accept_lane(core, conn, hello, 0, answer);
+        self.greet(router);
+        Ok(())
+    }
+
+    /// Takes a lane into its link, in place of any before it.
+    fn accept_lane(
+        &mut self,
+        core: CoreIndex,
+        conn: ConnKey,
+        hello: &PeerHello,
+        lane: u16,
+        answer: Option<PeerHello>,
+    ) {
+        let router = hello.router;
+        let epoch = hello.epoch;
+        if let Some(old) = self.lane_up(router, lane) {
+            self.metrics.doubles_closed += 1;
+            self.metrics.lanes_lost += 1;
+            self.lanes.remove(&(old.core, old.conn));
+            self.close_lane(old.core, old.conn, None, CloseCode::Replaced);
+            self.gap_lost(router);
+        }
+        let Some(index) = self.peers.get(&router).and_then(|peer| peer.index) else { return };
+        let Some(place) = self.lane_mut(router, lane) else { return };
+        place.up = Some(LaneUp { core, conn, epoch, silent: false });
+        place.dial = None;
+        place.retry = Retry::default();
+        self.lanes.insert((core, conn), (router, lane));
+        self.metrics.lanes_accepted += 1;
+        self.to_core(
+            core,
+            ToCore::AcceptLane {
+                conn,
+                peer: index,
+                router,
+                lane,
+                epoch,
+                outgoing: lane < self.config.cores && lane == core,
+                hello: answer,
+                tables: hello.tables,
+            },
+        );
+        // Acknowledgements wait until the link is complete.
+        self.acknowledge(router);
+    }
+
+    fn close_lane(&mut self, core: CoreIndex, conn: ConnKey, hello: Option<PeerHello>, code: CloseCode) {
+        self.to_core(core, ToCore::CloseLane { conn, hello, code });
+    }
+}

@@ -1,0 +1,175 @@
+//! What happens to lanes that are up: frames, silence, loss; and the end of links and of peers.
+
+use millrace_proto::data::GapReason;
+use millrace_proto::mesh::MeshFrame;
+use millrace_proto::{CloseCode, RouterId};
+
+use super::Control;
+use super::link::{Lane, LaneUp};
+use crate::message::{CoreIndex, DialId, ToCore};
+use crate::transport::ConnKey;
+
+impl Control {
+    pub(super) fn lane_mut(&mut self, router: RouterId, lane: u16) -> Option<&mut Lane> {
+        self.peers.get_mut(&router)?.link.as_mut()?.lane(lane)
+    }
+
+    pub(super) fn lane_up(&self, router: RouterId, lane: u16) -> Option<LaneUp> {
+        self.peers.get(&router)?.link.as_ref()?.lanes.get(usize::from(lane))?.up
+    }
+
+    pub(super) fn lane_frame(&mut self, core: CoreIndex, conn: ConnKey, frame: MeshFrame) {
+        let Some(&(router, lane)) = self.lanes.get(&(core, conn)) else { return };
+        if lane != 0 {
+            self.metrics.frames_unexpected += 1;
+            return;
+        }
+        match frame {
+            MeshFrame::Interest(interest) => self.interest_told(router, interest),
+            MeshFrame::InterestAck(ack) => self.interest_acknowledged(router, &ack),
+            MeshFrame::InterestDigest(digest) => self.digest_told(router, &digest),
+            MeshFrame::InterestRequest(_) => self.snapshot_asked(router),
+            MeshFrame::Peers(peers) => self.peers_told(router, &peers),
+            MeshFrame::Goaway(_) => self.leaving(router),
+            MeshFrame::Skipped { .. } => {}
+            MeshFrame::PeerHello(_) | MeshFrame::Ping(_) | MeshFrame::Pong(_) => {
+                self.metrics.frames_unexpected += 1;
+            }
+        }
+    }
+
+    pub(super) fn lane_silence(&mut self, core: CoreIndex, conn: ConnKey, silent: bool) {
+        let Some(&(router, lane)) = self.lanes.get(&(core, conn)) else { return };
+        if let Some(up) = self.lane_mut(router, lane).and_then(|lane| lane.up.as_mut()) {
+            up.silent = silent;
+            self.mesh_changed = true;
+        }
+    }
+
+    pub(super) fn lane_closed(
+        &mut self,
+        core: CoreIndex,
+        conn: ConnKey,
+        dial: Option<DialId>,
+        orderly: bool,
+        code: Option<CloseCode>,
+    ) {
+        if let Some(attempt) = dial.and_then(|dial| self.dialling.take(dial)) {
+            self.attempt_failed(&attempt, code);
+            return;
+        }
+        let Some((router, number)) = self.lanes.remove(&(core, conn)) else { return };
+        self.mesh_changed = true;
+        self.metrics.lanes_lost += u64::from(!orderly);
+        if code == Some(CloseCode::GoingAway) {
+            self.leaving(router);
+        }
+        let leaving = self.peers.get(&router).is_some_and(|peer| peer.leaving);
+        if let Some(lane) = self.lane_mut(router, number) {
+            lane.up = None;
+        }
+        let others_up = self
+            .peers
+            .get(&router)
+            .and_then(|peer| peer.link.as_ref())
+            .is_some_and(|link| link.lanes_up().count() > 0);
+        if leaving && others_up {
+            // What the others still carry is read to its end.
+            self.gap_unless(orderly, router);
+        } else if number == 0 || !others_up {
+            self.drop_link(router, CloseCode::Replaced, orderly && !others_up);
+        } else {
+            self.gap_unless(orderly, router);
+            self.dialling.lost();
+            let next = self.now + self.pause(1);
+            if let Some(lane) = self.lane_mut(router, number) {
+                lane.retry.failures = 1;
+                lane.retry.next = next;
+            }
+        }
+    }
+
+    fn gap_unless(&mut self, orderly: bool, router: RouterId) {
+        if !orderly {
+            self.gap_lost(router);
+        }
+    }
+
+    /// Says in every receiver's stream that events of a router may be missing.
+    pub(super) fn gap_lost(&mut self, router: RouterId) {
+        self.gap(GapReason::RouterLost, router);
+    }
+
+    pub(super) fn gap(&mut self, reason: GapReason, router: RouterId) {
+        self.metrics.gaps += 1;
+        self.to_cores(&ToCore::Gap { reason, router });
+    }
+
+    fn leaving(&mut self, router: RouterId) {
+        if let Some(peer) = self.peers.get_mut(&router) {
+            peer.leaving = true;
+            self.mesh_changed = true;
+        }
+    }
+
+    /// Ends a link: its lanes are closed, and what they still carried is lost unless they had all ended in order. The
+    /// peer's interest stays until it is forgotten.
+    pub(super) fn drop_link(&mut self, router: RouterId, code: CloseCode, orderly: bool) {
+        let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.take()) else { return };
+        self.mesh_changed = true;
+        for lane in &link.lanes {
+            if let Some(dial) = lane.dial {
+                self.dialling.take(dial);
+            }
+            if let Some(up) = lane.up {
+                self.lanes.remove(&(up.core, up.conn));
+                self.to_core(up.core, ToCore::CloseLane { conn: up.conn, hello: None, code });
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&router) {
+            peer.interest.relink();
+            peer.applying.clear();
+            peer.unwell_since.get_or_insert(self.now);
+        }
+        for other in self.peers.values_mut() {
+            other.told_by.remove(&router);
+        }
+        self.dialling.lost();
+        self.rearm(router);
+        if !orderly {
+            self.gap_lost(router);
+        }
+    }
+
+    /// Takes a peer's interest out of the directory.
+    pub(super) fn clear_interest(&mut self, router: RouterId) {
+        let Some(peer) = self.peers.get_mut(&router) else { return };
+        peer.applying.clear();
+        peer.applied = false;
+        peer.leaving = false;
+        peer.was_suspected = false;
+        if let Some(location) = peer.location() {
+            peer.interest.clear(&mut self.directory, location);
+        }
+        if let Some(index) = peer.index.take() {
+            self.directory.release_peer(index);
+        }
+    }
+
+    /// A peer is gone for good, as far as this router can tell. It stays known while others reach it.
+    pub(super) fn forget(&mut self, router: RouterId) {
+        self.drop_link(router, CloseCode::Timeout, false);
+        if self.peers.get(&router).is_some_and(|peer| peer.index.is_some()) {
+            self.metrics.forgotten += 1;
+        }
+        self.clear_interest(router);
+        if let Some(peer) = self.peers.get_mut(&router) {
+            peer.incarnation = None;
+            peer.unwell_since = Some(self.now);
+            if peer.told_by.is_empty() {
+                self.peers.remove(&router);
+            }
+        }
+        self.mesh_changed = true;
+    }
+}

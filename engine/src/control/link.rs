@@ -1,0 +1,81 @@
+//! A link: the lanes between this router and a peer, and what lane 0 carries.
+
+use crate::control::dial::Retry;
+use crate::message::{CoreIndex, DialId};
+use crate::time::Time;
+use crate::transport::ConnKey;
+
+/// All lanes to one peer. It begins with lane 0 and ends with it.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Where this router dialled the peer; `None` when the peer dialled.
+    pub(super) target: Option<String>,
+    /// By number: as many as the larger side has cores.
+    pub(super) lanes: Vec<Lane>,
+    /// All lanes were up at once.
+    pub(super) was_complete: bool,
+    /// Version of the own interest that the peer has acknowledged; 0 before the first.
+    pub(super) acked: u64,
+    /// Whether the first snapshot on this link held anything.
+    pub(super) asked_for_something: bool,
+    /// When the last snapshot was sent.
+    pub(super) snapshot_at: Time,
+    /// The peer asked for a snapshot and has to wait for it.
+    pub(super) snapshot_wanted: bool,
+    /// When the next digest is due.
+    pub(super) digest_at: Time,
+}
+
+/// One lane's place in its link.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) up: Option<LaneUp>,
+    /// The attempt to dial it, on the dialling side.
+    pub(super) dial: Option<DialId>,
+    pub(super) retry: Retry,
+}
+
+/// A lane that was accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LaneUp {
+    pub(super) core: CoreIndex,
+    pub(super) conn: ConnKey,
+    pub(super) epoch: u64,
+    pub(super) silent: bool,
+}
+
+impl Link {
+    pub(super) fn new(now: Time, target: Option<String>, lanes: u16) -> Self {
+        Self {
+            target,
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            was_complete: false,
+            acked: 0,
+            asked_for_something: false,
+            snapshot_at: now,
+            snapshot_wanted: false,
+            digest_at: now,
+        }
+    }
+
+    pub(super) fn lane(&mut self, lane: u16) -> Option<&mut Lane> {
+        self.lanes.get_mut(usize::from(lane))
+    }
+
+    /// Lane 0, which carries interest, while it is up.
+    pub(super) fn control(&self) -> Option<LaneUp> {
+        self.lanes.first()?.up
+    }
+
+    pub(super) fn lanes_up(&self) -> impl Iterator<Item = LaneUp> {
+        self.lanes.iter().filter_map(|lane| lane.up)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.up.is_some())
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.lanes_up().any(|lane| lane.silent)
+    }
+}

@@ -1,0 +1,109 @@
+//! A known router: who it is, its link, its interest, and how it stands.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use millrace_proto::{Incarnation, RouterId};
+
+use super::directory::Applying;
+use super::interest::Advertised;
+use super::link::Link;
+use super::status::{PeerState, PeerStatus};
+use crate::matching::Location;
+use crate::message::PeerIndex;
+use crate::time::Time;
+
+/// One known router.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Its process life, once it said hello.
+    pub(super) incarnation: Option<Incarnation>,
+    pub(super) name: String,
+    pub(super) advertise: String,
+    /// Its place in the directory, from its first link until it is forgotten.
+    pub(super) index: Option<PeerIndex>,
+    pub(super) link: Option<Link>,
+    pub(super) interest: Advertised,
+    pub(super) applying: Applying,
+    /// A snapshot of its interest in this incarnation is applied on all cores.
+    pub(super) applied: bool,
+    /// Linked routers that say they are linked to it.
+    pub(super) told_by: BTreeSet<RouterId>,
+    /// It said that it is going away.
+    pub(super) leaving: bool,
+    /// A dial to it failed since it was last linked.
+    pub(super) unreachable: bool,
+    /// Since when it is not linked and heard; `None` while it is.
+    pub(super) unwell_since: Option<Time>,
+    /// State at the last look.
+    pub(super) state: PeerState,
+    /// It was linked, became suspect, and has neither recovered nor been forgotten.
+    pub(super) was_suspected: bool,
+}
+
+impl Peer {
+    pub(super) fn new(now: Time, advertise: String, seed: u64) -> Self {
+        Self {
+            incarnation: None,
+            name: String::new(),
+            advertise,
+            index: None,
+            link: None,
+            interest: Advertised::new(seed),
+            applying: Applying::default(),
+            applied: false,
+            told_by: BTreeSet::new(),
+            leaving: false,
+            unreachable: false,
+            unwell_since: Some(now),
+            state: PeerState::Known,
+            was_suspected: false,
+        }
+    }
+
+    /// How it stands. A link that takes longer than `patience` to complete is suspect.
+    pub(super) fn state(&self, now: Time, patience: Duration) -> PeerState {
+        let Some(link) = &self.link else {
+            return if self.index.is_some() { PeerState::Suspect } else { PeerState::Known };
+        };
+        let slow = self.unwell_since.is_some_and(|since| now >= since + patience);
+        if self.leaving {
+            PeerState::Leaving
+        } else if link.is_silent() {
+            PeerState::Suspect
+        } else if link.is_complete() {
+            PeerState::Linked
+        } else if link.was_complete || slow {
+            PeerState::Suspect
+        } else {
+            PeerState::Linking
+        }
+    }
+
+    pub(super) fn location(&self) -> Option<Location> {
+        self.index.map(Location::Peer)
+    }
+
+    /// Whether changes of the own interest wait for it: it is there and can answer.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.state != PeerState::Suspect && self.link.as_ref().is_some_and(|link| link.control().is_some())
+    }
+
+    pub(super) fn status(&self, router: RouterId, dialling: bool) -> PeerStatus {
+        let lanes = self.link.as_ref().map_or(&[][..], |link| &link.lanes);
+        PeerStatus {
+            router,
+            incarnation: self.incarnation,
+            name: self.name.clone(),
+            advertise: self.advertise.clone(),
+            state: self.state,
+            dialling: dialling || lanes.iter().any(|lane| lane.dial.is_some()),
+            lanes_up: lanes.iter().filter(|lane| lane.up.is_some()).count(),
+            lanes: lanes.len(),
+            interest: self.interest.len(),
+            interest_version: self.interest.version(),
+            acked_version: self.link.as_ref().map_or(0, |link| link.acked),
+            reached_by: self.told_by.len(),
+        }
+    }
+}

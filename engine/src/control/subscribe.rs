@@ -1,0 +1,58 @@
+//! Changes of interest whose sessions wait to hear how far they have come.
+//!
+//! Versions only grow, so both stages are queues: the front is always the next to be answered.
+
+use std::collections::VecDeque;
+
+use super::config::WAITING_MAX;
+use crate::message::{CoreIndex, Token};
+
+/// Who waits, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) core: CoreIndex,
+    pub(super) token: Token,
+    /// Version of the directory that covers the change.
+    pub(super) directory: u64,
+    /// Version of the own interest that covers the change.
+    pub(super) interest: u64,
+}
+
+/// The two queues.
+#[derive(Debug, Default)]
+pub(super) struct WaitingList {
+    for_router: VecDeque<Waiting>,
+    for_cluster: VecDeque<Waiting>,
+}
+
+impl WaitingList {
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.for_router.push_back(waiting);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.for_router.len() + self.for_cluster.len()
+    }
+
+    /// The next change that is effective on the router; it waits for the cluster from here on.
+    pub(super) fn effective_on_router(&mut self, directory_applied: u64) -> Option<Waiting> {
+        let waiting = self.for_router.pop_front_if(|waiting| waiting.directory <= directory_applied)?;
+        self.for_cluster.push_back(waiting);
+        Some(waiting)
+    }
+
+    /// The next change that every peer that counts has acknowledged.
+    pub(super) fn effective_in_cluster(&mut self, interest_acked: u64) -> Option<Waiting> {
+        self.for_cluster.pop_front_if(|waiting| waiting.interest <= interest_acked)
+    }
+
+    /// The change that has to be answered early because too many wait; the flag says whether it is effective on the
+    /// router at least.
+    pub(super) fn overflow(&mut self) -> Option<(Waiting, bool)> {
+        if self.len() <= WAITING_MAX {
+            return None;
+        }
+        let on_router = self.for_cluster.pop_front().map(|waiting| (waiting, true));
+        on_router.or_else(|| self.for_router.pop_front().map(|waiting| (waiting, false)))
+    }
+}
