@@ -1,1 +1,49 @@
-//! Placeholder
+//! The Millrace router: sockets, threads, mailboxes, TLS, admin page and settings around the engine, which decides.
+//!
+//! ```text
+//!            ┌─ core thread 0 ─ quic loop ─ engine core ─┐
+//!  UDP port ─┤        ⇅ mailboxes of batches             ├─ commands ⇄ control thread: engine control, DNS, admin
+//!            └─ core thread N ─ quic loop ─ engine core ─┘
+//! ```
+//!
+//! [`Router::start`] gives a [`RouterHandle`]; a process may hold several routers:
+//!
+//! ```
+//! use millrace_router::{DevAuthority, Router, RouterConfig};
+//!
+//! let authority = DevAuthority::new()?;
+//! let router = Router::start(RouterConfig::new(authority.router("one", &[])?))?;
+//! println!("clients dial {}", router.addr());
+//! router.stop(std::time::Duration::ZERO);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
+mod admin;
+mod app;
+mod cli;
+mod clock;
+pub mod config;
+mod control_thread;
+mod core_thread;
+mod handle;
+mod mailbox;
+mod metrics;
+mod resolve;
+mod run;
+mod start;
+mod tls;
+mod transport;
+
+pub use config::{LimitSettings, MeshSettings, Pinning, RouterConfig};
+pub use handle::{Ended, RouterHandle, Seen, TimedOut};
+pub use metrics::{CoreSnapshot, ShellMetrics};
+pub use start::{Router, StartError};
+pub use tls::{AuthorityError, DevAuthority, Identity, IdentityError};
+
+/// The router as a process: what the binary `millrace-router` runs, for programs that are a router when asked to be.
+pub mod process {
+    pub use crate::cli::Cli;
+    pub use crate::run::run;
+}

@@ -1,0 +1,89 @@
+//! `/status`: what the router knows, as JSON for people and scripts.
+
+use millrace_engine::control::Status;
+use millrace_proto::CloseCode;
+use serde_json::{Value, json};
+
+use crate::handle::{Seen, View};
+use crate::metrics::CoreSnapshot;
+
+/// The page.
+pub(super) fn page(view: &View, seen: &Seen) -> Value {
+    let status = &seen.status;
+    json!({
+        "schema": "millrace-router-status/1",
+        "router": view.router.to_string(),
+        "incarnation": view.incarnation.to_string(),
+        "name": view.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "addr": view.addr.to_string(),
+        "advertise": view.advertise,
+        "ready": status.ready(),
+        "synced": status.synced,
+        "join_timed_out": status.join_timed_out,
+        "degraded": status.degraded,
+        "draining": status.draining,
+        "directory": {
+            "version": status.directory_version,
+            "applied": status.directory_applied,
+            "entries": status.directory_entries,
+        },
+        "interest": { "version": status.interest_version, "entries": status.interest_entries },
+        "waiting": status.waiting,
+        "peers": status.peers.iter().map(|peer| json!({
+            "router": peer.router.to_string(),
+            "incarnation": peer.incarnation.map(|incarnation| incarnation.to_string()),
+            "name": peer.name,
+            "advertise": peer.advertise,
+            "state": peer.state.name(),
+            "dialling": peer.dialling,
+            "lanes_up": peer.lanes_up,
+            "lanes": peer.lanes,
+            "interest": peer.interest,
+            "interest_version": peer.interest_version,
+            "acked_version": peer.acked_version,
+            "reached_by": peer.reached_by,
+        })).collect::<Vec<_>>(),
+        "cores": seen.cores.iter().map(core).collect::<Vec<_>>(),
+    })
+}
+
+fn core(core: &CoreSnapshot) -> Value {
+    let closed: serde_json::Map<String, Value> = CloseCode::ALL
+        .into_iter()
+        .filter(|&code| core.closed(code) > 0)
+        .map(|code| (code.name().to_owned(), core.closed(code).into()))
+        .collect();
+    json!({
+        "core": core.core,
+        "uptime_s": core.uptime.as_secs_f64(),
+        "cpu_s": core.cpu.as_secs_f64(),
+        "busy_share": core.busy_share(),
+        "connections": core.connections,
+        "clients": core.engine.clients,
+        "lanes": core.engine.lanes,
+        "receivers": core.engine.receivers,
+        "selectors": core.engine.selectors,
+        "queued_bytes": core.queued_bytes,
+        "events_in": core.engine.events_in,
+        "events_out": core.engine.events_out,
+        "dropped": core.engine.dropped.iter().sum::<u64>(),
+        "closed": closed,
+        "position": core.position,
+    })
+}
+
+/// What is missing, for `/readyz`.
+pub(super) fn why_not_ready(status: &Status) -> String {
+    let mut reasons = Vec::new();
+    if !status.synced {
+        reasons.push("not all known routers are linked and synced");
+    }
+    if status.degraded {
+        reasons.push("others reach a router that this one does not");
+    }
+    if status.draining {
+        reasons.push("going away");
+    }
+    format!("not ready: {}\n", reasons.join("; "))
+}

@@ -1,0 +1,376 @@
+//! One core's program on its QUIC loop: the engine, its mail, and the lanes that it dials.
+//!
+//! Nothing here blocks, and nothing decides but for two things that only the shell can see: which protocol a connection
+//! speaks, and whether its certificate allows that.
+//!
+//! A turn: control's messages, siblings' segments and batches, the engine's turn, then outgoing mail.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use millrace_engine::core::Core;
+use millrace_engine::message::{CoreIndex, DialId, ToControl, ToCore};
+use millrace_proto::mesh::PeerHello;
+use millrace_proto::{ALPN_CLIENT, ALPN_PEER, CloseCode};
+use millrace_quic::{
+    App, ClientSettings, CloseReason, ConnId, ConnectedInfo, Dial, ForeignSegment, Io, SocketId, StreamId,
+};
+
+use crate::clock::Clock;
+use crate::control_thread::Input;
+use crate::mailbox::{Inbox, Outbox};
+use crate::metrics::{CoreSnapshot, ShellMetrics};
+use crate::tls::{Role, role_of};
+use crate::transport::{QuicTransport, conn_key, stream_key};
+
+/// When mail did not fit, it is tried again after this time.
+const MAIL_RETRY: Duration = Duration::from_micros(200);
+/// Messages of control taken in one turn: interest of a whole peer must not hold up the streams.
+const COMMANDS_PER_TURN: usize = 256;
+/// A lane's socket outlives its connection by this time, so that the close is heard.
+const SOCKET_LINGER: Duration = Duration::from_secs(1);
+
+/// Takes a picture when it is ready.
+pub(crate) type Inspection = Box<dyn FnOnce(CoreSnapshot) + Send>;
+
+/// From other threads of the router to a core.
+pub(crate) enum Command {
+    /// From control, for the engine.
+    Engine(ToCore),
+    /// Begin a lane.
+    Dial { dial: DialId, remote: SocketAddr, server_name: String, shard: u16, hello: PeerHello },
+    /// Take a picture between two turns.
+    Inspect(Inspection),
+    /// Close what is left in order, within this time, and end.
+    ShutDown { flush: Duration },
+    /// End at once, without a word to anybody.
+    Kill,
+}
+
+/// How a core is to end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    /// In order, within this time.
+    ShutDown(Duration),
+    /// At once.
+    Kill,
+}
+
+/// What connects two cores, seen from one.
+#[derive(Debug)]
+pub(crate) struct Sibling {
+    pub(crate) core: CoreIndex,
+    pub(crate) batches_out: Outbox<Vec<u8>>,
+    pub(crate) batches_in: Inbox<Vec<u8>>,
+    pub(crate) segments_out: Outbox<ForeignSegment>,
+    pub(crate) segments_in: Inbox<ForeignSegment>,
+}
+
+/// What a core's program is made from.
+pub(crate) struct AppParts {
+    pub(crate) clock: Clock,
+    pub(crate) number: CoreIndex,
+    pub(crate) engine: Core,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) control: tokio::sync::mpsc::Sender<Input>,
+    pub(crate) siblings: Vec<Sibling>,
+    pub(crate) dialling: Arc<ClientSettings>,
+    /// Address of the shared port: lanes are dialled from the same one where it reaches.
+    pub(crate) local: SocketAddr,
+    pub(crate) require_client_certificate: bool,
+}
+
+/// One core's program.
+pub(crate) struct CoreApp {
+    parts: AppParts,
+    pub(crate) metrics: ShellMetrics,
+    /// Every connection that is not closed, for the end.
+    open: BTreeSet<ConnId>,
+    /// Sockets of dialled lanes.
+    sockets: BTreeMap<ConnId, SocketId>,
+    retired: VecDeque<(Instant, SocketId)>,
+    /// Some mail is held back; try again then.
+    held: Option<Instant>,
+    inspections: Vec<Inspection>,
+    end: Option<End>,
+}
+
+impl CoreApp {
+    pub(crate) fn new(parts: AppParts) -> Self {
+        Self {
+            parts,
+            metrics: ShellMetrics::default(),
+            open: BTreeSet::new(),
+            sockets: BTreeMap::new(),
+            retired: VecDeque::new(),
+            held: None,
+            inspections: Vec::new(),
+            end: None,
+        }
+    }
+
+    pub(crate) fn engine(&mut self) -> &mut Core {
+        &mut self.parts.engine
+    }
+
+    pub(crate) fn number(&self) -> CoreIndex {
+        self.parts.number
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.parts.clock
+    }
+
+    /// Connects this core with its siblings, before it runs.
+    pub(crate) fn set_siblings(&mut self, siblings: Vec<Sibling>) {
+        self.parts.siblings = siblings;
+    }
+
+    /// Pictures that were asked for and not yet taken.
+    pub(crate) fn take_inspections(&mut self) -> Vec<Inspection> {
+        std::mem::take(&mut self.inspections)
+    }
+
+    /// Whether this core is to end.
+    pub(crate) const fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// Whether a sibling has sent something that was not taken. Control's messages are taken in batches, too; those that
+    /// are left keep the core awake by [`App::deadline`].
+    pub(crate) fn has_mail(&self) -> bool {
+        let waits = |sibling: &Sibling| !sibling.batches_in.is_empty() || !sibling.segments_in.is_empty();
+        self.parts.siblings.iter().any(waits)
+    }
+
+    /// Entries in the mailboxes towards siblings.
+    pub(crate) fn mailbox_depth(&self) -> u64 {
+        self.parts.siblings.iter().map(|sibling| sibling.batches_out.depth() as u64).sum()
+    }
+
+    /// Begins the end: the engine writes what it has and says goodbye to clients.
+    pub(crate) fn shut_down(&mut self, io: &mut Io<'_>) {
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.shut_down(now, &mut QuicTransport(io));
+    }
+
+    /// Closes what is left.
+    pub(crate) fn close_all(&mut self, io: &mut Io<'_>) {
+        for &conn in &self.open {
+            io.close(conn, CloseCode::GoingAway.code(), b"this router is going away");
+        }
+    }
+
+    fn take_commands(&mut self, io: &mut Io<'_>) {
+        for _ in 0..COMMANDS_PER_TURN {
+            let Ok(command) = self.parts.commands.try_recv() else { return };
+            match command {
+                Command::Engine(message) => {
+                    let now = self.parts.clock.at(io.now());
+                    self.parts.engine.control(now, &mut QuicTransport(io), message);
+                }
+                Command::Dial { dial, remote, server_name, shard, hello } => {
+                    self.dial(io, dial, remote, server_name, shard, hello);
+                }
+                Command::Inspect(inspection) => self.inspections.push(inspection),
+                Command::ShutDown { flush } => self.end = Some(End::ShutDown(flush)),
+                Command::Kill => self.end = Some(End::Kill),
+            }
+        }
+        // More may wait.
+        self.held = Some(io.now());
+    }
+
+    fn dial(
+        &mut self,
+        io: &mut Io<'_>,
+        dial: DialId,
+        remote: SocketAddr,
+        server_name: String,
+        shard: u16,
+        hello: PeerHello,
+    ) {
+        let begun = io.add_socket(lane_address(self.parts.local, remote)).ok().and_then(|via| {
+            let client = self.parts.dialling.clone();
+            let begun = io.connect(&Dial { remote, server_name, client, via, shard: Some(shard) });
+            if begun.is_err() {
+                io.remove_socket(via);
+            }
+            begun.ok().map(|conn| (conn, via))
+        });
+        let Some((conn, via)) = begun else {
+            self.metrics.dials_refused += 1;
+            let failed = Input::Core(self.parts.number, ToControl::DialFailed { dial });
+            // When control's mailbox is full, its own time limit for dials ends the attempt.
+            let _ = self.parts.control.try_send(failed);
+            return;
+        };
+        self.sockets.insert(conn, via);
+        self.open.insert(conn);
+        let now = self.parts.clock.at(io.now());
+        let message = ToCore::LaneDialled { dial, conn: conn_key(conn), hello };
+        self.parts.engine.control(now, &mut QuicTransport(io), message);
+    }
+
+    fn take_mail(&mut self, io: &mut Io<'_>) {
+        for sibling in &mut self.parts.siblings {
+            // At most what is there now, so that a fast writer cannot hold this core in the loop.
+            for _ in 0..sibling.segments_in.slots() {
+                if let Ok(segment) = sibling.segments_in.pop() {
+                    io.inject(segment);
+                }
+            }
+            for _ in 0..sibling.batches_in.slots() {
+                let Ok(batch) = sibling.batches_in.pop() else { break };
+                self.metrics.batches_in += 1;
+                let read = self.parts.engine.batch(sibling.core, &batch);
+                self.metrics.batches_malformed += u64::from(read.is_err());
+            }
+        }
+    }
+
+    fn send_mail(&mut self, now: Instant) {
+        let mut held = false;
+        loop {
+            let Ok(place) = self.parts.control.try_reserve() else {
+                held = true;
+                break;
+            };
+            let Some(message) = self.parts.engine.next_to_control() else { break };
+            place.send(Input::Core(self.parts.number, message));
+        }
+        for sibling in &mut self.parts.siblings {
+            while sibling.batches_out.has_room() {
+                let Some(batch) = self.parts.engine.next_batch(sibling.core) else { break };
+                self.metrics.batches_out += 1;
+                // There is room: nobody else writes.
+                let _ = sibling.batches_out.push(batch);
+            }
+            held |= !sibling.batches_out.has_room();
+            sibling.batches_out.ring();
+            sibling.segments_out.ring();
+        }
+        if held {
+            self.metrics.mail_held += 1;
+            self.held = Some(now + MAIL_RETRY);
+        }
+    }
+
+    /// The first thing that is wrong with a new connection.
+    fn objection(&self, info: &ConnectedInfo) -> Option<(CloseCode, &'static str)> {
+        let role = || info.peer_certificates.first().map_or(Role::None, role_of);
+        match info.alpn.as_deref() {
+            Some(ALPN_PEER) if !matches!(role(), Role::Router(_)) => {
+                Some((CloseCode::Forbidden, "peers need a certificate with the role of a router"))
+            }
+            Some(ALPN_CLIENT) if self.parts.require_client_certificate && role() == Role::None => {
+                Some((CloseCode::Forbidden, "this router asks clients for a certificate"))
+            }
+            Some(ALPN_PEER | ALPN_CLIENT) => None,
+            _ => Some((CloseCode::Version, "no common protocol")),
+        }
+    }
+}
+
+impl App for CoreApp {
+    fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, info: &ConnectedInfo) {
+        if let Some((code, reason)) = self.objection(info) {
+            match code {
+                CloseCode::Forbidden => self.metrics.forbidden += 1,
+                _ => self.metrics.no_protocol += 1,
+            }
+            io.close(conn, code.code(), reason.as_bytes());
+            return;
+        }
+        self.open.insert(conn);
+        let now = self.parts.clock.at(io.now());
+        if info.alpn.as_deref() == Some(ALPN_PEER) {
+            self.parts.engine.peer_connected(now, &mut QuicTransport(io), conn_key(conn));
+        } else {
+            self.parts.engine.client_connected(now, conn_key(conn));
+        }
+    }
+
+    fn stream_opened(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+        self.parts.engine.stream_opened(&mut QuicTransport(io), conn_key(conn), stream_key(stream));
+    }
+
+    fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.readable(now, &mut QuicTransport(io), conn_key(conn), stream_key(stream));
+    }
+
+    fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+        self.parts.engine.writable(&mut QuicTransport(io), conn_key(conn), stream_key(stream));
+    }
+
+    fn stream_stopped(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId, _code: u64) {
+        self.parts.engine.stopped(&mut QuicTransport(io), conn_key(conn), stream_key(stream));
+    }
+
+    fn streams_available(&mut self, io: &mut Io<'_>, conn: ConnId, _uni: bool) {
+        self.parts.engine.streams_available(&mut QuicTransport(io), conn_key(conn));
+    }
+
+    fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, reason: &CloseReason) {
+        let code = match reason {
+            CloseReason::Application { code, .. } => CloseCode::from_code(*code),
+            _ => None,
+        };
+        self.open.remove(&conn);
+        self.parts.engine.closed(conn_key(conn), code);
+        if let Some(socket) = self.sockets.remove(&conn) {
+            self.retired.push_back((io.now() + SOCKET_LINGER, socket));
+        }
+    }
+
+    fn turn(&mut self, io: &mut Io<'_>) {
+        self.held = None;
+        self.take_commands(io);
+        self.take_mail(io);
+        let now = io.now();
+        self.parts.engine.turn(self.parts.clock.at(now), &mut QuicTransport(io));
+        self.send_mail(now);
+        while self.retired.front().is_some_and(|&(due, _)| due <= now) {
+            if let Some((_, socket)) = self.retired.pop_front() {
+                io.remove_socket(socket);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let engine = self.parts.engine.poll_timeout().map(|time| self.parts.clock.instant(time));
+        let retired = self.retired.front().map(|&(due, _)| due);
+        [engine, self.held, retired].into_iter().flatten().min()
+    }
+
+    fn foreign(&mut self, io: &mut Io<'_>, core: u16, segment: ForeignSegment) {
+        let sibling = self.parts.siblings.iter_mut().find(|sibling| sibling.core == core);
+        let taken = sibling.is_some_and(|sibling| sibling.segments_out.push(segment).is_ok());
+        if !taken {
+            io.drop_foreign();
+        }
+    }
+}
+
+impl fmt::Debug for CoreApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoreApp").field("core", &self.parts.number).finish_non_exhaustive()
+    }
+}
+
+/// Where a lane's socket binds: the router's own address where that can reach the remote, else any.
+fn lane_address(local: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    let reaches =
+        local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback());
+    let ip: IpAddr = match (reaches, remote.is_ipv4()) {
+        (true, _) => local.ip(),
+        (false, true) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, false) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
+}

@@ -1,0 +1,233 @@
+//! The control thread: it runs the engine's control, resolves names, and serves the admin page. Nothing on a core waits
+//! for it.
+//!
+//! A core's mailbox is bounded. While one is full, control's outputs stay where they are and inputs wait; cores never
+//! wait for control, so this always ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use millrace_engine::control::{Control, ControlOutput};
+use millrace_engine::message::{CoreIndex, DialId, ToControl};
+use millrace_proto::mesh::PeerHello;
+use millrace_quic::Waker;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::app::Command;
+use crate::clock::Clock;
+use crate::resolve::Resolver;
+
+/// Messages towards control that may wait, over all cores.
+pub(crate) const INPUTS_MAX: usize = 65_536;
+/// Commands that may wait for one core.
+pub(crate) const COMMANDS_MAX: usize = 16_384;
+/// Inputs taken between two looks at the outputs.
+const INPUTS_PER_ROUND: usize = 256;
+/// When a core's mailbox was full, it is tried again after this time.
+const RETRY: Duration = Duration::from_millis(1);
+/// The longest time between two looks at the clock.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Looks at control between two inputs.
+pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
+
+/// What control's thread hears.
+pub(crate) enum Input {
+    /// From a core, for the engine.
+    Core(CoreIndex, ToControl),
+    /// The seeds' addresses, as DNS has them now.
+    Seeds(Vec<String>),
+    /// Where a dial leads, if its target resolves.
+    Resolved { dial: DialId, remote: Option<SocketAddr> },
+    /// Somebody wants to know something.
+    Ask(Question),
+    /// Tell everybody that this router goes away within this time.
+    Drain(Duration),
+    /// End.
+    Stop,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core(core, message) => f.debug_tuple("Core").field(core).field(message).finish(),
+            Self::Seeds(seeds) => f.debug_tuple("Seeds").field(seeds).finish(),
+            Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
+            Self::Ask(_) => f.write_str("Ask"),
+            Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// The way to one core.
+#[derive(Clone)]
+pub(crate) struct CorePost {
+    pub(crate) commands: SyncSender<Command>,
+    pub(crate) waker: Waker,
+}
+
+impl CorePost {
+    /// Hands over a command, or gives it back when the mailbox is full. A core that has ended takes everything.
+    pub(crate) fn try_send(&self, command: Command) -> Result<(), Command> {
+        match self.commands.try_send(command) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => Ok(()),
+            Err(TrySendError::Full(command)) => Err(command),
+        }
+    }
+
+    /// Hands over a command, waiting for room: for threads that may wait.
+    pub(crate) fn send(&self, command: Command) {
+        // A core that has ended needs no commands.
+        if self.commands.send(command).is_ok() {
+            self.waker.wake();
+        }
+    }
+}
+
+impl fmt::Debug for CorePost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CorePost").finish_non_exhaustive()
+    }
+}
+
+/// A dial whose target is being resolved.
+struct Resolving {
+    server_name: String,
+    core: CoreIndex,
+    shard: u16,
+    hello: PeerHello,
+}
+
+/// Control with everything around it.
+pub(crate) struct ControlThread {
+    clock: Clock,
+    control: Control,
+    cores: Vec<CorePost>,
+    resolver: Resolver,
+    inputs: mpsc::Receiver<Input>,
+    /// For what runs beside this task.
+    own: mpsc::Sender<Input>,
+    resolving: BTreeMap<DialId, Resolving>,
+    /// What a full mailbox did not take.
+    held: Option<(CoreIndex, Command)>,
+}
+
+impl ControlThread {
+    pub(crate) fn new(
+        clock: Clock,
+        control: Control,
+        cores: Vec<CorePost>,
+        resolver: Resolver,
+        (own, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    ) -> Self {
+        Self { clock, control, cores, resolver, inputs, own, resolving: BTreeMap::new(), held: None }
+    }
+
+    /// Runs until told to stop.
+    pub(crate) async fn run(mut self) {
+        let mut taken = Vec::with_capacity(INPUTS_PER_ROUND);
+        loop {
+            self.control.handle_timeout(self.clock.now());
+            if !self.send_outputs() {
+                sleep_until(Instant::now() + RETRY).await;
+                continue;
+            }
+            let due = self.control.poll_timeout().map(|time| Instant::from_std(self.clock.instant(time)));
+            let idle = Instant::now() + IDLE_MAX;
+            tokio::select! {
+                biased;
+                count = self.inputs.recv_many(&mut taken, INPUTS_PER_ROUND) => if count == 0 { return },
+                () = sleep_until(due.map_or(idle, |due| due.min(idle))) => {}
+            }
+            for input in taken.drain(..) {
+                if matches!(input, Input::Stop) {
+                    return;
+                }
+                self.take(input);
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.clock.now();
+        match input {
+            Input::Core(core, message) => self.control.handle(now, core, message),
+            Input::Seeds(seeds) => self.control.set_seeds(now, seeds),
+            Input::Resolved { dial, remote } => self.resolved(dial, remote),
+            Input::Ask(question) => question(&self.control),
+            Input::Drain(grace) => self.control.drain(now, grace),
+            Input::Stop => {}
+        }
+    }
+
+    /// Gives control's outputs to the cores; `false` when one could not take its next.
+    fn send_outputs(&mut self) -> bool {
+        loop {
+            let Some((core, command)) = self.held.take().or_else(|| self.next_command()) else { return true };
+            let Some(post) = self.cores.get(usize::from(core)) else { continue };
+            if let Err(command) = post.try_send(command) {
+                self.held = Some((core, command));
+                return false;
+            }
+        }
+    }
+
+    fn next_command(&mut self) -> Option<(CoreIndex, Command)> {
+        loop {
+            match self.control.poll_output()? {
+                ControlOutput::ToCore { core, message } => return Some((core, Command::Engine(message))),
+                ControlOutput::Dial { dial, target, core, lane: _, shard, hello } => {
+                    let server_name = host_of(&target).to_owned();
+                    self.resolving.insert(dial, Resolving { server_name, core, shard, hello });
+                    let (resolver, own) = (self.resolver.clone(), self.own.clone());
+                    tokio::spawn(async move {
+                        let remote = resolver.resolve_one(&target, dial.0).await;
+                        // The thread has stopped when nobody listens.
+                        let _ = own.send(Input::Resolved { dial, remote }).await;
+                    });
+                }
+            }
+        }
+    }
+
+    fn resolved(&mut self, dial: DialId, remote: Option<SocketAddr>) {
+        let Some(Resolving { server_name, core, shard, hello }) = self.resolving.remove(&dial) else {
+            return;
+        };
+        let Some(remote) = remote else {
+            self.control.dial_failed(self.clock.now(), dial);
+            return;
+        };
+        let command = Command::Dial { dial, remote, server_name, shard, hello };
+        let full = self.cores.get(usize::from(core)).is_none_or(|post| post.try_send(command).is_err());
+        if full {
+            self.control.dial_failed(self.clock.now(), dial);
+        }
+    }
+}
+
+/// The host of `host:port`, without brackets.
+fn host_of(target: &str) -> &str {
+    let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_of;
+
+    #[test]
+    fn host_is_what_stands_before_the_port() {
+        assert_eq!(host_of("router-0.mesh:7400"), "router-0.mesh");
+        assert_eq!(host_of("[::1]:7400"), "::1");
+    }
+}

@@ -1,0 +1,115 @@
+//! A core's thread: turns forever, sleeping only when nothing waits, until it is told to end.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use millrace_quic::{Core, TurnStats};
+
+use crate::app::{CoreApp, End};
+use crate::mailbox::Doorbell;
+use crate::metrics::{CoreSnapshot, thread_cpu};
+
+/// The longest sleep: everything that matters wakes the core earlier.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// Without a datagram for this long, what was flushed has arrived or the other side is gone.
+const QUIET: Duration = Duration::from_millis(30);
+/// Time for close frames to leave.
+const CLOSING: Duration = Duration::from_millis(20);
+
+/// One core, ready to run.
+pub(crate) struct CoreThread {
+    pub(crate) quic: Core<CoreApp>,
+    pub(crate) bell: Arc<Doorbell>,
+    /// The picture at the end, for whoever asks later.
+    pub(crate) last: Arc<Mutex<Option<CoreSnapshot>>>,
+}
+
+impl CoreThread {
+    /// Runs until the end.
+    pub(crate) fn run(mut self) {
+        let mut has_more = true;
+        loop {
+            has_more = self.turn(has_more).has_more;
+            match self.quic.app().end() {
+                None => {}
+                Some(End::Kill) => break,
+                Some(End::ShutDown(flush)) => {
+                    self.shut_down(flush);
+                    break;
+                }
+            }
+        }
+        let snapshot = self.snapshot();
+        for inspection in self.quic.app_mut().take_inspections() {
+            inspection(snapshot.clone());
+        }
+        if let Ok(mut last) = self.last.lock() {
+            *last = Some(snapshot);
+        }
+    }
+
+    fn turn(&mut self, has_more: bool) -> TurnStats {
+        self.turn_within(if has_more { Duration::ZERO } else { SLEEP_MAX })
+    }
+
+    fn turn_within(&mut self, wait: Duration) -> TurnStats {
+        let mut wait = wait;
+        if !wait.is_zero() {
+            self.bell.lie_down();
+            if self.quic.app().has_mail() {
+                wait = Duration::ZERO;
+            }
+        }
+        let stats = self.quic.turn(wait);
+        self.bell.get_up();
+        let inspections = self.quic.app_mut().take_inspections();
+        if !inspections.is_empty() {
+            let snapshot = self.snapshot();
+            inspections.into_iter().for_each(|inspection| inspection(snapshot.clone()));
+        }
+        stats
+    }
+
+    fn shut_down(&mut self, flush: Duration) {
+        let end = Instant::now() + flush;
+        self.quic.with_io(|app, io| app.shut_down(io));
+        let mut heard = Instant::now();
+        while Instant::now() < end && self.quic.connections() > 0 && heard.elapsed() < QUIET {
+            let stats = self.turn_within(Duration::from_millis(1));
+            if stats.datagrams_in + stats.datagrams_out > 0 {
+                heard = Instant::now();
+            }
+        }
+        self.quic.with_io(|app, io| app.close_all(io));
+        let end = Instant::now() + CLOSING;
+        while Instant::now() < end {
+            let stats = self.turn_within(Duration::from_millis(1));
+            if !stats.has_more && stats.datagrams_in + stats.datagrams_out == 0 {
+                break;
+            }
+        }
+    }
+
+    fn snapshot(&mut self) -> CoreSnapshot {
+        let (quic, connections) = (self.quic.metrics().clone(), self.quic.connections() as u64);
+        let (kernel_drops, packets_lost) = (self.quic.kernel_drops(), self.quic.packets_lost());
+        let app = self.quic.app_mut();
+        let (queued_bytes, queued_receivers) = app.engine().queued();
+        CoreSnapshot {
+            core: app.number(),
+            uptime: app.clock().uptime(),
+            cpu: thread_cpu(),
+            shell: app.metrics.clone(),
+            mailbox_depth: app.mailbox_depth(),
+            engine: app.engine().metrics(),
+            routes: app.engine().routes().metrics(),
+            position: app.engine().position(),
+            quic,
+            connections,
+            queued_bytes,
+            queued_receivers,
+            kernel_drops,
+            packets_lost,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A running router, seen from the program that started it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use millrace_engine::control::{Control, ControlMetrics, Status};
+use millrace_proto::{Incarnation, RouterId};
+use millrace_quic::steer::PortGuard;
+use thiserror::Error;
+
+use crate::app::Command;
+use crate::control_thread::{CorePost, Input};
+use crate::metrics::CoreSnapshot;
+use crate::start::Starting;
+
+/// Time that is left for writing what was queued, once clients had their grace.
+const FLUSH: Duration = Duration::from_millis(500);
+/// How long a thread may take to answer; turns take less than a millisecond.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at a condition that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// The router has ended, or does not answer.
+#[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
+#[error("the router has ended")]
+pub struct Ended;
+
+/// A condition did not come true in time.
+#[derive(Debug, Clone, Error)]
+#[error("it did not come true within {waited:?}")]
+pub struct TimedOut {
+    /// How long it was waited for.
+    pub waited: Duration,
+    /// What was seen last.
+    pub last: Box<Seen>,
+}
+
+/// A router at one moment.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What control knows.
+    pub status: Status,
+    /// What control counted.
+    pub control: ControlMetrics,
+    /// Each core.
+    pub cores: Vec<CoreSnapshot>,
+}
+
+impl Seen {
+    /// Sums one number over the cores.
+    pub fn sum(&self, number: impl Fn(&CoreSnapshot) -> u64) -> u64 {
+        self.cores.iter().map(number).sum()
+    }
+}
+
+/// The way to one core, and its thread.
+pub(crate) struct CoreLink {
+    post: CorePost,
+    last: Arc<Mutex<Option<CoreSnapshot>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl CoreLink {
+    pub(crate) fn new(
+        post: CorePost,
+        last: Arc<Mutex<Option<CoreSnapshot>>>,
+        thread: JoinHandle<()>,
+    ) -> Self {
+        Self { post, last, thread: Mutex::new(Some(thread)) }
+    }
+}
+
+/// What can be asked of a router from any thread.
+pub(crate) struct View {
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin_addr: Option<SocketAddr>,
+    pub(crate) router: RouterId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) advertise: String,
+    pub(crate) name: String,
+    ca_pem: String,
+    cores: Vec<CoreLink>,
+    inputs: tokio::sync::mpsc::Sender<Input>,
+}
+
+impl View {
+    /// Asks control; `answer` is called on its thread, or dropped when it has ended.
+    pub(crate) fn ask_control(&self, answer: impl FnOnce(&Control) + Send + 'static) -> Result<(), Ended> {
+        self.inputs.try_send(Input::Ask(Box::new(answer))).map_err(|_| Ended)
+    }
+
+    /// Asks every core; `answer` is called once for each that lives, on its thread. Returns the last pictures of those
+    /// that have ended.
+    pub(crate) fn ask_cores(
+        &self,
+        answer: impl Fn(CoreSnapshot) + Send + Clone + 'static,
+    ) -> Vec<CoreSnapshot> {
+        let mut ended = Vec::new();
+        for core in &self.cores {
+            let last = core.last.lock().ok().and_then(|last| last.clone());
+            match last {
+                Some(last) => ended.push(last),
+                None => core.post.send(Command::Inspect(Box::new(answer.clone()))),
+            }
+        }
+        ended
+    }
+
+    pub(crate) fn core_count(&self) -> usize {
+        self.cores.len()
+    }
+
+    fn cores(&self) -> Vec<CoreSnapshot> {
+        let (sender, answers) = mpsc::channel();
+        // Nobody listens when the caller has given up.
+        let mut snapshots = self.ask_cores(move |snapshot| drop(sender.send(snapshot)));
+        let end = Instant::now() + ANSWER_MAX;
+        // The channel closes when the last core has answered or has ended.
+        while let Ok(snapshot) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            snapshots.push(snapshot);
+        }
+        snapshots.sort_by_key(|snapshot| snapshot.core);
+        snapshots
+    }
+
+    fn control(&self) -> Result<(Status, ControlMetrics), Ended> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        self.ask_control(move |control| drop(sender.send((control.status(), *control.metrics()))))?;
+        answer.recv_timeout(ANSWER_MAX).map_err(|_| Ended)
+    }
+}
+
+/// A running router. Dropping it ends the router at once; [`RouterHandle::stop`] does so in order.
+pub struct RouterHandle {
+    view: Arc<View>,
+    control: Mutex<Option<JoinHandle<()>>>,
+    hurry: AtomicBool,
+    _guard: PortGuard,
+}
+
+impl RouterHandle {
+    pub(crate) fn new(
+        starting: &Starting,
+        admin_addr: Option<SocketAddr>,
+        cores: Vec<CoreLink>,
+        inputs: tokio::sync::mpsc::Sender<Input>,
+        guard: PortGuard,
+    ) -> Self {
+        let view = Arc::new(View {
+            addr: starting.addr,
+            admin_addr,
+            router: starting.router,
+            incarnation: starting.incarnation,
+            name: starting.config.name.clone().unwrap_or_else(|| starting.advertise.clone()),
+            advertise: starting.advertise.clone(),
+            ca_pem: starting.config.identity.ca_pem().to_owned(),
+            cores,
+            inputs,
+        });
+        Self { view, control: Mutex::new(None), hurry: AtomicBool::new(false), _guard: guard }
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.clone()
+    }
+
+    pub(crate) fn set_control_thread(&self, thread: JoinHandle<()>) {
+        if let Ok(mut control) = self.control.lock() {
+            *control = Some(thread);
+        }
+    }
+
+    /// UDP address for clients and peers, with its real port.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.view.addr
+    }
+
+    /// TCP address of the admin page, with its real port.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.view.admin_addr
+    }
+
+    /// This router's id.
+    #[must_use]
+    pub fn router_id(&self) -> RouterId {
+        self.view.router
+    }
+
+    /// Its process life.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.view.incarnation
+    }
+
+    /// How others reach it.
+    #[must_use]
+    pub fn advertise(&self) -> &str {
+        &self.view.advertise
+    }
+
+    /// The authority's certificates, for clients.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.view.ca_pem
+    }
+
+    /// What control knows at this moment. Waits for the control thread, usually for microseconds.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn status(&self) -> Result<Status, Ended> {
+        self.view.control().map(|(status, _)| status)
+    }
+
+    /// A picture of each core, in order. Waits for one turn of each; those that have ended show their last one.
+    #[must_use]
+    pub fn cores(&self) -> Vec<CoreSnapshot> {
+        self.view.cores()
+    }
+
+    /// Status and pictures of all cores.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn look(&self) -> Result<Seen, Ended> {
+        let (status, control) = self.view.control()?;
+        Ok(Seen { status, control, cores: self.view.cores() })
+    }
+
+    /// Waits until `condition` is true of the router, and returns what was seen then.
+    ///
+    /// # Errors
+    /// [`TimedOut`]. A router that has ended counts as one of which the condition never comes true.
+    ///
+    /// # Panics
+    /// When the router has ended before it was seen once.
+    pub fn wait_until(
+        &self,
+        within: Duration,
+        mut condition: impl FnMut(&Seen) -> bool,
+    ) -> Result<Seen, TimedOut> {
+        let begin = Instant::now();
+        let mut last = None;
+        loop {
+            if let Ok(seen) = self.look() {
+                if condition(&seen) {
+                    return Ok(seen);
+                }
+                last = Some(seen);
+            }
+            if begin.elapsed() >= within {
+                let last = Box::new(last.expect("a router that is waited for was seen"));
+                return Err(TimedOut { waited: begin.elapsed(), last });
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Says goodbye to clients and peers, waits until clients are gone or `grace` is over, writes what is queued, and ends.
+    pub fn stop(&self, grace: Duration) {
+        // Control has ended already when it does not take this.
+        let _ = self.view.inputs.try_send(Input::Drain(grace));
+        let end = Instant::now() + grace;
+        let gone = |cores: &[CoreSnapshot]| cores.iter().all(|core| core.engine.clients == 0);
+        while Instant::now() < end && !self.hurry.load(Ordering::Relaxed) && !gone(&self.view.cores()) {
+            std::thread::park_timeout(LOOK_EVERY * 5);
+        }
+        self.end(|| Command::ShutDown { flush: FLUSH });
+    }
+
+    /// Cuts the grace of a [`RouterHandle::stop`] that is under way on another thread.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends at once and without a word, as a crash would: clients and peers find out by silence.
+    pub fn kill(&self) {
+        self.end(|| Command::Kill);
+    }
+
+    fn end(&self, command: impl Fn() -> Command) {
+        for core in &self.view.cores {
+            core.post.send(command());
+        }
+        for core in &self.view.cores {
+            join(&core.thread);
+        }
+        // Fails only when it has ended.
+        let mut stop = Input::Stop;
+        while let Err(tokio::sync::mpsc::error::TrySendError::Full(back)) = self.view.inputs.try_send(stop) {
+            stop = back;
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+        join(&self.control);
+    }
+}
+
+fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
+    let taken = thread.lock().ok().and_then(|mut thread| thread.take());
+    if let Some(thread) = taken
+        && thread.join().is_err()
+    {
+        tracing::error!("a thread of the router panicked");
+    }
+}
+
+impl Drop for RouterHandle {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl fmt::Debug for RouterHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterHandle").field("addr", &self.view.addr).finish_non_exhaustive()
+    }
+}

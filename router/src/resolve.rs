@@ -1,0 +1,134 @@
+//! Names to addresses: seeds of the mesh, and targets of dials. Runs on the control thread, never on a core.
+//!
+//! Addresses come from the system (files, DNS search domains and all); SRV names, which begin with an underscore, from
+//! DNS itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::rr::RData;
+use millrace_proto::DEFAULT_PORT;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::control_thread::Input;
+
+/// The longest time that one name may take.
+const LOOKUP_MAX: Duration = Duration::from_secs(4);
+/// Addresses taken from one name.
+const ADDRESSES_MAX: usize = 256;
+
+/// Looks names up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resolver {
+    /// IPv6 addresses are of no use to a router that is bound to IPv4.
+    pub(crate) ipv4_only: bool,
+}
+
+impl Resolver {
+    /// One of the addresses of `host:port`; which one turns with `attempt`.
+    pub(crate) async fn resolve_one(&self, target: &str, attempt: u64) -> Option<SocketAddr> {
+        let all = self.addresses(target).await?;
+        let index = attempt % u64::try_from(all.len()).ok()?.max(1);
+        all.into_iter().nth(usize::try_from(index).ok()?)
+    }
+
+    async fn addresses(&self, target: &str) -> Option<Vec<SocketAddr>> {
+        let found = match target.parse() {
+            Ok(address) => vec![address],
+            Err(_) => {
+                let lookup = timeout(LOOKUP_MAX, tokio::net::lookup_host(target.to_owned())).await.ok()?;
+                lookup.ok()?.take(ADDRESSES_MAX).collect()
+            }
+        };
+        let usable = |address: &SocketAddr| !self.ipv4_only || address.is_ipv4();
+        let found: BTreeSet<SocketAddr> = found.into_iter().filter(usable).collect();
+        Some(found.into_iter().collect())
+    }
+
+    /// All addresses of a seed, as `host:port`; `None` when the lookup failed.
+    async fn seed(&self, seed: &str) -> Option<Vec<String>> {
+        if seed.starts_with('_') {
+            return services(seed).await;
+        }
+        let found = self.addresses(&with_port(seed)).await?;
+        Some(found.into_iter().map(|address| address.to_string()).collect())
+    }
+}
+
+/// Looks the seeds up for ever, and tells control whenever something changed. What a failed lookup gave before is kept.
+pub(crate) async fn watch_seeds(
+    resolver: Resolver,
+    seeds: Arc<[String]>,
+    every: Duration,
+    control: mpsc::Sender<Input>,
+) {
+    let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut told = None;
+    loop {
+        for seed in seeds.iter() {
+            match resolver.seed(seed).await {
+                Some(found) => drop(known.insert(seed, found)),
+                None => tracing::warn!(%seed, "cannot resolve this seed of the mesh; trying again"),
+            }
+        }
+        let all: BTreeSet<String> = known.values().flatten().cloned().collect();
+        let nothing_yet = all.is_empty() && told.is_none() && !seeds.is_empty();
+        if !nothing_yet && told.as_ref() != Some(&all) {
+            if control.send(Input::Seeds(all.iter().cloned().collect())).await.is_err() {
+                return;
+            }
+            told = Some(all);
+        }
+        if seeds.is_empty() {
+            return;
+        }
+        // Until there is a first answer, routers that start together look for each other often.
+        sleep(if told.is_none() { every.min(Duration::from_millis(500)) } else { every }).await;
+    }
+}
+
+/// A seed without a port has the default one.
+fn with_port(seed: &str) -> String {
+    if seed.parse::<SocketAddr>().is_ok() {
+        return seed.to_owned();
+    }
+    if seed.parse::<std::net::Ipv6Addr>().is_ok() {
+        return format!("[{seed}]:{DEFAULT_PORT}");
+    }
+    match seed.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => seed.to_owned(),
+        _ => format!("{seed}:{DEFAULT_PORT}"),
+    }
+}
+
+/// Targets of an SRV name (RFC 2782). All are dialled, so priorities and weights do not matter.
+async fn services(name: &str) -> Option<Vec<String>> {
+    let resolver = TokioResolver::builder_tokio().ok()?.build().ok()?;
+    let lookup = timeout(LOOKUP_MAX, resolver.srv_lookup(name)).await.ok()?.ok()?;
+    let targets = lookup.answers().iter().filter_map(|record| match &record.data {
+        RData::SRV(service) => {
+            let host = service.target.to_string();
+            Some(format!("{}:{}", host.trim_end_matches('.'), service.port))
+        }
+        _ => None,
+    });
+    Some(targets.take(ADDRESSES_MAX).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_is_added_where_there_is_none() {
+        assert_eq!(with_port("mesh.example"), "mesh.example:7400");
+        assert_eq!(with_port("mesh.example:1"), "mesh.example:1");
+        assert_eq!(with_port("10.0.0.1"), "10.0.0.1:7400");
+        assert_eq!(with_port("::1"), "[::1]:7400");
+        assert_eq!(with_port("[::1]:5"), "[::1]:5");
+    }
+}

@@ -1,0 +1,331 @@
+//! Starts a router: checks its settings, binds everything, and only then runs threads.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use aws_lc_rs::digest;
+use millrace_engine::control::{Control, ControlConfig};
+use millrace_engine::core::{Core as EngineCore, CoreConfig};
+use millrace_engine::message::CoreIndex;
+use millrace_proto::{Incarnation, RouterId};
+use millrace_quic::{ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, steer};
+use thiserror::Error;
+
+use crate::app::{AppParts, CoreApp, Sibling};
+use crate::clock::Clock;
+use crate::config::{ConfigError, Pinning, RouterConfig};
+use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input};
+use crate::core_thread::CoreThread;
+use crate::handle::{CoreLink, RouterHandle};
+use crate::mailbox::{Doorbell, ring};
+use crate::resolve::{Resolver, watch_seeds};
+use crate::tls::{IdentityError, client_config, server_config};
+
+/// Batches that wait in one mailbox; each is at most an outbox of the engine (128 KiB).
+const BATCHES_MAX: usize = 64;
+/// Foreign segments that wait in one mailbox: two full receive batches.
+const SEGMENTS_MAX: usize = 4096;
+
+/// Why a router did not start. Nothing is left running or bound.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The UDP address cannot be had.
+    #[error("cannot listen on UDP {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words, or who holds the port.
+        source: io::Error,
+    },
+    /// The TCP address of the admin page cannot be had.
+    #[error("cannot serve the admin page on TCP {address}: {source}")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The system refused a thread, a socket or another resource.
+    #[error("the system refused a resource: {0}")]
+    System(#[from] io::Error),
+    /// QUIC refused a setting.
+    #[error("QUIC does not accept a setting: {0}")]
+    Quic(#[from] millrace_quic::SettingsError),
+}
+
+/// A router that can be started, also several times in one process.
+#[derive(Debug)]
+pub struct Router;
+
+impl Router {
+    /// Starts a router: when this returns, its sockets are bound and its threads run.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: RouterConfig) -> Result<RouterHandle, StartError> {
+        config.check()?;
+        let failed = |source| StartError::Listen { address: config.listen, source };
+        let group = steer::bind_group(config.listen, config.cores).map_err(failed)?;
+        let addr = group.addr;
+        let advertise = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
+        let starting = Starting {
+            clock: Clock::start(),
+            addr,
+            router: router_id(&advertise),
+            incarnation: Incarnation((rand::random::<u64>() >> 2) | 1),
+            keys: Keys::derive(config.identity.secret(), &advertise),
+            advertise,
+            config,
+        };
+        starting.start(group)
+    }
+}
+
+/// What all parts of one router share while it starts.
+pub(crate) struct Starting {
+    pub(crate) clock: Clock,
+    pub(crate) addr: SocketAddr,
+    pub(crate) router: RouterId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) advertise: String,
+    keys: Keys,
+    pub(crate) config: RouterConfig,
+}
+
+/// A core's QUIC with what others need to reach it.
+struct Made {
+    quic: Core<CoreApp>,
+    post: CorePost,
+    bell: Arc<Doorbell>,
+}
+
+impl Starting {
+    fn start(self, group: steer::Group) -> Result<RouterHandle, StartError> {
+        let admin = self.config.admin.map(|address| {
+            let bound = std::net::TcpListener::bind(address)
+                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            bound.map_err(|source| StartError::Admin { address, source })
+        });
+        let admin = admin.transpose()?;
+        let (inputs, inbox) = tokio::sync::mpsc::channel(INPUTS_MAX);
+        let made = self.make_cores(group.sockets, &inputs)?;
+        let posts: Vec<CorePost> = made.iter().map(|made| made.post.clone()).collect();
+        let mut links = Vec::new();
+        for (made, number) in made.into_iter().zip(0..) {
+            links.push(self.run_core(made, number)?);
+        }
+        let admin_addr = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), group.guard);
+        let control = self.make_control(posts, (inputs.clone(), inbox));
+        let seeds = watch_seeds(
+            self.resolver(),
+            self.config.mesh.seeds.clone().into(),
+            self.config.mesh.resolve_every,
+            inputs,
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let cpu = self.spare_cpu();
+        let view = handle.view();
+        let thread = thread::Builder::new().name("millrace-control".into()).spawn(move || {
+            if let Some(cpu) = cpu {
+                core_affinity::set_for_current(cpu);
+            }
+            runtime.block_on(async {
+                tokio::spawn(seeds);
+                if let Some(listener) = admin {
+                    tokio::spawn(crate::admin::serve(listener, view));
+                }
+                control.run().await;
+            });
+            runtime.shutdown_background();
+        })?;
+        handle.set_control_thread(thread);
+        Ok(handle)
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver { ipv4_only: self.addr.is_ipv4() }
+    }
+
+    fn make_control(
+        &self,
+        posts: Vec<CorePost>,
+        channel: (tokio::sync::mpsc::Sender<Input>, tokio::sync::mpsc::Receiver<Input>),
+    ) -> ControlThread {
+        let mut settings =
+            ControlConfig::new(self.router, self.incarnation, self.advertise.clone(), self.config.cores);
+        self.config.apply_to_control(&mut settings);
+        if let Some(name) = &self.config.name {
+            settings.name.clone_from(name);
+        }
+        let control = Control::new(settings, self.clock.now());
+        ControlThread::new(self.clock, control, posts, self.resolver(), channel)
+    }
+
+    fn make_cores(
+        &self,
+        sockets: Vec<UdpSocket>,
+        inputs: &tokio::sync::mpsc::Sender<Input>,
+    ) -> Result<Vec<Made>, StartError> {
+        let tls = server_config(&self.config.identity)?;
+        let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), self.keys.clone());
+        server.admission = self.config.limits.admission;
+        let dialling =
+            Arc::new(ClientSettings::new(client_config(&self.config.identity)?, TransportSettings::lane())?);
+        let seed = rand::random();
+        let mut made: Vec<Made> = Vec::new();
+        for (socket, number) in sockets.into_iter().zip(0..) {
+            let mut settings = CoreConfig::new(self.router, self.incarnation, number, self.config.cores);
+            settings.seed = seed;
+            self.config.apply_to_core(&mut settings);
+            let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
+            let app = CoreApp::new(AppParts {
+                clock: self.clock,
+                number,
+                engine: EngineCore::new(settings, self.clock.now()),
+                commands: receiver,
+                control: inputs.clone(),
+                siblings: Vec::new(),
+                dialling: dialling.clone(),
+                local: self.addr,
+                require_client_certificate: self.config.require_client_certificate,
+            });
+            let settings = CoreSettings {
+                core: number,
+                cores: self.config.cores,
+                connections_max: self.config.limits.connections_per_core,
+                socket_buffer_bytes: self.config.limits.socket_buffer_bytes,
+                ..CoreSettings::default()
+            };
+            let quic = Core::new(settings, Some(server.clone()), Some(socket), app)?;
+            let (waker, bell) = (quic.waker(), Doorbell::new(quic.waker()));
+            made.push(Made { quic, post: CorePost { commands, waker }, bell });
+        }
+        link_siblings(&mut made);
+        Ok(made)
+    }
+
+    fn run_core(&self, made: Made, number: CoreIndex) -> Result<CoreLink, StartError> {
+        let cpu = self.cpu_of(number);
+        let last = Arc::new(Mutex::new(None));
+        let core = CoreThread { quic: made.quic, bell: made.bell, last: last.clone() };
+        let thread = thread::Builder::new().name(format!("millrace-core-{number}")).spawn(move || {
+            if let Some(cpu) = cpu
+                && !core_affinity::set_for_current(cpu)
+            {
+                tracing::warn!(
+                    core = number,
+                    cpu = cpu.id,
+                    "cannot pin this core; it runs wherever the system puts it"
+                );
+            }
+            core.run();
+        })?;
+        Ok(CoreLink::new(made.post, last, thread))
+    }
+
+    /// The CPU of a core, when it is to be pinned.
+    fn cpu_of(&self, core: CoreIndex) -> Option<core_affinity::CoreId> {
+        match &self.config.pinning {
+            Pinning::Off => None,
+            Pinning::Cpus(cpus) => cpus.get(usize::from(core)).map(|&id| core_affinity::CoreId { id }),
+            Pinning::Auto => {
+                let usable = core_affinity::get_core_ids()?;
+                (usable.len() >= usize::from(self.config.cores))
+                    .then(|| usable.get(usize::from(core)).copied())?
+            }
+        }
+    }
+
+    /// A CPU for control that no core is pinned to, when there is one.
+    fn spare_cpu(&self) -> Option<core_affinity::CoreId> {
+        self.cpu_of(0)?;
+        let pinned: Vec<_> = (0..self.config.cores).filter_map(|core| self.cpu_of(core)).collect();
+        core_affinity::get_core_ids()?.into_iter().find(|cpu| !pinned.contains(cpu))
+    }
+}
+
+/// Connects each core with each other one.
+fn link_siblings(made: &mut [Made]) {
+    let mut siblings: Vec<Vec<Sibling>> = made.iter().map(|_| Vec::new()).collect();
+    for a in 0..made.len() {
+        for b in a + 1..made.len() {
+            let (a_out, b_in) = ring(BATCHES_MAX, &made[b].bell);
+            let (b_out, a_in) = ring(BATCHES_MAX, &made[a].bell);
+            let (a_segments_out, b_segments_in) = ring(SEGMENTS_MAX, &made[b].bell);
+            let (b_segments_out, a_segments_in) = ring(SEGMENTS_MAX, &made[a].bell);
+            siblings[a].push(Sibling {
+                core: index(b),
+                batches_out: a_out,
+                batches_in: a_in,
+                segments_out: a_segments_out,
+                segments_in: a_segments_in,
+            });
+            siblings[b].push(Sibling {
+                core: index(a),
+                batches_out: b_out,
+                batches_in: b_in,
+                segments_out: b_segments_out,
+                segments_in: b_segments_in,
+            });
+        }
+    }
+    for (made, siblings) in made.iter_mut().zip(siblings) {
+        made.quic.app_mut().set_siblings(siblings);
+    }
+}
+
+fn index(core: usize) -> CoreIndex {
+    CoreIndex::try_from(core).expect("cores are counted as u16")
+}
+
+/// Names a router by what it advertises.
+fn router_id(advertise: &str) -> RouterId {
+    let hash = digest::digest(&digest::SHA256, advertise.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_ref()[..8]);
+    RouterId(u64::from_be_bytes(first).max(1))
+}
+
+/// An address that others can use: of an unspecified one, the address that this host would leave from.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    if !addr.ip().is_unspecified() {
+        return addr;
+    }
+    // Connecting a UDP socket sends nothing; the addresses are reserved for documentation (RFC 5737, RFC 3849).
+    let leaves_from = |local: &str, remote: &str| -> Option<IpAddr> {
+        let socket = UdpSocket::bind(local).ok()?;
+        socket.connect(remote).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+    };
+    let v4 = || leaves_from("0.0.0.0:0", "192.0.2.1:9");
+    let v6 = || leaves_from("[::]:0", "[2001:db8::1]:9").filter(|_| addr.is_ipv6());
+    SocketAddr::new(v4().or_else(v6).unwrap_or(IpAddr::from([127, 0, 0, 1])), addr.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn router_id_follows_from_the_advertised_address_alone() {
+        assert_eq!(router_id("a:7400"), router_id("a:7400"));
+        assert_ne!(router_id("a:7400"), router_id("b:7400"));
+    }
+
+    #[test]
+    fn unspecified_address_becomes_one_that_others_can_use() {
+        let addr = reachable("0.0.0.0:7400".parse().unwrap());
+        assert!(!addr.ip().is_unspecified());
+        assert_eq!(addr.port(), 7400);
+    }
+}

@@ -1,0 +1,14 @@
+//! Who this router is, whom it believes, and what that means for connections.
+//!
+//! One certificate authority speaks for a cluster. A certificate's role stands in a URI of its subject alternative names:
+//! `millrace://router/NAME` or `millrace://client/NAME`. Routers believe each other by role, not by host name: a mesh is
+//! dialled by addresses out of DNS that no certificate names. Clients check the host name of their router as usual.
+
+mod authority;
+mod identity;
+mod peer;
+
+pub use authority::{AuthorityError, DevAuthority};
+pub use identity::{Identity, IdentityError};
+pub(crate) use identity::{Role, role_of};
+pub(crate) use peer::{client_config, server_config};

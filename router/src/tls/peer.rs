@@ -1,0 +1,90 @@
+//! TLS configurations of the two sides: accepting clients and peers, and dialling peers.
+
+use std::sync::Arc;
+
+use millrace_proto::{ALPN_CLIENT, ALPN_PEER};
+use millrace_quic::tls;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::identity::{Identity, IdentityError, Role, role_of};
+
+/// For accepted connections. A client may stay without a certificate here: what it may then do is decided when its
+/// protocol is known.
+pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+    let provider = tls::crypto_provider();
+    let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain(), identity.key())?;
+    Ok(tls::server(config, &[ALPN_CLIENT, ALPN_PEER]))
+}
+
+/// For lanes that are dialled.
+pub(crate) fn client_config(identity: &Identity) -> Result<Arc<rustls::ClientConfig>, IdentityError> {
+    let provider = tls::crypto_provider();
+    let verifier = Arc::new(RouterVerifier { provider: provider.clone(), roots: identity.roots() });
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_auth_cert(identity.chain(), identity.key())?;
+    Ok(tls::client(config, &[ALPN_PEER]))
+}
+
+/// Believes whoever the authority calls a router, under any host name.
+#[derive(Debug)]
+struct RouterVerifier {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+}
+
+impl ServerCertVerifier for RouterVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        match role_of(end_entity) {
+            Role::Router(_) => Ok(ServerCertVerified::assertion()),
+            _ => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("QUIC has no TLS 1.2".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
