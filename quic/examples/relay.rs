@@ -207,7 +207,7 @@ fn setup(receivers_max: usize, segments: usize, transport: TransportSettings) ->
     let connected = Arc::new(AtomicU64::new(0));
     let measuring = Arc::new(AtomicBool::new(false));
     let (count, flag) = (connected.clone(), measuring.clone());
-    let router = std::thread::spawn(move || {
+    let router = std::thread::Builder::new().name("router".into()).spawn(move || {
         let app = Router {
             receivers_max,
             receivers: Vec::new(),
@@ -224,6 +224,7 @@ fn setup(receivers_max: usize, segments: usize, transport: TransportSettings) ->
         }
         measure_router(&mut core, &flag);
     });
+    let router = router.unwrap();
     Setup { addr, client, connected, measuring, router }
 }
 
