@@ -23,6 +23,8 @@ mod peer;
 mod prepare;
 mod status;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -264,7 +266,8 @@ impl Control {
     /// A picture of what is known, as of the last input.
     #[must_use]
     pub fn status(&self) -> Status {
-        let status = |(&router, peer): (&RouterId, &Peer)| peer.status(router, self.dialling.reaches_for(router));
+        let status =
+            |(&router, peer): (&RouterId, &Peer)| peer.status(router, self.dialling.reaches_for(router));
         Status {
             peers: self.peers.iter().map(status).collect(),
             directory_version: self.directory.version(),
@@ -290,8 +293,9 @@ impl Control {
     pub fn directory_dump(&self) -> impl Iterator<Item = (Location, &str)> {
         let own = self.own.entries().map(|(core, selector)| (Location::Core(core), selector.text()));
         let peers = self.peers.values().filter_map(|peer| Some((peer.location()?, peer)));
-        let peers = peers
-            .flat_map(|(location, peer)| peer.interest.selectors().map(move |selector| (location, selector.text())));
+        let peers = peers.flat_map(|(location, peer)| {
+            peer.interest.selectors().map(move |selector| (location, selector.text()))
+        });
         let mut entries: Vec<_> = own.chain(peers).collect();
         entries.sort_unstable();
         entries.into_iter()

@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn every_frame_of_a_large_version_fits_a_control_frame() {
         let mut own = OwnInterest::new(1);
-        let all: Vec<_> = (0..9000).map(|n| selector(&format!("k{n}={}", "v".repeat(n % 900)))).collect();
+        let all: Vec<_> = (0..9000).map(|n| selector(&format!("k{n}={}", "v".repeat(1 + n % 900)))).collect();
         for one in &all {
             own.add(0, one);
         }

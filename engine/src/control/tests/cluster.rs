@@ -1,0 +1,558 @@
+//! A cluster of controls with fake cores: they apply directories with a delay, and their lanes are FIFO queues with
+//! delays, all drawn from one seed. Frames cross as bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_proto::control::Stage;
+use millrace_proto::data::GapReason;
+use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
+use millrace_proto::mesh::MeshFrame;
+use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, TagSet, frame};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::control::{Control, ControlConfig, ControlOutput, PeerState, PeerStatus};
+use crate::matching::{Index, Location};
+use crate::message::{CoreIndex, DialId, ToControl, ToCore, Token};
+use crate::time::Time;
+use crate::transport::ConnKey;
+
+pub(super) const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// One end of a connection: router, its life, and core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    router: usize,
+    life: u64,
+    core: CoreIndex,
+    open: bool,
+    greeted: bool,
+    dial: Option<DialId>,
+    /// When the last thing on its way to this end arrives.
+    busy_until: Time,
+}
+
+#[derive(Debug)]
+enum Event {
+    ToControl(usize, u64, CoreIndex, ToControl),
+    ToCore(usize, u64, CoreIndex, ToCore),
+    Frame(u64, usize, Vec<u8>),
+    Closed(u64, usize, bool, Option<CloseCode>),
+    DialFailed(usize, u64, DialId),
+}
+
+pub(super) struct Router {
+    pub(super) control: Control,
+    pub(super) config: ControlConfig,
+    pub(super) life: u64,
+    pub(super) alive: bool,
+    pub(super) seeds: Vec<String>,
+    pub(super) wants: BTreeSet<(CoreIndex, String)>,
+    /// What each core routes by.
+    applied: Vec<Index<Location>>,
+    pub(super) positions: Vec<u64>,
+    pub(super) gaps: Vec<(GapReason, RouterId)>,
+    pub(super) effective: Vec<(Token, Stage, Vec<RouterId>)>,
+    pub(super) synced: Option<Time>,
+    pub(super) alternates: Vec<String>,
+    pub(super) prepared: Vec<Result<usize, String>>,
+    pub(super) refused: Vec<CloseCode>,
+    pub(super) outgoing: Vec<(CoreIndex, u16)>,
+    waits: BTreeMap<Token, (CoreIndex, String)>,
+    to_control_busy: Vec<Time>,
+    to_core_busy: Vec<Time>,
+}
+
+pub(super) struct Cluster {
+    pub(super) now: Time,
+    rng: Pcg64Mcg,
+    pub(super) routers: Vec<Router>,
+    addresses: BTreeMap<String, usize>,
+    conns: BTreeMap<u64, [End; 2]>,
+    events: BTreeMap<(Time, u64), Event>,
+    sequence: u64,
+    /// Takes frames away: sender, frame.
+    #[expect(clippy::type_complexity, reason = "one closure of the tests")]
+    pub(super) filter: Box<dyn FnMut(usize, &MeshFrame) -> bool>,
+    /// Every output, for comparing two runs.
+    pub(super) trace: Vec<String>,
+}
+
+impl Cluster {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            now: Time::ZERO,
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            routers: Vec::new(),
+            addresses: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            filter: Box::new(|_, _| true),
+            trace: Vec::new(),
+        }
+    }
+
+    /// A router with this id at `r<place>:1`, which is also its place in the list.
+    pub(super) fn add(&mut self, id: u64, cores: u16, seeds: &[&str]) -> usize {
+        self.add_with(id, cores, seeds, |_| {})
+    }
+
+    pub(super) fn add_with(
+        &mut self,
+        id: u64,
+        cores: u16,
+        seeds: &[&str],
+        change: impl FnOnce(&mut ControlConfig),
+    ) -> usize {
+        let place = self.routers.len();
+        let address = format!("r{place}:1");
+        let mut config =
+            ControlConfig::new(RouterId(id), Incarnation(id.wrapping_mul(1000)), address.clone(), cores);
+        config.forget_after = ms(5000);
+        config.digest_every = ms(1000);
+        change(&mut config);
+        self.addresses.insert(address, place);
+        let seeds: Vec<String> = seeds.iter().map(|&seed| seed.to_owned()).collect();
+        self.routers.push(Router::new(config, seeds.clone(), self.now));
+        self.routers[place].control.set_seeds(self.now, seeds);
+        self.drain_outputs(place);
+        place
+    }
+
+    pub(super) fn alias(&mut self, address: &str, place: usize) {
+        self.addresses.insert(address.to_owned(), place);
+    }
+
+    fn delay(&mut self) -> Duration {
+        Duration::from_micros(self.rng.random_range(50..5_000))
+    }
+
+    fn at(&mut self, time: Time, event: Event) {
+        self.sequence += 1;
+        self.events.insert((time, self.sequence), event);
+    }
+
+    fn to_control(&mut self, router: usize, core: CoreIndex, message: ToControl) {
+        let time = self.now + self.delay();
+        let busy = &mut self.routers[router].to_control_busy[usize::from(core)];
+        *busy = time.max(*busy);
+        let (time, life) = (*busy, self.routers[router].life);
+        self.at(time, Event::ToControl(router, life, core, message));
+    }
+
+    pub(super) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        let mut turns = 0;
+        loop {
+            turns += 1;
+            assert!(turns < 2_000_000, "the cluster does not come to rest");
+            let event = self.events.first_key_value().map(|(&key, _)| key);
+            let timer = (0..self.routers.len())
+                .filter(|&router| self.routers[router].alive)
+                .filter_map(|router| Some((self.routers[router].control.poll_timeout()?, router)))
+                .min();
+            let event_at = event.map_or(Time(u64::MAX), |key| key.0);
+            let timer_at = timer.map_or(Time(u64::MAX), |timer| timer.0);
+            if event_at.min(timer_at) > end {
+                self.now = end;
+                return;
+            }
+            if let (Some((at, router)), true) = (timer, timer_at < event_at) {
+                self.now = self.now.max(at);
+                self.routers[router].control.handle_timeout(self.now);
+                self.drain_outputs(router);
+            } else if let Some((_, event)) = self.events.pop_first() {
+                self.now = self.now.max(event_at);
+                self.take(event);
+            }
+        }
+    }
+
+    fn lives(&self, router: usize, life: u64) -> bool {
+        self.routers[router].alive && self.routers[router].life == life
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::ToControl(router, life, core, message) if self.lives(router, life) => {
+                self.routers[router].control.handle(self.now, core, message);
+                self.drain_outputs(router);
+            }
+            Event::ToCore(router, life, core, message) if self.lives(router, life) => {
+                self.core_takes(router, core, message);
+            }
+            Event::DialFailed(router, life, dial) if self.lives(router, life) => {
+                self.routers[router].control.dial_failed(self.now, dial);
+                self.drain_outputs(router);
+            }
+            Event::Frame(conn, side, bytes) => self.frame_arrives(conn, side, &bytes),
+            Event::Closed(conn, side, orderly, code) => {
+                let Some(ends) = self.conns.get_mut(&conn) else { return };
+                let end = ends[side];
+                ends[side].open = false;
+                if end.open && self.lives(end.router, end.life) {
+                    let conn = key(conn, side);
+                    self.to_control(
+                        end.router,
+                        end.core,
+                        ToControl::LaneClosed { conn, dial: end.dial, orderly, code },
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn frame_arrives(&mut self, conn: u64, side: usize, bytes: &[u8]) {
+        let Some(ends) = self.conns.get_mut(&conn) else { return };
+        let end = ends[side];
+        if !end.open || !self.lives(end.router, end.life) {
+            return;
+        }
+        let ends = self.conns.get_mut(&conn).unwrap();
+        ends[side].greeted = true;
+        let (kind, body, _) = frame::split(bytes, CONTROL_FRAME_BYTES_MAX).unwrap().unwrap();
+        let frame = MeshFrame::decode(kind, body).unwrap();
+        let conn = key(conn, side);
+        let message = match frame {
+            MeshFrame::PeerHello(hello) if !end.greeted => {
+                ToControl::LaneHello { conn, dial: end.dial, hello }
+            }
+            frame => ToControl::LaneFrame { conn, frame },
+        };
+        self.to_control(end.router, end.core, message);
+    }
+
+    /// Puts something on its way to the other end of a connection.
+    fn send(&mut self, conn: u64, from: usize, event: impl FnOnce(usize) -> Event) {
+        let time = self.now + self.delay();
+        let Some(ends) = self.conns.get_mut(&conn) else { return };
+        let end = &mut ends[1 - from];
+        end.busy_until = end.busy_until.max(time);
+        let time = end.busy_until;
+        self.at(time, event(1 - from));
+    }
+
+    fn send_frame(&mut self, conn: ConnKey, frame: &MeshFrame) {
+        let (conn, from) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());
+        let Some(ends) = self.conns.get(&conn) else { return };
+        if !ends[from].open || !(self.filter)(ends[from].router, frame) {
+            return;
+        }
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.send(conn, from, |to| Event::Frame(conn, to, bytes));
+    }
+
+    fn core_takes(&mut self, router: usize, core: CoreIndex, message: ToCore) {
+        let now = self.now;
+        match message {
+            ToCore::Directory { version, index } => {
+                self.routers[router].applied[usize::from(core)] = index;
+                let position = self.routers[router].positions[usize::from(core)];
+                self.to_control(router, core, ToControl::Applied { version, position });
+            }
+            ToCore::AcceptLane { conn, lane, outgoing, hello, .. } => {
+                if outgoing {
+                    self.routers[router].outgoing.push((core, lane));
+                }
+                if let Some(hello) = hello {
+                    self.send_frame(conn, &MeshFrame::PeerHello(hello));
+                }
+            }
+            ToCore::CloseLane { conn, hello, code } => {
+                self.routers[router].refused.push(code);
+                if let Some(hello) = hello {
+                    self.send_frame(conn, &MeshFrame::PeerHello(hello));
+                }
+                self.close(conn, Some(code), code == CloseCode::GoingAway);
+            }
+            ToCore::LaneFrame { conn, frame } => self.send_frame(conn, &frame),
+            ToCore::Gap { reason, router: lost } if core == 0 => {
+                self.routers[router].gaps.push((reason, lost));
+            }
+            ToCore::Synced(true) if core == 0 => self.routers[router].synced = Some(now),
+            ToCore::Alternates(alternates) if core == 0 => self.routers[router].alternates = alternates,
+            ToCore::Prepared { result, .. } => {
+                self.routers[router].prepared.push(result.map(|prepared| prepared.len()));
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, conn: ConnKey, code: Option<CloseCode>, orderly: bool) {
+        let (conn, from) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());
+        if let Some(ends) = self.conns.get_mut(&conn)
+            && std::mem::take(&mut ends[from].open)
+        {
+            self.send(conn, from, |to| Event::Closed(conn, to, orderly, code));
+        }
+    }
+
+    pub(super) fn drain_outputs(&mut self, router: usize) {
+        while let Some(output) = self.routers[router].control.poll_output() {
+            self.trace.push(format!("{} {router} {}", self.now, describe(&output)));
+            match output {
+                ControlOutput::ToCore { core, message } => {
+                    if let ToCore::Effective { token, stage, left_out } = &message {
+                        self.check_effective(router, *token, *stage, left_out);
+                        self.routers[router].effective.push((*token, *stage, left_out.clone()));
+                    }
+                    let time = self.now + self.delay();
+                    let busy = &mut self.routers[router].to_core_busy[usize::from(core)];
+                    *busy = time.max(*busy);
+                    let (time, life) = (*busy, self.routers[router].life);
+                    self.at(time, Event::ToCore(router, life, core, message));
+                }
+                ControlOutput::Dial { dial, target, core, shard, hello, .. } => {
+                    let life = self.routers[router].life;
+                    let answers = self.addresses.get(&target).copied();
+                    let Some(to) =
+                        answers.filter(|&to| self.routers.get(to).is_some_and(|there| there.alive))
+                    else {
+                        let time = self.now + self.delay();
+                        self.at(time, Event::DialFailed(router, life, dial));
+                        continue;
+                    };
+                    self.sequence += 1;
+                    let conn = self.sequence;
+                    let end = |router: usize, life, core, dial| End {
+                        router,
+                        life,
+                        core,
+                        open: true,
+                        greeted: false,
+                        dial,
+                        busy_until: Time::ZERO,
+                    };
+                    let there = shard % self.routers[to].config.cores;
+                    let ends =
+                        [end(router, life, core, Some(dial)), end(to, self.routers[to].life, there, None)];
+                    self.conns.insert(conn, ends);
+                    self.send_frame(key(conn, 0), &MeshFrame::PeerHello(hello));
+                }
+            }
+        }
+    }
+
+    /// An acknowledgement is true at the moment it is given.
+    fn check_effective(&self, place: usize, token: Token, stage: Stage, left_out: &[RouterId]) {
+        let router = &self.routers[place];
+        let Some((core, text)) = router.waits.get(&token) else { return };
+        if !router.wants.contains(&(*core, text.clone())) {
+            return;
+        }
+        assert!(router.effective.iter().all(|(told, at, _)| (told, at) != (&token, &stage)), "told twice");
+        for index in &router.applied {
+            assert!(
+                matches(index, text).contains(&Location::Core(*core)),
+                "{text} is not applied everywhere"
+            );
+        }
+        if stage == Stage::Router {
+            return;
+        }
+        for peer in router.control.status().peers {
+            let other = self.routers.iter().find(|other| other.config.router == peer.router).unwrap();
+            let same_life = peer.incarnation == Some(other.config.incarnation);
+            if left_out.contains(&peer.router) || !other.alive || !same_life {
+                continue;
+            }
+            for index in &other.applied {
+                let routers = matches(index, text).into_iter().filter_map(|location| match location {
+                    Location::Peer(index) => other.control.router_at(index),
+                    Location::Core(_) => None,
+                });
+                assert!(
+                    routers.into_iter().any(|found| found == router.config.router),
+                    "{text} of {} is not applied at {}",
+                    router.config.router,
+                    peer.router
+                );
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, router: usize, core: CoreIndex, text: &str) -> Token {
+        self.sequence += 1;
+        let token = Token(self.sequence);
+        self.routers[router].wants.insert((core, text.to_owned()));
+        self.routers[router].waits.insert(token, (core, text.to_owned()));
+        let add = vec![Arc::new(Selector::parse(text).unwrap())];
+        self.to_control(router, core, ToControl::Interest { add, remove: Vec::new(), token: Some(token) });
+        token
+    }
+
+    pub(super) fn unsubscribe(&mut self, router: usize, core: CoreIndex, text: &str) {
+        self.routers[router].wants.remove(&(core, text.to_owned()));
+        let remove = vec![Arc::new(Selector::parse(text).unwrap())];
+        self.to_control(router, core, ToControl::Interest { add: Vec::new(), remove, token: None });
+    }
+
+    pub(super) fn tell(&mut self, router: usize, core: CoreIndex, message: ToControl) {
+        self.routers[router].control.handle(self.now, core, message);
+        self.drain_outputs(router);
+    }
+
+    /// The lanes of a router that are open at both ends: its key, core, and the router at the other end.
+    pub(super) fn lanes_of(&self, router: usize) -> Vec<(ConnKey, CoreIndex, usize)> {
+        let of = |(&conn, ends): (&u64, &[End; 2])| {
+            let side = ends.iter().position(|end| end.router == router && self.lives(router, end.life))?;
+            let open = ends.iter().all(|end| end.open && end.greeted);
+            open.then(|| (key(conn, side), ends[side].core, ends[1 - side].router))
+        };
+        self.conns.iter().filter_map(of).collect()
+    }
+
+    /// Loses a connection: both ends notice some time later.
+    pub(super) fn cut(&mut self, conn: ConnKey) {
+        let conn = conn.0 / 2;
+        for side in 0..2 {
+            let time = self.now + self.delay();
+            self.at(time, Event::Closed(conn, side, false, None));
+        }
+    }
+
+    /// Ends a router without a word. Its peers notice silence after 1 s, and lose its lanes after 3 s.
+    pub(super) fn crash(&mut self, router: usize) {
+        let life = self.routers[router].life;
+        let ends: Vec<_> = self
+            .conns
+            .iter()
+            .filter_map(|(&conn, ends)| {
+                let side = ends.iter().position(|end| (end.router, end.life) == (router, life))?;
+                Some((conn, 1 - side, ends[1 - side]))
+            })
+            .collect();
+        for (conn, side, end) in ends {
+            let silent = ToControl::LaneSilent { conn: key(conn, side) };
+            self.at(self.now + ms(1000), Event::ToControl(end.router, end.life, end.core, silent));
+            self.at(self.now + ms(3000), Event::Closed(conn, side, false, None));
+        }
+        self.routers[router].alive = false;
+    }
+
+    /// Begins a new life of a router that crashed, with the same seeds and nothing else.
+    pub(super) fn restart(&mut self, router: usize) {
+        let mut config = self.routers[router].config.clone();
+        config.incarnation.0 += 1;
+        let (life, seeds) = (self.routers[router].life + 1, self.routers[router].seeds.clone());
+        self.routers[router] = Router::new(config, seeds.clone(), self.now);
+        self.routers[router].life = life;
+        self.routers[router].control.set_seeds(self.now, seeds);
+        self.drain_outputs(router);
+    }
+
+    pub(super) fn peer(&self, router: usize, peer: usize) -> Option<PeerStatus> {
+        let id = self.routers[peer].config.router;
+        self.routers[router].control.status().peers.into_iter().find(|status| status.router == id)
+    }
+
+    pub(super) fn state(&self, router: usize, peer: usize) -> Option<PeerState> {
+        self.peer(router, peer).map(|status| status.state)
+    }
+
+    /// Every router that lives is linked to every other, and each core's directory is what all want.
+    pub(super) fn check_converged(&self) {
+        let alive = || (0..self.routers.len()).filter(|&place| self.routers[place].alive);
+        for place in alive() {
+            let router = &self.routers[place];
+            let mut expected = BTreeSet::new();
+            for other in alive() {
+                for (core, text) in &self.routers[other].wants {
+                    let location = if other == place {
+                        Location::Core(*core)
+                    } else {
+                        assert_eq!(self.state(place, other), Some(PeerState::Linked), "{place} -> {other}");
+                        self.place_of(place, other)
+                    };
+                    expected.insert((location, text.as_str()));
+                }
+            }
+            let dump: BTreeSet<_> = router.control.directory_dump().collect();
+            assert_eq!(dump, expected, "directory of {place}");
+            let status = router.control.status();
+            assert_eq!(status.directory_entries, expected.len());
+            assert_eq!(status.directory_applied, status.directory_version);
+            assert_eq!(status.waiting, 0);
+            for index in &router.applied {
+                for (_, text) in &expected {
+                    let wanted: Vec<_> = expected
+                        .iter()
+                        .filter(|(_, other)| other == text)
+                        .map(|&(location, _)| location)
+                        .collect();
+                    assert_eq!(matches(index, text), wanted);
+                }
+            }
+        }
+    }
+
+    fn place_of(&self, router: usize, peer: usize) -> Location {
+        let id = self.routers[peer].config.router;
+        let places = 0..u16::MAX;
+        let control = &self.routers[router].control;
+        Location::Peer(places.into_iter().find(|&place| control.router_at(place) == Some(id)).unwrap())
+    }
+}
+
+impl Router {
+    fn new(config: ControlConfig, seeds: Vec<String>, now: Time) -> Self {
+        let cores = usize::from(config.cores);
+        Self {
+            control: Control::new(config.clone(), now),
+            life: 0,
+            alive: true,
+            seeds,
+            wants: BTreeSet::new(),
+            applied: vec![Index::new(config.seed); cores],
+            positions: vec![0; cores],
+            gaps: Vec::new(),
+            effective: Vec::new(),
+            synced: None,
+            alternates: Vec::new(),
+            prepared: Vec::new(),
+            refused: Vec::new(),
+            outgoing: Vec::new(),
+            waits: BTreeMap::new(),
+            to_control_busy: vec![now; cores],
+            to_core_busy: vec![now; cores],
+            config,
+        }
+    }
+
+    pub(super) fn told(&self, token: Token, stage: Stage) -> Option<&[RouterId]> {
+        let found = self.effective.iter().find(|(told, at, _)| (*told, *at) == (token, stage));
+        found.map(|(_, _, left_out)| left_out.as_slice())
+    }
+}
+
+const fn key(conn: u64, side: usize) -> ConnKey {
+    ConnKey(conn * 2 + side as u64)
+}
+
+/// Where events with the tag that a selector `k=v` names go.
+fn matches(index: &Index<Location>, text: &str) -> Vec<Location> {
+    let (tag, value) = text.split_once('=').unwrap();
+    let tags = TagSet::new([(tag, value)]).unwrap();
+    let mut found = Vec::new();
+    index.matches(tags.borrow(), |location| found.push(location));
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// An output without the index, which prints memory.
+fn describe(output: &ControlOutput) -> String {
+    match output {
+        ControlOutput::ToCore { core, message: ToCore::Directory { version, .. } } => {
+            format!("core {core} directory {version}")
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,191 @@
+//! Links form, whichever side finds the other.
+
+use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::{CloseCode, Incarnation, RouterId};
+
+use super::cluster::{Cluster, ms};
+use crate::control::PeerState;
+use crate::message::ToControl;
+use crate::time::Time;
+use crate::transport::ConnKey;
+
+#[test]
+fn a_link_forms_whichever_side_has_the_seed() {
+    for (first, second) in [(vec!["r1:1"], vec![]), (vec![], vec!["r0:1"]), (vec!["r1:1"], vec!["r0:1"])] {
+        for seed in 0..20 {
+            let mut cluster = Cluster::new(seed);
+            cluster.add(1, 1, &first);
+            cluster.add(2, 1, &second);
+            cluster.run(ms(3000));
+            cluster.check_converged();
+            assert_eq!(cluster.lanes_of(0).len(), 1);
+            assert_eq!(cluster.routers[0].alternates, ["r1:1"]);
+            let gaps: usize = cluster.routers.iter().map(|router| router.gaps.len()).sum();
+            assert_eq!(gaps, 0, "nothing was lost");
+        }
+    }
+}
+
+#[test]
+fn each_owner_has_its_lane_between_the_right_cores() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(seed);
+        cluster.add(1, 2, &["r1:1"]);
+        cluster.add(2, 3, &[]);
+        cluster.run(ms(1000));
+        cluster.check_converged();
+        let mut cores: Vec<_> = cluster.lanes_of(0).into_iter().map(|(_, core, _)| core).collect();
+        cores.sort_unstable();
+        assert_eq!(cores, [0, 0, 1]);
+        for (router, owners) in [(0, 2), (1, 3)] {
+            let mut outgoing = cluster.routers[router].outgoing.clone();
+            outgoing.sort_unstable();
+            assert_eq!(outgoing, (0..owners).map(|core| (core, core)).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_router_recognises_itself_and_does_not_dial_itself_again() {
+    let mut cluster = Cluster::new(1);
+    cluster.alias("me:1", 0);
+    let router = cluster.add(1, 1, &["me:1", "r0:1"]);
+    cluster.run(ms(20_000));
+    let control = &cluster.routers[router].control;
+    assert_eq!((control.metrics().own_address, control.metrics().dials), (1, 1));
+    let status = control.status();
+    assert!(status.peers.is_empty() && status.ready() && !status.join_timed_out);
+}
+
+#[test]
+fn two_addresses_of_one_router_lead_to_one_link_and_no_gap() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(seed);
+        cluster.alias("v4:1", 1);
+        cluster.alias("v6:1", 1);
+        cluster.add(1, 2, &["v4:1", "v6:1"]);
+        cluster.add(2, 2, &[]);
+        cluster.subscribe(0, 0, "a=1");
+        cluster.subscribe(1, 0, "a=1");
+        cluster.run(ms(3000));
+        cluster.check_converged();
+        for router in &cluster.routers {
+            assert_eq!(router.gaps, [], "seed {seed}");
+        }
+        assert_eq!(cluster.lanes_of(0).len(), 2);
+    }
+}
+
+#[test]
+fn routers_learn_of_each_other_from_a_common_peer() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(seed);
+        for (id, seeds) in [(3, vec![]), (1, vec!["r0:1"]), (4, vec!["r0:1"]), (2, vec!["r2:1"])] {
+            let router = cluster.add(id, 1, &seeds);
+            cluster.subscribe(router, 0, &format!("id={id}"));
+        }
+        cluster.run(ms(5000));
+        cluster.check_converged();
+        assert!(cluster.routers.iter().all(|router| router.control.status().ready()));
+    }
+}
+
+#[test]
+fn a_router_that_others_reach_and_this_one_does_not_makes_it_degraded() {
+    let mut cluster = Cluster::new(1);
+    cluster.add(1, 1, &["r1:1"]);
+    cluster.add(2, 1, &[]);
+    cluster.add_with(3, 1, &["r1:1"], |config| "nowhere:1".clone_into(&mut config.advertise));
+    // 2 knows an address of 3 that works; 1 only learns the one that does not.
+    cluster.routers[1].control.set_seeds(Time::ZERO, vec!["r2:1".to_owned()]);
+    cluster.drain_outputs(1);
+    cluster.run(ms(1500));
+    let status = cluster.routers[0].control.status();
+    assert!(!status.degraded && cluster.state(1, 2) == Some(PeerState::Linked));
+    cluster.run(ms(20_000));
+    let status = cluster.routers[0].control.status();
+    assert!(status.degraded && !status.ready());
+    assert!(!cluster.routers[1].control.status().degraded);
+    cluster.alias("nowhere:1", 2);
+    cluster.run(ms(10_000));
+    assert!(cluster.routers[0].control.status().ready());
+}
+
+#[test]
+fn without_seeds_a_router_is_synced_at_once_and_with_a_dead_one_after_the_first_attempt() {
+    let mut cluster = Cluster::new(1);
+    let alone = cluster.add(1, 1, &[]);
+    let hopeful = cluster.add(2, 1, &["nobody:1"]);
+    assert!(cluster.routers[alone].control.status().synced);
+    assert!(!cluster.routers[hopeful].control.status().synced);
+    cluster.run(ms(500));
+    assert!(cluster.routers[hopeful].synced.is_some());
+}
+
+#[test]
+fn a_router_whose_interest_does_not_come_delays_synced_until_the_timeout() {
+    let mut cluster = Cluster::new(1);
+    cluster.filter = Box::new(|from, frame| !(from == 0 && matches!(frame, MeshFrame::Interest(_))));
+    cluster.add(2, 1, &[]);
+    cluster.add(1, 1, &["r0:1"]);
+    cluster.run(ms(1900));
+    assert_eq!(cluster.routers[1].synced, None);
+    cluster.run(ms(200));
+    let status = cluster.routers[1].control.status();
+    assert!(status.synced && status.join_timed_out);
+}
+
+fn stranger(change: impl FnOnce(&mut PeerHello)) -> PeerHello {
+    let mut hello = PeerHello {
+        version: 1,
+        router: RouterId(1),
+        incarnation: Incarnation(7),
+        cores: 2,
+        epoch: 1,
+        advertise: "r9:1".to_owned(),
+        ..PeerHello::default()
+    };
+    change(&mut hello);
+    hello
+}
+
+#[test]
+fn hellos_that_make_no_sense_are_refused_with_their_reason() {
+    let mut cluster = Cluster::new(1);
+    let router = cluster.add(5, 2, &[]);
+    let hellos = [
+        (stranger(|hello| hello.version = 2), CloseCode::Version),
+        (stranger(|hello| hello.router = RouterId(5)), CloseCode::MyOwnAddress),
+        (stranger(|hello| hello.cores = 0), CloseCode::Limit),
+        (stranger(|hello| hello.cores = 257), CloseCode::Limit),
+        (stranger(|hello| hello.advertise.clear()), CloseCode::Limit),
+        (stranger(|hello| hello.advertise = "x".repeat(1000)), CloseCode::Limit),
+        (stranger(|hello| hello.epoch = 0), CloseCode::Malformed),
+        (stranger(|hello| hello.lane = 1), CloseCode::Unexpected),
+        (stranger(|hello| hello.router = RouterId(9)), CloseCode::Replaced),
+    ];
+    for (number, (hello, code)) in (1..).zip(hellos) {
+        let conn = ConnKey(number * 1_000_000);
+        cluster.tell(router, 0, ToControl::LaneHello { conn, dial: None, hello });
+        cluster.run(ms(10));
+        assert_eq!(cluster.routers[router].refused.pop(), Some(code));
+    }
+    assert!(cluster.routers[router].control.status().peers.iter().all(|peer| peer.lanes == 0));
+    assert_eq!(cluster.routers[router].control.metrics().lanes_accepted, 0);
+}
+
+#[test]
+fn the_table_of_peers_is_bounded() {
+    let mut cluster = Cluster::new(1);
+    let router = cluster.add(u64::MAX, 1, &[]);
+    for id in 1..=300 {
+        let hello = stranger(|hello| {
+            hello.router = RouterId(id);
+            hello.advertise = format!("x{id}:1");
+        });
+        cluster.tell(router, 0, ToControl::LaneHello { conn: ConnKey(id * 1000), dial: None, hello });
+    }
+    let control = &cluster.routers[router].control;
+    assert_eq!(control.status().peers.len(), crate::control::PEERS_MAX);
+    assert_eq!(control.metrics().peers_refused, 300 - crate::control::PEERS_MAX as u64);
+}

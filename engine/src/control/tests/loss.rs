@@ -1,0 +1,147 @@
+//! Lanes are lost, peers fall silent, leave, and come back.
+
+use millrace_proto::RouterId;
+use millrace_proto::control::Stage;
+use millrace_proto::data::GapReason;
+
+use super::cluster::{Cluster, ms};
+use crate::control::PeerState;
+use crate::message::ToControl;
+
+fn pair(seed: u64, cores: u16) -> Cluster {
+    let mut cluster = Cluster::new(seed);
+    cluster.add(1, cores, &["r1:1"]);
+    cluster.add(2, cores, &[]);
+    cluster.subscribe(0, 0, "a=1");
+    cluster.subscribe(1, 0, "b=1");
+    cluster.run(ms(1000));
+    cluster.check_converged();
+    cluster
+}
+
+#[test]
+fn a_lost_lane_is_a_gap_at_both_ends_and_is_dialled_again() {
+    for seed in 0..10 {
+        for lane in 0..3 {
+            let mut cluster = pair(seed, 3);
+            let (conn, _, _) = cluster.lanes_of(0)[lane];
+            cluster.cut(conn);
+            cluster.run(ms(2000));
+            cluster.check_converged();
+            assert_eq!(cluster.lanes_of(0).len(), 3);
+            for (router, other) in [(0, 2), (1, 1)] {
+                let gaps = &cluster.routers[router].gaps;
+                assert!(gaps.contains(&(GapReason::RouterLost, RouterId(other))), "{gaps:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lane_whose_successor_arrives_before_its_loss_is_noticed_is_declared_lost_first() {
+    for seed in 0..10 {
+        let mut cluster = pair(seed, 2);
+        let (conn, core, _) = cluster.lanes_of(0)[0];
+        let gone = ToControl::LaneClosed { conn, dial: None, orderly: false, code: None };
+        cluster.tell(0, core, gone);
+        cluster.run(ms(2000));
+        cluster.check_converged();
+        assert!(cluster.routers[1].gaps.contains(&(GapReason::RouterLost, RouterId(1))));
+    }
+}
+
+#[test]
+fn a_silent_peer_is_suspect_and_left_out_until_it_is_heard() {
+    let mut cluster = pair(1, 2);
+    let (conn, core, _) = cluster.lanes_of(0)[1];
+    cluster.tell(0, core, ToControl::LaneSilent { conn });
+    assert_eq!(cluster.state(0, 1), Some(PeerState::Suspect));
+    let token = cluster.subscribe(0, 0, "c=1");
+    cluster.run(ms(200));
+    assert_eq!(cluster.routers[0].told(token, Stage::Cluster), Some(&[RouterId(2)][..]));
+    assert_eq!(cluster.peer(0, 1).unwrap().interest, 1, "its interest stays");
+    cluster.tell(0, core, ToControl::LaneHeard { conn });
+    cluster.run(ms(200));
+    cluster.check_converged();
+    let metrics = cluster.routers[0].control.metrics();
+    assert_eq!((metrics.suspects, metrics.recovered, metrics.gaps), (1, 1, 0));
+}
+
+#[test]
+fn a_peer_that_falls_silent_while_it_is_waited_for_is_left_out() {
+    let mut cluster = pair(1, 1);
+    cluster.crash(1);
+    let token = cluster.subscribe(0, 0, "c=1");
+    cluster.run(ms(500));
+    assert_eq!(cluster.routers[0].told(token, Stage::Cluster), None);
+    cluster.run(ms(1000));
+    assert_eq!(cluster.routers[0].told(token, Stage::Cluster), Some(&[RouterId(2)][..]));
+}
+
+#[test]
+fn a_crashed_peer_is_suspect_then_forgotten() {
+    let mut cluster = pair(1, 2);
+    cluster.crash(1);
+    cluster.run(ms(4000));
+    assert_eq!(cluster.state(0, 1), Some(PeerState::Suspect));
+    assert_eq!(cluster.peer(0, 1).unwrap().interest, 1);
+    assert!(cluster.routers[0].gaps.contains(&(GapReason::RouterLost, RouterId(2))));
+    cluster.run(ms(4000));
+    assert_eq!(cluster.state(0, 1), None);
+    cluster.check_converged();
+    assert_eq!(cluster.routers[0].control.metrics().forgotten, 1);
+}
+
+#[test]
+fn a_peer_that_is_silent_for_too_long_is_forgotten_and_may_come_back() {
+    let mut cluster = pair(1, 2);
+    for (conn, core, _) in cluster.lanes_of(0) {
+        cluster.tell(0, core, ToControl::LaneSilent { conn });
+    }
+    cluster.run(ms(4900));
+    assert_eq!(cluster.state(0, 1), Some(PeerState::Suspect));
+    cluster.run(ms(5000));
+    cluster.check_converged();
+    assert_eq!(cluster.routers[0].control.metrics().forgotten, 1);
+}
+
+#[test]
+fn a_restarted_peer_is_a_gap_and_its_old_interest_goes() {
+    for (crashed, pause) in [(0, 200), (1, 200), (0, 3500), (1, 3500), (0, 20_000), (1, 20_000)] {
+        let mut cluster = pair(pause, 2);
+        let (stays, lost) = (1 - crashed, RouterId(crashed as u64 + 1));
+        // Only the side that stays may know where the other is.
+        cluster.routers[crashed].seeds.clear();
+        let address = format!("r{crashed}:1");
+        cluster.routers[stays].control.set_seeds(cluster.now, vec![address]);
+        cluster.drain_outputs(stays);
+        cluster.crash(crashed);
+        cluster.run(ms(pause));
+        cluster.restart(crashed);
+        cluster.subscribe(crashed, 1, "new=1");
+        cluster.run(ms(12_000));
+        cluster.check_converged();
+        let gaps = &cluster.routers[stays].gaps;
+        assert!(gaps.contains(&(GapReason::RouterLost, lost)), "{crashed} {pause}: {gaps:?}");
+    }
+}
+
+#[test]
+fn a_draining_peer_is_used_until_its_lanes_end_and_then_forgotten_without_a_gap() {
+    let mut cluster = pair(1, 2);
+    cluster.routers[1].control.drain(cluster.now, ms(1000));
+    cluster.drain_outputs(1);
+    cluster.run(ms(100));
+    assert_eq!(cluster.state(0, 1), Some(PeerState::Leaving));
+    assert_eq!(cluster.peer(0, 1).unwrap().interest, 1);
+    assert!(cluster.routers[0].alternates.is_empty());
+    for (conn, core, _) in cluster.lanes_of(0) {
+        cluster.tell(0, core, ToControl::LaneClosed { conn, dial: None, orderly: true, code: None });
+    }
+    assert_eq!(cluster.state(0, 1), None);
+    cluster.run(ms(500));
+    assert_eq!(cluster.state(0, 1), None, "it does not answer while it drains");
+    let control = &cluster.routers[0].control;
+    assert_eq!((control.metrics().gaps, control.metrics().forgotten), (0, 1));
+    assert_eq!(control.directory_dump().count(), 1);
+}

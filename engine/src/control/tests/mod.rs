@@ -1,0 +1,7 @@
+//! Control among its like: scenarios on a small simulated cluster, and random histories that must converge.
+
+mod cluster;
+mod interest;
+mod links;
+mod loss;
+mod random;
