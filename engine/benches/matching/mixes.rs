@@ -63,9 +63,11 @@ impl Mix {
         match place % 4 {
             0 => format!("user in (u{step},v{step})"),
             1 => format!("host=host-{step:05}*"),
-            // At most two of a group's comparisons hold: one from below, one from above.
-            2 => format!("latency>{},user!=u{step}", 10_000 - step.min(2) * 5_000 + step * 10),
-            _ => format!("zone!=z{},user=u{step}-*", place % 7),
+            // No more than two of a group's comparisons hold.
+            2 if step < 2 => format!("latency>{},user!=u{step}", 3_000 * (step + 1)),
+            2 => format!("latency>{},user!=u{step}", 10_000 + step),
+            // `u1*` is met by `u1`, `u12` and so on: as many as the value has digits.
+            _ => format!("zone!=z{},user=u{step}*", place % 7),
         }
     }
 

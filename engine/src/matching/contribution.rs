@@ -3,7 +3,7 @@
 use millrace_proto::TagSetRef;
 
 use super::log::Change;
-use super::{Index, Region, TagHash, Target};
+use super::{Index, TagMark, Target};
 
 /// Newer changes that a refresh looks at before it finds that looking everything up again is cheaper.
 const PATCH_STEPS_MAX: u32 = 64;
@@ -27,9 +27,9 @@ impl<T> Default for Contribution<T> {
 /// What a refresh did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refresh {
-    /// Nothing that concerns this tag set changed.
+    /// Nothing that matches this tag set changed.
     Hit,
-    /// Only the selectors that changed were evaluated.
+    /// Only the selectors that changed were evaluated, and some match.
     Patched,
     /// Everything was looked up again.
     Rebuilt,
@@ -47,7 +47,7 @@ impl<T: Target> Contribution<T> {
         self.validated_at
     }
 
-    /// States that this is also right at `version`: nobody found a change in between.
+    /// States that this was right at `version`, as somebody else found.
     pub(crate) const fn confirm(&mut self, version: u64) {
         self.validated_at = version;
     }
@@ -78,75 +78,81 @@ impl<T: Target> Contribution<T> {
 }
 
 impl<T: Target> Index<T> {
-    /// Whether nothing changed after version `since` in these regions and in the scan list.
+    /// Whether nothing changed after version `since` in the regions of these tags and in the scan list.
     #[inline]
-    pub(crate) fn unchanged_since(&self, since: u64, regions: impl IntoIterator<Item = Region>) -> bool {
+    pub(crate) fn unchanged_since(&self, since: u64, marks: &[TagMark]) -> bool {
         // All regions are read before any is judged, so that the reads overlap.
-        let newest = regions.into_iter().fold(self.log.scan(), |newest, region| newest.max(self.log.region(region)));
+        let newest = marks.iter().fold(self.log.scan(), |newest, &mark| newest.max(self.log.region(mark)));
         newest <= since && since <= self.version()
     }
 
-    /// Brings a contribution up to date. `hashes` are those of `tags`, by this index's [hasher](Index::hasher); `entry`
-    /// is new, or was last refreshed from this index or an earlier snapshot of it, with the same tags.
-    pub fn refresh(&self, tags: TagSetRef<'_>, hashes: &[TagHash], entry: &mut Contribution<T>) -> Refresh {
-        if entry.validated_at == self.version() {
-            return Refresh::Hit;
-        }
-        let refresh = if self.unchanged_since(entry.validated_at, hashes.iter().map(|hash| hash.region())) {
-            Refresh::Hit
-        } else if self.patch(tags, hashes, entry).is_some() {
-            entry.counts.retain(|&(_, count)| count != 0);
-            debug_assert!(entry.counts.iter().all(|&(_, count)| count > 0), "more removed than was there");
-            Refresh::Patched
-        } else {
-            entry.counts.clear();
-            self.matches(tags, |target| entry.counts.push((target, 1)));
-            entry.tally();
-            Refresh::Rebuilt
-        };
-        entry.validated_at = self.version();
-        refresh
+    /// Whether no selector that changed after version `since` matches `tags`. False also when that cannot be told, or
+    /// not cheaply.
+    pub(crate) fn unconcerned_since(&self, since: u64, tags: TagSetRef<'_>, marks: &[TagMark]) -> bool {
+        self.changes_since(since, marks, |change| !change.selector.matches_tags(tags)).is_some()
     }
 
-    /// Applies the changes after the entry's version. None when they cannot be known or are too many: the counts are then
-    /// of no use.
-    fn patch(&self, tags: TagSetRef<'_>, hashes: &[TagHash], entry: &mut Contribution<T>) -> Option<()> {
-        let since = entry.validated_at;
+    /// Brings a contribution up to date. `marks` are those of `tags`, by this index's [hasher](Index::hasher); `entry` is
+    /// new, or was last refreshed from this index or an earlier snapshot of it, with the same tags.
+    pub fn refresh(&self, tags: TagSetRef<'_>, marks: &[TagMark], entry: &mut Contribution<T>) -> Refresh {
+        let since = std::mem::replace(&mut entry.validated_at, self.version());
+        if since == self.version() || self.unchanged_since(since, marks) {
+            return Refresh::Hit;
+        }
+        let mut applied = false;
+        let known = self.changes_since(since, marks, |change| {
+            if change.selector.matches_tags(tags) {
+                entry.apply(change);
+                applied = true;
+            }
+            true
+        });
+        match known {
+            Some(()) if !applied => Refresh::Hit,
+            Some(()) => {
+                entry.counts.retain(|&(_, count)| count != 0);
+                debug_assert!(entry.counts.iter().all(|&(_, count)| count > 0), "more removed than was there");
+                Refresh::Patched
+            }
+            None => {
+                entry.counts.clear();
+                self.matches(tags, |target| entry.counts.push((target, 1)));
+                entry.tally();
+                Refresh::Rebuilt
+            }
+        }
+    }
+
+    /// Visits the changes after version `since` under any of these tags and in the scan list, each once, until `visit`
+    /// returns false. None then, and when the changes cannot be known or are too many.
+    fn changes_since(
+        &self,
+        since: u64,
+        marks: &[TagMark],
+        mut visit: impl FnMut(&Change<T>) -> bool,
+    ) -> Option<()> {
         if since > self.version() {
             return None;
         }
         let mut steps = 0;
-        for (place, hash) in hashes.iter().enumerate() {
-            let mut version = self.log.region(hash.region());
-            // Tags with one hash have one chain of changes.
-            if version <= since || hashes[..place].contains(hash) {
-                continue;
-            }
+        let mut walk = |mut version: u64, tag: Option<TagMark>| {
             while version > since {
-                let change = self.step(version, &mut steps)?;
-                if change.access == *hash && change.selector.matches_tags(tags) {
-                    entry.apply(change);
+                steps += 1;
+                let change = self.log.change(version).filter(|_| steps <= PATCH_STEPS_MAX)?;
+                if tag.is_none_or(|tag| tag == change.access) && !visit(change) {
+                    return None;
                 }
                 version = change.earlier;
             }
-        }
-        let mut version = self.log.scan();
-        while version > since {
-            let change = self.step(version, &mut steps)?;
-            if change.selector.matches_tags(tags) {
-                entry.apply(change);
+            Some(())
+        };
+        for (place, &mark) in marks.iter().enumerate() {
+            let version = self.log.region(mark);
+            // Tags with one mark share their changes.
+            if version > since && !marks[..place].contains(&mark) {
+                walk(version, Some(mark))?;
             }
-            version = change.earlier;
         }
-        Some(())
-    }
-
-    #[inline]
-    fn step(&self, version: u64, steps: &mut u32) -> Option<&Change<T>> {
-        *steps += 1;
-        if *steps > PATCH_STEPS_MAX {
-            return None;
-        }
-        self.log.change(version)
+        walk(self.log.scan(), None)
     }
 }

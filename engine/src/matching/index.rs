@@ -93,7 +93,7 @@ impl<T: Target> Index<T> {
             }
             None => self.add(name, selector, target),
         };
-        self.log.record(access, selector, target, 1);
+        self.log.record(access.map(TagHash::mark), selector, target, 1);
         if found.is_none()
             && let Some(access) = access
         {
@@ -113,7 +113,7 @@ impl<T: Target> Index<T> {
             Removal::Removed => self.filed_bytes -= size_of::<T>(),
             Removal::Last => self.drop_selector(name, number, selector, access),
         }
-        self.log.record(access, selector, target, -1);
+        self.log.record(access.map(TagHash::mark), selector, target, -1);
         true
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use millrace_proto::Selector;
 
 use super::paged::Paged;
-use super::tag_hash::{Region, TagHash};
+use super::tag_hash::TagMark;
 
 /// Changes that are kept. At 1,000 changes a second, half a minute: longer than a busy tag set is unseen. 2 MiB.
 pub(super) const CHANGES_KEPT: usize = 32 * 1024;
@@ -27,7 +27,7 @@ const CHANGES_PER_PAGE: usize = 128;
 #[derive(Debug, Clone)]
 pub(super) struct Change<T> {
     /// The access tag under which the selector was filed then. Of no meaning for the scan list.
-    pub(super) access: TagHash,
+    pub(super) access: TagMark,
     /// The version of the previous change in the same region.
     pub(super) earlier: u64,
     pub(super) selector: Arc<Selector>,
@@ -57,10 +57,10 @@ impl<T: Copy> ChangeLog<T> {
         self.version
     }
 
-    /// The version of the last change in a region.
+    /// The version of the last change in the region of a tag.
     #[inline]
-    pub(super) fn region(&self, region: Region) -> u64 {
-        self.regions.get(region.slot()).copied().unwrap_or(0)
+    pub(super) fn region(&self, tag: TagMark) -> u64 {
+        self.regions.get(tag.region()).copied().unwrap_or(0)
     }
 
     /// The version of the last change in the scan list.
@@ -77,10 +77,10 @@ impl<T: Copy> ChangeLog<T> {
     }
 
     /// Appends a change under an access tag, or in the scan list.
-    pub(super) fn record(&mut self, access: Option<TagHash>, selector: &Arc<Selector>, target: T, sign: i32) {
+    pub(super) fn record(&mut self, access: Option<TagMark>, selector: &Arc<Selector>, target: T, sign: i32) {
         self.version += 1;
         let last = match access {
-            Some(access) => self.regions.get_mut(access.region().slot()),
+            Some(access) => self.regions.get_mut(access.region()),
             None => &mut self.scan,
         };
         let earlier = std::mem::replace(last, self.version);

@@ -50,7 +50,7 @@ use std::hash::Hash;
 
 pub use contribution::{Contribution, Refresh};
 pub use index::Index;
-pub use tag_hash::{Region, TagHash, TagHasher};
+pub use tag_hash::{TagHash, TagHasher, TagMark};
 
 /// What a selector leads to.
 pub trait Target: Copy + Ord + Eq + Hash + Debug {}

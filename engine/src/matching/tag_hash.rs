@@ -1,4 +1,4 @@
-//! Hashes of single tags, and the regions that they fall into.
+//! Hashes of single tags, their marks, and the regions that they fall into.
 //!
 //! A tag is hashed in the form it has inside a canonical tag set (key and value behind their lengths), with a seed: who
 //! chooses tags cannot choose collisions. The hashes stay in memory; they differ between machines.
@@ -15,11 +15,11 @@ const REGION_BITS: u32 = 14;
 pub struct TagHash(u64);
 
 impl TagHash {
-    /// The region that the tag's changes are recorded in.
+    /// Its upper half.
     #[inline]
     #[must_use]
-    pub const fn region(self) -> Region {
-        Region((self.0 >> (u64::BITS - REGION_BITS)) as u16)
+    pub const fn mark(self) -> TagMark {
+        TagMark((self.0 >> 32) as u32)
     }
 
     /// The slot of an array of `slots` (a power of two) slots.
@@ -29,14 +29,16 @@ impl TagHash {
     }
 }
 
-/// A part of all tags, by hash: the grain at which changes are noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Region(u16);
+/// Half a [`TagHash`]: what remembers a tag set's tags to ask for their changes. Tags with one mark share their changes,
+/// which costs an evaluation in a few billion and never a wrong result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct TagMark(u32);
 
-impl Region {
+impl TagMark {
+    /// The region that the tag's changes are recorded in.
     #[inline]
-    pub(super) const fn slot(self) -> usize {
-        self.0 as usize
+    pub(super) const fn region(self) -> usize {
+        (self.0 >> (u32::BITS - REGION_BITS)) as usize
     }
 }
 
@@ -65,6 +67,12 @@ impl TagHasher {
     #[inline]
     pub fn tags<'a>(&self, tags: TagSetRef<'a>) -> impl Iterator<Item = TagHash> + use<'a, '_> {
         encoded(tags).map(|tag| TagHash(self.bytes(tag)))
+    }
+
+    /// The mark of each tag, in the order of the tags.
+    #[inline]
+    pub fn marks<'a>(&self, tags: TagSetRef<'a>) -> impl Iterator<Item = TagMark> + use<'a, '_> {
+        self.tags(tags).map(TagHash::mark)
     }
 
     /// The hash of one tag.

@@ -7,7 +7,7 @@ use millrace_proto::{Selector, TagSet};
 use proptest::prelude::*;
 
 use super::log::CHANGES_KEPT;
-use super::{Contribution, Index, LocalTarget, Location, Refresh, TagHash};
+use super::{Contribution, Index, LocalTarget, Location, Refresh, TagMark};
 
 const VALUES: [&str; 8] = ["a", "b", "web-1", "web-12", "7", "-3.5", "12", ""];
 
@@ -79,8 +79,8 @@ fn check_refresh(
     tags: &TagSet,
     entry: &mut Contribution<Location>,
 ) -> Refresh {
-    let hashes: Vec<TagHash> = index.hasher().tags(tags.borrow()).collect();
-    let refresh = index.refresh(tags.borrow(), &hashes, entry);
+    let marks: Vec<TagMark> = index.hasher().marks(tags.borrow()).collect();
+    let refresh = index.refresh(tags.borrow(), &marks, entry);
     let expected: Vec<Location> = naive(pool, model, tags).into_keys().collect();
     assert_eq!(entry.targets().collect::<Vec<_>>(), expected, "{tags} {refresh:?}");
     assert_eq!(entry.validated_at(), index.version());
@@ -218,13 +218,13 @@ fn selectors_leave_a_crowded_tag_for_one_of_their_own() {
     let crowded = index.buckets.get(hash).map_or(0, super::bucket::Group::len);
     assert!(crowded < 64, "{crowded} selectors still share one tag");
     let set = tags("cluster=c,host=h77,x=1");
-    let hashes: Vec<TagHash> = index.hasher().tags(set.borrow()).collect();
+    let marks: Vec<TagMark> = index.hasher().marks(set.borrow()).collect();
     let mut entry = Contribution::default();
-    index.refresh(set.borrow(), &hashes, &mut entry);
+    index.refresh(set.borrow(), &marks, &mut entry);
     assert_eq!(entry.targets().collect::<Vec<_>>(), [Location::Peer(1)]);
     // Recorded under the tag that it moved to, and seen by who counted it under the other.
     index.remove(&all[77], Location::Peer(1));
-    assert_eq!(index.refresh(set.borrow(), &hashes, &mut entry), Refresh::Patched);
+    assert_eq!(index.refresh(set.borrow(), &marks, &mut entry), Refresh::Patched);
     assert_eq!(entry.targets().len(), 0);
 }
 
@@ -261,12 +261,12 @@ fn one_selector_may_have_thousands_of_targets() {
     }
     assert!(!index.insert(&everything, target(77)));
     let set = tags("host=h1");
-    let hashes: Vec<TagHash> = index.hasher().tags(set.borrow()).collect();
+    let marks: Vec<TagMark> = index.hasher().marks(set.borrow()).collect();
     let mut entry = Contribution::default();
-    index.refresh(set.borrow(), &hashes, &mut entry);
+    index.refresh(set.borrow(), &marks, &mut entry);
     assert!(entry.targets().eq((0..5_000).map(target)));
     assert!(index.remove(&everything, target(77)));
-    assert_eq!(index.refresh(set.borrow(), &hashes, &mut entry), Refresh::Patched);
+    assert_eq!(index.refresh(set.borrow(), &marks, &mut entry), Refresh::Patched);
     assert_eq!(entry.targets().len(), 4_999);
     assert_eq!(index.len(), 1);
 }

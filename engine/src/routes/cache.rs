@@ -10,8 +10,8 @@ use crate::matching::{Index, LocalTarget, Location, Refresh};
 /// Bounds of one core's route cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteCacheLimits {
-    /// Tag sets, at least 1. Address space for them is reserved at the start, memory is taken on use: about 300 bytes
-    /// each, plus their tags. Default: 1,000,000.
+    /// Tag sets, at least 1. Address space for them is reserved at the start, memory is taken on use: about 520 bytes
+    /// each, more with many tags or targets. Default: 1,000,000.
     pub entries: u32,
     /// Bytes of all entries together. The entry that was looked up last stays even if it alone takes more. Default: 1 GiB.
     pub bytes: usize,
@@ -34,7 +34,9 @@ pub struct RouteCacheMetrics {
     pub hits: u64,
     /// Lookups for which an index had changed, but nothing near any of the tags.
     pub confirmed: u64,
-    /// Lookups that evaluated the changed selectors only.
+    /// Lookups that evaluated changed selectors, none of which matched.
+    pub unconcerned: u64,
+    /// Lookups that evaluated changed selectors only, and some matched.
     pub patched: u64,
     /// Lookups that evaluated everything: first ones, and those with too much changed since.
     pub rebuilt: u64,
@@ -109,7 +111,7 @@ impl RouteCache {
         let far = &self.far;
         let found = self.table.find(mark(hash), |index| {
             let far = &far[index as usize];
-            far.hash == hash && *far.canonical == *tags.canonical()
+            far.hash == hash && far.tags() == tags
         });
         match found {
             Some(index) => TagId { index, generation: self.near[index as usize].generation },
@@ -187,13 +189,19 @@ impl RouteCache {
         id
     }
 
-    #[cold]
+    #[inline(never)]
     fn refresh(&mut self, id: TagId, directory: &Index<Location>, local: &Index<LocalTarget>) {
         let index = id.index as usize;
         let far = &mut self.far[index];
+        let near = &mut self.near[index];
+        // What changed nearby mostly does not match: then what the entry owns is not even read.
+        if far.is_unconcerned(near, directory, local) {
+            self.metrics.unconcerned += 1;
+            return;
+        }
         let before = far.bytes() as u64;
-        match far.refresh(&mut self.near[index], directory, local) {
-            Refresh::Hit => self.metrics.confirmed += 1,
+        match far.refresh(near, directory, local) {
+            Refresh::Hit => self.metrics.unconcerned += 1,
             Refresh::Patched => self.metrics.patched += 1,
             Refresh::Rebuilt => self.metrics.rebuilt += 1,
         }

@@ -2,7 +2,7 @@
 
 use millrace_proto::TagSetRef;
 
-use crate::matching::{Contribution, Index, LocalTarget, Location, Refresh, Region, TagHash};
+use crate::matching::{Contribution, Index, LocalTarget, Location, Refresh, TagMark};
 
 /// Names an interned tag set. The default names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -13,8 +13,10 @@ pub struct TagId {
 }
 
 const LOCATIONS_NEAR: usize = 4;
-const LOCAL_NEAR: usize = 8;
-const REGIONS_NEAR: usize = 12;
+const LOCAL_NEAR: usize = 6;
+const MARKS_NEAR: usize = 10;
+/// Bytes of canonical tags that need no place of their own: ten tags of usual length.
+const CANONICAL_NEAR: usize = 224;
 /// In place of a count: there are more than fit, and they are in the far part.
 const FAR: u8 = u8::MAX;
 /// Heat stops here: an entry that was busy is cold after this many rounds without a lookup.
@@ -22,35 +24,69 @@ const HEAT_MAX: u8 = 3;
 /// No version of an index is this new, so the first lookup fills the entry.
 const NEVER: u64 = u64::MAX;
 
-/// What a lookup reads: two cache lines, the first of which is enough without local targets.
+/// What every lookup reads: two cache lines, the first of which tells whether the second is right.
 #[derive(Debug)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(super) struct Near {
     pub(super) generation: u32,
     /// How often it was looked up lately.
     heat: u8,
     locations_len: u8,
     local_len: u8,
-    regions_len: u8,
+    marks_len: u8,
     directory_at: u64,
     local_at: u64,
-    regions: [Region; REGIONS_NEAR],
+    marks: [TagMark; MARKS_NEAR],
     locations: [Location; LOCATIONS_NEAR],
     local: [LocalTarget; LOCAL_NEAR],
 }
 
 const _: () = assert!(size_of::<Near>() == 128, "a route is two cache lines");
 
-/// What only a change, a first meeting or an eviction reads.
+/// What only a search by tags, a change that comes close, a first meeting or an eviction reads. Its place follows from the
+/// index alone, so that its memory can be on the way while the near part's is.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Far {
     pub(super) hash: u64,
-    pub(super) canonical: Box<[u8]>,
-    hashes: Box<[TagHash]>,
+    canonical: Canonical,
     from_directory: Contribution<Location>,
     from_local: Contribution<LocalTarget>,
     locations: Vec<Location>,
     local: Vec<LocalTarget>,
+    /// All marks, when they do not fit the near part.
+    marks: Box<[TagMark]>,
+}
+
+/// The canonical bytes of a tag set.
+#[derive(Debug)]
+#[repr(C)]
+struct Canonical {
+    /// Of bytes that are in place; 0 (no tag set is so short) when they are in `long`.
+    len: u8,
+    bytes: [u8; CANONICAL_NEAR],
+    long: Box<[u8]>,
+}
+
+impl Canonical {
+    fn new(canonical: &[u8]) -> Self {
+        let mut bytes = [0; CANONICAL_NEAR];
+        match (bytes.get_mut(..canonical.len()), u8::try_from(canonical.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(canonical);
+                Self { len, bytes, long: Box::default() }
+            }
+            _ => Self { len: 0, bytes, long: canonical.into() },
+        }
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        match self.bytes.get(..usize::from(self.len)) {
+            Some(bytes) if !bytes.is_empty() => bytes,
+            _ => &self.long,
+        }
+    }
 }
 
 impl Near {
@@ -61,10 +97,10 @@ impl Near {
             heat: 0,
             locations_len: 0,
             local_len: 0,
-            regions_len: FAR,
+            marks_len: FAR,
             directory_at: NEVER,
             local_at: NEVER,
-            regions: [Region::default(); REGIONS_NEAR],
+            marks: [TagMark::default(); MARKS_NEAR],
             locations: [Location::Core(0); LOCATIONS_NEAR],
             local: [none; LOCAL_NEAR],
         }
@@ -90,20 +126,22 @@ impl Near {
         self.directory_at == directory && self.local_at == local
     }
 
-    /// Tries to make it right without the far part: when no region of its tags has changed.
+    /// Tries to make it right by the near part alone, which suffices while nothing changed in the regions of its tags.
     #[inline]
     pub(super) fn confirm(&mut self, directory: &Index<Location>, local: &Index<LocalTarget>) -> bool {
-        let Some(regions) = self.regions.get(..usize::from(self.regions_len)) else { return false };
-        let directory_at = directory.version();
-        let local_at = local.version();
-        let right = (self.directory_at == directory_at
-            || directory.unchanged_since(self.directory_at, regions.iter().copied()))
-            && (self.local_at == local_at || local.unchanged_since(self.local_at, regions.iter().copied()));
+        let Some(marks) = self.marks.get(..usize::from(self.marks_len)) else { return false };
+        let right = (self.directory_at == directory.version()
+            || directory.unchanged_since(self.directory_at, marks))
+            && (self.local_at == local.version() || local.unchanged_since(self.local_at, marks));
         if right {
-            self.directory_at = directory_at;
-            self.local_at = local_at;
+            self.set_right_at(directory, local);
         }
         right
+    }
+
+    fn set_right_at(&mut self, directory: &Index<Location>, local: &Index<LocalTarget>) {
+        self.directory_at = directory.version();
+        self.local_at = local.version();
     }
 
     #[inline]
@@ -121,12 +159,12 @@ impl Far {
     pub(super) fn new(tags: TagSetRef<'_>, hash: u64) -> Self {
         Self {
             hash,
-            canonical: tags.canonical().into(),
-            hashes: Box::default(),
+            canonical: Canonical::new(tags.canonical()),
             from_directory: Contribution::default(),
             from_local: Contribution::default(),
             locations: Vec::new(),
             local: Vec::new(),
+            marks: Box::default(),
         }
     }
 
@@ -137,10 +175,26 @@ impl Far {
 
     #[inline]
     pub(super) fn tags(&self) -> TagSetRef<'_> {
-        TagSetRef::trusted(&self.canonical)
+        TagSetRef::trusted(self.canonical.as_slice())
     }
 
-    /// Makes both parts right. The worse of what the two indexes had to do is returned.
+    /// Whether nothing that changed matches: it is then right as it is, and known to be.
+    pub(super) fn is_unconcerned(
+        &self,
+        near: &mut Near,
+        directory: &Index<Location>,
+        local: &Index<LocalTarget>,
+    ) -> bool {
+        let marks = near.marks.get(..usize::from(near.marks_len)).unwrap_or(&self.marks);
+        let unconcerned = directory.unconcerned_since(near.directory_at, self.tags(), marks)
+            && local.unconcerned_since(near.local_at, self.tags(), marks);
+        if unconcerned {
+            near.set_right_at(directory, local);
+        }
+        unconcerned
+    }
+
+    /// Makes both parts right. The most that one of the two indexes had to do is returned.
     pub(super) fn refresh(
         &mut self,
         near: &mut Near,
@@ -148,40 +202,41 @@ impl Far {
         local: &Index<LocalTarget>,
     ) -> Refresh {
         if near.directory_at == NEVER {
-            assert_eq!(directory.hasher().seed(), local.hasher().seed(), "both indexes hash tags with one seed");
-            self.hashes = directory.hasher().tags(self.tags()).collect();
-            if let Some(regions) = near.regions.get_mut(..self.hashes.len()) {
-                near.regions_len = len_or_far(regions.len());
-                for (region, hash) in regions.iter_mut().zip(&self.hashes) {
-                    *region = hash.region();
-                }
-            }
+            self.remember_marks(near, directory, local);
         }
-        let tags = TagSetRef::trusted(&self.canonical);
+        let tags = TagSetRef::trusted(self.canonical.as_slice());
+        let marks = near.marks.get(..usize::from(near.marks_len)).unwrap_or(&self.marks);
         self.from_directory.confirm(near.directory_at);
         self.from_local.confirm(near.local_at);
-        let refreshed = [
-            directory.refresh(tags, &self.hashes, &mut self.from_directory),
-            local.refresh(tags, &self.hashes, &mut self.from_local),
-        ];
-        near.directory_at = directory.version();
-        near.local_at = local.version();
-        if refreshed[0] != Refresh::Hit {
-            let found = self.from_directory.targets();
-            near.locations_len = place(found, &mut near.locations, &mut self.locations);
+        let from_directory = directory.refresh(tags, marks, &mut self.from_directory);
+        let from_local = local.refresh(tags, marks, &mut self.from_local);
+        if from_directory != Refresh::Hit {
+            near.locations_len = place(self.from_directory.targets(), &mut near.locations, &mut self.locations);
         }
-        if refreshed[1] != Refresh::Hit {
+        if from_local != Refresh::Hit {
             near.local_len = place(self.from_local.targets(), &mut near.local, &mut self.local);
         }
-        refreshed.into_iter().max().unwrap_or(Refresh::Hit)
+        near.set_right_at(directory, local);
+        from_directory.max(from_local)
+    }
+
+    fn remember_marks(&mut self, near: &mut Near, directory: &Index<Location>, local: &Index<LocalTarget>) {
+        assert_eq!(directory.hasher().seed(), local.hasher().seed(), "both indexes hash tags with one seed");
+        let marks: Vec<TagMark> = directory.hasher().marks(self.tags()).collect();
+        if let Some(place) = near.marks.get_mut(..marks.len()) {
+            place.copy_from_slice(&marks);
+            near.marks_len = len_or_far(marks.len());
+        } else {
+            self.marks = marks.into();
+        }
     }
 
     /// Bytes that the entry takes, both parts and what they own.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Near>()
             + size_of::<Self>()
-            + self.canonical.len()
-            + size_of_val(&*self.hashes)
+            + self.canonical.long.len()
+            + size_of_val(&*self.marks)
             + self.from_directory.heap_bytes()
             + self.from_local.heap_bytes()
             + self.locations.capacity() * size_of::<Location>()

@@ -5,12 +5,12 @@
 //! the core's own index), and the versions at which these were right. [`RouteCache::resolve`] makes them right again, at
 //! the cost of what changed for this tag set; see [`matching`](crate::matching) for how.
 //!
-//! The first cache line of an entry answers most lookups:
+//! Two cache lines answer most lookups, also most of those after a change elsewhere:
 //!
 //! ```text
-//! line 1   generation, heat, counts | version: directory, local | regions of up to 12 tags | up to 4 locations
-//! line 2   up to 8 local targets
-//! behind   canonical tags, tag hashes, counts per target, longer target lists
+//! line 1   generation, heat, counts | version: directory, local | marks of up to 10 tags
+//! line 2   up to 4 locations | up to 6 local targets
+//! far      hash, canonical tags | counts per target | longer lists
 //! ```
 //!
 //! Entries and bytes are bounded. What is met once does not push out what is met often (see `eviction`). An id whose
