@@ -1,1 +1,86 @@
-fn main(){}
+//! `millrace`: publish and subscribe from a shell.
+//!
+//! Exit codes: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router could be reached,
+//! 130 interrupted before the end.
+
+mod args;
+mod lines;
+mod publish;
+mod reach;
+mod show;
+mod subscribe;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// Cheap frees across the runtime's threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // A stopped pager blocks only this thread; connections live on another one.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::other(error.into()).report(),
+    };
+    let outcome = runtime.block_on(async {
+        match &args.command {
+            Command::Pub(command) => publish::run(&args.reach, command).await,
+            Command::Sub(command) => subscribe::run(&args.reach, command).await,
+        }
+    });
+    // Reading standard input may still block a thread of the runtime: do not wait for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Why a command failed, and the exit code that says so.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: anyhow::Error,
+    /// What to try next.
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// Something was not delivered, or was refused.
+    pub(crate) fn other(error: anyhow::Error) -> Self {
+        Self { code: 1, error, hint: None }
+    }
+
+    /// The command line asks for something that cannot be.
+    pub(crate) fn usage(error: anyhow::Error) -> Self {
+        Self { code: 2, error, hint: None }
+    }
+
+    /// No router could be reached.
+    pub(crate) fn unreachable(error: anyhow::Error) -> Self {
+        Self { code: 3, error, hint: None }
+    }
+
+    /// Interrupted a second time, before everything was done.
+    pub(crate) fn interrupted(error: anyhow::Error) -> Self {
+        Self { code: 130, error, hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn report(self) -> ExitCode {
+        eprintln!("millrace: {:#}", self.error);
+        if let Some(hint) = self.hint {
+            eprintln!("{hint}");
+        }
+        ExitCode::from(self.code)
+    }
+}

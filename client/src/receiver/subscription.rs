@@ -66,6 +66,15 @@ impl Subscription {
         self.state.borrow().clone()
     }
 
+    /// Waits for the next change of its state, and returns it. For showing; to wait for a stage use the methods below.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Closed`].
+    pub async fn changed(&mut self) -> Result<SubscriptionState, SubscribeError> {
+        self.state.changed().await.map_err(|_| SubscribeError::Closed)?;
+        Ok(self.state.borrow_and_update().clone())
+    }
+
     /// Waits until it is effective for everything that enters through this client's router.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ impl FakeRouter {
     /// Takes part in a handshake that the client gives up.
     pub(crate) async fn fail_handshake(&self) {
         let incoming = soon("a client", self.endpoint.accept()).await.unwrap();
-        assert!(soon("the handshake to fail", incoming).await.is_err());
+        assert!(soon("the handshake to fail", incoming.into_future()).await.is_err());
     }
 
     /// The next client, greeted.

@@ -1,0 +1,170 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use millrace_client::RouterAddress;
+use millrace_proto::PublisherId;
+
+/// Publish and receive events through a Millrace cluster.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples, with a router in dev mode on this host (start one: millrace-router):
+  millrace sub '*'                                      everything, readable
+  millrace sub 'fqdn=web-*,service in (shop,pay)'       one selector: all of it must hold
+  millrace sub 'disk,usage>90' 'payload ~ /panic/'      two selectors: either may hold
+  millrace pub --tag fqdn=$(hostname) 'deployed 1.4'    one event
+  tail -F app.log | millrace pub --lines --tag fqdn=$(hostname) --tag file=app.log
+
+With a cluster:
+  millrace --router routers.example:7400 --ca ca.pem sub '*'";
+
+/// How to reach routers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reach {
+    /// A router, any of which will do; all addresses of a name are tried. May be given several times.
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST[:PORT]",
+        env = "MILLRACE_ROUTER",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7400"
+    )]
+    pub(crate) router: Vec<RouterAddress>,
+    /// The authority that signed the routers' certificates, PEM. Without it, that of a router in dev mode on this host.
+    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// This client's certificate, PEM, for routers that ask for one.
+    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_CERT", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key of --cert, PEM.
+    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_KEY", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Name to expect in the router's certificate, instead of the host of its address.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// Print JSON on standard output, one object a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish events.
+    Pub(Pub),
+    /// Receive the events that match any of the selectors.
+    Sub(Sub),
+}
+
+/// Publish events.
+///
+/// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given tags. The command ends
+/// when a router has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pub {
+    /// A tag, key=value. May be given several times; keys are unique.
+    #[arg(long = "tag", short = 't', value_name = "KEY=VALUE")]
+    pub(crate) tags: Vec<String>,
+    /// Payloads, one event each.
+    #[arg(value_name = "PAYLOAD", required_unless_present = "lines")]
+    pub(crate) payloads: Vec<String>,
+    /// Publish standard input, each line an event, without its line break.
+    #[arg(long, conflicts_with = "payloads")]
+    pub(crate) lines: bool,
+    /// Longest time that an event waits for company.
+    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
+    pub(crate) linger: Duration,
+    /// The publisher's name, 32 hexadecimal digits. Default: random.
+    #[arg(long, value_name = "HEX", value_parser = publisher_id)]
+    pub(crate) publisher_id: Option<PublisherId>,
+    /// How long to wait for a router to receive the last events.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Say on standard error how many events were sent, received, or are of unknown fate.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// Receive the events that match any of the selectors.
+///
+/// Prints a line for each event: time, tags and payload, separated by tabs. Bytes that are no text, control characters
+/// and backslashes are written as escapes (\n, \t, \\, \xNN), so that nothing is lost; a comma within a tag's value is \,.
+/// Acknowledgements and gaps go to standard error. With --json, events and gaps are objects on standard output and
+/// acknowledgements objects on standard error; a payload that is no text is in payload_hex.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SELECTORS)]
+pub(crate) struct Sub {
+    /// What to receive.
+    #[arg(value_name = "SELECTOR", required = true)]
+    pub(crate) selectors: Vec<String>,
+    /// End after this many events.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// How long the router may gather events before it sends them: fewer packets for slow screens.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) linger: Duration,
+    /// Do not print acknowledgements.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+const SELECTORS: &str = "\
+Selectors: requirements on tags, separated by commas; all must hold. Several selectors mean: any may match.
+  *                        everything
+  host=web-1               the tag has this value      host!=web-1       it has not (or is absent)
+  host=web-*               glob: * any text, ? one character
+  host in (a,b)            one of these                host notin (a,b)  none of these (or absent)
+  host                     the tag is there            !host             it is absent
+  usage>90                 a number; also < <= >=
+  payload ~ /panic|oops/   the payload matches a regular expression";
+
+fn publisher_id(text: &str) -> Result<PublisherId, String> {
+    let wrong = || format!("{text:?} is not a publisher's name: write up to 32 hexadecimal digits");
+    let plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = u128::from_str_radix(text, 16).ok().filter(|_| plain).ok_or_else(wrong)?;
+    Ok(PublisherId(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_behind_the_command() {
+        let args = ["millrace", "sub", "*", "--router", "a,b:1", "--router", "c", "--json", "-n", "3"];
+        let args = Args::try_parse_from(args).unwrap_or_else(|error| panic!("{error}"));
+        let routers: Vec<_> = args.reach.router.iter().map(ToString::to_string).collect();
+        assert_eq!(routers, ["a:7400", "b:1", "c:7400"]);
+        assert!(args.reach.json);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for args in [
+            &["millrace", "pub"][..],
+            &["millrace", "pub", "--lines", "payload"],
+            &["millrace", "sub"],
+            &["millrace", "--cert", "c.pem", "sub", "*"],
+            &["millrace", "pub", "x", "--publisher-id", "+12"],
+        ] {
+            assert!(Args::try_parse_from(args).is_err(), "{args:?}");
+        }
+    }
+}

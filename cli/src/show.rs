@@ -1,0 +1,185 @@
+//! Events for people and for programs.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use millrace_client::Gap;
+use millrace_client::receiver::BatchEvent;
+use millrace_proto::TagSetRef;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+/// Schema of the objects that `sub --json` prints.
+pub(crate) const EVENT_SCHEMA: &str = "millrace.sub/1";
+
+/// Writes an event as one line: time, tags, payload, separated by tabs.
+pub(crate) fn event_line(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Result<()> {
+    write!(out, "{}\t", time(event.time_ns))?;
+    for (index, (key, value)) in event.tags.borrow().iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(out, "{comma}{key}=")?;
+        escape(out, value.as_bytes(), true)?;
+    }
+    out.write_all(b"\t")?;
+    escape(out, event.payload, false)?;
+    out.write_all(b"\n")
+}
+
+/// Writes an event as one JSON object.
+pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Result<()> {
+    let text = std::str::from_utf8(event.payload).ok();
+    let object = EventObject {
+        schema: EVENT_SCHEMA,
+        kind: "event",
+        time: time(event.time_ns),
+        time_ns: event.time_ns,
+        tags: TagsObject(event.tags.borrow()),
+        publisher: event.id.publisher.publisher.to_string(),
+        epoch: format!("{:016x}", event.id.publisher.epoch.0),
+        seq: event.id.seq,
+        payload: text,
+        payload_hex: if text.is_some() { None } else { Some(hex(event.payload)) },
+    };
+    serde_json::to_writer(&mut *out, &object)?;
+    out.write_all(b"\n")
+}
+
+/// Writes a gap as one JSON object.
+pub(crate) fn gap_json(out: &mut impl Write, gap: &Gap) -> io::Result<()> {
+    let object = GapObject {
+        schema: EVENT_SCHEMA,
+        kind: "gap",
+        reason: gap.reason.name(),
+        events: (gap.events > 0).then_some(gap.events),
+        router: gap.router.map(|router| router.to_string()),
+    };
+    serde_json::to_writer(&mut *out, &object)?;
+    out.write_all(b"\n")
+}
+
+/// A gap in words.
+pub(crate) fn gap_words(gap: &Gap) -> String {
+    let events = match gap.events {
+        0 => "events may be missing".to_owned(),
+        1 => "1 event is missing".to_owned(),
+        events => format!("{events} events are missing"),
+    };
+    let router = gap.router.map_or_else(String::new, |router| format!(", entered through router {router}"));
+    format!("gap: {events} here ({}{router})", gap.reason.name())
+}
+
+#[derive(Serialize)]
+struct EventObject<'a> {
+    schema: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    time: String,
+    time_ns: u64,
+    tags: TagsObject<'a>,
+    publisher: String,
+    epoch: String,
+    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_hex: Option<String>,
+}
+
+#[derive(Serialize)]
+struct GapObject {
+    schema: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    router: Option<String>,
+}
+
+struct TagsObject<'a>(TagSetRef<'a>);
+
+impl Serialize for TagsObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.0.iter() {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Nanoseconds since 1970 as RFC 3339, UTC; times that it cannot write (beyond the year 9999) as nanoseconds.
+fn time(ns: u64) -> String {
+    const YEAR_10000_S: u64 = 253_402_300_800;
+    if ns / 1_000_000_000 >= YEAR_10000_S {
+        return ns.to_string();
+    }
+    humantime::format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)).to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Writes text as it is, all else as escapes that can be read back: `\\`, `\n`, `\r`, `\t`, `\xNN` per byte, and `\,` where
+/// a comma separates.
+fn escape(out: &mut impl Write, bytes: &[u8], commas: bool) -> io::Result<()> {
+    for chunk in bytes.utf8_chunks() {
+        let text = chunk.valid();
+        let mut plain = 0;
+        for (at, character) in text.char_indices() {
+            if !character.is_control() && character != '\\' && !(commas && character == ',') {
+                continue;
+            }
+            out.write_all(&text.as_bytes()[plain..at])?;
+            plain = at + character.len_utf8();
+            match character {
+                '\\' => out.write_all(b"\\\\")?,
+                ',' => out.write_all(b"\\,")?,
+                '\n' => out.write_all(b"\\n")?,
+                '\r' => out.write_all(b"\\r")?,
+                '\t' => out.write_all(b"\\t")?,
+                _ => hex_escapes(out, &text.as_bytes()[at..plain])?,
+            }
+        }
+        out.write_all(&text.as_bytes()[plain..])?;
+        hex_escapes(out, chunk.invalid())?;
+    }
+    Ok(())
+}
+
+fn hex_escapes(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    bytes.iter().try_for_each(|byte| write!(out, "\\x{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(bytes: &[u8], commas: bool) -> String {
+        let mut out = Vec::new();
+        escape(&mut out, bytes, commas).unwrap_or_else(|error| panic!("{error}"));
+        String::from_utf8(out).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn text_stays_text_and_the_rest_is_escaped() {
+        assert_eq!(escaped("grüße, 世界".as_bytes(), false), "grüße, 世界");
+        assert_eq!(escaped(b"a\tb\r\n\\n\0\x7f", false), r"a\tb\r\n\\n\x00\x7f");
+        assert_eq!(escaped(b"\xff\xfea\xc3", false), r"\xff\xfea\xc3");
+        assert_eq!(escaped("\u{85}".as_bytes(), false), r"\xc2\x85");
+        assert_eq!(escaped(b"a,b", true), r"a\,b");
+    }
+
+    #[test]
+    fn times_are_rfc_3339_as_far_as_that_goes() {
+        assert_eq!(time(1_700_000_000_123_456_789), "2023-11-14T22:13:20.123456789Z");
+        assert_eq!(time(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(time(u64::MAX), "2554-07-21T23:34:33.709551615Z");
+    }
+}

@@ -1,0 +1,147 @@
+//! `millrace sub`: events that match, as lines or objects.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::anyhow;
+use millrace_client::receiver::{Batch, BatchItem, SubscriptionState};
+use millrace_client::session::plan::Progress;
+use millrace_client::{ReceiverOptions, SubscribeError, Subscription};
+
+use crate::Failure;
+use crate::args::{Reach, Sub};
+use crate::{reach, show};
+
+/// Schema of the acknowledgements that `sub --json` prints on standard error.
+const ACK_SCHEMA: &str = "millrace.ack/1";
+
+/// Bytes of output gathered before they are written.
+const WRITE_BYTES: usize = 64 * 1024;
+
+pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
+    let client = reach::client(reach)?;
+    let options = ReceiverOptions { linger: command.linger, ..ReceiverOptions::default() };
+    let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
+    let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
+    let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
+    let mut left = command.count;
+    let outcome = loop {
+        if left == Some(0) {
+            break Ok(());
+        }
+        tokio::select! {
+            batch = receiver.next_batch() => {
+                let Some(batch) = batch else { break Ok(()) };
+                match print(&mut out, &batch, &mut left, reach.json) {
+                    Ok(()) => {}
+                    // Whoever reads has seen enough: `millrace sub … | head`.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break Ok(()),
+                    Err(error) => break Err(Failure::other(anyhow!(error).context("cannot write"))),
+                }
+            }
+            state = subscription.changed() => {
+                if let Err(failure) = acknowledged(state, &subscription, command, reach.json) {
+                    break Err(failure);
+                }
+            }
+            signal = tokio::signal::ctrl_c() => break signal.map_err(|error| Failure::other(error.into())),
+        }
+    };
+    drop(receiver);
+    client.close().await;
+    outcome
+}
+
+/// Prints a batch, up to the number of events that are left, and lets it be seen.
+fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<()> {
+    for item in batch.iter() {
+        match item {
+            _ if *left == Some(0) => break,
+            BatchItem::Event(event) => {
+                if json {
+                    show::event_json(out, &event)?
+                } else {
+                    show::event_line(out, &event)?
+                }
+                *left = left.map(|left| left - 1);
+            }
+            BatchItem::Gap(gap) if json => show::gap_json(out, gap)?,
+            BatchItem::Gap(gap) => {
+                // The lines before the gap come before it on a terminal, too.
+                out.flush()?;
+                eprintln!("millrace: {}", show::gap_words(gap));
+            }
+        }
+    }
+    out.flush()
+}
+
+/// Prints how far the subscription has come.
+fn acknowledged(
+    state: Result<SubscriptionState, SubscribeError>,
+    subscription: &Subscription,
+    command: &Sub,
+    json: bool,
+) -> Result<(), Failure> {
+    let progress = match state.map_err(refusal)? {
+        SubscriptionState::Progress(progress) => progress,
+        SubscriptionState::Refused(refused) => {
+            return Err(refusal(SubscribeError::Refused {
+                reason: refused.reason,
+                message: refused.message,
+            }));
+        }
+    };
+    if command.quiet {
+        return Ok(());
+    }
+    let (stage, left_out) = match progress {
+        Progress::Asked => ("asked", Vec::new()),
+        Progress::Router => ("router", Vec::new()),
+        Progress::Cluster { left_out } => ("cluster", left_out),
+    };
+    let left_out: Vec<_> = left_out.iter().map(ToString::to_string).collect();
+    if json {
+        let number = subscription.number().0;
+        let object = serde_json::json!({
+            "schema": ACK_SCHEMA, "type": "subscribed", "subscription": number, "stage": stage, "left_out": left_out,
+        });
+        eprintln!("{object}");
+        return Ok(());
+    }
+    match (stage, left_out.is_empty()) {
+        ("asked", _) => eprintln!("millrace: reconnecting"),
+        ("router", _) => eprintln!("millrace: subscribed on this router"),
+        (_, true) => eprintln!("millrace: subscribed in the whole cluster"),
+        (_, false) => {
+            eprintln!("millrace: subscribed in the cluster, but for these routers: {}", left_out.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// A selector that cannot be read is shown with a mark below the place.
+fn refusal(error: SubscribeError) -> Failure {
+    match error {
+        SubscribeError::Selector { text, source } => {
+            let mark = format!("  {text}\n  {:>column$}", '^', column = source.column);
+            let usage = Failure::usage(anyhow!("selector {text:?}, {source}"));
+            usage.hint(format!("{mark}\n`millrace sub --help` shows what selectors can say."))
+        }
+        SubscribeError::Plan(error) => Failure::usage(error.into()),
+        other => Failure::other(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_selector_is_marked_at_its_column() {
+        let source = millrace_proto::SelectorError { column: 6, message: "expected a value".into() };
+        let failure = refusal(SubscribeError::Selector { text: "host=".into(), source });
+        let hint = failure.hint.unwrap_or_default();
+        assert!(hint.starts_with("  host=\n       ^\n"), "{hint}");
+        assert_eq!(failure.code, 2);
+    }
+}
