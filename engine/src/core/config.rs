@@ -20,7 +20,9 @@ pub struct CoreConfig {
     pub incarnation: Incarnation,
     /// Its software, for Welcome and hello.
     pub software: String,
-    /// Seed of hash tables; the same seed and inputs give the same outputs.
+    /// Seed of hash tables; the same seed and inputs give the same outputs. It must be control's
+    /// [`seed`](crate::control::ControlConfig::seed): a route is looked up in the directory and in the core's own index by
+    /// one hash.
     pub seed: u64,
     /// What this core's readers of publish streams hold.
     pub client_tables: TableCapacity,
@@ -71,7 +73,7 @@ impl CoreConfig {
             router,
             incarnation,
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
-            seed: 0,
+            seed: incarnation.0,
             client_tables: TableCapacity::CLIENT,
             lane_tables: TableCapacity::LANE,
             receivers_per_connection_max: millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX,

@@ -33,6 +33,7 @@ use millrace_proto::{CloseCode, DecodeError};
 
 pub use config::CoreConfig;
 pub use metrics::{CoreMetrics, DropReason};
+pub use routing::UNROUTED;
 
 use crate::message::{CoreIndex, ToControl, ToCore, Token};
 use crate::time::Time;

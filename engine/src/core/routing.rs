@@ -20,8 +20,9 @@ use crate::message::PeerIndex;
 use crate::routes::RouteCache;
 use crate::transport::{ConnKey, StreamKey};
 
-/// Set on runs between sibling cores that their owner has not routed yet. Outside the bits that cross a wire.
-const UNROUTED: u64 = 1 << 40;
+/// Set on runs between sibling cores that their owner has not routed yet. It stands in the place of a flag that no router
+/// passes on, so that it survives the encoding of a batch.
+pub const UNROUTED: u64 = flag::MAYBE_DUPLICATE;
 /// Flags that are forwarded.
 const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
 
