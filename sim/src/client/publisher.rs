@@ -1,0 +1,208 @@
+//! A client that publishes: a program with several emitters on one publisher session.
+
+use std::fmt;
+
+use millrace_client::session::{PublisherConfig, PublisherSession, SessionError};
+use millrace_client::time as client_time;
+use millrace_engine::time::Time;
+use millrace_engine::transport::{ConnKey, StreamKey, Transport};
+use millrace_proto::control::Welcome;
+use millrace_proto::{RouterId, TagSet};
+use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
+use rand::RngExt;
+
+use super::{Around, Outbox, client};
+use crate::network::Wire;
+use crate::record::Record;
+
+/// Wall-clock time at the start of a run, ns since 1970.
+const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
+/// Smallest room that payloads leave for a word.
+const WORD_BYTES: usize = 24;
+
+/// What a publisher is to do.
+#[derive(Debug, Clone)]
+pub struct PublisherSetup {
+    /// Its session.
+    pub config: PublisherConfig,
+    /// Its emitters.
+    pub emitters: Vec<(u32, TagSet)>,
+    /// Events to publish.
+    pub events: u64,
+    /// Most events at a time.
+    pub burst: u64,
+}
+
+/// A publishing client.
+#[derive(Debug)]
+pub struct Publisher {
+    setup: PublisherSetup,
+    session: PublisherSession,
+    stream: Option<StreamKey>,
+    out: Outbox,
+    /// Emitter and number by seq.
+    events: Vec<(u32, u64)>,
+    /// First seq whose entry router was not noted.
+    entered: u64,
+    payload: Vec<u8>,
+}
+
+impl Publisher {
+    /// A publisher without a stream.
+    #[must_use]
+    pub fn new(setup: PublisherSetup) -> Self {
+        Self {
+            session: PublisherSession::new(setup.config.clone()),
+            setup,
+            stream: None,
+            out: Outbox::default(),
+            events: Vec::new(),
+            entered: 0,
+            payload: Vec::new(),
+        }
+    }
+
+    /// Whether everything was published and received, or is known to be unknown.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.published() >= self.setup.events && self.session.is_flushed()
+    }
+
+    /// Events published.
+    #[must_use]
+    pub const fn published(&self) -> u64 {
+        self.session.next_seq()
+    }
+
+    /// Bytes queued, and their bound.
+    #[must_use]
+    pub fn queued(&self) -> (u64, u64) {
+        // One event always fits an empty queue, so the bound is exceeded by one at most.
+        let bound = self.setup.config.buffer_bytes + (1 << 16);
+        (self.session.queued_bytes() as u64, bound as u64)
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.session.is_flushed()
+    }
+
+    /// Publishes some events of one emitter; whether there is more to publish.
+    pub(super) fn publish(&mut self, clock_offset_ns: i64, around: &mut Around<'_>) -> bool {
+        let now = around.queue.now();
+        let wall_ns = (EPOCH_NS + now.0).saturating_add_signed(clock_offset_ns);
+        let (emitter, tags) = self.setup.emitters[around.rng.random_range(0..self.setup.emitters.len())].clone();
+        for _ in 0..around.rng.random_range(1..=self.setup.burst) {
+            if self.published() >= self.setup.events {
+                break;
+            }
+            let large = around.rng.random_range(0..400) == 0;
+            let extra = around.rng.random_range(0..if large { 20_000 } else { 100 });
+            let bytes = PAYLOAD_BYTES_MIN + WORD_BYTES + extra;
+            let queued = self.session.queued_bytes();
+            if queued > 0 && queued + bytes > self.setup.config.buffer_bytes {
+                break;
+            }
+            let n = around.record.checker.published(emitter, now.0, None);
+            self.payload.resize(bytes, 0);
+            let text = around.record.checker.history().words().text(emitter, n).as_bytes();
+            let stamp = Stamp { emitter, n, scheduled_ns: now.0 };
+            let outcome = stamp
+                .encode(text, &mut self.payload)
+                .map_err(|error| error.to_string())
+                .and_then(|()| {
+                    self.session
+                        .publish(client(now), &tags, wall_ns, &self.payload)
+                        .map_err(|error| error.to_string())
+                });
+            if let Err(error) = outcome {
+                around.record.findings.add("session", || format!("event {n} of emitter {emitter}: {error}"));
+                return false;
+            }
+            self.events.push((emitter, n));
+        }
+        if around.rng.random_range(0..8) == 0 {
+            self.session.flush();
+        }
+        self.published() < self.setup.events
+    }
+
+    pub(super) fn started(&mut self, welcome: &Welcome) {
+        self.session.stream_started(welcome.tables);
+    }
+
+    pub(super) fn credit(&mut self, bytes: u64) {
+        self.session.on_credit(bytes);
+    }
+
+    pub(super) fn received(
+        &mut self,
+        next_seq: u64,
+        router: RouterId,
+        now: Time,
+        record: &mut Record,
+    ) -> Result<(), SessionError> {
+        let from = self.session.received();
+        self.session.on_received(next_seq)?;
+        for seq in from..self.session.received() {
+            let (emitter, n) = self.events[usize::try_from(seq).unwrap_or(usize::MAX)];
+            record.checker.received(emitter, n, router, now.0);
+        }
+        Ok(())
+    }
+
+    pub(super) fn lost(&mut self) {
+        self.session.stream_lost();
+        self.stream = None;
+        self.out = Outbox::default();
+    }
+
+    pub(super) fn write(
+        &mut self,
+        now: Time,
+        conn: ConnKey,
+        router: RouterId,
+        wire: &mut Wire<'_>,
+        record: &mut Record,
+    ) {
+        loop {
+            if self.out.is_empty() {
+                match self.session.take_output(client(now)) {
+                    Some(bytes) => self.out.push(bytes),
+                    None => break,
+                }
+            }
+            if self.stream.is_none() {
+                self.stream = wire.open_uni(conn);
+            }
+            let Some(stream) = self.stream else { break };
+            self.out.write(wire, conn, stream);
+            if !self.out.is_empty() {
+                break;
+            }
+        }
+        let taken = self.session.unreceived().end;
+        for seq in self.entered..taken {
+            let (emitter, n) = self.events[usize::try_from(seq).unwrap_or(usize::MAX)];
+            record.entered(emitter, n, router);
+        }
+        self.entered = self.entered.max(taken);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<client_time::Time> {
+        if self.out.is_empty() { self.session.poll_timeout() } else { None }
+    }
+}
+
+impl fmt::Display for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unreceived = self.session.unreceived();
+        write!(
+            f,
+            "published {} of {}, received {}, on the way {unreceived:?}, {} bytes queued",
+            self.published(),
+            self.setup.events,
+            self.session.received(),
+            self.session.queued_bytes()
+        )
+    }
+}

@@ -1,0 +1,90 @@
+//! What can happen in a simulated cluster.
+
+use millrace_engine::message::CoreIndex;
+use millrace_verify::fault::{Fault, Phase};
+
+use crate::network::{Host, NetEvent};
+
+/// One event.
+#[derive(Debug)]
+pub enum Event {
+    /// On the network.
+    Net(NetEvent),
+    /// Within a router's process. One for a process that is dead by then is void.
+    Router {
+        /// The router.
+        router: u32,
+        /// Which of its lives.
+        life: u32,
+        /// What.
+        what: RouterEvent,
+    },
+    /// A client's timer.
+    ClientTimer {
+        /// The client.
+        client: u32,
+    },
+    /// A client connects, for the first time or again.
+    ClientDial {
+        /// The client.
+        client: u32,
+    },
+    /// A publisher's program has something to publish.
+    Publish {
+        /// The client.
+        client: u32,
+    },
+    /// A receiver's program changes what it wants.
+    Churn {
+        /// The client.
+        client: u32,
+    },
+    /// A fault begins or ends.
+    Fault(Phase, Fault),
+    /// Fill levels are looked at, and whether all is settled.
+    Inspect,
+}
+
+/// What happens within a router's process.
+#[derive(Debug, Clone, Copy)]
+pub enum RouterEvent {
+    /// A core ends a turn.
+    Turn {
+        /// The core.
+        core: CoreIndex,
+    },
+    /// A core takes the next message of control.
+    MailToCore {
+        /// The core.
+        core: CoreIndex,
+    },
+    /// Control takes the next message of a core.
+    MailToControl {
+        /// The core.
+        core: CoreIndex,
+    },
+    /// A core takes the next batch of a sibling.
+    Batch {
+        /// The sibling.
+        from: CoreIndex,
+        /// The core.
+        to: CoreIndex,
+    },
+    /// Control's timer.
+    ControlTimer,
+}
+
+impl Event {
+    /// The host on which it happens, if the network does not say.
+    #[must_use]
+    pub const fn host(&self) -> Option<Host> {
+        match self {
+            Self::Router { router, .. } => Some(Host::Router(*router)),
+            Self::ClientTimer { client }
+            | Self::ClientDial { client }
+            | Self::Publish { client }
+            | Self::Churn { client } => Some(Host::Client(*client)),
+            Self::Net(_) | Self::Fault(..) | Self::Inspect => None,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A deterministic simulator of Millrace clusters.
+//!
+//! It runs the router's own engine (several cores and one control per router) and the client library's own sessions over a
+//! simulated network, in virtual time, with faults; and it judges what happened with the checkers of `millrace-verify`. It
+//! contains no routing, session or spool code. A run is a function of its seed alone.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`scenario`] | what a seed stands for |
+//! | [`world`] | the cluster, and the loop that moves it |
+//! | [`network`] | connections and streams, what faults do to them, bugs on purpose |
+//! | [`router`] | cores and control, joined by mailboxes |
+//! | [`client`] | publishers and receivers |
+//! | [`record`], [`report`] | what happened, and what it came to |
+//! | [`queue`], [`event`] | what happens next |
+//!
+//! TLS, QUIC's packets, disks and threads are not simulated.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
+pub mod client;
+pub mod event;
+pub mod network;
+pub mod queue;
+pub mod record;
+pub mod report;
+pub mod router;
+pub mod scenario;
+pub mod world;
+
+use std::panic::{self, AssertUnwindSafe};
+
+use network::Bug;
+use report::Report;
+use scenario::{Scenario, Size};
+use world::World;
+
+/// Runs one seed. A panic is a finding.
+#[must_use]
+pub fn run(seed: u64, size: Size, bug: Option<Bug>, trace: bool) -> Report {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| match Scenario::of(seed, size, bug) {
+        Ok(scenario) => World::new(scenario, trace).run(),
+        Err(error) => Report::panicked(seed, error.to_string()),
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        Report::panicked(seed, text.unwrap_or_else(|| "no message".into()))
+    })
+}

@@ -1,0 +1,84 @@
+//! What a run has shown so far: what the checkers know, and counters.
+
+use std::collections::BTreeMap;
+
+use millrace_proto::RouterId;
+use millrace_proto::data::Gap;
+use millrace_verify::checker::copies::Hop;
+use millrace_verify::checker::{ClusterChecker, Delivery, Findings};
+
+use crate::network::Crossing;
+
+/// What is recorded of one run.
+#[derive(Debug)]
+pub struct Record {
+    /// The checkers that all users of `verify` share.
+    pub checker: ClusterChecker,
+    /// What checkers of the simulator alone have found.
+    pub findings: Findings,
+    /// The router that each event was written to.
+    entries: BTreeMap<(u32, u64), RouterId>,
+    next_receiver: u32,
+    /// Events that applications took.
+    pub deliveries: u64,
+    /// Gaps that applications took, by reason.
+    pub gaps: BTreeMap<&'static str, u64>,
+}
+
+impl Record {
+    /// Nothing happened yet.
+    #[must_use]
+    pub fn new(checker: ClusterChecker) -> Self {
+        Self {
+            checker,
+            findings: Findings::default(),
+            entries: BTreeMap::new(),
+            next_receiver: 0,
+            deliveries: 0,
+            gaps: BTreeMap::new(),
+        }
+    }
+
+    /// A number for a receiver's session: each session is judged by itself, for nothing is promised across two.
+    pub const fn new_receiver(&mut self) -> u32 {
+        self.next_receiver += 1;
+        self.next_receiver - 1
+    }
+
+    /// Sessions of receivers so far.
+    #[must_use]
+    pub const fn receivers(&self) -> u32 {
+        self.next_receiver
+    }
+
+    /// A publisher writes an event to a router.
+    pub fn entered(&mut self, emitter: u32, n: u64, router: RouterId) {
+        self.entries.insert((emitter, n), router);
+    }
+
+    /// An application takes an event.
+    pub fn delivered(&mut self, delivery: Delivery<'_>) {
+        self.deliveries += 1;
+        self.checker.delivered(delivery);
+    }
+
+    /// An application takes a gap.
+    pub fn gap(&mut self, receiver: u32, gap: &Gap) {
+        *self.gaps.entry(gap.reason.name()).or_default() += 1;
+        self.checker.gap(receiver, gap);
+    }
+
+    /// An event goes from core to core.
+    pub fn crossed(&mut self, crossing: Crossing) {
+        let Crossing { emitter, n, from, to, handed_over } = crossing;
+        if handed_over {
+            return;
+        }
+        match self.entries.get(&(emitter, n)) {
+            Some(&entry) => self.checker.copied(Hop { emitter, n, entry, from, to }),
+            None => self.findings.add("copies", || {
+                format!("event {n} of emitter {emitter} goes to {to:?} and was never published")
+            }),
+        }
+    }
+}

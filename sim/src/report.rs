@@ -1,0 +1,122 @@
+//! What a run came to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use millrace_engine::time::Time;
+use millrace_verify::checker::{Finding, Verdict};
+
+use crate::record::Record;
+use crate::scenario::Scenario;
+
+/// What one seed came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Counters of the checkers.
+    pub verdict: Verdict,
+    /// What is wrong, the first in words.
+    pub findings: Vec<Finding>,
+    /// What is wrong, in all.
+    pub wrong: u64,
+    /// When it ended.
+    pub end: Time,
+    /// Events of the simulation.
+    pub steps: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Events that applications took.
+    pub deliveries: u64,
+    /// Gaps that applications took, by reason.
+    pub gaps: BTreeMap<&'static str, u64>,
+    /// Events that routers dropped, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Sessions of receivers.
+    pub receiver_sessions: u32,
+    /// Hash of all that happened: equal for equal runs.
+    pub hash: u64,
+    /// Every event, when asked for.
+    pub trace: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        record: Record,
+        end: Time,
+        steps: u64,
+        dropped: BTreeMap<&'static str, u64>,
+        hash: u64,
+        trace: Option<Vec<String>>,
+    ) -> Self {
+        let checked = record.checker.report();
+        let mut findings = record.findings.first.clone();
+        findings.extend(checked.findings.first);
+        Self {
+            seed: scenario.seed,
+            verdict: checked.verdict,
+            wrong: record.findings.count + checked.findings.count,
+            findings,
+            end,
+            steps,
+            faults: scenario.schedule.counts(),
+            deliveries: record.deliveries,
+            receiver_sessions: record.receivers(),
+            gaps: record.gaps,
+            dropped,
+            hash,
+            trace: trace.unwrap_or_default(),
+        }
+    }
+
+    /// The report of a run that panicked.
+    #[must_use]
+    pub fn panicked(seed: u64, message: String) -> Self {
+        Self {
+            seed,
+            verdict: Verdict::default(),
+            findings: vec![Finding { checker: "panic", what: message }],
+            wrong: 1,
+            end: Time::ZERO,
+            steps: 0,
+            faults: BTreeMap::new(),
+            deliveries: 0,
+            gaps: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            receiver_sessions: 0,
+            hash: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        self.wrong == 0 && self.verdict.is_clean()
+    }
+
+    /// The checkers that found something, each once.
+    #[must_use]
+    pub fn found_by(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.findings.iter().map(|finding| finding.checker).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { published, expected_deliveries, delivered, lost, excused_by_gap, .. } = self.verdict;
+        write!(
+            f,
+            "seed {}: {published} published, {expected_deliveries} owed, {delivered} delivered, {lost} lost, {excused_by_gap} \
+             excused, {} s, {} steps, hash {:016x}",
+            self.seed,
+            self.end.0 / 1_000_000_000,
+            self.steps,
+            self.hash
+        )
+    }
+}

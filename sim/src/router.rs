@@ -1,0 +1,335 @@
+//! A simulated router: the engine's cores and its control, joined by mailboxes that take their time.
+//!
+//! Each core and control is a thread of its own in a real router; here each is called when an event is due for it. Mail
+//! between them is first in, first out, and random times pass before it is taken. A core takes in whatever arrives at once
+//! and ends its turn a little later, as a loop does that reads before it writes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use millrace_engine::control::{Control, ControlConfig, ControlOutput};
+use millrace_engine::core::{Core, CoreConfig};
+use millrace_engine::matching::Location;
+use millrace_engine::message::{CoreIndex, DialId, ToControl, ToCore};
+use millrace_engine::time::Time;
+use millrace_engine::transport::ConnKey;
+use millrace_proto::mesh::PeerHello;
+use millrace_proto::{Incarnation, RouterId, Selector};
+use millrace_verify::checker::Findings;
+use millrace_verify::checker::convergence::Directory;
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
+
+use crate::event::{Event, RouterEvent};
+use crate::network::{Crossings, Endpoint, Host, Network, Notice, Place, Wire, tap_batch, up_to};
+use crate::queue::Queue;
+
+/// Batches that one core's mailbox to another holds: with more, the sender keeps them.
+pub const MAILBOX_BATCHES: usize = 8;
+/// Messages between a core and control that are plausible in a small cluster.
+pub const MAIL_PLAUSIBLE: usize = 4096;
+
+/// How a router is set up; the same after each restart.
+#[derive(Debug, Clone)]
+pub struct RouterSetup {
+    /// Its number.
+    pub index: u32,
+    /// Its id.
+    pub id: RouterId,
+    /// Its address.
+    pub address: String,
+    /// Its cores' settings; ids and the core are filled in.
+    pub core: CoreConfig,
+    /// Its control's settings; ids are filled in.
+    pub control: ControlConfig,
+    /// Longest time that mail waits, usually.
+    pub mail_delay: Duration,
+}
+
+/// What is around a process.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// The network.
+    pub network: &'a mut Network,
+    /// What happens next.
+    pub queue: &'a mut Queue<Event>,
+    /// Chance.
+    pub rng: &'a mut Pcg64Mcg,
+    /// Where defects are noted.
+    pub findings: &'a mut Findings,
+    /// Where every router is.
+    pub addresses: &'a BTreeMap<String, u32>,
+}
+
+/// One life of a router.
+#[derive(Debug)]
+pub struct Process {
+    index: u32,
+    id: RouterId,
+    life: u32,
+    mail_delay: Duration,
+    cores: Vec<CoreHost>,
+    control: Control,
+    timer: Option<Time>,
+    crossings: Crossings,
+}
+
+#[derive(Debug)]
+struct CoreHost {
+    core: Core,
+    from_control: VecDeque<Mail>,
+    to_control: VecDeque<ToControl>,
+    /// By sender.
+    batches: Vec<VecDeque<Vec<u8>>>,
+    turn: Option<Time>,
+}
+
+/// What the control thread gives to a core's thread.
+#[derive(Debug)]
+enum Mail {
+    Message(ToCore),
+    Dial { dial: DialId, target: Option<u32>, shard: u16, hello: PeerHello },
+}
+
+impl Process {
+    /// Starts a router.
+    #[must_use]
+    pub fn start(setup: &RouterSetup, life: u32, around: &mut Around<'_>) -> Self {
+        let now = around.queue.now();
+        let incarnation = Incarnation(u64::from(setup.index + 1) << 32 | u64::from(life));
+        let cores = setup.core.cores;
+        around.network.process_started(setup.index, setup.id, life, cores);
+        let host = |core| CoreHost {
+            core: Core::new(CoreConfig { core, router: setup.id, incarnation, ..setup.core.clone() }, now),
+            from_control: VecDeque::new(),
+            to_control: VecDeque::new(),
+            batches: (0..cores).map(|_| VecDeque::new()).collect(),
+            turn: None,
+        };
+        let control = ControlConfig { router: setup.id, incarnation, ..setup.control.clone() };
+        let mut process = Self {
+            index: setup.index,
+            id: setup.id,
+            life,
+            mail_delay: setup.mail_delay,
+            cores: (0..cores).map(host).collect(),
+            control: Control::new(control, now),
+            timer: None,
+            crossings: around.network.crossings(),
+        };
+        process.control.set_seeds(now, around.addresses.keys().cloned().collect());
+        process.control.handle_timeout(now);
+        process.take_from_control(around);
+        process
+    }
+
+    /// Which life this is.
+    #[must_use]
+    pub const fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// Its control, to look at.
+    #[must_use]
+    pub const fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Its cores, to look at.
+    pub fn cores(&mut self) -> impl Iterator<Item = &mut Core> {
+        self.cores.iter_mut().map(|host| &mut host.core)
+    }
+
+    /// The fullest mailbox between cores, and the fullest between a core and control.
+    #[must_use]
+    pub fn mailboxes(&self) -> (usize, usize) {
+        let between = self.cores.iter().flat_map(|host| &host.batches).map(VecDeque::len).max();
+        let control = self.cores.iter().map(|host| host.from_control.len().max(host.to_control.len())).max();
+        (between.unwrap_or(0), control.unwrap_or(0))
+    }
+
+    /// The directory as control has it.
+    #[must_use]
+    pub fn directory(&self) -> Directory {
+        let mut directory = Directory::default();
+        for (location, text) in self.control.directory_dump() {
+            match location {
+                Location::Core(_) => {
+                    directory.own.insert(text.to_owned());
+                }
+                Location::Peer(peer) => {
+                    let router = self.control.router_at(peer).unwrap_or(RouterId(u64::from(peer)));
+                    directory.peers.entry(router).or_default().insert(text.to_owned());
+                }
+            }
+        }
+        directory
+    }
+
+    /// A core learns something of a connection.
+    pub fn notice(&mut self, core: CoreIndex, conn: ConnKey, notice: Notice, around: &mut Around<'_>) {
+        let Some(host) = self.cores.get_mut(usize::from(core)) else { return };
+        let now = around.queue.now();
+        let core_of = &mut host.core;
+        let wire = &mut Wire { network: around.network, queue: around.queue };
+        match notice {
+            Notice::Connected { peer: true } => core_of.peer_connected(now, wire, conn),
+            Notice::Connected { peer: false } => core_of.client_connected(now, conn),
+            Notice::StreamOpened(stream) => core_of.stream_opened(wire, conn, stream),
+            Notice::Readable(stream) => core_of.readable(now, wire, conn, stream),
+            Notice::Writable(stream) => core_of.writable(wire, conn, stream),
+            Notice::StreamsAvailable => core_of.streams_available(wire, conn),
+            Notice::Stopped(stream) => core_of.stopped(wire, conn, stream),
+            Notice::Closed(code) => core_of.closed(conn, code),
+        }
+        self.after_input(core, around);
+    }
+
+    /// Something is due within the process.
+    pub fn handle(&mut self, event: RouterEvent, around: &mut Around<'_>) {
+        match event {
+            RouterEvent::Turn { core } => self.turn(core, around),
+            RouterEvent::MailToCore { core } => self.mail_to_core(core, around),
+            RouterEvent::MailToControl { core } => {
+                let Some(message) = self.cores[usize::from(core)].to_control.pop_front() else { return };
+                self.control.handle(around.queue.now(), core, message);
+                self.take_from_control(around);
+            }
+            RouterEvent::Batch { from, to } => {
+                let host = &mut self.cores[usize::from(to)];
+                let Some(batch) = host.batches[usize::from(from)].pop_front() else { return };
+                if let Err(error) = host.core.batch(from, &batch) {
+                    let router = self.id;
+                    around.findings.add("mailbox", || {
+                        format!("router {router}: core {to} cannot read a batch of core {from}: {error}")
+                    });
+                }
+                self.after_input(to, around);
+                // The mailbox has room again.
+                self.schedule_turn(from, Duration::from_micros(20), around);
+            }
+            RouterEvent::ControlTimer => {
+                let now = around.queue.now();
+                if self.timer.is_none_or(|timer| timer > now) {
+                    return;
+                }
+                self.timer = None;
+                self.control.handle_timeout(now);
+                self.take_from_control(around);
+            }
+        }
+    }
+
+    fn turn(&mut self, core: CoreIndex, around: &mut Around<'_>) {
+        let now = around.queue.now();
+        let (index, life, id) = (self.index, self.life, self.id);
+        let host = &mut self.cores[usize::from(core)];
+        if host.turn.is_none_or(|turn| turn > now) {
+            return;
+        }
+        host.turn = None;
+        host.core.turn(now, &mut Wire { network: around.network, queue: around.queue });
+        for to in 0..self.cores.len() {
+            let room = MAILBOX_BATCHES.saturating_sub(self.cores[to].batches[usize::from(core)].len());
+            let to = CoreIndex::try_from(to).unwrap_or(CoreIndex::MAX);
+            for _ in 0..room {
+                let Some(batch) = self.cores[usize::from(core)].core.next_batch(to) else { break };
+                tap_batch(&batch, Place { router: id, core }, Place { router: id, core: to }, &self.crossings);
+                self.cores[usize::from(to)].batches[usize::from(core)].push_back(batch);
+                let what = RouterEvent::Batch { from: core, to };
+                let delay = mail_delay(self.mail_delay, around.rng);
+                around.queue.after(delay, Event::Router { router: index, life, what });
+            }
+        }
+        self.post_to_control(core, around);
+        if let Some(due) = self.cores[usize::from(core)].core.poll_timeout() {
+            self.schedule_turn(core, due.since(now).max(Duration::from_micros(50)), around);
+        }
+    }
+
+    fn mail_to_core(&mut self, core: CoreIndex, around: &mut Around<'_>) {
+        let now = around.queue.now();
+        let host = &mut self.cores[usize::from(core)];
+        let Some(mail) = host.from_control.pop_front() else { return };
+        let message = match mail {
+            Mail::Message(message) => message,
+            Mail::Dial { dial, target: None, .. } => {
+                self.control.dial_failed(now, dial);
+                self.take_from_control(around);
+                return;
+            }
+            Mail::Dial { dial, target: Some(target), shard, hello } => {
+                let from = Endpoint { host: Host::Router(self.index), life: self.life, core };
+                let conn = around.network.connect(around.queue, from, target, true, shard);
+                ToCore::LaneDialled { dial, conn, hello }
+            }
+        };
+        host.core.control(now, &mut Wire { network: around.network, queue: around.queue }, message);
+        self.after_input(core, around);
+    }
+
+    fn after_input(&mut self, core: CoreIndex, around: &mut Around<'_>) {
+        self.post_to_control(core, around);
+        let delay = up_to(around.rng, Duration::from_micros(300));
+        self.schedule_turn(core, delay, around);
+    }
+
+    fn post_to_control(&mut self, core: CoreIndex, around: &mut Around<'_>) {
+        let host = &mut self.cores[usize::from(core)];
+        while let Some(message) = host.core.next_to_control() {
+            host.to_control.push_back(message);
+            let what = RouterEvent::MailToControl { core };
+            let delay = mail_delay(self.mail_delay, around.rng);
+            around.queue.after(delay, Event::Router { router: self.index, life: self.life, what });
+        }
+    }
+
+    fn schedule_turn(&mut self, core: CoreIndex, delay: Duration, around: &mut Around<'_>) {
+        let at = around.queue.now() + delay;
+        let host = &mut self.cores[usize::from(core)];
+        if host.turn.is_none_or(|turn| turn > at) {
+            host.turn = Some(at);
+            let what = RouterEvent::Turn { core };
+            around.queue.at(at, Event::Router { router: self.index, life: self.life, what });
+        }
+    }
+
+    fn take_from_control(&mut self, around: &mut Around<'_>) {
+        let (router, life) = (self.index, self.life);
+        while let Some(output) = self.control.poll_output() {
+            let (core, mail) = match output {
+                ControlOutput::ToCore { core, message } => (core, Mail::Message(message)),
+                ControlOutput::Dial { dial, target, core, lane: _, shard, hello } => {
+                    let target = around.addresses.get(&target).copied();
+                    (core, Mail::Dial { dial, target, shard, hello })
+                }
+            };
+            let Some(host) = self.cores.get_mut(usize::from(core)) else {
+                around.findings.add("mailbox", || format!("control speaks to core {core}, which does not exist"));
+                continue;
+            };
+            host.from_control.push_back(mail);
+            let delay = mail_delay(self.mail_delay, around.rng);
+            around.queue.after(delay, Event::Router { router, life, what: RouterEvent::MailToCore { core } });
+        }
+        if let Some(due) = self.control.poll_timeout() {
+            let due = due.max(around.queue.now());
+            if self.timer.is_none_or(|timer| timer > due) {
+                self.timer = Some(due);
+                around.queue.at(due, Event::Router { router, life, what: RouterEvent::ControlTimer });
+            }
+        }
+    }
+}
+
+/// What peers are told of a selector.
+#[must_use]
+pub fn told(selector: &Selector) -> String {
+    if selector.patterns().is_empty() { selector.text().to_owned() } else { selector.without_payload().text().to_owned() }
+}
+
+/// Mostly short; now and then a thread was not scheduled for a while.
+fn mail_delay(usual: Duration, rng: &mut Pcg64Mcg) -> Duration {
+    let longest = if rng.random_range(0..200) == 0 { usual * 50 } else { usual };
+    up_to(rng, longest)
+}

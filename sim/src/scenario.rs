@@ -1,0 +1,240 @@
+//! What a seed stands for: a cluster, its clients, their workload, and what breaks.
+//!
+//! Everything follows from the seed. Sizes are chosen so that limits are met often: small tables, windows and queues make
+//! eviction, back-pressure and overflow the rule rather than the exception.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace_client::session::PublisherConfig;
+use millrace_client::session::plan::ReceiverWish;
+use millrace_engine::control::ControlConfig;
+use millrace_engine::core::CoreConfig;
+use millrace_engine::routes::RouteCacheLimits;
+use millrace_proto::control::{OverflowPolicy, TableCapacity};
+use millrace_proto::{Epoch, Incarnation, PublisherId, PublisherKey, RouterId, Selector, TagSet};
+use millrace_verify::fault::{Plan, Schedule};
+use millrace_verify::workload::{Generator, Workload, WorkloadError};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::client::{PublisherSetup, ReceiverSetup};
+use crate::network::{Bug, Latency, NetworkConfig};
+use crate::router::RouterSetup;
+
+/// Faults begin and end within this time; clients have connected before.
+const FAULTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
+/// How long a router keeps the interest of a silent peer.
+const FORGET_AFTER: Duration = Duration::from_secs(4);
+
+/// How large seeds are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Events that are published, at least.
+    pub events: u64,
+    /// Publishing clients, at least.
+    pub publishers: u32,
+    /// Receiving clients, at least.
+    pub receiving_clients: u32,
+    /// Faults, at least.
+    pub faults: u32,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { events: 10_000, publishers: 10, receiving_clients: 20, faults: 4 }
+    }
+}
+
+/// A seed, spelled out.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The seed.
+    pub seed: u64,
+    /// The routers.
+    pub routers: Vec<RouterSetup>,
+    /// The publishing clients.
+    pub publishers: Vec<PublisherSetup>,
+    /// The receiving clients.
+    pub receivers: Vec<Vec<ReceiverSetup>>,
+    /// Tag sets of all emitters.
+    pub tag_sets: Vec<TagSet>,
+    /// What they emit.
+    pub generator: Generator,
+    /// The network.
+    pub network: NetworkConfig,
+    /// What breaks.
+    pub schedule: Schedule,
+    /// What clients' readers hold.
+    pub client_tables: TableCapacity,
+    /// An event that its router has may be on its way for this long.
+    pub settle: Duration,
+    /// When the last fault has ended.
+    pub faults_end: Duration,
+}
+
+impl Scenario {
+    /// What a seed stands for.
+    ///
+    /// # Errors
+    /// [`WorkloadError`] would be a defect of the workload's generator.
+    pub fn of(seed: u64, size: Size, bug: Option<Bug>) -> Result<Self, WorkloadError> {
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let publishers = size.publishers + rng.random_range(0..5);
+        let clients = size.receiving_clients + rng.random_range(0..7);
+        let receivers: Vec<u32> = (0..clients).map(|_| rng.random_range(1..3)).collect();
+        let emitters = publishers * rng.random_range(3..6);
+        let receivers_in_all = receivers.iter().sum();
+        let generator = Workload::random(seed, emitters, receivers_in_all * 2).generator()?;
+        let mut tag_sets = generator.tag_sets();
+        // Some tag sets have emitters in several places: their order is the same for all receivers.
+        for emitter in (4..tag_sets.len()).step_by(4) {
+            tag_sets[emitter] = tag_sets[emitter / 2].clone();
+        }
+        let latency = Latency {
+            base: Duration::from_micros(1 << rng.random_range(5..12)),
+            jitter: Duration::from_micros(1 << rng.random_range(5..13)),
+            retransmit: Duration::from_millis(rng.random_range(10..120)),
+        };
+        let network = NetworkConfig {
+            latency,
+            window: 1 << rng.random_range(11..17),
+            idle_timeout: Duration::from_millis(rng.random_range(1500..4000)),
+            uni_first: rng.random_range(1..4),
+            bug,
+        };
+        let routers = routers(&mut rng);
+        let count = u32::try_from(routers.len()).unwrap_or(u32::MAX);
+        let schedule = Plan {
+            seed: rng.random_range(0..u64::MAX),
+            routers: count,
+            receivers: receivers_in_all,
+            from_ns: nanos(FAULTS.0),
+            to_ns: nanos(FAULTS.1),
+            count: if size.faults == 0 { 0 } else { size.faults + rng.random_range(0..4) },
+        }
+        .generate();
+        let client_tables = tables(&mut rng, 3..9);
+        let publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
+        let receivers = self::receivers(&mut rng, &receivers, &generator)?;
+        let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
+        Ok(Self {
+            seed,
+            routers,
+            publishers,
+            receivers,
+            tag_sets,
+            generator,
+            network,
+            schedule,
+            client_tables,
+            settle: Duration::from_nanos(settle.unwrap_or(0)) + Duration::from_secs(3),
+            faults_end: FAULTS.1,
+        })
+    }
+
+    /// Addresses of the routers.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<String, u32> {
+        self.routers.iter().map(|setup| (setup.address.clone(), setup.index)).collect()
+    }
+}
+
+fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
+    let lane_tables = tables(rng, 3..9);
+    let core = |rng: &mut Pcg64Mcg, id, cores, seed| CoreConfig {
+        seed,
+        client_tables: tables(rng, 2..8),
+        lane_tables,
+        link_queue_bytes: 1 << rng.random_range(15..21),
+        out_bytes: 1 << rng.random_range(10..17),
+        credit_bytes: 1 << rng.random_range(12..20),
+        read_bytes: 1 << rng.random_range(10..17),
+        queue_bytes_default: 1 << rng.random_range(14..20),
+        routes: RouteCacheLimits { entries: 1 << rng.random_range(3..10), bytes: 1 << rng.random_range(14..24) },
+        ..CoreConfig::new(id, Incarnation(0), 0, cores)
+    };
+    (0..rng.random_range(3..6))
+        .map(|index| {
+            let id = RouterId(rng.random_range(1..1 << 40));
+            let address = format!("router-{index}:7400");
+            let cores = rng.random_range(2..4);
+            let seed = rng.random_range(0..u64::MAX);
+            let control = ControlConfig {
+                forget_after: FORGET_AFTER,
+                redial_max: Duration::from_secs(1),
+                digest_every: Duration::from_secs(1),
+                tables: lane_tables,
+                seed,
+                ..ControlConfig::new(id, Incarnation(0), address.clone(), cores)
+            };
+            let core = core(rng, id, cores, seed);
+            let mail_delay = Duration::from_micros(1 << rng.random_range(4..11));
+            RouterSetup { index, id, address, core, control, mail_delay }
+        })
+        .collect()
+}
+
+fn publishers(rng: &mut Pcg64Mcg, count: u32, events: u64, tag_sets: &[TagSet]) -> Vec<PublisherSetup> {
+    let each = events.div_ceil(u64::from(count.max(1)));
+    (0..count)
+        .map(|number| {
+            let emitters = (number..).step_by(count as usize).zip(tag_sets.iter().skip(number as usize).step_by(count as usize));
+            let key = PublisherKey { publisher: PublisherId(u128::from(number) + 1), epoch: Epoch(1) };
+            let config = PublisherConfig {
+                linger_ns: [0, 1_000_000, 5_000_000][rng.random_range(0..3)],
+                buffer_bytes: 1 << rng.random_range(14..18),
+                ..PublisherConfig::new(key)
+            };
+            let emitters = emitters.map(|(emitter, tags)| (emitter, tags.clone())).collect();
+            PublisherSetup { config, emitters, events: each, burst: rng.random_range(4..16) }
+        })
+        .collect()
+}
+
+fn receivers(
+    rng: &mut Pcg64Mcg,
+    clients: &[u32],
+    generator: &Generator,
+) -> Result<Vec<Vec<ReceiverSetup>>, WorkloadError> {
+    let wants = |receiver| -> Result<Vec<Vec<Selector>>, WorkloadError> {
+        Ok(generator.subscriptions(receiver)?.into_iter().map(|subscription| subscription.selectors).collect())
+    };
+    let in_all: u32 = clients.iter().sum();
+    let mut next = 0;
+    let mut result = Vec::with_capacity(clients.len());
+    for &count in clients {
+        let mut setups = Vec::new();
+        for number in next..next + count {
+            let policy = match rng.random_range(0..10) {
+                0..7 => OverflowPolicy::DropOldest,
+                7..9 => OverflowPolicy::DropNewest,
+                _ => OverflowPolicy::Disconnect,
+            };
+            let wish = ReceiverWish {
+                policy,
+                queue_bytes: [0, 8 * 1024, 64 * 1024, 1 << 20][rng.random_range(0..4)],
+                linger_us: [0, 0, 0, 20_000, 100_000][rng.random_range(0..5)],
+            };
+            setups.push(ReceiverSetup {
+                number,
+                wish,
+                window_bytes: 1 << rng.random_range(12..18),
+                first: wants(number)?,
+                pool: wants(number + in_all)?,
+            });
+        }
+        next += count;
+        result.push(setups);
+    }
+    Ok(result)
+}
+
+fn tables(rng: &mut Pcg64Mcg, log2: std::ops::Range<u32>) -> TableCapacity {
+    let tag_sets = 1 << rng.random_range(log2);
+    TableCapacity { tag_sets, tag_bytes: tag_sets * 64, publishers: 1 << rng.random_range(1..5) }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

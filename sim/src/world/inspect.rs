@@ -1,0 +1,154 @@
+//! Looks at a running cluster: fill levels, defects that programs count themselves, and whether everything has settled.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace_engine::time::Time;
+use millrace_proto::{CloseCode, RouterId};
+use millrace_verify::checker::convergence::{self, Directory};
+use millrace_verify::checker::Findings;
+
+use super::{Report, World};
+use crate::client::Role;
+use crate::router::{MAIL_PLAUSIBLE, MAILBOX_BATCHES, Process};
+
+/// Connections that a small cluster can plausibly have at a time, dead ones included.
+const CONNECTIONS_PLAUSIBLE: usize = 1024;
+/// Largest queue that a receiver of a scenario asks for.
+const QUEUE_BYTES_MAX: u64 = 1 << 20;
+
+impl World {
+    /// Looks at fill levels, and whether everything has settled.
+    pub(super) fn inspect(&mut self) {
+        self.network.sweep();
+        let checker = &mut self.record.checker;
+        for router in &mut self.routers {
+            let Some(process) = &mut router.process else { continue };
+            let (between, control) = process.mailboxes();
+            checker.observed("mailbox_batches", between as u64, MAILBOX_BATCHES as u64);
+            checker.observed("control_mail", control as u64, MAIL_PLAUSIBLE as u64);
+            checker.observed("waiting_subscriptions", process.control().status().waiting as u64, MAIL_PLAUSIBLE as u64);
+            let limits = router.setup.core.routes;
+            for core in process.cores() {
+                let (bytes, with) = core.queued();
+                checker.observed("receiver_queue_bytes", bytes, QUEUE_BYTES_MAX * with.max(1));
+                checker.observed("routes", core.routes().metrics().entries, u64::from(limits.entries));
+            }
+        }
+        for client in &self.clients {
+            if let Role::Publisher(publisher) = client.role() {
+                let (bytes, bound) = publisher.queued();
+                checker.observed("publisher_queue_bytes", bytes, bound);
+            }
+        }
+        let (unread, window) = self.network.fullest();
+        checker.observed("stream_unread_bytes", unread as u64, window.max(unread as u64));
+        checker.observed("connections", self.network.connections() as u64, CONNECTIONS_PLAUSIBLE as u64);
+        let now = self.queue.now();
+        if now < Time::ZERO + self.scenario.faults_end + Duration::from_millis(500) || self.settled.is_some() {
+            return;
+        }
+        if self.is_settled() {
+            self.settled = Some(now);
+        }
+    }
+
+    fn is_settled(&mut self) -> bool {
+        let idle = self.clients.iter().all(crate::client::Client::is_settled);
+        let mut findings = Findings::default();
+        if idle {
+            convergence::check(&self.directories(), &self.wanted(), &mut findings);
+        }
+        let synced = self.routers.iter().filter_map(|router| router.process.as_ref()).all(|process| {
+            let status = process.control().status();
+            status.synced && status.waiting == 0 && !status.degraded
+        });
+        idle && synced && findings.is_empty() && self.routers.iter_mut().all(has_nothing_queued)
+    }
+
+    fn directories(&self) -> BTreeMap<RouterId, Directory> {
+        let live = self.routers.iter().filter_map(|router| Some((router.setup.id, router.process.as_ref()?)));
+        live.map(|(id, process)| (id, process.directory())).collect()
+    }
+
+    /// Judges the run.
+    pub(super) fn finish(mut self) -> Report {
+        let now = self.queue.now();
+        if self.settled.is_none() {
+            self.explain_unrest();
+        }
+        let (directories, wanted) = (self.directories(), self.wanted());
+        self.record.checker.converged(&directories, &wanted);
+        for router in 0..self.routers.len() {
+            self.collect(router);
+        }
+        Report::new(&self.scenario, self.record, now, self.events, self.dropped, self.hash.0.digest(), self.trace)
+    }
+
+    /// Says what keeps the cluster from settling.
+    fn explain_unrest(&mut self) {
+        let now = self.queue.now();
+        let findings = &mut self.record.findings;
+        for client in &self.clients {
+            if client.is_settled() {
+                continue;
+            }
+            let name = if matches!(client.role(), Role::Publisher(_)) { "stuck-publisher" } else { "stuck-receiver" };
+            findings.add(name, || format!("client {} at router {:?}, {now}: {}", client.index(), client.router(), client.role()));
+        }
+        for router in &mut self.routers {
+            let id = router.setup.id;
+            let Some(process) = &mut router.process else { continue };
+            let status = process.control().status();
+            if !status.synced || status.waiting > 0 || status.degraded {
+                findings.add("stuck-router", || format!("router {id}: {status:?}"));
+            }
+            let queued: u64 = process.cores().map(|core| core.queued().0).sum();
+            if queued > 0 {
+                findings.add("stuck-router", || format!("router {id}: {queued} bytes queued for receivers"));
+            }
+        }
+    }
+}
+
+fn has_nothing_queued(router: &mut super::Router) -> bool {
+    router.process.as_mut().is_none_or(|process| process.cores().all(|core| core.queued().0 == 0))
+}
+
+/// Counters that stay at zero unless a program has a defect: streams are ordered, and everyone speaks the protocol.
+pub(super) fn defects(router: RouterId, process: &mut Process, findings: &mut Findings) {
+    let control = *process.control().metrics();
+    for (what, count) in [
+        ("digests of interest that did not agree", control.digests_mismatched),
+        ("changes of interest out of order", control.deltas_out_of_order),
+        ("mesh frames that were not allowed", control.frames_unexpected),
+        ("entries of interest that could not be read", control.interest_refused),
+        ("peers that told too much interest", control.interest_overflows),
+        ("peers with this router's id", control.id_conflicts),
+        ("hellos of another version", control.version_refused),
+        ("hellos that were refused", control.hellos_refused),
+    ] {
+        if count > 0 {
+            findings.add("mesh", || format!("router {router} counted {count} {what}"));
+        }
+    }
+    for core in process.cores() {
+        let metrics = core.metrics();
+        for code in [
+            CloseCode::Malformed,
+            CloseCode::Limit,
+            CloseCode::UnknownFrame,
+            CloseCode::Version,
+            CloseCode::Unexpected,
+            CloseCode::Internal,
+        ] {
+            let count = usize::try_from(code.code()).ok().and_then(|code| metrics.closed.get(code)).copied();
+            if let Some(count @ 1..) = count {
+                findings.add("protocol", || format!("router {router} closed {count} connections as {}", code.name()));
+            }
+        }
+        if metrics.lane_skips > 0 {
+            findings.add("protocol", || format!("router {router} counted {} skips of lanes", metrics.lane_skips));
+        }
+    }
+}
