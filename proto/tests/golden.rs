@@ -22,7 +22,7 @@ use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::stream::{DeliverPreamble, LanePreamble, PublishPreamble};
 use millrace_proto::{
     Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber, TagSet,
-    frame,
+    frame, limits,
 };
 
 const GOLDEN: &str = include_str!("golden/frames.txt");
@@ -370,4 +370,26 @@ fn the_examples_of_the_wire_document_are_golden() {
         examples += 1;
     }
     assert!(examples >= 10, "only {examples} examples found");
+}
+
+#[test]
+fn the_wire_document_states_the_bounds_that_hold() {
+    let document = include_str!("../../docs/wire.md");
+    for (bound, unit) in [
+        (limits::CONTROL_FRAME_BYTES_MAX, "bytes of body"),
+        (limits::DATA_FRAME_BYTES_MAX, "bytes of body"),
+        (limits::HOP_HEADER_BYTES_MAX, "bytes"),
+        (limits::RUN_BYTES_MAX, "bytes"),
+        (limits::PAYLOAD_BYTES_MAX, "bytes"),
+    ] {
+        let digits = bound.to_string();
+        let mut stated = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                stated.push(',');
+            }
+            stated.push(digit);
+        }
+        assert!(document.contains(&format!("| {stated} {unit}")), "{stated} {unit}");
+    }
 }
