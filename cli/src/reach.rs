@@ -42,7 +42,7 @@ pub(crate) fn unreachable(error: ConnectError) -> Failure {
             "Is the router running, and is its UDP port open? A router in dev mode is started with `millrace-router`.",
         ),
         ConnectError::Failed { .. } => Some(
-            "If the certificate is not trusted, check --ca (a router in dev mode that restarted makes a new authority).",
+            "If the certificate is not trusted, check --ca; without it, only routers in dev mode that this user started are trusted.",
         ),
         _ => None,
     };

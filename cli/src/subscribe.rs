@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use millrace_client::receiver::{Batch, BatchItem, SubscriptionState};
 use millrace_client::session::plan::Progress;
 use millrace_client::{ReceiverOptions, SubscribeError, Subscription};
+use millrace_proto::Selector;
 
 use crate::Failure;
 use crate::args::{Reach, Sub};
@@ -18,6 +19,11 @@ const ACK_SCHEMA: &str = "millrace.ack/1";
 const WRITE_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
+    for text in &command.selectors {
+        // Before anything is connected: the commonest mistake should not wait for a router.
+        Selector::parse(text)
+            .map_err(|source| refusal(SubscribeError::Selector { text: text.clone(), source }))?;
+    }
     let client = reach::client(reach)?;
     let options = ReceiverOptions { linger: command.linger, ..ReceiverOptions::default() };
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;

@@ -1,8 +1,8 @@
 //! Where a router in dev mode leaves the certificate of its authority, and where clients on the same host look for it.
 //!
 //! One rule for both sides: `$XDG_RUNTIME_DIR/millrace/dev-ca.pem`, or `$HOME/.cache/millrace/dev-ca.pem` without the
-//! former. A client looks in both places, because the two processes may have been started from different sessions. Only
-//! routers on loopback addresses are ever trusted through it.
+//! former. A client trusts what it finds in both places, because the two processes may have been started from different
+//! sessions. Only routers on loopback addresses are ever trusted through it.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

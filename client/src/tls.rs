@@ -95,11 +95,14 @@ fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
     if let Some(router) = config.routers.iter().find(|router| !router.is_loopback()) {
         return Err(TlsError::DevIsLocal { router: router.to_string() });
     }
+    // Both places count: a stale certificate in one must not hide the router's in the other.
     let looked = dev::ca_candidates();
-    match looked.iter().find(|path| path.exists()) {
-        Some(path) => roots(&read(path)?),
-        None => Err(TlsError::NoDevAuthority { looked }),
+    let mut pem = Vec::new();
+    for path in looked.iter().filter(|path| path.exists()) {
+        pem.extend_from_slice(&read(path)?);
+        pem.push(b'\n');
     }
+    if pem.is_empty() { Err(TlsError::NoDevAuthority { looked }) } else { roots(&pem) }
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {

@@ -164,7 +164,6 @@ impl Task {
         let now = link.clock.now();
         let mut state = self.shared.lock();
         let state = &mut *state;
-        state.woken = false;
         let mut progress = false;
         while let Some(event) = link.session.poll_event() {
             match event {
@@ -217,6 +216,9 @@ impl Task {
         {
             deadline = Some(deadline.map_or(due, |other: Time| other.min(due)));
         }
+        // Nothing that is published now can go out before the present chunk is written or credit arrives, and the task
+        // turns then anyway.
+        state.woken = !out.is_empty() || state.session.is_out_of_credit(now);
         link.session.set_attentive(now, !state.session.is_flushed());
         if progress {
             self.shared.progress.notify_waiters();
