@@ -239,11 +239,10 @@ impl<T: Target> Index<T> {
         if group.members_mut().push(number) {
             return;
         }
-        let before = group.numbers();
         let members = group.members_mut();
         if let Members::Few { .. } = members {
             let mut sieve = Sieve::default();
-            for number in before {
+            for &number in members.few() {
                 if let Some(Slot::Used(filed)) = self.selectors.get(number as usize) {
                     let equality = access_tag(&self.hasher, &filed.selector, hash);
                     sieve.insert(number, &filed.selector, equality, &self.hasher);
