@@ -77,7 +77,7 @@ impl Control {
     /// Says a frame on lane 0.
     pub(super) fn say(&mut self, router: RouterId, frame: MeshFrame) {
         if let Some(lane) = self.lane_up(router, 0) {
-            self.to_core(lane.core, ToCore::LaneFrame { conn: lane.conn, frame });
+            self.give(lane.core, ToCore::LaneFrame { conn: lane.conn, frame });
         }
     }
 
@@ -257,6 +257,6 @@ impl Control {
     }
 
     fn report(&mut self, waiting: Waiting, stage: Stage, left_out: Vec<RouterId>) {
-        self.to_core(waiting.core, ToCore::Effective { token: waiting.token, stage, left_out });
+        self.give(waiting.core, ToCore::Effective { token: waiting.token, stage, left_out });
     }
 }

@@ -283,7 +283,7 @@ impl Control {
         place.retry = Retry::default();
         self.lanes.insert((core, conn), (router, lane));
         self.metrics.lanes_accepted += 1;
-        self.to_core(
+        self.give(
             core,
             ToCore::AcceptLane {
                 conn,
@@ -301,6 +301,6 @@ impl Control {
     }
 
     fn close_lane(&mut self, core: CoreIndex, conn: ConnKey, hello: Option<PeerHello>, code: CloseCode) {
-        self.to_core(core, ToCore::CloseLane { conn, hello, code });
+        self.give(core, ToCore::CloseLane { conn, hello, code });
     }
 }

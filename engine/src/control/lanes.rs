@@ -102,7 +102,7 @@ impl Control {
 
     pub(super) fn gap(&mut self, reason: GapReason, router: RouterId) {
         self.metrics.gaps += 1;
-        self.to_cores(&ToCore::Gap { reason, router });
+        self.give_all(&ToCore::Gap { reason, router });
     }
 
     fn leaving(&mut self, router: RouterId) {
@@ -123,7 +123,7 @@ impl Control {
             }
             if let Some(up) = lane.up {
                 self.lanes.remove(&(up.core, up.conn));
-                self.to_core(up.core, ToCore::CloseLane { conn: up.conn, hello: None, code });
+                self.give(up.core, ToCore::CloseLane { conn: up.conn, hello: None, code });
             }
         }
         if let Some(peer) = self.peers.get_mut(&router) {

@@ -78,7 +78,7 @@ impl Control {
             linked.take(ALTERNATES_MAX).map(|peer| peer.advertise.clone()).collect();
         if alternates != self.alternates {
             self.alternates.clone_from(&alternates);
-            self.to_cores(&ToCore::Alternates(alternates));
+            self.give_all(&ToCore::Alternates(alternates));
         }
     }
 
@@ -98,7 +98,7 @@ impl Control {
         if all || self.now >= self.join_deadline {
             self.synced = true;
             self.join_timed_out = !all;
-            self.to_cores(&ToCore::Synced(true));
+            self.give_all(&ToCore::Synced(true));
         }
     }
 

@@ -168,7 +168,7 @@ impl Control {
                 let result = prepare::prepare(&selectors);
                 self.metrics.prepared += 1;
                 self.metrics.prepare_refused += u64::from(result.is_err());
-                self.to_core(core, ToCore::Prepared { token, result });
+                self.give(core, ToCore::Prepared { token, result });
             }
             ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
             ToControl::Applied { version, position } => self.directory_applied(core, version, position),
@@ -224,7 +224,7 @@ impl Control {
         self.draining = true;
         self.mesh_changed = true;
         let grace_us = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
-        self.to_cores(&ToCore::Drain { grace_us });
+        self.give_all(&ToCore::Drain { grace_us });
         let goaway = Goaway { grace_us, reason: "draining".to_owned(), ..Goaway::default() };
         let routers: Vec<RouterId> = self.peers.keys().copied().collect();
         for router in routers {
@@ -253,13 +253,13 @@ impl Control {
         self.report_effective();
     }
 
-    fn to_core(&mut self, core: CoreIndex, message: ToCore) {
+    fn give(&mut self, core: CoreIndex, message: ToCore) {
         self.outputs.push_back(ControlOutput::ToCore { core, message });
     }
 
-    fn to_cores(&mut self, message: &ToCore) {
+    fn give_all(&mut self, message: &ToCore) {
         for core in 0..self.config.cores {
-            self.to_core(core, message.clone());
+            self.give(core, message.clone());
         }
     }
 

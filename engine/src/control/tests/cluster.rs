@@ -137,7 +137,7 @@ impl Cluster {
         self.events.insert((time, self.sequence), event);
     }
 
-    fn to_control(&mut self, router: usize, core: CoreIndex, message: ToControl) {
+    fn inform(&mut self, router: usize, core: CoreIndex, message: ToControl) {
         let time = self.now + self.delay();
         let busy = &mut self.routers[router].to_control_busy[usize::from(core)];
         *busy = time.max(*busy);
@@ -197,7 +197,7 @@ impl Cluster {
                 ends[side].open = false;
                 if end.open && self.lives(end.router, end.life) {
                     let conn = key(conn, side);
-                    self.to_control(
+                    self.inform(
                         end.router,
                         end.core,
                         ToControl::LaneClosed { conn, dial: end.dial, orderly, code },
@@ -225,7 +225,7 @@ impl Cluster {
             }
             frame => ToControl::LaneFrame { conn, frame },
         };
-        self.to_control(end.router, end.core, message);
+        self.inform(end.router, end.core, message);
     }
 
     /// Puts something on its way to the other end of a connection.
@@ -255,7 +255,7 @@ impl Cluster {
             ToCore::Directory { version, index } => {
                 self.routers[router].applied[usize::from(core)] = index;
                 let position = self.routers[router].positions[usize::from(core)];
-                self.to_control(router, core, ToControl::Applied { version, position });
+                self.inform(router, core, ToControl::Applied { version, position });
             }
             ToCore::AcceptLane { conn, lane, outgoing, hello, .. } => {
                 if outgoing {
@@ -344,9 +344,6 @@ impl Cluster {
     fn check_effective(&self, place: usize, token: Token, stage: Stage, left_out: &[RouterId]) {
         let router = &self.routers[place];
         let Some((core, text)) = router.waits.get(&token) else { return };
-        if !router.wants.contains(&(*core, text.clone())) {
-            return;
-        }
         assert!(router.effective.iter().all(|(told, at, _)| (told, at) != (&token, &stage)), "told twice");
         for index in &router.applied {
             assert!(
@@ -384,14 +381,16 @@ impl Cluster {
         self.routers[router].wants.insert((core, text.to_owned()));
         self.routers[router].waits.insert(token, (core, text.to_owned()));
         let add = vec![Arc::new(Selector::parse(text).unwrap())];
-        self.to_control(router, core, ToControl::Interest { add, remove: Vec::new(), token: Some(token) });
+        self.inform(router, core, ToControl::Interest { add, remove: Vec::new(), token: Some(token) });
         token
     }
 
     pub(super) fn unsubscribe(&mut self, router: usize, core: CoreIndex, text: &str) {
-        self.routers[router].wants.remove(&(core, text.to_owned()));
+        let wanted = (core, text.to_owned());
+        self.routers[router].wants.remove(&wanted);
+        self.routers[router].waits.retain(|_, waiting| *waiting != wanted);
         let remove = vec![Arc::new(Selector::parse(text).unwrap())];
-        self.to_control(router, core, ToControl::Interest { add: Vec::new(), remove, token: None });
+        self.inform(router, core, ToControl::Interest { add: Vec::new(), remove, token: None });
     }
 
     pub(super) fn tell(&mut self, router: usize, core: CoreIndex, message: ToControl) {

@@ -57,7 +57,7 @@ fn history(seed: u64) -> Cluster {
 
 #[test]
 fn every_history_converges() {
-    for seed in 0..40 {
+    for seed in 0..25 {
         let cluster = std::panic::catch_unwind(|| {
             let cluster = history(seed);
             cluster.check_converged();
