@@ -9,7 +9,7 @@ use millrace_proto::control::Stage;
 use millrace_proto::data::GapReason;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::MeshFrame;
-use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, TagSet, frame};
+use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, frame};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -53,7 +53,7 @@ pub(super) struct Router {
     pub(super) seeds: Vec<String>,
     pub(super) wants: BTreeSet<(CoreIndex, String)>,
     /// What each core routes by.
-    applied: Vec<Index<Location>>,
+    pub(super) applied: Vec<Index<Location>>,
     pub(super) positions: Vec<u64>,
     pub(super) gaps: Vec<(GapReason, RouterId)>,
     pub(super) effective: Vec<(Token, Stage, Vec<RouterId>)>,
@@ -62,7 +62,7 @@ pub(super) struct Router {
     pub(super) prepared: Vec<Result<usize, String>>,
     pub(super) refused: Vec<CloseCode>,
     pub(super) outgoing: Vec<(CoreIndex, u16)>,
-    waits: BTreeMap<Token, (CoreIndex, String)>,
+    pub(super) waits: BTreeMap<Token, (CoreIndex, String)>,
     to_control_busy: Vec<Time>,
     to_core_busy: Vec<Time>,
 }
@@ -340,41 +340,6 @@ impl Cluster {
         }
     }
 
-    /// An acknowledgement is true at the moment it is given.
-    fn check_effective(&self, place: usize, token: Token, stage: Stage, left_out: &[RouterId]) {
-        let router = &self.routers[place];
-        let Some((core, text)) = router.waits.get(&token) else { return };
-        assert!(router.effective.iter().all(|(told, at, _)| (told, at) != (&token, &stage)), "told twice");
-        for index in &router.applied {
-            assert!(
-                matches(index, text).contains(&Location::Core(*core)),
-                "{text} is not applied everywhere"
-            );
-        }
-        if stage == Stage::Router {
-            return;
-        }
-        for peer in router.control.status().peers {
-            let other = self.routers.iter().find(|other| other.config.router == peer.router).unwrap();
-            let same_life = peer.incarnation == Some(other.config.incarnation);
-            if left_out.contains(&peer.router) || !other.alive || !same_life {
-                continue;
-            }
-            for index in &other.applied {
-                let routers = matches(index, text).into_iter().filter_map(|location| match location {
-                    Location::Peer(index) => other.control.router_at(index),
-                    Location::Core(_) => None,
-                });
-                assert!(
-                    routers.into_iter().any(|found| found == router.config.router),
-                    "{text} of {} is not applied at {}",
-                    router.config.router,
-                    peer.router
-                );
-            }
-        }
-    }
-
     pub(super) fn subscribe(&mut self, router: usize, core: CoreIndex, text: &str) -> Token {
         self.sequence += 1;
         let token = Token(self.sequence);
@@ -455,49 +420,6 @@ impl Cluster {
     pub(super) fn state(&self, router: usize, peer: usize) -> Option<PeerState> {
         self.peer(router, peer).map(|status| status.state)
     }
-
-    /// Every router that lives is linked to every other, and each core's directory is what all want.
-    pub(super) fn check_converged(&self) {
-        let alive = || (0..self.routers.len()).filter(|&place| self.routers[place].alive);
-        for place in alive() {
-            let router = &self.routers[place];
-            let mut expected = BTreeSet::new();
-            for other in alive() {
-                for (core, text) in &self.routers[other].wants {
-                    let location = if other == place {
-                        Location::Core(*core)
-                    } else {
-                        assert_eq!(self.state(place, other), Some(PeerState::Linked), "{place} -> {other}");
-                        self.place_of(place, other)
-                    };
-                    expected.insert((location, text.as_str()));
-                }
-            }
-            let dump: BTreeSet<_> = router.control.directory_dump().collect();
-            assert_eq!(dump, expected, "directory of {place}");
-            let status = router.control.status();
-            assert_eq!(status.directory_entries, expected.len());
-            assert_eq!(status.directory_applied, status.directory_version);
-            assert_eq!(status.waiting, 0);
-            for index in &router.applied {
-                for (_, text) in &expected {
-                    let wanted: Vec<_> = expected
-                        .iter()
-                        .filter(|(_, other)| other == text)
-                        .map(|&(location, _)| location)
-                        .collect();
-                    assert_eq!(matches(index, text), wanted);
-                }
-            }
-        }
-    }
-
-    fn place_of(&self, router: usize, peer: usize) -> Location {
-        let id = self.routers[peer].config.router;
-        let places = 0..u16::MAX;
-        let control = &self.routers[router].control;
-        Location::Peer(places.into_iter().find(|&place| control.router_at(place) == Some(id)).unwrap())
-    }
 }
 
 impl Router {
@@ -533,17 +455,6 @@ impl Router {
 
 const fn key(conn: u64, side: usize) -> ConnKey {
     ConnKey(conn * 2 + side as u64)
-}
-
-/// Where events with the tag that a selector `k=v` names go.
-fn matches(index: &Index<Location>, text: &str) -> Vec<Location> {
-    let (tag, value) = text.split_once('=').unwrap();
-    let tags = TagSet::new([(tag, value)]).unwrap();
-    let mut found = Vec::new();
-    index.matches(tags.borrow(), |location| found.push(location));
-    found.sort_unstable();
-    found.dedup();
-    found
 }
 
 /// An output without the index, which prints memory.

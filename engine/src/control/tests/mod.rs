@@ -1,5 +1,6 @@
 //! Control among its like: scenarios on a small simulated cluster, and random histories that must converge.
 
+mod checks;
 mod cluster;
 mod interest;
 mod links;
