@@ -69,6 +69,9 @@ pub struct Cli {
     /// A secret that all routers of the cluster share (any file of 16 bytes or more).
     #[arg(long, value_name = "FILE", env = "MILLRACE_SECRET")]
     secret: Option<PathBuf>,
+    /// Time for clients to move when the router ends [default: 5s].
+    #[arg(long, value_name = "TIME", env = "MILLRACE_GRACE")]
+    grace: Option<String>,
     /// Any key of the configuration file. Repeatable.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -175,6 +178,7 @@ impl Cli {
         set("name", text(&self.name));
         set("listen", self.listen.map(|listen| Value::String(listen.to_string())));
         set("advertise", text(&self.advertise));
+        set("grace", text(&self.grace));
         set("cores.count", self.cores.map(|cores| Value::Integer(cores.into())));
         set("cores.pin", self.pin.as_deref().map(pin_value));
         set("admin.listen", text(&self.admin));

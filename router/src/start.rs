@@ -84,6 +84,7 @@ impl Router {
             incarnation: Incarnation((rand::random::<u64>() >> 2) | 1),
             keys: Keys::derive(config.identity.secret(), &advertise),
             advertise,
+            seed: rand::random(),
             config,
         };
         starting.start(group)
@@ -97,6 +98,8 @@ pub(crate) struct Starting {
     pub(crate) router: RouterId,
     pub(crate) incarnation: Incarnation,
     pub(crate) advertise: String,
+    /// Seed of hash tables, of all cores and of control: they compare hashes of tags.
+    seed: u64,
     keys: Keys,
     pub(crate) config: RouterConfig,
 }
@@ -163,6 +166,7 @@ impl Starting {
     ) -> ControlThread {
         let mut settings =
             ControlConfig::new(self.router, self.incarnation, self.advertise.clone(), self.config.cores);
+        settings.seed = self.seed;
         self.config.apply_to_control(&mut settings);
         if let Some(name) = &self.config.name {
             settings.name.clone_from(name);
@@ -181,11 +185,10 @@ impl Starting {
         server.admission = self.config.limits.admission;
         let dialling =
             Arc::new(ClientSettings::new(client_config(&self.config.identity)?, TransportSettings::lane())?);
-        let seed = rand::random();
         let mut made: Vec<Made> = Vec::new();
         for (socket, number) in sockets.into_iter().zip(0..) {
             let mut settings = CoreConfig::new(self.router, self.incarnation, number, self.config.cores);
-            settings.seed = seed;
+            settings.seed = self.seed;
             self.config.apply_to_core(&mut settings);
             let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
             let app = CoreApp::new(AppParts {

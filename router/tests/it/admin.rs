@@ -1,0 +1,62 @@
+//! The admin page.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use millrace_router::Router;
+
+use crate::world::{LONG, World};
+
+fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[test]
+fn pages_show_what_the_router_knows() {
+    let world = World::new();
+    let mut config = world.config("shown");
+    config.admin = Some("127.0.0.1:0".parse().unwrap());
+    let router = Router::start(config).unwrap();
+    let admin = router.admin_addr().unwrap();
+    router.wait_until(LONG, |seen| seen.status.ready()).unwrap();
+    assert_eq!(get(admin, "/livez"), (200, "live\n".to_owned()));
+    assert_eq!(get(admin, "/readyz"), (200, "ready\n".to_owned()));
+    let (code, page) = get(admin, "/status");
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    assert_eq!((code, page["name"].as_str()), (200, Some("shown")));
+    assert_eq!(page["schema"], "millrace-router-status/1");
+    let (code, page) = get(admin, "/metrics");
+    assert_eq!(code, 200);
+    for line in [
+        "millrace_ingress_events_total{core=\"0\"} 0",
+        "millrace_dropped_events_total{core=\"0\",reason=\"lane_overflow\"} 0",
+        "millrace_closed_connections_total{core=\"0\",code=\"malformed\"} 0",
+        "millrace_mesh_peers{state=\"linked\"} 0",
+        "millrace_ready 1",
+        "# EOF",
+    ] {
+        assert!(page.lines().any(|found| found == line), "no `{line}` in\n{page}");
+    }
+    assert_eq!(get(admin, "/nothing").0, 404);
+}
+
+#[test]
+fn router_that_cannot_reach_its_seed_is_not_ready_before_its_join_timeout() {
+    let world = World::new();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut config = world.config("lonely");
+    config.admin = Some("127.0.0.1:0".parse().unwrap());
+    config.mesh.seeds = vec![silent.local_addr().unwrap().to_string()];
+    config.mesh.join_timeout = LONG * 100;
+    let router = Router::start(config).unwrap();
+    router.wait_until(LONG, |seen| seen.control.dials >= 1).unwrap();
+    let (code, why) = get(router.admin_addr().unwrap(), "/readyz");
+    assert_eq!(code, 503);
+    assert!(why.contains("not all known routers"), "{why}");
+}

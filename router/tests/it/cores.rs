@@ -1,0 +1,72 @@
+//! Routers of several cores.
+
+use millrace_router::Router;
+
+use crate::world::{LONG, World, event, linked, publisher, receiver, tags, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_cross_cores_and_every_receiver_gets_its_own_once() {
+    let world = World::new();
+    let mut config = world.config("two");
+    config.cores = 2;
+    let router = Router::start(config).unwrap();
+    let client = world.client(&router);
+    let mut receivers = Vec::new();
+    for _ in 0..4 {
+        receivers.push(receiver(&client, &["*"]).await);
+    }
+    let publisher = publisher(&client).await;
+    for number in 0..100 {
+        publisher.publish(&tags(&[&format!("number={number}")]), "x").await.unwrap();
+    }
+    within(publisher.flush()).await;
+    for receiver in &mut receivers {
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            assert!(seen.insert(event(receiver).await.tags));
+        }
+    }
+    let seen = router.wait_until(LONG, |seen| seen.sum(|core| core.engine.events_out) == 400).unwrap();
+    assert_eq!(seen.sum(|core| core.shell.batches_malformed), 0);
+    assert!(seen.sum(|core| core.shell.batches_in) > 0, "nothing crossed");
+    assert_eq!(seen.sum(|core| core.shell.batches_in), seen.sum(|core| core.shell.batches_out));
+    assert!(seen.cores.iter().all(|core| core.position > 0), "both cores own shards");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routers_of_one_two_and_three_cores_share_one_mesh() {
+    let world = World::new();
+    let mut routers = Vec::new();
+    for (name, cores) in [("a", 1), ("b", 2), ("c", 3)] {
+        let mut config = world.config(name);
+        config.cores = cores;
+        config.mesh.seeds = routers
+            .first()
+            .map(|first: &millrace_router::RouterHandle| first.addr().to_string())
+            .into_iter()
+            .collect();
+        routers.push(Router::start(config).unwrap());
+    }
+    linked(&routers.iter().collect::<Vec<_>>());
+    let clients: Vec<_> = routers.iter().map(|router| world.client(router)).collect();
+    let mut receivers = Vec::new();
+    for client in &clients {
+        receivers.push(receiver(client, &["*"]).await);
+    }
+    for client in &clients {
+        let publisher = publisher(client).await;
+        for number in 0..20 {
+            publisher.publish(&tags(&[&format!("number={number}")]), "x").await.unwrap();
+        }
+        within(publisher.flush()).await;
+    }
+    for receiver in &mut receivers {
+        for _ in 0..60 {
+            event(receiver).await;
+        }
+    }
+    for router in &routers {
+        let seen = router.wait_until(LONG, |seen| seen.sum(|core| core.engine.events_out) == 60).unwrap();
+        assert_eq!(seen.sum(|core| core.engine.dropped.iter().sum()), 0);
+    }
+}

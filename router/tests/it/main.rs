@@ -1,0 +1,11 @@
+//! Whole routers over real QUIC on loopback: ports of the system's choice, and no waiting but for what is to come.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod admin;
+mod bad_input;
+mod cores;
+mod mesh;
+mod process;
+mod raw;
+mod single;
+mod world;

@@ -1,0 +1,81 @@
+//! Routers that find each other: one attachment is enough.
+
+use std::time::Duration;
+
+use crate::world::{LONG, World, event, linked, publisher, receiver, tags, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn event_entering_one_router_reaches_receivers_of_the_other_once() {
+    let world = World::new();
+    let a = world.router("a");
+    let b = world.joining("b", &a);
+    linked(&[&a, &b]);
+    let (at_a, at_b) = (world.client(&a), world.client(&b));
+    let mut near = receiver(&at_a, &["*"]).await;
+    let mut far = receiver(&at_b, &["kind in (x,y)"]).await;
+    let publisher = publisher(&at_a).await;
+    for (kind, payload) in [("x", "1"), ("z", "2"), ("y", "3"), ("x", "4")] {
+        publisher.publish(&tags(&[&format!("kind={kind}")]), payload).await.unwrap();
+    }
+    within(publisher.flush()).await;
+    for _ in 0..4 {
+        event(&mut near).await;
+    }
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(event(&mut far).await.payload);
+    }
+    seen.sort();
+    assert_eq!(seen, ["1", "3", "4"]);
+    let seen = a.look().unwrap();
+    assert_eq!(seen.sum(|core| core.engine.events_to_peers), 3, "what nobody wants there stays here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_routers_that_know_only_one_of_them_form_a_full_mesh() {
+    let world = World::new();
+    let a = world.router("a");
+    let (b, c) = (world.joining("b", &a), world.joining("c", &a));
+    linked(&[&a, &b, &c]);
+    let (at_b, at_c) = (world.client(&b), world.client(&c));
+    let mut receiver = receiver(&at_b, &["*"]).await;
+    let publisher = publisher(&at_c).await;
+    publisher.publish(&tags(&["from=c"]), "hello").await.unwrap();
+    within(publisher.flush()).await;
+    assert_eq!(event(&mut receiver).await.payload, "hello");
+}
+
+#[test]
+fn lost_peer_is_suspected_then_forgotten_and_used_again_when_it_returns() {
+    let world = World::new();
+    let mut config = world.config("a");
+    config.mesh.forget_after = Duration::from_millis(700);
+    let a = millrace_router::Router::start(config).unwrap();
+    let b = world.joining("b", &a);
+    linked(&[&a, &b]);
+    let addr = b.addr();
+    b.kill();
+    drop(b);
+    a.wait_until(LONG, |seen| seen.control.suspects >= 1).unwrap();
+    a.wait_until(LONG, |seen| seen.control.forgotten >= 1).unwrap();
+    let mut config = world.config("b");
+    config.listen = addr;
+    config.mesh.seeds = vec![a.addr().to_string()];
+    let b = millrace_router::Router::start(config).unwrap();
+    linked(&[&a, &b]);
+}
+
+#[test]
+fn router_that_is_its_own_seed_recognises_itself() {
+    let world = World::new();
+    let first = world.router("a");
+    let addr = first.addr();
+    drop(first);
+    let mut config = world.config("a");
+    config.listen = addr;
+    config.mesh.seeds = vec![addr.to_string()];
+    config.advertise = Some(format!("localhost:{}", addr.port()));
+    let a = millrace_router::Router::start(config).unwrap();
+    let seen = a.wait_until(LONG, |seen| seen.control.own_address >= 1 && seen.status.ready()).unwrap();
+    assert!(seen.status.peers.is_empty());
+}

@@ -1,0 +1,97 @@
+//! The binary: settings, the ready line, signals.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+fn command(folder: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-router"));
+    command.env("XDG_RUNTIME_DIR", folder.path()).env_remove("MILLRACE_CONFIG");
+    command
+}
+
+fn ready(folder: &tempfile::TempDir, arguments: &[&str]) -> (Child, serde_json::Value) {
+    let mut child = command(folder)
+        .args(["--listen", "127.0.0.1:0", "--admin", "off", "--ready-json", "--grace", "1s"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, serde_json::from_str(&line).unwrap())
+}
+
+fn terminate(mut child: Child) {
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn two_processes_in_development_mode_share_an_authority_and_join() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, line) = ready(&folder, &[]);
+    assert_eq!(line["schema"], "millrace-router-ready/1");
+    assert!(line["ca"].as_str().unwrap().ends_with("dev-ca.pem"));
+    assert!(std::fs::exists(line["ca"].as_str().unwrap()).unwrap());
+    // Ready means joined: with a join timeout beyond the test's patience, only a link makes it so.
+    let seed = line["addr"].as_str().unwrap();
+    let (second, line) = ready(&folder, &["--seed", seed, "--set", "mesh.join_timeout=1h"]);
+    assert_ne!(line["addr"], seed);
+    terminate(second);
+    terminate(first);
+}
+
+#[test]
+fn second_process_on_the_port_says_how_to_join_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, line) = ready(&folder, &[]);
+    let addr = line["addr"].as_str().unwrap();
+    let output = command(&folder).args(["--listen", addr, "--admin", "off"]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        words.contains(&format!("--seed {addr}")) && words.contains("another Millrace process"),
+        "{words}"
+    );
+    terminate(first);
+}
+
+#[test]
+fn settings_are_checked_and_printed_without_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.toml");
+    std::fs::write(&file, "[mesh]\nseeds = ['mesh.example']\nsuspect_after = '2s'\n").unwrap();
+    let file = file.to_str().unwrap();
+    let output = command(&folder)
+        .args(["--config", file, "--print-config", "--set", "cores.count=2"])
+        .env("MILLRACE_SEEDS", "a.example,b.example")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for line in ["count = 2", "suspect_after = \"2s\"", "listen = \"127.0.0.1:7400\""] {
+        assert!(printed.lines().any(|found| found == line), "no `{line}` in\n{printed}");
+    }
+    assert!(printed.contains("b.example") && !printed.contains("mesh.example"), "{printed}");
+}
+
+#[test]
+fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.toml");
+    std::fs::write(&file, "[mesh]\nseed = ['x']\n").unwrap();
+    let cases: [(&[&str], &str); 5] = [
+        (&["--config", file.to_str().unwrap()], "unknown field `seed`"),
+        (&["--listen", "0.0.0.0:0"], "development mode listens on loopback addresses only"),
+        (&["--cert", "only.pem"], "all of --cert, --key and --ca"),
+        (&["--cores", "0"], "cores.count"),
+        (&["--set", "mesh.suspect_after=1ms"], "mesh.suspect_after"),
+    ];
+    for (arguments, expected) in cases {
+        let output = command(&folder).args(arguments).arg("--check").output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains(expected), "{arguments:?}: {words}");
+    }
+}

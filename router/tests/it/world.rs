@@ -1,0 +1,104 @@
+//! Routers in this process, and clients of them.
+
+use std::time::Duration;
+
+use millrace_client::{
+    Client, Config, Event, GapReason, Item, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust,
+    proto::TagSet,
+};
+use millrace_router::{DevAuthority, Router, RouterConfig, RouterHandle};
+
+/// Longer than anything here takes, on a busy machine, too.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// One authority, and the routers that it speaks for.
+pub(crate) struct World {
+    pub(crate) authority: DevAuthority,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self { authority: DevAuthority::new().unwrap() }
+    }
+
+    pub(crate) fn config(&self, name: &str) -> RouterConfig {
+        let mut config = RouterConfig::new(self.authority.router(name, &[]).unwrap());
+        config.name = Some(name.to_owned());
+        config.mesh.ping_every = Duration::from_millis(50);
+        config.mesh.suspect_after = Duration::from_millis(500);
+        config.mesh.redial_min = Duration::from_millis(20);
+        config.mesh.redial_max = Duration::from_millis(200);
+        config
+    }
+
+    pub(crate) fn router(&self, name: &str) -> RouterHandle {
+        Router::start(self.config(name)).unwrap()
+    }
+
+    /// A router that knows another one.
+    pub(crate) fn joining(&self, name: &str, other: &RouterHandle) -> RouterHandle {
+        let mut config = self.config(name);
+        config.mesh.seeds = vec![other.addr().to_string()];
+        Router::start(config).unwrap()
+    }
+
+    pub(crate) fn client(&self, router: &RouterHandle) -> Client {
+        let config = Config {
+            routers: vec![router.addr().to_string().parse().unwrap()],
+            trust: Trust::Pem(self.authority.ca_pem().as_bytes().to_vec()),
+            ..Config::default()
+        };
+        Client::new(config).unwrap()
+    }
+}
+
+pub(crate) fn tags(texts: &[&str]) -> TagSet {
+    TagSet::from_texts(texts.iter().copied()).unwrap()
+}
+
+pub(crate) async fn publisher(client: &Client) -> Publisher {
+    within(client.publisher(PublisherOptions::default())).await.unwrap()
+}
+
+pub(crate) async fn receiver(client: &Client, selectors: &[&str]) -> Receiver {
+    let receiver = within(client.receiver(ReceiverOptions::default())).await.unwrap();
+    let mut subscription = receiver.subscribe(selectors).unwrap();
+    let left_out = within(subscription.in_cluster()).await.unwrap();
+    assert!(left_out.is_empty(), "routers were left out: {left_out:?}");
+    receiver
+}
+
+/// The next event; gaps fail the test.
+pub(crate) async fn event(receiver: &mut Receiver) -> Event {
+    match within(receiver.next()).await.unwrap() {
+        Item::Event(event) => event,
+        Item::Gap(gap) => panic!("a gap: {gap:?}"),
+    }
+}
+
+/// The next event behind a gap with this reason; other events before are skipped.
+pub(crate) async fn gap(receiver: &mut Receiver, reasons: &[GapReason]) {
+    loop {
+        match within(receiver.next()).await.unwrap() {
+            Item::Gap(gap) if reasons.contains(&gap.reason) => return,
+            _ => {}
+        }
+    }
+}
+
+/// A future that must not take long.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(LONG, future).await.expect("it takes too long")
+}
+
+/// Both know each other, and all lanes are up.
+pub(crate) fn linked(routers: &[&RouterHandle]) {
+    for router in routers {
+        router
+            .wait_until(LONG, |seen| {
+                let linked = |peer: &&millrace_engine::control::PeerStatus| peer.state.name() == "linked";
+                seen.status.peers.iter().filter(linked).count() == routers.len() - 1 && seen.status.ready()
+            })
+            .unwrap();
+    }
+}
