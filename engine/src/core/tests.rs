@@ -1,0 +1,363 @@
+//! One core against a transport in memory: what clients see on their streams.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millrace_proto::control::{ControlFrame, Hello, OpenReceiver, OverflowPolicy, Ping, Stage, Subscribe, TableCapacity};
+use millrace_proto::data::{self, DataFrame, GapReason, HopHeader};
+use millrace_proto::frame::{self, FrameReader, stream_kind};
+use millrace_proto::run::RunBuilder;
+use millrace_proto::{
+    CloseCode, DecodeError, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId,
+    Selector, SubscriptionNumber, TagSet,
+};
+
+use super::{Core, CoreConfig, DropReason};
+use crate::message::{Prepared, ToControl, ToCore};
+use crate::time::Time;
+use crate::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
+
+const CONTROL: StreamKey = StreamKey(0);
+const PUBLISH: StreamKey = StreamKey(2);
+const KEY: PublisherKey = PublisherKey { publisher: PublisherId(7), epoch: Epoch(1) };
+
+/// Streams in memory: what the core reads, and what it wrote.
+#[derive(Default)]
+struct Memory {
+    input: BTreeMap<(ConnKey, StreamKey), VecDeque<u8>>,
+    written: BTreeMap<(ConnKey, StreamKey), Vec<u8>>,
+    closed: Vec<(ConnKey, CloseCode)>,
+    next_uni: BTreeMap<ConnKey, u64>,
+    /// Bytes that each stream takes in all.
+    room: Option<usize>,
+}
+
+impl Transport for Memory {
+    fn open_uni(&mut self, conn: ConnKey) -> Option<StreamKey> {
+        let next = self.next_uni.entry(conn).or_insert(3);
+        *next += 4;
+        Some(StreamKey(*next - 4))
+    }
+    fn open_bi(&mut self, _: ConnKey) -> Option<StreamKey> {
+        Some(StreamKey(1))
+    }
+    fn write(&mut self, conn: ConnKey, stream: StreamKey, bytes: &mut Bytes) -> Result<(), StreamGone> {
+        let written = self.written.entry((conn, stream)).or_default();
+        let room = self.room.map_or(bytes.len(), |room| room.saturating_sub(written.len()).min(bytes.len()));
+        written.extend_from_slice(&bytes.split_to(room));
+        Ok(())
+    }
+    fn read(&mut self, conn: ConnKey, stream: StreamKey, limit: usize, sink: &mut dyn FnMut(&[u8])) -> ReadState {
+        let Some(input) = self.input.get_mut(&(conn, stream)) else { return ReadState::Drained };
+        let taken: Vec<u8> = input.drain(..input.len().min(limit)).collect();
+        for piece in taken.chunks(97) {
+            sink(piece);
+        }
+        if input.is_empty() { ReadState::Drained } else { ReadState::More }
+    }
+    fn finish(&mut self, _: ConnKey, _: StreamKey) {}
+    fn stop(&mut self, _: ConnKey, _: StreamKey, _: CloseCode) {}
+    fn close(&mut self, conn: ConnKey, code: CloseCode, _: &str) {
+        self.closed.push((conn, code));
+    }
+}
+
+/// One core with a control that says yes to everything.
+struct World {
+    core: Core,
+    memory: Memory,
+    now: Time,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Time(1_000_000_000);
+        let mut world = Self {
+            core: Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now),
+            memory: Memory::default(),
+            now,
+        };
+        world.core.control(now, &mut world.memory, ToCore::Synced(true));
+        world
+    }
+
+    fn send(&mut self, conn: ConnKey, stream: StreamKey, bytes: &[u8]) {
+        let known = self.memory.input.contains_key(&(conn, stream));
+        self.memory.input.entry((conn, stream)).or_default().extend(bytes);
+        if !known {
+            self.core.stream_opened(&mut self.memory, conn, stream);
+        }
+        self.core.readable(self.now, &mut self.memory, conn, stream);
+        self.settle();
+    }
+
+    fn say(&mut self, conn: ConnKey, frame: &ControlFrame) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.send(conn, CONTROL, &bytes);
+    }
+
+    /// Answers the core as control would, and ends the turn.
+    fn settle(&mut self) {
+        while let Some(message) = self.core.next_to_control() {
+            let answers = match message {
+                ToControl::Prepare { token, selectors } => {
+                    let prepare = |text: &String| {
+                        let selector = Arc::new(Selector::parse(text).map_err(|error| error.to_string())?);
+                        let payload = selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
+                        let interest = Arc::new(selector.without_payload());
+                        Ok(Prepared { selector, interest, payload })
+                    };
+                    vec![ToCore::Prepared { token, result: selectors.iter().map(prepare).collect() }]
+                }
+                ToControl::Interest { token: Some(token), .. } => [Stage::Router, Stage::Cluster]
+                    .map(|stage| ToCore::Effective { token, stage, left_out: Vec::new() })
+                    .into(),
+                _ => Vec::new(),
+            };
+            for answer in answers {
+                self.core.control(self.now, &mut self.memory, answer);
+            }
+        }
+        self.core.turn(self.now, &mut self.memory);
+    }
+
+    fn client(&mut self, number: u64) -> ConnKey {
+        let conn = ConnKey(number);
+        self.core.client_connected(self.now, conn);
+        let hello = Hello { version: PROTOCOL_VERSION, receivers: 8, tables: TableCapacity::CLIENT, ..Hello::default() };
+        self.say(conn, &ControlFrame::Hello(hello));
+        conn
+    }
+
+    fn receiver(&mut self, number: u64, open: OpenReceiver, selectors: &[&str]) -> ConnKey {
+        let conn = self.client(number);
+        let receiver = open.receiver;
+        self.say(conn, &ControlFrame::OpenReceiver(open));
+        for (subscription, selector) in (0..).zip(selectors) {
+            let selectors = vec![(*selector).to_owned()];
+            let subscription = SubscriptionNumber(subscription);
+            self.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        }
+        conn
+    }
+
+    /// Publishes one run per payload list.
+    fn publish(&mut self, conn: ConnKey, tags: &str, first_seq: u64, payloads: &[&str]) {
+        let mut bytes = Vec::new();
+        if !self.memory.input.contains_key(&(conn, PUBLISH)) {
+            frame::put(&mut bytes, stream_kind::PUBLISH, |_| {});
+            data::put_define_publisher(&mut bytes, 0, KEY);
+        }
+        data::put_define_tags(&mut bytes, 0, TagSet::from_texts(tags.split(',')).unwrap().borrow());
+        let mut run = RunBuilder::default();
+        run.start(first_seq, first_seq, 5);
+        for payload in payloads {
+            run.push(5, payload.as_bytes());
+        }
+        let mut body = Vec::new();
+        run.finish(&mut body);
+        data::put_run(&mut bytes, &HopHeader::numbered(0, 0), &body);
+        self.send(conn, PUBLISH, &bytes);
+    }
+
+    /// What a receiver's stream says: `seq payload [subscriptions]` for events, `gap reason events` for gaps.
+    fn stream(&self, conn: ConnKey) -> Vec<String> {
+        let mut lines = Vec::new();
+        let Some(written) = self.memory.written.get(&(conn, StreamKey(3))) else { return lines };
+        let mut each = |kind: u64, body: &[u8]| {
+            if kind == stream_kind::DELIVER {
+                return Ok(());
+            }
+            match data::decode(kind, body)? {
+                DataFrame::Run { hop, body } => {
+                    let matched: Vec<u32> = hop.matched().collect();
+                    for event in body.events() {
+                        let payload = String::from_utf8_lossy(event.payload);
+                        lines.push(format!("{} {payload} {matched:?}", event.seq));
+                    }
+                }
+                DataFrame::Gap(gap) => lines.push(format!("gap {} {}", gap.reason.name(), gap.events)),
+                _ => {}
+            }
+            Ok(())
+        };
+        FrameReader::new().feed::<DecodeError>(written, data::FRAME_BYTES_MAX, &mut each).unwrap();
+        lines
+    }
+
+    fn control_frames(&self, conn: ConnKey) -> Vec<ControlFrame> {
+        let mut frames = Vec::new();
+        let written = self.memory.written.get(&(conn, CONTROL)).cloned().unwrap_or_default();
+        FrameReader::new()
+            .feed::<DecodeError>(&written, 65_536, |kind, body| {
+                frames.push(ControlFrame::decode(kind, body)?);
+                Ok(())
+            })
+            .unwrap();
+        frames
+    }
+}
+
+fn open() -> OpenReceiver {
+    OpenReceiver { grant: 1 << 20, ..OpenReceiver::default() }
+}
+
+#[test]
+fn an_event_reaches_those_who_asked_for_it_once_with_the_subscriptions_that_matched() {
+    let mut world = World::new();
+    let web = world.receiver(1, open(), &["service=web", "host=a*"]);
+    let other = world.receiver(2, open(), &["service=db"]);
+    let publisher = world.client(3);
+    world.publish(publisher, "service=web,host=a1", 0, &["one", "two"]);
+    world.publish(publisher, "service=web,host=b1", 2, &["three"]);
+    assert_eq!(world.stream(web), ["0 one [0, 1]", "1 two [0, 1]", "2 three [0]"]);
+    assert_eq!(world.stream(other), Vec::<String>::new());
+    assert_eq!(world.core.metrics().events_in, 3);
+}
+
+#[test]
+fn payload_patterns_choose_events_within_a_run() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["payload ~ /bad/", "payload ~ /very/"]);
+    let publisher = world.client(2);
+    world.publish(publisher, "host=a", 10, &["good", "bad", "very bad", "good", "bad"]);
+    assert_eq!(world.stream(receiver), ["11 bad [0]", "12 very bad [0, 1]", "14 bad [0]"]);
+}
+
+#[test]
+fn without_a_grant_the_oldest_events_give_way_and_a_gap_stands_where_they_were() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, OpenReceiver { grant: 0, queue_bytes: 600, ..open() }, &["*"]);
+    let publisher = world.client(2);
+    for seq in 0..10 {
+        world.publish(publisher, "host=a", seq, &["event"]);
+    }
+    assert_eq!(world.stream(receiver), Vec::<String>::new());
+    let grant = millrace_proto::control::Grant { receiver: ReceiverNumber(0), bytes: 1 << 20 };
+    world.say(receiver, &ControlFrame::Grant(grant));
+    let stream = world.stream(receiver);
+    let dropped = world.core.metrics().dropped[DropReason::ReceiverOverflow as usize];
+    assert_eq!(stream[0], format!("gap overflow {dropped}"));
+    assert_eq!(stream.len() as u64, 1 + 10 - dropped);
+    assert_eq!(stream.last().map(String::as_str), Some("9 event [0]"));
+}
+
+#[test]
+fn drop_newest_leaves_the_gap_behind_what_was_kept() {
+    let mut world = World::new();
+    let policy = OverflowPolicy::DropNewest;
+    let receiver = world.receiver(1, OpenReceiver { grant: 0, queue_bytes: 600, policy, ..open() }, &["*"]);
+    let publisher = world.client(2);
+    for seq in 0..10 {
+        world.publish(publisher, "host=a", seq, &["event"]);
+    }
+    let grant = millrace_proto::control::Grant { receiver: ReceiverNumber(0), bytes: 1 << 20 };
+    world.say(receiver, &ControlFrame::Grant(grant));
+    let stream = world.stream(receiver);
+    assert_eq!(stream[0], "0 event [0]");
+    assert_eq!(stream.last(), Some(&format!("gap {} {}", GapReason::Overflow.name(), 11 - stream.len())));
+}
+
+#[test]
+fn a_stream_that_takes_little_at_a_time_gets_everything_in_order() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["*"]);
+    let publisher = world.client(2);
+    world.memory.room = Some(10);
+    for seq in 0..50 {
+        world.publish(publisher, "host=a", seq, &["some event"]);
+    }
+    for room in (10..20_000).step_by(150) {
+        world.memory.room = Some(room);
+        world.core.writable(&mut world.memory, receiver, StreamKey(3));
+        world.settle();
+    }
+    let expected: Vec<String> = (0..50).map(|seq| format!("{seq} some event [0]")).collect();
+    assert_eq!(world.stream(receiver), expected);
+}
+
+#[test]
+fn received_covers_what_was_read_after_its_delay() {
+    let mut world = World::new();
+    let publisher = world.client(1);
+    world.publish(publisher, "host=a", 0, &["x", "y"]);
+    world.now = world.now + Duration::from_millis(25);
+    world.settle();
+    let received = world.control_frames(publisher).into_iter().find_map(|frame| match frame {
+        ControlFrame::Received(received) => Some((received.publisher, received.next_seq)),
+        _ => None,
+    });
+    assert_eq!(received, Some((0, 2)));
+}
+
+#[test]
+fn bad_selectors_are_refused_with_the_column_and_disturb_nothing() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["host=a", "type in (a"]);
+    let publisher = world.client(2);
+    world.publish(publisher, "host=a", 0, &["x"]);
+    assert_eq!(world.stream(receiver), ["0 x [0]"]);
+    let refused = world.control_frames(receiver).into_iter().find_map(|frame| match frame {
+        ControlFrame::Refused(refused) => Some(refused.message),
+        _ => None,
+    });
+    assert!(refused.unwrap().contains("column"));
+    assert_eq!(world.core.metrics().refused, 1);
+}
+
+#[test]
+fn each_kind_of_bad_input_closes_its_connection_with_its_code_and_no_other() {
+    let unknown_even = [0x2e, 0x00];
+    let oversized = [0x24, 0xbf, 0xff, 0xff, 0xff];
+    let malformed = [0x36, 0x03, 0x01, 0x05, 0x00];
+    for (bytes, code) in [
+        (&unknown_even[..], CloseCode::UnknownFrame),
+        (&oversized, CloseCode::Limit),
+        (&malformed, CloseCode::Malformed),
+    ] {
+        let mut world = World::new();
+        let good = world.receiver(1, open(), &["*"]);
+        let bad = world.client(2);
+        world.send(bad, CONTROL, bytes);
+        assert_eq!(world.memory.closed, [(bad, code)]);
+        let publisher = world.client(3);
+        world.publish(publisher, "host=a", 0, &["x"]);
+        assert_eq!(world.stream(good), ["0 x [0]"]);
+    }
+}
+
+#[test]
+fn hello_comes_first_and_in_our_version() {
+    let mut world = World::new();
+    let early = ConnKey(1);
+    world.core.client_connected(world.now, early);
+    world.say(early, &ControlFrame::Ping(Ping { nonce: 1 }));
+    let foreign = ConnKey(2);
+    world.core.client_connected(world.now, foreign);
+    world.say(foreign, &ControlFrame::Hello(Hello { version: 99, ..Hello::default() }));
+    let silent = ConnKey(3);
+    world.core.client_connected(world.now, silent);
+    world.now = world.now + Duration::from_secs(6);
+    world.settle();
+    assert_eq!(
+        world.memory.closed,
+        [(early, CloseCode::Unexpected), (foreign, CloseCode::Version), (silent, CloseCode::Timeout)]
+    );
+}
+
+#[test]
+fn a_closed_receiver_takes_its_interest_with_it() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["host=a", "host=b"]);
+    world.core.closed(receiver, None);
+    let removed = std::iter::from_fn(|| world.core.next_to_control()).find_map(|message| match message {
+        ToControl::Interest { remove, .. } => Some(remove.len()),
+        _ => None,
+    });
+    assert_eq!(removed, Some(2));
+    let metrics = world.core.metrics();
+    assert_eq!((metrics.receivers, metrics.selectors, metrics.clients), (0, 0, 0));
+}

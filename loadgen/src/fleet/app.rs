@@ -1,0 +1,342 @@
+//! One thread's connections, as the app on top of its QUIC loop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use millrace_client::session::{ConnectionEvent, ConnectionSession};
+use millrace_proto::CloseCode;
+use millrace_proto::control::Stage;
+use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
+use millrace_verify::oracle::Expected;
+
+use super::order::{Order, Orders};
+use super::publisher::{Emitters, Epochs, Publisher};
+use super::receiver::{Receivers, Watch};
+use super::tally::Tally;
+use super::thread::{Dialling, Report};
+
+/// Bytes read from one stream before the next one's turn.
+const READ_BYTES: usize = 256 * 1024;
+/// How often sessions' clocks are looked at: far below their timeouts.
+const TEND_EVERY: Duration = Duration::from_millis(50);
+
+/// What a connection is for, as an index into the thread's publishers or receivers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Role {
+    Publisher(usize),
+    Receiver(usize),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnId,
+    pub(super) session: ConnectionSession,
+    pub(super) role: Role,
+    control: Option<StreamId>,
+    pending: Bytes,
+    dirty: bool,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnId, session: ConnectionSession, role: Role) -> Self {
+        Self { id, session, role, control: None, pending: Bytes::new(), dirty: false }
+    }
+
+    fn write_control(&mut self, io: &mut Io<'_>) {
+        let Some(stream) = self.control else { return };
+        loop {
+            if self.pending.is_empty() {
+                let Some(bytes) = self.session.poll_control_output() else { return };
+                self.pending = bytes;
+            }
+            let mut chunks = [std::mem::take(&mut self.pending)];
+            if io.write(self.id, stream, &mut chunks).is_err() {
+                return;
+            }
+            let [rest] = chunks;
+            self.pending = rest;
+            if !self.pending.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// The app. See the module.
+#[derive(Debug)]
+pub(super) struct FleetApp {
+    pub(super) clock: Epochs,
+    pub(super) tally: Arc<Tally>,
+    pub(super) orders: Arc<Orders>,
+    pub(super) reports: Sender<Report>,
+    pub(super) seen: u64,
+    pub(super) first: bool,
+    pub(super) finishing: bool,
+    pub(super) dialling: Dialling,
+    pub(super) connections: Vec<Connection>,
+    pub(super) by_id: HashMap<ConnId, usize, ahash::RandomState>,
+    pub(super) publishers: Vec<Publisher>,
+    pub(super) publisher_conns: Vec<ConnId>,
+    pub(super) receivers: Vec<Receivers>,
+    pub(super) emitters: Emitters,
+    pub(super) watch: Watch,
+    pub(super) expected: Arc<Expected>,
+    pub(super) mine: Mine,
+    pub(super) dirty: Vec<usize>,
+    pub(super) tick: Duration,
+    pub(super) published_at: Instant,
+    pub(super) tended_at: Instant,
+}
+
+/// Which receivers a thread checks: those on its connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mine {
+    pub(super) connections: u32,
+    pub(super) threads: u32,
+    pub(super) thread: u32,
+}
+
+impl Mine {
+    pub(super) const fn holds(self, receiver: u32) -> bool {
+        receiver % self.connections % self.threads == self.thread
+    }
+}
+
+impl FleetApp {
+    fn mark(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if !std::mem::replace(&mut connection.dirty, true) {
+            self.dirty.push(index);
+        }
+    }
+
+    fn control_events(&mut self, io: &mut Io<'_>, index: usize) {
+        while let Some(event) = self.connections[index].session.poll_event() {
+            let role = self.connections[index].role;
+            match (event, role) {
+                (ConnectionEvent::Welcomed(welcome), Role::Publisher(number)) => {
+                    self.tally.welcomed.add(1);
+                    self.publishers[number].welcomed(welcome.tables);
+                }
+                (ConnectionEvent::Welcomed(_), Role::Receiver(_)) => self.tally.welcomed.add(1),
+                (ConnectionEvent::Credit { bytes }, Role::Publisher(number)) => {
+                    let first = self.publishers[number].credit(bytes);
+                    self.tally.credited.add(u64::from(first));
+                    let time = self.clock.time(io.now());
+                    let conn = self.connections[index].id;
+                    self.publishers[number].write(io, conn, time);
+                }
+                (ConnectionEvent::Received { next_seq }, Role::Publisher(number)) => {
+                    let session = &mut self.publishers[number].session;
+                    let before = session.received();
+                    if session.on_received(next_seq).is_err() {
+                        io.close(self.connections[index].id, CloseCode::Unexpected.code(), b"received");
+                    }
+                    let session = &self.publishers[number].session;
+                    self.tally.received.add(session.received() - before);
+                }
+                (ConnectionEvent::Subscribed(subscribed), _) if subscribed.stage == Stage::Cluster => {
+                    self.tally.effective.add(1);
+                }
+                (ConnectionEvent::Refused(_), _) => self.tally.refused.add(1),
+                (ConnectionEvent::Dead { .. }, _) => {
+                    io.close(self.connections[index].id, CloseCode::Timeout.code(), b"silent");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_control(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
+        let time = self.clock.time(io.now());
+        let connection = &mut self.connections[index];
+        let (id, session) = (connection.id, &mut connection.session);
+        let mut wrong = None;
+        let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
+            if wrong.is_none() {
+                wrong = session.control_data(time, chunk).err();
+            }
+        });
+        if let Some(error) = wrong {
+            io.close(id, error.close_code().code(), error.to_string().as_bytes());
+            return;
+        }
+        if outcome.state == ReadState::More {
+            io.wake(id, stream);
+        }
+        self.control_events(io, index);
+        self.mark(index);
+    }
+
+    fn read_deliveries(&mut self, io: &mut Io<'_>, index: usize, number: usize, stream: StreamId) {
+        let now = io.now();
+        let (now_ns, time) = (self.clock.ns(now), self.clock.time(now));
+        let connection = &mut self.connections[index];
+        let (id, session) = (connection.id, &mut connection.session);
+        session.heard(time);
+        let receivers = &mut self.receivers[number];
+        let (watch, tally) = (&mut self.watch, &self.tally);
+        let mut wrong = None;
+        let mut granted = false;
+        let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
+            if wrong.is_some() {
+                return;
+            }
+            match receivers.data(stream, chunk, watch, now_ns, tally) {
+                Ok(Some((receiver, bytes))) => {
+                    session.grant(receiver, bytes);
+                    granted = true;
+                }
+                Ok(None) => {}
+                Err(error) => wrong = Some(error),
+            }
+        });
+        if let Some(error) = wrong {
+            io.close(id, error.close_code().code(), error.to_string().as_bytes());
+            return;
+        }
+        if outcome.state == ReadState::More {
+            io.wake(id, stream);
+        }
+        if granted {
+            self.mark(index);
+        }
+    }
+
+    fn obey(&mut self, io: &mut Io<'_>) {
+        let Some((number, order)) = self.orders.newer(self.seen) else { return };
+        self.seen = number;
+        match order {
+            Order::Idle => {}
+            Order::Publish(stretch) => {
+                if stretch.reset {
+                    let mine = self.mine;
+                    self.watch.reset(&self.expected, |receiver| mine.holds(receiver));
+                }
+                self.watch.measured = stretch.measured;
+                self.emitters.begin(number, &stretch, self.first);
+            }
+            Order::Count => {
+                // The run has gone away when nobody listens; Finish follows.
+                let _ = self.reports.send(Report::Published(self.emitters.published().collect()));
+            }
+            Order::Judge(published) => {
+                let verdict = self.watch.verdict(&published);
+                let latency = self.watch.latency.clone();
+                let _ = self.reports.send(Report::Judged(Box::new((verdict, latency))));
+            }
+            Order::Finish => {
+                self.finishing = true;
+                for connection in &self.connections {
+                    io.close(connection.id, CloseCode::Done.code(), b"");
+                }
+            }
+        }
+    }
+
+    fn tend(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.tended_at) < TEND_EVERY {
+            return;
+        }
+        self.tended_at = now;
+        self.tally.cpu_ns.set(super::thread::thread_cpu_ns());
+        let time = self.clock.time(now);
+        for index in 0..self.connections.len() {
+            let session = &mut self.connections[index].session;
+            if session.poll_timeout().is_some_and(|due| due <= time) {
+                session.handle_timeout(time);
+                self.mark(index);
+            }
+        }
+    }
+}
+
+impl App for FleetApp {
+    fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, _: &ConnectedInfo) {
+        let Some(&index) = self.by_id.get(&conn) else { return };
+        self.dialling.pending -= 1;
+        self.connections[index].control = io.open_bi(conn);
+        self.mark(index);
+    }
+
+    fn stream_opened(&mut self, _: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+        let Some(&index) = self.by_id.get(&conn) else { return };
+        if let Role::Receiver(number) = self.connections[index].role {
+            self.receivers[number].stream_opened(stream);
+        }
+    }
+
+    fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+        let Some(&index) = self.by_id.get(&conn) else { return };
+        if self.connections[index].control == Some(stream) {
+            self.read_control(io, index, stream);
+        } else if let Role::Receiver(number) = self.connections[index].role {
+            self.read_deliveries(io, index, number, stream);
+        }
+    }
+
+    fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+        let Some(&index) = self.by_id.get(&conn) else { return };
+        if self.connections[index].control == Some(stream) {
+            self.mark(index);
+        } else if let Role::Publisher(number) = self.connections[index].role {
+            let time = self.clock.time(io.now());
+            self.publishers[number].write(io, conn, time);
+        }
+    }
+
+    fn stream_stopped(&mut self, _: &mut Io<'_>, _: ConnId, _: StreamId, _: u64) {}
+
+    fn streams_available(&mut self, _: &mut Io<'_>, conn: ConnId, _: bool) {
+        if let Some(&index) = self.by_id.get(&conn) {
+            self.mark(index);
+        }
+    }
+
+    fn closed(&mut self, _: &mut Io<'_>, conn: ConnId, reason: &CloseReason) {
+        if self.finishing {
+            self.dialling.open = self.dialling.open.saturating_sub(1);
+            return;
+        }
+        if self.by_id.contains_key(&conn) {
+            self.tally.connections_lost.add(1);
+            self.dialling.lost = Some(format!("{reason:?}"));
+            let _ = self.reports.send(Report::Lost(format!("{reason:?}")));
+        }
+    }
+
+    fn turn(&mut self, io: &mut Io<'_>) {
+        self.obey(io);
+        if self.finishing {
+            return;
+        }
+        super::thread::dial_more(self, io);
+        let now = io.now();
+        let time = self.clock.time(now);
+        if now.saturating_duration_since(self.published_at) >= self.tick {
+            self.published_at = now;
+            self.emitters.publish(now, time, self.clock, &mut self.publishers, &self.tally);
+            self.emitters.write(io, &self.publisher_conns, &mut self.publishers, time);
+        }
+        self.tend(now);
+        for index in std::mem::take(&mut self.dirty) {
+            self.control_events(io, index);
+            let connection = &mut self.connections[index];
+            connection.dirty = false;
+            connection.write_control(io);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let tend = self.tended_at + TEND_EVERY;
+        let publish = self.published_at + self.tick;
+        if !self.emitters.active.is_empty() {
+            return Some(tend.min(publish));
+        }
+        self.emitters.next_due().map_or(Some(tend), |due| Some(tend.min(due.max(publish))))
+    }
+}

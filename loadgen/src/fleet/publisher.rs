@@ -1,0 +1,255 @@
+//! Publishing: the emitters of a thread, their schedule, and the sessions that carry them.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use millrace_client::session::{PublishError, PublisherConfig, PublisherSession, TagHandle};
+use millrace_client::time::Time;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::{Epoch, PublisherId, PublisherKey, TagSet};
+use millrace_quic::{ConnId, Io, StreamId};
+use millrace_verify::payload::Stamp;
+use millrace_verify::workload::Words;
+
+use super::order::Stretch;
+use super::tally::Tally;
+
+/// Events published between two looks at the sockets: bounds how long a thread that fell behind is deaf.
+const EVENTS_PER_TURN_MAX: u64 = 8192;
+
+/// One publishing connection's half.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) session: PublisherSession,
+    stream: Option<StreamId>,
+    pending: Bytes,
+    /// Whether output may be due: stands in the thread's list.
+    listed: bool,
+    credited: bool,
+}
+
+impl Publisher {
+    pub(super) fn new(id: u128, linger: Duration, buffer_bytes: usize) -> Self {
+        let key = PublisherKey { publisher: PublisherId(id), epoch: Epoch(1) };
+        let mut config = PublisherConfig::new(key);
+        config.linger_ns = u64::try_from(linger.as_nanos()).unwrap_or(u64::MAX);
+        config.buffer_bytes = buffer_bytes;
+        Self { session: PublisherSession::new(config), stream: None, pending: Bytes::new(), listed: false, credited: false }
+    }
+
+    pub(super) fn welcomed(&mut self, tables: TableCapacity) {
+        self.session.stream_started(tables);
+    }
+
+    /// Takes credit; whether it is the first.
+    pub(super) fn credit(&mut self, bytes: u64) -> bool {
+        self.session.on_credit(bytes);
+        !std::mem::replace(&mut self.credited, true)
+    }
+
+    /// Writes what is due.
+    pub(super) fn write(&mut self, io: &mut Io<'_>, conn: ConnId, now: Time) {
+        loop {
+            if self.pending.is_empty() {
+                let Some(bytes) = self.session.take_output(now) else { return };
+                self.pending = bytes;
+            }
+            if self.stream.is_none() {
+                self.stream = io.open_uni(conn);
+            }
+            let Some(stream) = self.stream else { return };
+            let mut chunks = [std::mem::take(&mut self.pending)];
+            // A stream that is gone goes with its connection, which is counted there.
+            if io.write(conn, stream, &mut chunks).is_err() {
+                return;
+            }
+            let [rest] = chunks;
+            self.pending = rest;
+            if !self.pending.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+/// One emitter.
+#[derive(Debug, Clone, Copy)]
+struct Emitter {
+    number: u32,
+    /// Its publisher, as an index into the thread's.
+    publisher: u32,
+    handle: TagHandle,
+    next_n: u64,
+}
+
+/// A stretch as one thread follows it.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    order: u64,
+    start: Instant,
+    interval_ns: f64,
+    done: u64,
+    events: u64,
+}
+
+/// The emitters of one thread.
+#[derive(Debug)]
+pub(super) struct Emitters {
+    emitters: Vec<Emitter>,
+    next: usize,
+    run: u64,
+    events_per_run: u64,
+    words: Words,
+    payload: Vec<u8>,
+    pace: Option<Pace>,
+    share: f64,
+    /// Publishers with queued events.
+    pub(super) active: Vec<u32>,
+}
+
+impl Emitters {
+    /// `share` is this thread's part of all emitters.
+    pub(super) fn new(payload_bytes: u32, events_per_run: u32, words: Words, share: f64) -> Self {
+        Self {
+            emitters: Vec::new(),
+            next: 0,
+            run: 0,
+            events_per_run: u64::from(events_per_run.max(1)),
+            words,
+            payload: vec![0; payload_bytes as usize],
+            pace: None,
+            share,
+            active: Vec::new(),
+        }
+    }
+
+    /// Adds an emitter; its tags are registered with its publisher.
+    pub(super) fn add(&mut self, number: u32, publisher: u32, session: &mut Publisher, tags: &TagSet) {
+        if let Ok(handle) = session.session.register(tags) {
+            self.emitters.push(Emitter { number, publisher, handle, next_n: 0 });
+        }
+    }
+
+    /// Follows a new stretch.
+    pub(super) fn begin(&mut self, order: u64, stretch: &Stretch, first: bool) {
+        if stretch.reset {
+            for emitter in &mut self.emitters {
+                emitter.next_n = 0;
+            }
+        }
+        let rate = (stretch.events_per_second * self.share).max(1.0);
+        // Rounding is settled by the first thread, so that all of it is published.
+        let mut events = (stretch.events as f64 * self.share) as u64;
+        if first {
+            events += 1;
+        }
+        let events = if self.emitters.is_empty() { 0 } else { events };
+        self.pace = Some(Pace { order, start: stretch.start, interval_ns: 1e9 / rate, done: 0, events });
+    }
+
+    /// Publishes what is due by the schedule.
+    pub(super) fn publish(&mut self, now: Instant, time: Time, epoch: Epochs, publishers: &mut [Publisher], tally: &Tally) {
+        let Some(pace) = &mut self.pace else { return };
+        let elapsed_ns = now.saturating_duration_since(pace.start).as_nanos() as f64;
+        let due = ((elapsed_ns / pace.interval_ns) as u64).min(pace.events);
+        let limit = due.min(pace.done + EVENTS_PER_TURN_MAX);
+        let before = pace.done;
+        while pace.done < limit {
+            let scheduled = pace.start + Duration::from_nanos((pace.done as f64 * pace.interval_ns) as u64);
+            let emitter = &mut self.emitters[self.next];
+            let publisher = &mut publishers[emitter.publisher as usize];
+            let scheduled_ns = epoch.ns(scheduled);
+            let stamp = Stamp { emitter: emitter.number, n: emitter.next_n, scheduled_ns };
+            let text = self.words.text(emitter.number, emitter.next_n);
+            if stamp.encode(text.as_bytes(), &mut self.payload).is_err() {
+                break;
+            }
+            match publisher.session.publish(time, emitter.handle, scheduled_ns, &self.payload) {
+                Ok(_) => {}
+                Err(PublishError::WouldBlock) => {
+                    tally.blocked.add(1);
+                    break;
+                }
+                Err(PublishError::TooLarge { .. } | PublishError::UnknownHandle) => break,
+            }
+            emitter.next_n += 1;
+            if !std::mem::replace(&mut publisher.listed, true) {
+                self.active.push(emitter.publisher);
+            }
+            pace.done += 1;
+            self.run += 1;
+            if self.run == self.events_per_run {
+                self.run = 0;
+                self.next = (self.next + 1) % self.emitters.len();
+            }
+        }
+        tally.published.add(pace.done - before);
+        tally.behind_ns.set(if due > pace.done { ((due - pace.done) as f64 * pace.interval_ns) as u64 } else { 0 });
+        if pace.done == pace.events {
+            tally.published_order.set(pace.order);
+            for publisher in publishers.iter_mut() {
+                publisher.session.flush();
+            }
+            self.pace = None;
+        }
+    }
+
+    /// Writes the publishers that have something queued; returns when the next one is due.
+    pub(super) fn write(&mut self, io: &mut Io<'_>, conns: &[ConnId], publishers: &mut [Publisher], now: Time) {
+        let mut kept = 0;
+        for index in 0..self.active.len() {
+            let number = self.active[index];
+            let publisher = &mut publishers[number as usize];
+            publisher.write(io, conns[number as usize], now);
+            if publisher.session.queued_bytes() > 0 || !publisher.pending.is_empty() {
+                self.active[kept] = number;
+                kept += 1;
+            } else {
+                publisher.listed = false;
+            }
+        }
+        self.active.truncate(kept);
+    }
+
+    /// When the next event is due by the schedule.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let pace = self.pace.as_ref()?;
+        Some(pace.start + Duration::from_nanos((pace.done as f64 * pace.interval_ns) as u64))
+    }
+
+    /// How many events each emitter has published since the last reset.
+    pub(super) fn published(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.emitters.iter().map(|emitter| (emitter.number, emitter.next_n))
+    }
+}
+
+/// Ties the monotonic clock to the time of day, once for the whole run, so that all threads agree.
+#[derive(Debug, Clone, Copy)]
+pub struct Epochs {
+    base: Instant,
+    base_ns: u64,
+}
+
+impl Epochs {
+    /// Now, on both clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { base: Instant::now(), base_ns: u64::try_from(since.as_nanos()).unwrap_or(0) }
+    }
+
+    /// Nanoseconds since 1970 at a moment.
+    #[inline]
+    #[must_use]
+    pub fn ns(self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.base).as_nanos();
+        self.base_ns + u64::try_from(since).unwrap_or(0)
+    }
+
+    /// The sessions' clock at a moment.
+    #[inline]
+    #[must_use]
+    pub fn time(self, at: Instant) -> Time {
+        Time::from_nanos(u64::try_from(at.saturating_duration_since(self.base).as_nanos()).unwrap_or(0))
+    }
+}

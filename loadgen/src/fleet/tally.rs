@@ -1,0 +1,87 @@
+//! Counters that a fleet thread shows while it runs: one writer, any reader.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! tally {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of one thread since its start, but for those called a level.
+        #[derive(Debug, Default)]
+        pub struct Tally { $($(#[$doc])* pub $name: Counter,)* }
+
+        /// The sum of several threads' counters at one moment.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+        pub struct Sum { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Sum {
+            /// Adds up.
+            #[must_use]
+            pub fn of<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
+                let mut sum = Self::default();
+                for tally in tallies {
+                    $(sum.$name += tally.$name.get();)*
+                }
+                sum
+            }
+        }
+    };
+}
+
+tally! {
+    /// Level: connections that the router has welcomed.
+    welcomed,
+    /// Level: publishers with credit.
+    credited,
+    /// Level: subscriptions effective in the cluster.
+    effective,
+    /// Connections lost or refused.
+    connections_lost,
+    /// Requests that a router refused.
+    refused,
+    /// Events offered: due by the schedule and taken by a publisher.
+    published,
+    /// Events that routers have received.
+    received,
+    /// Deliveries.
+    delivered,
+    /// Deliveries that crossed the mesh.
+    crossed,
+    /// Gap markers.
+    gaps,
+    /// Events that gap markers say are missing.
+    gap_events,
+    /// Duplicates, disorder, damage and unexpected deliveries.
+    faults,
+    /// Level: how far the schedule is behind, nanoseconds.
+    behind_ns,
+    /// Times that a publisher's queue was full.
+    blocked,
+    /// Level: the stretch that was ordered last is published, as its order's number.
+    published_order,
+    /// CPU time of the thread, nanoseconds.
+    cpu_ns,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only its thread does.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.get() + count, Ordering::Relaxed);
+    }
+
+    /// Sets; only its thread does.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Reads.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,113 @@
+//! What a person sees while a run goes on: one live line on standard error, or plain lines where it is no terminal.
+
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::fleet::tally::Sum;
+use crate::run::grouped;
+
+/// Plain lines come this often.
+const PLAIN_EVERY: Duration = Duration::from_secs(2);
+
+/// The live line.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+    quiet: bool,
+    last: Cell<Option<(Instant, Sum)>>,
+    shown: Cell<Option<Instant>>,
+}
+
+impl Progress {
+    /// Shows progress on standard error, unless `quiet`.
+    #[must_use]
+    pub fn new(quiet: bool) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let bar = if quiet || plain { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:.bold}  {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar, plain, quiet, last: Cell::new(None), shown: Cell::new(None) }
+    }
+
+    /// A new stage begins.
+    pub fn stage(&self, name: &'static str) {
+        self.bar.set_prefix(name);
+        self.bar.set_message("");
+        self.last.set(None);
+        if self.plain && !self.quiet {
+            eprintln!("{name}");
+        }
+    }
+
+    /// Something to be read later, too.
+    pub fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.plain {
+            eprintln!("{text}");
+        } else {
+            self.bar.println(text);
+        }
+    }
+
+    /// Connections and subscriptions come about.
+    pub fn set_up(&self, sum: &Sum, connections: u64, subscriptions: u64) {
+        self.show(&format!(
+            "{}/{connections} connections, {}/{subscriptions} subscriptions effective in the cluster",
+            sum.welcomed, sum.effective
+        ));
+    }
+
+    /// Events flow.
+    pub fn running(&self, sum: &Sum, target: f64) {
+        let now = Instant::now();
+        let Some((at, before)) = self.last.get() else {
+            self.last.set(Some((now, *sum)));
+            return;
+        };
+        let seconds = now.saturating_duration_since(at).as_secs_f64();
+        if seconds < 0.5 {
+            return;
+        }
+        self.last.set(Some((now, *sum)));
+        let rate = |after: u64, before: u64| grouped((after - before) as f64 / seconds);
+        self.show(&format!(
+            "in {}/s of {}/s   out {}/s   on the way {}   behind {} ms   gaps {}   faults {}",
+            rate(sum.received, before.received),
+            grouped(target),
+            rate(sum.delivered, before.delivered),
+            grouped((sum.published - sum.received) as f64),
+            sum.behind_ns / 1_000_000,
+            sum.gaps,
+            sum.faults
+        ));
+    }
+
+    /// The last deliveries arrive.
+    pub fn settling(&self, sum: &Sum) {
+        self.show(&format!("settling: {} published, {} delivered", grouped(sum.published as f64), grouped(sum.delivered as f64)));
+    }
+
+    /// Takes the live line away.
+    pub fn done(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn show(&self, text: &str) {
+        if self.plain && !self.quiet {
+            if self.shown.get().is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
+                self.shown.set(Some(Instant::now()));
+                eprintln!("  {text}");
+            }
+            return;
+        }
+        self.bar.set_message(text.to_owned());
+    }
+}

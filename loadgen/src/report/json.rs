@@ -1,0 +1,210 @@
+//! The report that scripts rely on. Fields are added, never renamed or removed within a schema.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::fleet::Latency;
+use crate::run::{Attempt, RunResult};
+
+/// Name and version of the format.
+pub const SCHEMA: &str = "millrace-loadgen-run/1";
+
+/// Latency percentiles, microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct LatencyJson {
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Largest.
+    pub max: u64,
+}
+
+impl LatencyJson {
+    /// The percentiles of a histogram.
+    #[must_use]
+    pub fn of(latency: &Latency) -> Self {
+        let at = |quantile| latency.value_at_quantile(quantile);
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: latency.max() }
+    }
+}
+
+/// Two sides of one measure.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Sides<T> {
+    /// Of the routers.
+    pub routers: T,
+    /// Of the load generator.
+    pub loadgen: T,
+}
+
+/// One attempt in short.
+#[derive(Debug, Serialize)]
+pub struct AttemptJson {
+    target_events_per_s: f64,
+    offered_events_per_s: f64,
+    lost: u64,
+    behind_ms: u64,
+    held: bool,
+}
+
+/// The host that it ran on.
+#[derive(Debug, Serialize)]
+pub struct HostJson {
+    cpus: usize,
+    cpu_model: String,
+    kernel: String,
+}
+
+/// The report. Times are seconds, sizes bytes, unless the name says otherwise.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are the interface and say what they are")]
+pub struct Json {
+    pub schema: &'static str,
+    pub software: &'static str,
+    pub preset: &'static str,
+    pub verdict: &'static str,
+    pub faults: BTreeMap<&'static str, u64>,
+    pub duration_s: f64,
+    pub routers: usize,
+    pub cores_per_router: u16,
+    pub embedded: bool,
+    pub emitters: u32,
+    pub receivers: u32,
+    pub selectors: u64,
+    pub publisher_connections: u32,
+    pub receiver_connections: u32,
+    pub fleet_threads: u16,
+    pub payload_bytes: u32,
+    pub events_per_run: u32,
+    pub publish_linger_us: u128,
+    pub receive_linger_us: u128,
+    pub wanted_events_per_s: u64,
+    pub target_events_per_s: f64,
+    pub offered_events_per_s: f64,
+    pub ingress_events_per_s: f64,
+    pub egress_events_per_s: f64,
+    pub held: bool,
+    pub published: u64,
+    pub expected_deliveries: u64,
+    pub delivered: u64,
+    pub mesh_deliveries: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    pub corrupted: u64,
+    pub unexpected: u64,
+    pub connections_lost: u64,
+    pub gap_events: u64,
+    pub dropped: BTreeMap<String, u64>,
+    pub latency_us: LatencyJson,
+    pub schedule_behind_ms: u128,
+    pub settled_ms: u128,
+    pub cpu_s: Sides<f64>,
+    pub cpu_ns_per_event: Sides<f64>,
+    pub per_event: BTreeMap<String, f64>,
+    /// Resident memory; embedded routers and the generator are one process, so both sides show the same number.
+    pub rss_bytes: Sides<Option<u64>>,
+    pub rss_note: &'static str,
+    pub attempts: Vec<AttemptJson>,
+    pub host: HostJson,
+}
+
+impl Json {
+    /// The report of a result; `passed` is the verdict with allowances.
+    #[must_use]
+    pub fn of(result: &RunResult, passed: bool) -> Option<Self> {
+        let attempt = result.attempts.last()?;
+        let scenario = &result.scenario;
+        let workload = &scenario.workload;
+        let verdict = &attempt.judged.verdict;
+        let events = (attempt.offered * attempt.elapsed.as_secs_f64()).max(1.0);
+        let routers_rss = result.embedded.then_some(result.resident_bytes);
+        Some(Self {
+            schema: SCHEMA,
+            software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")),
+            preset: scenario.preset,
+            verdict: if passed { "pass" } else { "fail" },
+            faults: super::faults(result).into_iter().map(|(fault, count)| (fault.name(), count)).collect(),
+            duration_s: attempt.elapsed.as_secs_f64(),
+            routers: result.routers,
+            cores_per_router: scenario.cores_per_router,
+            embedded: result.embedded,
+            emitters: workload.emitters,
+            receivers: workload.receivers,
+            selectors: u64::from(workload.receivers) * u64::from(workload.selectors_per_receiver),
+            publisher_connections: scenario.publisher_connections,
+            receiver_connections: scenario.receiver_connections,
+            fleet_threads: scenario.fleet_threads,
+            payload_bytes: workload.payload_bytes,
+            events_per_run: workload.events_per_run,
+            publish_linger_us: scenario.publish_linger.as_micros(),
+            receive_linger_us: scenario.receive_linger.as_micros(),
+            wanted_events_per_s: workload.events_per_second,
+            target_events_per_s: attempt.target,
+            offered_events_per_s: attempt.offered,
+            ingress_events_per_s: attempt.ingress,
+            egress_events_per_s: attempt.egress,
+            held: attempt.held(),
+            published: verdict.published,
+            expected_deliveries: verdict.expected_deliveries,
+            delivered: verdict.delivered,
+            mesh_deliveries: attempt.crossed,
+            lost: verdict.lost,
+            duplicated: verdict.duplicated,
+            reordered: verdict.reordered,
+            corrupted: verdict.corrupted,
+            unexpected: verdict.unexpected,
+            connections_lost: attempt.connections_lost,
+            gap_events: attempt.gap_events,
+            dropped: attempt.dropped.clone(),
+            latency_us: LatencyJson::of(&attempt.judged.latency),
+            schedule_behind_ms: attempt.behind.as_millis(),
+            settled_ms: attempt.settled.as_millis(),
+            cpu_s: Sides { routers: attempt.cpu.0, loadgen: attempt.cpu.1 },
+            cpu_ns_per_event: Sides {
+                routers: attempt.cpu.0 * 1e9 / events,
+                loadgen: attempt.cpu.1 * 1e9 / events,
+            },
+            per_event: attempt.stages.per_event(events),
+            rss_bytes: Sides { routers: routers_rss, loadgen: Some(result.resident_bytes) },
+            rss_note: if result.embedded {
+                "one process holds routers and generator: both numbers are of the whole"
+            } else {
+                "the routers are elsewhere: their memory is not known here"
+            },
+            attempts: result.attempts.iter().map(AttemptJson::of).collect(),
+            host: HostJson::here(),
+        })
+    }
+}
+
+impl AttemptJson {
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            target_events_per_s: attempt.target,
+            offered_events_per_s: attempt.offered,
+            lost: attempt.judged.verdict.lost,
+            behind_ms: u64::try_from(attempt.behind.as_millis()).unwrap_or(u64::MAX),
+            held: attempt.held(),
+        }
+    }
+}
+
+impl HostJson {
+    fn here() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            cpus: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+            cpu_model: model.map(|(_, name)| name.trim().to_owned()).unwrap_or_default(),
+            kernel: kernel.trim().to_owned(),
+        }
+    }
+}
