@@ -66,10 +66,11 @@ async def connect(router, ca=None, cert=None, key=None, receivers=16):
     pinger = None
     try:
         session.connect(address)
-        try:
-            await asyncio.wait_for(session.wait_connected(), CONNECT_SECONDS)
-        except (ConnectionError, asyncio.TimeoutError) as error:
-            raise session.lost or SessionLost(f"cannot connect to {router}") from error
+        connected = asyncio.ensure_future(session.wait_connected())
+        connected.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({connected}, timeout=CONNECT_SECONDS)
+        if not connected.done() or connected.exception():
+            raise session.lost or SessionLost(f"cannot connect to {router}")
         await session.hello()
         pinger = asyncio.create_task(session.ping_forever())
         yield session
