@@ -33,7 +33,8 @@ impl Mix {
     }
 
     pub(crate) fn selectors(self) -> Vec<(Arc<Selector>, Location)> {
-        let filed = (0..SELECTORS - SCANNED).map(|n| format!("service=s{},{}", n / self.group, self.second(n)));
+        let filed =
+            (0..SELECTORS - SCANNED).map(|n| format!("service=s{},{}", n / self.group, self.second(n)));
         let scanned = (0..SCANNED).map(|n| match n % 3 {
             0 => format!("rack in (q{n},q{n}x)"),
             1 => format!("user=nobody-{n}*"),

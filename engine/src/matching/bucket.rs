@@ -8,8 +8,6 @@ use super::paged::Paged;
 use super::sieve::Sieve;
 use super::tag_hash::TagHash;
 
-/// Buckets of the table: a million groups are sixteen to a bucket, which a lookup passes in a few cache lines.
-const BUCKETS: usize = 1 << 16;
 /// Selectors that a group keeps as plain numbers: evaluating them costs no more than sieving them.
 const FEW_MAX: usize = 6;
 
@@ -86,6 +84,7 @@ impl Members {
     }
 }
 
+/// 65,536 buckets: a million groups are sixteen to a bucket, which a lookup passes in a few cache lines.
 #[derive(Debug, Clone)]
 pub(super) struct Buckets {
     slots: Paged<Option<Arc<[Group]>>>,
@@ -99,13 +98,13 @@ impl Buckets {
     /// The group of an access tag, if anything is filed under it.
     #[inline]
     pub(super) fn get(&self, access: TagHash) -> Option<&Group> {
-        let groups = self.slots.get(access.slot(BUCKETS))?.as_ref()?;
+        let groups = self.slots.get(access.bucket())?.as_ref()?;
         groups.iter().find(|group| group.access == access)
     }
 
     /// The group of an access tag for writing, made if need be.
     pub(super) fn get_mut(&mut self, access: TagHash) -> &mut Group {
-        let slot = self.slots.get_mut(access.slot(BUCKETS));
+        let slot = self.slots.get_mut(access.bucket());
         let groups = slot.get_or_insert_with(|| Arc::new([]));
         let place = groups.iter().position(|group| group.access == access).unwrap_or_else(|| {
             let new = Group { access, members: Members::Few { count: 0, numbers: [0; FEW_MAX] } };
@@ -117,9 +116,13 @@ impl Buckets {
 
     /// Forgets the group of an access tag.
     pub(super) fn remove(&mut self, access: TagHash) {
-        let slot = self.slots.get_mut(access.slot(BUCKETS));
-        let left: Vec<Group> =
-            slot.iter().flat_map(|groups| groups.iter()).filter(|group| group.access != access).cloned().collect();
+        let slot = self.slots.get_mut(access.bucket());
+        let left: Vec<Group> = slot
+            .iter()
+            .flat_map(|groups| groups.iter())
+            .filter(|group| group.access != access)
+            .cloned()
+            .collect();
         *slot = (!left.is_empty()).then(|| left.into());
     }
 

@@ -111,7 +111,10 @@ impl<T: Target> Index<T> {
             Some(()) if !applied => Refresh::Hit,
             Some(()) => {
                 entry.counts.retain(|&(_, count)| count != 0);
-                debug_assert!(entry.counts.iter().all(|&(_, count)| count > 0), "more removed than was there");
+                debug_assert!(
+                    entry.counts.iter().all(|&(_, count)| count > 0),
+                    "more removed than was there"
+                );
                 Refresh::Patched
             }
             None => {

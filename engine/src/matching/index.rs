@@ -13,8 +13,6 @@ use super::sieve::Sieve;
 use super::tag_hash::{TagHash, TagHasher};
 use super::targets::{Removal, Targets};
 
-/// Slots of the table that finds a selector by its text.
-const NAME_SLOTS: usize = 1 << 16;
 /// A group is looked through for selectors that would be better off elsewhere when it reaches this size, and whenever it
 /// has doubled since.
 const REBALANCE_MIN: usize = 64;
@@ -190,12 +188,13 @@ impl<T: Target> Index<T> {
     }
 
     fn name_slot(&self, selector: &Selector) -> usize {
-        (self.hasher.bytes(selector.text().as_bytes()) & (NAME_SLOTS as u64 - 1)) as usize
+        usize::from((self.hasher.bytes(selector.text().as_bytes()) & 0xffff) as u16)
     }
 
     fn find(&self, name: usize, selector: &Selector) -> Option<u32> {
         let numbers = self.names.get(name)?.as_ref()?;
-        let is_it = |&number: &u32| self.filed(number).is_some_and(|filed| filed.selector.text() == selector.text());
+        let is_it =
+            |&number: &u32| self.filed(number).is_some_and(|filed| filed.selector.text() == selector.text());
         numbers.iter().copied().find(is_it)
     }
 

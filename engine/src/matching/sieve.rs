@@ -327,7 +327,10 @@ fn length(text: &str) -> u16 {
 /// `b`. None when the text is not a number, which no comparison accepts.
 fn ordered(text: &[u8]) -> Option<u32> {
     let number = std::str::from_utf8(text).ok()?.parse::<f64>().ok().filter(|number| !number.is_nan())?;
-    #[expect(clippy::cast_possible_truncation, reason = "rounding keeps the order, which is all that is asked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding keeps the order, which is all that is asked"
+    )]
     let bits = (number as f32 + 0.0).to_bits();
     Some(if bits >> 31 == 1 { !bits } else { bits | 1 << 31 })
 }

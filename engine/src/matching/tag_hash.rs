@@ -22,10 +22,10 @@ impl TagHash {
         TagMark((self.0 >> 32) as u32)
     }
 
-    /// The slot of an array of `slots` (a power of two) slots.
+    /// One of 65,536 buckets.
     #[inline]
-    pub(super) const fn slot(self, slots: usize) -> usize {
-        (self.0 & (slots as u64 - 1)) as usize
+    pub(super) const fn bucket(self) -> usize {
+        (self.0 & 0xffff) as u16 as usize
     }
 }
 

@@ -14,9 +14,28 @@ const VALUES: [&str; 8] = ["a", "b", "web-1", "web-12", "7", "-3.5", "12", ""];
 /// Selectors of every form, most of which share `cluster=c0`, so that groups grow, are sieved and rebalanced.
 fn pool() -> Vec<Arc<Selector>> {
     let second = [
-        "k0=a", "k0 in (a,web-1)", "k1=web-*", "k1=*-12", "k1=w*2", "k2>7", "k2<=7", "k2>=-3.5", "k2<12", "k3",
-        "!k3", "k0!=a", "k1 notin (b,web-12)", "k2!=web-*", "k3=?", "k3=*-?", "k1>0,k2<10", "k0=b,k1=b",
-        "k0=\"\"", "k3 in (7,12,b)", "payload ~ /x/", "k0=web-12,k3",
+        "k0=a",
+        "k0 in (a,web-1)",
+        "k1=web-*",
+        "k1=*-12",
+        "k1=w*2",
+        "k2>7",
+        "k2<=7",
+        "k2>=-3.5",
+        "k2<12",
+        "k3",
+        "!k3",
+        "k0!=a",
+        "k1 notin (b,web-12)",
+        "k2!=web-*",
+        "k3=?",
+        "k3=*-?",
+        "k1>0,k2<10",
+        "k0=b,k1=b",
+        "k0=\"\"",
+        "k3 in (7,12,b)",
+        "payload ~ /x/",
+        "k0=web-12,k3",
     ];
     let first =
         ["", "cluster=c0,", "cluster=c0,host=h1,", "cluster=c0,host=h2,", "cluster=c1,host!=h1,", "host=h*,"];
@@ -29,7 +48,8 @@ fn pool() -> Vec<Arc<Selector>> {
 fn tag_sets() -> impl Strategy<Value = TagSet> {
     let keys = prop::collection::btree_map(0..4usize, 0..VALUES.len(), 0..4);
     (0..3usize, 0..3usize, keys).prop_map(|(cluster, host, keys)| {
-        let mut tags = vec![("cluster".to_owned(), format!("c{cluster}")), ("host".to_owned(), format!("h{host}"))];
+        let mut tags =
+            vec![("cluster".to_owned(), format!("c{cluster}")), ("host".to_owned(), format!("h{host}"))];
         tags.extend(keys.into_iter().map(|(key, value)| (format!("k{key}"), VALUES[value].to_owned())));
         TagSet::new(tags).unwrap()
     })
@@ -280,5 +300,8 @@ fn zero_and_minus_zero_are_one_number() {
     }
     assert_eq!(found(&index, &tags("a=1,x=-0")).len(), 40);
     assert_eq!(found(&index, &tags("a=1,x=0.0")).len(), 40);
-    assert_eq!(found(&index, &tags("a=1,x=0.00000000000000000000000000000000000000000000000000000001")).len(), 20);
+    assert_eq!(
+        found(&index, &tags("a=1,x=0.00000000000000000000000000000000000000000000000000000001")).len(),
+        20
+    );
 }

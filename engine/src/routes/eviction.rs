@@ -78,7 +78,8 @@ impl Eviction {
         let mut kept = false;
         for _ in 0..self.queued() * 5 {
             // The one that is kept may be all there is in the main queue.
-            let is_short = self.short.len() > self.short_max || self.main.is_empty() || kept && !self.short.is_empty();
+            let is_short =
+                self.short.len() > self.short_max || self.main.is_empty() || kept && !self.short.is_empty();
             let queue = if is_short { &mut self.short } else { &mut self.main };
             let id = queue.pop_front()?;
             let bar = if is_short { MET_AGAIN } else { 1 };

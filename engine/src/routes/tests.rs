@@ -29,8 +29,15 @@ fn set(number: usize) -> TagSet {
 }
 
 fn pool() -> Vec<Arc<Selector>> {
-    let texts = (0..10).flat_map(|n| [format!("host=h{n}"), format!("cluster=c{},number>{n}", n % 2), format!("number<{n}")]);
-    let texts = texts.chain(["*".to_owned(), "more-3".to_owned(), "more-3=x".to_owned(), "host=h1,cluster=c1".to_owned()]);
+    let texts = (0..10).flat_map(|n| {
+        [format!("host=h{n}"), format!("cluster=c{},number>{n}", n % 2), format!("number<{n}")]
+    });
+    let texts = texts.chain([
+        "*".to_owned(),
+        "more-3".to_owned(),
+        "more-3=x".to_owned(),
+        "host=h1,cluster=c1".to_owned(),
+    ]);
     texts.map(|text| Arc::new(Selector::parse(&text).unwrap())).collect()
 }
 
