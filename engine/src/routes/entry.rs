@@ -181,6 +181,12 @@ impl Far {
         Self::new(TagSetRef::trusted(&[]), 0)
     }
 
+    /// Starts the way of its tags' memory to the core.
+    #[inline]
+    pub(super) fn fetch(&self) {
+        self.canonical.fetch();
+    }
+
     #[inline]
     pub(super) fn tags(&self) -> TagSetRef<'_> {
         TagSetRef::trusted(self.canonical.as_slice())
