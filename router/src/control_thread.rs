@@ -73,6 +73,10 @@ pub(crate) struct CorePost {
 
 impl CorePost {
     /// Hands over a command, or gives it back when the mailbox is full. A core that has ended takes everything.
+    #[expect(
+        clippy::result_large_err,
+        reason = "what the mailbox does not take is kept as it is and tried again"
+    )]
     pub(crate) fn try_send(&self, command: Command) -> Result<(), Command> {
         match self.commands.try_send(command) {
             Ok(()) => {

@@ -233,6 +233,16 @@ impl RouterHandle {
         Ok(Seen { status, control, cores: self.view.cores() })
     }
 
+    /// Whether a thread of the router has ended by itself, which only a defect of the program does. What it held is lost;
+    /// the router should be started anew.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let ended = |thread: &Mutex<Option<JoinHandle<()>>>| {
+            thread.lock().is_ok_and(|thread| thread.as_ref().is_some_and(JoinHandle::is_finished))
+        };
+        ended(&self.control) || self.view.cores.iter().any(|core| ended(&core.thread))
+    }
+
     /// Waits until `condition` is true of the router, and returns what was seen then.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ use crate::start::{Router, StartError};
 
 /// Between two looks at whether the router is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between two looks at whether all threads live.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
 
@@ -58,8 +60,11 @@ fn serve(cli: &Cli, mut plan: Plan) -> Result<()> {
     }
     tracing::info!(addr = %handle.addr(), advertise = handle.advertise(), router = %handle.router_id(), "ready");
     announce(cli, &plan, &handle)?;
-    // The thread that sends lives as long as the process.
-    let _ = signals.recv();
+    while signals.recv_timeout(WATCH_EVERY).is_err() {
+        if handle.has_failed() {
+            anyhow::bail!("a thread of the router has ended by a defect; see the log. Start it anew");
+        }
+    }
     end(&handle, &signals, plan.grace);
     Ok(())
 }
@@ -117,11 +122,14 @@ fn signals() -> Result<mpsc::Receiver<()>> {
     Ok(receiver)
 }
 
-/// `false` when a signal came first.
+/// `false` when a signal, or a defect, came first.
 fn wait_for_ready(handle: &RouterHandle, signals: &mpsc::Receiver<()>) -> bool {
     loop {
         if handle.status().is_ok_and(|status| status.ready()) {
             return true;
+        }
+        if handle.has_failed() {
+            return false;
         }
         if !matches!(signals.recv_timeout(LOOK_EVERY), Err(RecvTimeoutError::Timeout)) {
             return false;

@@ -192,7 +192,7 @@ impl Page {
             ("draining", "Whether this router goes away", status.draining),
         ];
         for (name, help, is_so) in flags {
-            levels(encoder, name, help, [(Vec::new(), u64::from(is_so))])?;
+            level(encoder, name, help, u64::from(is_so))?;
         }
         let sizes = [
             ("directory_entries", "Pairs of selector and location", status.directory_entries as u64),
@@ -201,7 +201,7 @@ impl Page {
             ("interest_waiting", "Changes of interest not yet effective everywhere", status.waiting as u64),
         ];
         for (name, help, size) in sizes {
-            levels(encoder, name, help, [(Vec::new(), size)])?;
+            level(encoder, name, help, size)?;
         }
         let events = [
             ("dials", control.dials),
@@ -272,4 +272,11 @@ fn levels(
         ConstGauge::new(level).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+/// A level of the whole router: no labels.
+fn level(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, level: u64) -> Result<(), fmt::Error> {
+    let name = format!("millrace_{name}");
+    let level = i64::try_from(level).unwrap_or(i64::MAX);
+    ConstGauge::new(level).encode(encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?)
 }

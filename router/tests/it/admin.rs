@@ -1,21 +1,8 @@
 //! The admin page.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-
 use millrace_router::Router;
 
-use crate::world::{LONG, World};
-
-fn get(addr: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-}
+use crate::world::{LONG, World, get};
 
 #[test]
 fn pages_show_what_the_router_knows() {
