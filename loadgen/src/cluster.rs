@@ -46,7 +46,9 @@ pub enum ClusterError {
         reason: String,
     },
     /// No CA was given, and there is no dev mode's.
-    #[error("no CA certificates: start millrace-router in dev mode on this host, or name a PEM file with --ca")]
+    #[error(
+        "no CA certificates: start millrace-router in dev mode on this host, or name a PEM file with --ca"
+    )]
     NoCa,
     /// TLS settings do not work.
     #[error("TLS: {0}")]

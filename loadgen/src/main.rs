@@ -20,11 +20,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// With no arguments: 100,000 emitters publish a million events per second for ten seconds through two linked routers in
 /// this process, to 10,000 receivers. Every event is checked: lost, duplicated or reordered ones make the exit code 1.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   millrace-loadgen                                        the main job
   millrace-loadgen run --preset p2p --duration 5s         one publisher, one receiver
   millrace-loadgen run --preset million --rate 300000 --json out.json
-  millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem")]
+  millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -127,10 +130,13 @@ impl Run {
         set(&mut scenario.receive_linger, self.receive_linger);
         set(&mut scenario.fleet_threads, self.threads);
         // Connections without an emitter or receiver would be idle.
-        scenario.publisher_connections = scenario.publisher_connections.clamp(1, scenario.workload.emitters.max(1));
-        scenario.receiver_connections = scenario.receiver_connections.clamp(1, scenario.workload.receivers.max(1));
+        scenario.publisher_connections =
+            scenario.publisher_connections.clamp(1, scenario.workload.emitters.max(1));
+        scenario.receiver_connections =
+            scenario.receiver_connections.clamp(1, scenario.workload.receivers.max(1));
         let connections = scenario.publisher_connections.min(scenario.receiver_connections);
-        scenario.fleet_threads = scenario.fleet_threads.clamp(1, u16::try_from(connections).unwrap_or(u16::MAX));
+        scenario.fleet_threads =
+            scenario.fleet_threads.clamp(1, u16::try_from(connections).unwrap_or(u16::MAX));
         scenario
     }
 
@@ -138,7 +144,9 @@ impl Run {
     fn execute(&self) -> anyhow::Result<bool> {
         let scenario = self.scenario();
         if scenario.workload.payload_bytes < 28 {
-            anyhow::bail!("--payload-bytes must be at least 28: number, time and checksum are in the payload");
+            anyhow::bail!(
+                "--payload-bytes must be at least 28: number, time and checksum are in the payload"
+            );
         }
         let progress = Progress::new(self.quiet);
         progress.stage("starting");

@@ -92,7 +92,11 @@ impl Progress {
 
     /// The last deliveries arrive.
     pub fn settling(&self, sum: &Sum) {
-        self.show(&format!("settling: {} published, {} delivered", grouped(sum.published as f64), grouped(sum.delivered as f64)));
+        self.show(&format!(
+            "settling: {} published, {} delivered",
+            grouped(sum.published as f64),
+            grouped(sum.delivered as f64)
+        ));
     }
 
     /// Takes the live line away.

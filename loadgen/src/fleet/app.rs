@@ -227,7 +227,11 @@ impl FleetApp {
             Order::Judge(published) => {
                 let verdict = self.watch.verdict(&published);
                 let latency = self.watch.latency.clone();
-                let _ = self.reports.send(Report::Judged(Box::new((verdict, latency))));
+                let _ = self.reports.send(Report::Judged(Box::new((
+                    verdict,
+                    latency,
+                    self.watch.checker.gaps().clone(),
+                ))));
             }
             Order::Finish => {
                 self.finishing = true;

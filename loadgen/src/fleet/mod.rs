@@ -11,6 +11,6 @@ pub mod tally;
 mod thread;
 
 pub use receiver::Latency;
-pub use thread::{Fleet, FleetError, FleetPlan, Judged, Target};
+pub use thread::{Fleet, FleetError, FleetPlan, Gaps, Judged, Target};
 
 pub use publisher::Epochs;

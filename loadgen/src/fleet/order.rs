@@ -1,7 +1,7 @@
 //! What the run tells the fleet's threads, and how they hear of it.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// One stretch of publishing at a rate.

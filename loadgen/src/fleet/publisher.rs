@@ -34,7 +34,13 @@ impl Publisher {
         let mut config = PublisherConfig::new(key);
         config.linger_ns = u64::try_from(linger.as_nanos()).unwrap_or(u64::MAX);
         config.buffer_bytes = buffer_bytes;
-        Self { session: PublisherSession::new(config), stream: None, pending: Bytes::new(), listed: false, credited: false }
+        Self {
+            session: PublisherSession::new(config),
+            stream: None,
+            pending: Bytes::new(),
+            listed: false,
+            credited: false,
+        }
     }
 
     pub(super) fn welcomed(&mut self, tables: TableCapacity) {
@@ -148,7 +154,14 @@ impl Emitters {
     }
 
     /// Publishes what is due by the schedule.
-    pub(super) fn publish(&mut self, now: Instant, time: Time, epoch: Epochs, publishers: &mut [Publisher], tally: &Tally) {
+    pub(super) fn publish(
+        &mut self,
+        now: Instant,
+        time: Time,
+        epoch: Epochs,
+        publishers: &mut [Publisher],
+        tally: &Tally,
+    ) {
         let Some(pace) = &mut self.pace else { return };
         let elapsed_ns = now.saturating_duration_since(pace.start).as_nanos() as f64;
         let due = ((elapsed_ns / pace.interval_ns) as u64).min(pace.events);
@@ -184,7 +197,11 @@ impl Emitters {
             }
         }
         tally.published.add(pace.done - before);
-        tally.behind_ns.set(if due > pace.done { ((due - pace.done) as f64 * pace.interval_ns) as u64 } else { 0 });
+        tally.behind_ns.set(if due > pace.done {
+            ((due - pace.done) as f64 * pace.interval_ns) as u64
+        } else {
+            0
+        });
         if pace.done == pace.events {
             tally.published_order.set(pace.order);
             for publisher in publishers.iter_mut() {
@@ -195,7 +212,13 @@ impl Emitters {
     }
 
     /// Writes the publishers that have something queued; returns when the next one is due.
-    pub(super) fn write(&mut self, io: &mut Io<'_>, conns: &[ConnId], publishers: &mut [Publisher], now: Time) {
+    pub(super) fn write(
+        &mut self,
+        io: &mut Io<'_>,
+        conns: &[ConnId],
+        publishers: &mut [Publisher],
+        now: Time,
+    ) {
         let mut kept = 0;
         for index in 0..self.active.len() {
             let number = self.active[index];

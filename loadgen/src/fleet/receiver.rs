@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use hdrhistogram::Histogram;
 use millrace_client::session::{
-    ConnectionSession, DeliveredRun, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession, SessionError,
+    ConnectionSession, DeliveredRun, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
+    SessionError,
 };
 use millrace_proto::control::OpenReceiver;
 use millrace_proto::data::Gap;
@@ -148,8 +149,19 @@ impl Receivers {
                 index
             }
         };
-        let Some(Receiver { number, session, fresh }) = self.receivers.get_mut(index) else { return Ok(None) };
-        let mut sink = Sink { receiver: *number, router: self.router, fresh, watch, now_ns, tally, delivered: 0, crossed: 0 };
+        let Some(Receiver { number, session, fresh }) = self.receivers.get_mut(index) else {
+            return Ok(None);
+        };
+        let mut sink = Sink {
+            receiver: *number,
+            router: self.router,
+            fresh,
+            watch,
+            now_ns,
+            tally,
+            delivered: 0,
+            crossed: 0,
+        };
         session.data(chunk, &mut sink)?;
         tally.delivered.add(sink.delivered);
         tally.crossed.add(sink.crossed);
@@ -188,7 +200,8 @@ impl DeliverySink for Sink<'_> {
         let (Some(emitter), Some(number)) = (emitter, run.tag_number) else { return };
         if !self.fresh.is_empty() && self.fresh.contains(&number) {
             self.fresh.retain(|&fresh| fresh != number);
-            let right = self.watch.tag_sets.get(emitter as usize).is_some_and(|tags| tags.borrow() == run.tags);
+            let right =
+                self.watch.tag_sets.get(emitter as usize).is_some_and(|tags| tags.borrow() == run.tags);
             self.watch.wrong_tags += u64::from(!right);
         }
     }

@@ -1,6 +1,6 @@
 //! The fleet's threads: built from a plan, started, ordered about, and joined.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,8 +10,9 @@ use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
 use millrace_proto::TagSet;
 use millrace_proto::control::TableCapacity;
+use millrace_proto::data::GapReason;
 use millrace_quic::{ClientSettings, Core, CoreSettings, Dial, Io, SocketId};
-use millrace_verify::checker::Verdict;
+use millrace_verify::checker::{GapCount, Verdict};
 use millrace_verify::oracle::Expected;
 use millrace_verify::workload::{Generator, WorkloadError};
 
@@ -75,9 +76,12 @@ pub enum FleetError {
 #[derive(Debug)]
 pub(super) enum Report {
     Published(Vec<(u32, u64)>),
-    Judged(Box<(Verdict, Latency)>),
+    Judged(Box<(Verdict, Latency, Gaps)>),
     Lost(String),
 }
+
+/// Gap markers by reason.
+pub type Gaps = BTreeMap<GapReason, GapCount>;
 
 /// A verdict with its latencies.
 #[derive(Debug)]
@@ -86,6 +90,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Scheduled time to application, microseconds.
     pub latency: Latency,
+    /// Gap markers since the last reset, by reason.
+    pub gaps: Gaps,
 }
 
 /// Connections that are yet to be made.
@@ -158,7 +164,8 @@ impl Fleet {
                 build(plan, thread, clock, Arc::clone(&tally), Arc::clone(&fleet.orders), sender.clone())?;
             fleet.subscriptions += subscriptions;
             fleet.tallies.push(tally);
-            let handle = std::thread::Builder::new().name(format!("fleet-{thread}")).spawn(move || follow(app))?;
+            let handle =
+                std::thread::Builder::new().name(format!("fleet-{thread}")).spawn(move || follow(app))?;
             fleet.threads.push(handle);
         }
         Ok(fleet)
@@ -205,13 +212,18 @@ impl Fleet {
             }
             _ => false,
         })?;
-        let mut judged = Judged { verdict: Verdict::default(), latency: empty_latency() };
+        let mut judged = Judged { verdict: Verdict::default(), latency: empty_latency(), gaps: Gaps::new() };
         self.orders.give(Order::Judge(published.into()));
         self.collect(|report| match report {
             Report::Judged(part) => {
                 judged.verdict += part.0;
                 // Both have the same bounds.
                 let _ = judged.latency.add(&part.1);
+                for (reason, count) in part.2 {
+                    let sum = judged.gaps.entry(reason).or_default();
+                    sum.gaps += count.gaps;
+                    sum.events += count.events;
+                }
                 true
             }
             _ => false,
@@ -287,7 +299,8 @@ fn build(
         .filter(|&emitter| scenario.emitter_connection(emitter) % threads == thread)
         .collect::<Vec<_>>();
     let share = emitters_here.len() as f64 / f64::from(workload.emitters);
-    let mut emitters = Emitters::new(workload.payload_bytes, workload.events_per_run, workload.words.clone(), share);
+    let mut emitters =
+        Emitters::new(workload.payload_bytes, workload.events_per_run, workload.words.clone(), share);
     let mut publishers = Vec::new();
     let mut wishes = Vec::new();
     let mut subscriptions = 0;
@@ -314,7 +327,8 @@ fn build(
             let wanted = generator.subscriptions(receiver)?;
             subscriptions += wanted.len() as u64;
             let texts = wanted.into_iter().map(|subscription| {
-                let selectors = subscription.selectors.iter().map(|selector| selector.text().to_owned()).collect();
+                let selectors =
+                    subscription.selectors.iter().map(|selector| selector.text().to_owned()).collect();
                 (subscription.number, selectors)
             });
             receivers.push((receiver, texts.collect()));
@@ -330,7 +344,8 @@ fn build(
         .map(|emitter| scenario.publisher_router(scenario.emitter_connection(emitter), routers))
         .map(|router| u8::try_from(router).unwrap_or(u8::MAX))
         .collect();
-    let watch = Watch::new(&plan.expected, |receiver| mine.holds(receiver), emitter_router, plan.tag_sets.to_vec());
+    let watch =
+        Watch::new(&plan.expected, |receiver| mine.holds(receiver), emitter_router, plan.tag_sets.to_vec());
     let tick = (scenario.publish_linger / 10).clamp(Duration::from_micros(50), Duration::from_micros(500));
     let app = FleetApp {
         clock,
@@ -403,7 +418,8 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
         WishRole::Publisher(_) => 0,
         WishRole::Receiver(_, receivers) => u32::try_from(receivers.len()).unwrap_or(u32::MAX),
     };
-    let liveness = LivenessConfig { silence_ns: SILENCE_NS, idle_silence_ns: 2 * SILENCE_NS, welcome_ns: SILENCE_NS };
+    let liveness =
+        LivenessConfig { silence_ns: SILENCE_NS, idle_silence_ns: 2 * SILENCE_NS, welcome_ns: SILENCE_NS };
     let config = ConnectionConfig {
         software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
         receivers,
@@ -417,7 +433,8 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
             Role::Publisher(number)
         }
         WishRole::Receiver(router, wanted) => {
-            let config = ReceiverConfig { window_bytes: app.dialling.window_bytes, tables: TableCapacity::CLIENT };
+            let config =
+                ReceiverConfig { window_bytes: app.dialling.window_bytes, tables: TableCapacity::CLIENT };
             let mut half = Receivers::new(router, config);
             for (receiver, subscriptions) in wanted {
                 half.open(&mut session, receiver, app.dialling.linger_us, subscriptions);

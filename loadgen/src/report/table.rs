@@ -50,15 +50,57 @@ pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
             scenario.receive_linger
         ),
     );
-    row("offered", format!("{}/s of {}/s wanted, for {:.1} s", grouped(attempt.offered), grouped(workload.events_per_second as f64), attempt.elapsed.as_secs_f64()));
+    row(
+        "offered",
+        format!(
+            "{}/s of {}/s wanted, for {:.1} s",
+            grouped(attempt.offered),
+            grouped(workload.events_per_second as f64),
+            attempt.elapsed.as_secs_f64()
+        ),
+    );
     row("ingress", format!("{}/s", grouped(attempt.ingress)));
-    row("egress", format!("{}/s, {} of the deliveries crossed the mesh", grouped(attempt.egress), grouped(attempt.crossed as f64)));
-    row("latency", format!("p50 {}   p90 {}   p99 {}   p99.9 {}   max {}", ms(latency.p50), ms(latency.p90), ms(latency.p99), ms(latency.p999), ms(latency.max)));
-    row("delivered", format!("{} of {} expected ({} published)", grouped(verdict.delivered as f64), grouped(verdict.expected_deliveries as f64), grouped(verdict.published as f64)));
-    row("faults", format!("lost {}   duplicated {}   reordered {}   corrupted {}   unexpected {}", verdict.lost, verdict.duplicated, verdict.reordered, verdict.corrupted, verdict.unexpected));
+    row(
+        "egress",
+        format!(
+            "{}/s, {} of the deliveries crossed the mesh",
+            grouped(attempt.egress),
+            grouped(attempt.crossed as f64)
+        ),
+    );
+    row(
+        "latency",
+        format!(
+            "p50 {}   p90 {}   p99 {}   p99.9 {}   max {}",
+            ms(latency.p50),
+            ms(latency.p90),
+            ms(latency.p99),
+            ms(latency.p999),
+            ms(latency.max)
+        ),
+    );
+    row(
+        "delivered",
+        format!(
+            "{} of {} expected ({} published)",
+            grouped(verdict.delivered as f64),
+            grouped(verdict.expected_deliveries as f64),
+            grouped(verdict.published as f64)
+        ),
+    );
+    row(
+        "faults",
+        format!(
+            "lost {}   duplicated {}   reordered {}   corrupted {}   unexpected {}",
+            verdict.lost, verdict.duplicated, verdict.reordered, verdict.corrupted, verdict.unexpected
+        ),
+    );
     if attempt.gap_events > 0 || !attempt.dropped.is_empty() {
         let dropped = attempt.dropped.iter().map(|(reason, count)| format!("{reason} {count}"));
-        row("dropped", format!("{} by gap markers; {}", attempt.gap_events, dropped.collect::<Vec<_>>().join(", ")));
+        row(
+            "dropped",
+            format!("{} by gap markers; {}", attempt.gap_events, dropped.collect::<Vec<_>>().join(", ")),
+        );
     }
     if result.embedded {
         row("CPU of the routers", per_event(attempt.cpu.0));
@@ -73,7 +115,8 @@ pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
     }
 
     let faults = super::faults(result);
-    let (bad, excused): (Vec<_>, Vec<_>) = faults.into_iter().partition(|(fault, _)| !allowed.contains(fault));
+    let (bad, excused): (Vec<_>, Vec<_>) =
+        faults.into_iter().partition(|(fault, _)| !allowed.contains(fault));
     let list = |faults: &[(Fault, u64)]| {
         faults.iter().map(|(fault, count)| format!("{} {count}", fault.name())).collect::<Vec<_>>().join(", ")
     };

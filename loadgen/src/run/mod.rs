@@ -27,6 +27,10 @@ const QUIET: Duration = Duration::from_millis(700);
 const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// A rate is held when it was offered to within this part of itself.
 const OFFERED_MIN: f64 = 0.985;
+/// … and when routers received this part of it while it was offered: what is left is what lingers and is on the way.
+const CARRIED_MIN: f64 = 0.95;
+/// … and when the last delivery came soon after the last event: nothing had piled up.
+const SETTLED_MAX: Duration = Duration::from_millis(500);
 /// Between two looks at the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -98,10 +102,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether the rate was offered in time and nothing is wrong.
+    /// Whether the rate was offered in time, carried as fast as it was offered, and nothing is wrong.
     #[must_use]
     pub fn held(&self) -> bool {
-        self.offered >= self.target * OFFERED_MIN && self.is_clean()
+        let carried = self.ingress >= self.offered * CARRIED_MIN && self.settled <= SETTLED_MAX;
+        self.offered >= self.target * OFFERED_MIN && carried && self.is_clean()
     }
 
     /// Whether everything that was published was delivered once and in order.
@@ -168,7 +173,9 @@ pub fn run(
     loop {
         let attempt = attempt(&mut fleet, cluster, &scenario, target, progress)?;
         let (held, next) = (attempt.held(), next_target(&attempt));
-        let give_up = !options.step_down || !attempt.is_explained() || attempts.len() + 1 >= options.attempts_max as usize;
+        let give_up = !options.step_down
+            || !attempt.is_explained()
+            || attempts.len() + 1 >= options.attempts_max as usize;
         if !held && !give_up {
             progress.say(&format!(
                 "{} events/s were too many for this host ({} offered); stepping down to {}",
@@ -212,7 +219,12 @@ fn set_up(fleet: &mut Fleet, scenario: &Scenario, progress: &Progress) -> Result
         if begun.elapsed() > SETUP_MAX || sum.connections_lost > 0 || sum.refused > 0 {
             let state = format!(
                 "{} of {connections} connections, {} of {} publishers with credit, {} of {} subscriptions effective, {} refused, lost: {}",
-                sum.welcomed, sum.credited, fleet.publishers, sum.effective, fleet.subscriptions, sum.refused,
+                sum.welcomed,
+                sum.credited,
+                fleet.publishers,
+                sum.effective,
+                fleet.subscriptions,
+                sum.refused,
                 fleet.losses.first().map_or("none", String::as_str)
             );
             return Err(RunError::Setup { seconds: SETUP_MAX.as_secs(), state });
@@ -298,7 +310,8 @@ fn stretch(fleet: &mut Fleet, order: &Order, progress: &Progress) -> (Duration, 
         }
         if behind > BEHIND_MAX && !cancelled {
             cancelled = true;
-            let none = Stretch { start: Instant::now(), events_per_second: rate, events: 0, reset: false, measured };
+            let none =
+                Stretch { start: Instant::now(), events_per_second: rate, events: 0, reset: false, measured };
             number = fleet.publish(none);
         }
     }

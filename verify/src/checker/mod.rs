@@ -27,5 +27,5 @@ pub mod stream;
 mod verdict;
 
 pub use cluster::{ClusterChecker, Delivery, Report};
-pub use fleet::FleetChecker;
+pub use fleet::{FleetChecker, GapCount};
 pub use verdict::{FINDINGS_MAX, Finding, Findings, Verdict};
