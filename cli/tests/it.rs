@@ -1,0 +1,125 @@
+//! The command against a router in this process: real input, real output, exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use millrace_router::{DevAuthority, Router, RouterConfig, RouterHandle};
+
+struct World {
+    router: RouterHandle,
+    ca: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = DevAuthority::open(folder.path()).unwrap();
+        let router = Router::start(RouterConfig::new(authority.router("one", &[]).unwrap())).unwrap();
+        Self { router, ca: authority.ca_path().unwrap().to_owned(), _folder: folder }
+    }
+
+    fn millrace(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("millrace"));
+        command
+            .args(args)
+            .env("MILLRACE_ROUTER", self.router.addr().to_string())
+            .env("MILLRACE_CA", &self.ca);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A `sub` that is effective.
+    fn subscribed(&self, args: &[&str]) -> Child {
+        let mut child = self.millrace(args).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("cluster") {
+            line.clear();
+            assert_ne!(errors.read_line(&mut line).unwrap(), 0, "sub ended early");
+        }
+        // Keep its standard error open: it may say more.
+        std::thread::spawn(move || errors.read_to_end(&mut Vec::new()));
+        child
+    }
+
+    fn publish(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut child = self.millrace(args).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.router.stop(Duration::ZERO);
+    }
+}
+
+#[test]
+fn lines_of_a_log_arrive_at_those_who_asked_for_them() {
+    let world = World::new();
+    let everything = world.subscribed(&["sub", "fqdn=web-*", "-n", "1000"]);
+    let errors = world.subscribed(&["sub", "fqdn,payload ~ /ERROR [0-9]*9$/", "-n", "10", "--json"]);
+    let log: String = (0..1000)
+        .map(|n| format!("{} {n}\n", if n % 10 == 9 && n < 100 { "ERROR" } else { "INFO" }))
+        .collect();
+    let published = world.publish(
+        &["pub", "--lines", "--tag", "fqdn=web-1", "--tag", "file=app.log", "--json"],
+        log.as_bytes(),
+    );
+    assert!(published.status.success(), "{published:?}");
+    let summary: serde_json::Value = serde_json::from_slice(&published.stdout).unwrap();
+    assert_eq!((&summary["published"], &summary["received"]), (&1000.into(), &1000.into()));
+
+    let everything = everything.wait_with_output().unwrap();
+    assert!(everything.status.success());
+    let lines = String::from_utf8(everything.stdout).unwrap();
+    let payloads: Vec<_> = lines.lines().map(|line| line.split('\t').nth(2).unwrap()).collect();
+    assert_eq!(payloads, log.lines().collect::<Vec<_>>());
+    assert!(lines.lines().all(|line| line.split('\t').nth(1) == Some("file=app.log,fqdn=web-1")));
+
+    let errors = String::from_utf8(errors.wait_with_output().unwrap().stdout).unwrap();
+    let objects: Vec<serde_json::Value> =
+        errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seqs: Vec<_> = objects.iter().map(|object| object["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [9, 19, 29, 39, 49, 59, 69, 79, 89, 99]);
+    assert_eq!(objects[0]["payload"], "ERROR 9");
+    assert_eq!(objects[0]["tags"]["fqdn"], "web-1");
+}
+
+#[test]
+fn any_bytes_survive_the_way() {
+    let world = World::new();
+    let readable = world.subscribed(&["sub", "*", "-n", "3"]);
+    let json = world.subscribed(&["sub", "*", "-n", "3", "--json"]);
+    let published = world.publish(&["pub", "--lines", "-t", "note=a,b"], b"\xff\t\\\n\nlast");
+    assert!(published.status.success(), "{published:?}");
+    let readable = String::from_utf8(readable.wait_with_output().unwrap().stdout).unwrap();
+    let columns: Vec<_> = readable.lines().map(|line| line.split_once('\t').unwrap().1).collect();
+    assert_eq!(columns, ["note=a\\,b\t\\xff\\t\\\\", "note=a\\,b\t", "note=a\\,b\tlast"]);
+    let json = String::from_utf8(json.wait_with_output().unwrap().stdout).unwrap();
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["payload_hex"], &first["schema"]), (&"ff095c".into(), &"millrace.sub/1".into()));
+}
+
+#[test]
+fn mistakes_are_explained_before_anything_is_connected() {
+    let world = World::new();
+    let selector = world.millrace(&["sub", "host in ("]).output().unwrap();
+    assert_eq!(selector.status.code(), Some(2));
+    let text = String::from_utf8(selector.stderr).unwrap();
+    assert!(text.contains("column") && text.contains("\n  host in (\n"), "{text}");
+
+    let tag = world.millrace(&["pub", "--tag", "host", "x"]).output().unwrap();
+    assert_eq!(tag.status.code(), Some(2));
+    assert!(String::from_utf8(tag.stderr).unwrap().contains("key=value"));
+
+    let missing = world.millrace(&["--ca", "/nonexistent/ca.pem", "pub", "x"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(3));
+    assert!(String::from_utf8(missing.stderr).unwrap().contains("/nonexistent/ca.pem"));
+}
