@@ -135,6 +135,7 @@ impl Cli {
             advertise: raw.advertise,
             cores: raw.cores.count,
             pinning: pinning(&raw.cores.pin)?,
+            kernel_steering: raw.cores.kernel_steering,
             admin: admin(&raw.admin.listen)?,
             require_client_certificate: raw.tls.require_client_certificate,
             mesh: raw.mesh.into(),

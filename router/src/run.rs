@@ -1,6 +1,6 @@
 //! Runs a router as a process: logs, signals, the ready line, and the end in order.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -55,18 +55,23 @@ fn serve(cli: &Cli, mut plan: Plan) -> Result<()> {
     let signals = signals()?;
     let handle = start(&mut plan)?;
     if !wait_for_ready(&handle, &signals) {
+        let failed = handle.has_failed();
         handle.stop(Duration::ZERO);
-        return Ok(());
+        return if failed { Err(defect()) } else { Ok(()) };
     }
     tracing::info!(addr = %handle.addr(), advertise = handle.advertise(), router = %handle.router_id(), "ready");
     announce(cli, &plan, &handle)?;
     while signals.recv_timeout(WATCH_EVERY).is_err() {
         if handle.has_failed() {
-            anyhow::bail!("a thread of the router has ended by a defect; see the log. Start it anew");
+            return Err(defect());
         }
     }
     end(&handle, &signals, plan.grace);
     Ok(())
+}
+
+fn defect() -> anyhow::Error {
+    anyhow::anyhow!("a thread of the router has ended by a defect, see above; start it anew")
 }
 
 /// Starts the router, on another admin port where the usual one is taken and nobody asked for it.
@@ -153,7 +158,10 @@ fn end(handle: &RouterHandle, signals: &mpsc::Receiver<()>, grace: Duration) {
 fn start_logs(cli: &Cli, dev: bool) {
     let default = if dev { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     // An embedding program may have set up logs already; its choice stands.
     let _ = if cli.log_json { logs.json().try_init() } else { logs.try_init() };
 }

@@ -75,6 +75,9 @@ impl Router {
         config.check()?;
         let failed = |source| StartError::Listen { address: config.listen, source };
         let group = steer::bind_group(config.listen, config.cores).map_err(failed)?;
+        if config.cores > 1 && !config.kernel_steering {
+            group.detach().map_err(failed)?;
+        }
         let addr = group.addr;
         let advertise = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
         let starting = Starting {

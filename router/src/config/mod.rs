@@ -123,6 +123,9 @@ pub struct RouterConfig {
     pub cores: u16,
     /// Where they run. Default off.
     pub pinning: Pinning,
+    /// Whether the kernel gives each packet to its core. Default yes. Without it packets reach any core, and cores pass them
+    /// on: everything works, at a cost per packet.
+    pub kernel_steering: bool,
     /// TCP address of the admin page, which has no authentication; none by default.
     pub admin: Option<SocketAddr>,
     /// Whether clients without a certificate are refused. Default no.
@@ -154,6 +157,7 @@ impl RouterConfig {
             advertise: None,
             cores: 1,
             pinning: Pinning::Off,
+            kernel_steering: true,
             admin: None,
             require_client_certificate: false,
             mesh: MeshSettings::default(),

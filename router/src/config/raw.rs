@@ -40,11 +40,12 @@ pub(crate) struct Raw {
 pub(crate) struct Cores {
     pub(crate) count: u16,
     pub(crate) pin: Pin,
+    pub(crate) kernel_steering: bool,
 }
 
 impl Default for Cores {
     fn default() -> Self {
-        Self { count: 1, pin: Pin::Word("off".into()) }
+        Self { count: 1, pin: Pin::Word("off".into()), kernel_steering: true }
     }
 }
 

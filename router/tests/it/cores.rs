@@ -34,6 +34,37 @@ async fn events_cross_cores_and_every_receiver_gets_its_own_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_steering_by_the_kernel_cores_pass_packets_on_and_nothing_is_lost() {
+    let world = World::new();
+    let mut config = world.config("unsteered");
+    config.cores = 3;
+    config.kernel_steering = false;
+    let router = Router::start(config).unwrap();
+    let clients: Vec<_> = (0..6).map(|_| world.client(&router)).collect();
+    let mut receivers = Vec::new();
+    for client in &clients {
+        receivers.push(receiver(client, &["*"]).await);
+    }
+    let publisher = publisher(&clients[0]).await;
+    for number in 0..100 {
+        publisher.publish(&tags(&[&format!("number={number}")]), "x").await.unwrap();
+    }
+    within(publisher.flush()).await;
+    for receiver in &mut receivers {
+        for _ in 0..100 {
+            event(receiver).await;
+        }
+    }
+    let seen = router.look().unwrap();
+    assert!(
+        seen.sum(|core| core.quic.foreign_out) > 0,
+        "seven connections do not all land on their core by chance"
+    );
+    assert_eq!(seen.sum(|core| core.quic.drops.foreign), 0);
+    assert_eq!(seen.sum(|core| core.engine.clients), 7, "a connection was lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn routers_of_one_two_and_three_cores_share_one_mesh() {
     let world = World::new();
     let mut routers = Vec::new();

@@ -95,3 +95,54 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
         assert!(words.contains(expected), "{arguments:?}: {words}");
     }
 }
+
+/// Files of a cluster as an operator would have them: authority, certificate, key.
+fn files(folder: &tempfile::TempDir) -> [String; 3] {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["router.example".to_owned()]).unwrap();
+    let role = rcgen::SanType::URI("millrace://router/one".try_into().unwrap());
+    params.subject_alt_names.push(role);
+    let texts = [authority_pem, params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()];
+    let write = |(name, text): (&str, String)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let [ca, cert, key] = texts;
+    [("ca.pem", ca), ("cert.pem", cert), ("key.pem", key)].map(write)
+}
+
+#[test]
+fn routers_with_real_certificates_join_by_name_whatever_their_certificates_call_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ca, cert, key] = files(&folder);
+    let real = ["--ca", &ca, "--cert", &cert, "--key", &key];
+    let (first, line) = ready(&folder, &real);
+    assert_eq!((line["dev"].as_bool(), line["ca"].as_str()), (Some(false), Some(ca.as_str())));
+    let port = line["addr"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let seed = format!("localhost:{port}");
+    let (second, _) =
+        ready(&folder, &[&real[..], &["--seed", &seed, "--set", "mesh.join_timeout=1h"]].concat());
+    terminate(second);
+    terminate(first);
+}
+
+#[test]
+fn certificate_without_the_role_of_a_router_is_refused_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["router.example".to_owned()]).unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    let output =
+        command(&folder).args(["--check", "--ca", cert, "--cert", cert, "--key", key]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words.contains("millrace://router/NAME"), "{words}");
+}
