@@ -349,6 +349,7 @@ impl Core {
             due: None,
             dirty: false,
             subscriptions: BTreeMap::new(),
+            ended: BTreeMap::new(),
             patterns: Vec::new(),
             free_selectors: Vec::new(),
             next_selector: 0,
@@ -426,6 +427,10 @@ impl Core {
         if let Some(client) = self.client(conn) {
             client.pending_requests = client.pending_requests.saturating_sub(1);
         }
+        if self.was_ended(slot, subscription, token) {
+            self.pending.remove(&token);
+            return;
+        }
         let selectors = match result {
             Ok(selectors) => selectors,
             Err(message) => {
@@ -488,7 +493,9 @@ impl Core {
         };
         let Some(PendingSubscription { conn, receiver, subscription, slot }) = pending else { return };
         let open = self.routing.receivers.get_mut(slot);
-        if !open.is_some_and(|open| open.conn == conn && open.number == receiver) {
+        if !open.is_some_and(|open| open.conn == conn && open.number == receiver)
+            || self.was_ended(slot, subscription, token)
+        {
             return;
         }
         let Some(client) = self.client(conn) else { return };
@@ -501,11 +508,23 @@ impl Core {
         let Some(client) = self.client(conn) else { return };
         let Some(&slot) = client.receivers.get(&unsubscribe.receiver) else { return };
         let Ok(subscription) = u16::try_from(unsubscribe.subscription.0) else { return };
+        if u32::from(subscription) >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
+            return;
+        }
+        let last = Token(self.last_token);
         let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
+        receiver.ended.insert(subscription, last);
         let filed = receiver.subscriptions.remove(&subscription).unwrap_or_default();
         let mut change = InterestChange::default();
         self.unfile(slot, subscription, filed, &mut change);
         self.report_interest(change);
+    }
+
+    /// Whether a subscription was ended after the request that `token` names: then its selectors are not filed when they
+    /// come back from control, and nobody is told how far they have come.
+    fn was_ended(&mut self, slot: ReceiverSlot, subscription: u16, token: Token) -> bool {
+        let receiver = self.routing.receivers.get_mut(slot);
+        receiver.is_some_and(|receiver| receiver.ended.get(&subscription).is_some_and(|&ended| token <= ended))
     }
 
     fn report_interest(&mut self, change: InterestChange) {

@@ -23,6 +23,8 @@ mod outbound;
 mod publisher;
 mod receiver;
 mod routing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -443,7 +445,8 @@ impl Core {
             self.close_connection(transport, conn, CloseCode::Overflow, reason);
             return;
         }
-        if receiver.linger.is_zero() || receiver.writer.out_bytes() >= LINGER_BYTES {
+        let full = receiver.writer.out_bytes() >= LINGER_BYTES || receiver.writer.can_gather_no_more();
+        if receiver.linger.is_zero() || full {
             self.write_receiver(now, transport, slot);
         } else if receiver.due.is_none() && receiver.writer.has_output() {
             let due = now + receiver.linger;

@@ -180,6 +180,11 @@ impl RunWriter {
         self.encoded < self.grant && self.out_bytes() < self.out_max
     }
 
+    /// Whether nothing is encoded behind what waits until the reader has some of it: waiting for more is in vain.
+    pub(super) fn can_gather_no_more(&self) -> bool {
+        !self.may_encode()
+    }
+
     /// Takes a run: writes it, or queues it, or drops by policy.
     #[inline]
     pub(super) fn push(&mut self, run: &RunOut<'_>) -> Pushed {

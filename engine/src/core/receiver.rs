@@ -9,6 +9,7 @@ use millrace_proto::selector::PayloadMatcher;
 use millrace_proto::{ReceiverNumber, Selector};
 
 use super::outbound::RunWriter;
+use crate::message::Token;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
@@ -39,6 +40,8 @@ pub(super) struct Receiver {
     /// Whether it stands in the list of receivers that have something to write.
     pub(super) dirty: bool,
     pub(super) subscriptions: BTreeMap<u16, Vec<FiledSelector>>,
+    /// The newest request when a subscription was ended: what was asked for under its number up to then is void.
+    pub(super) ended: BTreeMap<u16, Token>,
     /// Payload patterns by selector number; empty when no selector of this receiver has one.
     pub(super) patterns: Vec<Option<Arc<PayloadMatcher>>>,
     /// Selector numbers that are free again.
