@@ -11,7 +11,7 @@
 //! | [`network`] | connections and streams, what faults do to them, bugs on purpose |
 //! | [`router`] | cores and control, joined by mailboxes |
 //! | [`client`] | publishers and receivers |
-//! | [`record`], [`report`] | what happened, and what it came to |
+//! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
 //! | [`queue`], [`event`] | what happens next |
 //!
 //! TLS, QUIC's packets, disks and threads are not simulated.
@@ -26,6 +26,7 @@ pub mod record;
 pub mod report;
 pub mod router;
 pub mod scenario;
+pub mod summary;
 pub mod world;
 
 use std::panic::{self, AssertUnwindSafe};

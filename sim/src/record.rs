@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::RouterId;
+use millrace_engine::time::Time;
 use millrace_proto::data::Gap;
+use millrace_proto::{RouterId, Selector};
 use millrace_verify::checker::copies::Hop;
 use millrace_verify::checker::{ClusterChecker, Delivery, Findings};
 
@@ -19,6 +20,8 @@ pub struct Record {
     /// The router that each event was written to.
     entries: BTreeMap<(u32, u64), RouterId>,
     next_receiver: u32,
+    /// How long an event may be on its way, ns.
+    settle_ns: u64,
     /// Events that applications took.
     pub deliveries: u64,
     /// Gaps that applications took, by reason.
@@ -28,12 +31,13 @@ pub struct Record {
 impl Record {
     /// Nothing happened yet.
     #[must_use]
-    pub fn new(checker: ClusterChecker) -> Self {
+    pub fn new(checker: ClusterChecker, settle_ns: u64) -> Self {
         Self {
             checker,
             findings: Findings::default(),
             entries: BTreeMap::new(),
             next_receiver: 0,
+            settle_ns,
             deliveries: 0,
             gaps: BTreeMap::new(),
         }
@@ -49,6 +53,14 @@ impl Record {
     #[must_use]
     pub const fn receivers(&self) -> u32 {
         self.next_receiver
+    }
+
+    /// A receiver asks for a subscription. It may also get what entered elsewhere earlier and is still on its way.
+    pub fn asked(&mut self, receiver: u32, subscription: u32, selectors: Vec<Selector>, now: Time) {
+        let at = now.0.saturating_sub(self.settle_ns);
+        if let Err(error) = self.checker.asked(receiver, subscription, selectors, at) {
+            self.findings.add("workload", || error.to_string());
+        }
     }
 
     /// A publisher writes an event to a router.

@@ -122,7 +122,7 @@ impl Receivers {
                 ReceiverSession::new(ReceiverConfig { window_bytes: receiver.setup.window_bytes, tables });
             receiver.ending = None;
             for (subscription, selectors) in &receiver.subscriptions {
-                ask(around.record, session, *subscription, selectors, now);
+                around.record.asked(session, subscription.0, selectors.clone(), now);
             }
             // `Plan::replay` gives all receivers one first grant; these have one each.
             let grant = receiver.session.first_grant();
@@ -217,10 +217,10 @@ impl Receivers {
             self.plan.unsubscribe(number, ended);
             receiver.subscriptions.remove(&ended);
             receiver.ending = Some((ended, subscription));
-            record_end(around.record, session, ended, now);
+            around.record.checker.unsubscribe(session, ended.0, now.0);
             connection.unsubscribe(number, ended);
         }
-        ask(around.record, session, subscription, &selectors, now);
+        around.record.asked(session, subscription.0, selectors.clone(), now);
         connection.subscribe(number, subscription, &texts(&selectors));
         receiver.subscriptions.insert(subscription, selectors);
     }
@@ -244,16 +244,6 @@ impl fmt::Display for Receivers {
             }
         }
         Ok(())
-    }
-}
-
-fn record_end(record: &mut Record, session: u32, subscription: SubscriptionNumber, now: Time) {
-    record.checker.unsubscribe(session, subscription.0, now.0);
-}
-
-fn ask(record: &mut Record, session: u32, subscription: SubscriptionNumber, selectors: &[Selector], now: Time) {
-    if let Err(error) = record.checker.asked(session, subscription.0, selectors.to_vec(), now.0) {
-        record.findings.add("workload", || error.to_string());
     }
 }
 

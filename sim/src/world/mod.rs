@@ -106,7 +106,7 @@ impl World {
             addresses: scenario.addresses(),
             clients,
             clock_offsets: BTreeMap::new(),
-            record: Record::new(checker),
+            record: Record::new(checker, settle_ns),
             dropped: BTreeMap::new(),
             hash: Hash(Xxh3Default::new()),
             events: 0,
