@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::control::Welcome;
-use millrace_proto::{CloseCode, Shard};
+use millrace_proto::{CloseCode, Incarnation, Shard};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
 use tokio::task::JoinSet;
@@ -152,7 +152,8 @@ impl Client {
         let mut attempts = JoinSet::new();
         loop {
             if let Some((router, address)) = waiting.next() {
-                attempts.spawn(self.clone().attempt(quic.clone(), router, address, receivers));
+                let attempt = self.clone().attempt(quic.clone(), router, address, receivers, targets.left());
+                attempts.spawn(attempt);
             } else if attempts.is_empty() {
                 return Err(failure.unwrap_or(ConnectError::NoRouters));
             }
@@ -179,6 +180,7 @@ impl Client {
         router: RouterAddress,
         address: SocketAddr,
         receivers: u32,
+        left: Option<Incarnation>,
     ) -> Result<(Link, Box<Welcome>), ConnectError> {
         let Config { server_name, silence, idle_silence, connect_timeout, .. } = &self.inner.config;
         let name = server_name.clone().unwrap_or_else(|| router.host().to_owned());
@@ -194,7 +196,12 @@ impl Client {
                 .connect_with(quic, address, &name)
                 .map_err(|error| Disconnect::Transport(error.to_string()))?;
             let config = ConnectionConfig { receivers, liveness, ..ConnectionConfig::default() };
-            Link::open(connecting.await?, config, self.inner.clock).await
+            let (link, welcome) = Link::open(connecting.await?, config, self.inner.clock).await?;
+            if Some(welcome.incarnation) == left {
+                close_done(&link);
+                return Err(Disconnect::WentAway);
+            }
+            Ok((link, welcome))
         };
         match tokio::time::timeout(*connect_timeout, work).await {
             Ok(Ok(link)) => Ok(link),

@@ -1,5 +1,6 @@
 //! Which routers to try, in which order.
 
+use millrace_proto::Incarnation;
 use millrace_proto::limits::ALTERNATES_MAX;
 use rand::seq::SliceRandom;
 
@@ -12,11 +13,13 @@ pub(crate) struct Targets {
     alternates: Vec<RouterAddress>,
     /// The last router asked to leave: its alternates come first.
     moving: bool,
+    /// The process life that asked to leave: it still greets until it is gone, but going back would only mean leaving again.
+    left: Option<Incarnation>,
 }
 
 impl Targets {
     pub(crate) fn new(configured: Vec<RouterAddress>) -> Self {
-        Self { configured, alternates: Vec::new(), moving: false }
+        Self { configured, alternates: Vec::new(), moving: false, left: None }
     }
 
     /// A router welcomed this client and named others.
@@ -26,11 +29,17 @@ impl Targets {
     }
 
     /// A router goes away and named others; without any, those of its Welcome stay.
-    pub(crate) fn moving(&mut self, alternates: &[String]) {
+    pub(crate) fn moving(&mut self, incarnation: Incarnation, alternates: &[String]) {
         self.moving = true;
+        self.left = Some(incarnation);
         if !alternates.is_empty() {
             self.set(alternates);
         }
+    }
+
+    /// The process life that is not to be connected to.
+    pub(crate) const fn left(&self) -> Option<Incarnation> {
+        self.left
     }
 
     /// Addresses that cannot be read are left out: a router's advice is no reason to fail.
@@ -68,9 +77,9 @@ mod tests {
         let order =
             |targets: &Targets| targets.shuffled().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(order(&targets), ["a:7400", "b:7400"]);
-        targets.moving(&["c".to_owned()]);
+        targets.moving(Incarnation(1), &["c".to_owned()]);
         assert_eq!(order(&targets), ["c:7400", "a:7400"]);
-        targets.moving(&[]);
+        targets.moving(Incarnation(1), &[]);
         assert_eq!(order(&targets), ["c:7400", "a:7400"]);
     }
 }

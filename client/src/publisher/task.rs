@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_proto::Shard;
 use millrace_proto::control::{Goaway, Welcome};
+use millrace_proto::{Incarnation, Shard};
 use quinn::SendStream;
 
 use super::{Ending, Lost, REPORTS_MAX, Shared};
@@ -132,7 +132,7 @@ impl Task {
         let mut out = Bytes::new();
         let mut leaving = None;
         loop {
-            let Turn { deadline } = match self.turn(link, &mut out, &mut leaving) {
+            let Turn { deadline } = match self.turn(link, welcome.incarnation, &mut out, &mut leaving) {
                 Ok(turn) => turn,
                 Err(end) => return end,
             };
@@ -160,7 +160,13 @@ impl Task {
     }
 
     /// Passes what happened on the control stream to the publisher, and takes the next bytes to write.
-    fn turn(&mut self, link: &mut Link, out: &mut Bytes, leaving: &mut Option<Leaving>) -> Result<Turn, End> {
+    fn turn(
+        &mut self,
+        link: &mut Link,
+        incarnation: Incarnation,
+        out: &mut Bytes,
+        leaving: &mut Option<Leaving>,
+    ) -> Result<Turn, End> {
         let now = link.clock.now();
         let mut state = self.shared.lock();
         let state = &mut *state;
@@ -176,7 +182,7 @@ impl Task {
                     }
                 }
                 ConnectionEvent::Goaway(goaway) => {
-                    self.targets.moving(&goaway.alternates);
+                    self.targets.moving(incarnation, &goaway.alternates);
                     *leaving = Some(Leaving::new(now, &goaway));
                 }
                 ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_proto::CloseCode;
 use millrace_proto::control::{Refused, Welcome};
 use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::{CloseCode, Incarnation};
 use quinn::RecvStream;
 use tokio::task::JoinSet;
 
@@ -53,6 +53,8 @@ enum Leaving {
 
 /// The stream of the present connection.
 struct Incoming {
+    /// The router's process life.
+    incarnation: Incarnation,
     session: ReceiverSession,
     preamble: Option<PreambleReader>,
     stream: Option<RecvStream>,
@@ -76,7 +78,7 @@ impl Task {
             };
             self.targets.welcomed(&welcome.alternates);
             let began = link.clock.now();
-            let end = self.drive(&mut link).await;
+            let end = self.drive(&mut link, welcome.incarnation).await;
             if link.clock.now().since(began) > STEADY_NS {
                 backoff.reset();
             }
@@ -118,9 +120,10 @@ impl Task {
         }
     }
 
-    async fn drive(&mut self, link: &mut Link) -> End {
+    async fn drive(&mut self, link: &mut Link, incarnation: Incarnation) -> End {
         let config = ReceiverConfig { window_bytes: self.window_bytes, tables: link.session.tables() };
         let mut incoming = Incoming {
+            incarnation,
             session: ReceiverSession::new(config),
             preamble: Some(PreambleReader::new()),
             stream: None,
@@ -247,7 +250,7 @@ impl Task {
                     return Err(End::Lost);
                 }
                 ConnectionEvent::Goaway(goaway) => {
-                    self.targets.moving(&goaway.alternates);
+                    self.targets.moving(incoming.incarnation, &goaway.alternates);
                     if leaving.is_none() {
                         *leaving = Some(Leaving::At(now.after(goaway.delay_us.saturating_mul(1000))));
                     }

@@ -136,6 +136,23 @@ async fn a_receiver_connects_elsewhere_before_it_leaves_a_router_that_goes_away(
 }
 
 #[tokio::test]
+async fn a_receiver_stays_with_a_router_that_goes_away_while_there_is_no_other() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |_| {});
+    let (receiver, mut peer) = tokio::join!(client.receiver(ReceiverOptions::default()), router.accept());
+    let mut receiver = receiver.unwrap();
+    let _subscription = receiver.subscribe(["*"]).unwrap();
+    peer.subscribe().await;
+    let mut stream = peer.deliveries().await;
+    peer.send(ControlFrame::Goaway(Goaway::default())).await;
+    // It looks for another router, finds this one, and thinks better of it.
+    assert_eq!(router.accept().await.closed_with().await, Some(CloseCode::Done));
+    stream.write_all(&run(0, &["a"])).await.unwrap();
+    assert_eq!(text(soon("an event", receiver.next()).await), "0 \"a\"");
+}
+
+#[tokio::test]
 async fn refused_and_unreadable_subscriptions_are_told() {
     let authority = Authority::new();
     let router = authority.router();

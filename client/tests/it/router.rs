@@ -13,7 +13,8 @@ use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::{DeliverPreamble, PublishPreamble};
 use millrace_proto::{
-    ALPN_CLIENT, CloseCode, DecodeError, Epoch, PublisherId, PublisherKey, ReceiverNumber, TagSet,
+    ALPN_CLIENT, CloseCode, DecodeError, Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber,
+    TagSet,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
@@ -78,6 +79,11 @@ impl FakeRouter {
         self.endpoint.local_addr().unwrap().to_string().parse().unwrap()
     }
 
+    /// Its port: another one for each router.
+    fn incarnation(&self) -> Incarnation {
+        Incarnation(u64::from(self.address().port()))
+    }
+
     /// Takes part in a handshake that the client gives up.
     pub(crate) async fn fail_handshake(&self) {
         let incoming = soon("a client", self.endpoint.accept()).await.unwrap();
@@ -98,7 +104,8 @@ impl FakeRouter {
             published: None,
         };
         assert!(matches!(peer.frame().await, ControlFrame::Hello(_)));
-        peer.send(ControlFrame::Welcome(Welcome { version: 1, ..Welcome::default() })).await;
+        let welcome = Welcome { version: 1, incarnation: self.incarnation(), ..Welcome::default() };
+        peer.send(ControlFrame::Welcome(welcome)).await;
         peer
     }
 }
