@@ -79,3 +79,25 @@ fn router_that_is_its_own_seed_recognises_itself() {
     let seen = a.wait_until(LONG, |seen| seen.control.own_address >= 1 && seen.status.ready()).unwrap();
     assert!(seen.status.peers.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn router_that_stops_in_order_loses_nothing_and_leaves_no_gap() {
+    let world = World::new();
+    let a = world.router("a");
+    let b = world.joining("b", &a);
+    linked(&[&a, &b]);
+    let (at_a, at_b) = (world.client(&a), world.client(&b));
+    let mut receiver = receiver(&at_a, &["*"]).await;
+    let publisher = publisher(&at_b).await;
+    for number in 0..1000 {
+        publisher.publish(&tags(&[&format!("number={number}")]), "x").await.unwrap();
+    }
+    publisher.close().await;
+    at_b.close().await;
+    tokio::task::block_in_place(|| b.stop(Duration::from_secs(1)));
+    for _ in 0..1000 {
+        event(&mut receiver).await;
+    }
+    let seen = a.wait_until(LONG, |seen| seen.sum(|core| core.engine.lanes) == 0).unwrap();
+    assert_eq!((seen.control.lanes_lost, seen.control.suspects, seen.control.gaps), (0, 0, 0));
+}
