@@ -269,7 +269,7 @@ impl Core {
                 millrace_proto::field::put_u64(body, 2, epoch);
             });
             writer.preamble(&preamble);
-            let lane = PeerLane { conn, stream: None, router: accepted.router, writer, finished: false };
+            let lane = PeerLane { conn, stream: None, writer, finished: false };
             if let Some(old) = self.routing.set_peer(accepted.peer, Some(lane)) {
                 self.routing.metrics.drop(DropReason::PeerLost, old.writer.queued_events());
             }

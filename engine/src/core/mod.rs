@@ -524,7 +524,7 @@ impl RunSink for SiblingSink<'_> {
         hop: &millrace_proto::data::HopHeader<'_>,
         body: &RunBody<'_>,
     ) {
-        self.routing.from_sibling(tags, publisher.key, hop.flags, body);
+        self.routing.sibling_run(tags, publisher.key, hop.flags, body);
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {

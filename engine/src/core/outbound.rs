@@ -180,9 +180,10 @@ impl RunWriter {
         self.encoded < self.grant && self.out_bytes() < self.out_max
     }
 
-    /// Whether nothing is encoded behind what waits until the reader has some of it: waiting for more is in vain.
+    /// Whether what waits has gathered already, or nothing can be encoded behind it before it is written: to wait for more
+    /// is in vain.
     pub(super) fn can_gather_no_more(&self) -> bool {
-        !self.may_encode()
+        !self.may_encode() || !self.pending.is_empty() || !self.queue.is_empty()
     }
 
     /// Takes a run: writes it, or queues it, or drops by policy.

@@ -8,7 +8,7 @@
 use millrace_proto::data::{Gap, GapReason, flag};
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::tag::Shard;
-use millrace_proto::{PublisherKey, RouterId, varint};
+use millrace_proto::{PublisherKey, varint};
 
 use super::config::CoreConfig;
 use super::inbound::KnownTags;
@@ -42,7 +42,6 @@ pub(super) enum Scope {
 pub(super) struct PeerLane {
     pub(super) conn: ConnKey,
     pub(super) stream: Option<StreamKey>,
-    pub(super) router: RouterId,
     pub(super) writer: RunWriter,
     pub(super) finished: bool,
 }
@@ -127,7 +126,7 @@ impl Routing {
     }
 
     /// A run arrives from a sibling core: to be routed by its owner, or routed already.
-    pub(super) fn from_sibling(
+    pub(super) fn sibling_run(
         &mut self,
         tags: &mut KnownTags,
         publisher: PublisherKey,

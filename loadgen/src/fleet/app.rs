@@ -12,11 +12,12 @@ use millrace_proto::control::Stage;
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
 use millrace_verify::oracle::Expected;
 
+use super::dial::{Dialling, dial_more};
 use super::order::{Order, Orders};
 use super::publisher::{Emitters, Epochs, Publisher};
 use super::receiver::{Receivers, Watch};
 use super::tally::Tally;
-use super::thread::{Dialling, Report};
+use super::thread::Report;
 
 /// Bytes read from one stream before the next one's turn.
 const READ_BYTES: usize = 256 * 1024;
@@ -308,7 +309,6 @@ impl App for FleetApp {
         }
         if self.by_id.contains_key(&conn) {
             self.tally.connections_lost.add(1);
-            self.dialling.lost = Some(format!("{reason:?}"));
             let _ = self.reports.send(Report::Lost(format!("{reason:?}")));
         }
     }
@@ -318,7 +318,7 @@ impl App for FleetApp {
         if self.finishing {
             return;
         }
-        super::thread::dial_more(self, io);
+        dial_more(self, io);
         let now = io.now();
         let time = self.clock.time(now);
         if now.saturating_duration_since(self.published_at) >= self.tick {

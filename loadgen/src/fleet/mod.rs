@@ -4,6 +4,8 @@
 //! ([`order::Order`]) and shows its counters ([`tally::Tally`]); nothing else is shared.
 
 mod app;
+mod build;
+mod dial;
 pub mod order;
 mod publisher;
 mod receiver;

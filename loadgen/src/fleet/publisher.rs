@@ -11,7 +11,7 @@ use millrace_quic::{ConnId, Io, StreamId};
 use millrace_verify::payload::Stamp;
 use millrace_verify::workload::Words;
 
-use super::order::Stretch;
+use super::order::{Stretch, whole};
 use super::tally::Tally;
 
 /// Events published between two looks at the sockets: bounds how long a thread that fell behind is deaf.
@@ -98,6 +98,13 @@ struct Pace {
     events: u64,
 }
 
+impl Pace {
+    /// Scheduled time of the thread's event with this index.
+    fn due(&self, index: u64) -> Instant {
+        self.start + Duration::from_nanos(whole(index as f64 * self.interval_ns))
+    }
+}
+
 /// The emitters of one thread.
 #[derive(Debug)]
 pub(super) struct Emitters {
@@ -145,7 +152,7 @@ impl Emitters {
         }
         let rate = (stretch.events_per_second * self.share).max(1.0);
         // Rounding is settled by the first thread, so that all of it is published.
-        let mut events = (stretch.events as f64 * self.share) as u64;
+        let mut events = whole(stretch.events as f64 * self.share);
         if first {
             events += 1;
         }
@@ -164,11 +171,11 @@ impl Emitters {
     ) {
         let Some(pace) = &mut self.pace else { return };
         let elapsed_ns = now.saturating_duration_since(pace.start).as_nanos() as f64;
-        let due = ((elapsed_ns / pace.interval_ns) as u64).min(pace.events);
+        let due = whole(elapsed_ns / pace.interval_ns).min(pace.events);
         let limit = due.min(pace.done + EVENTS_PER_TURN_MAX);
         let before = pace.done;
         while pace.done < limit {
-            let scheduled = pace.start + Duration::from_nanos((pace.done as f64 * pace.interval_ns) as u64);
+            let scheduled = pace.due(pace.done);
             let emitter = &mut self.emitters[self.next];
             let publisher = &mut publishers[emitter.publisher as usize];
             let scheduled_ns = epoch.ns(scheduled);
@@ -197,11 +204,7 @@ impl Emitters {
             }
         }
         tally.published.add(pace.done - before);
-        tally.behind_ns.set(if due > pace.done {
-            ((due - pace.done) as f64 * pace.interval_ns) as u64
-        } else {
-            0
-        });
+        tally.behind_ns.set(whole(due.saturating_sub(pace.done) as f64 * pace.interval_ns));
         if pace.done == pace.events {
             tally.published_order.set(pace.order);
             for publisher in publishers.iter_mut() {
@@ -237,7 +240,7 @@ impl Emitters {
     /// When the next event is due by the schedule.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let pace = self.pace.as_ref()?;
-        Some(pace.start + Duration::from_nanos((pace.done as f64 * pace.interval_ns) as u64))
+        Some(pace.due(pace.done))
     }
 
     /// How many events each emitter has published since the last reset.

@@ -1,34 +1,26 @@
 //! The fleet's threads: built from a plan, started, ordered about, and joined.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use millrace_client::session::liveness::LivenessConfig;
-use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
 use millrace_proto::TagSet;
-use millrace_proto::control::TableCapacity;
 use millrace_proto::data::GapReason;
-use millrace_quic::{ClientSettings, Core, CoreSettings, Dial, Io, SocketId};
+use millrace_quic::{ClientSettings, Core, CoreSettings};
 use millrace_verify::checker::{GapCount, Verdict};
 use millrace_verify::oracle::Expected;
 use millrace_verify::workload::{Generator, WorkloadError};
 
-use super::app::{Connection, FleetApp, Mine, Role};
+use super::app::FleetApp;
+use super::build::{Shared, build};
 use super::order::{Order, Orders, Stretch};
-use super::publisher::{Emitters, Epochs, Publisher};
-use super::receiver::{Latency, Receivers, Watch, empty_latency};
+use super::publisher::Epochs;
+use super::receiver::{Latency, empty_latency};
 use super::tally::{Sum, Tally};
 use crate::scenario::Scenario;
 
-/// Handshakes under way per thread: enough to keep a router busy, few enough not to be turned away.
-const DIALS_MAX: usize = 16;
-/// Sockets per thread, at most: connections beyond it share them. One process may hold 20,000 file descriptors.
-const SOCKETS_MAX: usize = 512;
-/// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
-const SILENCE_NS: u64 = 15_000_000_000;
 /// How long a thread waits for its connections to close.
 const CLOSE_WAIT: Duration = Duration::from_millis(300);
 
@@ -94,35 +86,6 @@ pub struct Judged {
     pub gaps: Gaps,
 }
 
-/// Connections that are yet to be made.
-#[derive(Debug)]
-pub(super) struct Dialling {
-    pub(super) wishes: Vec<Wish>,
-    pub(super) pending: usize,
-    pub(super) open: usize,
-    pub(super) lost: Option<String>,
-    sockets: Vec<SocketId>,
-    client: Arc<ClientSettings>,
-    window_bytes: u64,
-    linger_us: u64,
-}
-
-/// A connection to be made.
-#[derive(Debug)]
-pub(super) struct Wish {
-    target: Target,
-    shard: Option<u16>,
-    role: WishRole,
-}
-
-#[derive(Debug)]
-enum WishRole {
-    /// Index of the publisher.
-    Publisher(usize),
-    /// Router number, and each receiver with its subscriptions.
-    Receiver(u8, Vec<(u32, Vec<(u32, Vec<String>)>)>),
-}
-
 /// A running fleet.
 #[derive(Debug)]
 pub struct Fleet {
@@ -160,8 +123,8 @@ impl Fleet {
         };
         for thread in 0..u32::from(plan.scenario.fleet_threads) {
             let tally = Arc::new(Tally::default());
-            let (app, subscriptions) =
-                build(plan, thread, clock, Arc::clone(&tally), Arc::clone(&fleet.orders), sender.clone())?;
+            let shared = Shared { clock, orders: Arc::clone(&fleet.orders), reports: sender.clone() };
+            let (app, subscriptions) = build(plan, thread, Arc::clone(&tally), shared)?;
             fleet.subscriptions += subscriptions;
             fleet.tallies.push(tally);
             let handle =
@@ -280,170 +243,4 @@ fn follow(app: FleetApp) {
     while core.app().dialling.open > 0 && Instant::now() < until {
         core.turn(Duration::from_millis(10));
     }
-}
-
-fn build(
-    plan: &FleetPlan,
-    thread: u32,
-    clock: Epochs,
-    tally: Arc<Tally>,
-    orders: Arc<Orders>,
-    reports: Sender<Report>,
-) -> Result<(FleetApp, u64), FleetError> {
-    let FleetPlan { scenario, targets, generator, .. } = plan;
-    let threads = u32::from(scenario.fleet_threads.max(1));
-    let routers = u32::try_from(targets.len()).unwrap_or(1).max(1);
-    let workload = &scenario.workload;
-    let mine = Mine { connections: scenario.receiver_connections, threads, thread };
-    let emitters_here = (0..workload.emitters)
-        .filter(|&emitter| scenario.emitter_connection(emitter) % threads == thread)
-        .collect::<Vec<_>>();
-    let share = emitters_here.len() as f64 / f64::from(workload.emitters);
-    let mut emitters =
-        Emitters::new(workload.payload_bytes, workload.events_per_run, workload.words.clone(), share);
-    let mut publishers = Vec::new();
-    let mut wishes = Vec::new();
-    let mut subscriptions = 0;
-    for connection in (thread..scenario.publisher_connections).step_by(threads as usize) {
-        let router = scenario.publisher_router(connection, routers);
-        let id = u128::from(workload.seed) << 64 | u128::from(connection) + 1;
-        publishers.push(Publisher::new(id, scenario.publish_linger, 4 << 20));
-        let first = generator.tags(connection % workload.emitters);
-        wishes.push(Wish {
-            target: targets[router as usize].clone(),
-            shard: Some(first.shard().number()),
-            role: WishRole::Publisher(publishers.len() - 1),
-        });
-    }
-    for emitter in emitters_here {
-        let publisher = scenario.emitter_connection(emitter) / threads;
-        let tags = &plan.tag_sets[emitter as usize];
-        emitters.add(emitter, publisher, &mut publishers[publisher as usize], tags);
-    }
-    for connection in (thread..scenario.receiver_connections).step_by(threads as usize) {
-        let router = scenario.receiver_router(connection, routers);
-        let mut receivers = Vec::new();
-        for receiver in (connection..workload.receivers).step_by(scenario.receiver_connections as usize) {
-            let wanted = generator.subscriptions(receiver)?;
-            subscriptions += wanted.len() as u64;
-            let texts = wanted.into_iter().map(|subscription| {
-                let selectors =
-                    subscription.selectors.iter().map(|selector| selector.text().to_owned()).collect();
-                (subscription.number, selectors)
-            });
-            receivers.push((receiver, texts.collect()));
-        }
-        wishes.push(Wish {
-            target: targets[router as usize].clone(),
-            shard: None,
-            role: WishRole::Receiver(u8::try_from(router).unwrap_or(u8::MAX), receivers),
-        });
-    }
-    wishes.reverse();
-    let emitter_router = (0..workload.emitters)
-        .map(|emitter| scenario.publisher_router(scenario.emitter_connection(emitter), routers))
-        .map(|router| u8::try_from(router).unwrap_or(u8::MAX))
-        .collect();
-    let watch =
-        Watch::new(&plan.expected, |receiver| mine.holds(receiver), emitter_router, plan.tag_sets.to_vec());
-    let tick = (scenario.publish_linger / 10).clamp(Duration::from_micros(50), Duration::from_micros(500));
-    let app = FleetApp {
-        clock,
-        tally,
-        orders,
-        reports,
-        seen: 0,
-        first: thread == 0,
-        finishing: false,
-        dialling: Dialling {
-            wishes,
-            pending: 0,
-            open: 0,
-            lost: None,
-            sockets: Vec::new(),
-            client: Arc::clone(&plan.client),
-            window_bytes: scenario.receive_window_bytes,
-            linger_us: u64::try_from(scenario.receive_linger.as_micros()).unwrap_or(u64::MAX),
-        },
-        connections: Vec::new(),
-        by_id: HashMap::default(),
-        publisher_conns: vec![millrace_quic::ConnId::from_u64(u64::MAX); publishers.len()],
-        publishers,
-        receivers: Vec::new(),
-        emitters,
-        watch,
-        expected: Arc::clone(&plan.expected),
-        mine,
-        dirty: Vec::new(),
-        tick,
-        published_at: Instant::now(),
-        tended_at: Instant::now(),
-    };
-    Ok((app, subscriptions))
-}
-
-/// Dials the connections that are missing, a few at a time.
-pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
-    while app.dialling.pending < DIALS_MAX {
-        let Some(wish) = app.dialling.wishes.pop() else { return };
-        if let Err(reason) = dial(app, io, wish) {
-            app.tally.connections_lost.add(1);
-            let _ = app.reports.send(Report::Lost(reason));
-        }
-    }
-}
-
-fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
-    let Wish { target, shard, role } = wish;
-    let via = if app.dialling.sockets.len() < SOCKETS_MAX {
-        let any: IpAddr = match target.address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = io.add_socket(SocketAddr::new(any, 0)).map_err(|error| format!("socket: {error}"))?;
-        app.dialling.sockets.push(socket);
-        socket
-    } else {
-        app.dialling.sockets[app.connections.len() % SOCKETS_MAX]
-    };
-    let client = Arc::clone(&app.dialling.client);
-    let server_name = target.server_name;
-    let conn = io
-        .connect(&Dial { remote: target.address, server_name, client, via, shard })
-        .map_err(|error| error.to_string())?;
-    app.dialling.pending += 1;
-    app.dialling.open += 1;
-    let time = app.clock.time(io.now());
-    let receivers = match &role {
-        WishRole::Publisher(_) => 0,
-        WishRole::Receiver(_, receivers) => u32::try_from(receivers.len()).unwrap_or(u32::MAX),
-    };
-    let liveness =
-        LivenessConfig { silence_ns: SILENCE_NS, idle_silence_ns: 2 * SILENCE_NS, welcome_ns: SILENCE_NS };
-    let config = ConnectionConfig {
-        software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
-        receivers,
-        liveness,
-        ..ConnectionConfig::default()
-    };
-    let mut session = ConnectionSession::new(config, time);
-    let role = match role {
-        WishRole::Publisher(number) => {
-            app.publisher_conns[number] = conn;
-            Role::Publisher(number)
-        }
-        WishRole::Receiver(router, wanted) => {
-            let config =
-                ReceiverConfig { window_bytes: app.dialling.window_bytes, tables: TableCapacity::CLIENT };
-            let mut half = Receivers::new(router, config);
-            for (receiver, subscriptions) in wanted {
-                half.open(&mut session, receiver, app.dialling.linger_us, subscriptions);
-            }
-            app.receivers.push(half);
-            Role::Receiver(app.receivers.len() - 1)
-        }
-    };
-    app.by_id.insert(conn, app.connections.len());
-    app.connections.push(Connection::new(conn, session, role));
-    Ok(())
 }

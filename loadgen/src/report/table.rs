@@ -3,14 +3,18 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Fault, json::LatencyJson};
-use crate::run::{RunResult, grouped};
+use crate::run::{Attempt, RunResult, grouped};
 
 /// The summary: what was run, what came of it, and the verdict.
 #[must_use]
 pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
     let Some(attempt) = result.attempts.last() else { return String::from("nothing was run") };
-    let scenario = &result.scenario;
-    let workload = &scenario.workload;
+    format!("{}\n{}", figures(result, attempt), verdict(result, attempt, allowed))
+}
+
+/// The table.
+fn figures(result: &RunResult, attempt: &Attempt) -> Table {
+    let workload = &result.scenario.workload;
     let verdict = &attempt.judged.verdict;
     let latency = LatencyJson::of(&attempt.judged.latency);
     let events = (attempt.offered * attempt.elapsed.as_secs_f64()).max(1.0);
@@ -22,34 +26,7 @@ pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };
-    row(
-        "workload",
-        format!(
-            "{}: {} emitters, {} receivers with {} selectors each, {}-byte payloads, {} per run",
-            scenario.preset,
-            grouped(f64::from(workload.emitters)),
-            grouped(f64::from(workload.receivers)),
-            workload.selectors_per_receiver,
-            workload.payload_bytes,
-            workload.events_per_run
-        ),
-    );
-    row(
-        "cluster",
-        format!(
-            "{} router(s){}, {} publishing + {} receiving connections, linger {:?} in, {:?} out",
-            result.routers,
-            if result.embedded {
-                format!(" of {} core(s) in this process", scenario.cores_per_router)
-            } else {
-                String::new()
-            },
-            scenario.publisher_connections,
-            scenario.receiver_connections,
-            scenario.publish_linger,
-            scenario.receive_linger
-        ),
-    );
+    what_was_run(result, &mut row);
     row(
         "offered",
         format!(
@@ -113,18 +90,56 @@ pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
     if let Some(column) = table.column_mut(0) {
         column.set_cell_alignment(CellAlignment::Right);
     }
+    table
+}
 
+/// Workload and cluster.
+fn what_was_run(result: &RunResult, row: &mut impl FnMut(&str, String)) {
+    let scenario = &result.scenario;
+    let workload = &scenario.workload;
+    row(
+        "workload",
+        format!(
+            "{}: {} emitters, {} receivers with {} selectors each, {}-byte payloads, {} per run",
+            scenario.preset,
+            grouped(f64::from(workload.emitters)),
+            grouped(f64::from(workload.receivers)),
+            workload.selectors_per_receiver,
+            workload.payload_bytes,
+            workload.events_per_run
+        ),
+    );
+    row(
+        "cluster",
+        format!(
+            "{} router(s){}, {} publishing + {} receiving connections, linger {:?} in, {:?} out",
+            result.routers,
+            if result.embedded {
+                format!(" of {} core(s) in this process", scenario.cores_per_router)
+            } else {
+                String::new()
+            },
+            scenario.publisher_connections,
+            scenario.receiver_connections,
+            scenario.publish_linger,
+            scenario.receive_linger
+        ),
+    );
+}
+
+/// Whether it passed, and what has to be said about it.
+fn verdict(result: &RunResult, attempt: &Attempt, allowed: &[Fault]) -> String {
     let faults = super::faults(result);
     let (bad, excused): (Vec<_>, Vec<_>) =
         faults.into_iter().partition(|(fault, _)| !allowed.contains(fault));
     let list = |faults: &[(Fault, u64)]| {
         faults.iter().map(|(fault, count)| format!("{} {count}", fault.name())).collect::<Vec<_>>().join(", ")
     };
-    let mut text = format!("{table}\n");
+    let mut text = String::new();
     if result.attempts.len() > 1 && attempt.held() {
         text += &format!(
             "The host could not hold {} events/s; {} held.\n",
-            grouped(workload.events_per_second as f64),
+            grouped(result.scenario.workload.events_per_second as f64),
             grouped(attempt.target)
         );
     }

@@ -11,7 +11,7 @@ use millrace_verify::oracle::{Expected, OracleError};
 use millrace_verify::workload::WorkloadError;
 
 use crate::cluster::{Cluster, ClusterError, Stages};
-use crate::fleet::order::Stretch;
+use crate::fleet::order::{Stretch, whole};
 use crate::fleet::tally::Sum;
 use crate::fleet::{Fleet, FleetError, FleetPlan, Judged};
 use crate::progress::Progress;
@@ -243,14 +243,14 @@ fn attempt(
     let first = fleet.sum();
     progress.stage("warming up");
     let warm_rate = target * 0.25;
-    let warm_events = (warm_rate as u64).max(u64::from(scenario.workload.emitters));
+    let warm_events = whole(warm_rate).max(u64::from(scenario.workload.emitters));
     stretch(fleet, &Order { rate: warm_rate, events: warm_events, reset: true, measured: false }, progress);
     settle(fleet, progress);
 
     progress.stage("measuring");
     let before = (cpu::process_ns(), cluster.cpu_ns(), fleet.sum(), cluster.stages());
     let dropped_before = cluster.dropped();
-    let events = (target * scenario.duration.as_secs_f64()) as u64;
+    let events = whole(target * scenario.duration.as_secs_f64());
     let (elapsed, behind, at_end) =
         stretch(fleet, &Order { rate: target, events, reset: false, measured: true }, progress);
     let published = at_end.published - before.2.published;

@@ -1,0 +1,152 @@
+//! Making a thread of the fleet: its emitters, publishers and receivers, dealt out from the plan.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use millrace_verify::workload::WorkloadError;
+
+use super::app::{FleetApp, Mine};
+use super::dial::{Dialling, ReceiverWish, Wish, WishRole};
+use super::order::Orders;
+use super::publisher::{Emitters, Epochs, Publisher};
+use super::receiver::Watch;
+use super::tally::Tally;
+use super::thread::{FleetPlan, Report};
+
+/// What all threads share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) clock: Epochs,
+    pub(super) orders: Arc<Orders>,
+    pub(super) reports: Sender<Report>,
+}
+
+/// Bytes that a publisher queues at most: a quarter of a second at a tenth of a gigabit.
+const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
+
+/// The app of one thread, and how many subscriptions it will ask for.
+pub(super) fn build(
+    plan: &FleetPlan,
+    thread: u32,
+    tally: Arc<Tally>,
+    shared: Shared,
+) -> Result<(FleetApp, u64), WorkloadError> {
+    let scenario = &plan.scenario;
+    let workload = &scenario.workload;
+    let threads = u32::from(scenario.fleet_threads.max(1));
+    let routers = u32::try_from(plan.targets.len()).unwrap_or(1).max(1);
+    let mine = Mine { connections: scenario.receiver_connections, threads, thread };
+    let (publishers, emitters, mut wishes) = publishing(plan, thread, threads, routers);
+    let (receiving, subscriptions) = receiving(plan, thread, threads, routers)?;
+    wishes.extend(receiving);
+    wishes.reverse();
+    let emitter_router = (0..workload.emitters)
+        .map(|emitter| scenario.publisher_router(scenario.emitter_connection(emitter), routers))
+        .map(|router| u8::try_from(router).unwrap_or(u8::MAX))
+        .collect();
+    let holds = |receiver| mine.holds(receiver);
+    let watch = Watch::new(&plan.expected, holds, emitter_router, plan.tag_sets.to_vec());
+    let Shared { clock, orders, reports } = shared;
+    let app = FleetApp {
+        clock,
+        tally,
+        orders,
+        reports,
+        seen: 0,
+        first: thread == 0,
+        finishing: false,
+        dialling: Dialling {
+            wishes,
+            pending: 0,
+            open: 0,
+            sockets: Vec::new(),
+            client: Arc::clone(&plan.client),
+            window_bytes: scenario.receive_window_bytes,
+            linger_us: u64::try_from(scenario.receive_linger.as_micros()).unwrap_or(u64::MAX),
+        },
+        connections: Vec::new(),
+        by_id: HashMap::default(),
+        publisher_conns: vec![millrace_quic::ConnId::from_u64(u64::MAX); publishers.len()],
+        publishers,
+        receivers: Vec::new(),
+        emitters,
+        watch,
+        expected: Arc::clone(&plan.expected),
+        mine,
+        dirty: Vec::new(),
+        tick: (scenario.publish_linger / 10).clamp(Duration::from_micros(50), Duration::from_micros(500)),
+        published_at: Instant::now(),
+        tended_at: Instant::now(),
+    };
+    Ok((app, subscriptions))
+}
+
+/// The thread's publishers with their emitters, and the connections that they need.
+fn publishing(
+    plan: &FleetPlan,
+    thread: u32,
+    threads: u32,
+    routers: u32,
+) -> (Vec<Publisher>, Emitters, Vec<Wish>) {
+    let FleetPlan { scenario, targets, generator, .. } = plan;
+    let workload = &scenario.workload;
+    let mut publishers = Vec::new();
+    let mut wishes = Vec::new();
+    for connection in (thread..scenario.publisher_connections).step_by(threads as usize) {
+        let router = scenario.publisher_router(connection, routers);
+        let id = (u128::from(workload.seed) << 64) | u128::from(connection + 1);
+        publishers.push(Publisher::new(id, scenario.publish_linger, PUBLISHER_QUEUE_BYTES));
+        wishes.push(Wish {
+            target: targets[router as usize].clone(),
+            shard: Some(generator.tags(connection % workload.emitters).shard().number()),
+            role: WishRole::Publisher(publishers.len() - 1),
+        });
+    }
+    let here: Vec<u32> = (0..workload.emitters)
+        .filter(|&emitter| scenario.emitter_connection(emitter) % threads == thread)
+        .collect();
+    let share = here.len() as f64 / f64::from(workload.emitters);
+    let mut emitters =
+        Emitters::new(workload.payload_bytes, workload.events_per_run, workload.words.clone(), share);
+    for emitter in here {
+        let publisher = scenario.emitter_connection(emitter) / threads;
+        let tags = &plan.tag_sets[emitter as usize];
+        emitters.add(emitter, publisher, &mut publishers[publisher as usize], tags);
+    }
+    (publishers, emitters, wishes)
+}
+
+/// The connections that the thread's receivers need, and how many subscriptions they are.
+fn receiving(
+    plan: &FleetPlan,
+    thread: u32,
+    threads: u32,
+    routers: u32,
+) -> Result<(Vec<Wish>, u64), WorkloadError> {
+    let FleetPlan { scenario, targets, generator, .. } = plan;
+    let mut wishes = Vec::new();
+    let mut count = 0;
+    for connection in (thread..scenario.receiver_connections).step_by(threads as usize) {
+        let router = scenario.receiver_router(connection, routers);
+        let mut receivers: Vec<ReceiverWish> = Vec::new();
+        for receiver in
+            (connection..scenario.workload.receivers).step_by(scenario.receiver_connections as usize)
+        {
+            let subscriptions = generator.subscriptions(receiver)?;
+            count += subscriptions.len() as u64;
+            let texts = subscriptions.into_iter().map(|subscription| {
+                let texts = subscription.selectors.iter().map(|selector| selector.text().to_owned());
+                (subscription.number, texts.collect())
+            });
+            receivers.push((receiver, texts.collect()));
+        }
+        wishes.push(Wish {
+            target: targets[router as usize].clone(),
+            shard: None,
+            role: WishRole::Receiver(u8::try_from(router).unwrap_or(u8::MAX), receivers),
+        });
+    }
+    Ok((wishes, count))
+}

@@ -1,0 +1,117 @@
+//! Making connections: what a thread still has to dial, a few handshakes at a time.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use millrace_client::session::liveness::LivenessConfig;
+use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
+use millrace_proto::control::TableCapacity;
+use millrace_quic::{ClientSettings, Dial, Io, SocketId};
+
+use super::app::{Connection, FleetApp, Role};
+use super::receiver::Receivers;
+use super::thread::{Report, Target};
+
+/// Handshakes under way per thread: enough to keep a router busy, few enough not to be turned away.
+const DIALS_MAX: usize = 16;
+/// Sockets per thread, at most: connections beyond it share them. One process may hold 20,000 file descriptors.
+const SOCKETS_MAX: usize = 512;
+/// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
+const SILENCE_NS: u64 = 15_000_000_000;
+
+/// A receiver to be opened: its number in the workload, and its subscriptions with their selectors' texts.
+pub(super) type ReceiverWish = (u32, Vec<(u32, Vec<String>)>);
+
+/// Connections that are yet to be made.
+#[derive(Debug)]
+pub(super) struct Dialling {
+    pub(super) wishes: Vec<Wish>,
+    pub(super) pending: usize,
+    pub(super) open: usize,
+    pub(super) sockets: Vec<SocketId>,
+    pub(super) client: Arc<ClientSettings>,
+    pub(super) window_bytes: u64,
+    pub(super) linger_us: u64,
+}
+
+/// A connection to be made.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) target: Target,
+    pub(super) shard: Option<u16>,
+    pub(super) role: WishRole,
+}
+
+#[derive(Debug)]
+pub(super) enum WishRole {
+    /// Index of the publisher.
+    Publisher(usize),
+    /// Router number, and each receiver with its subscriptions.
+    Receiver(u8, Vec<ReceiverWish>),
+}
+
+/// Dials the connections that are missing, a few at a time.
+pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
+    while app.dialling.pending < DIALS_MAX {
+        let Some(wish) = app.dialling.wishes.pop() else { return };
+        if let Err(reason) = dial(app, io, wish) {
+            app.tally.connections_lost.add(1);
+            let _ = app.reports.send(Report::Lost(reason));
+        }
+    }
+}
+
+fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
+    let Wish { target, shard, role } = wish;
+    let via = if app.dialling.sockets.len() < SOCKETS_MAX {
+        let any: IpAddr = match target.address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = io.add_socket(SocketAddr::new(any, 0)).map_err(|error| format!("socket: {error}"))?;
+        app.dialling.sockets.push(socket);
+        socket
+    } else {
+        app.dialling.sockets[app.connections.len() % SOCKETS_MAX]
+    };
+    let client = Arc::clone(&app.dialling.client);
+    let server_name = target.server_name;
+    let conn = io
+        .connect(&Dial { remote: target.address, server_name, client, via, shard })
+        .map_err(|error| error.to_string())?;
+    app.dialling.pending += 1;
+    app.dialling.open += 1;
+    let time = app.clock.time(io.now());
+    let receivers = match &role {
+        WishRole::Publisher(_) => 0,
+        WishRole::Receiver(_, receivers) => u32::try_from(receivers.len()).unwrap_or(u32::MAX),
+    };
+    let liveness =
+        LivenessConfig { silence_ns: SILENCE_NS, idle_silence_ns: 2 * SILENCE_NS, welcome_ns: SILENCE_NS };
+    let config = ConnectionConfig {
+        software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
+        receivers,
+        liveness,
+        ..ConnectionConfig::default()
+    };
+    let mut session = ConnectionSession::new(config, time);
+    let role = match role {
+        WishRole::Publisher(number) => {
+            app.publisher_conns[number] = conn;
+            Role::Publisher(number)
+        }
+        WishRole::Receiver(router, wanted) => {
+            let config =
+                ReceiverConfig { window_bytes: app.dialling.window_bytes, tables: TableCapacity::CLIENT };
+            let mut half = Receivers::new(router, config);
+            for (receiver, subscriptions) in wanted {
+                half.open(&mut session, receiver, app.dialling.linger_us, subscriptions);
+            }
+            app.receivers.push(half);
+            Role::Receiver(app.receivers.len() - 1)
+        }
+    };
+    app.by_id.insert(conn, app.connections.len());
+    app.connections.push(Connection::new(conn, session, role));
+    Ok(())
+}
