@@ -461,10 +461,11 @@ impl Core {
             self.lingering.remove(&(due, slot));
         }
         let Some(stream) = receiver.stream else { return };
-        let gaps = receiver.writer.gaps_written();
         let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
+        let written = receiver.writer.take_written();
         self.routing.metrics.bytes_out += bytes;
-        self.routing.metrics.gaps += receiver.writer.gaps_written() - gaps;
+        self.routing.metrics.events_out += written.events;
+        self.routing.metrics.gaps += written.gaps;
     }
 
     fn write_client(&mut self, transport: &mut dyn Transport, conn: ConnKey) {

@@ -71,6 +71,13 @@ const QUEUED_OVERHEAD: u64 = 128;
 /// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are one gap of all routers.
 const QUEUED_GAPS_MAX: usize = 64;
 
+/// What was encoded: never dropped after that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Written {
+    pub(super) events: u64,
+    pub(super) gaps: u64,
+}
+
 /// Writes runs to one stream.
 #[derive(Debug)]
 pub(super) struct RunWriter {
@@ -96,7 +103,7 @@ pub(super) struct RunWriter {
     next_seq: u64,
     expected_seq: u64,
     numbered: bool,
-    gaps_written: u64,
+    written: Written,
 }
 
 impl RunWriter {
@@ -127,7 +134,7 @@ impl RunWriter {
             next_seq: 0,
             expected_seq: 0,
             numbered: false,
-            gaps_written: 0,
+            written: Written::default(),
         }
     }
 
@@ -151,8 +158,9 @@ impl RunWriter {
         self.queue.iter().map(|item| if let Queued::Run { events, .. } = item { *events } else { 0 }).sum()
     }
 
-    pub(super) const fn gaps_written(&self) -> u64 {
-        self.gaps_written
+    /// What was encoded since this was asked last.
+    pub(super) fn take_written(&mut self) -> Written {
+        std::mem::take(&mut self.written)
     }
 
     /// Whether there is something that the transport could take.
@@ -291,7 +299,7 @@ impl RunWriter {
                 }
                 Some(Queued::Gap(gap)) => {
                     self.queued_gaps -= 1;
-                    self.gaps_written += 1;
+                    self.written.gaps += 1;
                     let before = self.out.len();
                     gap.encode(&mut self.out);
                     self.encoded += (self.out.len() - before) as u64;
@@ -325,6 +333,7 @@ impl RunWriter {
         };
         let lane_seq = (self.numbered && seq != self.expected_seq).then_some(seq);
         self.expected_seq = seq + 1;
+        self.written.events += run.events;
         let header = HopHeader { tags, publisher, flags: run.flags, lane_seq, matched: run.matched };
         data::put_run(&mut self.out, &header, run.body);
         self.encoded += (self.out.len() - before) as u64;
