@@ -58,6 +58,8 @@ impl Control {
         }
         let frames = self.own.publish();
         if frames.is_empty() {
+            // What was new went again before it was told: the version that was to cover it does not come.
+            self.waiting.covered_by(self.own.version());
             return;
         }
         let linked: Vec<RouterId> = self.linked().collect();

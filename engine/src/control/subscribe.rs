@@ -34,6 +34,15 @@ impl WaitingList {
         self.for_router.len() + self.for_cluster.len()
     }
 
+    /// Nothing is left to be told beyond this version of the own interest: who waited for a later one waits for this one.
+    pub(super) fn covered_by(&mut self, interest: u64) {
+        for list in [&mut self.for_router, &mut self.for_cluster] {
+            for waiting in list.iter_mut().rev().take_while(|waiting| waiting.interest > interest) {
+                waiting.interest = interest;
+            }
+        }
+    }
+
     /// The next change that is effective on the router; it waits for the cluster from here on.
     pub(super) fn effective_on_router(&mut self, directory_applied: u64) -> Option<Waiting> {
         let waiting = self.for_router.pop_front_if(|waiting| waiting.directory <= directory_applied)?;
