@@ -95,7 +95,13 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
                 }
                 if !args.trace {
                     let mut err = io::stderr().lock();
-                    write!(err, "\r{} of {} seeds, {} failed", summary.done, args.seeds, summary.failed_seeds.len())?;
+                    write!(
+                        err,
+                        "\r{} of {} seeds, {} failed",
+                        summary.done,
+                        args.seeds,
+                        summary.failed_seeds.len()
+                    )?;
                 }
             }
         };

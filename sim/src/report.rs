@@ -93,7 +93,10 @@ impl Report {
     /// Notes whether another run of the same seed was another run.
     pub fn compare(&mut self, other: &Self) {
         if (self.hash, self.steps, self.end) != (other.hash, other.steps, other.end) {
-            let what = format!("hash {:016x} after {} steps, then {:016x} after {}", self.hash, self.steps, other.hash, other.steps);
+            let what = format!(
+                "hash {:016x} after {} steps, then {:016x} after {}",
+                self.hash, self.steps, other.hash, other.steps
+            );
             self.findings.push(Finding { checker: "replay", what });
             self.wrong += 1;
         }

@@ -234,7 +234,12 @@ impl Process {
             let to = CoreIndex::try_from(to).unwrap_or(CoreIndex::MAX);
             for _ in 0..room {
                 let Some(batch) = self.cores[usize::from(core)].core.next_batch(to) else { break };
-                tap_batch(&batch, Place { router: id, core }, Place { router: id, core: to }, &self.crossings);
+                tap_batch(
+                    &batch,
+                    Place { router: id, core },
+                    Place { router: id, core: to },
+                    &self.crossings,
+                );
                 self.cores[usize::from(to)].batches[usize::from(core)].push_back(batch);
                 let what = RouterEvent::Batch { from: core, to };
                 let delay = mail_delay(self.mail_delay, around.rng);
@@ -305,7 +310,9 @@ impl Process {
                 }
             };
             let Some(host) = self.cores.get_mut(usize::from(core)) else {
-                around.findings.add("mailbox", || format!("control speaks to core {core}, which does not exist"));
+                around
+                    .findings
+                    .add("mailbox", || format!("control speaks to core {core}, which does not exist"));
                 continue;
             };
             host.from_control.push_back(mail);
@@ -325,7 +332,11 @@ impl Process {
 /// What peers are told of a selector.
 #[must_use]
 pub fn told(selector: &Selector) -> String {
-    if selector.patterns().is_empty() { selector.text().to_owned() } else { selector.without_payload().text().to_owned() }
+    if selector.patterns().is_empty() {
+        selector.text().to_owned()
+    } else {
+        selector.without_payload().text().to_owned()
+    }
 }
 
 /// Mostly short; now and then a thread was not scheduled for a while.

@@ -151,7 +151,10 @@ fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
         credit_bytes: 1 << rng.random_range(12..20),
         read_bytes: 1 << rng.random_range(10..17),
         queue_bytes_default: 1 << rng.random_range(14..20),
-        routes: RouteCacheLimits { entries: 1 << rng.random_range(3..10), bytes: 1 << rng.random_range(14..24) },
+        routes: RouteCacheLimits {
+            entries: 1 << rng.random_range(3..10),
+            bytes: 1 << rng.random_range(14..24),
+        },
         ..CoreConfig::new(id, Incarnation(0), 0, cores)
     };
     (0..rng.random_range(3..6))
@@ -179,7 +182,9 @@ fn publishers(rng: &mut Pcg64Mcg, count: u32, events: u64, tag_sets: &[TagSet]) 
     let each = events.div_ceil(u64::from(count.max(1)));
     (0..count)
         .map(|number| {
-            let emitters = (number..).step_by(count as usize).zip(tag_sets.iter().skip(number as usize).step_by(count as usize));
+            let emitters = (number..)
+                .step_by(count as usize)
+                .zip(tag_sets.iter().skip(number as usize).step_by(count as usize));
             let key = PublisherKey { publisher: PublisherId(u128::from(number) + 1), epoch: Epoch(1) };
             let config = PublisherConfig {
                 linger_ns: [0, 1_000_000, 5_000_000][rng.random_range(0..3)],
@@ -198,7 +203,11 @@ fn receivers(
     generator: &Generator,
 ) -> Result<Vec<Vec<ReceiverSetup>>, WorkloadError> {
     let wants = |receiver| -> Result<Vec<Vec<Selector>>, WorkloadError> {
-        Ok(generator.subscriptions(receiver)?.into_iter().map(|subscription| subscription.selectors).collect())
+        Ok(generator
+            .subscriptions(receiver)?
+            .into_iter()
+            .map(|subscription| subscription.selectors)
+            .collect())
     };
     let in_all: u32 = clients.iter().sum();
     let mut next = 0;

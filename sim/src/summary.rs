@@ -147,7 +147,9 @@ impl fmt::Display for Summary {
         )?;
         match (self.bug, self.failed_seeds.first()) {
             (None, None) => write!(f, "clean, hash {}", self.hash),
-            (None, Some(_)) => write!(f, "FAILED seeds: {:?}, found by {:?}", self.failed_seeds, self.found_by),
+            (None, Some(_)) => {
+                write!(f, "FAILED seeds: {:?}, found by {:?}", self.failed_seeds, self.found_by)
+            }
             (Some(bug), None) => write!(f, "the bug {bug} was NOT caught"),
             (Some(bug), Some(seed)) => write!(
                 f,

@@ -19,7 +19,8 @@ fn check_clean(seed: u64, size: Size) {
 
 /// The checkers that notice a bug in the first seed in which any does.
 fn check_caught(bug: Bug, by: &str) {
-    let caught = (1..200).map(|seed| (seed, run(seed, SMALL, Some(bug)))).find(|(_, report)| !report.is_clean());
+    let caught =
+        (1..200).map(|seed| (seed, run(seed, SMALL, Some(bug)))).find(|(_, report)| !report.is_clean());
     let (seed, report) = caught.expect("a bug is caught within 200 seeds");
     assert!(report.found_by().contains(&by), "{}: {:?}", bug.name(), report.findings.first());
     assert!(run(seed, SMALL, None).is_clean(), "seed {seed} fails without the bug, too");

@@ -175,8 +175,7 @@ impl Client {
         };
         let config = ConnectionConfig { tables: self.tables, receivers, ..ConnectionConfig::default() };
         let session = ConnectionSession::new(config, client(now));
-        self.link =
-            Some(Link { conn, router, session, control: None, out: Outbox::default(), heard: now });
+        self.link = Some(Link { conn, router, session, control: None, out: Outbox::default(), heard: now });
         self.flow(around);
     }
 

@@ -90,7 +90,8 @@ impl Publisher {
     pub(super) fn publish(&mut self, clock_offset_ns: i64, around: &mut Around<'_>) -> bool {
         let now = around.queue.now();
         let wall_ns = (EPOCH_NS + now.0).saturating_add_signed(clock_offset_ns);
-        let (emitter, tags) = self.setup.emitters[around.rng.random_range(0..self.setup.emitters.len())].clone();
+        let (emitter, tags) =
+            self.setup.emitters[around.rng.random_range(0..self.setup.emitters.len())].clone();
         for _ in 0..around.rng.random_range(1..=self.setup.burst) {
             if self.published() >= self.setup.events {
                 break;
@@ -106,10 +107,8 @@ impl Publisher {
             self.payload.resize(bytes, 0);
             let text = around.record.checker.history().words().text(emitter, n).as_bytes();
             let stamp = Stamp { emitter, n, scheduled_ns: now.0 };
-            let outcome = stamp
-                .encode(text, &mut self.payload)
-                .map_err(|error| error.to_string())
-                .and_then(|()| {
+            let outcome =
+                stamp.encode(text, &mut self.payload).map_err(|error| error.to_string()).and_then(|()| {
                     self.session
                         .publish(client(now), &tags, wall_ns, &self.payload)
                         .map_err(|error| error.to_string())

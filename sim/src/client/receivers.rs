@@ -261,8 +261,12 @@ impl DeliverySink for Application<'_> {
     fn run(&mut self, run: &DeliveredRun<'_>) {
         let matched: Vec<u32> = run.matched().collect();
         for event in run.events() {
-            let delivery =
-                Delivery { receiver: self.session, tags: run.tags, payload: event.payload, matched: &matched };
+            let delivery = Delivery {
+                receiver: self.session,
+                tags: run.tags,
+                payload: event.payload,
+                matched: &matched,
+            };
             self.record.delivered(delivery);
         }
     }

@@ -26,9 +26,9 @@ use rand_pcg::Pcg64Mcg;
 pub use conditions::{Conditions, Latency, up_to};
 pub use millrace_verify::checker::copies::Place;
 pub use tamper::Bug;
-pub(crate) use tap::batch as tap_batch;
 pub use tap::Crossing;
 pub(crate) use tap::Crossings;
+pub(crate) use tap::batch as tap_batch;
 pub use wire::Wire;
 
 use crate::event::Event;
@@ -311,7 +311,14 @@ impl Network {
     }
 
     /// Begins a connection. The dialling end hears `Connected` or `Closed`.
-    pub fn connect(&mut self, queue: &mut Queue<Event>, from: Endpoint, to: u32, peer: bool, shard: u16) -> ConnKey {
+    pub fn connect(
+        &mut self,
+        queue: &mut Queue<Event>,
+        from: Endpoint,
+        to: u32,
+        peer: bool,
+        shard: u16,
+    ) -> ConnKey {
         let conn = self.next;
         self.next += 1;
         let nobody = Endpoint { host: Host::Router(to), life: 0, core: 0 };
@@ -470,7 +477,8 @@ impl Network {
     fn arrive_in_stream(&mut self, conn: u64, to: Side, stream: StreamKey, bytes: Option<Bytes>) {
         let window = self.config.window;
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        let halves = connection.streams.entry(stream.0).or_insert_with(|| [Half::new(window), Half::new(window)]);
+        let halves =
+            connection.streams.entry(stream.0).or_insert_with(|| [Half::new(window), Half::new(window)]);
         let half = &mut halves[1 - to];
         match bytes {
             Some(bytes) => half.arrive(bytes),
@@ -579,7 +587,8 @@ impl Network {
         if own.state == State::Gone || own.state == State::Unknown {
             return;
         }
-        let cut = self.conditions.cut(own.at.host, other.at.host) || self.conditions.cut(other.at.host, own.at.host);
+        let cut = self.conditions.cut(own.at.host, other.at.host)
+            || self.conditions.cut(other.at.host, own.at.host);
         let answers = match other.at.host {
             Host::Router(router) => self.processes.contains_key(&router),
             Host::Client(_) => true,
@@ -610,12 +619,15 @@ impl Network {
             }
             Host::Client(_) => None,
         };
-        let places = connection.peer.then(|| Some((place(&connection.ends[side])?, place(&connection.ends[1 - side])?)));
+        let places = connection
+            .peer
+            .then(|| Some((place(&connection.ends[side])?, place(&connection.ends[1 - side])?)));
         let end = &mut connection.ends[side];
         if end.state != State::Open {
             return None;
         }
-        let (opened, limit) = if uni { (&mut end.uni_opened, end.uni_max) } else { (&mut end.bi_opened, BI_MAX) };
+        let (opened, limit) =
+            if uni { (&mut end.uni_opened, end.uni_max) } else { (&mut end.bi_opened, BI_MAX) };
         if *opened >= limit {
             end.uni_blocked |= uni;
             return None;

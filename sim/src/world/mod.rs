@@ -85,8 +85,10 @@ impl World {
         let settle_ns = u64::try_from(scenario.settle.as_nanos()).unwrap_or(u64::MAX);
         let words = scenario.generator.words().clone();
         let checker = ClusterChecker::new(scenario.tag_sets.clone(), words, settle_ns);
-        let publishers = scenario.publishers.iter().map(|setup| Role::Publisher(Box::new(Publisher::new(setup.clone()))));
-        let receivers = scenario.receivers.iter().map(|setups| Role::Receivers(Receivers::new(setups.clone())));
+        let publishers =
+            scenario.publishers.iter().map(|setup| Role::Publisher(Box::new(Publisher::new(setup.clone()))));
+        let receivers =
+            scenario.receivers.iter().map(|setups| Role::Receivers(Receivers::new(setups.clone())));
         let clients = (0..).zip(publishers.chain(receivers));
         let clients = clients.map(|(index, role)| Client::new(index, role, scenario.client_tables)).collect();
         let router = |setup: &RouterSetup| Router {
@@ -217,7 +219,9 @@ impl World {
                         process.notice(endpoint.core, conn, notice, around);
                     }
                 }),
-                Host::Client(client) => self.client(client, |client, around| client.notice(conn, notice, around)),
+                Host::Client(client) => {
+                    self.client(client, |client, around| client.notice(conn, notice, around))
+                }
             }
         }
     }
