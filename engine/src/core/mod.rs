@@ -224,7 +224,7 @@ impl Core {
     /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
     pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
         let Some(reader) = self.sibling_readers.get_mut(usize::from(from)) else { return Ok(()) };
-        reader.feed(batch, &mut SiblingSink { routing: &mut self.routing })
+        reader.feed(batch, &mut SiblingSink { routing: &mut self.routing, router: self.config.router })
     }
 
     /// The next message for control, to be taken until there is none after each call into the core.
@@ -514,6 +514,7 @@ fn write_runs(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, w
 
 struct SiblingSink<'a> {
     routing: &'a mut Routing,
+    router: millrace_proto::RouterId,
 }
 
 impl RunSink for SiblingSink<'_> {
@@ -530,6 +531,13 @@ impl RunSink for SiblingSink<'_> {
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         self.routing.gap_to_all(gap);
+        // The mailbox itself dropped runs, and they may have been on their way to this core as their owner: whoever would
+        // have got them from here must know. A gap that names a router was told to everyone by the core that read it.
+        if gap.router.is_none() {
+            let gap = Gap { router: Some(self.router), ..gap.clone() };
+            self.routing.gap_to_siblings(&gap);
+            self.routing.gap_to_peers(&gap);
+        }
         Ok(())
     }
 

@@ -248,6 +248,13 @@ impl Routing {
         }
     }
 
+    /// Puts a gap into the lane to every peer.
+    pub(super) fn gap_to_peers(&mut self, gap: &Gap) {
+        for lane in self.peers.iter_mut().flatten() {
+            lane.writer.push_gap(gap.clone());
+        }
+    }
+
     /// The lane for this core's runs to a peer, created by the caller.
     pub(super) fn set_peer(&mut self, peer: PeerIndex, lane: Option<PeerLane>) -> Option<PeerLane> {
         let index = usize::from(peer);
