@@ -257,6 +257,8 @@ class Publisher:
             self.written += len(piece)
             self.session._quic.send_stream_data(self.stream, piece)
             self.session.transmit()
+            # A busy publisher must let the loop read, or it mistakes its own deafness for the router's silence.
+            await asyncio.sleep(0)
 
     async def publish(self, tags, payloads, time_ns=None):
         """Publishes payloads (bytes) under one tag set (dict), in runs as large as they may be."""
