@@ -223,6 +223,9 @@ impl Cluster {
                 ("events across lanes", core.engine.events_to_peers),
                 ("events across cores", core.engine.events_to_siblings),
                 ("packets lost", core.packets_lost),
+                ("routes found unchanged", core.routes.hits + core.routes.confirmed),
+                ("routes patched", core.routes.unconcerned + core.routes.patched),
+                ("routes rebuilt", core.routes.rebuilt + core.routes.added),
             ] {
                 *counters.entry(name).or_insert(0) += count;
             }
