@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use millrace_proto::control::{
-    ControlFrame, Goaway, Grant, Hello, OpenReceiver, OverflowPolicy, Pong, ReceiverClosed, Refused, RefusedReason,
-    Stage, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+    ControlFrame, Goaway, Grant, Hello, OpenReceiver, OverflowPolicy, Pong, ReceiverClosed, Refused,
+    RefusedReason, Stage, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::data::GapReason;
 use millrace_proto::frame::{self, FrameReader, stream_kind};
@@ -391,7 +391,8 @@ impl Core {
             return Ok(());
         };
         let others = self.routing.receivers.get_mut(slot).map_or(0, |open| {
-            let replaced = u16::try_from(subscription.0).ok().and_then(|number| open.subscriptions.get(&number));
+            let replaced =
+                u16::try_from(subscription.0).ok().and_then(|number| open.subscriptions.get(&number));
             open.selectors() - replaced.map_or(0, Vec::len)
         });
         let limit = if subscription.0 >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
@@ -399,7 +400,9 @@ impl Core {
         } else if selectors.is_empty() {
             Some("a subscription has at least one selector; * is everything".to_owned())
         } else if others + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
-            Some(format!("a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors; open another receiver"))
+            Some(format!(
+                "a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors; open another receiver"
+            ))
         } else {
             None
         };
@@ -409,7 +412,8 @@ impl Core {
             return Ok(());
         }
         if client.pending_requests == PENDING_REQUESTS_MAX {
-            let reason = format!("more than {PENDING_REQUESTS_MAX} subscriptions at once: wait for Subscribed");
+            let reason =
+                format!("more than {PENDING_REQUESTS_MAX} subscriptions at once: wait for Subscribed");
             return Err((CloseCode::Limit, reason));
         }
         client.pending_requests += 1;
@@ -524,7 +528,8 @@ impl Core {
     /// come back from control, and nobody is told how far they have come.
     fn was_ended(&mut self, slot: ReceiverSlot, subscription: u16, token: Token) -> bool {
         let receiver = self.routing.receivers.get_mut(slot);
-        receiver.is_some_and(|receiver| receiver.ended.get(&subscription).is_some_and(|&ended| token <= ended))
+        receiver
+            .is_some_and(|receiver| receiver.ended.get(&subscription).is_some_and(|&ended| token <= ended))
     }
 
     fn report_interest(&mut self, change: InterestChange) {

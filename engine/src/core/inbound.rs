@@ -98,7 +98,9 @@ impl Tables {
             DataFrame::DefineTags { number, tags } => {
                 self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
             }
-            DataFrame::DefinePublisher { number, publisher } => self.publishers.define(number, publisher, 0)?,
+            DataFrame::DefinePublisher { number, publisher } => {
+                self.publishers.define(number, publisher, 0)?
+            }
             DataFrame::Gap(gap) => sink.gap(&gap)?,
             DataFrame::Skipped { .. } => sink.skipped(),
         }

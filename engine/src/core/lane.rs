@@ -95,7 +95,8 @@ impl LaneSession {
 impl Core {
     /// An outgoing connection for a lane was begun.
     pub(super) fn lane_dialled(&mut self, now: Time, dial: DialId, conn: ConnKey, hello: PeerHello) {
-        self.connections.insert(conn, super::Connection::Lane(Box::new(LaneSession::new(now, Some((dial, hello))))));
+        self.connections
+            .insert(conn, super::Connection::Lane(Box::new(LaneSession::new(now, Some((dial, hello))))));
         self.lanes.push(conn);
         self.awaiting_hello.push_back((now + self.config.hello_timeout, conn));
     }
@@ -250,7 +251,12 @@ impl Core {
     }
 
     /// Control accepts a lane.
-    pub(super) fn accept_lane(&mut self, transport: &mut dyn Transport, conn: ConnKey, acceptance: Acceptance) {
+    pub(super) fn accept_lane(
+        &mut self,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        acceptance: Acceptance,
+    ) {
         let Acceptance { accepted, epoch, hello, tables } = acceptance;
         let (queue, out) = (self.config.link_queue_bytes, self.config.out_bytes * 4);
         let Some(lane) = self.lane(conn) else { return };
@@ -262,7 +268,8 @@ impl Core {
         self.routing.metrics.lanes += 1;
         if accepted.outgoing {
             let mut writer =
-                RunWriter::new(tables, queue, out, u64::MAX, Overflow::DropOldest, GapReason::LaneOverflow).numbered();
+                RunWriter::new(tables, queue, out, u64::MAX, Overflow::DropOldest, GapReason::LaneOverflow)
+                    .numbered();
             let mut preamble = Vec::new();
             frame::put(&mut preamble, stream_kind::LANE, |body| {
                 millrace_proto::field::put_u64(body, 1, 0);
@@ -293,7 +300,12 @@ impl Core {
     }
 
     /// Sends a mesh frame for control.
-    pub(super) fn send_lane_frame(&mut self, transport: &mut dyn Transport, conn: ConnKey, frame: &MeshFrame) {
+    pub(super) fn send_lane_frame(
+        &mut self,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        frame: &MeshFrame,
+    ) {
         if let Some(lane) = self.lane(conn) {
             frame.encode(&mut lane.out);
             self.write_lane_control(transport, conn);
@@ -371,7 +383,13 @@ struct Sink<'a> {
 
 impl RunSink for Sink<'_> {
     #[inline]
-    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>) {
+    fn run(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: RunPublisher,
+        hop: &HopHeader<'_>,
+        body: &RunBody<'_>,
+    ) {
         // A jump is announced in the hop header, and its gap stands in the stream.
         *self.next_seq = hop.lane_seq.unwrap_or(*self.next_seq) + 1;
         self.routing.metrics.events_from_peers += body.count();

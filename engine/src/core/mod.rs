@@ -272,7 +272,10 @@ impl Core {
     /// When [`Core::turn`] is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if !self.unread.is_empty() || !self.dirty_clients.is_empty() || !self.routing.receivers.dirty.is_empty() {
+        if !self.unread.is_empty()
+            || !self.dirty_clients.is_empty()
+            || !self.routing.receivers.dirty.is_empty()
+        {
             return Some(Time::ZERO);
         }
         let lanes = (!self.lanes.is_empty()).then_some(self.lanes_due);
@@ -364,7 +367,13 @@ impl Core {
     }
 
     /// Closes a connection that this side no longer wants, and counts why.
-    fn close_connection(&mut self, transport: &mut dyn Transport, conn: ConnKey, code: CloseCode, reason: &str) {
+    fn close_connection(
+        &mut self,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        code: CloseCode,
+        reason: &str,
+    ) {
         self.routing.metrics.close(code);
         transport.close(conn, code, reason);
         self.closed(conn, None);
@@ -492,7 +501,12 @@ fn write_out(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, ou
 }
 
 /// Writes runs until the stream takes no more or nothing is left; returns the bytes taken.
-fn write_runs(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, writer: &mut RunWriter) -> u64 {
+fn write_runs(
+    transport: &mut dyn Transport,
+    conn: ConnKey,
+    stream: StreamKey,
+    writer: &mut RunWriter,
+) -> u64 {
     let mut taken = 0;
     loop {
         let mut bytes = writer.take();

@@ -137,7 +137,13 @@ struct Sink<'a> {
 
 impl RunSink for Sink<'_> {
     #[inline]
-    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>) {
+    fn run(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: RunPublisher,
+        hop: &HopHeader<'_>,
+        body: &RunBody<'_>,
+    ) {
         self.routing.metrics.runs_in += 1;
         self.routing.metrics.events_in += body.count();
         self.routing.enter(tags, publisher.key, hop.flags, body);
@@ -155,7 +161,11 @@ impl RunSink for Sink<'_> {
     }
 
     fn preamble(&mut self, kind: u64, _: &[u8]) -> Result<(), DecodeError> {
-        if kind == stream_kind::PUBLISH { Ok(()) } else { Err(DecodeError::Malformed { what: "stream preamble" }) }
+        if kind == stream_kind::PUBLISH {
+            Ok(())
+        } else {
+            Err(DecodeError::Malformed { what: "stream preamble" })
+        }
     }
 
     fn skipped(&mut self) {

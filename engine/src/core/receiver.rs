@@ -129,8 +129,9 @@ impl Receivers {
 
     /// All receivers with their slots.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ReceiverSlot, &mut Receiver)> {
-        self.slots.iter_mut().enumerate().filter_map(|(slot, receiver)| {
-            Some((u32::try_from(slot).ok()?, receiver.as_mut()?))
-        })
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(slot, receiver)| Some((u32::try_from(slot).ok()?, receiver.as_mut()?)))
     }
 }

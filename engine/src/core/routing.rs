@@ -102,7 +102,13 @@ impl Routing {
 
     /// A publisher's run enters the router on this core.
     #[inline]
-    pub(super) fn enter(&mut self, tags: &mut KnownTags, publisher: PublisherKey, flags: u64, body: &RunBody<'_>) {
+    pub(super) fn enter(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: PublisherKey,
+        flags: u64,
+        body: &RunBody<'_>,
+    ) {
         let owner = Shard::of_hash(tags.hash).owner(self.cores);
         if owner == self.core {
             self.own(tags, publisher, flags, body);
@@ -195,7 +201,12 @@ impl Routing {
                         match peers.get_mut(usize::from(peer)) {
                             Some(Some(lane)) if !lane.finished => {
                                 metrics.events_to_peers += events;
-                                count_drops(metrics, lane.writer.push(&run), events, DropReason::LaneOverflow);
+                                count_drops(
+                                    metrics,
+                                    lane.writer.push(&run),
+                                    events,
+                                    DropReason::LaneOverflow,
+                                );
                             }
                             _ => metrics.drop(DropReason::PeerLost, events),
                         }
@@ -331,7 +342,8 @@ fn deliver_by_payload(
     for event in body.events() {
         wanted.clear();
         for target in group {
-            let wants = receiver.pattern(target.selector).is_none_or(|pattern| pattern.matches(event.payload));
+            let wants =
+                receiver.pattern(target.selector).is_none_or(|pattern| pattern.matches(event.payload));
             if wants && wanted.last() != Some(&target.subscription) {
                 wanted.push(target.subscription);
             }

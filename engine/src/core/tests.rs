@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_proto::control::{ControlFrame, Hello, OpenReceiver, OverflowPolicy, Ping, Stage, Subscribe, TableCapacity};
+use millrace_proto::control::{
+    ControlFrame, Hello, OpenReceiver, OverflowPolicy, Ping, Stage, Subscribe, TableCapacity,
+};
 use millrace_proto::data::{self, DataFrame, GapReason, HopHeader};
 use millrace_proto::frame::{self, FrameReader, stream_kind};
 use millrace_proto::run::RunBuilder;
 use millrace_proto::{
-    CloseCode, DecodeError, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId,
-    Selector, SubscriptionNumber, TagSet,
+    CloseCode, DecodeError, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber,
+    RouterId, Selector, SubscriptionNumber, TagSet,
 };
 
 use super::{Core, CoreConfig, DropReason};
@@ -49,7 +51,13 @@ impl Transport for Memory {
         written.extend_from_slice(&bytes.split_to(room));
         Ok(())
     }
-    fn read(&mut self, conn: ConnKey, stream: StreamKey, limit: usize, sink: &mut dyn FnMut(&[u8])) -> ReadState {
+    fn read(
+        &mut self,
+        conn: ConnKey,
+        stream: StreamKey,
+        limit: usize,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> ReadState {
         let Some(input) = self.input.get_mut(&(conn, stream)) else { return ReadState::Drained };
         let taken: Vec<u8> = input.drain(..input.len().min(limit)).collect();
         for piece in taken.chunks(97) {
@@ -106,7 +114,8 @@ impl World {
                 ToControl::Prepare { token, selectors } => {
                     let prepare = |text: &String| {
                         let selector = Arc::new(Selector::parse(text).map_err(|error| error.to_string())?);
-                        let payload = selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
+                        let payload =
+                            selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
                         let interest = Arc::new(selector.without_payload());
                         Ok(Prepared { selector, interest, payload })
                     };
@@ -127,7 +136,12 @@ impl World {
     fn client(&mut self, number: u64) -> ConnKey {
         let conn = ConnKey(number);
         self.core.client_connected(self.now, conn);
-        let hello = Hello { version: PROTOCOL_VERSION, receivers: 8, tables: TableCapacity::CLIENT, ..Hello::default() };
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            receivers: 8,
+            tables: TableCapacity::CLIENT,
+            ..Hello::default()
+        };
         self.say(conn, &ControlFrame::Hello(hello));
         conn
     }
