@@ -28,6 +28,9 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
 With a cluster:
   millrace --router routers.example:7400 --ca ca.pem sub '*'";
 
+/// Heading of the options that say how to reach routers.
+const ROUTERS: &str = "Reaching routers";
+
 /// How to reach routers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reach {
@@ -35,6 +38,7 @@ pub(crate) struct Reach {
     #[arg(
         long,
         global = true,
+        help_heading = ROUTERS,
         value_name = "HOST[:PORT]",
         env = "MILLRACE_ROUTER",
         value_delimiter = ',',
@@ -42,27 +46,26 @@ pub(crate) struct Reach {
     )]
     pub(crate) router: Vec<RouterAddress>,
     /// The authority that signed the routers' certificates, PEM. Without it, that of a router in dev mode on this host.
-    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_CA")]
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_CA")]
     pub(crate) ca: Option<PathBuf>,
     /// This client's certificate, PEM, for routers that ask for one.
-    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_CERT", requires = "key")]
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_CERT", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// The key of --cert, PEM.
-    #[arg(long, global = true, value_name = "FILE", env = "MILLRACE_KEY", requires = "cert")]
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_KEY", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
     /// Name to expect in the router's certificate, instead of the host of its address.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
     /// Print JSON on standard output, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
+/// What to do; the help of each is at its options.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Publish events.
     Pub(Pub),
-    /// Receive the events that match any of the selectors.
     Sub(Sub),
 }
 

@@ -77,10 +77,32 @@ impl Failure {
     }
 
     fn report(self) -> ExitCode {
-        eprintln!("millrace: {:#}", self.error);
+        eprintln!("millrace: {}", told(&self.error));
         if let Some(hint) = self.hint {
             eprintln!("{hint}");
         }
         ExitCode::from(self.code)
+    }
+}
+
+/// An error and its causes in one line; many errors say their cause themselves, which is not repeated.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = std::io::Error::other("no such name");
+        let error =
+            anyhow::Error::new(cause).context("cannot resolve x: no such name").context("unreachable");
+        assert_eq!(told(&error), "unreachable: cannot resolve x: no such name");
     }
 }
