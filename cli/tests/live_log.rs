@@ -65,14 +65,9 @@ impl Mesh {
         let mut child = self.millrace(router, &args).spawn().unwrap();
         let errors = lines_of(child.stderr.take().unwrap());
         let output = lines_of(child.stdout.take().unwrap());
-        loop {
-            let line = errors.recv_timeout(LONG).expect("an acknowledgement");
-            let acknowledgement: Value = serde_json::from_str(&line).expect(&line);
-            if acknowledgement["stage"] == "cluster" {
-                assert_eq!(acknowledgement["left_out"], serde_json::json!([]));
-                return Receiving { child, output, errors, logs: Logs::new(), ends: 0 };
-            }
-        }
+        let receiving = Receiving { child, output, errors, logs: Logs::new(), ends: 0 };
+        receiving.wait_for_the_cluster();
+        receiving
     }
 
     /// A publisher of a log: what is written into it becomes lines.
@@ -110,6 +105,17 @@ struct Receiving {
 }
 
 impl Receiving {
+    fn wait_for_the_cluster(&self) {
+        loop {
+            let line = self.errors.recv_timeout(LONG).expect("an acknowledgement");
+            let acknowledgement: Value = serde_json::from_str(&line).expect(&line);
+            if acknowledgement["stage"] == "cluster" {
+                assert_eq!(acknowledgement["left_out"], serde_json::json!([]));
+                return;
+            }
+        }
+    }
+
     /// Takes events until one has this payload.
     fn wait_for(&mut self, payload: &str) {
         while self.take() != payload {}
