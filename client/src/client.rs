@@ -56,7 +56,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// A router did not answer in time.
-    #[error("{router} ({address}) does not answer")]
+    #[error("{} does not answer", tried(router, address))]
     Timeout {
         /// The router.
         router: RouterAddress,
@@ -64,7 +64,7 @@ pub enum ConnectError {
         address: SocketAddr,
     },
     /// A router refused, or the connection failed while it was made.
-    #[error("{router} ({address}): {reason}")]
+    #[error("{}: {reason}", tried(router, address))]
     Failed {
         /// The router.
         router: RouterAddress,
@@ -73,6 +73,12 @@ pub enum ConnectError {
         /// Why.
         reason: Disconnect,
     },
+}
+
+/// A router, and the address behind its name.
+fn tried(router: &RouterAddress, address: &SocketAddr) -> String {
+    let (name, address) = (router.to_string(), address.to_string());
+    if name == address { name } else { format!("{name} ({address})") }
 }
 
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
