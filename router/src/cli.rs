@@ -19,7 +19,7 @@ Examples:
       millrace-router
   A second one that joins it:
       millrace-router --listen 127.0.0.1:0 --seed 127.0.0.1:7400
-  A router of a real cluster, found through DNS (certificates: millrace certs --help):
+  A router of a real cluster, found through DNS:
       millrace-router --cert router.pem --key router.key --ca ca.pem \\
           --advertise router-0.mesh.example:7400 --seed mesh.example
   What would be used, and whether it is valid:
@@ -124,7 +124,7 @@ impl Cli {
         if dev.is_some() && !listen.ip().is_loopback() {
             bail!(
                 "development mode listens on loopback addresses only, not on {listen}: its certificates are made on \
-                 this machine, for this machine. Give --cert, --key and --ca (`millrace certs` makes them)"
+                 this machine, for this machine. Give --cert, --key and --ca to listen elsewhere"
             );
         }
         let identity = identity(&raw, dev.as_ref())?;

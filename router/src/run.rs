@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use millrace_engine::control::PeerState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -37,8 +38,17 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     // Nobody can be told when standard error is closed.
-    let _ = writeln!(io::stderr(), "millrace-router: {error:#}");
+    let _ = writeln!(io::stderr(), "millrace-router: {}", told(error).trim_end());
     ExitCode::from(code)
+}
+
+/// An error and its causes in one line; many errors say their cause themselves, which is not repeated.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
 }
 
 fn serve(cli: &Cli, mut plan: Plan) -> Result<()> {
@@ -65,6 +75,10 @@ fn serve(cli: &Cli, mut plan: Plan) -> Result<()> {
         if handle.has_failed() {
             return Err(defect());
         }
+    }
+    if plan.dev.is_some() && !cli.ready_json {
+        // Clients may take their time to move; a person should not wonder.
+        let _ = writeln!(io::stderr(), "Going away; Ctrl-C again ends at once.");
     }
     end(&handle, &signals, plan.grace);
     Ok(())
@@ -93,7 +107,7 @@ fn start(plan: &mut Plan) -> Result<RouterHandle> {
             } else {
                 "Stop that process, or choose another port with --listen".to_owned()
             };
-            anyhow::Error::new(error).context(next).context("the port is taken")
+            anyhow::anyhow!("{error}\n{next}")
         }
         _ => error.into(),
     })
@@ -198,10 +212,15 @@ fn welcome(plan: &Plan, handle: &RouterHandle) -> String {
         |addr| format!("http://{addr}/status (also /livez /readyz /metrics)"),
     );
     let ca = plan.ca_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-    let peers = handle.status().map_or(0, |status| status.peers.len());
-    let mesh = match peers {
-        0 => String::new(),
-        peers => format!("It knows {peers} other router(s).\n"),
+    let seeds = plan.config.mesh.seeds.join(", ");
+    let linked = handle
+        .status()
+        .map_or(0, |status| status.peers.iter().filter(|peer| peer.state == PeerState::Linked).count());
+    let mesh = match linked {
+        0 if seeds.is_empty() => String::new(),
+        0 => format!("No router has answered at {seeds}; it keeps trying.\n"),
+        1 => "It has joined another router.\n".to_owned(),
+        linked => format!("It has joined {linked} other routers.\n"),
     };
     format!(
         "Millrace router {version} is ready on {addr} (development mode: this machine only).\n{mesh}\n\

@@ -196,6 +196,11 @@ impl RouterConfig {
                 "it must not be below mesh.redial_min, which must not be 0".into(),
             );
         }
+        if let Some(seed) =
+            mesh.seeds.iter().find(|seed| seed.is_empty() || seed.contains(char::is_whitespace))
+        {
+            return wrong("mesh.seeds", format!("`{seed}` is neither an address nor a name"));
+        }
         if mesh.resolve_every.is_zero() {
             return wrong("mesh.resolve_every", "it must not be 0".into());
         }

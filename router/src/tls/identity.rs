@@ -40,10 +40,7 @@ pub enum IdentityError {
         reason: String,
     },
     /// The certificate does not name the role of a router; peers would refuse it.
-    #[error(
-        "the certificate is not a router's: its subject alternative names need a URI `{ROUTER_URI}NAME` \
-         (`millrace certs router` makes one)"
-    )]
+    #[error("the certificate is not a router's: its subject alternative names need a URI `{ROUTER_URI}NAME`")]
     NotARouter,
     /// TLS refuses the combination, e.g. a key that does not belong to the certificate.
     #[error("TLS does not accept the certificate with its key: {0}")]
