@@ -52,6 +52,8 @@ pub(super) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pending_requests: u32,
+    /// Receivers that are closed and have not written everything.
+    pub(super) closing: Vec<ReceiverSlot>,
 }
 
 impl ClientSession {
@@ -69,6 +71,7 @@ impl ClientSession {
             streams: HashMap::default(),
             unopened: Vec::new(),
             pending_requests: 0,
+            closing: Vec::new(),
         }
     }
 
@@ -99,6 +102,7 @@ pub(super) struct PendingSubscription {
     receiver: ReceiverNumber,
     slot: ReceiverSlot,
     subscription: u16,
+    selectors: usize,
 }
 
 impl Core {
@@ -175,7 +179,7 @@ impl Core {
         }
         match state {
             ReadState::Drained => {}
-            ReadState::More => self.unread.push((conn, stream)),
+            ReadState::More => drop(self.unread.insert((conn, stream))),
             ReadState::Finished | ReadState::Lost => {
                 self.close_connection(transport, conn, CloseCode::Done, "the control stream ended");
             }
@@ -245,6 +249,7 @@ impl Core {
         };
         let (synced, window) = (self.synced, self.config.credit_bytes);
         let receivers_max = self.config.receivers_per_connection_max;
+        let tables_max = self.config.receiver_tables;
         let goaway = self.draining.map(|grace_us| Goaway {
             delay_us: 0,
             alternates: self.alternates.clone(),
@@ -252,7 +257,7 @@ impl Core {
             grace_us,
         });
         let Some(client) = self.client(conn) else { return Ok(()) };
-        client.tables = Some(hello.tables);
+        client.tables = Some(at_most(hello.tables, tables_max));
         client.receivers_max = hello.receivers.min(receivers_max);
         welcome.encode(&mut client.out);
         if let Some(goaway) = goaway {
@@ -274,7 +279,7 @@ impl Core {
         let stream = publish.stream;
         if pressed {
             self.routing.metrics.paused_turns += 1;
-            self.unread.push((conn, stream));
+            self.unread.insert((conn, stream));
             return;
         }
         let read = publish.read(conn, transport, &mut self.routing, client.credit, limit);
@@ -283,7 +288,7 @@ impl Core {
                 self.close_connection(transport, conn, code, &reason);
                 return;
             }
-            PublishRead::More => self.unread.push((conn, stream)),
+            PublishRead::More => drop(self.unread.insert((conn, stream))),
             PublishRead::Drained | PublishRead::Ended => {}
         }
         let at_once = read == PublishRead::Ended || publish.unreported_bytes() >= self.config.received_bytes;
@@ -354,6 +359,9 @@ impl Core {
             free_selectors: Vec::new(),
             next_selector: 0,
             overflowed: false,
+            opened: Token(self.last_token),
+            pending_selectors: 0,
+            closing: false,
         });
         self.routing.metrics.receivers += 1;
         if let Some(client) = self.client(conn) {
@@ -393,7 +401,7 @@ impl Core {
         let others = self.routing.receivers.get_mut(slot).map_or(0, |open| {
             let replaced =
                 u16::try_from(subscription.0).ok().and_then(|number| open.subscriptions.get(&number));
-            open.selectors() - replaced.map_or(0, Vec::len)
+            open.selectors() + open.pending_selectors - replaced.map_or(0, Vec::len)
         });
         let limit = if subscription.0 >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
             Some(format!("subscription numbers are below {SUBSCRIPTIONS_PER_RECEIVER_MAX}"))
@@ -401,7 +409,8 @@ impl Core {
             Some("a subscription has at least one selector; * is everything".to_owned())
         } else if others + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
             Some(format!(
-                "a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors; open another receiver"
+                "a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors, those still being read included; \
+                 open another receiver"
             ))
         } else {
             None
@@ -419,7 +428,13 @@ impl Core {
         client.pending_requests += 1;
         let Ok(subscription) = u16::try_from(subscription.0) else { return Ok(()) };
         let token = self.next_token();
-        self.pending.insert(token, PendingSubscription { conn, receiver, slot, subscription });
+        if let Some(open) = self.routing.receivers.get_mut(slot) {
+            open.pending_selectors += selectors.len();
+        }
+        let selectors_pending = selectors.len();
+        let pending =
+            PendingSubscription { conn, receiver, slot, subscription, selectors: selectors_pending };
+        self.pending.insert(token, pending);
         self.to_control.push_back(ToControl::Prepare { token, selectors });
         Ok(())
     }
@@ -427,10 +442,15 @@ impl Core {
     /// Control has read a subscription's selectors.
     pub(super) fn prepared(&mut self, token: Token, result: Result<Vec<Prepared>, String>) {
         let Some(&pending) = self.pending.get(&token) else { return };
-        let PendingSubscription { conn, receiver, slot, subscription } = pending;
+        let PendingSubscription { conn, receiver, slot, subscription, selectors: asked } = pending;
         if let Some(client) = self.client(conn) {
             client.pending_requests = client.pending_requests.saturating_sub(1);
         }
+        let Some(open) = self.receiver_of(&pending, token) else {
+            self.pending.remove(&token);
+            return;
+        };
+        open.pending_selectors = open.pending_selectors.saturating_sub(asked);
         if self.was_ended(slot, subscription, token) {
             self.pending.remove(&token);
             return;
@@ -445,11 +465,7 @@ impl Core {
                 return;
             }
         };
-        let open = self.routing.receivers.get_mut(slot);
-        let Some(open) = open.filter(|open| open.conn == conn && open.number == receiver) else {
-            self.pending.remove(&token);
-            return;
-        };
+        let Some(open) = self.routing.receivers.get_mut(slot) else { return };
         // New selectors come before old ones go, so that a replaced subscription misses nothing.
         let mut change = InterestChange::default();
         let mut filed = Vec::with_capacity(selectors.len());
@@ -495,17 +511,22 @@ impl Core {
             Stage::Router => self.pending.get(&token).copied(),
             Stage::Cluster => self.pending.remove(&token),
         };
-        let Some(PendingSubscription { conn, receiver, subscription, slot }) = pending else { return };
-        let open = self.routing.receivers.get_mut(slot);
-        if !open.is_some_and(|open| open.conn == conn && open.number == receiver)
-            || self.was_ended(slot, subscription, token)
-        {
+        let Some(pending) = pending else { return };
+        let PendingSubscription { conn, receiver, subscription, slot, .. } = pending;
+        if self.receiver_of(&pending, token).is_none() || self.was_ended(slot, subscription, token) {
             return;
         }
         let Some(client) = self.client(conn) else { return };
         let subscription = SubscriptionNumber(u32::from(subscription));
         Subscribed { receiver, subscription, stage, left_out }.encode(&mut client.out);
         self.mark_client(conn);
+    }
+
+    /// The receiver that a request was made for, if it is still open: not a later one in its place or of its number.
+    fn receiver_of(&mut self, pending: &PendingSubscription, token: Token) -> Option<&mut Receiver> {
+        let open = self.routing.receivers.get_mut(pending.slot)?;
+        let same = open.conn == pending.conn && open.number == pending.receiver;
+        (same && token > open.opened && !open.closing).then_some(open)
     }
 
     fn unsubscribe(&mut self, conn: ConnKey, unsubscribe: &Unsubscribe) {
@@ -560,25 +581,46 @@ impl Core {
         client.unopened.retain(|&unopened| unopened != slot);
         ReceiverClosed { receiver: number, reason: "closed by the client".into() }.encode(&mut client.out);
         self.mark_client(conn);
+        self.unsubscribe_all(slot);
+        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
+        receiver.closing = true;
+        let dropped = receiver.writer.drop_queue();
+        self.routing.metrics.drop(DropReason::ReceiverGone, dropped);
+        if let Some(client) = self.client(conn) {
+            client.closing.push(slot);
+        }
         self.write_receiver(now, transport, slot);
-        if let Some(receiver) = self.remove_receiver(slot)
-            && let Some(stream) = receiver.stream
-        {
-            if let Some(client) = self.client(conn) {
-                client.streams.remove(&stream);
-            }
+    }
+
+    /// Finishes the stream of a receiver that was closed, once it has taken everything that was written.
+    pub(super) fn finish_closed(&mut self, transport: &mut dyn Transport, slot: ReceiverSlot) {
+        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
+        if !receiver.closing || (receiver.stream.is_some() && !receiver.writer.is_empty()) {
+            return;
+        }
+        let (conn, stream) = (receiver.conn, receiver.stream);
+        self.remove_receiver(slot);
+        let Some(client) = self.client(conn) else { return };
+        client.closing.retain(|&closing| closing != slot);
+        if let Some(stream) = stream {
+            client.streams.remove(&stream);
             transport.finish(conn, stream);
         }
     }
 
-    /// Takes a receiver and its subscriptions away; what was queued for it is counted.
-    pub(super) fn remove_receiver(&mut self, slot: ReceiverSlot) -> Option<Receiver> {
-        let subscriptions = std::mem::take(&mut self.routing.receivers.get_mut(slot)?.subscriptions);
+    /// Takes all subscriptions of a receiver away.
+    fn unsubscribe_all(&mut self, slot: ReceiverSlot) {
+        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
         let mut change = InterestChange::default();
-        for (subscription, filed) in subscriptions {
+        for (subscription, filed) in std::mem::take(&mut receiver.subscriptions) {
             self.unfile(slot, subscription, filed, &mut change);
         }
         self.report_interest(change);
+    }
+
+    /// Takes a receiver and its subscriptions away; what was queued for it is counted.
+    pub(super) fn remove_receiver(&mut self, slot: ReceiverSlot) -> Option<Receiver> {
+        self.unsubscribe_all(slot);
         let receiver = self.routing.receivers.remove(slot)?;
         if let Some(due) = receiver.due {
             self.lingering.remove(&(due, slot));
@@ -586,6 +628,15 @@ impl Core {
         self.routing.metrics.receivers -= 1;
         self.routing.metrics.drop(DropReason::ReceiverGone, receiver.writer.queued_events());
         Some(receiver)
+    }
+}
+
+/// What a peer announced that it holds, as far as this router is willing to keep track of it.
+pub(super) fn at_most(announced: TableCapacity, most: TableCapacity) -> TableCapacity {
+    TableCapacity {
+        tag_sets: announced.tag_sets.min(most.tag_sets),
+        tag_bytes: announced.tag_bytes.min(most.tag_bytes),
+        publishers: announced.publishers.min(most.publishers),
     }
 }
 

@@ -26,7 +26,10 @@ pub struct CoreConfig {
     pub seed: u64,
     /// What this core's readers of publish streams hold.
     pub client_tables: TableCapacity,
-    /// What this core's readers of lanes hold.
+    /// Tag sets and publishers for which this core keeps numbers per receiver's stream, at most: a client that announces
+    /// more is not given more.
+    pub receiver_tables: TableCapacity,
+    /// What this core's readers of lanes hold, and the most that it keeps numbers for towards a peer.
     pub lane_tables: TableCapacity,
     /// Receivers on one connection, at most. Bounds the streams that a router opens.
     pub receivers_per_connection_max: u32,
@@ -75,6 +78,7 @@ impl CoreConfig {
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: incarnation.0,
             client_tables: TableCapacity::CLIENT,
+            receiver_tables: TableCapacity::CLIENT,
             lane_tables: TableCapacity::LANE,
             receivers_per_connection_max: millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX,
             receivers_max: 1 << 20,

@@ -41,6 +41,10 @@ pub(super) struct RunPublisher {
 pub(super) trait RunSink {
     /// A run was read.
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>);
+    /// A number stands for another publisher from here on.
+    fn publisher_defined(&mut self, number: u64) {
+        let _ = number;
+    }
     /// A gap marker was read.
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
     /// The preamble was read: the first frame of the stream, not a data frame.
@@ -99,7 +103,8 @@ impl Tables {
                 self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
             }
             DataFrame::DefinePublisher { number, publisher } => {
-                self.publishers.define(number, publisher, 0)?
+                self.publishers.define(number, publisher, 0)?;
+                sink.publisher_defined(number);
             }
             DataFrame::Gap(gap) => sink.gap(&gap)?,
             DataFrame::Skipped { .. } => sink.skipped(),

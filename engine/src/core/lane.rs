@@ -13,6 +13,7 @@ use millrace_proto::run::RunBody;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
 use super::Core;
+use super::client::at_most;
 use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink};
 use super::metrics::DropReason;
 use super::outbound::{Overflow, RunWriter};
@@ -195,7 +196,7 @@ impl Core {
         }
         match state {
             ReadState::Drained => self.write_lane_control(transport, conn),
-            ReadState::More => self.unread.push((conn, stream)),
+            ReadState::More => drop(self.unread.insert((conn, stream))),
             ReadState::Finished | ReadState::Lost => {
                 self.close_connection(transport, conn, CloseCode::Done, "the control stream ended");
             }
@@ -241,7 +242,7 @@ impl Core {
         match state {
             ReadState::More => {
                 let stream = *stream;
-                self.unread.push((conn, stream));
+                self.unread.insert((conn, stream));
             }
             // A stream that ends within a frame was not finished in order: it stays unfinished, and closing the
             // connection then counts as a loss.
@@ -259,6 +260,7 @@ impl Core {
     ) {
         let Acceptance { accepted, epoch, hello, tables } = acceptance;
         let (queue, out) = (self.config.link_queue_bytes, self.config.out_bytes * 4);
+        let most = self.config.lane_tables;
         let Some(lane) = self.lane(conn) else { return };
         lane.accepted = Some(accepted);
         if let Some(hello) = hello {
@@ -267,9 +269,15 @@ impl Core {
         self.write_lane_control(transport, conn);
         self.routing.metrics.lanes += 1;
         if accepted.outgoing {
-            let mut writer =
-                RunWriter::new(tables, queue, out, u64::MAX, Overflow::DropOldest, GapReason::LaneOverflow)
-                    .numbered();
+            let mut writer = RunWriter::new(
+                at_most(tables, most),
+                queue,
+                out,
+                u64::MAX,
+                Overflow::DropOldest,
+                GapReason::LaneOverflow,
+            )
+            .numbered();
             let mut preamble = Vec::new();
             frame::put(&mut preamble, stream_kind::LANE, |body| {
                 millrace_proto::field::put_u64(body, 1, 0);

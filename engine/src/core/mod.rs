@@ -73,7 +73,7 @@ pub struct Core {
     /// Grace in microseconds, once the router is going away.
     draining: Option<u64>,
     /// Streams with more to read, next turn.
-    unread: Vec<(ConnKey, StreamKey)>,
+    unread: BTreeSet<(ConnKey, StreamKey)>,
     /// Publishers that have not been told what was received.
     unreported: Vec<ConnKey>,
     received_due: Option<Time>,
@@ -100,7 +100,7 @@ impl Core {
             synced: false,
             alternates: Vec::new(),
             draining: None,
-            unread: Vec::new(),
+            unread: BTreeSet::new(),
             unreported: Vec::new(),
             received_due: None,
             dirty_clients: Vec::new(),
@@ -183,7 +183,7 @@ impl Core {
         match self.connections.remove(&conn) {
             Some(Connection::Client(client)) => {
                 self.routing.metrics.clients -= 1;
-                for slot in client.receivers.into_values() {
+                for slot in client.receivers.into_values().chain(client.closing) {
                     self.remove_receiver(slot);
                 }
             }
@@ -395,17 +395,19 @@ impl Core {
 
     /// Tells clients to move, each after its own part of the grace.
     fn drain(&mut self, grace_us: u64) {
+        let grace_us = grace_us.min(millrace_proto::varint::MAX);
         self.draining = Some(grace_us);
         let clients = self.clients();
         let count = clients.len() as u64;
         for (index, conn) in clients.into_iter().enumerate() {
             let goaway = millrace_proto::control::Goaway {
-                delay_us: grace_us / 2 * index as u64 / count.max(1),
+                delay_us: (grace_us / 2).saturating_mul(index as u64) / count.max(1),
                 alternates: self.alternates.clone(),
                 reason: "this router is going away".into(),
                 grace_us,
             };
-            if let Some(client) = self.client(conn) {
+            // Who has not said Hello yet is told behind its Welcome.
+            if let Some(client) = self.client(conn).filter(|client| client.said_hello()) {
                 goaway.encode(&mut client.out);
                 self.mark_client(conn);
             }
@@ -469,12 +471,18 @@ impl Core {
         if let Some(due) = receiver.due.take() {
             self.lingering.remove(&(due, slot));
         }
-        let Some(stream) = receiver.stream else { return };
+        let Some(stream) = receiver.stream else {
+            self.finish_closed(transport, slot);
+            return;
+        };
         let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
         let written = receiver.writer.take_written();
         self.routing.metrics.bytes_out += bytes;
         self.routing.metrics.events_out += written.events;
         self.routing.metrics.gaps += written.gaps;
+        if receiver.closing {
+            self.finish_closed(transport, slot);
+        }
     }
 
     fn write_client(&mut self, transport: &mut dyn Transport, conn: ConnKey) {

@@ -255,7 +255,7 @@ impl RunWriter {
                     if gap.reason == overflow.reason {
                         overflow.events += gap.events;
                     } else {
-                        others.push(gap);
+                        merge(&mut others, gap);
                     }
                 }
                 None => break,
@@ -266,6 +266,15 @@ impl RunWriter {
             self.queue.push_front(Queued::Gap(gap));
             self.queued_gaps += 1;
         }
+        dropped
+    }
+
+    /// Drops everything that is queued; what was encoded stays. Returns the events dropped.
+    pub(super) fn drop_queue(&mut self) -> u64 {
+        let dropped = self.queued_events();
+        self.queue.clear();
+        self.queue_bytes = 0;
+        self.queued_gaps = 0;
         dropped
     }
 
@@ -362,5 +371,19 @@ impl RunWriter {
         let batch = std::mem::take(&mut self.out);
         self.pump();
         Some(batch)
+    }
+}
+
+/// Adds a gap to those that move to the front together: one for each reason and router, and beyond
+/// [`QUEUED_GAPS_MAX`] one that speaks of all routers.
+fn merge(gaps: &mut Vec<Gap>, gap: Gap) {
+    let same = gaps.iter_mut().find(|other| other.reason == gap.reason && other.router == gap.router);
+    if let Some(same) = same {
+        same.events += gap.events;
+    } else if gaps.len() < QUEUED_GAPS_MAX {
+        gaps.push(gap);
+    } else if let Some(last) = gaps.last_mut() {
+        last.router = None;
+        last.events += gap.events;
     }
 }

@@ -156,6 +156,13 @@ impl RunSink for Sink<'_> {
         }
     }
 
+    fn publisher_defined(&mut self, number: u64) {
+        let index = usize::try_from(number).ok();
+        if let Some(progress) = index.and_then(|index| self.progress.get_mut(index)) {
+            *progress = Progress::default();
+        }
+    }
+
     fn gap(&mut self, _: &Gap) -> Result<(), DecodeError> {
         Err(DecodeError::Malformed { what: "publish stream: gap" })
     }

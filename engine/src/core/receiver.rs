@@ -49,6 +49,12 @@ pub(super) struct Receiver {
     pub(super) next_selector: u16,
     /// Its queue overflowed and its policy says to close the connection.
     pub(super) overflowed: bool,
+    /// The newest request when it was opened: older ones were meant for another receiver of its number.
+    pub(super) opened: Token,
+    /// Selectors that control is still reading; they count against the receiver's bound.
+    pub(super) pending_selectors: usize,
+    /// Its client has closed it: the stream is finished once it has taken what was written.
+    pub(super) closing: bool,
 }
 
 impl Receiver {

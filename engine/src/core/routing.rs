@@ -243,7 +243,7 @@ impl Routing {
     /// Puts a gap into the stream of every receiver on this core.
     pub(super) fn gap_to_all(&mut self, gap: &Gap) {
         let mut slots = Vec::new();
-        for (slot, receiver) in self.receivers.iter_mut() {
+        for (slot, receiver) in self.receivers.iter_mut().filter(|(_, receiver)| !receiver.closing) {
             receiver.writer.push_gap(gap.clone());
             slots.push(slot);
         }

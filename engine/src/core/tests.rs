@@ -34,6 +34,7 @@ struct Memory {
     next_uni: BTreeMap<ConnKey, u64>,
     /// Bytes that each stream takes in all.
     room: Option<usize>,
+    finished: Vec<(ConnKey, StreamKey)>,
 }
 
 impl Transport for Memory {
@@ -65,7 +66,9 @@ impl Transport for Memory {
         }
         if input.is_empty() { ReadState::Drained } else { ReadState::More }
     }
-    fn finish(&mut self, _: ConnKey, _: StreamKey) {}
+    fn finish(&mut self, conn: ConnKey, stream: StreamKey) {
+        self.finished.push((conn, stream));
+    }
     fn stop(&mut self, _: ConnKey, _: StreamKey, _: CloseCode) {}
     fn close(&mut self, conn: ConnKey, code: CloseCode, _: &str) {
         self.closed.push((conn, code));
@@ -374,4 +377,88 @@ fn a_closed_receiver_takes_its_interest_with_it() {
     assert_eq!(removed, Some(2));
     let metrics = world.core.metrics();
     assert_eq!((metrics.receivers, metrics.selectors, metrics.clients), (0, 0, 0));
+}
+
+#[test]
+fn a_receiver_that_is_closed_gets_what_was_written_before_its_stream_ends() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["*"]);
+    let publisher = world.client(2);
+    world.memory.room = Some(120);
+    for seq in 0..5 {
+        world.publish(publisher, "host=a", seq, &["some event"]);
+    }
+    let close = millrace_proto::control::CloseReceiver { receiver: ReceiverNumber(0) };
+    world.say(receiver, &ControlFrame::CloseReceiver(close));
+    assert_eq!(world.memory.finished, []);
+    world.memory.room = None;
+    world.core.writable(&mut world.memory, receiver, StreamKey(3));
+    world.settle();
+    assert_eq!(world.memory.finished, [(receiver, StreamKey(3))]);
+    assert_eq!(world.stream(receiver).len(), 5);
+    assert_eq!(world.core.metrics().receivers, 0);
+}
+
+#[test]
+fn a_request_for_a_receiver_that_was_closed_is_not_for_the_next_one_of_its_number() {
+    let mut world = World::new();
+    let conn = world.client(1);
+    let mut bytes = Vec::new();
+    let receiver = ReceiverNumber(0);
+    let subscription = SubscriptionNumber(0);
+    ControlFrame::OpenReceiver(open()).encode(&mut bytes);
+    ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors: vec!["host=a".into()] })
+        .encode(&mut bytes);
+    ControlFrame::CloseReceiver(millrace_proto::control::CloseReceiver { receiver }).encode(&mut bytes);
+    ControlFrame::OpenReceiver(open()).encode(&mut bytes);
+    world.send(conn, CONTROL, &bytes);
+    assert_eq!(world.core.metrics().selectors, 0);
+    let acknowledged = |frame: &ControlFrame| matches!(frame, ControlFrame::Subscribed(_));
+    assert!(!world.control_frames(conn).iter().any(acknowledged));
+}
+
+#[test]
+fn selectors_that_are_still_being_read_count_against_the_bound() {
+    let mut world = World::new();
+    let conn = world.client(1);
+    let mut bytes = Vec::new();
+    let receiver = ReceiverNumber(0);
+    ControlFrame::OpenReceiver(open()).encode(&mut bytes);
+    for number in 0..4 {
+        let selectors = (0..400).map(|index| format!("host=h{number}-{index}")).collect();
+        let subscription = SubscriptionNumber(number);
+        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+    }
+    world.send(conn, CONTROL, &bytes);
+    assert_eq!(world.core.metrics().selectors, 800);
+    assert_eq!(world.core.metrics().refused, 2);
+}
+
+#[test]
+fn a_client_that_connects_while_the_router_leaves_is_welcomed_before_it_is_told() {
+    let mut world = World::new();
+    let early = ConnKey(9);
+    world.core.client_connected(world.now, early);
+    world.core.control(world.now, &mut world.memory, ToCore::Drain { grace_us: u64::MAX });
+    let hello = Hello { version: PROTOCOL_VERSION, ..Hello::default() };
+    world.say(early, &ControlFrame::Hello(hello));
+    let frames = world.control_frames(early);
+    assert!(matches!(frames[..2], [ControlFrame::Welcome(_), ControlFrame::Goaway(_)]), "{frames:?}");
+}
+
+#[test]
+fn a_number_that_names_another_publisher_starts_to_be_received_anew() {
+    let mut world = World::new();
+    let publisher = world.client(1);
+    world.publish(publisher, "host=a", 100, &["x"]);
+    let mut bytes = Vec::new();
+    let other = PublisherKey { publisher: PublisherId(8), epoch: Epoch(1) };
+    data::put_define_publisher(&mut bytes, 0, other);
+    world.send(publisher, PUBLISH, &bytes);
+    world.publish(publisher, "host=a", 3, &["y"]);
+    world.now = world.now + Duration::from_millis(25);
+    world.settle();
+    let received =
+        |frame| if let ControlFrame::Received(received) = frame { Some(received.next_seq) } else { None };
+    assert_eq!(world.control_frames(publisher).into_iter().filter_map(received).last(), Some(4));
 }
