@@ -51,5 +51,6 @@ pub use metrics::{Drops, Metrics};
 pub use network::{Arrival, Ecn, ForeignSegment, Network, Outgoing, SocketBuffers};
 pub use settings::{
     Admission, ClientSettings, CoreSettings, Dial, ServerSettings, SettingsError, TransportSettings,
+    WideProtocol,
 };
 pub use waker::Waker;

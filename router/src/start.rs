@@ -9,8 +9,8 @@ use aws_lc_rs::digest;
 use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
-use millrace_proto::{Incarnation, RouterId};
-use millrace_quic::{ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, steer};
+use millrace_proto::{ALPN_PEER, Incarnation, RouterId};
+use millrace_quic::{ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, WideProtocol, steer};
 use thiserror::Error;
 
 use crate::app::{AppParts, CoreApp, Sibling};
@@ -186,6 +186,8 @@ impl Starting {
         let tls = server_config(&self.config.identity)?;
         let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), self.keys.clone());
         server.admission = self.config.limits.admission;
+        server.wide =
+            Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
         let dialling =
             Arc::new(ClientSettings::new(client_config(&self.config.identity)?, TransportSettings::lane())?);
         let mut made: Vec<Made> = Vec::new();

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{Dir, Event, StreamEvent};
+use quinn_proto::{Connection, Dir, Event, StreamEvent, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use super::Driver;
 use super::slots::{Live, Phase};
-use crate::{App, CloseReason, ConnId, ConnectedInfo, Io, Network, Side, StreamId};
+use crate::{App, CloseReason, ConnId, ConnectedInfo, Io, Network, Side, StreamId, TransportSettings};
 
 impl Driver {
     /// Tells the app all events of one connection, or hands it one foreign segment or one stream that asked to be woken;
@@ -49,6 +49,11 @@ impl Driver {
                 Event::Connected => {
                     live.phase = Phase::Open;
                     let info = connected_info(live);
+                    if let Some(wide) = self.wide.as_ref().filter(|wide| {
+                        info.side == Side::Server && info.alpn.as_deref() == Some(&wide.alpn[..])
+                    }) {
+                        widen(&mut live.conn, &wide.transport);
+                    }
                     self.metrics.connected += 1;
                     app.connected(&mut Io::new(self, net, now), id, &info);
                 }
@@ -126,6 +131,14 @@ impl Driver {
             app.readable(&mut Io::new(self, net, now), id, stream);
         }
     }
+}
+
+/// The remote learns of it with the next packet.
+fn widen(conn: &mut Connection, transport: &TransportSettings) {
+    conn.set_receive_window(VarInt::from_u32(transport.receive_window_bytes));
+    conn.set_send_window(transport.send_window_bytes);
+    conn.set_max_concurrent_streams(Dir::Uni, VarInt::from_u32(transport.uni_streams));
+    conn.set_max_concurrent_streams(Dir::Bi, VarInt::from_u32(transport.bidi_streams));
 }
 
 fn connected_info(live: &Live) -> ConnectedInfo {

@@ -39,7 +39,7 @@ use crate::cid::{self, CoreIds};
 use crate::io::ConnectError;
 use crate::{
     ConnId, CoreSettings, Dial, ForeignSegment, Io, Keys, Metrics, Network, ServerSettings, SettingsError,
-    StreamId,
+    StreamId, WideProtocol,
 };
 
 #[cfg(doc)]
@@ -79,6 +79,8 @@ pub struct Driver {
     /// Segments of siblings, to be handed to the app; bounded by one receive batch.
     foreign: VecDeque<(u16, ForeignSegment)>,
     door: Option<Door>,
+    /// Which of the accepted connections get wider windows.
+    wide: Option<WideProtocol>,
     answers: Bucket,
     core: u16,
     cores: u16,
@@ -125,6 +127,7 @@ impl Driver {
             waking: VecDeque::new(),
             foreign: VecDeque::new(),
             door,
+            wide: settings.server.as_ref().and_then(|server| server.wide.clone()),
             answers: Bucket::new(core.answers_per_second, core.answers_per_second),
             core: number,
             cores,
@@ -148,6 +151,7 @@ impl Driver {
     ) -> Result<(), SettingsError> {
         let config = server.map(ServerSettings::build).transpose()?;
         self.endpoint.set_server_config(config);
+        self.wide = server.and_then(|server| server.wide.clone());
         let waiting = self.door.take().map(Door::into_waiting).unwrap_or_default();
         match server {
             Some(server) => self.door = Some(Door::reopened(server.admission, handshakes_per_turn, waiting)),

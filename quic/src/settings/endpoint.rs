@@ -28,13 +28,30 @@ impl Default for Admission {
     }
 }
 
+/// Accepted connections that speak this protocol get wider windows than others.
+///
+/// What a connection speaks is known only once its handshake is over, when most of the transport is fixed. So of the
+/// settings here four count: `stream_receive_window_bytes`, `receive_window_bytes`, `send_window_bytes`, and the numbers
+/// of streams. The window of a stream cannot be changed later: it applies to all connections, of which the others are
+/// still held by the `receive_window_bytes` of [`ServerSettings::transport`] over all streams together. The congestion
+/// window starts as everybody's and grows from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WideProtocol {
+    /// Name of the protocol.
+    pub alpn: Vec<u8>,
+    /// Its windows and numbers of streams; none below those of everybody.
+    pub transport: TransportSettings,
+}
+
 /// For connections that are accepted.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// TLS 1.3 with AES-128-GCM among its suites; see [`crate::tls`]. Early data must be off.
     pub tls: Arc<rustls::ServerConfig>,
-    /// Transport of every accepted connection, whatever its ALPN.
+    /// Transport of accepted connections, but for what [`Self::wide`] changes.
     pub transport: TransportSettings,
+    /// Connections that may have more in flight; none by default.
+    pub wide: Option<WideProtocol>,
     /// How many are taken.
     pub admission: Admission,
     /// The router's keys; equal on all of its cores.
@@ -44,7 +61,7 @@ pub struct ServerSettings {
 impl ServerSettings {
     /// Settings with the default admission.
     pub fn new(tls: Arc<rustls::ServerConfig>, transport: TransportSettings, keys: Keys) -> Self {
-        Self { tls, transport, admission: Admission::default(), keys }
+        Self { tls, transport, wide: None, admission: Admission::default(), keys }
     }
 
     /// # Errors
@@ -59,12 +76,22 @@ impl ServerSettings {
         let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| SettingsError::InitialSuite)?;
         let mut config = quinn_proto::ServerConfig::new(Arc::new(crypto), self.keys.token_key());
         config
-            .transport_config(self.transport.build()?)
+            .transport_config(self.accepted().build()?)
             .migration(true)
             // What arrives for connections that wait for their handshake: a hello of two packets, some repeats.
             .incoming_buffer_size(16 << 10)
             .incoming_buffer_size_total(8 << 20);
         Ok(Arc::new(config))
+    }
+
+    /// The transport that every connection begins with.
+    fn accepted(&self) -> TransportSettings {
+        let mut transport = self.transport.clone();
+        if let Some(wide) = &self.wide {
+            let stream = wide.transport.stream_receive_window_bytes;
+            transport.stream_receive_window_bytes = transport.stream_receive_window_bytes.max(stream);
+        }
+        transport
     }
 }
 

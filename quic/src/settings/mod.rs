@@ -3,7 +3,7 @@
 mod endpoint;
 mod transport;
 
-pub use endpoint::{Admission, ClientSettings, Dial, ServerSettings, SettingsError};
+pub use endpoint::{Admission, ClientSettings, Dial, ServerSettings, SettingsError, WideProtocol};
 pub use transport::TransportSettings;
 
 use std::time::Duration;

@@ -19,10 +19,10 @@ pub struct TransportSettings {
     pub uni_streams: u32,
     /// Bidirectional streams that the remote may have open. Keep it small: a slot is reserved for each.
     pub bidi_streams: u32,
-    /// Bytes that the remote may send ahead of our reader on one stream. Keep it below 1 MiB towards clients: more than
-    /// 1,024 separate gaps close a connection.
+    /// Bytes that the remote may send ahead of our reader on one stream.
     pub stream_receive_window_bytes: u32,
-    /// Bytes that the remote may send ahead of our readers on all streams together.
+    /// Bytes that the remote may send ahead of our readers on all streams together. Keep it at 2 MiB or below towards
+    /// clients: more than 1,024 separate gaps close a connection, and 2 MiB in full packets cannot have so many.
     pub receive_window_bytes: u32,
     /// Bytes that we hold for the remote, unsent and unacknowledged; writes are short beyond it.
     pub send_window_bytes: u64,

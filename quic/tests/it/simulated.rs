@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use millrace_quic::{
-    Arrival, CloseReason, ConnId, Keys, Network, ReadState, ServerSettings, SocketId, StreamId,
-    TransportSettings,
+    Arrival, CloseReason, ConnId, CoreSettings, Keys, Network, ReadState, ServerSettings, SocketId, StreamId,
+    TransportSettings, WideProtocol,
 };
 use proptest::prelude::*;
 
@@ -247,7 +247,7 @@ fn blocked_socket_holds_packets_and_sends_them_when_it_is_free() {
 
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
-    let core = millrace_quic::CoreSettings { core: 2, cores: 2, ..Default::default() };
+    let core = CoreSettings { core: 2, cores: 2, ..Default::default() };
     let settings = millrace_quic::DriverSettings { core, server: None, seed: [0; 32], mtu_discovery: false };
     let error = millrace_quic::Driver::new(&settings).unwrap_err();
     assert_eq!(error.to_string(), "setting `core` is out of range");
@@ -280,4 +280,41 @@ proptest! {
         let conn = world.dial(tls::client(), None);
         world.run_until("connected", |world| world.nodes[CLIENT].app.is_connected(conn));
     }
+}
+
+/// What arrives on one stream of an accepted connection that reads nothing, and whether the server could queue as much.
+fn in_flight(wide: &[u8]) -> (usize, bool) {
+    const BYTES: usize = 6 << 20;
+    let lane = TransportSettings::lane();
+    let wide = WideProtocol { alpn: wide.to_vec(), transport: lane.clone() };
+    let server = ServerSettings { wide: Some(wide), ..tls::server() };
+    let mut world = World::with(7, Faults::NONE, server, CoreSettings::default());
+    world.nodes[SERVER].app.reading = false;
+    let conn = world.dial(tls::client_with(lane), None);
+    world.run_until("connected", |world| !world.nodes[SERVER].app.connected.is_empty());
+    let accepted = world.nodes[SERVER].app.connected[0].0;
+    world.io(CLIENT, |app, io| {
+        let stream = io.open_uni(conn).unwrap();
+        app.send(io, (conn, stream), &vec![1; BYTES], false);
+    });
+    world.run_for(Duration::from_secs(5));
+    let queued = world.io(SERVER, |app, io| {
+        let key = app.opened[0];
+        app.read_now(io, key);
+        let stream = io.open_uni(accepted).unwrap();
+        app.send(io, (accepted, stream), &vec![1; BYTES], false);
+        app.sent_all()
+    });
+    let key = world.nodes[SERVER].app.opened[0];
+    (world.nodes[SERVER].app.received[&key].len(), queued)
+}
+
+#[test]
+fn accepted_connection_of_the_wide_protocol_has_as_much_in_flight_as_the_dialling_side() {
+    assert_eq!(in_flight(tls::ALPN), (6 << 20, true));
+}
+
+#[test]
+fn accepted_connection_of_another_protocol_is_held_by_the_window_of_all_its_streams() {
+    assert_eq!(in_flight(b"wide/1"), (2 << 20, false));
 }
