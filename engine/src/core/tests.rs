@@ -460,5 +460,5 @@ fn a_number_that_names_another_publisher_starts_to_be_received_anew() {
     world.settle();
     let received =
         |frame| if let ControlFrame::Received(received) = frame { Some(received.next_seq) } else { None };
-    assert_eq!(world.control_frames(publisher).into_iter().filter_map(received).last(), Some(4));
+    assert_eq!(world.control_frames(publisher).into_iter().filter_map(received).next_back(), Some(4));
 }
