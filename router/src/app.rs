@@ -21,9 +21,10 @@ use millrace_quic::{
 };
 
 use crate::clock::Clock;
-use crate::control_thread::Input;
+use crate::control_post::ControlPost;
 use crate::mailbox::{Inbox, Outbox};
 use crate::metrics::{CoreSnapshot, ShellMetrics};
+use crate::selectors_thread::SelectorsPost;
 use crate::tls::{Role, role_of};
 use crate::transport::{QuicTransport, conn_key, stream_key};
 
@@ -76,7 +77,8 @@ pub(crate) struct AppParts {
     pub(crate) number: CoreIndex,
     pub(crate) engine: Core,
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) control: tokio::sync::mpsc::Sender<Input>,
+    pub(crate) control: ControlPost,
+    pub(crate) selectors: SelectorsPost,
     pub(crate) siblings: Vec<Sibling>,
     pub(crate) dialling: Arc<ClientSettings>,
     /// Address of the shared port: lanes are dialled from the same one where it reaches.
@@ -170,6 +172,10 @@ impl CoreApp {
             let Ok(command) = self.parts.commands.try_recv() else { return };
             match command {
                 Command::Engine(message) => {
+                    if let ToCore::Prepared { result, .. } = &message {
+                        self.metrics.selectors_read += 1;
+                        self.metrics.selectors_bad += u64::from(result.is_err());
+                    }
                     let now = self.parts.clock.at(io.now());
                     self.parts.engine.control(now, &mut QuicTransport(io), message);
                 }
@@ -204,9 +210,10 @@ impl CoreApp {
         });
         let Some((conn, via)) = begun else {
             self.metrics.dials_refused += 1;
-            let failed = Input::Core(self.parts.number, ToControl::DialFailed { dial });
             // When control's mailbox is full, its own time limit for dials ends the attempt.
-            let _ = self.parts.control.try_send(failed);
+            if let Some(place) = self.parts.control.reserve() {
+                place.send(self.parts.number, ToControl::DialFailed { dial });
+            }
             return;
         };
         self.sockets.insert(conn, via);
@@ -214,6 +221,27 @@ impl CoreApp {
         let now = self.parts.clock.at(io.now());
         let message = ToCore::LaneDialled { dial, conn: conn_key(conn), hello };
         self.parts.engine.control(now, &mut QuicTransport(io), message);
+    }
+
+    /// Whether some is left.
+    fn send_to_control(&mut self, io: &mut Io<'_>) -> bool {
+        loop {
+            let Some(place) = self.parts.control.reserve() else { return true };
+            let Some(message) = self.parts.engine.next_to_control() else { return false };
+            let ToControl::Prepare { token, selectors } = message else {
+                place.send(self.parts.number, message);
+                continue;
+            };
+            drop(place);
+            if self.parts.selectors.order(self.parts.number, token, selectors).is_err() {
+                self.metrics.selectors_overload += 1;
+                let result = Err("too many selectors wait to be read; subscribe again later".to_owned());
+                let (now, refusal) = (self.parts.clock.at(io.now()), ToCore::Prepared { token, result });
+                self.parts.engine.control(now, &mut QuicTransport(io), refusal);
+                // The refusal is written by the next turn.
+                self.held = Some(io.now());
+            }
+        }
     }
 
     fn take_mail(&mut self, io: &mut Io<'_>) {
@@ -233,16 +261,9 @@ impl CoreApp {
         }
     }
 
-    fn send_mail(&mut self, now: Instant) {
-        let mut held = false;
-        loop {
-            let Ok(place) = self.parts.control.try_reserve() else {
-                held = true;
-                break;
-            };
-            let Some(message) = self.parts.engine.next_to_control() else { break };
-            place.send(Input::Core(self.parts.number, message));
-        }
+    fn send_mail(&mut self, io: &mut Io<'_>) {
+        let now = io.now();
+        let mut held = self.send_to_control(io);
         for sibling in &mut self.parts.siblings {
             while sibling.batches_out.has_room() {
                 let Some(batch) = self.parts.engine.next_batch(sibling.core) else { break };
@@ -334,7 +355,7 @@ impl App for CoreApp {
         self.take_mail(io);
         let now = io.now();
         self.parts.engine.turn(self.parts.clock.at(now), &mut QuicTransport(io));
-        self.send_mail(now);
+        self.send_mail(io);
         while self.retired.front().is_some_and(|&(due, _)| due <= now) {
             if let Some((_, socket)) = self.retired.pop_front() {
                 io.remove_socket(socket);

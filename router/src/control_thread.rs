@@ -18,10 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::Command;
+use crate::budget::Share;
 use crate::clock::Clock;
 use crate::resolve::Resolver;
 
-/// Messages towards control that may wait, over all cores.
+/// Messages towards control that may wait, over all cores; [`ControlPost`](crate::control_post::ControlPost) bounds their bytes.
 pub(crate) const INPUTS_MAX: usize = 65_536;
 /// Commands that may wait for one core.
 pub(crate) const COMMANDS_MAX: usize = 16_384;
@@ -38,7 +39,7 @@ pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
 /// What control's thread hears.
 pub(crate) enum Input {
     /// From a core, for the engine.
-    Core(CoreIndex, ToControl),
+    Core { core: CoreIndex, message: ToControl, share: Share },
     /// The seeds' addresses, as DNS has them now.
     Seeds(Vec<String>),
     /// Where a dial leads, if its target resolves.
@@ -54,7 +55,7 @@ pub(crate) enum Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Core(core, message) => f.debug_tuple("Core").field(core).field(message).finish(),
+            Self::Core { core, message, .. } => f.debug_tuple("Core").field(core).field(message).finish(),
             Self::Seeds(seeds) => f.debug_tuple("Seeds").field(seeds).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
             Self::Ask(_) => f.write_str("Ask"),
@@ -164,7 +165,10 @@ impl ControlThread {
     fn take(&mut self, input: Input) {
         let now = self.clock.now();
         match input {
-            Input::Core(core, message) => self.control.handle(now, core, message),
+            Input::Core { core, message, share } => {
+                drop(share);
+                self.control.handle(now, core, message);
+            }
             Input::Seeds(seeds) => self.control.set_seeds(now, seeds),
             Input::Resolved { dial, remote } => self.resolved(dial, remote),
             Input::Ask(question) => question(&self.control),

@@ -11,6 +11,7 @@ use millrace_engine::control::{Control, ControlMetrics, Status};
 use millrace_proto::{Incarnation, RouterId};
 use millrace_quic::steer::PortGuard;
 use thiserror::Error;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::app::Command;
 use crate::control_thread::{CorePost, Input};
@@ -19,6 +20,8 @@ use crate::start::Starting;
 
 /// Time that is left for writing what was queued, once clients had their grace.
 const FLUSH: Duration = Duration::from_millis(500);
+/// The longest time that clients may take to leave.
+const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a thread may take to answer; turns take less than a millisecond.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Between two looks at a condition that is waited for.
@@ -138,6 +141,9 @@ impl View {
 pub struct RouterHandle {
     view: Arc<View>,
     control: Mutex<Option<JoinHandle<()>>>,
+    selectors: Mutex<Option<JoinHandle<()>>>,
+    /// Selectors that wait are not read any more.
+    ending: Arc<AtomicBool>,
     hurry: AtomicBool,
     _guard: PortGuard,
 }
@@ -149,6 +155,7 @@ impl RouterHandle {
         cores: Vec<CoreLink>,
         inputs: tokio::sync::mpsc::Sender<Input>,
         guard: PortGuard,
+        ending: Arc<AtomicBool>,
     ) -> Self {
         let view = Arc::new(View {
             addr: starting.addr,
@@ -161,7 +168,14 @@ impl RouterHandle {
             cores,
             inputs,
         });
-        Self { view, control: Mutex::new(None), hurry: AtomicBool::new(false), _guard: guard }
+        Self {
+            view,
+            control: Mutex::new(None),
+            selectors: Mutex::new(None),
+            ending,
+            hurry: AtomicBool::new(false),
+            _guard: guard,
+        }
     }
 
     pub(crate) fn view(&self) -> Arc<View> {
@@ -171,6 +185,12 @@ impl RouterHandle {
     pub(crate) fn set_control_thread(&self, thread: JoinHandle<()>) {
         if let Ok(mut control) = self.control.lock() {
             *control = Some(thread);
+        }
+    }
+
+    pub(crate) fn set_selectors_thread(&self, thread: JoinHandle<()>) {
+        if let Ok(mut selectors) = self.selectors.lock() {
+            *selectors = Some(thread);
         }
     }
 
@@ -240,7 +260,9 @@ impl RouterHandle {
         let ended = |thread: &Mutex<Option<JoinHandle<()>>>| {
             thread.lock().is_ok_and(|thread| thread.as_ref().is_some_and(JoinHandle::is_finished))
         };
-        ended(&self.control) || self.view.cores.iter().any(|core| ended(&core.thread))
+        ended(&self.control)
+            || ended(&self.selectors)
+            || self.view.cores.iter().any(|core| ended(&core.thread))
     }
 
     /// Waits until `condition` is true of the router, and returns what was seen then.
@@ -273,10 +295,13 @@ impl RouterHandle {
     }
 
     /// Says goodbye to clients and peers, waits until clients are gone or `grace` is over, writes what is queued, and ends.
+    /// A grace of more than a day counts as a day.
     pub fn stop(&self, grace: Duration) {
-        // Control has ended already when it does not take this.
-        let _ = self.view.inputs.try_send(Input::Drain(grace));
+        let grace = grace.min(GRACE_MAX);
         let end = Instant::now() + grace;
+        self.tell_control(Input::Drain(grace), || {
+            Instant::now() < end && !self.hurry.load(Ordering::Relaxed)
+        });
         let gone = |cores: &[CoreSnapshot]| cores.iter().all(|core| core.engine.clients == 0);
         while Instant::now() < end && !self.hurry.load(Ordering::Relaxed) && !gone(&self.view.cores()) {
             std::thread::park_timeout(LOOK_EVERY * 5);
@@ -294,19 +319,28 @@ impl RouterHandle {
         self.end(|| Command::Kill);
     }
 
+    /// Waits for room in control's mailbox for as long as `patience` says; one that has ended takes everything.
+    fn tell_control(&self, mut input: Input, patience: impl Fn() -> bool) {
+        while let Err(TrySendError::Full(back)) = self.view.inputs.try_send(input) {
+            if !patience() {
+                tracing::warn!("control is too busy to say goodbye to clients and peers");
+                return;
+            }
+            input = back;
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
     fn end(&self, command: impl Fn() -> Command) {
+        self.ending.store(true, Ordering::Relaxed);
         for core in &self.view.cores {
             core.post.send(command());
         }
         for core in &self.view.cores {
             join(&core.thread);
         }
-        // Fails only when it has ended.
-        let mut stop = Input::Stop;
-        while let Err(tokio::sync::mpsc::error::TrySendError::Full(back)) = self.view.inputs.try_send(stop) {
-            stop = back;
-            std::thread::park_timeout(LOOK_EVERY);
-        }
+        join(&self.selectors);
+        self.tell_control(Input::Stop, || true);
         join(&self.control);
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌─ core thread 0 ─ quic loop ─ engine core ─┐
 //!  UDP port ─┤        ⇅ mailboxes of batches             ├─ commands ⇄ control thread: engine control, DNS, admin
-//!            └─ core thread N ─ quic loop ─ engine core ─┘
+//!            └─ core thread N ─ quic loop ─ engine core ─┴─ selectors ⇄ selectors thread: patterns are compiled
 //! ```
 //!
 //! [`Router::start`] gives a [`RouterHandle`]; a process may hold several routers:
@@ -22,9 +22,11 @@
 
 mod admin;
 mod app;
+mod budget;
 mod cli;
 mod clock;
 pub mod config;
+mod control_post;
 mod control_thread;
 mod core_thread;
 mod handle;
@@ -32,6 +34,7 @@ mod mailbox;
 mod metrics;
 mod resolve;
 mod run;
+mod selectors_thread;
 mod start;
 mod tls;
 mod transport;

@@ -21,6 +21,12 @@ pub struct ShellMetrics {
     pub batches_in: u64,
     /// Batches of siblings that could not be read: a defect.
     pub batches_malformed: u64,
+    /// Subscriptions whose selectors were read.
+    pub selectors_read: u64,
+    /// Those of them that were refused, because a selector is not valid.
+    pub selectors_bad: u64,
+    /// Subscriptions refused because too many selectors of this router wait to be read.
+    pub selectors_overload: u64,
     /// Turns that ended with mail that did not fit its mailbox.
     pub mail_held: u64,
 }

@@ -2,25 +2,30 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use aws_lc_rs::digest;
 use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
 use millrace_proto::{ALPN_PEER, Incarnation, RouterId};
-use millrace_quic::{ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, WideProtocol, steer};
+use millrace_quic::{
+    ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, WideProtocol, steer,
+};
 use thiserror::Error;
 
 use crate::app::{AppParts, CoreApp, Sibling};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Pinning, RouterConfig};
+use crate::control_post::ControlPost;
 use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input};
 use crate::core_thread::CoreThread;
 use crate::handle::{CoreLink, RouterHandle};
 use crate::mailbox::{Doorbell, ring};
 use crate::resolve::{Resolver, watch_seeds};
+use crate::selectors_thread::{SelectorsPost, SelectorsThread};
 use crate::tls::{IdentityError, client_config, server_config};
 
 /// Batches that wait in one mailbox; each is at most an outbox of the engine (128 KiB).
@@ -123,14 +128,19 @@ impl Starting {
         });
         let admin = admin.transpose()?;
         let (inputs, inbox) = tokio::sync::mpsc::channel(INPUTS_MAX);
-        let made = self.make_cores(group.sockets, &inputs)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (orders, selectors) = SelectorsThread::new(stop.clone());
+        let made = self.make_cores(group.sockets, &ControlPost::new(inputs.clone()), &orders)?;
+        drop(orders);
         let posts: Vec<CorePost> = made.iter().map(|made| made.post.clone()).collect();
+        let selectors = self.run_selectors(selectors, posts.clone())?;
         let mut links = Vec::new();
         for (made, number) in made.into_iter().zip(0..) {
             links.push(self.run_core(made, number)?);
         }
         let admin_addr = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), group.guard);
+        let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), group.guard, stop);
+        handle.set_selectors_thread(selectors);
         let control = self.make_control(posts, (inputs.clone(), inbox));
         let seeds = watch_seeds(
             self.resolver(),
@@ -181,13 +191,13 @@ impl Starting {
     fn make_cores(
         &self,
         sockets: Vec<UdpSocket>,
-        inputs: &tokio::sync::mpsc::Sender<Input>,
+        control: &ControlPost,
+        selectors: &SelectorsPost,
     ) -> Result<Vec<Made>, StartError> {
         let tls = server_config(&self.config.identity)?;
         let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), self.keys.clone());
         server.admission = self.config.limits.admission;
-        server.wide =
-            Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
+        server.wide = Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
         let dialling =
             Arc::new(ClientSettings::new(client_config(&self.config.identity)?, TransportSettings::lane())?);
         let mut made: Vec<Made> = Vec::new();
@@ -201,7 +211,8 @@ impl Starting {
                 number,
                 engine: EngineCore::new(settings, self.clock.now()),
                 commands: receiver,
-                control: inputs.clone(),
+                control: control.clone(),
+                selectors: selectors.clone(),
                 siblings: Vec::new(),
                 dialling: dialling.clone(),
                 local: self.addr,
@@ -220,6 +231,16 @@ impl Starting {
         }
         link_siblings(&mut made);
         Ok(made)
+    }
+
+    fn run_selectors(&self, selectors: SelectorsThread, posts: Vec<CorePost>) -> io::Result<JoinHandle<()>> {
+        let cpu = self.spare_cpu();
+        thread::Builder::new().name("millrace-selectors".into()).spawn(move || {
+            if let Some(cpu) = cpu {
+                core_affinity::set_for_current(cpu);
+            }
+            selectors.run(&posts);
+        })
     }
 
     fn run_core(&self, made: Made, number: CoreIndex) -> Result<CoreLink, StartError> {

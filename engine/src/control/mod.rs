@@ -37,6 +37,7 @@ pub use config::{
     ADDRESS_BYTES_MAX, ControlConfig, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE, TARGETS_MAX, WAITING_MAX,
 };
 pub use metrics::ControlMetrics;
+pub use prepare::prepare;
 pub use status::{PeerState, PeerStatus, Status};
 
 use dial::{Dialling, Retry};
@@ -165,7 +166,7 @@ impl Control {
         self.now = now;
         match message {
             ToControl::Prepare { token, selectors } => {
-                let result = prepare::prepare(&selectors);
+                let result = prepare(&selectors);
                 self.metrics.prepared += 1;
                 self.metrics.prepare_refused += u64::from(result.is_err());
                 self.give(core, ToCore::Prepared { token, result });

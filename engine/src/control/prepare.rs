@@ -7,8 +7,13 @@ use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
 use crate::message::Prepared;
 
-/// Reads all of them; the error names the first bad one and says where and what is wrong.
-pub(super) fn prepare(texts: &[String]) -> Result<Vec<Prepared>, String> {
+/// Reads selectors for a [`ToControl::Prepare`](crate::message::ToControl::Prepare). It can take seconds: a program whose
+/// control must not wait calls this elsewhere, and gives the core its [`ToCore::Prepared`](crate::message::ToCore::Prepared)
+/// itself.
+///
+/// # Errors
+/// Which is the first bad one, where, and what is wrong.
+pub fn prepare(texts: &[String]) -> Result<Vec<Prepared>, String> {
     if texts.len() > SELECTORS_PER_RECEIVER_MAX {
         return Err(format!("{} selectors, at most {SELECTORS_PER_RECEIVER_MAX} are allowed", texts.len()));
     }

@@ -78,6 +78,11 @@ const COUNTERS: &[PerCore] = &[
     ("mailbox_batches_out", "Batches handed to siblings", |core| core.shell.batches_out),
     ("mailbox_batches_in", "Batches taken from siblings", |core| core.shell.batches_in),
     ("mailbox_malformed", "Batches of siblings that could not be read", |core| core.shell.batches_malformed),
+    ("selectors_read", "Subscriptions whose selectors were read", |core| core.shell.selectors_read),
+    ("selectors_bad", "Subscriptions with selectors that are not valid", |core| core.shell.selectors_bad),
+    ("selectors_overload", "Subscriptions refused, too many selectors wait to be read", |core| {
+        core.shell.selectors_overload
+    }),
     ("mail_held", "Turns that ended with mail that did not fit", |core| core.shell.mail_held),
 ];
 
@@ -230,8 +235,6 @@ impl Page {
             ("peers_refused", control.peers_refused),
             ("gaps", control.gaps),
             ("directory_versions", control.directory_versions),
-            ("prepared", control.prepared),
-            ("prepare_refused", control.prepare_refused),
             ("waiting_overflows", control.waiting_overflows),
             ("gossip_cut", control.gossip_cut),
         ];
