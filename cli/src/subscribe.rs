@@ -36,7 +36,9 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
         }
         tokio::select! {
             batch = receiver.next_batch() => {
-                let Some(batch) = batch else { break Ok(()) };
+                let Some(batch) = batch else {
+                    break receiver.refused().map_or(Ok(()), |refused| Err(refusal(refused.into())));
+                };
                 match print(&mut out, &batch, &mut left, reach.json) {
                     Ok(()) => {}
                     // Whoever reads has seen enough: `millrace sub … | head`.
@@ -90,12 +92,7 @@ fn acknowledged(
 ) -> Result<(), Failure> {
     let progress = match state.map_err(refusal)? {
         SubscriptionState::Progress(progress) => progress,
-        SubscriptionState::Refused(refused) => {
-            return Err(refusal(SubscribeError::Refused {
-                reason: refused.reason,
-                message: refused.message,
-            }));
-        }
+        SubscriptionState::Refused(refused) => return Err(refusal(refused.into())),
     };
     if command.quiet {
         return Ok(());

@@ -47,6 +47,12 @@ pub enum ConnectError {
     /// Trust or identity cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A receiver with the policy that blocks publishers.
+    #[error(
+        "policy block is not possible: it needs events that are confirmed, which no router of this version does; use \
+         drop-oldest, drop-newest or disconnect"
+    )]
+    BlockPolicy,
     /// A name could not be resolved.
     #[error("cannot resolve {router}: {source}")]
     Resolve {
@@ -123,8 +129,8 @@ impl Client {
     /// Connects a receiver; it has no subscriptions yet.
     ///
     /// # Errors
-    /// [`ConnectError`] when no router could be reached within the connect timeout. Once connected, a receiver reconnects
-    /// by itself.
+    /// [`ConnectError`] when no router could be reached within the connect timeout, or the options ask for what no router
+    /// does. Once connected, a receiver reconnects by itself.
     pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
         Receiver::connect(self.clone(), options).await
     }

@@ -88,6 +88,6 @@ pub use crate::{
     disconnect::Disconnect,
     event::{Event, Gap, GapReason, Item},
     publisher::{Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
-    receiver::{Receiver, ReceiverOptions, SubscribeError, Subscription},
+    receiver::{Receiver, ReceiverOptions, ReceiverRefused, SubscribeError, Subscription},
     tls::TlsError,
 };

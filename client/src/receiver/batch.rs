@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, SubscriptionNumber, TagSet};
 
@@ -104,6 +104,11 @@ impl Batch {
                 })
             }
         })
+    }
+
+    /// Whether its last word is that a session was lost.
+    pub(super) fn is_session_lost(&self) -> bool {
+        matches!(self.entries.last(), Some(Entry::Gap(gap)) if gap.reason == GapReason::SessionLost)
     }
 
     /// A batch of one gap.

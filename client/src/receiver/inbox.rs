@@ -1,10 +1,13 @@
 //! Batches that wait for the application, and what it has taken of the present connection's stream.
 //!
 //! Bounded by the receiver's window: the router's grant follows what is taken, and the task stops reading its stream when
-//! more than two windows wait (one may be left over from the connection before).
+//! more than two windows wait (one may be left over from the connection before). Sessions that are lost one after the other
+//! leave one gap, however many they are.
 
 use std::collections::VecDeque;
 use std::task::Waker;
+
+use millrace_proto::data::{Gap, GapReason};
 
 use super::batch::Batch;
 
@@ -36,6 +39,15 @@ impl Inbox {
         self.bytes += batch.stream_bytes;
         self.batches.push_back(batch);
         self.waker.take()
+    }
+
+    /// Marks that a session was lost, unless the newest batch says so already; the waker as for [`Inbox::push`].
+    pub(super) fn session_lost(&mut self) -> Option<Waker> {
+        if self.batches.back().is_some_and(Batch::is_session_lost) {
+            return None;
+        }
+        let gap = Gap { reason: GapReason::SessionLost, ..Gap::default() };
+        self.push(Batch::of_gap(gap, self.connection))
     }
 
     pub(super) fn end(&mut self) -> Option<Waker> {
@@ -75,5 +87,27 @@ impl Inbox {
 
     pub(super) const fn taken(&self) -> u64 {
         self.taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_lost_in_a_row_leave_one_gap() {
+        let mut inbox = Inbox::default();
+        for _ in 0..100 {
+            inbox.begin_connection();
+            inbox.session_lost();
+        }
+        let mut batch = Batch::of_gap(Gap { reason: GapReason::Overflow, ..Gap::default() }, 0);
+        batch.stream_bytes = 7;
+        inbox.push(batch);
+        inbox.session_lost();
+        let sizes: Vec<_> = std::iter::from_fn(|| inbox.pop()).map(|batch| batch.stream_bytes).collect();
+        assert_eq!(sizes, [0, 7, 0]);
+        inbox.session_lost();
+        assert!(inbox.pop().is_some(), "what was taken is not there to say it");
     }
 }

@@ -4,6 +4,10 @@
 //! it may have missed in between is marked by a [`Gap`](crate::Gap) with
 //! [`GapReason::SessionLost`](crate::GapReason::SessionLost) in its stream. The router sends no more than the application
 //! takes, plus one window.
+//!
+//! A router may refuse the receiver itself: its policy is not supported, its identity not allowed, the router full. The
+//! stream then ends, and [`Receiver::refused`] says why. Only a receiver that was open before and finds the next router
+//! full goes on trying, with growing pauses: places become free, and other routers may have some.
 
 mod batch;
 mod inbox;
@@ -22,7 +26,7 @@ use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use tokio::sync::{Notify, watch};
 
 pub use batch::{Batch, BatchEvent, BatchItem};
-pub use subscription::{SubscribeError, Subscription, SubscriptionState};
+pub use subscription::{ReceiverRefused, SubscribeError, Subscription, SubscriptionState};
 
 use self::inbox::Inbox;
 use crate::client::{Client, ConnectError};
@@ -39,6 +43,7 @@ const RECEIVER: ReceiverNumber = ReceiverNumber(0);
 #[derive(Debug, Clone)]
 pub struct ReceiverOptions {
     /// What happens when its queue at the router is full. Default: the oldest events give way.
+    /// [`OverflowPolicy::Block`] is not possible yet: no router of this version offers it.
     pub policy: OverflowPolicy,
     /// Bytes that its queue may hold; 0 = the router's default. The router may hold less.
     pub queue_bytes: u64,
@@ -80,10 +85,14 @@ struct State {
     plan: Plan,
     /// Who waits for acknowledgements.
     watches: BTreeMap<SubscriptionNumber, watch::Sender<SubscriptionState>>,
-    /// Subscriptions that were added or taken away since the present connection was told.
-    changed: BTreeSet<SubscriptionNumber>,
+    /// Subscriptions that ended since the present connection was told; told before `added`, which may reuse their numbers.
+    ended: BTreeSet<SubscriptionNumber>,
+    /// Subscriptions that were added since the present connection was told.
+    added: BTreeSet<SubscriptionNumber>,
     inbox: Inbox,
     closed: bool,
+    /// Why there is no receiver any more.
+    refused: Option<ReceiverRefused>,
 }
 
 impl Shared {
@@ -95,7 +104,8 @@ impl Shared {
         let mut state = self.lock();
         state.plan.unsubscribe(RECEIVER, number);
         state.watches.remove(&number);
-        state.changed.insert(number);
+        state.added.remove(&number);
+        state.ended.insert(number);
         drop(state);
         self.work.notify_one();
     }
@@ -118,6 +128,9 @@ impl State {
 
 impl Receiver {
     pub(crate) async fn connect(client: Client, options: ReceiverOptions) -> Result<Self, ConnectError> {
+        if options.policy == OverflowPolicy::Block {
+            return Err(ConnectError::BlockPolicy);
+        }
         let mut targets = Targets::new(client.config().routers.clone());
         let (link, welcome) = client.connect(&targets, None, 1).await?;
         targets.welcomed(&welcome.alternates);
@@ -132,13 +145,15 @@ impl Receiver {
         let state = State {
             plan,
             watches: BTreeMap::new(),
-            changed: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            added: BTreeSet::new(),
             inbox: Inbox::default(),
             closed: false,
+            refused: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), work: Notify::new() });
         let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
-        let task = task::Task { client, shared: shared.clone(), targets, window_bytes };
+        let task = task::Task { client, shared: shared.clone(), targets, window_bytes, was_open: false };
         tokio::spawn(task.run(link, welcome));
         Ok(Self { shared, window_bytes, current: None })
     }
@@ -147,7 +162,8 @@ impl Receiver {
     /// [`Subscription::in_cluster`] to know that nothing published from then on is missed.
     ///
     /// # Errors
-    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound.
+    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound; [`SubscribeError::Receiver`] why
+    /// this receiver has ended.
     pub fn subscribe<S: AsRef<str>>(
         &self,
         selectors: impl IntoIterator<Item = S>,
@@ -163,23 +179,32 @@ impl Receiver {
         if state.closed {
             return Err(SubscribeError::Closed);
         }
+        if let Some(refused) = &state.refused {
+            return Err(refused.clone().into());
+        }
         let number = state.plan.subscribe(RECEIVER, texts)?;
         let (sender, receiver) = watch::channel(SubscriptionState::Progress(Progress::Asked));
         state.watches.insert(number, sender);
-        state.changed.insert(number);
+        state.added.insert(number);
         drop(state);
         self.shared.work.notify_one();
         Ok(Subscription { number, state: receiver, shared: self.shared.clone() })
     }
 
-    /// The next event or gap. `None` never comes while the receiver is open: it waits, through reconnects. May be dropped
-    /// at any time.
+    /// Why the router refused this receiver, which has ended then; `None` while it is open.
+    #[must_use]
+    pub fn refused(&self) -> Option<ReceiverRefused> {
+        self.shared.lock().refused.clone()
+    }
+
+    /// The next event or gap; waits for it, through reconnects. `None` when a router refused this receiver, behind
+    /// everything that arrived: [`Receiver::refused`] says why. May be dropped at any time.
     pub async fn next(&mut self) -> Option<Item> {
         std::future::poll_fn(|context| self.poll_item(context)).await
     }
 
     /// The next events and gaps, as many as there are: the cheapest way to read a busy stream. May be dropped at any time.
-    /// What [`Receiver::next`] has not given of its batch is skipped, so use one or the other.
+    /// What [`Receiver::next`] has not given of its batch is skipped, so use one or the other. `None` as there.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         self.current = None;
         std::future::poll_fn(|context| self.poll_batch(context)).await

@@ -31,9 +31,33 @@ pub enum SubscribeError {
         /// What the router said, for people.
         message: String,
     },
+    /// The router refused the receiver itself, with all its subscriptions.
+    #[error(transparent)]
+    Receiver(#[from] ReceiverRefused),
     /// The receiver is closed, or the subscription was ended.
     #[error("the receiver is closed")]
     Closed,
+}
+
+impl From<Refused> for SubscribeError {
+    fn from(refused: Refused) -> Self {
+        let Refused { reason, message, subscription, .. } = refused;
+        match subscription {
+            Some(_) => Self::Refused { reason, message },
+            None => Self::Receiver(ReceiverRefused { reason, message }),
+        }
+    }
+}
+
+/// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more; open another receiver
+/// when the cause is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the router refused the receiver ({}): {message}", .reason.name())]
+pub struct ReceiverRefused {
+    /// Why.
+    pub reason: RefusedReason,
+    /// What the router said, for people.
+    pub message: String,
 }
 
 /// How far a subscription has come on the present connection.
@@ -41,7 +65,7 @@ pub enum SubscribeError {
 pub enum SubscriptionState {
     /// Asked for, as far as acknowledged. Starts anew with each connection.
     Progress(Progress),
-    /// Refused; it is no longer asked for.
+    /// Refused; it is no longer asked for. Without a subscription's number, the whole receiver was refused.
     Refused(Refused),
 }
 
@@ -78,7 +102,7 @@ impl Subscription {
     /// Waits until it is effective for everything that enters through this client's router.
     ///
     /// # Errors
-    /// [`SubscribeError::Refused`] or [`SubscribeError::Closed`].
+    /// [`SubscribeError::Refused`], [`SubscribeError::Receiver`] or [`SubscribeError::Closed`].
     pub async fn on_router(&mut self) -> Result<(), SubscribeError> {
         let reached = |progress: &Progress| !matches!(progress, Progress::Asked);
         self.reached(reached).await.map(drop)
@@ -88,7 +112,7 @@ impl Subscription {
     /// did not acknowledge it: linked but suspect, or known but not linked.
     ///
     /// # Errors
-    /// [`SubscribeError::Refused`] or [`SubscribeError::Closed`].
+    /// [`SubscribeError::Refused`], [`SubscribeError::Receiver`] or [`SubscribeError::Closed`].
     pub async fn in_cluster(&mut self) -> Result<Vec<RouterId>, SubscribeError> {
         let reached = |progress: &Progress| matches!(progress, Progress::Cluster { .. });
         match self.reached(reached).await? {
@@ -113,9 +137,7 @@ impl Subscription {
             .map_err(|_| SubscribeError::Closed)?;
         match &*state {
             SubscriptionState::Progress(progress) => Ok(progress.clone()),
-            SubscriptionState::Refused(refused) => {
-                Err(SubscribeError::Refused { reason: refused.reason, message: refused.message.clone() })
-            }
+            SubscriptionState::Refused(refused) => Err(refused.clone().into()),
         }
     }
 }

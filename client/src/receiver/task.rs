@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_proto::control::{Refused, Welcome};
-use millrace_proto::data::{Gap, GapReason};
-use millrace_proto::{CloseCode, Incarnation};
+use millrace_proto::control::{Refused, RefusedReason, Welcome};
+use millrace_proto::{CloseCode, Incarnation, SubscriptionNumber};
 use quinn::RecvStream;
 use tokio::task::JoinSet;
 
-use super::batch::{Batch, BatchBuilder};
-use super::{RECEIVER, Shared, State, SubscriptionState};
+use super::batch::BatchBuilder;
+use super::{RECEIVER, ReceiverRefused, Shared, State, SubscriptionState};
 use crate::backoff::Backoff;
 use crate::client::{Client, close_done};
 use crate::disconnect::Disconnect;
@@ -30,6 +29,8 @@ pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
     pub(super) targets: Targets,
     pub(super) window_bytes: u64,
+    /// Some router has opened this receiver before.
+    pub(super) was_open: bool,
 }
 
 type Connected = (Link, Box<Welcome>);
@@ -41,6 +42,8 @@ enum End {
     /// The router went away, and another one has welcomed this receiver.
     Moved(Box<Connected>),
     Lost,
+    /// The router refused the receiver, as others would.
+    Refused(Refused),
 }
 
 /// A router has asked to leave.
@@ -87,6 +90,10 @@ impl Task {
                 End::Closed => break,
                 End::Moved(connected) => next = Some(*connected),
                 End::Lost => {}
+                End::Refused(refused) => {
+                    self.shared.lock().receiver_refused(&refused);
+                    break;
+                }
             }
             self.lost();
         }
@@ -107,13 +114,7 @@ impl Task {
         let mut state = self.shared.lock();
         state.plan.on_lost();
         state.show_progress();
-        let waker = if state.watches.is_empty() {
-            None
-        } else {
-            let gap = Gap { reason: GapReason::SessionLost, ..Gap::default() };
-            let connection = state.inbox.connection();
-            state.inbox.push(Batch::of_gap(gap, connection))
-        };
+        let waker = if state.watches.is_empty() { None } else { state.inbox.session_lost() };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -133,7 +134,8 @@ impl Task {
         {
             let mut state = self.shared.lock();
             state.inbox.begin_connection();
-            state.changed.clear();
+            state.ended.clear();
+            state.added.clear();
             state.plan.replay(&mut link.session, incoming.session.first_grant());
         }
         let connection = link.connection.clone();
@@ -185,7 +187,7 @@ impl Task {
 
     /// Passes chunks of the stream to the application, as one batch.
     fn feed(
-        &self,
+        &mut self,
         link: &mut Link,
         incoming: &mut Incoming,
         chunks: &mut [Bytes],
@@ -202,6 +204,7 @@ impl Task {
                     });
                 }
                 incoming.preamble = None;
+                self.was_open = true;
                 chunk = chunk.slice(taken..);
             }
             bytes += chunk.len() as u64;
@@ -244,7 +247,12 @@ impl Task {
                     state.plan.on_subscribed(&subscribed);
                     state.show_progress();
                 }
-                ConnectionEvent::Refused(refused) => state.refused(refused)?,
+                ConnectionEvent::Refused(refused) => match refused.subscription {
+                    Some(number) => state.subscription_refused(number, refused),
+                    // For now: places become free, here and elsewhere.
+                    None if self.was_open && refused.reason == RefusedReason::Limit => return Err(End::Lost),
+                    None => return Err(End::Refused(refused)),
+                },
                 ConnectionEvent::ReceiverClosed(_) => {
                     link.close(CloseCode::Done, "");
                     return Err(End::Lost);
@@ -264,12 +272,7 @@ impl Task {
                 | ConnectionEvent::Received { .. } => {}
             }
         }
-        while let Some(number) = state.changed.pop_first() {
-            match state.plan.selectors(RECEIVER, number) {
-                Some(selectors) => link.session.subscribe(RECEIVER, number, selectors),
-                None => link.session.unsubscribe(RECEIVER, number),
-            }
-        }
+        state.tell_changes(link);
         incoming.session.consumed(state.inbox.take_taken());
         if let Some(bytes) = incoming.session.poll_grant() {
             link.session.grant(RECEIVER, bytes);
@@ -294,15 +297,35 @@ impl Task {
 }
 
 impl State {
-    /// The router refused something: a subscription, which is then no longer asked for, or the receiver itself.
-    fn refused(&mut self, refused: Refused) -> Result<(), End> {
-        let number = refused.subscription.and_then(|number| u32::try_from(number).ok());
-        let Some(number) = number.map(millrace_proto::SubscriptionNumber) else { return Err(End::Lost) };
+    /// Tells the router which subscriptions have ended and which are new.
+    fn tell_changes(&mut self, link: &mut Link) {
+        while let Some(number) = self.ended.pop_first() {
+            link.session.unsubscribe(RECEIVER, number);
+        }
+        while let Some(number) = self.added.pop_first() {
+            if let Some(selectors) = self.plan.selectors(RECEIVER, number) {
+                link.session.subscribe(RECEIVER, number, selectors);
+            }
+        }
+    }
+
+    /// The router refused a subscription, which is then not asked for any more. Numbers that no subscription has mean
+    /// nothing.
+    fn subscription_refused(&mut self, number: u64, refused: Refused) {
+        let Some(number) = u32::try_from(number).ok().map(SubscriptionNumber) else { return };
         self.plan.unsubscribe(RECEIVER, number);
         if let Some(watch) = self.watches.remove(&number) {
             watch.send_replace(SubscriptionState::Refused(refused));
         }
-        Ok(())
+    }
+
+    /// The router refused the receiver: all who wait for a subscription hear it, and later ones are told at once.
+    fn receiver_refused(&mut self, refused: &Refused) {
+        let Refused { reason, message, .. } = refused;
+        self.refused = Some(ReceiverRefused { reason: *reason, message: message.clone() });
+        for watch in std::mem::take(&mut self.watches).into_values() {
+            watch.send_replace(SubscriptionState::Refused(refused.clone()));
+        }
     }
 }
 

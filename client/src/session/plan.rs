@@ -3,6 +3,9 @@
 //! The plan outlives connections. A driver changes it and passes the change to the connection of the moment; on a new
 //! connection, [`Plan::replay`] asks for everything anew, and the acknowledgements start from nothing. Receivers and
 //! subscriptions are replayed in the order of their numbers.
+//!
+//! Answers name a subscription by its number alone, and one for a subscription that has ended may still be on its way. So
+//! numbers are given in turn: one is used again when all the others have been, 1,024 subscriptions later.
 
 use std::collections::BTreeMap;
 
@@ -71,6 +74,17 @@ pub enum PlanError {
 struct PlannedReceiver {
     wish: ReceiverWish,
     subscriptions: BTreeMap<SubscriptionNumber, PlannedSubscription>,
+    /// Where the search for the next subscription's number begins.
+    next_number: u32,
+}
+
+impl PlannedReceiver {
+    /// The first free number from where the last search ended, around the circle.
+    fn free_number(&self) -> Option<SubscriptionNumber> {
+        (0..SUBSCRIPTIONS_PER_RECEIVER_MAX)
+            .map(|step| SubscriptionNumber((self.next_number + step) % SUBSCRIPTIONS_PER_RECEIVER_MAX))
+            .find(|number| !self.subscriptions.contains_key(number))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -101,7 +115,7 @@ impl Plan {
             .map(ReceiverNumber)
             .find(|number| !self.receivers.contains_key(number))
             .ok_or(PlanError::TooManyReceivers)?;
-        self.receivers.insert(number, PlannedReceiver { wish, subscriptions: BTreeMap::new() });
+        self.receivers.insert(number, PlannedReceiver { wish, ..PlannedReceiver::default() });
         Ok(number)
     }
 
@@ -110,8 +124,8 @@ impl Plan {
         self.receivers.remove(&receiver);
     }
 
-    /// Plans a subscription under the receiver's lowest free number. The grammar of selectors is the caller's or the
-    /// router's to check.
+    /// Plans a subscription under the receiver's next free number; numbers are given in turn from 0 to 1,023 and around.
+    /// The grammar of selectors is the caller's or the router's to check.
     ///
     /// # Errors
     /// [`PlanError`] names the bound.
@@ -131,10 +145,8 @@ impl Plan {
         if count + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
             return Err(PlanError::TooManySelectors);
         }
-        let number = (0..SUBSCRIPTIONS_PER_RECEIVER_MAX)
-            .map(SubscriptionNumber)
-            .find(|number| !planned.subscriptions.contains_key(number))
-            .ok_or(PlanError::TooManySubscriptions)?;
+        let number = planned.free_number().ok_or(PlanError::TooManySubscriptions)?;
+        planned.next_number = number.0 + 1;
         planned.subscriptions.insert(number, PlannedSubscription { selectors, progress: Progress::Asked });
         Ok(number)
     }
@@ -233,6 +245,30 @@ mod tests {
     }
 
     #[test]
+    fn a_late_answer_about_an_ended_subscription_is_not_taken_for_the_next_one() {
+        let mut plan = Plan::new();
+        let receiver = plan.open_receiver(ReceiverWish::default()).unwrap();
+        let ended = plan.subscribe(receiver, vec!["a".into()]).unwrap();
+        plan.unsubscribe(receiver, ended);
+        let next = plan.subscribe(receiver, vec!["b".into()]).unwrap();
+        acknowledge(&mut plan, Stage::Cluster);
+        assert_eq!(plan.progress(receiver, next), Some(&Progress::Asked));
+    }
+
+    #[test]
+    fn numbers_are_given_in_turn_and_come_around() {
+        let mut plan = Plan::new();
+        let receiver = plan.open_receiver(ReceiverWish::default()).unwrap();
+        let kept = plan.subscribe(receiver, vec!["*".into()]).unwrap();
+        assert_eq!(kept, SubscriptionNumber(0));
+        for expected in (1..SUBSCRIPTIONS_PER_RECEIVER_MAX).chain(1..3) {
+            let number = plan.subscribe(receiver, vec!["*".into()]).unwrap();
+            assert_eq!(number, SubscriptionNumber(expected));
+            plan.unsubscribe(receiver, number);
+        }
+    }
+
+    #[test]
     fn numbers_are_reused_and_bounds_are_named() {
         let mut plan = Plan::new();
         let first = plan.open_receiver(ReceiverWish::default()).unwrap();
@@ -244,7 +280,7 @@ mod tests {
         assert_eq!(plan.subscribe(second, all), Ok(SubscriptionNumber(0)));
         assert_eq!(plan.subscribe(second, vec!["*".into()]), Err(PlanError::TooManySelectors));
         plan.unsubscribe(second, SubscriptionNumber(0));
-        assert_eq!(plan.subscribe(second, vec!["*".into()]), Ok(SubscriptionNumber(0)));
+        assert_eq!(plan.subscribe(second, vec!["*".into()]), Ok(SubscriptionNumber(1)));
         let long = PlanError::SelectorTooLong { bytes: 5_000 };
         assert_eq!(plan.subscribe(second, vec!["x".repeat(5_000)]), Err(long));
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use millrace_client::receiver::BatchItem;
-use millrace_client::{GapReason, Item, ReceiverOptions, SubscribeError};
-use millrace_proto::control::{ControlFrame, Goaway, Refused, RefusedReason};
+use millrace_client::{ConnectError, GapReason, Item, PublisherOptions, ReceiverOptions, SubscribeError};
+use millrace_proto::control::{ControlFrame, Goaway, OverflowPolicy, Refused, RefusedReason};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
 use crate::router::{Authority, run, soon, tags};
@@ -173,6 +173,119 @@ async fn refused_and_unreadable_subscriptions_are_told() {
     peer.send(ControlFrame::Refused(refused)).await;
     let error = soon("the refusal", subscription.on_router()).await.unwrap_err();
     assert_eq!(error.to_string(), "the router refused the subscription (forbidden): not yours");
+}
+
+fn refused_receiver(reason: RefusedReason, message: &str) -> ControlFrame {
+    let message = message.to_owned();
+    ControlFrame::Refused(Refused { reason, receiver: ReceiverNumber(0), subscription: None, message })
+}
+
+#[tokio::test]
+async fn a_refused_receiver_ends_and_says_why() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |_| {});
+    let (receiver, mut peer) = tokio::join!(client.receiver(ReceiverOptions::default()), router.accept());
+    let mut receiver = receiver.unwrap();
+    let mut subscription = receiver.subscribe(["*"]).unwrap();
+    assert_eq!(receiver.refused(), None);
+    peer.subscribe().await;
+    peer.send(refused_receiver(RefusedReason::Limit, "no more receivers")).await;
+    assert_eq!(text(soon("the end", receiver.next()).await), "end");
+    let why = "the router refused the receiver (limit): no more receivers";
+    assert_eq!(receiver.refused().unwrap().to_string(), why);
+    let error = soon("the refusal", subscription.on_router()).await.unwrap_err();
+    assert!(matches!(error, SubscribeError::Receiver(_)) && error.to_string() == why, "{error}");
+    assert_eq!(receiver.subscribe(["*"]).unwrap_err(), error);
+    assert_eq!(peer.closed_with().await, Some(CloseCode::Done));
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_open_waits_for_a_place_at_a_full_router() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |config| config.backoff_max = Duration::from_millis(1));
+    let (receiver, mut peer) = tokio::join!(client.receiver(ReceiverOptions::default()), router.accept());
+    let mut receiver = receiver.unwrap();
+    let mut subscription = receiver.subscribe(["*"]).unwrap();
+    peer.subscribe().await;
+    let mut stream = peer.deliveries().await;
+    stream.write_all(&run(0, &["a"])).await.unwrap();
+    assert_eq!(text(soon("an event", receiver.next()).await), "0 \"a\"");
+    peer.close(CloseCode::GoingAway);
+    for _ in 0..3 {
+        let mut full = router.accept().await;
+        full.subscribe().await;
+        full.send(refused_receiver(RefusedReason::Limit, "no more receivers")).await;
+        assert_eq!(full.closed_with().await, Some(CloseCode::Done));
+    }
+    let mut peer = router.accept().await;
+    let asked = peer.subscribe().await;
+    peer.acknowledge(&asked).await;
+    soon("acknowledgement", subscription.in_cluster()).await.unwrap();
+    let mut stream = peer.deliveries().await;
+    stream.write_all(&run(5, &["b"])).await.unwrap();
+    assert_eq!(text(soon("one gap", receiver.next()).await), "gap session_lost");
+    assert_eq!(text(soon("an event", receiver.next()).await), "5 \"b\"");
+}
+
+#[tokio::test]
+async fn the_policy_that_blocks_is_refused_before_anything_is_connected() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |_| {});
+    let options = ReceiverOptions { policy: OverflowPolicy::Block, ..ReceiverOptions::default() };
+    let error = soon("the error", client.receiver(options)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::BlockPolicy), "{error}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_subscription_is_told_before_the_next_one() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |_| {});
+    let (receiver, mut peer) = tokio::join!(client.receiver(ReceiverOptions::default()), router.accept());
+    let receiver = receiver.unwrap();
+    let first = receiver.subscribe(["a"]).unwrap();
+    let told = peer.subscribe().await;
+    let ended = first.number();
+    first.unsubscribe();
+    let mut second = receiver.subscribe(["b"]).unwrap();
+    let ControlFrame::Unsubscribe(end) = peer.frame().await else { panic!("the end comes first") };
+    assert_eq!(end.subscription, ended);
+    let asked = peer.subscribe().await;
+    assert_eq!((asked.subscription, &asked.selectors[..]), (second.number(), &["b".to_owned()][..]));
+    // The answers cross the end on the way: they are not the second one's.
+    peer.acknowledge(&told).await;
+    let late = Refused {
+        reason: RefusedReason::Selector,
+        receiver: told.receiver,
+        subscription: Some(u64::from(told.subscription.0)),
+        message: "late".to_owned(),
+    };
+    peer.send(ControlFrame::Refused(late)).await;
+    peer.acknowledge(&asked).await;
+    assert_eq!(soon("its own acknowledgement", second.in_cluster()).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_keeps_nobody_from_the_others() {
+    let authority = Authority::new();
+    let router = authority.router();
+    // A socket that nobody reads, and a name of which hosts with IPv6 know one more address: nobody listens there.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let client = authority.client(&[], |config| {
+        let silent = silent.local_addr().unwrap().to_string().parse().unwrap();
+        let name = format!("localhost:{}", router.address().port()).parse().unwrap();
+        config.routers = vec![silent, name];
+        config.connect_timeout = Duration::from_secs(3600);
+    });
+    // The order is random: among these, each is first at some time.
+    for _ in 0..4 {
+        let connecting = client.publisher(PublisherOptions::default());
+        let (publisher, _peer) = tokio::join!(connecting, router.accept());
+        publisher.unwrap();
+    }
 }
 
 #[tokio::test]
