@@ -3,40 +3,67 @@
 //! An event is a payload and a set of tags. Publishers send events to any router of a cluster; receivers attach to any
 //! router and say with selectors which events they want, whichever router those entered through.
 //!
-//! ```no_run
-//! use millrace_client::{Client, Config, PublisherOptions, proto::TagSet};
+//! Publishing, to a router that speaks for an authority of one's own (with [`Config::default`], to a router in dev mode on
+//! this host; its authority is found by itself):
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! // A router in dev mode on this host; its authority is found by itself.
-//! let client = Client::new(Config::default())?;
+//! ```
+//! use millrace_client::{Client, Config, PublisherOptions, Trust, proto::TagSet};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let authority = millrace_router::DevAuthority::new()?;
+//! # let router = millrace_router::Router::start(millrace_router::RouterConfig::new(authority.router("one", &[])?))?;
+//! # let (address, ca_pem) = (router.addr().to_string(), authority.ca_pem());
+//! let config = Config {
+//!     routers: vec![address.parse()?], // HOST, HOST:PORT or [IPV6]:PORT
+//!     trust: Trust::Pem(ca_pem.as_bytes().to_vec()),
+//!     ..Config::default()
+//! };
+//! let client = Client::new(config)?;
 //! let publisher = client.publisher(PublisherOptions::default()).await?;
 //! let tags = TagSet::from_texts(["host=web-1", "service=checkout"])?;
 //! publisher.publish(&tags, "order 17 paid").await?;
-//! publisher.close().await;
+//! let stats = publisher.close().await; // everything is received, or reported as unknown
+//! assert_eq!(stats.received, 1);
 //! client.close().await;
+//! # router.stop(std::time::Duration::ZERO);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! ```no_run
+//! Receiving:
+//!
+//! ```
 //! use millrace_client::{Client, Config, Item, ReceiverOptions, Trust};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config {
-//!     routers: vec!["routers.example:7400".parse()?],
-//!     trust: Trust::File("ca.pem".into()),
-//!     ..Config::default()
-//! };
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use millrace_client::{PublisherOptions, proto::TagSet};
+//! # let authority = millrace_router::DevAuthority::new()?;
+//! # let router = millrace_router::Router::start(millrace_router::RouterConfig::new(authority.router("one", &[])?))?;
+//! # let config = Config {
+//! #     routers: vec![router.addr().to_string().parse()?],
+//! #     trust: Trust::Pem(authority.ca_pem().as_bytes().to_vec()),
+//! #     ..Config::default()
+//! # };
 //! let client = Client::new(config)?;
 //! let mut receiver = client.receiver(ReceiverOptions::default()).await?;
 //! let mut subscription = receiver.subscribe(["service=checkout,host=web-*", "payload ~ /paid$/"])?;
 //! subscription.in_cluster().await?; // from here on nothing is missed
+//! # let publisher = client.publisher(PublisherOptions::default()).await?;
+//! # publisher.publish(&TagSet::from_texts(["host=web-1", "service=checkout"])?, "order 17 paid").await?;
 //! while let Some(item) = receiver.next().await {
 //!     match item {
-//!         Item::Event(event) => println!("{} {:?}", event.tags, event.payload),
+//!         Item::Event(event) => {
+//!             println!("{} {:?}", event.tags, event.payload);
+//! #           assert_eq!(&event.payload[..], b"order 17 paid");
+//!             break;
+//!         }
 //!         Item::Gap(gap) => println!("events are missing: {}", gap.reason.name()),
 //!     }
 //! }
+//! # assert_eq!(receiver.refused(), None);
+//! # router.stop(std::time::Duration::ZERO);
 //! # Ok(())
 //! # }
 //! ```
