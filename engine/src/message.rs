@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use millrace_proto::control::Stage;
-use millrace_proto::data::GapReason;
 use millrace_proto::mesh::{MeshFrame, PeerHello};
 use millrace_proto::selector::PayloadMatcher;
 use millrace_proto::{CloseCode, RouterId, Selector};
@@ -138,6 +137,9 @@ pub enum ToCore {
         version: u64,
         /// The interest of all cores and peers.
         index: Index<Location>,
+        /// Peers whose interest is in the directory from this version on. They may have missed what this core routed
+        /// before, and are told so on its lane to each, between what it routed before and what it routes from here on.
+        joined: Vec<PeerIndex>,
     },
     /// Whether publishers may be granted credit: every known router's interest is applied on all owners, or the time to
     /// wait for that is over.
@@ -165,6 +167,13 @@ pub enum ToCore {
         epoch: u64,
         /// This core's runs for the peer leave on it: owner i uses lane i.
         outgoing: bool,
+        /// The peer's runs arrive on it: the peer has an owner of its number.
+        incoming: bool,
+        /// The peer's interest is known already: what this core routed before the lane was there, the peer may have
+        /// missed.
+        missed: bool,
+        /// What entered through an earlier life of the peer may be missing: said before the lane's first run.
+        lost: bool,
         /// What to say, when the peer said hello first.
         hello: Option<PeerHello>,
         /// What the peer's reader holds.
@@ -185,13 +194,6 @@ pub enum ToCore {
         conn: ConnKey,
         /// The frame.
         frame: MeshFrame,
-    },
-    /// Put a gap into the stream of every receiver on this core.
-    Gap {
-        /// Why events may be missing.
-        reason: GapReason,
-        /// The router that they entered through.
-        router: RouterId,
     },
     /// Addresses of other routers, for Welcome and Goaway.
     Alternates(Vec<String>),

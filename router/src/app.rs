@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -47,16 +48,17 @@ pub(crate) enum Command {
     /// Take a picture between two turns.
     Inspect(Inspection),
     /// Close what is left in order, within this time, and end.
-    ShutDown { flush: Duration },
+    /// `busy` counts the cores that may still send runs to their owners on other cores.
+    ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
     /// End at once, without a word to anybody.
     Kill,
 }
 
 /// How a core is to end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum End {
     /// In order, within this time.
-    ShutDown(Duration),
+    ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
     /// At once.
     Kill,
 }
@@ -138,8 +140,8 @@ impl CoreApp {
     }
 
     /// Whether this core is to end.
-    pub(crate) const fn end(&self) -> Option<End> {
-        self.end
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end.clone()
     }
 
     /// Whether a sibling has sent something that was not taken. Control's messages are taken in batches, too; those that
@@ -154,10 +156,21 @@ impl CoreApp {
         self.parts.siblings.iter().map(|sibling| sibling.batches_out.depth() as u64).sum()
     }
 
-    /// Begins the end: the engine writes what it has and says goodbye to clients.
-    pub(crate) fn shut_down(&mut self, io: &mut Io<'_>) {
+    /// Begins the end: the engine says goodbye to clients.
+    pub(crate) fn close_clients(&mut self, io: &mut Io<'_>) {
         let now = self.parts.clock.at(io.now());
-        self.parts.engine.shut_down(now, &mut QuicTransport(io));
+        self.parts.engine.close_clients(now, &mut QuicTransport(io));
+    }
+
+    /// When all cores have sent their last batches: takes them in, and finishes the lanes behind them.
+    pub(crate) fn finish_lanes(&mut self, io: &mut Io<'_>) {
+        self.take_mail(io);
+        self.parts.engine.finish_lanes(&mut QuicTransport(io));
+    }
+
+    /// The longest round trip of the connections that are left.
+    pub(crate) fn longest_rtt(&self, io: &Io<'_>) -> Duration {
+        self.open.iter().map(|&conn| io.rtt(conn)).max().unwrap_or_default()
     }
 
     /// Closes what is left.
@@ -183,7 +196,7 @@ impl CoreApp {
                     self.dial(io, dial, remote, server_name, shard, hello);
                 }
                 Command::Inspect(inspection) => self.inspections.push(inspection),
-                Command::ShutDown { flush } => self.end = Some(End::ShutDown(flush)),
+                Command::ShutDown { flush, busy } => self.end = Some(End::ShutDown { flush, busy }),
                 Command::Kill => self.end = Some(End::Kill),
             }
         }

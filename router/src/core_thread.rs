@@ -1,5 +1,6 @@
 //! A core's thread: turns forever, sleeping only when nothing waits, until it is told to end.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,12 @@ use crate::metrics::{CoreSnapshot, thread_cpu};
 
 /// The longest sleep: everything that matters wakes the core earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// Without a datagram for this long, what was flushed has arrived or the other side is gone.
+/// What was flushed has arrived, or the other side is gone, when no datagram came or went for so many of the longest
+/// round trips, and this time besides: what is unacknowledged is sent again sooner, after about three.
+const QUIET_ROUND_TRIPS: u32 = 4;
 const QUIET: Duration = Duration::from_millis(30);
+/// While it ends, a core looks at its siblings' progress after this time.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Time for close frames to leave.
 const CLOSING: Duration = Duration::from_millis(20);
 
@@ -33,8 +38,8 @@ impl CoreThread {
             match self.quic.app().end() {
                 None => {}
                 Some(End::Kill) => break,
-                Some(End::ShutDown(flush)) => {
-                    self.shut_down(flush);
+                Some(End::ShutDown { flush, busy }) => {
+                    self.shut_down(flush, &busy);
                     break;
                 }
             }
@@ -70,14 +75,24 @@ impl CoreThread {
         stats
     }
 
-    fn shut_down(&mut self, flush: Duration) {
+    /// Ends in order, in step with the other cores: no more from clients; what they published reaches its owner; lanes
+    /// are finished; and what was written is acknowledged.
+    fn shut_down(&mut self, flush: Duration, busy: &AtomicUsize) {
         let end = Instant::now() + flush;
-        self.quic.with_io(|app, io| app.shut_down(io));
+        self.quic.with_io(|app, io| app.close_clients(io));
+        if self.mail_is_over(Instant::now() + flush / 2, busy) {
+            self.quic.with_io(|app, io| app.finish_lanes(io));
+        }
         let mut heard = Instant::now();
-        while Instant::now() < end && self.quic.connections() > 0 && heard.elapsed() < QUIET {
-            let stats = self.turn_within(Duration::from_millis(1));
-            if stats.datagrams_in + stats.datagrams_out > 0 {
+        while Instant::now() < end && self.quic.connections() > 0 {
+            let stats = self.turn_within(LOOK_EVERY);
+            let rtt = self.quic.with_io(|app, io| app.longest_rtt(io));
+            if stats.datagrams_in + stats.datagrams_out > 0
+                || !self.quic.app_mut().engine().has_written_lanes()
+            {
                 heard = Instant::now();
+            } else if heard.elapsed() >= QUIET + rtt * QUIET_ROUND_TRIPS {
+                break;
             }
         }
         self.quic.with_io(|app, io| app.close_all(io));
@@ -87,6 +102,26 @@ impl CoreThread {
             if !stats.has_more && stats.datagrams_in + stats.datagrams_out == 0 {
                 break;
             }
+        }
+    }
+
+    /// Turns until all cores have sent their last batches; false when one did not in time. Then lanes are not finished,
+    /// so that peers know that something may be missing.
+    fn mail_is_over(&mut self, end: Instant, busy: &AtomicUsize) -> bool {
+        let mut sending = true;
+        loop {
+            if sending && !self.quic.app_mut().engine().has_batches() {
+                sending = false;
+                // Behind the last push: who reads 0 finds all batches.
+                busy.fetch_sub(1, Ordering::AcqRel);
+            }
+            if busy.load(Ordering::Acquire) == 0 {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            self.turn_within(LOOK_EVERY);
         }
     }
 

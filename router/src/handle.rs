@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -306,7 +306,8 @@ impl RouterHandle {
         while Instant::now() < end && !self.hurry.load(Ordering::Relaxed) && !gone(&self.view.cores()) {
             std::thread::park_timeout(LOOK_EVERY * 5);
         }
-        self.end(|| Command::ShutDown { flush: FLUSH });
+        let busy = Arc::new(AtomicUsize::new(self.view.cores.len()));
+        self.end(|| Command::ShutDown { flush: FLUSH, busy: busy.clone() });
     }
 
     /// Cuts the grace of a [`RouterHandle::stop`] that is under way on another thread.

@@ -258,6 +258,7 @@ impl Control {
         let lanes = self
             .peers
             .values()
+            .filter(|peer| !peer.leaving)
             .filter_map(|peer| peer.link.as_ref())
             .filter(|link| link.target.is_some())
             .flat_map(|link| link.lanes.iter().skip(1))

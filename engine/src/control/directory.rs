@@ -23,11 +23,13 @@ pub(super) struct Directory {
     peers: PeerIndexes,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct CoreView {
     sent: u64,
     applied: u64,
     position: u64,
+    /// Peers that its next version has anew.
+    joined: BTreeSet<PeerIndex>,
 }
 
 impl Directory {
@@ -113,7 +115,11 @@ impl Directory {
             view.sent = self.version;
             outputs.push_back(ControlOutput::ToCore {
                 core: CoreIndex::try_from(core).unwrap_or(CoreIndex::MAX),
-                message: ToCore::Directory { version: self.version, index: self.index.clone() },
+                message: ToCore::Directory {
+                    version: self.version,
+                    index: self.index.clone(),
+                    joined: std::mem::take(&mut view.joined).into_iter().collect(),
+                },
             });
         }
     }
@@ -129,6 +135,16 @@ impl Directory {
         (view.applied >= version).then_some(view.position)
     }
 
+    /// The first interest of a new link is among the changes, if there are any: cores tell the peer with the version
+    /// that has it what they routed before.
+    pub(super) fn joined(&mut self, peer: PeerIndex) {
+        if self.changed {
+            for view in &mut self.cores {
+                view.joined.insert(peer);
+            }
+        }
+    }
+
     /// A place for a peer: the lowest that no core may still have in its directory. `None` when cores are so far behind
     /// that all are taken.
     pub(super) fn allocate_peer(&mut self) -> Option<PeerIndex> {
@@ -138,6 +154,9 @@ impl Directory {
 
     /// A peer's entries were removed; its place is free when all cores have applied that.
     pub(super) fn release_peer(&mut self, peer: PeerIndex) {
+        for view in &mut self.cores {
+            view.joined.remove(&peer);
+        }
         self.peers.retiring.push_back((self.version_of_changes(), peer));
     }
 }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use millrace_proto::control::Stage;
-use millrace_proto::data::GapReason;
 use millrace_proto::mesh::{Interest, InterestAck, InterestDigest, InterestRequest, MeshFrame};
 use millrace_proto::{CloseCode, RouterId, Selector};
 
@@ -92,9 +91,6 @@ impl Control {
     /// Says on a new link all that there is to say.
     pub(super) fn greet(&mut self, router: RouterId) {
         self.send_snapshot(router);
-        if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
-            link.asked_for_something = self.own.len() > 0;
-        }
         self.gossip_to(router);
     }
 
@@ -162,6 +158,11 @@ impl Control {
                 self.metrics.deltas_applied += u64::from(!snapshot);
                 let version = peer.interest.version();
                 peer.applying.push(version, self.directory.version_of_changes());
+                if let (Some(link), Some(index)) = (&mut peer.link, peer.index)
+                    && !std::mem::replace(&mut link.joined, true)
+                {
+                    self.directory.joined(index);
+                }
                 self.acknowledge(router);
             }
             Step::OutOfOrder => {
@@ -170,7 +171,7 @@ impl Control {
             }
             Step::Overflow => {
                 self.metrics.interest_overflows += 1;
-                self.drop_link(router, CloseCode::Limit, false);
+                self.drop_link(router, CloseCode::Limit);
             }
         }
     }
@@ -221,11 +222,7 @@ impl Control {
             return;
         }
         let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) else { return };
-        let first = link.acked == 0;
         link.acked = link.acked.max(ack.version);
-        if first && link.asked_for_something && ack.positions.iter().any(|&position| position > 0) {
-            self.gap(GapReason::Joined, router);
-        }
     }
 
     /// Reports the changes of interest that have come further.

@@ -91,7 +91,7 @@ impl Control {
             if !accepts || !expected || !linked {
                 // The peer has no link that this lane could belong to: begin again with lane 0.
                 if let Some(expected) = attempt.router {
-                    self.drop_link(expected, CloseCode::Replaced, false);
+                    self.drop_link(expected, CloseCode::Replaced);
                 }
                 return Err(CloseCode::Replaced);
             }
@@ -185,12 +185,8 @@ impl Control {
         peer.name.clone_from(&hello.name);
         let known_life = peer.incarnation.replace(hello.incarnation);
         if known_life.is_some_and(|life| life != hello.incarnation) {
-            let orderly = peer.leaving;
-            let linked = peer.link.is_some();
-            self.drop_link(router, CloseCode::Replaced, true);
-            if !orderly || linked {
-                self.gap_lost(router);
-            }
+            peer.renewed = !peer.leaving || peer.link.is_some();
+            self.drop_link(router, CloseCode::Replaced);
             self.clear_interest(router);
         }
         Ok(())
@@ -239,7 +235,7 @@ impl Control {
         self.publish();
         if self.peers.get(&router).is_some_and(|peer| peer.link.is_some()) {
             self.metrics.doubles_closed += 1;
-            self.drop_link(router, CloseCode::Replaced, false);
+            self.drop_link(router, CloseCode::Replaced);
         }
         let answer = target.is_none().then(|| self.hello(0, hello.epoch));
         let lanes = self.config.cores.max(hello.cores);
@@ -247,7 +243,8 @@ impl Control {
         if peer.index.is_none() {
             peer.index = Some(self.directory.allocate_peer().ok_or(CloseCode::Busy)?);
         }
-        peer.link = Some(Link::new(self.now, target, lanes));
+        let after_loss = std::mem::take(&mut peer.renewed);
+        peer.link = Some(Link { after_loss, ..Link::new(self.now, target, lanes) });
         peer.interest.relink();
         peer.applying.clear();
         peer.leaving = false;
@@ -274,9 +271,11 @@ impl Control {
             self.metrics.lanes_lost += 1;
             self.lanes.remove(&(old.core, old.conn));
             self.close_lane(old.core, old.conn, None, CloseCode::Replaced);
-            self.gap_lost(router);
         }
-        let Some(index) = self.peers.get(&router).and_then(|peer| peer.index) else { return };
+        let Some(peer) = self.peers.get(&router) else { return };
+        let Some(index) = peer.index else { return };
+        let missed = peer.interest.len() > 0;
+        let lost = peer.link.as_ref().is_some_and(|link| link.after_loss);
         let Some(place) = self.lane_mut(router, lane) else { return };
         place.up = Some(LaneUp { core, conn, epoch, silent: false });
         place.dial = None;
@@ -292,6 +291,9 @@ impl Control {
                 lane,
                 epoch,
                 outgoing: lane < self.config.cores && lane == core,
+                incoming: lane < hello.cores,
+                missed,
+                lost,
                 hello: answer,
                 tables: hello.tables,
             },

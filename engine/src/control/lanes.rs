@@ -1,6 +1,8 @@
 //! What happens to lanes that are up: frames, silence, loss; and the end of links and of peers.
+//!
+//! That runs may be missing is not said from here: the core that reads a lane says it behind the lane's last run, and the
+//! owner that writes one before the run that may follow a miss.
 
-use millrace_proto::data::GapReason;
 use millrace_proto::mesh::MeshFrame;
 use millrace_proto::{CloseCode, RouterId};
 
@@ -75,11 +77,9 @@ impl Control {
             .is_some_and(|link| link.lanes_up().count() > 0);
         if leaving && others_up {
             // What the others still carry is read to its end.
-            self.gap_unless(orderly, router);
         } else if number == 0 || !others_up {
-            self.drop_link(router, CloseCode::Replaced, orderly && !others_up);
+            self.drop_link(router, CloseCode::Replaced);
         } else {
-            self.gap_unless(orderly, router);
             self.dialling.lost();
             let next = self.now + self.pause(1);
             if let Some(lane) = self.lane_mut(router, number) {
@@ -89,22 +89,6 @@ impl Control {
         }
     }
 
-    fn gap_unless(&mut self, orderly: bool, router: RouterId) {
-        if !orderly {
-            self.gap_lost(router);
-        }
-    }
-
-    /// Says in every receiver's stream that events of a router may be missing.
-    pub(super) fn gap_lost(&mut self, router: RouterId) {
-        self.gap(GapReason::RouterLost, router);
-    }
-
-    pub(super) fn gap(&mut self, reason: GapReason, router: RouterId) {
-        self.metrics.gaps += 1;
-        self.give_all(&ToCore::Gap { reason, router });
-    }
-
     fn leaving(&mut self, router: RouterId) {
         if let Some(peer) = self.peers.get_mut(&router) {
             peer.leaving = true;
@@ -112,9 +96,9 @@ impl Control {
         }
     }
 
-    /// Ends a link: its lanes are closed, and what they still carried is lost unless they had all ended in order. The
-    /// peer's interest stays until it is forgotten.
-    pub(super) fn drop_link(&mut self, router: RouterId, code: CloseCode, orderly: bool) {
+    /// Ends a link: its lanes are closed, and what they still carried is lost, as the core of each says, unless it had
+    /// ended in order. The peer's interest stays until it is forgotten.
+    pub(super) fn drop_link(&mut self, router: RouterId, code: CloseCode) {
         let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.take()) else { return };
         self.mesh_changed = true;
         for lane in &link.lanes {
@@ -136,9 +120,6 @@ impl Control {
         }
         self.dialling.lost();
         self.rearm(router);
-        if !orderly {
-            self.gap_lost(router);
-        }
     }
 
     /// Takes a peer's interest out of the directory.
@@ -158,7 +139,7 @@ impl Control {
 
     /// A peer is gone for good, as far as this router can tell. It stays known while others reach it.
     pub(super) fn forget(&mut self, router: RouterId) {
-        self.drop_link(router, CloseCode::Timeout, false);
+        self.drop_link(router, CloseCode::Timeout);
         if self.peers.get(&router).is_some_and(|peer| peer.index.is_some()) {
             self.metrics.forgotten += 1;
         }

@@ -16,8 +16,10 @@ pub(super) struct Link {
     pub(super) was_complete: bool,
     /// Version of the own interest that the peer has acknowledged; 0 before the first.
     pub(super) acked: u64,
-    /// Whether the first snapshot on this link held anything.
-    pub(super) asked_for_something: bool,
+    /// The peer's first interest on this link was taken in.
+    pub(super) joined: bool,
+    /// What entered through an earlier life of the peer may be missing.
+    pub(super) after_loss: bool,
     /// When the last snapshot was sent.
     pub(super) snapshot_at: Time,
     /// The peer asked for a snapshot and has to wait for it.
@@ -51,7 +53,8 @@ impl Link {
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             was_complete: false,
             acked: 0,
-            asked_for_something: false,
+            joined: false,
+            after_loss: false,
             snapshot_at: now,
             snapshot_wanted: false,
             digest_at: now,

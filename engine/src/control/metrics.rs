@@ -51,8 +51,6 @@ pub struct ControlMetrics {
     pub forgotten: u64,
     /// Peers that were heard of but not learned because the table is full.
     pub peers_refused: u64,
-    /// Gaps put into all receivers' streams.
-    pub gaps: u64,
     /// Versions of the directory published.
     pub directory_versions: u64,
     /// Requests to read selectors.

@@ -29,6 +29,8 @@ pub(super) struct Peer {
     pub(super) applied: bool,
     /// Linked routers that say they are linked to it.
     pub(super) told_by: BTreeSet<RouterId>,
+    /// Its life is another than before, and what entered through the one before may be missing.
+    pub(super) renewed: bool,
     /// It said that it is going away.
     pub(super) leaving: bool,
     /// A dial to it failed since it was last linked.
@@ -53,6 +55,7 @@ impl Peer {
             applying: Applying::default(),
             applied: false,
             told_by: BTreeSet::new(),
+            renewed: false,
             leaving: false,
             unreachable: false,
             unwell_since: Some(now),

@@ -28,6 +28,8 @@ pub(super) struct Accepted {
     pub(super) peer: PeerIndex,
     pub(super) router: RouterId,
     pub(super) outgoing: bool,
+    /// The peer has an owner whose runs arrive on it.
+    pub(super) incoming: bool,
 }
 
 /// What control says when it accepts a lane.
@@ -37,6 +39,10 @@ pub(super) struct Acceptance {
     pub(super) epoch: u64,
     pub(super) hello: Option<PeerHello>,
     pub(super) tables: TableCapacity,
+    /// The peer may have missed what this core routed before.
+    pub(super) missed: bool,
+    /// What entered through an earlier life of the peer may be missing.
+    pub(super) lost: bool,
 }
 
 /// The peer's stream of runs.
@@ -87,9 +93,12 @@ impl LaneSession {
         }
     }
 
-    /// Whether all that the peer had written was read.
-    pub(super) fn read_all(&self) -> bool {
-        self.data.as_ref().is_none_or(|data| data.finished)
+    /// The peer whose runs may be lost when the lane ends now: not all that it had written was read. An owner opens its
+    /// stream as soon as the lane is accepted and finishes it in order, so one that was not seen is not finished.
+    fn lost(&self) -> Option<RouterId> {
+        let accepted = self.accepted?;
+        let read_all = self.data.as_ref().map_or(!accepted.incoming, |data| data.finished);
+        (!read_all).then_some(accepted.router)
     }
 }
 
@@ -258,7 +267,7 @@ impl Core {
         conn: ConnKey,
         acceptance: Acceptance,
     ) {
-        let Acceptance { accepted, epoch, hello, tables } = acceptance;
+        let Acceptance { accepted, epoch, hello, tables, missed, lost } = acceptance;
         let (queue, out) = (self.config.link_queue_bytes, self.config.out_bytes * 4);
         let most = self.config.lane_tables;
         let Some(lane) = self.lane(conn) else { return };
@@ -284,10 +293,16 @@ impl Core {
                 millrace_proto::field::put_u64(body, 2, epoch);
             });
             writer.preamble(&preamble);
-            let lane = PeerLane { conn, stream: None, writer, finished: false };
+            let mut lane = PeerLane { conn, stream: None, writer, finished: false, told: 0 };
+            if missed {
+                lane.missed(self.routing.position);
+            }
             if let Some(old) = self.routing.set_peer(accepted.peer, Some(lane)) {
                 self.routing.metrics.drop(DropReason::PeerLost, old.writer.queued_events());
             }
+        }
+        if lost {
+            self.routing.router_lost(accepted.router);
         }
         self.read_lane_data(transport, conn);
     }
@@ -358,14 +373,15 @@ impl Core {
                 lane.stream = transport.open_uni(lane.conn);
             }
             let Some(stream) = lane.stream else { continue };
-            super::write_runs(transport, lane.conn, stream, &mut lane.writer);
+            super::write_runs(transport, &mut self.block, lane.conn, stream, &mut lane.writer);
             if lane.finished && lane.writer.is_empty() {
                 transport.finish(lane.conn, stream);
             }
         }
     }
 
-    /// A lane's connection is gone: what it carried is counted, and control hears of it.
+    /// A lane's connection is gone: what it carried is counted, receivers hear of what may be missing behind the lane's
+    /// last run, and control hears of the end.
     pub(super) fn lane_closed(&mut self, conn: ConnKey, lane: &LaneSession, code: Option<CloseCode>) {
         self.lanes.retain(|&other| other != conn);
         if let Some(accepted) = lane.accepted {
@@ -378,7 +394,11 @@ impl Core {
                 self.routing.metrics.drop(DropReason::PeerLost, outgoing.writer.queued_events());
             }
         }
-        let orderly = lane.accepted.is_none() || lane.read_all();
+        let lost = lane.lost();
+        if let Some(router) = lost {
+            self.routing.router_lost(router);
+        }
+        let orderly = lost.is_none();
         self.to_control.push_back(ToControl::LaneClosed { conn, dial: lane.dial, orderly, code });
     }
 }

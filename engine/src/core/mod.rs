@@ -28,7 +28,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use millrace_proto::data::Gap;
 use millrace_proto::run::RunBody;
 use millrace_proto::{CloseCode, DecodeError};
@@ -72,6 +72,8 @@ pub struct Core {
     alternates: Vec<String>,
     /// Grace in microseconds, once the router is going away.
     draining: Option<u64>,
+    /// The end has begun: clients are not listened to.
+    ending: bool,
     /// Streams with more to read, next turn.
     unread: BTreeSet<(ConnKey, StreamKey)>,
     /// Publishers that have not been told what was received.
@@ -82,6 +84,8 @@ pub struct Core {
     lanes: Vec<ConnKey>,
     lanes_due: Time,
     awaiting_hello: VecDeque<(Time, ConnKey)>,
+    /// Shared by small writes.
+    block: BytesMut,
 }
 
 impl Core {
@@ -100,6 +104,7 @@ impl Core {
             synced: false,
             alternates: Vec::new(),
             draining: None,
+            ending: false,
             unread: BTreeSet::new(),
             unreported: Vec::new(),
             received_due: None,
@@ -108,6 +113,7 @@ impl Core {
             lanes: Vec::new(),
             lanes_due: now,
             awaiting_hello: VecDeque::new(),
+            block: BytesMut::new(),
             config,
         }
     }
@@ -127,6 +133,7 @@ impl Core {
     /// The other side opened a stream.
     pub fn stream_opened(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
         match self.connections.get(&conn) {
+            Some(Connection::Client(_)) if self.ending => {}
             Some(Connection::Client(_)) => self.client_stream(transport, conn, stream),
             Some(Connection::Lane(_)) => self.lane_stream(transport, conn, stream),
             None => {}
@@ -136,6 +143,7 @@ impl Core {
     /// A stream has something to read, or has ended.
     pub fn readable(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
         match self.connections.get(&conn) {
+            Some(Connection::Client(_)) if self.ending => {}
             Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
             Some(Connection::Lane(_)) => self.lane_readable(now, transport, conn, stream),
             None => {}
@@ -197,22 +205,33 @@ impl Core {
         match message {
             ToCore::Prepared { token, result } => self.prepared(token, result),
             ToCore::Effective { token, stage, left_out } => self.effective(token, stage, left_out),
-            ToCore::Directory { version, index } => {
+            ToCore::Directory { version, index, joined } => {
                 self.routing.directory = index;
+                self.routing.joined(&joined);
                 let position = self.routing.position;
                 self.to_control.push_back(ToControl::Applied { version, position });
             }
             ToCore::Synced(synced) => self.set_synced(synced),
             ToCore::LaneDialled { dial, conn, hello } => self.lane_dialled(now, dial, conn, hello),
-            ToCore::AcceptLane { conn, peer, router, lane: _, epoch, outgoing, hello, tables } => {
-                let accepted = Accepted { peer, router, outgoing };
-                self.accept_lane(transport, conn, Acceptance { accepted, epoch, hello, tables });
+            ToCore::AcceptLane {
+                conn,
+                peer,
+                router,
+                lane: _,
+                epoch,
+                outgoing,
+                incoming,
+                missed,
+                lost,
+                hello,
+                tables,
+            } => {
+                let accepted = Accepted { peer, router, outgoing, incoming };
+                let acceptance = Acceptance { accepted, epoch, hello, tables, missed, lost };
+                self.accept_lane(transport, conn, acceptance);
             }
             ToCore::CloseLane { conn, hello, code } => self.end_lane(transport, conn, hello, code),
             ToCore::LaneFrame { conn, frame } => self.send_lane_frame(transport, conn, &frame),
-            ToCore::Gap { reason, router } => {
-                self.routing.gap_to_all(&Gap { reason, events: 0, router: Some(router) });
-            }
             ToCore::Alternates(alternates) => self.alternates = alternates,
             ToCore::Drain { grace_us } => self.drain(grace_us),
         }
@@ -240,6 +259,9 @@ impl Core {
 
     /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
     pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
+        if self.ending {
+            self.end_clients(transport);
+        }
         for (conn, stream) in std::mem::take(&mut self.unread) {
             match self.connections.get(&conn) {
                 Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
@@ -315,13 +337,36 @@ impl Core {
         self.routing.position
     }
 
-    /// Ends everything in order: what is queued for peers is written and their streams finished, clients are closed with
-    /// `going_away`. Call [`Core::turn`] until the transport has sent it.
-    pub fn shut_down(&mut self, now: Time, transport: &mut dyn Transport) {
+    /// Begins the end in order: clients are closed with `going_away` and nothing is read from them any more. What they
+    /// published may still be on its way to its owner. The end of a router goes on when no core [has
+    /// batches](Core::has_batches) and all batches were taken in: then [`Core::finish_lanes`] on each.
+    pub fn close_clients(&mut self, now: Time, transport: &mut dyn Transport) {
         self.turn(now, transport);
+        self.ending = true;
+        self.end_clients(transport);
+    }
+
+    fn end_clients(&mut self, transport: &mut dyn Transport) {
         for conn in self.clients() {
             self.close_connection(transport, conn, CloseCode::GoingAway, "this router is going away");
         }
+    }
+
+    /// Whether runs wait for a sibling's mailbox.
+    #[must_use]
+    pub fn has_batches(&self) -> bool {
+        self.routing.has_batches()
+    }
+
+    /// Whether everything for peers was handed to the transport.
+    #[must_use]
+    pub fn has_written_lanes(&self) -> bool {
+        self.routing.peers.iter().flatten().all(|lane| lane.writer.is_empty())
+    }
+
+    /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call [`Core::turn`] until
+    /// the transport has sent it.
+    pub fn finish_lanes(&mut self, transport: &mut dyn Transport) {
         for lane in self.routing.peers.iter_mut().flatten() {
             lane.finished = true;
         }
@@ -475,7 +520,7 @@ impl Core {
             self.finish_closed(transport, slot);
             return;
         };
-        let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
+        let bytes = write_runs(transport, &mut self.block, receiver.conn, stream, &mut receiver.writer);
         let written = receiver.writer.take_written();
         self.routing.metrics.bytes_out += bytes;
         self.routing.metrics.events_out += written.events;
@@ -511,13 +556,14 @@ fn write_out(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, ou
 /// Writes runs until the stream takes no more or nothing is left; returns the bytes taken.
 fn write_runs(
     transport: &mut dyn Transport,
+    block: &mut BytesMut,
     conn: ConnKey,
     stream: StreamKey,
     writer: &mut RunWriter,
 ) -> u64 {
     let mut taken = 0;
     loop {
-        let mut bytes = writer.take();
+        let mut bytes = writer.take(block);
         if bytes.is_empty() {
             return taken;
         }

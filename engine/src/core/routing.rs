@@ -8,7 +8,7 @@
 use millrace_proto::data::{Gap, GapReason, flag};
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::tag::Shard;
-use millrace_proto::{PublisherKey, varint};
+use millrace_proto::{PublisherKey, RouterId, varint};
 
 use super::config::CoreConfig;
 use super::inbound::KnownTags;
@@ -44,6 +44,19 @@ pub(super) struct PeerLane {
     pub(super) stream: Option<StreamKey>,
     pub(super) writer: RunWriter,
     pub(super) finished: bool,
+    /// Position up to which the peer was told that it may have missed runs.
+    pub(super) told: u64,
+}
+
+impl PeerLane {
+    /// The peer may have missed runs before `position`: a gap behind the runs that it did not miss and before those that
+    /// it will not miss.
+    pub(super) fn missed(&mut self, position: u64) {
+        if position > self.told {
+            self.told = position;
+            self.writer.push_gap(Gap { reason: GapReason::Joined, events: 0, router: None });
+        }
+    }
 }
 
 /// Everything that routing touches.
@@ -264,6 +277,28 @@ impl Routing {
         for lane in self.peers.iter_mut().flatten() {
             lane.writer.push_gap(gap.clone());
         }
+    }
+
+    /// What entered through a router, and reached this one on a lane of this core, may be missing from here on: said on
+    /// every core behind the lane's runs.
+    pub(super) fn router_lost(&mut self, router: RouterId) {
+        let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(router) };
+        self.gap_to_all(&gap);
+        self.gap_to_siblings(&gap);
+    }
+
+    /// Peers' interest is new in the directory: says to each what it may have missed.
+    pub(super) fn joined(&mut self, peers: &[PeerIndex]) {
+        for &peer in peers {
+            if let Some(Some(lane)) = self.peers.get_mut(usize::from(peer)) {
+                lane.missed(self.position);
+            }
+        }
+    }
+
+    /// Whether runs wait for a sibling's mailbox.
+    pub(super) fn has_batches(&self) -> bool {
+        self.siblings.iter().flatten().any(|sibling| !sibling.is_empty())
     }
 
     /// The lane for this core's runs to a peer, created by the caller.

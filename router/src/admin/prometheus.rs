@@ -233,7 +233,6 @@ impl Page {
             ("recovered", control.recovered),
             ("forgotten", control.forgotten),
             ("peers_refused", control.peers_refused),
-            ("gaps", control.gaps),
             ("directory_versions", control.directory_versions),
             ("waiting_overflows", control.waiting_overflows),
             ("gossip_cut", control.gossip_cut),

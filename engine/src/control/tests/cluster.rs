@@ -15,7 +15,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::control::{Control, ControlConfig, ControlOutput, PeerState, PeerStatus};
 use crate::matching::{Index, Location};
-use crate::message::{CoreIndex, DialId, ToControl, ToCore, Token};
+use crate::message::{CoreIndex, DialId, PeerIndex, ToControl, ToCore, Token};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -31,6 +31,7 @@ struct End {
     core: CoreIndex,
     open: bool,
     greeted: bool,
+    accepted: bool,
     dial: Option<DialId>,
     /// When the last thing on its way to this end arrives.
     busy_until: Time,
@@ -63,6 +64,8 @@ pub(super) struct Router {
     pub(super) refused: Vec<CloseCode>,
     pub(super) outgoing: Vec<(CoreIndex, u16)>,
     pub(super) waits: BTreeMap<Token, (CoreIndex, String)>,
+    /// By core and peer: where its lane leads, and the position up to which the peer was told what it missed.
+    lanes_out: BTreeMap<(CoreIndex, PeerIndex), (usize, u64)>,
     to_control_busy: Vec<Time>,
     to_core_busy: Vec<Time>,
 }
@@ -196,6 +199,9 @@ impl Cluster {
                 let end = ends[side];
                 ends[side].open = false;
                 if end.open && self.lives(end.router, end.life) {
+                    if end.accepted && !orderly {
+                        self.lane_lost(conn, side);
+                    }
                     let conn = key(conn, side);
                     self.inform(
                         end.router,
@@ -252,14 +258,28 @@ impl Cluster {
     fn core_takes(&mut self, router: usize, core: CoreIndex, message: ToCore) {
         let now = self.now;
         match message {
-            ToCore::Directory { version, index } => {
+            ToCore::Directory { version, index, joined } => {
                 self.routers[router].applied[usize::from(core)] = index;
+                for peer in joined {
+                    self.missed(router, core, peer);
+                }
                 let position = self.routers[router].positions[usize::from(core)];
                 self.inform(router, core, ToControl::Applied { version, position });
             }
-            ToCore::AcceptLane { conn, lane, outgoing, hello, .. } => {
+            ToCore::AcceptLane { conn, peer, lane, outgoing, missed, lost, hello, .. } => {
+                let (number, side) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());
+                let Some(ends) = self.conns.get_mut(&number) else { return };
+                ends[side].accepted = true;
+                let other = ends[1 - side].router;
                 if outgoing {
                     self.routers[router].outgoing.push((core, lane));
+                    self.routers[router].lanes_out.insert((core, peer), (other, 0));
+                }
+                if missed {
+                    self.missed(router, core, peer);
+                }
+                if lost {
+                    self.lane_lost(number, side);
                 }
                 if let Some(hello) = hello {
                     self.send_frame(conn, &MeshFrame::PeerHello(hello));
@@ -270,18 +290,38 @@ impl Cluster {
                 if let Some(hello) = hello {
                     self.send_frame(conn, &MeshFrame::PeerHello(hello));
                 }
+                let (number, side) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());
+                if self.conns.get(&number).is_some_and(|ends| ends[side].open && ends[side].accepted) {
+                    self.lane_lost(number, side);
+                }
                 self.close(conn, Some(code), code == CloseCode::GoingAway);
             }
             ToCore::LaneFrame { conn, frame } => self.send_frame(conn, &frame),
-            ToCore::Gap { reason, router: lost } if core == 0 => {
-                self.routers[router].gaps.push((reason, lost));
-            }
             ToCore::Synced(true) if core == 0 => self.routers[router].synced = Some(now),
             ToCore::Alternates(alternates) if core == 0 => self.routers[router].alternates = alternates,
             ToCore::Prepared { result, .. } => {
                 self.routers[router].prepared.push(result.map(|prepared| prepared.len()));
             }
             _ => {}
+        }
+    }
+
+    /// A lane ends at this end before all of it was read.
+    fn lane_lost(&mut self, conn: u64, side: usize) {
+        let ends = &self.conns[&conn];
+        let lost = self.routers[ends[1 - side].router].config.router;
+        self.routers[ends[side].router].gaps.push((GapReason::RouterLost, lost));
+    }
+
+    /// A core tells a peer what it may have missed.
+    fn missed(&mut self, router: usize, core: CoreIndex, peer: PeerIndex) {
+        let position = self.routers[router].positions[usize::from(core)];
+        let id = self.routers[router].config.router;
+        let Some((other, told)) = self.routers[router].lanes_out.get_mut(&(core, peer)) else { return };
+        if position > *told {
+            *told = position;
+            let other = *other;
+            self.routers[other].gaps.push((GapReason::Joined, id));
         }
     }
 
@@ -327,6 +367,7 @@ impl Cluster {
                         core,
                         open: true,
                         greeted: false,
+                        accepted: false,
                         dial,
                         busy_until: Time::ZERO,
                     };
@@ -441,6 +482,7 @@ impl Router {
             refused: Vec::new(),
             outgoing: Vec::new(),
             waits: BTreeMap::new(),
+            lanes_out: BTreeMap::new(),
             to_control_busy: vec![now; cores],
             to_core_busy: vec![now; cores],
             config,
