@@ -85,8 +85,8 @@ impl Scenario {
         let million = Self {
             preset: preset.name(),
             workload: Workload::million(),
-            publisher_connections: 64,
-            receiver_connections: 64,
+            publisher_connections: 32,
+            receiver_connections: 32,
             routers: 2,
             cores_per_router: 1,
             placement: Placement::RoundRobin,
@@ -94,7 +94,7 @@ impl Scenario {
             receive_linger: Duration::ZERO,
             receive_window_bytes: 256 * 1024,
             duration: Duration::from_secs(10),
-            fleet_threads: 2,
+            fleet_threads: 1,
         };
         let pipes = |publishers: u32, receivers: u32| Self {
             workload: Workload {
