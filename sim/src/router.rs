@@ -4,7 +4,7 @@
 //! between them is first in, first out, and random times pass before it is taken. A core takes in whatever arrives at once
 //! and ends its turn a little later, as a loop does that reads before it writes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use millrace_engine::control::{Control, ControlConfig, ControlOutput};
@@ -12,9 +12,9 @@ use millrace_engine::core::{Core, CoreConfig};
 use millrace_engine::matching::Location;
 use millrace_engine::message::{CoreIndex, DialId, ToControl, ToCore};
 use millrace_engine::time::Time;
-use millrace_engine::transport::ConnKey;
+use millrace_engine::transport::{ConnKey, Transport};
 use millrace_proto::mesh::PeerHello;
-use millrace_proto::{Incarnation, RouterId, Selector};
+use millrace_proto::{CloseCode, Incarnation, RouterId, Selector};
 use millrace_verify::checker::Findings;
 use millrace_verify::checker::convergence::Directory;
 use rand::RngExt;
@@ -72,6 +72,18 @@ pub struct Process {
     control: Control,
     timer: Option<Time>,
     crossings: Crossings,
+    end: End,
+}
+
+/// How far the end in order has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Not begun.
+    Far,
+    /// Clients are closed, and what they published is on its way to its owners.
+    Mail,
+    /// Lanes are finished.
+    Lanes,
 }
 
 #[derive(Debug)]
@@ -82,6 +94,8 @@ struct CoreHost {
     /// By sender.
     batches: Vec<VecDeque<Vec<u8>>>,
     turn: Option<Time>,
+    /// Its connections, for the end.
+    open: BTreeSet<ConnKey>,
 }
 
 /// What the control thread gives to a core's thread.
@@ -105,6 +119,7 @@ impl Process {
             to_control: VecDeque::new(),
             batches: (0..cores).map(|_| VecDeque::new()).collect(),
             turn: None,
+            open: BTreeSet::new(),
         };
         let control = ControlConfig { router: setup.id, incarnation, ..setup.control.clone() };
         let mut process = Self {
@@ -116,6 +131,7 @@ impl Process {
             control: Control::new(control, now),
             timer: None,
             crossings: around.network.crossings(),
+            end: End::Far,
         };
         process.control.set_seeds(now, around.addresses.keys().cloned().collect());
         process.control.handle_timeout(now);
@@ -170,6 +186,11 @@ impl Process {
     pub fn notice(&mut self, core: CoreIndex, conn: ConnKey, notice: Notice, around: &mut Around<'_>) {
         let Some(host) = self.cores.get_mut(usize::from(core)) else { return };
         let now = around.queue.now();
+        if matches!(notice, Notice::Closed(_)) {
+            host.open.remove(&conn);
+        } else {
+            host.open.insert(conn);
+        }
         let core_of = &mut host.core;
         let wire = &mut Wire { network: around.network, queue: around.queue };
         match notice {
@@ -216,6 +237,48 @@ impl Process {
                 self.timer = None;
                 self.control.handle_timeout(now);
                 self.take_from_control(around);
+            }
+            RouterEvent::ShutDown => self.shut_down(around),
+        }
+        if self.end == End::Mail && self.mail_is_over() {
+            self.end = End::Lanes;
+            for core in 0..self.cores.len() {
+                let wire = &mut Wire { network: around.network, queue: around.queue };
+                self.cores[core].core.finish_lanes(wire);
+                self.after_input(CoreIndex::try_from(core).unwrap_or(CoreIndex::MAX), around);
+            }
+        }
+    }
+
+    /// Tells everyone that it goes away, and ends in order after `grace`.
+    pub fn drain(&mut self, grace: Duration, around: &mut Around<'_>) {
+        self.control.drain(around.queue.now(), grace);
+        self.take_from_control(around);
+        let what = RouterEvent::ShutDown;
+        around.queue.after(grace, Event::Router { router: self.index, life: self.life, what });
+    }
+
+    fn shut_down(&mut self, around: &mut Around<'_>) {
+        let now = around.queue.now();
+        self.end = End::Mail;
+        for core in 0..self.cores.len() {
+            let wire = &mut Wire { network: around.network, queue: around.queue };
+            self.cores[core].core.close_clients(now, wire);
+            self.after_input(CoreIndex::try_from(core).unwrap_or(CoreIndex::MAX), around);
+        }
+    }
+
+    /// Whether every run that clients published is at its owner.
+    fn mail_is_over(&self) -> bool {
+        self.cores.iter().all(|host| !host.core.has_batches() && host.batches.iter().all(VecDeque::is_empty))
+    }
+
+    /// Closes what is left, before the process ends.
+    pub fn close_all(&mut self, around: &mut Around<'_>) {
+        for host in &self.cores {
+            for &conn in &host.open {
+                let mut wire = Wire { network: around.network, queue: around.queue };
+                wire.close(conn, CloseCode::GoingAway, "");
             }
         }
     }

@@ -207,6 +207,13 @@ impl Client {
         self.flow(around);
     }
 
+    /// It leaves a router that goes away, if it is still connected to it.
+    pub fn leave(&mut self, conn: ConnKey, around: &mut Around<'_>) {
+        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+            self.lose(Some(CloseCode::Done), around);
+        }
+    }
+
     /// Its timer is due.
     pub fn timer(&mut self, around: &mut Around<'_>) {
         if self.timer.is_none_or(|timer| timer > around.queue.now()) {
@@ -351,7 +358,14 @@ impl Client {
                 self.lose(Some(CloseCode::Timeout), around);
                 return false;
             }
-            (ConnectionEvent::Credit { .. }, Role::Receivers(_)) | (ConnectionEvent::Goaway(_), _) => {}
+            (ConnectionEvent::Goaway(goaway), _) => {
+                // Some stay until they are sent away.
+                if around.rng.random_range(0..3) > 0 {
+                    let leave = Event::ClientLeave { client: self.index, conn: link.conn };
+                    around.queue.after(Duration::from_micros(goaway.delay_us), leave);
+                }
+            }
+            (ConnectionEvent::Credit { .. }, Role::Receivers(_)) => {}
             (other, _) => {
                 let index = self.index;
                 around.record.findings.add("session", || format!("client {index} did not expect {other:?}"));

@@ -1,9 +1,11 @@
 //! What a fault does when it begins and when it ends.
 
+use millrace_engine::time::Time;
 use millrace_verify::fault::{Fault, Phase};
 
 use super::World;
 use crate::client::Role;
+use crate::router::Process;
 
 impl World {
     /// A fault begins or ends.
@@ -24,6 +26,22 @@ impl World {
             }
             Fault::Restart { router } => {
                 self.network.conditions_changed(&mut self.queue);
+                self.start(router as usize);
+            }
+            Fault::Drain { router } if begins => {
+                let now = self.queue.now();
+                let mut scheduled = self.scenario.schedule.faults.iter();
+                let until = scheduled.find(|item| item.fault == fault && item.at_ns == now.0);
+                let left = until.and_then(|item| item.until_ns).map(|until| Time(until).since(now));
+                self.within(router, |process, around| process.drain(left.unwrap_or_default() / 2, around));
+            }
+            Fault::Drain { router } => {
+                self.within(router, Process::close_all);
+                self.collect(router as usize);
+                let host = &mut self.routers[router as usize];
+                host.process = None;
+                host.held.clear();
+                self.network.process_died(&mut self.queue, router);
                 self.start(router as usize);
             }
             Fault::Pause { router } => {

@@ -72,6 +72,12 @@ pub enum Fault {
         /// The router.
         router: u32,
     },
+    /// A router goes away in order: it tells everyone, ends half-way through the fault, and starts again at its end, as a
+    /// new incarnation.
+    Drain {
+        /// The router.
+        router: u32,
+    },
     /// A router's process stands still (SIGSTOP) and then goes on as if nothing had happened.
     Pause {
         /// The router.
@@ -93,13 +99,14 @@ pub enum Fault {
 
 impl Fault {
     /// The names of all kinds, as in serialized schedules.
-    pub const KINDS: [&str; 9] = [
+    pub const KINDS: [&str; 10] = [
         "loss",
         "delay",
         "partition_one_way",
         "partition_two_way",
         "crash",
         "restart",
+        "drain",
         "pause",
         "slow_receiver",
         "clock_jump",
@@ -115,6 +122,7 @@ impl Fault {
             Self::PartitionTwoWay { .. } => "partition_two_way",
             Self::Crash { .. } => "crash",
             Self::Restart { .. } => "restart",
+            Self::Drain { .. } => "drain",
             Self::Pause { .. } => "pause",
             Self::SlowReceiver { .. } => "slow_receiver",
             Self::ClockJump { .. } => "clock_jump",
@@ -124,7 +132,10 @@ impl Fault {
     /// The router whose process it stops, for a while or for good.
     const fn stopped(&self) -> Option<u32> {
         match *self {
-            Self::Crash { router } | Self::Restart { router } | Self::Pause { router } => Some(router),
+            Self::Crash { router }
+            | Self::Restart { router }
+            | Self::Drain { router }
+            | Self::Pause { router } => Some(router),
             _ => None,
         }
     }

@@ -77,6 +77,7 @@ impl Plan {
             "partition_two_way" if several => Fault::PartitionTwoWay { a: router, b: other },
             "crash" => Fault::Crash { router },
             "restart" => Fault::Restart { router },
+            "drain" => Fault::Drain { router },
             "pause" => Fault::Pause { router },
             "slow_receiver" if self.receivers > 0 => {
                 Fault::SlowReceiver { receiver: rng.random_range(0..self.receivers) }
