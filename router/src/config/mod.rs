@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use millrace_engine::control::ControlConfig;
 use millrace_engine::core::CoreConfig;
+use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::limits::CORES_MAX;
 use millrace_quic::Admission;
 use thiserror::Error;
@@ -231,6 +232,10 @@ impl RouterConfig {
         core.hello_timeout = self.limits.hello_timeout;
         core.lane_ping = self.mesh.ping_every;
         core.lane_silence = self.mesh.suspect_after;
+        // One router's memory, whatever the number of its cores: shards are spread evenly over them.
+        let (whole, cores) = (RouteCacheLimits::default(), self.cores.max(1));
+        core.routes.entries = whole.entries.div_ceil(u32::from(cores));
+        core.routes.bytes = whole.bytes / usize::from(cores);
     }
 
     /// Passes settings on to the engine's control.
