@@ -1,23 +1,30 @@
 //! What peers and clients may do wrong: each gets a code and a count, and nobody else notices.
 
+use millrace_client::ReceiverOptions;
 use millrace_proto::control::{ControlFrame, Hello, OpenReceiver, OverflowPolicy, Subscribe, TableCapacity};
 use millrace_proto::frame::{self, stream_kind};
 use millrace_proto::limits::{CONTROL_FRAME_BYTES_MAX, TAGS_PER_SET_MAX};
+use millrace_proto::mesh::{self, PeerHello};
 use millrace_proto::{
-    ALPN_CLIENT, ALPN_PEER, CloseCode, PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, TagSet, data,
-    varint,
+    ALPN_CLIENT, ALPN_PEER, CloseCode, Incarnation, PROTOCOL_VERSION, ReceiverNumber, RouterId,
+    SubscriptionNumber, TagSet, data, varint,
 };
-use millrace_router::{Router, RouterHandle, StartError};
+use millrace_router::{Identity, Router, RouterConfig, RouterHandle, StartError};
 
 use crate::raw::Raw;
-use crate::world::{LONG, World, event, publisher, receiver, tags, within};
+use crate::world::{Certificates, LONG, World, event, linked, publisher, tags, within};
+
+/// The router has closed so many connections with this code.
+fn closed(router: &RouterHandle, code: CloseCode, count: u64) {
+    router.wait_until(LONG, |seen| seen.sum(|core| core.closed(code)) == count).unwrap();
+}
 
 /// The router has closed one connection with this code, and still serves others.
 async fn counted(world: &World, router: &RouterHandle, code: CloseCode) {
-    let count = |seen: &millrace_router::Seen| seen.sum(|core| core.closed(code));
-    router.wait_until(LONG, |seen| count(seen) == 1).unwrap();
+    closed(router, code, 1);
     let client = world.client(router);
-    let mut receiver = receiver(&client, &["still=here"]).await;
+    let mut receiver = within(client.receiver(ReceiverOptions::default())).await.unwrap();
+    within(receiver.subscribe(["still=here"]).unwrap().on_router()).await.unwrap();
     let publisher = publisher(&client).await;
     publisher.publish(&tags(&["still=here"]), "yes").await.unwrap();
     within(publisher.flush()).await;
@@ -132,6 +139,88 @@ async fn client_on_the_peer_protocol_is_forbidden_with_and_without_its_certifica
     assert!(why.contains("role of a router"), "{why}");
     counted(&world, &router, CloseCode::Forbidden).await;
     assert_eq!(Raw::dial(&router, ALPN_PEER, None).close().0, CloseCode::Forbidden);
+    closed(&router, CloseCode::Forbidden, 2);
+}
+
+/// A hello of a router that may dial everybody: none has a smaller id.
+fn peer_hello() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PeerHello {
+        version: PROTOCOL_VERSION,
+        router: RouterId(1),
+        incarnation: Incarnation(1),
+        cores: 1,
+        lane: 0,
+        epoch: 1,
+        advertise: "127.0.0.1:1".into(),
+        tables: TableCapacity::LANE,
+        name: "raw".into(),
+        software: "raw".into(),
+    }
+    .encode(&mut bytes);
+    bytes
+}
+
+/// A router of the same cluster says this on its control stream, and that on the stream of its runs.
+async fn peer_bytes_are_refused(control: &[u8], runs: &[u8], code: CloseCode) {
+    let made = Certificates::new(&["localhost", "127.0.0.1"]);
+    let identity = Identity::from_pem(&made.cert, &made.key, &made.ca, [7; 32]).unwrap();
+    let router = Router::start(RouterConfig::new(identity)).unwrap();
+    let mut raw = Raw::dial(&router, ALPN_PEER, Some(&(made.cert, made.key)));
+    raw.say(control);
+    if !runs.is_empty() {
+        let stream = raw.open_uni();
+        raw.write(stream, runs);
+    }
+    assert_eq!(raw.close().0, code);
+    counted(&World::new(), &router, code).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_hello_of_a_peer_closes_with_malformed() {
+    peer_bytes_are_refused(&framed(mesh::kind::PEER_HELLO, &[0xff; 3]), &[], CloseCode::Malformed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frame_before_the_hello_of_a_peer_is_unexpected() {
+    let mut bytes = Vec::new();
+    mesh::InterestRequest { version: 1 }.encode(&mut bytes);
+    peer_bytes_are_refused(&bytes, &[], CloseCode::Unexpected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_interest_of_a_peer_closes_with_malformed() {
+    let bytes = [peer_hello(), framed(mesh::kind::INTEREST, &[0xff; 3])].concat();
+    peer_bytes_are_refused(&bytes, &[], CloseCode::Malformed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frame_that_a_peer_must_understand_and_does_not_exist_closes() {
+    let bytes = [peer_hello(), framed(0x3f_fe, b"to be understood")].concat();
+    peer_bytes_are_refused(&bytes, &[], CloseCode::UnknownFrame).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_run_of_a_peer_closes_with_malformed() {
+    let runs = [framed(stream_kind::LANE, &[]), framed(data::kind::RUN, &[0xff; 2])].concat();
+    peer_bytes_are_refused(&peer_hello(), &runs, CloseCode::Malformed).await;
+}
+
+#[test]
+fn publisher_that_writes_without_credit_is_closed_with_limit() {
+    let world = World::new();
+    let mut config = world.config("strict");
+    // A router that waits for others grants nothing.
+    config.mesh.seeds = vec!["127.0.0.1:9".into()];
+    config.mesh.join_timeout = std::time::Duration::from_secs(3600);
+    let router = Router::start(config).unwrap();
+    let mut raw = Raw::welcomed(&router);
+    let stream = raw.open_uni();
+    raw.write(stream, &framed(stream_kind::PUBLISH, &[]));
+    let (code, why) = raw.close();
+    assert_eq!(code, CloseCode::Limit);
+    assert!(why.contains("credit"), "{why}");
+    closed(&router, CloseCode::Limit, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +231,7 @@ async fn silent_connection_is_closed_after_the_hello_timeout() {
     let router = Router::start(config).unwrap();
     let mut raw = Raw::dial(&router, ALPN_CLIENT, None);
     assert_eq!(raw.close().0, CloseCode::Timeout);
+    closed(&router, CloseCode::Timeout, 1);
 }
 
 #[test]
@@ -165,7 +255,7 @@ fn bad_selector_is_refused_with_its_column_and_the_connection_lives() {
     raw.frame("subscribed", |frame| matches!(frame, ControlFrame::Subscribed(_)));
     let seen = router.look().unwrap();
     assert_eq!(seen.sum(|core| core.engine.refused), 1);
-    assert_eq!(seen.control.prepare_refused, 1);
+    assert_eq!(seen.sum(|core| core.shell.selectors_bad), 1);
 }
 
 #[test]
@@ -183,6 +273,7 @@ fn second_router_on_the_port_is_told_who_holds_it() {
     let error = Router::start(config).unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }));
     assert!(error.to_string().contains("in use by another Millrace process"), "{error}");
+    Raw::welcomed(&first);
 }
 
 #[test]
@@ -192,8 +283,37 @@ fn client_without_a_certificate_is_forbidden_where_one_is_required() {
     config.require_client_certificate = true;
     let router = Router::start(config).unwrap();
     assert_eq!(Raw::dial(&router, ALPN_CLIENT, None).close().0, CloseCode::Forbidden);
+    closed(&router, CloseCode::Forbidden, 1);
     let identity = world.authority.client("known").unwrap();
     let mut raw = Raw::dial(&router, ALPN_CLIENT, Some(&identity));
     raw.say(&hello(PROTOCOL_VERSION));
     raw.frame("welcome", |frame| matches!(frame, ControlFrame::Welcome(_)));
+}
+
+#[test]
+fn routers_find_each_other_while_costly_selectors_are_read() {
+    const ORDERS: u32 = 200;
+    let world = World::new();
+    let router = world.router("busy");
+    let mut raw = Raw::welcomed(&router);
+    let (policy, grant) = (OverflowPolicy::DropOldest, 1 << 20);
+    let mut bytes = Vec::new();
+    for number in 0..ORDERS {
+        let receiver = ReceiverNumber(number % 4);
+        if number < 4 {
+            OpenReceiver { receiver, policy, queue_bytes: 0, linger_us: 0, grant }.encode(&mut bytes);
+        }
+        let selectors = vec![["payload ~ /[a-z]{1,600}!/"; 4].join(","); 20];
+        let subscription = SubscriptionNumber(number / 4);
+        Subscribe { receiver, subscription, selectors }.encode(&mut bytes);
+    }
+    raw.say(&bytes);
+    raw.frame("first answer", |frame| match frame {
+        ControlFrame::Refused(refused) => panic!("{refused:?}"),
+        frame => matches!(frame, ControlFrame::Subscribed(_)),
+    });
+    let other = world.joining("other", &router);
+    linked(&[&router, &other]);
+    let read = router.look().unwrap().sum(|core| core.shell.selectors_read);
+    assert!(read < u64::from(ORDERS), "the selectors were too cheap to show anything");
 }

@@ -1,8 +1,9 @@
 //! Three router processes; one of them is killed while everybody publishes, and comes back.
 //!
-//! The promise that is checked, per receiver and tag set: numbers rise by one, and where they do not, a gap stands between
-//! the neighbours that names the router through which the missing events entered, or all. What a publisher reported as
-//! lost may be missing, too. Nothing comes twice.
+//! The promise that is checked, per receiver and tag set: numbers rise by one, from 0 where the receiver had subscribed
+//! before the publisher began. Where they do not, a gap stands between the neighbours that names the router through which
+//! the missing events entered, or all. What a publisher reported as lost may be missing, too. Nothing comes twice. Of what
+//! entered through the routers that lived, their own receivers get everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -188,8 +189,9 @@ impl Recording {
         Self { got, task }
     }
 
-    /// Checks the promise; returns how many events there were.
-    async fn check(self, who: &str, entries: &BTreeMap<&str, String>, lost: &[Range<u64>]) -> usize {
+    /// Checks the promise.
+    async fn check(self, expected: &Expected<'_>) {
+        let who = expected.receiver;
         if tokio::time::timeout(LONG, self.task).await.is_err() {
             let got = self.got.lock().unwrap();
             let mut last: BTreeMap<&str, usize> = BTreeMap::new();
@@ -198,44 +200,67 @@ impl Recording {
                     last.insert(fqdn, *number);
                 }
             }
-            panic!("{who} did not get the last event of every tag set; last ones: {last:?}");
+            panic!("receiver of {who} did not get the last event of every tag set; last ones: {last:?}");
         }
         let got = self.got.lock().unwrap();
-        let mut next: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut excused: BTreeSet<&str> = BTreeSet::new();
-        let mut events = 0;
+        // What comes next of each tag set, and whether a gap stands before it.
+        let mut sets: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+        for entry in expected.from_the_first.chars() {
+            sets.extend(
+                expected
+                    .names
+                    .iter()
+                    .filter(|name| name.starts_with(entry))
+                    .map(|name| (&name[..], (0, false))),
+            );
+        }
         for entry in got.iter() {
             match entry {
                 Got::Gap(gap) => {
-                    let concerned = |fqdn: &&&str| {
-                        let entry = &entries[fqdn.split('-').next().unwrap()];
-                        // Events of the killed router's publisher enter elsewhere later.
-                        gap.router.is_none_or(|router| router.to_string() == *entry || fqdn.starts_with('c'))
+                    let concerned = |fqdn: &str| {
+                        gap.router.is_none_or(|router| router.to_string() == expected.routers[&fqdn[..1]])
                     };
-                    excused.extend(next.keys().filter(concerned));
+                    for (_, (_, excused)) in sets.iter_mut().filter(|(fqdn, _)| concerned(fqdn)) {
+                        *excused = true;
+                    }
                 }
                 Got::Number { fqdn, number } => {
-                    events += 1;
-                    if let Some(&expected) = next.get(fqdn.as_str()) {
-                        assert!(*number >= expected, "{who}: {fqdn} {number} came twice or late");
-                        let source: usize = fqdn.split('-').nth(1).unwrap().parse().unwrap();
-                        let unknown = |missing: usize| {
-                            let seq = (missing * SOURCES + source) as u64;
-                            fqdn.starts_with('c') && lost.iter().any(|range| range.contains(&seq))
-                        };
-                        let missing = (expected..*number).find(|&missing| !unknown(missing));
-                        let excuse = excused.contains(fqdn.as_str());
+                    if let Some(&(next, excused)) = sets.get(fqdn.as_str()) {
+                        assert!(*number >= next, "receiver of {who}: {fqdn} {number} came twice or late");
+                        let missing = (next..*number).find(|&missing| !expected.lost(fqdn, missing));
                         assert!(
-                            missing.is_none() || excuse,
-                            "{who}: {fqdn} {missing:?} is missing without a gap (then came {number})"
+                            missing.is_none() || (excused && !expected.whole.contains(&fqdn[..1])),
+                            "receiver of {who}: {fqdn} {missing:?} is missing (then came {number})"
                         );
                     }
-                    next.insert(fqdn, number + 1);
-                    excused.remove(fqdn.as_str());
+                    sets.insert(fqdn, (number + 1, false));
                 }
             }
         }
-        events
+    }
+}
+
+/// What a receiver must have got.
+struct Expected<'a> {
+    /// Whose receiver.
+    receiver: &'a str,
+    /// Entry routers of the tag sets that it must have from the first number on.
+    from_the_first: &'a str,
+    /// Entry routers of the tag sets for which no gap is an excuse.
+    whole: &'a str,
+    /// All tag sets.
+    names: &'a [String],
+    /// Ids of the entry routers.
+    routers: &'a BTreeMap<&'a str, String>,
+    /// What the publisher at the killed router reported.
+    lost: &'a [Range<u64>],
+}
+
+impl Expected<'_> {
+    fn lost(&self, fqdn: &str, number: usize) -> bool {
+        let source: usize = fqdn.split('-').nth(1).unwrap().parse().unwrap();
+        let seq = (number * SOURCES + source) as u64;
+        fqdn.starts_with('c') && self.lost.iter().any(|range| range.contains(&seq))
     }
 }
 
@@ -290,12 +315,16 @@ async fn killed_router_costs_no_event_without_a_gap_and_is_used_again() {
     let entries: BTreeMap<&str, String> = [("a", &a), ("b", &b), ("c", &c)]
         .map(|(name, process)| (name, process.text("router").to_owned()))
         .into();
-    let at_a = recorded_a.check("receiver of a", &entries, &lost).await;
-    let at_b = recorded_b.check("receiver of b", &entries, &lost).await;
-    recorded_c.check("receiver of c", &entries, &lost).await;
-    // The survivors lack nothing of each other.
-    assert!(at_a >= 2 * EVENTS, "{at_a}");
-    assert!(at_b >= EVENTS, "{at_b}");
+    let names: Vec<String> =
+        ["a", "b", "c"].iter().flat_map(|entry| (0..SOURCES).map(move |n| format!("{entry}-{n}"))).collect();
+    // Each receiver had subscribed when the publisher beside it, and those at later routers, began.
+    for (recorded, receiver, from_the_first, whole) in
+        [(recorded_a, "a", "abc", "ab"), (recorded_b, "b", "bc", "ab"), (recorded_c, "c", "c", "")]
+    {
+        let (names, routers, lost) = (&names[..], &entries, &lost[..]);
+        let expected = Expected { receiver, from_the_first, whole, names, routers, lost };
+        recorded.check(&expected).await;
+    }
 
     let c = tokio::task::block_in_place(|| Process::start(&folder, "c", &c_addr, Some(a.text("addr"))));
     eventually("a is linked again", || state(&a, &c_id) == "linked").await;

@@ -3,6 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use millrace_proto::CloseCode;
+use millrace_proto::control::ControlFrame;
+
+use crate::raw::Raw;
+use crate::world::{Certificates, get};
+
 fn command(folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-router"));
     command.env("XDG_RUNTIME_DIR", folder.path()).env_remove("MILLRACE_CONFIG");
@@ -21,9 +27,13 @@ fn ready(folder: &tempfile::TempDir, arguments: &[&str]) -> (Child, serde_json::
     (child, serde_json::from_str(&line).unwrap())
 }
 
-fn terminate(mut child: Child) {
+fn signal(child: &Child) {
     let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(status.success());
+}
+
+fn terminate(mut child: Child) {
+    signal(&child);
     assert!(child.wait().unwrap().success());
 }
 
@@ -98,23 +108,12 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
 
 /// Files of a cluster as an operator would have them: authority, certificate, key.
 fn files(folder: &tempfile::TempDir) -> [String; 3] {
-    let authority_key = rcgen::KeyPair::generate().unwrap();
-    let mut authority = rcgen::CertificateParams::default();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(authority, authority_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["router.example".to_owned()]).unwrap();
-    let role = rcgen::SanType::URI("millrace://router/one".try_into().unwrap());
-    params.subject_alt_names.push(role);
-    let texts = [authority_pem, params.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem()];
-    let write = |(name, text): (&str, String)| {
+    let made = Certificates::new(&["router.example"]);
+    [("ca.pem", made.ca), ("cert.pem", made.cert), ("key.pem", made.key)].map(|(name, text)| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
-    };
-    let [ca, cert, key] = texts;
-    [("ca.pem", ca), ("cert.pem", cert), ("key.pem", key)].map(write)
+    })
 }
 
 #[test]
@@ -145,4 +144,61 @@ fn certificate_without_the_role_of_a_router_is_refused_at_start() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2));
     assert!(words.contains("millrace://router/NAME"), "{words}");
+}
+
+#[test]
+fn terminated_process_tells_its_clients_when_it_goes_and_closes_at_the_end_of_its_grace() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, line) = ready(&folder, &[]);
+    let ca = std::fs::read_to_string(line["ca"].as_str().unwrap()).unwrap();
+    let mut client = Raw::welcomed_at(line["addr"].as_str().unwrap().parse().unwrap(), &ca);
+    signal(&child);
+    client.frame("goaway", |frame| match frame {
+        ControlFrame::Goaway(goaway) => goaway.grace_us == 1_000_000 && !goaway.reason.is_empty(),
+        _ => false,
+    });
+    assert_eq!(client.close().0, CloseCode::GoingAway);
+    assert!(child.wait().unwrap().success());
+}
+
+/// What a person sees who starts the router in development mode.
+fn shown(folder: &tempfile::TempDir) -> (Child, Vec<String>) {
+    let mut child = command(folder)
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--grace", "1s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        lines.push(line.unwrap());
+        if lines.last().unwrap().starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    (child, lines)
+}
+
+#[test]
+fn what_development_mode_shows_can_be_used_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let (child, lines) = shown(&folder);
+    let after = |prefix: &str| {
+        let found = lines.iter().find_map(|line| line.trim().strip_prefix(prefix));
+        found.unwrap_or_else(|| panic!("no line `{prefix}` in {lines:#?}")).trim()
+    };
+    let second = after("millrace-router");
+    let addr = second.rsplit_once("--seed ").unwrap().1;
+    // The usual port is the client's default; this one is another and has to be named.
+    assert_eq!(after("millrace sub"), format!("--router {addr} '*'"));
+    assert_eq!(after("millrace pub"), format!("--router {addr} --tag host=$(hostname) hello"));
+    let admin: std::net::SocketAddr =
+        after("admin").split(['/', ' ']).find_map(|part| part.parse().ok()).unwrap();
+    assert_eq!(get(admin, "/readyz").0, 200);
+    let ca = std::fs::read_to_string(after("authority")).unwrap();
+    Raw::welcomed_at(addr.parse().unwrap(), &ca);
+    // Ready means joined: with a join timeout beyond the test's patience, only a link makes it so.
+    let arguments: Vec<&str> = second.split(' ').collect();
+    let (second, _) = ready(&folder, &[&arguments[2..], &["--set", "mesh.join_timeout=1h"]].concat());
+    terminate(second);
+    terminate(child);
 }

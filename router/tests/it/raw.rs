@@ -1,6 +1,7 @@
 //! A client that says what it is told to, right or wrong.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,12 +59,16 @@ pub(crate) struct Raw {
 impl Raw {
     /// Dials and waits for the handshake; `identity` is a certificate chain and key as PEM.
     pub(crate) fn dial(router: &RouterHandle, alpn: &[u8], identity: Option<&(String, String)>) -> Self {
+        Self::dial_at(router.addr(), router.ca_pem(), alpn, identity)
+    }
+
+    fn dial_at(remote: SocketAddr, ca: &str, alpn: &[u8], identity: Option<&(String, String)>) -> Self {
         let mut core = Core::new(CoreSettings::default(), None, None, Seen::default()).unwrap();
-        let client = client_settings(router.ca_pem(), alpn, identity);
+        let client = client_settings(ca, alpn, identity);
         let dial = |_: &mut Seen, io: &mut Io<'_>| {
             let via = io.add_socket("127.0.0.1:0".parse().unwrap()).unwrap();
             let server_name = "localhost".to_owned();
-            io.connect(&Dial { remote: router.addr(), server_name, client, via, shard: None }).unwrap()
+            io.connect(&Dial { remote, server_name, client, via, shard: None }).unwrap()
         };
         let conn = core.with_io(dial);
         let mut raw = Self { core, conn, control: StreamId::new(0) };
@@ -73,7 +78,12 @@ impl Raw {
 
     /// A client that has said hello and was welcomed.
     pub(crate) fn welcomed(router: &RouterHandle) -> Self {
-        let mut raw = Self::dial(router, millrace_proto::ALPN_CLIENT, None);
+        Self::welcomed_at(router.addr(), router.ca_pem())
+    }
+
+    /// The same, of a router in another process.
+    pub(crate) fn welcomed_at(remote: SocketAddr, ca: &str) -> Self {
+        let mut raw = Self::dial_at(remote, ca, millrace_proto::ALPN_CLIENT, None);
         let mut hello = Vec::new();
         let tables = TableCapacity::CLIENT;
         Hello { version: PROTOCOL_VERSION, software: "raw".into(), tables, receivers: 4 }.encode(&mut hello);

@@ -47,10 +47,34 @@ impl World {
     pub(crate) fn client(&self, router: &RouterHandle) -> Client {
         let config = Config {
             routers: vec![router.addr().to_string().parse().unwrap()],
-            trust: Trust::Pem(self.authority.ca_pem().as_bytes().to_vec()),
+            trust: Trust::Pem(router.ca_pem().as_bytes().to_vec()),
             ..Config::default()
         };
         Client::new(config).unwrap()
+    }
+}
+
+/// What an operator would make for a router: authority, certificate and key, as PEM.
+pub(crate) struct Certificates {
+    pub(crate) ca: String,
+    pub(crate) cert: String,
+    pub(crate) key: String,
+}
+
+impl Certificates {
+    /// For a router under these names.
+    pub(crate) fn new(hosts: &[&str]) -> Self {
+        let authority_key = rcgen::KeyPair::generate().unwrap();
+        let mut authority = rcgen::CertificateParams::default();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca = authority.self_signed(&authority_key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        let role = rcgen::SanType::URI("millrace://router/one".try_into().unwrap());
+        params.subject_alt_names.push(role);
+        Self { ca, cert: params.signed_by(&key, &issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 }
 
