@@ -373,7 +373,7 @@ impl Core {
                 lane.stream = transport.open_uni(lane.conn);
             }
             let Some(stream) = lane.stream else { continue };
-            super::write_runs(transport, &mut self.block, lane.conn, stream, &mut lane.writer);
+            super::write_runs(transport, lane.conn, stream, &mut lane.writer);
             if lane.finished && lane.writer.is_empty() {
                 transport.finish(lane.conn, stream);
             }

@@ -28,7 +28,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use millrace_proto::data::Gap;
 use millrace_proto::run::RunBody;
 use millrace_proto::{CloseCode, DecodeError};
@@ -84,8 +84,6 @@ pub struct Core {
     lanes: Vec<ConnKey>,
     lanes_due: Time,
     awaiting_hello: VecDeque<(Time, ConnKey)>,
-    /// Shared by small writes.
-    block: BytesMut,
 }
 
 impl Core {
@@ -113,7 +111,6 @@ impl Core {
             lanes: Vec::new(),
             lanes_due: now,
             awaiting_hello: VecDeque::new(),
-            block: BytesMut::new(),
             config,
         }
     }
@@ -520,7 +517,7 @@ impl Core {
             self.finish_closed(transport, slot);
             return;
         };
-        let bytes = write_runs(transport, &mut self.block, receiver.conn, stream, &mut receiver.writer);
+        let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
         let written = receiver.writer.take_written();
         self.routing.metrics.bytes_out += bytes;
         self.routing.metrics.events_out += written.events;
@@ -556,14 +553,13 @@ fn write_out(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, ou
 /// Writes runs until the stream takes no more or nothing is left; returns the bytes taken.
 fn write_runs(
     transport: &mut dyn Transport,
-    block: &mut BytesMut,
     conn: ConnKey,
     stream: StreamKey,
     writer: &mut RunWriter,
 ) -> u64 {
     let mut taken = 0;
     loop {
-        let mut bytes = writer.take(block);
+        let mut bytes = writer.take();
         if bytes.is_empty() {
             return taken;
         }

@@ -11,7 +11,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream};
 use millrace_proto::table::{Naming, TableWriter};
@@ -65,10 +65,6 @@ enum Queued {
     Gap(Gap),
 }
 
-/// Output up to this size is copied into a shared block: an allocation costs more than the copy.
-const SMALL_BYTES: usize = 2048;
-/// Size of a shared block. A stream that is not acknowledged pins the blocks that hold its bytes, so they are small.
-const BLOCK_BYTES: usize = 8 * 1024;
 /// Bytes that a queued run takes besides its body: the entry itself.
 const QUEUED_OVERHEAD: u64 = 128;
 
@@ -353,26 +349,12 @@ impl RunWriter {
     }
 
     /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
-    ///
-    /// Little output is copied into `block`, which many streams share, and its buffer is used again; much of it is handed
-    /// over as it is.
-    pub(super) fn take(&mut self, block: &mut BytesMut) -> Bytes {
-        if !self.pending.is_empty() || self.out.is_empty() {
-            return std::mem::take(&mut self.pending);
-        }
-        if self.out.len() > SMALL_BYTES {
+    pub(super) fn take(&mut self) -> Bytes {
+        if self.pending.is_empty() && !self.out.is_empty() {
             self.out_hint = self.out.len();
             return Bytes::from(std::mem::take(&mut self.out));
         }
-        if block.capacity() - block.len() < self.out.len() {
-            *block = BytesMut::with_capacity(BLOCK_BYTES);
-        }
-        block.extend_from_slice(&self.out);
-        self.out.clear();
-        if self.out.capacity() > 2 * SMALL_BYTES {
-            self.out = Vec::new();
-        }
-        block.split().freeze()
+        std::mem::take(&mut self.pending)
     }
 
     /// Gives back what the transport did not take.
