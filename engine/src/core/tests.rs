@@ -462,3 +462,31 @@ fn a_number_that_names_another_publisher_starts_to_be_received_anew() {
         |frame| if let ControlFrame::Received(received) = frame { Some(received.next_seq) } else { None };
     assert_eq!(world.control_frames(publisher).into_iter().filter_map(received).next_back(), Some(4));
 }
+
+#[test]
+fn a_lane_that_ends_before_its_stream_was_seen_is_a_gap_unless_the_peer_has_no_owner_on_it() {
+    for incoming in [true, false] {
+        let mut world = World::new();
+        let receiver = world.receiver(1, open(), &["*"]);
+        let conn = ConnKey(9);
+        world.core.peer_connected(world.now, &mut world.memory, conn);
+        let accept = ToCore::AcceptLane {
+            conn,
+            peer: 0,
+            router: RouterId(5),
+            lane: 0,
+            epoch: 1,
+            outgoing: false,
+            incoming,
+            missed: false,
+            lost: false,
+            hello: None,
+            tables: TableCapacity::CLIENT,
+        };
+        world.core.control(world.now, &mut world.memory, accept);
+        world.core.closed(conn, Some(CloseCode::GoingAway));
+        world.settle();
+        let gaps = if incoming { vec!["gap router_lost 0".to_owned()] } else { Vec::new() };
+        assert_eq!(world.stream(receiver), gaps);
+    }
+}
