@@ -9,10 +9,11 @@ use millrace_proto::control::{
     RefusedReason, Stage, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::data::GapReason;
-use millrace_proto::frame::{self, FrameReader, stream_kind};
+use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::{
     CONTROL_FRAME_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX,
 };
+use millrace_proto::stream::DeliverPreamble;
 use millrace_proto::{
     CloseCode, DecodeError, PROTOCOL_VERSION, ReceiverNumber, RouterId, SubscriptionNumber, control,
 };
@@ -340,9 +341,7 @@ impl Core {
         let mut writer =
             RunWriter::new(tables, queue_bytes, out_bytes, open.grant, overflow, GapReason::Overflow);
         let mut preamble = Vec::new();
-        frame::put(&mut preamble, stream_kind::DELIVER, |body| {
-            millrace_proto::field::put_u64(body, 1, u64::from(open.receiver.0));
-        });
+        DeliverPreamble { receiver: open.receiver }.encode(&mut preamble);
         writer.preamble(&preamble);
         let slot = self.routing.receivers.insert(Receiver {
             conn,

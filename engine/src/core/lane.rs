@@ -6,10 +6,11 @@
 
 use millrace_proto::control::{Ping, Pong, TableCapacity};
 use millrace_proto::data::{Gap, GapReason, HopHeader};
-use millrace_proto::frame::{self, FrameReader, stream_kind};
+use millrace_proto::frame::{FrameReader, stream_kind};
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::{MeshFrame, PeerHello};
 use millrace_proto::run::RunBody;
+use millrace_proto::stream::LanePreamble;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
 use super::Core;
@@ -51,6 +52,8 @@ struct DataStream {
     stream: StreamKey,
     reader: RunReader,
     next_seq: u64,
+    /// A gap stands before the next run: it explains a jump of lane seqs.
+    gap_seen: bool,
     finished: bool,
 }
 
@@ -140,7 +143,8 @@ impl Core {
             let twice = lane.data.is_some();
             if !twice {
                 let reader = RunReader::new(tables, true);
-                lane.data = Some(DataStream { stream, reader, next_seq: 0, finished: false });
+                lane.data =
+                    Some(DataStream { stream, reader, next_seq: 0, gap_seen: false, finished: false });
             }
             twice
         } else {
@@ -236,12 +240,13 @@ impl Core {
         let Some(super::Connection::Lane(lane)) = self.connections.get_mut(&conn) else { return };
         let Some(accepted) = lane.accepted else { return };
         let Some(data) = lane.data.as_mut().filter(|data| !data.finished) else { return };
-        let DataStream { stream, reader, next_seq, finished } = data;
+        let DataStream { stream, reader, next_seq, gap_seen, finished } = data;
         let mut wrong = None;
         let routing = &mut self.routing;
         let state = transport.read(conn, *stream, limit, &mut |chunk| {
             if wrong.is_none() {
-                wrong = reader.feed(chunk, &mut Sink { routing, next_seq, router: accepted.router }).err();
+                let router = accepted.router;
+                wrong = reader.feed(chunk, &mut Sink { routing, next_seq, gap_seen, router }).err();
             }
         });
         if let Some(error) = wrong {
@@ -288,10 +293,7 @@ impl Core {
             )
             .numbered();
             let mut preamble = Vec::new();
-            frame::put(&mut preamble, stream_kind::LANE, |body| {
-                millrace_proto::field::put_u64(body, 1, 0);
-                millrace_proto::field::put_u64(body, 2, epoch);
-            });
+            LanePreamble { first_seq: 0, epoch }.encode(&mut preamble);
             writer.preamble(&preamble);
             let mut lane = PeerLane { conn, stream: None, writer, finished: false, told: 0 };
             if missed {
@@ -406,7 +408,15 @@ impl Core {
 struct Sink<'a> {
     routing: &'a mut Routing,
     next_seq: &'a mut u64,
+    gap_seen: &'a mut bool,
     router: RouterId,
+}
+
+impl Sink<'_> {
+    fn say_gap(&mut self, gap: &Gap) {
+        self.routing.gap_to_all(gap);
+        self.routing.gap_to_siblings(gap);
+    }
 }
 
 impl RunSink for Sink<'_> {
@@ -418,16 +428,22 @@ impl RunSink for Sink<'_> {
         hop: &HopHeader<'_>,
         body: &RunBody<'_>,
     ) {
-        // A jump is announced in the hop header, and its gap stands in the stream.
-        *self.next_seq = hop.lane_seq.unwrap_or(*self.next_seq) + 1;
+        let seq = hop.lane_seq.unwrap_or(*self.next_seq);
+        // A jump is announced in the hop header, and its gap stands in the stream before it.
+        if seq != *self.next_seq && !*self.gap_seen {
+            self.routing.metrics.lane_skips += 1;
+            let reason = GapReason::LaneOverflow;
+            self.say_gap(&Gap { reason, events: 0, router: Some(self.router) });
+        }
+        *self.gap_seen = false;
+        *self.next_seq = seq + 1;
         self.routing.metrics.events_from_peers += body.count();
         self.routing.deliver(tags, publisher.key, hop.flags, body, Scope::Router);
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
-        let gap = Gap { router: gap.router.or(Some(self.router)), ..gap.clone() };
-        self.routing.gap_to_all(&gap);
-        self.routing.gap_to_siblings(&gap);
+        *self.gap_seen = true;
+        self.say_gap(&Gap { router: gap.router.or(Some(self.router)), ..gap.clone() });
         Ok(())
     }
 
@@ -435,12 +451,7 @@ impl RunSink for Sink<'_> {
         if kind != stream_kind::LANE {
             return Err(DecodeError::Malformed { what: "stream preamble" });
         }
-        for field in millrace_proto::field::Fields::new(body) {
-            let field = field?;
-            if field.number == 1 {
-                *self.next_seq = field.u64("first lane seq")?;
-            }
-        }
+        *self.next_seq = LanePreamble::decode(body)?.first_seq;
         Ok(())
     }
 
