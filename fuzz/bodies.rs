@@ -10,6 +10,7 @@ use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::limits::{CONTROL_FRAME_BYTES_MAX, DATA_FRAME_BYTES_MAX, RUN_BYTES_MAX};
 use millrace_proto::mesh::MeshFrame;
 use millrace_proto::run::{RunBody, RunBuilder};
+use millrace_proto::stream::{DeliverPreamble, LanePreamble, PublishPreamble};
 use millrace_proto::table::{Naming, TableReader, TableWriter};
 use millrace_proto::{DecodeError, Selector, TagSet, TagSetRef};
 
@@ -17,9 +18,10 @@ use millrace_proto::{DecodeError, Selector, TagSet, TagSetRef};
 pub type Body = fn(&[u8]);
 
 /// All targets, with the names of their corpus folders.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 9] = [
     ("control_frame", control_frame),
     ("mesh_frame", mesh_frame),
+    ("stream_preamble", stream_preamble),
     ("data_frame", data_frame),
     ("tag_set", tag_set),
     ("run_body", run_body),
@@ -59,6 +61,33 @@ pub fn mesh_frame(bytes: &[u8]) {
     let again = MeshFrame::decode(kind, &body).expect("what is written is read");
     assert_eq!(again, decoded);
     assert_eq!(reframe(|out| again.encode(out)), Some((kind, body)));
+}
+
+/// The first frame of a unidirectional stream.
+///
+/// A preamble of another version may have more fields: what is written again has those that are known.
+pub fn stream_preamble(bytes: &[u8]) {
+    macro_rules! reads_what_it_writes {
+        ($preamble:ty, $body:expr) => {
+            let Ok(decoded) = <$preamble>::decode($body) else { return };
+            let (kind, body) = reframe(|out| decoded.encode(out)).expect("a preamble is a frame");
+            assert_eq!(kind, <$preamble>::KIND);
+            assert_eq!(<$preamble>::decode(&body).as_ref(), Ok(&decoded));
+        };
+    }
+    let Ok(Some((kind, body, _))) = frame::split(bytes, CONTROL_FRAME_BYTES_MAX) else { return };
+    match kind {
+        PublishPreamble::KIND => {
+            reads_what_it_writes!(PublishPreamble, body);
+        }
+        DeliverPreamble::KIND => {
+            reads_what_it_writes!(DeliverPreamble, body);
+        }
+        LanePreamble::KIND => {
+            reads_what_it_writes!(LanePreamble, body);
+        }
+        _ => {}
+    }
 }
 
 fn put_data(out: &mut Vec<u8>, frame: &DataFrame<'_>) {

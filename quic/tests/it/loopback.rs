@@ -1,6 +1,6 @@
 //! Real sockets on the loopback interface.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -134,6 +134,40 @@ fn failed_dial_is_closed_once_and_the_server_never_hears_of_it() {
     });
     assert!(pair.server.app().connected.is_empty() && pair.server.app().closed.is_empty());
     assert_eq!(pair.server.metrics().handshakes_failed, 1);
+}
+
+#[test]
+fn hello_in_an_unknown_version_is_answered_with_the_versions_spoken() {
+    let mut pair = Pair::new(Peer::default());
+    let (to, from) = ([0xd1; 8], [0xc5; 5]);
+    let mut hello = vec![0xc0];
+    hello.extend(0x1a2a_3a4a_u32.to_be_bytes());
+    for id in [&to[..], &from[..]] {
+        hello.push(u8::try_from(id.len()).unwrap());
+        hello.extend(id);
+    }
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // The second is too short to be answered: nobody shall be flooded through us.
+    for size in [1_200, 1_000] {
+        hello.resize(size, 0);
+        stranger.send_to(&hello, pair.addr).unwrap();
+    }
+    pair.run_until("both seen", |pair| pair.server.metrics().datagrams_in == 2);
+
+    let mut answer = [0; 1_500];
+    let (size, sender) = stranger.recv_from(&mut answer).unwrap();
+    assert_eq!(sender, pair.addr);
+    // RFC 9000 §17.2.1: a long header of version 0, both ids the other way round, versions.
+    let mut ids = vec![5];
+    ids.extend(from);
+    ids.push(8);
+    ids.extend(to);
+    let (head, versions) = answer[..size].split_at(5 + ids.len());
+    assert_eq!((head[0] & 0x80, &head[1..5], &head[5..]), (0x80, &[0; 4][..], &ids[..]));
+    assert!(versions.chunks(4).any(|version| version == 1_u32.to_be_bytes()), "{versions:?}");
+    assert_eq!((pair.server.metrics().answers, pair.server.connections()), (1, 0));
+    assert_eq!(pair.server.metrics().drops.unroutable, 1);
 }
 
 #[test]
