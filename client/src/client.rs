@@ -1,7 +1,7 @@
 //! A client: one UDP socket, one configuration, any number of publishers and receivers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_proto::control::Welcome;
@@ -14,7 +14,7 @@ use crate::address::RouterAddress;
 use crate::clock::{Clock, nanos};
 use crate::config::Config;
 use crate::disconnect::Disconnect;
-use crate::link::Link;
+use crate::link::{Link, Place};
 use crate::publisher::{Publisher, PublisherOptions};
 use crate::receiver::{Receiver, ReceiverOptions};
 use crate::session::ConnectionConfig;
@@ -97,6 +97,8 @@ pub struct Client {
 struct Inner {
     config: Config,
     endpoint: Endpoint,
+    /// Sockets of connections that do not share the first one; those without connections leave when the next comes.
+    others: Arc<Mutex<Vec<Endpoint>>>,
     clock: Clock,
 }
 
@@ -109,12 +111,21 @@ impl Client {
         if config.routers.is_empty() {
             return Err(ConnectError::NoRouters);
         }
-        let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-        // Hosts without IPv6 cannot bind the first.
-        let endpoint = Endpoint::client(SocketAddr::new(any[0], 0))
-            .or_else(|_| Endpoint::client(SocketAddr::new(any[1], 0)))
-            .map_err(ConnectError::Socket)?;
-        Ok(Self { inner: Arc::new(Inner { config, endpoint, clock: Clock::new() }) })
+        let (endpoint, others) = (open_socket()?, Arc::default());
+        Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: Clock::new() }) })
+    }
+
+    /// This client with a socket of its own, for a connection to the same router as another one: with one source port for
+    /// both, packets of two cores could be merged on their way and would reach only one of them.
+    pub(crate) fn on_own_socket(&self) -> Result<Self, ConnectError> {
+        let Inner { config, others, clock, .. } = &*self.inner;
+        let endpoint = open_socket()?;
+        if let Ok(mut others) = others.lock() {
+            others.retain(|endpoint| endpoint.open_connections() > 0);
+            others.push(endpoint.clone());
+        }
+        let (config, others) = (config.clone(), others.clone());
+        Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: *clock }) })
     }
 
     /// Connects a publisher.
@@ -138,8 +149,18 @@ impl Client {
     /// Waits until the last packets of closed publishers and receivers have left, at most a second. For programs that
     /// exit.
     pub async fn close(self) {
-        self.inner.endpoint.close(VarInt::from_u32(0), b"");
-        let _ = tokio::time::timeout(IDLE_WAIT, self.inner.endpoint.wait_idle()).await;
+        let others = self.inner.others.lock().map(|mut others| std::mem::take(&mut *others));
+        let mut endpoints = others.unwrap_or_default();
+        endpoints.push(self.inner.endpoint.clone());
+        let idle = async {
+            for endpoint in &endpoints {
+                endpoint.close(VarInt::from_u32(0), b"");
+            }
+            for endpoint in &endpoints {
+                endpoint.wait_idle().await;
+            }
+        };
+        let _ = tokio::time::timeout(IDLE_WAIT, idle).await;
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -163,8 +184,8 @@ impl Client {
         let mut waiting = addresses.into_iter();
         let mut attempts = JoinSet::new();
         loop {
-            if let Some((router, address)) = waiting.next() {
-                let attempt = self.clone().attempt(quic.clone(), router, address, receivers, targets.left());
+            if let Some(place) = waiting.next() {
+                let attempt = self.clone().attempt(quic.clone(), place, receivers, targets.left());
                 attempts.spawn(attempt);
             } else if attempts.is_empty() {
                 return Err(failure.unwrap_or(ConnectError::NoRouters));
@@ -186,14 +207,24 @@ impl Client {
         }
     }
 
+    /// Makes one more connection to where a router was reached.
+    pub(crate) async fn connect_to(
+        &self,
+        place: &Place,
+        shard: Option<Shard>,
+    ) -> Result<(Link, Box<Welcome>), ConnectError> {
+        let quic = self.quic_config(shard)?;
+        self.clone().attempt(quic, place.clone(), 0, None).await
+    }
+
     async fn attempt(
         self,
         quic: quinn::ClientConfig,
-        router: RouterAddress,
-        address: SocketAddr,
+        place: Place,
         receivers: u32,
         left: Option<Incarnation>,
     ) -> Result<(Link, Box<Welcome>), ConnectError> {
+        let Place { router, address } = place.clone();
         let Config { server_name, silence, idle_silence, connect_timeout, .. } = &self.inner.config;
         let name = server_name.clone().unwrap_or_else(|| router.host().to_owned());
         let liveness = LivenessConfig {
@@ -208,7 +239,7 @@ impl Client {
                 .connect_with(quic, address, &name)
                 .map_err(|error| Disconnect::Transport(error.to_string()))?;
             let config = ConnectionConfig { receivers, liveness, ..ConnectionConfig::default() };
-            let (link, welcome) = Link::open(connecting.await?, config, self.inner.clock).await?;
+            let (link, welcome) = Link::open(connecting.await?, place, config, self.inner.clock).await?;
             if Some(welcome.incarnation) == left {
                 close_done(&link);
                 return Err(Disconnect::WentAway);
@@ -233,6 +264,15 @@ impl Client {
         }
         Ok(quic)
     }
+}
+
+/// A socket on any address, for both families where the host has both.
+fn open_socket() -> Result<Endpoint, ConnectError> {
+    let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    // Hosts without IPv6 cannot bind the first.
+    Endpoint::client(SocketAddr::new(any[0], 0))
+        .or_else(|_| Endpoint::client(SocketAddr::new(any[1], 0)))
+        .map_err(ConnectError::Socket)
 }
 
 fn transport() -> TransportConfig {
@@ -261,8 +301,8 @@ fn id_towards(shard: Shard) -> ConnectionId {
 
 /// All addresses of the targets, in their order; the addresses of one name are interleaved as the resolver gave them. Also
 /// the last name that could not be resolved.
-async fn resolve(targets: &[RouterAddress]) -> (Vec<(RouterAddress, SocketAddr)>, Option<ConnectError>) {
-    let mut addresses: Vec<(RouterAddress, SocketAddr)> = Vec::new();
+async fn resolve(targets: &[RouterAddress]) -> (Vec<Place>, Option<ConnectError>) {
+    let mut addresses: Vec<Place> = Vec::new();
     let mut failure = None;
     for router in targets {
         match tokio::net::lookup_host((router.host(), router.port())).await {
@@ -271,9 +311,9 @@ async fn resolve(targets: &[RouterAddress]) -> (Vec<(RouterAddress, SocketAddr)>
                 rand::seq::SliceRandom::shuffle(&mut found[..], &mut rand::rng());
                 for address in found {
                     if addresses.len() < ADDRESSES_MAX
-                        && !addresses.iter().any(|(_, known)| *known == address)
+                        && !addresses.iter().any(|known| known.address == address)
                     {
-                        addresses.push((router.clone(), address));
+                        addresses.push(Place { router: router.clone(), address });
                     }
                 }
             }

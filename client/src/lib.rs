@@ -114,7 +114,7 @@ pub use crate::{
     config::{Config, Identity, Trust},
     disconnect::Disconnect,
     event::{Event, Gap, GapReason, Item},
-    publisher::{Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
+    publisher::{Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
     receiver::{Receiver, ReceiverOptions, ReceiverRefused, SubscribeError, Subscription},
     tls::TlsError,
 };

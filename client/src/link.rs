@@ -1,5 +1,6 @@
 //! One connection to a router with its control stream: what publishers and receivers have in common.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use millrace_proto::CloseCode;
 use millrace_proto::control::Welcome;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
+use crate::address::RouterAddress;
 use crate::clock::Clock;
 use crate::disconnect::Disconnect;
 use crate::session::{ConnectionConfig, ConnectionEvent, ConnectionSession};
@@ -15,10 +17,19 @@ use crate::time::Time;
 /// Most bytes of the control stream taken at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Where a router was reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// As it is configured or was named: its certificate is for this host.
+    pub(crate) router: RouterAddress,
+    pub(crate) address: SocketAddr,
+}
+
 /// A connection that the router has welcomed.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) connection: Connection,
+    pub(crate) place: Place,
     pub(crate) session: ConnectionSession,
     pub(crate) clock: Clock,
     send: SendStream,
@@ -30,12 +41,13 @@ impl Link {
     /// Greets the router and waits for its Welcome, as long as the session's liveness allows.
     pub(crate) async fn open(
         connection: Connection,
+        place: Place,
         config: ConnectionConfig,
         clock: Clock,
     ) -> Result<(Self, Box<Welcome>), Disconnect> {
         let (send, recv) = connection.open_bi().await?;
         let session = ConnectionSession::new(config, clock.now());
-        let mut link = Self { connection, session, clock, send, recv, unwritten: Bytes::new() };
+        let mut link = Self { connection, place, session, clock, send, recv, unwritten: Bytes::new() };
         loop {
             match link.session.poll_event() {
                 Some(ConnectionEvent::Welcomed(welcome)) => return Ok((link, welcome)),

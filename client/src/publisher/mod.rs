@@ -1,61 +1,60 @@
-//! Publishing: events go into a bounded queue under a short lock; one task per publisher moves them to a router.
+//! Publishing: events go into bounded queues under short locks; one task per connection moves them to a router.
 //!
-//! A publisher keeps one connection and reconnects by itself. Events that were on their way when a connection was lost are
-//! reported as *unknown* ([`Publisher::lost`]) and not sent again: the router may have got them. Events that were still
+//! A publisher keeps its connections and makes them anew by itself. Events that were on their way when a connection was lost
+//! are reported as *unknown* ([`Publisher::lost`]) and not sent again: the router may have got them. Events that were still
 //! queued go out on the next connection, under the same publisher id and epoch.
+//!
+//! A publisher of one source has one connection, on the core that owns its tag set. One of many sources may have a
+//! connection for each core of the router ([`Connections::PerCore`]): each event then goes over the connection whose core
+//! owns its shard, and crosses no mailbox in the router. The number of connections is that of the cores of the first router,
+//! for the publisher's life, so a tag set always uses one connection and keeps its order. At a router of another number of
+//! cores everything works, too; some events then cross between its cores.
+//!
+//! ```text
+//!                    shard % 3 = 0   ┌ feed: queue ── task ── connection ─► core 0 ┐
+//! publish(tags, …) ─► shard % 3 = 1 ─► feed: queue ── task ── connection ─► core 1 ├ router
+//!                    shard % 3 = 2   └ feed: queue ── task ── connection ─► core 2 ┘
+//! ```
 
+mod feed;
+mod options;
 mod task;
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
+use millrace_proto::id::EventId;
 use millrace_proto::{Epoch, PublisherId, PublisherKey, Shard, TagSet, varint};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
+pub use self::options::{Connections, ConnectionsError, PublisherOptions};
 pub use crate::session::publisher::{HandlesExhausted, PublishError, TagHandle, Tags};
 
+use self::feed::{Begin, Feed};
 use crate::client::{Client, ConnectError};
-use crate::clock::{Clock, nanos, wall_time_ns};
+use crate::clock::wall_time_ns;
 use crate::disconnect::Disconnect;
-use crate::session::{PublisherConfig, PublisherSession};
 use crate::targets::Targets;
-use crate::time::Time;
 
-/// Reports of lost connections that wait to be read, at most; the oldest give way. Totals in [`PublisherStats`] stay exact.
+/// Reports of lost connections that wait to be read, at most, per connection; the oldest give way. Totals in
+/// [`PublisherStats`] stay exact.
 const REPORTS_MAX: usize = 1024;
-
-/// Settings of one publisher.
-#[derive(Debug, Clone)]
-pub struct PublisherOptions {
-    /// Its name, if it has one that outlives the process. Default: random.
-    pub id: Option<PublisherId>,
-    /// Longest time that an event waits for company. Default 5 ms; 0 sends as soon as the task turns.
-    pub linger: Duration,
-    /// Most bytes queued before publishing blocks. Default 1 MiB.
-    pub buffer_bytes: usize,
-    /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the core is random.
-    pub shard: Option<Shard>,
-}
-
-impl Default for PublisherOptions {
-    fn default() -> Self {
-        Self { id: None, linger: Duration::from_millis(5), buffer_bytes: 1024 * 1024, shard: None }
-    }
-}
+/// Connections of one publisher, whatever a router says about its cores.
+const CONNECTIONS_MAX: u16 = 256;
 
 /// Events of which nobody knows whether a router got them: they were on their way when a connection was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
+    /// The part of their ids that they share.
+    pub key: PublisherKey,
     /// Their seqs.
     pub seqs: Range<u64>,
     /// What happened to the connection.
     pub reason: Disconnect,
 }
 
-/// What a publisher has done so far.
+/// What a publisher has done so far, over all of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PublisherStats {
     /// Events that were taken.
@@ -64,7 +63,7 @@ pub struct PublisherStats {
     pub received: u64,
     /// Events that were on their way when a connection was lost.
     pub unknown: u64,
-    /// Connections that were made.
+    /// Connections that were made, one after the other or at once.
     pub connections: u64,
 }
 
@@ -73,100 +72,60 @@ pub struct PublisherStats {
 /// Dropping a publisher discards what is queued; [`Publisher::close`] does not.
 #[derive(Debug)]
 pub struct Publisher {
-    shared: Arc<Shared>,
-    key: PublisherKey,
-    task: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    clock: Clock,
-    /// Tells the task that there is something to do.
-    work: Notify,
-    /// Tells those who wait that the queue has room, or that events were received or lost.
-    progress: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    session: PublisherSession,
-    flush_bytes: usize,
-    /// The task was told since it last looked.
-    woken: bool,
-    ending: Ending,
-    lost: VecDeque<Lost>,
-    unknown: u64,
-    connections: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// Not at all.
-    Open,
-    /// When everything is received.
-    WhenFlushed,
-    /// At once.
-    Now,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until `ready` gives something.
-    async fn wait<T>(&self, mut ready: impl FnMut(&mut State) -> Option<T>) -> T {
-        loop {
-            let progress = self.progress.notified();
-            tokio::pin!(progress);
-            progress.as_mut().enable();
-            if let Some(value) = ready(&mut self.lock()) {
-                return value;
-            }
-            progress.await;
-        }
-    }
+    /// One per connection; an event belongs to the one at its shard modulo their number.
+    feeds: Vec<Feed>,
+    progress: Arc<Notify>,
 }
 
 impl Publisher {
     pub(crate) async fn connect(client: Client, options: PublisherOptions) -> Result<Self, ConnectError> {
         let mut targets = Targets::new(client.config().routers.clone());
-        let (link, welcome) = client.connect(&targets, options.shard, 0).await?;
+        let (shard, per_core) = match options.connections {
+            Connections::One => (options.shard, false),
+            Connections::PerCore => (Some(shard_of_core(0)), true),
+        };
+        let (link, welcome) = client.connect(&targets, shard, 0).await?;
         targets.welcomed(&welcome.alternates);
-        let key = PublisherKey {
-            publisher: options.id.unwrap_or_else(|| PublisherId(rand::random())),
-            epoch: Epoch(rand::random::<u64>() & varint::MAX),
+        let count = if per_core { welcome.cores.clamp(1, CONNECTIONS_MAX) } else { 1 };
+        let place = link.place.clone();
+        let mut begins =
+            vec![(0, Begin { client: client.clone(), targets: targets.clone(), link, welcome, shard })];
+        let mut attempts: JoinSet<Result<(u16, Begin), ConnectError>> = JoinSet::new();
+        for core in 1..count {
+            let (client, targets, place) = (client.on_own_socket()?, targets.clone(), place.clone());
+            attempts.spawn(async move {
+                let shard = Some(shard_of_core(core));
+                let (link, welcome) = client.connect_to(&place, shard).await?;
+                Ok((core, Begin { client, targets, link, welcome, shard }))
+            });
+        }
+        while let Some(attempt) = attempts.join_next().await {
+            match attempt {
+                Ok(begin) => begins.push(begin?),
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            }
+        }
+        begins.sort_by_key(|(core, _)| *core);
+        let progress = Arc::new(Notify::new());
+        let id = options.id.unwrap_or_else(|| PublisherId(rand::random()));
+        let epoch = Epoch(rand::random::<u64>() & varint::MAX);
+        let start = |(core, begin)| {
+            let publisher = PublisherId(id.0.wrapping_add(u128::from(core)));
+            Feed::start(begin, PublisherKey { publisher, epoch }, &options, progress.clone())
         };
-        let config = PublisherConfig {
-            linger_ns: nanos(options.linger),
-            buffer_bytes: options.buffer_bytes,
-            ..PublisherConfig::new(key)
-        };
-        let state = State {
-            flush_bytes: config.flush_bytes,
-            session: PublisherSession::new(config),
-            woken: false,
-            ending: Ending::Open,
-            lost: VecDeque::new(),
-            unknown: 0,
-            connections: 0,
-        };
-        let shared = Arc::new(Shared {
-            state: Mutex::new(state),
-            clock: client.clock(),
-            work: Notify::new(),
-            progress: Notify::new(),
-        });
-        let task = task::Task { client, shared: shared.clone(), targets, shard: options.shard };
-        let task = tokio::spawn(task.run(link, welcome));
-        Ok(Self { shared, key, task: Some(task) })
+        let feeds = begins.into_iter().map(start).collect();
+        Ok(Self { feeds, progress })
     }
 
-    /// Who publishes: the constant part of its events' ids.
+    /// Who publishes: the constant part of its events' ids. The first of [`Publisher::keys`].
     #[must_use]
-    pub const fn key(&self) -> PublisherKey {
-        self.key
+    pub fn key(&self) -> PublisherKey {
+        self.feeds[0].key
+    }
+
+    /// Who publishes, one for each connection: seqs are gapless for each of them.
+    pub fn keys(&self) -> impl Iterator<Item = PublisherKey> {
+        self.feeds.iter().map(|feed| feed.key)
     }
 
     /// Gives a tag set a handle: publishing with it is cheaper than by value.
@@ -174,10 +133,10 @@ impl Publisher {
     /// # Errors
     /// [`HandlesExhausted`].
     pub fn register(&self, tags: &TagSet) -> Result<TagHandle, HandlesExhausted> {
-        self.shared.lock().session.register(tags)
+        self.feed(Tags::Set(tags)).shared.lock().session.register(tags)
     }
 
-    /// Publishes an event that happens now; waits while the queue is full. Returns its seq.
+    /// Publishes an event that happens now; waits while the queue is full. Returns its id.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -185,7 +144,7 @@ impl Publisher {
         &self,
         tags: impl Into<Tags<'t>>,
         payload: impl AsRef<[u8]>,
-    ) -> Result<u64, PublishError> {
+    ) -> Result<EventId, PublishError> {
         self.publish_at(tags, wall_time_ns(), payload).await
     }
 
@@ -198,20 +157,16 @@ impl Publisher {
         tags: impl Into<Tags<'t>>,
         time_ns: u64,
         payload: impl AsRef<[u8]>,
-    ) -> Result<u64, PublishError> {
+    ) -> Result<EventId, PublishError> {
         let (tags, payload) = (tags.into(), payload.as_ref());
-        match self.try_publish_at(tags, time_ns, payload) {
+        let feed = self.feed(tags);
+        match feed.publish(tags, time_ns, payload) {
             Err(PublishError::WouldBlock) => {
-                let now = self.shared.clock.now();
-                let outcome = self
-                    .shared
-                    .wait(|state| match state.session.publish(now, tags, time_ns, payload) {
-                        Err(PublishError::WouldBlock) => None,
-                        outcome => Some(outcome),
-                    })
-                    .await;
-                self.shared.work.notify_one();
-                outcome
+                self.wait(|| match feed.publish(tags, time_ns, payload) {
+                    Err(PublishError::WouldBlock) => None,
+                    outcome => Some(outcome),
+                })
+                .await
             }
             outcome => outcome,
         }
@@ -225,7 +180,7 @@ impl Publisher {
         &self,
         tags: impl Into<Tags<'t>>,
         payload: impl AsRef<[u8]>,
-    ) -> Result<u64, PublishError> {
+    ) -> Result<EventId, PublishError> {
         self.try_publish_at(tags, wall_time_ns(), payload)
     }
 
@@ -238,72 +193,76 @@ impl Publisher {
         tags: impl Into<Tags<'t>>,
         time_ns: u64,
         payload: impl AsRef<[u8]>,
-    ) -> Result<u64, PublishError> {
-        let mut state = self.shared.lock();
-        let was_empty = state.session.queued_bytes() == 0;
-        // Only the oldest queued event's time counts, so the clock is read once per batch.
-        let now = if was_empty { self.shared.clock.now() } else { Time::ZERO };
-        let seq = state.session.publish(now, tags, time_ns, payload.as_ref())?;
-        let wake = !state.woken && (was_empty || state.session.queued_bytes() >= state.flush_bytes);
-        state.woken |= wake;
-        drop(state);
-        if wake {
-            self.shared.work.notify_one();
-        }
-        Ok(seq)
+    ) -> Result<EventId, PublishError> {
+        let tags = tags.into();
+        self.feed(tags).publish(tags, time_ns, payload.as_ref())
     }
 
     /// Sends what is queued and waits until a router has received every event published so far, or the loss of those on
     /// their way was reported. Waits through reconnects, for as long as no router can be reached: bound it with a timeout
     /// if that is too long.
     pub async fn flush(&self) {
-        let end = {
-            let mut state = self.shared.lock();
-            state.session.flush();
-            state.session.next_seq()
-        };
-        self.shared.work.notify_one();
-        self.shared.wait(|state| (state.session.received() >= end).then_some(())).await;
+        let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.flush())).collect();
+        let received = |(feed, end): &(&Feed, u64)| feed.shared.lock().session.received() >= *end;
+        self.wait(|| ends.iter().all(received).then_some(())).await;
     }
 
-    /// Flushes, then closes the connection in order.
+    /// Flushes, then closes the connections in order.
     pub async fn close(mut self) -> PublisherStats {
         self.flush().await;
-        self.shared.lock().ending = Ending::WhenFlushed;
-        self.shared.work.notify_one();
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
+        self.feeds.iter().for_each(Feed::end);
+        for feed in &mut self.feeds {
+            feed.ended().await;
         }
         self.stats()
     }
 
     /// The next report of events whose fate is unknown. May be dropped at any time.
     pub async fn lost(&self) -> Lost {
-        self.shared.wait(|state| state.lost.pop_front()).await
+        self.wait(|| self.try_lost()).await
     }
 
     /// The next report of events whose fate is unknown, if there is one.
     #[must_use]
     pub fn try_lost(&self) -> Option<Lost> {
-        self.shared.lock().lost.pop_front()
+        self.feeds.iter().find_map(|feed| feed.shared.lock().lost.pop_front())
     }
 
     /// What has been done so far.
     #[must_use]
     pub fn stats(&self) -> PublisherStats {
-        let state = self.shared.lock();
-        PublisherStats {
-            published: state.session.next_seq(),
-            received: state.session.received() - state.unknown,
-            unknown: state.unknown,
-            connections: state.connections,
+        self.feeds.iter().map(Feed::stats).fold(PublisherStats::default(), |sum, one| PublisherStats {
+            published: sum.published + one.published,
+            received: sum.received + one.received,
+            unknown: sum.unknown + one.unknown,
+            connections: sum.connections + one.connections,
+        })
+    }
+
+    /// The feed of an event.
+    #[inline]
+    fn feed(&self, tags: Tags<'_>) -> &Feed {
+        match &self.feeds[..] {
+            [only] => only,
+            feeds => &feeds[usize::from(tags.shard().number()) % feeds.len()],
+        }
+    }
+
+    /// Waits until `ready` gives something.
+    async fn wait<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if let Some(value) = ready() {
+                return value;
+            }
+            progress.await;
         }
     }
 }
 
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        self.shared.lock().ending = Ending::Now;
-        self.shared.work.notify_one();
-    }
+/// A shard that steers to a core, however many there are above it.
+fn shard_of_core(core: u16) -> Shard {
+    Shard::of_hash(u64::from(core))
 }

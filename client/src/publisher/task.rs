@@ -1,13 +1,14 @@
-//! The task that moves a publisher's events to a router, and from router to router.
+//! The task that moves the events of one feed to a router, and from router to router.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::control::{Goaway, Welcome};
-use millrace_proto::{Incarnation, Shard};
+use millrace_proto::{Incarnation, PublisherKey};
 use quinn::SendStream;
 
-use super::{Ending, Lost, REPORTS_MAX, Shared};
+use super::feed::{Ending, Shared};
+use super::{Lost, REPORTS_MAX};
 use crate::backoff::Backoff;
 use crate::client::{Client, close_done};
 use crate::disconnect::Disconnect;
@@ -16,12 +17,12 @@ use crate::session::ConnectionEvent;
 use crate::targets::Targets;
 use crate::time::Time;
 
-/// One publisher's task.
+/// One feed's task.
 pub(super) struct Task {
     pub(super) client: Client,
     pub(super) shared: Arc<Shared>,
+    pub(super) key: PublisherKey,
     pub(super) targets: Targets,
-    pub(super) shard: Option<Shard>,
 }
 
 /// How a connection ended.
@@ -84,7 +85,8 @@ impl Task {
         let attempts = async {
             loop {
                 tokio::time::sleep(backoff.next()).await;
-                if let Ok(connected) = self.client.connect(&self.targets, self.shard, 0).await {
+                let shard = self.shared.lock().shard;
+                if let Ok(connected) = self.client.connect(&self.targets, shard, 0).await {
                     return connected;
                 }
             }
@@ -115,7 +117,7 @@ impl Task {
             if state.lost.len() == REPORTS_MAX {
                 state.lost.pop_front();
             }
-            state.lost.push_back(Lost { seqs, reason });
+            state.lost.push_back(Lost { key: self.key, seqs, reason });
         }
         drop(state);
         self.shared.progress.notify_waiters();

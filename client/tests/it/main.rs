@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod per_core;
 mod publisher;
 mod receiver;
 mod router;

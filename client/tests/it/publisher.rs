@@ -53,7 +53,7 @@ async fn a_full_queue_pushes_back_until_the_router_gives_credit() {
             peer.event().await;
         }
     };
-    let waits = async { assert_eq!(publisher.publish(&tags, [0; 1000]).await, Ok(taken)) };
+    let waits = async { assert_eq!(publisher.publish(&tags, [0; 1000]).await.map(|id| id.seq), Ok(taken)) };
     soon("room", async { tokio::join!(waits, router_side) }).await;
 }
 

@@ -44,6 +44,11 @@ impl Authority {
     }
 
     pub(crate) fn router(&self) -> FakeRouter {
+        self.router_of(1)
+    }
+
+    /// A router that says it has so many cores.
+    pub(crate) fn router_of(&self, cores: u16) -> FakeRouter {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivatePkcs8KeyDer::from(self.certificate.signing_key.serialize_der());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -56,7 +61,7 @@ impl Authority {
         let quic = QuicServerConfig::try_from(tls).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
         let endpoint = Endpoint::server(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        FakeRouter { endpoint }
+        FakeRouter { endpoint, cores }
     }
 
     pub(crate) fn client(&self, routers: &[&FakeRouter], change: impl FnOnce(&mut Config)) -> Client {
@@ -72,6 +77,8 @@ impl Authority {
 
 pub(crate) struct FakeRouter {
     endpoint: Endpoint,
+    /// As its Welcome says.
+    pub(crate) cores: u16,
 }
 
 impl FakeRouter {
@@ -90,6 +97,11 @@ impl FakeRouter {
         assert!(soon("the handshake to fail", incoming.into_future()).await.is_err());
     }
 
+    /// Refuses the next connection.
+    pub(crate) async fn refuse(&self) {
+        soon("a client", self.endpoint.accept()).await.unwrap().refuse();
+    }
+
     /// The next client, greeted.
     pub(crate) async fn accept(&self) -> Peer {
         let connection =
@@ -104,7 +116,8 @@ impl FakeRouter {
             published: None,
         };
         assert!(matches!(peer.frame().await, ControlFrame::Hello(_)));
-        let welcome = Welcome { version: 1, incarnation: self.incarnation(), ..Welcome::default() };
+        let (incarnation, cores) = (self.incarnation(), self.cores);
+        let welcome = Welcome { version: 1, incarnation, cores, ..Welcome::default() };
         peer.send(ControlFrame::Welcome(welcome)).await;
         peer
     }

@@ -45,7 +45,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
-use millrace_proto::{PublisherKey, TagSet, varint};
+use millrace_proto::{PublisherKey, Shard, TagSet, varint};
 
 use self::queue::RunQueue;
 pub(super) use self::stream::PUBLISHER_NUMBER;
@@ -91,7 +91,19 @@ impl PublisherConfig {
 
 /// A tag set that was registered: publishing with it hashes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TagHandle(u32);
+pub struct TagHandle {
+    /// Its place among the publisher's handles.
+    index: u32,
+    shard: Shard,
+}
+
+impl TagHandle {
+    /// The shard of the tag set.
+    #[must_use]
+    pub const fn shard(self) -> Shard {
+        self.shard
+    }
+}
 
 /// What an event is published with.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +112,17 @@ pub enum Tags<'a> {
     Set(&'a TagSet),
     /// A registered tag set.
     Handle(TagHandle),
+}
+
+impl Tags<'_> {
+    /// The shard that the event belongs to. Hashes a set that is given by value.
+    #[must_use]
+    pub fn shard(self) -> Shard {
+        match self {
+            Self::Set(set) => set.shard(),
+            Self::Handle(handle) => handle.shard,
+        }
+    }
 }
 
 impl<'a> From<&'a TagSet> for Tags<'a> {
@@ -181,15 +204,15 @@ impl PublisherSession {
         if self.handles.len() >= TAG_HANDLES_MAX {
             return Err(HandlesExhausted);
         }
-        let handle = u32::try_from(self.handles.len()).map_err(|_| HandlesExhausted)?;
+        let index = u32::try_from(self.handles.len()).map_err(|_| HandlesExhausted)?;
         self.handles.push(tags.clone());
-        Ok(TagHandle(handle))
+        Ok(TagHandle { index, shard: tags.shard() })
     }
 
     /// The registered tag set behind `handle`.
     #[must_use]
     pub fn registered(&self, handle: TagHandle) -> Option<&TagSet> {
-        self.handles.get(handle.0 as usize)
+        self.handles.get(handle.index as usize)
     }
 
     /// Queues an event and returns its seq. `time_ns` is when it happened, nanoseconds since 1970 (62 bits are kept).
@@ -209,7 +232,7 @@ impl PublisherSession {
             return Err(PublishError::TooLarge { bytes: payload.len() });
         }
         if let Tags::Handle(handle) = tags
-            && handle.0 as usize >= self.handles.len()
+            && handle.index as usize >= self.handles.len()
         {
             return Err(PublishError::UnknownHandle);
         }

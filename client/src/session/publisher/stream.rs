@@ -97,14 +97,15 @@ impl PublishStream {
             RunTags::Set(set) => (self.name(set, NONE), set),
             RunTags::Handle(handle) => {
                 // The publisher checked the handle when the event was queued.
-                let Some(set) = handles.get(handle.0 as usize) else { return };
-                match self.number_of_handle.get(handle.0 as usize) {
+                let Some(set) = handles.get(handle.index as usize) else { return };
+                match self.number_of_handle.get(handle.index as usize) {
                     Some(&number)
-                        if !self.full && self.handle_of_number.get(number as usize) == Some(&handle.0) =>
+                        if !self.full
+                            && self.handle_of_number.get(number as usize) == Some(&handle.index) =>
                     {
                         (Naming::Known(u64::from(number)), set)
                     }
-                    _ => (self.name(set, handle.0), set),
+                    _ => (self.name(set, handle.index), set),
                 }
             }
         };

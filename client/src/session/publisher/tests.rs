@@ -183,7 +183,8 @@ fn a_full_queue_would_block_until_output_is_taken() {
         session.publish(Time::ZERO, &tags(1), 1, &vec![0; bytes]),
         Err(PublishError::TooLarge { bytes })
     );
-    assert_eq!(session.publish(Time::ZERO, TagHandle(9), 1, b""), Err(PublishError::UnknownHandle));
+    let stranger = TagHandle { index: 9, shard: tags(9).shard() };
+    assert_eq!(session.publish(Time::ZERO, stranger, 1, b""), Err(PublishError::UnknownHandle));
 }
 
 #[test]

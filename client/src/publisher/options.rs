@@ -1,0 +1,87 @@
+//! Settings of one publisher.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use millrace_proto::{PublisherId, Shard};
+
+/// Settings of one publisher.
+#[derive(Debug, Clone)]
+pub struct PublisherOptions {
+    /// Its name, if it has one that outlives the process. Default: random. With several connections the first has this
+    /// name, and those for cores 1, 2, … this name plus 1, 2, …: leave room between the names of such publishers.
+    pub id: Option<PublisherId>,
+    /// Longest time that an event waits for company. Default 5 ms; 0 sends as soon as the task turns.
+    pub linger: Duration,
+    /// Most bytes queued before publishing blocks, for each connection. Default 1 MiB.
+    pub buffer_bytes: usize,
+    /// How many connections. Default [`Connections::One`].
+    pub connections: Connections,
+    /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the first connection is
+    /// on any core, later ones are on the core that owns the first event's tag set. Without effect with a connection for
+    /// each core.
+    pub shard: Option<Shard>,
+}
+
+impl Default for PublisherOptions {
+    fn default() -> Self {
+        Self {
+            id: None,
+            linger: Duration::from_millis(5),
+            buffer_bytes: 1024 * 1024,
+            connections: Connections::One,
+            shard: None,
+        }
+    }
+}
+
+/// How many connections a publisher has. Reads and prints as `one` and `per-core`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connections {
+    /// One: right for a publisher of one source, or of few events.
+    #[default]
+    One,
+    /// One for each core of the router, each from its own socket: for publishers of many sources and many events.
+    PerCore,
+}
+
+/// Neither `one` nor `per-core`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("connections are `one` or `per-core`, not `{0}`")]
+pub struct ConnectionsError(String);
+
+impl FromStr for Connections {
+    type Err = ConnectionsError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "one" => Ok(Self::One),
+            "per-core" => Ok(Self::PerCore),
+            other => Err(ConnectionsError(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::One => "one",
+            Self::PerCore => "per-core",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_read_as_they_print() {
+        for connections in [Connections::One, Connections::PerCore] {
+            assert_eq!(connections.to_string().parse(), Ok(connections));
+        }
+        let error = "two".parse::<Connections>().unwrap_err();
+        assert_eq!(error.to_string(), "connections are `one` or `per-core`, not `two`");
+    }
+}
