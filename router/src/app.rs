@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use millrace_engine::core::Core;
 use millrace_engine::message::{CoreIndex, DialId, ToControl, ToCore};
+use millrace_mailbox::{Inbox, Outbox};
 use millrace_proto::mesh::PeerHello;
 use millrace_proto::{ALPN_CLIENT, ALPN_PEER, CloseCode};
 use millrace_quic::{
@@ -23,7 +24,6 @@ use millrace_quic::{
 
 use crate::clock::Clock;
 use crate::control_post::ControlPost;
-use crate::mailbox::{Inbox, Outbox};
 use crate::metrics::{CoreSnapshot, ShellMetrics};
 use crate::selectors_thread::SelectorsPost;
 use crate::tls::{Role, role_of};
@@ -260,13 +260,12 @@ impl CoreApp {
     fn take_mail(&mut self, io: &mut Io<'_>) {
         for sibling in &mut self.parts.siblings {
             // At most what is there now, so that a fast writer cannot hold this core in the loop.
-            for _ in 0..sibling.segments_in.slots() {
-                if let Ok(segment) = sibling.segments_in.pop() {
-                    io.inject(segment);
-                }
+            for _ in 0..sibling.segments_in.count() {
+                let Some(segment) = sibling.segments_in.pop() else { break };
+                io.inject(segment);
             }
-            for _ in 0..sibling.batches_in.slots() {
-                let Ok(batch) = sibling.batches_in.pop() else { break };
+            for _ in 0..sibling.batches_in.count() {
+                let Some(batch) = sibling.batches_in.pop() else { break };
                 self.metrics.batches_in += 1;
                 let read = self.parts.engine.batch(sibling.core, &batch);
                 self.metrics.batches_malformed += u64::from(read.is_err());

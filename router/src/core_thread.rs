@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use millrace_mailbox::Doorbell;
 use millrace_quic::{Core, TurnStats};
 
 use crate::app::{CoreApp, End};
-use crate::mailbox::Doorbell;
 use crate::metrics::{CoreSnapshot, thread_cpu};
 
 /// The longest sleep: everything that matters wakes the core earlier.

@@ -30,7 +30,6 @@ mod control_post;
 mod control_thread;
 mod core_thread;
 mod handle;
-mod mailbox;
 mod metrics;
 mod resolve;
 mod run;

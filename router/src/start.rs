@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
+use millrace_mailbox::{Doorbell, mailbox};
 use millrace_proto::{ALPN_PEER, Incarnation, RouterId};
 use millrace_quic::{
     ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, WideProtocol, steer,
@@ -23,7 +24,6 @@ use crate::control_post::ControlPost;
 use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input};
 use crate::core_thread::CoreThread;
 use crate::handle::{CoreLink, RouterHandle};
-use crate::mailbox::{Doorbell, ring};
 use crate::resolve::{Resolver, watch_seeds};
 use crate::selectors_thread::{SelectorsPost, SelectorsThread};
 use crate::tls::{IdentityError, client_config, server_config};
@@ -226,7 +226,8 @@ impl Starting {
                 ..CoreSettings::default()
             };
             let quic = Core::new(settings, Some(server.clone()), Some(socket), app)?;
-            let (waker, bell) = (quic.waker(), Doorbell::new(quic.waker()));
+            let (waker, for_bell) = (quic.waker(), quic.waker());
+            let bell = Doorbell::new(move || for_bell.wake());
             made.push(Made { quic, post: CorePost { commands, waker }, bell });
         }
         link_siblings(&mut made);
@@ -288,10 +289,10 @@ fn link_siblings(made: &mut [Made]) {
     let mut siblings: Vec<Vec<Sibling>> = made.iter().map(|_| Vec::new()).collect();
     for a in 0..made.len() {
         for b in a + 1..made.len() {
-            let (a_out, b_in) = ring(BATCHES_MAX, &made[b].bell);
-            let (b_out, a_in) = ring(BATCHES_MAX, &made[a].bell);
-            let (a_segments_out, b_segments_in) = ring(SEGMENTS_MAX, &made[b].bell);
-            let (b_segments_out, a_segments_in) = ring(SEGMENTS_MAX, &made[a].bell);
+            let (a_out, b_in) = mailbox(BATCHES_MAX, &made[b].bell);
+            let (b_out, a_in) = mailbox(BATCHES_MAX, &made[a].bell);
+            let (a_segments_out, b_segments_in) = mailbox(SEGMENTS_MAX, &made[b].bell);
+            let (b_segments_out, a_segments_in) = mailbox(SEGMENTS_MAX, &made[a].bell);
             siblings[a].push(Sibling {
                 core: index(b),
                 batches_out: a_out,

@@ -7,6 +7,7 @@ mod cluster;
 mod cores;
 mod mesh;
 mod process;
+mod publishers;
 mod raw;
 mod single;
 mod world;
