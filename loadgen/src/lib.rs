@@ -1,7 +1,7 @@
 //! Capacity testing for Millrace: a fleet of emitters and receivers, open loop, verified end to end.
 //!
 //! ```text
-//! scenario ─► cluster (embedded routers, or addresses) ─► fleet threads ─► checkers ─► report
+//! scenario ─► cluster (embedded routers, processes, or addresses) ─► fleet threads ─► checkers ─► report
 //! ```
 //!
 //! A [`scenario`] is data. The [`fleet`] runs the client library's sessions on our own QUIC loop, so that the generator is
@@ -12,8 +12,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod cluster;
+pub mod disturb;
 pub mod fleet;
+pub mod options;
 pub mod progress;
 pub mod report;
 pub mod run;
 pub mod scenario;
+mod system;
+
+pub use system::end_with_parent;

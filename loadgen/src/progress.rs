@@ -65,6 +65,11 @@ impl Progress {
         ));
     }
 
+    /// Those who are going to disturb connect.
+    pub fn crowd(&self, ready: u64, clients: u32) {
+        self.show(&format!("{ready}/{clients} clients"));
+    }
+
     /// Events flow.
     pub fn running(&self, sum: &Sum, target: f64) {
         let now = Instant::now();

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use millrace_verify::workload::Workload;
 
+use crate::fleet::order::whole;
+
 /// Scenarios with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
@@ -22,6 +24,10 @@ pub enum Preset {
     Mesh,
     /// 100,000 selectors, most of which match nothing that is published.
     MatchHeavy,
+    /// 100,000 emitters and 10,000 receivers, each on a QUIC connection of its own, lone packets.
+    Fleet,
+    /// One publisher, one receiver, 10,000 tag sets in turn: every run is one event.
+    P2pTags,
 }
 
 impl Preset {
@@ -36,6 +42,28 @@ impl Preset {
             Self::AllToAll => "all-to-all",
             Self::Mesh => "mesh",
             Self::MatchHeavy => "match-heavy",
+            Self::Fleet => "fleet",
+            Self::P2pTags => "p2p-tags",
+        }
+    }
+}
+
+/// What plays publishers and receivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Driver {
+    /// The client's sessions on our own QUIC loop: cheap beside the routers.
+    Fleet,
+    /// The public client library, on tokio.
+    Client,
+}
+
+impl Driver {
+    /// Its name, as on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fleet => "fleet",
+            Self::Client => "client",
         }
     }
 }
@@ -72,11 +100,30 @@ pub struct Scenario {
     pub receive_linger: Duration,
     /// Bytes that a receiver lets come ahead of its application.
     pub receive_window_bytes: u64,
+    /// Bytes that a router may queue for a receiver; beyond them it drops the oldest events.
+    pub receive_queue_bytes: u64,
+    /// Publishing connections send a packet now and then: small windows, no path discovery, acknowledgements that may wait.
+    pub lone_emitters: bool,
+    /// Every receiver takes everything, whatever the number of emitters.
+    pub everything: bool,
+    /// Each emitter and each receiver has a connection of its own, whatever their number.
+    pub own_connections: bool,
+    /// Idle connections say something this often.
+    pub keep_alive: Duration,
+    /// Handshakes per second at set-up, at most, over all threads.
+    pub handshakes_per_second: u32,
+    /// Receiver 0 has small queues, so that it overflows when it stalls.
+    pub slow_receiver: bool,
     /// Length of the measured part.
     pub duration: Duration,
     /// Threads of the fleet.
     pub fleet_threads: u16,
+    /// What plays publishers and receivers.
+    pub driver: Driver,
 }
+
+/// Events per second and emitter of a fleet, unless a rate is given: each is a lone packet.
+const FLEET_EVENTS_PER_EMITTER: f64 = 0.6;
 
 impl Scenario {
     /// The scenario of a preset, before the command line changes it.
@@ -93,20 +140,28 @@ impl Scenario {
             publish_linger: Duration::from_millis(5),
             receive_linger: Duration::ZERO,
             receive_window_bytes: 256 * 1024,
+            receive_queue_bytes: 4 << 20,
+            lone_emitters: false,
+            everything: false,
+            own_connections: false,
+            keep_alive: Duration::from_secs(10),
+            handshakes_per_second: 2_000,
+            slow_receiver: false,
             duration: Duration::from_secs(10),
             fleet_threads: 1,
+            driver: Driver::Fleet,
         };
         let pipes = |publishers: u32, receivers: u32| Self {
             workload: Workload {
                 name: preset.name().to_owned(),
                 events_per_second: 1_000_000,
-                ..Workload::pipes(publishers, receivers)
+                ..Workload::everything(publishers, receivers)
             },
             publisher_connections: publishers,
             receiver_connections: receivers,
             routers: 1,
             receive_window_bytes: 4 << 20,
-            fleet_threads: 1,
+            everything: true,
             ..million.clone()
         };
         match preset {
@@ -125,7 +180,57 @@ impl Scenario {
                 routers: 1,
                 ..million
             },
+            Preset::Fleet => Self {
+                workload: Workload { name: preset.name().to_owned(), ..Workload::blocks(100_000, 10_000) },
+                routers: 1,
+                publish_linger: Duration::from_secs(1),
+                receive_linger: Duration::from_secs(1),
+                receive_window_bytes: 64 * 1024,
+                receive_queue_bytes: 1 << 20,
+                lone_emitters: true,
+                own_connections: true,
+                ..million
+            },
+            Preset::P2pTags => {
+                let mut pipe = pipes(1, 1);
+                pipe.workload.emitters = 10_000;
+                pipe.workload.events_per_run = 1;
+                pipe.workload.events_per_second = 500_000;
+                pipe
+            }
         }
+    }
+
+    /// Brings numbers that depend on others in line with them, once all that was chosen is in place: no connection without
+    /// an emitter or receiver, no thread without a connection, and `rate` or what suits the preset.
+    pub fn settle(&mut self, rate: Option<u64>) {
+        let workload = &mut self.workload;
+        workload.emitters = workload.emitters.max(1);
+        workload.receivers = workload.receivers.max(1);
+        if self.everything {
+            let (shape, selectors) = Workload::everything_by(workload.emitters);
+            (workload.shape, workload.selectors_per_receiver) = (shape, selectors);
+        }
+        if let Some(rate) = rate {
+            workload.events_per_second = rate;
+        } else if self.own_connections {
+            let rate = f64::from(workload.emitters) * FLEET_EVENTS_PER_EMITTER;
+            workload.events_per_second = whole(rate).max(1);
+        }
+        if self.own_connections {
+            self.publisher_connections = workload.emitters;
+            self.receiver_connections = workload.receivers;
+        }
+        self.publisher_connections = self.publisher_connections.clamp(1, workload.emitters);
+        self.receiver_connections = self.receiver_connections.clamp(1, workload.receivers);
+        let connections = self.publisher_connections.min(self.receiver_connections);
+        self.fleet_threads = self.fleet_threads.clamp(1, u16::try_from(connections).unwrap_or(u16::MAX));
+    }
+
+    /// Connections in all.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        u64::from(self.publisher_connections) + u64::from(self.receiver_connections)
     }
 
     /// The router, of `routers`, that a publishing connection leads to.

@@ -69,6 +69,88 @@ fn a_router_of_two_cores_carries_runs_to_every_receiver_of_everything() {
 }
 
 #[test]
+fn a_fleet_holds_a_connection_for_each_emitter_and_receiver_on_a_router_process() {
+    let small = ["--preset", "fleet", "--processes", "--emitters", "50", "--receivers", "5", "--rate", "200"];
+    let (code, report) =
+        run(&[&small[..], &["--linger", "50ms", "--receive-linger", "50ms", "--duration", "1s"]].concat());
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["delivered"], report["expected_deliveries"]);
+    assert_eq!(report["connections"]["connections"], 55);
+    assert_eq!(report["connections"]["is_of_routers_alone"], true);
+    assert_eq!(report["processes"], true);
+    for field in ["bytes_per_connection", "publisher_packets_per_s", "router_cpu_us_per_publisher_packet"] {
+        assert!(report["connections"][field].as_f64().unwrap() > 0.0, "{field}: {report:#}");
+    }
+}
+
+#[test]
+fn a_mesh_of_processes_carries_everything_from_one_router_to_the_others() {
+    let small = ["--preset", "mesh", "--processes", "--routers", "3", "--emitters", "50", "--receivers", "5"];
+    let (code, report) = run(&[&small[..], &["--rate", "1000", "--duration", "1s"]].concat());
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["routers"], 3);
+    assert_eq!(report["delivered"], report["expected_deliveries"]);
+    assert_eq!(report["mesh_deliveries"].as_u64().map(|count| count > 0), Some(true));
+}
+
+#[test]
+fn only_the_receiver_that_stalls_loses_and_its_gaps_say_so() {
+    let small = ["--preset", "fan-out", "--rate", "4000", "--duration", "2s", "--disturb", "slow-receiver"];
+    let (code, report) = run(&[&small[..], &["--routers", "2"]].concat());
+    assert_eq!(code, 0, "{report:#}");
+    let phase = &report["disturbed"][0];
+    let outcome = &phase["outcome"];
+    assert_eq!(phase["lost"], 0, "{phase:#}");
+    assert!(outcome["missing"].as_u64().unwrap() > 0, "it did not overflow: {outcome:#}");
+    assert_eq!(outcome["missing"], outcome["said_by_its_gaps"]);
+    assert!(phase["p99_ratio"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn churn_and_storms_disturb_nobody_for_good() {
+    let small = ["--preset", "fan-out", "--rate", "1000", "--duration", "1s", "--routers", "2"];
+    let disturb = ["--disturb", "churn,storm,storm-resumed", "--churn-rate", "500", "--storm-clients", "50"];
+    let (code, report) = run(&[&small[..], &disturb, &["--allow", "disturbed"]].concat());
+    assert_eq!(code, 0, "{report:#}");
+    let outcome = |index: usize| &report["disturbed"][index]["outcome"];
+    assert!(outcome(0)["effective_within_1s_share"].as_f64().unwrap() > 0.5, "{:#}", outcome(0));
+    assert!(outcome(0)["selectors"].as_u64().unwrap() >= 400, "{:#}", outcome(0));
+    for index in [1, 2] {
+        assert_eq!(outcome(index)["clients"], 50);
+        assert!(!outcome(index)["settled_s"].is_null(), "{:#}", outcome(index));
+    }
+    assert_eq!(outcome(1)["tickets_used"], 0);
+    assert!(outcome(2)["tickets_used"].as_u64().unwrap() > 0, "{:#}", outcome(2));
+}
+
+#[test]
+fn many_tag_sets_on_one_connection_are_runs_of_one() {
+    let (code, report) =
+        run(&["--preset", "p2p-tags", "--tag-sets", "300", "--rate", "2000", "--duration", "1s"]);
+    assert_eq!(code, 0, "{report:#}");
+    for (field, value) in [("tag_sets", 300), ("events_per_run", 1), ("publisher_connections", 1)] {
+        assert_eq!(report[field], value, "{field}");
+    }
+    assert_eq!(report["delivered"], report["expected_deliveries"]);
+}
+
+#[test]
+fn a_search_records_its_steps_and_the_host_and_its_own_headroom() {
+    let (_, report) =
+        run(&["--preset", "p2p", "--max", "--p99", "50ms", "--rate", "1000", "--duration", "100ms"]);
+    let steps = report["attempts"].as_array().unwrap();
+    assert!(steps.len() > 3, "{steps:#?}");
+    assert!(steps.iter().all(|step| step["p99_us"].is_u64() && step["held"].is_boolean()));
+    assert_eq!(report["search"]["p99_max_us"], 50_000);
+    for field in ["cpu_model", "memory_bytes", "kernel", "load_average", "commit", "cpus"] {
+        assert!(!report["host"][field].is_null(), "{field}");
+    }
+    for field in ["busiest_thread_cpu_share", "lag_p99_us", "is_bottleneck"] {
+        assert!(!report["headroom"][field].is_null(), "{field}");
+    }
+}
+
+#[test]
 fn a_router_that_is_not_there_is_named_with_what_to_do() {
     let ca = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::cargo_bin("millrace-loadgen").unwrap();

@@ -5,24 +5,26 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use millrace_client::session::{ConnectionEvent, ConnectionSession};
+use millrace_client::session::ConnectionEvent;
 use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
 use millrace_verify::oracle::Expected;
 
+use super::control::{Control, READ_BYTES};
 use super::dial::{Dialling, dial_more};
 use super::order::{Order, Orders};
 use super::publisher::{Emitters, Epochs, Publisher};
-use super::receiver::{Receivers, Watch};
+use super::receiver::{Receivers, Watch, checkers};
 use super::tally::Tally;
 use super::thread::Report;
 
-/// Bytes read from one stream before the next one's turn.
-const READ_BYTES: usize = 256 * 1024;
 /// How often sessions' clocks are looked at: far below their timeouts.
 const TEND_EVERY: Duration = Duration::from_millis(50);
+/// Many sessions are looked at in parts, all of them within this many looks: a second, of timeouts of ten and more.
+const TEND_PARTS: usize = 20;
+/// So many are looked at each time, at least.
+const TENDED_MIN: usize = 1024;
 
 /// What a connection is for, as an index into the thread's publishers or receivers.
 #[derive(Debug, Clone, Copy)]
@@ -34,36 +36,14 @@ pub(super) enum Role {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) id: ConnId,
-    pub(super) session: ConnectionSession,
+    pub(super) control: Control,
     pub(super) role: Role,
-    control: Option<StreamId>,
-    pending: Bytes,
     dirty: bool,
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnId, session: ConnectionSession, role: Role) -> Self {
-        Self { id, session, role, control: None, pending: Bytes::new(), dirty: false }
-    }
-
-    fn write_control(&mut self, io: &mut Io<'_>) {
-        let Some(stream) = self.control else { return };
-        loop {
-            if self.pending.is_empty() {
-                let Some(bytes) = self.session.poll_control_output() else { return };
-                self.pending = bytes;
-            }
-            let mut chunks = [std::mem::take(&mut self.pending)];
-            if io.write(self.id, stream, &mut chunks).is_err() {
-                return;
-            }
-            let [rest] = chunks;
-            self.pending = rest;
-            if !self.pending.is_empty() {
-                return;
-            }
-        }
+    pub(super) fn new(control: Control, role: Role) -> Self {
+        Self { control, role, dirty: false }
     }
 }
 
@@ -86,11 +66,14 @@ pub(super) struct FleetApp {
     pub(super) emitters: Emitters,
     pub(super) watch: Watch,
     pub(super) expected: Arc<Expected>,
+    pub(super) slow_receiver: bool,
     pub(super) mine: Mine,
     pub(super) dirty: Vec<usize>,
     pub(super) tick: Duration,
     pub(super) published_at: Instant,
     pub(super) tended_at: Instant,
+    /// The connection that was looked at last.
+    pub(super) tended: usize,
 }
 
 /// Which receivers a thread checks: those on its connections.
@@ -116,7 +99,7 @@ impl FleetApp {
     }
 
     fn control_events(&mut self, io: &mut Io<'_>, index: usize) {
-        while let Some(event) = self.connections[index].session.poll_event() {
+        while let Some(event) = self.connections[index].control.session.poll_event() {
             let role = self.connections[index].role;
             match (event, role) {
                 (ConnectionEvent::Welcomed(welcome), Role::Publisher(number)) => {
@@ -128,14 +111,18 @@ impl FleetApp {
                     let first = self.publishers[number].credit(bytes);
                     self.tally.credited.add(u64::from(first));
                     let time = self.clock.time(io.now());
-                    let conn = self.connections[index].id;
-                    self.publishers[number].write(io, conn, time);
+                    let conn = self.connections[index].control.id;
+                    self.publishers[number].write(io, conn, time, &self.tally);
                 }
                 (ConnectionEvent::Received { next_seq }, Role::Publisher(number)) => {
                     let session = &mut self.publishers[number].session;
                     let before = session.received();
                     if session.on_received(next_seq).is_err() {
-                        io.close(self.connections[index].id, CloseCode::Unexpected.code(), b"received");
+                        io.close(
+                            self.connections[index].control.id,
+                            CloseCode::Unexpected.code(),
+                            b"received",
+                        );
                     }
                     let session = &self.publishers[number].session;
                     self.tally.received.add(session.received() - before);
@@ -145,7 +132,7 @@ impl FleetApp {
                 }
                 (ConnectionEvent::Refused(_), _) => self.tally.refused.add(1),
                 (ConnectionEvent::Dead { .. }, _) => {
-                    io.close(self.connections[index].id, CloseCode::Timeout.code(), b"silent");
+                    io.close(self.connections[index].control.id, CloseCode::Timeout.code(), b"silent");
                 }
                 _ => {}
             }
@@ -154,33 +141,21 @@ impl FleetApp {
 
     fn read_control(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
         let time = self.clock.time(io.now());
-        let connection = &mut self.connections[index];
-        let (id, session) = (connection.id, &mut connection.session);
-        let mut wrong = None;
-        let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
-            if wrong.is_none() {
-                wrong = session.control_data(time, chunk).err();
-            }
-        });
-        if let Some(error) = wrong {
-            io.close(id, error.close_code().code(), error.to_string().as_bytes());
-            return;
+        if self.connections[index].control.read(io, stream, time) {
+            self.control_events(io, index);
+            self.mark(index);
         }
-        if outcome.state == ReadState::More {
-            io.wake(id, stream);
-        }
-        self.control_events(io, index);
-        self.mark(index);
     }
 
     fn read_deliveries(&mut self, io: &mut Io<'_>, index: usize, number: usize, stream: StreamId) {
         let now = io.now();
         let (now_ns, time) = (self.clock.ns(now), self.clock.time(now));
-        let connection = &mut self.connections[index];
-        let (id, session) = (connection.id, &mut connection.session);
+        let control = &mut self.connections[index].control;
+        let (id, session) = (control.id, &mut control.session);
         session.heard(time);
         let receivers = &mut self.receivers[number];
         let (watch, tally) = (&mut self.watch, &self.tally);
+        watch.turn_slice(now_ns);
         let mut wrong = None;
         let mut granted = false;
         let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
@@ -216,9 +191,13 @@ impl FleetApp {
             Order::Publish(stretch) => {
                 if stretch.reset {
                     let mine = self.mine;
-                    self.watch.reset(&self.expected, |receiver| mine.holds(receiver));
+                    let mine = |receiver| mine.holds(receiver);
+                    self.watch.reset(checkers(&self.expected, self.slow_receiver, mine));
                 }
-                self.watch.measured = stretch.measured;
+                self.watch.begin(&stretch, self.clock.ns(stretch.start));
+                if !stretch.stalled {
+                    self.release();
+                }
                 self.emitters.begin(number, &stretch, self.first);
             }
             Order::Count => {
@@ -226,19 +205,26 @@ impl FleetApp {
                 let _ = self.reports.send(Report::Published(self.emitters.published().collect()));
             }
             Order::Judge(published) => {
-                let verdict = self.watch.verdict(&published);
-                let latency = self.watch.latency.clone();
-                let _ = self.reports.send(Report::Judged(Box::new((
-                    verdict,
-                    latency,
-                    self.watch.checker.gaps().clone(),
-                ))));
+                let mut judged = self.watch.judge(&published);
+                judged.lag = self.emitters.lag.clone();
+                let _ = self.reports.send(Report::Judged(Box::new(judged)));
             }
             Order::Finish => {
                 self.finishing = true;
                 for connection in &self.connections {
-                    io.close(connection.id, CloseCode::Done.code(), b"");
+                    io.close(connection.control.id, CloseCode::Done.code(), b"");
                 }
+            }
+        }
+    }
+
+    /// Receivers that stalled go on.
+    fn release(&mut self) {
+        for index in 0..self.connections.len() {
+            let Role::Receiver(number) = self.connections[index].role else { continue };
+            if let Some((receiver, bytes)) = self.receivers[number].release() {
+                self.connections[index].control.session.grant(receiver, bytes);
+                self.mark(index);
             }
         }
     }
@@ -248,13 +234,18 @@ impl FleetApp {
             return;
         }
         self.tended_at = now;
-        self.tally.cpu_ns.set(super::thread::thread_cpu_ns());
+        self.tally.cpu_ns.set(crate::system::thread_ns());
+        self.tally.waited_ns.set(crate::system::thread_waited_ns());
+        self.tally.faults.set(self.watch.faults());
         let time = self.clock.time(now);
-        for index in 0..self.connections.len() {
-            let session = &mut self.connections[index].session;
+        let count = self.connections.len();
+        let part = (count / TEND_PARTS).max(TENDED_MIN).min(count);
+        for _ in 0..part {
+            self.tended = if self.tended + 1 < count { self.tended + 1 } else { 0 };
+            let session = &mut self.connections[self.tended].control.session;
             if session.poll_timeout().is_some_and(|due| due <= time) {
                 session.handle_timeout(time);
-                self.mark(index);
+                self.mark(self.tended);
             }
         }
     }
@@ -264,7 +255,7 @@ impl App for FleetApp {
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, _: &ConnectedInfo) {
         let Some(&index) = self.by_id.get(&conn) else { return };
         self.dialling.pending -= 1;
-        self.connections[index].control = io.open_bi(conn);
+        self.connections[index].control.connected(io);
         self.mark(index);
     }
 
@@ -277,7 +268,7 @@ impl App for FleetApp {
 
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        if self.connections[index].control == Some(stream) {
+        if self.connections[index].control.is(stream) {
             self.read_control(io, index, stream);
         } else if let Role::Receiver(number) = self.connections[index].role {
             self.read_deliveries(io, index, number, stream);
@@ -286,11 +277,11 @@ impl App for FleetApp {
 
     fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        if self.connections[index].control == Some(stream) {
+        if self.connections[index].control.is(stream) {
             self.mark(index);
         } else if let Role::Publisher(number) = self.connections[index].role {
             let time = self.clock.time(io.now());
-            self.publishers[number].write(io, conn, time);
+            self.publishers[number].write(io, conn, time, &self.tally);
         }
     }
 
@@ -324,23 +315,27 @@ impl App for FleetApp {
         if now.saturating_duration_since(self.published_at) >= self.tick {
             self.published_at = now;
             self.emitters.publish(now, time, self.clock, &mut self.publishers, &self.tally);
-            self.emitters.write(io, &self.publisher_conns, &mut self.publishers, time);
+            self.emitters.write(
+                io,
+                &self.publisher_conns,
+                &mut self.publishers,
+                time,
+                self.tick,
+                &self.tally,
+            );
         }
         self.tend(now);
         for index in std::mem::take(&mut self.dirty) {
             self.control_events(io, index);
             let connection = &mut self.connections[index];
             connection.dirty = false;
-            connection.write_control(io);
+            connection.control.write(io);
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         let tend = self.tended_at + TEND_EVERY;
-        let publish = self.published_at + self.tick;
-        if !self.emitters.active.is_empty() {
-            return Some(tend.min(publish));
-        }
-        self.emitters.next_due().map_or(Some(tend), |due| Some(tend.min(due.max(publish))))
+        let next = self.emitters.next_due(self.clock).map(|due| due.max(self.published_at + self.tick));
+        Some(next.map_or(tend, |due| due.min(tend)))
     }
 }

@@ -11,9 +11,10 @@ use super::app::{FleetApp, Mine};
 use super::dial::{Dialling, ReceiverWish, Wish, WishRole};
 use super::order::Orders;
 use super::publisher::{Emitters, Epochs, Publisher};
-use super::receiver::Watch;
+use super::receiver::{Opening, SLOW, Watch, checkers};
 use super::tally::Tally;
 use super::thread::{FleetPlan, Report};
+use crate::scenario::Scenario;
 
 /// What all threads share.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub(super) reports: Sender<Report>,
 }
 
+/// Bytes of window and of queue that the receiver has, at least, that is going to stall.
+const SLOW_BYTES_MIN: u64 = 16 * 1024;
 /// Bytes that a publisher queues at most: a quarter of a second at a tenth of a gigabit.
 const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
 
@@ -46,8 +49,8 @@ pub(super) fn build(
         .map(|emitter| scenario.publisher_router(scenario.emitter_connection(emitter), routers))
         .map(|router| u8::try_from(router).unwrap_or(u8::MAX))
         .collect();
-    let holds = |receiver| mine.holds(receiver);
-    let watch = Watch::new(&plan.expected, holds, emitter_router, plan.tag_sets.to_vec());
+    let checkers = checkers(&plan.expected, scenario.slow_receiver, |receiver| mine.holds(receiver));
+    let watch = Watch::new(checkers, emitter_router, plan.tag_sets.to_vec());
     let Shared { clock, orders, reports } = shared;
     let app = FleetApp {
         clock,
@@ -62,9 +65,11 @@ pub(super) fn build(
             pending: 0,
             open: 0,
             sockets: Vec::new(),
-            client: Arc::clone(&plan.client),
-            window_bytes: scenario.receive_window_bytes,
-            linger_us: u64::try_from(scenario.receive_linger.as_micros()).unwrap_or(u64::MAX),
+            publishing: Arc::clone(&plan.publishing),
+            receiving: Arc::clone(&plan.receiving),
+            per_second: f64::from(scenario.handshakes_per_second.max(1)) / f64::from(threads),
+            begun: 0,
+            since: Instant::now(),
         },
         connections: Vec::new(),
         by_id: HashMap::default(),
@@ -74,11 +79,13 @@ pub(super) fn build(
         emitters,
         watch,
         expected: Arc::clone(&plan.expected),
+        slow_receiver: scenario.slow_receiver,
         mine,
         dirty: Vec::new(),
         tick: (scenario.publish_linger / 10).clamp(Duration::from_micros(50), Duration::from_micros(500)),
         published_at: Instant::now(),
         tended_at: Instant::now(),
+        tended: 0,
     };
     Ok((app, subscriptions))
 }
@@ -108,8 +115,7 @@ fn publishing(
         .filter(|&emitter| scenario.emitter_connection(emitter) % threads == thread)
         .collect();
     let share = here.len() as f64 / f64::from(workload.emitters);
-    let mut emitters =
-        Emitters::new(workload.payload_bytes, workload.events_per_run, workload.words.clone(), share);
+    let mut emitters = Emitters::new(workload, scenario.publish_linger, share);
     for emitter in here {
         let publisher = scenario.emitter_connection(emitter) / threads;
         let tags = &plan.tag_sets[emitter as usize];
@@ -140,7 +146,9 @@ fn receiving(
                 let texts = subscription.selectors.iter().map(|selector| selector.text().to_owned());
                 (subscription.number, texts.collect())
             });
-            receivers.push((receiver, texts.collect()));
+            let slow = scenario.slow_receiver && receiver == SLOW;
+            let opening = if slow { slow_opening(plan) } else { opening(scenario) };
+            receivers.push((receiver, opening, texts.collect()));
         }
         wishes.push(Wish {
             target: targets[router as usize].clone(),
@@ -149,4 +157,32 @@ fn receiving(
         });
     }
     Ok((wishes, count))
+}
+
+/// How receivers are opened.
+fn opening(scenario: &Scenario) -> Opening {
+    Opening {
+        linger_us: u64::try_from(scenario.receive_linger.as_micros()).unwrap_or(u64::MAX),
+        window_bytes: scenario.receive_window_bytes,
+        queue_bytes: scenario.receive_queue_bytes,
+        slow: false,
+    }
+}
+
+/// How the receiver is opened that is going to stall: with room for so much of its stream that it overflows within a second.
+fn slow_opening(plan: &FleetPlan) -> Opening {
+    let FleetPlan { scenario, expected, .. } = plan;
+    let workload = &scenario.workload;
+    let takes = |&emitter: &u32| expected.receivers(emitter).any(|(receiver, _)| receiver == SLOW);
+    let emitters = (0..workload.emitters).filter(takes).count() as u64;
+    let per_second = workload.events_per_second * emitters / u64::from(workload.emitters)
+        * u64::from(workload.payload_bytes);
+    let bytes = (per_second * 2 / 5).max(SLOW_BYTES_MIN);
+    let common = opening(scenario);
+    Opening {
+        window_bytes: common.window_bytes.min(bytes),
+        queue_bytes: common.queue_bytes.min(bytes),
+        slow: true,
+        ..common
+    }
 }

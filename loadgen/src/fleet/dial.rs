@@ -2,14 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
+use millrace_client::time::Time;
 use millrace_proto::control::TableCapacity;
 use millrace_quic::{ClientSettings, Dial, Io, SocketId};
 
 use super::app::{Connection, FleetApp, Role};
-use super::receiver::Receivers;
+use super::control::Control;
+use super::receiver::{Opening, Receivers};
 use super::thread::{Report, Target};
 
 /// Handshakes under way per thread: enough to keep a router busy, few enough not to be turned away.
@@ -19,8 +22,8 @@ const SOCKETS_MAX: usize = 512;
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE_NS: u64 = 15_000_000_000;
 
-/// A receiver to be opened: its number in the workload, and its subscriptions with their selectors' texts.
-pub(super) type ReceiverWish = (u32, Vec<(u32, Vec<String>)>);
+/// A receiver to be opened: its number in the workload, how, and its subscriptions with their selectors' texts.
+pub(super) type ReceiverWish = (u32, Opening, Vec<(u32, Vec<String>)>);
 
 /// Connections that are yet to be made.
 #[derive(Debug)]
@@ -29,9 +32,20 @@ pub(super) struct Dialling {
     pub(super) pending: usize,
     pub(super) open: usize,
     pub(super) sockets: Vec<SocketId>,
-    pub(super) client: Arc<ClientSettings>,
-    pub(super) window_bytes: u64,
-    pub(super) linger_us: u64,
+    pub(super) publishing: Arc<ClientSettings>,
+    pub(super) receiving: Arc<ClientSettings>,
+    /// Handshakes begun per second, at most.
+    pub(super) per_second: f64,
+    pub(super) begun: u64,
+    pub(super) since: Instant,
+}
+
+impl Dialling {
+    /// Whether one more handshake may begin.
+    fn may(&self, now: Instant) -> bool {
+        let allowed = now.saturating_duration_since(self.since).as_secs_f64() * self.per_second;
+        self.pending < DIALS_MAX && (self.begun as f64) < allowed + DIALS_MAX as f64
+    }
 }
 
 /// A connection to be made.
@@ -52,7 +66,7 @@ pub(super) enum WishRole {
 
 /// Dials the connections that are missing, a few at a time.
 pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
-    while app.dialling.pending < DIALS_MAX {
+    while app.dialling.may(io.now()) {
         let Some(wish) = app.dialling.wishes.pop() else { return };
         if let Err(reason) = dial(app, io, wish) {
             app.tally.connections_lost.add(1);
@@ -74,18 +88,46 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
     } else {
         app.dialling.sockets[app.connections.len() % SOCKETS_MAX]
     };
-    let client = Arc::clone(&app.dialling.client);
+    let client = match &role {
+        WishRole::Publisher(_) => &app.dialling.publishing,
+        WishRole::Receiver(..) => &app.dialling.receiving,
+    };
+    let client = Arc::clone(client);
     let server_name = target.server_name;
     let conn = io
         .connect(&Dial { remote: target.address, server_name, client, via, shard })
         .map_err(|error| error.to_string())?;
     app.dialling.pending += 1;
+    app.dialling.begun += 1;
     app.dialling.open += 1;
     let time = app.clock.time(io.now());
     let receivers = match &role {
         WishRole::Publisher(_) => 0,
         WishRole::Receiver(_, receivers) => u32::try_from(receivers.len()).unwrap_or(u32::MAX),
     };
+    let mut session = session(receivers, time);
+    let role = match role {
+        WishRole::Publisher(number) => {
+            app.publisher_conns[number] = conn;
+            Role::Publisher(number)
+        }
+        WishRole::Receiver(router, wanted) => {
+            let config = ReceiverConfig { tables: TableCapacity::CLIENT, ..ReceiverConfig::default() };
+            let mut half = Receivers::new(router, config);
+            for (receiver, opening, subscriptions) in wanted {
+                half.open(&mut session, receiver, opening, subscriptions);
+            }
+            app.receivers.push(half);
+            Role::Receiver(app.receivers.len() - 1)
+        }
+    };
+    app.by_id.insert(conn, app.connections.len());
+    app.connections.push(Connection::new(Control::new(conn, session), role));
+    Ok(())
+}
+
+/// The session of a connection that may open so many receivers.
+pub(crate) fn session(receivers: u32, time: Time) -> ConnectionSession {
     let liveness =
         LivenessConfig { silence_ns: SILENCE_NS, idle_silence_ns: 2 * SILENCE_NS, welcome_ns: SILENCE_NS };
     let config = ConnectionConfig {
@@ -94,24 +136,5 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
         liveness,
         ..ConnectionConfig::default()
     };
-    let mut session = ConnectionSession::new(config, time);
-    let role = match role {
-        WishRole::Publisher(number) => {
-            app.publisher_conns[number] = conn;
-            Role::Publisher(number)
-        }
-        WishRole::Receiver(router, wanted) => {
-            let config =
-                ReceiverConfig { window_bytes: app.dialling.window_bytes, tables: TableCapacity::CLIENT };
-            let mut half = Receivers::new(router, config);
-            for (receiver, subscriptions) in wanted {
-                half.open(&mut session, receiver, app.dialling.linger_us, subscriptions);
-            }
-            app.receivers.push(half);
-            Role::Receiver(app.receivers.len() - 1)
-        }
-    };
-    app.by_id.insert(conn, app.connections.len());
-    app.connections.push(Connection::new(conn, session, role));
-    Ok(())
+    ConnectionSession::new(config, time)
 }

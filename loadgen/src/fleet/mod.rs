@@ -5,14 +5,16 @@
 
 mod app;
 mod build;
-mod dial;
+pub(crate) mod control;
+pub(crate) mod dial;
+pub mod latency;
 pub mod order;
 mod publisher;
 mod receiver;
 pub mod tally;
 mod thread;
 
-pub use receiver::Latency;
-pub use thread::{Fleet, FleetError, FleetPlan, Gaps, Judged, Target};
+pub use latency::Latency;
+pub use thread::{Fleet, FleetError, FleetPlan, Gaps, Judged, SlowJudged, Target, ThreadTimes};
 
 pub use publisher::Epochs;

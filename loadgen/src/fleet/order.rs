@@ -17,6 +17,8 @@ pub struct Stretch {
     pub reset: bool,
     /// Whether latency is recorded.
     pub measured: bool,
+    /// Whether receiver 0 stalls, where the scenario has a slow one; from the next stretch without this on it catches up.
+    pub stalled: bool,
 }
 
 /// What to do.

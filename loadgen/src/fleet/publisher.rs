@@ -1,5 +1,7 @@
 //! Publishing: the emitters of a thread, their schedule, and the sessions that carry them.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,13 +11,17 @@ use millrace_proto::control::TableCapacity;
 use millrace_proto::{Epoch, PublisherId, PublisherKey, TagSet};
 use millrace_quic::{ConnId, Io, StreamId};
 use millrace_verify::payload::Stamp;
-use millrace_verify::workload::Words;
+use millrace_verify::workload::{Words, Workload};
 
+use super::latency::{LATENCY_MAX_US, Latency, empty_latency};
 use super::order::{Stretch, whole};
 use super::tally::Tally;
 
 /// Events published between two looks at the sockets: bounds how long a thread that fell behind is deaf.
 const EVENTS_PER_TURN_MAX: u64 = 8192;
+
+/// A publisher with so much queued is written at once.
+const FLUSH_BYTES: usize = 16 * 1024;
 
 /// One publishing connection's half.
 #[derive(Debug)]
@@ -23,8 +29,10 @@ pub(super) struct Publisher {
     pub(super) session: PublisherSession,
     stream: Option<StreamId>,
     pending: Bytes,
-    /// Whether output may be due: stands in the thread's list.
-    listed: bool,
+    /// Stands in the list of those whose linger goes by.
+    lingering: bool,
+    /// Stands in the list of those that have enough for a write.
+    full: bool,
     credited: bool,
 }
 
@@ -32,13 +40,15 @@ impl Publisher {
     pub(super) fn new(id: u128, linger: Duration, buffer_bytes: usize) -> Self {
         let key = PublisherKey { publisher: PublisherId(id), epoch: Epoch(1) };
         let mut config = PublisherConfig::new(key);
+        config.flush_bytes = FLUSH_BYTES;
         config.linger_ns = u64::try_from(linger.as_nanos()).unwrap_or(u64::MAX);
         config.buffer_bytes = buffer_bytes;
         Self {
             session: PublisherSession::new(config),
             stream: None,
             pending: Bytes::new(),
-            listed: false,
+            lingering: false,
+            full: false,
             credited: false,
         }
     }
@@ -54,10 +64,11 @@ impl Publisher {
     }
 
     /// Writes what is due.
-    pub(super) fn write(&mut self, io: &mut Io<'_>, conn: ConnId, now: Time) {
+    pub(super) fn write(&mut self, io: &mut Io<'_>, conn: ConnId, now: Time, tally: &Tally) {
         loop {
             if self.pending.is_empty() {
                 let Some(bytes) = self.session.take_output(now) else { return };
+                tally.writes.add(1);
                 self.pending = bytes;
             }
             if self.stream.is_none() {
@@ -96,6 +107,7 @@ struct Pace {
     interval_ns: f64,
     done: u64,
     events: u64,
+    measured: bool,
 }
 
 impl Pace {
@@ -116,23 +128,31 @@ pub(super) struct Emitters {
     payload: Vec<u8>,
     pace: Option<Pace>,
     share: f64,
-    /// Publishers with queued events.
-    pub(super) active: Vec<u32>,
+    linger_ns: u64,
+    /// Publishers with queued events, by the time at which their linger is over.
+    lingering: BinaryHeap<Reverse<(Time, u32)>>,
+    /// Publishers that have enough for a write.
+    full: Vec<u32>,
+    /// How late events were offered, against the schedule of the measured part, microseconds.
+    pub(super) lag: Latency,
 }
 
 impl Emitters {
     /// `share` is this thread's part of all emitters.
-    pub(super) fn new(payload_bytes: u32, events_per_run: u32, words: Words, share: f64) -> Self {
+    pub(super) fn new(workload: &Workload, linger: Duration, share: f64) -> Self {
         Self {
             emitters: Vec::new(),
             next: 0,
             run: 0,
-            events_per_run: u64::from(events_per_run.max(1)),
-            words,
-            payload: vec![0; payload_bytes as usize],
+            events_per_run: u64::from(workload.events_per_run.max(1)),
+            words: workload.words.clone(),
+            payload: vec![0; workload.payload_bytes as usize],
             pace: None,
             share,
-            active: Vec::new(),
+            linger_ns: u64::try_from(linger.as_nanos()).unwrap_or(u64::MAX),
+            lingering: BinaryHeap::new(),
+            full: Vec::new(),
+            lag: empty_latency(),
         }
     }
 
@@ -149,15 +169,23 @@ impl Emitters {
             for emitter in &mut self.emitters {
                 emitter.next_n = 0;
             }
+            self.lag.reset();
         }
         let rate = (stretch.events_per_second * self.share).max(1.0);
         // Rounding is settled by the first thread, so that all of it is published.
         let mut events = whole(stretch.events as f64 * self.share);
-        if first {
+        if first && stretch.events > 0 {
             events += 1;
         }
         let events = if self.emitters.is_empty() { 0 } else { events };
-        self.pace = Some(Pace { order, start: stretch.start, interval_ns: 1e9 / rate, done: 0, events });
+        self.pace = Some(Pace {
+            order,
+            start: stretch.start,
+            interval_ns: 1e9 / rate,
+            done: 0,
+            events,
+            measured: stretch.measured,
+        });
     }
 
     /// Publishes what is due by the schedule.
@@ -193,8 +221,13 @@ impl Emitters {
                 Err(PublishError::TooLarge { .. } | PublishError::UnknownHandle) => break,
             }
             emitter.next_n += 1;
-            if !std::mem::replace(&mut publisher.listed, true) {
-                self.active.push(emitter.publisher);
+            if !std::mem::replace(&mut publisher.lingering, true) {
+                self.lingering.push(Reverse((time.after(self.linger_ns), emitter.publisher)));
+            }
+            if publisher.session.queued_bytes() >= FLUSH_BYTES
+                && !std::mem::replace(&mut publisher.full, true)
+            {
+                self.full.push(emitter.publisher);
             }
             pace.done += 1;
             self.run += 1;
@@ -204,43 +237,56 @@ impl Emitters {
             }
         }
         tally.published.add(pace.done - before);
+        if pace.measured && pace.done > before {
+            // The oldest one's, for all that were offered with it: never too small.
+            let late = now.saturating_duration_since(pace.due(before)).as_micros();
+            let _ = self
+                .lag
+                .record_n(u64::try_from(late).unwrap_or(u64::MAX).min(LATENCY_MAX_US), pace.done - before);
+        }
         tally.behind_ns.set(whole(due.saturating_sub(pace.done) as f64 * pace.interval_ns));
         if pace.done == pace.events {
             tally.published_order.set(pace.order);
-            for publisher in publishers.iter_mut() {
-                publisher.session.flush();
-            }
             self.pace = None;
         }
     }
 
-    /// Writes the publishers that have something queued; returns when the next one is due.
+    /// Writes the publishers that have enough, and those whose linger is over.
     pub(super) fn write(
         &mut self,
         io: &mut Io<'_>,
         conns: &[ConnId],
         publishers: &mut [Publisher],
         now: Time,
+        tick: Duration,
+        tally: &Tally,
     ) {
-        let mut kept = 0;
-        for index in 0..self.active.len() {
-            let number = self.active[index];
+        for number in self.full.drain(..) {
             let publisher = &mut publishers[number as usize];
-            publisher.write(io, conns[number as usize], now);
-            if publisher.session.queued_bytes() > 0 || !publisher.pending.is_empty() {
-                self.active[kept] = number;
-                kept += 1;
-            } else {
-                publisher.listed = false;
+            publisher.full = false;
+            publisher.write(io, conns[number as usize], now, tally);
+        }
+        let later = now.after(u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX));
+        while let Some(&Reverse((due, number))) = self.lingering.peek()
+            && due <= now
+        {
+            self.lingering.pop();
+            let publisher = &mut publishers[number as usize];
+            publisher.write(io, conns[number as usize], now, tally);
+            publisher.lingering = publisher.session.queued_bytes() > 0;
+            if publisher.lingering {
+                // Without credit there is no time to name; it is asked again.
+                let due = publisher.session.poll_timeout().map_or(later, |due| due.max(later));
+                self.lingering.push(Reverse((due, number)));
             }
         }
-        self.active.truncate(kept);
     }
 
-    /// When the next event is due by the schedule.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        let pace = self.pace.as_ref()?;
-        Some(pace.due(pace.done))
+    /// When an event is due by the schedule, or a write.
+    pub(super) fn next_due(&self, clock: Epochs) -> Option<Instant> {
+        let event = self.pace.as_ref().map(|pace| pace.due(pace.done));
+        let write = self.lingering.peek().map(|&Reverse((due, _))| clock.instant(due));
+        [event, write].into_iter().flatten().min()
     }
 
     /// How many events each emitter has published since the last reset.
@@ -270,6 +316,12 @@ impl Epochs {
     pub fn ns(self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.base).as_nanos();
         self.base_ns + u64::try_from(since).unwrap_or(0)
+    }
+
+    /// The moment of a time on the sessions' clock.
+    #[must_use]
+    pub fn instant(self, time: Time) -> Instant {
+        self.base + Duration::from_nanos(time.since(Time::ZERO))
     }
 
     /// The sessions' clock at a moment.

@@ -2,69 +2,96 @@
 
 use std::collections::HashMap;
 
-use hdrhistogram::Histogram;
 use millrace_client::session::{
     ConnectionSession, DeliveredRun, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
     SessionError,
 };
 use millrace_proto::control::OpenReceiver;
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber, TagSet};
 use millrace_quic::StreamId;
-use millrace_verify::checker::{FleetChecker, Verdict};
+use millrace_verify::checker::FleetChecker;
 use millrace_verify::oracle::Expected;
 
+use super::latency::Recorder;
+use super::order::Stretch;
 use super::tally::Tally;
+use super::thread::{Gaps, Judged, SlowJudged};
 
-/// Latency from the scheduled time to the application, microseconds, three digits.
-pub type Latency = Histogram<u64>;
-
-/// An empty histogram up to one minute.
-pub(super) fn empty_latency() -> Latency {
-    Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound")
-}
+/// The receiver that stalls, where one does.
+pub(super) const SLOW: u32 = 0;
 
 /// What a thread's receivers share.
 #[derive(Debug)]
 pub(super) struct Watch {
-    pub(super) checker: FleetChecker,
-    pub(super) latency: Latency,
-    pub(super) measured: bool,
-    /// Router of each emitter and of each receiver, for counting what crossed the mesh.
-    pub(super) emitter_router: Vec<u8>,
+    checker: FleetChecker,
+    /// Checks the receiver that stalls, if it is one of this thread's.
+    slow: Option<FleetChecker>,
+    recorder: Recorder,
+    stalled: bool,
+    /// Router of each emitter, for counting what crossed the mesh.
+    emitter_router: Vec<u8>,
     tag_sets: Vec<TagSet>,
     wrong_tags: u64,
 }
 
+/// The checkers of a thread: of the receivers that are `mine`, and of the slow one apart.
+pub(super) fn checkers(
+    expected: &Expected,
+    slow: bool,
+    mine: impl Fn(u32) -> bool,
+) -> (FleetChecker, Option<FleetChecker>) {
+    let has_slow = slow && mine(SLOW);
+    let others = FleetChecker::new(expected, |receiver| mine(receiver) && !(has_slow && receiver == SLOW));
+    (others, has_slow.then(|| FleetChecker::new(expected, |receiver| receiver == SLOW)))
+}
+
 impl Watch {
     pub(super) fn new(
-        expected: &Expected,
-        mine: impl Fn(u32) -> bool,
+        (checker, slow): (FleetChecker, Option<FleetChecker>),
         emitter_router: Vec<u8>,
         tag_sets: Vec<TagSet>,
     ) -> Self {
-        Self {
-            checker: FleetChecker::new(expected, mine),
-            latency: empty_latency(),
-            measured: false,
-            emitter_router,
-            tag_sets,
-            wrong_tags: 0,
-        }
+        let recorder = Recorder::new();
+        Self { checker, slow, recorder, stalled: false, emitter_router, tag_sets, wrong_tags: 0 }
     }
 
     /// Starts over: numbers from 0.
-    pub(super) fn reset(&mut self, expected: &Expected, mine: impl Fn(u32) -> bool) {
-        self.checker = FleetChecker::new(expected, mine);
-        self.latency.reset();
+    pub(super) fn reset(&mut self, (checker, slow): (FleetChecker, Option<FleetChecker>)) {
+        (self.checker, self.slow) = (checker, slow);
+        self.recorder.reset();
         self.wrong_tags = 0;
     }
 
-    /// The verdict, given how often each emitter has published.
-    pub(super) fn verdict(&self, published: &[u64]) -> Verdict {
+    /// A stretch begins at `start_ns`.
+    pub(super) fn begin(&mut self, stretch: &Stretch, start_ns: u64) {
+        self.recorder.begin(stretch.measured, start_ns);
+        self.stalled = stretch.stalled;
+    }
+
+    /// Time goes by.
+    #[inline]
+    pub(super) fn turn_slice(&mut self, now_ns: u64) {
+        self.recorder.turn(now_ns);
+    }
+
+    /// Faults so far that a person should see at once.
+    pub(super) fn faults(&self) -> u64 {
+        let seen = self.checker.so_far();
+        seen.duplicated + seen.reordered + seen.corrupted + seen.unexpected
+    }
+
+    /// What came of it, given how often each emitter has published.
+    pub(super) fn judge(&mut self, published: &[u64]) -> Judged {
         let mut verdict = self.checker.verdict(published);
         verdict.corrupted += self.wrong_tags;
-        verdict
+        let slow = self.slow.as_ref().map(|checker| SlowJudged {
+            verdict: checker.verdict(published),
+            overflowed: checker.gaps().get(&GapReason::Overflow).map_or(0, |count| count.events),
+        });
+        let (latency, slices) = self.recorder.result();
+        let gaps: Gaps = self.checker.gaps().clone();
+        Judged { verdict, latency, slices, gaps, slow, ..Judged::default() }
     }
 }
 
@@ -91,36 +118,58 @@ pub(super) struct Receivers {
     streams: HashMap<StreamId, Stream, ahash::RandomState>,
     router: u8,
     config: ReceiverConfig,
+    /// The receiver that stalls, and bytes that it has read and not let go.
+    slow: Option<(usize, u64)>,
+}
+
+/// How a receiver is opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) linger_us: u64,
+    pub(super) window_bytes: u64,
+    pub(super) queue_bytes: u64,
+    /// It is the one that stalls.
+    pub(super) slow: bool,
 }
 
 impl Receivers {
     pub(super) fn new(router: u8, config: ReceiverConfig) -> Self {
-        Self { receivers: Vec::new(), streams: HashMap::default(), router, config }
+        Self { receivers: Vec::new(), streams: HashMap::default(), router, config, slow: None }
     }
 
-    /// Opens a receiver and asks for its subscriptions; returns how many they are.
+    /// Opens a receiver and asks for its subscriptions.
     pub(super) fn open(
         &mut self,
         connection: &mut ConnectionSession,
         receiver: u32,
-        linger_us: u64,
+        opening: Opening,
         subscriptions: Vec<(u32, Vec<String>)>,
-    ) -> u64 {
-        let Ok(number) = u32::try_from(self.receivers.len()) else { return 0 };
-        let session = ReceiverSession::new(self.config);
+    ) {
+        let Ok(number) = u32::try_from(self.receivers.len()) else { return };
+        let session =
+            ReceiverSession::new(ReceiverConfig { window_bytes: opening.window_bytes, ..self.config });
+        if opening.slow {
+            self.slow = Some((self.receivers.len(), 0));
+        }
         connection.open_receiver(&OpenReceiver {
             receiver: ReceiverNumber(number),
-            linger_us,
+            linger_us: opening.linger_us,
             grant: session.first_grant(),
-            queue_bytes: 4 << 20,
+            queue_bytes: opening.queue_bytes,
             ..OpenReceiver::default()
         });
-        let count = subscriptions.len() as u64;
         for (subscription, selectors) in subscriptions {
             connection.subscribe(ReceiverNumber(number), SubscriptionNumber(subscription), &selectors);
         }
         self.receivers.push(Receiver { number: receiver, session, fresh: Vec::new() });
-        count
+    }
+
+    /// The receiver that stalled takes what waits; its new grant, if it is here.
+    pub(super) fn release(&mut self) -> Option<(ReceiverNumber, u64)> {
+        let (index, held) = self.slow.as_mut()?;
+        let session = &mut self.receivers.get_mut(*index)?.session;
+        session.consumed(std::mem::take(held));
+        Some((ReceiverNumber(u32::try_from(*index).ok()?), session.poll_grant()?))
     }
 
     /// The router opened a stream.
@@ -128,7 +177,8 @@ impl Receivers {
         self.streams.insert(stream, Stream::Preamble(PreambleReader::new()));
     }
 
-    /// Feeds bytes of a stream; grants follow at once, because checking is all that is done with them.
+    /// Feeds bytes of a stream; grants follow at once, because checking is all that is done with them, but for the receiver
+    /// that stalls.
     #[inline]
     pub(super) fn data(
         &mut self,
@@ -152,8 +202,11 @@ impl Receivers {
         let Some(Receiver { number, session, fresh }) = self.receivers.get_mut(index) else {
             return Ok(None);
         };
+        let watch_stalled = watch.stalled;
+        let is_slow = self.slow.is_some_and(|(slow, _)| slow == index);
         let mut sink = Sink {
             receiver: *number,
+            is_slow,
             router: self.router,
             fresh,
             watch,
@@ -165,6 +218,13 @@ impl Receivers {
         session.data(chunk, &mut sink)?;
         tally.delivered.add(sink.delivered);
         tally.crossed.add(sink.crossed);
+        if let Some((slow, held)) = &mut self.slow
+            && *slow == index
+            && watch_stalled
+        {
+            *held += chunk.len() as u64;
+            return Ok(None);
+        }
         session.consumed(chunk.len() as u64);
         let grant = session.poll_grant();
         Ok(grant.and_then(|bytes| Some((ReceiverNumber(u32::try_from(index).ok()?), bytes))))
@@ -173,6 +233,7 @@ impl Receivers {
 
 struct Sink<'a> {
     receiver: u32,
+    is_slow: bool,
     router: u8,
     fresh: &'a mut Vec<u64>,
     watch: &'a mut Watch,
@@ -182,17 +243,27 @@ struct Sink<'a> {
     crossed: u64,
 }
 
+impl Sink<'_> {
+    #[inline]
+    fn checker(&mut self) -> &mut FleetChecker {
+        match &mut self.watch.slow {
+            Some(slow) if self.is_slow => slow,
+            _ => &mut self.watch.checker,
+        }
+    }
+}
+
 impl DeliverySink for Sink<'_> {
     #[inline]
     fn run(&mut self, run: &DeliveredRun<'_>) {
         let mut emitter = None;
         for event in run.events() {
             self.delivered += 1;
-            let Some(stamp) = self.watch.checker.deliver(self.receiver, event.payload) else { continue };
+            let receiver = self.receiver;
+            let Some(stamp) = self.checker().deliver(receiver, event.payload) else { continue };
             emitter = Some(stamp.emitter);
-            if self.watch.measured {
-                let latency_us = self.now_ns.saturating_sub(stamp.scheduled_ns) / 1000;
-                self.watch.latency.saturating_record(latency_us);
+            if !self.is_slow {
+                self.watch.recorder.record(self.now_ns.saturating_sub(stamp.scheduled_ns) / 1000);
             }
             let crossed = self.watch.emitter_router.get(stamp.emitter as usize) != Some(&self.router);
             self.crossed += u64::from(crossed);
@@ -207,7 +278,7 @@ impl DeliverySink for Sink<'_> {
     }
 
     fn gap(&mut self, gap: &Gap) {
-        self.watch.checker.gap(gap);
+        self.checker().gap(gap);
         self.tally.gaps.add(1);
         self.tally.gap_events.add(gap.events);
     }

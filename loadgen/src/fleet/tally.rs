@@ -39,6 +39,8 @@ tally! {
     refused,
     /// Events offered: due by the schedule and taken by a publisher.
     published,
+    /// Writes to publish streams: packets, where they are lone.
+    writes,
     /// Events that routers have received.
     received,
     /// Deliveries.
@@ -59,6 +61,8 @@ tally! {
     published_order,
     /// CPU time of the thread, nanoseconds.
     cpu_ns,
+    /// Time that the thread was ready to run and no CPU was free, nanoseconds.
+    waited_ns,
 }
 
 /// One counter.

@@ -15,9 +15,9 @@ use millrace_verify::workload::{Generator, WorkloadError};
 
 use super::app::FleetApp;
 use super::build::{Shared, build};
+use super::latency::{Latency, Slices, add_slice, empty_latency};
 use super::order::{Order, Orders, Stretch};
 use super::publisher::Epochs;
-use super::receiver::{Latency, empty_latency};
 use super::tally::{Sum, Tally};
 use crate::scenario::Scenario;
 
@@ -40,8 +40,12 @@ pub struct FleetPlan {
     pub scenario: Scenario,
     /// The routers.
     pub targets: Vec<Target>,
-    /// TLS and transport of publishing and receiving connections.
-    pub client: Arc<ClientSettings>,
+    /// The authorities that are trusted, PEM.
+    pub ca_pem: Arc<[u8]>,
+    /// TLS and transport of connections that publish.
+    pub publishing: Arc<ClientSettings>,
+    /// TLS and transport of connections that receive.
+    pub receiving: Arc<ClientSettings>,
     /// The workload's tags and selectors.
     pub generator: Arc<Generator>,
     /// Who must get what.
@@ -68,7 +72,7 @@ pub enum FleetError {
 #[derive(Debug)]
 pub(super) enum Report {
     Published(Vec<(u32, u64)>),
-    Judged(Box<(Verdict, Latency, Gaps)>),
+    Judged(Box<Judged>),
     Lost(String),
 }
 
@@ -78,12 +82,88 @@ pub type Gaps = BTreeMap<GapReason, GapCount>;
 /// A verdict with its latencies.
 #[derive(Debug)]
 pub struct Judged {
+    /// What was expected and what came; without the receiver that stalls.
+    pub verdict: Verdict,
+    /// Scheduled time to application, microseconds; without the receiver that stalls.
+    pub latency: Latency,
+    /// The same by slices of the measured part.
+    pub slices: Slices,
+    /// How late the generator offered events, against their schedule, microseconds.
+    pub lag: Latency,
+    /// Gap markers since the last reset, by reason; without the receiver that stalls.
+    pub gaps: Gaps,
+    /// The receiver that stalls, where the scenario has one.
+    pub slow: Option<SlowJudged>,
+}
+
+/// What came to the receiver that stalls.
+#[derive(Debug, Clone, Copy)]
+pub struct SlowJudged {
     /// What was expected and what came.
     pub verdict: Verdict,
-    /// Scheduled time to application, microseconds.
-    pub latency: Latency,
-    /// Gap markers since the last reset, by reason.
-    pub gaps: Gaps,
+    /// Events that its gap markers say its own queue had no room for: policy allows their loss, and no other.
+    pub overflowed: u64,
+}
+
+impl Default for Judged {
+    fn default() -> Self {
+        Self {
+            verdict: Verdict::default(),
+            latency: empty_latency(),
+            slices: Slices::new(),
+            lag: empty_latency(),
+            gaps: Gaps::new(),
+            slow: None,
+        }
+    }
+}
+
+impl Judged {
+    /// The whole verdict: of the slow receiver's losses, those that its gap markers own up to are left out.
+    #[must_use]
+    pub fn total(&self) -> Verdict {
+        let mut total = self.verdict;
+        if let Some(SlowJudged { mut verdict, overflowed }) = self.slow {
+            let excused = verdict.lost.min(overflowed);
+            verdict.lost -= excused;
+            verdict.excused_by_gap += excused;
+            total += verdict;
+        }
+        total
+    }
+
+    fn merge(&mut self, part: &Self) {
+        self.verdict += part.verdict;
+        // All have the same bounds.
+        let _ = self.latency.add(&part.latency);
+        let _ = self.lag.add(&part.lag);
+        for (&number, slice) in &part.slices {
+            add_slice(&mut self.slices, number, slice);
+        }
+        for (&reason, count) in &part.gaps {
+            let sum = self.gaps.entry(reason).or_default();
+            sum.gaps += count.gaps;
+            sum.events += count.events;
+        }
+        self.slow = self.slow.or(part.slow);
+    }
+}
+
+/// Time of a thread on a CPU, and in the queue for one, nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ThreadTimes {
+    /// It ran.
+    pub ran_ns: u64,
+    /// It was ready, and no CPU was free.
+    pub waited_ns: u64,
+}
+
+impl ThreadTimes {
+    /// What was added since `before`.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self { ran_ns: self.ran_ns - before.ran_ns, waited_ns: self.waited_ns - before.waited_ns }
+    }
 }
 
 /// A running fleet.
@@ -134,6 +214,14 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// Times of each thread so far.
+    #[must_use]
+    pub fn thread_times(&self) -> Vec<ThreadTimes> {
+        let times =
+            |tally: &Arc<Tally>| ThreadTimes { ran_ns: tally.cpu_ns.get(), waited_ns: tally.waited_ns.get() };
+        self.tallies.iter().map(times).collect()
+    }
+
     /// The threads' counters at this moment.
     #[must_use]
     pub fn sum(&self) -> Sum {
@@ -175,18 +263,11 @@ impl Fleet {
             }
             _ => false,
         })?;
-        let mut judged = Judged { verdict: Verdict::default(), latency: empty_latency(), gaps: Gaps::new() };
+        let mut judged = Judged::default();
         self.orders.give(Order::Judge(published.into()));
         self.collect(|report| match report {
             Report::Judged(part) => {
-                judged.verdict += part.0;
-                // Both have the same bounds.
-                let _ = judged.latency.add(&part.1);
-                for (reason, count) in part.2 {
-                    let sum = judged.gaps.entry(reason).or_default();
-                    sum.gaps += count.gaps;
-                    sum.events += count.events;
-                }
+                judged.merge(&part);
                 true
             }
             _ => false,
@@ -226,11 +307,6 @@ impl Fleet {
         }
         Ok(())
     }
-}
-
-/// CPU time of the calling thread, nanoseconds.
-pub(super) fn thread_cpu_ns() -> u64 {
-    crate::run::cpu::thread_ns()
 }
 
 fn follow(app: FleetApp) {

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Host;
+use crate::cluster::Home;
+use crate::disturb::Outcome;
 use crate::fleet::Latency;
-use crate::run::{Attempt, RunResult};
+use crate::run::{Attempt, Disturbed, Headroom, Point, RunResult, Search, SetUp};
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "millrace-loadgen-run/1";
@@ -48,17 +51,55 @@ pub struct Sides<T> {
 pub struct AttemptJson {
     target_events_per_s: f64,
     offered_events_per_s: f64,
+    duration_s: f64,
     lost: u64,
     behind_ms: u64,
+    p50_us: u64,
+    p99_us: u64,
     held: bool,
 }
 
-/// The host that it ran on.
+/// What was searched by `--max`; `attempts` has its steps.
 #[derive(Debug, Serialize)]
-pub struct HostJson {
-    cpus: usize,
-    cpu_model: String,
-    kernel: String,
+pub struct SearchJson {
+    p99_max_us: u128,
+    /// The highest rate that was good; null when none was.
+    found_events_per_s: Option<f64>,
+}
+
+/// A disturbed phase.
+#[derive(Debug, Serialize)]
+pub struct DisturbedJson {
+    disturbance: &'static str,
+    outcome: Outcome,
+    borne: bool,
+    undisturbed_p99_us: u128,
+    latency_us: LatencyJson,
+    /// Undisturbed latencies below 2 ms count as 2 ms here.
+    p99_ratio: f64,
+    offered_events_per_s: f64,
+    lost: u64,
+    lost_by_policy: u64,
+    duplicated: u64,
+    reordered: u64,
+    connections_lost: u64,
+    dropped: BTreeMap<String, u64>,
+    timeline: Vec<Point>,
+}
+
+/// Connections, and what they take.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are the interface and say what they are")]
+pub struct ConnectionsJson {
+    #[serde(flatten)]
+    pub set_up: SetUp,
+    pub bytes_per_connection: f64,
+    /// Growth of the same memory from the end of the set-up to the end of the run.
+    pub growth_bytes: i64,
+    pub keep_alive_s: f64,
+    /// Writes of publishers: with lone events, packets.
+    pub publisher_packets_per_s: f64,
+    pub router_cpu_us_per_publisher_packet: f64,
 }
 
 /// The report. Times are seconds, sizes bytes, unless the name says otherwise.
@@ -113,7 +154,15 @@ pub struct Json {
     pub rss_bytes: Sides<Option<u64>>,
     pub rss_note: &'static str,
     pub attempts: Vec<AttemptJson>,
-    pub host: HostJson,
+    pub processes: bool,
+    pub driver: &'static str,
+    pub tag_sets: u32,
+    pub connections: ConnectionsJson,
+    pub search: Option<SearchJson>,
+    pub headroom: Headroom,
+    pub disturbed: Vec<DisturbedJson>,
+    pub timeline: Vec<Point>,
+    pub host: Host,
 }
 
 impl Json {
@@ -123,9 +172,13 @@ impl Json {
         let attempt = result.attempts.last()?;
         let scenario = &result.scenario;
         let workload = &scenario.workload;
-        let verdict = &attempt.judged.verdict;
+        let verdict = attempt.judged.total();
         let events = (attempt.offered * attempt.elapsed.as_secs_f64()).max(1.0);
-        let routers_rss = result.embedded.then_some(result.resident_bytes);
+        let routers_rss = match result.home {
+            Home::Embedded => Some(result.resident_bytes),
+            Home::Processes => result.routers_resident_bytes,
+            Home::Elsewhere => None,
+        };
         Some(Self {
             schema: SCHEMA,
             software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")),
@@ -135,7 +188,7 @@ impl Json {
             duration_s: attempt.elapsed.as_secs_f64(),
             routers: result.routers,
             cores_per_router: scenario.cores_per_router,
-            embedded: result.embedded,
+            embedded: result.home == Home::Embedded,
             emitters: workload.emitters,
             receivers: workload.receivers,
             selectors: u64::from(workload.receivers) * u64::from(workload.selectors_per_receiver),
@@ -164,7 +217,7 @@ impl Json {
             connections_lost: attempt.connections_lost,
             gap_events: attempt.gap_events,
             gaps: attempt.judged.gaps.iter().map(|(reason, count)| (reason.name(), count.gaps)).collect(),
-            dropped: attempt.dropped.clone(),
+            dropped: attempt.dropped().clone(),
             latency_us: LatencyJson::of(&attempt.judged.latency),
             schedule_behind_ms: attempt.behind.as_millis(),
             settled_ms: attempt.settled.as_millis(),
@@ -173,15 +226,23 @@ impl Json {
                 routers: attempt.cpu.0 * 1e9 / events,
                 loadgen: attempt.cpu.1 * 1e9 / events,
             },
-            per_event: attempt.stages.per_event(events),
+            per_event: attempt.counters.per_event(events),
             rss_bytes: Sides { routers: routers_rss, loadgen: Some(result.resident_bytes) },
-            rss_note: if result.embedded {
-                "one process holds routers and generator: both numbers are of the whole"
-            } else {
-                "the routers are elsewhere: their memory is not known here"
+            rss_note: match result.home {
+                Home::Embedded => "one process holds routers and generator: both numbers are of the whole",
+                Home::Processes => "the routers are processes of their own",
+                Home::Elsewhere => "the routers are elsewhere: their memory is not known here",
             },
             attempts: result.attempts.iter().map(AttemptJson::of).collect(),
-            host: HostJson::here(),
+            processes: result.home == Home::Processes,
+            driver: scenario.driver.name(),
+            tag_sets: workload.emitters,
+            connections: ConnectionsJson::of(result, attempt),
+            search: result.search.map(|search| SearchJson::of(search, attempt)),
+            headroom: attempt.headroom,
+            disturbed: result.disturbed.iter().map(DisturbedJson::of).collect(),
+            timeline: attempt.timeline.clone(),
+            host: Host::here(result.load_average),
         })
     }
 }
@@ -191,22 +252,63 @@ impl AttemptJson {
         Self {
             target_events_per_s: attempt.target,
             offered_events_per_s: attempt.offered,
-            lost: attempt.judged.verdict.lost,
+            duration_s: attempt.elapsed.as_secs_f64(),
+            lost: attempt.judged.total().lost,
+            p50_us: attempt.judged.latency.value_at_quantile(0.5),
+            p99_us: attempt.judged.latency.value_at_quantile(0.99),
             behind_ms: u64::try_from(attempt.behind.as_millis()).unwrap_or(u64::MAX),
             held: attempt.held(),
         }
     }
 }
 
-impl HostJson {
-    fn here() -> Self {
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+impl SearchJson {
+    fn of(search: Search, last: &Attempt) -> Self {
+        let good = last.held() && last.p99() <= search.p99;
+        Self { p99_max_us: search.p99.as_micros(), found_events_per_s: good.then_some(last.target) }
+    }
+}
+
+impl DisturbedJson {
+    fn of(phase: &Disturbed) -> Self {
+        let attempt = &phase.attempt;
+        let verdict = attempt.judged.total();
         Self {
-            cpus: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-            cpu_model: model.map(|(_, name)| name.trim().to_owned()).unwrap_or_default(),
-            kernel: kernel.trim().to_owned(),
+            disturbance: phase.disturbance.name(),
+            outcome: phase.outcome.clone(),
+            borne: phase.outcome.is_borne(),
+            undisturbed_p99_us: phase.undisturbed_p99.as_micros(),
+            latency_us: LatencyJson::of(&attempt.judged.latency),
+            p99_ratio: phase.p99_ratio(),
+            offered_events_per_s: attempt.offered,
+            lost: verdict.lost,
+            lost_by_policy: verdict.excused_by_gap,
+            duplicated: verdict.duplicated,
+            reordered: verdict.reordered,
+            connections_lost: attempt.connections_lost,
+            dropped: attempt.dropped().clone(),
+            timeline: attempt.timeline.clone(),
         }
     }
+}
+
+impl ConnectionsJson {
+    /// What connections took in the attempt that counts.
+    pub(super) fn of(result: &RunResult, attempt: &Attempt) -> Self {
+        let set_up = result.set_up;
+        let end = result.routers_resident_bytes.unwrap_or(result.resident_bytes);
+        let packets = attempt.writes * attempt.elapsed.as_secs_f64();
+        Self {
+            set_up,
+            bytes_per_connection: set_up.bytes_per_connection(),
+            growth_bytes: signed(end) - signed(set_up.resident_after_bytes),
+            keep_alive_s: result.scenario.keep_alive.as_secs_f64(),
+            publisher_packets_per_s: attempt.writes,
+            router_cpu_us_per_publisher_packet: attempt.cpu.0 * 1e6 / packets.max(1.0),
+        }
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -1,10 +1,14 @@
 //! Results: JSON for machines, a table for people, a verdict for the exit code.
 
+mod host;
 mod json;
 mod table;
 
+pub use host::Host;
 pub use json::{Json, LatencyJson, SCHEMA};
 pub use table::summary;
+
+use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
@@ -27,6 +31,8 @@ pub enum Fault {
     Disconnected,
     /// The wanted rate was not held.
     Rate,
+    /// A disturbance took longer than it may: churn that was not effective, a storm that did not settle.
+    Disturbed,
 }
 
 impl Fault {
@@ -41,24 +47,32 @@ impl Fault {
             Self::Unexpected => "unexpected",
             Self::Disconnected => "disconnected",
             Self::Rate => "rate",
+            Self::Disturbed => "disturbed",
         }
     }
 }
 
-/// What was wrong in the attempt that counts, with how often. A rate that was held after stepping down is no fault.
+/// What was wrong in the attempt that counts and in the disturbed phases, with how often. A rate that was held after
+/// stepping down is no fault.
 #[must_use]
 pub fn faults(result: &RunResult) -> Vec<(Fault, u64)> {
-    let Some(attempt) = result.attempts.last() else { return Vec::new() };
-    let verdict = &attempt.judged.verdict;
-    let mut faults = vec![
-        (Fault::Lost, verdict.lost),
-        (Fault::Duplicated, verdict.duplicated),
-        (Fault::Reordered, verdict.reordered),
-        (Fault::Corrupted, verdict.corrupted),
-        (Fault::Unexpected, verdict.unexpected),
-        (Fault::Disconnected, attempt.connections_lost),
-        (Fault::Rate, u64::from(!attempt.held() && attempt.is_clean())),
-    ];
-    faults.retain(|&(_, count)| count > 0);
-    faults
+    let mut sums: BTreeMap<Fault, u64> = BTreeMap::new();
+    let phases = result.disturbed.iter().map(|phase| &phase.attempt);
+    for attempt in result.attempts.last().into_iter().chain(phases) {
+        let verdict = attempt.judged.total();
+        for (fault, count) in [
+            (Fault::Lost, verdict.lost),
+            (Fault::Duplicated, verdict.duplicated),
+            (Fault::Reordered, verdict.reordered),
+            (Fault::Corrupted, verdict.corrupted),
+            (Fault::Unexpected, verdict.unexpected),
+            (Fault::Disconnected, attempt.connections_lost),
+            (Fault::Rate, u64::from(!attempt.held() && attempt.is_clean())),
+        ] {
+            *sums.entry(fault).or_insert(0) += count;
+        }
+    }
+    let unborne = result.disturbed.iter().filter(|phase| !phase.outcome.is_borne()).count() as u64;
+    sums.insert(Fault::Disturbed, unborne);
+    sums.into_iter().filter(|&(_, count)| count > 0).collect()
 }

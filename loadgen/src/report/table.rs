@@ -2,8 +2,11 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{Fault, json::LatencyJson};
-use crate::run::{Attempt, RunResult, grouped};
+use super::Fault;
+use super::json::{ConnectionsJson, LatencyJson};
+use crate::cluster::Home;
+use crate::disturb::Outcome;
+use crate::run::{Attempt, Disturbed, RunResult, grouped};
 
 /// The summary: what was run, what came of it, and the verdict.
 #[must_use]
@@ -15,7 +18,7 @@ pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
 /// The table.
 fn figures(result: &RunResult, attempt: &Attempt) -> Table {
     let workload = &result.scenario.workload;
-    let verdict = &attempt.judged.verdict;
+    let verdict = attempt.judged.total();
     let latency = LatencyJson::of(&attempt.judged.latency);
     let events = (attempt.offered * attempt.elapsed.as_secs_f64()).max(1.0);
     let ms = |us: u64| format!("{:.2} ms", us as f64 / 1000.0);
@@ -72,25 +75,119 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
             verdict.lost, verdict.duplicated, verdict.reordered, verdict.corrupted, verdict.unexpected
         ),
     );
-    if attempt.gap_events > 0 || !attempt.dropped.is_empty() {
-        let dropped = attempt.dropped.iter().map(|(reason, count)| format!("{reason} {count}"));
+    if attempt.gap_events > 0 || !attempt.dropped().is_empty() {
+        let dropped = attempt.dropped().iter().map(|(reason, count)| format!("{reason} {count}"));
         row(
             "dropped",
             format!("{} by gap markers; {}", attempt.gap_events, dropped.collect::<Vec<_>>().join(", ")),
         );
     }
-    if result.embedded {
+    if result.home != Home::Elsewhere {
         row("CPU of the routers", per_event(attempt.cpu.0));
     }
     row("CPU of the generator", per_event(attempt.cpu.1));
-    for (name, value) in attempt.stages.per_event(events) {
+    for (name, value) in attempt.counters.per_event(events) {
         row(&format!("  {name}"), format!("{value:.3} per event"));
     }
-    row("memory", format!("{} MiB resident, the whole process", result.resident_bytes >> 20));
+    row("memory", memory(result));
+    connections(result, attempt, &mut row);
+    headroom(attempt, &mut row);
+    for phase in &result.disturbed {
+        row(phase.disturbance.name(), disturbed(phase));
+    }
     if let Some(column) = table.column_mut(0) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+fn memory(result: &RunResult) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    match result.routers_resident_bytes {
+        Some(routers) => {
+            format!(
+                "{} MiB resident in the routers, {} MiB in the generator",
+                mib(routers),
+                mib(result.resident_bytes)
+            )
+        }
+        None => format!("{} MiB resident, the whole process", mib(result.resident_bytes)),
+    }
+}
+
+/// Connections and lone packets, where that is what the run is about.
+fn connections(result: &RunResult, attempt: &Attempt, row: &mut impl FnMut(&str, String)) {
+    if !result.scenario.own_connections {
+        return;
+    }
+    let facts = ConnectionsJson::of(result, attempt);
+    let whose = if facts.set_up.is_of_routers_alone { "of the routers" } else { "of both ends" };
+    row(
+        "connections",
+        format!(
+            "{} held, set up in {:.0} s, keep-alive {:.0} s; {:.1} KB {whose} each, {:+} KiB since set-up",
+            grouped(facts.set_up.connections as f64),
+            facts.set_up.seconds,
+            facts.keep_alive_s,
+            facts.bytes_per_connection / 1000.0,
+            facts.growth_bytes / 1024
+        ),
+    );
+    row(
+        "lone packets",
+        format!(
+            "{}/s, {:.1} µs of router CPU each, deliveries included",
+            grouped(facts.publisher_packets_per_s),
+            facts.router_cpu_us_per_publisher_packet
+        ),
+    );
+}
+
+/// Whether the generator was in the way.
+fn headroom(attempt: &Attempt, row: &mut impl FnMut(&str, String)) {
+    let headroom = &attempt.headroom;
+    row(
+        "generator",
+        format!(
+            "busiest thread {:.0} % on a CPU, {:.0} % waiting for one; late by p50 {:.2}, p99 {:.2}, max {:.2} ms",
+            headroom.busiest_thread_cpu_share * 100.0,
+            headroom.busiest_thread_waited_share * 100.0,
+            headroom.lag_p50_us as f64 / 1e3,
+            headroom.lag_p99_us as f64 / 1e3,
+            headroom.lag_max_us as f64 / 1e3
+        ),
+    );
+    row("was it the bottleneck", if headroom.is_bottleneck { "yes" } else { "no" }.to_owned());
+}
+
+fn disturbed(phase: &Disturbed) -> String {
+    let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let what = match &phase.outcome {
+        Outcome::SlowReceiver { expected, delivered, missing, said_by_its_gaps } => {
+            format!(
+                "{delivered} of {expected} reached it, {missing} missing, {said_by_its_gaps} by its own gaps"
+            )
+        }
+        Outcome::Churn { selectors_per_s, effective_within_1s_share, effective_p99_ms, refused, .. } => {
+            format!(
+                "{} selectors/s, {:.1} % effective within 1 s (p99 {effective_p99_ms:.0} ms), {refused} refused",
+                grouped(*selectors_per_s),
+                effective_within_1s_share * 100.0
+            )
+        }
+        Outcome::Storm { clients, settled_s, dials, tickets_used } => format!(
+            "{clients} clients {}, {dials} dials, {tickets_used} with a ticket",
+            settled_s.map_or("did not settle".to_owned(), |seconds| format!("settled in {seconds:.1} s"))
+        ),
+        Outcome::Unknown => "no outcome".to_owned(),
+    };
+    format!(
+        "{what}; others: p99 {:.2} ms after {:.2} ms undisturbed ({:.2} ×), lost {}",
+        ms(phase.attempt.p99()),
+        ms(phase.undisturbed_p99),
+        phase.p99_ratio(),
+        phase.attempt.judged.total().lost
+    )
 }
 
 /// Workload and cluster.
@@ -114,10 +211,10 @@ fn what_was_run(result: &RunResult, row: &mut impl FnMut(&str, String)) {
         format!(
             "{} router(s){}, {} publishing + {} receiving connections, linger {:?} in, {:?} out",
             result.routers,
-            if result.embedded {
-                format!(" of {} core(s) in this process", scenario.cores_per_router)
-            } else {
-                String::new()
+            match result.home {
+                Home::Embedded => format!(" of {} core(s) in this process", scenario.cores_per_router),
+                Home::Processes => format!(" of {} core(s), each a process", scenario.cores_per_router),
+                Home::Elsewhere => String::new(),
             },
             scenario.publisher_connections,
             scenario.receiver_connections,
@@ -136,7 +233,16 @@ fn verdict(result: &RunResult, attempt: &Attempt, allowed: &[Fault]) -> String {
         faults.iter().map(|(fault, count)| format!("{} {count}", fault.name())).collect::<Vec<_>>().join(", ")
     };
     let mut text = String::new();
-    if result.attempts.len() > 1 && attempt.held() {
+    if let Some(search) = &result.search {
+        let found = attempt.held() && attempt.p99() <= search.p99;
+        let limit = search.p99.as_secs_f64() * 1e3;
+        text += &match found {
+            true => {
+                format!("The highest rate with p99 up to {limit} ms: {} events/s.\n", grouped(attempt.target))
+            }
+            false => format!("No rate was found with p99 up to {limit} ms.\n"),
+        };
+    } else if result.attempts.len() > 1 && attempt.held() {
         text += &format!(
             "The host could not hold {} events/s; {} held.\n",
             grouped(result.scenario.workload.events_per_second as f64),

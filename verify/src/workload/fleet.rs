@@ -4,6 +4,8 @@
 //! as emitters, every emitter is thus the *target* of exactly one. Selectors that do not name their target's `fqdn` reach
 //! it through its rack or cluster and take in up to two neighbours, which is where events with several takers come from.
 //! Selectors by `fqdn` are subscription 0 of their receiver, the others subscription 1.
+//!
+//! The same hosts serve [`Shape::Blocks`](super::Shape::Blocks), where a receiver's one selector takes a block of neighbours.
 
 use millrace_proto::TagSet;
 use rand::SeedableRng;
@@ -34,6 +36,8 @@ pub(super) struct Fleet {
     other_per_receiver: u32,
     /// Of the other selectors, each so many-th has no equality; 0 means none.
     scan_every: u32,
+    extra_tags: u32,
+    extra_tag_values: u32,
 }
 
 impl Fleet {
@@ -57,12 +61,48 @@ impl Fleet {
             by_fqdn_per_receiver,
             other_per_receiver,
             scan_every,
+            extra_tags: workload.extra_tags,
+            extra_tag_values: workload.extra_tag_values,
         })
+    }
+
+    /// Hosts alone, for selectors that have no targets.
+    pub(super) fn without_targets(workload: &Workload) -> Self {
+        Self {
+            seed: workload.seed,
+            emitters: workload.emitters,
+            targets: Vec::new(),
+            receivers: workload.receivers,
+            by_fqdn_per_receiver: 0,
+            other_per_receiver: 1,
+            scan_every: 0,
+            extra_tags: workload.extra_tags,
+            extra_tag_values: workload.extra_tag_values,
+        }
+    }
+
+    /// The one selector of a receiver: its block of hosts, behind their rack where they share one.
+    pub(super) fn block_selector(&self, receiver: u32) -> String {
+        let cut = |receiver: u64| u64::from(self.emitters) * receiver / u64::from(self.receivers);
+        let (from, to) = match u64::from(receiver) {
+            // More receivers than hosts: several for each.
+            _ if self.receivers >= self.emitters => (receiver % self.emitters, receiver % self.emitters + 1),
+            receiver => (block_end(cut(receiver)), block_end(cut(receiver + 1))),
+        };
+        let (first, last) = (self.host(from), self.host(to - 1));
+        let range = format!("asset>={},asset<={}", first.asset(), last.asset());
+        if first.rack == last.rack {
+            format!("rack={},{range}", rack_name(first.rack))
+        } else if first.cluster() == last.cluster() {
+            format!("cluster={},{range}", first.cluster())
+        } else {
+            range
+        }
     }
 
     pub(super) fn tags(&self, emitter: u32) -> TagSet {
         let host = self.host(emitter);
-        TagSet::new([
+        let own = [
             ("fqdn", host.fqdn()),
             ("region", host.region().to_owned()),
             ("cluster", host.cluster()),
@@ -72,8 +112,14 @@ impl Fleet {
             ("service", host.service()),
             ("severity", host.severity().to_owned()),
             ("asset", host.asset().to_string()),
-        ])
-        .expect("nine short tags with distinct keys")
+        ];
+        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let extra = (0..self.extra_tags).map(|number| {
+            let random = scatter(host.random, u64::from(number));
+            (format!("extra-{number:02}"), format!("v{}", random % u64::from(self.extra_tag_values.max(1))))
+        });
+        let tags: Vec<(String, String)> = own.chain(extra).collect();
+        TagSet::new(tags.iter().map(|(key, value)| (key, value))).expect("short tags with distinct keys")
     }
 
     /// The receiver's selectors: by `fqdn`, and the others.
@@ -160,6 +206,11 @@ impl Fleet {
             ),
         }
     }
+}
+
+/// Blocks are cut at numbers of hosts.
+fn block_end(host: u64) -> u32 {
+    u32::try_from(host).expect("no more than the number of emitters")
 }
 
 fn by_fqdn(host: &Host, number: u64) -> String {

@@ -6,6 +6,8 @@
 //! | shape | what it is like |
 //! |---|---|
 //! | [`Shape::Fleet`] | hosts in racks, clusters and regions; every event has at least one taker (`million`, pipes, fan-out) |
+//! | [`Shape::Blocks`] | the same hosts; each receiver has one selector, which takes a block of neighbours (connections by the thousand) |
+//! | [`Shape::Everything`] | the same hosts; every receiver takes everything (pipes with many tag sets) |
 //! | [`Shape::Random`] | tags and selectors drawn from a small universe, with every operator of the grammar (simulator) |
 
 mod fleet;
@@ -26,9 +28,20 @@ use random::Universe;
 pub enum Shape {
     /// Hosts in racks, clusters and regions. Every emitter has at least one receiver, every receiver an emitter.
     Fleet,
+    /// The hosts of a fleet. Each receiver has one selector, which takes a block of hosts: every host has a receiver, and
+    /// every receiver one host or more.
+    Blocks,
+    /// The hosts of a fleet. Each receiver has the selector `*`.
+    Everything,
     /// Tags and selectors drawn from a small universe. Some emitters have no receiver, some have all.
     Random,
 }
+
+/// Up to this many emitters are named by those who take everything.
+const NAMED_MAX: u32 = 64;
+
+/// A tag set holds 32, of which nine are a host's own.
+const EXTRA_TAGS_MAX: u32 = 23;
 
 /// A workload. All fields are counts unless they say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +63,12 @@ pub struct Workload {
     pub fqdn_percent: u32,
     /// Of a fleet's other selectors, at most how many have no equality at all.
     pub scan_selectors: u32,
+    /// Tags that a fleet's emitters have beyond their nine, at most 23.
+    #[serde(default)]
+    pub extra_tags: u32,
+    /// Values that each of those takes, dealt out at random; 0 counts as 1.
+    #[serde(default)]
+    pub extra_tag_values: u32,
     /// Bytes of each payload.
     pub payload_bytes: u32,
     /// Events that an emitter publishes at a time, as one run, at least 1.
@@ -116,6 +135,8 @@ impl Workload {
             selectors_per_receiver: 10,
             fqdn_percent: 70,
             scan_selectors: 24,
+            extra_tags: 0,
+            extra_tag_values: 16,
             payload_bytes: 128,
             events_per_run: 1,
             events_per_second: 1_000_000,
@@ -135,6 +156,33 @@ impl Workload {
             fqdn_percent: 100,
             scan_selectors: 0,
             events_per_run: 16,
+            ..Self::million()
+        }
+    }
+
+    /// A fleet in which every receiver takes everything, in runs of 16.
+    #[must_use]
+    pub fn everything(emitters: u32, receivers: u32) -> Self {
+        let (shape, selectors_per_receiver) = Self::everything_by(emitters);
+        Self { name: "everything".into(), shape, selectors_per_receiver, ..Self::pipes(emitters, receivers) }
+    }
+
+    /// The shape, and the selectors of each receiver, by which everything is taken: each emitter by name where they are few.
+    #[must_use]
+    pub const fn everything_by(emitters: u32) -> (Shape, u32) {
+        if emitters <= NAMED_MAX { (Shape::Fleet, emitters) } else { (Shape::Everything, 1) }
+    }
+
+    /// A fleet in which every receiver has one selector, for its own block of emitters. 60,000 events per second.
+    #[must_use]
+    pub fn blocks(emitters: u32, receivers: u32) -> Self {
+        Self {
+            name: "blocks".into(),
+            shape: Shape::Blocks,
+            emitters,
+            receivers,
+            selectors_per_receiver: 1,
+            events_per_second: 60_000,
             ..Self::million()
         }
     }
@@ -174,10 +222,13 @@ impl Workload {
         range("emitters", self.emitters, 1, 10_000_000, "1 to 10,000,000")?;
         range("receivers", self.receivers, 1, 1_000_000, "1 to 1,000,000")?;
         range("selectors_per_receiver", self.selectors_per_receiver, 1, 1024, "1 to 1,024")?;
+        range("extra_tags", self.extra_tags, 0, EXTRA_TAGS_MAX, "0 to 23")?;
         range("fqdn_percent", self.fqdn_percent, 0, 100, "0 to 100")?;
         range("events_per_run", self.events_per_run, 1, 4096, "1 to 4,096")?;
         let kind = match self.shape {
             Shape::Fleet => Kind::Fleet(Fleet::new(self)?),
+            Shape::Blocks => Kind::Blocks(Fleet::without_targets(self)),
+            Shape::Everything => Kind::Everything(Fleet::without_targets(self)),
             Shape::Random => Kind::Random(Universe::new(self)),
         };
         Ok(Generator { emitters: self.emitters, receivers: self.receivers, words: self.words.clone(), kind })
@@ -196,6 +247,8 @@ pub struct Generator {
 #[derive(Debug, Clone)]
 enum Kind {
     Fleet(Fleet),
+    Blocks(Fleet),
+    Everything(Fleet),
     Random(Universe),
 }
 
@@ -222,7 +275,7 @@ impl Generator {
     #[must_use]
     pub fn tags(&self, emitter: u32) -> TagSet {
         match &self.kind {
-            Kind::Fleet(fleet) => fleet.tags(emitter),
+            Kind::Fleet(fleet) | Kind::Blocks(fleet) | Kind::Everything(fleet) => fleet.tags(emitter),
             Kind::Random(universe) => universe.tags(emitter),
         }
     }
@@ -240,6 +293,8 @@ impl Generator {
     pub fn subscriptions(&self, receiver: u32) -> Result<Vec<Subscription>, WorkloadError> {
         let texts = match &self.kind {
             Kind::Fleet(fleet) => fleet.selectors(receiver),
+            Kind::Blocks(fleet) => [vec![fleet.block_selector(receiver)], Vec::new()],
+            Kind::Everything(_) => [vec!["*".to_owned()], Vec::new()],
             Kind::Random(universe) => universe.selectors(receiver),
         };
         let parse = |text: String| {

@@ -90,6 +90,42 @@ fn pipes_deliver_the_promised_number_of_copies() {
 }
 
 #[test]
+fn blocks_share_out_all_emitters_with_one_selector_each() {
+    for (emitters, receivers) in [(1, 1), (50, 5), (2000, 200), (1013, 103), (3, 8), (2600, 2)] {
+        let generator = Workload::blocks(emitters, receivers).generator().unwrap();
+        let expected = Expected::of(&generator).unwrap();
+        let takers: Vec<Vec<u32>> = (0..emitters)
+            .map(|emitter| expected.receivers(emitter).map(|(receiver, _)| receiver).collect())
+            .collect();
+        let served: BTreeSet<_> = takers.iter().flatten().copied().collect();
+        assert_eq!(served.len(), receivers as usize, "{emitters}:{receivers}");
+        let each = receivers.div_ceil(emitters) as usize;
+        assert!(takers.iter().all(|takers| (1..=each).contains(&takers.len())), "{emitters}:{receivers}");
+    }
+}
+
+#[test]
+fn everything_goes_to_everyone_whatever_the_number_of_tag_sets() {
+    for (emitters, receivers) in [(1, 1), (4, 4), (100, 3)] {
+        let generator = Workload::everything(emitters, receivers).generator().unwrap();
+        let expected = Expected::of(&generator).unwrap();
+        assert!(
+            (0..emitters).all(|emitter| expected.receivers(emitter).count() == receivers as usize),
+            "{emitters}:{receivers}"
+        );
+    }
+}
+
+#[test]
+fn tag_sets_grow_by_tags_of_a_chosen_number_of_values() {
+    let workload = Workload { extra_tags: 3, extra_tag_values: 2, ..Workload::million().scaled(100, 10) };
+    let tag_sets = workload.generator().unwrap().tag_sets();
+    assert!(tag_sets.iter().all(|tags| tags.borrow().len() == 12));
+    let values: BTreeSet<_> = tag_sets.iter().filter_map(|tags| tags.borrow().get("extra-01")).collect();
+    assert_eq!(values.len(), 2);
+}
+
+#[test]
 fn generators_of_one_workload_agree_and_seeds_differ() {
     for workload in [Workload::million().scaled(200, 20), Workload::random(5, 40, 20)] {
         let [one, other] = [workload.generator().unwrap(), workload.generator().unwrap()];

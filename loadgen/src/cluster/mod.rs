@@ -1,0 +1,416 @@
+//! The routers that a run uses: embedded ones or processes of their own, linked with each other, or those at given addresses.
+
+mod process;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_engine::control::PeerState;
+use millrace_engine::core::DropReason;
+use millrace_proto::ALPN_CLIENT;
+use millrace_quic::{ClientSettings, SettingsError, TransportSettings, tls};
+use millrace_router::{CoreSnapshot, DevAuthority, Pinning, Router, RouterConfig, RouterHandle};
+use rustls::client::Resumption;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use self::process::RouterProcess;
+use crate::fleet::Target;
+use crate::scenario::Scenario;
+
+/// How long routers may take to link up.
+const LINK_MAX: Duration = Duration::from_secs(20);
+
+/// Why there are no routers to use.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// A router did not start.
+    #[error("a router does not start: {0}")]
+    Start(String),
+    /// Routers did not link up.
+    #[error("the routers did not link up within {} s", LINK_MAX.as_secs())]
+    Link,
+    /// An address does not resolve.
+    #[error("{address} does not resolve: {reason}; give HOST:PORT, such as 127.0.0.1:7400")]
+    Resolve {
+        /// The address.
+        address: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The CA certificates cannot be read.
+    #[error("cannot read CA certificates from {}: {reason}; name a PEM file with --ca", path.display())]
+    Ca {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No CA was given, and there is no dev mode's.
+    #[error(
+        "no CA certificates: start millrace-router in dev mode on this host, or name a PEM file with --ca"
+    )]
+    NoCa,
+    /// Those who were to disturb did not connect.
+    #[error("only {connected} of {clients} clients that were to disturb connected")]
+    Crowd {
+        /// How many did.
+        connected: u64,
+        /// How many there were to be.
+        clients: u32,
+    },
+    /// TLS settings do not work.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// Transport settings do not work.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// Where routers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In this process.
+    Embedded,
+    /// In processes that this one started.
+    Processes,
+    /// Somewhere: nothing is known of what they use.
+    Elsewhere,
+}
+
+#[derive(Debug)]
+enum Routers {
+    Embedded(Vec<RouterHandle>),
+    /// With the folder of their certificates.
+    Processes(Vec<RouterProcess>, PathBuf),
+    Elsewhere,
+}
+
+/// Routers to run a scenario on.
+#[derive(Debug)]
+pub struct Cluster {
+    routers: Routers,
+    targets: Vec<Target>,
+    ca: Vec<CertificateDer<'static>>,
+    ca_pem: Vec<u8>,
+}
+
+/// What routers have used so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Usage {
+    /// CPU time: of embedded routers their cores', of processes all of it.
+    pub cpu_ns: u64,
+    /// Time that their threads were ready to run while no CPU was free; known of processes.
+    pub waited_ns: u64,
+    /// Resident memory; known of processes.
+    pub resident_bytes: Option<u64>,
+}
+
+/// What routers have counted so far: where their time goes, and what they dropped.
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    /// Counters by name.
+    pub counted: BTreeMap<String, u64>,
+    /// Dropped events by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// What was counted since `before`; drops without those that did not happen.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let since = |after: &BTreeMap<String, u64>,
+                     before: &BTreeMap<String, u64>|
+         -> BTreeMap<String, u64> {
+            let earlier = |name| before.get(name).copied().unwrap_or(0);
+            after.iter().map(|(name, &count)| (name.clone(), count.saturating_sub(earlier(name)))).collect()
+        };
+        let mut dropped = since(&self.dropped, &before.dropped);
+        dropped.retain(|_, &mut count| count > 0);
+        Self { counted: since(&self.counted, &before.counted), dropped }
+    }
+
+    /// Each counter divided by `events`.
+    #[must_use]
+    pub fn per_event(&self, events: f64) -> BTreeMap<String, f64> {
+        self.counted.iter().map(|(name, &count)| (name.clone(), count as f64 / events)).collect()
+    }
+
+    /// One counter.
+    #[must_use]
+    pub fn get(&self, name: &str) -> u64 {
+        self.counted.get(name).copied().unwrap_or(0)
+    }
+}
+
+/// Counters that reports show, by their name there and in `/metrics`, as a sum.
+const SHOWN: &[(&str, &[&str])] = &[
+    ("router datagrams in", &["datagrams_in"]),
+    ("router datagrams out", &["datagrams_out"]),
+    ("router receive calls", &["receive_calls"]),
+    ("router send calls", &["send_calls"]),
+    ("router turns", &["turns"]),
+    ("events across lanes", &["peer_egress_events"]),
+    ("events across cores", &["sibling_egress_events"]),
+    ("packets lost", &["packets_lost"]),
+    ("kernel drops", &["udp_drops"]),
+    ("routes found unchanged", &["route_cache_hits", "route_cache_confirmed"]),
+    ("routes patched", &["route_cache_patched"]),
+    ("routes rebuilt", &["route_cache_rebuilt"]),
+];
+
+impl Cluster {
+    /// Starts `routers` routers of `cores` cores in this process and waits until all are linked with all.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`], [`ClusterError::Link`].
+    pub fn embed(routers: u16, cores: u16) -> Result<Self, ClusterError> {
+        let start = |error: &dyn std::fmt::Display| ClusterError::Start(error.to_string());
+        let authority = DevAuthority::new().map_err(|error| start(&error))?;
+        let mut embedded: Vec<RouterHandle> = Vec::new();
+        for number in 0..routers {
+            let identity =
+                authority.router(&format!("router-{number}"), &[]).map_err(|error| start(&error))?;
+            let mut config = RouterConfig::new(identity);
+            config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            config.admin = None;
+            config.cores = cores;
+            config.pinning = Pinning::Off;
+            config.mesh.seeds = embedded.iter().map(|router| router.addr().to_string()).collect();
+            embedded.push(Router::start(config).map_err(|error| start(&error))?);
+        }
+        for router in &embedded {
+            let linked = |seen: &millrace_router::Seen| {
+                let linked = seen.status.peers.iter().filter(|peer| peer.state == PeerState::Linked).count();
+                linked + 1 == usize::from(routers) && seen.status.synced
+            };
+            router.wait_until(LINK_MAX, linked).map_err(|_| ClusterError::Link)?;
+        }
+        let targets = embedded
+            .iter()
+            .map(|router| Target { address: router.addr(), server_name: "localhost".to_owned() })
+            .collect();
+        let ca_pem = authority.ca_pem().as_bytes().to_vec();
+        let ca = certificates(&ca_pem, Path::new("the embedded authority"))?;
+        Ok(Self { routers: Routers::Embedded(embedded), targets, ca, ca_pem })
+    }
+
+    /// Starts `routers` processes, each a router of `cores` cores, and waits until all are linked with all.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`], [`ClusterError::Link`], [`ClusterError::Ca`].
+    pub fn processes(routers: u16, cores: u16) -> Result<Self, ClusterError> {
+        let folder = std::env::temp_dir().join(format!("millrace-loadgen-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| ClusterError::Start(error.to_string()))?;
+        let mut started: Vec<RouterProcess> = Vec::new();
+        for _ in 0..routers {
+            let seeds: Vec<String> = started.iter().map(|router| router.addr.to_string()).collect();
+            started.push(RouterProcess::start(cores, &seeds, &folder)?);
+        }
+        let begun = Instant::now();
+        while started.iter().any(|router| router.linked() + 1 < u64::from(routers)) {
+            if begun.elapsed() > LINK_MAX {
+                return Err(ClusterError::Link);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let target =
+            |router: &RouterProcess| Target { address: router.addr, server_name: "localhost".to_owned() };
+        let targets = started.iter().map(target).collect();
+        let path = started.first().map(|router| router.ca.clone()).unwrap_or_default();
+        let (ca, ca_pem) = read_certificates(&path)?;
+        Ok(Self { routers: Routers::Processes(started, folder), targets, ca, ca_pem })
+    }
+
+    /// Uses the routers at these addresses. Without `ca`, the dev mode's certificates of this host are trusted.
+    ///
+    /// # Errors
+    /// [`ClusterError::Resolve`], [`ClusterError::Ca`], [`ClusterError::NoCa`].
+    pub fn external(addresses: &[String], ca: Option<&Path>) -> Result<Self, ClusterError> {
+        let mut targets = Vec::new();
+        for address in addresses {
+            let failed = |reason: String| ClusterError::Resolve { address: address.clone(), reason };
+            let resolved = address.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+            let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
+            let server_name = host.trim_matches(['[', ']']).to_owned();
+            let before = targets.len();
+            targets.extend(resolved.map(|address| Target { address, server_name: server_name.clone() }));
+            if targets.len() == before {
+                return Err(failed("it has no address".into()));
+            }
+        }
+        let path = match ca {
+            Some(path) => path.to_owned(),
+            None => millrace_client::dev::ca_path().ok_or(ClusterError::NoCa)?,
+        };
+        let (ca, ca_pem) = read_certificates(&path)?;
+        Ok(Self { routers: Routers::Elsewhere, targets, ca, ca_pem })
+    }
+
+    /// Where the routers are.
+    #[must_use]
+    pub const fn home(&self) -> Home {
+        match self.routers {
+            Routers::Embedded(_) => Home::Embedded,
+            Routers::Processes(..) => Home::Processes,
+            Routers::Elsewhere => Home::Elsewhere,
+        }
+    }
+
+    /// The authorities that clients trust, PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &[u8] {
+        &self.ca_pem
+    }
+
+    /// Where to connect.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// TLS and transport of connections that receive, and of those that publish.
+    ///
+    /// # Errors
+    /// [`ClusterError::Tls`], [`ClusterError::Settings`].
+    pub fn clients(&self, scenario: &Scenario) -> Result<[Arc<ClientSettings>; 2], ClusterError> {
+        let streams = scenario.workload.receivers.div_ceil(scenario.receiver_connections.max(1)).max(1);
+        let keep_alive = Some(scenario.keep_alive);
+        let common = TransportSettings {
+            uni_streams: streams,
+            bidi_streams: 1,
+            keep_alive,
+            stream_receive_window_bytes: 1 << 20,
+            receive_window_bytes: 8 << 20,
+            ..TransportSettings::client_facing()
+        };
+        let lone = TransportSettings { keep_alive, ..TransportSettings::lone_emitters() };
+        let (receiving, publishing) = if scenario.lone_emitters {
+            (TransportSettings { uni_streams: streams, ..lone.clone() }, lone)
+        } else {
+            (common.clone(), common)
+        };
+        let client = |transport| self.client(transport, Resumption::disabled());
+        Ok([client(receiving)?, client(publishing)?])
+    }
+
+    /// Connections with this transport, which resume TLS sessions or make each handshake in full.
+    ///
+    /// # Errors
+    /// [`ClusterError::Tls`], [`ClusterError::Settings`].
+    pub fn client(
+        &self,
+        transport: TransportSettings,
+        resumption: Resumption,
+    ) -> Result<Arc<ClientSettings>, ClusterError> {
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in &self.ca {
+            roots.add(certificate.clone())?;
+        }
+        let mut config = rustls::ClientConfig::builder_with_provider(tls::crypto_provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.resumption = resumption;
+        Ok(Arc::new(ClientSettings::new(tls::client(config, &[ALPN_CLIENT]), transport)?))
+    }
+
+    /// What the routers have used so far. Cheap for processes; embedded cores are asked, which takes a turn of each.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        match &self.routers {
+            Routers::Embedded(routers) => {
+                for core in routers.iter().flat_map(RouterHandle::cores) {
+                    usage.cpu_ns += u64::try_from(core.cpu.as_nanos()).unwrap_or(u64::MAX);
+                }
+            }
+            Routers::Processes(routers, _) => routers.iter().for_each(|router| router.add_usage(&mut usage)),
+            Routers::Elsewhere => {}
+        }
+        usage
+    }
+
+    /// What the routers have counted so far; nothing, for those elsewhere.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut all = BTreeMap::new();
+        let mut dropped = BTreeMap::new();
+        match &self.routers {
+            Routers::Embedded(routers) => {
+                for core in routers.iter().flat_map(RouterHandle::cores) {
+                    add_core(&core, &mut all, &mut dropped);
+                }
+            }
+            Routers::Processes(routers, _) => {
+                routers.iter().for_each(|router| router.add_counters(&mut all, &mut dropped));
+            }
+            Routers::Elsewhere => return Counters::default(),
+        }
+        let sum = |names: &[&str]| names.iter().map(|&name| all.get(name).copied().unwrap_or(0)).sum();
+        let counted = SHOWN.iter().map(|&(shown, names)| (shown.to_owned(), sum(names))).collect();
+        Counters { counted, dropped }
+    }
+
+    /// Ends what it started, in order.
+    pub fn stop(self) {
+        match self.routers {
+            Routers::Embedded(routers) => {
+                routers.iter().for_each(|router| router.stop(Duration::from_millis(200)));
+            }
+            Routers::Processes(routers, folder) => {
+                drop(routers);
+                // What stays behind among temporary files is the system's business.
+                let _ = std::fs::remove_dir_all(folder);
+            }
+            Routers::Elsewhere => {}
+        }
+    }
+}
+
+/// An embedded core's counters, by the names that they have in `/metrics`.
+fn add_core(core: &CoreSnapshot, all: &mut BTreeMap<String, u64>, dropped: &mut BTreeMap<String, u64>) {
+    for (name, count) in [
+        ("datagrams_in", core.quic.datagrams_in),
+        ("datagrams_out", core.quic.datagrams_out),
+        ("receive_calls", core.quic.receive_calls),
+        ("send_calls", core.quic.send_calls),
+        ("turns", core.quic.turns),
+        ("peer_egress_events", core.engine.events_to_peers),
+        ("sibling_egress_events", core.engine.events_to_siblings),
+        ("packets_lost", core.packets_lost),
+        ("udp_drops", core.kernel_drops),
+        ("route_cache_hits", core.routes.hits),
+        ("route_cache_confirmed", core.routes.confirmed),
+        ("route_cache_patched", core.routes.unconcerned + core.routes.patched),
+        ("route_cache_rebuilt", core.routes.rebuilt + core.routes.added),
+    ] {
+        *all.entry(name.to_owned()).or_insert(0) += count;
+    }
+    for reason in DropReason::ALL {
+        let count = core.engine.dropped[reason as usize];
+        if count > 0 {
+            *dropped.entry(reason.name().to_owned()).or_insert(0) += count;
+        }
+    }
+}
+
+fn read_certificates(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), ClusterError> {
+    let pem = std::fs::read(path)
+        .map_err(|error| ClusterError::Ca { path: path.to_owned(), reason: error.to_string() })?;
+    Ok((certificates(&pem, path)?, pem))
+}
+
+fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, ClusterError> {
+    let wrong = |reason: String| ClusterError::Ca { path: path.to_owned(), reason };
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(wrong("there is no certificate in it".into()));
+    }
+    Ok(certificates)
+}

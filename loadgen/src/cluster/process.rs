@@ -1,0 +1,140 @@
+//! A router as a process of its own: this program, started again as one.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::{ClusterError, Usage};
+use crate::system;
+
+/// How long a router may take to end in order.
+const END_MAX: Duration = Duration::from_secs(3);
+/// How long its admin page may take; cores with 100,000 connections count them.
+const PAGE_MAX: Duration = Duration::from_secs(10);
+
+/// What a router says when it is ready.
+#[derive(Debug, Deserialize)]
+struct Ready {
+    addr: SocketAddr,
+    admin: Option<SocketAddr>,
+    ca: Option<PathBuf>,
+}
+
+/// One router process. It ends with its owner.
+#[derive(Debug)]
+pub(super) struct RouterProcess {
+    child: Child,
+    pub(super) addr: SocketAddr,
+    admin: SocketAddr,
+    pub(super) ca: PathBuf,
+}
+
+impl RouterProcess {
+    /// Starts one that joins the routers before it. Certificates are in `folder`.
+    pub(super) fn start(cores: u16, seeds: &[String], folder: &Path) -> Result<Self, ClusterError> {
+        let failed = |reason: String| ClusterError::Start(reason);
+        let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+        let mut command = Command::new(program);
+        command.args(["router", "--ready-json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--grace", "200ms", "--cores", &cores.to_string()]);
+        command.args(seeds.iter().flat_map(|seed| ["--seed", seed]));
+        // What this process was told is not meant for its routers.
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MILLRACE_"))
+        {
+            command.env_remove(name);
+        }
+        command.env("XDG_RUNTIME_DIR", folder).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let mut line = String::new();
+        let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+        let ready = match read {
+            Some(Ok(1..)) => serde_json::from_str::<Ready>(&line).map_err(|error| error.to_string()),
+            _ => Err("it ended before it was ready".to_owned()),
+        };
+        match ready {
+            Ok(Ready { addr, admin: Some(admin), ca: Some(ca) }) => Ok(Self { child, addr, admin, ca }),
+            Ok(_) => Err(failed("it has no admin page or no certificates".into())),
+            Err(reason) => {
+                // It may be gone already.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(failed(reason))
+            }
+        }
+    }
+
+    /// Adds what it has used and counted so far.
+    pub(super) fn add_usage(&self, usage: &mut Usage) {
+        let times = system::process_times(self.child.id());
+        usage.cpu_ns += times.ran_ns;
+        usage.waited_ns += times.waited_ns;
+        *usage.resident_bytes.get_or_insert(0) += system::resident_bytes_of(self.child.id());
+    }
+
+    /// Adds its counters by their names in `/metrics`; drops by reason.
+    pub(super) fn add_counters(
+        &self,
+        counters: &mut BTreeMap<String, u64>,
+        dropped: &mut BTreeMap<String, u64>,
+    ) {
+        let page = self.page().unwrap_or_default();
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let Some((name, value)) = line.rsplit_once(' ') else { continue };
+            let Ok(value) = value.parse::<u64>() else { continue };
+            let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+            let name = name.trim_start_matches("millrace_").trim_end_matches("_total");
+            match label(labels, "reason").or_else(|| label(labels, "state")) {
+                Some(reason) if name == "dropped_events" => {
+                    if value > 0 {
+                        *dropped.entry(reason.to_owned()).or_insert(0) += value;
+                    }
+                }
+                Some(kind) => *counters.entry(format!("{name} {kind}")).or_insert(0) += value,
+                None => *counters.entry(name.to_owned()).or_insert(0) += value,
+            }
+        }
+    }
+
+    /// How many other routers it is linked with.
+    pub(super) fn linked(&self) -> u64 {
+        let mut counters = BTreeMap::new();
+        self.add_counters(&mut counters, &mut BTreeMap::new());
+        counters.get("mesh_peers linked").copied().unwrap_or(0)
+    }
+
+    fn page(&self) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.admin, PAGE_MAX)?;
+        stream.set_read_timeout(Some(PAGE_MAX))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        Ok(page)
+    }
+}
+
+impl Drop for RouterProcess {
+    fn drop(&mut self) {
+        system::ask_to_end(&self.child);
+        let end = Instant::now() + END_MAX;
+        while Instant::now() < end {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // It does not hear; nothing of a run stays behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = labels.split_once(&format!("{name}=\""))?;
+    Some(rest.split_once('"')?.0)
+}

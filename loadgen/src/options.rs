@@ -1,0 +1,297 @@
+//! The command line of `millrace-loadgen run`: a preset, and everything that changes it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use millrace_verify::payload::PAYLOAD_BYTES_MIN;
+
+use crate::disturb::{DisturbSettings, Disturbance};
+use crate::report::Fault;
+use crate::run::{RunOptions, Search};
+use crate::scenario::{Driver, Preset, Scenario};
+
+/// Attempts at a rate, stepping down included.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Why options do not go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// Payloads are too small for what verification writes into them.
+    #[error(
+        "--payload-bytes must be at least {PAYLOAD_BYTES_MIN}: number, time and checksum are in the payload"
+    )]
+    Payload,
+    /// There is nobody whose latency could suffer.
+    #[error("--disturb slow-receiver needs two receivers: one that stalls, and others; add --receivers 2")]
+    SlowAlone,
+    /// The client library cannot be told to do this.
+    #[error("--driver client has one receiver per connection and none that stalls: use the fleet for this")]
+    Client,
+    /// A search has no phases.
+    #[error("--max searches without disturbances: run them apart, at a --rate")]
+    DisturbedSearch,
+}
+
+/// What to run, and how it is judged.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What to run; everything else changes it.
+    #[arg(long, value_enum, default_value = "million")]
+    pub preset: Preset,
+    /// Length of the measured part.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
+    pub duration: Duration,
+    /// Events per second to offer.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Writes the report as JSON to this file; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Searches the highest rate that loses nothing and stays under --p99; begins at --rate.
+    #[arg(long)]
+    pub max: bool,
+    /// The 99th percentile of latency that --max allows.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "20ms", requires = "max")]
+    pub p99: Duration,
+    /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver (one stalls), churn,
+    /// storm, storm-resumed; several with commas.
+    #[arg(long, value_enum, value_delimiter = ',', help_heading = "Disturbances")]
+    pub disturb: Vec<Disturbance>,
+    /// Distinct selectors that churn subscribes per second, and unsubscribes a second later.
+    #[arg(long, value_name = "N", default_value = "50000", help_heading = "Disturbances")]
+    pub churn_rate: u32,
+    /// Clients that reconnect at once in a storm.
+    #[arg(long, value_name = "N", default_value = "10000", help_heading = "Disturbances")]
+    pub storm_clients: u32,
+    /// A router to use instead of own ones; repeat it for more.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "MILLRACE_ROUTER",
+        value_delimiter = ',',
+        help_heading = "Routers"
+    )]
+    pub router: Vec<String>,
+    /// CA certificates of the routers, PEM; without it the dev mode's CA of this host is used.
+    #[arg(long, value_name = "FILE", env = "MILLRACE_CA", help_heading = "Routers")]
+    pub ca: Option<PathBuf>,
+    /// Own routers, linked with each other.
+    #[arg(long, help_heading = "Routers")]
+    pub routers: Option<u16>,
+    /// Cores of each own router.
+    #[arg(long, help_heading = "Routers")]
+    pub cores: Option<u16>,
+    /// Starts own routers as processes: their CPU time and memory are then their own.
+    #[arg(long, help_heading = "Routers")]
+    pub processes: bool,
+    /// What plays publishers and receivers: the fleet, or the public client library.
+    #[arg(long, value_enum, help_heading = "Clients")]
+    pub driver: Option<Driver>,
+    /// Threads of the generator.
+    #[arg(long, help_heading = "Clients")]
+    pub threads: Option<u16>,
+    /// Emitters.
+    #[arg(long, help_heading = "Clients")]
+    pub emitters: Option<u32>,
+    /// Receivers.
+    #[arg(long, help_heading = "Clients")]
+    pub receivers: Option<u32>,
+    /// Connections in all, each with one emitter or one receiver, ten to one (fleet).
+    #[arg(long, conflicts_with_all = ["emitters", "receivers"], help_heading = "Clients")]
+    pub connections: Option<u32>,
+    /// Connections that publish.
+    #[arg(long, help_heading = "Clients")]
+    pub publisher_connections: Option<u32>,
+    /// Connections that receive.
+    #[arg(long, help_heading = "Clients")]
+    pub receiver_connections: Option<u32>,
+    /// Idle connections say something this often.
+    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    pub keep_alive: Option<Duration>,
+    /// Handshakes per second at set-up, at most.
+    #[arg(long, value_name = "N", help_heading = "Clients")]
+    pub handshakes_per_second: Option<u32>,
+    /// How long publishers gather events.
+    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    pub linger: Option<Duration>,
+    /// How long routers gather events for a receiver.
+    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    pub receive_linger: Option<Duration>,
+    /// Bytes that a receiver lets come ahead of its application.
+    #[arg(long, value_name = "BYTES", help_heading = "Clients")]
+    pub receive_window: Option<bytesize::ByteSize>,
+    /// Bytes that a router may queue for a receiver.
+    #[arg(long, value_name = "BYTES", help_heading = "Clients")]
+    pub receive_queue: Option<bytesize::ByteSize>,
+    /// Bytes of each payload, at least 28.
+    #[arg(long, help_heading = "Events")]
+    pub payload_bytes: Option<u32>,
+    /// Events that an emitter publishes at a time, as one run.
+    #[arg(long, help_heading = "Events")]
+    pub events_per_run: Option<u32>,
+    /// Tag sets, each an emitter's; the same as --emitters.
+    #[arg(long, conflicts_with = "emitters", help_heading = "Events")]
+    pub tag_sets: Option<u32>,
+    /// Tags of each set beyond its nine, at most 23.
+    #[arg(long, value_name = "N", help_heading = "Events")]
+    pub extra_tags: Option<u32>,
+    /// Values that each of those takes.
+    #[arg(long, value_name = "N", help_heading = "Events")]
+    pub extra_tag_values: Option<u32>,
+    /// Selectors of each receiver.
+    #[arg(long, value_name = "N", help_heading = "Events")]
+    pub selectors: Option<u32>,
+    /// Seed of the workload.
+    #[arg(long, help_heading = "Events")]
+    pub seed: Option<u64>,
+    /// Does not lower the rate when the host cannot hold it.
+    #[arg(long)]
+    pub no_step_down: bool,
+    /// Faults that do not make the run fail.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub allow: Vec<Fault>,
+    /// Shows no progress.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl RunArgs {
+    /// The scenario that they come to.
+    ///
+    /// # Errors
+    /// [`OptionsError`].
+    pub fn scenario(&self) -> Result<Scenario, OptionsError> {
+        fn set<T: Copy>(place: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *place = value;
+            }
+        }
+        let mut scenario = Scenario::preset(self.preset);
+        scenario.duration = self.duration;
+        let workload = &mut scenario.workload;
+        set(&mut workload.emitters, self.emitters.or(self.tag_sets));
+        set(&mut workload.receivers, self.receivers);
+        if let Some(connections) = self.connections {
+            workload.receivers = (connections / 11).max(1);
+            workload.emitters = connections.saturating_sub(workload.receivers).max(1);
+            scenario.own_connections = true;
+        }
+        set(&mut workload.payload_bytes, self.payload_bytes);
+        set(&mut workload.events_per_run, self.events_per_run);
+        set(&mut workload.selectors_per_receiver, self.selectors);
+        set(&mut workload.extra_tags, self.extra_tags);
+        set(&mut workload.extra_tag_values, self.extra_tag_values);
+        set(&mut workload.seed, self.seed);
+        set(&mut scenario.routers, self.routers);
+        set(&mut scenario.cores_per_router, self.cores);
+        set(&mut scenario.publisher_connections, self.publisher_connections);
+        set(&mut scenario.receiver_connections, self.receiver_connections);
+        set(&mut scenario.publish_linger, self.linger);
+        set(&mut scenario.receive_linger, self.receive_linger);
+        set(&mut scenario.receive_window_bytes, self.receive_window.map(|size| size.as_u64()));
+        set(&mut scenario.receive_queue_bytes, self.receive_queue.map(|size| size.as_u64()));
+        set(&mut scenario.keep_alive, self.keep_alive);
+        set(&mut scenario.handshakes_per_second, self.handshakes_per_second);
+        set(&mut scenario.driver, self.driver);
+        set(&mut scenario.fleet_threads, self.threads);
+        scenario.slow_receiver = self.disturb.contains(&Disturbance::SlowReceiver);
+        if scenario.driver == Driver::Client {
+            // The library gives each receiver a connection.
+            scenario.receiver_connections = scenario.workload.receivers;
+        }
+        scenario.settle(self.rate);
+        self.check(&scenario)?;
+        Ok(scenario)
+    }
+
+    fn check(&self, scenario: &Scenario) -> Result<(), OptionsError> {
+        if (scenario.workload.payload_bytes as usize) < PAYLOAD_BYTES_MIN {
+            return Err(OptionsError::Payload);
+        }
+        if scenario.slow_receiver && scenario.workload.receivers < 2 {
+            return Err(OptionsError::SlowAlone);
+        }
+        if scenario.driver == Driver::Client
+            && (scenario.slow_receiver || scenario.receiver_connections != scenario.workload.receivers)
+        {
+            return Err(OptionsError::Client);
+        }
+        if self.max && !self.disturb.is_empty() {
+            return Err(OptionsError::DisturbedSearch);
+        }
+        Ok(())
+    }
+
+    /// How the run goes about it.
+    #[must_use]
+    pub fn run_options(&self) -> RunOptions {
+        RunOptions {
+            step_down: !self.no_step_down,
+            attempts_max: ATTEMPTS_MAX,
+            search: self.max.then_some(Search { p99: self.p99 }),
+            disturb: self.disturb.clone(),
+            disturb_settings: DisturbSettings {
+                churn_per_second: self.churn_rate,
+                storm_clients: self.storm_clients,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    fn scenario(line: &str) -> Result<Scenario, OptionsError> {
+        Line::try_parse_from(std::iter::once("run").chain(line.split_whitespace())).unwrap().run.scenario()
+    }
+
+    #[test]
+    fn a_fleet_scales_its_connections_and_its_rate_together() {
+        let fleet = scenario("--preset fleet").unwrap();
+        assert_eq!((fleet.publisher_connections, fleet.receiver_connections), (100_000, 10_000));
+        assert_eq!(fleet.workload.events_per_second, 60_000);
+        let small = scenario("--preset fleet --connections 2200").unwrap();
+        assert_eq!((small.publisher_connections, small.receiver_connections), (2_000, 200));
+        assert_eq!(small.workload.events_per_second, 1_200);
+        let faster = scenario("--preset fleet --connections 2200 --rate 5000").unwrap();
+        assert_eq!(faster.workload.events_per_second, 5_000);
+    }
+
+    #[test]
+    fn tag_sets_are_emitters_on_the_same_connections() {
+        let tags = scenario("--preset p2p --tag-sets 10000 --events-per-run 1").unwrap();
+        assert_eq!((tags.workload.emitters, tags.publisher_connections), (10_000, 1));
+        let preset = scenario("--preset p2p-tags").unwrap();
+        assert_eq!(preset.workload.emitters, 10_000);
+        assert_eq!(preset.workload.events_per_run, 1);
+        assert!(tags.workload.generator().is_ok());
+    }
+
+    #[test]
+    fn everyone_gets_everything_all_to_all() {
+        let all = scenario("--preset all-to-all").unwrap();
+        assert_eq!((all.workload.emitters, all.workload.selectors_per_receiver), (4, 4));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_named() {
+        for (line, error) in [
+            ("--payload-bytes 20", OptionsError::Payload),
+            ("--preset p2p --disturb slow-receiver", OptionsError::SlowAlone),
+            ("--preset fan-out --driver client --disturb slow-receiver", OptionsError::Client),
+            ("--max --disturb churn", OptionsError::DisturbedSearch),
+        ] {
+            assert_eq!(scenario(line).unwrap_err(), error, "{line}");
+        }
+    }
+}

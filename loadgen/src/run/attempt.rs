@@ -1,0 +1,264 @@
+//! One attempt at a rate: warm up, publish, let it settle, judge.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::headroom::Headroom;
+use super::timeline::{Point, Timeline};
+use super::{Bench, LOOK_EVERY, RunError};
+use crate::cluster::{Counters, Home};
+use crate::disturb::Disturbance;
+use crate::fleet::order::{Stretch, whole};
+use crate::fleet::tally::Sum;
+use crate::fleet::{Judged, ThreadTimes};
+use crate::system;
+
+/// A schedule that is this far behind will not be caught up: the attempt is over.
+const BEHIND_MAX: Duration = Duration::from_millis(1500);
+/// After publishing, how long nothing may arrive before all that would arrive has arrived; lingers come on top.
+const QUIET: Duration = Duration::from_millis(700);
+/// After publishing, how long deliveries may go on arriving.
+const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// A rate is held when it was offered to within this part of itself.
+const OFFERED_MIN: f64 = 0.985;
+/// … and when routers received this part of it while it was offered: what is left lingers and is on the way.
+const CARRIED_MIN: f64 = 0.95;
+/// … and when the last delivery came soon after the last event, lingers aside: nothing had piled up.
+const SETTLED_MAX: Duration = Duration::from_millis(500);
+
+/// One attempt at a rate.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Events per second wanted.
+    pub target: f64,
+    /// Events per second published.
+    pub offered: f64,
+    /// Events per second that routers received.
+    pub ingress: f64,
+    /// Deliveries per second.
+    pub egress: f64,
+    /// Writes to publish streams per second: packets, where they are lone.
+    pub writes: f64,
+    /// Length of the measured part.
+    pub elapsed: Duration,
+    /// How long deliveries went on after the last event was published.
+    pub settled: Duration,
+    /// The furthest that the schedule was behind.
+    pub behind: Duration,
+    /// What was expected and what came; covers the warm-up, too.
+    pub judged: Judged,
+    /// Deliveries of the measured part that crossed the mesh.
+    pub crossed: u64,
+    /// Events that gap markers said are missing.
+    pub gap_events: u64,
+    /// CPU seconds of the routers and of the generator in the measured part.
+    pub cpu: (f64, f64),
+    /// What the routers counted in the measured part, and what they dropped.
+    pub counters: Counters,
+    /// Connections lost meanwhile.
+    pub connections_lost: u64,
+    /// What the generator had left.
+    pub headroom: Headroom,
+    /// The measured part, slice by slice.
+    pub timeline: Vec<Point>,
+    /// How long lingers may hold an event back.
+    lingers: Duration,
+}
+
+impl Attempt {
+    /// Whether the rate was offered in time, carried as fast as it was offered, and nothing is wrong.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        let lingering = self.lingers.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
+        let carried = self.ingress >= self.offered * (CARRIED_MIN - lingering)
+            && self.settled <= SETTLED_MAX + self.lingers;
+        self.offered >= self.target * OFFERED_MIN && carried && self.is_clean()
+    }
+
+    /// Whether everything that was published was delivered once and in order, but for what a receiver that stalls lost by
+    /// its own overflow.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.judged.total().is_clean() && self.connections_lost == 0
+    }
+
+    /// Whether every loss has a gap marker or a drop counter: then the rate was too high, and nothing was lost silently.
+    #[must_use]
+    pub fn is_explained(&self) -> bool {
+        let verdict = self.judged.total();
+        let dropped: u64 = self.counters.dropped.values().sum();
+        verdict.duplicated == 0
+            && verdict.reordered == 0
+            && verdict.corrupted == 0
+            && verdict.unexpected == 0
+            && verdict.lost <= self.gap_events.max(dropped)
+    }
+
+    /// Events dropped by the routers, by reason.
+    #[must_use]
+    pub const fn dropped(&self) -> &BTreeMap<String, u64> {
+        &self.counters.dropped
+    }
+
+    /// The 99th percentile of latency.
+    #[must_use]
+    pub fn p99(&self) -> Duration {
+        Duration::from_micros(self.judged.latency.value_at_quantile(0.99))
+    }
+}
+
+/// What is wanted of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) rate: f64,
+    pub(super) duration: Duration,
+    pub(super) disturbance: Option<Disturbance>,
+}
+
+struct Before {
+    process_ns: u64,
+    routers_ns: u64,
+    threads: Vec<ThreadTimes>,
+    counters: Counters,
+    sum: Sum,
+}
+
+impl Before {
+    fn look(bench: &Bench<'_>) -> Self {
+        Self {
+            process_ns: system::process_ns(),
+            routers_ns: bench.cluster.usage().cpu_ns,
+            threads: bench.fleet.thread_times(),
+            counters: bench.cluster.counters(),
+            sum: bench.fleet.sum(),
+        }
+    }
+}
+
+/// Makes one attempt.
+pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, RunError> {
+    let lingers = bench.scenario.publish_linger + bench.scenario.receive_linger;
+    let first = bench.fleet.sum();
+    bench.progress.stage("warming up");
+    let rate = wanted.rate * 0.25;
+    let events = whole(rate).max(u64::from(bench.scenario.workload.emitters));
+    let warm_up = Part { rate, events, reset: true, measured: false, stalled: false };
+    stretch(bench, warm_up);
+    settle(bench, lingers);
+
+    bench.progress.stage(wanted.disturbance.map_or("measuring", Disturbance::stage));
+    let before = Before::look(bench);
+    let events = whole(wanted.rate * wanted.duration.as_secs_f64());
+    if let Some(disturbance) = wanted.disturbance {
+        bench.disturbers.begin(disturbance);
+    }
+    let stalled = wanted.disturbance == Some(Disturbance::SlowReceiver);
+    let measured = Part { rate: wanted.rate, events, reset: false, measured: true, stalled };
+    let Stretched { elapsed, behind, at_end, timeline } = stretch(bench, measured);
+    let threads = bench.fleet.thread_times();
+    if let Some(disturbance) = wanted.disturbance {
+        bench.disturbers.end(disturbance);
+    }
+    if stalled {
+        stretch(bench, Part { events: 0, measured: false, stalled: false, ..measured });
+    }
+    let settled = settle(bench, lingers);
+    let after = Before::look(bench);
+    let judged = bench.fleet.judge()?;
+    let seconds = elapsed.as_secs_f64();
+    let router_cpu = (after.routers_ns - before.routers_ns) as f64 / 1e9;
+    let process_cpu = (after.process_ns - before.process_ns) as f64 / 1e9;
+    let is_embedded = bench.cluster.home() == Home::Embedded;
+    let generator_cpu = if is_embedded { process_cpu - router_cpu } else { process_cpu };
+    let per_second = |number: fn(&Sum) -> u64| (number(&at_end) - number(&before.sum)) as f64 / seconds;
+    let used: Vec<_> =
+        threads.iter().zip(&before.threads).map(|(after, before)| after.since(before)).collect();
+    let pushed_back = at_end.blocked - before.sum.blocked;
+    Ok(Attempt {
+        target: wanted.rate,
+        offered: per_second(|sum| sum.published),
+        ingress: per_second(|sum| sum.received),
+        egress: per_second(|sum| sum.delivered),
+        writes: per_second(|sum| sum.writes),
+        elapsed,
+        settled,
+        behind,
+        crossed: after.sum.crossed - before.sum.crossed,
+        gap_events: after.sum.gap_events - first.gap_events,
+        cpu: (router_cpu, generator_cpu),
+        counters: after.counters.since(&before.counters),
+        connections_lost: after.sum.connections_lost - first.connections_lost,
+        headroom: Headroom::of(&used, elapsed, &judged.lag, pushed_back),
+        timeline: timeline.points(&judged.slices),
+        judged,
+        lingers,
+    })
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    rate: f64,
+    events: u64,
+    reset: bool,
+    measured: bool,
+    stalled: bool,
+}
+
+impl Part {
+    fn from(self, start: Instant) -> Stretch {
+        let Self { rate, events, reset, measured, stalled } = self;
+        Stretch { start, events_per_second: rate, events, reset, measured, stalled }
+    }
+}
+
+/// A stretch that is over: its length, how far it was behind at most, and the counters at its end.
+struct Stretched {
+    elapsed: Duration,
+    behind: Duration,
+    at_end: Sum,
+    timeline: Timeline,
+}
+
+/// Publishes a stretch.
+fn stretch(bench: &mut Bench<'_>, part: Part) -> Stretched {
+    let start = Instant::now() + Duration::from_millis(30);
+    let mut number = bench.fleet.publish(part.from(start));
+    let mut behind = Duration::ZERO;
+    let mut cancelled = false;
+    let mut timeline = Timeline::new(start);
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let sum = bench.fleet.sum();
+        bench.progress.running(&sum, part.rate);
+        if part.measured && timeline.is_due() {
+            timeline.look(sum, bench.cluster);
+        }
+        behind = behind.max(bench.fleet.behind());
+        if bench.fleet.has_published(number) {
+            return Stretched { elapsed: start.elapsed(), behind, at_end: bench.fleet.sum(), timeline };
+        }
+        if behind > BEHIND_MAX && !cancelled {
+            cancelled = true;
+            let none = Part { events: 0, reset: false, ..part };
+            number = bench.fleet.publish(none.from(Instant::now()));
+        }
+    }
+}
+
+/// Waits until everything that was published is received and nothing arrives any more; how long that took.
+fn settle(bench: &Bench<'_>, lingers: Duration) -> Duration {
+    let begun = Instant::now();
+    let mut last = (bench.fleet.sum().delivered, begun);
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let sum = bench.fleet.sum();
+        bench.progress.settling(&sum);
+        if sum.delivered != last.0 {
+            last = (sum.delivered, Instant::now());
+        }
+        let quiet = last.1.elapsed() >= QUIET + lingers;
+        if (quiet && sum.received >= sum.published) || begun.elapsed() > SETTLE_MAX {
+            return last.1.saturating_duration_since(begun);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `--max`: the highest rate that loses nothing and stays under a given p99, by bisection over short bounded runs.
+
+use std::time::Duration;
+
+use super::attempt::{Attempt, Wanted, attempt};
+use super::{Bench, RunError, grouped};
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// The 99th percentile of latency that is still good.
+    pub p99: Duration,
+}
+
+/// Length of a step.
+const STEP: Duration = Duration::from_secs(3);
+/// Steps, without those that confirm.
+const STEPS_MAX: u32 = 16;
+/// Confirming runs of full length; each that fails lowers the rate.
+const CONFIRMS_MAX: u32 = 4;
+/// The search ends when the lowest rate that failed is this close above the highest that was good.
+const CLOSE: f64 = 1.04;
+/// Up by this, while nothing has failed.
+const UP: f64 = 1.5;
+/// Down by this, while nothing was good.
+const DOWN: f64 = 0.5;
+
+/// Where the search stands: a pure rule, so that it can be tested without a host.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    good: Option<f64>,
+    bad: Option<f64>,
+}
+
+impl Bounds {
+    fn note(&mut self, rate: f64, good: bool) {
+        if good {
+            self.good = Some(self.good.map_or(rate, |best| best.max(rate)));
+        } else {
+            self.bad = Some(self.bad.map_or(rate, |worst| worst.min(rate)));
+        }
+    }
+
+    /// The rate to try next; `None` when it is known well enough, or nothing is left to try.
+    fn next(&self, first: f64) -> Option<f64> {
+        match (self.good, self.bad) {
+            (None, None) => Some(first),
+            (Some(good), None) => Some(good * UP),
+            (None, Some(bad)) => (bad * DOWN >= 1.0).then_some(bad * DOWN),
+            (Some(good), Some(bad)) => (bad / good > CLOSE).then_some((good * bad).sqrt()),
+        }
+    }
+}
+
+impl Search {
+    fn is_good(&self, attempt: &Attempt) -> bool {
+        attempt.held() && attempt.p99() <= self.p99
+    }
+}
+
+/// Searches, then confirms what was found for the full duration. All steps in their order; the last one counts.
+pub(super) fn search(bench: &mut Bench<'_>, search: Search) -> Result<Vec<Attempt>, RunError> {
+    let first = bench.scenario.workload.events_per_second as f64;
+    let full = bench.scenario.duration;
+    let mut bounds = Bounds::default();
+    let mut attempts = Vec::new();
+    for _ in 0..STEPS_MAX {
+        let Some(rate) = bounds.next(first) else { break };
+        let step =
+            attempt(bench, Wanted { rate: rate.round(), duration: STEP.min(full), disturbance: None })?;
+        say(bench, &step, &search);
+        bounds.note(rate, search.is_good(&step));
+        let is_broken = !step.is_explained();
+        attempts.push(step);
+        if is_broken {
+            // Something is wrong that no rate explains: no search makes it good.
+            return Ok(attempts);
+        }
+    }
+    let Some(mut rate) = bounds.good else { return Ok(attempts) };
+    for _ in 0..CONFIRMS_MAX {
+        let whole = attempt(bench, Wanted { rate: rate.round(), duration: full, disturbance: None })?;
+        say(bench, &whole, &search);
+        let good = search.is_good(&whole);
+        attempts.push(whole);
+        if good {
+            break;
+        }
+        rate *= 0.95;
+    }
+    Ok(attempts)
+}
+
+fn say(bench: &Bench<'_>, step: &Attempt, search: &Search) {
+    bench.progress.say(&format!(
+        "{:>12} events/s for {:.0} s: {} offered, lost {}, p99 {:.2} ms: {}",
+        grouped(step.target),
+        step.elapsed.as_secs_f64(),
+        grouped(step.offered),
+        step.judged.total().lost,
+        step.p99().as_secs_f64() * 1e3,
+        if search.is_good(step) { "good" } else { "too many" }
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_ends_close_below_the_highest_good_rate_wherever_it_begins() {
+        for limit in [700.0, 123_456.0, 2_000_000.0] {
+            for first in [1_000.0, 100_000.0, 1_000_000.0] {
+                let mut bounds = Bounds::default();
+                let mut steps = 0;
+                while let Some(rate) = bounds.next(first) {
+                    bounds.note(rate, rate <= limit);
+                    steps += 1;
+                }
+                let found = bounds.good.unwrap();
+                assert!(found <= limit && found * CLOSE >= limit, "{found} of {limit} from {first}");
+                assert!(steps <= 30, "{steps} steps");
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_that_holds_nothing_ends_the_search() {
+        let mut bounds = Bounds::default();
+        let mut steps = 0;
+        while let Some(rate) = bounds.next(1000.0) {
+            bounds.note(rate, false);
+            steps += 1;
+        }
+        assert!(steps <= 12 && bounds.good.is_none());
+    }
+}
