@@ -97,26 +97,30 @@ fn acknowledged(
     if command.quiet {
         return Ok(());
     }
-    let (stage, left_out) = match progress {
-        Progress::Asked => ("asked", Vec::new()),
-        Progress::Router => ("router", Vec::new()),
-        Progress::Cluster { left_out } => ("cluster", left_out),
+    let (stage, left_out, unanswered) = match progress {
+        Progress::Asked => ("asked", Vec::new(), 0),
+        Progress::Router => ("router", Vec::new(), 0),
+        Progress::Cluster { left_out, unanswered } => ("cluster", left_out, unanswered),
     };
     let left_out: Vec<_> = left_out.iter().map(ToString::to_string).collect();
     if json {
         let number = subscription.number().0;
         let object = serde_json::json!({
-            "schema": ACK_SCHEMA, "type": "subscribed", "subscription": number, "stage": stage, "left_out": left_out,
+            "schema": ACK_SCHEMA, "type": "subscribed", "subscription": number, "stage": stage,
+            "left_out": left_out, "unanswered": unanswered,
         });
         eprintln!("{object}");
         return Ok(());
     }
-    match (stage, left_out.is_empty()) {
-        ("asked", _) => eprintln!("millrace: reconnecting"),
-        ("router", _) => eprintln!("millrace: subscribed on this router"),
-        (_, true) => eprintln!("millrace: subscribed in the whole cluster"),
-        (_, false) => {
-            eprintln!("millrace: subscribed in the cluster, but for these routers: {}", left_out.join(", "));
+    match stage {
+        "asked" => eprintln!("millrace: reconnecting"),
+        "router" => eprintln!("millrace: subscribed on this router"),
+        _ if left_out.is_empty() && unanswered == 0 => eprintln!("millrace: subscribed in the whole cluster"),
+        _ => {
+            let routers = if left_out.is_empty() { "none known".to_owned() } else { left_out.join(", ") };
+            eprintln!(
+                "millrace: subscribed in the cluster; routers left out: {routers}; addresses that did not answer: {unanswered}"
+            );
         }
     }
     Ok(())

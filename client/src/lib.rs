@@ -115,6 +115,6 @@ pub use crate::{
     disconnect::Disconnect,
     event::{Event, Gap, GapReason, Item},
     publisher::{Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
-    receiver::{Receiver, ReceiverOptions, ReceiverRefused, SubscribeError, Subscription},
+    receiver::{Coverage, Receiver, ReceiverOptions, ReceiverRefused, SubscribeError, Subscription},
     tls::TlsError,
 };

@@ -130,6 +130,8 @@ pub enum ToCore {
         stage: Stage,
         /// At stage `cluster`: known routers that have not acknowledged it.
         left_out: Vec<RouterId>,
+        /// At stage `cluster`: addresses at which no router has answered.
+        unanswered: u64,
     },
     /// Route by this directory from here on; answered by [`ToControl::Applied`].
     Directory {

@@ -124,6 +124,7 @@ fn receiver_frames() -> Vec<(&'static str, ControlFrame)> {
                 subscription: SUBSCRIPTION,
                 stage: Stage::Cluster,
                 left_out: vec![ROUTER],
+                unanswered: 1,
             }),
         ),
         (

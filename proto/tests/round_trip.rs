@@ -142,6 +142,7 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             subscription: subscription(),
             stage: one_of(Stage::ALL),
             left_out: list(router()),
+            unanswered: number(),
         }),
         message!(ControlFrame::Refused {
             reason: one_of(RefusedReason::ALL),

@@ -26,7 +26,7 @@ use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use tokio::sync::{Notify, watch};
 
 pub use batch::{Batch, BatchEvent, BatchItem};
-pub use subscription::{ReceiverRefused, SubscribeError, Subscription, SubscriptionState};
+pub use subscription::{Coverage, ReceiverRefused, SubscribeError, Subscription, SubscriptionState};
 
 use self::inbox::Inbox;
 use crate::client::{Client, ConnectError};

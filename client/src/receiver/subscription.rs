@@ -69,6 +69,23 @@ pub enum SubscriptionState {
     Refused(Refused),
 }
 
+/// How much of the cluster a subscription is effective in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Coverage {
+    /// Routers that did not acknowledge it: linked but suspect, or known but not linked.
+    pub left_out: Vec<RouterId>,
+    /// Addresses of the mesh at which no router has answered: whoever may be there was left out as well.
+    pub unanswered: u64,
+}
+
+impl Coverage {
+    /// Whether every router has acknowledged it: from here on nothing is missed without a gap.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.left_out.is_empty() && self.unanswered == 0
+    }
+}
+
 /// One subscription of a [`Receiver`](super::Receiver). Dropping the handle does not end it.
 #[derive(Debug, Clone)]
 pub struct Subscription {
@@ -108,16 +125,16 @@ impl Subscription {
         self.reached(reached).await.map(drop)
     }
 
-    /// Waits until it is effective for everything that enters through any router of the cluster. Returns the routers that
-    /// did not acknowledge it: linked but suspect, or known but not linked.
+    /// Waits until it is effective for everything that enters through any router of the cluster. Returns who was left
+    /// out.
     ///
     /// # Errors
     /// [`SubscribeError::Refused`], [`SubscribeError::Receiver`] or [`SubscribeError::Closed`].
-    pub async fn in_cluster(&mut self) -> Result<Vec<RouterId>, SubscribeError> {
+    pub async fn in_cluster(&mut self) -> Result<Coverage, SubscribeError> {
         let reached = |progress: &Progress| matches!(progress, Progress::Cluster { .. });
         match self.reached(reached).await? {
-            Progress::Cluster { left_out } => Ok(left_out),
-            Progress::Asked | Progress::Router => Ok(Vec::new()),
+            Progress::Cluster { left_out, unanswered } => Ok(Coverage { left_out, unanswered }),
+            Progress::Asked | Progress::Router => Ok(Coverage::default()),
         }
     }
 

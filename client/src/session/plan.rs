@@ -41,6 +41,8 @@ pub enum Progress {
     Cluster {
         /// Routers that did not acknowledge it.
         left_out: Vec<RouterId>,
+        /// Addresses of the mesh at which no router has answered: whoever may be there was left out as well.
+        unanswered: u64,
     },
 }
 
@@ -185,13 +187,16 @@ impl Plan {
 
     /// An acknowledgement arrived. One for a subscription that is no longer planned changes nothing.
     pub fn on_subscribed(&mut self, subscribed: &Subscribed) {
-        let Subscribed { receiver, subscription, stage, left_out } = subscribed;
+        let Subscribed { receiver, subscription, stage, left_out, unanswered } = subscribed;
         let planned = self.receivers.get_mut(receiver).and_then(|it| it.subscriptions.get_mut(subscription));
         if let Some(planned) = planned {
             match (stage, &planned.progress) {
                 (Stage::Router, Progress::Cluster { .. }) => {}
                 (Stage::Router, _) => planned.progress = Progress::Router,
-                (Stage::Cluster, _) => planned.progress = Progress::Cluster { left_out: left_out.clone() },
+                (Stage::Cluster, _) => {
+                    let (left_out, unanswered) = (left_out.clone(), *unanswered);
+                    planned.progress = Progress::Cluster { left_out, unanswered };
+                }
             }
         }
     }
@@ -237,7 +242,7 @@ mod tests {
         acknowledge(&mut plan, Stage::Cluster);
         acknowledge(&mut plan, Stage::Router);
         assert!(
-            matches!(plan.progress(receiver, subscription), Some(Progress::Cluster { left_out }) if left_out.len() == 1)
+            matches!(plan.progress(receiver, subscription), Some(Progress::Cluster { left_out, .. }) if left_out.len() == 1)
         );
         let mut connection = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
         plan.replay(&mut connection, 64);

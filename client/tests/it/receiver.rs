@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use millrace_client::receiver::BatchItem;
-use millrace_client::{ConnectError, GapReason, Item, PublisherOptions, ReceiverOptions, SubscribeError};
+use millrace_client::{
+    ConnectError, Coverage, GapReason, Item, PublisherOptions, ReceiverOptions, SubscribeError,
+};
 use millrace_proto::control::{ControlFrame, Goaway, OverflowPolicy, Refused, RefusedReason};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
@@ -29,7 +31,7 @@ async fn events_arrive_with_their_tags_and_both_acknowledgements_are_seen() {
     assert_eq!(asked.selectors, ["host=web-1", "rack"]);
     peer.acknowledge(&asked).await;
     soon("the first acknowledgement", subscription.on_router()).await.unwrap();
-    assert_eq!(soon("the second", subscription.in_cluster()).await, Ok(vec![]));
+    assert_eq!(soon("the second", subscription.in_cluster()).await, Ok(Coverage::default()));
     let mut stream = peer.deliveries().await;
     stream.write_all(&run(7, &["a", "b"])).await.unwrap();
     let Some(Item::Event(event)) = soon("an event", receiver.next()).await else { panic!("an event") };
@@ -265,7 +267,7 @@ async fn the_end_of_a_subscription_is_told_before_the_next_one() {
     };
     peer.send(ControlFrame::Refused(late)).await;
     peer.acknowledge(&asked).await;
-    assert_eq!(soon("its own acknowledgement", second.in_cluster()).await, Ok(vec![]));
+    assert_eq!(soon("its own acknowledgement", second.in_cluster()).await, Ok(Coverage::default()));
 }
 
 #[tokio::test]

@@ -58,6 +58,11 @@ impl Dialling {
         Self { epoch: 1, ..Self::default() }
     }
 
+    /// Addresses at which no router has answered: nobody can say whether one is there.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.targets.values().filter(|target| !target.own && target.router.is_none()).count() as u64
+    }
+
     pub(super) fn lost(&mut self) {
         self.epoch += 1;
     }

@@ -229,21 +229,30 @@ impl Control {
     pub(super) fn report_effective(&mut self) {
         let applied = self.directory.applied_everywhere();
         while let Some(waiting) = self.waiting.effective_on_router(applied) {
-            self.report(waiting, Stage::Router, Vec::new());
+            self.report(waiting, Stage::Router, Vec::new(), 0);
+        }
+        if !self.synced {
+            // Whom seeds lead to is still being found out.
+            return self.report_overflow();
         }
         let waited_for = self.peers.values().filter(|peer| peer.is_waited_for());
         let acked = waited_for.filter_map(|peer| peer.link.as_ref()).map(|link| link.acked).min();
         while let Some(waiting) = self.waiting.effective_in_cluster(acked.unwrap_or(u64::MAX)) {
             let left_out = self.left_out(waiting.interest);
-            self.report(waiting, Stage::Cluster, left_out);
+            self.report(waiting, Stage::Cluster, left_out, self.dialling.unanswered());
         }
+        self.report_overflow();
+    }
+
+    /// Answers early what too many wait for.
+    fn report_overflow(&mut self) {
         while let Some((waiting, on_router)) = self.waiting.overflow() {
             self.metrics.waiting_overflows += 1;
             let mut left_out = self.left_out(waiting.interest);
             if !on_router {
                 left_out.push(self.config.router);
             }
-            self.report(waiting, Stage::Cluster, left_out);
+            self.report(waiting, Stage::Cluster, left_out, self.dialling.unanswered());
         }
     }
 
@@ -255,7 +264,8 @@ impl Control {
         self.peers.iter().filter(|(_, peer)| !acknowledged(peer)).map(|(&router, _)| router).collect()
     }
 
-    fn report(&mut self, waiting: Waiting, stage: Stage, left_out: Vec<RouterId>) {
-        self.give(waiting.core, ToCore::Effective { token: waiting.token, stage, left_out });
+    fn report(&mut self, waiting: Waiting, stage: Stage, left_out: Vec<RouterId>, unanswered: u64) {
+        let token = waiting.token;
+        self.give(waiting.core, ToCore::Effective { token, stage, left_out, unanswered });
     }
 }

@@ -505,7 +505,7 @@ impl Core {
     }
 
     /// A change of interest has come this far.
-    pub(super) fn effective(&mut self, token: Token, stage: Stage, left_out: Vec<RouterId>) {
+    pub(super) fn effective(&mut self, token: Token, stage: Stage, left_out: Vec<RouterId>, unanswered: u64) {
         let pending = match stage {
             Stage::Router => self.pending.get(&token).copied(),
             Stage::Cluster => self.pending.remove(&token),
@@ -517,7 +517,7 @@ impl Core {
         }
         let Some(client) = self.client(conn) else { return };
         let subscription = SubscriptionNumber(u32::from(subscription));
-        Subscribed { receiver, subscription, stage, left_out }.encode(&mut client.out);
+        Subscribed { receiver, subscription, stage, left_out, unanswered }.encode(&mut client.out);
         self.mark_client(conn);
     }
 

@@ -201,7 +201,9 @@ impl Core {
     pub fn control(&mut self, now: Time, transport: &mut dyn Transport, message: ToCore) {
         match message {
             ToCore::Prepared { token, result } => self.prepared(token, result),
-            ToCore::Effective { token, stage, left_out } => self.effective(token, stage, left_out),
+            ToCore::Effective { token, stage, left_out, unanswered } => {
+                self.effective(token, stage, left_out, unanswered);
+            }
             ToCore::Directory { version, index, joined } => {
                 self.routing.directory = index;
                 self.routing.joined(&joined);

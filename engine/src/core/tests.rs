@@ -125,7 +125,7 @@ impl World {
                     vec![ToCore::Prepared { token, result: selectors.iter().map(prepare).collect() }]
                 }
                 ToControl::Interest { token: Some(token), .. } => [Stage::Router, Stage::Cluster]
-                    .map(|stage| ToCore::Effective { token, stage, left_out: Vec::new() })
+                    .map(|stage| ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 })
                     .into(),
                 _ => Vec::new(),
             };

@@ -77,6 +77,8 @@ message! {
         3 stage: Stage,
         /// Routers that did not acknowledge it: linked but suspect, or known but not linked.
         4 left_out: Vec<RouterId>,
+        /// Addresses of the mesh at which no router has answered: whoever may be there, too, was left out.
+        5 unanswered: u64,
     }
 }
 

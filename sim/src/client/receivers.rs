@@ -190,7 +190,8 @@ impl Receivers {
         let Some(session) = receiver.session_number else { return };
         let subscription = subscribed.subscription;
         if subscribed.stage == Stage::Cluster && receiver.subscriptions.contains_key(&subscription) {
-            record.checker.effective(session, subscription.0, now.0, &subscribed.left_out);
+            let Subscribed { left_out, unanswered, .. } = subscribed;
+            record.checker.effective(session, subscription.0, now.0, left_out, *unanswered > 0);
         }
         if let Some((ended, behind)) = receiver.ending
             && behind == subscription

@@ -117,9 +117,17 @@ impl ClusterChecker {
         interest.ask(subscription, selectors, at, self.history.words())
     }
 
-    /// A receiver learns that its subscription is effective in the cluster, with the routers that were left out.
-    pub fn effective(&mut self, receiver: u32, subscription: u32, at: u64, left_out: &[RouterId]) {
-        self.receivers.entry(receiver).or_default().interest.effective(subscription, at, left_out);
+    /// A receiver learns that its subscription is effective in the cluster, with the routers that were left out; some may
+    /// have been left out that nobody knows.
+    pub fn effective(
+        &mut self,
+        receiver: u32,
+        subscription: u32,
+        at: u64,
+        left_out: &[RouterId],
+        unknown: bool,
+    ) {
+        self.receivers.entry(receiver).or_default().interest.effective(subscription, at, left_out, unknown);
     }
 
     /// A receiver's session is lost: nothing is owed to it until its subscriptions are effective again.

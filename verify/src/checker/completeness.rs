@@ -34,13 +34,15 @@ pub struct Receiver<'a> {
 #[must_use]
 pub fn check(receiver: Receiver<'_>, history: &History, settle_ns: u64, findings: &mut Findings) -> Verdict {
     let mut verdict = Verdict::default();
+    let reached = reached(receiver, history);
     for emitter in 0..history.emitters() {
         let matching = receiver.interest.matching(history.tags(emitter).borrow());
         let mut rows: BTreeMap<Option<RouterId>, Vec<Row>> = BTreeMap::new();
         for (n, event) in (0..).zip(history.events(emitter)) {
             let taking = Taking { matching: &matching, history, emitter, n, event };
             let place = receiver.checked.places.get(&(emitter, n)).copied();
-            let owed = taking.records().any(|record| record.must_take(event, settle_ns));
+            let from = event.entry.and_then(|entry| reached.get(&entry).copied());
+            let owed = taking.records().any(|record| record.must_take(event, settle_ns, from));
             verdict.expected_deliveries += u64::from(owed);
             if let Some(place) = place {
                 match taking.why_not(&receiver.stream.events()[place].matched) {
@@ -62,6 +64,17 @@ pub fn check(receiver: Receiver<'_>, history: &History, settle_ns: u64, findings
     }
     verdict.unexpected += never_published(receiver, history, findings);
     verdict
+}
+
+/// When the first of the delivered events was published, by the router that it entered.
+fn reached(receiver: Receiver<'_>, history: &History) -> BTreeMap<RouterId, u64> {
+    let mut reached = BTreeMap::new();
+    let delivered = receiver.checked.places.keys().filter_map(|&(emitter, n)| history.event(emitter, n));
+    for (entry, event) in delivered.filter_map(|event| Some((event.entry?, event))) {
+        let first = reached.entry(entry).or_insert(event.published_at);
+        *first = event.published_at.min(*first);
+    }
+    reached
 }
 
 /// One event of an emitter as one receiver saw it.

@@ -37,6 +37,9 @@ struct Obligation {
     until: Option<u64>,
     /// Routers that had not acknowledged: events that enter there are not owed.
     left_out: Vec<RouterId>,
+    /// Routers that nobody knows may have been left out, too: what enters at one is owed once something that entered there
+    /// has been delivered.
+    unknown: bool,
 }
 
 impl Interest {
@@ -64,10 +67,15 @@ impl Interest {
     }
 
     /// The receiver learns that a subscription is effective in the cluster, `left_out` excepted.
-    pub fn effective(&mut self, number: u32, at: u64, left_out: &[RouterId]) {
+    pub fn effective(&mut self, number: u32, at: u64, left_out: &[RouterId], unknown: bool) {
         if let Some(record) = self.latest(number) {
             record.end_obligation(at);
-            record.obligations.push(Obligation { from: at, until: None, left_out: left_out.to_vec() });
+            record.obligations.push(Obligation {
+                from: at,
+                until: None,
+                left_out: left_out.to_vec(),
+                unknown,
+            });
         }
     }
 
@@ -120,9 +128,10 @@ impl Record {
             && self.removed_at.is_none_or(|removed| event.published_at <= removed)
     }
 
-    /// Whether an event that matches must be delivered for it, or a gap in its place.
+    /// Whether an event that matches must be delivered for it, or a gap in its place. Something that entered the same router
+    /// and was published at `reached_from` has been delivered.
     #[must_use]
-    pub fn must_take(&self, event: &EventRecord, settle_ns: u64) -> bool {
+    pub fn must_take(&self, event: &EventRecord, settle_ns: u64, reached_from: Option<u64>) -> bool {
         let (Some(received), Some(entry)) = (event.received_at, event.entry) else {
             return false;
         };
@@ -130,6 +139,7 @@ impl Record {
             span.from <= event.published_at
                 && span.until.is_none_or(|until| received.saturating_add(settle_ns) <= until)
                 && !span.left_out.contains(&entry)
+                && (!span.unknown || reached_from.is_some_and(|from| from <= event.published_at))
         })
     }
 
@@ -155,11 +165,11 @@ mod tests {
     fn spans_say_what_may_and_what_must_be_delivered() {
         let mut interest = Interest::default();
         interest.ask(3, vec![Selector::parse("*").unwrap()], 100, &Words::default()).unwrap();
-        interest.effective(3, 200, &[B]);
+        interest.effective(3, 200, &[B], false);
         interest.unsubscribe(3, 300);
         interest.unsubscribed(3, 400);
         let record = &interest.records[0];
-        let check = |event: EventRecord| (record.may_take(&event), record.must_take(&event, 20));
+        let check = |event: EventRecord| (record.may_take(&event), record.must_take(&event, 20, None));
         assert_eq!(check(event(50, 90, A)), (false, false), "before it asked");
         assert_eq!(check(event(90, 110, A)), (true, false), "on the boundary");
         assert_eq!(check(event(150, 250, A)), (true, false), "published before it was effective");
@@ -172,13 +182,23 @@ mod tests {
     }
 
     #[test]
+    fn what_enters_where_nobody_looked_is_owed_once_something_came_from_there() {
+        let mut interest = Interest::default();
+        interest.ask(0, vec![Selector::parse("*").unwrap()], 0, &Words::default()).unwrap();
+        interest.effective(0, 100, &[], true);
+        let must = |reached| interest.records[0].must_take(&event(150, 160, A), 0, reached);
+        assert!(!must(None) && !must(Some(151)) && must(Some(150)));
+    }
+
+    #[test]
     fn a_lapse_lasts_until_effective_again() {
         let mut interest = Interest::default();
         interest.ask(0, vec![Selector::parse("*").unwrap()], 0, &Words::default()).unwrap();
-        interest.effective(0, 100, &[]);
+        interest.effective(0, 100, &[], false);
         interest.lapse(200);
-        interest.effective(0, 300, &[]);
-        let must = |published, received| interest.records[0].must_take(&event(published, received, A), 0);
+        interest.effective(0, 300, &[], false);
+        let must =
+            |published, received| interest.records[0].must_take(&event(published, received, A), 0, None);
         assert!(must(100, 200) && must(300, 301));
         assert!(!must(190, 201) && !must(250, 310));
     }

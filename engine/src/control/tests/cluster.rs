@@ -58,6 +58,8 @@ pub(super) struct Router {
     pub(super) positions: Vec<u64>,
     pub(super) gaps: Vec<(GapReason, RouterId)>,
     pub(super) effective: Vec<(Token, Stage, Vec<RouterId>)>,
+    /// What the last acknowledgement said of addresses without an answer.
+    pub(super) unanswered: u64,
     pub(super) synced: Option<Time>,
     pub(super) alternates: Vec<String>,
     pub(super) prepared: Vec<Result<usize, String>>,
@@ -339,9 +341,10 @@ impl Cluster {
             self.trace.push(format!("{} {router} {}", self.now, describe(&output)));
             match output {
                 ControlOutput::ToCore { core, message } => {
-                    if let ToCore::Effective { token, stage, left_out } = &message {
+                    if let ToCore::Effective { token, stage, left_out, unanswered } = &message {
                         self.check_effective(router, *token, *stage, left_out);
                         self.routers[router].effective.push((*token, *stage, left_out.clone()));
+                        self.routers[router].unanswered = *unanswered;
                     }
                     let time = self.now + self.delay();
                     let busy = &mut self.routers[router].to_core_busy[usize::from(core)];
@@ -476,6 +479,7 @@ impl Router {
             positions: vec![0; cores],
             gaps: Vec::new(),
             effective: Vec::new(),
+            unanswered: 0,
             synced: None,
             alternates: Vec::new(),
             prepared: Vec::new(),

@@ -80,6 +80,27 @@ fn a_peer_that_falls_silent_while_it_is_waited_for_is_left_out() {
 }
 
 #[test]
+fn a_router_that_cannot_reach_its_seeds_says_so_when_it_acknowledges() {
+    let mut cluster = pair(1, 2);
+    // The next life of 0 knows only an address, and whoever is there does not answer.
+    cluster.crash(0);
+    cluster.crash(1);
+    cluster.restart(0);
+    let token = cluster.subscribe(0, 0, "c=1");
+    cluster.run(ms(500));
+    assert!(cluster.routers[0].told(token, Stage::Router).is_some());
+    cluster.run(ms(2000));
+    assert_eq!(cluster.routers[0].told(token, Stage::Cluster), Some(&[][..]));
+    assert_eq!(cluster.routers[0].unanswered, 1);
+    cluster.restart(1);
+    cluster.run(ms(2000));
+    let token = cluster.subscribe(0, 0, "d=1");
+    cluster.run(ms(500));
+    assert_eq!(cluster.routers[0].told(token, Stage::Cluster), Some(&[][..]));
+    assert_eq!(cluster.routers[0].unanswered, 0);
+}
+
+#[test]
 fn a_crashed_peer_is_suspect_then_forgotten() {
     let mut cluster = pair(1, 2);
     cluster.crash(1);
