@@ -46,6 +46,9 @@ pub trait Transport {
     /// Writes as much of `bytes` as the stream takes and advances it past that. What is left is to be written again when
     /// the stream is writable.
     ///
+    /// What was taken is kept, as the same buffer, until the other host has acknowledged it or the stream is over, and
+    /// then let go: that is how a core knows how far a stream runs ahead.
+    ///
     /// # Errors
     /// [`StreamGone`].
     fn write(&mut self, conn: ConnKey, stream: StreamKey, bytes: &mut Bytes) -> Result<(), StreamGone>;
@@ -57,6 +60,8 @@ pub trait Transport {
         limit: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> ReadState;
+    /// Bytes that may be in flight on a connection; 0 when it is gone. Asked once for each receiver that is written.
+    fn congestion_window(&self, conn: ConnKey) -> u64;
     /// Finishes a stream behind what was written.
     fn finish(&mut self, conn: ConnKey, stream: StreamKey);
     /// Tells the writer of a stream that the rest is not wanted.

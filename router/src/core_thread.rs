@@ -129,7 +129,7 @@ impl CoreThread {
         let (quic, connections) = (self.quic.metrics().clone(), self.quic.connections() as u64);
         let (kernel_drops, packets_lost) = (self.quic.kernel_drops(), self.quic.packets_lost());
         let app = self.quic.app_mut();
-        let (queued_bytes, queued_receivers) = app.engine().queued();
+        let queued = app.engine().queued();
         CoreSnapshot {
             core: app.number(),
             uptime: app.clock().uptime(),
@@ -141,8 +141,7 @@ impl CoreThread {
             position: app.engine().position(),
             quic,
             connections,
-            queued_bytes,
-            queued_receivers,
+            queued,
             kernel_drops,
             packets_lost,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_engine::core::CoreMetrics;
+use millrace_engine::core::{CoreMetrics, Queued};
 use millrace_engine::routes::RouteCacheMetrics;
 use millrace_proto::CloseCode;
 
@@ -62,10 +62,8 @@ pub struct CoreSnapshot {
     pub shell: ShellMetrics,
     /// Level: connections, those that are closing included.
     pub connections: u64,
-    /// Level: bytes that wait for receivers above their streams.
-    pub queued_bytes: u64,
-    /// Level: receivers for which bytes wait.
-    pub queued_receivers: u64,
+    /// Level: what waits for receivers.
+    pub queued: Queued,
     /// Level: batches that wait in the mailboxes towards siblings.
     pub mailbox_depth: u64,
     /// Datagrams that the kernel dropped because a receive buffer was full.

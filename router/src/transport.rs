@@ -54,6 +54,10 @@ impl Transport for QuicTransport<'_, '_> {
         }
     }
 
+    fn congestion_window(&self, conn: ConnKey) -> u64 {
+        self.0.congestion_window(conn_id(conn))
+    }
+
     fn finish(&mut self, conn: ConnKey, stream: StreamKey) {
         // An error means that it is over already.
         let _ = self.0.finish(conn_id(conn), stream_id(stream));

@@ -199,6 +199,12 @@ impl Process {
             Notice::StreamOpened(stream) => core_of.stream_opened(wire, conn, stream),
             Notice::Readable(stream) => core_of.readable(now, wire, conn, stream),
             Notice::Writable(stream) => core_of.writable(wire, conn, stream),
+            Notice::Acknowledged => {
+                if core_of.poll_timeout() == Some(Time::ZERO) {
+                    self.schedule_turn(core, Duration::from_micros(20), around);
+                }
+                return;
+            }
             Notice::StreamsAvailable => core_of.streams_available(wire, conn),
             Notice::Stopped(stream) => core_of.stopped(wire, conn, stream),
             Notice::Closed(code) => core_of.closed(conn, code),

@@ -148,6 +148,7 @@ fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
         lane_tables,
         link_queue_bytes: 1 << rng.random_range(15..21),
         out_bytes: 1 << rng.random_range(10..17),
+        stream_ahead_min: 1 << 10,
         credit_bytes: 1 << rng.random_range(12..20),
         read_bytes: 1 << rng.random_range(10..17),
         queue_bytes_default: 1 << rng.random_range(14..20),

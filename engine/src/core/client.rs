@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::control::{
@@ -19,6 +20,7 @@ use millrace_proto::{
 };
 
 use super::Core;
+use super::ahead::Ahead;
 use super::interest::InterestChange;
 use super::metrics::DropReason;
 use super::outbound::{Overflow, RunWriter};
@@ -316,6 +318,7 @@ impl Core {
         let full = self.routing.receivers.count() >= self.config.receivers_max;
         let (queue_default, queue_max) = (self.config.queue_bytes_default, self.config.queue_bytes_max);
         let out_bytes = self.config.out_bytes;
+        let ahead = Ahead::new(self.config.stream_ahead_min, out_bytes, Arc::clone(&self.wakes));
         let Some(client) = self.client(conn) else { return };
         let refusal = if open.receiver.0 >= client.receivers_max || full {
             Some((RefusedReason::Limit, "no more receivers: close one, or use another connection".to_owned()))
@@ -339,7 +342,8 @@ impl Core {
         let queue_bytes = if open.queue_bytes == 0 { queue_default } else { open.queue_bytes.min(queue_max) };
         let tables = client.tables.unwrap_or_default();
         let mut writer =
-            RunWriter::new(tables, queue_bytes, out_bytes, open.grant, overflow, GapReason::Overflow);
+            RunWriter::new(tables, queue_bytes, out_bytes, open.grant, overflow, GapReason::Overflow)
+                .within(ahead);
         let mut preamble = Vec::new();
         DeliverPreamble { receiver: open.receiver }.encode(&mut preamble);
         writer.preamble(&preamble);

@@ -43,6 +43,11 @@ pub struct CoreConfig {
     pub link_queue_bytes: u64,
     /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of segments.
     pub out_bytes: usize,
+    /// Bytes that a receiver's stream may hold ahead of what its host has acknowledged, while twice its connection's
+    /// congestion window is less: enough for bursts on a path that is not known yet. The last frame may cross the line.
+    pub stream_ahead_min: usize,
+    /// The same, while twice the congestion window is more: what is in a stream is beyond the overflow policy.
+    pub stream_ahead_max: usize,
     /// How far a publisher may write ahead of what was read. Its product with the bandwidth-delay of the path bounds the
     /// throughput of one publisher.
     pub credit_bytes: u64,
@@ -86,6 +91,8 @@ impl CoreConfig {
             queue_bytes_max: 64 << 20,
             link_queue_bytes: 64 << 20,
             out_bytes: 128 * 1024,
+            stream_ahead_min: 32 * 1024,
+            stream_ahead_max: 1 << 20,
             credit_bytes: 4 << 20,
             read_bytes: 256 * 1024,
             control_out_bytes: 1 << 20,

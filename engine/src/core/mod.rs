@@ -13,6 +13,7 @@
 //! Invariants: no input blocks; a run is copied at most once per location; nothing is dropped without a count in
 //! [`CoreMetrics`] and, where a receiver would have got it, a gap in that receiver's stream.
 
+mod ahead;
 mod client;
 mod config;
 mod inbound;
@@ -27,6 +28,7 @@ mod routing;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::data::Gap;
@@ -40,6 +42,7 @@ pub use routing::UNROUTED;
 use crate::message::{CoreIndex, ToControl, ToCore, Token};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
+use ahead::Wakes;
 use client::{ClientSession, PendingSubscription};
 use inbound::{KnownTags, RunPublisher, RunReader, RunSink};
 use interest::LocalInterest;
@@ -55,6 +58,19 @@ const LINGER_BYTES: usize = 16 * 1024;
 enum Connection {
     Client(Box<ClientSession>),
     Lane(Box<LaneSession>),
+}
+
+/// What waits for receivers at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Bytes in queues, above the streams.
+    pub bytes: u64,
+    /// Receivers that have any.
+    pub receivers: u64,
+    /// Bytes in streams that the receivers' hosts have not acknowledged.
+    pub ahead_bytes: u64,
+    /// The part of it that belongs to the receiver with the most.
+    pub ahead_bytes_most: u64,
 }
 
 /// One core of a router. See the [module's description](self).
@@ -81,6 +97,8 @@ pub struct Core {
     received_due: Option<Time>,
     dirty_clients: Vec<ConnKey>,
     lingering: BTreeSet<(Time, ReceiverSlot)>,
+    /// Receivers with something queued whose streams have room again.
+    wakes: Arc<Wakes>,
     lanes: Vec<ConnKey>,
     lanes_due: Time,
     awaiting_hello: VecDeque<(Time, ConnKey)>,
@@ -108,6 +126,7 @@ impl Core {
             received_due: None,
             dirty_clients: Vec::new(),
             lingering: BTreeSet::new(),
+            wakes: Arc::default(),
             lanes: Vec::new(),
             lanes_due: now,
             awaiting_hello: VecDeque::new(),
@@ -281,6 +300,11 @@ impl Core {
             self.lingering.pop_first();
             self.write_receiver(now, transport, slot);
         }
+        if self.wakes.any() {
+            for slot in self.wakes.take() {
+                self.routing.receivers.mark(slot);
+            }
+        }
         for slot in std::mem::take(&mut self.routing.receivers.dirty) {
             self.write_dirty(now, transport, slot);
         }
@@ -296,6 +320,7 @@ impl Core {
         if !self.unread.is_empty()
             || !self.dirty_clients.is_empty()
             || !self.routing.receivers.dirty.is_empty()
+            || self.wakes.any()
         {
             return Some(Time::ZERO);
         }
@@ -313,13 +338,16 @@ impl Core {
         metrics
     }
 
-    /// Bytes queued for receivers above their streams, and the receivers that have any. Visits every receiver.
-    pub fn queued(&mut self) -> (u64, u64) {
-        let mut total = (0, 0);
+    /// What waits for receivers. Visits every receiver.
+    pub fn queued(&mut self) -> Queued {
+        let mut total = Queued::default();
         for (_, receiver) in self.routing.receivers.iter_mut() {
             let bytes = receiver.writer.queued_bytes();
-            total.0 += bytes;
-            total.1 += u64::from(bytes > 0);
+            total.bytes += bytes;
+            total.receivers += u64::from(bytes > 0);
+            let ahead = receiver.writer.ahead_bytes() as u64;
+            total.ahead_bytes += ahead;
+            total.ahead_bytes_most = total.ahead_bytes_most.max(ahead);
         }
         total
     }
@@ -519,7 +547,11 @@ impl Core {
             self.finish_closed(transport, slot);
             return;
         };
+        let ahead = transport.congestion_window(receiver.conn).saturating_mul(2);
+        let ahead = ahead.clamp(self.config.stream_ahead_min as u64, self.config.stream_ahead_max as u64);
+        receiver.writer.set_ahead(usize::try_from(ahead).unwrap_or(usize::MAX));
         let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
+        receiver.writer.wait_for_room(slot);
         let written = receiver.writer.take_written();
         self.routing.metrics.bytes_out += bytes;
         self.routing.metrics.events_out += written.events;

@@ -2,7 +2,8 @@
 //!
 //! A run is either *written* (encoded behind what was written before; never dropped after that) or *queued* (kept apart
 //! from the stream's tables, so that it can still be dropped). It is written at once while nothing is queued, the grant is
-//! not used up and the encoded bytes that wait are below their bound. Numbers are assigned when a run is written, so a
+//! not used up and the encoded bytes that wait are below their bound; for a receiver, those that its host has not
+//! acknowledged count, too ([`Ahead`]). Numbers are assigned when a run is written, so a
 //! drop never leaves a number that the reader does not know.
 //!
 //! ```text
@@ -17,6 +18,8 @@ use millrace_proto::data::{self, Gap, GapReason, HopHeader, PublisherOnStream, T
 use millrace_proto::table::{Naming, TableWriter};
 use millrace_proto::{PublisherKey, TagSet, TagSetRef};
 
+use super::ahead::Ahead;
+use super::receiver::ReceiverSlot;
 use crate::routes::TagId;
 
 /// A run on its way to one stream.
@@ -104,6 +107,8 @@ pub(super) struct RunWriter {
     expected_seq: u64,
     numbered: bool,
     written: Written,
+    /// Bounds what is encoded by what the reader's host has acknowledged. Receivers only.
+    ahead: Option<Ahead>,
 }
 
 impl RunWriter {
@@ -135,6 +140,7 @@ impl RunWriter {
             expected_seq: 0,
             numbered: false,
             written: Written::default(),
+            ahead: None,
         }
     }
 
@@ -142,6 +148,33 @@ impl RunWriter {
     pub(super) fn numbered(mut self) -> Self {
         self.numbered = true;
         self
+    }
+
+    /// Encodes only as far as `ahead` allows.
+    pub(super) fn within(mut self, ahead: Ahead) -> Self {
+        self.out_max = ahead.room();
+        self.ahead = Some(ahead);
+        self
+    }
+
+    /// Sets how far the stream may run ahead of its reader's host, and encodes as far as that allows.
+    pub(super) fn set_ahead(&mut self, bytes_max: usize) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.set_max(bytes_max);
+            self.pump();
+        }
+    }
+
+    /// Bytes that the reader's host has not acknowledged, of what was handed to the transport.
+    pub(super) fn ahead_bytes(&self) -> usize {
+        self.ahead.as_ref().map_or(0, Ahead::held)
+    }
+
+    /// While something is queued: lists the receiver when acknowledgements make room for it.
+    pub(super) fn wait_for_room(&self, slot: ReceiverSlot) {
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| !self.queue.is_empty()) {
+            ahead.wait(slot);
+        }
     }
 
     /// The stream's first frame, before everything else; does not count against the grant.
@@ -296,6 +329,9 @@ impl RunWriter {
 
     /// Writes what the queue holds, as far as grant and bound allow.
     pub(super) fn pump(&mut self) {
+        if let Some(ahead) = &self.ahead {
+            self.out_max = ahead.room();
+        }
         while self.may_encode() {
             match self.queue.pop_front() {
                 Some(Queued::Run { tag, tags, publisher, flags, matched, body, events, seq }) => {
@@ -352,7 +388,11 @@ impl RunWriter {
     pub(super) fn take(&mut self) -> Bytes {
         if self.pending.is_empty() && !self.out.is_empty() {
             self.out_hint = self.out.len();
-            return Bytes::from(std::mem::take(&mut self.out));
+            let out = std::mem::take(&mut self.out);
+            let Some(ahead) = &self.ahead else { return Bytes::from(out) };
+            let out = ahead.hold(out);
+            self.out_max = ahead.room();
+            return out;
         }
         std::mem::take(&mut self.pending)
     }

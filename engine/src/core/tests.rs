@@ -35,6 +35,9 @@ struct Memory {
     /// Bytes that each stream takes in all.
     room: Option<usize>,
     finished: Vec<(ConnKey, StreamKey)>,
+    congestion_window: u64,
+    /// Buffers that the other host has not acknowledged, once somebody wants to keep them.
+    unacknowledged: Option<Vec<Bytes>>,
 }
 
 impl Transport for Memory {
@@ -49,7 +52,11 @@ impl Transport for Memory {
     fn write(&mut self, conn: ConnKey, stream: StreamKey, bytes: &mut Bytes) -> Result<(), StreamGone> {
         let written = self.written.entry((conn, stream)).or_default();
         let room = self.room.map_or(bytes.len(), |room| room.saturating_sub(written.len()).min(bytes.len()));
-        written.extend_from_slice(&bytes.split_to(room));
+        let taken = bytes.split_to(room);
+        written.extend_from_slice(&taken);
+        if let Some(unacknowledged) = &mut self.unacknowledged {
+            unacknowledged.push(taken);
+        }
         Ok(())
     }
     fn read(
@@ -65,6 +72,9 @@ impl Transport for Memory {
             sink(piece);
         }
         if input.is_empty() { ReadState::Drained } else { ReadState::More }
+    }
+    fn congestion_window(&self, _: ConnKey) -> u64 {
+        self.congestion_window
     }
     fn finish(&mut self, conn: ConnKey, stream: StreamKey) {
         self.finished.push((conn, stream));
@@ -294,6 +304,54 @@ fn a_stream_that_takes_little_at_a_time_gets_everything_in_order() {
     }
     let expected: Vec<String> = (0..50).map(|seq| format!("{seq} some event [0]")).collect();
     assert_eq!(world.stream(receiver), expected);
+}
+
+/// A receiver whose host acknowledges nothing, and events of 1,000 bytes for it until some are dropped.
+fn unacknowledged(congestion_window: u64) -> (World, ConnKey) {
+    let mut world = World::new();
+    world.memory.congestion_window = congestion_window;
+    world.memory.unacknowledged = Some(Vec::new());
+    let open = OpenReceiver { grant: 1 << 30, queue_bytes: 20_000, ..open() };
+    let receiver = world.receiver(1, open, &["*"]);
+    let publisher = world.client(2);
+    let payload = "x".repeat(1000);
+    for seq in 0..3000 {
+        world.publish(publisher, "host=a", seq, &[&payload]);
+    }
+    (world, receiver)
+}
+
+#[test]
+fn a_stream_runs_ahead_of_acknowledgements_by_twice_the_congestion_window_within_its_bounds() {
+    for (congestion_window, bound) in
+        [(0, 32 << 10), (10_000, 32 << 10), (100_000, 200_000), (1 << 30, 1 << 20)]
+    {
+        let (mut world, receiver) = unacknowledged(congestion_window);
+        let ahead = world.core.queued().ahead_bytes;
+        assert!((bound..bound + 1100).contains(&ahead), "{congestion_window}: {ahead}");
+        let written = world.memory.written[&(receiver, StreamKey(3))].len() as u64;
+        assert_eq!(written, ahead);
+        assert!(world.core.queued().bytes <= 20_000);
+        assert!(world.core.metrics().dropped[DropReason::ReceiverOverflow as usize] > 1000);
+    }
+}
+
+#[test]
+fn what_a_stream_does_not_hold_drops_its_oldest_in_the_queue_and_goes_on_when_it_is_acknowledged() {
+    let (mut world, receiver) = unacknowledged(0);
+    let before = world.stream(receiver).len();
+    assert_eq!(world.core.poll_timeout().filter(|&due| due == Time::ZERO), None);
+    while let Some(acknowledged) = world.memory.unacknowledged.as_mut().filter(|held| !held.is_empty()) {
+        acknowledged.remove(0);
+        world.core.turn(world.now, &mut world.memory);
+    }
+    let stream = world.stream(receiver);
+    let dropped = world.core.metrics().dropped[DropReason::ReceiverOverflow as usize];
+    assert_eq!(stream[before], format!("gap overflow {dropped}"));
+    assert_eq!(stream.len() as u64, 3000 - dropped + 1);
+    assert!(stream.last().is_some_and(|line| line.starts_with("2999 ")));
+    let queued = world.core.queued();
+    assert_eq!((queued.bytes, queued.receivers, queued.ahead_bytes), (0, 0, 0));
 }
 
 #[test]

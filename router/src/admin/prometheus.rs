@@ -92,8 +92,11 @@ const LEVELS: &[PerCore] = &[
     ("receivers", "Receivers", |core| core.engine.receivers),
     ("selectors", "Selectors of receivers", |core| core.engine.selectors),
     ("lanes", "Lanes that carry events", |core| core.engine.lanes),
-    ("queued_bytes", "Bytes that wait for receivers", |core| core.queued_bytes),
-    ("queued_receivers", "Receivers for which bytes wait", |core| core.queued_receivers),
+    ("queued_bytes", "Bytes that wait for receivers", |core| core.queued.bytes),
+    ("queued_receivers", "Receivers for which bytes wait", |core| core.queued.receivers),
+    ("stream_ahead_bytes", "Bytes in receivers' streams that their hosts have not acknowledged", |core| {
+        core.queued.ahead_bytes
+    }),
     ("mailbox_depth", "Batches that wait for siblings", |core| core.mailbox_depth),
     ("route_cache_entries", "Routes in the cache", |core| core.routes.entries),
     ("route_cache_bytes", "Memory of the route cache", |core| core.routes.bytes),

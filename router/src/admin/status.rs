@@ -64,7 +64,7 @@ fn core(core: &CoreSnapshot) -> Value {
         "lanes": core.engine.lanes,
         "receivers": core.engine.receivers,
         "selectors": core.engine.selectors,
-        "queued_bytes": core.queued_bytes,
+        "queued_bytes": core.queued.bytes,
         "events_in": core.engine.events_in,
         "events_out": core.engine.events_out,
         "dropped": core.engine.dropped.iter().sum::<u64>(),

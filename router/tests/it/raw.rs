@@ -137,6 +137,13 @@ impl Raw {
         });
     }
 
+    /// Waits until what a stream has carried is enough.
+    pub(crate) fn stream(&mut self, what: &str, stream: u64, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let bytes = |seen: &Seen| seen.received.get(&stream).cloned().unwrap_or_default();
+        self.until(what, |seen| enough(&bytes(seen)));
+        bytes(self.core.app())
+    }
+
     /// Waits for the router to close the connection; its code, and what it says.
     pub(crate) fn close(&mut self) -> (CloseCode, String) {
         self.until("closed", |seen| seen.closed.is_some());

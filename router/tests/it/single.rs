@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+use millrace_proto::control::{ControlFrame, OpenReceiver, Subscribe};
+use millrace_proto::data::{self, DataFrame, GapReason};
+use millrace_proto::frame::{FrameReader, stream_kind};
+use millrace_proto::{DecodeError, SubscriptionNumber};
+
+use crate::raw::Raw;
 use crate::world::{LONG, World, event, publisher, receiver, tags, within};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,6 +53,62 @@ async fn order_of_one_tag_set_is_kept_over_many_events() {
         }
     };
     tokio::join!(publish, receive);
+}
+
+/// Events of a deliver stream before its one overflow gap, those that the gap says are missing, and those behind it.
+fn around_the_gap(stream: &[u8]) -> Option<(u64, u64, u64)> {
+    let (mut before, mut gap, mut behind) = (0, None, 0);
+    let mut frame = |kind: u64, body: &[u8]| {
+        if kind == stream_kind::DELIVER {
+            return Ok(());
+        }
+        match data::decode(kind, body)? {
+            DataFrame::Run { body, .. } if gap.is_none() => before += body.count(),
+            DataFrame::Run { body, .. } => behind += body.count(),
+            DataFrame::Gap(found) => {
+                assert_eq!((found.reason, gap.replace(found.events)), (GapReason::Overflow, None));
+            }
+            _ => {}
+        }
+        Ok(())
+    };
+    FrameReader::new().feed::<DecodeError>(stream, data::FRAME_BYTES_MAX, &mut frame).unwrap();
+    gap.map(|gap| (before, gap, behind))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receiver_whose_host_is_silent_has_little_in_its_stream_and_drops_the_oldest_of_its_queue() {
+    const EVENTS: u64 = 4000;
+    let world = World::new();
+    let router = world.router("one");
+    let mut raw = Raw::welcomed(&router);
+    let mut bytes = Vec::new();
+    let grant = 1 << 30;
+    OpenReceiver { grant, queue_bytes: 256 << 10, ..OpenReceiver::default() }.encode(&mut bytes);
+    let selectors = vec!["*".to_owned()];
+    let subscription = SubscriptionNumber(0);
+    Subscribe { subscription, selectors, receiver: OpenReceiver::default().receiver }.encode(&mut bytes);
+    raw.say(&bytes);
+    raw.frame("subscribed", |frame| matches!(frame, ControlFrame::Subscribed(_)));
+    // From here on its connection is not driven: nothing is acknowledged.
+    let publisher = publisher(&world.client(&router)).await;
+    for _ in 0..EVENTS {
+        publisher.publish(&tags(&["host=a"]), vec![0; 1000]).await.unwrap();
+    }
+    within(publisher.flush()).await;
+    let dropped = |core: &millrace_router::CoreSnapshot| core.engine.dropped[0];
+    let seen = router.wait_until(LONG, |seen| seen.sum(|core| core.engine.events_in) == EVENTS).unwrap();
+    let ahead = seen.sum(|core| core.queued.ahead_bytes);
+    assert!((1..=66 << 10).contains(&ahead), "{ahead} bytes in a stream on a path that is hardly known");
+    assert!((100 << 10..=256 << 10).contains(&seen.sum(|core| core.queued.bytes)));
+    assert!(seen.sum(dropped) > EVENTS / 2, "{}", seen.sum(dropped));
+    let gap = seen.sum(dropped);
+    let all = |stream: &[u8]| {
+        around_the_gap(stream).is_some_and(|(before, _, behind)| before + gap + behind >= EVENTS)
+    };
+    let (before, told, behind) = around_the_gap(&raw.stream("the rest", 3, all)).unwrap();
+    assert_eq!((told, before + gap + behind), (gap, EVENTS));
+    assert!(before * 1000 < 66 << 10, "{before}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

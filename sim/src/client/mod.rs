@@ -202,7 +202,7 @@ impl Client {
                 link.heard = now;
                 self.read(stream, around);
             }
-            Notice::Writable(_) | Notice::StreamsAvailable | Notice::Stopped(_) => {}
+            Notice::Writable(_) | Notice::Acknowledged | Notice::StreamsAvailable | Notice::Stopped(_) => {}
         }
         self.flow(around);
     }

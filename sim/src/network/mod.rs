@@ -85,6 +85,11 @@ pub enum Packet {
         /// The bytes.
         bytes: Bytes,
     },
+    /// Bytes of a stream have arrived, as they were sent in one packet.
+    Ack {
+        /// The stream.
+        stream: StreamKey,
+    },
     /// The end of a stream.
     Fin {
         /// The stream.
@@ -166,6 +171,8 @@ pub enum Notice {
     Readable(StreamKey),
     /// A stream takes more.
     Writable(StreamKey),
+    /// The other host has acknowledged bytes of a stream. QUIC does not tell; a process works in the same turn.
+    Acknowledged,
     /// More streams may be opened.
     StreamsAvailable,
     /// The reader of a stream wants no more.
@@ -295,6 +302,13 @@ impl Network {
     /// Where taps note what crosses.
     pub(crate) fn crossings(&self) -> Crossings {
         Crossings::clone(&self.crossings)
+    }
+
+    /// A congestion window that never changes: a quarter of a stream's window, so that what streams may hold ahead is less
+    /// than that.
+    #[must_use]
+    pub const fn congestion_window(&self) -> u64 {
+        self.config.window / 4
     }
 
     /// Connections that some end still holds.
@@ -445,7 +459,18 @@ impl Network {
             return;
         }
         match packet {
-            Packet::Data { stream, bytes } => self.arrive_in_stream(conn, to, stream, Some(bytes)),
+            Packet::Data { stream, bytes } => {
+                if wire::is_acknowledged(connection.peer, stream) {
+                    self.send(queue, conn, 1 - to, Packet::Ack { stream });
+                }
+                self.arrive_in_stream(conn, to, stream, Some(bytes));
+            }
+            Packet::Ack { stream } => {
+                if let Some(halves) = connection.streams.get_mut(&stream.0) {
+                    halves[to].unacknowledged.pop_front();
+                    self.notice(conn, to, Notice::Acknowledged);
+                }
+            }
             Packet::Fin { stream } => self.arrive_in_stream(conn, to, stream, None),
             Packet::Window { stream, limit } => {
                 let half = connection.streams.get_mut(&stream.0).map(|halves| &mut halves[to]);
@@ -514,7 +539,11 @@ impl Network {
     fn schedule(&mut self, queue: &mut Queue<Event>, conn: u64, to: Side, packet: Packet) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Connection { ends, streams, .. } = connection;
-        let delay = self.conditions.delay(&mut self.rng, ends[1 - to].at.host, ends[to].at.host);
+        let delay = match packet {
+            // Nothing else waits for it.
+            Packet::Ack { .. } => self.config.latency.base,
+            _ => self.conditions.delay(&mut self.rng, ends[1 - to].at.host, ends[to].at.host),
+        };
         let mut at = (queue.now() + delay).max(ends[to].not_before);
         match &packet {
             Packet::Data { stream, .. } | Packet::Fin { stream } => {

@@ -32,6 +32,8 @@ pub(super) struct Half {
     advertised: u64,
     pub(super) tap: Option<Tap>,
     pub(super) tamper: Option<Tamper>,
+    /// What the other host has not acknowledged, where the writer wants to know.
+    pub(super) unacknowledged: VecDeque<Bytes>,
 }
 
 /// What a read left.
@@ -59,6 +61,7 @@ impl Half {
             advertised: window,
             tap: None,
             tamper: None,
+            unacknowledged: VecDeque::new(),
         }
     }
 

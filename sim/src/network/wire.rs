@@ -22,6 +22,11 @@ const fn of(conn: ConnKey) -> (u64, Side) {
     (conn.0 >> 1, (conn.0 & 1) as Side)
 }
 
+/// Streams whose writer holds bytes until they are acknowledged: those to receivers. The writers of others do not look.
+pub(super) const fn is_acknowledged(peer: bool, stream: StreamKey) -> bool {
+    !peer && stream.is_uni() && stream.0 & 1 == 1
+}
+
 impl Wire<'_> {
     fn is_open(&self, conn: u64, side: Side) -> bool {
         self.network.connections.get(&conn).is_some_and(|it| it.ends[side].state == State::Open)
@@ -44,13 +49,17 @@ impl Transport for Wire<'_> {
         if !self.is_open(conn, side) {
             return Err(StreamGone);
         }
-        let halves = self.network.connections.get_mut(&conn).and_then(|it| it.streams.get_mut(&stream.0));
-        let half = &mut halves.ok_or(StreamGone)?[side];
+        let connection = self.network.connections.get_mut(&conn).ok_or(StreamGone)?;
+        let is_acknowledged = is_acknowledged(connection.peer, stream);
+        let half = &mut connection.streams.get_mut(&stream.0).ok_or(StreamGone)?[side];
         if half.stopped || half.finished {
             return Err(StreamGone);
         }
         let out = half.write(bytes);
         if !out.is_empty() {
+            if is_acknowledged {
+                half.unacknowledged.push_back(out.clone());
+            }
             self.network.send(self.queue, conn, 1 - side, Packet::Data { stream, bytes: out });
         }
         Ok(())
@@ -83,6 +92,10 @@ impl Transport for Wire<'_> {
                 ReadState::Finished
             }
         }
+    }
+
+    fn congestion_window(&self, _: ConnKey) -> u64 {
+        self.network.congestion_window()
     }
 
     fn finish(&mut self, conn: ConnKey, stream: StreamKey) {

@@ -16,13 +16,18 @@ use crate::router::{MAIL_PLAUSIBLE, MAILBOX_BATCHES, Process};
 const CONNECTIONS_PLAUSIBLE: usize = 1024;
 /// Largest queue that a receiver of a scenario asks for.
 const QUEUE_BYTES_MAX: u64 = 1 << 20;
+/// Largest frame of a scenario with what it defines: by so much may a stream cross the line that bounds it.
+const FRAME_PLAUSIBLE: usize = 32 << 10;
 
 impl World {
     /// Looks at fill levels, and whether everything has settled.
     pub(super) fn inspect(&mut self) {
         self.network.sweep();
         let checker = &mut self.record.checker;
+        let congestion_window = usize::try_from(self.network.congestion_window()).unwrap_or(usize::MAX);
         for router in &mut self.routers {
+            let ahead = router.setup.core.stream_ahead_min.max(2 * congestion_window) + FRAME_PLAUSIBLE;
+            let ahead = ahead as u64;
             let Some(process) = &mut router.process else { continue };
             let (between, control) = process.mailboxes();
             checker.observed("mailbox_batches", between as u64, MAILBOX_BATCHES as u64);
@@ -34,8 +39,10 @@ impl World {
             );
             let limits = router.setup.core.routes;
             for core in process.cores() {
-                let (bytes, with) = core.queued();
-                checker.observed("receiver_queue_bytes", bytes, QUEUE_BYTES_MAX * with.max(1));
+                let queued = core.queued();
+                let queues = QUEUE_BYTES_MAX * queued.receivers.max(1);
+                checker.observed("receiver_queue_bytes", queued.bytes, queues);
+                checker.observed("stream_ahead_bytes", queued.ahead_bytes_most, ahead);
                 checker.observed("routes", core.routes().metrics().entries, u64::from(limits.entries));
             }
         }
@@ -122,7 +129,7 @@ impl World {
             if !status.synced || status.waiting > 0 || status.degraded {
                 findings.add("stuck-router", || format!("router {id}: {status:?}"));
             }
-            let queued: u64 = process.cores().map(|core| core.queued().0).sum();
+            let queued: u64 = process.cores().map(|core| core.queued().bytes).sum();
             if queued > 0 {
                 findings.add("stuck-router", || format!("router {id}: {queued} bytes queued for receivers"));
             }
@@ -131,7 +138,7 @@ impl World {
 }
 
 fn has_nothing_queued(router: &mut super::Router) -> bool {
-    router.process.as_mut().is_none_or(|process| process.cores().all(|core| core.queued().0 == 0))
+    router.process.as_mut().is_none_or(|process| process.cores().all(|core| core.queued().bytes == 0))
 }
 
 /// Counters that stay at zero unless a program has a defect: streams are ordered, and everyone speaks the protocol.
