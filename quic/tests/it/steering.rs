@@ -1,5 +1,6 @@
 //! Several cores on one port: steering by the kernel, the guard when it fails, and ids that stay on their core.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,16 @@ impl Router {
         self.cores.iter().map(|core| core.metrics().foreign_out).sum()
     }
 
+    /// Addresses that the router sends to.
+    fn remotes(&mut self) -> BTreeSet<SocketAddr> {
+        let of_core = |core: &mut Core<Peer>| {
+            core.with_io(|app, io| {
+                app.connected.iter().filter_map(|(conn, _)| io.remote_addr(*conn)).collect::<Vec<_>>()
+            })
+        };
+        self.cores.iter_mut().flat_map(of_core).collect()
+    }
+
     fn per_core(&self) -> Vec<usize> {
         self.cores.iter().map(|core| core.app().connected.len()).collect()
     }
@@ -124,6 +135,77 @@ fn connections_stay_on_their_core_through_retry_and_migration() {
     router.echo_all(&conns, 50_000);
     assert_eq!(router.foreign(), 0);
     assert_eq!(router.cores.iter().map(Core::connections).collect::<Vec<_>>(), [3, 3]);
+}
+
+/// Connections that are dialled, or that move, between two looks at the network.
+const WAVE: usize = 100;
+
+/// Connects so many, keeps all of them busy, moves each to a source port of its own while bytes are on their way, and
+/// checks that every byte comes back and nobody was closed.
+fn all_migrate_under_load(count: usize, is_steered: bool) {
+    let admission = Admission { handshakes_per_second: 1_000_000, burst: 1_000_000 };
+    let mut router = Router::new(2, is_steered, &ServerSettings { admission, ..tls::server() });
+    let mut conns = Vec::new();
+    while conns.len() < count {
+        let wave = WAVE.min(count - conns.len());
+        conns.extend((0..wave).map(|number| router.dial(u16::try_from(number).unwrap())));
+        router.run_until("connected", |router| router.client.app().connected.len() >= conns.len());
+    }
+    let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
+    let (before, after) = bytes.split_at(2000);
+    let keys: Vec<_> = conns
+        .iter()
+        .map(|conn| {
+            router.client.with_io(|app, io| {
+                let key = (*conn, io.open_bi(*conn).unwrap());
+                app.send(io, key, before, false);
+                key
+            })
+        })
+        .collect();
+    for wave in keys.chunks(WAVE) {
+        router.client.with_io(|app, io| {
+            for key in wave {
+                let via = io.add_socket("127.0.0.1:0".parse().unwrap()).unwrap();
+                assert!(io.migrate(key.0, via));
+                app.send(io, *key, after, true);
+            }
+        });
+        let turns = router.client.app().turns + 3;
+        router.run_until("a few turns", |router| router.client.app().turns >= turns);
+    }
+    router.run_until("echoes", |router| router.client.app().ended.len() == keys.len());
+    assert!(keys.iter().all(|key| router.client.app().received[key] == bytes));
+    assert!(router.client.app().closed.is_empty());
+    let sum = |f: fn(&Core<Peer>) -> u64| router.cores.iter().map(f).sum::<u64>();
+    assert_eq!(router.cores.iter().map(Core::connections).sum::<usize>(), count);
+    assert_eq!(sum(|core| core.app().closed.len() as u64), 0);
+    // Packets under ids that were retired meanwhile may come late and be answered; a client knows those ids no more.
+    assert_eq!(sum(|core| core.metrics().drops.foreign), 0);
+    assert_eq!(router.foreign() == 0, is_steered);
+    // The router follows with the last acknowledgement at the latest.
+    let end = Instant::now() + Duration::from_secs(20);
+    while router.remotes().len() < count {
+        assert!(Instant::now() < end, "not each is at a source port of its own");
+        let turns = router.client.app().turns + 10;
+        router.run_until("a few turns", |router| router.client.app().turns >= turns);
+    }
+}
+
+#[test]
+fn hundreds_of_connections_migrate_under_load_and_all_stay_up() {
+    all_migrate_under_load(500, true);
+}
+
+#[test]
+fn connections_migrate_under_load_without_the_steering_program() {
+    all_migrate_under_load(100, false);
+}
+
+#[test]
+#[ignore = "takes 10,000 sockets and a minute: cargo test --release -p millrace-quic --test it -- --ignored migrate"]
+fn ten_thousand_connections_migrate_under_load_and_all_stay_up() {
+    all_migrate_under_load(10_000, true);
 }
 
 #[test]
