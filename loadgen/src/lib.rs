@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod cluster;
+pub mod compare;
 pub mod disturb;
 pub mod fleet;
 pub mod options;

@@ -1,5 +1,7 @@
 //! `millrace-loadgen`: see `--help`.
 
+mod compare_cli;
+
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -27,6 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
   millrace-loadgen run --preset p2p --max --p99 20ms      the highest rate with p99 below 20 ms
   millrace-loadgen run --preset fleet --processes --connections 22000
   millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
+  millrace-loadgen compare --nats-server nats-server --json compare.json
   millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
 )]
 struct Cli {
@@ -38,9 +41,14 @@ struct Cli {
 enum Command {
     /// Runs one preset and judges it.
     Run(Box<RunArgs>),
+    /// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
+    Compare(Box<compare_cli::Compare>),
     /// Is a router: what --processes starts.
     #[command(hide = true)]
     Router(Box<millrace_router::process::Cli>),
+    /// Is a server: what `compare` starts.
+    #[command(hide = true)]
+    Serve(compare_cli::Serve),
 }
 
 /// Whether the run passed.
@@ -89,6 +97,8 @@ fn main() -> ExitCode {
     });
     let outcome = match command {
         Command::Run(args) => execute(&args),
+        Command::Compare(compare) => compare.execute(),
+        Command::Serve(serve) => serve.execute(),
         Command::Router(cli) => {
             millrace_loadgen::end_with_parent();
             return millrace_router::process::run(&cli);

@@ -1,0 +1,152 @@
+//! A link through the public client library, on one thread of tokio: what a user's program gets.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use millrace_client::receiver::BatchItem;
+use millrace_client::session::TagHandle;
+use millrace_client::{Client, Config, PublishError, Publisher, PublisherOptions, ReceiverOptions, Trust};
+
+use super::quic::{EVERYTHING, tags};
+use super::{DriveError, Link, SETUP_MAX, TICK};
+use crate::compare::load::{Load, Shape};
+use crate::compare::server::Server;
+
+/// Bytes that a publisher queues at most, as for the other links.
+const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
+
+/// The link.
+#[derive(Debug)]
+pub(crate) struct LibraryLink {
+    runtime: tokio::runtime::Runtime,
+    load: Arc<Mutex<Load>>,
+    publishers: Vec<Publisher>,
+    handles: Vec<TagHandle>,
+    ended: Arc<AtomicBool>,
+}
+
+fn lock(load: &Mutex<Load>) -> MutexGuard<'_, Load> {
+    load.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn peer(error: impl std::fmt::Display) -> DriveError {
+    DriveError::Peer(error.to_string())
+}
+
+impl LibraryLink {
+    /// Connects and subscribes.
+    pub(crate) fn connect(server: &Server, shape: Shape) -> Result<Self, DriveError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let load = Arc::new(Mutex::new(Load::new(shape)));
+        let ended = Arc::new(AtomicBool::new(false));
+        let set_up = async {
+            let config = Config {
+                routers: vec![server.address.to_string().parse().map_err(peer)?],
+                server_name: Some("localhost".to_owned()),
+                trust: Trust::Pem(server.ca_pem.as_bytes().to_vec()),
+                silence: Duration::from_secs(15),
+                ..Config::default()
+            };
+            let client = Client::new(config).map_err(peer)?;
+            for number in 0..shape.receivers as usize {
+                receive(&client, number, &load, &ended).await?;
+            }
+            let mut publishers = Vec::new();
+            for _ in 0..shape.publishers {
+                let options = PublisherOptions {
+                    linger: Duration::ZERO,
+                    buffer_bytes: PUBLISHER_QUEUE_BYTES,
+                    ..PublisherOptions::default()
+                };
+                publishers.push(client.publisher(options).await.map_err(peer)?);
+            }
+            let mut handles = Vec::new();
+            for emitter in 0..shape.emitters as usize {
+                let publisher = &publishers[emitter % publishers.len()];
+                handles.push(publisher.register(&tags(emitter)).map_err(peer)?);
+            }
+            Ok::<_, DriveError>((publishers, handles))
+        };
+        let (publishers, handles) = runtime
+            .block_on(async { tokio::time::timeout(SETUP_MAX, set_up).await })
+            .map_err(|_| DriveError::Setup)??;
+        Ok(Self { runtime, load, publishers, handles, ended })
+    }
+}
+
+/// Opens a receiver of everything, and a task that checks what it gets.
+async fn receive(
+    client: &Client,
+    number: usize,
+    load: &Arc<Mutex<Load>>,
+    ended: &Arc<AtomicBool>,
+) -> Result<(), DriveError> {
+    let mut receiver = client.receiver(ReceiverOptions::default()).await.map_err(peer)?;
+    let mut subscription = receiver.subscribe([EVERYTHING]).map_err(peer)?;
+    subscription.in_cluster().await.map_err(peer)?;
+    let (load, ended) = (Arc::clone(load), Arc::clone(ended));
+    tokio::spawn(async move {
+        let _subscription = subscription;
+        while let Some(batch) = receiver.next_batch().await {
+            let mut load = lock(&load);
+            let now_ns = load.ns(Instant::now());
+            for item in batch.iter() {
+                if let BatchItem::Event(event) = item {
+                    load.deliver(number, event.payload, now_ns);
+                }
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    Ok(())
+}
+
+impl LibraryLink {
+    fn publish(
+        load: &Mutex<Load>,
+        publishers: &[Publisher],
+        handles: &[TagHandle],
+    ) -> Result<(), DriveError> {
+        let mut load = lock(load);
+        let now = Instant::now();
+        for _ in 0..load.budget(now) {
+            let (emitter, time_ns, payload) = load.next(now);
+            match publishers[emitter % publishers.len()].try_publish_at(handles[emitter], time_ns, payload) {
+                Ok(_) => load.taken(),
+                Err(PublishError::WouldBlock) => break,
+                Err(error) => return Err(peer(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Link for LibraryLink {
+    fn with_load(&mut self, f: &mut dyn FnMut(&mut Load)) {
+        f(&mut lock(&self.load));
+    }
+
+    fn turn(&mut self, wait: Duration) -> Result<(), DriveError> {
+        let (load, publishers, handles) = (&self.load, &self.publishers, &self.handles);
+        self.runtime.block_on(async {
+            let until = Instant::now() + wait;
+            while Instant::now() < until {
+                Self::publish(load, publishers, handles)?;
+                if lock(load).is_open() {
+                    // The timer wheel's milliseconds are too coarse for the schedule.
+                    let next = Instant::now() + TICK;
+                    while Instant::now() < next {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, DriveError>(())
+        })?;
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(DriveError::Peer("a receiver has ended".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Side by side: the same load on Millrace and on what a user would otherwise pick, in one run.
+//!
+//! ```text
+//! rounds × workloads × systems ─► server (own process) ◄─ link (one thread) ─► load (publishes, checks) ─► rows ─► ratios
+//! ```
+//!
+//! Rounds are interleaved, so that what disturbs the machine disturbs all systems alike; what counts is the median. Each
+//! [`system`] is started for a round in a process of its own, whose CPU and memory are measured. All are driven by one thread
+//! that verifies every payload ([`load`]), over a link for the system's protocol ([`drive`]). Relays without routing
+//! ([`serve`]) show what the transport alone would carry.
+
+pub mod drive;
+pub mod load;
+pub mod report;
+pub mod serve;
+pub mod server;
+pub mod system;
+pub mod workload;
+pub mod zenoh;
+
+use std::time::Duration;
+
+use crate::progress::Progress;
+use crate::run::grouped;
+use drive::{DriveError, Round};
+use report::{Report, Row};
+use server::ServerError;
+use system::{Found, Places, System};
+use workload::Workload;
+
+/// Why a round, or all of it, came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The load on it.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// A peer's report.
+    #[error("a peer's report cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What to compare.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Rounds of everything.
+    pub rounds: u32,
+    /// Length of each measured stretch.
+    pub duration: Duration,
+    /// Workloads, in their order.
+    pub workloads: Vec<Workload>,
+    /// Systems, in their order.
+    pub systems: Vec<System>,
+    /// Bytes of each payload, at least 28.
+    pub payload_bytes: u32,
+    /// Events under way at most in saturating workloads.
+    pub window: u64,
+    /// Where peers are.
+    pub places: Places,
+    /// Of the host, before anything was run.
+    pub load_average: f64,
+}
+
+impl Options {
+    /// What is left unsaid on the command line: everything, five rounds of five seconds.
+    #[must_use]
+    pub fn new(places: Places) -> Self {
+        Self {
+            rounds: 5,
+            duration: Duration::from_secs(5),
+            workloads: <Workload as clap::ValueEnum>::value_variants().to_vec(),
+            systems: System::ALL.to_vec(),
+            payload_bytes: 128,
+            window: 16_384,
+            places,
+            load_average: crate::system::load_average(),
+        }
+    }
+}
+
+/// Runs the comparison. A system that is absent or fails is a row that says so.
+#[must_use]
+pub fn compare(options: &Options, progress: &Progress) -> Report {
+    let found: Vec<(System, Found)> =
+        options.systems.iter().map(|&system| (system, system.find(&options.places))).collect();
+    let mut rows: Vec<Row> = Vec::new();
+    for &workload in &options.workloads {
+        let here = found.iter().filter(|(system, _)| workload.concerns(*system));
+        rows.extend(here.map(|(system, found)| Row::new(workload, *system, found, options)));
+    }
+    for round in 0..options.rounds as usize {
+        for &workload in &options.workloads {
+            let mut order: Vec<usize> =
+                (0..rows.len()).filter(|&index| rows[index].is(workload) && rows[index].is_run()).collect();
+            progress.stage(workload.name());
+            let turn = round % order.len().max(1);
+            order.rotate_left(turn);
+            for index in order {
+                let row = &mut rows[index];
+                let outcome = one(row.system(), &found, workload, options);
+                match &outcome {
+                    Ok(figures) => {
+                        progress.say(&format!("{}/{} {}", round + 1, options.rounds, line(row, figures)))
+                    }
+                    Err(error) => progress.say(&format!("{}: {error}", row.title())),
+                }
+                row.add(round, outcome);
+            }
+        }
+    }
+    Report::new(options, rows)
+}
+
+fn one(
+    system: System,
+    found: &[(System, Found)],
+    workload: Workload,
+    options: &Options,
+) -> Result<Round, CompareError> {
+    let absent = Found::Absent { how: String::new() };
+    let found = found.iter().find(|(other, _)| *other == system).map_or(&absent, |(_, found)| found);
+    let shape = workload.shape(options.payload_bytes, options.window);
+    system.round(found, workload, shape, &workload.stretches(options.duration))
+}
+
+fn line(row: &Row, round: &Round) -> String {
+    format!(
+        "{}: {}/s in, {}/s out, p50 {} µs, p99 {} µs, server {:.0} ns per event on {:.2} CPUs, generator {:.2} CPUs, lost {}",
+        row.title(),
+        grouped(round.ingress_events_per_s),
+        grouped(round.egress_events_per_s),
+        round.p50_us,
+        round.p99_us,
+        round.cpu_ns_per_event,
+        round.server_cpus,
+        round.client_cpus,
+        round.lost
+    )
+}

@@ -1,0 +1,23 @@
+//! A Millrace router with one core, as `millrace-router` runs it.
+
+use std::net::SocketAddr;
+
+use millrace_router::{DevAuthority, Router, RouterConfig};
+
+use super::{ServeError, announce};
+
+/// Serves until the process ends.
+pub(super) fn serve() -> Result<(), ServeError> {
+    let start = |error: &dyn std::fmt::Display| ServeError::Start(error.to_string());
+    let authority = DevAuthority::new().map_err(|error| start(&error))?;
+    let identity = authority.router("router", &[]).map_err(|error| start(&error))?;
+    let mut config = RouterConfig::new(identity);
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.admin = None;
+    config.cores = 1;
+    let router = Router::start(config).map_err(|error| start(&error))?;
+    announce(router.addr(), authority.ca_pem().to_owned())?;
+    loop {
+        std::thread::park();
+    }
+}

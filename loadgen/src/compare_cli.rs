@@ -1,0 +1,102 @@
+//! The command line of `compare`, and of the servers that it starts.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use millrace_loadgen::compare::serve::{Served, serve};
+use millrace_loadgen::compare::system::{Places, System};
+use millrace_loadgen::compare::workload::Workload;
+use millrace_loadgen::compare::{Options, compare};
+use millrace_loadgen::progress::Progress;
+
+/// The smallest payload that can be verified.
+const PAYLOAD_BYTES_MIN: u32 = 28;
+
+/// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// Writes all figures as JSON to this file; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Rounds of everything; what counts is the median.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Length of each measured stretch.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+    duration: Duration,
+    /// What to run; repeat it or separate by commas. Default: everything.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    workload: Vec<Workload>,
+    /// What to run it on. Default: everything; what is absent is a row that says how to get it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    system: Vec<System>,
+    /// Events under way at most in saturating workloads, the same for every system.
+    #[arg(long, default_value_t = 16_384)]
+    window: u64,
+    /// Bytes of each payload, at least 28.
+    #[arg(long, default_value_t = 128)]
+    payload_bytes: u32,
+    /// Where nats-server is, if not in PATH.
+    #[arg(long, value_name = "PATH", env = "NATS_SERVER")]
+    nats_server: Option<PathBuf>,
+    /// Where the zenoh peer is, if neither in PATH nor where peers/zenoh is built.
+    #[arg(long, value_name = "PATH", env = "MILLRACE_PEER_ZENOH")]
+    zenoh_peer: Option<PathBuf>,
+    /// Shows no progress.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Compare {
+    /// Whether Millrace delivered everything, and nothing failed.
+    pub(crate) fn execute(self) -> anyhow::Result<bool> {
+        if self.payload_bytes < PAYLOAD_BYTES_MIN {
+            anyhow::bail!(
+                "--payload-bytes must be at least {PAYLOAD_BYTES_MIN}: number, time and checksum are in the payload"
+            );
+        }
+        let mut options = Options::new(Places { nats_server: self.nats_server, zenoh_peer: self.zenoh_peer });
+        options.rounds = self.rounds.max(1);
+        options.duration = self.duration;
+        options.payload_bytes = self.payload_bytes;
+        options.window = self.window.max(1);
+        if !self.workload.is_empty() {
+            options.workloads = self.workload;
+        }
+        if !self.system.is_empty() {
+            options.systems = self.system;
+        }
+        let progress = Progress::new(self.quiet);
+        let report = compare(&options, &progress);
+        progress.done();
+        let json_on_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+        if !json_on_stdout {
+            crate::write_stdout(&report.summary())?;
+        }
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&report)? + "\n";
+            if json_on_stdout {
+                crate::write_stdout(&text)?;
+            } else {
+                std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+        Ok(report.is_clean())
+    }
+}
+
+/// Plays one of the servers that `compare` starts; ends when standard input does.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[arg(value_enum)]
+    served: Served,
+}
+
+impl Serve {
+    pub(crate) fn execute(&self) -> anyhow::Result<bool> {
+        serve(self.served)?;
+        Ok(true)
+    }
+}
