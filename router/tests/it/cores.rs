@@ -1,8 +1,12 @@
 //! Routers of several cores.
 
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-use millrace_client::{Client, Receiver};
+use millrace_client::{Client, Config, PublisherOptions, Receiver, Trust};
 use millrace_proto::control::{ControlFrame, Ping};
 use millrace_router::{Router, RouterHandle, Seen};
 
@@ -165,4 +169,111 @@ async fn while_all_receivers_stall_subscribes_pings_and_other_publishers_pass() 
     assert_eq!(seen.sum(|core| core.engine.dropped[1..].iter().sum()), 0, "drops are the receivers' own");
     assert_eq!(seen.sum(|core| core.shell.batches_malformed), 0);
     drop(receivers);
+}
+
+/// Sends packets of every kind at an address, whoever is there, until it is dropped.
+struct Rain {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Rain {
+    fn on(addr: SocketAddr) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (end, socket) = (over.clone(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let thread = std::thread::spawn(move || {
+            let mut number = 0_u16;
+            while !end.load(Ordering::Relaxed) {
+                number = number.wrapping_add(1);
+                let [high, low] = number.to_be_bytes();
+                // While nobody listens, each second one only reports that the one before was refused.
+                let _ = socket.send_to(&[0x40, 9, high, low, 1, 1, 1, 1, 1, 7, 7, 7, 7], addr);
+                let mut long = vec![0xc0, 0, 0, 0, 1, 8, 9, high, low, 1, 1, 1, 1, 1, 0, 0];
+                long.resize(1200, 7);
+                let _ = socket.send_to(&long, addr);
+                std::thread::yield_now();
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Rain {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn router_starts_while_packets_already_arrive() {
+    let world = World::new();
+    let addr = world.router("one").addr();
+    let rain = Rain::on(addr);
+    let mut config = world.config("one");
+    (config.cores, config.listen) = (3, addr);
+    // Clients try before anybody listens.
+    let early = tokio::spawn({
+        let config = Config {
+            routers: vec![addr.to_string().parse().unwrap()],
+            trust: Trust::Pem(config.identity.ca_pem().as_bytes().to_vec()),
+            ..Config::default()
+        };
+        async move { publisher(&Client::new(config).unwrap()).await }
+    });
+    let router = Router::start(config).unwrap();
+    let mut receivers = Vec::new();
+    for _ in 0..6 {
+        receivers.push(receiver(&world.client(&router), &["*"]).await);
+    }
+    let publisher = within(early).await.unwrap();
+    for number in 0..100 {
+        publisher.publish(&tags(&[&format!("number={number}")]), "x").await.unwrap();
+    }
+    for receiver in &mut receivers {
+        for _ in 0..100 {
+            event(receiver).await;
+        }
+    }
+    drop(rain);
+    assert_eq!(within(publisher.close()).await.unknown, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarted_router_of_several_cores_tells_its_predecessors_clients_at_once() {
+    let world = World::new();
+    let mut config = world.config("one");
+    config.cores = 3;
+    let first = Router::start(config.clone()).unwrap();
+    // So patient that only the new router can tell them.
+    let patient = Config {
+        routers: vec![first.addr().to_string().parse().unwrap()],
+        trust: Trust::Pem(first.ca_pem().as_bytes().to_vec()),
+        silence: 10 * LONG,
+        idle_silence: 10 * LONG,
+        ..Config::default()
+    };
+    config.listen = first.addr();
+    let mut publishers = Vec::new();
+    for number in 0..6 {
+        let tags = tags(&[&format!("host={number}")]);
+        let options = PublisherOptions { shard: Some(tags.shard()), ..PublisherOptions::default() };
+        let publisher = within(Client::new(patient.clone()).unwrap().publisher(options)).await.unwrap();
+        publisher.publish(&tags, "before").await.unwrap();
+        within(publisher.flush()).await;
+        publishers.push((publisher, tags));
+    }
+    first.kill();
+    drop(first);
+    let second = Router::start(config).unwrap();
+    for (publisher, tags) in &publishers {
+        publisher.publish(tags, "into the void").await.unwrap();
+        within(publisher.flush()).await;
+        assert_eq!(within(publisher.lost()).await.seqs, 1..2);
+        publisher.publish(tags, "after").await.unwrap();
+        within(publisher.flush()).await;
+    }
+    let seen = second.look().unwrap();
+    assert_eq!(seen.sum(|core| core.engine.events_in), 6);
+    assert!(seen.cores.iter().all(|core| core.engine.clients > 0), "the cores' resets, each for its own");
 }
