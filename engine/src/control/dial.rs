@@ -116,9 +116,6 @@ impl Control {
 
     /// Dials every address and lane that is due.
     pub(super) fn dial_due(&mut self) {
-        if self.draining {
-            return;
-        }
         let due: Vec<String> = self
             .dialling
             .targets
@@ -139,8 +136,7 @@ impl Control {
         let lanes: Vec<(RouterId, String, u16)> = self
             .peers
             .iter()
-            .filter(|(_, peer)| !peer.leaving)
-            .filter_map(|(&router, peer)| Some((router, peer.link.as_ref()?)))
+            .filter_map(|(&router, peer)| Some((router, peer.link_to_complete()?)))
             .filter_map(|(router, link)| Some((router, link.target.as_ref()?, link)))
             .flat_map(|(router, target, link)| {
                 (1u16..).zip(link.lanes.iter().skip(1)).filter_map(move |(number, lane)| {
@@ -263,14 +259,13 @@ impl Control {
         let lanes = self
             .peers
             .values()
-            .filter(|peer| !peer.leaving)
-            .filter_map(|peer| peer.link.as_ref())
+            .filter_map(super::Peer::link_to_complete)
             .filter(|link| link.target.is_some())
             .flat_map(|link| link.lanes.iter().skip(1))
             .filter(|lane| lane.up.is_none() && lane.dial.is_none())
             .map(|lane| lane.retry.next);
         let targets = self.dialling.targets.values().filter(|target| self.is_wanted(target));
-        let due = targets.map(|target| target.retry.next).chain(lanes).min().filter(|_| !self.draining);
+        let due = targets.map(|target| target.retry.next).chain(lanes).min();
         due.into_iter().chain(self.dialling.deadlines()).min()
     }
 }

@@ -49,9 +49,8 @@ impl Control {
         self.mesh_changed = true;
         let Some(dial) = dial else {
             if let Err(code) = self.called(core, conn, hello) {
-                // Who goes away does not want to be known.
-                let refusal = (code != CloseCode::GoingAway).then(|| self.hello(hello.lane, REFUSED));
-                self.close_lane(core, conn, refusal, code);
+                let refusal = self.hello(hello.lane, REFUSED);
+                self.close_lane(core, conn, Some(refusal), code);
             }
             return;
         };
@@ -79,9 +78,6 @@ impl Control {
         hello: &PeerHello,
     ) -> Result<(), CloseCode> {
         self.check(hello)?;
-        if self.draining {
-            return Err(CloseCode::GoingAway);
-        }
         self.learn(hello)?;
         let router = hello.router;
         let accepts = (hello.lane, hello.epoch) == (attempt.lane, attempt.epoch);
@@ -121,9 +117,6 @@ impl Control {
     /// A peer dialled a lane to this router.
     fn called(&mut self, core: CoreIndex, conn: ConnKey, hello: &PeerHello) -> Result<(), CloseCode> {
         self.check(hello)?;
-        if self.draining {
-            return Err(CloseCode::GoingAway);
-        }
         let router = hello.router;
         if router > self.config.router {
             self.learn(hello)?;
@@ -252,6 +245,7 @@ impl Control {
         peer.unwell_since = Some(self.now);
         self.accept_lane(core, conn, hello, 0, answer);
         self.greet(router);
+        self.say_goodbye(router);
         Ok(())
     }
 
@@ -281,6 +275,9 @@ impl Control {
         place.dial = None;
         place.retry = Retry::default();
         self.lanes.insert((core, conn), (router, lane));
+        if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
+            link.was_complete |= link.is_complete();
+        }
         self.metrics.lanes_accepted += 1;
         self.give(
             core,

@@ -33,9 +33,6 @@ impl Control {
             match (before, state) {
                 (_, PeerState::Linked) => {
                     peer.unwell_since = None;
-                    if let Some(link) = &mut peer.link {
-                        link.was_complete = true;
-                    }
                     self.metrics.recovered += u64::from(std::mem::take(&mut peer.was_suspected));
                 }
                 (PeerState::Linked, PeerState::Suspect) => {

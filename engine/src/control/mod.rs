@@ -104,7 +104,8 @@ pub struct Control {
     join_deadline: Time,
     synced: bool,
     join_timed_out: bool,
-    draining: bool,
+    /// When it goes away, once it has said so.
+    leaves_at: Option<Time>,
     metrics: ControlMetrics,
     outputs: VecDeque<ControlOutput>,
 }
@@ -133,7 +134,7 @@ impl Control {
             join_deadline: now + config.join_timeout,
             synced: false,
             join_timed_out: false,
-            draining: false,
+            leaves_at: None,
             metrics: ControlMetrics::default(),
             outputs: VecDeque::new(),
             config,
@@ -216,22 +217,31 @@ impl Control {
         self.outputs.pop_front()
     }
 
-    /// Tells clients and peers that this router goes away within `grace`, and stops dialling and accepting peers.
+    /// Tells clients and peers that this router goes away within `grace`. Until then it is a member of the mesh like any
+    /// other: what its clients still publish reaches who wants it, also on routers that start meanwhile, which link with it
+    /// and are told at once.
     pub fn drain(&mut self, now: Time, grace: Duration) {
         self.now = now;
-        if self.draining {
+        if self.leaves_at.is_some() {
             return;
         }
-        self.draining = true;
+        self.leaves_at = Some(now + grace);
         self.mesh_changed = true;
         let grace_us = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
         self.give_all(&ToCore::Drain { grace_us });
-        let goaway = Goaway { grace_us, reason: "draining".to_owned(), ..Goaway::default() };
         let routers: Vec<RouterId> = self.peers.keys().copied().collect();
         for router in routers {
-            self.say(router, MeshFrame::Goaway(goaway.clone()));
+            self.say_goodbye(router);
         }
         self.settle();
+    }
+
+    /// Tells a peer that this router goes away, if it does.
+    fn say_goodbye(&mut self, router: RouterId) {
+        let Some(leaves_at) = self.leaves_at else { return };
+        let grace_us = u64::try_from(leaves_at.since(self.now).as_micros()).unwrap_or(u64::MAX);
+        let goaway = Goaway { grace_us, reason: "draining".to_owned(), ..Goaway::default() };
+        self.say(router, MeshFrame::Goaway(goaway));
     }
 
     /// Does what the last input made possible or due.
@@ -280,7 +290,7 @@ impl Control {
             synced: self.synced,
             join_timed_out: self.join_timed_out,
             degraded: self.is_degraded(),
-            draining: self.draining,
+            draining: self.leaves_at.is_some(),
         }
     }
 

@@ -87,6 +87,11 @@ impl Peer {
         self.index.map(Location::Peer)
     }
 
+    /// Its link, as long as lanes that are not up are to be dialled: those of a peer that leaves end for good.
+    pub(super) fn link_to_complete(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|link| !self.leaving || !link.was_complete)
+    }
+
     /// Whether changes of the own interest wait for it: it is there and can answer.
     pub(super) fn is_waited_for(&self) -> bool {
         self.state != PeerState::Suspect && self.link.as_ref().is_some_and(|link| link.control().is_some())

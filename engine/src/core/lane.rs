@@ -275,6 +275,7 @@ impl Core {
         let Acceptance { accepted, epoch, hello, tables, missed, lost } = acceptance;
         let (queue, out) = (self.config.link_queue_bytes, self.config.out_bytes * 4);
         let most = self.config.lane_tables;
+        let over = self.lanes_over;
         let Some(lane) = self.lane(conn) else { return };
         lane.accepted = Some(accepted);
         if let Some(hello) = hello {
@@ -295,7 +296,7 @@ impl Core {
             let mut preamble = Vec::new();
             LanePreamble { first_seq: 0, epoch }.encode(&mut preamble);
             writer.preamble(&preamble);
-            let mut lane = PeerLane { conn, stream: None, writer, finished: false, told: 0 };
+            let mut lane = PeerLane { conn, stream: None, writer, finished: over, told: 0 };
             if missed {
                 lane.missed(self.routing.position);
             }

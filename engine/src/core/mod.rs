@@ -90,6 +90,8 @@ pub struct Core {
     draining: Option<u64>,
     /// The end has begun: clients are not listened to.
     ending: bool,
+    /// Nothing more is routed: lanes are finished as soon as they are there.
+    lanes_over: bool,
     /// Streams with more to read, next turn.
     unread: BTreeSet<(ConnKey, StreamKey)>,
     /// Publishers that have not been told what was received.
@@ -121,6 +123,7 @@ impl Core {
             alternates: Vec::new(),
             draining: None,
             ending: false,
+            lanes_over: false,
             unread: BTreeSet::new(),
             unreported: Vec::new(),
             received_due: None,
@@ -394,6 +397,7 @@ impl Core {
     /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call [`Core::turn`] until
     /// the transport has sent it.
     pub fn finish_lanes(&mut self, transport: &mut dyn Transport) {
+        self.lanes_over = true;
         for lane in self.routing.peers.iter_mut().flatten() {
             lane.finished = true;
         }

@@ -99,15 +99,8 @@ impl Plan {
         let Some(router) = wanted.fault.stopped() else {
             return true;
         };
-        // A router that goes away takes nobody in: one that starts meanwhile does not hear what enters there.
-        let meets = |item: &Scheduled| {
-            let (is, was) = (wanted.fault, item.fault);
-            let drains = |fault| matches!(fault, Fault::Drain { .. });
-            let starts = |fault| matches!(fault, Fault::Drain { .. } | Fault::Restart { .. });
-            was.stopped() == Some(router) || drains(is) && starts(was) || drains(was) && starts(is)
-        };
         let overlaps = |item: &Scheduled| {
-            meets(item)
+            item.fault.stopped() == Some(router)
                 && item.until_ns.is_none_or(|until| wanted.at_ns <= until)
                 && wanted.until_ns.is_none_or(|until| item.at_ns <= until)
         };

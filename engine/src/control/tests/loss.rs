@@ -161,9 +161,28 @@ fn a_draining_peer_is_used_until_its_lanes_end_and_then_forgotten_without_a_gap(
         cluster.tell(0, core, ToControl::LaneClosed { conn, dial: None, orderly: true, code: None });
     }
     assert_eq!(cluster.state(0, 1), None);
-    cluster.run(ms(500));
-    assert_eq!(cluster.state(0, 1), None, "it does not answer while it drains");
     let control = &cluster.routers[0].control;
     assert_eq!((control.metrics().lanes_lost, control.metrics().forgotten), (0, 1));
     assert_eq!(control.directory_dump().count(), 1);
+}
+
+#[test]
+fn a_router_that_starts_while_another_drains_is_linked_with_it_and_told() {
+    for (seed, drains, starts) in (0..10).flat_map(|seed| [(seed, 5, 7), (seed, 7, 5)]) {
+        let mut cluster = Cluster::new(seed);
+        cluster.add(drains, 2, &[]);
+        cluster.subscribe(0, 0, "a=1");
+        cluster.run(ms(500));
+        cluster.routers[0].control.drain(cluster.now, ms(60_000));
+        cluster.drain_outputs(0);
+        cluster.add(starts, 3, &["r0:1"]);
+        cluster.run(ms(3000));
+        assert_eq!(cluster.state(1, 0), Some(PeerState::Leaving));
+        assert_eq!(cluster.lanes_of(1).len(), 3);
+        let token = cluster.subscribe(1, 0, "b=1");
+        cluster.run(ms(1000));
+        assert_eq!(cluster.routers[1].told(token, Stage::Cluster), Some(&[][..]));
+        assert_eq!(cluster.routers[0].control.directory_dump().count(), 2);
+        assert!(cluster.routers[1].control.status().synced);
+    }
 }
