@@ -283,6 +283,8 @@ impl CoreApp {
                 // There is room: nobody else writes.
                 let _ = sibling.batches_out.push(batch);
             }
+            let depth = sibling.batches_out.depth() as u64;
+            self.metrics.mailbox_depth_max = self.metrics.mailbox_depth_max.max(depth);
             held |= !sibling.batches_out.has_room();
             sibling.batches_out.ring();
             sibling.segments_out.ring();

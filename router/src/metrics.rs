@@ -29,6 +29,8 @@ pub struct ShellMetrics {
     pub selectors_overload: u64,
     /// Turns that ended with mail that did not fit its mailbox.
     pub mail_held: u64,
+    /// Most batches that waited in one mailbox at once.
+    pub mailbox_depth_max: u64,
 }
 
 impl ShellMetrics {
@@ -79,6 +81,19 @@ impl CoreSnapshot {
     #[must_use]
     pub fn busy_share(&self) -> f64 {
         Duration::from_nanos(self.quic.busy_ns).as_secs_f64() / self.uptime.as_secs_f64().max(1e-9)
+    }
+
+    /// Datagrams received in a turn, on average.
+    #[must_use]
+    pub fn datagrams_per_turn(&self) -> f64 {
+        self.quic.datagrams_in as f64 / (self.quic.turns as f64).max(1.0)
+    }
+
+    /// Datagrams that reached this core without a hop from a sibling, because the kernel or their own socket steered them
+    /// here.
+    #[must_use]
+    pub const fn hops_saved(&self) -> u64 {
+        self.quic.datagrams_in.saturating_sub(self.quic.foreign_out)
     }
 
     /// Connections that this core closed with a code.

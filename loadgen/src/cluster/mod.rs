@@ -1,5 +1,6 @@
 //! The routers that a run uses: embedded ones or processes of their own, linked with each other, or those at given addresses.
 
+mod cores;
 mod process;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use rustls::client::Resumption;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+pub use self::cores::CoreUse;
 use self::process::RouterProcess;
 use crate::fleet::Target;
 use crate::scenario::Scenario;
@@ -116,6 +118,8 @@ pub struct Counters {
     pub counted: BTreeMap<String, u64>,
     /// Dropped events by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Each core; known of embedded routers.
+    pub cores: Vec<CoreUse>,
 }
 
 impl Counters {
@@ -130,7 +134,8 @@ impl Counters {
         };
         let mut dropped = since(&self.dropped, &before.dropped);
         dropped.retain(|_, &mut count| count > 0);
-        Self { counted: since(&self.counted, &before.counted), dropped }
+        let cores = self.cores.iter().zip(&before.cores).map(|(after, before)| after.since(before)).collect();
+        Self { counted: since(&self.counted, &before.counted), dropped, cores }
     }
 
     /// Each counter divided by `events`.
@@ -339,10 +344,14 @@ impl Cluster {
     pub fn counters(&self) -> Counters {
         let mut all = BTreeMap::new();
         let mut dropped = BTreeMap::new();
+        let mut cores = Vec::new();
         match &self.routers {
             Routers::Embedded(routers) => {
-                for core in routers.iter().flat_map(RouterHandle::cores) {
-                    add_core(&core, &mut all, &mut dropped);
+                for (number, router) in routers.iter().enumerate() {
+                    for core in router.cores() {
+                        add_core(&core, &mut all, &mut dropped);
+                        cores.push(CoreUse::of(number, &core));
+                    }
                 }
             }
             Routers::Processes(routers, _) => {
@@ -352,7 +361,7 @@ impl Cluster {
         }
         let sum = |names: &[&str]| names.iter().map(|&name| all.get(name).copied().unwrap_or(0)).sum();
         let counted = SHOWN.iter().map(|&(shown, names)| (shown.to_owned(), sum(names))).collect();
-        Counters { counted, dropped }
+        Counters { counted, dropped, cores }
     }
 
     /// Ends what it started, in order.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Host;
 use crate::cluster::Home;
 use crate::disturb::Outcome;
+use crate::cluster::CoreUse;
 use crate::fleet::Latency;
 use crate::run::{Attempt, Disturbed, Headroom, Point, RunResult, Search, SetUp};
 
@@ -44,6 +45,25 @@ pub struct Sides<T> {
     pub routers: T,
     /// Of the load generator.
     pub loadgen: T,
+}
+
+/// One core in the measured part.
+#[derive(Debug, Serialize)]
+pub struct CoreJson {
+    #[serde(flatten)]
+    counted: CoreUse,
+    busy_share: f64,
+    datagrams_per_turn: f64,
+}
+
+impl CoreJson {
+    fn of(core: &CoreUse) -> Self {
+        Self {
+            counted: core.clone(),
+            busy_share: core.busy_share(),
+            datagrams_per_turn: core.datagrams_per_turn(),
+        }
+    }
 }
 
 /// One attempt in short.
@@ -150,6 +170,8 @@ pub struct Json {
     pub cpu_s: Sides<f64>,
     pub cpu_ns_per_event: Sides<f64>,
     pub per_event: BTreeMap<String, f64>,
+    /// Of embedded routers.
+    pub cores: Vec<CoreJson>,
     /// Resident memory; embedded routers and the generator are one process, so both sides show the same number.
     pub rss_bytes: Sides<Option<u64>>,
     pub rss_note: &'static str,
@@ -227,6 +249,7 @@ impl Json {
                 loadgen: attempt.cpu.1 * 1e9 / events,
             },
             per_event: attempt.counters.per_event(events),
+            cores: attempt.counters.cores.iter().map(CoreJson::of).collect(),
             rss_bytes: Sides { routers: routers_rss, loadgen: Some(result.resident_bytes) },
             rss_note: match result.home {
                 Home::Embedded => "one process holds routers and generator: both numbers are of the whole",

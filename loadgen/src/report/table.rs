@@ -89,6 +89,20 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
     for (name, value) in attempt.counters.per_event(events) {
         row(&format!("  {name}"), format!("{value:.3} per event"));
     }
+    for core in &attempt.counters.cores {
+        row(
+            &format!("router {} core {}", core.router, core.core),
+            format!(
+                "{:.0} % busy, {} turns, {:.2} datagrams per turn, mailbox ≤ {}, foreign segments {}, hops saved {}",
+                core.busy_share() * 100.0,
+                grouped(core.turns as f64),
+                core.datagrams_per_turn(),
+                core.mailbox_depth_max,
+                grouped(core.foreign_segments as f64),
+                grouped(core.hops_saved as f64)
+            ),
+        );
+    }
     row("memory", memory(result));
     connections(result, attempt, &mut row);
     headroom(attempt, &mut row);

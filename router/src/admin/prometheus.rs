@@ -98,6 +98,9 @@ const LEVELS: &[PerCore] = &[
         core.queued.ahead_bytes
     }),
     ("mailbox_depth", "Batches that wait for siblings", |core| core.mailbox_depth),
+    ("mailbox_depth_max", "Most batches that waited in one mailbox at once", |core| {
+        core.shell.mailbox_depth_max
+    }),
     ("route_cache_entries", "Routes in the cache", |core| core.routes.entries),
     ("route_cache_bytes", "Memory of the route cache", |core| core.routes.bytes),
 ];

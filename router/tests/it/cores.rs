@@ -40,6 +40,11 @@ async fn events_cross_cores_and_every_receiver_gets_its_own_once() {
     assert!(seen.sum(|core| core.shell.batches_in) > 0, "nothing crossed");
     assert_eq!(seen.sum(|core| core.shell.batches_in), seen.sum(|core| core.shell.batches_out));
     assert!(seen.cores.iter().all(|core| core.position > 0), "both cores own shards");
+    assert!(seen.cores.iter().any(|core| core.shell.mailbox_depth_max > 0));
+    for core in &seen.cores {
+        assert_eq!(core.hops_saved(), core.quic.datagrams_in, "the kernel steers everything");
+        assert!((0.0..=1.0).contains(&core.busy_share()) && core.datagrams_per_turn() < 100.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
