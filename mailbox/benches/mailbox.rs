@@ -1,6 +1,5 @@
 //! What a mailbox costs, beside rtrb: on one thread (no contention), across two threads, and the bell of an awake reader.
 #![cfg(not(loom))]
-#![expect(missing_docs, reason = "criterion's macros make an item without")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 
 use std::hint::{black_box, spin_loop};

@@ -1,6 +1,9 @@
 //! System calls that std, socket2 and quinn-udp do not offer. All of the crate's unsafe code is in this folder.
 #![expect(unsafe_code, reason = "sendmmsg, epoll, eventfd and reuseport options are reached through libc")]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("routers and their load generator run on Linux; clients and `millrace` build on other systems, too");
+
 mod poll;
 mod reuseport;
 mod send;
