@@ -24,6 +24,7 @@ use millrace_quic::{
 
 use crate::clock::Clock;
 use crate::control_post::ControlPost;
+use crate::ending::Ending;
 use crate::metrics::{CoreSnapshot, ShellMetrics};
 use crate::selectors_thread::SelectorsPost;
 use crate::tls::{Role, role_of};
@@ -356,6 +357,7 @@ impl App for CoreApp {
             CloseReason::Application { code, .. } => CloseCode::from_code(*code),
             _ => None,
         };
+        self.metrics.ended[Ending::of(reason) as usize] += 1;
         self.open.remove(&conn);
         self.parts.engine.closed(conn_key(conn), code);
         if let Some(socket) = self.sockets.remove(&conn) {

@@ -29,6 +29,7 @@ pub mod config;
 mod control_post;
 mod control_thread;
 mod core_thread;
+mod ending;
 mod handle;
 mod metrics;
 mod resolve;
@@ -39,6 +40,7 @@ mod tls;
 mod transport;
 
 pub use config::{LimitSettings, MeshSettings, Pinning, RouterConfig};
+pub use ending::Ending;
 pub use handle::{Ended, RouterHandle, Seen, TimedOut};
 pub use metrics::{CoreSnapshot, ShellMetrics};
 pub use start::{Router, StartError};

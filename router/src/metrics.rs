@@ -6,6 +6,8 @@ use millrace_engine::core::{CoreMetrics, Queued};
 use millrace_engine::routes::RouteCacheMetrics;
 use millrace_proto::CloseCode;
 
+use crate::ending::Ending;
+
 /// Counters of the router's own part of a core, above QUIC and below the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShellMetrics {
@@ -13,6 +15,8 @@ pub struct ShellMetrics {
     pub forbidden: u64,
     /// Connections closed because they speak none of our protocols.
     pub no_protocol: u64,
+    /// Connections that ended, by [`Ending`].
+    pub ended: [u64; Ending::ALL.len()],
     /// Dials that could not be begun.
     pub dials_refused: u64,
     /// Batches handed to siblings.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::ending::Ending;
 use crate::handle::Seen;
 use crate::metrics::CoreSnapshot;
 
@@ -138,6 +139,13 @@ impl Page {
                 .map(|code| (vec![label_core(core), ("code", code.name().to_owned())], core.closed(code)))
         });
         counters(encoder, "closed_connections", "Connections closed by this router", closed)?;
+        let ended = cores.iter().flat_map(|core| {
+            Ending::ALL.into_iter().map(|ended| {
+                let labels = vec![label_core(core), ("reason", ended.name().to_owned())];
+                (labels, core.shell.ended[ended as usize])
+            })
+        });
+        counters(encoder, "ended_connections", "Connections that ended, by how", ended)?;
         let handshakes = cores.iter().flat_map(|core| {
             let quic = &core.quic;
             let steps = [

@@ -1,7 +1,10 @@
 //! The admin page.
 
-use millrace_router::Router;
+use std::time::Duration;
 
+use millrace_router::{CoreSnapshot, Ending, Router};
+
+use crate::raw::Raw;
 use crate::world::{LONG, World, get};
 
 #[test]
@@ -24,6 +27,7 @@ fn pages_show_what_the_router_knows() {
         "millrace_ingress_events_total{core=\"0\"} 0",
         "millrace_dropped_events_total{core=\"0\",reason=\"lane_overflow\"} 0",
         "millrace_closed_connections_total{core=\"0\",code=\"malformed\"} 0",
+        "millrace_ended_connections_total{core=\"0\",reason=\"timed_out\"} 0",
         "millrace_mesh_peers{state=\"linked\"} 0",
         "millrace_ready 1",
         "# EOF",
@@ -31,6 +35,20 @@ fn pages_show_what_the_router_knows() {
         assert!(page.lines().any(|found| found == line), "no `{line}` in\n{page}");
     }
     assert_eq!(get(admin, "/nothing").0, 404);
+}
+
+#[test]
+fn connections_that_end_without_a_word_are_counted_by_how_they_ended() {
+    let world = World::new();
+    let mut config = world.config("silent");
+    config.admin = Some("127.0.0.1:0".parse().unwrap());
+    let router = Router::start(config).unwrap();
+    let _silent = Raw::patient(&router, Duration::from_millis(50));
+    let ended = |core: &CoreSnapshot| core.shell.ended[Ending::TimedOut as usize];
+    router.wait_until(LONG, |seen| seen.sum(ended) == 1).unwrap();
+    let (_, page) = get(router.admin_addr().unwrap(), "/metrics");
+    let line = "millrace_ended_connections_total{core=\"0\",reason=\"timed_out\"} 1";
+    assert!(page.lines().any(|found| found == line), "{page}");
 }
 
 #[test]

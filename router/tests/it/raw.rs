@@ -62,9 +62,20 @@ impl Raw {
         Self::dial_at(router.addr(), router.ca_pem(), alpn, identity)
     }
 
+    /// A client that is connected, says nothing, and agrees to be given up after `idle`.
+    pub(crate) fn patient(router: &RouterHandle, idle: Duration) -> Self {
+        let transport =
+            TransportSettings { idle_timeout: idle, keep_alive: None, ..TransportSettings::client_facing() };
+        let client = client_settings(router.ca_pem(), millrace_proto::ALPN_CLIENT, None, transport);
+        Self::dial_with(router.addr(), client)
+    }
+
     fn dial_at(remote: SocketAddr, ca: &str, alpn: &[u8], identity: Option<&(String, String)>) -> Self {
+        Self::dial_with(remote, client_settings(ca, alpn, identity, TransportSettings::client_facing()))
+    }
+
+    fn dial_with(remote: SocketAddr, client: Arc<ClientSettings>) -> Self {
         let mut core = Core::new(CoreSettings::default(), None, None, Seen::default()).unwrap();
-        let client = client_settings(ca, alpn, identity);
         let dial = |_: &mut Seen, io: &mut Io<'_>| {
             let via = io.add_socket("127.0.0.1:0".parse().unwrap()).unwrap();
             let server_name = "localhost".to_owned();
@@ -156,7 +167,12 @@ impl Raw {
     }
 }
 
-fn client_settings(ca: &str, alpn: &[u8], identity: Option<&(String, String)>) -> Arc<ClientSettings> {
+fn client_settings(
+    ca: &str,
+    alpn: &[u8],
+    identity: Option<&(String, String)>,
+    transport: TransportSettings,
+) -> Arc<ClientSettings> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
     let builder = rustls::ClientConfig::builder_with_provider(tls::crypto_provider())
@@ -173,5 +189,5 @@ fn client_settings(ca: &str, alpn: &[u8], identity: Option<&(String, String)>) -
             .unwrap(),
     };
     let config = tls::client(config, &[alpn]);
-    Arc::new(ClientSettings::new(config, TransportSettings::client_facing()).unwrap())
+    Arc::new(ClientSettings::new(config, transport).unwrap())
 }

@@ -139,5 +139,5 @@ async fn restarted_router_under_the_same_address_is_found_again() {
     config.listen = addr;
     let second = millrace_router::Router::start(config).unwrap();
     second.wait_until(LONG, |seen| seen.sum(|core| core.engine.receivers) == 1).unwrap();
-    crate::world::gap(&mut all, &[millrace_client::GapReason::SessionLost]).await;
+    crate::world::gap(&mut all, &[GapReason::SessionLost]).await;
 }
