@@ -6,7 +6,7 @@ use std::hint::{black_box, spin_loop};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use millrace_mailbox::{Doorbell, mailbox};
 
 /// As between cores of a router.
@@ -93,7 +93,7 @@ fn two_threads(c: &mut Criterion) {
 /// There and back between two threads, each of which sleeps until it is woken: twice the latency of an idle hop, the
 /// system's part of waking a thread included.
 fn asleep(c: &mut Criterion) {
-    c.bench_function(&BenchmarkId::new("there and back", "both asleep").to_string(), |b| {
+    c.bench_function("there and back, both asleep", |b| {
         let here = thread::current();
         let bell = Doorbell::new(move || here.unpark());
         let (mut back, mut answers) = mailbox::<u64>(SLOTS, &bell);

@@ -9,4 +9,5 @@ mod peer;
 mod simulated;
 mod steering;
 mod tls;
+mod veth;
 mod world;

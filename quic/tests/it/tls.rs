@@ -1,5 +1,6 @@
 //! Certificates and settings for tests.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use millrace_quic::{ClientSettings, Keys, ServerSettings, TransportSettings, tls};
@@ -10,14 +11,28 @@ use rustls::server::WebPkiClientVerifier;
 /// The application protocol of all tests.
 pub(crate) const ALPN: &[u8] = b"test/1";
 
+/// The folder of the identity that processes of one test share.
+pub(crate) const SHARED_IDENTITY: &str = "TEST_IDENTITY";
+
 /// One self-signed certificate for `localhost`, with its key.
 pub(crate) fn identity() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     static IDENTITY: OnceLock<(CertificateDer<'static>, Vec<u8>)> = OnceLock::new();
     let (cert, key) = IDENTITY.get_or_init(|| {
+        if let Some(folder) = std::env::var_os(SHARED_IDENTITY) {
+            let read = |name| std::fs::read(Path::new(&folder).join(name)).unwrap();
+            return (read("cert").into(), read("key"));
+        }
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (made.cert.der().clone(), made.signing_key.serialize_der())
     });
     (cert.clone(), PrivateKeyDer::Pkcs8(key.clone().into()))
+}
+
+/// Leaves the identity in a folder for other processes.
+pub(crate) fn share_identity(folder: &Path) {
+    let (cert, key) = identity();
+    std::fs::write(folder.join("cert"), &cert).unwrap();
+    std::fs::write(folder.join("key"), key.secret_der()).unwrap();
 }
 
 fn roots() -> Arc<RootCertStore> {
