@@ -106,7 +106,7 @@ pub struct RunArgs {
     /// Connections that receive.
     #[arg(long, help_heading = "Clients")]
     pub receiver_connections: Option<u32>,
-    /// Idle connections say something this often.
+    /// Idle connections ping this often; at least three times in the silence that routers allow, 30 s.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
     pub keep_alive: Option<Duration>,
     /// Handshakes per second at set-up, at most.

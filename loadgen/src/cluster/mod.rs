@@ -283,7 +283,8 @@ impl Cluster {
     /// [`ClusterError::Tls`], [`ClusterError::Settings`].
     pub fn clients(&self, scenario: &Scenario) -> Result<[Arc<ClientSettings>; 2], ClusterError> {
         let streams = scenario.workload.receivers.div_ceil(scenario.receiver_connections.max(1)).max(1);
-        let keep_alive = Some(scenario.keep_alive);
+        // Sessions ping, which says more: QUIC need not.
+        let keep_alive = None;
         let common = TransportSettings {
             uni_streams: streams,
             bidi_streams: 1,

@@ -31,6 +31,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// Longest pause.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// Idle clients ping this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How often sessions' clocks are looked at.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -156,7 +158,7 @@ impl Clients {
         let dial = Dial { remote: address, server_name, client, via, shard: None };
         let Ok(id) = io.connect(&dial) else { return self.lost(number, io.now()) };
         self.by_id.insert(id, number);
-        let session = session(receivers, clock.time(io.now()));
+        let session = session(receivers, KEEP_ALIVE, clock.time(io.now()));
         let client = &mut self.clients[number];
         client.control = Some(Control::new(id, session));
         client.dials += 1;

@@ -177,7 +177,13 @@ impl Disturbers {
             progress.stage("connecting those who will storm");
             let clients = settings.storm_clients.max(1);
             let make = |tickets| Storm::new(clients, tickets);
-            this.storm = Some(start(cluster, TransportSettings::lone_emitters(), clients, make, progress)?);
+            this.storm = Some(start(
+                cluster,
+                TransportSettings { keep_alive: None, ..TransportSettings::lone_emitters() },
+                clients,
+                make,
+                progress,
+            )?);
         }
         Ok(this)
     }

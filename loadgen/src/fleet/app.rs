@@ -11,10 +11,11 @@ use millrace_proto::control::Stage;
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
 use millrace_verify::oracle::Expected;
 
+use super::clock::Epochs;
 use super::control::{Control, READ_BYTES};
 use super::dial::{Dialling, dial_more};
 use super::order::{Order, Orders};
-use super::publisher::{Emitters, Epochs, Publisher};
+use super::publisher::{Emitters, Publisher};
 use super::receiver::{Receivers, Watch, checkers};
 use super::tally::Tally;
 use super::thread::Report;
@@ -198,15 +199,15 @@ impl FleetApp {
                 if !stretch.stalled {
                     self.release();
                 }
-                self.emitters.begin(number, &stretch, self.first);
+                self.emitters.schedule.begin(number, &stretch, self.first);
             }
             Order::Count => {
                 // The run has gone away when nobody listens; Finish follows.
-                let _ = self.reports.send(Report::Published(self.emitters.published().collect()));
+                let _ = self.reports.send(Report::Published(self.emitters.schedule.published().collect()));
             }
             Order::Judge(published) => {
                 let mut judged = self.watch.judge(&published);
-                judged.lag = self.emitters.lag.clone();
+                judged.lag = self.emitters.schedule.lag().clone();
                 let _ = self.reports.send(Report::Judged(Box::new(judged)));
             }
             Order::Finish => {

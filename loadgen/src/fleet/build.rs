@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use millrace_verify::workload::WorkloadError;
 
 use super::app::{FleetApp, Mine};
+use super::clock::Epochs;
 use super::dial::{Dialling, ReceiverWish, Wish, WishRole};
 use super::order::Orders;
-use super::publisher::{Emitters, Epochs, Publisher};
+use super::publisher::{Emitters, Publisher};
 use super::receiver::{Opening, SLOW, Watch, checkers};
 use super::tally::Tally;
 use super::thread::{FleetPlan, Report};
@@ -37,7 +38,6 @@ pub(super) fn build(
     shared: Shared,
 ) -> Result<(FleetApp, u64), WorkloadError> {
     let scenario = &plan.scenario;
-    let workload = &scenario.workload;
     let threads = u32::from(scenario.fleet_threads.max(1));
     let routers = u32::try_from(plan.targets.len()).unwrap_or(1).max(1);
     let mine = Mine { connections: scenario.receiver_connections, threads, thread };
@@ -45,12 +45,8 @@ pub(super) fn build(
     let (receiving, subscriptions) = receiving(plan, thread, threads, routers)?;
     wishes.extend(receiving);
     wishes.reverse();
-    let emitter_router = (0..workload.emitters)
-        .map(|emitter| scenario.publisher_router(scenario.emitter_connection(emitter), routers))
-        .map(|router| u8::try_from(router).unwrap_or(u8::MAX))
-        .collect();
     let checkers = checkers(&plan.expected, scenario.slow_receiver, |receiver| mine.holds(receiver));
-    let watch = Watch::new(checkers, emitter_router, plan.tag_sets.to_vec());
+    let watch = Watch::new(checkers, emitter_routers(scenario, routers), plan.tag_sets.to_vec());
     let Shared { clock, orders, reports } = shared;
     let app = FleetApp {
         clock,
@@ -69,6 +65,7 @@ pub(super) fn build(
             receiving: Arc::clone(&plan.receiving),
             per_second: f64::from(scenario.handshakes_per_second.max(1)) / f64::from(threads),
             begun: 0,
+            keep_alive: scenario.keep_alive,
             since: Instant::now(),
         },
         connections: Vec::new(),
@@ -88,6 +85,14 @@ pub(super) fn build(
         tended: 0,
     };
     Ok((app, subscriptions))
+}
+
+/// The router that each emitter's events enter through.
+pub(super) fn emitter_routers(scenario: &Scenario, routers: u32) -> Vec<u8> {
+    (0..scenario.workload.emitters)
+        .map(|emitter| scenario.publisher_router(scenario.emitter_connection(emitter), routers))
+        .map(|router| u8::try_from(router).unwrap_or(u8::MAX))
+        .collect()
 }
 
 /// The thread's publishers with their emitters, and the connections that they need.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
@@ -21,6 +21,8 @@ const DIALS_MAX: usize = 16;
 const SOCKETS_MAX: usize = 512;
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE_NS: u64 = 15_000_000_000;
+/// A handshake may be repeated for so long: where 100,000 connect on a busy host, some packets are lost more than once.
+const WELCOME_NS: u64 = 30_000_000_000;
 
 /// A receiver to be opened: its number in the workload, how, and its subscriptions with their selectors' texts.
 pub(super) type ReceiverWish = (u32, Opening, Vec<(u32, Vec<String>)>);
@@ -37,6 +39,7 @@ pub(super) struct Dialling {
     /// Handshakes begun per second, at most.
     pub(super) per_second: f64,
     pub(super) begun: u64,
+    pub(super) keep_alive: Duration,
     pub(super) since: Instant,
 }
 
@@ -105,7 +108,7 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
         WishRole::Publisher(_) => 0,
         WishRole::Receiver(_, receivers) => u32::try_from(receivers.len()).unwrap_or(u32::MAX),
     };
-    let mut session = session(receivers, time);
+    let mut session = session(receivers, app.dialling.keep_alive, time);
     let role = match role {
         WishRole::Publisher(number) => {
             app.publisher_conns[number] = conn;
@@ -126,10 +129,16 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
     Ok(())
 }
 
-/// The session of a connection that may open so many receivers.
-pub(crate) fn session(receivers: u32, time: Time) -> ConnectionSession {
-    let liveness =
-        LivenessConfig { silence_ns: SILENCE_NS, idle_silence_ns: 2 * SILENCE_NS, welcome_ns: SILENCE_NS };
+/// The session of a connection that may open so many receivers. It pings its router after `keep_alive` of silence, or after
+/// a third of the silence that the router allows.
+pub(crate) fn session(receivers: u32, keep_alive: Duration, time: Time) -> ConnectionSession {
+    let ping_ns = u64::try_from(keep_alive.as_nanos()).unwrap_or(u64::MAX);
+    let liveness = LivenessConfig {
+        silence_ns: SILENCE_NS,
+        // Pings go out after a third of it.
+        idle_silence_ns: ping_ns.saturating_mul(3).max(SILENCE_NS),
+        welcome_ns: WELCOME_NS,
+    };
     let config = ConnectionConfig {
         software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
         receivers,

@@ -75,6 +75,22 @@ impl Watch {
         self.recorder.turn(now_ns);
     }
 
+    /// Takes a delivery to a receiver that never stalls.
+    pub(super) fn deliver(&mut self, receiver: u32, router: u8, payload: &[u8], now_ns: u64, tally: &Tally) {
+        tally.delivered.add(1);
+        let Some(stamp) = self.checker.deliver(receiver, payload) else { return };
+        self.recorder.record(now_ns.saturating_sub(stamp.scheduled_ns) / 1000);
+        let crossed = self.emitter_router.get(stamp.emitter as usize) != Some(&router);
+        tally.crossed.add(u64::from(crossed));
+    }
+
+    /// Takes a gap marker of a receiver that never stalls.
+    pub(super) fn gap(&mut self, gap: &Gap, tally: &Tally) {
+        self.checker.gap(gap);
+        tally.gaps.add(1);
+        tally.gap_events.add(gap.events);
+    }
+
     /// Faults so far that a person should see at once.
     pub(super) fn faults(&self) -> u64 {
         let seen = self.checker.so_far();

@@ -15,11 +15,12 @@ use millrace_verify::workload::{Generator, WorkloadError};
 
 use super::app::FleetApp;
 use super::build::{Shared, build};
+use super::clock::Epochs;
 use super::latency::{Latency, Slices, add_slice, empty_latency};
+use super::library::{Part, play};
 use super::order::{Order, Orders, Stretch};
-use super::publisher::Epochs;
 use super::tally::{Sum, Tally};
-use crate::scenario::Scenario;
+use crate::scenario::{Driver, Scenario};
 
 /// How long a thread waits for its connections to close.
 const CLOSE_WAIT: Duration = Duration::from_millis(300);
@@ -204,12 +205,25 @@ impl Fleet {
         for thread in 0..u32::from(plan.scenario.fleet_threads) {
             let tally = Arc::new(Tally::default());
             let shared = Shared { clock, orders: Arc::clone(&fleet.orders), reports: sender.clone() };
-            let (app, subscriptions) = build(plan, thread, Arc::clone(&tally), shared)?;
-            fleet.subscriptions += subscriptions;
-            fleet.tallies.push(tally);
-            let handle =
-                std::thread::Builder::new().name(format!("fleet-{thread}")).spawn(move || follow(app))?;
+            fleet.tallies.push(Arc::clone(&tally));
+            let builder = std::thread::Builder::new().name(format!("fleet-{thread}"));
+            let handle = match plan.scenario.driver {
+                Driver::Fleet => {
+                    let (app, subscriptions) = build(plan, thread, tally, shared)?;
+                    fleet.subscriptions += subscriptions;
+                    builder.spawn(move || follow(app))?
+                }
+                Driver::Client => {
+                    let part = Part { plan: plan.clone(), thread, tally, shared };
+                    builder.spawn(move || play(part))?
+                }
+            };
             fleet.threads.push(handle);
+        }
+        if plan.scenario.driver == Driver::Client {
+            for receiver in 0..plan.scenario.workload.receivers {
+                fleet.subscriptions += plan.generator.subscriptions(receiver)?.len() as u64;
+            }
         }
         Ok(fleet)
     }

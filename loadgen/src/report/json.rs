@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Host;
+use crate::cluster::CoreUse;
 use crate::cluster::Home;
 use crate::disturb::Outcome;
-use crate::cluster::CoreUse;
 use crate::fleet::Latency;
 use crate::run::{Attempt, Disturbed, Headroom, Point, RunResult, Search, SetUp};
 

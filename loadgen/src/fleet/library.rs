@@ -1,0 +1,258 @@
+//! A thread of the fleet on the public client library: what users' programs get, with the same schedule and checkers.
+//!
+//! One tokio runtime per thread. A task per receiver checks what it gets in batches; one loop follows orders and offers
+//! events by the schedule. Tag sets of runs are not looked at here, only payloads: the library's own tests do.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use millrace_client::receiver::BatchItem;
+use millrace_client::{
+    Client, Config, GapReason, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust,
+};
+use millrace_proto::PublisherId;
+use tokio::task::LocalSet;
+
+use super::build::{Shared, emitter_routers};
+use super::clock::Epochs;
+use super::order::{Order, Orders};
+use super::receiver::{Watch, checkers};
+use super::schedule::Schedule;
+use super::tally::Tally;
+use super::thread::{FleetPlan, Report};
+
+/// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Between two looks at the schedule: the finest that tokio's timer knows.
+const TICK: Duration = Duration::from_millis(1);
+/// How long publishers may take to close.
+const CLOSE_WAIT: Duration = Duration::from_millis(300);
+/// Bytes that a publisher queues at most, as in the fleet.
+const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
+
+/// What one thread plays.
+pub(super) struct Part {
+    pub(super) plan: FleetPlan,
+    pub(super) thread: u32,
+    pub(super) tally: Arc<Tally>,
+    pub(super) shared: Shared,
+}
+
+/// What the tasks of a thread share.
+struct Desk {
+    watch: RefCell<Watch>,
+    tally: Arc<Tally>,
+    clock: Epochs,
+    reports: Sender<Report>,
+}
+
+impl Desk {
+    fn lost(&self, reason: String) {
+        self.tally.connections_lost.add(1);
+        // The run has gone away when nobody listens.
+        let _ = self.reports.send(Report::Lost(reason));
+    }
+}
+
+/// Plays a part until the order to finish.
+pub(super) fn play(part: Part) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            part.tally.connections_lost.add(1);
+            let _ = part.shared.reports.send(Report::Lost(error.to_string()));
+            return;
+        }
+    };
+    LocalSet::new().block_on(&runtime, part.run());
+}
+
+impl Part {
+    fn holds(&self, connection: u32) -> bool {
+        connection % u32::from(self.plan.scenario.fleet_threads.max(1)) == self.thread
+    }
+
+    async fn run(self) {
+        let Shared { clock, orders, reports } = self.shared.clone();
+        let routers = u32::try_from(self.plan.targets.len()).unwrap_or(1).max(1);
+        let checkers = self.checkers();
+        let watch =
+            Watch::new(checkers, emitter_routers(&self.plan.scenario, routers), self.plan.tag_sets.to_vec());
+        let tally = Arc::clone(&self.tally);
+        let desk = Rc::new(Desk { watch: RefCell::new(watch), tally, clock, reports });
+        let publishers = match self.connect(&desk, routers).await {
+            Ok(publishers) => publishers,
+            Err(reason) => {
+                desk.lost(reason);
+                Vec::new()
+            }
+        };
+        let schedule = self.schedule(&publishers);
+        self.follow(&desk, &orders, schedule, &publishers).await;
+        for publisher in publishers {
+            // What is not received by then was counted as lost before.
+            let _ = tokio::time::timeout(CLOSE_WAIT, publisher.close()).await;
+        }
+    }
+
+    fn checkers(
+        &self,
+    ) -> (millrace_verify::checker::FleetChecker, Option<millrace_verify::checker::FleetChecker>) {
+        checkers(&self.plan.expected, false, |receiver| self.holds(receiver))
+    }
+
+    /// Connects this thread's receivers and publishers, and subscribes.
+    async fn connect(&self, desk: &Rc<Desk>, routers: u32) -> Result<Vec<Publisher>, String> {
+        let scenario = &self.plan.scenario;
+        let clients: Vec<Client> =
+            self.plan.targets.iter().map(|target| self.client(target)).collect::<Result<_, _>>()?;
+        for number in (0..scenario.workload.receivers).filter(|&receiver| self.holds(receiver)) {
+            let router = scenario.receiver_router(scenario.receiver_connection(number), routers);
+            let receiver = self.receiver(desk, &clients[router as usize], number).await?;
+            let router = u8::try_from(router).unwrap_or(u8::MAX);
+            tokio::task::spawn_local(receive(Rc::clone(desk), receiver, number, router));
+        }
+        let mut publishers = Vec::new();
+        for connection in (0..scenario.publisher_connections).filter(|&connection| self.holds(connection)) {
+            let router = scenario.publisher_router(connection, routers);
+            let first = connection % scenario.workload.emitters;
+            let options = PublisherOptions {
+                id: Some(PublisherId(
+                    (u128::from(scenario.workload.seed) << 64) | u128::from(connection + 1),
+                )),
+                linger: scenario.publish_linger,
+                buffer_bytes: PUBLISHER_QUEUE_BYTES,
+                shard: Some(self.plan.tag_sets[first as usize].shard()),
+                ..PublisherOptions::default()
+            };
+            let publisher = clients[router as usize].publisher(options).await;
+            publishers.push(publisher.map_err(|error| error.to_string())?);
+            desk.tally.welcomed.add(1);
+            desk.tally.credited.add(1);
+        }
+        Ok(publishers)
+    }
+
+    fn client(&self, target: &super::Target) -> Result<Client, String> {
+        let config = Config {
+            routers: vec![target.address.to_string().parse().map_err(|error| format!("{error}"))?],
+            trust: Trust::Pem(self.plan.ca_pem.to_vec()),
+            server_name: Some(target.server_name.clone()),
+            silence: SILENCE,
+            ..Config::default()
+        };
+        Client::new(config).map_err(|error| error.to_string())
+    }
+
+    async fn receiver(&self, desk: &Desk, client: &Client, number: u32) -> Result<Receiver, String> {
+        let scenario = &self.plan.scenario;
+        let options = ReceiverOptions {
+            queue_bytes: scenario.receive_queue_bytes,
+            linger: scenario.receive_linger,
+            window_bytes: scenario.receive_window_bytes,
+            ..ReceiverOptions::default()
+        };
+        let receiver = client.receiver(options).await.map_err(|error| error.to_string())?;
+        desk.tally.welcomed.add(1);
+        let subscriptions = self.plan.generator.subscriptions(number).map_err(|error| error.to_string())?;
+        for subscription in subscriptions {
+            let texts = subscription.selectors.iter().map(millrace_proto::Selector::text);
+            let mut subscription = receiver.subscribe(texts).map_err(|error| error.to_string())?;
+            subscription.in_cluster().await.map_err(|error| error.to_string())?;
+            desk.tally.effective.add(1);
+        }
+        Ok(receiver)
+    }
+
+    fn schedule(&self, publishers: &[Publisher]) -> Schedule {
+        let scenario = &self.plan.scenario;
+        let workload = &scenario.workload;
+        let threads = u32::from(scenario.fleet_threads.max(1));
+        let mine = |emitter: &u32| self.holds(scenario.emitter_connection(*emitter));
+        let here: Vec<u32> = (0..workload.emitters).filter(mine).collect();
+        let mut schedule = Schedule::new(workload, here.len() as f64 / f64::from(workload.emitters));
+        for emitter in here {
+            let index = scenario.emitter_connection(emitter) / threads;
+            let Some(publisher) = publishers.get(index as usize) else { continue };
+            if let Ok(handle) = publisher.register(&self.plan.tag_sets[emitter as usize]) {
+                schedule.add(emitter, index, handle);
+            }
+        }
+        schedule
+    }
+
+    /// Follows orders and offers events until the order to finish.
+    async fn follow(&self, desk: &Desk, orders: &Orders, mut schedule: Schedule, publishers: &[Publisher]) {
+        let (tally, clock) = (&desk.tally, desk.clock);
+        let mut seen = 0;
+        loop {
+            if let Some((number, order)) = orders.newer(seen) {
+                seen = number;
+                match order {
+                    Order::Idle => {}
+                    Order::Publish(stretch) => {
+                        let mut watch = desk.watch.borrow_mut();
+                        if stretch.reset {
+                            watch.reset(self.checkers());
+                        }
+                        watch.begin(&stretch, clock.ns(stretch.start));
+                        schedule.begin(number, &stretch, self.thread == 0);
+                    }
+                    Order::Count => {
+                        let _ = desk.reports.send(Report::Published(schedule.published().collect()));
+                    }
+                    Order::Judge(published) => {
+                        let mut judged = desk.watch.borrow_mut().judge(&published);
+                        judged.lag = schedule.lag().clone();
+                        let _ = desk.reports.send(Report::Judged(Box::new(judged)));
+                    }
+                    Order::Finish => return,
+                }
+            }
+            let more = schedule.offer(Instant::now(), clock, tally, |event| {
+                let publisher = &publishers[event.publisher as usize];
+                publisher.try_publish_at(event.tags, event.scheduled_ns, event.payload).map(|_| ())
+            });
+            self.show(desk, publishers);
+            if more {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(TICK).await;
+            }
+        }
+    }
+
+    fn show(&self, desk: &Desk, publishers: &[Publisher]) {
+        let tally = &desk.tally;
+        tally.received.set(publishers.iter().map(|publisher| publisher.stats().received).sum());
+        tally.cpu_ns.set(crate::system::thread_ns());
+        tally.waited_ns.set(crate::system::thread_waited_ns());
+        tally.faults.set(desk.watch.borrow().faults());
+        for lost in publishers.iter().filter_map(Publisher::try_lost) {
+            desk.lost(format!("{lost:?}"));
+        }
+    }
+}
+
+/// Checks what a receiver gets, for as long as it lives.
+async fn receive(desk: Rc<Desk>, mut receiver: Receiver, number: u32, router: u8) {
+    while let Some(batch) = receiver.next_batch().await {
+        let now_ns = desk.clock.ns(Instant::now());
+        let mut watch = desk.watch.borrow_mut();
+        watch.turn_slice(now_ns);
+        for item in batch.iter() {
+            match item {
+                BatchItem::Event(event) => watch.deliver(number, router, event.payload, now_ns, &desk.tally),
+                BatchItem::Gap(gap) => {
+                    watch.gap(gap, &desk.tally);
+                    if gap.reason == GapReason::SessionLost {
+                        desk.lost("a receiver's session".to_owned());
+                    }
+                }
+            }
+        }
+    }
+}
