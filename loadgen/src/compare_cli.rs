@@ -10,6 +10,7 @@ use millrace_loadgen::compare::system::{Places, System};
 use millrace_loadgen::compare::workload::Workload;
 use millrace_loadgen::compare::{Options, compare};
 use millrace_loadgen::progress::Progress;
+use millrace_loadgen::record::{Record, record};
 
 /// The smallest payload that can be verified.
 const PAYLOAD_BYTES_MIN: u32 = 28;
@@ -20,6 +21,9 @@ pub(crate) struct Compare {
     /// Writes all figures as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Adds the comparison to a collection of runs: a folder with command, JSON and summary, and the collection's index.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
+    record: Option<PathBuf>,
     /// Rounds of everything; what counts is the median.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
@@ -72,16 +76,20 @@ impl Compare {
         let report = compare(&options, &progress);
         progress.done();
         let json_on_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+        let (said, json) = (report.summary(), serde_json::to_string_pretty(&report)? + "\n");
         if !json_on_stdout {
-            crate::write_stdout(&report.summary())?;
+            crate::write_stdout(&said)?;
         }
-        if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&report)? + "\n";
-            if json_on_stdout {
-                crate::write_stdout(&text)?;
-            } else {
-                std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            }
+        match &self.json {
+            Some(_) if json_on_stdout => crate::write_stdout(&json)?,
+            Some(path) => crate::write_file(path, &json)?,
+            None => {}
+        }
+        if let Some(folder) = &self.record {
+            let run = Record { name: "compare", json: &json, summary: &said, html: None };
+            let place =
+                record(folder, &run).with_context(|| format!("cannot record in {}", folder.display()))?;
+            eprintln!("recorded in {}", place.display());
         }
         Ok(report.is_clean())
     }

@@ -17,6 +17,7 @@ pub mod disturb;
 pub mod fleet;
 pub mod options;
 pub mod progress;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;

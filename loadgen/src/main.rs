@@ -2,6 +2,7 @@
 
 mod compare_cli;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -9,7 +10,8 @@ use clap::{Parser, Subcommand};
 use millrace_loadgen::cluster::Cluster;
 use millrace_loadgen::options::RunArgs;
 use millrace_loadgen::progress::Progress;
-use millrace_loadgen::report::{Json, faults, summary};
+use millrace_loadgen::record::{Record, record};
+use millrace_loadgen::report::{Json, faults, page, summary};
 use millrace_loadgen::run::run;
 
 #[global_allocator]
@@ -70,18 +72,35 @@ fn execute(args: &RunArgs) -> anyhow::Result<bool> {
     let result = result?;
     let passed = faults(&result).iter().all(|(fault, _)| args.allow.contains(fault));
     let json_on_stdout = args.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let said = summary(&result, &args.allow);
     if !json_on_stdout {
-        write_stdout(&summary(&result, &args.allow))?;
+        write_stdout(&said)?;
     }
-    if let (Some(path), Some(report)) = (&args.json, Json::of(&result, passed)) {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        if json_on_stdout {
-            write_stdout(&text)?;
-        } else {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    let json = Json::of(&result, passed).map(|report| serde_json::to_string_pretty(&report)).transpose()?;
+    let json = json.unwrap_or_default() + "\n";
+    match &args.json {
+        Some(_) if json_on_stdout => write_stdout(&json)?,
+        Some(path) => write_file(path, &json)?,
+        None => {}
+    }
+    if args.html.is_some() || args.record.is_some() {
+        let html = page(&result, &args.allow);
+        if let Some(path) = &args.html {
+            write_file(path, &html)?;
+        }
+        if let Some(folder) = &args.record {
+            let name = result.scenario.preset;
+            let run = Record { name, json: &json, summary: &said, html: Some(&html) };
+            let place =
+                record(folder, &run).with_context(|| format!("cannot record in {}", folder.display()))?;
+            eprintln!("recorded in {}", place.display());
         }
     }
     Ok(passed)
+}
+
+fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn write_stdout(text: &str) -> std::io::Result<()> {

@@ -48,6 +48,12 @@ pub struct RunArgs {
     /// Writes the report as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Writes the report as one page with plots to this file; it needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Adds the run to a collection of runs: a folder with command, JSON, summary and page, and the collection's index.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
+    pub record: Option<PathBuf>,
     /// Searches the highest rate that loses nothing and stays under --p99; begins at --rate.
     #[arg(long)]
     pub max: bool,

@@ -15,6 +15,8 @@ use crate::compare::server::Server;
 
 /// Bytes that a publisher queues at most, as for the other links.
 const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
+/// Bytes that the router holds for a receiver: more than the load's window, so that nothing has to be dropped.
+pub(crate) const RECEIVER_QUEUE_BYTES: u64 = 32 << 20;
 
 /// The link.
 #[derive(Debug)]
@@ -82,7 +84,8 @@ async fn receive(
     load: &Arc<Mutex<Load>>,
     ended: &Arc<AtomicBool>,
 ) -> Result<(), DriveError> {
-    let mut receiver = client.receiver(ReceiverOptions::default()).await.map_err(peer)?;
+    let options = ReceiverOptions { queue_bytes: RECEIVER_QUEUE_BYTES, ..ReceiverOptions::default() };
+    let mut receiver = client.receiver(options).await.map_err(peer)?;
     let mut subscription = receiver.subscribe([EVERYTHING]).map_err(peer)?;
     subscription.in_cluster().await.map_err(peer)?;
     let (load, ended) = (Arc::clone(load), Arc::clone(ended));

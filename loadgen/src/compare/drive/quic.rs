@@ -17,6 +17,7 @@ use millrace_quic::{ClientSettings, Core, CoreSettings, Dial, TransportSettings,
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::library::RECEIVER_QUEUE_BYTES;
 use super::quic_app::{Clients, Connection, Publisher, Role};
 use super::{DriveError, Link, set_up};
 use crate::compare::load::{Load, Shape};
@@ -122,7 +123,7 @@ impl QuicLink {
                 receiver: ReceiverNumber(0),
                 linger_us: 0,
                 grant: ReceiverSession::new(app.receiver).first_grant(),
-                queue_bytes: 32 << 20,
+                queue_bytes: RECEIVER_QUEUE_BYTES,
                 ..OpenReceiver::default()
             });
             session.subscribe(ReceiverNumber(0), SubscriptionNumber(0), &[EVERYTHING.to_owned()]);
