@@ -6,8 +6,8 @@
 //! | disturbance | what happens | who plays it |
 //! |---|---|---|
 //! | slow receiver | receiver 0 stops granting; catches up when the phase is over | the fleet |
-//! | churn | distinct selectors are subscribed and, a second later, unsubscribed | a [`crowd`] of few connections |
-//! | storm | thousands of clients reconnect at once | a [`crowd`], which is connected in the undisturbed phase, too |
+//! | churn | distinct selectors are subscribed and, a second later, unsubscribed | a crowd of few connections |
+//! | storm | thousands of clients reconnect at once | a crowd, which is connected in the undisturbed phase, too |
 
 mod churn;
 mod crowd;
