@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "sendmmsg, epoll, eventfd and reuseport options are reached through libc")]
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("routers and their load generator run on Linux; clients and `millrace` build on other systems, too");
+compile_error!(
+    "routers and their load generator run on Linux; clients and `millrace` build on other systems, too"
+);
 
 mod poll;
 mod reuseport;
