@@ -95,11 +95,15 @@ fn line(name: &str, report: &Value) -> String {
         let ratios = report["ratios"].as_array().map_or(&[][..], Vec::as_slice);
         let met = ratios.iter().filter(|ratio| ratio["met"] == true).count();
         let measured = rows.iter().filter(|row| row["status"] == "measured").count();
+        let yardsticks = report["yardsticks"].as_array().map_or(&[][..], Vec::as_slice);
+        let verdict = if yardsticks.iter().any(|yardstick| yardstick["sound"] == false) {
+            "yardsticks not sound: judges no bar".to_owned()
+        } else {
+            format!("{met} of {} bars met", ratios.len())
+        };
         return format!(
-            "| [{name}]({name}) | comparison, {} rounds of {} s | {measured} rows measured | {met} of {} bars met |\n",
-            report["rounds"],
-            report["duration_s"],
-            ratios.len()
+            "| [{name}]({name}) | comparison, {} rounds of {} s | {measured} rows measured | {verdict} |\n",
+            report["rounds"], report["duration_s"],
         );
     }
     let latency = &report["latency_us"];
