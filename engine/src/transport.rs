@@ -52,6 +52,11 @@ pub trait Transport {
     /// # Errors
     /// [`StreamGone`].
     fn write(&mut self, conn: ConnKey, stream: StreamKey, bytes: &mut Bytes) -> Result<(), StreamGone>;
+    /// Starts the way of what [`write`](Self::write) will read of a stream to the core, for transports whose memory is worth
+    /// it: called for several streams in a row before the first of them is written.
+    fn fetch(&mut self, conn: ConnKey, stream: StreamKey) {
+        let _ = (conn, stream);
+    }
     /// Reads up to about `limit` bytes, handing each piece to `sink`. What is not read exerts back-pressure.
     fn read(
         &mut self,

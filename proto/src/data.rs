@@ -189,6 +189,22 @@ impl<'a> HopHeader<'a> {
     }
 }
 
+/// The numbers of a run's tag set and publisher, from its frame's body; nothing else of it is looked at. `None` when not
+/// both have one.
+#[inline]
+#[must_use]
+pub fn peek_numbers(body: &[u8]) -> Option<(u64, u64)> {
+    let (_, mut at) = varint::peek(body)?;
+    let mut next = || {
+        let (value, size) = varint::peek(body.get(at..)?)?;
+        at += size;
+        Some(value)
+    };
+    let flags = next()?;
+    let both = flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0;
+    Some((next()?, next()?)).filter(|_| both)
+}
+
 fn check_matched(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     let mut rest = bytes;
     let mut previous = None;

@@ -71,6 +71,16 @@ impl FrameReader {
         self.partial.len()
     }
 
+    /// Where the first frame that starts in the next chunk begins; `None` when no frame does, or nobody can tell yet.
+    #[must_use]
+    pub fn next_start(&self, chunk: &[u8]) -> Option<usize> {
+        if self.partial.is_empty() {
+            return Some(0);
+        }
+        let (_, body) = locate(&self.partial, usize::MAX).ok()??;
+        body.end.checked_sub(self.partial.len()).filter(|&start| start <= chunk.len())
+    }
+
     /// Feeds the next chunk; `each` gets the type and body of every frame that is complete, in order.
     ///
     /// # Errors
@@ -160,6 +170,24 @@ mod tests {
             let lens: Vec<_> = seen.iter().map(|&(_, len)| len).collect();
             assert_eq!(lens, [0, 1, 5, 63, 64, 300, 20_000]);
             assert_eq!(reader.buffered(), 0);
+        }
+    }
+
+    #[test]
+    fn where_the_next_frame_starts_is_known_once_the_header_of_the_one_before_is() {
+        let mut stream = Vec::new();
+        put(&mut stream, 0x14, |body| body.extend([7; 100]));
+        let whole = stream.len();
+        put(&mut stream, 0x15, |body| body.extend([7; 5]));
+        for cut in 0..=whole {
+            let mut reader = FrameReader::new();
+            reader.feed::<DecodeError>(&stream[..cut], 1000, |_, _| Ok(())).unwrap();
+            let known = cut == 0 || cut >= 3;
+            let expected = if cut == 0 || cut == whole { 0 } else { whole - cut };
+            assert_eq!(reader.next_start(&stream[cut..]), known.then_some(expected), "{cut}");
+            if known && expected > 0 {
+                assert_eq!(reader.next_start(&stream[cut..whole - 1]), None);
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 //! table holds degrades to inline tags for the excess, instead of defining each one anew for every run.
 
 use std::hash::Hash;
+use std::sync::LazyLock;
 
 use crate::error::DecodeError;
 
@@ -25,17 +26,29 @@ pub enum Naming {
     Inline,
 }
 
+/// Mixes keys that peers choose: seeded, so that nobody can make them collide.
+static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
+
+/// What a lookup reads: all in one place, so that it costs one cache miss and not one for each of hash, key and number.
+#[derive(Debug, Clone)]
+struct Place<K> {
+    key: K,
+    number: u32,
+    used: bool,
+}
+
+/// By number: what only eviction reads.
 #[derive(Debug)]
 struct Slot<K> {
     key: K,
     bytes: u64,
-    used: bool,
 }
 
 /// The writer's side of one table.
 #[derive(Debug)]
 pub struct TableWriter<K> {
-    numbers: std::collections::HashMap<K, u32, ahash::RandomState>,
+    /// Open addressing with linear probing; the length is a power of two, and a quarter of it at least is vacant.
+    places: Vec<Option<Place<K>>>,
     slots: Vec<Slot<K>>,
     hand: usize,
     bytes: u64,
@@ -43,12 +56,15 @@ pub struct TableWriter<K> {
     bytes_max: u64,
 }
 
+/// Places of a table with its first entry.
+const PLACES_MIN: usize = 4;
+
 impl<K: Hash + Eq + Clone> TableWriter<K> {
     /// An empty table for a reader that holds `entries_max` things of `bytes_max` bytes together.
     #[must_use]
     pub fn new(entries_max: u64, bytes_max: u64) -> Self {
         Self {
-            numbers: std::collections::HashMap::default(),
+            places: Vec::new(),
             slots: Vec::new(),
             hand: 0,
             bytes: 0,
@@ -72,13 +88,83 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
     /// How to name `key`, a thing of `bytes` bytes, in the frame that is written next.
     #[inline]
     pub fn name(&mut self, key: &K, bytes: u64) -> Naming {
-        if let Some(&number) = self.numbers.get(key) {
-            if let Some(slot) = self.slots.get_mut(number as usize) {
-                slot.used = true;
+        if let Some(place) = self.find(key)
+            && let Some(Some(place)) = self.places.get_mut(place)
+        {
+            if !place.used {
+                place.used = true;
             }
-            return Naming::Known(u64::from(number));
+            return Naming::Known(u64::from(place.number));
         }
         self.define(key, bytes)
+    }
+
+    /// Starts the way of the memory that [`name`](Self::name) will read to the core, without waiting for it where the
+    /// caller does so for several keys in a row.
+    #[inline]
+    pub fn fetch(&self, key: &K) {
+        let place = self.places.get(self.home(key));
+        std::hint::black_box(place.is_some_and(Option::is_some));
+    }
+
+    /// Where a key is looked for first.
+    #[inline]
+    fn home(&self, key: &K) -> usize {
+        // The bits above are dropped on purpose.
+        #[expect(clippy::cast_possible_truncation, reason = "a hash is cut to the table's length")]
+        let hash = HASHER.hash_one(key) as usize;
+        hash & self.places.len().wrapping_sub(1)
+    }
+
+    #[inline]
+    fn find(&self, key: &K) -> Option<usize> {
+        let mask = self.places.len().checked_sub(1)?;
+        let mut at = self.home(key);
+        while let Some(Some(place)) = self.places.get(at) {
+            if place.key == *key {
+                return Some(at);
+            }
+            at = (at + 1) & mask;
+        }
+        None
+    }
+
+    /// Files a key that has no place yet.
+    fn file(&mut self, key: K, number: u32) {
+        if self.slots.len() * 4 > self.places.len() * 3 {
+            let places = (self.places.len() * 2).max(PLACES_MIN);
+            let old = std::mem::replace(&mut self.places, vec![None; places]);
+            for place in old.into_iter().flatten() {
+                self.settle(place);
+            }
+        }
+        self.settle(Place { key, number, used: false });
+    }
+
+    fn settle(&mut self, place: Place<K>) {
+        let mask = self.places.len() - 1;
+        let mut at = self.home(&place.key);
+        while self.places[at].is_some() {
+            at = (at + 1) & mask;
+        }
+        self.places[at] = Some(place);
+    }
+
+    /// Vacates a place and moves those behind it up that would not be found otherwise.
+    fn vacate(&mut self, mut hole: usize) {
+        let mask = self.places.len() - 1;
+        self.places[hole] = None;
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let Some(place) = &self.places[at] else { return };
+            let home = self.home(&place.key);
+            // It may move to the hole if that is not before its home, seen along the ring.
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.places[hole] = self.places[at].take();
+                hole = at;
+            }
+        }
     }
 
     #[cold]
@@ -88,25 +174,25 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
         }
         if (self.slots.len() as u64) < self.entries_max && self.bytes + bytes <= self.bytes_max {
             let Ok(number) = u32::try_from(self.slots.len()) else { return Naming::Inline };
-            self.slots.push(Slot { key: key.clone(), bytes, used: false });
+            self.slots.push(Slot { key: key.clone(), bytes });
             self.bytes += bytes;
-            self.numbers.insert(key.clone(), number);
+            self.file(key.clone(), number);
             return Naming::Define(u64::from(number));
         }
         for _ in 0..self.slots.len().min(2) {
             let index = self.hand;
             self.hand = (self.hand + 1) % self.slots.len();
-            let slot = &mut self.slots[index];
-            if slot.used || self.bytes - slot.bytes + bytes > self.bytes_max {
-                slot.used = false;
+            let Some(old) = self.find(&self.slots[index].key) else { continue };
+            let used = self.places[old].as_mut().is_some_and(|place| std::mem::take(&mut place.used));
+            if used || self.bytes - self.slots[index].bytes + bytes > self.bytes_max {
                 continue;
             }
             let Ok(number) = u32::try_from(index) else { return Naming::Inline };
+            self.vacate(old);
+            let slot = &mut self.slots[index];
             self.bytes = self.bytes - slot.bytes + bytes;
-            slot.bytes = bytes;
-            let old = std::mem::replace(&mut slot.key, key.clone());
-            self.numbers.remove(&old);
-            self.numbers.insert(key.clone(), number);
+            *slot = Slot { key: key.clone(), bytes };
+            self.settle(Place { key: key.clone(), number, used: false });
             return Naming::Define(u64::from(number));
         }
         Naming::Inline

@@ -100,6 +100,12 @@ impl<'a> Io<'a> {
         self.driver.write(conn, stream, chunks)
     }
 
+    /// Starts the way of what [`Io::write`] reads of a stream to the core, without waiting for it where the caller does so
+    /// for several streams in a row. Changes nothing.
+    pub fn fetch(&mut self, conn: ConnId, stream: StreamId) {
+        self.driver.fetch(conn, stream);
+    }
+
     /// Ends our side of a stream after what was written.
     ///
     /// # Errors

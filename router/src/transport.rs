@@ -38,6 +38,10 @@ impl Transport for QuicTransport<'_, '_> {
         self.0.write(conn_id(conn), stream_id(stream), chunks).map(|_| ()).map_err(|_| StreamGone)
     }
 
+    fn fetch(&mut self, conn: ConnKey, stream: StreamKey) {
+        self.0.fetch(conn_id(conn), stream_id(stream));
+    }
+
     fn read(
         &mut self,
         conn: ConnKey,

@@ -2,10 +2,10 @@
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
-use millrace_proto::frame::FrameReader;
+use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
-use millrace_proto::{DecodeError, PublisherKey, TagSetRef};
+use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSetRef};
 
 use crate::routes::TagId;
 
@@ -37,8 +37,40 @@ pub(super) struct RunPublisher {
     pub(super) number: Option<u64>,
 }
 
+/// Runs that are looked at together before the first of them is routed.
+const AHEAD: usize = 16;
+
+/// A run that comes next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coming {
+    /// Where the route cache had its tag set last.
+    pub(super) tag: TagId,
+    /// XXH3-64 of its tag set.
+    pub(super) hash: u64,
+    pub(super) publisher: PublisherKey,
+}
+
+/// The runs that come next, as far as their names have been met before.
+///
+/// Routing a run touches memory in many places, each of which takes some hundred cycles when it is out of cache. One run
+/// by itself waits for one after the other; the runs of a window wait together.
+#[derive(Debug)]
+pub(super) struct Window {
+    runs: [Coming; AHEAD],
+    len: usize,
+}
+
+impl Window {
+    /// The runs.
+    pub(super) fn runs(&self) -> &[Coming] {
+        &self.runs[..self.len]
+    }
+}
+
 /// What happens with the runs of a stream.
 pub(super) trait RunSink {
+    /// These runs come next: starts the way of what routing them reads to the core. Changes nothing.
+    fn fetch(&mut self, window: &Window);
     /// A run was read.
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>);
     /// A number stands for another publisher from here on.
@@ -86,13 +118,54 @@ impl RunReader {
     }
 
     /// Reads the next chunk.
-    pub(super) fn feed(&mut self, chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
+    pub(super) fn feed(&mut self, mut chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
         let Self { frames, tables } = self;
-        frames.feed(chunk, data::FRAME_BYTES_MAX, |kind, body| tables.frame(kind, body, sink))
+        loop {
+            let (now, later) = chunk.split_at(tables.look_ahead(frames, chunk, sink));
+            frames.feed(now, data::FRAME_BYTES_MAX, |kind, body| tables.frame(kind, body, sink))?;
+            if later.is_empty() {
+                return Ok(());
+            }
+            chunk = later;
+        }
     }
 }
 
 impl Tables {
+    /// Looks at the runs that a chunk begins with, and returns how many bytes they take.
+    fn look_ahead(&self, frames: &FrameReader, chunk: &[u8], sink: &mut impl RunSink) -> usize {
+        let Some(mut end) = frames.next_start(chunk) else { return chunk.len() };
+        let mut numbers = [(0, 0); AHEAD];
+        let mut len = 0;
+        while let Some(place) = numbers.get_mut(len) {
+            let Ok(Some((kind, body, taken))) = frame::split(&chunk[end..], data::FRAME_BYTES_MAX) else {
+                end = chunk.len();
+                break;
+            };
+            end += taken;
+            if kind == data::kind::RUN
+                && let Some(both) = data::peek_numbers(body)
+            {
+                *place = both;
+                len += 1;
+            }
+        }
+        // One alone has nothing to wait with.
+        if len > 1 {
+            let publisher = PublisherKey { publisher: PublisherId(0), epoch: Epoch(0) };
+            let none = Coming { tag: TagId::default(), hash: 0, publisher };
+            let mut window = Window { runs: [none; AHEAD], len: 0 };
+            for &(tags, publisher) in &numbers[..len] {
+                if let (Ok(tags), Ok(&publisher)) = (self.tags.get(tags), self.publishers.get(publisher)) {
+                    window.runs[window.len] = Coming { tag: tags.id, hash: tags.hash, publisher };
+                    window.len += 1;
+                }
+            }
+            sink.fetch(&window);
+        }
+        end
+    }
+
     fn frame(&mut self, kind: u64, body: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
         if std::mem::take(&mut self.preamble) {
             return sink.preamble(kind, body);

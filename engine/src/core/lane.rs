@@ -15,7 +15,7 @@ use millrace_proto::{CloseCode, DecodeError, RouterId};
 
 use super::Core;
 use super::client::at_most;
-use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink};
+use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
 use super::metrics::DropReason;
 use super::outbound::{Overflow, RunWriter};
 use super::routing::{PeerLane, Routing, Scope};
@@ -421,6 +421,10 @@ impl Sink<'_> {
 }
 
 impl RunSink for Sink<'_> {
+    fn fetch(&mut self, window: &Window) {
+        self.routing.fetch(window, Scope::Router);
+    }
+
     #[inline]
     fn run(
         &mut self,

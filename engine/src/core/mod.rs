@@ -44,12 +44,12 @@ use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
 use ahead::Wakes;
 use client::{ClientSession, PendingSubscription};
-use inbound::{KnownTags, RunPublisher, RunReader, RunSink};
+use inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
 use interest::LocalInterest;
 use lane::{Acceptance, Accepted, LaneSession};
 use outbound::RunWriter;
 use receiver::ReceiverSlot;
-use routing::Routing;
+use routing::{Routing, Scope};
 
 /// A receiver that gathers writes at once when this much has gathered.
 const LINGER_BYTES: usize = 16 * 1024;
@@ -59,6 +59,9 @@ enum Connection {
     Client(Box<ClientSession>),
     Lane(Box<LaneSession>),
 }
+
+/// Receivers whose streams are fetched together before they are written.
+const WRITE_WINDOW: usize = 16;
 
 /// What waits for receivers at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -308,8 +311,15 @@ impl Core {
                 self.routing.receivers.mark(slot);
             }
         }
-        for slot in std::mem::take(&mut self.routing.receivers.dirty) {
-            self.write_dirty(now, transport, slot);
+        let dirty = std::mem::take(&mut self.routing.receivers.dirty);
+        for window in dirty.chunks(WRITE_WINDOW) {
+            let receivers = window.iter().filter_map(|&slot| self.routing.receivers.get(slot));
+            for (conn, stream) in receivers.filter_map(|receiver| Some((receiver.conn, receiver.stream?))) {
+                transport.fetch(conn, stream);
+            }
+            for &slot in window {
+                self.write_dirty(now, transport, slot);
+            }
         }
         self.write_peers(transport);
         for conn in std::mem::take(&mut self.dirty_clients) {
@@ -620,6 +630,10 @@ struct SiblingSink<'a> {
 }
 
 impl RunSink for SiblingSink<'_> {
+    fn fetch(&mut self, window: &Window) {
+        self.routing.fetch(window, Scope::Core);
+    }
+
     #[inline]
     fn run(
         &mut self,

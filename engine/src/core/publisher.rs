@@ -6,8 +6,8 @@ use millrace_proto::frame::stream_kind;
 use millrace_proto::run::RunBody;
 use millrace_proto::{CloseCode, DecodeError};
 
-use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink};
-use super::routing::Routing;
+use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
+use super::routing::{Routing, Scope};
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
 /// How far one publisher of the stream was read.
@@ -136,6 +136,10 @@ struct Sink<'a> {
 }
 
 impl RunSink for Sink<'_> {
+    fn fetch(&mut self, window: &Window) {
+        self.routing.fetch(window, Scope::All);
+    }
+
     #[inline]
     fn run(
         &mut self,

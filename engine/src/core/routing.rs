@@ -11,7 +11,7 @@ use millrace_proto::tag::Shard;
 use millrace_proto::{PublisherKey, RouterId, varint};
 
 use super::config::CoreConfig;
-use super::inbound::KnownTags;
+use super::inbound::{Coming, KnownTags, Window};
 use super::metrics::{CoreMetrics, DropReason};
 use super::outbound::{Overflow, Pushed, RunOut, RunWriter};
 use super::receiver::{Receiver, Receivers};
@@ -25,6 +25,9 @@ use crate::transport::{ConnKey, StreamKey};
 pub const UNROUTED: u64 = flag::MAYBE_DUPLICATE;
 /// Flags that are forwarded.
 const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
+
+/// Receivers that are fetched together, at most.
+const FETCHED_MAX: usize = 32;
 
 /// How far a run may still go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +167,52 @@ impl Routing {
     fn own(&mut self, tags: &mut KnownTags, publisher: PublisherKey, flags: u64, body: &RunBody<'_>) {
         self.position += 1;
         self.deliver(tags, publisher, flags, body, Scope::All);
+    }
+
+    /// Starts the way of what routing these runs reads to the core: their routes, then the receivers and streams that these
+    /// name, then the names on those streams. Each step needs what the one before has fetched; within a step all wait
+    /// together.
+    pub(super) fn fetch(&self, window: &Window, scope: Scope) {
+        for run in window.runs() {
+            self.routes.fetch(run.tag);
+        }
+        let mut receivers = [(0, 0); FETCHED_MAX];
+        let mut len = 0;
+        for (index, run) in window.runs().iter().enumerate() {
+            let owner = Shard::of_hash(run.hash).owner(self.cores);
+            if scope == Scope::All && owner != self.core {
+                self.fetch_name(Location::Core(owner), run);
+                continue;
+            }
+            let Some(route) = self.routes.resolved_last(run.tag) else { continue };
+            for location in route.locations().filter(|_| scope != Scope::Core) {
+                self.fetch_name(location, run);
+            }
+            for target in route.local() {
+                let Some(place) = receivers.get_mut(len) else { break };
+                *place = (target.receiver, index);
+                len += 1;
+                self.receivers.fetch(target.receiver);
+            }
+        }
+        for &(slot, index) in &receivers[..len] {
+            let (receiver, run) = (self.receivers.get(slot), &window.runs()[index]);
+            if let Some(receiver) = receiver {
+                receiver.writer.fetch_names(&run.tag, &run.publisher);
+            }
+        }
+    }
+
+    fn fetch_name(&self, location: Location, run: &Coming) {
+        let writer = match location {
+            Location::Core(core) => self.siblings.get(usize::from(core)).and_then(Option::as_ref),
+            Location::Peer(peer) => {
+                self.peers.get(usize::from(peer)).and_then(Option::as_ref).map(|lane| &lane.writer)
+            }
+        };
+        if let Some(writer) = writer {
+            writer.fetch_names(&run.tag, &run.publisher);
+        }
     }
 
     fn intern(&mut self, tags: &mut KnownTags) -> crate::routes::TagId {

@@ -132,6 +132,24 @@ impl RouteCache {
         self.near.get(id.index as usize).is_some_and(|near| near.generation == id.generation)
     }
 
+    /// Starts the way of what [`resolve`](Self::resolve) reads to the core, without waiting for it where the caller does so
+    /// for several ids in a row.
+    #[inline]
+    pub fn fetch(&self, id: TagId) {
+        let lines = self.near.get(id.index as usize).map_or(0, Near::fetch);
+        std::hint::black_box(lines);
+    }
+
+    /// Where events with these tags went when they were resolved last. Both indexes may have changed since: good for
+    /// fetching what is likely to be needed, and nothing else.
+    #[inline]
+    #[must_use]
+    pub fn resolved_last(&self, id: TagId) -> Option<Resolved<'_>> {
+        let index = id.index as usize;
+        let near = self.near.get(index).filter(|near| near.generation == id.generation)?;
+        Some(Resolved { near, far: &self.far[index] })
+    }
+
     /// The tags that `id` names, unless they went.
     #[inline]
     #[must_use]

@@ -114,6 +114,12 @@ impl Near {
         }
     }
 
+    /// Reads a word of each cache line.
+    #[inline]
+    pub(super) const fn fetch(&self) -> u32 {
+        self.generation ^ self.local[LOCAL_NEAR - 1].receiver
+    }
+
     #[inline]
     pub(super) const fn warm(&mut self) {
         // A saturated entry is not written: its line stays clean.
