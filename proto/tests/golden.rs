@@ -308,14 +308,14 @@ fn the_numbers_of_a_run_can_be_read_without_the_rest() {
     let body = [1, 2, 3];
     for (tags, publisher) in [(0, 0), (63, 64), (20_000, 1)] {
         let mut frame = Vec::new();
-        data::put_run(&mut frame, &HopHeader::numbered(tags, publisher), &body);
+        put_run(&mut frame, &HopHeader::numbered(tags, publisher), &body);
         let (kind, frame_body, _) = frame::split(&frame, 1000).unwrap().unwrap();
         assert_eq!((kind, data::peek_numbers(frame_body)), (data::kind::RUN, Some((tags, publisher))));
         assert_eq!(data::peek_numbers(&frame_body[..2]), None);
     }
     let inline = HopHeader { publisher: PublisherOnStream::Inline(PUBLISHER), ..HopHeader::numbered(1, 1) };
     let mut frame = Vec::new();
-    data::put_run(&mut frame, &inline, &body);
+    put_run(&mut frame, &inline, &body);
     let (_, frame_body, _) = frame::split(&frame, 1000).unwrap().unwrap();
     assert_eq!(data::peek_numbers(frame_body), None);
 }
