@@ -31,13 +31,14 @@ pub(super) struct Accepted {
     pub(super) outgoing: bool,
     /// The peer has an owner whose runs arrive on it.
     pub(super) incoming: bool,
+    /// Which dial of the lane this is: the peer's stream of runs repeats it.
+    pub(super) epoch: u64,
 }
 
 /// What control says when it accepts a lane.
 #[derive(Debug)]
 pub(super) struct Acceptance {
     pub(super) accepted: Accepted,
-    pub(super) epoch: u64,
     pub(super) hello: Option<PeerHello>,
     pub(super) tables: TableCapacity,
     /// The peer may have missed what this core routed before.
@@ -242,13 +243,22 @@ impl Core {
         let Some(data) = lane.data.as_mut().filter(|data| !data.finished) else { return };
         let DataStream { stream, reader, next_seq, gap_seen, finished } = data;
         let mut wrong = None;
+        let mut other_epoch = None;
         let routing = &mut self.routing;
         let state = transport.read(conn, *stream, limit, &mut |chunk| {
             if wrong.is_none() {
-                let router = accepted.router;
-                wrong = reader.feed(chunk, &mut Sink { routing, next_seq, gap_seen, router }).err();
+                let other_epoch = &mut other_epoch;
+                wrong = reader
+                    .feed(chunk, &mut Sink { routing, next_seq, gap_seen, accepted, other_epoch })
+                    .err();
             }
         });
+        if let Some(epoch) = other_epoch {
+            self.routing.metrics.lane_epochs_wrong += 1;
+            let reason = format!("lane: runs of epoch {epoch} on a lane of epoch {}", accepted.epoch);
+            self.close_connection(transport, conn, CloseCode::Unexpected, &reason);
+            return;
+        }
         if let Some(error) = wrong {
             self.close_connection(transport, conn, error.close_code(), &format!("lane: {error}"));
             return;
@@ -261,8 +271,17 @@ impl Core {
             // A stream that ends within a frame was not finished in order: it stays unfinished, and closing the
             // connection then counts as a loss.
             ReadState::Finished => *finished = reader.at_frame_boundary(),
-            ReadState::Drained | ReadState::Lost => {}
+            ReadState::Lost => self.lane_stopped(transport, conn, "the runs of this lane were reset"),
+            ReadState::Drained => {}
         }
+    }
+
+    /// The peer has ended one stream of a lane before its time. What it does not read, or will not write, cannot be made
+    /// good on this connection: the lane is closed, both sides' receivers hear of what may be missing, and a lane of a
+    /// higher epoch takes its place.
+    pub(super) fn lane_stopped(&mut self, transport: &mut dyn Transport, conn: ConnKey, reason: &str) {
+        self.routing.metrics.lane_stops += 1;
+        self.close_connection(transport, conn, CloseCode::Unexpected, reason);
     }
 
     /// Control accepts a lane.
@@ -272,7 +291,7 @@ impl Core {
         conn: ConnKey,
         acceptance: Acceptance,
     ) {
-        let Acceptance { accepted, epoch, hello, tables, missed, lost } = acceptance;
+        let Acceptance { accepted, hello, tables, missed, lost } = acceptance;
         let (queue, out) = (self.config.link_queue_bytes, self.config.out_bytes * 4);
         let most = self.config.lane_tables;
         let over = self.lanes_over;
@@ -294,7 +313,7 @@ impl Core {
             )
             .numbered();
             let mut preamble = Vec::new();
-            LanePreamble { first_seq: 0, epoch }.encode(&mut preamble);
+            LanePreamble { first_seq: 0, epoch: accepted.epoch }.encode(&mut preamble);
             writer.preamble(&preamble);
             let mut lane = PeerLane { conn, stream: None, writer, finished: over, told: 0 };
             if missed {
@@ -397,6 +416,8 @@ impl Core {
                 self.routing.metrics.drop(DropReason::PeerLost, outgoing.writer.queued_events());
             }
         }
+        let cut = lane.data.as_ref().is_some_and(|data| !data.reader.at_frame_boundary());
+        self.routing.metrics.drop(DropReason::StreamLost, u64::from(cut));
         let lost = lane.lost();
         if let Some(router) = lost {
             self.routing.router_lost(router);
@@ -410,7 +431,9 @@ struct Sink<'a> {
     routing: &'a mut Routing,
     next_seq: &'a mut u64,
     gap_seen: &'a mut bool,
-    router: RouterId,
+    accepted: Accepted,
+    /// What the preamble said, when it is not the lane's epoch.
+    other_epoch: &'a mut Option<u64>,
 }
 
 impl Sink<'_> {
@@ -438,7 +461,7 @@ impl RunSink for Sink<'_> {
         if seq != *self.next_seq && !*self.gap_seen {
             self.routing.metrics.lane_skips += 1;
             let reason = GapReason::LaneOverflow;
-            self.say_gap(&Gap { reason, events: 0, router: Some(self.router) });
+            self.say_gap(&Gap { reason, events: 0, router: Some(self.accepted.router) });
         }
         *self.gap_seen = false;
         *self.next_seq = seq + 1;
@@ -448,7 +471,7 @@ impl RunSink for Sink<'_> {
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         *self.gap_seen = true;
-        self.say_gap(&Gap { router: gap.router.or(Some(self.router)), ..gap.clone() });
+        self.say_gap(&Gap { router: gap.router.or(Some(self.accepted.router)), ..gap.clone() });
         Ok(())
     }
 
@@ -456,7 +479,12 @@ impl RunSink for Sink<'_> {
         if kind != stream_kind::LANE {
             return Err(DecodeError::Malformed { what: "stream preamble" });
         }
-        *self.next_seq = LanePreamble::decode(body)?.first_seq;
+        let LanePreamble { first_seq, epoch } = LanePreamble::decode(body)?;
+        if epoch != self.accepted.epoch {
+            *self.other_epoch = Some(epoch);
+            return Err(DecodeError::Malformed { what: "lane epoch" });
+        }
+        *self.next_seq = first_seq;
         Ok(())
     }
 

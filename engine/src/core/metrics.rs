@@ -18,7 +18,7 @@ pub enum DropReason {
     PeerLost,
     /// The event does not fit the queue at all.
     TooLarge,
-    /// The run was not read completely before its stream was lost.
+    /// The run was not read completely before its stream was lost. How many events it had is not known: it counts as one.
     StreamLost,
 }
 
@@ -96,6 +96,10 @@ pub struct CoreMetrics {
     pub paused_turns: u64,
     /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
     pub lane_skips: u64,
+    /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.
+    pub lane_epochs_wrong: u64,
+    /// Lanes closed because the peer stopped one of its streams, or reset its own, before its time.
+    pub lane_stops: u64,
 }
 
 impl CoreMetrics {

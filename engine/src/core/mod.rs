@@ -194,7 +194,14 @@ impl Core {
 
     /// The reader of a stream does not want more of it.
     pub fn stopped(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        if matches!(self.connections.get(&conn), Some(Connection::Lane(_))) {
+            return self.lane_stopped(transport, conn, "a stream of this lane was stopped");
+        }
         let Some(client) = self.client(conn) else { return };
+        if client.control == Some(stream) {
+            self.close_connection(transport, conn, CloseCode::Done, "the control stream was stopped");
+            return;
+        }
         let Some(slot) = client.streams.remove(&stream) else { return };
         if let Some(receiver) = self.remove_receiver(slot) {
             let number = receiver.number;
@@ -213,6 +220,9 @@ impl Core {
         match self.connections.remove(&conn) {
             Some(Connection::Client(client)) => {
                 self.routing.metrics.clients -= 1;
+                let cut =
+                    client.publish.as_ref().is_some_and(|publish| !publish.finished && publish.is_cut());
+                self.routing.metrics.drop(DropReason::StreamLost, u64::from(cut));
                 for slot in client.receivers.into_values().chain(client.closing) {
                     self.remove_receiver(slot);
                 }
@@ -250,8 +260,8 @@ impl Core {
                 hello,
                 tables,
             } => {
-                let accepted = Accepted { peer, router, outgoing, incoming };
-                let acceptance = Acceptance { accepted, epoch, hello, tables, missed, lost };
+                let accepted = Accepted { peer, router, outgoing, incoming, epoch };
+                let acceptance = Acceptance { accepted, hello, tables, missed, lost };
                 self.accept_lane(transport, conn, acceptance);
             }
             ToCore::CloseLane { conn, hello, code } => self.end_lane(transport, conn, hello, code),

@@ -51,6 +51,8 @@ pub(super) enum Pushed {
     Kept { dropped: u64 },
     /// It is not kept; with [`Overflow::Refuse`] nothing stands for it.
     Refused,
+    /// It is larger than the whole queue; a gap stands for it.
+    TooLarge,
 }
 
 #[derive(Debug)]
@@ -264,7 +266,7 @@ impl RunWriter {
         let mut dropped = 0;
         if bytes > self.queue_bytes_max {
             self.push_gap(Gap { reason: GapReason::TooLarge, events: run.events, router: None });
-            return Pushed::Refused;
+            return Pushed::TooLarge;
         }
         if self.queue_bytes + bytes > self.queue_bytes_max {
             match self.overflow {

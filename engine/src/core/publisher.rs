@@ -7,6 +7,7 @@ use millrace_proto::run::RunBody;
 use millrace_proto::{CloseCode, DecodeError};
 
 use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
+use super::metrics::DropReason;
 use super::routing::{Routing, Scope};
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
@@ -92,10 +93,16 @@ impl PublishStream {
                 PublishRead::Wrong(CloseCode::Malformed, "publish stream: ends within a frame".into())
             }
             ReadState::Finished | ReadState::Lost => {
+                routing.metrics.drop(DropReason::StreamLost, u64::from(self.is_cut()));
                 self.finished = true;
                 PublishRead::Ended
             }
         }
+    }
+
+    /// Whether a run was begun and not read to its end.
+    pub(super) fn is_cut(&self) -> bool {
+        !self.reader.at_frame_boundary()
     }
 
     /// Whether there is something to tell the publisher.

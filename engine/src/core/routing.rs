@@ -370,6 +370,7 @@ fn count_drops(metrics: &mut CoreMetrics, pushed: Pushed, events: u64, reason: D
         Pushed::Kept { dropped: 0 } => {}
         Pushed::Kept { dropped } => metrics.drop(reason, dropped),
         Pushed::Refused => metrics.drop(reason, events),
+        Pushed::TooLarge => metrics.drop(DropReason::TooLarge, events),
     }
 }
 

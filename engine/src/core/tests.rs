@@ -1,6 +1,6 @@
 //! One core against a transport in memory: what clients see on their streams.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use millrace_proto::control::{
 use millrace_proto::data::{self, DataFrame, GapReason, HopHeader};
 use millrace_proto::frame::{self, FrameReader, stream_kind};
 use millrace_proto::run::RunBuilder;
+use millrace_proto::stream::LanePreamble;
 use millrace_proto::{
     CloseCode, DecodeError, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber,
     RouterId, Selector, SubscriptionNumber, TagSet,
@@ -35,6 +36,8 @@ struct Memory {
     /// Bytes that each stream takes in all.
     room: Option<usize>,
     finished: Vec<(ConnKey, StreamKey)>,
+    /// Streams that the other side has reset.
+    reset: BTreeSet<(ConnKey, StreamKey)>,
     congestion_window: u64,
     /// Buffers that the other host has not acknowledged, once somebody wants to keep them.
     unacknowledged: Option<Vec<Bytes>>,
@@ -66,6 +69,9 @@ impl Transport for Memory {
         limit: usize,
         sink: &mut dyn FnMut(&[u8]),
     ) -> ReadState {
+        if self.reset.contains(&(conn, stream)) {
+            return ReadState::Lost;
+        }
         let Some(input) = self.input.get_mut(&(conn, stream)) else { return ReadState::Drained };
         let taken: Vec<u8> = input.drain(..input.len().min(limit)).collect();
         for piece in taken.chunks(97) {
@@ -270,6 +276,37 @@ fn without_a_grant_the_oldest_events_give_way_and_a_gap_stands_where_they_were()
     assert_eq!(stream[0], format!("gap overflow {dropped}"));
     assert_eq!(stream.len() as u64, 1 + 10 - dropped);
     assert_eq!(stream.last().map(String::as_str), Some("9 event [0]"));
+}
+
+#[test]
+fn an_event_larger_than_the_queue_is_a_gap_with_its_own_reason() {
+    let mut world = World::new();
+    let policy = OverflowPolicy::Disconnect;
+    let receiver = world.receiver(1, OpenReceiver { grant: 0, queue_bytes: 600, policy, ..open() }, &["*"]);
+    let publisher = world.client(2);
+    world.publish(publisher, "host=a", 0, &["small"]);
+    world.publish(publisher, "host=a", 1, &[&"x".repeat(1000)]);
+    let grant = millrace_proto::control::Grant { receiver: ReceiverNumber(0), bytes: 1 << 20 };
+    world.say(receiver, &ControlFrame::Grant(grant));
+    assert_eq!(world.stream(receiver), ["0 small [0]", "gap too_large 1"]);
+    assert_eq!(world.core.metrics().dropped[DropReason::TooLarge as usize], 1);
+    assert_eq!(world.memory.closed, []);
+}
+
+#[test]
+fn a_run_that_is_cut_off_is_counted_however_its_stream_was_lost() {
+    for reset in [true, false] {
+        let mut world = World::new();
+        let publisher = world.client(1);
+        world.publish(publisher, "host=a", 0, &["x"]);
+        world.send(publisher, PUBLISH, &[0x14, 0x40]);
+        if reset {
+            world.memory.reset.insert((publisher, PUBLISH));
+            world.core.readable(world.now, &mut world.memory, publisher, PUBLISH);
+        }
+        world.core.closed(publisher, None);
+        assert_eq!(world.core.metrics().dropped[DropReason::StreamLost as usize], 1);
+    }
 }
 
 #[test]
@@ -521,30 +558,94 @@ fn a_number_that_names_another_publisher_starts_to_be_received_anew() {
     assert_eq!(world.control_frames(publisher).into_iter().filter_map(received).next_back(), Some(4));
 }
 
+/// A lane of epoch 3 to router 5, which has no other.
+fn lane(world: &mut World, outgoing: bool, incoming: bool) -> ConnKey {
+    let conn = ConnKey(9);
+    world.core.peer_connected(world.now, &mut world.memory, conn);
+    let accept = ToCore::AcceptLane {
+        conn,
+        peer: 0,
+        router: RouterId(5),
+        lane: 0,
+        epoch: 3,
+        outgoing,
+        incoming,
+        missed: false,
+        lost: false,
+        hello: None,
+        tables: TableCapacity::CLIENT,
+    };
+    world.core.control(world.now, &mut world.memory, accept);
+    world.settle();
+    conn
+}
+
 #[test]
 fn a_lane_that_ends_before_its_stream_was_seen_is_a_gap_unless_the_peer_has_no_owner_on_it() {
     for incoming in [true, false] {
         let mut world = World::new();
         let receiver = world.receiver(1, open(), &["*"]);
-        let conn = ConnKey(9);
-        world.core.peer_connected(world.now, &mut world.memory, conn);
-        let accept = ToCore::AcceptLane {
-            conn,
-            peer: 0,
-            router: RouterId(5),
-            lane: 0,
-            epoch: 1,
-            outgoing: false,
-            incoming,
-            missed: false,
-            lost: false,
-            hello: None,
-            tables: TableCapacity::CLIENT,
-        };
-        world.core.control(world.now, &mut world.memory, accept);
+        let conn = lane(&mut world, false, incoming);
         world.core.closed(conn, Some(CloseCode::GoingAway));
         world.settle();
         let gaps = if incoming { vec!["gap router_lost 0".to_owned()] } else { Vec::new() };
         assert_eq!(world.stream(receiver), gaps);
     }
+}
+
+#[test]
+fn runs_of_another_epoch_than_the_lanes_close_it_and_are_counted() {
+    for (epoch, closed) in [(3, vec![]), (2, vec![(ConnKey(9), CloseCode::Unexpected)])] {
+        let mut world = World::new();
+        let conn = lane(&mut world, false, true);
+        let mut bytes = Vec::new();
+        LanePreamble { first_seq: 0, epoch }.encode(&mut bytes);
+        world.send(conn, StreamKey(2), &bytes);
+        assert_eq!(world.core.metrics().lane_epochs_wrong, closed.len() as u64);
+        assert_eq!(world.memory.closed, closed);
+    }
+}
+
+#[test]
+fn a_lane_whose_stream_is_stopped_is_closed_counted_and_leaves_a_gap() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["*"]);
+    let conn = lane(&mut world, true, true);
+    assert!(world.memory.written.contains_key(&(conn, StreamKey(3))));
+    world.core.stopped(&mut world.memory, conn, StreamKey(3));
+    let told = std::iter::from_fn(|| world.core.next_to_control());
+    assert!(
+        told.into_iter().any(|message| matches!(message, ToControl::LaneClosed { orderly: false, .. })),
+        "control has to dial it anew"
+    );
+    world.settle();
+    assert_eq!(world.memory.closed, [(conn, CloseCode::Unexpected)]);
+    assert_eq!(world.stream(receiver), ["gap router_lost 0"]);
+    let metrics = world.core.metrics();
+    assert_eq!((metrics.lane_stops, metrics.lanes), (1, 0));
+}
+
+#[test]
+fn a_lane_whose_runs_are_reset_is_closed_counted_and_leaves_a_gap() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["*"]);
+    let conn = lane(&mut world, false, true);
+    let mut bytes = Vec::new();
+    LanePreamble { first_seq: 0, epoch: 3 }.encode(&mut bytes);
+    world.send(conn, StreamKey(2), &bytes);
+    world.memory.reset.insert((conn, StreamKey(2)));
+    world.core.readable(world.now, &mut world.memory, conn, StreamKey(2));
+    world.settle();
+    assert_eq!(world.memory.closed, [(conn, CloseCode::Unexpected)]);
+    assert_eq!(world.stream(receiver), ["gap router_lost 0"]);
+    assert_eq!(world.core.metrics().lane_stops, 1);
+}
+
+#[test]
+fn a_client_that_stops_its_control_stream_has_ended_its_session() {
+    let mut world = World::new();
+    let client = world.client(1);
+    world.core.stopped(&mut world.memory, client, CONTROL);
+    assert_eq!(world.memory.closed, [(client, CloseCode::Done)]);
+    assert_eq!(world.core.metrics().clients, 0);
 }

@@ -52,6 +52,8 @@ const COUNTERS: &[PerCore] = &[
     ("frames_skipped", "Frames of unknown types that may be skipped", |core| core.engine.frames_skipped),
     ("paused_turns", "Turns that left publishers unread for a slow sibling", |core| core.engine.paused_turns),
     ("lane_skips", "Lane seqs skipped by peers without a gap", |core| core.engine.lane_skips),
+    ("lane_epochs_wrong", "Lanes whose runs began with another epoch", |core| core.engine.lane_epochs_wrong),
+    ("lane_stops", "Lanes closed because the peer stopped or reset a stream", |core| core.engine.lane_stops),
     ("route_cache_hits", "Routes answered from the cache", |core| core.routes.hits),
     ("route_cache_confirmed", "Stale routes found unchanged", |core| core.routes.confirmed),
     ("route_cache_patched", "Stale routes brought up to date by the log", |core| core.routes.patched),

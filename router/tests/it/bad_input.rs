@@ -5,6 +5,7 @@ use millrace_proto::control::{ControlFrame, Hello, OpenReceiver, OverflowPolicy,
 use millrace_proto::frame::{self, stream_kind};
 use millrace_proto::limits::{CONTROL_FRAME_BYTES_MAX, TAGS_PER_SET_MAX};
 use millrace_proto::mesh::{self, PeerHello};
+use millrace_proto::stream::LanePreamble;
 use millrace_proto::{
     ALPN_CLIENT, ALPN_PEER, CloseCode, Incarnation, PROTOCOL_VERSION, ReceiverNumber, RouterId,
     SubscriptionNumber, TagSet, data, varint,
@@ -161,12 +162,17 @@ fn peer_hello() -> Vec<u8> {
     bytes
 }
 
-/// A router of the same cluster says this on its control stream, and that on the stream of its runs.
-async fn peer_bytes_are_refused(control: &[u8], runs: &[u8], code: CloseCode) {
+/// A router, and the certificate and key of another one of its cluster.
+fn router_with_a_peers_identity() -> (RouterHandle, (String, String)) {
     let made = Certificates::new(&["localhost", "127.0.0.1"]);
     let identity = Identity::from_pem(&made.cert, &made.key, &made.ca, [7; 32]).unwrap();
-    let router = Router::start(RouterConfig::new(identity)).unwrap();
-    let mut raw = Raw::dial(&router, ALPN_PEER, Some(&(made.cert, made.key)));
+    (Router::start(RouterConfig::new(identity)).unwrap(), (made.cert, made.key))
+}
+
+/// A router of the same cluster says this on its control stream, and that on the stream of its runs.
+async fn peer_bytes_are_refused(control: &[u8], runs: &[u8], code: CloseCode) {
+    let (router, identity) = router_with_a_peers_identity();
+    let mut raw = Raw::dial(&router, ALPN_PEER, Some(&identity));
     raw.say(control);
     if !runs.is_empty() {
         let stream = raw.open_uni();
@@ -202,8 +208,33 @@ async fn frame_that_a_peer_must_understand_and_does_not_exist_closes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_run_of_a_peer_closes_with_malformed() {
-    let runs = [framed(stream_kind::LANE, &[]), framed(data::kind::RUN, &[0xff; 2])].concat();
+    let runs = [lane_preamble(1), framed(data::kind::RUN, &[0xff; 2])].concat();
     peer_bytes_are_refused(&peer_hello(), &runs, CloseCode::Malformed).await;
+}
+
+/// The first frame of a lane's runs.
+fn lane_preamble(epoch: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    LanePreamble { first_seq: 0, epoch }.encode(&mut bytes);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_another_epoch_than_their_lane_are_unexpected() {
+    peer_bytes_are_refused(&peer_hello(), &lane_preamble(7), CloseCode::Unexpected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peer_that_stops_the_stream_of_a_lane_is_closed_with_unexpected_and_counted() {
+    let (router, identity) = router_with_a_peers_identity();
+    let mut raw = Raw::dial(&router, ALPN_PEER, Some(&identity));
+    raw.say(&peer_hello());
+    // The router's first unidirectional stream.
+    raw.stream("the lane's stream", 3, |bytes| !bytes.is_empty());
+    raw.stop(3);
+    assert_eq!(raw.close().0, CloseCode::Unexpected);
+    assert_eq!(router.look().unwrap().sum(|core| core.engine.lane_stops), 1);
+    counted(&World::new(), &router, CloseCode::Unexpected).await;
 }
 
 #[test]

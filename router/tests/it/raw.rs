@@ -126,6 +126,13 @@ impl Raw {
         let _ = self.core.with_io(|_, io| io.write(conn, stream, std::slice::from_mut(&mut chunk)));
     }
 
+    /// Asks the router to write no more on a stream.
+    pub(crate) fn stop(&mut self, stream: u64) {
+        let conn = self.conn;
+        let code = CloseCode::Internal.code();
+        self.core.with_io(|_, io| io.stop(conn, StreamId::new(stream), code));
+    }
+
     fn until(&mut self, what: &str, done: impl Fn(&Seen) -> bool) {
         let end = Instant::now() + LONG;
         while !done(self.core.app()) {
