@@ -27,6 +27,7 @@ use crate::control_post::ControlPost;
 use crate::ending::Ending;
 use crate::metrics::{CoreSnapshot, ShellMetrics};
 use crate::selectors_thread::SelectorsPost;
+use crate::strangers::{Stranger, Strangers};
 use crate::tls::{Role, role_of};
 use crate::transport::{QuicTransport, conn_key, stream_key};
 
@@ -89,14 +90,22 @@ pub(crate) struct AppParts {
     pub(crate) require_client_certificate: bool,
 }
 
+/// Where a lane that was dialled leads, and the socket that it leaves from.
+struct Dialled {
+    socket: SocketId,
+    remote: SocketAddr,
+    host: String,
+}
+
 /// One core's program.
 pub(crate) struct CoreApp {
     parts: AppParts,
     pub(crate) metrics: ShellMetrics,
     /// Every connection that is not closed, for the end.
     open: BTreeSet<ConnId>,
-    /// Sockets of dialled lanes.
-    sockets: BTreeMap<ConnId, SocketId>,
+    /// Lanes that were dialled.
+    dialled: BTreeMap<ConnId, Dialled>,
+    strangers: Strangers,
     retired: VecDeque<(Instant, SocketId)>,
     /// Some mail is held back; try again then.
     held: Option<Instant>,
@@ -110,7 +119,8 @@ impl CoreApp {
             parts,
             metrics: ShellMetrics::default(),
             open: BTreeSet::new(),
-            sockets: BTreeMap::new(),
+            dialled: BTreeMap::new(),
+            strangers: Strangers::default(),
             retired: VecDeque::new(),
             held: None,
             inspections: Vec::new(),
@@ -216,13 +226,14 @@ impl CoreApp {
     ) {
         let begun = io.add_socket(lane_address(self.parts.local, remote)).ok().and_then(|via| {
             let client = self.parts.dialling.clone();
+            let server_name = server_name.clone();
             let begun = io.connect(&Dial { remote, server_name, client, via, shard: Some(shard) });
             if begun.is_err() {
                 io.remove_socket(via);
             }
             begun.ok().map(|conn| (conn, via))
         });
-        let Some((conn, via)) = begun else {
+        let Some((conn, socket)) = begun else {
             self.metrics.dials_refused += 1;
             // When control's mailbox is full, its own time limit for dials ends the attempt.
             if let Some(place) = self.parts.control.reserve() {
@@ -230,11 +241,19 @@ impl CoreApp {
             }
             return;
         };
-        self.sockets.insert(conn, via);
+        self.dialled.insert(conn, Dialled { socket, remote, host: server_name });
         self.open.insert(conn);
         let now = self.parts.clock.at(io.now());
         let message = ToCore::LaneDialled { dial, conn: conn_key(conn), hello };
         self.parts.engine.control(now, &mut QuicTransport(io), message);
+    }
+
+    fn stranger_answered(&mut self, now: Instant, dialled: &Dialled, stranger: Stranger) {
+        self.metrics.strangers += 1;
+        if let Some(answers) = self.strangers.met(now, dialled.remote) {
+            let (host, remote) = (&dialled.host, dialled.remote);
+            tracing::warn!(%host, %remote, answers, "what answers here cannot join: {}", stranger.advice());
+        }
     }
 
     /// Whether some is left.
@@ -360,8 +379,11 @@ impl App for CoreApp {
         self.metrics.ended[Ending::of(reason) as usize] += 1;
         self.open.remove(&conn);
         self.parts.engine.closed(conn_key(conn), code);
-        if let Some(socket) = self.sockets.remove(&conn) {
-            self.retired.push_back((io.now() + SOCKET_LINGER, socket));
+        if let Some(dialled) = self.dialled.remove(&conn) {
+            if let Some(stranger) = Stranger::of(reason) {
+                self.stranger_answered(io.now(), &dialled, stranger);
+            }
+            self.retired.push_back((io.now() + SOCKET_LINGER, dialled.socket));
         }
     }
 

@@ -36,6 +36,7 @@ mod resolve;
 mod run;
 mod selectors_thread;
 mod start;
+mod strangers;
 mod tls;
 mod transport;
 

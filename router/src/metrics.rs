@@ -19,6 +19,8 @@ pub struct ShellMetrics {
     pub ended: [u64; Ending::ALL.len()],
     /// Dials that could not be begun.
     pub dials_refused: u64,
+    /// Dials that were answered by something that is no router of this cluster.
+    pub strangers: u64,
     /// Batches handed to siblings.
     pub batches_out: u64,
     /// Batches taken from siblings.

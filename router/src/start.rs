@@ -194,7 +194,7 @@ impl Starting {
         control: &ControlPost,
         selectors: &SelectorsPost,
     ) -> Result<Vec<Made>, StartError> {
-        let tls = server_config(&self.config.identity)?;
+        let tls = server_config(&self.config.identity, &self.keys)?;
         let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), self.keys.clone());
         server.admission = self.config.limits.admission;
         server.wide = Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });

@@ -78,6 +78,7 @@ const COUNTERS: &[PerCore] = &[
     ("stateless_answers", "Stateless resets and version negotiations sent", |core| core.quic.answers),
     ("dials", "Connections dialled", |core| core.quic.dials),
     ("dials_refused", "Dials that could not be begun", |core| core.shell.dials_refused),
+    ("strangers", "Dials answered by what is no router of this cluster", |core| core.shell.strangers),
     ("mailbox_batches_out", "Batches handed to siblings", |core| core.shell.batches_out),
     ("mailbox_batches_in", "Batches taken from siblings", |core| core.shell.batches_in),
     ("mailbox_malformed", "Batches of siblings that could not be read", |core| core.shell.batches_malformed),

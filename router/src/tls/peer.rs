@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use millrace_proto::{ALPN_CLIENT, ALPN_PEER};
-use millrace_quic::tls;
+use millrace_quic::{Keys, tls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -15,16 +15,22 @@ use super::identity::{Identity, IdentityError, Role, role_of};
 
 /// For accepted connections. A client may stay without a certificate here: what it may then do is decided when its
 /// protocol is known.
-pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+pub(crate) fn server_config(
+    identity: &Identity,
+    keys: &Keys,
+) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
     let provider = tls::crypto_provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider.clone())
         .allow_unauthenticated()
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain(), identity.key())?;
+    // Ten thousand clients that come back at once cost no signatures, whichever router they come to.
+    config.ticketer = keys.tickets();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(tls::server(config, &[ALPN_CLIENT, ALPN_PEER]))
 }
 

@@ -102,3 +102,16 @@ async fn router_that_stops_in_order_loses_nothing_and_leaves_no_gap() {
     assert_eq!((seen.control.lanes_lost, seen.control.suspects), (0, 0));
     assert_eq!(seen.sum(|core| core.engine.gaps), 0);
 }
+
+#[test]
+fn seed_of_another_cluster_is_counted_and_disturbs_neither() {
+    let (world, other) = (World::new(), World::new());
+    let stranger = other.router("stranger");
+    let a = world.joining("a", &stranger);
+    let met = a.wait_until(LONG, |seen| {
+        seen.sum(|core| core.shell.strangers) >= 3 && seen.control.dials_failed >= 3 && seen.status.ready()
+    });
+    assert!(met.unwrap().status.peers.is_empty());
+    let seen = stranger.wait_until(LONG, |seen| seen.sum(|core| core.quic.handshakes_failed) >= 3).unwrap();
+    assert!(seen.status.peers.is_empty());
+}

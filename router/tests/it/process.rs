@@ -53,6 +53,28 @@ fn two_processes_in_development_mode_share_an_authority_and_join() {
 }
 
 #[test]
+fn seed_of_another_authority_is_named_in_one_line_with_what_to_do() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, line) = ready(&other, &[]);
+    let seed = line["addr"].as_str().unwrap();
+    let mut child = command(&folder)
+        .args(["--listen", "127.0.0.1:0", "--admin", "off", "--ready-json", "--grace", "1s", "--seed", seed])
+        .args(["--set", "mesh.redial_max=100ms"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warning = lines.find(|line| line.contains("WARN")).unwrap();
+    for part in [seed, "another authority", "mesh.seeds", "tls.ca"] {
+        assert!(warning.contains(part), "no `{part}` in {warning}");
+    }
+    terminate(child);
+    assert_eq!(lines.filter(|line| line.contains(seed)).count(), 0, "it is said once in a while");
+    terminate(first);
+}
+
+#[test]
 fn second_process_on_the_port_says_how_to_join_instead() {
     let folder = tempfile::tempdir().unwrap();
     let (first, line) = ready(&folder, &[]);
