@@ -106,6 +106,7 @@ impl World {
         let mut hello = Vec::new();
         let tables = TableCapacity::CLIENT;
         Hello { version: PROTOCOL_VERSION, software: String::new(), tables, receivers: 0 }.encode(&mut hello);
+        world.cores[world.entry].stream_opened(&mut world.pipe, CONN, CONTROL);
         world.feed(CONTROL, hello);
         world.pipe.input.push((PUBLISH, Vec::new()));
         world.cores[world.entry].stream_opened(&mut world.pipe, CONN, PUBLISH);

@@ -207,10 +207,9 @@ fn welcome(plan: &Plan, handle: &RouterHandle) -> String {
     let addr = handle.addr();
     let usual = addr == std::net::SocketAddr::from(([127, 0, 0, 1], millrace_proto::DEFAULT_PORT));
     let router = if usual { String::new() } else { format!(" --router {addr}") };
-    let admin = handle.admin_addr().map_or_else(
-        || "off".to_owned(),
-        |addr| format!("http://{addr}/status (also /livez /readyz /metrics)"),
-    );
+    let admin = handle
+        .admin_addr()
+        .map_or_else(|| "off".to_owned(), |addr| format!("http://{addr}/ (lists what there is to see)"));
     let ca = plan.ca_path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let seeds = plan.config.mesh.seeds.join(", ");
     let linked = handle

@@ -1,4 +1,4 @@
-//! The admin page: `/livez`, `/readyz`, `/metrics`, `/status`. Read only, without authentication: it belongs on loopback.
+//! The admin page: `/` lists what there is. Read only, without authentication: it belongs on loopback.
 
 mod prometheus;
 mod status;
@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -19,6 +20,15 @@ use crate::handle::{Ended, Seen, View};
 /// How long control and cores may take to answer; they do within milliseconds.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
+/// What the page has, each with a line about it.
+const PATHS: &[(&str, &str)] = &[
+    ("/", "this list; as JSON when `Accept` asks for application/json"),
+    ("/livez", "200 while control and all cores answer, else 503"),
+    ("/readyz", "200 when clients should come, else 503 and why not"),
+    ("/metrics", "counters and levels, as OpenMetrics text"),
+    ("/status", "what this router knows of itself, its peers and its cores, as JSON"),
+];
+
 /// Serves until the runtime ends.
 pub(crate) async fn serve(listener: std::net::TcpListener, view: Arc<View>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -26,6 +36,7 @@ pub(crate) async fn serve(listener: std::net::TcpListener, view: Arc<View>) {
         Err(error) => return tracing::error!(%error, "the admin page cannot be served"),
     };
     let pages = Router::new()
+        .route("/", get(list))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -34,6 +45,19 @@ pub(crate) async fn serve(listener: std::net::TcpListener, view: Arc<View>) {
     if let Err(error) = axum::serve(listener, pages).await {
         tracing::error!(%error, "the admin page has ended");
     }
+}
+
+/// The list of paths: aligned text for people, JSON for those who ask for it.
+async fn list(headers: HeaderMap) -> Response {
+    let accepted =
+        headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    if accepted.contains("application/json") {
+        let paths: Vec<Value> =
+            PATHS.iter().map(|(path, about)| json!({ "path": path, "about": about })).collect();
+        return axum::Json(json!({ "schema": "millrace-router-admin/1", "paths": paths })).into_response();
+    }
+    let lines: Vec<String> = PATHS.iter().map(|(path, about)| format!("{path:<10}{about}\n")).collect();
+    lines.concat().into_response()
 }
 
 /// Control and all cores, or what is missing.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_router::{CoreSnapshot, Ending, Router};
 
 use crate::raw::Raw;
-use crate::world::{LONG, World, get};
+use crate::world::{LONG, World, get, get_as};
 
 #[test]
 fn pages_show_what_the_router_knows() {
@@ -64,4 +64,27 @@ fn router_that_cannot_reach_its_seed_is_not_ready_before_its_join_timeout() {
     let (code, why) = get(router.admin_addr().unwrap(), "/readyz");
     assert_eq!(code, 503);
     assert!(why.contains("not all known routers"), "{why}");
+}
+
+#[test]
+fn root_lists_every_path_as_text_or_json() {
+    let world = World::new();
+    let mut config = world.config("listed");
+    config.admin = Some("127.0.0.1:0".parse().unwrap());
+    let router = Router::start(config).unwrap();
+    let admin = router.admin_addr().unwrap();
+    router.wait_until(LONG, |seen| seen.status.ready()).unwrap();
+    let (code, text) = get(admin, "/");
+    assert_eq!(code, 200);
+    let (code, json) = get_as(admin, "/", "application/json");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, json["schema"].as_str()), (200, Some("millrace-router-admin/1")));
+    let paths: Vec<&str> =
+        json["paths"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/", "/livez", "/readyz", "/metrics", "/status"]);
+    assert_eq!(text.lines().count(), paths.len());
+    for (line, path) in text.lines().zip(paths) {
+        assert!(line.starts_with(path) && line.len() > 30, "{line}");
+        assert_eq!(get(admin, path).0, 200, "{path}");
+    }
 }

@@ -131,9 +131,15 @@ pub(crate) fn linked(routers: &[&RouterHandle]) {
 
 /// One page of an admin page: code and body.
 pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    get_as(addr, path, "*/*")
+}
+
+/// The same, in a form that is asked for.
+pub(crate) fn get_as(addr: SocketAddr, path: &str, accept: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
