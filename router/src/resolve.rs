@@ -1,7 +1,7 @@
 //! Names to addresses: seeds of the mesh, and targets of dials. Runs on the control thread, never on a core.
 //!
 //! Addresses come from the system (files, DNS search domains and all); SRV names, which begin with an underscore, from
-//! DNS itself.
+//! DNS itself. Where DNS servers are named in the settings, they are asked for both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,6 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use millrace_proto::DEFAULT_PORT;
 use tokio::sync::mpsc;
@@ -26,6 +30,8 @@ const ADDRESSES_MAX: usize = 256;
 pub(crate) struct Resolver {
     /// IPv6 addresses are of no use to a router that is bound to IPv4.
     pub(crate) ipv4_only: bool,
+    /// DNS servers; none: the system's.
+    pub(crate) servers: Arc<[SocketAddr]>,
 }
 
 impl Resolver {
@@ -39,23 +45,65 @@ impl Resolver {
     async fn addresses(&self, target: &str) -> Option<Vec<SocketAddr>> {
         let found = match target.parse() {
             Ok(address) => vec![address],
-            Err(_) => {
-                let lookup = timeout(LOOKUP_MAX, tokio::net::lookup_host(target.to_owned())).await.ok()?;
-                lookup.ok()?.take(ADDRESSES_MAX).collect()
-            }
+            Err(_) => timeout(LOOKUP_MAX, self.look_up(target)).await.ok()??,
         };
         let usable = |address: &SocketAddr| !self.ipv4_only || address.is_ipv4();
         let found: BTreeSet<SocketAddr> = found.into_iter().filter(usable).collect();
         Some(found.into_iter().collect())
     }
 
+    /// The addresses of the host in `host:port`, A and AAAA.
+    async fn look_up(&self, target: &str) -> Option<Vec<SocketAddr>> {
+        if self.servers.is_empty() {
+            let found = tokio::net::lookup_host(target.to_owned()).await.ok()?;
+            return Some(found.take(ADDRESSES_MAX).collect());
+        }
+        let (host, port) = target.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let found = self.dns()?.lookup_ip(host).await.ok()?;
+        Some(found.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    /// What asks DNS. Made anew each time: names are looked up again because they change, so nothing is cached.
+    fn dns(&self) -> Option<TokioResolver> {
+        if self.servers.is_empty() {
+            return TokioResolver::builder_tokio().ok()?.build().ok();
+        }
+        let servers = self.servers.iter().map(|server| {
+            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                connection.port = server.port();
+                connection
+            });
+            NameServerConfig::new(server.ip(), true, connections.into())
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.use_hosts_file = ResolveHosts::Never;
+        builder.build().ok()
+    }
+
     /// All addresses of a seed, as `host:port`; `None` when the lookup failed.
     async fn seed(&self, seed: &str) -> Option<Vec<String>> {
         if seed.starts_with('_') {
-            return services(seed).await;
+            return self.services(seed).await;
         }
         let found = self.addresses(&with_port(seed)).await?;
         Some(found.into_iter().map(|address| address.to_string()).collect())
+    }
+
+    /// Targets of an SRV name (RFC 2782). All are dialled, so priorities and weights do not matter.
+    async fn services(&self, name: &str) -> Option<Vec<String>> {
+        let lookup = timeout(LOOKUP_MAX, self.dns()?.srv_lookup(name)).await.ok()?.ok()?;
+        let targets = lookup.answers().iter().filter_map(|record| match &record.data {
+            RData::SRV(service) => {
+                let host = service.target.to_string();
+                Some(format!("{}:{}", host.trim_end_matches('.'), service.port))
+            }
+            _ => None,
+        });
+        Some(targets.take(ADDRESSES_MAX).collect())
     }
 }
 
@@ -103,20 +151,6 @@ fn with_port(seed: &str) -> String {
         Some((_, port)) if port.parse::<u16>().is_ok() => seed.to_owned(),
         _ => format!("{seed}:{DEFAULT_PORT}"),
     }
-}
-
-/// Targets of an SRV name (RFC 2782). All are dialled, so priorities and weights do not matter.
-async fn services(name: &str) -> Option<Vec<String>> {
-    let resolver = TokioResolver::builder_tokio().ok()?.build().ok()?;
-    let lookup = timeout(LOOKUP_MAX, resolver.srv_lookup(name)).await.ok()?.ok()?;
-    let targets = lookup.answers().iter().filter_map(|record| match &record.data {
-        RData::SRV(service) => {
-            let host = service.target.to_string();
-            Some(format!("{}:{}", host.trim_end_matches('.'), service.port))
-        }
-        _ => None,
-    });
-    Some(targets.take(ADDRESSES_MAX).collect())
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl Starting {
     }
 
     fn resolver(&self) -> Resolver {
-        Resolver { ipv4_only: self.addr.is_ipv4() }
+        Resolver { ipv4_only: self.addr.is_ipv4(), servers: self.config.mesh.dns_servers.clone().into() }
     }
 
     fn make_control(

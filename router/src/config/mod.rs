@@ -32,6 +32,9 @@ pub enum Pinning {
 pub struct MeshSettings {
     /// `host:port`, a DNS name (all its addresses; port 7400), or an SRV name, which begins with an underscore.
     pub seeds: Vec<String>,
+    /// DNS servers that are asked for seeds and for advertised names, `ip:port`, instead of the system's; for service
+    /// discovery that listens on a port of its own. Default none.
+    pub dns_servers: Vec<SocketAddr>,
     /// How often names are looked up anew. Default 5 s.
     pub resolve_every: Duration,
     /// How long publishers wait for credit until every known router's interest is applied. Default 2 s.
@@ -54,6 +57,7 @@ impl Default for MeshSettings {
     fn default() -> Self {
         Self {
             seeds: Vec::new(),
+            dns_servers: Vec::new(),
             resolve_every: Duration::from_secs(5),
             join_timeout: Duration::from_secs(2),
             ping_every: Duration::from_millis(250),

@@ -89,6 +89,7 @@ pub(crate) struct Tls {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Mesh {
     pub(crate) seeds: Vec<String>,
+    pub(crate) dns_servers: Vec<SocketAddr>,
     pub(crate) resolve_every: Span,
     pub(crate) join_timeout: Span,
     pub(crate) ping_every: Span,
@@ -104,6 +105,7 @@ impl Default for Mesh {
         let mesh = MeshSettings::default();
         Self {
             seeds: mesh.seeds,
+            dns_servers: mesh.dns_servers,
             resolve_every: Span(mesh.resolve_every),
             join_timeout: Span(mesh.join_timeout),
             ping_every: Span(mesh.ping_every),
@@ -120,6 +122,7 @@ impl From<Mesh> for MeshSettings {
     fn from(raw: Mesh) -> Self {
         Self {
             seeds: raw.seeds,
+            dns_servers: raw.dns_servers,
             resolve_every: raw.resolve_every.0,
             join_timeout: raw.join_timeout.0,
             ping_every: raw.ping_every.0,

@@ -5,6 +5,7 @@ mod admin;
 mod bad_input;
 mod cluster;
 mod cores;
+mod dns;
 mod mesh;
 mod process;
 mod publishers;
