@@ -1,6 +1,6 @@
 //! `millrace-sim`: runs seeds, says which fail, and how to replay them.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -19,6 +19,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Findings of a failing seed that are printed.
 const FINDINGS_SHOWN: usize = 5;
+
+/// Lines of progress in a log.
+const PROGRESS_LINES: u64 = 10;
 
 /// Deterministic simulator of Millrace clusters: seeded, virtual time, faults as data.
 #[derive(Debug, Parser)]
@@ -72,6 +75,7 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
         Some(jobs) => jobs.max(1),
         None => thread::available_parallelism().map_or(1, usize::from),
     };
+    let terminal = io::stderr().is_terminal();
     let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::new(args.seeds, args.first_seed, args.bug));
     thread::scope(|scope| {
@@ -94,14 +98,7 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
                     next.store(args.seeds, Ordering::Relaxed);
                 }
                 if !args.trace {
-                    let mut err = io::stderr().lock();
-                    write!(
-                        err,
-                        "\r{} of {} seeds, {} failed",
-                        summary.done,
-                        args.seeds,
-                        summary.failed_seeds.len()
-                    )?;
+                    show_progress(&mut io::stderr().lock(), &summary, args.seeds, terminal)?;
                 }
             }
         };
@@ -111,8 +108,22 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
             Err(panic) => panic::resume_unwind(panic),
         })
     })?;
-    writeln!(io::stderr().lock())?;
+    if terminal && !args.trace {
+        writeln!(io::stderr().lock())?;
+    }
     Ok(summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Says how far it is: on one line of a terminal, else in a few lines that a log can keep.
+fn show_progress(err: &mut impl Write, summary: &Summary, seeds: u64, terminal: bool) -> io::Result<()> {
+    let (done, failed) = (summary.done, summary.failed_seeds.len());
+    if terminal {
+        write!(err, "\r{done} of {seeds} seeds, {failed} failed")
+    } else if done % seeds.div_ceil(PROGRESS_LINES).max(1) == 0 {
+        writeln!(err, "{done} of {seeds} seeds, {failed} failed")
+    } else {
+        Ok(())
+    }
 }
 
 /// Prints the trace of a run, and what is wrong with it.
@@ -136,4 +147,25 @@ fn show(args: &Args, report: &Report) -> io::Result<()> {
     }
     let bug = args.bug.map(|bug| format!(" --bug {}", bug.name())).unwrap_or_default();
     writeln!(out, "  replay: millrace-sim --first-seed {} --seeds 1 --trace{bug}", report.seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_one_line_of_a_terminal_and_a_few_lines_of_a_log() -> io::Result<()> {
+        let (mut screen, mut log) = (Vec::new(), Vec::new());
+        let mut summary = Summary::new(25, 1, None);
+        for done in 1..=25 {
+            summary.done = done;
+            show_progress(&mut screen, &summary, 25, true)?;
+            show_progress(&mut log, &summary, 25, false)?;
+        }
+        let (screen, log) = (String::from_utf8_lossy(&screen), String::from_utf8_lossy(&log));
+        assert!(!screen.contains('\n') && screen.ends_with("\r25 of 25 seeds, 0 failed"));
+        assert_eq!(log.lines().count(), 8);
+        assert!(!log.contains('\r') && log.starts_with("3 of 25 seeds, 0 failed\n"));
+        Ok(())
+    }
 }
