@@ -1,5 +1,8 @@
 """Prints events that match any of the selectors, one JSON object a line, and says "subscribed" on standard error first.
 
+Where events are missing, a line with the key "gap" says why and, if the router knows, how many. Gaps are printed and not
+counted: --count 10 ends behind the tenth event that arrived, so who must not wait for lost ones reads the gaps.
+
     python3 receive.py --router 127.0.0.1:7400 --ca ca.pem --count 10 'host=web-*,payload ~ /RAID/'
 """
 
@@ -33,7 +36,7 @@ def main():
     parser.add_argument("--ca", help="certificates to trust (PEM); without it, the public authorities")
     parser.add_argument("--cert", help="certificate of this client (PEM)")
     parser.add_argument("--key", help="its key (PEM)")
-    parser.add_argument("--count", type=int, help="end after so many events")
+    parser.add_argument("--count", type=int, help="end after so many events that arrived; gaps do not count")
     parser.add_argument("--window", type=int, default=millrace.WINDOW_BYTES, help="bytes granted ahead")
     parser.add_argument("selector", nargs="+")
     try:
