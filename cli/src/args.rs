@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use millrace_client::RouterAddress;
+use millrace_client::{Connections, RouterAddress};
 use millrace_proto::PublisherId;
 
 /// Publish and receive events through a Millrace cluster.
@@ -87,6 +87,10 @@ pub(crate) struct Pub {
     /// Longest time that an event waits for company.
     #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
     pub(crate) linger: Duration,
+    /// Connections to the router: `one`, `per-core`, or a number. More than one help a publisher of many tag sets; events of
+    /// one tag set always take the same connection, which keeps their order.
+    #[arg(long, value_name = "one|per-core|N", default_value = "one")]
+    pub(crate) connections: Connections,
     /// The publisher's name, 32 hexadecimal digits. Default: random.
     #[arg(long, value_name = "HEX", value_parser = publisher_id)]
     pub(crate) publisher_id: Option<PublisherId>,
@@ -110,7 +114,7 @@ pub(crate) struct Sub {
     /// What to receive.
     #[arg(value_name = "SELECTOR", required = true)]
     pub(crate) selectors: Vec<String>,
-    /// End after this many events.
+    /// End after this many events that arrived; gaps are shown and not counted.
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) count: Option<u64>,
     /// How long the router may gather events before it sends them: fewer packets for slow screens.
@@ -166,6 +170,8 @@ mod tests {
             &["millrace", "sub"],
             &["millrace", "--cert", "c.pem", "sub", "*"],
             &["millrace", "pub", "x", "--publisher-id", "+12"],
+            &["millrace", "pub", "x", "--connections", "0"],
+            &["millrace", "pub", "x", "--connections", "few"],
         ] {
             assert!(Args::try_parse_from(args).is_err(), "{args:?}");
         }

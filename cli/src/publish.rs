@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, anyhow};
 use millrace_client::{PublishError, Publisher, PublisherOptions, PublisherStats};
-use millrace_proto::TagSet;
+use millrace_proto::{PublisherKey, TagSet};
 use serde::Serialize;
 use tokio::io::BufReader;
 
@@ -25,11 +25,12 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let options = PublisherOptions {
         id: command.publisher_id,
         linger: command.linger,
+        connections: command.connections,
         shard: Some(tags.shard()),
         ..PublisherOptions::default()
     };
     let publisher = client.publisher(options).await.map_err(reach::unreachable)?;
-    let key = publisher.key();
+    let keys: Vec<PublisherKey> = publisher.keys().collect();
     let publish = async {
         if command.lines {
             publish_lines(&publisher, &tags).await
@@ -67,7 +68,7 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     };
     client.close().await;
     let stats = end?;
-    let summary = Summary::new(stats, skipped, key);
+    let summary = Summary::new(stats, skipped, &keys);
     summary.show(reach, command)?;
     if stats.unknown > 0 {
         let error =
@@ -118,7 +119,8 @@ async fn interrupt() -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Summary {
     schema: &'static str,
-    publisher: String,
+    /// Who published: one for each connection.
+    publishers: Vec<String>,
     epoch: String,
     published: u64,
     received: u64,
@@ -128,11 +130,11 @@ struct Summary {
 }
 
 impl Summary {
-    fn new(stats: PublisherStats, skipped: u64, key: millrace_proto::PublisherKey) -> Self {
+    fn new(stats: PublisherStats, skipped: u64, keys: &[PublisherKey]) -> Self {
         Self {
             schema: SUMMARY_SCHEMA,
-            publisher: key.publisher.to_string(),
-            epoch: format!("{:016x}", key.epoch.0),
+            publishers: keys.iter().map(|key| key.publisher.to_string()).collect(),
+            epoch: keys.first().map(|key| format!("{:016x}", key.epoch.0)).unwrap_or_default(),
             published: stats.published,
             received: stats.received,
             unknown: stats.unknown,

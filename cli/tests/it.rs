@@ -17,9 +17,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::of_cores(1)
+    }
+
+    fn of_cores(cores: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = DevAuthority::open(folder.path()).unwrap();
-        let router = Router::start(RouterConfig::new(authority.router("one", &[]).unwrap())).unwrap();
+        let mut config = RouterConfig::new(authority.router("one", &[]).unwrap());
+        config.cores = cores;
+        let router = Router::start(config).unwrap();
         Self { router, ca: authority.ca_path().unwrap().to_owned(), _folder: folder }
     }
 
@@ -122,4 +128,21 @@ fn mistakes_are_explained_before_anything_is_connected() {
     let missing = world.millrace(&["--ca", "/nonexistent/ca.pem", "pub", "x"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(3));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("/nonexistent/ca.pem"));
+}
+
+#[test]
+fn publisher_has_as_many_connections_as_it_is_told_to() {
+    let world = World::of_cores(2);
+    for (connections, count) in [("one", 1), ("per-core", 2), ("3", 3)] {
+        let receiver = world.subscribed(&["sub", "*", "-n", "2"]);
+        let args = ["pub", "--connections", connections, "--tag", "host=a", "--json", "first", "second"];
+        let published = world.millrace(&args).output().unwrap();
+        assert!(published.status.success(), "{published:?}");
+        let summary: serde_json::Value = serde_json::from_slice(&published.stdout).unwrap();
+        assert_eq!((&summary["connections"], &summary["received"]), (&count.into(), &2.into()));
+        assert_eq!(summary["publishers"].as_array().unwrap().len(), count);
+        let lines = String::from_utf8(receiver.wait_with_output().unwrap().stdout).unwrap();
+        let payloads: Vec<_> = lines.lines().map(|line| line.split('\t').nth(2).unwrap()).collect();
+        assert_eq!(payloads, ["first", "second"], "one tag set keeps its order");
+    }
 }

@@ -40,7 +40,7 @@ use crate::targets::Targets;
 /// Reports of lost connections that wait to be read, at most, per connection; the oldest give way. Totals in
 /// [`PublisherStats`] stay exact.
 const REPORTS_MAX: usize = 1024;
-/// Connections of one publisher, whatever a router says about its cores.
+/// Connections of one publisher, whatever it asks for or a router says about its cores.
 const CONNECTIONS_MAX: u16 = 256;
 
 /// Events of which nobody knows whether a router got them: they were on their way when a connection was lost.
@@ -80,13 +80,17 @@ pub struct Publisher {
 impl Publisher {
     pub(crate) async fn connect(client: Client, options: PublisherOptions) -> Result<Self, ConnectError> {
         let mut targets = Targets::new(client.config().routers.clone());
-        let (shard, per_core) = match options.connections {
-            Connections::One => (options.shard, false),
-            Connections::PerCore => (Some(shard_of_core(0)), true),
+        let shard = match options.connections {
+            Connections::One => options.shard,
+            Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
         };
         let (link, welcome) = client.connect(&targets, shard, 0).await?;
         targets.welcomed(&welcome.alternates);
-        let count = if per_core { welcome.cores.clamp(1, CONNECTIONS_MAX) } else { 1 };
+        let count = match options.connections {
+            Connections::One => 1,
+            Connections::PerCore => welcome.cores.clamp(1, CONNECTIONS_MAX),
+            Connections::Exactly(number) => number.get().min(CONNECTIONS_MAX),
+        };
         let place = link.place.clone();
         let mut begins =
             vec![(0, Begin { client: client.clone(), targets: targets.clone(), link, welcome, shard })];

@@ -1,10 +1,13 @@
 //! Settings of one publisher.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
 use millrace_proto::{PublisherId, Shard};
+
+use super::CONNECTIONS_MAX;
 
 /// Settings of one publisher.
 #[derive(Debug, Clone)]
@@ -36,7 +39,7 @@ impl Default for PublisherOptions {
     }
 }
 
-/// How many connections a publisher has. Reads and prints as `one` and `per-core`.
+/// How many connections a publisher has. Reads and prints as `one`, `per-core`, or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Connections {
     /// One: right for a publisher of one source, or of few events.
@@ -44,11 +47,14 @@ pub enum Connections {
     One,
     /// One for each core of the router, each from its own socket: for publishers of many sources and many events.
     PerCore,
+    /// So many, at most 256, each from its own socket. Connection i is on core i modulo the router's cores; with a multiple of
+    /// their number no event crosses between cores, as with [`Connections::PerCore`].
+    Exactly(NonZeroU16),
 }
 
-/// Neither `one` nor `per-core`.
+/// Neither `one`, `per-core` nor a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("connections are `one` or `per-core`, not `{0}`")]
+#[error("connections are `one`, `per-core` or a number from 1 to {CONNECTIONS_MAX}, not `{0}`")]
 pub struct ConnectionsError(String);
 
 impl FromStr for Connections {
@@ -58,17 +64,21 @@ impl FromStr for Connections {
         match text {
             "one" => Ok(Self::One),
             "per-core" => Ok(Self::PerCore),
-            other => Err(ConnectionsError(other.to_owned())),
+            other => {
+                let number = other.parse().ok().filter(|number: &NonZeroU16| number.get() <= CONNECTIONS_MAX);
+                number.map(Self::Exactly).ok_or_else(|| ConnectionsError(other.to_owned()))
+            }
         }
     }
 }
 
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::One => "one",
-            Self::PerCore => "per-core",
-        })
+        match self {
+            Self::One => f.write_str("one"),
+            Self::PerCore => f.write_str("per-core"),
+            Self::Exactly(number) => number.fmt(f),
+        }
     }
 }
 
@@ -78,10 +88,16 @@ mod tests {
 
     #[test]
     fn connections_read_as_they_print() {
-        for connections in [Connections::One, Connections::PerCore] {
+        let three = Connections::Exactly(NonZeroU16::new(3).unwrap());
+        for connections in [Connections::One, Connections::PerCore, three] {
             assert_eq!(connections.to_string().parse(), Ok(connections));
         }
-        let error = "two".parse::<Connections>().unwrap_err();
-        assert_eq!(error.to_string(), "connections are `one` or `per-core`, not `two`");
+        for wrong in ["two", "0", "257", "-1"] {
+            let error = wrong.parse::<Connections>().unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("connections are `one`, `per-core` or a number from 1 to 256, not `{wrong}`")
+            );
+        }
     }
 }

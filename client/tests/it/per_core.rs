@@ -146,3 +146,33 @@ async fn a_refused_connection_is_an_error_and_leaves_nothing_behind() {
     assert!(error.is_err());
     assert_eq!(code, Some(CloseCode::Done));
 }
+
+#[tokio::test]
+async fn so_many_connections_as_asked_for_share_the_tag_sets_by_shard() {
+    let authority = Authority::new();
+    let router = authority.router_of(2);
+    let client = authority.client(&[&router], |_| {});
+    let options = PublisherOptions { connections: "4".parse().unwrap(), ..options() };
+    let accept = async {
+        let mut peers = Vec::new();
+        for _ in 0..4 {
+            peers.push(router.accept().await);
+        }
+        peers
+    };
+    let (publisher, mut peers) = tokio::join!(client.publisher(options), accept);
+    let publisher = publisher.unwrap();
+    let mut seen = BTreeSet::new();
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.credit(PLENTY).await;
+        let place = u16::try_from(number).unwrap();
+        publisher.publish(&tags_of(place, 4, 0), place.to_string()).await.unwrap();
+    }
+    for peer in &mut peers {
+        let (seq, payload) = peer.event().await;
+        assert_eq!(seq, 0);
+        seen.insert(String::from_utf8(payload).unwrap());
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    assert_eq!((publisher.keys().count(), publisher.stats().connections), (4, 4));
+}
