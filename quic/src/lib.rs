@@ -37,6 +37,7 @@ mod network;
 mod settings;
 pub mod steer;
 mod sys;
+mod tickets;
 pub mod tls;
 mod udp;
 mod waker;
