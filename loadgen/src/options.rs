@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use millrace_verify::payload::PAYLOAD_BYTES_MIN;
 
-use crate::disturb::{DisturbSettings, Disturbance};
+use crate::disturb::{Background, DisturbSettings, Disturbance};
 use crate::report::Fault;
 use crate::run::{RunOptions, Search};
 use crate::scenario::{Driver, Preset, Scenario};
@@ -241,6 +241,7 @@ impl RunArgs {
                 churn_per_second: self.churn_rate,
                 storm_clients: self.storm_clients,
             },
+            background: Background::default(),
         }
     }
 }

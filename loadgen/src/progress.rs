@@ -57,11 +57,24 @@ impl Progress {
         }
     }
 
-    /// Connections and subscriptions come about.
-    pub fn set_up(&self, sum: &Sum, connections: u64, subscriptions: u64) {
+    /// Connections and subscriptions come about, `per_second` of what is `wanted` in all.
+    pub fn set_up(&self, sum: &Sum, connections: u64, subscriptions: u64, (per_second, wanted): (f64, u64)) {
+        let missing = wanted.saturating_sub(sum.welcomed + sum.credited + sum.effective);
+        let estimate = if per_second >= 1.0 {
+            format!("{:.0} s to go", missing as f64 / per_second)
+        } else {
+            "waiting".to_owned()
+        };
+        let redials = match sum.redials {
+            0 => String::new(),
+            redials => format!(", {redials} dialled again"),
+        };
         self.show(&format!(
-            "{}/{connections} connections, {}/{subscriptions} subscriptions effective in the cluster",
-            sum.welcomed, sum.effective
+            "{} of {} connections, {} of {} subscriptions effective in the cluster{redials}; {estimate}",
+            grouped(sum.welcomed as f64),
+            grouped(connections as f64),
+            grouped(sum.effective as f64),
+            grouped(subscriptions as f64),
         ));
     }
 
@@ -101,6 +114,15 @@ impl Progress {
             "settling: {} published, {} delivered",
             grouped(sum.published as f64),
             grouped(sum.delivered as f64)
+        ));
+    }
+
+    /// Deliveries are missing, and nothing has moved for a while.
+    pub fn missing(&self, missing: u64, still: Duration) {
+        self.show(&format!(
+            "settling: {} missing, nothing moved for {:.0} s",
+            grouped(missing as f64),
+            still.as_secs_f64()
         ));
     }
 

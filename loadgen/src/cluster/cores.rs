@@ -1,9 +1,11 @@
-//! What each core of the embedded routers did: how busy it was, and what went between it and its siblings.
+//! What each core of the routers did: how busy it was, and what went between it and its siblings.
 
 use std::time::Duration;
 
 use millrace_router::CoreSnapshot;
 use serde::Serialize;
+
+use crate::fleet::order::whole;
 
 /// One core in a stretch of time.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -25,6 +27,9 @@ pub struct CoreUse {
     pub mailbox_depth_max: u64,
     /// Segments that siblings received for it.
     pub foreign_segments: u64,
+    /// Segments that belonged to siblings.
+    #[serde(skip)]
+    pub foreign_out: u64,
     /// Datagrams that reached it without a hop from a sibling, because the kernel or their own socket steered them here.
     pub hops_saved: u64,
 }
@@ -40,8 +45,28 @@ impl CoreUse {
             datagrams_in: core.quic.datagrams_in,
             mailbox_depth_max: core.shell.mailbox_depth_max,
             foreign_segments: core.quic.foreign_in,
+            foreign_out: core.quic.foreign_out,
             hops_saved: core.hops_saved(),
         }
+    }
+
+    /// A core that has done nothing.
+    pub(super) fn new(router: usize, core: u16, uptime_s: f64) -> Self {
+        Self { router, core, uptime_s, ..Self::default() }
+    }
+
+    /// Takes a value by its name in `/metrics`, if it is one of these.
+    pub(super) fn read(&mut self, name: &str, value: f64) {
+        match name {
+            "busy_share" => self.busy_s = value * self.uptime_s,
+            "turns" => self.turns = whole(value),
+            "datagrams_in" => self.datagrams_in = whole(value),
+            "mailbox_depth_max" => self.mailbox_depth_max = whole(value),
+            "foreign_segments_in" => self.foreign_segments = whole(value),
+            "foreign_segments_out" => self.foreign_out = whole(value),
+            _ => {}
+        }
+        self.hops_saved = self.datagrams_in.saturating_sub(self.foreign_out);
     }
 
     pub(super) fn since(&self, before: &Self) -> Self {

@@ -111,6 +111,15 @@ pub struct Usage {
     pub resident_bytes: Option<u64>,
 }
 
+/// What goes on in routers at one moment: whether something still moves.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Events that routers have read and written so far, each time that they were.
+    pub moved_events: u64,
+    /// Bytes that wait for receivers, or in streams that their hosts have not acknowledged.
+    pub waiting_bytes: u64,
+}
+
 /// What routers have counted so far: where their time goes, and what they dropped.
 #[derive(Debug, Default, Clone)]
 pub struct Counters {
@@ -118,7 +127,7 @@ pub struct Counters {
     pub counted: BTreeMap<String, u64>,
     /// Dropped events by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Each core; known of embedded routers.
+    /// Each core.
     pub cores: Vec<CoreUse>,
 }
 
@@ -166,6 +175,15 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("routes patched", &["route_cache_patched"]),
     ("routes rebuilt", &["route_cache_rebuilt"]),
 ];
+
+/// Counters of events that move.
+const MOVED: &[&str] = &["ingress_events", "egress_events", "peer_egress_events", "sibling_egress_events"];
+/// Levels of what waits.
+const WAITING: &[&str] = &["queued_bytes", "stream_ahead_bytes"];
+
+fn sum(all: &BTreeMap<String, u64>, names: &[&str]) -> u64 {
+    names.iter().map(|&name| all.get(name).copied().unwrap_or(0)).sum()
+}
 
 impl Cluster {
     /// Starts `routers` routers of `cores` cores in this process and waits until all are linked with all.
@@ -343,6 +361,23 @@ impl Cluster {
     /// What the routers have counted so far; nothing, for those elsewhere.
     #[must_use]
     pub fn counters(&self) -> Counters {
+        let (all, dropped, cores) = self.look();
+        if all.is_empty() {
+            return Counters::default();
+        }
+        let counted = SHOWN.iter().map(|&(shown, names)| (shown.to_owned(), sum(&all, names))).collect();
+        Counters { counted, dropped, cores }
+    }
+
+    /// What goes on in the routers at this moment; nothing is known of those elsewhere.
+    #[must_use]
+    pub fn under_way(&self) -> UnderWay {
+        let (all, ..) = self.look();
+        UnderWay { moved_events: sum(&all, MOVED), waiting_bytes: sum(&all, WAITING) }
+    }
+
+    /// All counters by name, drops by reason, and cores.
+    fn look(&self) -> (BTreeMap<String, u64>, BTreeMap<String, u64>, Vec<CoreUse>) {
         let mut all = BTreeMap::new();
         let mut dropped = BTreeMap::new();
         let mut cores = Vec::new();
@@ -356,13 +391,13 @@ impl Cluster {
                 }
             }
             Routers::Processes(routers, _) => {
-                routers.iter().for_each(|router| router.add_counters(&mut all, &mut dropped));
+                for (number, router) in routers.iter().enumerate() {
+                    cores.extend(router.add_counters(number, &mut all, &mut dropped));
+                }
             }
-            Routers::Elsewhere => return Counters::default(),
+            Routers::Elsewhere => {}
         }
-        let sum = |names: &[&str]| names.iter().map(|&name| all.get(name).copied().unwrap_or(0)).sum();
-        let counted = SHOWN.iter().map(|&(shown, names)| (shown.to_owned(), sum(names))).collect();
-        Counters { counted, dropped, cores }
+        (all, dropped, cores)
     }
 
     /// Ends what it started, in order.
@@ -389,6 +424,10 @@ fn add_core(core: &CoreSnapshot, all: &mut BTreeMap<String, u64>, dropped: &mut 
         ("receive_calls", core.quic.receive_calls),
         ("send_calls", core.quic.send_calls),
         ("turns", core.quic.turns),
+        ("ingress_events", core.engine.events_in),
+        ("egress_events", core.engine.events_out),
+        ("queued_bytes", core.queued.bytes),
+        ("stream_ahead_bytes", core.queued.ahead_bytes),
         ("peer_egress_events", core.engine.events_to_peers),
         ("sibling_egress_events", core.engine.events_to_siblings),
         ("packets_lost", core.packets_lost),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::{ClusterError, Usage};
+use super::{ClusterError, CoreUse, Usage};
 use crate::system;
 
 /// How long a router may take to end in order.
@@ -32,6 +32,8 @@ pub(super) struct RouterProcess {
     pub(super) addr: SocketAddr,
     admin: SocketAddr,
     pub(super) ca: PathBuf,
+    /// About when its cores began.
+    since: Instant,
 }
 
 impl RouterProcess {
@@ -50,6 +52,7 @@ impl RouterProcess {
             command.env_remove(name);
         }
         command.env("XDG_RUNTIME_DIR", folder).stdin(Stdio::null()).stdout(Stdio::piped());
+        let since = Instant::now();
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let mut line = String::new();
         let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
@@ -58,7 +61,9 @@ impl RouterProcess {
             _ => Err("it ended before it was ready".to_owned()),
         };
         match ready {
-            Ok(Ready { addr, admin: Some(admin), ca: Some(ca) }) => Ok(Self { child, addr, admin, ca }),
+            Ok(Ready { addr, admin: Some(admin), ca: Some(ca) }) => {
+                Ok(Self { child, addr, admin, ca, since })
+            }
             Ok(_) => Err(failed("it has no admin page or no certificates".into())),
             Err(reason) => {
                 // It may be gone already.
@@ -77,18 +82,27 @@ impl RouterProcess {
         *usage.resident_bytes.get_or_insert(0) += system::resident_bytes_of(self.child.id());
     }
 
-    /// Adds its counters by their names in `/metrics`; drops by reason.
+    /// Adds its counters by their names in `/metrics`, and drops by reason; its cores, as `router` of the cluster.
     pub(super) fn add_counters(
         &self,
+        router: usize,
         counters: &mut BTreeMap<String, u64>,
         dropped: &mut BTreeMap<String, u64>,
-    ) {
+    ) -> Vec<CoreUse> {
         let page = self.page().unwrap_or_default();
+        let uptime_s = self.since.elapsed().as_secs_f64();
+        let mut cores: BTreeMap<u16, CoreUse> = BTreeMap::new();
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let Some((name, value)) = line.rsplit_once(' ') else { continue };
-            let Ok(value) = value.parse::<u64>() else { continue };
             let (name, labels) = name.split_once('{').unwrap_or((name, ""));
             let name = name.trim_start_matches("millrace_").trim_end_matches("_total");
+            if let (Some(core), Ok(value)) = (label(labels, "core"), value.parse::<f64>())
+                && let Ok(core) = core.parse::<u16>()
+            {
+                let core = cores.entry(core).or_insert_with(|| CoreUse::new(router, core, uptime_s));
+                core.read(name, value);
+            }
+            let Ok(value) = value.parse::<u64>() else { continue };
             match label(labels, "reason").or_else(|| label(labels, "state")) {
                 Some(reason) if name == "dropped_events" => {
                     if value > 0 {
@@ -99,12 +113,13 @@ impl RouterProcess {
                 None => *counters.entry(name.to_owned()).or_insert(0) += value,
             }
         }
+        cores.into_values().collect()
     }
 
     /// How many other routers it is linked with.
     pub(super) fn linked(&self) -> u64 {
         let mut counters = BTreeMap::new();
-        self.add_counters(&mut counters, &mut BTreeMap::new());
+        self.add_counters(0, &mut counters, &mut BTreeMap::new());
         counters.get("mesh_peers linked").copied().unwrap_or(0)
     }
 

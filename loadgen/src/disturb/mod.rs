@@ -11,6 +11,7 @@
 
 mod churn;
 mod crowd;
+mod held;
 mod storm;
 mod tickets;
 
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use self::churn::Churn;
 use self::crowd::{Behaviour, CrowdApp, Ready};
+use self::held::Held;
 use self::storm::Storm;
 use self::tickets::Tickets;
 use crate::cluster::{Cluster, ClusterError};
@@ -94,6 +96,15 @@ impl Default for DisturbSettings {
     }
 }
 
+/// What goes on beside a run from before its warm-up to its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Background {
+    /// Selectors that match nothing, at most 256,000.
+    pub held_selectors: u32,
+    /// Distinct selectors subscribed per second, and as many unsubscribed.
+    pub churn_per_second: u32,
+}
+
 /// What came of a disturbance itself.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -152,6 +163,7 @@ struct Crowd {
 pub(crate) struct Disturbers {
     churn: Option<Crowd>,
     storm: Option<Crowd>,
+    background: Vec<Crowd>,
 }
 
 impl Disturbers {
@@ -162,16 +174,31 @@ impl Disturbers {
     pub(crate) fn start(
         disturbances: &[Disturbance],
         settings: DisturbSettings,
+        background: Background,
         cluster: &Cluster,
         progress: &Progress,
     ) -> Result<Self, ClusterError> {
         let mut this = Self::default();
-        if disturbances.contains(&Disturbance::Churn) {
+        let many =
+            |receivers| TransportSettings { uni_streams: receivers, ..TransportSettings::client_facing() };
+        if background.held_selectors > 0 {
+            progress.stage("subscribing selectors that match nothing");
+            let (transport, held) = (many(held::RECEIVERS), Held::new(background.held_selectors));
+            this.background.push(start(cluster, transport, held::CONNECTIONS, |_| held, progress)?);
+        }
+        let churn = |per_second| {
             progress.stage("connecting those who churn");
-            let transport =
-                TransportSettings { uni_streams: churn::RECEIVERS, ..TransportSettings::client_facing() };
-            let behaviour = Churn::new(settings.churn_per_second);
-            this.churn = Some(start(cluster, transport, churn::CONNECTIONS, |_| behaviour, progress)?);
+            let behaviour = Churn::new(per_second);
+            start(cluster, many(churn::RECEIVERS), churn::CONNECTIONS, |_| behaviour, progress)
+        };
+        if background.churn_per_second > 0 {
+            let crowd = churn(background.churn_per_second)?;
+            // A crowd that is gone is noticed when it is joined.
+            let _ = crowd.orders.send(Order::Begin(Disturbance::Churn));
+            this.background.push(crowd);
+        }
+        if disturbances.contains(&Disturbance::Churn) {
+            this.churn = Some(churn(settings.churn_per_second)?);
         }
         if disturbances.iter().any(|disturbance| disturbance.is_storm()) {
             progress.stage("connecting those who will storm");
@@ -228,7 +255,7 @@ impl Disturbers {
 
     /// Closes all connections and joins the threads.
     pub(crate) fn finish(self) {
-        for crowd in [self.churn, self.storm].into_iter().flatten() {
+        for crowd in [self.churn, self.storm].into_iter().flatten().chain(self.background) {
             let _ = crowd.orders.send(Order::Finish);
             // A crowd that panicked has said so.
             let _ = crowd.thread.join();

@@ -13,7 +13,7 @@ use millrace_verify::oracle::Expected;
 
 use super::clock::Epochs;
 use super::control::{Control, READ_BYTES};
-use super::dial::{Dialling, dial_more};
+use super::dial::{Dialling, Wish, dial_more, redial};
 use super::order::{Order, Orders};
 use super::publisher::{Emitters, Publisher};
 use super::receiver::{Receivers, Watch, checkers};
@@ -39,12 +39,17 @@ pub(super) enum Role {
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) role: Role,
+    /// What it was dialled for.
+    pub(super) wish: Wish,
+    pub(super) is_welcomed: bool,
+    /// Subscriptions effective in the cluster.
+    pub(super) effective: u64,
     dirty: bool,
 }
 
 impl Connection {
-    pub(super) fn new(control: Control, role: Role) -> Self {
-        Self { control, role, dirty: false }
+    pub(super) fn new(control: Control, wish: Wish) -> Self {
+        Self { control, role: wish.role, wish, is_welcomed: false, effective: 0, dirty: false }
     }
 }
 
@@ -103,11 +108,14 @@ impl FleetApp {
         while let Some(event) = self.connections[index].control.session.poll_event() {
             let role = self.connections[index].role;
             match (event, role) {
-                (ConnectionEvent::Welcomed(welcome), Role::Publisher(number)) => {
+                (ConnectionEvent::Welcomed(welcome), role) => {
                     self.tally.welcomed.add(1);
-                    self.publishers[number].welcomed(welcome.tables);
+                    self.dialling.pending = self.dialling.pending.saturating_sub(1);
+                    self.connections[index].is_welcomed = true;
+                    if let Role::Publisher(number) = role {
+                        self.publishers[number].welcomed(welcome.tables);
+                    }
                 }
-                (ConnectionEvent::Welcomed(_), Role::Receiver(_)) => self.tally.welcomed.add(1),
                 (ConnectionEvent::Credit { bytes }, Role::Publisher(number)) => {
                     let first = self.publishers[number].credit(bytes);
                     self.tally.credited.add(u64::from(first));
@@ -130,6 +138,7 @@ impl FleetApp {
                 }
                 (ConnectionEvent::Subscribed(subscribed), _) if subscribed.stage == Stage::Cluster => {
                     self.tally.effective.add(1);
+                    self.connections[index].effective += 1;
                 }
                 (ConnectionEvent::Refused(_), _) => self.tally.refused.add(1),
                 (ConnectionEvent::Dead { .. }, _) => {
@@ -255,7 +264,6 @@ impl FleetApp {
 impl App for FleetApp {
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, _: &ConnectedInfo) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        self.dialling.pending -= 1;
         self.connections[index].control.connected(io);
         self.mark(index);
     }
@@ -299,10 +307,12 @@ impl App for FleetApp {
             self.dialling.open = self.dialling.open.saturating_sub(1);
             return;
         }
-        if self.by_id.contains_key(&conn) {
+        let Some(place) = self.by_id.remove(&conn) else { return };
+        // Until the first order, connections are being set up, and nothing can be lost with them.
+        if self.seen > 0 || !redial(self, place) {
             self.tally.connections_lost.add(1);
-            let _ = self.reports.send(Report::Lost(format!("{reason:?}")));
         }
+        let _ = self.reports.send(Report::Lost(format!("{reason:?}")));
     }
 
     fn turn(&mut self, io: &mut Io<'_>) {

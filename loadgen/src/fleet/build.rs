@@ -1,21 +1,24 @@
 //! Making a thread of the fleet: its emitters, publishers and receivers, dealt out from the plan.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use millrace_verify::workload::WorkloadError;
 
-use super::app::{FleetApp, Mine};
+use super::app::{FleetApp, Mine, Role};
 use super::clock::Epochs;
-use super::dial::{Dialling, ReceiverWish, Wish, WishRole};
+use super::dial::{Dialling, Wish};
 use super::order::Orders;
 use super::publisher::{Emitters, Publisher};
 use super::receiver::{Opening, SLOW, Watch, checkers};
 use super::tally::Tally;
 use super::thread::{FleetPlan, Report};
 use crate::scenario::Scenario;
+
+/// A receiver to be opened: its number in the workload, how, and its subscriptions with their selectors' texts.
+pub(super) type ReceiverWish = (u32, Opening, Vec<(u32, Vec<String>)>);
 
 /// What all threads share.
 #[derive(Debug, Clone)]
@@ -41,10 +44,9 @@ pub(super) fn build(
     let threads = u32::from(scenario.fleet_threads.max(1));
     let routers = u32::try_from(plan.targets.len()).unwrap_or(1).max(1);
     let mine = Mine { connections: scenario.receiver_connections, threads, thread };
-    let (publishers, emitters, mut wishes) = publishing(plan, thread, threads, routers);
-    let (receiving, subscriptions) = receiving(plan, thread, threads, routers)?;
+    let (publishers, emitters, mut wishes) = publishing(plan, thread, threads);
+    let (receiving, subscriptions) = receiving(plan, thread, threads)?;
     wishes.extend(receiving);
-    wishes.reverse();
     let checkers = checkers(&plan.expected, scenario.slow_receiver, |receiver| mine.holds(receiver));
     let watch = Watch::new(checkers, emitter_routers(scenario, routers), plan.tag_sets.to_vec());
     let Shared { clock, orders, reports } = shared;
@@ -57,15 +59,13 @@ pub(super) fn build(
         first: thread == 0,
         finishing: false,
         dialling: Dialling {
+            plan: plan.clone(),
             wishes,
             pending: 0,
             open: 0,
             sockets: Vec::new(),
-            publishing: Arc::clone(&plan.publishing),
-            receiving: Arc::clone(&plan.receiving),
             per_second: f64::from(scenario.handshakes_per_second.max(1)) / f64::from(threads),
             begun: 0,
-            keep_alive: scenario.keep_alive,
             since: Instant::now(),
         },
         connections: Vec::new(),
@@ -96,25 +96,16 @@ pub(super) fn emitter_routers(scenario: &Scenario, routers: u32) -> Vec<u8> {
 }
 
 /// The thread's publishers with their emitters, and the connections that they need.
-fn publishing(
-    plan: &FleetPlan,
-    thread: u32,
-    threads: u32,
-    routers: u32,
-) -> (Vec<Publisher>, Emitters, Vec<Wish>) {
-    let FleetPlan { scenario, targets, generator, .. } = plan;
+fn publishing(plan: &FleetPlan, thread: u32, threads: u32) -> (Vec<Publisher>, Emitters, VecDeque<Wish>) {
+    let scenario = &plan.scenario;
     let workload = &scenario.workload;
     let mut publishers = Vec::new();
-    let mut wishes = Vec::new();
+    let mut wishes = VecDeque::new();
     for connection in (thread..scenario.publisher_connections).step_by(threads as usize) {
-        let router = scenario.publisher_router(connection, routers);
         let id = (u128::from(workload.seed) << 64) | u128::from(connection + 1);
+        let role = Role::Publisher(publishers.len());
         publishers.push(Publisher::new(id, scenario.publish_linger, PUBLISHER_QUEUE_BYTES));
-        wishes.push(Wish {
-            target: targets[router as usize].clone(),
-            shard: Some(generator.tags(connection % workload.emitters).shard().number()),
-            role: WishRole::Publisher(publishers.len() - 1),
-        });
+        wishes.push_back(Wish { role, connection, redials: 0, place: None });
     }
     let here: Vec<u32> = (0..workload.emitters)
         .filter(|&emitter| scenario.emitter_connection(emitter) % threads == thread)
@@ -130,38 +121,34 @@ fn publishing(
 }
 
 /// The connections that the thread's receivers need, and how many subscriptions they are.
-fn receiving(
-    plan: &FleetPlan,
-    thread: u32,
-    threads: u32,
-    routers: u32,
-) -> Result<(Vec<Wish>, u64), WorkloadError> {
-    let FleetPlan { scenario, targets, generator, .. } = plan;
+fn receiving(plan: &FleetPlan, thread: u32, threads: u32) -> Result<(Vec<Wish>, u64), WorkloadError> {
+    let connections = plan.scenario.receiver_connections;
     let mut wishes = Vec::new();
     let mut count = 0;
-    for connection in (thread..scenario.receiver_connections).step_by(threads as usize) {
-        let router = scenario.receiver_router(connection, routers);
-        let mut receivers: Vec<ReceiverWish> = Vec::new();
-        for receiver in
-            (connection..scenario.workload.receivers).step_by(scenario.receiver_connections as usize)
-        {
-            let subscriptions = generator.subscriptions(receiver)?;
-            count += subscriptions.len() as u64;
-            let texts = subscriptions.into_iter().map(|subscription| {
-                let texts = subscription.selectors.iter().map(|selector| selector.text().to_owned());
-                (subscription.number, texts.collect())
-            });
-            let slow = scenario.slow_receiver && receiver == SLOW;
-            let opening = if slow { slow_opening(plan) } else { opening(scenario) };
-            receivers.push((receiver, opening, texts.collect()));
+    for connection in (thread..connections).step_by(threads as usize) {
+        for receiver in (connection..plan.scenario.workload.receivers).step_by(connections as usize) {
+            count += plan.generator.subscriptions(receiver)?.len() as u64;
         }
-        wishes.push(Wish {
-            target: targets[router as usize].clone(),
-            shard: None,
-            role: WishRole::Receiver(u8::try_from(router).unwrap_or(u8::MAX), receivers),
-        });
+        wishes.push(Wish { role: Role::Receiver(wishes.len()), connection, redials: 0, place: None });
     }
     Ok((wishes, count))
+}
+
+/// The receivers of one connection.
+pub(super) fn receivers_of(plan: &FleetPlan, connection: u32) -> Result<Vec<ReceiverWish>, WorkloadError> {
+    let FleetPlan { scenario, generator, .. } = plan;
+    let mut receivers = Vec::new();
+    for receiver in (connection..scenario.workload.receivers).step_by(scenario.receiver_connections as usize)
+    {
+        let texts = generator.subscriptions(receiver)?.into_iter().map(|subscription| {
+            let texts = subscription.selectors.iter().map(|selector| selector.text().to_owned());
+            (subscription.number, texts.collect())
+        });
+        let slow = scenario.slow_receiver && receiver == SLOW;
+        let opening = if slow { slow_opening(plan) } else { opening(scenario) };
+        receivers.push((receiver, opening, texts.collect()));
+    }
+    Ok(receivers)
 }
 
 /// How receivers are opened.

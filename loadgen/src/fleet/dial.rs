@@ -1,5 +1,6 @@
 //! Making connections: what a thread still has to dial, a few handshakes at a time.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,15 +9,18 @@ use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
 use millrace_client::time::Time;
 use millrace_proto::control::TableCapacity;
-use millrace_quic::{ClientSettings, Dial, Io, SocketId};
+use millrace_quic::{Dial, Io, SocketId};
 
 use super::app::{Connection, FleetApp, Role};
+use super::build::receivers_of;
 use super::control::Control;
-use super::receiver::{Opening, Receivers};
-use super::thread::{Report, Target};
+use super::receiver::Receivers;
+use super::tally::Counter;
+use super::thread::{FleetPlan, Report, Target};
 
-/// Handshakes under way per thread: enough to keep a router busy, few enough not to be turned away.
-const DIALS_MAX: usize = 16;
+/// Connections under way per thread, from the dial to the router's welcome: enough to keep a router busy, few enough not to
+/// be turned away. A router that is slow is dialled slowly.
+const DIALS_MAX: usize = 32;
 /// Sockets per thread, at most: connections beyond it share them. One process may hold 20,000 file descriptors.
 const SOCKETS_MAX: usize = 512;
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
@@ -24,22 +28,21 @@ const SILENCE_NS: u64 = 15_000_000_000;
 /// A handshake may be repeated for so long: where 100,000 connect on a busy host, some packets are lost more than once.
 const WELCOME_NS: u64 = 30_000_000_000;
 
-/// A receiver to be opened: its number in the workload, how, and its subscriptions with their selectors' texts.
-pub(super) type ReceiverWish = (u32, Opening, Vec<(u32, Vec<String>)>);
+/// Times that a connection may be lost at set-up before that counts as lost for good.
+const REDIALS_MAX: u8 = 4;
 
-/// Connections that are yet to be made.
+/// Connections that are yet to be made, and those under way.
 #[derive(Debug)]
 pub(super) struct Dialling {
-    pub(super) wishes: Vec<Wish>,
+    pub(super) plan: FleetPlan,
+    pub(super) wishes: VecDeque<Wish>,
+    /// Dialled, and not yet welcomed: what has been established sets the pace.
     pub(super) pending: usize,
     pub(super) open: usize,
     pub(super) sockets: Vec<SocketId>,
-    pub(super) publishing: Arc<ClientSettings>,
-    pub(super) receiving: Arc<ClientSettings>,
     /// Handshakes begun per second, at most.
     pub(super) per_second: f64,
     pub(super) begun: u64,
-    pub(super) keep_alive: Duration,
     pub(super) since: Instant,
 }
 
@@ -52,25 +55,22 @@ impl Dialling {
 }
 
 /// A connection to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
-    pub(super) target: Target,
-    pub(super) shard: Option<u16>,
-    pub(super) role: WishRole,
-}
-
-#[derive(Debug)]
-pub(super) enum WishRole {
-    /// Index of the publisher.
-    Publisher(usize),
-    /// Router number, and each receiver with its subscriptions.
-    Receiver(u8, Vec<ReceiverWish>),
+    /// What it is for.
+    pub(super) role: Role,
+    /// Its number among all connections of its kind, of all threads.
+    pub(super) connection: u32,
+    /// Times that it was lost at set-up.
+    pub(super) redials: u8,
+    /// Its place among the thread's connections, once it has one.
+    pub(super) place: Option<usize>,
 }
 
 /// Dials the connections that are missing, a few at a time.
 pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
     while app.dialling.may(io.now()) {
-        let Some(wish) = app.dialling.wishes.pop() else { return };
+        let Some(wish) = app.dialling.wishes.pop_front() else { return };
         if let Err(reason) = dial(app, io, wish) {
             app.tally.connections_lost.add(1);
             let _ = app.reports.send(Report::Lost(reason));
@@ -78,65 +78,103 @@ pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
     }
 }
 
-fn dial(app: &mut FleetApp, io: &mut Io<'_>, wish: Wish) -> Result<(), String> {
-    let Wish { target, shard, role } = wish;
-    let via = if app.dialling.sockets.len() < SOCKETS_MAX {
-        let any: IpAddr = match target.address {
+fn socket(app: &mut FleetApp, io: &mut Io<'_>, remote: SocketAddr, place: usize) -> Result<SocketId, String> {
+    if app.dialling.sockets.len() < SOCKETS_MAX {
+        let any: IpAddr = match remote {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let socket = io.add_socket(SocketAddr::new(any, 0)).map_err(|error| format!("socket: {error}"))?;
         app.dialling.sockets.push(socket);
-        socket
-    } else {
-        app.dialling.sockets[app.connections.len() % SOCKETS_MAX]
+    }
+    let sockets = &app.dialling.sockets;
+    Ok(sockets[place % sockets.len()])
+}
+
+fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), String> {
+    let place = *wish.place.get_or_insert(app.connections.len());
+    let plan = app.dialling.plan.clone();
+    let (scenario, routers) = (&plan.scenario, u32::try_from(plan.targets.len()).unwrap_or(1).max(1));
+    let (router, client, shard) = match wish.role {
+        Role::Publisher(_) => {
+            let shard = plan.generator.tags(wish.connection % scenario.workload.emitters).shard();
+            (scenario.publisher_router(wish.connection, routers), &plan.publishing, Some(shard.number()))
+        }
+        Role::Receiver(_) => (scenario.receiver_router(wish.connection, routers), &plan.receiving, None),
     };
-    let client = match &role {
-        WishRole::Publisher(_) => &app.dialling.publishing,
-        WishRole::Receiver(..) => &app.dialling.receiving,
-    };
-    let client = Arc::clone(client);
-    let server_name = target.server_name;
-    let conn = io
-        .connect(&Dial { remote: target.address, server_name, client, via, shard })
-        .map_err(|error| error.to_string())?;
+    let Target { address, server_name } = plan.targets[router as usize].clone();
+    let via = socket(app, io, address, place)?;
+    let dial = Dial { remote: address, server_name, client: Arc::clone(client), via, shard };
+    let conn = io.connect(&dial).map_err(|error| error.to_string())?;
     app.dialling.pending += 1;
     app.dialling.begun += 1;
     app.dialling.open += 1;
     let time = app.clock.time(io.now());
-    let receivers = match &role {
-        WishRole::Publisher(_) => 0,
-        WishRole::Receiver(_, receivers) => u32::try_from(receivers.len()).unwrap_or(u32::MAX),
-    };
-    let mut session = session(receivers, app.dialling.keep_alive, time);
-    let role = match role {
-        WishRole::Publisher(number) => {
+    let connection = match wish.role {
+        Role::Publisher(number) => {
             app.publisher_conns[number] = conn;
-            Role::Publisher(number)
+            Connection::new(Control::new(conn, session(0, scenario.keep_alive, false, time)), wish)
         }
-        WishRole::Receiver(router, wanted) => {
+        Role::Receiver(number) => {
+            let wanted = receivers_of(&plan, wish.connection).map_err(|error| error.to_string())?;
+            let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+            let mut session = session(count, scenario.keep_alive, scenario.own_connections, time);
             let config = ReceiverConfig { tables: TableCapacity::CLIENT, ..ReceiverConfig::default() };
-            let mut half = Receivers::new(router, config);
+            let mut half = Receivers::new(u8::try_from(router).unwrap_or(u8::MAX), config);
             for (receiver, opening, subscriptions) in wanted {
                 half.open(&mut session, receiver, opening, subscriptions);
             }
-            app.receivers.push(half);
-            Role::Receiver(app.receivers.len() - 1)
+            match app.receivers.get_mut(number) {
+                Some(old) => *old = half,
+                None => app.receivers.push(half),
+            }
+            Connection::new(Control::new(conn, session), wish)
         }
     };
-    app.by_id.insert(conn, app.connections.len());
-    app.connections.push(Connection::new(Control::new(conn, session), role));
+    app.by_id.insert(conn, place);
+    match app.connections.get_mut(place) {
+        Some(old) => *old = connection,
+        None => app.connections.push(connection),
+    }
     Ok(())
 }
 
+/// A connection is lost while all are being set up: it is dialled again, unless that has gone on for too long. Whether it
+/// will be.
+pub(super) fn redial(app: &mut FleetApp, place: usize) -> bool {
+    let connection = &mut app.connections[place];
+    let mut wish = connection.wish;
+    let tally = &app.tally;
+    let lower = |level: &Counter, by: u64| level.set(level.get().saturating_sub(by));
+    if connection.is_welcomed {
+        lower(&tally.welcomed, 1);
+    } else {
+        app.dialling.pending = app.dialling.pending.saturating_sub(1);
+    }
+    lower(&tally.effective, connection.effective);
+    connection.is_welcomed = true;
+    connection.effective = 0;
+    if let Role::Publisher(number) = wish.role {
+        lower(&tally.credited, u64::from(app.publishers[number].lost()));
+    }
+    if wish.redials >= REDIALS_MAX {
+        return false;
+    }
+    wish.redials += 1;
+    tally.redials.add(1);
+    app.dialling.wishes.push_back(wish);
+    true
+}
+
 /// The session of a connection that may open so many receivers. It pings its router after `keep_alive` of silence, or after
-/// a third of the silence that the router allows.
-pub(crate) fn session(receivers: u32, keep_alive: Duration, time: Time) -> ConnectionSession {
+/// a third of the silence that the router allows; one with receivers does so more often, unless it is `patient`.
+pub(crate) fn session(receivers: u32, keep_alive: Duration, patient: bool, time: Time) -> ConnectionSession {
     let ping_ns = u64::try_from(keep_alive.as_nanos()).unwrap_or(u64::MAX);
+    // Pings go out after a third of it.
+    let idle_silence_ns = ping_ns.saturating_mul(3).max(SILENCE_NS);
     let liveness = LivenessConfig {
-        silence_ns: SILENCE_NS,
-        // Pings go out after a third of it.
-        idle_silence_ns: ping_ns.saturating_mul(3).max(SILENCE_NS),
+        silence_ns: if patient { idle_silence_ns } else { SILENCE_NS },
+        idle_silence_ns,
         welcome_ns: WELCOME_NS,
     };
     let config = ConnectionConfig {

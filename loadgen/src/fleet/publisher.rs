@@ -53,6 +53,14 @@ impl Publisher {
         self.session.stream_started(tables);
     }
 
+    /// Its connection is lost before anything was published; whether it had credit.
+    pub(super) fn lost(&mut self) -> bool {
+        self.session.stream_lost();
+        self.stream = None;
+        self.pending = Bytes::new();
+        std::mem::take(&mut self.credited)
+    }
+
     /// Takes credit; whether it is the first.
     pub(super) fn credit(&mut self, bytes: u64) -> bool {
         self.session.on_credit(bytes);

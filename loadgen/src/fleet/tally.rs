@@ -33,8 +33,10 @@ tally! {
     credited,
     /// Level: subscriptions effective in the cluster.
     effective,
-    /// Connections lost or refused.
+    /// Connections lost or refused, but for those that were dialled again at set-up.
     connections_lost,
+    /// Connections lost or refused at set-up and dialled again.
+    redials,
     /// Requests that a router refused.
     refused,
     /// Events offered: due by the schedule and taken by a publisher.

@@ -133,6 +133,19 @@ impl Judged {
         total
     }
 
+    /// Takes up to `count` events out of the lost ones; how many that were.
+    pub(crate) fn take_lost(&mut self, count: u64) -> u64 {
+        let of_others = count.min(self.verdict.lost);
+        self.verdict.lost -= of_others;
+        let slow = self.slow.as_mut().map(|slow| &mut slow.verdict.lost);
+        let of_slow = slow.map_or(0, |lost| {
+            let taken = (count - of_others).min(*lost);
+            *lost -= taken;
+            taken
+        });
+        of_others + of_slow
+    }
+
     fn merge(&mut self, part: &Self) {
         self.verdict += part.verdict;
         // All have the same bounds.

@@ -156,6 +156,7 @@ pub struct Json {
     pub delivered: u64,
     pub mesh_deliveries: u64,
     pub lost: u64,
+    pub unsettled: u64,
     pub duplicated: u64,
     pub reordered: u64,
     pub corrupted: u64,
@@ -170,7 +171,7 @@ pub struct Json {
     pub cpu_s: Sides<f64>,
     pub cpu_ns_per_event: Sides<f64>,
     pub per_event: BTreeMap<String, f64>,
-    /// Of embedded routers.
+    /// Of routers that this run started.
     pub cores: Vec<CoreJson>,
     /// Resident memory; embedded routers and the generator are one process, so both sides show the same number.
     pub rss_bytes: Sides<Option<u64>>,
@@ -232,6 +233,7 @@ impl Json {
             delivered: verdict.delivered,
             mesh_deliveries: attempt.crossed,
             lost: verdict.lost,
+            unsettled: attempt.unsettled,
             duplicated: verdict.duplicated,
             reordered: verdict.reordered,
             corrupted: verdict.corrupted,

@@ -21,6 +21,8 @@ use crate::run::RunResult;
 pub enum Fault {
     /// Events that never arrived.
     Lost,
+    /// Events that had not arrived when waiting for them ended, while something still moved: whether they are lost is not known.
+    Unsettled,
     /// Events that arrived twice.
     Duplicated,
     /// Events that arrived behind later ones of their tag set.
@@ -43,6 +45,7 @@ impl Fault {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lost => "lost",
+            Self::Unsettled => "unsettled",
             Self::Duplicated => "duplicated",
             Self::Reordered => "reordered",
             Self::Corrupted => "corrupted",
@@ -64,6 +67,7 @@ pub fn faults(result: &RunResult) -> Vec<(Fault, u64)> {
         let verdict = attempt.judged.total();
         for (fault, count) in [
             (Fault::Lost, verdict.lost),
+            (Fault::Unsettled, attempt.unsettled),
             (Fault::Duplicated, verdict.duplicated),
             (Fault::Reordered, verdict.reordered),
             (Fault::Corrupted, verdict.corrupted),

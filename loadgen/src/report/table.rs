@@ -75,6 +75,12 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
             verdict.lost, verdict.duplicated, verdict.reordered, verdict.corrupted, verdict.unexpected
         ),
     );
+    if attempt.unsettled > 0 {
+        row(
+            "did not settle",
+            format!("{} deliveries were still under way", grouped(attempt.unsettled as f64)),
+        );
+    }
     if attempt.gap_events > 0 || !attempt.dropped().is_empty() {
         let dropped = attempt.dropped().iter().map(|(reason, count)| format!("{reason} {count}"));
         row(
@@ -139,9 +145,10 @@ fn connections(result: &RunResult, attempt: &Attempt, row: &mut impl FnMut(&str,
     row(
         "connections",
         format!(
-            "{} held, set up in {:.0} s, keep-alive {:.0} s; {:.1} KB {whose} each, {:+} KiB since set-up",
+            "{} held, set up in {:.0} s ({} dialled again), keep-alive {:.0} s; {:.1} KB {whose} each, {:+} KiB since set-up",
             grouped(facts.set_up.connections as f64),
             facts.set_up.seconds,
+            facts.set_up.redials,
             facts.keep_alive_s,
             facts.bytes_per_connection / 1000.0,
             facts.growth_bytes / 1024

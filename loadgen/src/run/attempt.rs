@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::headroom::Headroom;
+use super::settle::{Earlier, Settled, settle};
 use super::timeline::{Point, Timeline};
 use super::{Bench, LOOK_EVERY, RunError};
 use crate::cluster::{Counters, Home};
@@ -15,10 +16,6 @@ use crate::system;
 
 /// A schedule that is this far behind will not be caught up: the attempt is over.
 const BEHIND_MAX: Duration = Duration::from_millis(1500);
-/// After publishing, how long nothing may arrive before all that would arrive has arrived; lingers come on top.
-const QUIET: Duration = Duration::from_millis(700);
-/// After publishing, how long deliveries may go on arriving.
-const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// A rate is held when it was offered to within this part of itself.
 const OFFERED_MIN: f64 = 0.985;
 /// … and when routers received this part of it while it was offered: what is left lingers and is on the way.
@@ -47,6 +44,8 @@ pub struct Attempt {
     pub behind: Duration,
     /// What was expected and what came; covers the warm-up, too.
     pub judged: Judged,
+    /// Deliveries that were missing when waiting for them ended although something still moved: not lost, not there.
+    pub unsettled: u64,
     /// Deliveries of the measured part that crossed the mesh.
     pub crossed: u64,
     /// Events that gap markers said are missing.
@@ -79,7 +78,7 @@ impl Attempt {
     /// its own overflow.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.judged.total().is_clean() && self.connections_lost == 0
+        self.judged.total().is_clean() && self.unsettled == 0 && self.connections_lost == 0
     }
 
     /// Whether every loss has a gap marker or a drop counter: then the rate was too high, and nothing was lost silently.
@@ -139,12 +138,13 @@ impl Before {
 pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, RunError> {
     let lingers = bench.scenario.publish_linger + bench.scenario.receive_linger;
     let first = bench.fleet.sum();
+    let earlier = Earlier { gap_events: first.gap_events, counters: bench.cluster.counters() };
     bench.progress.stage("warming up");
     let rate = wanted.rate * 0.25;
     let events = whole(rate).max(u64::from(bench.scenario.workload.emitters));
     let warm_up = Part { rate, events, reset: true, measured: false, stalled: false };
     stretch(bench, warm_up);
-    settle(bench, lingers);
+    settle(bench, lingers, &earlier)?;
 
     bench.progress.stage(wanted.disturbance.map_or("measuring", Disturbance::stage));
     let before = Before::look(bench);
@@ -162,9 +162,8 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
     if stalled {
         stretch(bench, Part { events: 0, measured: false, stalled: false, ..measured });
     }
-    let settled = settle(bench, lingers);
+    let Settled { took: settled, judged, unsettled } = settle(bench, lingers, &earlier)?;
     let after = Before::look(bench);
-    let judged = bench.fleet.judge()?;
     let seconds = elapsed.as_secs_f64();
     let router_cpu = (after.routers_ns - before.routers_ns) as f64 / 1e9;
     let process_cpu = (after.process_ns - before.process_ns) as f64 / 1e9;
@@ -191,6 +190,7 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
         headroom: Headroom::of(&used, elapsed, &judged.lag, pushed_back),
         timeline: timeline.points(&judged.slices),
         judged,
+        unsettled,
         lingers,
     })
 }
@@ -241,24 +241,6 @@ fn stretch(bench: &mut Bench<'_>, part: Part) -> Stretched {
             cancelled = true;
             let none = Part { events: 0, reset: false, ..part };
             number = bench.fleet.publish(none.from(Instant::now()));
-        }
-    }
-}
-
-/// Waits until everything that was published is received and nothing arrives any more; how long that took.
-fn settle(bench: &Bench<'_>, lingers: Duration) -> Duration {
-    let begun = Instant::now();
-    let mut last = (bench.fleet.sum().delivered, begun);
-    loop {
-        std::thread::sleep(LOOK_EVERY);
-        let sum = bench.fleet.sum();
-        bench.progress.settling(&sum);
-        if sum.delivered != last.0 {
-            last = (sum.delivered, Instant::now());
-        }
-        let quiet = last.1.elapsed() >= QUIET + lingers;
-        if (quiet && sum.received >= sum.published) || begun.elapsed() > SETTLE_MAX {
-            return last.1.saturating_duration_since(begun);
         }
     }
 }

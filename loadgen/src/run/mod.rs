@@ -4,6 +4,7 @@
 mod attempt;
 mod headroom;
 mod search;
+mod settle;
 mod setup;
 mod timeline;
 
@@ -21,7 +22,7 @@ pub use self::timeline::Point;
 
 use self::attempt::{Wanted, attempt};
 use crate::cluster::{Cluster, ClusterError, Home};
-use crate::disturb::{DisturbSettings, Disturbance, Disturbers, Outcome};
+use crate::disturb::{Background, DisturbSettings, Disturbance, Disturbers, Outcome};
 use crate::fleet::{Fleet, FleetError, FleetPlan};
 use crate::progress::Progress;
 use crate::scenario::Scenario;
@@ -48,9 +49,11 @@ pub enum RunError {
     #[error(transparent)]
     Oracle(#[from] OracleError),
     /// Connections or subscriptions did not come about.
-    #[error("set-up did not finish within {seconds} s: {state}")]
+    #[error("set-up failed after {seconds} s: {why} ({state})")]
     Setup {
-        /// The time limit.
+        /// What ended it.
+        why: &'static str,
+        /// When.
         seconds: u64,
         /// What was missing.
         state: String,
@@ -70,6 +73,8 @@ pub struct RunOptions {
     pub disturb: Vec<Disturbance>,
     /// How much of them.
     pub disturb_settings: DisturbSettings,
+    /// What goes on all the time.
+    pub background: Background,
 }
 
 /// A phase with a disturbance, at the rate of the undisturbed one before it.
@@ -159,7 +164,8 @@ pub fn run(
     let disturbers = Disturbers::default();
     let mut bench = Bench { fleet, cluster, scenario: &scenario, disturbers, progress };
     let set_up = setup::set_up(&mut bench, resident_before)?;
-    bench.disturbers = Disturbers::start(&options.disturb, options.disturb_settings, cluster, progress)?;
+    let settings = options.disturb_settings;
+    bench.disturbers = Disturbers::start(&options.disturb, settings, options.background, cluster, progress)?;
     let attempts = match options.search {
         Some(search) => search::search(&mut bench, search)?,
         None => step_down(&mut bench, options)?,

@@ -1,5 +1,6 @@
 //! Setting up: connections and subscriptions come about, and what they take.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -8,10 +9,14 @@ use super::{Bench, LOOK_EVERY, RunError};
 use crate::cluster::Home;
 use crate::system;
 
+/// How long nothing may become established before the set-up has failed.
+const STUCK_MAX: Duration = Duration::from_secs(40);
 /// How long all connections and subscriptions may take, the first thousands.
 const SETUP_MAX: Duration = Duration::from_secs(120);
 /// So many more are allowed another second.
-const CONNECTIONS_PER_SECOND_MIN: u64 = 250;
+const CONNECTIONS_PER_SECOND_MIN: u64 = 200;
+/// Rates and estimates are of this long.
+const WINDOW: Duration = Duration::from_secs(5);
 
 /// What was set up.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -20,6 +25,8 @@ pub struct SetUp {
     pub connections: u64,
     /// How long it took, seconds.
     pub seconds: f64,
+    /// Connections that were lost or refused meanwhile, and dialled again.
+    pub redials: u64,
     /// Resident memory before the first connection: of the router processes, or of this process with embedded ones.
     pub resident_before_bytes: u64,
     /// The same with all connections and subscriptions.
@@ -42,37 +49,81 @@ pub(super) fn resident(bench: &Bench<'_>) -> u64 {
     bench.cluster.usage().resident_bytes.unwrap_or_else(system::resident_bytes)
 }
 
+/// How fast things become established.
+struct Pace {
+    /// Times and counts, oldest first, of the last seconds.
+    looks: VecDeque<(Instant, u64)>,
+    moved_at: Instant,
+}
+
+impl Pace {
+    fn note(&mut self, now: Instant, count: u64) {
+        if self.looks.back().is_none_or(|&(_, last)| last != count) {
+            self.moved_at = now;
+        }
+        self.looks.push_back((now, count));
+        while self.looks.front().is_some_and(|&(at, _)| now - at > WINDOW) {
+            self.looks.pop_front();
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        let (Some(&(from, first)), Some(&(to, last))) = (self.looks.front(), self.looks.back()) else {
+            return 0.0;
+        };
+        last.saturating_sub(first) as f64 / (to - from).as_secs_f64().max(0.1)
+    }
+}
+
 /// Waits until everything is connected and subscribed. `before` is the memory before that.
 pub(super) fn set_up(bench: &mut Bench<'_>, before: u64) -> Result<SetUp, RunError> {
     let connections = bench.scenario.connections();
     let limit = SETUP_MAX + Duration::from_secs(connections / CONNECTIONS_PER_SECOND_MIN);
     let begun = Instant::now();
-    loop {
+    let mut pace = Pace { looks: VecDeque::new(), moved_at: begun };
+    let redials = loop {
         let fleet = &mut bench.fleet;
         let sum = fleet.sum();
-        bench.progress.set_up(&sum, connections, fleet.subscriptions);
+        pace.note(Instant::now(), sum.welcomed + sum.credited + sum.effective);
+        let wanted = connections + fleet.publishers + fleet.subscriptions;
+        bench.progress.set_up(&sum, connections, fleet.subscriptions, (pace.per_second(), wanted));
         if sum.effective >= fleet.subscriptions && sum.credited >= fleet.publishers {
-            break;
+            break sum.redials;
         }
         fleet.listen();
-        if begun.elapsed() > limit || sum.connections_lost > 0 || sum.refused > 0 {
-            let state = format!(
-                "{} of {connections} connections, {} of {} publishers with credit, {} of {} subscriptions effective, {} refused, lost: {}",
-                sum.welcomed,
-                sum.credited,
-                fleet.publishers,
-                sum.effective,
-                fleet.subscriptions,
-                sum.refused,
-                fleet.losses.first().map_or("none", String::as_str)
-            );
-            return Err(RunError::Setup { seconds: limit.as_secs(), state });
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
+        let why = if sum.connections_lost > 0 {
+            "a connection was lost again and again"
+        } else if sum.refused > 0 {
+            "a router refused a subscription"
+        } else if pace.moved_at.elapsed() > STUCK_MAX {
+            "nothing became established any more"
+        } else if begun.elapsed() > limit {
+            "it took too long"
+        } else {
+            std::thread::sleep(LOOK_EVERY);
+            continue;
+        };
+        let drops = bench.cluster.counters().get("kernel drops");
+        let state = format!(
+            "{} of {connections} connections, {} of {} publishers with credit, {} of {} subscriptions effective; {} dialled again, {} refused, {drops} datagrams dropped by the kernel, last loss: {}",
+            sum.welcomed,
+            sum.credited,
+            fleet.publishers,
+            sum.effective,
+            fleet.subscriptions,
+            sum.redials,
+            sum.refused,
+            fleet.losses.last().map_or("none", String::as_str)
+        );
+        return Err(RunError::Setup { why, seconds: begun.elapsed().as_secs(), state });
+    };
+    // What was lost here is counted as dialled again.
+    bench.fleet.listen();
+    bench.fleet.losses.clear();
     Ok(SetUp {
         connections,
         seconds: begun.elapsed().as_secs_f64(),
+        redials,
         resident_before_bytes: before,
         resident_after_bytes: resident(bench),
         is_of_routers_alone: bench.cluster.home() == Home::Processes,

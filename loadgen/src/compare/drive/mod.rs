@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::load::Load;
 use crate::system;
 
-/// At the end of a stretch, how long nothing may arrive before what is missing counts as lost.
-const QUIET: Duration = Duration::from_secs(2);
+/// At the end of a stretch, how long nothing may arrive before what is missing counts as lost: long against what a starved host
+/// takes to repeat a packet.
+const QUIET: Duration = Duration::from_secs(10);
 /// A link's turn returns after this long at most.
 const TURN_MAX: Duration = Duration::from_millis(1);
 /// While events are due by a schedule, publishers look at it this often.
