@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod compare;
 pub mod disturb;
 pub mod fleet;
+pub mod growth;
 pub mod options;
 pub mod progress;
 pub mod record;

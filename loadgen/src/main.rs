@@ -1,6 +1,7 @@
 //! `millrace-loadgen`: see `--help`.
 
 mod compare_cli;
+mod growth_cli;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
   millrace-loadgen run --preset p2p --max --p99 20ms      the highest rate with p99 below 20 ms
   millrace-loadgen run --preset fleet --processes --connections 22000
   millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
+  millrace-loadgen growth --json growth.json
   millrace-loadgen compare --nats-server nats-server --json compare.json
   millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
 )]
@@ -45,6 +47,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
     Compare(Box<compare_cli::Compare>),
+    /// What an event costs routers when there are more selectors, connections, or routers.
+    Growth(growth_cli::Growth),
     /// Is a router: what --processes starts.
     #[command(hide = true)]
     Router(Box<millrace_router::process::Cli>),
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(args) => execute(&args),
         Command::Compare(compare) => compare.execute(),
+        Command::Growth(growth) => growth.execute(),
         Command::Serve(serve) => serve.execute(),
         Command::Router(cli) => {
             millrace_loadgen::end_with_parent();

@@ -1,0 +1,69 @@
+//! The command line of `growth`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use millrace_loadgen::growth::{GrowthOptions, What, growth};
+use millrace_loadgen::progress::Progress;
+use millrace_loadgen::record::{Record, record};
+
+/// What an event costs routers when there are more selectors, connections, or routers, in interleaved rounds.
+#[derive(Debug, Args)]
+pub(crate) struct Growth {
+    /// What grows; repeat it or separate by commas. Default: everything.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    what: Vec<What>,
+    /// Writes all figures as JSON to this file; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Adds the figures to a collection of runs: a folder with command, JSON and summary, and the collection's index.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
+    record: Option<PathBuf>,
+    /// Rounds of everything; what counts is the median of their ratios.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Length of each measured stretch.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+    duration: Duration,
+    /// Events per second.
+    #[arg(long, default_value_t = 50_000)]
+    rate: u64,
+    /// Shows no progress.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Growth {
+    /// Whether everything was delivered; whether a bar is met is in the report.
+    pub(crate) fn execute(self) -> anyhow::Result<bool> {
+        let what = if self.what.is_empty() { What::ALL.to_vec() } else { self.what };
+        let progress = Progress::new(self.quiet);
+        let options = GrowthOptions {
+            what,
+            rounds: self.rounds.max(1),
+            duration: self.duration,
+            rate: self.rate.max(1),
+        };
+        let report = growth(&options, &progress);
+        progress.done();
+        let json_on_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
+        let (said, json) = (report.summary(), serde_json::to_string_pretty(&report)? + "\n");
+        if !json_on_stdout {
+            crate::write_stdout(&said)?;
+        }
+        match &self.json {
+            Some(_) if json_on_stdout => crate::write_stdout(&json)?,
+            Some(path) => crate::write_file(path, &json)?,
+            None => {}
+        }
+        if let Some(folder) = &self.record {
+            let run = Record { name: "growth", json: &json, summary: &said, html: None };
+            let place =
+                record(folder, &run).with_context(|| format!("cannot record in {}", folder.display()))?;
+            eprintln!("recorded in {}", place.display());
+        }
+        Ok(report.is_clean())
+    }
+}
