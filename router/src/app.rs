@@ -31,7 +31,12 @@ use crate::strangers::{Stranger, Strangers};
 use crate::tls::{Role, role_of};
 use crate::transport::{QuicTransport, conn_key, stream_key};
 
-/// When mail did not fit, it is tried again after this time.
+/// Batches that wait in one mailbox, at most; each is at most an outbox of the engine (128 KiB).
+pub(crate) const BATCHES_MAX: usize = 64;
+/// With more batches in a mailbox, publishers are left unread: what is on its way to its reader already, and what lanes
+/// bring, must find room.
+const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
+/// When mail did not fit, or a mailbox is above half, it is tried again after this time.
 const MAIL_RETRY: Duration = Duration::from_micros(200);
 /// Messages of control taken in one turn: interest of a whole peer must not hold up the streams.
 const COMMANDS_PER_TURN: usize = 256;
@@ -106,6 +111,8 @@ pub(crate) struct CoreApp {
     /// Lanes that were dialled.
     dialled: BTreeMap<ConnId, Dialled>,
     strangers: Strangers,
+    /// A mailbox towards a sibling is above half.
+    pressed: bool,
     retired: VecDeque<(Instant, SocketId)>,
     /// Some mail is held back; try again then.
     held: Option<Instant>,
@@ -121,6 +128,7 @@ impl CoreApp {
             open: BTreeSet::new(),
             dialled: BTreeMap::new(),
             strangers: Strangers::default(),
+            pressed: false,
             retired: VecDeque::new(),
             held: None,
             inspections: Vec::new(),
@@ -165,6 +173,11 @@ impl CoreApp {
     /// Entries in the mailboxes towards siblings.
     pub(crate) fn mailbox_depth(&self) -> u64 {
         self.parts.siblings.iter().map(|sibling| sibling.batches_out.depth() as u64).sum()
+    }
+
+    /// Entries in the fullest of them.
+    fn fullest_mailbox(&self) -> u64 {
+        self.parts.siblings.iter().map(|sibling| sibling.batches_out.depth() as u64).max().unwrap_or(0)
     }
 
     /// Begins the end: the engine says goodbye to clients.
@@ -296,6 +309,7 @@ impl CoreApp {
     fn send_mail(&mut self, io: &mut Io<'_>) {
         let now = io.now();
         let mut held = self.send_to_control(io);
+        let mut pressed = false;
         for sibling in &mut self.parts.siblings {
             while sibling.batches_out.has_room() {
                 let Some(batch) = self.parts.engine.next_batch(sibling.core) else { break };
@@ -306,13 +320,20 @@ impl CoreApp {
             let depth = sibling.batches_out.depth() as u64;
             self.metrics.mailbox_depth_max = self.metrics.mailbox_depth_max.max(depth);
             held |= !sibling.batches_out.has_room();
+            pressed |= depth > PRESSED_ABOVE;
             sibling.batches_out.ring();
             sibling.segments_out.ring();
         }
-        if held {
+        self.set_pressed(pressed);
+        if held || pressed {
             self.metrics.mail_held += 1;
             self.held = Some(now + MAIL_RETRY);
         }
+    }
+
+    fn set_pressed(&mut self, pressed: bool) {
+        self.pressed = pressed;
+        self.parts.engine.set_pressed(pressed);
     }
 
     /// The first thing that is wrong with a new connection.
@@ -391,6 +412,9 @@ impl App for CoreApp {
         self.held = None;
         self.take_commands(io);
         self.take_mail(io);
+        if self.pressed {
+            self.set_pressed(self.fullest_mailbox() > PRESSED_ABOVE);
+        }
         let now = io.now();
         self.parts.engine.turn(self.parts.clock.at(now), &mut QuicTransport(io));
         self.send_mail(io);

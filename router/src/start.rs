@@ -17,7 +17,7 @@ use millrace_quic::{
 };
 use thiserror::Error;
 
-use crate::app::{AppParts, CoreApp, Sibling};
+use crate::app::{AppParts, BATCHES_MAX, CoreApp, Sibling};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Pinning, RouterConfig};
 use crate::control_post::ControlPost;
@@ -28,8 +28,6 @@ use crate::resolve::{Resolver, watch_seeds};
 use crate::selectors_thread::{SelectorsPost, SelectorsThread};
 use crate::tls::{IdentityError, client_config, server_config};
 
-/// Batches that wait in one mailbox; each is at most an outbox of the engine (128 KiB).
-const BATCHES_MAX: usize = 64;
 /// Foreign segments that wait in one mailbox: two full receive batches.
 const SEGMENTS_MAX: usize = 4096;
 

@@ -297,6 +297,8 @@ impl Process {
             return;
         }
         host.turn = None;
+        self.press(core);
+        let host = &mut self.cores[usize::from(core)];
         host.core.turn(now, &mut Wire { network: around.network, queue: around.queue });
         for to in 0..self.cores.len() {
             let room = MAILBOX_BATCHES.saturating_sub(self.cores[to].batches[usize::from(core)].len());
@@ -315,10 +317,18 @@ impl Process {
                 around.queue.after(delay, Event::Router { router: index, life, what });
             }
         }
+        self.press(core);
         self.post_to_control(core, around);
         if let Some(due) = self.cores[usize::from(core)].core.poll_timeout() {
             self.schedule_turn(core, due.since(now).max(Duration::from_micros(50)), around);
         }
+    }
+
+    /// Tells a core whether one of its mailboxes is above half. A batch that is taken leads to its next turn.
+    fn press(&mut self, core: CoreIndex) {
+        let depths = self.cores.iter().map(|host| host.batches[usize::from(core)].len());
+        let pressed = depths.max().is_some_and(|depth| depth > MAILBOX_BATCHES / 2);
+        self.cores[usize::from(core)].core.set_pressed(pressed);
     }
 
     fn mail_to_core(&mut self, core: CoreIndex, around: &mut Around<'_>) {

@@ -276,13 +276,12 @@ impl Core {
     /// Reads a publish stream, unless a sibling core cannot keep up.
     pub(super) fn read_publish(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
         let (limit, window) = (self.config.read_bytes, self.config.credit_bytes);
-        let pressed = self.routing.siblings_pressed(self.config.link_queue_bytes);
+        let pressed = self.is_pressed();
         let Some(super::Connection::Client(client)) = self.connections.get_mut(&conn) else { return };
         let Some(publish) = client.publish.as_mut().filter(|publish| !publish.finished) else { return };
         let stream = publish.stream;
         if pressed {
-            self.routing.metrics.paused_turns += 1;
-            self.unread.insert((conn, stream));
+            self.paused.insert((conn, stream));
             return;
         }
         let read = publish.read(conn, transport, &mut self.routing, client.credit, limit);

@@ -48,8 +48,8 @@ pub struct CoreConfig {
     pub stream_ahead_min: usize,
     /// The same, while twice the congestion window is more: what is in a stream is beyond the overflow policy.
     pub stream_ahead_max: usize,
-    /// How far a publisher may write ahead of what was read. Its product with the bandwidth-delay of the path bounds the
-    /// throughput of one publisher.
+    /// How far a publisher may write ahead of what was read: with the round trip it bounds the throughput of one publisher.
+    /// Below the window of its connection, so that control frames pass while it is left unread.
     pub credit_bytes: u64,
     /// Bytes read from one stream before other streams get their turn.
     pub read_bytes: usize,
@@ -93,7 +93,7 @@ impl CoreConfig {
             out_bytes: 128 * 1024,
             stream_ahead_min: 32 * 1024,
             stream_ahead_max: 1 << 20,
-            credit_bytes: 4 << 20,
+            credit_bytes: 2 << 20,
             read_bytes: 256 * 1024,
             control_out_bytes: 1 << 20,
             received_after: Duration::from_millis(20),

@@ -97,6 +97,10 @@ pub struct Core {
     lanes_over: bool,
     /// Streams with more to read, next turn.
     unread: BTreeSet<(ConnKey, StreamKey)>,
+    /// A mailbox towards a sibling is above half.
+    pressed: bool,
+    /// Publish streams that are left unread meanwhile: at most one for each client.
+    paused: BTreeSet<(ConnKey, StreamKey)>,
     /// Publishers that have not been told what was received.
     unreported: Vec<ConnKey>,
     received_due: Option<Time>,
@@ -128,6 +132,8 @@ impl Core {
             ending: false,
             lanes_over: false,
             unread: BTreeSet::new(),
+            pressed: false,
+            paused: BTreeSet::new(),
             unreported: Vec::new(),
             received_due: None,
             dirty_clients: Vec::new(),
@@ -291,10 +297,28 @@ impl Core {
         self.routing.siblings.get_mut(usize::from(to))?.as_mut()?.take_batch()
     }
 
+    /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are left unread; lanes, mail and
+    /// control are not. Nothing here watches mailboxes: call this, and [`Core::turn`], when that changes.
+    pub const fn set_pressed(&mut self, pressed: bool) {
+        self.pressed = pressed;
+    }
+
+    /// Whether a sibling cannot keep up.
+    fn is_pressed(&self) -> bool {
+        self.pressed || self.routing.siblings_pressed(self.config.link_queue_bytes)
+    }
+
     /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
     pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
         if self.ending {
             self.end_clients(transport);
+        }
+        if !self.paused.is_empty() {
+            if self.is_pressed() {
+                self.routing.metrics.paused_turns += 1;
+            } else {
+                self.unread.append(&mut self.paused);
+            }
         }
         for (conn, stream) in std::mem::take(&mut self.unread) {
             match self.connections.get(&conn) {

@@ -126,9 +126,9 @@ impl PublishStream {
         }
     }
 
-    /// Appends a higher credit when half of `window` was used; returns the credit in force.
+    /// Appends a higher credit when a quarter of `window` was used; returns the credit in force.
     pub(super) fn extend_credit(&self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
-        if credit.saturating_sub(self.bytes_read) > window / 2 {
+        if credit.saturating_sub(self.bytes_read) > window / 4 * 3 {
             return credit;
         }
         let credit = self.bytes_read + window;

@@ -649,3 +649,35 @@ fn a_client_that_stops_its_control_stream_has_ended_its_session() {
     assert_eq!(world.memory.closed, [(client, CloseCode::Done)]);
     assert_eq!(world.core.metrics().clients, 0);
 }
+
+#[test]
+fn while_a_mailbox_is_above_half_publishers_wait_and_control_and_lanes_do_not() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["*"]);
+    let publisher = world.client(2);
+    let peer = lane(&mut world, false, true);
+    world.core.set_pressed(true);
+    world.publish(publisher, "host=a", 0, &["waits"]);
+    assert_eq!(world.core.metrics().events_in, 0);
+    assert_ne!(world.core.poll_timeout(), Some(Time::ZERO), "it does not turn in vain");
+
+    world.say(publisher, &ControlFrame::Ping(Ping { nonce: 7 }));
+    assert!(world.control_frames(publisher).iter().any(|frame| matches!(frame, ControlFrame::Pong(_))));
+    let mut bytes = Vec::new();
+    LanePreamble { first_seq: 0, epoch: 3 }.encode(&mut bytes);
+    data::put_define_publisher(&mut bytes, 0, KEY);
+    data::put_define_tags(&mut bytes, 0, TagSet::from_texts(["host=b"]).unwrap().borrow());
+    let mut run = RunBuilder::default();
+    run.start(5, 5, 5);
+    run.push(5, b"passes");
+    let mut body = Vec::new();
+    run.finish(&mut body);
+    data::put_run(&mut bytes, &HopHeader::numbered(0, 0), &body);
+    world.send(peer, StreamKey(2), &bytes);
+    assert_eq!(world.stream(receiver), ["5 passes [0]"]);
+    assert!(world.core.metrics().paused_turns > 0);
+
+    world.core.set_pressed(false);
+    world.settle();
+    assert_eq!(world.stream(receiver), ["5 passes [0]", "0 waits [0]"]);
+}

@@ -21,8 +21,8 @@ pub struct TransportSettings {
     pub bidi_streams: u32,
     /// Bytes that the remote may send ahead of our reader on one stream.
     pub stream_receive_window_bytes: u32,
-    /// Bytes that the remote may send ahead of our readers on all streams together. Keep it at 2 MiB or below towards
-    /// clients: more than 1,024 separate gaps close a connection, and 2 MiB in full packets cannot have so many.
+    /// Bytes that the remote may send ahead of our readers on all streams together. Keep it at 2.25 MiB or below towards
+    /// clients: more than 1,024 separate gaps close a connection, and as much in packets of 1,200 bytes cannot have so many.
     pub receive_window_bytes: u32,
     /// Bytes that we hold for the remote, unsent and unacknowledged; writes are short beyond it.
     pub send_window_bytes: u64,
@@ -53,7 +53,7 @@ impl TransportSettings {
             uni_streams: 4,
             bidi_streams: 4,
             stream_receive_window_bytes: 1 << 20,
-            receive_window_bytes: 2 << 20,
+            receive_window_bytes: (2 << 20) + (256 << 10),
             send_window_bytes: 4 << 20,
             ack_threshold: Some(10),
             ack_delay_max: Some(Duration::from_millis(5)),

@@ -15,6 +15,9 @@ use thiserror::Error;
 
 use crate::tls::Identity;
 
+/// Credit of a publisher, at most: 256 KiB less than the window of its connection, for control frames.
+const PUBLISHER_CREDIT_MAX: u64 = 2 << 20;
+
 /// Which CPUs the cores run on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Pinning {
@@ -85,7 +88,8 @@ pub struct LimitSettings {
     pub receiver_queue_bytes_max: u64,
     /// Bytes that wait for one lane or sibling core. Default 64 MiB.
     pub link_queue_bytes: u64,
-    /// How far a publisher may write ahead of what was read, in bytes. Default 4 MiB.
+    /// How far a publisher may write ahead of what was read, in bytes. Default 2 MiB, which is also the most: control frames
+    /// must have room in its connection's window while the publisher is left unread.
     pub publisher_credit_bytes: u64,
     /// How many new connections a core takes.
     pub admission: Admission,
@@ -104,7 +108,7 @@ impl Default for LimitSettings {
             receiver_queue_bytes: 1 << 20,
             receiver_queue_bytes_max: 64 << 20,
             link_queue_bytes: 64 << 20,
-            publisher_credit_bytes: 4 << 20,
+            publisher_credit_bytes: PUBLISHER_CREDIT_MAX,
             admission: Admission::default(),
             hello_timeout: Duration::from_secs(5),
             socket_buffer_bytes: 8 << 20,
@@ -222,6 +226,9 @@ impl RouterConfig {
         if limits.publisher_credit_bytes < 64 * 1024 {
             return wrong("limits.publisher_credit_bytes", "it must be at least 64KiB".into());
         }
+        if limits.publisher_credit_bytes > PUBLISHER_CREDIT_MAX {
+            return wrong("limits.publisher_credit_bytes", "it must be at most 2MiB".into());
+        }
         Ok(())
     }
 
@@ -249,5 +256,21 @@ impl RouterConfig {
         control.dial_timeout = self.mesh.dial_timeout;
         control.redial_min = self.mesh.redial_min;
         control.redial_max = self.mesh.redial_max;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DevAuthority;
+
+    #[test]
+    fn what_a_publisher_may_write_unread_leaves_room_for_its_control_frames() {
+        let window = millrace_quic::TransportSettings::client_facing().receive_window_bytes;
+        assert!(u64::from(window) >= PUBLISHER_CREDIT_MAX + 256 * 1024);
+        let mut config = RouterConfig::new(DevAuthority::new().unwrap().router("one", &[]).unwrap());
+        assert_eq!(config.check(), Ok(()));
+        config.limits.publisher_credit_bytes += 1;
+        assert_eq!(config.check().unwrap_err().name, "limits.publisher_credit_bytes");
     }
 }
