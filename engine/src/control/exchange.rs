@@ -88,10 +88,11 @@ impl Control {
         }
     }
 
-    /// Says on a new link all that there is to say.
+    /// Says on a new link all that there is to say: first whom this router knows, so that a peer which has applied its
+    /// interest knows whose it is still to get.
     pub(super) fn greet(&mut self, router: RouterId) {
-        self.send_snapshot(router);
         self.gossip_to(router);
+        self.send_snapshot(router);
     }
 
     fn send_snapshot(&mut self, router: RouterId) {

@@ -174,6 +174,7 @@ impl Control {
         if !self.know(router, &hello.advertise) {
             return Err(CloseCode::Busy);
         }
+        self.departed.remove(&router);
         let Some(peer) = self.peers.get_mut(&router) else { return Err(CloseCode::Busy) };
         peer.name.clone_from(&hello.name);
         let known_life = peer.incarnation.replace(hello.incarnation);

@@ -137,8 +137,10 @@ impl Control {
         }
     }
 
-    /// A peer is gone for good, as far as this router can tell. It stays known while others reach it.
+    /// A peer is gone for good, as far as this router can tell. It stays known while others reach it, unless it said that
+    /// it goes: the others will find out, and what they say of it until then is no reason to look for it.
     pub(super) fn forget(&mut self, router: RouterId) {
+        let left = self.peers.get(&router).is_some_and(|peer| peer.leaving);
         self.drop_link(router, CloseCode::Timeout);
         if self.peers.get(&router).is_some_and(|peer| peer.index.is_some()) {
             self.metrics.forgotten += 1;
@@ -147,9 +149,12 @@ impl Control {
         if let Some(peer) = self.peers.get_mut(&router) {
             peer.incarnation = None;
             peer.unwell_since = Some(self.now);
-            if peer.told_by.is_empty() {
+            if left || peer.told_by.is_empty() {
                 self.peers.remove(&router);
             }
+        }
+        if left && self.departed.len() < super::PEERS_MAX {
+            self.departed.insert(router, self.now + self.config.join_timeout);
         }
         self.mesh_changed = true;
     }

@@ -7,6 +7,7 @@ use millrace_proto::mesh::{KnownPeer, MeshFrame, Peers};
 
 use super::Control;
 use super::config::MESH_FRAME_BYTES;
+use super::link::Link;
 use super::status::PeerState;
 use crate::message::ToCore;
 use crate::time::Time;
@@ -22,7 +23,7 @@ impl Control {
             let state = peer.state(now, patience);
             if state == PeerState::Leaving {
                 // It has its own time to go, as long as it is heard.
-                let silent = peer.link.as_ref().is_some_and(super::link::Link::is_silent);
+                let silent = peer.link.as_ref().is_some_and(Link::is_silent);
                 peer.unwell_since = silent.then(|| peer.unwell_since.unwrap_or(now));
             }
             if state == peer.state {
@@ -51,8 +52,10 @@ impl Control {
         self.check_synced();
     }
 
-    /// Forgets whom it is time to forget: the suspect after a while, those who left at once.
+    /// Forgets whom it is time to forget: the suspect after a while, those who left, and those whom others have told of and
+    /// nobody reaches any more, at once.
     fn forget_due(&mut self) {
+        self.departed.retain(|_, until| *until > self.now);
         let gone: Vec<RouterId> = self
             .peers
             .iter()
@@ -60,7 +63,7 @@ impl Control {
                 let long =
                     peer.unwell_since.is_some_and(|since| since + self.config.forget_after <= self.now);
                 let idle = peer.index.is_none() && !peer.told_by.is_empty();
-                (peer.leaving && peer.link.is_none()) || (long && !idle)
+                (peer.leaving && peer.link.is_none()) || (long && !idle) || peer.is_hearsay()
             })
             .map(|(&router, _)| router)
             .collect();
@@ -141,13 +144,15 @@ impl Control {
         }
         let mut bytes = 0;
         let mut told = Peers::default();
-        for (&other, peer) in self.peers.iter().filter(|&(&other, peer)| other != router && !peer.leaving) {
+        for (&other, peer) in self.peers.iter().filter(|&(&other, _)| other != router) {
             bytes += peer.advertise.len() + KNOWN_PEER_FRAMING_BYTES;
             if bytes > MESH_FRAME_BYTES {
                 self.metrics.gossip_cut += 1;
                 continue;
             }
-            let linked = peer.state == PeerState::Linked;
+            // Who leaves is a member until it is gone: what its clients still publish must reach new routers, too.
+            let linked = peer.state == PeerState::Linked
+                || (peer.state == PeerState::Leaving && peer.link.as_ref().is_some_and(Link::is_complete));
             told.peers.push(KnownPeer { router: other, advertise: peer.advertise.clone(), linked });
         }
         self.say(router, MeshFrame::Peers(told));
@@ -161,7 +166,8 @@ impl Control {
         }
         for known in told.peers.iter().filter(|known| known.linked) {
             let reachable = !known.advertise.is_empty() && known.advertise.len() <= super::ADDRESS_BYTES_MAX;
-            if known.router == self.config.router || !reachable {
+            let departed = self.departed.contains_key(&known.router);
+            if known.router == self.config.router || !reachable || departed {
                 continue;
             }
             if !self.peers.contains_key(&known.router) && !self.know(known.router, &known.advertise) {

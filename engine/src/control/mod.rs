@@ -85,6 +85,8 @@ pub struct Control {
     config: ControlConfig,
     now: Time,
     peers: BTreeMap<RouterId, Peer>,
+    /// Who left in order, until when others are not believed that it is there; at most [`PEERS_MAX`].
+    departed: BTreeMap<RouterId, Time>,
     /// Lanes that are up: whose, and which.
     lanes: BTreeMap<(CoreIndex, ConnKey), (RouterId, u16)>,
     dialling: Dialling,
@@ -119,6 +121,7 @@ impl Control {
         let mut control = Self {
             now,
             peers: BTreeMap::new(),
+            departed: BTreeMap::new(),
             lanes: BTreeMap::new(),
             dialling: Dialling::new(),
             own: OwnInterest::new(config.seed),

@@ -83,6 +83,11 @@ impl Peer {
         }
     }
 
+    /// Whether it is known from others alone, none of whom reach it any more.
+    pub(super) fn is_hearsay(&self) -> bool {
+        self.incarnation.is_none() && self.index.is_none() && self.link.is_none() && self.told_by.is_empty()
+    }
+
     pub(super) fn location(&self) -> Option<Location> {
         self.index.map(Location::Peer)
     }

@@ -186,3 +186,51 @@ fn a_router_that_starts_while_another_drains_is_linked_with_it_and_told() {
         assert!(cluster.routers[1].control.status().synced);
     }
 }
+
+#[test]
+fn a_router_that_knows_only_another_one_learns_of_a_draining_peer_before_it_is_synced() {
+    for (seed, drains, starts) in (0..10).flat_map(|seed| [(seed, 5, 7), (seed, 7, 5)]) {
+        let mut cluster = Cluster::new(seed);
+        cluster.add(drains, 2, &[]);
+        cluster.add(1, 1, &["r0:1"]);
+        cluster.run(ms(500));
+        cluster.routers[0].control.drain(cluster.now, ms(60_000));
+        cluster.drain_outputs(0);
+        cluster.run(ms(500));
+        cluster.add(starts, 3, &["r1:1"]);
+        let token = cluster.subscribe(2, 0, "b=1");
+        while cluster.routers[2].told(token, Stage::Cluster).is_none() {
+            cluster.run(ms(1));
+        }
+        assert_eq!(cluster.routers[2].told(token, Stage::Cluster), Some(&[][..]));
+        assert_eq!(cluster.routers[0].control.directory_dump().count(), 1, "seed {seed}, {drains} drains");
+    }
+}
+
+#[test]
+fn a_draining_peer_that_is_gone_is_forgotten_by_all_at_once() {
+    for seed in 0..20 {
+        let mut cluster = Cluster::new(seed);
+        cluster.add(9, 2, &[]);
+        for id in [1, 2, 3] {
+            cluster.add(id, 1, &["r0:1"]);
+        }
+        cluster.run(ms(2000));
+        cluster.routers[0].control.drain(cluster.now, ms(1000));
+        cluster.drain_outputs(0);
+        cluster.run(ms(500));
+        let ends: Vec<_> = (1..4)
+            .flat_map(|router| cluster.lanes_of(router).into_iter().map(move |lane| (router, lane)))
+            .filter(|(_, (_, _, other))| *other == 0)
+            .collect();
+        cluster.crash(0);
+        for (router, (conn, core, _)) in ends {
+            cluster.tell(router, core, ToControl::LaneClosed { conn, dial: None, orderly: true, code: None });
+            cluster.run(ms(3));
+        }
+        cluster.run(ms(300));
+        for router in 1..4 {
+            assert_eq!(cluster.state(router, 0), None, "seed {seed}: {router} still knows who left");
+        }
+    }
+}
