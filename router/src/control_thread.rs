@@ -141,9 +141,14 @@ impl ControlThread {
     pub(crate) async fn run(mut self) {
         let mut taken = Vec::with_capacity(INPUTS_PER_ROUND);
         loop {
+            // While a core cannot take its next message, control gets neither inputs nor time: what waits for the core
+            // would grow.
+            while !self.send_outputs() {
+                self.control.note_held();
+                sleep_until(Instant::now() + RETRY).await;
+            }
             self.control.handle_timeout(self.clock.now());
             if !self.send_outputs() {
-                sleep_until(Instant::now() + RETRY).await;
                 continue;
             }
             let due = self.control.poll_timeout().map(|time| Instant::from_std(self.clock.instant(time)));

@@ -61,4 +61,6 @@ pub struct ControlMetrics {
     pub waiting_overflows: u64,
     /// Routers left out of a frame that was full.
     pub gossip_cut: u64,
+    /// Times that outputs had to wait because a core's mailbox was full.
+    pub outputs_held: u64,
 }

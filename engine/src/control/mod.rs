@@ -109,6 +109,9 @@ pub struct Control {
     /// When it goes away, once it has said so.
     leaves_at: Option<Time>,
     metrics: ControlMetrics,
+    /// Not bounded by itself: whoever drives control gives it nothing while outputs wait, so here is what one round of
+    /// inputs and one timeout lead to, at most a snapshot for each peer and an acknowledgement for each of
+    /// [`WAITING_MAX`] changes.
     outputs: VecDeque<ControlOutput>,
 }
 
@@ -215,6 +218,12 @@ impl Control {
         self.look_at.into_iter().chain(self.publish_at()).min()
     }
 
+    /// Counts that outputs have to wait because a core's mailbox is full. Until they were taken, neither inputs nor time may
+    /// be given: what waits would grow.
+    pub const fn note_held(&mut self) {
+        self.metrics.outputs_held += 1;
+    }
+
     /// The next thing to do; call until `None` after every input.
     pub fn poll_output(&mut self) -> Option<ControlOutput> {
         self.outputs.pop_front()
@@ -290,6 +299,7 @@ impl Control {
             interest_version: self.own.version(),
             interest_entries: self.own.len(),
             waiting: self.waiting.len(),
+            outputs: self.outputs.len(),
             synced: self.synced,
             join_timed_out: self.join_timed_out,
             degraded: self.is_degraded(),

@@ -77,6 +77,8 @@ pub struct Status {
     pub interest_entries: usize,
     /// Changes of interest that are not yet effective in the cluster.
     pub waiting: usize,
+    /// Outputs that nobody has taken yet.
+    pub outputs: usize,
     /// Whether publishers may be granted credit.
     pub synced: bool,
     /// Whether `synced` came from the timeout rather than from all known routers.

@@ -41,7 +41,7 @@ const LINGER_MAX: Duration = Duration::from_secs(10);
 pub(super) struct ClientSession {
     pub(super) control: Option<StreamKey>,
     frames: FrameReader,
-    /// Control frames that wait for the transport.
+    /// Control frames that wait for the transport, bounded by `control_out_bytes`.
     pub(super) out: Vec<u8>,
     /// Whether it stands in the core's list of clients with control frames to write.
     pub(super) dirty: bool,
@@ -55,7 +55,7 @@ pub(super) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pending_requests: u32,
-    /// Receivers that are closed and have not written everything.
+    /// Receivers that are closed and have not written everything: no more than may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
 
@@ -142,7 +142,9 @@ impl Core {
     ) {
         let Some(client) = self.client(conn) else { return };
         if client.control == Some(stream) {
-            self.read_client_control(now, transport, conn, stream);
+            if !self.waits_for_control(conn, stream) {
+                self.read_client_control(now, transport, conn, stream);
+            }
         } else if client.publish.as_ref().is_some_and(|publish| publish.stream == stream) {
             self.read_publish(now, transport, conn);
         }
@@ -319,7 +321,8 @@ impl Core {
         let out_bytes = self.config.out_bytes;
         let ahead = Ahead::new(self.config.stream_ahead_min, out_bytes, Arc::clone(&self.wakes));
         let Some(client) = self.client(conn) else { return };
-        let refusal = if open.receiver.0 >= client.receivers_max || full {
+        let unread = client.closing.len() >= client.receivers_max as usize;
+        let refusal = if open.receiver.0 >= client.receivers_max || full || unread {
             Some((RefusedReason::Limit, "no more receivers: close one, or use another connection".to_owned()))
         } else if client.receivers.contains_key(&open.receiver) {
             Some((RefusedReason::Receiver, format!("receiver {} is open already", open.receiver.0)))

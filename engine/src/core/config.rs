@@ -55,6 +55,9 @@ pub struct CoreConfig {
     pub read_bytes: usize,
     /// Bytes of control frames that wait for one client, at most; a client that does not read them is closed.
     pub control_out_bytes: usize,
+    /// Bytes of mesh frames that wait for one lane, at most; a peer that does not read them is closed, and gets a snapshot
+    /// when it comes back. Above a snapshot of four million selectors of 60 bytes.
+    pub lane_out_bytes: usize,
     /// `Received` is sent after this time at the latest.
     pub received_after: Duration,
     /// `Received` is sent after this many bytes at the latest.
@@ -96,6 +99,7 @@ impl CoreConfig {
             credit_bytes: 2 << 20,
             read_bytes: 256 * 1024,
             control_out_bytes: 1 << 20,
+            lane_out_bytes: 256 << 20,
             received_after: Duration::from_millis(20),
             received_bytes: 64 * 1024,
             client_silence: Duration::from_secs(30),

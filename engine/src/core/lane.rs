@@ -63,7 +63,7 @@ struct DataStream {
 pub(super) struct LaneSession {
     pub(super) control: Option<StreamKey>,
     frames: FrameReader,
-    /// Control frames that wait for the transport.
+    /// Control frames that wait for the transport, bounded by `lane_out_bytes`.
     pub(super) out: Vec<u8>,
     pub(super) dial: Option<DialId>,
     /// To be said when the connection is there.
@@ -176,7 +176,9 @@ impl Core {
         }
         let Some(lane) = self.lane(conn) else { return };
         if lane.control == Some(stream) {
-            self.read_lane_control(transport, conn, stream);
+            if !self.waits_for_control(conn, stream) {
+                self.read_lane_control(transport, conn, stream);
+            }
         } else if lane.accepted.is_some() {
             self.read_lane_data(transport, conn);
         }
@@ -359,9 +361,13 @@ impl Core {
 
     /// Writes control frames of a lane.
     pub(super) fn write_lane_control(&mut self, transport: &mut dyn Transport, conn: ConnKey) {
+        let out_max = self.config.lane_out_bytes;
         let Some(lane) = self.lane(conn) else { return };
         let Some(stream) = lane.control else { return };
         super::write_out(transport, conn, stream, &mut lane.out);
+        if lane.out.len() > out_max {
+            self.close_connection(transport, conn, CloseCode::Busy, "mesh frames are not read");
+        }
     }
 
     /// Pings lanes, and finds those that are silent.

@@ -94,6 +94,8 @@ pub struct CoreMetrics {
     pub queued_bytes: u64,
     /// Turns in which publishers were left unread because a sibling could not keep up.
     pub paused_turns: u64,
+    /// Times that a control stream was left unread because control did not keep up.
+    pub control_paused: u64,
     /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
     pub lane_skips: u64,
     /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.

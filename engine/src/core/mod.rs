@@ -54,6 +54,11 @@ use routing::{Routing, Scope};
 /// A receiver that gathers writes at once when this much has gathered.
 const LINGER_BYTES: usize = 16 * 1024;
 
+/// Messages that may wait for control before control streams of clients and lanes are left unread: as many as a storm of
+/// subscriptions brings in a turn. What one read brings may come on top: each message is at most a frame of 64 KiB, so some
+/// 64 MiB wait here when control does not keep up, and the rest in the windows of those who send it.
+pub const TO_CONTROL_MAX: usize = 1024;
+
 #[derive(Debug)]
 enum Connection {
     Client(Box<ClientSession>),
@@ -85,6 +90,8 @@ pub struct Core {
     interest: LocalInterest,
     pending: HashMap<Token, PendingSubscription, ahash::RandomState>,
     last_token: u64,
+    /// Bounded by [`TO_CONTROL_MAX`] for what frames lead to; besides that, an end of each connection and an answer to each
+    /// message of control.
     to_control: VecDeque<ToControl>,
     sibling_readers: Vec<RunReader>,
     synced: bool,
@@ -101,6 +108,8 @@ pub struct Core {
     pressed: bool,
     /// Publish streams that are left unread meanwhile: at most one for each client.
     paused: BTreeSet<(ConnKey, StreamKey)>,
+    /// Control streams that are left unread while control does not keep up: at most one for each connection.
+    behind_control: BTreeSet<(ConnKey, StreamKey)>,
     /// Publishers that have not been told what was received.
     unreported: Vec<ConnKey>,
     received_due: Option<Time>,
@@ -110,6 +119,7 @@ pub struct Core {
     wakes: Arc<Wakes>,
     lanes: Vec<ConnKey>,
     lanes_due: Time,
+    /// One for each connection of the last `hello_timeout`: bounded by the handshakes that the shell admits in that time.
     awaiting_hello: VecDeque<(Time, ConnKey)>,
 }
 
@@ -134,6 +144,7 @@ impl Core {
             unread: BTreeSet::new(),
             pressed: false,
             paused: BTreeSet::new(),
+            behind_control: BTreeSet::new(),
             unreported: Vec::new(),
             received_due: None,
             dirty_clients: Vec::new(),
@@ -308,6 +319,15 @@ impl Core {
         self.pressed || self.routing.siblings_pressed(self.config.link_queue_bytes)
     }
 
+    /// Whether a control stream has to wait because control does not keep up; it is read when that is over.
+    fn waits_for_control(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
+        let waits = self.to_control.len() >= TO_CONTROL_MAX;
+        if waits && self.behind_control.insert((conn, stream)) {
+            self.routing.metrics.control_paused += 1;
+        }
+        waits
+    }
+
     /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
     pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
         if self.ending {
@@ -319,6 +339,9 @@ impl Core {
             } else {
                 self.unread.append(&mut self.paused);
             }
+        }
+        if self.to_control.len() < TO_CONTROL_MAX {
+            self.unread.append(&mut self.behind_control);
         }
         for (conn, stream) in std::mem::take(&mut self.unread) {
             match self.connections.get(&conn) {
@@ -364,7 +387,9 @@ impl Core {
     /// When [`Core::turn`] is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        if !self.unread.is_empty()
+        let control_goes_on = !self.behind_control.is_empty() && self.to_control.len() < TO_CONTROL_MAX;
+        if control_goes_on
+            || !self.unread.is_empty()
             || !self.dirty_clients.is_empty()
             || !self.routing.receivers.dirty.is_empty()
             || self.wakes.any()

@@ -681,3 +681,71 @@ fn while_a_mailbox_is_above_half_publishers_wait_and_control_and_lanes_do_not() 
     world.settle();
     assert_eq!(world.stream(receiver), ["5 passes [0]", "0 waits [0]"]);
 }
+
+#[test]
+fn while_control_does_not_keep_up_control_streams_wait_and_nothing_grows() {
+    let mut world = World::new();
+    let clients: Vec<ConnKey> = (1..=4).map(|number| world.client(number)).collect();
+    let mut subscribes = Vec::new();
+    ControlFrame::OpenReceiver(open()).encode(&mut subscribes);
+    for number in 0..600 {
+        let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(number));
+        let selectors = vec![format!("host=h{number}")];
+        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut subscribes);
+    }
+    // Nobody takes what is for control.
+    for &client in &clients {
+        world.memory.input.entry((client, CONTROL)).or_default().extend(&subscribes);
+        world.core.readable(world.now, &mut world.memory, client, CONTROL);
+        world.core.turn(world.now, &mut world.memory);
+    }
+    assert_eq!(world.core.metrics().control_paused, 2, "two clients brought 1,200 messages, two wait");
+    assert_ne!(world.core.poll_timeout(), Some(Time::ZERO), "it does not turn in vain");
+    let first = std::iter::from_fn(|| world.core.next_to_control()).count();
+    assert!((super::TO_CONTROL_MAX..super::TO_CONTROL_MAX + 600).contains(&first), "{first}");
+    assert_eq!(world.core.poll_timeout(), Some(Time::ZERO));
+    world.core.turn(world.now, &mut world.memory);
+    let rest = std::iter::from_fn(|| world.core.next_to_control()).count();
+    assert_eq!(first + rest, 4 * 600);
+}
+
+#[test]
+fn a_peer_that_does_not_read_its_mesh_frames_is_closed_with_busy() {
+    let mut world = World::new();
+    world.core.config.lane_out_bytes = 10_000;
+    let conn = lane(&mut world, false, true);
+    world.memory.input.entry((conn, CONTROL)).or_default();
+    world.core.stream_opened(&mut world.memory, conn, CONTROL);
+    world.memory.room = Some(0);
+    let interest = millrace_proto::mesh::Interest {
+        add: vec![millrace_proto::mesh::InterestEntry { selector: "x".repeat(1000), ..Default::default() }],
+        ..Default::default()
+    };
+    let mut told = 0;
+    while world.memory.closed.is_empty() {
+        let frame = millrace_proto::mesh::MeshFrame::Interest(interest.clone());
+        world.core.control(world.now, &mut world.memory, ToCore::LaneFrame { conn, frame });
+        told += 1;
+        assert!(told < 100, "it grows without end");
+    }
+    assert_eq!(world.memory.closed, [(conn, CloseCode::Busy)]);
+    assert_eq!(told, 10);
+}
+
+#[test]
+fn receivers_that_are_closed_and_not_read_are_bounded() {
+    let mut world = World::new();
+    let conn = world.client(1);
+    let publisher = world.client(2);
+    world.memory.room = Some(60);
+    for round in 0..20_u64 {
+        world.say(conn, &ControlFrame::OpenReceiver(open()));
+        let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(0));
+        let selectors = vec!["*".to_owned()];
+        world.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        world.publish(publisher, "host=a", round, &["some event that does not fit the room of its stream"]);
+        world.say(conn, &ControlFrame::CloseReceiver(millrace_proto::control::CloseReceiver { receiver }));
+    }
+    assert_eq!(world.core.metrics().receivers, 8, "as many as the client announced");
+    assert!(world.core.metrics().refused >= 12);
+}

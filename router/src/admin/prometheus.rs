@@ -51,6 +51,9 @@ const COUNTERS: &[PerCore] = &[
     ("subscriptions_refused", "Subscriptions refused", |core| core.engine.refused),
     ("frames_skipped", "Frames of unknown types that may be skipped", |core| core.engine.frames_skipped),
     ("paused_turns", "Turns that left publishers unread for a slow sibling", |core| core.engine.paused_turns),
+    ("control_paused", "Control streams left unread because control did not keep up", |core| {
+        core.engine.control_paused
+    }),
     ("lane_skips", "Lane seqs skipped by peers without a gap", |core| core.engine.lane_skips),
     ("lane_epochs_wrong", "Lanes whose runs began with another epoch", |core| core.engine.lane_epochs_wrong),
     ("lane_stops", "Lanes closed because the peer stopped or reset a stream", |core| core.engine.lane_stops),
@@ -163,8 +166,7 @@ impl Page {
         let datagrams = cores.iter().flat_map(|core| {
             let drops = &core.quic.drops;
             let reasons = [
-                ("admission_empty", drops.admission_empty),
-                ("admission_queue_full", drops.admission_queue_full),
+                ("admission_full", drops.admission_full),
                 ("not_accepting", drops.not_accepting),
                 ("answer_budget", drops.answer_budget),
                 ("answer_blocked", drops.answer_blocked),
@@ -220,6 +222,7 @@ impl Page {
             ("directory_entries", "Pairs of selector and location", status.directory_entries as u64),
             ("directory_version", "Newest version of the directory", status.directory_version),
             ("interest_entries", "Selectors told to peers", status.interest_entries as u64),
+            ("control_outputs", "Messages of control that wait for a core", status.outputs as u64),
             ("interest_waiting", "Changes of interest not yet effective everywhere", status.waiting as u64),
         ];
         for (name, help, size) in sizes {
@@ -253,6 +256,7 @@ impl Page {
             ("directory_versions", control.directory_versions),
             ("waiting_overflows", control.waiting_overflows),
             ("gossip_cut", control.gossip_cut),
+            ("outputs_held", control.outputs_held),
         ];
         let rows = events.map(|(event, count)| (vec![("event", event.to_owned())], count));
         counters(encoder, "mesh_events", "What happened in the mesh and the directory", rows)
