@@ -4,10 +4,8 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drops {
-    /// New connections ignored: the admission bucket was empty and the sender's address unproven.
-    pub admission_empty: u64,
-    /// New connections ignored: too many were waiting for their handshake.
-    pub admission_queue_full: u64,
+    /// New connections ignored: the line of those who wait for their handshake was full, and the sender's address unproven.
+    pub admission_full: u64,
     /// New connections that arrived on a socket that does not accept any.
     pub not_accepting: u64,
     /// Stateless answers (reset, version negotiation) over their budget.

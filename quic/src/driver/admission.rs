@@ -1,10 +1,12 @@
 //! Who may begin a handshake, and when.
 //!
-//! A handshake costs a signature, about 250 µs of a core that everybody else waits for. So newcomers pay from a token
-//! bucket (see [`Admission`]), wait in a short queue, and few of them are served per turn.
+//! A handshake costs a signature and a few hundred microseconds of a core that everybody else waits for. So newcomers wait
+//! in line, few of them are served per turn, and each pays a token (see [`Admission`]). Who comes while the line is long, or
+//! few tokens are left, first has to prove its address, which costs it a round trip and this core next to nothing. Then
+//! it waits, rather than dial again: what thousands dial and give up is the work that makes a storm last.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn_proto::Incoming;
 
@@ -13,13 +15,17 @@ use super::bucket::Bucket;
 use super::slots::Phase;
 use crate::{Admission, Network, SocketId};
 
-/// Connections that wait for their handshake: at two per turn of 500 µs about a quarter of a second.
-const WAITING_MAX: usize = 1024;
+/// Connections that wait for their handshake, at most; each takes some 3 KB. Beyond the first few hundred all have proven
+/// their addresses.
+const WAITING_MAX: usize = 16_384;
+/// Nobody joins a line whose first has waited for this long: who does not get in within seconds gives up, and the work is
+/// lost.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Door {
     bucket: Bucket,
-    waiting: VecDeque<Incoming>,
+    waiting: VecDeque<(Instant, Incoming)>,
     per_turn: usize,
 }
 
@@ -29,16 +35,44 @@ impl Door {
     }
 
     /// With those who waited at the previous door.
-    pub(super) fn reopened(admission: Admission, per_turn: usize, waiting: VecDeque<Incoming>) -> Self {
+    pub(super) fn reopened(
+        admission: Admission,
+        per_turn: usize,
+        waiting: VecDeque<(Instant, Incoming)>,
+    ) -> Self {
         Self { bucket: Bucket::new(admission.handshakes_per_second, admission.burst), waiting, per_turn }
     }
 
-    pub(super) fn into_waiting(self) -> VecDeque<Incoming> {
+    pub(super) fn into_waiting(self) -> VecDeque<(Instant, Incoming)> {
         self.waiting
     }
 
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether somebody waits who can be let in.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.waiting.is_empty() && self.bucket.has_token()
+    }
+
+    /// When somebody who waits for a token can be let in.
+    pub(super) fn next(&self) -> Option<Instant> {
+        if self.waiting.is_empty() { None } else { self.bucket.next() }
+    }
+
+    /// Who is let in next, for a token.
+    fn next_in_line(&mut self, now: Instant) -> Option<Incoming> {
+        if self.waiting.is_empty() || !self.bucket.take(now) {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, incoming)| incoming)
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        let waited = |(since, _): &(Instant, Incoming)| now.saturating_duration_since(*since) > WAIT_MAX;
+        self.waiting.len() >= WAITING_MAX || self.waiting.front().is_some_and(waited)
+    }
+
+    /// Whether newcomers have to prove their addresses.
+    fn is_crowded(&mut self, now: Instant) -> bool {
+        !self.bucket.is_half_full_without(now, self.waiting.len())
     }
 }
 
@@ -48,7 +82,7 @@ impl Driver {
         self.waking.extend(self.woken.drain(..));
         let per_turn = self.door.as_ref().map_or(0, |door| door.per_turn);
         for _ in 0..per_turn {
-            let Some(incoming) = self.door.as_mut().and_then(|door| door.waiting.pop_front()) else { break };
+            let Some(incoming) = self.door.as_mut().and_then(|door| door.next_in_line(now)) else { break };
             self.accept(now, net, incoming);
         }
     }
@@ -68,23 +102,17 @@ impl Driver {
         };
         let proven = incoming.remote_address_validated();
         if self.slots.count() + door.waiting.len() >= self.connections_max {
-            return self.refuse(net, incoming);
-        }
-        if !proven && !door.bucket.is_half_full(now) {
-            if !door.bucket.has_token() {
-                self.metrics.drops.admission_empty += 1;
-                self.endpoint.ignore(incoming);
-                return;
-            }
-            return self.retry(net, incoming);
-        }
-        if door.waiting.len() >= WAITING_MAX {
-            self.metrics.drops.admission_queue_full += 1;
-            self.endpoint.ignore(incoming);
-        } else if door.bucket.take(now) {
-            door.waiting.push_back(incoming);
-        } else {
             self.refuse(net, incoming);
+        } else if door.is_full(now) {
+            if proven {
+                return self.refuse(net, incoming);
+            }
+            self.metrics.drops.admission_full += 1;
+            self.endpoint.ignore(incoming);
+        } else if !proven && door.is_crowded(now) {
+            self.retry(net, incoming);
+        } else {
+            door.waiting.push_back((now, incoming));
         }
     }
 

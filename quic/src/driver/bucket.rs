@@ -1,6 +1,6 @@
 //! A token bucket on the caller's clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One token in the unit of `level`.
 const TOKEN: u64 = 1_000_000_000;
@@ -36,10 +36,17 @@ impl Bucket {
         self.level >= TOKEN
     }
 
-    /// Whether half of the burst or more is left.
-    pub(super) fn is_half_full(&mut self, now: Instant) -> bool {
+    /// Whether half of the burst or more is left, besides so many tokens that are as good as taken.
+    pub(super) fn is_half_full_without(&mut self, now: Instant, tokens: usize) -> bool {
         self.fill(now);
-        self.level >= self.capacity / 2
+        let taken = u64::try_from(tokens).unwrap_or(u64::MAX).saturating_mul(TOKEN);
+        self.level >= (self.capacity / 2).saturating_add(taken)
+    }
+
+    /// When there will be a token, at the latest.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let missing = TOKEN.saturating_sub(self.level);
+        Some(self.filled_at? + Duration::from_nanos(missing.div_ceil(self.rate.max(1))))
     }
 
     fn fill(&mut self, now: Instant) {
@@ -52,18 +59,18 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn gives_the_burst_at_once_and_the_rate_after() {
         let (mut bucket, start) = (Bucket::new(100, 10), Instant::now());
         assert_eq!((0..50).filter(|_| bucket.take(start)).count(), 10);
-        assert!(!bucket.is_half_full(start));
+        assert!(!bucket.is_half_full_without(start, 0));
+        assert_eq!(bucket.next(), Some(start + Duration::from_millis(10)));
         let second = start + Duration::from_millis(50);
         assert_eq!((0..50).filter(|_| bucket.take(second)).count(), 5);
-        assert!(bucket.is_half_full(second + Duration::from_secs(3600)));
+        let later = second + Duration::from_secs(3600);
+        assert!(bucket.is_half_full_without(later, 5) && !bucket.is_half_full_without(later, 6));
         assert_eq!((0..50).filter(|_| bucket.take(second + Duration::from_secs(3600))).count(), 10);
     }
 }

@@ -155,7 +155,7 @@ impl Driver {
         let waiting = self.door.take().map(Door::into_waiting).unwrap_or_default();
         match server {
             Some(server) => self.door = Some(Door::reopened(server.admission, handshakes_per_turn, waiting)),
-            None => waiting.into_iter().for_each(|incoming| self.endpoint.ignore(incoming)),
+            None => waiting.into_iter().for_each(|(_, incoming)| self.endpoint.ignore(incoming)),
         }
         Ok(())
     }
@@ -171,9 +171,10 @@ impl Driver {
         true
     }
 
-    /// When [`Driver::fire_next`] has something to do next.
+    /// When [`Driver::fire_next`], or [`Driver::begin_turn`] at the door, has something to do next.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let door = self.door.as_ref().and_then(Door::next);
+        [self.timers.next(), door].into_iter().flatten().min()
     }
 
     /// Whether anything is left to do before time passes or datagrams arrive.
@@ -183,7 +184,7 @@ impl Driver {
             || !self.woken.is_empty()
             || !self.waking.is_empty()
             || !self.foreign.is_empty()
-            || self.door.as_ref().is_some_and(Door::has_waiting)
+            || self.door.as_ref().is_some_and(Door::is_ready)
     }
 
     /// Counters; those of sockets are added by whoever owns the sockets.

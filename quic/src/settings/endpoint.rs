@@ -11,9 +11,11 @@ use crate::{Keys, SocketId};
 
 /// How many new connections a core takes.
 ///
-/// A token bucket counts handshakes, which are the expensive part of a connection. While less than half of it is left, a
-/// newcomer first has to prove its address (Retry, one round trip, no state here). When it is empty, unproven newcomers
-/// are ignored (their own retransmission is the back-off), and proven ones are refused so that they try elsewhere.
+/// A token bucket counts handshakes, which are the expensive part of a connection; who finds no token waits in line. While
+/// less than half of the bucket is left, those in line deducted, a newcomer first has to prove its address (Retry, one
+/// round trip, no state here). When the first in line has waited for 2 s, or the line is 16,384 long, nobody joins it:
+/// unproven newcomers are ignored (their own retransmission is the back-off), and proven ones are refused so that they try
+/// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// Handshakes per second in the long run, at least 1. Default 2,000, about half of what a core can sign.
