@@ -45,18 +45,30 @@ impl Directory {
         }
     }
 
+    /// Adds a pair that is not there.
     pub(super) fn insert(&mut self, selector: &Arc<Selector>, location: Location) {
-        if self.index.insert(selector, location) {
+        if self.is_for_nobody(location) {
+            self.entries += 1;
+        } else if self.index.insert(selector, location) {
             self.entries += 1;
             self.changed = true;
         }
     }
 
+    /// Takes a pair that is there.
     pub(super) fn remove(&mut self, selector: &Arc<Selector>, location: Location) {
-        if self.index.remove(selector, location) {
+        if self.is_for_nobody(location) {
+            self.entries -= 1;
+        } else if self.index.remove(selector, location) {
             self.entries -= 1;
             self.changed = true;
         }
+    }
+
+    /// A core finds its own subscribers in an index of its own. What the only core wants is counted and makes no version,
+    /// which is half of what a change costs here.
+    fn is_for_nobody(&self, location: Location) -> bool {
+        matches!(location, Location::Core(_)) && self.cores.len() == 1
     }
 
     /// Pairs of selector and location.
