@@ -392,6 +392,24 @@ fn what_a_stream_does_not_hold_drops_its_oldest_in_the_queue_and_goes_on_when_it
 }
 
 #[test]
+fn a_receiver_that_lingers_is_written_when_its_time_is_over_or_enough_has_gathered() {
+    let mut world = World::new();
+    let lingering = world.receiver(1, OpenReceiver { linger_us: 100_000, ..open() }, &["*"]);
+    let publisher = world.client(2);
+    world.publish(publisher, "host=a", 0, &["early"]);
+    world.now = world.now + Duration::from_millis(99);
+    world.settle();
+    assert_eq!(world.stream(lingering), Vec::<String>::new());
+    assert!(world.core.poll_timeout().is_some_and(|due| due <= world.now + Duration::from_millis(1)));
+    world.now = world.now + Duration::from_millis(1);
+    world.settle();
+    assert_eq!(world.stream(lingering), ["0 early [0]"]);
+    let payload = "x".repeat(super::LINGER_BYTES);
+    world.publish(publisher, "host=a", 1, &[&payload]);
+    assert_eq!(world.stream(lingering).len(), 2, "enough has gathered");
+}
+
+#[test]
 fn received_covers_what_was_read_after_its_delay() {
     let mut world = World::new();
     let publisher = world.client(1);

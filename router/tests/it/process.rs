@@ -224,3 +224,51 @@ fn what_development_mode_shows_can_be_used_as_it_stands() {
     terminate(second);
     terminate(child);
 }
+
+/// CPUs that a thread of a process may use, as the kernel lists them.
+fn cpus_of(pid: u32, thread: &str) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
+    let named = |task: &std::path::PathBuf| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)
+    };
+    let task = tasks.into_iter().find(named).unwrap();
+    let status = std::fs::read_to_string(task.join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    line.trim().to_owned()
+}
+
+#[test]
+fn cores_are_pinned_where_the_process_may_run_and_control_stays_off_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let allowed = core_affinity::get_core_ids().unwrap();
+    let (first, last) = (allowed[0].id.to_string(), allowed[allowed.len() - 1].id.to_string());
+    let (child, _) = ready(&folder, &["--pin", &last]);
+    assert_eq!(cpus_of(child.id(), "millrace-core-0"), last);
+    if allowed.len() > 1 {
+        assert_eq!(cpus_of(child.id(), "millrace-contro"), first, "the first CPU that no core has");
+    }
+    terminate(child);
+    let (child, _) = ready(&folder, &["--pin", "auto"]);
+    assert_eq!(cpus_of(child.id(), "millrace-core-0"), first);
+    terminate(child);
+    let (child, _) = ready(&folder, &["--pin", "off"]);
+    let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let whole = cpus_of(std::process::id(), own.trim());
+    assert_eq!(cpus_of(child.id(), "millrace-core-0"), whole);
+    terminate(child);
+}
+
+#[test]
+fn within_a_cpuset_the_first_core_is_on_its_first_cpu() {
+    let last = core_affinity::get_core_ids().unwrap().pop().unwrap();
+    // A process may run where the thread may that starts it.
+    let started = std::thread::spawn(move || {
+        assert!(core_affinity::set_for_current(last));
+        let folder = tempfile::tempdir().unwrap();
+        let (child, _) = ready(&folder, &["--pin", "auto"]);
+        (child, folder)
+    });
+    let (child, _folder) = started.join().unwrap();
+    assert_eq!(cpus_of(child.id(), "millrace-core-0"), last.id.to_string());
+    terminate(child);
+}
