@@ -126,6 +126,43 @@ async fn routers_of_one_two_three_and_five_cores_share_one_mesh() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_both_families_share_one_port_and_its_cores() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let world = World::new();
+    let mut config = world.config("both");
+    (config.cores, config.listen) = (2, "[::]:0".parse().unwrap());
+    let router = Router::start(config).unwrap();
+    let clients = ["127.0.0.1", "[::1]"].map(|host| {
+        let config = Config {
+            routers: vec![format!("{host}:{}", router.addr().port()).parse().unwrap()],
+            trust: Trust::Pem(router.ca_pem().as_bytes().to_vec()),
+            ..Config::default()
+        };
+        Client::new(config).unwrap()
+    });
+    let mut receivers = Vec::new();
+    for client in &clients {
+        receivers.push(receiver(client, &["*"]).await);
+    }
+    for client in &clients {
+        let publisher = publisher(client).await;
+        for number in 0..20 {
+            publisher.publish(&tags(&[&format!("number={number}")]), "x").await.unwrap();
+        }
+        within(publisher.flush()).await;
+    }
+    for receiver in &mut receivers {
+        for _ in 0..40 {
+            event(receiver).await;
+        }
+    }
+    let seen = router.look().unwrap();
+    assert_eq!(seen.sum(|core| core.quic.foreign_out), 0, "both families are steered");
+}
+
 /// A receiver that never reads: its host's buffers fill, then its queue here.
 async fn stalled(client: &Client) -> Receiver {
     receiver(client, &["load"]).await
