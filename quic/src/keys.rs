@@ -8,10 +8,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::hkdf;
 use quinn_proto::crypto::{HandshakeTokenKey, HmacKey};
 use rustls::server::ProducesTickets;
 
+use crate::sealing;
 use crate::tickets::Tickets;
 
 /// Reset, token and ticket keys of one router.
@@ -48,11 +49,11 @@ impl Keys {
     }
 
     pub(crate) fn reset_key(&self) -> Arc<dyn HmacKey> {
-        Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &self.reset))
+        sealing::signing(&self.reset)
     }
 
     pub(crate) fn token_key(&self) -> Arc<dyn HandshakeTokenKey> {
-        Arc::new(hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&self.token))
+        sealing::tokens(&self.token)
     }
 }
 

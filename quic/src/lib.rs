@@ -34,6 +34,7 @@ mod io;
 mod keys;
 mod metrics;
 mod network;
+mod sealing;
 mod settings;
 pub mod steer;
 mod sys;
