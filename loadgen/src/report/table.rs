@@ -75,19 +75,7 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
             verdict.lost, verdict.duplicated, verdict.reordered, verdict.corrupted, verdict.unexpected
         ),
     );
-    if attempt.unsettled > 0 {
-        row(
-            "did not settle",
-            format!("{} deliveries were still under way", grouped(attempt.unsettled as f64)),
-        );
-    }
-    if attempt.gap_events > 0 || !attempt.dropped().is_empty() {
-        let dropped = attempt.dropped().iter().map(|(reason, count)| format!("{reason} {count}"));
-        row(
-            "dropped",
-            format!("{} by gap markers; {}", attempt.gap_events, dropped.collect::<Vec<_>>().join(", ")),
-        );
-    }
+    missing(attempt, &mut row);
     if result.home != Home::Elsewhere {
         row("CPU of the routers", per_event(attempt.cpu.0));
     }
@@ -119,6 +107,23 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// What is missing, and who says why.
+fn missing(attempt: &Attempt, row: &mut impl FnMut(&str, String)) {
+    if attempt.unsettled > 0 {
+        row(
+            "did not settle",
+            format!("{} deliveries were still under way", grouped(attempt.unsettled as f64)),
+        );
+    }
+    if attempt.gap_events > 0 || !attempt.dropped().is_empty() {
+        let dropped = attempt.dropped().iter().map(|(reason, count)| format!("{reason} {count}"));
+        row(
+            "dropped",
+            format!("{} by gap markers; {}", attempt.gap_events, dropped.collect::<Vec<_>>().join(", ")),
+        );
+    }
 }
 
 fn memory(result: &RunResult) -> String {

@@ -4,7 +4,7 @@ mod plot;
 
 use self::plot::{Line, Plot, Scale};
 use super::{Fault, Host, LatencyJson, faults, summary};
-use crate::run::{Attempt, Point, RunResult, grouped};
+use crate::run::{Attempt, Disturbed, Point, RunResult, grouped};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -20,16 +20,17 @@ pub fn page(result: &RunResult, allowed: &[Fault]) -> String {
         format!("<span class=\"fail\">FAIL: {}.</span>", list.join(", "))
     };
     let title = format!("millrace-loadgen {}", result.scenario.preset);
-    let plots: String = [
+    let mut plots = vec![
         throughput(&attempt.timeline),
         percentiles(&attempt.timeline),
         curve(attempt),
         cpus(&attempt.timeline),
         per_event(&attempt.timeline),
-    ]
-    .iter()
-    .map(Plot::figure)
-    .collect();
+    ];
+    if !result.disturbed.is_empty() {
+        plots.push(phases(attempt, &result.disturbed));
+    }
+    let plots: String = plots.iter().map(Plot::figure).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\n\
@@ -135,6 +136,23 @@ fn curve(attempt: &Attempt) -> Plot {
     }
 }
 
+/// What others noticed of the disturbances: each phase from its own begin.
+fn phases(undisturbed: &Attempt, disturbed: &[Disturbed]) -> Plot {
+    let line = |name, timeline: &[Point]| over_time(timeline, name, |point| point.p99_us as f64);
+    let mut lines = vec![line("undisturbed", &undisturbed.timeline)];
+    lines.extend(disturbed.iter().map(|phase| line(phase.disturbance.name(), &phase.attempt.timeline)));
+    Plot {
+        title: "p99 of the others, by disturbance",
+        x_title: "seconds",
+        y_title: "latency",
+        y_scale: Scale::Log,
+        x_labels: 8,
+        x_label: seconds,
+        y_label: micros,
+        lines,
+    }
+}
+
 fn cpus(timeline: &[Point]) -> Plot {
     Plot {
         title: "CPUs in use",
@@ -180,6 +198,7 @@ fn host(result: &RunResult) -> String {
     ];
     let rows: String = rows
         .iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("<tr><th>{name}</th><td>{}</td></tr>", escaped(value)))
         .collect();
     format!("<section><h2>Host</h2><table>{rows}</table></section>")
