@@ -341,25 +341,45 @@ pub fn put_define_publisher(out: &mut Vec<u8>, number: u64, publisher: Publisher
 /// Appends a run frame: `header` for this stream, `body` as it came.
 #[inline]
 pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
-    varint::put(out, kind::RUN);
     if let (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher), None, true) =
         (header.tags, header.publisher, header.lane_seq, header.matched.is_empty())
     {
-        // The common case, without a detour through a buffer.
-        let flags = header.flags & flag::FORWARDED;
+        // The common case, gathered first: room is made once, not for each integer.
         let hop = 1 + varint::size(tags) + varint::size(publisher);
-        varint::put(out, (1 + hop + body.len()) as u64);
-        varint::put(out, hop as u64);
-        varint::put(out, flags);
-        varint::put(out, tags);
-        varint::put(out, publisher);
+        let mut head = Head { bytes: [0; 6 * 8], len: 0 };
+        head.put(kind::RUN);
+        head.put((1 + hop + body.len()) as u64);
+        head.put(hop as u64);
+        head.put(header.flags & flag::FORWARDED);
+        head.put(tags);
+        head.put(publisher);
+        out.reserve(head.len + body.len());
+        out.extend_from_slice(&head.bytes[..head.len]);
     } else {
         let mut hop = Vec::with_capacity(64);
         header.encode(&mut hop);
+        varint::put(out, kind::RUN);
         varint::put(out, (varint::size(hop.len() as u64) + hop.len() + body.len()) as u64);
         varint::put_prefixed(out, &hop);
     }
     out.extend_from_slice(body);
+}
+
+/// Up to six varints.
+struct Head {
+    bytes: [u8; 6 * 8],
+    len: usize,
+}
+
+impl Head {
+    #[inline]
+    fn put(&mut self, value: u64) {
+        let (bytes, size) = varint::encoded(value);
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + 8) {
+            place.copy_from_slice(&bytes);
+            self.len += size;
+        }
+    }
 }
 
 /// Largest body of a frame on a data stream.

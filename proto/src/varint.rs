@@ -38,6 +38,17 @@ pub fn put(out: &mut Vec<u8>, value: u64) {
     }
 }
 
+/// The encoding of `value`: this many of these bytes. As [`put`] for values above [`MAX`].
+#[inline]
+#[must_use]
+pub const fn encoded(value: u64) -> ([u8; 8], usize) {
+    debug_assert!(value <= MAX, "a varint holds 62 bits");
+    let value = if value > MAX { MAX } else { value };
+    let size = size(value);
+    let length_bits = (size.trailing_zeros() as u64) << 62;
+    ((value << (64 - 8 * size) | length_bits).to_be_bytes(), size)
+}
+
 /// Reads a varint at the start of `bytes`: its value and its size, or `None` when bytes are missing.
 #[inline]
 #[must_use]

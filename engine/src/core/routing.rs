@@ -17,7 +17,7 @@ use super::outbound::{Overflow, Pushed, RunOut, RunWriter};
 use super::receiver::{Receiver, Receivers};
 use crate::matching::{Index, LocalTarget, Location};
 use crate::message::PeerIndex;
-use crate::routes::RouteCache;
+use crate::routes::{RouteCache, TagId};
 use crate::transport::{ConnKey, StreamKey};
 
 /// Set on runs between sibling cores that their owner has not routed yet. It stands in the place of a flag that no router
@@ -130,8 +130,9 @@ impl Routing {
             self.own(tags, publisher, flags, body);
             return;
         }
-        // The table of the mailbox needs a name for the tag set, which the route cache gives.
-        let tag = self.intern(tags);
+        // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that the cache has given
+        // up since is still no other's, so the cache is not asked again.
+        let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
         let run = RunOut {
             tag,
             tags: tags.tags(),
@@ -173,7 +174,7 @@ impl Routing {
     /// name, then the names on those streams. Each step needs what the one before has fetched; within a step all wait
     /// together.
     pub(super) fn fetch(&self, window: &Window, scope: Scope) {
-        for run in window.runs() {
+        for run in window.runs().iter().filter(|run| scope != Scope::All || self.owns(run.hash)) {
             self.routes.fetch(run.tag);
         }
         let mut receivers = [(0, 0); FETCHED_MAX];
@@ -215,7 +216,11 @@ impl Routing {
         }
     }
 
-    fn intern(&mut self, tags: &mut KnownTags) -> crate::routes::TagId {
+    fn owns(&self, hash: u64) -> bool {
+        Shard::of_hash(hash).owner(self.cores) == self.core
+    }
+
+    fn intern(&mut self, tags: &mut KnownTags) -> TagId {
         if !self.routes.contains(tags.id) {
             tags.id = self.routes.intern(tags.tags(), tags.hash);
         }
