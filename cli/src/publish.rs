@@ -14,7 +14,7 @@ use crate::lines::{Line, Lines};
 use crate::reach;
 
 /// Schema of the object that `pub --json` prints at the end.
-const SUMMARY_SCHEMA: &str = "millrace.pub/1";
+const SUMMARY_SCHEMA: &str = "millrace.pub/2";
 
 /// Bytes of standard input read at once.
 const READ_BYTES: usize = 64 * 1024;

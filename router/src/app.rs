@@ -325,8 +325,8 @@ impl CoreApp {
             sibling.segments_out.ring();
         }
         self.set_pressed(pressed);
+        self.metrics.mail_held += u64::from(held);
         if held || pressed {
-            self.metrics.mail_held += 1;
             self.held = Some(now + MAIL_RETRY);
         }
     }

@@ -82,6 +82,7 @@ impl Publisher {
         let mut targets = Targets::new(client.config().routers.clone());
         let shard = match options.connections {
             Connections::One => options.shard,
+            Connections::Exactly(number) if number.get() == 1 => options.shard,
             Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
         };
         let (link, welcome) = client.connect(&targets, shard, 0).await?;

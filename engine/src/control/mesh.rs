@@ -26,6 +26,8 @@ impl Control {
                 let silent = peer.link.as_ref().is_some_and(Link::is_silent);
                 peer.unwell_since = silent.then(|| peer.unwell_since.unwrap_or(now));
             }
+            let reached = peer.is_reached(state);
+            self.gossip_changed |= std::mem::replace(&mut peer.reached, reached) != reached;
             if state == peer.state {
                 continue;
             }
@@ -150,10 +152,8 @@ impl Control {
                 self.metrics.gossip_cut += 1;
                 continue;
             }
-            // Who leaves is a member until it is gone: what its clients still publish must reach new routers, too.
-            let linked = peer.state == PeerState::Linked
-                || (peer.state == PeerState::Leaving && peer.link.as_ref().is_some_and(Link::is_complete));
-            told.peers.push(KnownPeer { router: other, advertise: peer.advertise.clone(), linked });
+            let advertise = peer.advertise.clone();
+            told.peers.push(KnownPeer { router: other, advertise, linked: peer.reached });
         }
         self.say(router, MeshFrame::Peers(told));
     }

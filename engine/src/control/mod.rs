@@ -258,7 +258,7 @@ impl Control {
 
     /// Does what the last input made possible or due.
     fn settle(&mut self) {
-        // Forgetting a peer changes the mesh again, once: a second look sees nobody left to forget.
+        // Forgetting a peer changes the mesh again: a second look forgets those whom it alone had reached.
         for _ in 0..2 {
             if !std::mem::take(&mut self.mesh_changed) {
                 break;

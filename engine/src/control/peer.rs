@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) unwell_since: Option<Time>,
     /// State at the last look.
     pub(super) state: PeerState,
+    /// Whether this router reached it then: what it tells the others.
+    pub(super) reached: bool,
     /// It was linked, became suspect, and has neither recovered nor been forgotten.
     pub(super) was_suspected: bool,
 }
@@ -60,6 +62,7 @@ impl Peer {
             unreachable: false,
             unwell_since: Some(now),
             state: PeerState::Known,
+            reached: false,
             was_suspected: false,
         }
     }
@@ -81,6 +84,13 @@ impl Peer {
         } else {
             PeerState::Linking
         }
+    }
+
+    /// Whether this router is linked with it. Who leaves is a member until it is gone: what its clients still publish must
+    /// reach new routers, too.
+    pub(super) fn is_reached(&self, state: PeerState) -> bool {
+        state == PeerState::Linked
+            || (state == PeerState::Leaving && self.link.as_ref().is_some_and(Link::is_complete))
     }
 
     /// Whether it is known from others alone, none of whom reach it any more.

@@ -55,7 +55,7 @@ pub(super) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pending_requests: u32,
-    /// Receivers that are closed and have not written everything: no more than may be open.
+    /// Receivers that are closed and have not written everything: fewer than twice those that may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
 
@@ -150,7 +150,7 @@ impl Core {
         }
     }
 
-    fn read_client_control(
+    pub(super) fn read_client_control(
         &mut self,
         now: Time,
         transport: &mut dyn Transport,

@@ -184,7 +184,12 @@ impl Core {
         }
     }
 
-    fn read_lane_control(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+    pub(super) fn read_lane_control(
+        &mut self,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        stream: StreamKey,
+    ) {
         let limit = self.config.read_bytes;
         let Some(lane) = self.lane(conn) else { return };
         let mut frames = Vec::new();
@@ -212,10 +217,14 @@ impl Core {
         }
         match state {
             ReadState::Drained => self.write_lane_control(transport, conn),
-            ReadState::More => drop(self.unread.insert((conn, stream))),
-            ReadState::Finished | ReadState::Lost => {
+            ReadState::More => {
+                self.unread.insert((conn, stream));
+                self.write_lane_control(transport, conn);
+            }
+            ReadState::Finished => {
                 self.close_connection(transport, conn, CloseCode::Done, "the control stream ended");
             }
+            ReadState::Lost => self.lane_stopped(transport, conn, "its control stream was reset"),
         }
     }
 

@@ -28,6 +28,7 @@ mod routing;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -110,6 +111,8 @@ pub struct Core {
     paused: BTreeSet<(ConnKey, StreamKey)>,
     /// Control streams that are left unread while control does not keep up: at most one for each connection.
     behind_control: BTreeSet<(ConnKey, StreamKey)>,
+    /// The one of them that was read last.
+    read_behind: (ConnKey, StreamKey),
     /// Publishers that have not been told what was received.
     unreported: Vec<ConnKey>,
     received_due: Option<Time>,
@@ -145,6 +148,7 @@ impl Core {
             pressed: false,
             paused: BTreeSet::new(),
             behind_control: BTreeSet::new(),
+            read_behind: (ConnKey(0), StreamKey(0)),
             unreported: Vec::new(),
             received_due: None,
             dirty_clients: Vec::new(),
@@ -220,9 +224,13 @@ impl Core {
             return;
         }
         let Some(slot) = client.streams.remove(&stream) else { return };
+        client.closing.retain(|&closing| closing != slot);
         if let Some(receiver) = self.remove_receiver(slot) {
             let number = receiver.number;
-            if let Some(client) = self.client(conn) {
+            // Of one that its client has closed the end was told, and its number may be another's.
+            if !receiver.closing
+                && let Some(client) = self.client(conn)
+            {
                 client.receivers.remove(&number);
                 let reason = "its stream was stopped".to_owned();
                 millrace_proto::control::ReceiverClosed { receiver: number, reason }.encode(&mut client.out);
@@ -319,13 +327,28 @@ impl Core {
         self.pressed || self.routing.siblings_pressed(self.config.link_queue_bytes)
     }
 
-    /// Whether a control stream has to wait because control does not keep up; it is read when that is over.
+    /// Whether a control stream has to wait because control does not keep up, or because others wait; it is read in its turn.
     fn waits_for_control(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
-        let waits = self.to_control.len() >= TO_CONTROL_MAX;
+        let waits = self.to_control.len() >= TO_CONTROL_MAX || !self.behind_control.is_empty();
         if waits && self.behind_control.insert((conn, stream)) {
             self.routing.metrics.control_paused += 1;
         }
         waits
+    }
+
+    /// Whether a control stream of this connection was left unread.
+    fn is_behind_control(&self, conn: ConnKey) -> bool {
+        self.behind_control.range((conn, StreamKey(0))..).next().is_some_and(|&(first, _)| first == conn)
+    }
+
+    /// The next control stream that was left unread. They take turns: one that always has more holds up no other.
+    fn next_behind_control(&mut self) -> Option<(ConnKey, StreamKey)> {
+        let behind = &mut self.behind_control;
+        let later = behind.range((Bound::Excluded(self.read_behind), Bound::Unbounded)).next().copied();
+        let next = later.or_else(|| behind.first().copied())?;
+        behind.remove(&next);
+        self.read_behind = next;
+        Some(next)
     }
 
     /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
@@ -340,13 +363,19 @@ impl Core {
                 self.unread.append(&mut self.paused);
             }
         }
-        if self.to_control.len() < TO_CONTROL_MAX {
-            self.unread.append(&mut self.behind_control);
-        }
         for (conn, stream) in std::mem::take(&mut self.unread) {
             match self.connections.get(&conn) {
                 Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
                 Some(Connection::Lane(_)) => self.lane_readable(now, transport, conn, stream),
+                None => {}
+            }
+        }
+        while self.to_control.len() < TO_CONTROL_MAX
+            && let Some((conn, stream)) = self.next_behind_control()
+        {
+            match self.connections.get(&conn) {
+                Some(Connection::Client(_)) => self.read_client_control(now, transport, conn, stream),
+                Some(Connection::Lane(_)) => self.read_lane_control(transport, conn, stream),
                 None => {}
             }
         }
@@ -585,7 +614,10 @@ impl Core {
                 Some(Connection::Lane(lane)) => !lane.said_hello,
                 None => false,
             };
-            if waiting {
+            if self.is_behind_control(conn) {
+                // Its hello may be among what was left unread.
+                self.awaiting_hello.push_back((now + self.config.hello_timeout, conn));
+            } else if waiting {
                 self.close_connection(transport, conn, CloseCode::Timeout, "no hello");
             }
         }

@@ -513,6 +513,26 @@ fn a_receiver_that_is_closed_gets_what_was_written_before_its_stream_ends() {
 }
 
 #[test]
+fn a_stream_that_is_stopped_behind_the_close_of_its_receiver_ends_no_other_receiver() {
+    let mut world = World::new();
+    let conn = world.receiver(1, open(), &["*"]);
+    let publisher = world.client(2);
+    world.memory.room = Some(60);
+    world.publish(publisher, "host=a", 0, &["some event that does not fit the room of its stream"]);
+    let close = millrace_proto::control::CloseReceiver { receiver: ReceiverNumber(0) };
+    world.say(conn, &ControlFrame::CloseReceiver(close));
+    world.say(conn, &ControlFrame::OpenReceiver(open()));
+    assert_eq!(world.core.metrics().receivers, 2, "the first of number 0 has not written everything");
+    world.core.stopped(&mut world.memory, conn, StreamKey(3));
+    world.memory.room = None;
+    let other = world.receiver(3, open(), &["*"]);
+    world.core.closed(conn, None);
+    assert_eq!(world.core.metrics().receivers, 1);
+    world.publish(publisher, "host=a", 1, &["for another client"]);
+    assert_eq!(world.stream(other), ["1 for another client [0]"]);
+}
+
+#[test]
 fn a_request_for_a_receiver_that_was_closed_is_not_for_the_next_one_of_its_number() {
     let mut world = World::new();
     let conn = world.client(1);
@@ -725,6 +745,36 @@ fn while_control_does_not_keep_up_control_streams_wait_and_nothing_grows() {
     world.core.turn(world.now, &mut world.memory);
     let rest = std::iter::from_fn(|| world.core.next_to_control()).count();
     assert_eq!(first + rest, 4 * 600);
+}
+
+#[test]
+fn a_control_stream_that_always_has_more_holds_up_no_other() {
+    let mut world = World::new();
+    let (greedy, patient) = (world.client(1), world.client(2));
+    let subscribes = |from: u32| {
+        let mut bytes = Vec::new();
+        for number in from..from + 600 {
+            let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(number));
+            let selectors = vec!["host=a".to_owned()];
+            ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+        }
+        bytes
+    };
+    world.say(greedy, &ControlFrame::OpenReceiver(open()));
+    world.core.to_control.extend((0..super::TO_CONTROL_MAX).map(|_| ToControl::LaneHeard { conn: greedy }));
+    let mut ping = Vec::new();
+    ControlFrame::Ping(Ping { nonce: 7 }).encode(&mut ping);
+    for (client, bytes) in [(patient, ping), (greedy, subscribes(0))] {
+        world.memory.input.entry((client, CONTROL)).or_default().extend(&bytes);
+        world.core.readable(world.now, &mut world.memory, client, CONTROL);
+    }
+    world.core.to_control.pop_front();
+    world.core.turn(world.now, &mut world.memory);
+    world.memory.input.entry((greedy, CONTROL)).or_default().extend(&subscribes(600)[..1000]);
+    world.core.readable(world.now, &mut world.memory, greedy, CONTROL);
+    world.core.to_control.truncate(super::TO_CONTROL_MAX - 1);
+    world.core.turn(world.now, &mut world.memory);
+    assert!(world.control_frames(patient).iter().any(|frame| matches!(frame, ControlFrame::Pong(_))));
 }
 
 #[test]

@@ -18,6 +18,8 @@ use crate::{Admission, Network, SocketId};
 /// Connections that wait for their handshake, at most; each takes some 3 KB. Beyond the first few hundred all have proven
 /// their addresses.
 const WAITING_MAX: usize = 16_384;
+/// At most what the door lets in within this time: who joins is served before it gives up.
+const SERVED_WITHIN: Duration = Duration::from_secs(4);
 /// Nobody joins a line whose first has waited for this long: who does not get in within seconds gives up, and the work is
 /// lost.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -26,6 +28,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Door {
     bucket: Bucket,
     waiting: VecDeque<(Instant, Incoming)>,
+    waiting_max: usize,
     per_turn: usize,
 }
 
@@ -40,7 +43,10 @@ impl Door {
         per_turn: usize,
         waiting: VecDeque<(Instant, Incoming)>,
     ) -> Self {
-        Self { bucket: Bucket::new(admission.handshakes_per_second, admission.burst), waiting, per_turn }
+        let Admission { handshakes_per_second, burst, .. } = admission;
+        let served = u64::from(handshakes_per_second) * SERVED_WITHIN.as_secs() + u64::from(burst);
+        let waiting_max = usize::try_from(served).unwrap_or(usize::MAX).clamp(1, WAITING_MAX);
+        Self { bucket: Bucket::new(handshakes_per_second, burst), waiting, waiting_max, per_turn }
     }
 
     pub(super) fn into_waiting(self) -> VecDeque<(Instant, Incoming)> {
@@ -67,7 +73,7 @@ impl Door {
 
     fn is_full(&self, now: Instant) -> bool {
         let waited = |(since, _): &(Instant, Incoming)| now.saturating_duration_since(*since) > WAIT_MAX;
-        self.waiting.len() >= WAITING_MAX || self.waiting.front().is_some_and(waited)
+        self.waiting.len() >= self.waiting_max || self.waiting.front().is_some_and(waited)
     }
 
     /// Whether newcomers have to prove their addresses.

@@ -54,7 +54,7 @@ fn tags_of(core: u16) -> TagSet {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_are_left_unread_while_a_mailbox_is_above_half_and_pings_are_answered() {
     const EVENTS: usize = 40_000;
-    const SILENCE: Duration = Duration::from_millis(400);
+    const SILENCE: Duration = Duration::from_secs(1);
     let authority = DevAuthority::new().unwrap();
     let mut config = RouterConfig::new(authority.router("held", &[]).unwrap());
     config.cores = 2;
@@ -80,7 +80,7 @@ async fn publishers_are_left_unread_while_a_mailbox_is_above_half_and_pings_are_
     let half = BATCHES_MAX as u64 / 2;
     let before = tokio::task::block_in_place(|| {
         let before = seen(&router, 0, |core| core.engine.paused_turns > 0);
-        std::thread::sleep(SILENCE * 3);
+        std::thread::sleep(SILENCE * 2);
         before
     });
     let after = picture(&router, 0);

@@ -38,11 +38,13 @@ pub(crate) fn server_config(
 pub(crate) fn client_config(identity: &Identity) -> Result<Arc<rustls::ClientConfig>, IdentityError> {
     let provider = tls::crypto_provider();
     let verifier = Arc::new(RouterVerifier { provider: provider.clone(), roots: identity.roots() });
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(identity.chain(), identity.key())?;
+    // A lane proves its certificate each time: it is never a peer's for longer than that is valid.
+    config.resumption = rustls::client::Resumption::disabled();
     Ok(tls::client(config, &[ALPN_PEER]))
 }
 

@@ -208,6 +208,27 @@ fn a_router_that_knows_only_another_one_learns_of_a_draining_peer_before_it_is_s
 }
 
 #[test]
+fn a_peer_that_drained_before_it_was_linked_is_told_to_those_who_were_linked_before() {
+    for (seed, drains) in (0..10).flat_map(|seed| [(seed, 1), (seed, 9)]) {
+        let mut cluster = Cluster::new(seed);
+        cluster.add(5, 1, &["r2:1"]);
+        cluster.add(6, 1, &["r0:1"]);
+        cluster.run(ms(500));
+        cluster.add(drains, 2, &[]);
+        cluster.run(ms(1));
+        cluster.routers[2].control.drain(cluster.now, ms(60_000));
+        cluster.drain_outputs(2);
+        cluster.run(ms(5000));
+        assert_eq!(cluster.state(0, 2), Some(PeerState::Leaving), "seed {seed}, {drains} drains");
+        assert_eq!(cluster.state(1, 2), Some(PeerState::Leaving), "seed {seed}, {drains} drains");
+        let token = cluster.subscribe(1, 0, "b=1");
+        cluster.run(ms(1000));
+        assert_eq!(cluster.routers[1].told(token, Stage::Cluster), Some(&[][..]));
+        assert_eq!(cluster.routers[2].control.directory_dump().count(), 1);
+    }
+}
+
+#[test]
 fn a_draining_peer_that_is_gone_is_forgotten_by_all_at_once() {
     for seed in 0..20 {
         let mut cluster = Cluster::new(seed);
