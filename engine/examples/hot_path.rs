@@ -1,0 +1,198 @@
+//! The hot path of one core, for counting: runs enter on a publisher's stream, are routed, and are written to receivers'
+//! streams, which are acknowledged at once. No time is taken. `hot_path RUNS EVENTS_PER_RUN` prints the allocations per run;
+//! under `valgrind --tool=callgrind`, two numbers of runs give the instructions per run. `bench-results/hot-path.sh` does both
+//! and compares them with limits.
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "its result")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_engine::core::{Core, CoreConfig};
+use millrace_engine::message::{Prepared, ToControl, ToCore};
+use millrace_engine::time::Time;
+use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
+use millrace_proto::control::{Hello, OpenReceiver, Stage, Subscribe, TableCapacity};
+use millrace_proto::data::{self, HopHeader};
+use millrace_proto::frame::{self, stream_kind};
+use millrace_proto::run::RunBuilder;
+use millrace_proto::{
+    CloseCode, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId,
+    Selector, SubscriptionNumber, TagSet,
+};
+
+#[path = "../benches/matching/allocations.rs"]
+mod allocations;
+
+const CONTROL: StreamKey = StreamKey(0);
+const PUBLISH: StreamKey = StreamKey(2);
+const PUBLISHER: ConnKey = ConnKey(1);
+const RECEIVERS: ConnKey = ConnKey(2);
+/// Tag sets that are published in turn, and receivers, each of which wants one in so many.
+const TAG_SETS: u64 = 1_000;
+const RECEIVERS_NUMBER: u16 = 100;
+/// Runs that are read in one turn.
+const BATCH: u64 = 100;
+/// Bytes of an event.
+const PAYLOAD: [u8; 128] = [7; 128];
+
+/// One stream to read at a time; what is written is acknowledged at once.
+#[derive(Default)]
+struct Pipe {
+    input: Vec<u8>,
+    next_uni: u64,
+    written_bytes: u64,
+}
+
+impl Transport for Pipe {
+    fn open_uni(&mut self, _: ConnKey) -> Option<StreamKey> {
+        self.next_uni += 4;
+        Some(StreamKey(self.next_uni - 1))
+    }
+    fn open_bi(&mut self, _: ConnKey) -> Option<StreamKey> {
+        None
+    }
+    fn write(&mut self, _: ConnKey, _: StreamKey, bytes: &mut Bytes) -> Result<(), StreamGone> {
+        self.written_bytes += bytes.len() as u64;
+        *bytes = Bytes::new();
+        Ok(())
+    }
+    fn read(&mut self, _: ConnKey, _: StreamKey, _: usize, sink: &mut dyn FnMut(&[u8])) -> ReadState {
+        sink(&self.input);
+        self.input.clear();
+        ReadState::Drained
+    }
+    fn congestion_window(&self, _: ConnKey) -> u64 {
+        1 << 20
+    }
+    fn finish(&mut self, _: ConnKey, _: StreamKey) {}
+    fn stop(&mut self, _: ConnKey, _: StreamKey, code: CloseCode) {
+        panic!("stopped: {code:?}");
+    }
+    fn close(&mut self, _: ConnKey, code: CloseCode, reason: &str) {
+        panic!("closed: {code:?} {reason}");
+    }
+}
+
+struct World {
+    core: Core,
+    pipe: Pipe,
+    now: Time,
+    seq: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Time(1_000_000_000);
+        let core = Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now);
+        let mut world = Self { core, pipe: Pipe::default(), now, seq: 0 };
+        world.core.control(now, &mut world.pipe, ToCore::Synced(true));
+        for (conn, receivers) in [(PUBLISHER, 0), (RECEIVERS, RECEIVERS_NUMBER)] {
+            world.core.client_connected(now, conn);
+            world.core.stream_opened(&mut world.pipe, conn, CONTROL);
+            let tables = TableCapacity::CLIENT;
+            let hello =
+                Hello { version: PROTOCOL_VERSION, tables, receivers: receivers.into(), ..Hello::default() };
+            world.say(conn, |out| hello.encode(out));
+        }
+        for number in 0..RECEIVERS_NUMBER {
+            let receiver = ReceiverNumber(number.into());
+            world.say(RECEIVERS, |out| {
+                OpenReceiver { receiver, grant: 1 << 60, ..OpenReceiver::default() }.encode(out);
+                let selectors = vec![format!("group={number},host=web-*")];
+                Subscribe { receiver, subscription: SubscriptionNumber(0), selectors }.encode(out);
+            });
+        }
+        world.core.stream_opened(&mut world.pipe, PUBLISHER, PUBLISH);
+        let mut first = Vec::new();
+        frame::put(&mut first, stream_kind::PUBLISH, |_| {});
+        data::put_define_publisher(
+            &mut first,
+            0,
+            PublisherKey { publisher: PublisherId(7), epoch: Epoch(1) },
+        );
+        for number in 0..TAG_SETS {
+            let group = number % u64::from(RECEIVERS_NUMBER);
+            let tags = [format!("host=web-{number}"), format!("group={group}"), "service=checkout".into()];
+            data::put_define_tags(&mut first, number, TagSet::from_texts(tags).unwrap().borrow());
+        }
+        world.feed(PUBLISHER, PUBLISH, first);
+        world
+    }
+
+    fn say(&mut self, conn: ConnKey, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        self.feed(conn, CONTROL, bytes);
+    }
+
+    fn feed(&mut self, conn: ConnKey, stream: StreamKey, bytes: Vec<u8>) {
+        self.pipe.input = bytes;
+        self.core.readable(self.now, &mut self.pipe, conn, stream);
+        self.settle();
+    }
+
+    /// Ends the turn, and answers as control does.
+    fn settle(&mut self) {
+        while let Some(message) = self.core.next_to_control() {
+            match message {
+                ToControl::Prepare { token, selectors } => {
+                    let result = selectors.iter().map(|text| {
+                        let selector = Arc::new(Selector::parse(text).unwrap());
+                        let interest = Arc::new(selector.without_payload());
+                        Ok(Prepared { selector, interest, payload: None })
+                    });
+                    let answer = ToCore::Prepared { token, result: result.collect() };
+                    self.core.control(self.now, &mut self.pipe, answer);
+                }
+                ToControl::Interest { token: Some(token), .. } => {
+                    for stage in [Stage::Router, Stage::Cluster] {
+                        let answer = ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 };
+                        self.core.control(self.now, &mut self.pipe, answer);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.now = Time(self.now.0 + 1_000_000);
+        self.core.turn(self.now, &mut self.pipe);
+    }
+
+    fn publish(&mut self, batches: u64, events_per_run: u64) -> u64 {
+        let mut allocated = 0;
+        let mut run = RunBuilder::default();
+        let (mut input, mut body) = (Vec::new(), Vec::new());
+        for _ in 0..batches {
+            for _ in 0..BATCH {
+                run.start(self.seq, self.seq, 5);
+                (0..events_per_run).for_each(|_| run.push(5, &PAYLOAD));
+                body.clear();
+                run.finish(&mut body);
+                let tags = self.seq / events_per_run % TAG_SETS;
+                data::put_run(&mut input, &HopHeader::numbered(tags, 0), &body);
+                self.seq += events_per_run;
+            }
+            let before = allocations::allocations();
+            std::mem::swap(&mut self.pipe.input, &mut input);
+            self.core.readable(self.now, &mut self.pipe, PUBLISHER, PUBLISH);
+            self.settle();
+            allocated += allocations::allocations() - before;
+        }
+        allocated
+    }
+}
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).map(|text| text.parse().unwrap()).collect();
+    let [runs, events_per_run] = numbers[..] else { panic!("usage: hot_path RUNS EVENTS_PER_RUN") };
+    let mut world = World::new();
+    // Routes and tables are filled before anything counts.
+    world.publish(TAG_SETS / BATCH * 2, events_per_run);
+    let (events, bytes) = (world.core.metrics().events_out, world.pipe.written_bytes);
+    let batches = runs.div_ceil(BATCH);
+    let allocated = world.publish(batches, events_per_run);
+    let delivered = world.core.metrics().events_out - events;
+    assert_eq!(delivered, batches * BATCH * events_per_run, "every event reaches its receiver");
+    assert!(world.pipe.written_bytes - bytes > delivered * PAYLOAD.len() as u64);
+    println!("{:.3}", allocated as f64 / (batches * BATCH) as f64);
+}
