@@ -308,7 +308,8 @@ impl PublisherSession {
         }
         if !stream.has_staged() && due {
             let bytes_max = usize::try_from(stream.room()).unwrap_or(usize::MAX).min(OUTPUT_BYTES);
-            let mut out = Vec::with_capacity(bytes_max.min(self.queue.bytes() + 512));
+            // The last run's head may stand beyond the bound.
+            let mut out = Vec::with_capacity(bytes_max.min(self.queue.bytes()) + 512);
             while let Some((run, events)) = self.queue.front() {
                 if !out.is_empty() && out.len() + events.len() > bytes_max {
                     break;

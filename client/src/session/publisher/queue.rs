@@ -45,6 +45,8 @@ pub(super) struct RunQueue {
     /// Where the oldest run starts in `events`.
     head: usize,
     runs: VecDeque<QueuedRun>,
+    /// It held more than [`KEPT_BYTES`] when it was emptied last.
+    was_large: bool,
 }
 
 impl RunQueue {
@@ -62,6 +64,7 @@ impl RunQueue {
     /// Queues one event: in the newest run when that has the same tag set, is not later, and stays within `run_bytes`.
     #[inline]
     pub(super) fn push(&mut self, tags: Tags<'_>, seq: u64, time_ns: u64, payload: &[u8], run_bytes: usize) {
+        self.make_room(payload.len() + EVENT_HEAD_BYTES_MAX);
         let before = self.events.len();
         if let Some(run) = self.runs.back_mut()
             && u64::from(run.count) < EVENTS_PER_RUN_MAX
@@ -98,18 +101,29 @@ impl RunQueue {
         let Some(run) = self.runs.pop_front() else { return };
         self.head += run.bytes;
         if self.runs.is_empty() {
+            let is_large = self.events.len() > KEPT_BYTES;
             self.head = 0;
             self.events.clear();
-            if self.events.capacity() > KEPT_BYTES {
+            // Who fills it again and again would have it grown, byte by byte copied, each time.
+            if self.events.capacity() > KEPT_BYTES && !(is_large && self.was_large) {
                 self.events = Vec::new();
             }
-        } else if self.head > self.events.len() / 2 {
-            // Each byte moves at most once per time that the queue's size doubles: constant work per byte.
+            self.was_large = is_large;
+        }
+    }
+
+    /// Moves what is queued to the front where that saves from growing, and at least half of the buffer is free: each byte
+    /// moves at most once for each that was popped.
+    #[inline]
+    fn make_room(&mut self, bytes: usize) {
+        if self.events.capacity() - self.events.len() < bytes && self.head >= self.events.len().div_ceil(2) {
             self.events.drain(..self.head);
             self.head = 0;
         }
     }
 }
 
-/// Capacity that an empty queue keeps: enough for one flush, little enough for 100,000 sessions.
+/// Bytes that an event takes besides its payload, at most: its time, and a length of four bytes.
+const EVENT_HEAD_BYTES_MAX: usize = 8 + 4;
+/// Capacity that an empty queue keeps in any case: enough for one flush, little enough for 100,000 sessions.
 const KEPT_BYTES: usize = 64 * 1024;
