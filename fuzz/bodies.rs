@@ -98,6 +98,7 @@ fn put_data(out: &mut Vec<u8>, frame: &DataFrame<'_>) {
         }
         DataFrame::Run { hop, body } => data::put_run(out, hop, body.bytes()),
         DataFrame::Gap(gap) => gap.encode(out),
+        DataFrame::Report => data::put_report(out),
         DataFrame::Skipped { .. } => {}
     }
 }

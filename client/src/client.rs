@@ -87,6 +87,15 @@ fn tried(router: &RouterAddress, address: &SocketAddr) -> String {
     if name == address { name } else { format!("{name} ({address})") }
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wants {
+    /// Receivers that it may open.
+    pub(crate) receivers: u32,
+    /// How long its publisher can wait to be told what was received; 0: the router's choice.
+    pub(crate) received_within: Duration,
+}
+
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -177,7 +186,7 @@ impl Client {
         &self,
         targets: &Targets,
         shard: Option<Shard>,
-        receivers: u32,
+        wants: Wants,
     ) -> Result<(Link, Box<Welcome>), ConnectError> {
         let quic = self.quic_config(shard)?;
         let (addresses, mut failure) = resolve(&targets.shuffled()).await;
@@ -185,7 +194,7 @@ impl Client {
         let mut attempts = JoinSet::new();
         loop {
             if let Some(place) = waiting.next() {
-                let attempt = self.clone().attempt(quic.clone(), place, receivers, targets.left());
+                let attempt = self.clone().attempt(quic.clone(), place, wants, targets.left());
                 attempts.spawn(attempt);
             } else if attempts.is_empty() {
                 return Err(failure.unwrap_or(ConnectError::NoRouters));
@@ -212,16 +221,17 @@ impl Client {
         &self,
         place: &Place,
         shard: Option<Shard>,
+        wants: Wants,
     ) -> Result<(Link, Box<Welcome>), ConnectError> {
         let quic = self.quic_config(shard)?;
-        self.clone().attempt(quic, place.clone(), 0, None).await
+        self.clone().attempt(quic, place.clone(), wants, None).await
     }
 
     async fn attempt(
         self,
         quic: quinn::ClientConfig,
         place: Place,
-        receivers: u32,
+        wants: Wants,
         left: Option<Incarnation>,
     ) -> Result<(Link, Box<Welcome>), ConnectError> {
         let Place { router, address } = place.clone();
@@ -238,7 +248,10 @@ impl Client {
                 .endpoint
                 .connect_with(quic, address, &name)
                 .map_err(|error| Disconnect::Transport(error.to_string()))?;
-            let config = ConnectionConfig { receivers, liveness, ..ConnectionConfig::default() };
+            let Wants { receivers, received_within } = wants;
+            let received_within_us = nanos(received_within) / 1000;
+            let config =
+                ConnectionConfig { receivers, liveness, received_within_us, ..ConnectionConfig::default() };
             let (link, welcome) = Link::open(connecting.await?, place, config, self.inner.clock).await?;
             if Some(welcome.incarnation) == left {
                 close_done(&link);

@@ -25,6 +25,8 @@ pub mod kind {
     pub const GAP: u64 = 0x16;
     /// Where a quiet receiver stands (history cursors). Reserved: written and read by later versions.
     pub const CURSOR: u64 = 0x19;
+    /// On publish streams: the publisher wants to be told at once what was received. Who does not know it skips it.
+    pub const REPORT: u64 = 0x1b;
 }
 
 /// Bits of a hop header's flags. Unknown bits are ignored and not forwarded.
@@ -290,6 +292,8 @@ pub enum DataFrame<'a> {
     },
     /// A gap.
     Gap(Gap),
+    /// The publisher wants to be told what was received.
+    Report,
     /// A frame that this version skips.
     Skipped {
         /// Its type.
@@ -317,6 +321,7 @@ pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> 
             Ok(DataFrame::DefinePublisher { number, publisher: take_publisher(&mut body)? })
         }
         kind::GAP => Ok(DataFrame::Gap(Gap::decode(body)?)),
+        kind::REPORT => Ok(DataFrame::Report),
         _ => frame::skip_unknown(kind).map(|()| DataFrame::Skipped { kind }),
     }
 }
@@ -336,6 +341,11 @@ pub fn put_define_publisher(out: &mut Vec<u8>, number: u64, publisher: Publisher
     varint::put(out, (varint::size(number) + 16 + varint::size(publisher.epoch.0)) as u64);
     varint::put(out, number);
     put_publisher(out, publisher);
+}
+
+/// Appends a wish to be told what was received. Its body is kept for fields of later versions.
+pub fn put_report(out: &mut Vec<u8>) {
+    frame::put(out, kind::REPORT, |_| {});
 }
 
 /// Appends a run frame: `header` for this stream, `body` as it came.

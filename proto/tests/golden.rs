@@ -60,7 +60,12 @@ fn session_frames() -> Vec<(&'static str, ControlFrame)> {
                 software: text("demo/1"),
                 tables: TableCapacity { tag_sets: 100, tag_bytes: 20_000, publishers: 10 },
                 receivers: 2,
+                received_within_us: 0,
             }),
+        ),
+        (
+            "hello_patient",
+            ControlFrame::Hello(Hello { version: 1, received_within_us: 8_000_000, ..Hello::default() }),
         ),
         (
             "welcome",
@@ -241,6 +246,7 @@ fn data_frames() -> Vec<(&'static str, Vec<u8>)> {
             "gap_unknown_count",
             frame(&|out| Gap { reason: GapReason::Overflow, ..Gap::default() }.encode(out)),
         ),
+        ("report", frame(&|out| data::put_report(out))),
         ("cursor_reserved", frame(&|out| frame::put(out, data::kind::CURSOR, |body| body.push(0)))),
     ]
 }
@@ -340,6 +346,7 @@ fn golden_data_frames_are_read() {
     assert_eq!(hop.matched().collect::<Vec<_>>(), [0, 5, 1023]);
     let gap = Gap { reason: GapReason::RouterLost, events: 1000, router: Some(ROUTER) };
     assert_eq!(decode_data(&golden("data gap")), DataFrame::Gap(gap));
+    assert_eq!(decode_data(&golden("data report")), DataFrame::Report);
     assert_eq!(decode_data(&golden("data cursor_reserved")), DataFrame::Skipped { kind: data::kind::CURSOR });
     let events: Vec<_> = body.events().map(|event| (event.seq, event.time_ns, event.payload)).collect();
     let first = 1_700_000_000_000_000_000;

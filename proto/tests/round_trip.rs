@@ -100,7 +100,8 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             version: number(),
             software: text(),
             tables: tables(),
-            receivers: any::<u32>()
+            receivers: any::<u32>(),
+            received_within_us: number()
         }),
         message!(ControlFrame::Welcome {
             version: number(),

@@ -105,7 +105,7 @@ impl World {
         world.cores[world.entry].client_connected(now, CONN);
         let mut hello = Vec::new();
         let tables = TableCapacity::CLIENT;
-        Hello { version: PROTOCOL_VERSION, software: String::new(), tables, receivers: 0 }.encode(&mut hello);
+        Hello { version: PROTOCOL_VERSION, tables, ..Hello::default() }.encode(&mut hello);
         world.cores[world.entry].stream_opened(&mut world.pipe, CONN, CONTROL);
         world.feed(CONTROL, hello);
         world.pipe.input.push((PUBLISH, Vec::new()));

@@ -106,6 +106,7 @@ impl Feed {
         let config = PublisherConfig {
             linger_ns: nanos(options.linger),
             buffer_bytes: options.buffer_bytes,
+            received_within_ns: nanos(options.received_within),
             ..PublisherConfig::new(key)
         };
         let state = State {
@@ -120,7 +121,8 @@ impl Feed {
         };
         let clock = client.clock();
         let shared = Arc::new(Shared { state: Mutex::new(state), clock, work: Notify::new(), progress });
-        let task = Task { client, shared: shared.clone(), key, targets };
+        let wants = options.wants();
+        let task = Task { client, shared: shared.clone(), key, targets, wants };
         let task = tokio::spawn(task.run(link, welcome));
         Self { shared, key, task: Some(task) }
     }
@@ -139,6 +141,7 @@ impl Feed {
     pub(super) fn flush(&self) -> u64 {
         let mut state = self.shared.lock();
         state.session.flush();
+        state.session.report();
         let end = state.session.next_seq();
         drop(state);
         self.shared.work.notify_one();

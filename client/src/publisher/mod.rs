@@ -85,7 +85,8 @@ impl Publisher {
             Connections::Exactly(number) if number.get() == 1 => options.shard,
             Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
         };
-        let (link, welcome) = client.connect(&targets, shard, 0).await?;
+        let wants = options.wants();
+        let (link, welcome) = client.connect(&targets, shard, wants).await?;
         targets.welcomed(&welcome.alternates);
         let count = match options.connections {
             Connections::One => 1,
@@ -100,7 +101,7 @@ impl Publisher {
             let (client, targets, place) = (client.on_own_socket()?, targets.clone(), place.clone());
             attempts.spawn(async move {
                 let shard = Some(shard_of_core(core));
-                let (link, welcome) = client.connect_to(&place, shard).await?;
+                let (link, welcome) = client.connect_to(&place, shard, wants).await?;
                 Ok((core, Begin { client, targets, link, welcome, shard }))
             });
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace_proto::{PublisherId, Shard};
 
 use super::CONNECTIONS_MAX;
+use crate::client::Wants;
 
 /// Settings of one publisher.
 #[derive(Debug, Clone)]
@@ -19,6 +20,12 @@ pub struct PublisherOptions {
     pub linger: Duration,
     /// Most bytes queued before publishing blocks, for each connection. Default 1 MiB.
     pub buffer_bytes: usize,
+    /// How long the router may take to say what it has received, at most 10 s. Default 1 s; 0 leaves it to the router, which
+    /// takes 20 ms. It bounds how many events are reported as unknown ([`Lost`](super::Lost)) after a lost connection, how
+    /// old [`PublisherStats::received`](super::PublisherStats::received) is, and with 1.75 s more how soon a dead router is
+    /// noticed by a publisher of few events. Flushing and closing do not wait for it. Each such message costs two packets:
+    /// the longer, the cheaper is a publisher of an event now and then.
+    pub received_within: Duration,
     /// How many connections. Default [`Connections::One`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the first connection is
@@ -33,9 +40,17 @@ impl Default for PublisherOptions {
             id: None,
             linger: Duration::from_millis(5),
             buffer_bytes: 1024 * 1024,
+            received_within: Duration::from_secs(1),
             connections: Connections::One,
             shard: None,
         }
+    }
+}
+
+impl PublisherOptions {
+    /// What each of its connections is for.
+    pub(super) const fn wants(&self) -> Wants {
+        Wants { receivers: 0, received_within: self.received_within }
     }
 }
 

@@ -10,7 +10,7 @@ use quinn::SendStream;
 use super::feed::{Ending, Shared};
 use super::{Lost, REPORTS_MAX};
 use crate::backoff::Backoff;
-use crate::client::{Client, close_done};
+use crate::client::{Client, Wants, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
 use crate::session::ConnectionEvent;
@@ -23,6 +23,7 @@ pub(super) struct Task {
     pub(super) shared: Arc<Shared>,
     pub(super) key: PublisherKey,
     pub(super) targets: Targets,
+    pub(super) wants: Wants,
 }
 
 /// How a connection ended.
@@ -86,7 +87,7 @@ impl Task {
             loop {
                 tokio::time::sleep(backoff.next()).await;
                 let shard = self.shared.lock().shard;
-                if let Ok(connected) = self.client.connect(&self.targets, shard, 0).await {
+                if let Ok(connected) = self.client.connect(&self.targets, shard, self.wants).await {
                     return connected;
                 }
             }
@@ -227,7 +228,10 @@ impl Task {
         // Nothing that is published now can go out before the present chunk is written or credit arrives, and the task
         // turns then anyway.
         state.woken = !out.is_empty() || state.session.is_out_of_credit(now);
-        link.session.set_attentive(now, !state.session.is_flushed());
+        link.session.set_attentive(now, state.session.expects_answer(now));
+        if let Some(due) = state.session.answer_due().filter(|&due| due > now) {
+            deadline = Some(deadline.map_or(due, |other: Time| other.min(due)));
+        }
         if progress {
             self.shared.progress.notify_waiters();
         }

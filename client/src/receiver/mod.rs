@@ -29,7 +29,7 @@ pub use batch::{Batch, BatchEvent, BatchItem};
 pub use subscription::{Coverage, ReceiverRefused, SubscribeError, Subscription, SubscriptionState};
 
 use self::inbox::Inbox;
-use crate::client::{Client, ConnectError};
+use crate::client::{Client, ConnectError, Wants};
 use crate::event::Item;
 use crate::session::Plan;
 use crate::session::plan::{Progress, ReceiverWish};
@@ -38,6 +38,8 @@ use crate::targets::Targets;
 
 /// The number of a receiver on its connection: there is one.
 const RECEIVER: ReceiverNumber = ReceiverNumber(0);
+/// What its connection is for: one receiver, and nothing that is published.
+const WANTS: Wants = Wants { receivers: 1, received_within: Duration::ZERO };
 
 /// Settings of one receiver.
 #[derive(Debug, Clone)]
@@ -132,7 +134,7 @@ impl Receiver {
             return Err(ConnectError::BlockPolicy);
         }
         let mut targets = Targets::new(client.config().routers.clone());
-        let (link, welcome) = client.connect(&targets, None, 1).await?;
+        let (link, welcome) = client.connect(&targets, None, WANTS).await?;
         targets.welcomed(&welcome.alternates);
         let wish = ReceiverWish {
             policy: options.policy,

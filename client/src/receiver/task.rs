@@ -9,7 +9,7 @@ use quinn::RecvStream;
 use tokio::task::JoinSet;
 
 use super::batch::BatchBuilder;
-use super::{RECEIVER, ReceiverRefused, Shared, State, SubscriptionState};
+use super::{RECEIVER, ReceiverRefused, Shared, State, SubscriptionState, WANTS};
 use crate::backoff::Backoff;
 use crate::client::{Client, close_done};
 use crate::disconnect::Disconnect;
@@ -339,7 +339,7 @@ enum Arrived {
 async fn connect_again(client: Client, targets: &Targets, backoff: &mut Backoff) -> Connected {
     loop {
         tokio::time::sleep(backoff.next()).await;
-        if let Ok(connected) = client.connect(targets, None, 1).await {
+        if let Ok(connected) = client.connect(targets, None, WANTS).await {
             return connected;
         }
     }

@@ -46,6 +46,9 @@ pub struct ConnectionConfig {
     pub receivers: u32,
     /// When silence means death.
     pub liveness: LivenessConfig,
+    /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0: the router's choice,
+    /// 20 ms. Routers make nobody wait for more than 10 s.
+    pub received_within_us: u64,
 }
 
 impl Default for ConnectionConfig {
@@ -55,6 +58,7 @@ impl Default for ConnectionConfig {
             tables: TableCapacity::CLIENT,
             receivers: 0,
             liveness: LivenessConfig::default(),
+            received_within_us: 0,
         }
     }
 }
@@ -110,9 +114,10 @@ impl ConnectionSession {
     /// A connection that begins `now`; its Hello is ready to be written.
     #[must_use]
     pub fn new(config: ConnectionConfig, now: Time) -> Self {
-        let ConnectionConfig { software, tables, receivers, liveness } = config;
+        let ConnectionConfig { software, tables, receivers, liveness, received_within_us } = config;
         let mut output = Vec::with_capacity(128);
-        Hello { version: PROTOCOL_VERSION, software, tables, receivers }.encode(&mut output);
+        Hello { version: PROTOCOL_VERSION, software, tables, receivers, received_within_us }
+            .encode(&mut output);
         Self {
             reader: FrameReader::new(),
             output,

@@ -226,7 +226,7 @@ impl Tables {
                 self.publishers.define(number, publisher, 16)?;
             }
             DataFrame::Gap(gap) => sink.gap(&gap),
-            DataFrame::Skipped { .. } => {}
+            DataFrame::Report | DataFrame::Skipped { .. } => {}
         }
         Ok(())
     }

@@ -48,6 +48,8 @@ pub(super) struct ClientSession {
     /// Set by Hello.
     tables: Option<TableCapacity>,
     receivers_max: u32,
+    /// How long the publisher can wait for `Received`.
+    received_after: Duration,
     pub(super) publish: Option<PublishStream>,
     credit: u64,
     pub(super) receivers: BTreeMap<ReceiverNumber, ReceiverSlot>,
@@ -68,6 +70,7 @@ impl ClientSession {
             dirty: false,
             tables: None,
             receivers_max: 0,
+            received_after: Duration::ZERO,
             publish: None,
             credit: 0,
             receivers: BTreeMap::new(),
@@ -82,12 +85,19 @@ impl ClientSession {
         self.tables.is_some()
     }
 
+    /// Tells the publisher what was received: where a packet leaves anyway, that is for free.
+    fn report(&mut self) {
+        if let Some(publish) = &mut self.publish {
+            publish.report(&mut self.out);
+        }
+    }
+
     /// Grants credit, or more of it.
     pub(super) fn extend_credit(&mut self, window: u64) {
         if !self.said_hello() {
             return;
         }
-        match &self.publish {
+        match &mut self.publish {
             Some(publish) => self.credit = publish.extend_credit(self.credit, window, &mut self.out),
             None if self.credit == 0 => {
                 self.credit = window;
@@ -206,6 +216,7 @@ impl Core {
             (true, ControlFrame::Hello(_)) => unexpected("Hello comes once"),
             (true, ControlFrame::Ping(ping)) => {
                 Pong { nonce: ping.nonce }.encode(&mut client.out);
+                client.report();
                 self.mark_client(conn);
                 Ok(())
             }
@@ -255,6 +266,10 @@ impl Core {
         let (synced, window) = (self.synced, self.config.credit_bytes);
         let receivers_max = self.config.receivers_per_connection_max;
         let tables_max = self.config.receiver_tables;
+        let received_after = match hello.received_within_us {
+            0 => self.config.received_after,
+            wished => Duration::from_micros(wished).min(self.config.received_after_max),
+        };
         let goaway = self.draining.map(|grace_us| Goaway {
             delay_us: 0,
             alternates: self.alternates.clone(),
@@ -264,6 +279,7 @@ impl Core {
         let Some(client) = self.client(conn) else { return Ok(()) };
         client.tables = Some(at_most(hello.tables, tables_max));
         client.receivers_max = hello.receivers.min(receivers_max);
+        client.received_after = received_after;
         welcome.encode(&mut client.out);
         if let Some(goaway) = goaway {
             goaway.encode(&mut client.out);
@@ -295,13 +311,13 @@ impl Core {
             PublishRead::More => drop(self.unread.insert((conn, stream))),
             PublishRead::Drained | PublishRead::Ended => {}
         }
-        let at_once = read == PublishRead::Ended || publish.unreported_bytes() >= self.config.received_bytes;
-        if at_once && publish.unreported() {
+        let at_once = read == PublishRead::Ended || publish.is_pressing(self.config.received_bytes);
+        if at_once {
             publish.report(&mut client.out);
-        } else if !publish.listed && publish.unreported() {
-            publish.listed = true;
-            self.unreported.push(conn);
-            self.received_due.get_or_insert(now + self.config.received_after);
+        } else if publish.due.is_none() && publish.unreported() {
+            let due = now + client.received_after;
+            publish.due = Some(due);
+            self.unreported.insert((due, conn));
         }
         client.extend_credit(window);
         self.mark_client(conn);

@@ -58,8 +58,10 @@ pub struct CoreConfig {
     /// Bytes of mesh frames that wait for one lane, at most; a peer that does not read them is closed, and gets a snapshot
     /// when it comes back. Above a snapshot of four million selectors of 60 bytes.
     pub lane_out_bytes: usize,
-    /// `Received` is sent after this time at the latest.
+    /// `Received` is sent after this time at the latest, unless the publisher can wait longer.
     pub received_after: Duration,
+    /// The longest that a publisher may wait for `Received`.
+    pub received_after_max: Duration,
     /// `Received` is sent after this many bytes at the latest.
     pub received_bytes: u64,
     /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's idle timeout.
@@ -101,6 +103,7 @@ impl CoreConfig {
             control_out_bytes: 1 << 20,
             lane_out_bytes: 256 << 20,
             received_after: Duration::from_millis(20),
+            received_after_max: Duration::from_secs(10),
             received_bytes: 64 * 1024,
             client_silence: Duration::from_secs(30),
             lane_ping: Duration::from_millis(250),

@@ -81,6 +81,10 @@ pub(super) trait RunSink {
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
     /// The preamble was read: the first frame of the stream, not a data frame.
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError>;
+    /// The publisher wants to be told what was received: only publish streams have somebody to tell.
+    fn report(&mut self) {
+        self.skipped();
+    }
     /// A frame was skipped.
     fn skipped(&mut self);
 }
@@ -180,6 +184,7 @@ impl Tables {
                 sink.publisher_defined(number);
             }
             DataFrame::Gap(gap) => sink.gap(&gap)?,
+            DataFrame::Report => sink.report(),
             DataFrame::Skipped { .. } => sink.skipped(),
         }
         Ok(())

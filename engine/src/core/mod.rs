@@ -113,9 +113,8 @@ pub struct Core {
     behind_control: BTreeSet<(ConnKey, StreamKey)>,
     /// The one of them that was read last.
     read_behind: (ConnKey, StreamKey),
-    /// Publishers that have not been told what was received.
-    unreported: Vec<ConnKey>,
-    received_due: Option<Time>,
+    /// Publishers that are to be told what was received, each at most once, and when.
+    unreported: BTreeSet<(Time, ConnKey)>,
     dirty_clients: Vec<ConnKey>,
     lingering: BTreeSet<(Time, ReceiverSlot)>,
     /// Receivers with something queued whose streams have room again.
@@ -149,8 +148,7 @@ impl Core {
             paused: BTreeSet::new(),
             behind_control: BTreeSet::new(),
             read_behind: (ConnKey(0), StreamKey(0)),
-            unreported: Vec::new(),
-            received_due: None,
+            unreported: BTreeSet::new(),
             dirty_clients: Vec::new(),
             lingering: BTreeSet::new(),
             wakes: Arc::default(),
@@ -248,6 +246,9 @@ impl Core {
                 let cut =
                     client.publish.as_ref().is_some_and(|publish| !publish.finished && publish.is_cut());
                 self.routing.metrics.drop(DropReason::StreamLost, u64::from(cut));
+                if let Some(due) = client.publish.as_ref().and_then(|publish| publish.due) {
+                    self.unreported.remove(&(due, conn));
+                }
                 for slot in client.receivers.into_values().chain(client.closing) {
                     self.remove_receiver(slot);
                 }
@@ -428,7 +429,8 @@ impl Core {
         let lanes = (!self.lanes.is_empty()).then_some(self.lanes_due);
         let hello = self.awaiting_hello.front().map(|&(due, _)| due);
         let linger = self.lingering.first().map(|&(due, _)| due);
-        [self.received_due, lanes, hello, linger].into_iter().flatten().min()
+        let received = self.unreported.first().map(|&(due, _)| due);
+        [received, lanes, hello, linger].into_iter().flatten().min()
     }
 
     /// What this core has counted.
@@ -589,14 +591,14 @@ impl Core {
     }
 
     fn report_received(&mut self, now: Time) {
-        if self.received_due.is_none_or(|due| due > now) {
-            return;
-        }
-        self.received_due = None;
-        for conn in std::mem::take(&mut self.unreported) {
+        while let Some(&(due, conn)) = self.unreported.first() {
+            if due > now {
+                return;
+            }
+            self.unreported.pop_first();
             let Some(client) = self.client(conn) else { continue };
             if let Some(publish) = &mut client.publish {
-                publish.listed = false;
+                publish.due = None;
                 publish.report(&mut client.out);
                 self.mark_client(conn);
             }

@@ -9,6 +9,7 @@ use millrace_proto::{CloseCode, DecodeError};
 use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
 use super::metrics::DropReason;
 use super::routing::{Routing, Scope};
+use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
 /// How far one publisher of the stream was read.
@@ -27,8 +28,10 @@ pub(super) struct PublishStream {
     progress: Vec<Progress>,
     bytes_read: u64,
     unreported_bytes: u64,
-    /// Whether it stands in the core's list of publishers to be told `received`.
-    pub(super) listed: bool,
+    /// The publisher has asked to be told at once.
+    asked: bool,
+    /// When the core looks at this publisher again, to tell it `received`, if there is such a time.
+    pub(super) due: Option<Time>,
     pub(super) finished: bool,
 }
 
@@ -53,7 +56,8 @@ impl PublishStream {
             progress: Vec::new(),
             bytes_read: 0,
             unreported_bytes: 0,
-            listed: false,
+            asked: false,
+            due: None,
             finished: false,
         }
     }
@@ -68,7 +72,7 @@ impl PublishStream {
         limit: usize,
     ) -> PublishRead {
         let mut wrong = None;
-        let Self { reader, progress, bytes_read, unreported_bytes, .. } = self;
+        let Self { reader, progress, bytes_read, unreported_bytes, asked, .. } = self;
         let state = transport.read(conn, self.stream, limit, &mut |chunk| {
             if wrong.is_some() {
                 return;
@@ -76,7 +80,7 @@ impl PublishStream {
             *bytes_read += chunk.len() as u64;
             *unreported_bytes += chunk.len() as u64;
             routing.metrics.bytes_in += chunk.len() as u64;
-            if let Err(error) = reader.feed(chunk, &mut Sink { routing, progress }) {
+            if let Err(error) = reader.feed(chunk, &mut Sink { routing, progress, asked }) {
                 wrong = Some(error);
             }
         });
@@ -110,14 +114,15 @@ impl PublishStream {
         self.progress.iter().any(|progress| progress.next_seq > progress.reported)
     }
 
-    /// Bytes read since `received` was told last.
-    pub(super) const fn unreported_bytes(&self) -> u64 {
-        self.unreported_bytes
+    /// Whether the publisher is to be told at once: it has asked for that, or `bytes` were read since it was told last.
+    pub(super) const fn is_pressing(&self, bytes: u64) -> bool {
+        self.asked || self.unreported_bytes >= bytes
     }
 
     /// Appends what the publisher has not been told.
     pub(super) fn report(&mut self, out: &mut Vec<u8>) {
         self.unreported_bytes = 0;
+        self.asked = false;
         for (number, progress) in self.progress.iter_mut().enumerate() {
             if progress.next_seq > progress.reported {
                 progress.reported = progress.next_seq;
@@ -126,13 +131,15 @@ impl PublishStream {
         }
     }
 
-    /// Appends a higher credit when a quarter of `window` was used; returns the credit in force.
-    pub(super) fn extend_credit(&self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
+    /// Appends a higher credit when a quarter of `window` was used, and with it what was received; returns the credit in
+    /// force.
+    pub(super) fn extend_credit(&mut self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
         if credit.saturating_sub(self.bytes_read) > window / 4 * 3 {
             return credit;
         }
         let credit = self.bytes_read + window;
         Credit { bytes: credit }.encode(out);
+        self.report(out);
         credit
     }
 }
@@ -140,6 +147,7 @@ impl PublishStream {
 struct Sink<'a> {
     routing: &'a mut Routing,
     progress: &'a mut Vec<Progress>,
+    asked: &'a mut bool,
 }
 
 impl RunSink for Sink<'_> {
@@ -184,6 +192,10 @@ impl RunSink for Sink<'_> {
         } else {
             Err(DecodeError::Malformed { what: "stream preamble" })
         }
+    }
+
+    fn report(&mut self) {
+        *self.asked = true;
     }
 
     fn skipped(&mut self) {

@@ -1,5 +1,7 @@
 //! One core against a transport in memory: what clients see on their streams.
 
+mod received;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -407,20 +409,6 @@ fn a_receiver_that_lingers_is_written_when_its_time_is_over_or_enough_has_gather
     let payload = "x".repeat(super::LINGER_BYTES);
     world.publish(publisher, "host=a", 1, &[&payload]);
     assert_eq!(world.stream(lingering).len(), 2, "enough has gathered");
-}
-
-#[test]
-fn received_covers_what_was_read_after_its_delay() {
-    let mut world = World::new();
-    let publisher = world.client(1);
-    world.publish(publisher, "host=a", 0, &["x", "y"]);
-    world.now = world.now + Duration::from_millis(25);
-    world.settle();
-    let received = world.control_frames(publisher).into_iter().find_map(|frame| match frame {
-        ControlFrame::Received(received) => Some((received.publisher, received.next_seq)),
-        _ => None,
-    });
-    assert_eq!(received, Some((0, 2)));
 }
 
 #[test]

@@ -77,6 +77,9 @@ message! {
         3 tables: TableCapacity,
         /// Receivers that the client may open, at most.
         4 receivers: u32,
+        /// How long the client can wait for [`Received`](super::Received), microseconds; 0: the router's choice, 20 ms. A
+        /// router makes nobody wait for more than 10 s.
+        5 received_within_us: u64,
     }
 }
 

@@ -35,7 +35,7 @@ async fn counted(world: &World, router: &RouterHandle, code: CloseCode) {
 fn hello(version: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     let tables = TableCapacity::CLIENT;
-    Hello { version, software: "raw".into(), tables, receivers: 1 }.encode(&mut bytes);
+    Hello { version, software: "raw".into(), tables, receivers: 1, ..Hello::default() }.encode(&mut bytes);
     bytes
 }
 

@@ -97,7 +97,7 @@ impl Raw {
         let mut raw = Self::dial_at(remote, ca, millrace_proto::ALPN_CLIENT, None);
         let mut hello = Vec::new();
         let tables = TableCapacity::CLIENT;
-        Hello { version: PROTOCOL_VERSION, software: "raw".into(), tables, receivers: 4 }.encode(&mut hello);
+        Hello { version: PROTOCOL_VERSION, tables, receivers: 4, ..Hello::default() }.encode(&mut hello);
         raw.say(&hello);
         raw.frame("welcome", |frame| matches!(frame, ControlFrame::Welcome(_)));
         raw

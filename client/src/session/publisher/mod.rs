@@ -8,6 +8,9 @@
 //! held back beyond the router's credit (bytes of the stream, its preamble included). The queue is bounded; when it is
 //! full, [`PublishError::WouldBlock`] is the back-pressure.
 //!
+//! The router says what it has received when it likes, within bounds (see [`PublisherConfig::received_within_ns`]); who
+//! waits for that asks with [`PublisherSession::report`], which goes out behind the events concerned.
+//!
 //! ```text
 //! next_seq     first seq that is not given yet      ┐ queued: goes out on this stream or the next
 //! taken        first seq not handed to a stream     ┘
@@ -44,6 +47,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
+use millrace_proto::data::put_report;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, Shard, TagSet, varint};
 
@@ -59,6 +63,11 @@ pub const TAG_HANDLES_MAX: usize = 1 << 20;
 /// Most bytes of one output chunk that holds more than one run: large enough for full GSO batches.
 const OUTPUT_BYTES: usize = 64 * 1024;
 
+/// A router that has read this much without saying so is late.
+const RECEIVED_BYTES: u64 = 64 * 1024;
+/// What a router may be late with an answer before the publisher watches it: a round trip, and a busy host.
+const ANSWER_SLACK_NS: u64 = 250 * MILLISECOND_NS;
+
 /// Settings of one publisher.
 #[derive(Debug, Clone)]
 pub struct PublisherConfig {
@@ -73,6 +82,9 @@ pub struct PublisherConfig {
     pub flush_bytes: usize,
     /// Most bytes queued. Default 1 MiB. One event always fits an empty queue, however large.
     pub buffer_bytes: usize,
+    /// How long the router may take to say what it has received, as the connection's Hello tells it
+    /// ([`ConnectionConfig::received_within_us`](super::ConnectionConfig::received_within_us)), nanoseconds. Default 20 ms.
+    pub received_within_ns: u64,
 }
 
 impl PublisherConfig {
@@ -85,6 +97,7 @@ impl PublisherConfig {
             linger_ns: 5 * MILLISECOND_NS,
             flush_bytes: 16 * 1024,
             buffer_bytes: 1024 * 1024,
+            received_within_ns: 20 * MILLISECOND_NS,
         }
     }
 }
@@ -175,6 +188,16 @@ pub struct PublisherSession {
     next_seq: u64,
     taken: u64,
     received: u64,
+    /// Somebody waits until everything below this seq is received.
+    report_below: Option<u64>,
+    /// The router was asked to say at once that everything below this seq is received.
+    asked_below: u64,
+    /// When output was taken last.
+    taken_at: Time,
+    /// Since when the router has had something to say.
+    unanswered_since: Time,
+    /// Bytes that were taken since the router said something.
+    unanswered_bytes: u64,
 }
 
 impl PublisherSession {
@@ -193,6 +216,11 @@ impl PublisherSession {
             next_seq: first_seq,
             taken: first_seq,
             received: first_seq,
+            report_below: None,
+            asked_below: first_seq,
+            taken_at: Time::ZERO,
+            unanswered_since: Time::ZERO,
+            unanswered_bytes: 0,
         }
     }
 
@@ -252,6 +280,13 @@ impl PublisherSession {
         self.flush_wanted = !self.queue.is_empty();
     }
 
+    /// Asks the router to say that everything published so far is received as soon as it is, behind the last of these events.
+    /// To be used with [`PublisherSession::flush`] by who waits for it: each such answer costs packets.
+    pub fn report(&mut self) {
+        let answered = self.received.max(self.asked_below);
+        self.report_below = (self.next_seq > answered).then_some(self.next_seq);
+    }
+
     /// A connection is open and its router's publish table holds `tables`: output begins, as far as credit goes, with the
     /// stream's preamble.
     pub fn stream_started(&mut self, tables: TableCapacity) {
@@ -259,10 +294,13 @@ impl PublisherSession {
         self.stream = Some(PublishStream::new(self.config.key, tables, self.handles.len()));
     }
 
-    /// No more events are taken for this stream; a chunk that was begun is finished. Once
-    /// [`PublisherSession::unreceived`] is empty the publisher can leave without any event unknown.
+    /// No more events are taken for this stream; a chunk that was begun is finished, and the router is asked for a report.
+    /// Once [`PublisherSession::unreceived`] is empty the publisher can leave without any event unknown.
     pub fn hold(&mut self) {
         self.held = true;
+        if self.taken > self.received {
+            self.report_below.get_or_insert(self.taken);
+        }
     }
 
     /// The stream is gone. Returns the seqs that were on their way: whether the router got them is unknown, and they are not
@@ -271,6 +309,7 @@ impl PublisherSession {
         self.stream = None;
         let unknown = self.received..self.taken;
         self.received = self.taken;
+        self.report_below = self.report_below.filter(|&below| below > self.received);
         unknown
     }
 
@@ -295,18 +334,28 @@ impl PublisherSession {
         if next_seq > self.taken {
             return Err(SessionError::Unexpected { frame: "Received for events that were never sent" });
         }
-        self.received = self.received.max(next_seq);
+        if next_seq > self.received {
+            self.received = next_seq;
+            self.unanswered_since = self.taken_at;
+            self.unanswered_bytes = 0;
+            self.report_below = self.report_below.filter(|&below| below > next_seq);
+        }
         Ok(())
     }
 
     /// The next bytes of the stream, if some are due and credit allows them. Call until `None`; write every chunk in order.
     pub fn take_output(&mut self, now: Time) -> Option<Bytes> {
         let due = self.is_due(now);
+        let report_due = self.is_report_due();
         let stream = self.stream.as_mut()?;
         if stream.room() == 0 {
             return None;
         }
         if !stream.has_staged() && due {
+            if self.received == self.taken {
+                self.unanswered_since = now;
+            }
+            self.taken_at = now;
             let bytes_max = usize::try_from(stream.room()).unwrap_or(usize::MAX).min(OUTPUT_BYTES);
             // The last run's head may stand beyond the bound.
             let mut out = Vec::with_capacity(bytes_max.min(self.queue.bytes()) + 512);
@@ -318,12 +367,25 @@ impl PublisherSession {
                 self.taken = run.first_seq + u64::from(run.count);
                 self.queue.pop();
             }
+            if self.report_below.is_some_and(|below| self.taken >= below) {
+                self.asked_below = self.taken;
+                self.report_below = None;
+                put_report(&mut out);
+            }
             stream.stage(out);
             if self.queue.is_empty() {
                 self.flush_wanted = false;
             }
+        } else if !stream.has_staged() && report_due {
+            self.asked_below = self.taken;
+            self.report_below = self.report_below.filter(|&below| below > self.taken);
+            let mut out = Vec::new();
+            put_report(&mut out);
+            stream.stage(out);
         }
-        stream.take_staged()
+        let chunk = stream.take_staged()?;
+        self.unanswered_bytes += chunk.len() as u64;
+        Some(chunk)
     }
 
     /// When [`PublisherSession::take_output`] will have something, if only time is missing. In the past when it has already.
@@ -333,7 +395,7 @@ impl PublisherSession {
         if stream.room() == 0 {
             return None;
         }
-        if stream.has_staged() || self.is_due(self.oldest) {
+        if stream.has_staged() || self.is_due(self.oldest) || self.is_report_due() {
             return Some(self.oldest);
         }
         (!self.queue.is_empty() && !self.held).then(|| self.oldest.after(self.config.linger_ns))
@@ -374,8 +436,36 @@ impl PublisherSession {
     #[must_use]
     pub fn is_out_of_credit(&self, now: Time) -> bool {
         self.stream.as_ref().is_some_and(|stream| {
-            stream.room() == 0 && (stream.has_staged() || (!self.queue.is_empty() && self.is_due(now)))
+            stream.room() == 0 && (stream.has_staged() || self.is_due(now) || self.is_report_due())
         })
+    }
+
+    /// From when on the silence of the router means something: it should have said what it has received. `None` when it has
+    /// nothing to say; in the past when it was asked, or has read enough, and is expected to answer right away.
+    #[must_use]
+    pub fn answer_due(&self) -> Option<Time> {
+        if self.received == self.taken {
+            None
+        } else if self.asked_below > self.received || self.unanswered_bytes >= RECEIVED_BYTES {
+            Some(self.unanswered_since)
+        } else {
+            let within = self.config.received_within_ns.saturating_add(ANSWER_SLACK_NS);
+            Some(self.unanswered_since.after(within))
+        }
+    }
+
+    /// Whether the router should be saying something: an answer is due, or credit is missing. For
+    /// [`ConnectionSession::set_attentive`](super::ConnectionSession::set_attentive).
+    #[must_use]
+    pub fn expects_answer(&self, now: Time) -> bool {
+        self.answer_due().is_some_and(|due| due <= now) || self.is_out_of_credit(now)
+    }
+
+    /// Whether a report is asked for by itself, because no more events go out with it.
+    fn is_report_due(&self) -> bool {
+        self.report_below.is_some_and(|below| self.taken >= below || self.held)
+            && self.taken > self.asked_below
+            && self.taken > self.received
     }
 
     fn is_due(&self, now: Time) -> bool {

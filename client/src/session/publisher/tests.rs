@@ -76,6 +76,7 @@ impl Router {
                     self.events.push((tags.clone(), event.seq, event.time_ns, event.payload.to_vec()));
                 }
             }
+            DataFrame::Report => {}
             other => panic!("a publisher does not send {other:?}"),
         }
         Ok(())
@@ -297,4 +298,93 @@ proptest! {
         session.on_received(events.len() as u64).unwrap();
         prop_assert!(session.is_flushed());
     }
+}
+
+/// Whether a stretch of the stream asks for a report, and how many events are before it.
+fn asks(chunk: Option<bytes::Bytes>) -> (usize, bool) {
+    let mut seen = (0, false);
+    let mut reader = millrace_proto::frame::FrameReader::new();
+    let each = |kind: u64, _: &[u8]| {
+        seen.0 += usize::from(kind == data::kind::RUN && !seen.1);
+        seen.1 |= kind == data::kind::REPORT;
+        Ok::<(), millrace_proto::DecodeError>(())
+    };
+    reader.feed(&chunk.unwrap_or_default(), data::FRAME_BYTES_MAX, each).unwrap();
+    seen
+}
+
+#[test]
+fn a_report_is_asked_for_once_behind_the_events_that_it_is_about() {
+    let mut session = open(|config| config.linger_ns = 1_000);
+    let now = Time::ZERO;
+    session.report();
+    assert_eq!(asks(session.take_output(now)), (0, false), "nothing was published");
+    session.publish(now, &tags(1), 1, b"x").unwrap();
+    session.report();
+    assert_eq!(asks(session.take_output(now)), (0, false), "lingering is not cut short");
+    session.flush();
+    assert_eq!(asks(session.take_output(now)), (1, true));
+    session.report();
+    assert_eq!(asks(session.take_output(now)), (0, false), "the answer is on its way");
+    session.publish(now, &tags(1), 1, b"y").unwrap();
+    session.flush();
+    assert_eq!(asks(session.take_output(now)), (1, false), "nobody waits for it");
+    session.report();
+    assert!(session.poll_timeout().is_some_and(|due| due <= now));
+    assert_eq!(asks(session.take_output(now)), (0, true), "sent already, so the wish goes alone");
+    session.on_received(2).unwrap();
+    session.report();
+    assert_eq!((session.take_output(now), session.poll_timeout()), (None, None), "told already");
+}
+
+#[test]
+fn a_held_stream_asks_for_a_report_and_so_does_the_next_one() {
+    let mut session = open(|config| config.linger_ns = 1_000);
+    let now = Time::ZERO;
+    session.publish(now, &tags(1), 1, b"x").unwrap();
+    session.flush();
+    assert_eq!(asks(session.take_output(now)), (1, false));
+    session.publish(now, &tags(1), 1, b"y").unwrap();
+    session.flush();
+    session.report();
+    for asked in [true, false] {
+        session.hold();
+        assert_eq!(asks(session.take_output(now)), (0, asked));
+    }
+    session.on_received(1).unwrap();
+    session.stream_lost();
+    session.stream_started(TableCapacity::CLIENT);
+    session.on_credit(10_000);
+    assert_eq!(asks(session.take_output(now)), (1, true), "somebody still waits for the rest");
+}
+
+#[test]
+fn silence_counts_only_once_the_router_should_have_answered() {
+    let second = 1_000 * MILLISECOND_NS;
+    let mut session = open(|config| {
+        config.linger_ns = 0;
+        config.received_within_ns = second;
+    });
+    let at = |ms: u64| Time::from_nanos(ms * MILLISECOND_NS);
+    assert_eq!(session.answer_due(), None);
+    session.publish(at(0), &tags(1), 1, b"x").unwrap();
+    assert!(session.take_output(at(0)).is_some());
+    let due = at(0).after(second + ANSWER_SLACK_NS);
+    assert_eq!(session.answer_due(), Some(due));
+    assert!(!session.expects_answer(at(1_249)) && session.expects_answer(due));
+    session.publish(at(500), &tags(1), 1, b"y").unwrap();
+    assert!(session.take_output(at(500)).is_some());
+    assert_eq!(session.answer_due(), Some(due), "later events do not excuse it");
+    session.on_received(1).unwrap();
+    assert_eq!(session.answer_due(), Some(at(500).after(second + ANSWER_SLACK_NS)));
+    session.report();
+    assert!(session.take_output(at(600)).is_some());
+    assert!(session.expects_answer(at(600)), "it was asked");
+    session.on_received(2).unwrap();
+    assert!(!session.expects_answer(at(9_000)));
+    session.publish(at(9_000), &tags(1), 1, &[0; 70_000]).unwrap();
+    assert!(session.take_output(at(9_000)).is_some() && session.take_output(at(9_000)).is_none());
+    session.on_credit(1 << 20);
+    while session.take_output(at(9_000)).is_some() {}
+    assert!(session.expects_answer(at(9_000)), "so much is told at once");
 }
