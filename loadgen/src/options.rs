@@ -124,6 +124,9 @@ pub struct RunArgs {
     /// How long routers gather events for a receiver.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
     pub receive_linger: Option<Duration>,
+    /// How long publishers can wait to be told what was received, at most 10 s; 0s leaves it to the router.
+    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    pub received_within: Option<Duration>,
     /// Bytes that a receiver lets come ahead of its application.
     #[arg(long, value_name = "BYTES", help_heading = "Clients")]
     pub receive_window: Option<bytesize::ByteSize>,
@@ -195,6 +198,7 @@ impl RunArgs {
         set(&mut scenario.receiver_connections, self.receiver_connections);
         set(&mut scenario.publish_linger, self.linger);
         set(&mut scenario.receive_linger, self.receive_linger);
+        set(&mut scenario.received_within, self.received_within);
         set(&mut scenario.receive_window_bytes, self.receive_window.map(|size| size.as_u64()));
         set(&mut scenario.receive_queue_bytes, self.receive_queue.map(|size| size.as_u64()));
         set(&mut scenario.keep_alive, self.keep_alive);

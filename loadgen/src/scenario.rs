@@ -98,6 +98,8 @@ pub struct Scenario {
     pub publish_linger: Duration,
     /// How long a router gathers events for a receiver.
     pub receive_linger: Duration,
+    /// How long publishers can wait to be told what was received; zero leaves it to the router.
+    pub received_within: Duration,
     /// Bytes that a receiver lets come ahead of its application.
     pub receive_window_bytes: u64,
     /// Bytes that a router may queue for a receiver; beyond them it drops the oldest events.
@@ -139,6 +141,7 @@ impl Scenario {
             placement: Placement::RoundRobin,
             publish_linger: Duration::from_millis(5),
             receive_linger: Duration::ZERO,
+            received_within: Duration::ZERO,
             receive_window_bytes: 256 * 1024,
             receive_queue_bytes: 4 << 20,
             lone_emitters: false,
@@ -185,6 +188,8 @@ impl Scenario {
                 routers: 1,
                 publish_linger: Duration::from_secs(1),
                 receive_linger: Duration::from_secs(1),
+                // Less than the keep-alive: one packet does for both.
+                received_within: Duration::from_secs(8),
                 receive_window_bytes: 64 * 1024,
                 receive_queue_bytes: 1 << 20,
                 lone_emitters: true,

@@ -15,7 +15,8 @@ use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 pub struct LivenessConfig {
     /// Silence after which an attentive session is dead. Default 1.5 s; sane from 5 round trips up.
     pub silence_ns: u64,
-    /// Silence after which an idle session is dead. Default 30 s.
+    /// Silence after which an idle session is dead. Default 30 s. `u64::MAX` leaves idle sessions to QUIC, its idle timeout and
+    /// its keep-alive: a ping of QUIC costs one packet each way, one on the control stream an ACK more.
     pub idle_silence_ns: u64,
     /// How long the router may take to answer the Hello. Default 5 s.
     pub welcome_ns: u64,
@@ -116,6 +117,7 @@ impl Liveness {
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         let dead_at = self.waiting_since.after(self.limit_ns());
         match self.state {
+            State::Open if self.limit_ns() == u64::MAX => None,
             State::Greeting => Some(dead_at),
             State::Open => Some(self.next_ping().min(dead_at)),
             State::Dead => None,
@@ -130,7 +132,7 @@ impl Liveness {
         } else if silent_ns >= self.limit_ns() && asked {
             self.state = State::Dead;
             Due::Dead { silent_ns: now.since(self.last_heard) }
-        } else if self.state == State::Open && now >= self.next_ping() {
+        } else if self.state == State::Open && self.limit_ns() < u64::MAX && now >= self.next_ping() {
             if self.last_ping.is_none() && silent_ns >= self.limit_ns() {
                 // This side slept through the whole wait: it asks before it judges.
                 self.waiting_since = now;
@@ -202,6 +204,18 @@ mod tests {
         assert_eq!(liveness.handle_timeout(Time::from_nanos(60_000 * MS)), Due::Ping);
         assert_eq!(liveness.handle_timeout(Time::from_nanos(60_100 * MS)), Due::Nothing);
         assert!(matches!(liveness.handle_timeout(Time::from_nanos(61_500 * MS)), Due::Dead { .. }));
+    }
+
+    #[test]
+    fn an_idle_session_that_is_left_to_quic_is_silent() {
+        let config = LivenessConfig { idle_silence_ns: u64::MAX, ..LivenessConfig::default() };
+        let mut liveness = Liveness::new(config, Time::ZERO);
+        assert!(liveness.poll_timeout().is_some(), "the greeting has its limit");
+        liveness.opened(Time::ZERO, 30_000 * MS);
+        assert_eq!(liveness.poll_timeout(), None);
+        assert_eq!(liveness.handle_timeout(Time::from_nanos(60_000 * MS)), Due::Nothing);
+        liveness.set_attentive(Time::ZERO, true);
+        assert_eq!(liveness.poll_timeout(), Some(Time::from_nanos(500 * MS)));
     }
 
     #[test]

@@ -167,6 +167,7 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("router receive calls", &["receive_calls"]),
     ("router send calls", &["send_calls"]),
     ("router turns", &["turns"]),
+    ("events in", &["ingress_events"]),
     ("events across lanes", &["peer_egress_events"]),
     ("events across cores", &["sibling_egress_events"]),
     ("packets lost", &["packets_lost"]),
@@ -301,8 +302,8 @@ impl Cluster {
     /// [`ClusterError::Tls`], [`ClusterError::Settings`].
     pub fn clients(&self, scenario: &Scenario) -> Result<[Arc<ClientSettings>; 2], ClusterError> {
         let streams = scenario.workload.receivers.div_ceil(scenario.receiver_connections.max(1)).max(1);
-        // Sessions ping, which says more: QUIC need not.
-        let keep_alive = None;
+        // Sessions ping, which says more: QUIC need not, but where there are many connections.
+        let keep_alive = scenario.own_connections.then_some(scenario.keep_alive);
         let common = TransportSettings {
             uni_streams: streams,
             bidi_streams: 1,

@@ -159,7 +159,7 @@ impl Clients {
         let dial = Dial { remote: address, server_name, client, via, shard: None };
         let Ok(id) = io.connect(&dial) else { return self.lost(number, io.now()) };
         self.by_id.insert(id, number);
-        let session = session(receivers, KEEP_ALIVE, false, clock.time(io.now()));
+        let session = session(receivers, KEEP_ALIVE, clock.time(io.now()));
         let client = &mut self.clients[number];
         client.control = Some(Control::new(id, session));
         client.dials += 1;

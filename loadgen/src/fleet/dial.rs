@@ -25,6 +25,8 @@ const DIALS_MAX: usize = 32;
 const SOCKETS_MAX: usize = 512;
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE_NS: u64 = 15_000_000_000;
+/// Connections of a fleet are kept alive by QUIC, for half the packets.
+const LEFT_TO_QUIC_NS: u64 = u64::MAX;
 /// A handshake may be repeated for so long: where 100,000 connect on a busy host, some packets are lost more than once.
 const WELCOME_NS: u64 = 30_000_000_000;
 
@@ -113,12 +115,22 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
     let connection = match wish.role {
         Role::Publisher(number) => {
             app.publisher_conns[number] = conn;
-            Connection::new(Control::new(conn, session(0, scenario.keep_alive, false, time)), wish)
+            let mut config = session_config(0, scenario.keep_alive);
+            config.received_within_us =
+                u64::try_from(scenario.received_within.as_micros()).unwrap_or(u64::MAX);
+            if scenario.own_connections {
+                config.liveness.idle_silence_ns = LEFT_TO_QUIC_NS;
+            }
+            Connection::new(Control::new(conn, ConnectionSession::new(config, time)), wish)
         }
         Role::Receiver(number) => {
             let wanted = receivers_of(&plan, wish.connection).map_err(|error| error.to_string())?;
             let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-            let mut session = session(count, scenario.keep_alive, scenario.own_connections, time);
+            let mut config = session_config(count, scenario.keep_alive);
+            if scenario.own_connections {
+                config.liveness.idle_silence_ns = LEFT_TO_QUIC_NS;
+            }
+            let mut session = ConnectionSession::new(config, time);
             let config = ReceiverConfig { tables: TableCapacity::CLIENT, ..ReceiverConfig::default() };
             let mut half = Receivers::new(u8::try_from(router).unwrap_or(u8::MAX), config);
             for (receiver, opening, subscriptions) in wanted {
@@ -167,21 +179,23 @@ pub(super) fn redial(app: &mut FleetApp, place: usize) -> bool {
 }
 
 /// The session of a connection that may open so many receivers. It pings its router after `keep_alive` of silence, or after
-/// a third of the silence that the router allows; one with receivers does so more often, unless it is `patient`.
-pub(crate) fn session(receivers: u32, keep_alive: Duration, patient: bool, time: Time) -> ConnectionSession {
+/// a third of the silence that the router allows.
+pub(crate) fn session(receivers: u32, keep_alive: Duration, time: Time) -> ConnectionSession {
+    ConnectionSession::new(session_config(receivers, keep_alive), time)
+}
+
+fn session_config(receivers: u32, keep_alive: Duration) -> ConnectionConfig {
     let ping_ns = u64::try_from(keep_alive.as_nanos()).unwrap_or(u64::MAX);
-    // Pings go out after a third of it.
-    let idle_silence_ns = ping_ns.saturating_mul(3).max(SILENCE_NS);
     let liveness = LivenessConfig {
-        silence_ns: if patient { idle_silence_ns } else { SILENCE_NS },
-        idle_silence_ns,
+        silence_ns: SILENCE_NS,
+        // Pings go out after a third of it.
+        idle_silence_ns: ping_ns.saturating_mul(3).max(SILENCE_NS),
         welcome_ns: WELCOME_NS,
     };
-    let config = ConnectionConfig {
+    ConnectionConfig {
         software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
         receivers,
         liveness,
         ..ConnectionConfig::default()
-    };
-    ConnectionSession::new(config, time)
+    }
 }

@@ -124,6 +124,7 @@ impl Part {
                     (u128::from(scenario.workload.seed) << 64) | u128::from(connection + 1),
                 )),
                 linger: scenario.publish_linger,
+                received_within: scenario.received_within,
                 buffer_bytes: PUBLISHER_QUEUE_BYTES,
                 shard: Some(self.plan.tag_sets[first as usize].shard()),
                 ..PublisherOptions::default()

@@ -114,9 +114,14 @@ pub struct ConnectionsJson {
     #[serde(flatten)]
     pub set_up: SetUp,
     pub bytes_per_connection: f64,
+    /// The same at the end of the run, after so many events of each emitter.
+    pub bytes_per_connection_at_end: f64,
+    pub events_per_emitter: u64,
     /// Growth of the same memory from the end of the set-up to the end of the run.
     pub growth_bytes: i64,
     pub keep_alive_s: f64,
+    /// How long publishers can wait to be told what was received.
+    pub received_within_s: f64,
     /// Writes of publishers: with lone events, packets.
     pub publisher_packets_per_s: f64,
     pub router_cpu_us_per_publisher_packet: f64,
@@ -326,8 +331,11 @@ impl ConnectionsJson {
         Self {
             set_up,
             bytes_per_connection: set_up.bytes_per_connection(),
+            bytes_per_connection_at_end: set_up.bytes_per_connection_of(end),
+            events_per_emitter: attempt.judged.verdict.published / u64::from(result.scenario.workload.emitters),
             growth_bytes: signed(end) - signed(set_up.resident_after_bytes),
             keep_alive_s: result.scenario.keep_alive.as_secs_f64(),
+            received_within_s: result.scenario.received_within.as_secs_f64(),
             publisher_packets_per_s: attempt.writes,
             router_cpu_us_per_publisher_packet: attempt.cpu.0 * 1e6 / packets.max(1.0),
         }

@@ -150,13 +150,15 @@ fn connections(result: &RunResult, attempt: &Attempt, row: &mut impl FnMut(&str,
     row(
         "connections",
         format!(
-            "{} held, set up in {:.0} s ({} dialled again), keep-alive {:.0} s; {:.1} KB {whose} each, {:+} KiB since set-up",
+            "{} held, set up in {:.0} s ({} dialled again), keep-alive {:.0} s, told what was received within {}; {:.1} KB {whose} each, {:.1} KB after {} events of each emitter",
             grouped(facts.set_up.connections as f64),
             facts.set_up.seconds,
             facts.set_up.redials,
             facts.keep_alive_s,
+            humantime::format_duration(result.scenario.received_within),
             facts.bytes_per_connection / 1000.0,
-            facts.growth_bytes / 1024
+            facts.bytes_per_connection_at_end / 1000.0,
+            grouped(facts.events_per_emitter as f64)
         ),
     );
     row(

@@ -62,13 +62,16 @@ pub struct Attempt {
     pub timeline: Vec<Point>,
     /// How long lingers may hold an event back.
     lingers: Duration,
+    /// How long routers may keep what they have received to themselves.
+    received_within: Duration,
 }
 
 impl Attempt {
     /// Whether the rate was offered in time, carried as fast as it was offered, and nothing is wrong.
     #[must_use]
     pub fn held(&self) -> bool {
-        let lingering = self.lingers.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
+        let untold = self.lingers + self.received_within;
+        let lingering = untold.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
         let carried = self.ingress >= self.offered * (CARRIED_MIN - lingering)
             && self.settled <= SETTLED_MAX + self.lingers;
         self.offered >= self.target * OFFERED_MIN && carried && self.is_clean()
@@ -192,6 +195,7 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
         judged,
         unsettled,
         lingers,
+        received_within: bench.scenario.received_within,
     })
 }
 

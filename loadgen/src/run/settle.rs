@@ -117,7 +117,7 @@ pub(super) fn settle(
         let missing = lost.saturating_sub(explained) + sum.published.saturating_sub(sum.received);
         let latency_max = Duration::from_micros(judged.latency.max());
         let took = delivered.1 - begun;
-        match next(missing, still, latency_max, lingers, waited) {
+        match next(missing, still, latency_max, lingers + bench.scenario.received_within, waited) {
             Next::Done | Next::Lost => return Ok(Settled { took, judged, unsettled: 0 }),
             Next::Unsettled => {
                 let unsettled = judged.take_lost(lost.saturating_sub(explained));

@@ -39,8 +39,13 @@ impl SetUp {
     /// Memory per connection; of both ends, where routers are embedded.
     #[must_use]
     pub fn bytes_per_connection(&self) -> f64 {
-        self.resident_after_bytes.saturating_sub(self.resident_before_bytes) as f64
-            / self.connections.max(1) as f64
+        self.bytes_per_connection_of(self.resident_after_bytes)
+    }
+
+    /// Memory per connection when so much is resident.
+    #[must_use]
+    pub fn bytes_per_connection_of(&self, resident_bytes: u64) -> f64 {
+        resident_bytes.saturating_sub(self.resident_before_bytes) as f64 / self.connections.max(1) as f64
     }
 }
 

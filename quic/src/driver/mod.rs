@@ -163,10 +163,15 @@ impl Driver {
     /// Fires the timers of one connection that are due at `now`; `false` when none is.
     pub fn fire_next(&mut self, now: Instant) -> bool {
         let Some(index) = self.timers.pop_due(now) else { return false };
-        if let Some(live) = self.slots.get(index) {
-            live.conn.handle_timeout(now);
-            self.mark_events(index);
-            self.mark_transmit(index);
+        let Some(live) = self.slots.get(index) else { return true };
+        match live.conn.poll_timeout() {
+            // It has moved since the entry was made: the usual fate of a loss timer, whose packet was acknowledged in time.
+            Some(at) if at > now => self.timers.arm(index, at),
+            _ => {
+                live.conn.handle_timeout(now);
+                self.mark_events(index);
+                self.mark_transmit(index);
+            }
         }
         true
     }
