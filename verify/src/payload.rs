@@ -53,11 +53,23 @@ impl Stamp {
         if bytes < needed {
             return Err(PayloadError::TooSmall { bytes, needed });
         }
+        out[PAYLOAD_BYTES_MIN..needed].copy_from_slice(text);
+        out[needed..].fill(FILLER);
+        self.stamp_again(out)
+    }
+
+    /// Makes a payload that was encoded before that of this event: text and filler stay.
+    ///
+    /// # Errors
+    /// [`PayloadError::TooSmall`] when `out` does not hold the head.
+    #[inline]
+    pub fn stamp_again(self, out: &mut [u8]) -> Result<(), PayloadError> {
+        if out.len() < PAYLOAD_BYTES_MIN {
+            return Err(PayloadError::TooSmall { bytes: out.len(), needed: PAYLOAD_BYTES_MIN });
+        }
         out[8..12].copy_from_slice(&self.emitter.to_le_bytes());
         out[12..20].copy_from_slice(&self.n.to_le_bytes());
         out[20..28].copy_from_slice(&self.scheduled_ns.to_le_bytes());
-        out[PAYLOAD_BYTES_MIN..needed].copy_from_slice(text);
-        out[needed..].fill(FILLER);
         let checksum = xxh3_64(&out[CHECKSUM_BYTES..]);
         out[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
         Ok(())
@@ -102,6 +114,17 @@ mod tests {
             assert_eq!(Stamp::decode(&payload), Ok(STAMP));
             assert_eq!(&payload[PAYLOAD_BYTES_MIN..PAYLOAD_BYTES_MIN + 4], b"RAID");
         }
+    }
+
+    #[test]
+    fn a_payload_that_is_stamped_again_is_that_of_the_next_event() {
+        let mut payload = [0; 64];
+        Stamp { n: 0, ..STAMP }.encode(b"RAID", &mut payload).unwrap();
+        STAMP.stamp_again(&mut payload).unwrap();
+        let mut afresh = [0; 64];
+        STAMP.encode(b"RAID", &mut afresh).unwrap();
+        assert_eq!(payload, afresh);
+        assert!(STAMP.stamp_again(&mut payload[..PAYLOAD_BYTES_MIN - 1]).is_err());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Shape {
 enum Pace {
     Idle,
     Closed { until: Instant },
-    Open { start: Instant, interval_ns: f64, until: Instant, done: u64 },
+    Open { start: Instant, start_ns: u64, interval_ns: f64, until: Instant, done: u64 },
 }
 
 /// What was wrong with deliveries.
@@ -56,7 +56,10 @@ pub struct Load {
     shape: Shape,
     base: Instant,
     base_ns: u64,
+    /// Text and filler stay, each event puts its stamp on it.
     payload: Vec<u8>,
+    /// A moment, and its nanoseconds since 1970: events that are published together share both.
+    looked_at: (Instant, u64),
     /// Number of each emitter's next event.
     next_n: Vec<u64>,
     emitter: usize,
@@ -78,12 +81,17 @@ impl Load {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let (base, base_ns) = (Instant::now(), u64::try_from(since.as_nanos()).unwrap_or(0));
+        let mut payload = vec![0; shape.payload_bytes as usize];
+        // The size of payloads was checked before.
+        let _ = Stamp { emitter: 0, n: 0, scheduled_ns: 0 }.encode(b"", &mut payload);
         let (emitters, receivers) = (shape.emitters.max(1) as usize, shape.receivers.max(1) as usize);
         Self {
             shape,
-            base: Instant::now(),
-            base_ns: u64::try_from(since.as_nanos()).unwrap_or(0),
-            payload: vec![0; shape.payload_bytes as usize],
+            base,
+            base_ns,
+            payload,
+            looked_at: (base, base_ns),
             next_n: vec![0; emitters],
             emitter: 0,
             in_run: 0,
@@ -119,6 +127,7 @@ impl Load {
         self.latency.reset();
         self.pace = rate.map_or(Pace::Closed { until }, |rate| Pace::Open {
             start,
+            start_ns: self.ns(start),
             interval_ns: 1e9 / rate.max(1.0),
             until,
             done: 0,
@@ -140,7 +149,7 @@ impl Load {
                 let free = self.shape.window.saturating_sub(self.under_way());
                 if free < (self.shape.window / TOP_UP).max(1) { 0 } else { free }
             }
-            Pace::Open { start, interval_ns, until, done } => {
+            Pace::Open { start, interval_ns, until, done, .. } => {
                 let due = now.min(until).saturating_duration_since(start).as_nanos() as f64 / interval_ns;
                 whole(due).saturating_sub(done)
             }
@@ -164,17 +173,18 @@ impl Load {
     /// Writes the next event: its emitter, its time in nanoseconds since 1970, its payload. It counts once [`Load::taken`].
     #[inline]
     pub fn next(&mut self, now: Instant) -> (usize, u64, &[u8]) {
-        let scheduled = match self.pace {
-            Pace::Open { start, interval_ns, done, .. } => {
-                start + Duration::from_nanos(whole(done as f64 * interval_ns))
+        let scheduled_ns = match self.pace {
+            Pace::Open { start_ns, interval_ns, done, .. } => start_ns + whole(done as f64 * interval_ns),
+            Pace::Idle | Pace::Closed { .. } => {
+                if self.looked_at.0 != now {
+                    self.looked_at = (now, self.ns(now));
+                }
+                self.looked_at.1
             }
-            Pace::Idle | Pace::Closed { .. } => now,
         };
-        let scheduled_ns = self.ns(scheduled);
         let emitter = u32::try_from(self.emitter).unwrap_or(u32::MAX);
         let stamp = Stamp { emitter, n: self.next_n[self.emitter], scheduled_ns };
-        // The size of payloads was checked before.
-        let _ = stamp.encode(b"", &mut self.payload);
+        let _ = stamp.stamp_again(&mut self.payload);
         (self.emitter, scheduled_ns, &self.payload)
     }
 

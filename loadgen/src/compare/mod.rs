@@ -11,6 +11,7 @@
 
 pub mod drive;
 pub mod load;
+mod placement;
 pub mod report;
 pub mod serve;
 pub mod server;
@@ -122,7 +123,18 @@ fn one(
     let absent = Found::Absent { how: String::new() };
     let found = found.iter().find(|(other, _)| *other == system).map_or(&absent, |(_, found)| found);
     let shape = workload.shape(options.payload_bytes, options.window);
-    system.round(found, workload, shape, &workload.stretches(options.duration))
+    let stretches = workload.stretches(options.duration);
+    // A thread of its own: where it may run must not outlive the round.
+    let round = std::thread::scope(|scope| {
+        let driver = scope.spawn(|| {
+            if system.is_one_core() {
+                placement::pin_generator();
+            }
+            system.round(found, workload, shape, &stretches)
+        });
+        driver.join()
+    });
+    round.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn line(row: &Row, round: &Round) -> String {

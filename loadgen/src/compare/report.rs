@@ -243,7 +243,8 @@ impl Report {
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = format!(
-            "{} rounds of {:.1} s, {}-byte payloads, at most {} events under way, all payloads verified.\n",
+            "{} rounds of {:.1} s, {}-byte payloads, at most {} events under way, all payloads verified. \
+             Servers of one core and their generators have a processor each.\n",
             self.rounds,
             self.duration_s,
             self.payload_bytes,

@@ -96,6 +96,12 @@ impl System {
         !matches!(self, Self::NatsPlain)
     }
 
+    /// Whether its server has one busy thread.
+    #[must_use]
+    pub const fn is_one_core(self) -> bool {
+        matches!(self, Self::Millrace | Self::Ceiling | Self::CeilingStockQuinn)
+    }
+
     /// Looks for it.
     #[must_use]
     pub fn find(self, places: &Places) -> Found {

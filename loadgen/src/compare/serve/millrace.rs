@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use millrace_router::{DevAuthority, Router, RouterConfig};
+use millrace_router::{DevAuthority, Pinning, Router, RouterConfig};
 
 use super::{ServeError, announce};
+use crate::compare::placement;
 
 /// Serves until the process ends.
 pub(super) fn serve() -> Result<(), ServeError> {
@@ -15,6 +16,9 @@ pub(super) fn serve() -> Result<(), ServeError> {
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.admin = None;
     config.cores = 1;
+    if let Some(processor) = placement::of_server() {
+        config.pinning = Pinning::Cpus(vec![processor.id]);
+    }
     let router = Router::start(config).map_err(|error| start(&error))?;
     announce(router.addr(), authority.ca_pem().to_owned())?;
     loop {

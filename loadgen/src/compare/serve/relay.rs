@@ -11,6 +11,7 @@ use millrace_quic::{
 };
 
 use super::{BUFFER_BYTES, RELAY_PUBLISH, RELAY_RECEIVE, ServeError, announce, relay_tls};
+use crate::compare::placement;
 
 /// A publisher is read while its slowest receiver has less than this waiting.
 const QUEUE_BYTES: usize = 4 << 20;
@@ -27,6 +28,7 @@ pub(super) fn serve() -> Result<(), ServeError> {
     let mut group = steer::bind_group(std::net::SocketAddr::from(([127, 0, 0, 1], 0)), 1)?;
     let mut core = Core::new(CoreSettings::default(), Some(settings), group.sockets.pop(), Relay::default())?;
     announce(group.addr, ca_pem)?;
+    placement::pin_server();
     loop {
         core.turn(Duration::from_millis(100));
     }

@@ -9,11 +9,13 @@ use millrace_quic::TransportSettings;
 use quinn::crypto::rustls::QuicServerConfig;
 
 use super::{BUFFER_BYTES, RELAY_RECEIVE, ServeError, announce, relay_tls};
+use crate::compare::placement;
 
 type Receivers = Arc<Mutex<Vec<quinn::Connection>>>;
 
 /// Serves until the process ends.
 pub(super) fn serve() -> Result<(), ServeError> {
+    placement::pin_server();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(accept())
 }
