@@ -38,7 +38,8 @@ pub(crate) const BATCHES_MAX: usize = 64;
 const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
 /// When mail did not fit, or a mailbox is above half, it is tried again after this time.
 const MAIL_RETRY: Duration = Duration::from_micros(200);
-/// Messages of control taken in one turn: interest of a whole peer must not hold up the streams.
+/// Messages of control taken in one turn, and selectors that come with them: interest of a whole peer, or a storm of
+/// subscriptions, must not hold up the streams. Well below a millisecond.
 const COMMANDS_PER_TURN: usize = 256;
 /// A lane's socket outlives its connection by this time, so that the close is heard.
 const SOCKET_LINGER: Duration = Duration::from_secs(1);
@@ -205,11 +206,14 @@ impl CoreApp {
     }
 
     fn take_commands(&mut self, io: &mut Io<'_>) {
-        for _ in 0..COMMANDS_PER_TURN {
+        let mut taken = 0;
+        while taken < COMMANDS_PER_TURN {
             let Ok(command) = self.parts.commands.try_recv() else { return };
+            taken += 1;
             match command {
                 Command::Engine(message) => {
                     if let ToCore::Prepared { result, .. } = &message {
+                        taken += result.as_ref().map_or(0, Vec::len);
                         self.metrics.selectors_read += 1;
                         self.metrics.selectors_bad += u64::from(result.is_err());
                     }
@@ -249,8 +253,8 @@ impl CoreApp {
         let Some((conn, socket)) = begun else {
             self.metrics.dials_refused += 1;
             // When control's mailbox is full, its own time limit for dials ends the attempt.
-            if let Some(place) = self.parts.control.reserve() {
-                place.send(self.parts.number, ToControl::DialFailed { dial });
+            if self.parts.control.has_room() {
+                self.parts.control.put(ToControl::DialFailed { dial });
             }
             return;
         };
@@ -269,16 +273,24 @@ impl CoreApp {
         }
     }
 
-    /// Whether some is left.
+    /// Sends what a turn brought for control and for the reader of selectors, each as one batch. Whether some is left.
     fn send_to_control(&mut self, io: &mut Io<'_>) -> bool {
+        let held = self.gather_for_control(io);
+        self.parts.selectors.post();
+        !self.parts.control.post(self.parts.number) || held
+    }
+
+    /// Whether some is left.
+    fn gather_for_control(&mut self, io: &mut Io<'_>) -> bool {
         loop {
-            let Some(place) = self.parts.control.reserve() else { return true };
+            if !self.parts.control.has_room() {
+                return true;
+            }
             let Some(message) = self.parts.engine.next_to_control() else { return false };
             let ToControl::Prepare { token, selectors } = message else {
-                place.send(self.parts.number, message);
+                self.parts.control.put(message);
                 continue;
             };
-            drop(place);
             if self.parts.selectors.order(self.parts.number, token, selectors).is_err() {
                 self.metrics.selectors_overload += 1;
                 let result = Err("too many selectors wait to be read; subscribe again later".to_owned());

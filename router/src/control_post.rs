@@ -6,41 +6,54 @@ use millrace_engine::message::{CoreIndex, ToControl};
 use millrace_proto::mesh::{InterestEntry, KnownPeer, MeshFrame};
 use tokio::sync::mpsc;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::control_thread::Input;
 
 /// Bytes of messages that may wait for control, over all cores. What does not fit waits in the cores.
 const BYTES_MAX: usize = 64 << 20;
 
-/// One core's end of control's mailbox.
-#[derive(Clone)]
+/// One core's end of control's mailbox. What a turn brings goes as one batch: control is woken once.
 pub(crate) struct ControlPost {
     inputs: mpsc::Sender<Input>,
     budget: Budget,
-}
-
-/// Room for one message.
-pub(crate) struct Place<'a> {
-    permit: mpsc::Permit<'a, Input>,
-    budget: &'a Budget,
+    gathered: Vec<(ToControl, Share)>,
 }
 
 impl ControlPost {
     pub(crate) fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Self { inputs, budget: Budget::new(BYTES_MAX) }
+        Self { inputs, budget: Budget::new(BYTES_MAX), gathered: Vec::new() }
     }
 
-    /// Room for the next message, if there is some.
-    pub(crate) fn reserve(&self) -> Option<Place<'_>> {
-        let permit = self.inputs.try_reserve().ok().filter(|_| self.budget.has_room())?;
-        Some(Place { permit, budget: &self.budget })
+    /// The end of another core; both draw on one budget.
+    pub(crate) fn sibling(&self) -> Self {
+        Self { inputs: self.inputs.clone(), budget: self.budget.clone(), gathered: Vec::new() }
     }
-}
 
-impl Place<'_> {
-    pub(crate) fn send(self, core: CoreIndex, message: ToControl) {
+    /// Whether the next message may wait for control.
+    pub(crate) fn has_room(&self) -> bool {
+        self.budget.has_room() && self.inputs.capacity() > 0
+    }
+
+    /// Adds a message to the batch.
+    pub(crate) fn put(&mut self, message: ToControl) {
         let share = self.budget.take(weight(&message));
-        self.permit.send(Input::Core { core, message, share });
+        self.gathered.push((message, share));
+    }
+
+    /// Sends the batch; `false` when the mailbox was filled meanwhile, and the batch waits here. A control that has ended
+    /// takes everything.
+    pub(crate) fn post(&mut self, core: CoreIndex) -> bool {
+        if self.gathered.is_empty() {
+            return true;
+        }
+        let messages = std::mem::take(&mut self.gathered);
+        if let Err(mpsc::error::TrySendError::Full(Input::Core { messages, .. })) =
+            self.inputs.try_send(Input::Core { core, messages })
+        {
+            self.gathered = messages;
+            return false;
+        }
+        true
     }
 }
 
@@ -81,13 +94,27 @@ mod tests {
     #[test]
     fn few_large_messages_fill_the_mailbox_until_they_are_taken() {
         let (inputs, mut inbox) = mpsc::channel(16);
-        let (post, other) = (ControlPost::new(inputs.clone()), ControlPost::new(inputs));
-        let post_of_another_core = post.clone();
-        post.reserve().unwrap().send(0, large());
-        post_of_another_core.reserve().unwrap().send(1, large());
-        assert!(post.reserve().is_none() && post_of_another_core.reserve().is_none());
-        assert!(other.reserve().is_some(), "each router has its own budget");
+        let (mut post, other) = (ControlPost::new(inputs.clone()), ControlPost::new(inputs));
+        let mut post_of_another_core = post.sibling();
+        post.put(large());
+        post_of_another_core.put(large());
+        assert!(post.post(0) && post_of_another_core.post(1));
+        assert!(!post.has_room() && !post_of_another_core.has_room());
+        assert!(other.has_room(), "each router has its own budget");
         drop(inbox.try_recv().unwrap());
-        assert!(post.reserve().is_some());
+        assert!(post.has_room());
+    }
+
+    #[test]
+    fn a_batch_waits_until_the_mailbox_has_a_place_for_it() {
+        let (inputs, mut inbox) = mpsc::channel(1);
+        let mut post = ControlPost::new(inputs);
+        let mut other = post.sibling();
+        post.put(large());
+        other.put(large());
+        assert!(post.post(0) && !other.post(1));
+        assert!(matches!(inbox.try_recv(), Ok(Input::Core { core: 0, .. })));
+        assert!(other.post(1) && other.post(1));
+        assert!(matches!(inbox.try_recv(), Ok(Input::Core { core: 1, messages }) if messages.len() == 1));
     }
 }

@@ -22,12 +22,12 @@ use crate::budget::Share;
 use crate::clock::Clock;
 use crate::resolve::Resolver;
 
-/// Messages towards control that may wait, over all cores; [`ControlPost`](crate::control_post::ControlPost) bounds their bytes.
-pub(crate) const INPUTS_MAX: usize = 65_536;
+/// Batches towards control that may wait, over all cores; [`ControlPost`](crate::control_post::ControlPost) bounds their bytes.
+pub(crate) const INPUTS_MAX: usize = 16_384;
 /// Commands that may wait for one core.
 pub(crate) const COMMANDS_MAX: usize = 16_384;
-/// Inputs taken between two looks at the outputs.
-const INPUTS_PER_ROUND: usize = 256;
+/// Inputs taken between two looks at the outputs: each is what one turn of a core brought.
+const INPUTS_PER_ROUND: usize = 16;
 /// When a core's mailbox was full, it is tried again after this time.
 const RETRY: Duration = Duration::from_millis(1);
 /// The longest time between two looks at the clock.
@@ -38,8 +38,8 @@ pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
 
 /// What control's thread hears.
 pub(crate) enum Input {
-    /// From a core, for the engine.
-    Core { core: CoreIndex, message: ToControl, share: Share },
+    /// From a core, for the engine: what one turn brought.
+    Core { core: CoreIndex, messages: Vec<(ToControl, Share)> },
     /// The seeds' addresses, as DNS has them now.
     Seeds(Vec<String>),
     /// Where a dial leads, if its target resolves.
@@ -55,7 +55,9 @@ pub(crate) enum Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Core { core, message, .. } => f.debug_tuple("Core").field(core).field(message).finish(),
+            Self::Core { core, messages } => {
+                f.debug_tuple("Core").field(core).field(&messages.len()).finish()
+            }
             Self::Seeds(seeds) => f.debug_tuple("Seeds").field(seeds).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
             Self::Ask(_) => f.write_str("Ask"),
@@ -91,9 +93,16 @@ impl CorePost {
 
     /// Hands over a command, waiting for room: for threads that may wait.
     pub(crate) fn send(&self, command: Command) {
-        // A core that has ended needs no commands.
-        if self.commands.send(command).is_ok() {
+        self.leave(command);
+        self.waker.wake();
+    }
+
+    /// The same without waking the core, unless its mailbox is full: whoever leaves more wakes it once.
+    pub(crate) fn leave(&self, command: Command) {
+        if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
             self.waker.wake();
+            // A core that has ended needs no commands.
+            let _ = self.commands.send(command);
         }
     }
 }
@@ -170,9 +179,11 @@ impl ControlThread {
     fn take(&mut self, input: Input) {
         let now = self.clock.now();
         match input {
-            Input::Core { core, message, share } => {
-                drop(share);
-                self.control.handle(now, core, message);
+            Input::Core { core, messages } => {
+                for (message, share) in messages {
+                    drop(share);
+                    self.control.handle(now, core, message);
+                }
             }
             Input::Seeds(seeds) => self.control.set_seeds(now, seeds),
             Input::Resolved { dial, remote } => self.resolved(dial, remote),

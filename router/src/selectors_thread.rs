@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use millrace_engine::control::prepare;
 use millrace_engine::message::{CoreIndex, ToCore, Token};
@@ -18,6 +19,8 @@ use crate::control_thread::CorePost;
 /// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once with a hundred
 /// selectors each take about 100 MiB. Orders beyond are refused.
 const BYTES_MAX: usize = 256 << 20;
+/// A core is told of answers after this time at the latest, where one batch has more of them.
+const TELL_AFTER: Duration = Duration::from_millis(1);
 /// What one order and one text take besides their characters.
 const OVERHEAD_BYTES: usize = 64;
 
@@ -29,27 +32,44 @@ struct Order {
     _share: Share,
 }
 
-/// Where cores hand in their orders.
-#[derive(Clone)]
+/// Where a core hands in its orders. Those of one turn go as one batch: the thread is woken once.
 pub(crate) struct SelectorsPost {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Vec<Order>>,
     budget: Budget,
+    gathered: Vec<Order>,
 }
 
 impl SelectorsPost {
-    /// Hands an order in; [`ToCore::Prepared`] follows.
+    /// The place of another core; both draw on one budget.
+    pub(crate) fn sibling(&self) -> Self {
+        Self { orders: self.orders.clone(), budget: self.budget.clone(), gathered: Vec::new() }
+    }
+
+    /// Adds an order to the batch; [`ToCore::Prepared`] follows once that is posted.
     ///
     /// # Errors
     /// Too much is waiting; nothing follows.
-    pub(crate) fn order(&self, core: CoreIndex, token: Token, texts: Vec<String>) -> Result<(), Overload> {
+    pub(crate) fn order(
+        &mut self,
+        core: CoreIndex,
+        token: Token,
+        texts: Vec<String>,
+    ) -> Result<(), Overload> {
         if !self.budget.has_room() {
             return Err(Overload);
         }
         let bytes: usize = texts.iter().map(|text| OVERHEAD_BYTES + text.len()).sum();
         let share = self.budget.take(OVERHEAD_BYTES + bytes);
-        // The thread ends only after the cores, or by a defect that the handle reports.
-        let _ = self.orders.send(Order { core, token, texts, _share: share });
+        self.gathered.push(Order { core, token, texts, _share: share });
         Ok(())
+    }
+
+    /// Hands the batch in.
+    pub(crate) fn post(&mut self) {
+        if !self.gathered.is_empty() {
+            // The thread ends only after the cores, or by a defect that the handle reports.
+            let _ = self.orders.send(std::mem::take(&mut self.gathered));
+        }
     }
 }
 
@@ -65,7 +85,7 @@ pub(crate) struct Overload;
 
 /// What the thread runs; the cores are given when it does.
 pub(crate) struct SelectorsThread {
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Vec<Order>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -73,19 +93,30 @@ impl SelectorsThread {
     /// The thread's part and the cores' part. Once `stop` is set, orders are dropped unread.
     pub(crate) fn new(stop: Arc<AtomicBool>) -> (SelectorsPost, Self) {
         let (sender, orders) = mpsc::channel();
-        (SelectorsPost { orders: sender, budget: Budget::new(BYTES_MAX) }, Self { orders, stop })
+        let post = SelectorsPost { orders: sender, budget: Budget::new(BYTES_MAX), gathered: Vec::new() };
+        (post, Self { orders, stop })
     }
 
     /// Runs until the last core has ended.
     pub(crate) fn run(self, cores: &[CorePost]) {
-        while let Ok(order) = self.orders.recv() {
-            if self.stop.load(Ordering::Relaxed) {
+        while let Ok(batch) = self.orders.recv() {
+            // All orders of a batch are one core's.
+            let Some(post) = batch.first().and_then(|order| cores.get(usize::from(order.core))) else {
                 continue;
+            };
+            let mut told = Instant::now();
+            for order in batch {
+                if self.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let result = prepare(&order.texts);
+                post.leave(Command::Engine(ToCore::Prepared { token: order.token, result }));
+                if told.elapsed() >= TELL_AFTER {
+                    post.waker.wake();
+                    told = Instant::now();
+                }
             }
-            let result = prepare(&order.texts);
-            if let Some(post) = cores.get(usize::from(order.core)) {
-                post.send(Command::Engine(ToCore::Prepared { token: order.token, result }));
-            }
+            post.waker.wake();
         }
     }
 }
@@ -96,10 +127,11 @@ mod tests {
 
     #[test]
     fn orders_beyond_the_budget_are_refused_until_others_are_done() {
-        let (post, thread) = SelectorsThread::new(Arc::default());
+        let (mut post, thread) = SelectorsThread::new(Arc::default());
         let large = || vec!["x".repeat(BYTES_MAX)];
         assert_eq!(post.order(0, Token(1), large()), Ok(()));
-        assert_eq!(post.order(1, Token(2), vec!["a=1".to_owned()]), Err(Overload));
+        assert_eq!(post.sibling().order(1, Token(2), vec!["a=1".to_owned()]), Err(Overload));
+        post.post();
         drop(thread.orders.try_recv().unwrap());
         assert_eq!(post.order(1, Token(3), vec!["a=1".to_owned()]), Ok(()));
     }

@@ -150,6 +150,7 @@ impl Starting {
         let cpu = self.spare_cpu();
         let view = handle.view();
         let thread = thread::Builder::new().name("millrace-control".into()).spawn(move || {
+            step_back();
             if let Some(cpu) = cpu {
                 core_affinity::set_for_current(cpu);
             }
@@ -209,8 +210,8 @@ impl Starting {
                 number,
                 engine: EngineCore::new(settings, self.clock.now()),
                 commands: receiver,
-                control: control.clone(),
-                selectors: selectors.clone(),
+                control: control.sibling(),
+                selectors: selectors.sibling(),
                 siblings: Vec::new(),
                 dialling: dialling.clone(),
                 local: self.addr,
@@ -235,6 +236,7 @@ impl Starting {
     fn run_selectors(&self, selectors: SelectorsThread, posts: Vec<CorePost>) -> io::Result<JoinHandle<()>> {
         let cpu = self.spare_cpu();
         thread::Builder::new().name("millrace-selectors".into()).spawn(move || {
+            step_back();
             if let Some(cpu) = cpu {
                 core_affinity::set_for_current(cpu);
             }
@@ -280,6 +282,13 @@ impl Starting {
         let pinned: Vec<_> = (0..self.config.cores).filter_map(|core| self.cpu_of(core)).collect();
         core_affinity::get_core_ids()?.into_iter().find(|cpu| !pinned.contains(cpu))
     }
+}
+
+/// Where CPUs are short, this thread gets a third of what a core gets: events come before what may change about them.
+fn step_back() {
+    const NICE: i32 = 5;
+    // Where the system forbids it, threads are equal.
+    let _ = rustix::process::nice(NICE);
 }
 
 /// Connects each core with each other one.

@@ -1,7 +1,6 @@
 //! A client's session: its control stream, its publish stream, its receivers.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +15,15 @@ use millrace_proto::limits::{
 };
 use millrace_proto::stream::DeliverPreamble;
 use millrace_proto::{
-    CloseCode, DecodeError, PROTOCOL_VERSION, ReceiverNumber, RouterId, SubscriptionNumber, control,
+    CloseCode, DecodeError, PROTOCOL_VERSION, ReceiverNumber, RouterId, Selector, SubscriptionNumber, control,
 };
 
-use super::Core;
 use super::ahead::Ahead;
-use super::interest::InterestChange;
 use super::metrics::DropReason;
 use super::outbound::{Overflow, RunWriter};
 use super::publisher::{PublishRead, PublishStream};
 use super::receiver::{FiledSelector, Receiver, ReceiverSlot};
+use super::{CONTROL_PER_CLIENT, Core};
 use crate::matching::LocalTarget;
 use crate::message::{Prepared, ToControl, Token};
 use crate::time::Time;
@@ -33,6 +31,8 @@ use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
 /// Requests of one client that control has not answered, at most.
 const PENDING_REQUESTS_MAX: u32 = 1024;
+/// Bytes of a control stream that are read at once.
+const CONTROL_READ_BYTES: usize = 16 * 1024;
 /// Longest linger that a receiver may ask for.
 const LINGER_MAX: Duration = Duration::from_secs(10);
 
@@ -41,6 +41,8 @@ const LINGER_MAX: Duration = Duration::from_secs(10);
 pub(super) struct ClientSession {
     pub(super) control: Option<StreamKey>,
     frames: FrameReader,
+    /// Control frames that were read and wait for their turn: at most what one read brings.
+    waiting: VecDeque<ControlFrame>,
     /// Control frames that wait for the transport, bounded by `control_out_bytes`.
     pub(super) out: Vec<u8>,
     /// Whether it stands in the core's list of clients with control frames to write.
@@ -66,6 +68,7 @@ impl ClientSession {
         Self {
             control: None,
             frames: FrameReader::new(),
+            waiting: VecDeque::new(),
             out: Vec::new(),
             dirty: false,
             tables: None,
@@ -105,6 +108,19 @@ impl ClientSession {
             }
             None => {}
         }
+    }
+}
+
+/// First and last references to interest, of one change.
+#[derive(Debug, Default)]
+struct InterestChange {
+    add: Vec<Arc<Selector>>,
+    remove: Vec<Arc<Selector>>,
+}
+
+impl InterestChange {
+    const fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.remove.is_empty()
     }
 }
 
@@ -160,6 +176,7 @@ impl Core {
         }
     }
 
+    /// Takes control frames, as many as fit what is left of this turn's work on them.
     pub(super) fn read_client_control(
         &mut self,
         now: Time,
@@ -167,24 +184,38 @@ impl Core {
         conn: ConnKey,
         stream: StreamKey,
     ) {
-        let limit = self.config.read_bytes;
         let Some(client) = self.client(conn) else { return };
-        let mut frames = Vec::new();
+        let mut frames = std::mem::take(&mut client.waiting);
         let mut wrong = None;
-        let reader = &mut client.frames;
-        let state = transport.read(conn, stream, limit, &mut |chunk| {
-            if wrong.is_none() {
-                wrong = reader
-                    .feed::<DecodeError>(chunk, CONTROL_FRAME_BYTES_MAX, |kind, body| {
-                        frames.push(ControlFrame::decode(kind, body)?);
-                        Ok(())
-                    })
-                    .err();
-            }
-        });
-        for frame in frames {
+        // Of a stream whose frames have waited nobody knows whether there is more.
+        let mut state = ReadState::More;
+        if frames.is_empty() {
+            let reader = &mut client.frames;
+            state = transport.read(conn, stream, CONTROL_READ_BYTES, &mut |chunk| {
+                if wrong.is_none() {
+                    wrong = reader
+                        .feed::<DecodeError>(chunk, CONTROL_FRAME_BYTES_MAX, |kind, body| {
+                            frames.push_back(ControlFrame::decode(kind, body)?);
+                            Ok(())
+                        })
+                        .err();
+                }
+            });
+        }
+        // Who ends the stream, or writes what is not valid, is heard to the end at once: it has no more turns.
+        let is_last = wrong.is_some() || matches!(state, ReadState::Finished | ReadState::Lost);
+        let rest = self.control_left.saturating_sub(CONTROL_PER_CLIENT);
+        while let Some(frame) = frames.pop_front() {
+            self.control_left = self.control_left.saturating_sub(1);
             if let Err((code, reason)) = self.client_frame(now, transport, conn, frame) {
                 self.close_connection(transport, conn, code, &reason);
+                return;
+            }
+            if !is_last && self.control_left <= rest && !frames.is_empty() {
+                if let Some(client) = self.client(conn) {
+                    client.waiting = frames;
+                    self.put_behind_control(conn, stream);
+                }
                 return;
             }
         }
@@ -453,6 +484,8 @@ impl Core {
             open.pending_selectors += selectors.len();
         }
         let selectors_pending = selectors.len();
+        // Here they are but passed on, which costs a fraction of filing them.
+        self.control_left = self.control_left.saturating_sub(selectors_pending / 4);
         let pending =
             PendingSubscription { conn, receiver, slot, subscription, selectors: selectors_pending };
         self.pending.insert(token, pending);
@@ -493,8 +526,11 @@ impl Core {
         for prepared in selectors {
             let number = open.number_selector(prepared.payload);
             let target = LocalTarget { receiver: slot, subscription, selector: number };
+            let others = self.routing.local.len();
             self.routing.local.insert(&prepared.interest, target);
-            self.interest.add(&prepared.interest, &mut change);
+            if self.routing.local.len() > others {
+                change.add.push(Arc::clone(&prepared.interest));
+            }
             filed.push(FiledSelector { interest: prepared.interest, number });
             self.routing.metrics.selectors += 1;
         }
@@ -512,11 +548,15 @@ impl Core {
         filed: Vec<FiledSelector>,
         change: &mut InterestChange,
     ) {
+        self.control_left = self.control_left.saturating_sub(filed.len());
         for FiledSelector { interest, number } in filed {
             let target = LocalTarget { receiver: slot, subscription, selector: number };
+            let held = self.routing.local.len();
             self.routing.local.remove(&interest, target);
-            self.interest.remove(&interest, change);
             self.routing.metrics.selectors -= 1;
+            if self.routing.local.len() < held {
+                change.remove.push(interest);
+            }
             if let Some(receiver) = self.routing.receivers.get_mut(slot) {
                 receiver.free_selectors.push(number);
                 if let Some(pattern) = receiver.patterns.get_mut(usize::from(number)) {

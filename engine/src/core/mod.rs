@@ -17,7 +17,6 @@ mod ahead;
 mod client;
 mod config;
 mod inbound;
-mod interest;
 mod lane;
 mod metrics;
 mod outbound;
@@ -46,7 +45,6 @@ use crate::transport::{ConnKey, StreamKey, Transport};
 use ahead::Wakes;
 use client::{ClientSession, PendingSubscription};
 use inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
-use interest::LocalInterest;
 use lane::{Acceptance, Accepted, LaneSession};
 use outbound::RunWriter;
 use receiver::ReceiverSlot;
@@ -65,6 +63,13 @@ enum Connection {
     Client(Box<ClientSession>),
     Lane(Box<LaneSession>),
 }
+
+/// Work on clients' control frames that one turn takes, counted in selectors that come or go and in frames: well below a
+/// millisecond. What is left waits for the next turn, behind events.
+const CONTROL_PER_TURN: usize = 256;
+
+/// The part of it that one client takes before it is the next one's turn.
+const CONTROL_PER_CLIENT: usize = 64;
 
 /// Receivers whose streams are fetched together before they are written.
 const WRITE_WINDOW: usize = 16;
@@ -88,7 +93,6 @@ pub struct Core {
     config: CoreConfig,
     routing: Routing,
     connections: HashMap<ConnKey, Connection, ahash::RandomState>,
-    interest: LocalInterest,
     pending: HashMap<Token, PendingSubscription, ahash::RandomState>,
     last_token: u64,
     /// Bounded by [`TO_CONTROL_MAX`] for what frames lead to; besides that, an end of each connection and an answer to each
@@ -109,7 +113,10 @@ pub struct Core {
     pressed: bool,
     /// Publish streams that are left unread meanwhile: at most one for each client.
     paused: BTreeSet<(ConnKey, StreamKey)>,
-    /// Control streams that are left unread while control does not keep up: at most one for each connection.
+    /// What is left of this turn's work on control frames.
+    control_left: usize,
+    /// Control streams that are left unread while control does not keep up, or this turn's work on them is done: at most
+    /// one for each connection.
     behind_control: BTreeSet<(ConnKey, StreamKey)>,
     /// The one of them that was read last.
     read_behind: (ConnKey, StreamKey),
@@ -133,7 +140,6 @@ impl Core {
         Self {
             routing: Routing::new(&config),
             connections: HashMap::default(),
-            interest: LocalInterest::default(),
             pending: HashMap::default(),
             last_token: 0,
             to_control: VecDeque::new(),
@@ -146,6 +152,7 @@ impl Core {
             unread: BTreeSet::new(),
             pressed: false,
             paused: BTreeSet::new(),
+            control_left: CONTROL_PER_TURN,
             behind_control: BTreeSet::new(),
             read_behind: (ConnKey(0), StreamKey(0)),
             unreported: BTreeSet::new(),
@@ -328,13 +335,24 @@ impl Core {
         self.pressed || self.routing.siblings_pressed(self.config.link_queue_bytes)
     }
 
-    /// Whether a control stream has to wait because control does not keep up, or because others wait; it is read in its turn.
+    /// Whether a control stream has to wait because control does not keep up, because this turn's work on control frames is
+    /// done, or because others wait; it is read in its turn.
     fn waits_for_control(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
-        let waits = self.to_control.len() >= TO_CONTROL_MAX || !self.behind_control.is_empty();
-        if waits && self.behind_control.insert((conn, stream)) {
-            self.routing.metrics.control_paused += 1;
+        let waits = !self.has_time_for_control() || !self.behind_control.is_empty();
+        if waits {
+            self.put_behind_control(conn, stream);
         }
         waits
+    }
+
+    fn put_behind_control(&mut self, conn: ConnKey, stream: StreamKey) {
+        if self.behind_control.insert((conn, stream)) {
+            self.routing.metrics.control_paused += 1;
+        }
+    }
+
+    fn has_time_for_control(&self) -> bool {
+        self.control_left > 0 && self.to_control.len() < TO_CONTROL_MAX
     }
 
     /// Whether a control stream of this connection was left unread.
@@ -371,7 +389,7 @@ impl Core {
                 None => {}
             }
         }
-        while self.to_control.len() < TO_CONTROL_MAX
+        while self.has_time_for_control()
             && let Some((conn, stream)) = self.next_behind_control()
         {
             match self.connections.get(&conn) {
@@ -412,6 +430,7 @@ impl Core {
         for conn in std::mem::take(&mut self.dirty_clients) {
             self.write_client(transport, conn);
         }
+        self.control_left = CONTROL_PER_TURN;
     }
 
     /// When [`Core::turn`] is to be called at the latest.

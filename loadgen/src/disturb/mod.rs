@@ -35,6 +35,8 @@ use crate::progress::Progress;
 
 /// How long a crowd may take to connect, and to say what came of a disturbance.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Priority of crowds' threads.
+const NICE: i32 = 5;
 /// Churn that is effective within a second: this part, at least.
 const CHURN_EFFECTIVE_MIN: f64 = 0.95;
 /// A storm is over within this time.
@@ -299,6 +301,8 @@ fn start<B: Behaviour + Send + 'static>(
 }
 
 fn follow<B: Behaviour>(app: CrowdApp<B>) {
+    // It stands for hosts elsewhere, which do not take CPUs from those who measure.
+    let _ = rustix::process::nice(NICE);
     let settings = CoreSettings { handshakes_per_turn: 64, ..CoreSettings::default() };
     let Ok(mut core) = Core::new(settings, None, None, app) else { return };
     while !core.app().is_finished() {

@@ -30,7 +30,9 @@ mod payload;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 pub use ast::{Comparison, Operation, Requirement};
@@ -60,11 +62,38 @@ pub struct SelectorError {
 /// assert_eq!(Selector::parse("host=web-7 && type=raid").unwrap_err().column, 12);
 /// # Ok::<(), millrace_proto::SelectorError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone)]
 pub struct Selector {
     text: String,
     requirements: Vec<Requirement>,
     patterns: Vec<String>,
+}
+
+/// The canonical text says everything: comparing and hashing look at nothing else.
+impl PartialEq for Selector {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Selector {}
+
+impl Hash for Selector {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for Selector {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Selector {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
 }
 
 impl Selector {
