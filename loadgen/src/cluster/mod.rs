@@ -160,6 +160,9 @@ impl Counters {
     }
 }
 
+/// Name of the counter of events that routers have read from publishers.
+pub const EVENTS_IN: &str = "events in";
+
 /// Counters that reports show, by their name there and in `/metrics`, as a sum.
 const SHOWN: &[(&str, &[&str])] = &[
     ("router datagrams in", &["datagrams_in"]),
@@ -167,7 +170,7 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("router receive calls", &["receive_calls"]),
     ("router send calls", &["send_calls"]),
     ("router turns", &["turns"]),
-    ("events in", &["ingress_events"]),
+    (EVENTS_IN, &["ingress_events"]),
     ("events across lanes", &["peer_egress_events"]),
     ("events across cores", &["sibling_egress_events"]),
     ("packets lost", &["packets_lost"]),

@@ -332,7 +332,8 @@ impl ConnectionsJson {
             set_up,
             bytes_per_connection: set_up.bytes_per_connection(),
             bytes_per_connection_at_end: set_up.bytes_per_connection_of(end),
-            events_per_emitter: attempt.judged.verdict.published / u64::from(result.scenario.workload.emitters),
+            events_per_emitter: attempt.judged.verdict.published
+                / u64::from(result.scenario.workload.emitters),
             growth_bytes: signed(end) - signed(set_up.resident_after_bytes),
             keep_alive_s: result.scenario.keep_alive.as_secs_f64(),
             received_within_s: result.scenario.received_within.as_secs_f64(),

@@ -7,7 +7,7 @@ use super::headroom::Headroom;
 use super::settle::{Earlier, Settled, settle};
 use super::timeline::{Point, Timeline};
 use super::{Bench, LOOK_EVERY, RunError};
-use crate::cluster::{Counters, Home};
+use crate::cluster::{Counters, EVENTS_IN, Home};
 use crate::disturb::Disturbance;
 use crate::fleet::order::{Stretch, whole};
 use crate::fleet::tally::Sum;
@@ -62,16 +62,15 @@ pub struct Attempt {
     pub timeline: Vec<Point>,
     /// How long lingers may hold an event back.
     lingers: Duration,
-    /// How long routers may keep what they have received to themselves.
-    received_within: Duration,
+    /// How long routers may keep to themselves what they have received, where only they could say.
+    untold: Duration,
 }
 
 impl Attempt {
     /// Whether the rate was offered in time, carried as fast as it was offered, and nothing is wrong.
     #[must_use]
     pub fn held(&self) -> bool {
-        let untold = self.lingers + self.received_within;
-        let lingering = untold.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
+        let lingering = (self.lingers + self.untold).as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
         let carried = self.ingress >= self.offered * (CARRIED_MIN - lingering)
             && self.settled <= SETTLED_MAX + self.lingers;
         self.offered >= self.target * OFFERED_MIN && carried && self.is_clean()
@@ -159,6 +158,7 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
     let measured = Part { rate: wanted.rate, events, reset: false, measured: true, stalled };
     let Stretched { elapsed, behind, at_end, timeline } = stretch(bench, measured);
     let threads = bench.fleet.thread_times();
+    let entered = bench.cluster.counters().get(EVENTS_IN) - before.counters.get(EVENTS_IN);
     if let Some(disturbance) = wanted.disturbance {
         bench.disturbers.end(disturbance);
     }
@@ -179,7 +179,8 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
     Ok(Attempt {
         target: wanted.rate,
         offered: per_second(|sum| sum.published),
-        ingress: per_second(|sum| sum.received),
+        // Publishers that can wait are told late; routers elsewhere do not say.
+        ingress: per_second(|sum| sum.received).max(entered as f64 / seconds),
         egress: per_second(|sum| sum.delivered),
         writes: (after.sum.writes - before.sum.writes) as f64 / seconds,
         elapsed,
@@ -195,7 +196,7 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
         judged,
         unsettled,
         lingers,
-        received_within: bench.scenario.received_within,
+        untold: if entered > 0 { Duration::ZERO } else { bench.scenario.received_within },
     })
 }
 

@@ -56,7 +56,9 @@ impl TransportSettings {
             receive_window_bytes: (2 << 20) + (256 << 10),
             send_window_bytes: 4 << 20,
             ack_threshold: Some(10),
-            ack_delay_max: Some(Duration::from_millis(5)),
+            // A busy stream is acknowledged by the threshold, which the initial window exceeds. What is sent now and then waits
+            // for the delay, and probes follow where a busy host is later than that.
+            ack_delay_max: Some(Duration::from_millis(25)),
             initial_window_bytes: None,
             initial_rtt: Duration::from_millis(100),
             initial_mtu: 1200,
@@ -79,7 +81,6 @@ impl TransportSettings {
             keep_alive: Some(Duration::from_secs(10)),
             mtu_upper_bound: None,
             ack_threshold: Some(0),
-            ack_delay_max: Some(Duration::from_millis(25)),
             ..Self::client_facing()
         }
     }
