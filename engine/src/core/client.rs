@@ -29,7 +29,8 @@ use crate::message::{Prepared, ToControl, Token};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
-/// Requests of one client that control has not answered, at most.
+/// Subscriptions of one client whose selectors are being read, at most: beyond them its control stream is left unread until
+/// half of them were answered.
 const PENDING_REQUESTS_MAX: u32 = 1024;
 /// Bytes of a control stream that are read at once.
 const CONTROL_READ_BYTES: usize = 16 * 1024;
@@ -59,6 +60,8 @@ pub(super) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pending_requests: u32,
+    /// Its control stream is left unread until more of them were answered.
+    waits_for_answers: bool,
     /// Receivers that are closed and have not written everything: fewer than twice those that may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
@@ -80,6 +83,7 @@ impl ClientSession {
             streams: HashMap::default(),
             unopened: Vec::new(),
             pending_requests: 0,
+            waits_for_answers: false,
             closing: Vec::new(),
         }
     }
@@ -185,6 +189,10 @@ impl Core {
         stream: StreamKey,
     ) {
         let Some(client) = self.client(conn) else { return };
+        client.waits_for_answers = client.pending_requests >= PENDING_REQUESTS_MAX;
+        if client.waits_for_answers {
+            return;
+        }
         let mut frames = std::mem::take(&mut client.waiting);
         let mut wrong = None;
         // Of a stream whose frames have waited nobody knows whether there is more.
@@ -211,9 +219,17 @@ impl Core {
                 self.close_connection(transport, conn, code, &reason);
                 return;
             }
-            if !is_last && self.control_left <= rest && !frames.is_empty() {
+            let Some(client) = self.client(conn) else { return };
+            if is_last || frames.is_empty() {
+                continue;
+            }
+            client.waits_for_answers = client.pending_requests >= PENDING_REQUESTS_MAX;
+            let waits_for_answers = client.waits_for_answers;
+            if waits_for_answers || self.control_left <= rest {
                 if let Some(client) = self.client(conn) {
                     client.waiting = frames;
+                }
+                if !waits_for_answers {
                     self.put_behind_control(conn, stream);
                 }
                 return;
@@ -255,7 +271,10 @@ impl Core {
                 self.open_receiver(transport, conn, &open);
                 Ok(())
             }
-            (true, ControlFrame::Subscribe(subscribe)) => self.subscribe(conn, subscribe),
+            (true, ControlFrame::Subscribe(subscribe)) => {
+                self.subscribe(conn, subscribe);
+                Ok(())
+            }
             (true, ControlFrame::Unsubscribe(unsubscribe)) => {
                 self.unsubscribe(conn, &unsubscribe);
                 Ok(())
@@ -437,9 +456,9 @@ impl Core {
         }
     }
 
-    fn subscribe(&mut self, conn: ConnKey, subscribe: Subscribe) -> Result<(), (CloseCode, String)> {
+    fn subscribe(&mut self, conn: ConnKey, subscribe: Subscribe) {
         let Subscribe { receiver, subscription, selectors } = subscribe;
-        let Some(super::Connection::Client(client)) = self.connections.get_mut(&conn) else { return Ok(()) };
+        let Some(super::Connection::Client(client)) = self.connections.get_mut(&conn) else { return };
         let mut refuse = |reason, message: String| {
             let subscription = Some(u64::from(subscription.0));
             self.routing.metrics.refused += 1;
@@ -448,7 +467,7 @@ impl Core {
         let Some(&slot) = client.receivers.get(&receiver) else {
             refuse(RefusedReason::Receiver, format!("receiver {} is not open", receiver.0));
             self.mark_client(conn);
-            return Ok(());
+            return;
         };
         let others = self.routing.receivers.get_mut(slot).map_or(0, |open| {
             let replaced =
@@ -470,15 +489,10 @@ impl Core {
         if let Some(message) = limit {
             refuse(RefusedReason::Limit, message);
             self.mark_client(conn);
-            return Ok(());
-        }
-        if client.pending_requests == PENDING_REQUESTS_MAX {
-            let reason =
-                format!("more than {PENDING_REQUESTS_MAX} subscriptions at once: wait for Subscribed");
-            return Err((CloseCode::Limit, reason));
+            return;
         }
         client.pending_requests += 1;
-        let Ok(subscription) = u16::try_from(subscription.0) else { return Ok(()) };
+        let Ok(subscription) = u16::try_from(subscription.0) else { return };
         let token = self.next_token();
         if let Some(open) = self.routing.receivers.get_mut(slot) {
             open.pending_selectors += selectors.len();
@@ -490,7 +504,6 @@ impl Core {
             PendingSubscription { conn, receiver, slot, subscription, selectors: selectors_pending };
         self.pending.insert(token, pending);
         self.to_control.push_back(ToControl::Prepare { token, selectors });
-        Ok(())
     }
 
     /// Control has read a subscription's selectors.
@@ -499,6 +512,12 @@ impl Core {
         let PendingSubscription { conn, receiver, slot, subscription, selectors: asked } = pending;
         if let Some(client) = self.client(conn) {
             client.pending_requests = client.pending_requests.saturating_sub(1);
+            if client.pending_requests <= PENDING_REQUESTS_MAX / 2
+                && let Some(control) = client.control.filter(|_| client.waits_for_answers)
+            {
+                client.waits_for_answers = false;
+                self.put_behind_control(conn, control);
+            }
         }
         let Some(open) = self.receiver_of(&pending, token) else {
             self.pending.remove(&token);

@@ -783,6 +783,32 @@ fn a_flood_of_unsubscriptions_is_spread_over_turns_and_others_take_theirs() {
 }
 
 #[test]
+fn a_client_that_subscribes_faster_than_selectors_are_read_is_left_unread_meanwhile() {
+    let mut world = World::new();
+    let client = world.client(1);
+    let mut bytes = Vec::new();
+    for receiver in (0..4).map(ReceiverNumber) {
+        ControlFrame::OpenReceiver(OpenReceiver { receiver, ..open() }).encode(&mut bytes);
+        for number in 0..1000 {
+            let (subscription, selectors) = (SubscriptionNumber(number), vec![format!("host=h{number}")]);
+            ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+        }
+    }
+    world.memory.input.entry((client, CONTROL)).or_default().extend(&bytes);
+    world.core.readable(world.now, &mut world.memory, client, CONTROL);
+    let mut asked = Vec::new();
+    for _ in 0..100 {
+        world.core.turn(world.now, &mut world.memory);
+        asked.extend(std::iter::from_fn(|| world.core.next_to_control()));
+    }
+    assert!((1000..2000).contains(&asked.len()), "{}", asked.len());
+    assert_ne!(world.core.poll_timeout(), Some(Time::ZERO), "it does not turn in vain");
+    world.core.to_control.extend(asked);
+    (0..200).for_each(|_| world.settle());
+    assert_eq!((world.core.metrics().selectors, &world.memory.closed[..]), (4000, &[][..]));
+}
+
+#[test]
 fn a_control_stream_that_always_has_more_holds_up_no_other() {
     let mut world = World::new();
     let (greedy, patient) = (world.client(1), world.client(2));
