@@ -4,6 +4,9 @@
 //! in line, few of them are served per turn, and each pays a token (see [`Admission`]). Who comes while the line is long, or
 //! few tokens are left, first has to prove its address, which costs it a round trip and this core next to nothing. Then
 //! it waits, rather than dial again: what thousands dial and give up is the work that makes a storm last.
+//!
+//! Who is there comes first: while many connections wait to be heard or to send, next to nobody is let in. Otherwise a
+//! storm of handshakes makes a line of its own inside of the core, in which everybody's packets wait.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -24,9 +27,16 @@ const SERVED_WITHIN: Duration = Duration::from_secs(4);
 /// lost.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// With more connections that wait to be heard or to send, a core is behind: well above what one turn receives.
+const BEHIND_ABOVE: usize = 256;
+/// While it is behind, one newcomer is let in every so many turns, so that nobody waits forever.
+const TURNS_BEHIND: u32 = 8;
+
 #[derive(Debug)]
 pub(super) struct Door {
     bucket: Bucket,
+    /// Turns in a row in which this core was behind.
+    turns_behind: u32,
     waiting: VecDeque<(Instant, Incoming)>,
     waiting_max: usize,
     per_turn: usize,
@@ -46,7 +56,8 @@ impl Door {
         let Admission { handshakes_per_second, burst, .. } = admission;
         let served = u64::from(handshakes_per_second) * SERVED_WITHIN.as_secs() + u64::from(burst);
         let waiting_max = usize::try_from(served).unwrap_or(usize::MAX).clamp(1, WAITING_MAX);
-        Self { bucket: Bucket::new(handshakes_per_second, burst), waiting, waiting_max, per_turn }
+        let bucket = Bucket::new(handshakes_per_second, burst);
+        Self { bucket, turns_behind: 0, waiting, waiting_max, per_turn }
     }
 
     pub(super) fn into_waiting(self) -> VecDeque<(Instant, Incoming)> {
@@ -61,6 +72,16 @@ impl Door {
     /// When somebody who waits for a token can be let in.
     pub(super) fn next(&self) -> Option<Instant> {
         if self.waiting.is_empty() { None } else { self.bucket.next() }
+    }
+
+    /// How many are let in this turn.
+    fn in_this_turn(&mut self, busy: usize) -> usize {
+        if busy <= BEHIND_ABOVE {
+            self.turns_behind = 0;
+            return self.per_turn;
+        }
+        self.turns_behind += 1;
+        usize::from(self.turns_behind.is_multiple_of(TURNS_BEHIND))
     }
 
     /// Who is let in next, for a token.
@@ -86,7 +107,8 @@ impl Driver {
     /// Begins as many of the waiting handshakes as one turn may.
     pub fn begin_turn(&mut self, now: Instant, net: &mut dyn Network) {
         self.waking.extend(self.woken.drain(..));
-        let per_turn = self.door.as_ref().map_or(0, |door| door.per_turn);
+        let busy = self.events.len().max(self.transmit.len());
+        let per_turn = self.door.as_mut().map_or(0, |door| door.in_this_turn(busy));
         for _ in 0..per_turn {
             let Some(incoming) = self.door.as_mut().and_then(|door| door.next_in_line(now)) else { break };
             self.accept(now, net, incoming);
@@ -156,5 +178,20 @@ impl Driver {
         let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
         self.metrics.handshakes_refused += 1;
         self.respond(net, SocketId::SHARED, &transmit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newcomers_wait_while_the_core_is_behind_but_not_forever() {
+        let mut door = Door::new(Admission::default(), 2);
+        assert_eq!(door.in_this_turn(BEHIND_ABOVE), 2);
+        let turns = 10 * TURNS_BEHIND;
+        let let_in: usize = (0..turns).map(|_| door.in_this_turn(BEHIND_ABOVE + 1)).sum();
+        assert_eq!(let_in, 10);
+        assert_eq!(door.in_this_turn(0), 2);
     }
 }
