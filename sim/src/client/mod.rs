@@ -173,7 +173,14 @@ impl Client {
             Role::Publisher(_) => 0,
             Role::Receivers(receivers) => receivers.count(),
         };
-        let config = ConnectionConfig { tables: self.tables, receivers, ..ConnectionConfig::default() };
+        // Every other client can wait.
+        let received_within_us = u64::from(self.index % 2) * 300_000;
+        let config = ConnectionConfig {
+            tables: self.tables,
+            receivers,
+            received_within_us,
+            ..ConnectionConfig::default()
+        };
         let session = ConnectionSession::new(config, client(now));
         self.link = Some(Link { conn, router, session, control: None, out: Outbox::default(), heard: now });
         self.flow(around);

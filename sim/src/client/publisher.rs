@@ -121,6 +121,7 @@ impl Publisher {
         }
         if around.rng.random_range(0..8) == 0 {
             self.session.flush();
+            self.session.report();
         }
         self.published() < self.setup.events
     }

@@ -301,9 +301,9 @@ proptest! {
 }
 
 /// Whether a stretch of the stream asks for a report, and how many events are before it.
-fn asks(chunk: Option<bytes::Bytes>) -> (usize, bool) {
+fn asks(chunk: Option<Bytes>) -> (usize, bool) {
     let mut seen = (0, false);
-    let mut reader = millrace_proto::frame::FrameReader::new();
+    let mut reader = FrameReader::new();
     let each = |kind: u64, _: &[u8]| {
         seen.0 += usize::from(kind == data::kind::RUN && !seen.1);
         seen.1 |= kind == data::kind::REPORT;
