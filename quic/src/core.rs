@@ -84,7 +84,9 @@ impl<A: App> Core<A> {
             self.driver.unpark();
         }
         self.receive(start + self.settings.receive_budget);
-        self.driver.begin_turn(self.now, &mut self.sockets);
+        // What is left in the sockets holds what all others wait for, too.
+        let unread = self.sockets.has_ready();
+        self.driver.begin_turn(self.now, &mut self.sockets, unread);
         // Three quarters at most, so that a flood of events cannot keep packets from leaving.
         let quarter = self.settings.turn_budget / 4;
         self.work(end - quarter, Self::fire_one);

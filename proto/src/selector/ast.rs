@@ -208,7 +208,8 @@ pub(super) fn write_selector(out: &mut String, requirements: &[Requirement], pat
 
 /// Whether `c` may stand in a value that is not quoted. The wildcards `*` and `?` may, and make it a glob.
 pub(super) fn is_bare(c: char) -> bool {
-    !c.is_whitespace() && !c.is_control() && !"\"\\',()=!<>~&|;`".contains(c)
+    const SPECIAL: [char; 15] = ['"', '\\', '\'', ',', '(', ')', '=', '!', '<', '>', '~', '&', '|', ';', '`'];
+    c.is_ascii_alphanumeric() || (!SPECIAL.contains(&c) && !c.is_whitespace() && !c.is_control())
 }
 
 /// Whether every requirement is met; both sides are sorted by key, so one walk over the tags is enough.

@@ -5,8 +5,9 @@
 //! few tokens are left, first has to prove its address, which costs it a round trip and this core next to nothing. Then
 //! it waits, rather than dial again: what thousands dial and give up is the work that makes a storm last.
 //!
-//! Who is there comes first: while many connections wait to be heard or to send, next to nobody is let in. Otherwise a
-//! storm of handshakes makes a line of its own inside of the core, in which everybody's packets wait.
+//! Who is there comes first: while sockets have more than a turn can receive, or many connections wait to be heard or to
+//! send, next to nobody is let in. Otherwise a storm of handshakes makes a line of its own, in the socket's buffer or inside
+//! of the core, in which everybody's packets wait.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -75,8 +76,8 @@ impl Door {
     }
 
     /// How many are let in this turn.
-    fn in_this_turn(&mut self, busy: usize) -> usize {
-        if busy <= BEHIND_ABOVE {
+    fn in_this_turn(&mut self, is_behind: bool) -> usize {
+        if !is_behind {
             self.turns_behind = 0;
             return self.per_turn;
         }
@@ -104,11 +105,12 @@ impl Door {
 }
 
 impl Driver {
-    /// Begins as many of the waiting handshakes as one turn may.
-    pub fn begin_turn(&mut self, now: Instant, net: &mut dyn Network) {
+    /// Begins as many of the waiting handshakes as one turn may; `unread` says that this turn could not receive everything.
+    pub fn begin_turn(&mut self, now: Instant, net: &mut dyn Network, unread: bool) {
         self.waking.extend(self.woken.drain(..));
         let busy = self.events.len().max(self.transmit.len());
-        let per_turn = self.door.as_mut().map_or(0, |door| door.in_this_turn(busy));
+        let is_behind = unread || busy > BEHIND_ABOVE;
+        let per_turn = self.door.as_mut().map_or(0, |door| door.in_this_turn(is_behind));
         for _ in 0..per_turn {
             let Some(incoming) = self.door.as_mut().and_then(|door| door.next_in_line(now)) else { break };
             self.accept(now, net, incoming);
@@ -188,10 +190,10 @@ mod tests {
     #[test]
     fn newcomers_wait_while_the_core_is_behind_but_not_forever() {
         let mut door = Door::new(Admission::default(), 2);
-        assert_eq!(door.in_this_turn(BEHIND_ABOVE), 2);
+        assert_eq!(door.in_this_turn(false), 2);
         let turns = 10 * TURNS_BEHIND;
-        let let_in: usize = (0..turns).map(|_| door.in_this_turn(BEHIND_ABOVE + 1)).sum();
+        let let_in: usize = (0..turns).map(|_| door.in_this_turn(true)).sum();
         assert_eq!(let_in, 10);
-        assert_eq!(door.in_this_turn(0), 2);
+        assert_eq!(door.in_this_turn(false), 2);
     }
 }

@@ -222,7 +222,7 @@ impl World {
         let now = self.now;
         for node in &mut self.nodes {
             let Node { driver, net, app } = node;
-            driver.begin_turn(now, net);
+            driver.begin_turn(now, net, false);
             while driver.fire_next(now) {}
             while driver.dispatch_next(now, net, app) {}
             driver.with_io(now, net, app, millrace_quic::App::turn);
