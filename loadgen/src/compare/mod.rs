@@ -124,15 +124,9 @@ fn one(
     let found = found.iter().find(|(other, _)| *other == system).map_or(&absent, |(_, found)| found);
     let shape = workload.shape(options.payload_bytes, options.window);
     let stretches = workload.stretches(options.duration);
-    // A thread of its own: where it may run must not outlive the round.
+    // A thread of its own: where the generator may run must not outlive the round.
     let round = std::thread::scope(|scope| {
-        let driver = scope.spawn(|| {
-            if system.is_one_core() {
-                placement::pin_generator();
-            }
-            system.round(found, workload, shape, &stretches)
-        });
-        driver.join()
+        scope.spawn(|| system.round(found, workload, shape, &stretches)).join()
     });
     round.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -11,7 +11,7 @@ use super::load::Shape;
 use super::serve::Served;
 use super::server::Server;
 use super::workload::Workload;
-use super::{CompareError, zenoh};
+use super::{CompareError, placement, zenoh};
 
 /// A system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -97,8 +97,7 @@ impl System {
     }
 
     /// Whether its server has one busy thread.
-    #[must_use]
-    pub const fn is_one_core(self) -> bool {
+    const fn is_one_core(self) -> bool {
         matches!(self, Self::Millrace | Self::Ceiling | Self::CeilingStockQuinn)
     }
 
@@ -143,6 +142,10 @@ impl System {
                 return zenoh::drive(path, &server, shape, stretches);
             }
         };
+        if self.is_one_core() {
+            // Behind the server's start, which would inherit it.
+            placement::pin_generator();
+        }
         let mut link: Box<dyn Link> = match self {
             Self::Millrace if workload == Workload::P2pClient => {
                 Box::new(LibraryLink::connect(&server, shape)?)
