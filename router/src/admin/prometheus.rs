@@ -51,9 +51,11 @@ const COUNTERS: &[PerCore] = &[
     ("subscriptions_refused", "Subscriptions refused", |core| core.engine.refused),
     ("frames_skipped", "Frames of unknown types that may be skipped", |core| core.engine.frames_skipped),
     ("paused_turns", "Turns that left publishers unread for a slow sibling", |core| core.engine.paused_turns),
-    ("control_paused", "Control streams left unread because control did not keep up, or a turn had no more time for them", |core| {
-        core.engine.control_paused
-    }),
+    (
+        "control_paused",
+        "Control streams left unread because control did not keep up, or a turn had no more time for them",
+        |core| core.engine.control_paused,
+    ),
     ("lane_skips", "Lane seqs skipped by peers without a gap", |core| core.engine.lane_skips),
     ("lane_epochs_wrong", "Lanes whose runs began with another epoch", |core| core.engine.lane_epochs_wrong),
     ("lane_stops", "Lanes closed because the peer stopped or reset a stream", |core| core.engine.lane_stops),
