@@ -244,7 +244,8 @@ impl Report {
     pub fn summary(&self) -> String {
         let mut text = format!(
             "{} rounds of {:.1} s, {}-byte payloads, at most {} events under way, all payloads verified. \
-             Servers of one core and their generators have a processor each.\n",
+             Servers of one core (Millrace and the relays) and their generators have a processor each; NATS and zenoh, \
+             with several threads, may use both.\n",
             self.rounds,
             self.duration_s,
             self.payload_bytes,

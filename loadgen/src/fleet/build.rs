@@ -60,6 +60,7 @@ pub(super) fn build(
         finishing: false,
         dialling: Dialling {
             plan: plan.clone(),
+            total: wishes.len(),
             wishes,
             pending: 0,
             open: 0,

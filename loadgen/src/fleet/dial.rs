@@ -38,6 +38,8 @@ const REDIALS_MAX: u8 = 4;
 pub(super) struct Dialling {
     pub(super) plan: FleetPlan,
     pub(super) wishes: VecDeque<Wish>,
+    /// Connections that the thread will have in all.
+    pub(super) total: usize,
     /// Dialled, and not yet welcomed: what has been established sets the pace.
     pub(super) pending: usize,
     pub(super) open: usize,
@@ -81,7 +83,10 @@ pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
 }
 
 fn socket(app: &mut FleetApp, io: &mut Io<'_>, remote: SocketAddr, place: usize) -> Result<SocketId, String> {
-    if app.dialling.sockets.len() < SOCKETS_MAX {
+    // Neighbours share a socket: they publish one behind the other, and what is due together leaves in one call.
+    let total = app.dialling.total.max(1);
+    let wanted = place.min(total - 1) * total.min(SOCKETS_MAX) / total;
+    while app.dialling.sockets.len() <= wanted {
         let any: IpAddr = match remote {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -89,8 +94,7 @@ fn socket(app: &mut FleetApp, io: &mut Io<'_>, remote: SocketAddr, place: usize)
         let socket = io.add_socket(SocketAddr::new(any, 0)).map_err(|error| format!("socket: {error}"))?;
         app.dialling.sockets.push(socket);
     }
-    let sockets = &app.dialling.sockets;
-    Ok(sockets[place % sockets.len()])
+    Ok(app.dialling.sockets[wanted])
 }
 
 fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), String> {
