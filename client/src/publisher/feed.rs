@@ -103,10 +103,11 @@ impl Feed {
         progress: Arc<Notify>,
     ) -> Self {
         let Begin { client, targets, link, welcome, shard } = begin;
+        let wants = options.wants();
         let config = PublisherConfig {
             linger_ns: nanos(options.linger),
             buffer_bytes: options.buffer_bytes,
-            received_within_ns: nanos(options.received_within),
+            received_within_ns: nanos(wants.received_within),
             ..PublisherConfig::new(key)
         };
         let state = State {
@@ -121,7 +122,6 @@ impl Feed {
         };
         let clock = client.clock();
         let shared = Arc::new(Shared { state: Mutex::new(state), clock, work: Notify::new(), progress });
-        let wants = options.wants();
         let task = Task { client, shared: shared.clone(), key, targets, wants };
         let task = tokio::spawn(task.run(link, welcome));
         Self { shared, key, task: Some(task) }

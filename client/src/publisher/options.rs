@@ -10,6 +10,9 @@ use millrace_proto::{PublisherId, Shard};
 use super::CONNECTIONS_MAX;
 use crate::client::Wants;
 
+/// Routers make nobody wait longer for `Received`.
+const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
+
 /// Settings of one publisher.
 #[derive(Debug, Clone)]
 pub struct PublisherOptions {
@@ -20,11 +23,11 @@ pub struct PublisherOptions {
     pub linger: Duration,
     /// Most bytes queued before publishing blocks, for each connection. Default 1 MiB.
     pub buffer_bytes: usize,
-    /// How long the router may take to say what it has received, at most 10 s. Default 1 s; 0 leaves it to the router, which
-    /// takes 20 ms. It bounds how many events are reported as unknown ([`Lost`](super::Lost)) after a lost connection, how
-    /// old [`PublisherStats::received`](super::PublisherStats::received) is, and with 1.75 s more how soon a dead router is
-    /// noticed by a publisher of few events. Flushing and closing do not wait for it. Each such message costs two packets:
-    /// the longer, the cheaper is a publisher of an event now and then.
+    /// How long the router may take to say what it has received. Default 1 s; more than 10 s is 10 s, and 0 leaves it to the
+    /// router, which takes 20 ms. It bounds how many events are reported as unknown ([`Lost`](super::Lost)) after a lost
+    /// connection, how old [`PublisherStats::received`](super::PublisherStats::received) is, and with 1.75 s more how soon a
+    /// dead router is noticed by a publisher of few events. Flushing and closing do not wait for it. Each such message costs
+    /// two packets: the longer, the cheaper is a publisher of an event now and then.
     pub received_within: Duration,
     /// How many connections. Default [`Connections::One`].
     pub connections: Connections,
@@ -48,9 +51,10 @@ impl Default for PublisherOptions {
 }
 
 impl PublisherOptions {
-    /// What each of its connections is for.
-    pub(super) const fn wants(&self) -> Wants {
-        Wants { receivers: 0, received_within: self.received_within }
+    /// What each of its connections is for. The wait for `Received` is what the router will make of it: what its Hello asks
+    /// for and what its session counts on are the same.
+    pub(super) fn wants(&self) -> Wants {
+        Wants { receivers: 0, received_within: self.received_within.min(RECEIVED_WITHIN_MAX) }
     }
 }
 
@@ -100,6 +104,15 @@ impl fmt::Display for Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_waits_longer_for_received_than_routers_allow() {
+        for (wished, got) in [(0, 0), (1, 1), (10, 10), (11, 10), (u64::MAX, 10)] {
+            let received_within = Duration::from_secs(wished);
+            let options = PublisherOptions { received_within, ..PublisherOptions::default() };
+            assert_eq!(options.wants().received_within, Duration::from_secs(got));
+        }
+    }
 
     #[test]
     fn connections_read_as_they_print() {

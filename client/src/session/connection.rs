@@ -25,7 +25,7 @@ use millrace_proto::control::{
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber};
+use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, varint};
 
 use super::SessionError;
 use super::liveness::{Due, Liveness, LivenessConfig};
@@ -47,7 +47,7 @@ pub struct ConnectionConfig {
     /// When silence means death.
     pub liveness: LivenessConfig,
     /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0: the router's choice,
-    /// 20 ms. Routers make nobody wait for more than 10 s.
+    /// 20 ms. Routers make nobody wait for more than 10 s; what exceeds an integer of the wire is cut to its largest.
     pub received_within_us: u64,
 }
 
@@ -115,6 +115,7 @@ impl ConnectionSession {
     #[must_use]
     pub fn new(config: ConnectionConfig, now: Time) -> Self {
         let ConnectionConfig { software, tables, receivers, liveness, received_within_us } = config;
+        let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
         Hello { version: PROTOCOL_VERSION, software, tables, receivers, received_within_us }
             .encode(&mut output);
@@ -197,8 +198,8 @@ impl ConnectionSession {
         }
     }
 
-    /// Attentive: this side has receivers, or events that the router has not received. See
-    /// [`liveness`](super::liveness).
+    /// Attentive: this side has receivers, or its publisher
+    /// [expects an answer](super::PublisherSession::expects_answer). See [`liveness`](super::liveness).
     #[inline]
     pub fn set_attentive(&mut self, now: Time, attentive: bool) {
         self.liveness.set_attentive(now, attentive);
@@ -328,6 +329,16 @@ mod tests {
                 .unwrap();
         }
         frames
+    }
+
+    #[test]
+    fn any_wait_for_received_fits_the_hello() {
+        for (wished, said) in [(0, 0), (8_000_000, 8_000_000), (u64::MAX, varint::MAX)] {
+            let config = ConnectionConfig { received_within_us: wished, ..ConnectionConfig::default() };
+            let frames = written(&mut ConnectionSession::new(config, Time::ZERO));
+            let [ControlFrame::Hello(hello)] = &frames[..] else { panic!("{frames:?}") };
+            assert_eq!(hello.received_within_us, said);
+        }
     }
 
     #[test]

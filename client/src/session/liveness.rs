@@ -4,9 +4,11 @@
 //! third of the silence limit; a connection on which nothing was heard for the whole limit, although it was asked, is dead.
 //! Anything counts as heard: a pong, any other control frame, bytes of a receiver's stream.
 //!
-//! Two limits: an *attentive* session (it has receivers, or events that the router has not received) uses the short one,
-//! 1.5 s by default; an idle emitter the long one, 30 s, so that 100,000 of them cost few packets. A session that turns
-//! attentive starts a new wait: silence that was allowed before is not held against the router.
+//! Two limits: an *attentive* session (it has receivers, or its publisher waits for an answer that is due or for credit)
+//! uses the short one, 1.5 s by default; all others the long one, 30 s, so that 100,000 emitters of an event now and then
+//! cost few packets. Events on their way do not make a session attentive by themselves: the router may take its time to
+//! say that it has them. A session that turns attentive starts a new wait: silence that was allowed before is not held
+//! against the router.
 
 use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 

@@ -196,7 +196,7 @@ pub struct PublisherSession {
     taken_at: Time,
     /// Since when the router has had something to say.
     unanswered_since: Time,
-    /// Bytes that were taken since the router said something.
+    /// Bytes of this stream that were taken since the router said something.
     unanswered_bytes: u64,
 }
 
@@ -291,6 +291,7 @@ impl PublisherSession {
     /// stream's preamble.
     pub fn stream_started(&mut self, tables: TableCapacity) {
         self.held = false;
+        self.unanswered_bytes = 0;
         self.stream = Some(PublishStream::new(self.config.key, tables, self.handles.len()));
     }
 

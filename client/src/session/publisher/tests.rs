@@ -387,4 +387,45 @@ fn silence_counts_only_once_the_router_should_have_answered() {
     session.on_credit(1 << 20);
     while session.take_output(at(9_000)).is_some() {}
     assert!(session.expects_answer(at(9_000)), "so much is told at once");
+    session.stream_lost();
+    session.stream_started(TableCapacity::CLIENT);
+    session.on_credit(1 << 20);
+    session.publish(at(9_100), &tags(1), 1, b"z").unwrap();
+    assert!(session.take_output(at(9_100)).is_some());
+    assert!(!session.expects_answer(at(9_100)), "the next router was not told so much");
+    assert_eq!(session.answer_due(), Some(at(9_100).after(second + ANSWER_SLACK_NS)));
+}
+
+#[test]
+fn a_report_goes_out_as_soon_as_credit_comes_when_the_events_before_it_used_up_all() {
+    let now = Time::ZERO;
+    let published = |session: &mut PublisherSession| {
+        session.publish(now, &tags(1), 1, b"x").unwrap();
+        session.flush();
+    };
+    let mut measured = open(|_| {});
+    published(&mut measured);
+    let bytes = measured.take_output(now).unwrap().len();
+    for report_with_events in [true, false] {
+        let mut session = session(|config| config.received_within_ns = 10_000 * MILLISECOND_NS);
+        session.stream_started(TableCapacity::CLIENT);
+        session.on_credit(bytes as u64);
+        published(&mut session);
+        if report_with_events {
+            session.report();
+        }
+        assert_eq!(asks(session.take_output(now)), (1, false), "credit ends behind the event");
+        session.report();
+        assert_eq!((session.take_output(now), session.poll_timeout()), (None, None));
+        assert!(session.is_out_of_credit(now) && session.expects_answer(now));
+        session.on_credit(bytes as u64 + 1);
+        let first = session.take_output(now).unwrap();
+        session.on_credit(1 << 20);
+        let rest = session.take_output(now).unwrap();
+        assert_eq!([&first[..], &rest[..]].concat(), [0x1b, 0x00], "the report, once");
+        assert_eq!(session.take_output(now), None);
+        assert!(session.expects_answer(now) && !session.is_out_of_credit(now));
+        session.on_received(1).unwrap();
+        assert!(session.is_flushed() && !session.expects_answer(now));
+    }
 }
