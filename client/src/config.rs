@@ -17,10 +17,12 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Name to expect in the router's certificate instead of the host of its address. Default none.
     pub server_name: Option<String>,
-    /// Silence after which a session with receivers, or with events that were not received, is dead. Default 1.5 s; sane
-    /// from five round trips up. Three pings go out in that time.
+    /// Silence after which a session is dead that has receivers, or whose publisher expects an answer: credit is used up, a
+    /// flush asked what was received, or the time to say so
+    /// ([`PublisherOptions::received_within`](crate::PublisherOptions::received_within)) has passed. Default 1.5 s; sane
+    /// from five round trips up. Two pings go out in that time.
     pub silence: Duration,
-    /// Silence after which an idle publisher's session is dead. Default 30 s.
+    /// Silence after which the session of a publisher that expects no answer is dead. Default 30 s.
     pub idle_silence: Duration,
     /// How long one connection may take to be made. Default 5 s.
     pub connect_timeout: Duration,

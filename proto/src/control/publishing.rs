@@ -15,7 +15,9 @@ message! {
 message! {
     /// The router has read everything of this publisher up to a seq. It says nothing about who got it.
     ///
-    /// Sent when 64 KiB more were read, or 20 ms after something was, whichever is first.
+    /// Sent when 64 KiB more were read, when a Report on the publish stream asks, or as long after the first untold run as
+    /// [`Hello::received_within_us`](super::Hello::received_within_us) allows (20 ms when it says nothing), whichever is
+    /// first. It may always come earlier.
     pub struct Received = kind::RECEIVED {
         /// The publisher's number on the publish stream, as it was defined there last.
         1 publisher: u64,
