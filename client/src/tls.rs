@@ -88,7 +88,8 @@ fn provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// As the routers choose them: packets are sealed by whoever is faster on this processor.
+/// Whose cipher suites these are depends on the processor (docs/adr/0010). The same choice stands in `quic/src/tls.rs`: change
+/// both.
 fn cipher_suites() -> Vec<SupportedCipherSuite> {
     #[cfg(target_arch = "x86_64")]
     if !std::is_x86_feature_detected!("avx512bw") {

@@ -22,7 +22,7 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
 }
 
 /// AES-GCM on 256-bit registers is ring's alone: on processors that have no wider ones, a packet costs it 0.5 to 0.65 of what it
-/// costs aws-lc (docs/adr/0010).
+/// costs aws-lc (docs/adr/0010). The same choice stands in `client/src/tls.rs`: change both.
 fn cipher_suites() -> Vec<SupportedCipherSuite> {
     #[cfg(target_arch = "x86_64")]
     if !std::is_x86_feature_detected!("avx512bw") {
