@@ -16,11 +16,17 @@ TIME = 1_700_000_000_000_000_000
 
 
 class Golden(unittest.TestCase):
+    def test_what_a_client_says_first(self):
+        self.assertEqual(wire.hello((100, 20_000, 10), "demo/1", 2), GOLDEN["control hello"])
+        patient = wire.hello((16_384, 2_097_152, 4_096), received_within_us=8_000_000)
+        self.assertEqual(patient, GOLDEN["control hello_patient"])
+
     def test_what_a_publisher_writes(self):
         canonical = wire.tag_set(TAGS)
         self.assertEqual(wire.frame(wire.PUBLISH_PREAMBLE), GOLDEN["preamble publish"])
         self.assertEqual(wire.define_tags(0, canonical), GOLDEN["data define_tags"])
         self.assertEqual(wire.define_publisher(0, PUBLISHER, EPOCH), GOLDEN["data define_publisher"])
+        self.assertEqual(wire.frame(wire.REPORT), GOLDEN["data report"])
         events = [(TIME, b"up"), (TIME + 1000, b"down")]
         golden = bytearray(GOLDEN["data run"])
         self.assertEqual(golden[7], 2, "the floor distance, which this client does not use")
