@@ -193,7 +193,9 @@ fn publishers(rng: &mut Pcg64Mcg, count: u32, events: u64, tag_sets: &[TagSet]) 
                 ..PublisherConfig::new(key)
             };
             let emitters = emitters.map(|(emitter, tags)| (emitter, tags.clone())).collect();
-            PublisherSetup { config, emitters, events: each, burst: rng.random_range(4..16) }
+            // Every other publisher can wait.
+            let received_within = (number % 2 == 1).then_some(Duration::from_millis(300));
+            PublisherSetup { config, received_within, emitters, events: each, burst: rng.random_range(4..16) }
         })
         .collect()
 }

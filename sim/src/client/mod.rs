@@ -169,12 +169,10 @@ impl Client {
         let from = Endpoint { host: Host::Client(self.index), life: 0, core: 0 };
         let shard = around.rng.random_range(0..4096);
         let conn = around.network.connect(around.queue, from, router, false, shard);
-        let receivers = match &self.role {
-            Role::Publisher(_) => 0,
-            Role::Receivers(receivers) => receivers.count(),
+        let (receivers, received_within_us) = match &self.role {
+            Role::Publisher(publisher) => (0, publisher.received_within_us()),
+            Role::Receivers(receivers) => (receivers.count(), 0),
         };
-        // Every other client can wait.
-        let received_within_us = u64::from(self.index % 2) * 300_000;
         let config = ConnectionConfig {
             tables: self.tables,
             receivers,
@@ -307,7 +305,7 @@ impl Client {
                 let mut wire = Wire { network: around.network, queue: around.queue };
                 let router = around.routers[link.router as usize];
                 publisher.write(now, link.conn, router, &mut wire, around.record);
-                !publisher.is_flushed()
+                publisher.expects_answer(now)
             }
             Role::Receivers(receivers) => {
                 receivers.grant(&mut link.session);
@@ -323,7 +321,7 @@ impl Client {
             link.out.write(&mut wire, link.conn, control);
         }
         let publisher = match &self.role {
-            Role::Publisher(publisher) => publisher.poll_timeout(),
+            Role::Publisher(publisher) => publisher.poll_timeout(now),
             Role::Receivers(_) => None,
         };
         let due = [link.session.poll_timeout(), publisher].into_iter().flatten().min();

@@ -1,6 +1,7 @@
 //! A client that publishes: a program with several emitters on one publisher session.
 
 use std::fmt;
+use std::time::Duration;
 
 use millrace_client::session::{PublisherConfig, PublisherSession, SessionError};
 use millrace_client::time as client_time;
@@ -25,6 +26,8 @@ const WORD_BYTES: usize = 24;
 pub struct PublisherSetup {
     /// Its session.
     pub config: PublisherConfig,
+    /// How long it says that it can wait for `Received`; `None` says nothing, and counts on what `config` says.
+    pub received_within: Option<Duration>,
     /// Its emitters.
     pub emitters: Vec<(u32, TagSet)>,
     /// Events to publish.
@@ -51,8 +54,12 @@ impl Publisher {
     /// A publisher without a stream.
     #[must_use]
     pub fn new(setup: PublisherSetup) -> Self {
+        let mut config = setup.config.clone();
+        if let Some(wait) = setup.received_within {
+            config.received_within_ns = nanos(wait);
+        }
         Self {
-            session: PublisherSession::new(setup.config.clone()),
+            session: PublisherSession::new(config),
             setup,
             stream: None,
             out: Outbox::default(),
@@ -82,8 +89,13 @@ impl Publisher {
         (self.session.queued_bytes() as u64, bound as u64)
     }
 
-    pub(super) fn is_flushed(&self) -> bool {
-        self.session.is_flushed()
+    /// As its Hello says it; 0 says nothing.
+    pub(super) fn received_within_us(&self) -> u64 {
+        self.setup.received_within.map_or(0, nanos) / 1000
+    }
+
+    pub(super) fn expects_answer(&self, now: Time) -> bool {
+        self.session.expects_answer(client(now))
     }
 
     /// Publishes some events of one emitter; whether there is more to publish.
@@ -188,9 +200,16 @@ impl Publisher {
         self.entered = self.entered.max(taken);
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<client_time::Time> {
-        if self.out.is_empty() { self.session.poll_timeout() } else { None }
+    /// When it has more to write, or begins to expect an answer.
+    pub(super) fn poll_timeout(&self, now: Time) -> Option<client_time::Time> {
+        let output = self.session.poll_timeout().filter(|_| self.out.is_empty());
+        let answer = self.session.answer_due().filter(|&due| due > client(now));
+        output.into_iter().chain(answer).min()
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Publisher {
