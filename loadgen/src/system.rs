@@ -66,6 +66,21 @@ pub(crate) fn resident_bytes_of(pid: u32) -> u64 {
     pages * 4096
 }
 
+/// The unit of `/proc/stat`, on every architecture that this runs on.
+const TICK_NS: u64 = 10_000_000;
+
+/// CPU time since boot that a virtual machine was ready to use and its host gave to others, nanoseconds; 0 where the kernel
+/// does not tell.
+pub(crate) fn stolen_ns() -> u64 {
+    stolen_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default()) * TICK_NS
+}
+
+/// `cpu` user nice system idle iowait irq softirq steal …, the sum over all CPUs.
+fn stolen_ticks(text: &str) -> u64 {
+    let sum = text.lines().next().filter(|line| line.starts_with("cpu "));
+    sum.and_then(|line| line.split_ascii_whitespace().nth(8)?.parse().ok()).unwrap_or(0)
+}
+
 /// Load average of the host over one minute; 0 where the kernel does not tell.
 pub(crate) fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -83,5 +98,17 @@ pub(crate) fn ask_to_end(child: &std::process::Child) {
     if let Ok(pid) = libc::pid_t::try_from(child.id()) {
         // SAFETY: no pointers are passed; the child was not reaped, so the number is still its own.
         unsafe { libc::kill(pid, libc::SIGTERM) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stolen_ticks;
+
+    #[test]
+    fn stolen_time_is_the_eighth_figure_of_all_cpus() {
+        assert_eq!(stolen_ticks("cpu  10 20 30 40 50 60 70 80 90 100\ncpu0 1 2 3 4 5 6 7 8 9 10\n"), 80);
+        assert_eq!(stolen_ticks("cpu  10 20 30 40\n"), 0, "an old kernel");
+        assert_eq!(stolen_ticks(""), 0);
     }
 }

@@ -125,15 +125,14 @@ fn one(
     let shape = workload.shape(options.payload_bytes, options.window);
     let stretches = workload.stretches(options.duration);
     // A thread of its own: where the generator may run must not outlive the round.
-    let round = std::thread::scope(|scope| {
-        scope.spawn(|| system.round(found, workload, shape, &stretches)).join()
-    });
+    let round =
+        std::thread::scope(|scope| scope.spawn(|| system.round(found, workload, shape, &stretches)).join());
     round.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn line(row: &Row, round: &Round) -> String {
     format!(
-        "{}: {}/s in, {}/s out, p50 {} µs, p99 {} µs, server {:.0} ns per event on {:.2} CPUs, generator {:.2} CPUs, lost {}",
+        "{}: {}/s in, {}/s out, p50 {} µs, p99 {} µs, server {:.0} ns per event on {:.2} CPUs, generator {:.2} CPUs, stolen {:.2}, lost {}",
         row.title(),
         grouped(round.ingress_events_per_s),
         grouped(round.egress_events_per_s),
@@ -142,6 +141,7 @@ fn line(row: &Row, round: &Round) -> String {
         round.cpu_ns_per_event,
         round.server_cpus,
         round.client_cpus,
+        round.stolen_cpus,
         round.lost
     )
 }

@@ -42,6 +42,8 @@ pub struct Row {
     pub cpu_ns_per_event: Option<f64>,
     pub server_cpus: Option<f64>,
     pub client_cpus: Option<f64>,
+    /// Of this virtual machine, given to others by its host.
+    pub stolen_cpus: Option<f64>,
     pub rss_bytes: Option<f64>,
     /// Deliveries that never happened, over all rounds.
     pub lost: u64,
@@ -78,6 +80,7 @@ impl Row {
             cpu_ns_per_event: None,
             server_cpus: None,
             client_cpus: None,
+            stolen_cpus: None,
             rss_bytes: None,
             lost: 0,
             wrong: 0,
@@ -124,6 +127,7 @@ impl Row {
         self.cpu_ns_per_event = self.median(|round| round.cpu_ns_per_event);
         self.server_cpus = self.median(|round| round.server_cpus);
         self.client_cpus = self.median(|round| round.client_cpus);
+        self.stolen_cpus = self.median(|round| round.stolen_cpus);
         self.rss_bytes = self.median(|round| round.rss_bytes as f64);
     }
 
@@ -245,7 +249,8 @@ impl Report {
         let mut text = format!(
             "{} rounds of {:.1} s, {}-byte payloads, at most {} events under way, all payloads verified. \
              Servers of one core (Millrace and the relays) and their generators have a processor each; NATS and zenoh, \
-             with several threads, may use both.\n",
+             with several threads, may use both. \
+             Stolen are CPUs that the host gave to others.\n",
             self.rounds,
             self.duration_s,
             self.payload_bytes,
@@ -288,6 +293,7 @@ impl Report {
             "server ns/ev",
             "server CPUs",
             "gen. CPUs",
+            "stolen",
             "MiB",
             "lost",
             "wrong",
@@ -308,12 +314,13 @@ impl Report {
                 number(row.cpu_ns_per_event),
                 cpus(row.server_cpus),
                 cpus(row.client_cpus),
+                cpus(row.stolen_cpus),
                 number(row.rss_bytes.map(|bytes| bytes / f64::from(1 << 20))),
                 grouped(row.lost as f64),
                 grouped(row.wrong as f64),
             ]);
         }
-        for column in 3..14 {
+        for column in 3..15 {
             if let Some(column) = table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
             }

@@ -88,6 +88,9 @@ pub struct Round {
     pub server_cpus: f64,
     /// CPUs that the generator used.
     pub client_cpus: f64,
+    /// CPUs that the host gave to others than this virtual machine, which wanted them.
+    #[serde(default)]
+    pub stolen_cpus: f64,
     /// Resident memory of the server's process at the end of the stretch that counts.
     pub rss_bytes: u64,
     /// Deliveries that never happened.
@@ -102,6 +105,7 @@ struct Mark {
     server_ns: u64,
     rss_bytes: u64,
     client_ns: u64,
+    stolen_ns: u64,
     published: u64,
     delivered: u64,
 }
@@ -114,6 +118,7 @@ fn mark(link: &mut dyn Link, server: u32) -> Mark {
         server_ns: system::process_times(server).ran_ns,
         rss_bytes: system::resident_bytes_of(server),
         client_ns: system::process_ns(),
+        stolen_ns: system::stolen_ns(),
         published,
         delivered,
     }
@@ -125,6 +130,7 @@ struct Span {
     egress: f64,
     server_cpus: f64,
     client_cpus: f64,
+    stolen_cpus: f64,
     cpu_ns_per_event: f64,
     rss_bytes: u64,
 }
@@ -139,6 +145,7 @@ impl Span {
             egress: (after.delivered - before.delivered) as f64 / seconds,
             server_cpus: server_ns / 1e9 / seconds,
             client_cpus: (after.client_ns - before.client_ns) as f64 / 1e9 / seconds,
+            stolen_cpus: after.stolen_ns.saturating_sub(before.stolen_ns) as f64 / 1e9 / seconds,
             cpu_ns_per_event: server_ns / events.max(1.0),
             rss_bytes: after.rss_bytes,
         }
@@ -170,6 +177,7 @@ pub fn drive(link: &mut dyn Link, server: u32, stretches: &Stretches) -> Result<
             cpu_ns_per_event: counted.cpu_ns_per_event,
             server_cpus: counted.server_cpus,
             client_cpus: counted.client_cpus,
+            stolen_cpus: counted.stolen_cpus,
             rss_bytes: counted.rss_bytes,
             lost: load.undelivered(),
             wrong: faults.repeated + faults.corrupted,
