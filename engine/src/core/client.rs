@@ -1,6 +1,6 @@
 //! A client's session: its control stream, its publish stream, its receivers.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use millrace_proto::control::{
     RefusedReason, Stage, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::data::GapReason;
-use millrace_proto::frame::FrameReader;
+use millrace_proto::frame;
 use millrace_proto::limits::{
     CONTROL_FRAME_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX,
 };
@@ -23,7 +23,7 @@ use super::metrics::DropReason;
 use super::outbound::{Overflow, RunWriter};
 use super::publisher::{PublishRead, PublishStream};
 use super::receiver::{FiledSelector, Receiver, ReceiverSlot};
-use super::{CONTROL_PER_CLIENT, Core};
+use super::{CONTROL_PER_CLIENT, Core, RECEIVED_STEP};
 use crate::matching::LocalTarget;
 use crate::message::{Prepared, ToControl, Token};
 use crate::time::Time;
@@ -33,7 +33,7 @@ use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 /// half of them were answered.
 const PENDING_REQUESTS_MAX: u32 = 1024;
 /// Bytes of a control stream that are read at once.
-const CONTROL_READ_BYTES: usize = 16 * 1024;
+pub(super) const CONTROL_READ_BYTES: usize = 16 * 1024;
 /// Longest linger that a receiver may ask for.
 const LINGER_MAX: Duration = Duration::from_secs(10);
 
@@ -41,9 +41,9 @@ const LINGER_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct ClientSession {
     pub(super) control: Option<StreamKey>,
-    frames: FrameReader,
-    /// Control frames that were read and wait for their turn: at most what one read brings.
-    waiting: VecDeque<ControlFrame>,
+    /// What was read of the control stream and not handled: frames that wait for their turn, and the start of one. At most
+    /// what one read brings, behind the start of a frame: 80 KiB.
+    pub(super) input: Vec<u8>,
     /// Control frames that wait for the transport, bounded by `control_out_bytes`.
     pub(super) out: Vec<u8>,
     /// Whether it stands in the core's list of clients with control frames to write.
@@ -70,8 +70,7 @@ impl ClientSession {
     pub(super) fn new() -> Self {
         Self {
             control: None,
-            frames: FrameReader::new(),
-            waiting: VecDeque::new(),
+            input: Vec::new(),
             out: Vec::new(),
             dirty: false,
             tables: None,
@@ -93,10 +92,28 @@ impl ClientSession {
     }
 
     /// Tells the publisher what was received: where a packet leaves anyway, that is for free.
-    fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         if let Some(publish) = &mut self.publish {
             publish.report(&mut self.out);
         }
+    }
+
+    /// Whether its control stream is left unread until more of its subscriptions were answered.
+    const fn waits(&mut self) -> bool {
+        self.waits_for_answers = self.pending_requests >= PENDING_REQUESTS_MAX;
+        self.waits_for_answers
+    }
+
+    /// Keeps what was not handled of the control stream.
+    fn keep(&mut self, mut input: Vec<u8>, handled: usize) {
+        input.drain(..handled);
+        if input.is_empty() {
+            return;
+        }
+        if input.capacity() > 2 * CONTROL_READ_BYTES {
+            input.shrink_to_fit();
+        }
+        self.input = input;
     }
 
     /// Grants credit, or more of it.
@@ -172,7 +189,7 @@ impl Core {
     ) {
         let Some(client) = self.client(conn) else { return };
         if client.control == Some(stream) {
-            if !self.waits_for_control(conn, stream) {
+            if !self.client_waits_for_control(conn, stream) {
                 self.read_client_control(now, transport, conn, stream);
             }
         } else if client.publish.as_ref().is_some_and(|publish| publish.stream == stream) {
@@ -189,56 +206,53 @@ impl Core {
         stream: StreamKey,
     ) {
         let Some(client) = self.client(conn) else { return };
-        client.waits_for_answers = client.pending_requests >= PENDING_REQUESTS_MAX;
-        if client.waits_for_answers {
+        if client.waits() {
             return;
         }
-        let mut frames = std::mem::take(&mut client.waiting);
-        let mut wrong = None;
+        let mut input = std::mem::take(&mut client.input);
         // Of a stream whose frames have waited nobody knows whether there is more.
         let mut state = ReadState::More;
-        if frames.is_empty() {
-            let reader = &mut client.frames;
+        if matches!(frame::split(&input, CONTROL_FRAME_BYTES_MAX), Ok(None)) {
             state = transport.read(conn, stream, CONTROL_READ_BYTES, &mut |chunk| {
-                if wrong.is_none() {
-                    wrong = reader
-                        .feed::<DecodeError>(chunk, CONTROL_FRAME_BYTES_MAX, |kind, body| {
-                            frames.push_back(ControlFrame::decode(kind, body)?);
-                            Ok(())
-                        })
-                        .err();
-                }
+                input.extend_from_slice(chunk);
             });
         }
-        // Who ends the stream, or writes what is not valid, is heard to the end at once: it has no more turns.
-        let is_last = wrong.is_some() || matches!(state, ReadState::Finished | ReadState::Lost);
+        // Who ends the stream is heard to the end at once: it has no more turns.
+        let is_last = matches!(state, ReadState::Finished | ReadState::Lost);
         let rest = self.control_left.saturating_sub(CONTROL_PER_CLIENT);
-        while let Some(frame) = frames.pop_front() {
-            self.control_left = self.control_left.saturating_sub(1);
-            if let Err((code, reason)) = self.client_frame(now, transport, conn, frame) {
-                self.close_connection(transport, conn, code, &reason);
-                return;
-            }
+        let mut handled = 0;
+        let end = loop {
+            let (kind, body, taken) = match frame::split(&input[handled..], CONTROL_FRAME_BYTES_MAX) {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(broken(&error)),
+            };
+            let is_over = self.control_left <= rest;
             let Some(client) = self.client(conn) else { return };
-            if is_last || frames.is_empty() {
-                continue;
-            }
-            client.waits_for_answers = client.pending_requests >= PENDING_REQUESTS_MAX;
-            let waits_for_answers = client.waits_for_answers;
-            if waits_for_answers || self.control_left <= rest {
-                if let Some(client) = self.client(conn) {
-                    client.waiting = frames;
+            // Each call handles one frame at least.
+            if handled > 0 && !is_last {
+                let waits = client.waits();
+                if waits || is_over {
+                    client.keep(input, handled);
+                    if !waits {
+                        self.put_client_behind(conn, stream);
+                    }
+                    return;
                 }
-                if !waits_for_answers {
-                    self.put_behind_control(conn, stream);
-                }
-                return;
             }
-        }
-        if let Some(error) = wrong {
-            self.close_connection(transport, conn, error.close_code(), &format!("control stream: {error}"));
+            handled += taken;
+            self.control_left = self.control_left.saturating_sub(1);
+            let next = ControlFrame::decode(kind, body).map_err(|error| broken(&error));
+            if let Err(wrong) = next.and_then(|next| self.client_frame(now, transport, conn, next)) {
+                break Err(wrong);
+            }
+        };
+        if let Err((code, reason)) = end {
+            self.close_connection(transport, conn, code, &reason);
             return;
         }
+        let Some(client) = self.client(conn) else { return };
+        client.keep(input, handled);
         match state {
             ReadState::Drained => {}
             ReadState::More => drop(self.unread.insert((conn, stream))),
@@ -365,7 +379,7 @@ impl Core {
         if at_once {
             publish.report(&mut client.out);
         } else if publish.due.is_none() && publish.unreported() {
-            let due = now + client.received_after;
+            let due = (now + client.received_after).rounded_up(RECEIVED_STEP);
             publish.due = Some(due);
             self.unreported.insert((due, conn));
         }
@@ -516,7 +530,7 @@ impl Core {
                 && let Some(control) = client.control.filter(|_| client.waits_for_answers)
             {
                 client.waits_for_answers = false;
-                self.put_behind_control(conn, control);
+                self.put_client_behind(conn, control);
             }
         }
         let Some(open) = self.receiver_of(&pending, token) else {
@@ -552,6 +566,7 @@ impl Core {
             }
             filed.push(FiledSelector { interest: prepared.interest, number });
             self.routing.metrics.selectors += 1;
+            self.selectors_moved += 1;
         }
         let replaced = open.subscriptions.insert(subscription, filed).unwrap_or_default();
         self.unfile(slot, subscription, replaced, &mut change);
@@ -573,6 +588,7 @@ impl Core {
             let held = self.routing.local.len();
             self.routing.local.remove(&interest, target);
             self.routing.metrics.selectors -= 1;
+            self.selectors_moved += 1;
             if self.routing.local.len() < held {
                 change.remove.push(interest);
             }
@@ -709,6 +725,11 @@ impl Core {
         self.routing.metrics.drop(DropReason::ReceiverGone, receiver.writer.queued_events());
         Some(receiver)
     }
+}
+
+/// How a client is closed whose control stream cannot be read.
+fn broken(error: &DecodeError) -> (CloseCode, String) {
+    (error.close_code(), format!("control stream: {error}"))
 }
 
 /// What a peer announced that it holds, as far as this router is willing to keep track of it.

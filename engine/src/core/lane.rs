@@ -176,7 +176,7 @@ impl Core {
         }
         let Some(lane) = self.lane(conn) else { return };
         if lane.control == Some(stream) {
-            if !self.waits_for_control(conn, stream) {
+            if !self.lane_waits_for_control(conn, stream) {
                 self.read_lane_control(transport, conn, stream);
             }
         } else if lane.accepted.is_some() {

@@ -94,7 +94,8 @@ pub struct CoreMetrics {
     pub queued_bytes: u64,
     /// Turns in which publishers were left unread because a sibling could not keep up.
     pub paused_turns: u64,
-    /// Times that a control stream was left unread because control did not keep up, or a turn had no more time for it.
+    /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
+    /// or because too many of its subscriptions were being read (counted when that is over).
     pub control_paused: u64,
     /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
     pub lane_skips: u64,

@@ -14,6 +14,7 @@
 //! [`CoreMetrics`] and, where a receiver would have got it, a gap in that receiver's stream.
 
 mod ahead;
+mod behind;
 mod client;
 mod config;
 mod inbound;
@@ -27,8 +28,8 @@ mod routing;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_proto::data::Gap;
@@ -43,6 +44,7 @@ use crate::message::{CoreIndex, ToControl, ToCore, Token};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
 use ahead::Wakes;
+use behind::Behind;
 use client::{ClientSession, PendingSubscription};
 use inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
 use lane::{Acceptance, Accepted, LaneSession};
@@ -53,9 +55,10 @@ use routing::{Routing, Scope};
 /// A receiver that gathers writes at once when this much has gathered.
 const LINGER_BYTES: usize = 16 * 1024;
 
-/// Messages that may wait for control before control streams of clients and lanes are left unread: as many as a storm of
-/// subscriptions brings in a turn. What one read brings may come on top: each message is at most a frame of 64 KiB, so some
-/// 64 MiB wait here when control does not keep up, and the rest in the windows of those who send it.
+/// Messages that may wait for control before control streams of clients and lanes are left unread: what clients bring in
+/// four turns. One client's share of a turn, or one read of a lane, may come on top, and what ends with connections. Each
+/// message is at most a frame of 64 KiB, so some 64 MiB wait here when control does not keep up, and the rest in the windows
+/// of those who send it.
 pub const TO_CONTROL_MAX: usize = 1024;
 
 #[derive(Debug)]
@@ -64,12 +67,29 @@ enum Connection {
     Lane(Box<LaneSession>),
 }
 
-/// Work on clients' control frames that one turn takes, counted in selectors that come or go and in frames: well below a
-/// millisecond. What is left waits for the next turn, behind events.
+/// Work on clients' control frames that one turn takes: well below a millisecond. A frame counts as one, a selector that
+/// goes as one, and one that comes as a quarter, for here it is but passed on: it is filed when control has read it, at the
+/// pace of whoever hands in control's messages ([`Core::selectors_moved`]). What is left waits for the next turn, behind
+/// events.
 const CONTROL_PER_TURN: usize = 256;
 
-/// The part of it that one client takes before it is the next one's turn.
+/// The part of it that one client takes before it is the next one's turn, and that frames have in each turn, however many
+/// selectors went with connections and replaced subscriptions.
 const CONTROL_PER_CLIENT: usize = 64;
+
+/// Times at which publishers are told what was received are whole multiples of this: those that are due within it are told
+/// in one turn.
+const RECEIVED_STEP: Duration = Duration::from_millis(1);
+
+/// How far the end in order has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    NotBegun,
+    /// Clients are not listened to. They were told what was received, which leaves with this turn.
+    Told,
+    /// Clients are closed.
+    Over,
+}
 
 /// Receivers whose streams are fetched together before they are written.
 const WRITE_WINDOW: usize = 16;
@@ -103,8 +123,7 @@ pub struct Core {
     alternates: Vec<String>,
     /// Grace in microseconds, once the router is going away.
     draining: Option<u64>,
-    /// The end has begun: clients are not listened to.
-    ending: bool,
+    ending: Ending,
     /// Nothing more is routed: lanes are finished as soon as they are there.
     lanes_over: bool,
     /// Streams with more to read, next turn.
@@ -115,11 +134,12 @@ pub struct Core {
     paused: BTreeSet<(ConnKey, StreamKey)>,
     /// What is left of this turn's work on control frames.
     control_left: usize,
-    /// Control streams that are left unread while control does not keep up, or this turn's work on them is done: at most
-    /// one for each connection.
-    behind_control: BTreeSet<(ConnKey, StreamKey)>,
-    /// The one of them that was read last.
-    read_behind: (ConnKey, StreamKey),
+    /// Selectors that were filed or taken out.
+    selectors_moved: u64,
+    /// Control streams of clients that are left unread while control does not keep up, or this turn's work on them is done.
+    clients_behind: Behind,
+    /// Control streams of lanes that are left unread while control does not keep up. They come before clients.
+    lanes_behind: Behind,
     /// Publishers that are to be told what was received, each at most once, and when.
     unreported: BTreeSet<(Time, ConnKey)>,
     dirty_clients: Vec<ConnKey>,
@@ -147,14 +167,15 @@ impl Core {
             synced: false,
             alternates: Vec::new(),
             draining: None,
-            ending: false,
+            ending: Ending::NotBegun,
             lanes_over: false,
             unread: BTreeSet::new(),
             pressed: false,
             paused: BTreeSet::new(),
             control_left: CONTROL_PER_TURN,
-            behind_control: BTreeSet::new(),
-            read_behind: (ConnKey(0), StreamKey(0)),
+            selectors_moved: 0,
+            clients_behind: Behind::new(),
+            lanes_behind: Behind::new(),
             unreported: BTreeSet::new(),
             dirty_clients: Vec::new(),
             lingering: BTreeSet::new(),
@@ -181,7 +202,7 @@ impl Core {
     /// The other side opened a stream.
     pub fn stream_opened(&mut self, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
         match self.connections.get(&conn) {
-            Some(Connection::Client(_)) if self.ending => {}
+            Some(Connection::Client(_)) if self.is_ending() => {}
             Some(Connection::Client(_)) => self.client_stream(transport, conn, stream),
             Some(Connection::Lane(_)) => self.lane_stream(transport, conn, stream),
             None => {}
@@ -191,7 +212,7 @@ impl Core {
     /// A stream has something to read, or has ended.
     pub fn readable(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
         match self.connections.get(&conn) {
-            Some(Connection::Client(_)) if self.ending => {}
+            Some(Connection::Client(_)) if self.is_ending() => {}
             Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
             Some(Connection::Lane(_)) => self.lane_readable(now, transport, conn, stream),
             None => {}
@@ -335,45 +356,69 @@ impl Core {
         self.pressed || self.routing.siblings_pressed(self.config.link_queue_bytes)
     }
 
-    /// Whether a control stream has to wait because control does not keep up, because this turn's work on control frames is
-    /// done, or because others wait; it is read in its turn.
-    fn waits_for_control(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
-        let waits = !self.has_time_for_control() || !self.behind_control.is_empty();
+    /// Selectors that were filed or taken out since the start. Whoever hands in what control says ([`Core::control`]) sees
+    /// by it what a message has cost, and when to go on with the next turn.
+    #[must_use]
+    pub const fn selectors_moved(&self) -> u64 {
+        self.selectors_moved
+    }
+
+    const fn is_ending(&self) -> bool {
+        !matches!(self.ending, Ending::NotBegun)
+    }
+
+    /// Whether a client's control stream has to wait because control does not keep up, because this turn's work on control
+    /// frames is done, or because others wait; it is read in its turn.
+    fn client_waits_for_control(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
+        let others_wait = !self.clients_behind.is_empty() || !self.lanes_behind.is_empty();
+        let waits = self.control_left == 0 || !self.has_room_for_control() || others_wait;
         if waits {
-            self.put_behind_control(conn, stream);
+            self.put_client_behind(conn, stream);
         }
         waits
     }
 
-    fn put_behind_control(&mut self, conn: ConnKey, stream: StreamKey) {
-        if self.behind_control.insert((conn, stream)) {
+    /// Whether a lane's control stream has to wait because control does not keep up; it is read in its turn.
+    fn lane_waits_for_control(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
+        let waits = !self.has_room_for_control() || !self.lanes_behind.is_empty();
+        if waits && self.lanes_behind.insert(conn, stream) {
+            self.routing.metrics.control_paused += 1;
+        }
+        waits
+    }
+
+    fn put_client_behind(&mut self, conn: ConnKey, stream: StreamKey) {
+        if self.clients_behind.insert(conn, stream) {
             self.routing.metrics.control_paused += 1;
         }
     }
 
-    fn has_time_for_control(&self) -> bool {
-        self.control_left > 0 && self.to_control.len() < TO_CONTROL_MAX
+    fn has_room_for_control(&self) -> bool {
+        self.to_control.len() < TO_CONTROL_MAX
     }
 
-    /// Whether a control stream of this connection was left unread.
-    fn is_behind_control(&self, conn: ConnKey) -> bool {
-        self.behind_control.range((conn, StreamKey(0))..).next().is_some_and(|&(first, _)| first == conn)
-    }
-
-    /// The next control stream that was left unread. They take turns: one that always has more holds up no other.
-    fn next_behind_control(&mut self) -> Option<(ConnKey, StreamKey)> {
-        let behind = &mut self.behind_control;
-        let later = behind.range((Bound::Excluded(self.read_behind), Bound::Unbounded)).next().copied();
-        let next = later.or_else(|| behind.first().copied())?;
-        behind.remove(&next);
-        self.read_behind = next;
-        Some(next)
+    /// Reads control streams that were left unread: those of lanes first, for routers are few, and wait for each other.
+    fn read_behind(&mut self, now: Time, transport: &mut dyn Transport) {
+        while self.has_room_for_control()
+            && let Some((conn, stream)) = self.lanes_behind.pop()
+        {
+            self.read_lane_control(transport, conn, stream);
+        }
+        self.control_left = self.control_left.max(CONTROL_PER_CLIENT);
+        while self.control_left > 0
+            && self.has_room_for_control()
+            && let Some((conn, stream)) = self.clients_behind.pop()
+        {
+            self.read_client_control(now, transport, conn, stream);
+        }
     }
 
     /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
     pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
-        if self.ending {
-            self.end_clients(transport);
+        match self.ending {
+            Ending::NotBegun => {}
+            Ending::Told => self.ending = Ending::Over,
+            Ending::Over => self.end_clients(transport),
         }
         if !self.paused.is_empty() {
             if self.is_pressed() {
@@ -383,21 +428,9 @@ impl Core {
             }
         }
         for (conn, stream) in std::mem::take(&mut self.unread) {
-            match self.connections.get(&conn) {
-                Some(Connection::Client(_)) => self.client_readable(now, transport, conn, stream),
-                Some(Connection::Lane(_)) => self.lane_readable(now, transport, conn, stream),
-                None => {}
-            }
+            self.readable(now, transport, conn, stream);
         }
-        while self.has_time_for_control()
-            && let Some((conn, stream)) = self.next_behind_control()
-        {
-            match self.connections.get(&conn) {
-                Some(Connection::Client(_)) => self.read_client_control(now, transport, conn, stream),
-                Some(Connection::Lane(_)) => self.read_lane_control(transport, conn, stream),
-                None => {}
-            }
-        }
+        self.read_behind(now, transport);
         self.report_received(now);
         if !self.lanes.is_empty() && now >= self.lanes_due {
             self.lanes_due = now + self.config.lane_ping / 4;
@@ -436,8 +469,9 @@ impl Core {
     /// When [`Core::turn`] is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let control_goes_on = !self.behind_control.is_empty() && self.to_control.len() < TO_CONTROL_MAX;
-        if control_goes_on
+        let is_behind = !self.clients_behind.is_empty() || !self.lanes_behind.is_empty();
+        if (is_behind && self.has_room_for_control())
+            || (self.is_ending() && self.routing.metrics.clients > 0)
             || !self.unread.is_empty()
             || !self.dirty_clients.is_empty()
             || !self.routing.receivers.dirty.is_empty()
@@ -486,13 +520,20 @@ impl Core {
         self.routing.position
     }
 
-    /// Begins the end in order: clients are closed with `going_away` and nothing is read from them any more. What they
-    /// published may still be on its way to its owner. The end of a router goes on when no core [has
+    /// Begins the end in order: nothing is read from clients any more, they are told what was received, and closed with
+    /// `going_away` by the second turn from here: what a connection is told in the turn that closes it never leaves. What
+    /// they published may still be on its way to its owner. The end of a router goes on when no core [has
     /// batches](Core::has_batches) and all batches were taken in: then [`Core::finish_lanes`] on each.
     pub fn close_clients(&mut self, now: Time, transport: &mut dyn Transport) {
         self.turn(now, transport);
-        self.ending = true;
-        self.end_clients(transport);
+        self.ending = Ending::Told;
+        self.clients_behind = Behind::new();
+        for conn in self.clients() {
+            if let Some(client) = self.client(conn) {
+                client.report();
+            }
+            self.write_client(transport, conn);
+        }
     }
 
     fn end_clients(&mut self, transport: &mut dyn Transport) {
@@ -603,6 +644,7 @@ impl Core {
             };
             // Who has not said Hello yet is told behind its Welcome.
             if let Some(client) = self.client(conn).filter(|client| client.said_hello()) {
+                client.report();
                 goaway.encode(&mut client.out);
                 self.mark_client(conn);
             }
@@ -635,7 +677,7 @@ impl Core {
                 Some(Connection::Lane(lane)) => !lane.said_hello,
                 None => false,
             };
-            if self.is_behind_control(conn) {
+            if self.clients_behind.has(conn) || self.lanes_behind.has(conn) {
                 // Its hello may be among what was left unread.
                 self.awaiting_hello.push_back((now + self.config.hello_timeout, conn));
             } else if waiting {

@@ -1,5 +1,6 @@
 //! One core against a transport in memory: what clients see on their streams.
 
+mod frames;
 mod received;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use millrace_proto::control::{ControlFrame, Hello, Ping};
-use millrace_proto::{PROTOCOL_VERSION, data};
+use millrace_proto::{CloseCode, PROTOCOL_VERSION, data};
 
 use super::{PUBLISH, World};
+use crate::message::ToCore;
+use crate::time::Time;
 use crate::transport::ConnKey;
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -130,4 +132,47 @@ fn a_publisher_that_is_gone_is_waited_for_no_longer() {
     assert_eq!(world.core.poll_timeout(), Some(world.now + ms(10_000)));
     world.core.closed(publisher, None);
     assert_eq!(world.core.poll_timeout(), None);
+}
+
+#[test]
+fn publishers_that_are_due_within_a_millisecond_are_told_in_one_turn() {
+    let mut world = World::new();
+    let publishers = [1, 2, 3].map(|number| world.patient(number, ms(20)));
+    for publisher in publishers {
+        world.after(Duration::from_micros(300));
+        world.publish(publisher, "host=a", 0, &["x"]);
+    }
+    let due = world.core.poll_timeout().unwrap();
+    assert_eq!(due, Time(1_021_000_000));
+    world.now = due;
+    world.settle();
+    assert_eq!(publishers.map(|publisher| world.received(publisher)), [[1], [1], [1]]);
+    assert!(world.core.poll_timeout().is_none_or(|next| next > world.now + ms(1_000)));
+}
+
+#[test]
+fn a_router_that_goes_away_tells_what_it_has_received_before_it_says_so() {
+    let mut world = World::new();
+    let publisher = world.patient(1, ms(10_000));
+    world.publish(publisher, "host=a", 0, &["x"]);
+    world.core.control(world.now, &mut world.memory, ToCore::Drain { grace_us: 1_000_000 });
+    world.settle();
+    let frames = world.control_frames(publisher);
+    assert!(matches!(frames[frames.len() - 2..], [ControlFrame::Received(_), ControlFrame::Goaway(_)]));
+}
+
+#[test]
+fn clients_are_told_what_was_received_a_turn_before_they_are_closed_and_are_not_read_meanwhile() {
+    let mut world = World::new();
+    let publisher = world.patient(1, ms(10_000));
+    world.publish(publisher, "host=a", 0, &["x"]);
+    world.core.close_clients(world.now, &mut world.memory);
+    assert_eq!(world.received(publisher), [1]);
+    world.publish(publisher, "host=a", 1, &["y"]);
+    assert_eq!(world.memory.closed, [], "what was told leaves with this turn");
+    assert_eq!(world.core.poll_timeout(), Some(Time::ZERO));
+    world.settle();
+    assert_eq!(world.memory.closed, [(publisher, CloseCode::GoingAway)]);
+    assert_eq!(world.core.metrics().events_in, 1);
+    assert_ne!(world.core.poll_timeout(), Some(Time::ZERO));
 }
