@@ -6,6 +6,8 @@
 pub struct Drops {
     /// New connections ignored: the line of those who wait for their handshake was full, and the sender's address unproven.
     pub admission_full: u64,
+    /// New connections ignored: they had waited for their handshake for so long that most have given up.
+    pub admission_expired: u64,
     /// New connections that arrived on a socket that does not accept any.
     pub not_accepting: u64,
     /// Stateless answers (reset, version negotiation) over their budget.

@@ -6,8 +6,9 @@
 //! it waits, rather than dial again: what thousands dial and give up is the work that makes a storm last.
 //!
 //! Who is there comes first: while sockets have more than a turn can receive, or many connections wait to be heard or to
-//! send, next to nobody is let in. Otherwise a storm of handshakes makes a line of its own, in the socket's buffer or inside
-//! of the core, in which everybody's packets wait.
+//! send, few are let in, at a rate in time. Otherwise a storm of handshakes makes a line of its own, in the socket's buffer or
+//! inside of the core, in which everybody's packets wait. A line that moves so slowly holds some who have given up by the time
+//! that they come first: whoever has waited for too long leaves it unserved.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ use crate::{Admission, Network, SocketId};
 /// Connections that wait for their handshake, at most; each takes some 3 KB. Beyond the first few hundred all have proven
 /// their addresses.
 const WAITING_MAX: usize = 16_384;
-/// At most what the door lets in within this time: who joins is served before it gives up.
+/// Who has waited for so long is not let in: most give up after five seconds, and their handshake is lost work. The line is at
+/// most what the door lets in within this time.
 const SERVED_WITHIN: Duration = Duration::from_secs(4);
 /// Nobody joins a line whose first has waited for this long: who does not get in within seconds gives up, and the work is
 /// lost.
@@ -30,14 +32,14 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// With more connections that wait to be heard or to send, a core is behind: well above what one turn receives.
 const BEHIND_ABOVE: usize = 256;
-/// While it is behind, one newcomer is let in every so many turns, so that nobody waits forever.
-const TURNS_BEHIND: u32 = 8;
+/// The part of the handshakes per second that a core begins while it is behind, so that it is not closed to newcomers.
+const PART_BEHIND: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Door {
     bucket: Bucket,
-    /// Turns in a row in which this core was behind.
-    turns_behind: u32,
+    /// What is left of the bucket while this core is behind.
+    behind: Bucket,
     waiting: VecDeque<(Instant, Incoming)>,
     waiting_max: usize,
     per_turn: usize,
@@ -58,7 +60,8 @@ impl Door {
         let served = u64::from(handshakes_per_second) * SERVED_WITHIN.as_secs() + u64::from(burst);
         let waiting_max = usize::try_from(served).unwrap_or(usize::MAX).clamp(1, WAITING_MAX);
         let bucket = Bucket::new(handshakes_per_second, burst);
-        Self { bucket, turns_behind: 0, waiting, waiting_max, per_turn }
+        let behind = Bucket::new((handshakes_per_second / PART_BEHIND).max(1), 1);
+        Self { bucket, behind, waiting, waiting_max, per_turn }
     }
 
     pub(super) fn into_waiting(self) -> VecDeque<(Instant, Incoming)> {
@@ -75,19 +78,16 @@ impl Door {
         if self.waiting.is_empty() { None } else { self.bucket.next() }
     }
 
-    /// How many are let in this turn.
-    fn in_this_turn(&mut self, is_behind: bool) -> usize {
-        if !is_behind {
-            self.turns_behind = 0;
-            return self.per_turn;
-        }
-        self.turns_behind += 1;
-        usize::from(self.turns_behind.is_multiple_of(TURNS_BEHIND))
+    /// Takes the first in line, if it has waited for too long.
+    fn next_expired(&mut self, now: Instant) -> Option<Incoming> {
+        let expired =
+            |(since, _): &mut (Instant, Incoming)| now.saturating_duration_since(*since) >= SERVED_WITHIN;
+        self.waiting.pop_front_if(expired).map(|(_, incoming)| incoming)
     }
 
-    /// Who is let in next, for a token.
-    fn next_in_line(&mut self, now: Instant) -> Option<Incoming> {
-        if self.waiting.is_empty() || !self.bucket.take(now) {
+    /// Who is let in next, for a token; while the core is behind, for one of the few that there are then.
+    fn next_in_line(&mut self, now: Instant, is_behind: bool) -> Option<Incoming> {
+        if self.waiting.is_empty() || (is_behind && !self.behind.take(now)) || !self.bucket.take(now) {
             return None;
         }
         self.waiting.pop_front().map(|(_, incoming)| incoming)
@@ -110,9 +110,13 @@ impl Driver {
         self.waking.extend(self.woken.drain(..));
         let busy = self.events.len().max(self.transmit.len());
         let is_behind = unread || busy > BEHIND_ABOVE;
-        let per_turn = self.door.as_mut().map_or(0, |door| door.in_this_turn(is_behind));
-        for _ in 0..per_turn {
-            let Some(incoming) = self.door.as_mut().and_then(|door| door.next_in_line(now)) else { break };
+        while let Some(incoming) = self.door.as_mut().and_then(|door| door.next_expired(now)) {
+            self.metrics.drops.admission_expired += 1;
+            self.endpoint.ignore(incoming);
+        }
+        for _ in 0..self.door.as_ref().map_or(0, |door| door.per_turn) {
+            let next = self.door.as_mut().and_then(|door| door.next_in_line(now, is_behind));
+            let Some(incoming) = next else { break };
             self.accept(now, net, incoming);
         }
     }
@@ -180,20 +184,5 @@ impl Driver {
         let transmit = self.endpoint.refuse(incoming, &mut self.scratch);
         self.metrics.handshakes_refused += 1;
         self.respond(net, SocketId::SHARED, &transmit);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn newcomers_wait_while_the_core_is_behind_but_not_forever() {
-        let mut door = Door::new(Admission::default(), 2);
-        assert_eq!(door.in_this_turn(false), 2);
-        let turns = 10 * TURNS_BEHIND;
-        let let_in: usize = (0..turns).map(|_| door.in_this_turn(true)).sum();
-        assert_eq!(let_in, 10);
-        assert_eq!(door.in_this_turn(false), 2);
     }
 }

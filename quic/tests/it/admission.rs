@@ -44,6 +44,50 @@ fn line_that_stands_still_is_joined_by_nobody() {
 }
 
 #[test]
+fn while_a_core_is_behind_newcomers_are_served_at_an_eighth_of_the_rate_however_often_it_turns() {
+    let admission = Admission { handshakes_per_second: 80, burst: 100 };
+    let mut world = world(admission, CoreSettings::default());
+    world.is_behind = true;
+    for _ in 0..40 {
+        world.dial(tls::client(), None);
+    }
+    let begun = |world: &World| world.nodes[SERVER].driver.metrics().handshakes_accepted;
+    // One at once and ten in a second, whether it turns a hundred times in that time or a thousand times.
+    for turns in [100, 1000] {
+        let before = begun(&world);
+        world.turn_every(Duration::from_secs(1) / turns, turns);
+        let begun = begun(&world) - before;
+        assert!((9..=11).contains(&begun), "{begun} in {turns} turns");
+    }
+    world.is_behind = false;
+    world.run_for(Duration::from_millis(200));
+    assert_eq!(begun(&world), 40);
+}
+
+#[test]
+fn who_has_waited_until_it_has_given_up_is_not_served() {
+    let admission = Admission { handshakes_per_second: 8, burst: 100 };
+    let mut world = world(admission, CoreSettings::default());
+    world.is_behind = true;
+    for _ in 0..20 {
+        world.dial(tls::client(), None);
+    }
+    world.turn_every(Duration::from_millis(5), 10);
+    // Nothing more is heard of those who wait.
+    world.cut = true;
+    world.turn_every(Duration::from_millis(5), 900);
+    let metrics = world.nodes[SERVER].driver.metrics();
+    let (served, expired) = (metrics.handshakes_accepted, metrics.drops.admission_expired);
+    assert!((4..=6).contains(&served), "one in a second: {served}");
+    assert_eq!(served + expired, 20);
+    // Who comes now finds no line.
+    (world.cut, world.is_behind) = (false, false);
+    let late = world.dial(tls::client(), None);
+    world.run_for(Duration::from_millis(200));
+    assert!(world.nodes[CLIENT].app.is_connected(late));
+}
+
+#[test]
 fn few_handshakes_are_begun_per_turn() {
     let core = CoreSettings { handshakes_per_turn: 1, ..CoreSettings::default() };
     let mut world = world(Admission::default(), core);

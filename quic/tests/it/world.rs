@@ -107,6 +107,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) nodes: Vec<Node>,
     pub(crate) faults: Faults,
+    /// The server's socket always has more than a turn receives.
+    pub(crate) is_behind: bool,
     /// No packet arrives at all.
     pub(crate) cut: bool,
     rng: Pcg64Mcg,
@@ -130,6 +132,7 @@ impl World {
             now: Instant::now(),
             nodes: Vec::new(),
             faults,
+            is_behind: false,
             cut: false,
             rng: Pcg64Mcg::seed_from_u64(seed),
             flying: BTreeMap::new(),
@@ -209,6 +212,15 @@ impl World {
         self.work();
     }
 
+    /// So many turns of all nodes, one in each `period`, whether they have something to do or not.
+    pub(crate) fn turn_every(&mut self, period: Duration, turns: u32) {
+        for _ in 0..turns {
+            self.work();
+            self.now += period;
+            self.deliver();
+        }
+    }
+
     /// Lets all nodes work, and moves the clock to what comes next. `false` when nothing ever will.
     pub(crate) fn step(&mut self) -> bool {
         self.work();
@@ -220,9 +232,9 @@ impl World {
 
     fn work(&mut self) {
         let now = self.now;
-        for node in &mut self.nodes {
+        for (number, node) in self.nodes.iter_mut().enumerate() {
             let Node { driver, net, app } = node;
-            driver.begin_turn(now, net, false);
+            driver.begin_turn(now, net, self.is_behind && number == SERVER);
             while driver.fire_next(now) {}
             while driver.dispatch_next(now, net, app) {}
             driver.with_io(now, net, app, millrace_quic::App::turn);

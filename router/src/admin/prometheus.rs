@@ -53,7 +53,7 @@ const COUNTERS: &[PerCore] = &[
     ("paused_turns", "Turns that left publishers unread for a slow sibling", |core| core.engine.paused_turns),
     (
         "control_paused",
-        "Control streams left unread because control did not keep up, or a turn had no more time for them",
+        "Control streams left unread: control did not keep up, a turn had no more time, or too many of a client's selectors were being read",
         |core| core.engine.control_paused,
     ),
     ("lane_skips", "Lane seqs skipped by peers without a gap", |core| core.engine.lane_skips),
@@ -169,6 +169,7 @@ impl Page {
             let drops = &core.quic.drops;
             let reasons = [
                 ("admission_full", drops.admission_full),
+                ("admission_expired", drops.admission_expired),
                 ("not_accepting", drops.not_accepting),
                 ("answer_budget", drops.answer_budget),
                 ("answer_blocked", drops.answer_blocked),
