@@ -38,9 +38,10 @@ pub(crate) const BATCHES_MAX: usize = 64;
 const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
 /// When mail did not fit, or a mailbox is above half, it is tried again after this time.
 const MAIL_RETRY: Duration = Duration::from_micros(200);
-/// Messages of control taken in one turn, and selectors that come with them: interest of a whole peer, or a storm of
-/// subscriptions, must not hold up the streams. Well below a millisecond.
-const COMMANDS_PER_TURN: usize = 256;
+/// Messages of control taken in one turn, and selectors that come and go by them: interest of a whole peer, or a storm of
+/// subscriptions, must not hold up the streams. Well below a millisecond; the last message may go beyond, by the selectors of
+/// one subscription and of the one that it replaces.
+const COMMANDS_PER_TURN: u64 = 256;
 /// A lane's socket outlives its connection by this time, so that the close is heard.
 const SOCKET_LINGER: Duration = Duration::from_secs(1);
 
@@ -213,12 +214,13 @@ impl CoreApp {
             match command {
                 Command::Engine(message) => {
                     if let ToCore::Prepared { result, .. } = &message {
-                        taken += result.as_ref().map_or(0, Vec::len);
                         self.metrics.selectors_read += 1;
                         self.metrics.selectors_bad += u64::from(result.is_err());
                     }
                     let now = self.parts.clock.at(io.now());
+                    let before = self.parts.engine.selectors_moved();
                     self.parts.engine.control(now, &mut QuicTransport(io), message);
+                    taken += self.parts.engine.selectors_moved() - before;
                 }
                 Command::Dial { dial, remote, server_name, shard, hello } => {
                     self.dial(io, dial, remote, server_name, shard, hello);
@@ -273,7 +275,7 @@ impl CoreApp {
         }
     }
 
-    /// Sends what a turn brought for control and for the reader of selectors, each as one batch. Whether some is left.
+    /// Sends what a turn brought for control, in few batches, and for the reader of selectors, as one. Whether some is left.
     fn send_to_control(&mut self, io: &mut Io<'_>) -> bool {
         let held = self.gather_for_control(io);
         self.parts.selectors.post();
@@ -283,6 +285,9 @@ impl CoreApp {
     /// Whether some is left.
     fn gather_for_control(&mut self, io: &mut Io<'_>) -> bool {
         loop {
+            if self.parts.control.is_gathered() && !self.parts.control.post(self.parts.number) {
+                return true;
+            }
             if !self.parts.control.has_room() {
                 return true;
             }

@@ -12,7 +12,11 @@ use crate::control_thread::Input;
 /// Bytes of messages that may wait for control, over all cores. What does not fit waits in the cores.
 const BYTES_MAX: usize = 64 << 20;
 
-/// One core's end of control's mailbox. What a turn brings goes as one batch: control is woken once.
+/// Messages of one batch, at most: control looks at nothing else while it handles one.
+pub(crate) const BATCH_MAX: usize = 128;
+
+/// One core's end of control's mailbox. What a turn brings goes in as few batches as hold it, mostly one: control is woken
+/// once.
 pub(crate) struct ControlPost {
     inputs: mpsc::Sender<Input>,
     budget: Budget,
@@ -32,6 +36,11 @@ impl ControlPost {
     /// Whether the next message may wait for control.
     pub(crate) fn has_room(&self) -> bool {
         self.budget.has_room() && self.inputs.capacity() > 0
+    }
+
+    /// Whether the batch is to be posted before more is added.
+    pub(crate) fn is_gathered(&self) -> bool {
+        self.gathered.len() >= BATCH_MAX
     }
 
     /// Adds a message to the batch.
@@ -75,7 +84,7 @@ fn weight(message: &ToControl) -> usize {
         ToControl::LaneFrame { frame: MeshFrame::InterestAck(ack), .. } => 8 * ack.positions.len(),
         _ => 0,
     };
-    own + size_of::<Input>()
+    own + size_of::<(ToControl, Share)>()
 }
 
 #[cfg(test)]
@@ -116,5 +125,17 @@ mod tests {
         assert!(matches!(inbox.try_recv(), Ok(Input::Core { core: 0, .. })));
         assert!(other.post(1) && other.post(1));
         assert!(matches!(inbox.try_recv(), Ok(Input::Core { core: 1, messages }) if messages.len() == 1));
+    }
+
+    #[test]
+    fn a_batch_is_full_long_before_control_would_be_held_up_by_it() {
+        let (inputs, mut inbox) = mpsc::channel(2);
+        let mut post = ControlPost::new(inputs);
+        for number in 0..BATCH_MAX {
+            assert!(!post.is_gathered());
+            post.put(ToControl::LaneHeard { conn: ConnKey(number as u64) });
+        }
+        assert!(post.is_gathered() && post.post(0) && !post.is_gathered());
+        assert!(matches!(inbox.try_recv(), Ok(Input::Core { messages, .. }) if messages.len() == BATCH_MAX));
     }
 }

@@ -20,14 +20,17 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::Command;
 use crate::budget::Share;
 use crate::clock::Clock;
+#[cfg(doc)]
+use crate::control_post::BATCH_MAX;
 use crate::resolve::Resolver;
 
-/// Batches towards control that may wait, over all cores; [`ControlPost`](crate::control_post::ControlPost) bounds their bytes.
+/// Inputs towards control that may wait, over all cores. Those of cores are batches of at most [`BATCH_MAX`] messages, whose
+/// bytes [`ControlPost`](crate::control_post::ControlPost) bounds.
 pub(crate) const INPUTS_MAX: usize = 16_384;
 /// Commands that may wait for one core.
 pub(crate) const COMMANDS_MAX: usize = 16_384;
-/// Inputs taken between two looks at the outputs: each is what one turn of a core brought.
-const INPUTS_PER_ROUND: usize = 16;
+/// Messages handled between two looks at the outputs, and at most a batch besides.
+const MESSAGES_PER_ROUND: usize = 256;
 /// When a core's mailbox was full, it is tried again after this time.
 const RETRY: Duration = Duration::from_millis(1);
 /// The longest time between two looks at the clock.
@@ -50,6 +53,16 @@ pub(crate) enum Input {
     Drain(Duration),
     /// End.
     Stop,
+}
+
+impl Input {
+    /// Messages that control handles with this input.
+    fn messages(&self) -> usize {
+        match self {
+            Self::Core { messages, .. } => messages.len(),
+            _ => 1,
+        }
+    }
 }
 
 impl fmt::Debug for Input {
@@ -148,7 +161,6 @@ impl ControlThread {
 
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
-        let mut taken = Vec::with_capacity(INPUTS_PER_ROUND);
         loop {
             // While a core cannot take its next message, control gets neither inputs nor time: what waits for the core
             // would grow.
@@ -162,18 +174,32 @@ impl ControlThread {
             }
             let due = self.control.poll_timeout().map(|time| Instant::from_std(self.clock.instant(time)));
             let idle = Instant::now() + IDLE_MAX;
-            tokio::select! {
+            let first = tokio::select! {
                 biased;
-                count = self.inputs.recv_many(&mut taken, INPUTS_PER_ROUND) => if count == 0 { return },
-                () = sleep_until(due.map_or(idle, |due| due.min(idle))) => {}
-            }
-            for input in taken.drain(..) {
-                if matches!(input, Input::Stop) {
-                    return;
-                }
-                self.take(input);
+                input = self.inputs.recv() => match input {
+                    None => return,
+                    first => first,
+                },
+                () = sleep_until(due.map_or(idle, |due| due.min(idle))) => None,
+            };
+            if !self.round(first) {
+                return;
             }
         }
+    }
+
+    /// Takes inputs, from `next` on, until control has handled enough to look at its outputs; `false` when told to stop.
+    fn round(&mut self, mut next: Option<Input>) -> bool {
+        let mut handled = 0;
+        while let Some(input) = next {
+            if matches!(input, Input::Stop) {
+                return false;
+            }
+            handled += input.messages();
+            self.take(input);
+            next = if handled < MESSAGES_PER_ROUND { self.inputs.try_recv().ok() } else { None };
+        }
+        true
     }
 
     fn take(&mut self, input: Input) {

@@ -19,8 +19,11 @@ use crate::control_thread::CorePost;
 /// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once with a hundred
 /// selectors each take about 100 MiB. Orders beyond are refused.
 const BYTES_MAX: usize = 256 << 20;
-/// A core is told of answers after this time at the latest, where one batch has more of them.
+/// Where a batch has more answers, a core is told of those that are there after this time, or when the order that was being
+/// read then is done; and before an order of [`MANY_TEXTS`].
 const TELL_AFTER: Duration = Duration::from_millis(1);
+/// An order of so many selectors takes a time that nobody's answer waits for.
+const MANY_TEXTS: usize = 64;
 /// What one order and one text take besides their characters.
 const OVERHEAD_BYTES: usize = 64;
 
@@ -104,17 +107,19 @@ impl SelectorsThread {
             let Some(post) = batch.first().and_then(|order| cores.get(usize::from(order.core))) else {
                 continue;
             };
-            let mut told = Instant::now();
+            // When the first answer was left of which the core does not know.
+            let mut untold: Option<Instant> = None;
             for order in batch {
                 if self.stop.load(Ordering::Relaxed) {
                     break;
                 }
+                let is_long = order.texts.len() >= MANY_TEXTS;
+                if untold.take_if(|since| is_long || since.elapsed() >= TELL_AFTER).is_some() {
+                    post.waker.wake();
+                }
                 let result = prepare(&order.texts);
                 post.leave(Command::Engine(ToCore::Prepared { token: order.token, result }));
-                if told.elapsed() >= TELL_AFTER {
-                    post.waker.wake();
-                    told = Instant::now();
-                }
+                untold.get_or_insert_with(Instant::now);
             }
             post.waker.wake();
         }
