@@ -223,6 +223,7 @@ impl RunBuilder {
     }
 
     /// Adds an event, one that [`fits`](Self::fits). A time before the base counts as the base.
+    #[inline]
     pub fn push(&mut self, time_ns: u64, payload: &[u8]) {
         varint::put(
             &mut self.events,

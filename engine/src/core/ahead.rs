@@ -113,7 +113,7 @@ impl Ahead {
     /// Bytes that the next buffer may have. At most half of what may be ahead, so that one buffer is filled while another
     /// is acknowledged; a transport lets go of whole buffers.
     pub(super) fn room(&self) -> usize {
-        let buffer = self.buffer_max.min(self.max / 4).max(super::LINGER_BYTES.min(self.max / 2));
+        let buffer = self.buffer_max.min(self.max / 4).max(super::writing::LINGER_BYTES.min(self.max / 2));
         buffer.min(self.max.saturating_sub(self.held()))
     }
 

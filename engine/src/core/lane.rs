@@ -373,7 +373,7 @@ impl Core {
         let out_max = self.config.lane_out_bytes;
         let Some(lane) = self.lane(conn) else { return };
         let Some(stream) = lane.control else { return };
-        super::write_out(transport, conn, stream, &mut lane.out);
+        super::writing::write_out(transport, conn, stream, &mut lane.out);
         if lane.out.len() > out_max {
             self.close_connection(transport, conn, CloseCode::Busy, "mesh frames are not read");
         }
@@ -410,7 +410,7 @@ impl Core {
                 lane.stream = transport.open_uni(lane.conn);
             }
             let Some(stream) = lane.stream else { continue };
-            super::write_runs(transport, lane.conn, stream, &mut lane.writer);
+            super::writing::write_runs(transport, lane.conn, stream, &mut lane.writer);
             if lane.finished && lane.writer.is_empty() {
                 transport.finish(lane.conn, stream);
             }

@@ -19,22 +19,22 @@ mod client;
 mod config;
 mod inbound;
 mod lane;
+mod leaving;
 mod metrics;
 mod outbound;
 mod publisher;
 mod receiver;
 mod routing;
+mod sibling;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use millrace_proto::data::Gap;
-use millrace_proto::run::RunBody;
-use millrace_proto::{CloseCode, DecodeError};
+use millrace_proto::CloseCode;
 
 pub use config::CoreConfig;
 pub use metrics::{CoreMetrics, DropReason};
@@ -46,14 +46,11 @@ use crate::transport::{ConnKey, StreamKey, Transport};
 use ahead::Wakes;
 use behind::Behind;
 use client::{ClientSession, PendingSubscription};
-use inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
+use inbound::RunReader;
 use lane::{Acceptance, Accepted, LaneSession};
-use outbound::RunWriter;
+use leaving::Ending;
 use receiver::ReceiverSlot;
-use routing::{Routing, Scope};
-
-/// A receiver that gathers writes at once when this much has gathered.
-const LINGER_BYTES: usize = 16 * 1024;
+use routing::Routing;
 
 /// Messages that may wait for control before control streams of clients and lanes are left unread: what clients bring in
 /// four turns. One client's share of a turn, or one read of a lane, may come on top, and what ends with connections. Each
@@ -80,16 +77,6 @@ const CONTROL_PER_CLIENT: usize = 64;
 /// Times at which publishers are told what was received are whole multiples of this: those that are due within it are told
 /// in one turn.
 const RECEIVED_STEP: Duration = Duration::from_millis(1);
-
-/// How far the end in order has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    NotBegun,
-    /// Clients are not listened to. They were told what was received, which leaves with this turn.
-    Told,
-    /// Clients are closed.
-    Over,
-}
 
 /// Receivers whose streams are fetched together before they are written.
 const WRITE_WINDOW: usize = 16;
@@ -325,15 +312,6 @@ impl Core {
         }
     }
 
-    /// A batch of a sibling core.
-    ///
-    /// # Errors
-    /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
-    pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
-        let Some(reader) = self.sibling_readers.get_mut(usize::from(from)) else { return Ok(()) };
-        reader.feed(batch, &mut SiblingSink { routing: &mut self.routing, router: self.config.router })
-    }
-
     /// The next message for control, to be taken until there is none after each call into the core.
     pub fn next_to_control(&mut self) -> Option<ToControl> {
         self.to_control.pop_front()
@@ -520,50 +498,6 @@ impl Core {
         self.routing.position
     }
 
-    /// Begins the end in order: nothing is read from clients any more, they are told what was received, and closed with
-    /// `going_away` by the second turn from here: what a connection is told in the turn that closes it never leaves. What
-    /// they published may still be on its way to its owner. The end of a router goes on when no core [has
-    /// batches](Core::has_batches) and all batches were taken in: then [`Core::finish_lanes`] on each.
-    pub fn close_clients(&mut self, now: Time, transport: &mut dyn Transport) {
-        self.turn(now, transport);
-        self.ending = Ending::Told;
-        self.clients_behind = Behind::new();
-        for conn in self.clients() {
-            if let Some(client) = self.client(conn) {
-                client.report();
-            }
-            self.write_client(transport, conn);
-        }
-    }
-
-    fn end_clients(&mut self, transport: &mut dyn Transport) {
-        for conn in self.clients() {
-            self.close_connection(transport, conn, CloseCode::GoingAway, "this router is going away");
-        }
-    }
-
-    /// Whether runs wait for a sibling's mailbox.
-    #[must_use]
-    pub fn has_batches(&self) -> bool {
-        self.routing.has_batches()
-    }
-
-    /// Whether everything for peers was handed to the transport.
-    #[must_use]
-    pub fn has_written_lanes(&self) -> bool {
-        self.routing.peers.iter().flatten().all(|lane| lane.writer.is_empty())
-    }
-
-    /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call [`Core::turn`] until
-    /// the transport has sent it.
-    pub fn finish_lanes(&mut self, transport: &mut dyn Transport) {
-        self.lanes_over = true;
-        for lane in self.routing.peers.iter_mut().flatten() {
-            lane.finished = true;
-        }
-        self.write_peers(transport);
-    }
-
     fn clients(&self) -> Vec<ConnKey> {
         let is_client = |(conn, connection): (&ConnKey, &Connection)| {
             matches!(connection, Connection::Client(_)).then_some(*conn)
@@ -629,28 +563,6 @@ impl Core {
         }
     }
 
-    /// Tells clients to move, each after its own part of the grace.
-    fn drain(&mut self, grace_us: u64) {
-        let grace_us = grace_us.min(millrace_proto::varint::MAX);
-        self.draining = Some(grace_us);
-        let clients = self.clients();
-        let count = clients.len() as u64;
-        for (index, conn) in clients.into_iter().enumerate() {
-            let goaway = millrace_proto::control::Goaway {
-                delay_us: (grace_us / 2).saturating_mul(index as u64) / count.max(1),
-                alternates: self.alternates.clone(),
-                reason: "this router is going away".into(),
-                grace_us,
-            };
-            // Who has not said Hello yet is told behind its Welcome.
-            if let Some(client) = self.client(conn).filter(|client| client.said_hello()) {
-                client.report();
-                goaway.encode(&mut client.out);
-                self.mark_client(conn);
-            }
-        }
-    }
-
     fn report_received(&mut self, now: Time) {
         while let Some(&(due, conn)) = self.unreported.first() {
             if due > now {
@@ -685,135 +597,4 @@ impl Core {
             }
         }
     }
-
-    /// Writes a receiver that has gathered something, now or when its linger is over.
-    fn write_dirty(&mut self, now: Time, transport: &mut dyn Transport, slot: ReceiverSlot) {
-        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
-        receiver.dirty = false;
-        if receiver.overflowed {
-            let conn = receiver.conn;
-            let reason = "a receiver's queue overflowed and its policy is disconnect";
-            self.close_connection(transport, conn, CloseCode::Overflow, reason);
-            return;
-        }
-        let full = receiver.writer.out_bytes() >= LINGER_BYTES || receiver.writer.can_gather_no_more();
-        if receiver.linger.is_zero() || full {
-            self.write_receiver(now, transport, slot);
-        } else if receiver.due.is_none() && receiver.writer.has_output() {
-            let due = now + receiver.linger;
-            receiver.due = Some(due);
-            self.lingering.insert((due, slot));
-        }
-    }
-
-    fn write_receiver(&mut self, _now: Time, transport: &mut dyn Transport, slot: ReceiverSlot) {
-        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
-        if let Some(due) = receiver.due.take() {
-            self.lingering.remove(&(due, slot));
-        }
-        let Some(stream) = receiver.stream else {
-            self.finish_closed(transport, slot);
-            return;
-        };
-        let ahead = transport.congestion_window(receiver.conn).saturating_mul(2);
-        let ahead = ahead.clamp(self.config.stream_ahead_min as u64, self.config.stream_ahead_max as u64);
-        receiver.writer.set_ahead(usize::try_from(ahead).unwrap_or(usize::MAX));
-        let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
-        receiver.writer.wait_for_room(slot);
-        let written = receiver.writer.take_written();
-        self.routing.metrics.bytes_out += bytes;
-        self.routing.metrics.events_out += written.events;
-        self.routing.metrics.gaps += written.gaps;
-        if receiver.closing {
-            self.finish_closed(transport, slot);
-        }
-    }
-
-    fn write_client(&mut self, transport: &mut dyn Transport, conn: ConnKey) {
-        let out_max = self.config.control_out_bytes;
-        let Some(client) = self.client(conn) else { return };
-        client.dirty = false;
-        let Some(stream) = client.control else { return };
-        write_out(transport, conn, stream, &mut client.out);
-        if client.out.len() > out_max {
-            self.close_connection(transport, conn, CloseCode::Busy, "control frames are not read");
-        }
-    }
-}
-
-/// Writes control frames; what the stream does not take stays.
-fn write_out(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, out: &mut Vec<u8>) {
-    if out.is_empty() {
-        return;
-    }
-    let mut bytes = Bytes::from(std::mem::take(out));
-    if transport.write(conn, stream, &mut bytes).is_ok() && !bytes.is_empty() {
-        out.extend_from_slice(&bytes);
-    }
-}
-
-/// Writes runs until the stream takes no more or nothing is left; returns the bytes taken.
-fn write_runs(
-    transport: &mut dyn Transport,
-    conn: ConnKey,
-    stream: StreamKey,
-    writer: &mut RunWriter,
-) -> u64 {
-    let mut taken = 0;
-    loop {
-        let mut bytes = writer.take();
-        if bytes.is_empty() {
-            return taken;
-        }
-        let offered = bytes.len();
-        if transport.write(conn, stream, &mut bytes).is_err() {
-            return taken;
-        }
-        taken += (offered - bytes.len()) as u64;
-        if !bytes.is_empty() {
-            writer.put_back(bytes);
-            return taken;
-        }
-        writer.pump();
-    }
-}
-
-struct SiblingSink<'a> {
-    routing: &'a mut Routing,
-    router: millrace_proto::RouterId,
-}
-
-impl RunSink for SiblingSink<'_> {
-    fn fetch(&mut self, window: &Window) {
-        self.routing.fetch(window, Scope::Core);
-    }
-
-    #[inline]
-    fn run(
-        &mut self,
-        tags: &mut KnownTags,
-        publisher: RunPublisher,
-        hop: &millrace_proto::data::HopHeader<'_>,
-        body: &RunBody<'_>,
-    ) {
-        self.routing.sibling_run(tags, publisher.key, hop.flags, body);
-    }
-
-    fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
-        self.routing.gap_to_all(gap);
-        // The mailbox itself dropped runs, and they may have been on their way to this core as their owner: whoever would
-        // have got them from here must know. A gap that names a router was told to everyone by the core that read it.
-        if gap.router.is_none() {
-            let gap = Gap { router: Some(self.router), ..gap.clone() };
-            self.routing.gap_to_siblings(&gap);
-            self.routing.gap_to_peers(&gap);
-        }
-        Ok(())
-    }
-
-    fn preamble(&mut self, _: u64, _: &[u8]) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
-    fn skipped(&mut self) {}
 }

@@ -407,7 +407,7 @@ fn a_receiver_that_lingers_is_written_when_its_time_is_over_or_enough_has_gather
     world.now = world.now + Duration::from_millis(1);
     world.settle();
     assert_eq!(world.stream(lingering), ["0 early [0]"]);
-    let payload = "x".repeat(super::LINGER_BYTES);
+    let payload = "x".repeat(super::writing::LINGER_BYTES);
     world.publish(publisher, "host=a", 1, &[&payload]);
     assert_eq!(world.stream(lingering).len(), 2, "enough has gathered");
 }

@@ -53,7 +53,7 @@ fn a_publisher_that_says_nothing_is_told_after_20_ms() {
     world.after(ms(6_000));
     world.publish(publisher, "host=a", 0, &["x", "y"]);
     world.after(ms(19));
-    assert_eq!(world.received(publisher), []);
+    assert_eq!(world.received(publisher), [0_u64; 0]);
     assert_eq!(world.core.poll_timeout(), Some(world.now + ms(1)));
     world.after(ms(1));
     assert_eq!(world.received(publisher), [2]);
