@@ -30,6 +30,6 @@ measure() {
         "$events" "$per_run" "$instructions_max" "$allocations" "$allocations_max" "$verdict"
 }
 
-measure 1 3190 2.2
-measure 16 6070 2.3
+measure 1 3130 2.2
+measure 16 5560 2.3
 exit $failed

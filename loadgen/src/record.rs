@@ -89,8 +89,38 @@ fn index(folder: &Path) -> io::Result<()> {
     fs::write(path, text)
 }
 
+/// The line of what grew.
+fn growth_line(name: &str, report: &Value) -> String {
+    let rows = report["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    let met = rows.iter().filter(|row| row["met"] == true).count();
+    let ratio =
+        |row: &Value| row["ratio"].as_f64().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+    let ratios: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!(
+                "{} to {}: {}",
+                row["base"].as_str().unwrap_or("?"),
+                row["grown"].as_str().unwrap_or("?"),
+                ratio(row)
+            )
+        })
+        .collect();
+    format!(
+        "| [{name}]({name}) | growth at {} ev/s, {} rounds of {} s | {} | {met} of {} bars met |\n",
+        crate::run::grouped(report["events_per_s"].as_f64().unwrap_or(0.0)),
+        report["rounds"],
+        report["duration_s"],
+        ratios.join("; "),
+        rows.len(),
+    )
+}
+
 fn line(name: &str, report: &Value) -> String {
     let number = |key: &str| crate::run::grouped(report[key].as_f64().unwrap_or(0.0));
+    if report["schema"] == crate::growth::SCHEMA {
+        return growth_line(name, report);
+    }
     if let Some(rows) = report["rows"].as_array() {
         let ratios = report["ratios"].as_array().map_or(&[][..], Vec::as_slice);
         let met = ratios.iter().filter(|ratio| ratio["met"] == true).count();
@@ -168,5 +198,20 @@ mod tests {
         assert!(index.starts_with("# Ours\n\nBy hand.\n\n| run | what |"), "{index}");
         assert_eq!(index.matches("1,500 ev/s in").count(), 2, "{index}");
         assert!(!index.contains("| old |"));
+    }
+
+    #[test]
+    fn what_grew_is_a_line_of_ratios() {
+        let report = serde_json::json!({
+            "schema": crate::growth::SCHEMA, "events_per_s": 50_000, "rounds": 5, "duration_s": 4.0,
+            "rows": [
+                { "base": "10", "grown": "10,000", "ratio": 1.157, "met": true },
+                { "base": "1", "grown": "8", "ratio": null, "met": null },
+            ],
+        });
+        assert_eq!(
+            line("day-growth", &report),
+            "| [day-growth](day-growth) | growth at 50,000 ev/s, 5 rounds of 4.0 s | 10 to 10,000: 1.16; 1 to 8: – | 1 of 2 bars met |\n"
+        );
     }
 }
