@@ -1,8 +1,7 @@
 //! Where servers with one busy thread run, and their generator: on two processors, each its own.
 //!
-//! The kernel likes to wake the reader of a loopback socket on the processor of its writer. Two threads that wake each other for
-//! every batch may stay together on one processor for seconds while the other is idle, whichever system it is. Servers with
-//! several busy threads, and their generator, are left to the kernel.
+//! Two threads that wake each other for every batch may be put on one processor by the kernel; pinned, they cannot be. Servers
+//! with several busy threads, and their generator, are left to the kernel.
 
 use core_affinity::CoreId;
 
