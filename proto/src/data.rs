@@ -351,6 +351,19 @@ pub fn put_report(out: &mut Vec<u8>) {
 /// Appends a run frame: `header` for this stream, `body` as it came.
 #[inline]
 pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
+    put_head(out, header, body.len(), body.len());
+    out.extend_from_slice(body);
+}
+
+/// Appends a run frame up to its body, which has `body_bytes` and comes from elsewhere.
+#[inline]
+pub fn put_run_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize) {
+    put_head(out, header, body_bytes, 0);
+}
+
+/// Appends the head of a run frame, and makes room for `reserve` bytes behind it.
+#[inline]
+fn put_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize, reserve: usize) {
     if let (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher), None, true) =
         (header.tags, header.publisher, header.lane_seq, header.matched.is_empty())
     {
@@ -358,21 +371,20 @@ pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
         let hop = 1 + varint::size(tags) + varint::size(publisher);
         let mut head = Head { bytes: [0; 6 * 8], len: 0 };
         head.put(kind::RUN);
-        head.put((1 + hop + body.len()) as u64);
+        head.put((1 + hop + body_bytes) as u64);
         head.put(hop as u64);
         head.put(header.flags & flag::FORWARDED);
         head.put(tags);
         head.put(publisher);
-        out.reserve(head.len + body.len());
+        out.reserve(head.len + reserve);
         out.extend_from_slice(&head.bytes[..head.len]);
     } else {
         let mut hop = Vec::with_capacity(64);
         header.encode(&mut hop);
         varint::put(out, kind::RUN);
-        varint::put(out, (varint::size(hop.len() as u64) + hop.len() + body.len()) as u64);
+        varint::put(out, (varint::size(hop.len() as u64) + hop.len() + body_bytes) as u64);
         varint::put_prefixed(out, &hop);
     }
-    out.extend_from_slice(body);
 }
 
 /// Up to six varints.

@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use bytes::{Bytes, BytesMut};
+
 use crate::error::DecodeError;
 pub use crate::stream::stream_kind;
 use crate::varint;
@@ -47,6 +49,26 @@ fn locate(bytes: &[u8], body_max: usize) -> Result<Option<(u64, Range<usize>)>, 
     Ok(Some((kind, start..start + len)))
 }
 
+/// A straddling frame of at least this many bytes is gathered in a buffer of its own, which can be kept without a copy.
+const SHARED_FROM: usize = 2 * 1024;
+
+/// Bytes that a reader holds back for later frames, at most, while no frame is incomplete.
+const IDLE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes reserved at once for a frame whose end has not arrived: its length is a promise until then.
+const RESERVED_BYTES_MAX: usize = 128 * 1024;
+
+/// A whole frame.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Its type.
+    pub kind: u64,
+    /// Its body.
+    pub body: &'a [u8],
+    /// The buffer that `body` lies in, when it holds nothing else: to keep the body, or a part of it, without a copy.
+    pub buffer: Option<&'a Bytes>,
+}
+
 /// Cuts a stream, which arrives in chunks of any size, into frames.
 ///
 /// After an error the reader is poisoned: the stream cannot be read further, and every later chunk is refused. A stream
@@ -54,7 +76,7 @@ fn locate(bytes: &[u8], body_max: usize) -> Result<Option<(u64, Range<usize>)>, 
 #[derive(Debug, Default)]
 pub struct FrameReader {
     /// The start of a frame whose end has not arrived; empty otherwise.
-    partial: Vec<u8>,
+    partial: BytesMut,
     poisoned: bool,
 }
 
@@ -88,23 +110,62 @@ impl FrameReader {
     /// [`DecodeError::Malformed`] after an earlier error.
     pub fn feed<E: From<DecodeError>>(
         &mut self,
-        mut chunk: &[u8],
+        chunk: &[u8],
         body_max: usize,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.feed_frames(chunk, body_max, false, |frame| each(frame.kind, frame.body))
+    }
+
+    /// Like [`feed`](Self::feed), for readers that pass on what they read: frames of some size that straddle chunks come
+    /// with a buffer of their own.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn feed_shared<E: From<DecodeError>>(
+        &mut self,
+        chunk: &[u8],
+        body_max: usize,
+        each: impl FnMut(Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.feed_frames(chunk, body_max, true, each)
+    }
+
+    fn feed_frames<E: From<DecodeError>>(
+        &mut self,
+        mut chunk: &[u8],
+        body_max: usize,
+        share: bool,
+        mut each: impl FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         if std::mem::replace(&mut self.poisoned, true) {
             return Err(DecodeError::Malformed { what: "stream" }.into());
         }
         if !self.partial.is_empty() {
-            chunk = self.complete(chunk, body_max, &mut each)?;
+            chunk = self.complete(chunk, body_max, share, &mut each)?;
         }
         while let Some((kind, body, taken)) = split(chunk, body_max)? {
-            each(kind, body)?;
+            each(Frame { kind, body, buffer: None })?;
             chunk = &chunk[taken..];
         }
-        self.partial.extend_from_slice(chunk);
+        if !chunk.is_empty() {
+            self.gather(chunk, locate(chunk, body_max)?.map_or(0, |(_, body)| body.end));
+        } else if self.partial.is_empty() && self.partial.capacity() > IDLE_BYTES_MAX {
+            self.partial = BytesMut::new();
+        }
         self.poisoned = false;
         Ok(())
+    }
+
+    /// Adds `bytes` to the partial frame, which will have `total` bytes if that is known.
+    fn gather(&mut self, bytes: &[u8], total: usize) {
+        let known = total.saturating_sub(self.partial.len()).max(bytes.len());
+        // What a stream promises is reserved only up to a bound; beyond it, buffers grow with what has arrived.
+        let reserve = known.min(RESERVED_BYTES_MAX.max(self.partial.len()));
+        if self.partial.capacity() - self.partial.len() < bytes.len() {
+            self.partial.reserve(reserve.max(bytes.len()));
+        }
+        self.partial.extend_from_slice(bytes);
     }
 
     /// Completes the partial frame from `chunk` and returns what is left of it.
@@ -112,26 +173,30 @@ impl FrameReader {
         &mut self,
         mut chunk: &'c [u8],
         body_max: usize,
-        each: &mut impl FnMut(u64, &[u8]) -> Result<(), E>,
+        share: bool,
+        each: &mut impl FnMut(Frame<'_>) -> Result<(), E>,
     ) -> Result<&'c [u8], E> {
         // The header needs at most 16 bytes; add them one by one until the length is known.
-        let total = loop {
-            if let Some((_, body)) = locate(&self.partial, body_max)? {
-                break body.end;
+        let (kind, body) = loop {
+            if let Some(found) = locate(&self.partial, body_max)? {
+                break found;
             }
             let Some((&byte, rest)) = chunk.split_first() else { return Ok(chunk) };
-            self.partial.push(byte);
+            self.gather(&[byte], 0);
             chunk = rest;
         };
-        let missing = total.saturating_sub(self.partial.len()).min(chunk.len());
-        self.partial.extend_from_slice(&chunk[..missing]);
+        let missing = body.end.saturating_sub(self.partial.len()).min(chunk.len());
+        self.gather(&chunk[..missing], body.end);
         chunk = &chunk[missing..];
-        if let Some((kind, body, _)) = split(&self.partial, body_max)? {
-            each(kind, body)?;
+        if self.partial.len() < body.end {
+            return Ok(chunk);
+        }
+        if share && body.end >= SHARED_FROM {
+            let buffer = std::mem::take(&mut self.partial).freeze();
+            each(Frame { kind, body: &buffer[body], buffer: Some(&buffer) })?;
+        } else {
+            each(Frame { kind, body: &self.partial[body], buffer: None })?;
             self.partial.clear();
-            if self.partial.capacity() > 16 * 1024 {
-                self.partial = Vec::new();
-            }
         }
         Ok(chunk)
     }
@@ -189,6 +254,41 @@ mod tests {
                 assert_eq!(reader.next_start(&stream[cut..whole - 1]), None);
             }
         }
+    }
+
+    #[test]
+    fn large_frames_that_straddle_chunks_come_with_a_buffer_of_their_own() {
+        let mut stream = Vec::new();
+        for len in [100usize, SHARED_FROM, 300_000, 5] {
+            put(&mut stream, 0x14, |body| body.extend((0..len).map(|i| i as u8)));
+        }
+        for step in [7usize, 1000, stream.len()] {
+            let (mut reader, mut seen) = (FrameReader::new(), Vec::new());
+            for chunk in stream.chunks(step) {
+                reader
+                    .feed_shared::<DecodeError>(chunk, 1 << 20, |frame| {
+                        assert!(frame.body.iter().enumerate().all(|(i, &byte)| byte == i as u8));
+                        let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
+                        assert!(kept.as_ref().is_none_or(|kept| kept == frame.body));
+                        seen.push((frame.body.len(), kept.is_some()));
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+            let whole = step == stream.len();
+            assert_eq!(seen, [(100, false), (SHARED_FROM, !whole), (300_000, !whole), (5, false)], "{step}");
+            assert!(reader.partial.capacity() <= IDLE_BYTES_MAX, "little is held back");
+        }
+    }
+
+    #[test]
+    fn a_promise_of_length_reserves_little() {
+        let mut head = Vec::new();
+        varint::put(&mut head, 0x14);
+        varint::put(&mut head, 1_000_000_000);
+        let mut reader = FrameReader::new();
+        reader.feed::<DecodeError>(&head, usize::MAX, |_, _| Ok(())).unwrap();
+        assert!(reader.partial.capacity() <= RESERVED_BYTES_MAX);
     }
 
     #[test]

@@ -56,22 +56,23 @@ struct Meter {
 }
 
 /// A buffer that counts itself.
-struct Held {
-    bytes: Vec<u8>,
+struct Held<B: AsRef<[u8]>> {
+    bytes: B,
     meter: Arc<Meter>,
 }
 
-impl AsRef<[u8]> for Held {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Held<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }
 
-impl Drop for Held {
+impl<B: AsRef<[u8]>> Drop for Held<B> {
     fn drop(&mut self) {
         let Meter { held, waits, wake_at, slot, wakes } = &*self.meter;
-        let before = held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
-        let left = before.saturating_sub(self.bytes.len());
+        let bytes = self.as_ref().len();
+        let before = held.fetch_sub(bytes, Ordering::Relaxed);
+        let left = before.saturating_sub(bytes);
         if left <= wake_at.load(Ordering::Relaxed) && waits.swap(false, Ordering::Relaxed) {
             wakes.push(slot.load(Ordering::Relaxed));
         }
@@ -118,8 +119,8 @@ impl Ahead {
     }
 
     /// Makes a buffer for the transport, and counts it until the transport lets it go.
-    pub(super) fn hold(&self, bytes: Vec<u8>) -> Bytes {
-        self.meter.held.fetch_add(bytes.len(), Ordering::Relaxed);
+    pub(super) fn hold<B: AsRef<[u8]> + Send + 'static>(&self, bytes: B) -> Bytes {
+        self.meter.held.fetch_add(bytes.as_ref().len(), Ordering::Relaxed);
         Bytes::from_owner(Held { bytes, meter: Arc::clone(&self.meter) })
     }
 

@@ -1,8 +1,9 @@
 //! Reading runs from a stream: a publisher's, a lane's, or a sibling core's batches, which use the same frames.
 
+use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
-use millrace_proto::frame::{self, FrameReader};
+use millrace_proto::frame::{self, Frame, FrameReader};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
 use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSetRef};
@@ -35,6 +36,14 @@ pub(super) struct RunPublisher {
     pub(super) key: PublisherKey,
     /// Its number on the stream, if it has one.
     pub(super) number: Option<u64>,
+}
+
+/// The body of a run, and how to keep it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunIn<'a> {
+    pub(super) body: RunBody<'a>,
+    /// The buffer that the body lies in, if a large body came with one of its own: then it is passed on without a copy.
+    pub(super) buffer: Option<&'a Bytes>,
 }
 
 /// Runs that are looked at together before the first of them is routed.
@@ -72,7 +81,7 @@ pub(super) trait RunSink {
     /// These runs come next: starts the way of what routing them reads to the core. Changes nothing.
     fn fetch(&mut self, window: &Window);
     /// A run was read.
-    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, body: &RunBody<'_>);
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>);
     /// A number stands for another publisher from here on.
     fn publisher_defined(&mut self, number: u64) {
         let _ = number;
@@ -126,7 +135,7 @@ impl RunReader {
         let Self { frames, tables } = self;
         loop {
             let (now, later) = chunk.split_at(tables.look_ahead(frames, chunk, sink));
-            frames.feed(now, data::FRAME_BYTES_MAX, |kind, body| tables.frame(kind, body, sink))?;
+            frames.feed_shared(now, data::FRAME_BYTES_MAX, |frame| tables.frame(&frame, sink))?;
             if later.is_empty() {
                 return Ok(());
             }
@@ -170,12 +179,13 @@ impl Tables {
         end
     }
 
-    fn frame(&mut self, kind: u64, body: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
+    fn frame(&mut self, frame: &Frame<'_>, sink: &mut impl RunSink) -> Result<(), DecodeError> {
+        let &Frame { kind, body, buffer } = frame;
         if std::mem::take(&mut self.preamble) {
             return sink.preamble(kind, body);
         }
         match data::decode(kind, body)? {
-            DataFrame::Run { hop, body } => self.run(&hop, &body, sink)?,
+            DataFrame::Run { hop, body } => self.run(&hop, &RunIn { body, buffer }, sink)?,
             DataFrame::DefineTags { number, tags } => {
                 self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
             }
@@ -193,7 +203,7 @@ impl Tables {
     fn run(
         &mut self,
         hop: &HopHeader<'_>,
-        body: &RunBody<'_>,
+        run: &RunIn<'_>,
         sink: &mut impl RunSink,
     ) -> Result<(), DecodeError> {
         let publisher = match hop.publisher {
@@ -204,9 +214,9 @@ impl Tables {
         };
         match hop.tags {
             TagsOnStream::Number(number) => {
-                sink.run(self.tags.get_mut(number)?, publisher, hop, body);
+                sink.run(self.tags.get_mut(number)?, publisher, hop, run);
             }
-            TagsOnStream::Inline(tags) => sink.run(&mut KnownTags::new(tags), publisher, hop, body),
+            TagsOnStream::Inline(tags) => sink.run(&mut KnownTags::new(tags), publisher, hop, run),
         }
         Ok(())
     }

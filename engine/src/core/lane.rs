@@ -9,13 +9,12 @@ use millrace_proto::data::{Gap, GapReason, HopHeader};
 use millrace_proto::frame::{FrameReader, stream_kind};
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::{MeshFrame, PeerHello};
-use millrace_proto::run::RunBody;
 use millrace_proto::stream::LanePreamble;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
 use super::Core;
 use super::client::at_most;
-use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
+use super::inbound::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
 use super::metrics::DropReason;
 use super::outbound::{Overflow, RunWriter};
 use super::routing::{PeerLane, Routing, Scope};
@@ -464,13 +463,7 @@ impl RunSink for Sink<'_> {
     }
 
     #[inline]
-    fn run(
-        &mut self,
-        tags: &mut KnownTags,
-        publisher: RunPublisher,
-        hop: &HopHeader<'_>,
-        body: &RunBody<'_>,
-    ) {
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
         let seq = hop.lane_seq.unwrap_or(*self.next_seq);
         // A jump is announced in the hop header, and its gap stands in the stream before it.
         if seq != *self.next_seq && !*self.gap_seen {
@@ -480,8 +473,8 @@ impl RunSink for Sink<'_> {
         }
         *self.gap_seen = false;
         *self.next_seq = seq + 1;
-        self.routing.metrics.events_from_peers += body.count();
-        self.routing.deliver(tags, publisher.key, hop.flags, body, Scope::Router);
+        self.routing.metrics.events_from_peers += run.body.count();
+        self.routing.deliver(tags, publisher.key, hop.flags, run, Scope::Router);
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {

@@ -6,8 +6,11 @@
 //! acknowledged count, too ([`Ahead`]). Numbers are assigned when a run is written, so a
 //! drop never leaves a number that the reader does not know.
 //!
+//! Bodies are copied behind their heads, so that the transport gets few pieces. A large one that came in a buffer of its own
+//! is a piece of its own instead: every stream that it goes to holds the same buffer.
+//!
 //! ```text
-//! push → [ queue: runs and gaps, bounded, drops by policy ] → encode → [ out ] → transport
+//! push → [ queue: runs and gaps, bounded, drops by policy ] → encode → [ pieces, out ] → transport
 //! ```
 
 use std::collections::VecDeque;
@@ -32,6 +35,8 @@ pub(super) struct RunOut<'a> {
     /// Encoded subscription numbers; empty: subscription 0 alone.
     pub(super) matched: &'a [u8],
     pub(super) body: &'a [u8],
+    /// The buffer that the body lies in, if it is to be kept instead of copied. Not for mailboxes, whose batches are one piece.
+    pub(super) buffer: Option<&'a Bytes>,
     pub(super) events: u64,
 }
 
@@ -63,12 +68,27 @@ enum Queued {
         publisher: PublisherKey,
         flags: u64,
         matched: Box<[u8]>,
-        body: Box<[u8]>,
+        body: Bytes,
         events: u64,
         seq: u64,
     },
     Gap(Gap),
 }
+
+/// A part of what was encoded.
+#[derive(Debug)]
+enum Piece {
+    /// Heads, and bodies that were copied.
+    Owned(Vec<u8>),
+    /// A body, shared with other streams.
+    Shared(Bytes),
+}
+
+/// Room for the head of a run frame.
+const HEAD_BYTES: usize = 64;
+
+/// A queued body of at least this many bytes is passed on as it is.
+const KEPT_FROM: usize = 2 * 1024;
 
 /// Bytes that a queued run takes besides its body: the entry itself.
 const QUEUED_OVERHEAD: u64 = 128;
@@ -87,6 +107,7 @@ pub(super) struct Written {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct RunWriter {
+    /// What was encoded last; what was encoded before it is in `pieces`.
     out: Vec<u8>,
     out_max: usize,
     /// Length of the last buffer that was taken: the next one starts with as much, and no idle stream holds memory.
@@ -101,11 +122,15 @@ pub(super) struct RunWriter {
     written: Written,
     /// Handed to the transport, which has not taken all of it.
     pending: Bytes,
+    /// Bytes in `pieces`.
+    pieces_bytes: usize,
     queue: VecDeque<Queued>,
     tags: TableWriter<TagId>,
     publishers: TableWriter<PublisherKey>,
     /// Bounds what is encoded by what the reader's host has acknowledged. Receivers only.
     ahead: Option<Ahead>,
+    /// Encoded before `out`, in order.
+    pieces: VecDeque<Piece>,
     queue_bytes: u64,
     queue_bytes_max: u64,
     queued_gaps: usize,
@@ -131,6 +156,8 @@ impl RunWriter {
             out_max,
             out_hint: 0,
             pending: Bytes::new(),
+            pieces: VecDeque::new(),
+            pieces_bytes: 0,
             queue: VecDeque::new(),
             queue_bytes: 0,
             queue_bytes_max,
@@ -219,7 +246,7 @@ impl RunWriter {
 
     /// Whether there is something that the transport could take.
     pub(super) fn has_output(&self) -> bool {
-        !self.out.is_empty() || !self.pending.is_empty()
+        !self.out.is_empty() || !self.pending.is_empty() || self.pieces_bytes > 0
     }
 
     /// Whether everything was handed to the transport.
@@ -229,7 +256,7 @@ impl RunWriter {
 
     /// Bytes encoded that wait for the transport.
     pub(super) fn out_bytes(&self) -> usize {
-        self.out.len() + self.pending.len()
+        self.out.len() + self.pending.len() + self.pieces_bytes
     }
 
     /// Raises the grant; grants never fall.
@@ -285,7 +312,9 @@ impl RunWriter {
             publisher: run.publisher,
             flags: run.flags,
             matched: run.matched.into(),
-            body: run.body.into(),
+            body: run
+                .buffer
+                .map_or_else(|| Bytes::copy_from_slice(run.body), |buffer| buffer.slice_ref(run.body)),
             events: run.events,
             seq,
         });
@@ -357,11 +386,9 @@ impl RunWriter {
             match self.queue.pop_front() {
                 Some(Queued::Run { tag, tags, publisher, flags, matched, body, events, seq }) => {
                     self.queue_bytes -= body.len() as u64 + QUEUED_OVERHEAD;
-                    let tags = tags.borrow();
-                    self.encode(
-                        &RunOut { tag, tags, publisher, flags, matched: &matched, body: &body, events },
-                        seq,
-                    );
+                    let buffer = (body.len() >= KEPT_FROM).then_some(&body);
+                    let (tags, matched, body) = (tags.borrow(), &matched[..], &body[..]);
+                    self.encode(&RunOut { tag, tags, publisher, flags, matched, body, buffer, events }, seq);
                 }
                 Some(Queued::Gap(gap)) => {
                     self.queued_gaps -= 1;
@@ -378,9 +405,10 @@ impl RunWriter {
     #[inline]
     fn encode(&mut self, run: &RunOut<'_>, seq: u64) {
         if self.out.capacity() == 0 {
-            self.out.reserve(self.out_hint.max(run.body.len() + 64));
+            let body = if run.buffer.is_some() { 0 } else { run.body.len() };
+            self.out.reserve(self.out_hint.max(body + HEAD_BYTES));
         }
-        let before = self.out.len();
+        let before = self.out_bytes();
         let tags = match self.tags.name(&run.tag, run.tags.canonical().len() as u64) {
             Naming::Known(number) => TagsOnStream::Number(number),
             Naming::Define(number) => {
@@ -401,21 +429,53 @@ impl RunWriter {
         self.expected_seq = seq + 1;
         self.written.events += run.events;
         let header = HopHeader { tags, publisher, flags: run.flags, lane_seq, matched: run.matched };
-        data::put_run(&mut self.out, &header, run.body);
-        self.encoded += (self.out.len() - before) as u64;
+        if let Some(buffer) = run.buffer {
+            data::put_run_head(&mut self.out, &header, run.body.len());
+            self.keep(buffer.slice_ref(run.body));
+        } else {
+            data::put_run(&mut self.out, &header, run.body);
+        }
+        self.encoded += (self.out_bytes() - before) as u64;
+    }
+
+    /// Puts a body behind what was encoded, as it is.
+    fn keep(&mut self, body: Bytes) {
+        let head = std::mem::take(&mut self.out);
+        self.out_hint = 0;
+        self.pieces_bytes += head.len() + body.len();
+        self.pieces.push_back(Piece::Owned(head));
+        self.pieces.push_back(Piece::Shared(body));
     }
 
     /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
     pub(super) fn take(&mut self) -> Bytes {
-        if self.pending.is_empty() && !self.out.is_empty() {
-            self.out_hint = self.out.len();
-            let out = std::mem::take(&mut self.out);
-            let Some(ahead) = &self.ahead else { return Bytes::from(out) };
-            let out = ahead.hold(out);
-            self.out_max = ahead.room();
-            return out;
+        if !self.pending.is_empty() {
+            return std::mem::take(&mut self.pending);
         }
-        std::mem::take(&mut self.pending)
+        let Some(piece) = self.take_piece() else { return Bytes::new() };
+        let Some(ahead) = &self.ahead else { return piece.into_bytes() };
+        let held = match piece {
+            Piece::Owned(bytes) => ahead.hold(bytes),
+            Piece::Shared(bytes) => ahead.hold(bytes),
+        };
+        self.out_max = ahead.room();
+        held
+    }
+
+    fn take_piece(&mut self) -> Option<Piece> {
+        if self.pieces_bytes > 0 {
+            let piece = self.pieces.pop_front()?;
+            self.pieces_bytes -= piece.len();
+            if self.pieces_bytes == 0 && self.queue.is_empty() {
+                self.pieces = VecDeque::new();
+            }
+            return Some(piece);
+        }
+        if self.out.is_empty() {
+            return None;
+        }
+        self.out_hint = self.out.len();
+        Some(Piece::Owned(std::mem::take(&mut self.out)))
     }
 
     /// Gives back what the transport did not take.
@@ -432,6 +492,22 @@ impl RunWriter {
         let batch = std::mem::take(&mut self.out);
         self.pump();
         Some(batch)
+    }
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Owned(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Owned(bytes) => bytes.into(),
+            Self::Shared(bytes) => bytes,
+        }
     }
 }
 

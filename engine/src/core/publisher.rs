@@ -3,10 +3,9 @@
 use millrace_proto::control::{Credit, Received, TableCapacity};
 use millrace_proto::data::{Gap, HopHeader};
 use millrace_proto::frame::stream_kind;
-use millrace_proto::run::RunBody;
 use millrace_proto::{CloseCode, DecodeError};
 
-use super::inbound::{KnownTags, RunPublisher, RunReader, RunSink, Window};
+use super::inbound::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
 use super::metrics::DropReason;
 use super::routing::{Routing, Scope};
 use crate::time::Time;
@@ -156,22 +155,16 @@ impl RunSink for Sink<'_> {
     }
 
     #[inline]
-    fn run(
-        &mut self,
-        tags: &mut KnownTags,
-        publisher: RunPublisher,
-        hop: &HopHeader<'_>,
-        body: &RunBody<'_>,
-    ) {
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
         self.routing.metrics.runs_in += 1;
-        self.routing.metrics.events_in += body.count();
-        self.routing.enter(tags, publisher.key, hop.flags, body);
+        self.routing.metrics.events_in += run.body.count();
+        self.routing.enter(tags, publisher.key, hop.flags, run);
         if let Some(index) = publisher.number.and_then(|number| usize::try_from(number).ok()) {
             if self.progress.len() <= index {
                 self.progress.resize(index + 1, Progress::default());
             }
             let progress = &mut self.progress[index];
-            progress.next_seq = progress.next_seq.max(body.last_seq() + 1);
+            progress.next_seq = progress.next_seq.max(run.body.last_seq() + 1);
         }
     }
 

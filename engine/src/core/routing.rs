@@ -11,7 +11,7 @@ use millrace_proto::tag::Shard;
 use millrace_proto::{PublisherKey, RouterId, varint};
 
 use super::config::CoreConfig;
-use super::inbound::{Coming, KnownTags, Window};
+use super::inbound::{Coming, KnownTags, RunIn, Window};
 use super::metrics::{CoreMetrics, DropReason};
 use super::outbound::{Overflow, Pushed, RunOut, RunWriter};
 use super::receiver::{Receiver, Receivers};
@@ -123,28 +123,30 @@ impl Routing {
         tags: &mut KnownTags,
         publisher: PublisherKey,
         flags: u64,
-        body: &RunBody<'_>,
+        run: &RunIn<'_>,
     ) {
         let owner = Shard::of_hash(tags.hash).owner(self.cores);
         if owner == self.core {
-            self.own(tags, publisher, flags, body);
+            self.own(tags, publisher, flags, run);
             return;
         }
         // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that the cache has given
         // up since is still no other's, so the cache is not asked again.
         let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
+        let events = run.body.count();
         let run = RunOut {
             tag,
             tags: tags.tags(),
             publisher,
             flags: flags & FORWARDED | UNROUTED,
             matched: &[],
-            body: body.bytes(),
-            events: body.count(),
+            body: run.body.bytes(),
+            buffer: None,
+            events,
         };
         if let Some(Some(sibling)) = self.siblings.get_mut(usize::from(owner)) {
-            self.metrics.events_to_siblings += body.count();
-            count_drops(&mut self.metrics, sibling.push(&run), body.count(), DropReason::MailboxOverflow);
+            self.metrics.events_to_siblings += events;
+            count_drops(&mut self.metrics, sibling.push(&run), events, DropReason::MailboxOverflow);
         }
     }
 
@@ -154,20 +156,20 @@ impl Routing {
         tags: &mut KnownTags,
         publisher: PublisherKey,
         flags: u64,
-        body: &RunBody<'_>,
+        run: &RunIn<'_>,
     ) {
-        self.metrics.events_from_siblings += body.count();
+        self.metrics.events_from_siblings += run.body.count();
         if flags & UNROUTED != 0 {
-            self.own(tags, publisher, flags, body);
+            self.own(tags, publisher, flags, run);
         } else {
-            self.deliver(tags, publisher, flags, body, Scope::Core);
+            self.deliver(tags, publisher, flags, run, Scope::Core);
         }
     }
 
     #[inline]
-    fn own(&mut self, tags: &mut KnownTags, publisher: PublisherKey, flags: u64, body: &RunBody<'_>) {
+    fn own(&mut self, tags: &mut KnownTags, publisher: PublisherKey, flags: u64, run: &RunIn<'_>) {
         self.position += 1;
-        self.deliver(tags, publisher, flags, body, Scope::All);
+        self.deliver(tags, publisher, flags, run, Scope::All);
     }
 
     /// Starts the way of what routing these runs reads to the core: their routes, then the receivers and streams that these
@@ -234,9 +236,10 @@ impl Routing {
         tags: &mut KnownTags,
         publisher: PublisherKey,
         flags: u64,
-        body: &RunBody<'_>,
+        run: &RunIn<'_>,
         scope: Scope,
     ) {
+        let body = &run.body;
         let tag = self.intern(tags);
         let Self { core, routes, directory, local, receivers, peers, siblings, metrics, .. } = self;
         let Some(resolved) = routes.resolve(tag, directory, local) else { return };
@@ -248,6 +251,7 @@ impl Routing {
             flags: flags & FORWARDED,
             matched: &[],
             body: body.bytes(),
+            buffer: run.buffer,
             events,
         };
         let mut wanted = false;
@@ -258,6 +262,7 @@ impl Routing {
                         wanted = true;
                         if let Some(Some(sibling)) = siblings.get_mut(usize::from(sibling)) {
                             metrics.events_to_siblings += events;
+                            let run = RunOut { buffer: None, ..run };
                             count_drops(metrics, sibling.push(&run), events, DropReason::MailboxOverflow);
                         }
                     }
@@ -427,7 +432,7 @@ fn deliver_by_payload(
         scratch.clear();
         builder.finish(scratch);
         encode_matched(matched, current.iter().copied());
-        kept |= push(receiver, &RunOut { matched, body: scratch, events, ..*run }, metrics);
+        kept |= push(receiver, &RunOut { matched, body: scratch, buffer: None, events, ..*run }, metrics);
     };
     for event in body.events() {
         wanted.clear();

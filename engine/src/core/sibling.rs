@@ -2,10 +2,9 @@
 
 use millrace_proto::DecodeError;
 use millrace_proto::data::Gap;
-use millrace_proto::run::RunBody;
 
 use super::Core;
-use super::inbound::{KnownTags, RunPublisher, RunSink, Window};
+use super::inbound::{KnownTags, RunIn, RunPublisher, RunSink, Window};
 use super::routing::{Routing, Scope};
 use crate::message::CoreIndex;
 
@@ -36,9 +35,9 @@ impl RunSink for SiblingSink<'_> {
         tags: &mut KnownTags,
         publisher: RunPublisher,
         hop: &millrace_proto::data::HopHeader<'_>,
-        body: &RunBody<'_>,
+        run: &RunIn<'_>,
     ) {
-        self.routing.sibling_run(tags, publisher.key, hop.flags, body);
+        self.routing.sibling_run(tags, publisher.key, hop.flags, run);
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {

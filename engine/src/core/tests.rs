@@ -1,6 +1,7 @@
 //! One core against a transport in memory: what clients see on their streams.
 
 mod frames;
+mod large;
 mod received;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
