@@ -9,6 +9,41 @@ use super::Driver;
 use crate::network::Ecn;
 use crate::{Arrival, ForeignSegment, Network, Outgoing, SocketId, cid};
 
+/// From here on a received buffer is copied into memory that is used again and again.
+const POOLED_BYTES: usize = 4 << 10;
+/// The largest buffer that is received, and the size of pooled memory.
+const BUFFER_BYTES: usize = 1 << 16;
+/// Pieces of pooled memory: about what is received before the app has read it.
+const POOL_SIZE: usize = 8;
+
+/// Memory for received bytes. quinn keeps slices of it; a piece whose slices are all gone is filled again while it is still
+/// in cache, and one that somebody holds on to is left to them and replaced.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pieces: Vec<BytesMut>,
+    next: usize,
+}
+
+impl Pool {
+    pub(super) fn new() -> Self {
+        Self { pieces: vec![BytesMut::new(); POOL_SIZE], next: 0 }
+    }
+
+    /// Small buffers get memory of their own, so that a lone packet that waits for its predecessor pins no more than itself.
+    fn copy(&mut self, buffer: &[u8]) -> BytesMut {
+        if buffer.len() < POOLED_BYTES {
+            return BytesMut::from(buffer);
+        }
+        let piece = &mut self.pieces[self.next];
+        self.next = (self.next + 1) % POOL_SIZE;
+        if piece.capacity() < buffer.len() {
+            piece.reserve(BUFFER_BYTES.max(buffer.len()));
+        }
+        piece.extend_from_slice(buffer);
+        piece.split()
+    }
+}
+
 impl Driver {
     /// Takes what one receive call put into one buffer: datagrams of `stride` bytes each, the last may be shorter.
     ///
@@ -20,7 +55,7 @@ impl Driver {
         now: Instant,
         net: &mut dyn Network,
         arrival: &Arrival,
-        buffer: BytesMut,
+        buffer: &[u8],
         stride: usize,
     ) {
         if buffer.is_empty() {
@@ -29,8 +64,8 @@ impl Driver {
         let stride = stride.clamp(1, buffer.len());
         self.metrics.bytes_in += buffer.len() as u64;
         let guarded = self.cores > 1 && arrival.socket == SocketId::SHARED;
-        // What connections keep are slices of the buffer.
-        let mut rest = buffer;
+        // One copy per buffer; what connections keep are slices of it.
+        let mut rest = self.pool.copy(buffer);
         while !rest.is_empty() {
             let segment = rest.split_to(stride.min(rest.len()));
             self.metrics.datagrams_in += 1;

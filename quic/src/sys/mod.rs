@@ -7,12 +7,10 @@ compile_error!(
 );
 
 mod poll;
-mod receive;
 mod reuseport;
 mod send;
 
 pub(crate) use poll::{Interest, Poll};
-pub(crate) use receive::ReceiveBuffer;
 pub(crate) use reuseport::{attach_program, detach_program, kernel_drops};
 pub(crate) use send::{BATCH_MAX, Message, Sender};
 

@@ -1,16 +1,10 @@
 //! Batched receiving: recvmmsg into buffers that the kernel may fill with many datagrams each (GRO).
-//!
-//! A buffer that was filled well is handed over as it is, and quinn keeps slices of it; what was taken from the others is
-//! copied, so that a lone packet that waits for its predecessor pins no more than itself. A buffer whose slices are all gone
-//! is filled again while it is still in cache, and one that somebody holds on to is left to them and replaced.
 
 use std::io::{self, IoSliceMut};
 
-use bytes::BytesMut;
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 
 use super::{Sockets, lookup};
-use crate::sys::ReceiveBuffer;
 use crate::{Arrival, Ecn, SocketId};
 
 /// Size of a buffer: the most that the kernel merges.
@@ -20,12 +14,9 @@ const BULK_BUFFERS: usize = 4;
 /// Average bytes per buffer from which traffic counts as bulk.
 const BULK_BYTES: usize = BUFFER_BYTES / 4;
 
-/// From here on a buffer is handed over instead of copied: at most four times what arrived is pinned.
-const HANDED_BYTES: usize = BUFFER_BYTES / 4;
-
 /// Receive buffers of one core.
 pub(crate) struct Receiver {
-    buffers: [ReceiveBuffer; BATCH_SIZE],
+    buffers: Box<[u8]>,
     meta: [RecvMeta; BATCH_SIZE],
     filled: usize,
     /// Buffers to offer in the next call.
@@ -41,7 +32,7 @@ impl std::fmt::Debug for Receiver {
 impl Receiver {
     pub(crate) fn new() -> Self {
         Self {
-            buffers: std::array::from_fn(|_| ReceiveBuffer::new(BUFFER_BYTES)),
+            buffers: vec![0; BUFFER_BYTES * BATCH_SIZE].into_boxed_slice(),
             meta: [RecvMeta::default(); BATCH_SIZE],
             filled: 0,
             offered: BATCH_SIZE,
@@ -52,10 +43,9 @@ impl Receiver {
     pub(crate) fn receive(&mut self, sockets: &mut Sockets, id: SocketId) -> bool {
         self.filled = 0;
         let Some(socket) = lookup(&mut sockets.slots, id) else { return false };
-        let mut buffers = self.buffers.iter_mut();
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] = std::array::from_fn(|_| {
-            IoSliceMut::new(buffers.next().map_or_else(Default::default, ReceiveBuffer::as_mut_slice))
-        });
+        let mut buffers = self.buffers.chunks_exact_mut(BUFFER_BYTES);
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
         sockets.counters.receive_calls += 1;
         match socket.receive(&mut slices[..self.offered], &mut self.meta) {
             Ok(count) => {
@@ -73,10 +63,10 @@ impl Receiver {
         }
     }
 
-    /// What the last call received: where it came in, the bytes, and the size of each datagram in them. To be asked once.
-    pub(crate) fn received(&mut self, id: SocketId) -> impl Iterator<Item = (Arrival, BytesMut, usize)> {
-        let filled = std::mem::take(&mut self.filled);
-        self.meta[..filled].iter().zip(&mut self.buffers).map(move |(meta, buffer)| {
+    /// What the last call received: where it came in, the bytes, and the size of each datagram in them.
+    pub(crate) fn received(&self, id: SocketId) -> impl Iterator<Item = (Arrival, &[u8], usize)> {
+        let buffers = self.buffers.chunks_exact(BUFFER_BYTES);
+        self.meta[..self.filled].iter().zip(buffers).map(move |(meta, buffer)| {
             let arrival = Arrival {
                 socket: id,
                 remote: meta.addr,
@@ -87,12 +77,7 @@ impl Receiver {
                     quinn_udp::EcnCodepoint::Ce => Ecn::Ce,
                 }),
             };
-            let bytes = if meta.len >= HANDED_BYTES {
-                buffer.hand_over(meta.len)
-            } else {
-                BytesMut::from(&buffer.as_mut_slice()[..meta.len])
-            };
-            (arrival, bytes, meta.stride)
+            (arrival, &buffer[..meta.len], meta.stride)
         })
     }
 }

@@ -274,7 +274,7 @@ proptest! {
             let arrival = Arrival {
                 socket: SocketId::SHARED, remote: "10.9.9.9:9".parse().unwrap(), local_ip: None, ecn: None,
             };
-            node.driver.handle_buffer(now, &mut node.net, &arrival, BytesMut::from(&bytes[..]), stride);
+            node.driver.handle_buffer(now, &mut node.net, &arrival, &BytesMut::from(&bytes[..]), stride);
         }
         world.run_for(Duration::from_secs(1));
         let conn = world.dial(tls::client(), None);

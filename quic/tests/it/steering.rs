@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use millrace_quic::{
     Admission, Arrival, ClientSettings, ConnId, Core, CoreSettings, Dial, ServerSettings, SocketId, StreamId,
     TransportSettings, steer,
@@ -275,7 +274,7 @@ fn merged_buffer_of_several_cores_is_taken_apart() {
     let node = &mut world.nodes[SERVER];
     let remote = "10.0.0.9:9".parse().unwrap();
     let arrival = Arrival { socket: SocketId::SHARED, remote, local_ip: None, ecn: None };
-    node.driver.handle_buffer(now, &mut node.net, &arrival, BytesMut::from(buffer), 100);
+    node.driver.handle_buffer(now, &mut node.net, &arrival, buffer, 100);
     while node.driver.dispatch_next(now, &mut node.net, &mut node.app) {}
     let foreign = node.app.foreign.take().unwrap();
     let owners: Vec<_> = foreign.iter().map(|(owner, segment)| (*owner, segment.data.len())).collect();
@@ -299,7 +298,7 @@ fn guard_leaves_sockets_of_their_own_port_alone() {
     let node = &mut world.nodes[SERVER];
     let remote = "10.0.0.9:9".parse().unwrap();
     let arrival = Arrival { socket: lane, remote, local_ip: None, ecn: None };
-    node.driver.handle_buffer(now, &mut node.net, &arrival, BytesMut::from(&short_packet(0, 100)[..]), 100);
+    node.driver.handle_buffer(now, &mut node.net, &arrival, &short_packet(0, 100), 100);
     assert_eq!(node.driver.metrics().foreign_out, 0);
     assert_eq!(node.driver.metrics().answers, 0, "an id of another core is never answered");
 }

@@ -7,7 +7,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use millrace_quic::{
     Arrival, ClientSettings, ConnId, CoreSettings, Dial, Driver, DriverSettings, Io, Network, Outgoing,
     ServerSettings, SocketId,
@@ -284,8 +283,7 @@ impl World {
                 let socket = SocketId::new(u16::try_from(index).unwrap(), 0);
                 let arrival =
                     Arrival { socket, remote: packet.from, local_ip: Some(packet.to.ip()), ecn: None };
-                let stride = packet.data.len();
-                driver.handle_buffer(now, net, &arrival, BytesMut::from(&packet.data[..]), stride);
+                driver.handle_buffer(now, net, &arrival, &packet.data, packet.data.len());
             }
         }
     }
