@@ -23,6 +23,7 @@ mod leaving;
 mod metrics;
 mod outbound;
 mod publisher;
+mod queue;
 mod receiver;
 mod routing;
 mod sibling;

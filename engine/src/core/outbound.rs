@@ -19,9 +19,10 @@ use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream};
 use millrace_proto::table::{Naming, TableWriter};
-use millrace_proto::{PublisherKey, TagSet, TagSetRef};
+use millrace_proto::{PublisherKey, TagSetRef};
 
 use super::ahead::Ahead;
+use super::queue::{Popped, RunQueue};
 use super::receiver::ReceiverSlot;
 use crate::routes::TagId;
 
@@ -60,21 +61,6 @@ pub(super) enum Pushed {
     TooLarge,
 }
 
-#[derive(Debug)]
-enum Queued {
-    Run {
-        tag: TagId,
-        tags: TagSet,
-        publisher: PublisherKey,
-        flags: u64,
-        matched: Box<[u8]>,
-        body: Bytes,
-        events: u64,
-        seq: u64,
-    },
-    Gap(Gap),
-}
-
 /// A part of what was encoded.
 #[derive(Debug)]
 enum Piece {
@@ -86,15 +72,6 @@ enum Piece {
 
 /// Room for the head of a run frame.
 const HEAD_BYTES: usize = 64;
-
-/// A queued body of at least this many bytes is passed on as it is.
-const KEPT_FROM: usize = 2 * 1024;
-
-/// Bytes that a queued run takes besides its body: the entry itself.
-const QUEUED_OVERHEAD: u64 = 128;
-
-/// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are one gap of all routers.
-const QUEUED_GAPS_MAX: usize = 64;
 
 /// What was encoded: never dropped after that.
 #[derive(Debug, Clone, Copy, Default)]
@@ -124,16 +101,14 @@ pub(super) struct RunWriter {
     pending: Bytes,
     /// Bytes in `pieces`.
     pieces_bytes: usize,
-    queue: VecDeque<Queued>,
+    queue: RunQueue,
     tags: TableWriter<TagId>,
     publishers: TableWriter<PublisherKey>,
     /// Bounds what is encoded by what the reader's host has acknowledged. Receivers only.
     ahead: Option<Ahead>,
     /// Encoded before `out`, in order.
     pieces: VecDeque<Piece>,
-    queue_bytes: u64,
     queue_bytes_max: u64,
-    queued_gaps: usize,
     numbered: bool,
     overflow: Overflow,
     overflow_reason: GapReason,
@@ -158,10 +133,8 @@ impl RunWriter {
             pending: Bytes::new(),
             pieces: VecDeque::new(),
             pieces_bytes: 0,
-            queue: VecDeque::new(),
-            queue_bytes: 0,
+            queue: RunQueue::default(),
             queue_bytes_max,
-            queued_gaps: 0,
             overflow,
             overflow_reason,
             encoded: 0,
@@ -212,7 +185,7 @@ impl RunWriter {
     pub(super) fn lines(&self) -> usize {
         self.out.len()
             ^ usize::from(self.written.gaps > 0)
-            ^ self.queue.len()
+            ^ usize::from(self.queue.is_empty())
             ^ self.tags.len()
             ^ self.publishers.len()
             ^ usize::from(self.numbered)
@@ -231,12 +204,12 @@ impl RunWriter {
     }
 
     pub(super) const fn queued_bytes(&self) -> u64 {
-        self.queue_bytes
+        self.queue.bytes()
     }
 
     /// Events that are queued and not written.
-    pub(super) fn queued_events(&self) -> u64 {
-        self.queue.iter().map(|item| if let Queued::Run { events, .. } = item { *events } else { 0 }).sum()
+    pub(super) const fn queued_events(&self) -> u64 {
+        self.queue.events()
     }
 
     /// What was encoded since this was asked last.
@@ -287,94 +260,39 @@ impl RunWriter {
         self.enqueue(run, seq)
     }
 
-    #[cold]
     fn enqueue(&mut self, run: &RunOut<'_>, seq: u64) -> Pushed {
-        let bytes = run.body.len() as u64 + QUEUED_OVERHEAD;
+        let bytes = RunQueue::bytes_of(run);
         let mut dropped = 0;
         if bytes > self.queue_bytes_max {
             self.push_gap(Gap { reason: GapReason::TooLarge, events: run.events, router: None });
             return Pushed::TooLarge;
         }
-        if self.queue_bytes + bytes > self.queue_bytes_max {
+        if self.queue.bytes() + bytes > self.queue_bytes_max {
             match self.overflow {
                 Overflow::Refuse => return Pushed::Refused,
                 Overflow::DropNewest => {
                     self.push_gap(Gap { reason: self.overflow_reason, events: run.events, router: None });
                     return Pushed::Refused;
                 }
-                Overflow::DropOldest => dropped = self.drop_oldest(bytes),
+                Overflow::DropOldest => {
+                    dropped = self.queue.drop_oldest(bytes, self.queue_bytes_max, self.overflow_reason);
+                }
             }
         }
-        self.queue_bytes += bytes;
-        self.queue.push_back(Queued::Run {
-            tag: run.tag,
-            tags: run.tags.to_owned(),
-            publisher: run.publisher,
-            flags: run.flags,
-            matched: run.matched.into(),
-            body: run
-                .buffer
-                .map_or_else(|| Bytes::copy_from_slice(run.body), |buffer| buffer.slice_ref(run.body)),
-            events: run.events,
-            seq,
-        });
+        self.queue.push(run, seq);
         Pushed::Kept { dropped }
-    }
-
-    /// Makes room for `bytes` by dropping queued runs from the front; one gap stands where they were.
-    fn drop_oldest(&mut self, bytes: u64) -> u64 {
-        let mut dropped = 0;
-        let mut overflow = Gap { reason: self.overflow_reason, events: 0, router: None };
-        let mut others: Vec<Gap> = Vec::new();
-        while self.queue_bytes + bytes > self.queue_bytes_max {
-            match self.queue.pop_front() {
-                Some(Queued::Run { body, events, .. }) => {
-                    dropped += events;
-                    overflow.events += events;
-                    self.queue_bytes -= body.len() as u64 + QUEUED_OVERHEAD;
-                }
-                Some(Queued::Gap(gap)) => {
-                    self.queued_gaps -= 1;
-                    if gap.reason == overflow.reason {
-                        overflow.events += gap.events;
-                    } else {
-                        merge(&mut others, gap);
-                    }
-                }
-                None => break,
-            }
-        }
-        others.push(overflow);
-        for gap in others.into_iter().rev() {
-            self.queue.push_front(Queued::Gap(gap));
-            self.queued_gaps += 1;
-        }
-        dropped
     }
 
     /// Drops everything that is queued; what was encoded stays. Returns the events dropped.
     pub(super) fn drop_queue(&mut self) -> u64 {
-        let dropped = self.queued_events();
-        self.queue.clear();
-        self.queue_bytes = 0;
-        self.queued_gaps = 0;
-        dropped
+        std::mem::take(&mut self.queue).events()
     }
 
     /// Puts a gap marker behind everything that was pushed.
     pub(super) fn push_gap(&mut self, gap: Gap) {
-        if let Some(Queued::Gap(last)) = self.queue.back_mut()
-            && (last.reason == gap.reason && last.router == gap.router || self.queued_gaps >= QUEUED_GAPS_MAX)
-        {
-            if last.router != gap.router {
-                last.router = None;
-            }
-            last.events += gap.events;
-            return;
+        if self.queue.push_gap(gap) {
+            self.pump();
         }
-        self.queue.push_back(Queued::Gap(gap));
-        self.queued_gaps += 1;
-        self.pump();
     }
 
     /// Writes what the queue holds, as far as grant and bound allow.
@@ -382,24 +300,22 @@ impl RunWriter {
         if let Some(ahead) = &self.ahead {
             self.out_max = ahead.room();
         }
-        while self.may_encode() {
-            match self.queue.pop_front() {
-                Some(Queued::Run { tag, tags, publisher, flags, matched, body, events, seq }) => {
-                    self.queue_bytes -= body.len() as u64 + QUEUED_OVERHEAD;
-                    let buffer = (body.len() >= KEPT_FROM).then_some(&body);
-                    let (tags, matched, body) = (tags.borrow(), &matched[..], &body[..]);
-                    self.encode(&RunOut { tag, tags, publisher, flags, matched, body, buffer, events }, seq);
-                }
-                Some(Queued::Gap(gap)) => {
-                    self.queued_gaps -= 1;
+        if self.queue.is_empty() {
+            return;
+        }
+        let mut queue = std::mem::take(&mut self.queue);
+        while self.may_encode()
+            && queue.pop(|item| match item {
+                Popped::Run(run, seq) => self.encode(&run, seq),
+                Popped::Gap(gap) => {
                     self.written.gaps += 1;
                     let before = self.out.len();
                     gap.encode(&mut self.out);
                     self.encoded += (self.out.len() - before) as u64;
                 }
-                None => break,
-            }
-        }
+            })
+        {}
+        self.queue = queue;
     }
 
     #[inline]
@@ -508,19 +424,5 @@ impl Piece {
             Self::Owned(bytes) => bytes.into(),
             Self::Shared(bytes) => bytes,
         }
-    }
-}
-
-/// Adds a gap to those that move to the front together: one for each reason and router, and beyond
-/// [`QUEUED_GAPS_MAX`] one that speaks of all routers.
-fn merge(gaps: &mut Vec<Gap>, gap: Gap) {
-    let same = gaps.iter_mut().find(|other| other.reason == gap.reason && other.router == gap.router);
-    if let Some(same) = same {
-        same.events += gap.events;
-    } else if gaps.len() < QUEUED_GAPS_MAX {
-        gaps.push(gap);
-    } else if let Some(last) = gaps.last_mut() {
-        last.router = None;
-        last.events += gap.events;
     }
 }

@@ -1,0 +1,384 @@
+//! Runs and gaps that wait to be written: in order, bounded in bytes, droppable.
+//!
+//! What is known of each run stands in one queue, its bytes (tag set, subscriptions, body) in blocks, one behind the other:
+//! a queue that is filled and emptied all the time allocates once per block, and is read in the order it lies in memory.
+//! Only large bodies that came in buffers of their own are kept as they are. An empty queue holds no memory.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::{PublisherKey, TagSetRef};
+
+use super::outbound::RunOut;
+use crate::routes::TagId;
+
+/// Bytes that a queued run takes besides those that it is made of: what is known of it.
+const OVERHEAD_BYTES: u64 = 128;
+
+/// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are one gap of all routers.
+const GAPS_MAX: usize = 64;
+
+/// The first block, and the largest; between them, each is twice as large as the one before.
+const BLOCK_BYTES_MIN: usize = 512;
+const BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// What is known of a run. Its bytes are the next ones in the blocks, all in one block.
+#[derive(Debug)]
+struct Waiting {
+    tag: TagId,
+    publisher: PublisherKey,
+    flags: u64,
+    events: u64,
+    seq: u64,
+    tags_bytes: usize,
+    matched_bytes: usize,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// In the block, so many bytes.
+    Copied(usize),
+    /// In a buffer of its own.
+    Kept(Bytes),
+}
+
+impl Waiting {
+    fn block_bytes(&self) -> usize {
+        let body = if let Body::Copied(bytes) = self.body { bytes } else { 0 };
+        self.tags_bytes + self.matched_bytes + body
+    }
+
+    fn bytes(&self) -> u64 {
+        let kept = if let Body::Kept(body) = &self.body { body.len() } else { 0 };
+        (self.block_bytes() + kept) as u64 + OVERHEAD_BYTES
+    }
+}
+
+#[derive(Debug)]
+enum Item {
+    Run(Waiting),
+    Gap(Gap),
+}
+
+/// What waits for one stream.
+#[derive(Debug, Default)]
+pub(super) struct RunQueue {
+    items: VecDeque<Item>,
+    blocks: VecDeque<Vec<u8>>,
+    /// Where the oldest run's bytes start in the first block.
+    head: usize,
+    bytes: u64,
+    events: u64,
+    gaps: usize,
+}
+
+impl RunQueue {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes that the runs take.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Events of the runs.
+    pub(super) const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Bytes that a run will take.
+    pub(super) fn bytes_of(run: &RunOut<'_>) -> u64 {
+        (run.tags.canonical().len() + run.matched.len() + run.body.len()) as u64 + OVERHEAD_BYTES
+    }
+
+    /// Queues a run.
+    pub(super) fn push(&mut self, run: &RunOut<'_>, seq: u64) {
+        let tags = run.tags.canonical();
+        let body =
+            run.buffer.map_or(Body::Copied(run.body.len()), |buffer| Body::Kept(buffer.slice_ref(run.body)));
+        let waiting = Waiting {
+            tag: run.tag,
+            publisher: run.publisher,
+            flags: run.flags,
+            events: run.events,
+            seq,
+            tags_bytes: tags.len(),
+            matched_bytes: run.matched.len(),
+            body,
+        };
+        let block = self.block_for(waiting.block_bytes());
+        block.extend_from_slice(tags);
+        block.extend_from_slice(run.matched);
+        if let Body::Copied(_) = waiting.body {
+            block.extend_from_slice(run.body);
+        }
+        self.bytes += waiting.bytes();
+        self.events += run.events;
+        self.items.push_back(Item::Run(waiting));
+    }
+
+    /// The last block, if it has room for `bytes`, or a new one.
+    fn block_for(&mut self, bytes: usize) -> &mut Vec<u8> {
+        let last = self.blocks.back().map(|block| (block.capacity() - block.len(), block.capacity()));
+        let next = match last {
+            Some((free, _)) if free >= bytes => None,
+            Some((_, capacity)) => Some(capacity.saturating_mul(2)),
+            None => Some(BLOCK_BYTES_MIN),
+        };
+        if let Some(capacity) = next {
+            let capacity = capacity.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX).max(bytes);
+            self.blocks.push_back(Vec::with_capacity(capacity));
+        }
+        let last = self.blocks.len() - 1;
+        &mut self.blocks[last]
+    }
+
+    /// Puts a gap behind everything; whether it became an item of its own.
+    pub(super) fn push_gap(&mut self, gap: Gap) -> bool {
+        if let Some(Item::Gap(last)) = self.items.back_mut()
+            && (last.reason == gap.reason && last.router == gap.router || self.gaps >= GAPS_MAX)
+        {
+            if last.router != gap.router {
+                last.router = None;
+            }
+            last.events += gap.events;
+            return false;
+        }
+        self.items.push_back(Item::Gap(gap));
+        self.gaps += 1;
+        true
+    }
+
+    /// Takes the oldest item: a run goes to `write` with its seq, a gap comes back. `false` when there is none.
+    pub(super) fn pop(&mut self, write: impl FnOnce(Popped<'_>)) -> bool {
+        match self.items.pop_front() {
+            Some(Item::Run(waiting)) => {
+                self.bytes -= waiting.bytes();
+                self.events -= waiting.events;
+                let bytes = self.skip_to(waiting.block_bytes());
+                let block = self.blocks.front().map_or(&[][..], |block| &block[bytes..]);
+                let (tags, rest) = block.split_at(waiting.tags_bytes);
+                let (matched, rest) = rest.split_at(waiting.matched_bytes);
+                let (body, buffer) = match &waiting.body {
+                    Body::Copied(bytes) => (&rest[..*bytes], None),
+                    Body::Kept(body) => (&body[..], Some(body)),
+                };
+                write(Popped::Run(
+                    RunOut {
+                        tag: waiting.tag,
+                        tags: TagSetRef::trusted(tags),
+                        publisher: waiting.publisher,
+                        flags: waiting.flags,
+                        matched,
+                        body,
+                        buffer,
+                        events: waiting.events,
+                    },
+                    waiting.seq,
+                ));
+                self.tidy();
+                true
+            }
+            Some(Item::Gap(gap)) => {
+                self.gaps -= 1;
+                write(Popped::Gap(gap));
+                self.tidy();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Steps over the next `bytes` in the blocks, and returns where in the first block they start.
+    fn skip_to(&mut self, bytes: usize) -> usize {
+        // Bytes of one run are in one block, so what is left of the first is either theirs or nobody's.
+        while self.blocks.front().is_some_and(|block| block.len() - self.head < bytes) {
+            self.blocks.pop_front();
+            self.head = 0;
+        }
+        let start = self.head;
+        self.head += bytes;
+        start
+    }
+
+    fn tidy(&mut self) {
+        if self.items.is_empty() {
+            (self.items, self.blocks, self.head) = (VecDeque::new(), VecDeque::new(), 0);
+        }
+    }
+
+    /// Drops the oldest runs until `bytes` more stay within `bytes_max`; one gap of this reason stands where they were.
+    /// Returns the events dropped.
+    pub(super) fn drop_oldest(&mut self, bytes: u64, bytes_max: u64, reason: GapReason) -> u64 {
+        let mut dropped = 0;
+        let mut overflow = Gap { reason, events: 0, router: None };
+        let mut others: Vec<Gap> = Vec::new();
+        while self.bytes + bytes > bytes_max {
+            match self.items.pop_front() {
+                Some(Item::Run(waiting)) => {
+                    dropped += waiting.events;
+                    overflow.events += waiting.events;
+                    self.bytes -= waiting.bytes();
+                    self.events -= waiting.events;
+                    self.skip_to(waiting.block_bytes());
+                }
+                Some(Item::Gap(gap)) => {
+                    self.gaps -= 1;
+                    if gap.reason == overflow.reason {
+                        overflow.events += gap.events;
+                    } else {
+                        merge(&mut others, gap);
+                    }
+                }
+                None => break,
+            }
+        }
+        others.push(overflow);
+        for gap in others.into_iter().rev() {
+            self.items.push_front(Item::Gap(gap));
+            self.gaps += 1;
+        }
+        dropped
+    }
+}
+
+/// What was taken from a queue.
+#[derive(Debug)]
+pub(super) enum Popped<'a> {
+    /// A run, and its seq.
+    Run(RunOut<'a>, u64),
+    Gap(Gap),
+}
+
+/// Adds a gap to those that move to the front together: one for each reason and router, and beyond
+/// [`GAPS_MAX`] one that speaks of all routers.
+fn merge(gaps: &mut Vec<Gap>, gap: Gap) {
+    let same = gaps.iter_mut().find(|other| other.reason == gap.reason && other.router == gap.router);
+    if let Some(same) = same {
+        same.events += gap.events;
+    } else if gaps.len() < GAPS_MAX {
+        gaps.push(gap);
+    } else if let Some(last) = gaps.last_mut() {
+        last.router = None;
+        last.events += gap.events;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::{Epoch, PublisherId, RouterId, TagSet};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a queue holds, the slow way.
+    #[derive(Debug, Clone, PartialEq)]
+    enum Model {
+        Run { seq: u64, tags: Vec<u8>, matched: Vec<u8>, body: Vec<u8>, kept: bool },
+        Gap(Gap),
+    }
+
+    fn pop(queue: &mut RunQueue) -> Option<Model> {
+        let mut popped = None;
+        queue.pop(|item| {
+            popped = Some(match item {
+                Popped::Run(run, seq) => {
+                    let (tags, matched, body) =
+                        (run.tags.canonical().into(), run.matched.into(), run.body.into());
+                    Model::Run { seq, tags, matched, body, kept: run.buffer.is_some() }
+                }
+                Popped::Gap(gap) => Model::Gap(gap),
+            });
+        });
+        popped
+    }
+
+    fn push(queue: &mut RunQueue, model: &Model) {
+        let Model::Run { seq, tags, matched, body, kept } = model else { return };
+        let buffer = kept.then(|| Bytes::copy_from_slice(body));
+        let run = RunOut {
+            tag: TagId::default(),
+            tags: TagSetRef::trusted(tags),
+            publisher: PublisherKey { publisher: PublisherId(1), epoch: Epoch(2) },
+            flags: 0,
+            matched,
+            body: buffer.as_deref().unwrap_or(body),
+            buffer: buffer.as_ref(),
+            events: 1,
+        };
+        assert!(RunQueue::bytes_of(&run) > 0);
+        queue.push(&run, *seq);
+    }
+
+    fn run(seq: u64, hosts: usize, matched: usize, body: usize, kept: bool) -> Model {
+        let tags = TagSet::from_texts((0..hosts).map(|host| format!("host{host}=a"))).unwrap();
+        let byte = seq.to_le_bytes()[0];
+        Model::Run {
+            seq,
+            tags: tags.canonical().into(),
+            matched: vec![byte; matched],
+            body: vec![byte; body],
+            kept,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_pushed_is_popped_in_order(
+            steps in prop::collection::vec((0..10_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
+        ) {
+            let (mut queue, mut model) = (RunQueue::default(), VecDeque::new());
+            for (seq, (kind, hosts, matched, body, kept)) in (0..).zip(steps) {
+                match kind {
+                    0..=5 => {
+                        let item = run(seq, hosts, matched, body, kept);
+                        push(&mut queue, &item);
+                        model.push_back(item);
+                    }
+                    6 => {
+                        let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(RouterId(seq)) };
+                        if queue.push_gap(gap.clone()) {
+                            model.push_back(Model::Gap(gap));
+                        } else {
+                            // Too many of them: the last one speaks of all.
+                            model.pop_back();
+                            model.push_back(Model::Gap(Gap { router: None, ..gap }));
+                        }
+                    }
+                    _ => prop_assert_eq!(pop(&mut queue), model.pop_front()),
+                }
+                let runs = model.iter().filter(|item| matches!(item, Model::Run { .. })).count();
+                prop_assert_eq!(queue.events(), runs as u64);
+                prop_assert_eq!(queue.bytes() > 0, runs > 0);
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+            }
+            while let Some(item) = model.pop_front() {
+                prop_assert_eq!(pop(&mut queue), Some(item));
+            }
+            prop_assert_eq!(pop(&mut queue), None);
+            prop_assert_eq!((queue.blocks.capacity(), queue.items.capacity()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn dropping_the_oldest_leaves_one_gap_and_what_came_last() {
+        let mut queue = RunQueue::default();
+        for seq in 0..50 {
+            push(&mut queue, &run(seq, 1, 0, 100, seq % 3 == 0));
+        }
+        let (bytes, most) = (1000, queue.bytes() / 2);
+        let dropped = queue.drop_oldest(bytes, most, GapReason::Overflow);
+        assert!(queue.bytes() + bytes <= most && dropped > 25);
+        assert_eq!(queue.events(), 50 - dropped);
+        let gap = Gap { reason: GapReason::Overflow, events: dropped, router: None };
+        assert_eq!(pop(&mut queue), Some(Model::Gap(gap)));
+        for seq in dropped..50 {
+            assert_eq!(pop(&mut queue), Some(run(seq, 1, 0, 100, seq % 3 == 0)));
+        }
+        assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
+    }
+}
