@@ -78,7 +78,14 @@ fn a_fleet_holds_a_connection_for_each_emitter_and_receiver_on_a_router_process(
     assert_eq!(report["connections"]["connections"], 55);
     assert_eq!(report["connections"]["is_of_routers_alone"], true);
     assert_eq!(report["processes"], true);
-    for field in ["bytes_per_connection", "publisher_packets_per_s", "router_cpu_us_per_publisher_packet"] {
+    for field in [
+        "bytes_per_connection",
+        "bytes_per_connection_warmed_up",
+        "bytes_per_connection_at_most",
+        "bytes_per_connection_at_end",
+        "publisher_packets_per_s",
+        "router_cpu_us_per_publisher_packet",
+    ] {
         assert!(report["connections"][field].as_f64().unwrap() > 0.0, "{field}: {report:#}");
     }
 }

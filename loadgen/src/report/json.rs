@@ -114,11 +114,17 @@ pub struct ConnectionsJson {
     #[serde(flatten)]
     pub set_up: SetUp,
     pub bytes_per_connection: f64,
-    /// The same at the end of the run, after so many events of each emitter.
+    /// The same after the warm-up, in which every emitter has published, and everything was delivered.
+    pub bytes_per_connection_warmed_up: f64,
+    /// The most seen while events were under way.
+    pub bytes_per_connection_at_most: f64,
+    /// The same at the end of the run, when everything was delivered, after so many events of each emitter.
     pub bytes_per_connection_at_end: f64,
     pub events_per_emitter: u64,
     /// Growth of the same memory from the end of the set-up to the end of the run.
     pub growth_bytes: i64,
+    /// The same from the end of the warm-up: what events leave behind, apart from what the first of each connection sets up.
+    pub growth_since_warm_up_bytes: i64,
     pub keep_alive_s: f64,
     /// How long publishers can wait to be told what was received.
     pub received_within_s: f64,
@@ -331,10 +337,13 @@ impl ConnectionsJson {
         Self {
             set_up,
             bytes_per_connection: set_up.bytes_per_connection(),
+            bytes_per_connection_warmed_up: set_up.bytes_per_connection_of(attempt.resident_bytes.0),
+            bytes_per_connection_at_most: set_up.bytes_per_connection_of(attempt.resident_bytes_max()),
             bytes_per_connection_at_end: set_up.bytes_per_connection_of(end),
             events_per_emitter: attempt.judged.verdict.published
                 / u64::from(result.scenario.workload.emitters),
             growth_bytes: signed(end) - signed(set_up.resident_after_bytes),
+            growth_since_warm_up_bytes: signed(end) - signed(attempt.resident_bytes.0),
             keep_alive_s: result.scenario.keep_alive.as_secs_f64(),
             received_within_s: result.scenario.received_within.as_secs_f64(),
             publisher_packets_per_s: attempt.writes,

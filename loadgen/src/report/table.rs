@@ -150,13 +150,21 @@ fn connections(result: &RunResult, attempt: &Attempt, row: &mut impl FnMut(&str,
     row(
         "connections",
         format!(
-            "{} held, set up in {:.0} s ({} dialled again), keep-alive {:.0} s, told what was received within {}; {:.1} KB {whose} each, {:.1} KB after {} events of each emitter",
+            "{} held, set up in {:.0} s ({} dialled again), keep-alive {:.0} s, told what was received within {}",
             grouped(facts.set_up.connections as f64),
             facts.set_up.seconds,
             facts.set_up.redials,
             facts.keep_alive_s,
-            humantime::format_duration(result.scenario.received_within),
+            humantime::format_duration(result.scenario.received_within)
+        ),
+    );
+    row(
+        "memory of each",
+        format!(
+            "{:.1} KB {whose}, {:.1} KB after the warm-up, at most {:.1} KB under load, {:.1} KB when {} events of each emitter were delivered",
             facts.bytes_per_connection / 1000.0,
+            facts.bytes_per_connection_warmed_up / 1000.0,
+            facts.bytes_per_connection_at_most / 1000.0,
             facts.bytes_per_connection_at_end / 1000.0,
             grouped(facts.events_per_emitter as f64)
         ),

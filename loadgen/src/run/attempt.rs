@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::headroom::Headroom;
 use super::settle::{Earlier, Settled, settle};
+use super::setup::resident;
 use super::timeline::{Point, Timeline};
 use super::{Bench, LOOK_EVERY, RunError};
 use crate::cluster::{Counters, EVENTS_IN, Home};
@@ -52,6 +53,9 @@ pub struct Attempt {
     pub gap_events: u64,
     /// CPU seconds of the routers and of the generator in the measured part.
     pub cpu: (f64, f64),
+    /// Resident memory with nothing under way: after the warm-up, in which every emitter has published, and after everything
+    /// was delivered. Of the router processes, or of this process.
+    pub resident_bytes: (u64, u64),
     /// What the routers counted in the measured part, and what they dropped.
     pub counters: Counters,
     /// Connections lost meanwhile.
@@ -102,6 +106,13 @@ impl Attempt {
         &self.counters.dropped
     }
 
+    /// The most resident memory seen in the measured part or behind it.
+    #[must_use]
+    pub fn resident_bytes_max(&self) -> u64 {
+        let seen = self.timeline.iter().map(|point| point.resident_bytes).max().unwrap_or(0);
+        seen.max(self.resident_bytes.1)
+    }
+
     /// The 99th percentile of latency.
     #[must_use]
     pub fn p99(&self) -> Duration {
@@ -120,6 +131,7 @@ pub(super) struct Wanted {
 struct Before {
     process_ns: u64,
     routers_ns: u64,
+    resident_bytes: u64,
     threads: Vec<ThreadTimes>,
     counters: Counters,
     sum: Sum,
@@ -130,6 +142,7 @@ impl Before {
         Self {
             process_ns: system::process_ns(),
             routers_ns: bench.cluster.usage().cpu_ns,
+            resident_bytes: resident(bench),
             threads: bench.fleet.thread_times(),
             counters: bench.cluster.counters(),
             sum: bench.fleet.sum(),
@@ -190,6 +203,7 @@ pub(super) fn attempt(bench: &mut Bench<'_>, wanted: Wanted) -> Result<Attempt, 
         crossed: after.sum.crossed - before.sum.crossed,
         gap_events: after.sum.gap_events - first.gap_events,
         cpu: (router_cpu, generator_cpu),
+        resident_bytes: (before.resident_bytes, after.resident_bytes),
         counters: after.counters.since(&before.counters),
         connections_lost: after.sum.connections_lost - first.connections_lost,
         headroom: Headroom::of(&used, elapsed, &judged.lag, pushed_back),

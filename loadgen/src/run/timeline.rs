@@ -24,6 +24,8 @@ pub struct Point {
     pub generator_cpus: f64,
     /// CPU that the routers used, in CPUs; 0 when they are elsewhere.
     pub routers_cpus: f64,
+    /// Of the router processes, or of this process where they are none.
+    pub resident_bytes: u64,
     pub p50_us: u64,
     pub p90_us: u64,
     pub p99_us: u64,
@@ -37,6 +39,7 @@ struct Look {
     at: Duration,
     sum: Sum,
     routers_ns: u64,
+    resident_bytes: u64,
 }
 
 /// Looks at the counters once per slice.
@@ -61,13 +64,16 @@ impl Timeline {
     /// Takes a look.
     pub(super) fn look(&mut self, sum: Sum, cluster: &Cluster) {
         let at = self.start.elapsed();
-        let routers_ns = match cluster.home() {
+        let (routers_ns, resident_bytes) = match cluster.home() {
             // Asking the cores would cost them more than it is worth: what is not the fleet's is theirs.
-            Home::Embedded => system::process_ns().saturating_sub(sum.cpu_ns),
-            Home::Processes => cluster.usage().cpu_ns,
-            Home::Elsewhere => 0,
+            Home::Embedded => (system::process_ns().saturating_sub(sum.cpu_ns), system::resident_bytes()),
+            Home::Processes => {
+                let usage = cluster.usage();
+                (usage.cpu_ns, usage.resident_bytes.unwrap_or(0))
+            }
+            Home::Elsewhere => (0, system::resident_bytes()),
         };
-        self.looks.push(Look { at, sum, routers_ns });
+        self.looks.push(Look { at, sum, routers_ns, resident_bytes });
     }
 
     /// The slices between the looks, with the latencies of `slices`.
@@ -89,6 +95,7 @@ fn point(before: Look, after: Look, number: u64, slices: &Slices) -> Point {
         gap_events: after.sum.gap_events - before.sum.gap_events,
         generator_cpus: rate(after.sum.cpu_ns, before.sum.cpu_ns) / 1e9,
         routers_cpus: rate(after.routers_ns, before.routers_ns) / 1e9,
+        resident_bytes: after.resident_bytes,
         p50_us: quantile(0.5),
         p90_us: quantile(0.9),
         p99_us: quantile(0.99),

@@ -26,6 +26,7 @@ pub fn page(result: &RunResult, allowed: &[Fault]) -> String {
         curve(attempt),
         cpus(&attempt.timeline),
         per_event(&attempt.timeline),
+        memory(&attempt.timeline),
     ];
     if !result.disturbed.is_empty() {
         plots.push(phases(attempt, &result.disturbed));
@@ -166,6 +167,21 @@ fn cpus(timeline: &[Point]) -> Plot {
             over_time(timeline, "routers", |point| point.routers_cpus),
             over_time(timeline, "generator", |point| point.generator_cpus),
         ],
+    }
+}
+
+fn memory(timeline: &[Point]) -> Plot {
+    Plot {
+        title: "Resident memory of the routers, or of all where they are embedded",
+        x_title: "seconds",
+        y_title: "MiB",
+        y_scale: Scale::Linear,
+        x_labels: 8,
+        x_label: seconds,
+        y_label: short,
+        lines: vec![over_time(timeline, "resident", |point| {
+            point.resident_bytes as f64 / f64::from(1 << 20)
+        })],
     }
 }
 
