@@ -169,28 +169,35 @@ pub fn selector(bytes: &[u8]) {
     }
 }
 
-/// A stream cut into chunks at places that the first bytes choose: the same frames as in one piece.
+/// A stream cut into chunks at places that the first bytes choose: the same frames as in one piece. The stream goes on with
+/// one more frame, large enough to come in a buffer of its own.
 pub fn frame_reader(bytes: &[u8]) {
+    const BODY_MAX: usize = 10_000;
     let Some((cuts, stream)) = bytes.split_at_checked(8) else { return };
+    let mut stream = stream.to_vec();
+    frame::put(&mut stream, 0x14, |body| body.extend(cuts.iter().cycle().take(BODY_MAX)));
+    let stream = &stream[..];
     let read = |chunks: &mut dyn Iterator<Item = &[u8]>| {
         let (mut reader, mut frames, mut result) = (FrameReader::new(), Vec::new(), Ok(()));
         for chunk in chunks {
-            result = reader.feed::<DecodeError>(chunk, 1000, |kind, body| {
-                frames.push((kind, body.to_vec()));
+            result = reader.feed_shared::<DecodeError>(chunk, BODY_MAX, |frame| {
+                let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
+                assert!(kept.is_none_or(|kept| kept == frame.body));
+                frames.push((frame.kind, frame.body.to_vec()));
                 Ok(())
             });
             if result.is_err() {
-                assert!(reader.feed::<DecodeError>(&[], 1000, |_, _| Ok(())).is_err(), "poisoned");
+                assert!(reader.feed::<DecodeError>(&[], BODY_MAX, |_, _| Ok(())).is_err(), "poisoned");
                 break;
             }
-            assert!(reader.buffered() <= 16 + 1000);
+            assert!(reader.buffered() <= 16 + BODY_MAX);
         }
         (frames, result)
     };
     let whole = read(&mut std::iter::once(stream));
     let (mut rest, mut lens) = (stream, cuts.iter().cycle());
     let mut pieces = std::iter::from_fn(|| {
-        let wanted = usize::from(*lens.next()?) % 97 + 1;
+        let wanted = usize::from(*lens.next()?) * 7 % 1301 + 1;
         let (piece, behind) = rest.split_at(wanted.min(rest.len()));
         rest = behind;
         (!piece.is_empty()).then_some(piece)

@@ -19,7 +19,7 @@ fn a_run_leaves_a_page_that_needs_nothing_else_and_a_folder_in_the_collection() 
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let page = std::fs::read_to_string(page).unwrap();
-    assert_eq!(page.matches("<svg").count(), 5);
+    assert_eq!(page.matches("<svg").count(), 6);
     assert!(page.contains("PASS") && page.contains("Host"));
     for outside in ["src=", "href=", "@import", "url("] {
         assert!(!page.contains(outside), "{outside} leads out of the page");

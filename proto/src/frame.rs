@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::error::DecodeError;
 pub use crate::stream::stream_kind;
@@ -50,13 +50,14 @@ fn locate(bytes: &[u8], body_max: usize) -> Result<Option<(u64, Range<usize>)>, 
 }
 
 /// A straddling frame of at least this many bytes is gathered in a buffer of its own, which can be kept without a copy.
-const SHARED_FROM: usize = 2 * 1024;
+const SHARED_FROM: usize = 8 * 1024;
 
 /// Bytes that a reader holds back for later frames, at most, while no frame is incomplete.
-const IDLE_BYTES_MAX: usize = 16 * 1024;
+const IDLE_BYTES_MAX: usize = 256;
 
-/// Bytes reserved at once for a frame whose end has not arrived: its length is a promise until then.
-const RESERVED_BYTES_MAX: usize = 128 * 1024;
+/// Bytes reserved for a frame of which little has arrived: its length is a promise until then. Enough for what a client
+/// gathers before it writes.
+const PROMISE_BYTES_MAX: usize = 18 * 1024;
 
 /// A whole frame.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +66,8 @@ pub struct Frame<'a> {
     pub kind: u64,
     /// Its body.
     pub body: &'a [u8],
-    /// The buffer that `body` lies in, when it holds nothing else: to keep the body, or a part of it, without a copy.
+    /// The buffer that `body` lies in, when it holds this frame alone: to keep a part of the body without a copy. Who keeps a
+    /// small part keeps all of it.
     pub buffer: Option<&'a Bytes>,
 }
 
@@ -76,7 +78,7 @@ pub struct Frame<'a> {
 #[derive(Debug, Default)]
 pub struct FrameReader {
     /// The start of a frame whose end has not arrived; empty otherwise.
-    partial: BytesMut,
+    partial: Vec<u8>,
     poisoned: bool,
 }
 
@@ -151,7 +153,7 @@ impl FrameReader {
         if !chunk.is_empty() {
             self.gather(chunk, locate(chunk, body_max)?.map_or(0, |(_, body)| body.end));
         } else if self.partial.is_empty() && self.partial.capacity() > IDLE_BYTES_MAX {
-            self.partial = BytesMut::new();
+            self.partial = Vec::new();
         }
         self.poisoned = false;
         Ok(())
@@ -159,11 +161,11 @@ impl FrameReader {
 
     /// Adds `bytes` to the partial frame, which will have `total` bytes if that is known.
     fn gather(&mut self, bytes: &[u8], total: usize) {
-        let known = total.saturating_sub(self.partial.len()).max(bytes.len());
-        // What a stream promises is reserved only up to a bound; beyond it, buffers grow with what has arrived.
-        let reserve = known.min(RESERVED_BYTES_MAX.max(self.partial.len()));
         if self.partial.capacity() - self.partial.len() < bytes.len() {
-            self.partial.reserve(reserve.max(bytes.len()));
+            let arrived = self.partial.len() + bytes.len();
+            // Never more than the frame takes, and little for a promise; beyond it four times what has arrived.
+            let wanted = total.min(PROMISE_BYTES_MAX.max(arrived.saturating_mul(4))).max(arrived);
+            self.partial.reserve_exact(wanted - self.partial.len());
         }
         self.partial.extend_from_slice(bytes);
     }
@@ -191,12 +193,14 @@ impl FrameReader {
         if self.partial.len() < body.end {
             return Ok(chunk);
         }
+        let mut whole = std::mem::take(&mut self.partial);
         if share && body.end >= SHARED_FROM {
-            let buffer = std::mem::take(&mut self.partial).freeze();
+            let buffer = Bytes::from(whole);
             each(Frame { kind, body: &buffer[body], buffer: Some(&buffer) })?;
         } else {
-            each(Frame { kind, body: &self.partial[body], buffer: None })?;
-            self.partial.clear();
+            each(Frame { kind, body: &whole[body], buffer: None })?;
+            whole.clear();
+            self.partial = whole;
         }
         Ok(chunk)
     }
@@ -256,20 +260,25 @@ mod tests {
         }
     }
 
+    fn low_byte(i: usize) -> u8 {
+        i.to_le_bytes()[0]
+    }
+
     #[test]
     fn large_frames_that_straddle_chunks_come_with_a_buffer_of_their_own() {
         let mut stream = Vec::new();
         for len in [100usize, SHARED_FROM, 300_000, 5] {
-            put(&mut stream, 0x14, |body| body.extend((0..len).map(|i| i as u8)));
+            put(&mut stream, 0x14, |body| body.extend((0..len).map(low_byte)));
         }
         for step in [7usize, 1000, stream.len()] {
             let (mut reader, mut seen) = (FrameReader::new(), Vec::new());
             for chunk in stream.chunks(step) {
                 reader
                     .feed_shared::<DecodeError>(chunk, 1 << 20, |frame| {
-                        assert!(frame.body.iter().enumerate().all(|(i, &byte)| byte == i as u8));
+                        assert!(frame.body.iter().enumerate().all(|(i, &byte)| byte == low_byte(i)));
                         let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
                         assert!(kept.as_ref().is_none_or(|kept| kept == frame.body));
+                        assert!(frame.buffer.is_none_or(|buffer| buffer.len() <= frame.body.len() + 16));
                         seen.push((frame.body.len(), kept.is_some()));
                         Ok(())
                     })
@@ -288,7 +297,11 @@ mod tests {
         varint::put(&mut head, 1_000_000_000);
         let mut reader = FrameReader::new();
         reader.feed::<DecodeError>(&head, usize::MAX, |_, _| Ok(())).unwrap();
-        assert!(reader.partial.capacity() <= RESERVED_BYTES_MAX);
+        assert!(reader.partial.capacity() <= PROMISE_BYTES_MAX);
+        for _ in 0..1000 {
+            reader.feed::<DecodeError>(&[0; 100], usize::MAX, |_, _| Ok(())).unwrap();
+            assert!(reader.partial.capacity() <= PROMISE_BYTES_MAX.max(5 * reader.buffered()));
+        }
     }
 
     #[test]

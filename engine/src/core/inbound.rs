@@ -42,8 +42,21 @@ pub(super) struct RunPublisher {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunIn<'a> {
     pub(super) body: RunBody<'a>,
-    /// The buffer that the body lies in, if a large body came with one of its own: then it is passed on without a copy.
+    /// The buffer that the body lies in, if it is large and most of what the buffer holds: then it may be kept without a copy.
     pub(super) buffer: Option<&'a Bytes>,
+}
+
+/// A body of at least this many bytes may be kept. Each is two pieces of a stream, which QUIC looks through one by one for
+/// each packet: they must be few.
+const KEPT_FROM: usize = 8 * 1024;
+
+impl<'a> RunIn<'a> {
+    /// A body, and the buffer that its frame came in. What is kept of a buffer keeps all of it, and only the body counts
+    /// against anything, so a frame that is mostly something else is copied.
+    fn new(body: RunBody<'a>, buffer: Option<&'a Bytes>) -> Self {
+        let bytes = body.bytes().len();
+        Self { body, buffer: buffer.filter(|buffer| bytes >= KEPT_FROM && bytes >= buffer.len() / 4 * 3) }
+    }
 }
 
 /// Runs that are looked at together before the first of them is routed.
@@ -185,7 +198,7 @@ impl Tables {
             return sink.preamble(kind, body);
         }
         match data::decode(kind, body)? {
-            DataFrame::Run { hop, body } => self.run(&hop, &RunIn { body, buffer }, sink)?,
+            DataFrame::Run { hop, body } => self.run(&hop, &RunIn::new(body, buffer), sink)?,
             DataFrame::DefineTags { number, tags } => {
                 self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
             }

@@ -6,8 +6,9 @@
 //! acknowledged count, too ([`Ahead`]). Numbers are assigned when a run is written, so a
 //! drop never leaves a number that the reader does not know.
 //!
-//! Bodies are copied behind their heads, so that the transport gets few pieces. A large one that came in a buffer of its own
-//! is a piece of its own instead: every stream that it goes to holds the same buffer.
+//! Bodies are copied behind their heads, so that the transport gets few pieces. For a receiver, a large one that came in a
+//! buffer of its own is a piece of its own instead: all receivers of this core hold the same buffer. Lanes, which may have far
+//! more under way, and mailboxes, whose batches are one piece, get copies.
 //!
 //! ```text
 //! push → [ queue: runs and gaps, bounded, drops by policy ] → encode → [ pieces, out ] → transport
@@ -36,7 +37,7 @@ pub(super) struct RunOut<'a> {
     /// Encoded subscription numbers; empty: subscription 0 alone.
     pub(super) matched: &'a [u8],
     pub(super) body: &'a [u8],
-    /// The buffer that the body lies in, if it is to be kept instead of copied. Not for mailboxes, whose batches are one piece.
+    /// The buffer that the body lies in, if it may be kept instead of copied.
     pub(super) buffer: Option<&'a Bytes>,
     pub(super) events: u64,
 }
@@ -253,6 +254,7 @@ impl RunWriter {
     pub(super) fn push(&mut self, run: &RunOut<'_>) -> Pushed {
         let seq = self.next_seq;
         self.next_seq += 1;
+        let run = &RunOut { buffer: run.buffer.filter(|_| self.ahead.is_some()), ..*run };
         if self.queue.is_empty() && self.may_encode() {
             self.encode(run, seq);
             return Pushed::Kept { dropped: 0 };
@@ -321,8 +323,11 @@ impl RunWriter {
     #[inline]
     fn encode(&mut self, run: &RunOut<'_>, seq: u64) {
         if self.out.capacity() == 0 {
-            let body = if run.buffer.is_some() { 0 } else { run.body.len() };
-            self.out.reserve(self.out_hint.max(body + HEAD_BYTES));
+            let bytes = match run.buffer {
+                Some(_) => HEAD_BYTES,
+                None => self.out_hint.max(run.body.len() + HEAD_BYTES),
+            };
+            self.out.reserve(bytes);
         }
         let before = self.out_bytes();
         let tags = match self.tags.name(&run.tag, run.tags.canonical().len() as u64) {
@@ -356,8 +361,14 @@ impl RunWriter {
 
     /// Puts a body behind what was encoded, as it is.
     fn keep(&mut self, body: Bytes) {
-        let head = std::mem::take(&mut self.out);
-        self.out_hint = 0;
+        // What was reserved for more than the head stays with the writer: only bytes written count.
+        let head = if self.out.capacity() > 2 * self.out.len() + HEAD_BYTES {
+            let head = self.out.clone();
+            self.out.clear();
+            head
+        } else {
+            std::mem::take(&mut self.out)
+        };
         self.pieces_bytes += head.len() + body.len();
         self.pieces.push_back(Piece::Owned(head));
         self.pieces.push_back(Piece::Shared(body));
@@ -382,10 +393,10 @@ impl RunWriter {
         if self.pieces_bytes > 0 {
             let piece = self.pieces.pop_front()?;
             self.pieces_bytes -= piece.len();
-            if self.pieces_bytes == 0 && self.queue.is_empty() {
-                self.pieces = VecDeque::new();
-            }
             return Some(piece);
+        }
+        if self.pieces.capacity() > 0 && self.queue.is_empty() {
+            self.pieces = VecDeque::new();
         }
         if self.out.is_empty() {
             return None;
@@ -404,6 +415,7 @@ impl RunWriter {
         if self.out.is_empty() {
             return None;
         }
+        debug_assert!(self.pieces.is_empty(), "only receivers keep bodies");
         self.out_hint = self.out.len();
         let batch = std::mem::take(&mut self.out);
         self.pump();

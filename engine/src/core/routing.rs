@@ -262,7 +262,6 @@ impl Routing {
                         wanted = true;
                         if let Some(Some(sibling)) = siblings.get_mut(usize::from(sibling)) {
                             metrics.events_to_siblings += events;
-                            let run = RunOut { buffer: None, ..run };
                             count_drops(metrics, sibling.push(&run), events, DropReason::MailboxOverflow);
                         }
                     }
