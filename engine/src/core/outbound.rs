@@ -399,6 +399,8 @@ impl RunWriter {
             self.pieces = VecDeque::new();
         }
         if self.out.is_empty() {
+            // What `keep` has left: an idle stream holds nothing.
+            self.out = Vec::new();
             return None;
         }
         self.out_hint = self.out.len();
