@@ -227,11 +227,15 @@ fn what_development_mode_shows_can_be_used_as_it_stands() {
 
 /// CPUs that a thread of a process may use, as the kernel lists them.
 fn cpus_of(pid: u32, thread: &str) -> String {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
     let named = |task: &std::path::PathBuf| {
         std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)
     };
-    let task = tasks.into_iter().find(named).unwrap();
+    // Threads that begin and end meanwhile make the listing skip others.
+    let look = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        tasks.filter_map(|task| Some(task.ok()?.path())).find(named)
+    };
+    let task = (0..1000).find_map(|_| look()).unwrap();
     let status = std::fs::read_to_string(task.join("status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
     line.trim().to_owned()
