@@ -1,5 +1,6 @@
 //! What a selector is made of, when it is met, and how it is written.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use super::{glob, number};
@@ -62,12 +63,13 @@ impl Comparison {
         }
     }
 
-    fn holds(self, value: f64, bound: f64) -> bool {
+    /// Whether it holds for a value that compares so with the bound.
+    fn holds(self, order: Ordering) -> bool {
         match self {
-            Self::Less => value < bound,
-            Self::LessOrEqual => value <= bound,
-            Self::Greater => value > bound,
-            Self::GreaterOrEqual => value >= bound,
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
         }
     }
 }
@@ -90,7 +92,7 @@ impl Operation {
             Self::NotGlob(pattern) => !glob::matches(pattern.as_bytes(), value),
             Self::Compare(comparison, bound) => {
                 match (number::parse(value), number::parse(bound.as_bytes())) {
-                    (Some(value), Some(bound)) => comparison.holds(value, bound),
+                    (Some(value), Some(bound)) => comparison.holds(value.cmp(&bound)),
                     _ => false,
                 }
             }

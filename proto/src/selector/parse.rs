@@ -240,12 +240,11 @@ impl<'a> Scanner<'a> {
         self.space();
         let at = self.at;
         let symbol = comparison.symbol();
-        let bound = number::parse(self.take_while(ast::is_bare).as_bytes())
-            .map(number::canonical)
-            .filter(|bound| bound.len() <= number::NUMBER_BYTES_MAX);
-        bound.map(|bound| Operation::Compare(comparison, bound)).ok_or_else(|| {
-            self.error_at(at, format!("expected a decimal number behind `{symbol}`, like 10 or -0.5"))
-        })
+        match number::parse(self.take_while(ast::is_bare).as_bytes()) {
+            Some(bound) => Ok(Operation::Compare(comparison, bound.canonical())),
+            None => Err(self
+                .error_at(at, format!("expected a decimal number behind `{symbol}`, like 10, -0.5 or 1e9"))),
+        }
     }
 
     /// `in (…)` and `notin (…)`.
@@ -293,7 +292,7 @@ impl<'a> Scanner<'a> {
         }
         let mut values = Vec::new();
         loop {
-            let value = self.value("in a list")?;
+            let value = self.value(LIST)?;
             if !value.quoted && glob::is_glob(&value.text) {
                 return Err(self.error_at(
                     value.at,
@@ -322,22 +321,29 @@ impl<'a> Scanner<'a> {
         Ok(values)
     }
 
-    /// A value: bare or in double quotes; `behind` says what it stands behind.
+    /// A value: bare, in double quotes, or empty where nothing stands before the next sign, as in Kubernetes; `behind` says
+    /// what it stands behind.
     fn value(&mut self, behind: &str) -> Result<Value, SelectorError> {
         self.space();
         let at = self.at;
         let quoted = self.eat("\"");
         let text = if quoted { self.quoted(at)? } else { self.take_while(ast::is_bare).to_owned() };
         if text.is_empty() && !quoted {
-            let place =
-                if behind == "in a list" { "in the list".to_owned() } else { format!("behind `{behind}`") };
-            return Err(self.error(match self.peek() {
-                Some('\'') => "expected a value; quotes are double: \"…\"".to_owned(),
-                None | Some(',' | ')') => {
-                    format!("expected a value {place}; an empty value is written \"\"")
+            let (place, is_list) = match behind {
+                LIST => ("in the list".to_owned(), true),
+                _ => (format!("behind `{behind}`"), false),
+            };
+            match self.peek() {
+                Some('\'') => return Err(self.error("expected a value; quotes are double: \"…\"")),
+                // The list says that it is not closed.
+                None | Some(',') => {}
+                Some(')') if is_list => {}
+                Some(c) => {
+                    return Err(
+                        self.error(format!("expected a value {place}; a value with `{c}` is quoted: \"…\""))
+                    );
                 }
-                Some(c) => format!("expected a value {place}; a value with `{c}` is quoted: \"…\""),
-            }));
+            }
         }
         if text.len() > TAG_VALUE_BYTES_MAX {
             return Err(self.error_at(at, format!("a tag value is at most {TAG_VALUE_BYTES_MAX} bytes long")));
@@ -448,6 +454,9 @@ impl<'a> Scanner<'a> {
         }))
     }
 }
+
+/// What the values of a list stand behind.
+const LIST: &str = "in a list";
 
 const OR: &str = "there is no `or` within a selector: write `key in (a,b)`, or give several selectors, any of which may match";
 
