@@ -41,8 +41,10 @@ pub mod flag {
     pub const RESENT: u64 = 1 << 4;
     /// The router could not decide whether this receiver had the run before.
     pub const MAYBE_DUPLICATE: u64 = 1 << 5;
-    /// All bits that this version passes on.
-    pub(super) const FORWARDED: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE;
+    /// Between the cores of one router: its owner has not routed this run. Routers ignore it in what comes from anybody else.
+    pub const UNROUTED: u64 = 1 << 7;
+    /// All bits that this version knows, besides the inline ones.
+    pub(super) const KNOWN: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE | UNROUTED;
 }
 
 /// Numbers of a hop header's optional fields. Readers skip those they do not know.
@@ -96,8 +98,9 @@ pub struct HopHeader<'a> {
     pub flags: u64,
     /// Lane seq, where it does not follow from the run before.
     pub lane_seq: Option<u64>,
-    /// Subscriptions that matched, as encoded varints; empty means subscription 0 alone.
-    pub matched: &'a [u8],
+    /// Optional fields that do not depend on the stream, as they stand on the wire: [`hop_field`] numbers besides `TAGS`,
+    /// `PUBLISHER` and `LANE_SEQ`, which are members of their own. Who hands a run on copies them without knowing them.
+    pub fields: &'a [u8],
 }
 
 impl<'a> HopHeader<'a> {
@@ -109,14 +112,27 @@ impl<'a> HopHeader<'a> {
             publisher: PublisherOnStream::Number(publisher),
             flags: 0,
             lane_seq: None,
-            matched: &[],
+            fields: &[],
         }
+    }
+
+    /// The subscriptions that matched, as encoded varints; empty means subscription 0 alone.
+    #[inline]
+    #[must_use]
+    pub fn matched_bytes(&self) -> &'a [u8] {
+        let mut matched: &[u8] = &[];
+        for item in Fields::new(self.fields).flatten() {
+            if item.number == hop_field::MATCHED {
+                matched = item.value;
+            }
+        }
+        matched
     }
 
     /// The subscriptions that matched.
     pub fn matched(&self) -> impl Iterator<Item = u32> + use<'a> {
-        let mut rest = self.matched;
-        let mut implied = self.matched.is_empty().then_some(0);
+        let mut rest = self.matched_bytes();
+        let mut implied = rest.is_empty().then_some(0);
         std::iter::from_fn(move || {
             implied
                 .take()
@@ -125,7 +141,7 @@ impl<'a> HopHeader<'a> {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
-        let mut flags = self.flags & flag::FORWARDED;
+        let mut flags = self.flags & flag::KNOWN;
         if matches!(self.tags, TagsOnStream::Inline(_)) {
             flags |= flag::INLINE_TAGS;
         }
@@ -148,9 +164,7 @@ impl<'a> HopHeader<'a> {
         if let Some(seq) = self.lane_seq {
             field::put_u64(out, hop_field::LANE_SEQ, seq);
         }
-        if !self.matched.is_empty() {
-            field::put_bytes(out, hop_field::MATCHED, self.matched);
-        }
+        out.extend_from_slice(self.fields);
     }
 
     #[inline]
@@ -165,8 +179,12 @@ impl<'a> HopHeader<'a> {
             _ => None,
         };
         let mut lane_seq = None;
-        let mut matched: &[u8] = &[];
-        for item in Fields::new(bytes) {
+        // Fields that depend on the stream are written first. One behind the others counts, too, and stays among them.
+        let mut optional: &[u8] = &[];
+        let mut items = Fields::new(bytes);
+        loop {
+            let here = items.rest();
+            let Some(item) = items.next() else { break };
             let item = item?;
             match item.number {
                 hop_field::TAGS if flags & flag::INLINE_TAGS != 0 => {
@@ -177,17 +195,53 @@ impl<'a> HopHeader<'a> {
                     publisher = Some(PublisherOnStream::Inline(take_publisher(&mut value)?));
                 }
                 hop_field::LANE_SEQ => lane_seq = Some(item.u64("lane seq")?),
-                hop_field::MATCHED => matched = check_matched(item.value)?,
-                _ => {}
+                hop_field::TAGS | hop_field::PUBLISHER => {}
+                number => {
+                    if number == hop_field::MATCHED {
+                        check_matched(item.value)?;
+                    }
+                    if optional.is_empty() {
+                        optional = here;
+                    }
+                }
             }
         }
         Ok(Self {
             tags: tags.ok_or(DecodeError::Missing { what: "inline tag set" })?,
             publisher: publisher.ok_or(DecodeError::Missing { what: "inline publisher" })?,
-            flags: flags & flag::FORWARDED,
+            flags: flags & flag::KNOWN,
             lane_seq,
-            matched,
+            fields: optional,
         })
+    }
+}
+
+/// Appends the field [`hop_field::MATCHED`]: subscription numbers in ascending order, of which repeated ones count once.
+/// Nothing for subscription 0 alone.
+#[inline]
+pub fn put_matched(out: &mut Vec<u8>, mut subscriptions: impl Iterator<Item = u16>) {
+    let Some(mut previous) = subscriptions.next() else { return };
+    let mut next = subscriptions.find(|&other| other != previous);
+    if previous == 0 && next.is_none() {
+        return;
+    }
+    varint::put(out, hop_field::MATCHED);
+    // The length takes one byte, unless it shows in the end that it needs two.
+    let length = out.len();
+    out.push(0);
+    varint::put(out, previous.into());
+    while let Some(subscription) = next {
+        if subscription != previous {
+            varint::put(out, subscription.into());
+            previous = subscription;
+        }
+        next = subscriptions.next();
+    }
+    let (encoded, size) = varint::encoded((out.len() - length - 1) as u64);
+    if size == 1 {
+        out[length] = encoded[0];
+    } else {
+        out.splice(length..=length, encoded[..size].iter().copied());
     }
 }
 
@@ -207,7 +261,7 @@ pub fn peek_numbers(body: &[u8]) -> Option<(u64, u64)> {
     Some((next()?, next()?)).filter(|_| both)
 }
 
-fn check_matched(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+fn check_matched(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut rest = bytes;
     let mut previous = None;
     while !rest.is_empty() {
@@ -217,7 +271,7 @@ fn check_matched(bytes: &[u8]) -> Result<&[u8], DecodeError> {
         }
         previous = Some(number);
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn put_publisher(out: &mut Vec<u8>, key: PublisherKey) {
@@ -365,15 +419,16 @@ pub fn put_run_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize
 #[inline]
 fn put_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize, reserve: usize) {
     if let (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher), None, true) =
-        (header.tags, header.publisher, header.lane_seq, header.matched.is_empty())
+        (header.tags, header.publisher, header.lane_seq, header.fields.is_empty())
     {
         // The common case, gathered first: room is made once, not for each integer.
-        let hop = 1 + varint::size(tags) + varint::size(publisher);
+        let flags = header.flags & flag::KNOWN;
+        let hop = varint::size(flags) + varint::size(tags) + varint::size(publisher);
         let mut head = Head { bytes: [0; 6 * 8], len: 0 };
         head.put(kind::RUN);
         head.put((1 + hop + body_bytes) as u64);
         head.put(hop as u64);
-        head.put(header.flags & flag::FORWARDED);
+        head.put(flags);
         head.put(tags);
         head.put(publisher);
         out.reserve(head.len + reserve);

@@ -213,6 +213,12 @@ fn tags() -> TagSet {
     TagSet::from_texts(["host=web-1", "rack=r7"]).unwrap()
 }
 
+fn matched(subscriptions: impl IntoIterator<Item = u16>) -> Vec<u8> {
+    let mut field = Vec::new();
+    data::put_matched(&mut field, subscriptions.into_iter());
+    field
+}
+
 fn data_frames() -> Vec<(&'static str, Vec<u8>)> {
     let (tags, body) = (tags(), body());
     let inline = HopHeader {
@@ -220,7 +226,7 @@ fn data_frames() -> Vec<(&'static str, Vec<u8>)> {
         publisher: PublisherOnStream::Inline(PUBLISHER),
         flags: 1 | flag::RESENT | flag::MAYBE_DUPLICATE,
         lane_seq: Some(77),
-        matched: &[0, 5, 0x43, 0xff],
+        fields: &matched([0, 5, 1023]),
     };
     let frame = |fill: &dyn Fn(&mut Vec<u8>)| {
         let mut out = Vec::new();
@@ -233,7 +239,9 @@ fn data_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("run", frame(&|out| put_run(out, &HopHeader::numbered(0, 0), &body))),
         (
             "run_matched",
-            frame(&|out| put_run(out, &HopHeader { matched: &[0, 5], ..HopHeader::numbered(1, 2) }, &body)),
+            frame(&|out| {
+                put_run(out, &HopHeader { fields: &matched([0, 5]), ..HopHeader::numbered(1, 2) }, &body)
+            }),
         ),
         ("run_inline", frame(&|out| put_run(out, &inline, &body))),
         (

@@ -7,7 +7,9 @@ use millrace_proto::control::{
     Received, ReceiverClosed, Refused, RefusedReason, Stage, Subscribe, Subscribed, TableCapacity,
     Unsubscribe, Welcome,
 };
-use millrace_proto::data::{self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::data::{
+    self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, flag,
+};
 use millrace_proto::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX};
 use millrace_proto::mesh::{
     Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer,
@@ -286,19 +288,17 @@ proptest! {
     #[test]
     fn hop_headers_read_back(
         tags in tag_sets(), key in publisher(), numbers in (number(), number()), inline in any::<(bool, bool)>(),
-        flags in prop::sample::subsequence(vec![1u64, 2, 1 << 4, 1 << 5], 0..4),
-        lane_seq in prop::option::of(number()), matched in prop::collection::btree_set(0u64..1024, 0..6),
+        flags in prop::sample::subsequence(vec![1u64, 2, 1 << 4, 1 << 5, flag::UNROUTED], 0..5),
+        lane_seq in prop::option::of(number()), matched in prop::collection::btree_set(0u16..1024, 0..100),
     ) {
-        let mut matched_bytes = Vec::new();
-        for &subscription in &matched {
-            varint::put(&mut matched_bytes, subscription);
-        }
+        let mut fields = Vec::new();
+        data::put_matched(&mut fields, matched.iter().copied());
         let hop = HopHeader {
             tags: if inline.0 { TagsOnStream::Inline(tags.borrow()) } else { TagsOnStream::Number(numbers.0) },
             publisher: if inline.1 { PublisherOnStream::Inline(key) } else { PublisherOnStream::Number(numbers.1) },
             flags: flags.iter().sum(),
             lane_seq,
-            matched: &matched_bytes,
+            fields: &fields,
         };
         let run = [0, 0, 0, 1, 0, 1, b'x'];
         let mut out = Vec::new();
@@ -306,8 +306,8 @@ proptest! {
         let (kind, frame) = split(&out);
         let body = RunBody::parse(&run).unwrap();
         prop_assert_eq!(data::decode(kind, frame), Ok(DataFrame::Run { hop, body }));
-        let expected: Vec<u64> = if matched.is_empty() { vec![0] } else { matched.into_iter().collect() };
-        prop_assert!(hop.matched().map(u64::from).eq(expected));
+        let expected: Vec<u16> = if matched.is_empty() { vec![0] } else { matched.into_iter().collect() };
+        prop_assert!(hop.matched().eq(expected.into_iter().map(u32::from)));
     }
 
     #[test]

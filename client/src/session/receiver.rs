@@ -103,8 +103,8 @@ impl<'a> DeliveredRun<'a> {
 
     /// The matched subscriptions as they stand on the wire: varints, ascending; empty means subscription 0 alone.
     #[must_use]
-    pub const fn matched_bytes(&self) -> &'a [u8] {
-        self.hop.matched
+    pub fn matched_bytes(&self) -> &'a [u8] {
+        self.hop.matched_bytes()
     }
 
     /// [`flag`](millrace_proto::data::flag) bits of the run.
@@ -269,7 +269,7 @@ impl PreambleReader {
 mod tests {
     use millrace_proto::data::GapReason;
     use millrace_proto::run::RunBuilder;
-    use millrace_proto::{CloseCode, Epoch, PublisherId, varint};
+    use millrace_proto::{CloseCode, Epoch, PublisherId};
     use proptest::prelude::*;
 
     use super::*;
@@ -314,11 +314,10 @@ mod tests {
         data::put_run(&mut out, &HopHeader::numbered(0, 0), &body(0, &[b"a", b"b"]));
         Gap { reason: GapReason::Overflow, events: 3, router: None }.encode(&mut out);
         let mut matched = Vec::new();
-        varint::put(&mut matched, 1);
-        varint::put(&mut matched, 5);
+        data::put_matched(&mut matched, [1, 5].into_iter());
         let inline = HopHeader {
             tags: TagsOnStream::Inline(db.borrow()),
-            matched: &matched,
+            fields: &matched,
             ..HopHeader::numbered(0, 0)
         };
         data::put_run(&mut out, &inline, &body(2, &[b"c"]));

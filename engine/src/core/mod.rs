@@ -39,7 +39,6 @@ use millrace_proto::CloseCode;
 
 pub use config::CoreConfig;
 pub use metrics::{CoreMetrics, DropReason};
-pub use routing::UNROUTED;
 
 use crate::message::{CoreIndex, ToControl, ToCore, Token};
 use crate::time::Time;

@@ -34,8 +34,8 @@ pub(super) struct RunOut<'a> {
     pub(super) tags: TagSetRef<'a>,
     pub(super) publisher: PublisherKey,
     pub(super) flags: u64,
-    /// Encoded subscription numbers; empty: subscription 0 alone.
-    pub(super) matched: &'a [u8],
+    /// Optional fields of the hop header that do not depend on the stream, encoded.
+    pub(super) fields: &'a [u8],
     pub(super) body: &'a [u8],
     /// The buffer that the body lies in, if it may be kept instead of copied.
     pub(super) buffer: Option<&'a Bytes>,
@@ -349,7 +349,7 @@ impl RunWriter {
         let lane_seq = (self.numbered && seq != self.expected_seq).then_some(seq);
         self.expected_seq = seq + 1;
         self.written.events += run.events;
-        let header = HopHeader { tags, publisher, flags: run.flags, lane_seq, matched: run.matched };
+        let header = HopHeader { tags, publisher, flags: run.flags, lane_seq, fields: run.fields };
         if let Some(buffer) = run.buffer {
             data::put_run_head(&mut self.out, &header, run.body.len());
             self.keep(buffer.slice_ref(run.body));

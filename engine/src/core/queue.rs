@@ -1,6 +1,6 @@
 //! Runs and gaps that wait to be written: in order, bounded in bytes, droppable.
 //!
-//! What is known of each run stands in one queue, its bytes (tag set, subscriptions, body) in blocks, one behind the other:
+//! What is known of each run stands in one queue, its bytes (tag set, fields, body) in blocks, one behind the other:
 //! a queue that is filled and emptied all the time allocates once per block, and is read in the order it lies in memory.
 //! Only large bodies that came in buffers of their own are kept as they are. A run lies in one block, so that blocks end with
 //! room that no run fitted in: less than half of the memory reserved, except for the block that is being filled. An empty
@@ -34,7 +34,7 @@ struct Waiting {
     events: u64,
     seq: u64,
     tags_bytes: usize,
-    matched_bytes: usize,
+    fields_bytes: usize,
     body: Body,
 }
 
@@ -49,7 +49,7 @@ enum Body {
 impl Waiting {
     fn block_bytes(&self) -> usize {
         let body = if let Body::Copied(bytes) = self.body { bytes } else { 0 };
-        self.tags_bytes + self.matched_bytes + body
+        self.tags_bytes + self.fields_bytes + body
     }
 
     fn bytes(&self) -> u64 {
@@ -94,7 +94,7 @@ impl RunQueue {
 
     /// Bytes that a run will take.
     pub(super) fn bytes_of(run: &RunOut<'_>) -> u64 {
-        (run.tags.canonical().len() + run.matched.len() + run.body.len()) as u64 + OVERHEAD_BYTES
+        (run.tags.canonical().len() + run.fields.len() + run.body.len()) as u64 + OVERHEAD_BYTES
     }
 
     /// Queues a run.
@@ -109,12 +109,12 @@ impl RunQueue {
             events: run.events,
             seq,
             tags_bytes: tags.len(),
-            matched_bytes: run.matched.len(),
+            fields_bytes: run.fields.len(),
             body,
         };
         let block = self.block_for(waiting.block_bytes());
         block.extend_from_slice(tags);
-        block.extend_from_slice(run.matched);
+        block.extend_from_slice(run.fields);
         if let Body::Copied(_) = waiting.body {
             block.extend_from_slice(run.body);
         }
@@ -164,7 +164,7 @@ impl RunQueue {
                 let bytes = self.skip_to(waiting.block_bytes());
                 let block = self.blocks.front().map_or(&[][..], |block| &block[bytes..]);
                 let (tags, rest) = block.split_at(waiting.tags_bytes);
-                let (matched, rest) = rest.split_at(waiting.matched_bytes);
+                let (fields, rest) = rest.split_at(waiting.fields_bytes);
                 let (body, buffer) = match &waiting.body {
                     Body::Copied(bytes) => (&rest[..*bytes], None),
                     Body::Kept(body) => (&body[..], Some(body)),
@@ -175,7 +175,7 @@ impl RunQueue {
                         tags: TagSetRef::trusted(tags),
                         publisher: waiting.publisher,
                         flags: waiting.flags,
-                        matched,
+                        fields,
                         body,
                         buffer,
                         events: waiting.events,
@@ -280,15 +280,15 @@ mod tests {
     /// What a queue holds, the slow way.
     #[derive(Debug, Clone, PartialEq)]
     enum Model {
-        Run { seq: u64, tags: Vec<u8>, matched: Vec<u8>, body: Vec<u8>, kept: bool },
+        Run { seq: u64, tags: Vec<u8>, fields: Vec<u8>, body: Vec<u8>, kept: bool },
         Gap(Gap),
     }
 
     impl Model {
         fn bytes(&self) -> u64 {
             match self {
-                Self::Run { tags, matched, body, .. } => {
-                    (tags.len() + matched.len() + body.len()) as u64 + OVERHEAD_BYTES
+                Self::Run { tags, fields, body, .. } => {
+                    (tags.len() + fields.len() + body.len()) as u64 + OVERHEAD_BYTES
                 }
                 Self::Gap(_) => 0,
             }
@@ -319,9 +319,9 @@ mod tests {
         queue.pop(|item| {
             popped = Some(match item {
                 Popped::Run(run, seq) => {
-                    let (tags, matched, body) =
-                        (run.tags.canonical().into(), run.matched.into(), run.body.into());
-                    Model::Run { seq, tags, matched, body, kept: run.buffer.is_some() }
+                    let (tags, fields, body) =
+                        (run.tags.canonical().into(), run.fields.into(), run.body.into());
+                    Model::Run { seq, tags, fields, body, kept: run.buffer.is_some() }
                 }
                 Popped::Gap(gap) => Model::Gap(gap),
             });
@@ -330,14 +330,14 @@ mod tests {
     }
 
     fn push(queue: &mut RunQueue, model: &Model) {
-        let Model::Run { seq, tags, matched, body, kept } = model else { return };
+        let Model::Run { seq, tags, fields, body, kept } = model else { return };
         let buffer = kept.then(|| Bytes::copy_from_slice(body));
         let run = RunOut {
             tag: TagId::default(),
             tags: TagSetRef::trusted(tags),
             publisher: PublisherKey { publisher: PublisherId(1), epoch: Epoch(2) },
             flags: 0,
-            matched,
+            fields,
             body: buffer.as_deref().unwrap_or(body),
             buffer: buffer.as_ref(),
             events: 1,
@@ -346,13 +346,13 @@ mod tests {
         queue.push(&run, *seq);
     }
 
-    fn run(seq: u64, hosts: usize, matched: usize, body: usize, kept: bool) -> Model {
+    fn run(seq: u64, hosts: usize, fields: usize, body: usize, kept: bool) -> Model {
         let tags = TagSet::from_texts((0..hosts).map(|host| format!("host{host}=a"))).unwrap();
         let byte = seq.to_le_bytes()[0];
         Model::Run {
             seq,
             tags: tags.canonical().into(),
-            matched: vec![byte; matched],
+            fields: vec![byte; fields],
             body: vec![byte; body],
             kept,
         }
@@ -364,10 +364,10 @@ mod tests {
             steps in prop::collection::vec((0..12_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
         ) {
             let (mut queue, mut model) = (RunQueue::default(), VecDeque::new());
-            for (seq, (kind, hosts, matched, body, kept)) in (0..).zip(steps) {
+            for (seq, (kind, hosts, fields, body, kept)) in (0..).zip(steps) {
                 match kind {
                     0..=5 => {
-                        let item = run(seq, hosts, matched, body, kept);
+                        let item = run(seq, hosts, fields, body, kept);
                         push(&mut queue, &item);
                         model.push_back(item);
                     }

@@ -5,10 +5,10 @@
 //! ([`Scope::All`]). A run from a peer goes to this core's sessions and to siblings ([`Scope::Router`]), never to a peer:
 //! one hop, no loops. A run that a sibling already routed goes to this core's sessions alone ([`Scope::Core`]).
 
-use millrace_proto::data::{Gap, GapReason, flag};
+use millrace_proto::data::{self, Gap, GapReason, flag};
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::tag::Shard;
-use millrace_proto::{PublisherKey, RouterId, varint};
+use millrace_proto::{PublisherKey, RouterId};
 
 use super::config::CoreConfig;
 use super::inbound::{Coming, KnownTags, RunIn, Window};
@@ -20,9 +20,6 @@ use crate::message::PeerIndex;
 use crate::routes::{RouteCache, TagId};
 use crate::transport::{ConnKey, StreamKey};
 
-/// Set on runs between sibling cores that their owner has not routed yet. It stands in the place of a flag that no router
-/// passes on, so that it survives the encoding of a batch.
-pub const UNROUTED: u64 = flag::MAYBE_DUPLICATE;
 /// Flags that are forwarded.
 const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
 
@@ -78,7 +75,7 @@ pub(super) struct Routing {
     /// By core; none for this core.
     pub(super) siblings: Vec<Option<RunWriter>>,
     pub(super) metrics: CoreMetrics,
-    matched: Vec<u8>,
+    fields: Vec<u8>,
     builder: RunBuilder,
     body: Vec<u8>,
 }
@@ -110,7 +107,7 @@ impl Routing {
             peers: Vec::new(),
             siblings,
             metrics: CoreMetrics::default(),
-            matched: Vec::new(),
+            fields: Vec::new(),
             builder: RunBuilder::default(),
             body: Vec::new(),
         }
@@ -138,8 +135,8 @@ impl Routing {
             tag,
             tags: tags.tags(),
             publisher,
-            flags: flags & FORWARDED | UNROUTED,
-            matched: &[],
+            flags: flags & FORWARDED | flag::UNROUTED,
+            fields: &[],
             body: run.body.bytes(),
             buffer: None,
             events,
@@ -159,7 +156,7 @@ impl Routing {
         run: &RunIn<'_>,
     ) {
         self.metrics.events_from_siblings += run.body.count();
-        if flags & UNROUTED != 0 {
+        if flags & flag::UNROUTED != 0 {
             self.own(tags, publisher, flags, run);
         } else {
             self.deliver(tags, publisher, flags, run, Scope::Core);
@@ -249,7 +246,7 @@ impl Routing {
             tags: tags.tags(),
             publisher,
             flags: flags & FORWARDED,
-            matched: &[],
+            fields: &[],
             body: body.bytes(),
             buffer: run.buffer,
             events,
@@ -296,11 +293,12 @@ impl Routing {
             let by_payload = !receiver.patterns.is_empty()
                 && group.iter().any(|target| receiver.pattern(target.selector).is_some());
             let kept = if by_payload {
-                let scratch = (&mut self.matched, &mut self.builder, &mut self.body);
+                let scratch = (&mut self.fields, &mut self.builder, &mut self.body);
                 deliver_by_payload(receiver, group, &run, body, scratch, metrics)
             } else {
-                encode_matched(&mut self.matched, group.iter().map(|target| target.subscription));
-                push(receiver, &RunOut { matched: &self.matched, ..run }, metrics)
+                self.fields.clear();
+                data::put_matched(&mut self.fields, group.iter().map(|target| target.subscription));
+                push(receiver, &RunOut { fields: &self.fields, ..run }, metrics)
             };
             if kept {
                 receivers.mark(slot);
@@ -394,22 +392,6 @@ fn push(receiver: &mut Receiver, run: &RunOut<'_>, metrics: &mut CoreMetrics) ->
     true
 }
 
-/// Subscription numbers in ascending order, once each; nothing for subscription 0 alone.
-#[inline]
-fn encode_matched(out: &mut Vec<u8>, subscriptions: impl Iterator<Item = u16>) {
-    out.clear();
-    let mut previous = None;
-    for subscription in subscriptions {
-        if previous != Some(subscription) {
-            varint::put(out, u64::from(subscription));
-            previous = Some(subscription);
-        }
-    }
-    if *out == [0] {
-        out.clear();
-    }
-}
-
 /// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same subscriptions want
 /// form a new run.
 fn deliver_by_payload(
@@ -417,7 +399,7 @@ fn deliver_by_payload(
     group: &[LocalTarget],
     run: &RunOut<'_>,
     body: &RunBody<'_>,
-    (matched, builder, scratch): (&mut Vec<u8>, &mut RunBuilder, &mut Vec<u8>),
+    (fields, builder, scratch): (&mut Vec<u8>, &mut RunBuilder, &mut Vec<u8>),
     metrics: &mut CoreMetrics,
 ) -> bool {
     let mut kept = false;
@@ -430,8 +412,9 @@ fn deliver_by_payload(
         let events = builder.count();
         scratch.clear();
         builder.finish(scratch);
-        encode_matched(matched, current.iter().copied());
-        kept |= push(receiver, &RunOut { matched, body: scratch, buffer: None, events, ..*run }, metrics);
+        fields.clear();
+        data::put_matched(fields, current.iter().copied());
+        kept |= push(receiver, &RunOut { fields, body: scratch, buffer: None, events, ..*run }, metrics);
     };
     for event in body.events() {
         wanted.clear();

@@ -65,7 +65,7 @@ pub(crate) fn batch(bytes: &[u8], from: Place, to: Place, crossings: &Crossings)
 
 fn note(kind: u64, body: &[u8], (from, to): (Place, Place), crossings: &Crossings) {
     let Ok(DataFrame::Run { hop, body }) = data::decode(kind, body) else { return };
-    let handed_over = hop.flags & millrace_engine::core::UNROUTED != 0 && from.router == to.router;
+    let handed_over = hop.flags & data::flag::UNROUTED != 0 && from.router == to.router;
     let mut crossings = crossings.borrow_mut();
     for event in body.events() {
         if let Ok(Stamp { emitter, n, .. }) = Stamp::decode(event.payload) {

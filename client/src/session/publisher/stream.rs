@@ -200,7 +200,7 @@ fn put_inline_run(
     run: &QueuedRun,
     events: &[u8],
 ) {
-    let header = HopHeader { tags, publisher, flags: 0, lane_seq: None, matched: &[] };
+    let header = HopHeader { tags, publisher, flags: 0, lane_seq: None, fields: &[] };
     let mut body = Vec::with_capacity(head_bytes(run) + events.len());
     put_body(&mut body, run, events);
     data::put_run(out, &header, &body);
