@@ -20,12 +20,15 @@
 //! | [`PublisherSession`] | one publisher, across connections | queued runs, tables of the present stream, credit, `received` |
 //! | [`ReceiverSession`] | one receiver on one connection | tables, an incomplete frame, the grant |
 //! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
+//! | [`Attachment`] | one client, across connections | which router it is at, and what it does to be |
 //!
 //! Rules that hold for all of them: time comes in as [`Time`](crate::time::Time); hostile bytes give an error with a
 //! [`CloseCode`](millrace_proto::CloseCode) and never a panic; after an error the session is only good for being dropped
 //! (a [`PublisherSession`] lives on: tell it that its stream is lost); memory is bounded by the configuration. Nothing here
-//! draws random numbers or iterates a hash map, so equal inputs give equal outputs.
+//! reads a clock, draws random numbers but from a seed that it was given, or iterates a hash map, so equal inputs give equal
+//! outputs.
 
+pub mod attachment;
 pub mod connection;
 mod error;
 pub mod liveness;
@@ -33,6 +36,7 @@ pub mod plan;
 pub mod publisher;
 pub mod receiver;
 
+pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
 pub use error::SessionError;
 pub use plan::Plan;

@@ -1,0 +1,381 @@
+//! The state machine of an attachment.
+
+use std::collections::VecDeque;
+
+use millrace_proto::Incarnation;
+use millrace_proto::control::{Goaway, Welcome};
+
+use super::backoff::{Backoff, Chance};
+use super::failure::{Cause, Failure, Verdict};
+use super::round::Round;
+use super::routers::{Router, Routers};
+use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
+
+/// Settings of one attachment. All times in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttachmentConfig {
+    /// How long looking a name up, and making one connection, may take. Default 5 s.
+    pub attempt_ns: u64,
+    /// Head start of an address over the next one. Default 250 ms, as RFC 8305 has it.
+    pub stagger_ns: u64,
+    /// Bound of the first pause between two rounds. Default 50 ms.
+    pub backoff_min_ns: u64,
+    /// Bound of the longest pause. Default 5 s.
+    pub backoff_max_ns: u64,
+    /// A connection that lived this long was good: pauses before the next one start small. Default 1 s.
+    pub steady_ns: u64,
+    /// How much longer than the router's grace a client waits for its last answers: the router closes when it must.
+    /// Default 2 s.
+    pub leave_slack_ns: u64,
+    /// How long the first search may go on behind its first failed round. Default 0: one round.
+    pub patience_ns: u64,
+    /// How often a lasting outage is told. Default 30 s.
+    pub tell_every_ns: u64,
+}
+
+impl Default for AttachmentConfig {
+    fn default() -> Self {
+        Self {
+            attempt_ns: 5 * SECOND_NS,
+            stagger_ns: 250 * MILLISECOND_NS,
+            backoff_min_ns: 50 * MILLISECOND_NS,
+            backoff_max_ns: 5 * SECOND_NS,
+            steady_ns: SECOND_NS,
+            leave_slack_ns: 2 * SECOND_NS,
+            patience_ns: 0,
+            tell_every_ns: 30 * SECOND_NS,
+        }
+    }
+}
+
+/// One attempt to connect; unique for the life of an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct AttemptId(u64);
+
+impl AttemptId {
+    pub(super) const fn take(&mut self) -> Self {
+        let id = *self;
+        self.0 += 1;
+        id
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a, R: Router, E> {
+    /// A name was looked up, or could not be.
+    Resolved {
+        /// The router of [`Output::Resolve`].
+        router: &'a R,
+        /// Its addresses.
+        outcome: Result<Vec<R::Address>, E>,
+    },
+    /// A router answered the Hello of an attempt.
+    Welcomed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its answer.
+        welcome: &'a Welcome,
+    },
+    /// An attempt failed.
+    Failed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What that says about the next one.
+        verdict: Verdict,
+        /// Why.
+        error: E,
+    },
+    /// The router of the present connection goes away.
+    Goaway(&'a Goaway),
+    /// The connection of this attempt is gone. Means nothing for one that was replaced.
+    Lost {
+        /// The attempt that made it.
+        attempt: AttemptId,
+        /// What its end says about the next one.
+        verdict: Verdict,
+    },
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output<R: Router, E> {
+    /// Look a name up, beside whatever else is under way, and tell the outcome with [`Input::Resolved`].
+    Resolve {
+        /// The router.
+        router: R,
+    },
+    /// Connect and greet; tell the outcome with [`Input::Welcomed`] or [`Input::Failed`].
+    Dial {
+        /// Names the attempt.
+        attempt: AttemptId,
+        /// The router: its certificate is for this name.
+        router: R,
+        /// Where.
+        address: R::Address,
+    },
+    /// Close this attempt's connection; nothing more is to be told of it.
+    Abandon {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The client is attached by this attempt's connection. An older connection that it was to leave may be finished: until
+    /// `latest` of its [`Output::Leave`].
+    Attached {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The router.
+        router: R,
+        /// Where it was reached.
+        address: R::Address,
+        /// How long the client was not attached, nanoseconds; 0 when it had a connection all the time.
+        away_ns: u64,
+    },
+    /// The router goes away: take no more events for it, ask for what it has received. Another one is looked for.
+    Leave {
+        /// When to close its connection at the latest.
+        latest: Time,
+    },
+    /// A round failed while there is no connection; told once per outage and interval, and when the cause changes.
+    Trouble {
+        /// What says most about it.
+        failure: Failure<R, E>,
+        /// How long the client has not been attached, nanoseconds.
+        away_ns: u64,
+    },
+    /// The first search failed. Nothing follows.
+    GaveUp {
+        /// What says most about it.
+        failure: Failure<R, E>,
+    },
+}
+
+#[derive(Debug)]
+enum Search<R: Router, E> {
+    /// Not needed, or over for good.
+    No,
+    Pause(Time),
+    Round(Round<R, E>),
+}
+
+/// The connection of the moment.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    attempt: AttemptId,
+    since: Time,
+    incarnation: Incarnation,
+    leaving: Option<Leaving>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    at: Time,
+    latest: Time,
+    begun: bool,
+}
+
+/// An outage that was told.
+#[derive(Debug)]
+struct Told<E> {
+    at: Time,
+    cause: Cause<E>,
+}
+
+/// Where a client is attached, and what it does to be. See the [module](self).
+#[derive(Debug)]
+pub struct Attachment<R: Router, E> {
+    config: AttachmentConfig,
+    routers: Routers<R>,
+    chance: Chance,
+    backoff: Backoff,
+    next: AttemptId,
+    search: Search<R, E>,
+    held: Option<Held>,
+    /// Some router has welcomed this client.
+    was_attached: bool,
+    /// Since when there is no connection.
+    away_since: Time,
+    told: Option<Told<E>>,
+    outputs: VecDeque<Output<R, E>>,
+}
+
+impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
+    /// A client that begins to look for any of `routers` now.
+    #[must_use]
+    pub fn new(config: AttachmentConfig, routers: Vec<R>, seed: u64, now: Time) -> Self {
+        Self {
+            config,
+            routers: Routers::new(routers),
+            chance: Chance::new(seed),
+            backoff: Backoff::new(config.backoff_min_ns, config.backoff_max_ns),
+            next: AttemptId(0),
+            search: Search::Pause(now),
+            held: None,
+            was_attached: false,
+            away_since: now,
+            told: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Whether there is a connection.
+    #[must_use]
+    pub const fn is_attached(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Since when the present connection is there.
+    #[must_use]
+    pub fn attached_since(&self) -> Option<Time> {
+        self.held.map(|held| held.since)
+    }
+
+    /// Something happened. What concerns an attempt that was abandoned changes nothing.
+    pub fn handle(&mut self, input: Input<'_, R, E>, now: Time) {
+        match input {
+            Input::Resolved { router, outcome } => {
+                if let Search::Round(round) = &mut self.search {
+                    round.resolved(router, outcome, &mut self.chance);
+                }
+            }
+            Input::Welcomed { attempt, welcome } => self.welcomed(attempt, welcome, now),
+            Input::Failed { attempt, verdict, error } => {
+                if let Search::Round(round) = &mut self.search
+                    && let Some((router, address)) = round.take(attempt)
+                {
+                    round.fail(Some(router), Some(address), Cause::Failed(verdict, error));
+                }
+            }
+            Input::Goaway(goaway) => self.goaway(goaway, now),
+            Input::Lost { attempt, verdict } => {
+                if self.held.is_some_and(|held| held.attempt == attempt) {
+                    self.lost(verdict, now);
+                }
+            }
+        }
+    }
+
+    /// Leaves the present connection and every attempt, and begins a new search at once, as after a steady connection. The
+    /// driver has closed its connections.
+    pub fn restart(&mut self, now: Time) {
+        self.held = None;
+        self.away_since = now;
+        self.backoff.reset();
+        self.outputs.clear();
+        self.search = Search::Pause(now);
+    }
+
+    /// What to do next, if anything. An attempt's time runs from when it is taken here.
+    pub fn poll_output(&mut self, now: Time) -> Option<Output<R, E>> {
+        if self.outputs.is_empty() {
+            self.advance(now);
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When [`Attachment::poll_output`] will have something, if only time is missing.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if !self.outputs.is_empty() {
+            return Some(Time::ZERO);
+        }
+        let leave = self.held.and_then(|held| held.leaving).filter(|leaving| !leaving.begun);
+        let search = match &self.search {
+            Search::No => None,
+            Search::Pause(until) => Some(*until),
+            Search::Round(round) => round.poll_timeout(),
+        };
+        [leave.map(|leaving| leaving.at), search].into_iter().flatten().min()
+    }
+
+    fn advance(&mut self, now: Time) {
+        if let Some(Held { incarnation: _, leaving: Some(leaving), .. }) = &mut self.held
+            && !leaving.begun
+            && now >= leaving.at
+        {
+            leaving.begun = true;
+            self.outputs.push_back(Output::Leave { latest: leaving.latest });
+            if matches!(self.search, Search::No) {
+                self.search = Search::Pause(now);
+            }
+        }
+        if matches!(self.search, Search::Pause(until) if now >= until) {
+            let routers = self.routers.order(&mut self.chance);
+            self.search = Search::Round(Round::new(routers, &self.config, now, &mut self.outputs));
+        }
+        if let Search::Round(round) = &mut self.search {
+            round.advance(&self.config, &mut self.next, now, &mut self.outputs);
+            if let Some(failure) = round.outcome() {
+                self.round_failed(failure, now);
+            }
+        }
+    }
+
+    fn round_failed(&mut self, failure: Failure<R, E>, now: Time) {
+        let refused = failure.cause.is_refusal();
+        if !self.was_attached && (refused || now.since(self.away_since) >= self.config.patience_ns) {
+            self.search = Search::No;
+            self.outputs.push_back(Output::GaveUp { failure });
+            return;
+        }
+        if refused {
+            self.backoff.saturate();
+        }
+        self.search = Search::Pause(now.after(self.backoff.next(&mut self.chance)));
+        if self.held.is_some() {
+            // The old connection still serves; the end of it is told if no other is found by then.
+            return;
+        }
+        let news = self.told.as_ref().is_none_or(|told| {
+            let since = now.since(told.at);
+            since >= self.config.tell_every_ns || (told.cause != failure.cause && since >= SECOND_NS)
+        });
+        if news {
+            self.told = Some(Told { at: now, cause: failure.cause.clone() });
+            self.outputs.push_back(Output::Trouble { failure, away_ns: now.since(self.away_since) });
+        }
+    }
+
+    fn welcomed(&mut self, attempt: AttemptId, welcome: &Welcome, now: Time) {
+        let Search::Round(round) = &mut self.search else { return };
+        let Some((router, address)) = round.take(attempt) else { return };
+        if self.routers.has_left(welcome.incarnation) {
+            round.fail(Some(router), Some(address), Cause::Left);
+            self.outputs.push_back(Output::Abandon { attempt });
+            return;
+        }
+        // Dials that the driver has not taken yet are not to begin.
+        self.outputs.retain(|output| !matches!(output, Output::Dial { .. } | Output::Resolve { .. }));
+        self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
+        self.search = Search::No;
+        self.routers.welcomed(&welcome.alternates);
+        let away_ns = if self.held.is_some() { 0 } else { now.since(self.away_since) };
+        self.held = Some(Held { attempt, since: now, incarnation: welcome.incarnation, leaving: None });
+        self.was_attached = true;
+        self.told = None;
+        self.outputs.push_back(Output::Attached { attempt, router, address, away_ns });
+    }
+
+    fn goaway(&mut self, goaway: &Goaway, now: Time) {
+        let Some(held) = &mut self.held else { return };
+        self.routers.moving(held.incarnation, &goaway.alternates);
+        let at = now.after(goaway.delay_us.saturating_mul(1000));
+        let grace_ns = goaway.grace_us.max(goaway.delay_us).saturating_mul(1000);
+        let latest = now.after(grace_ns).after(self.config.leave_slack_ns);
+        held.leaving.get_or_insert(Leaving { at, latest, begun: false });
+    }
+
+    fn lost(&mut self, verdict: Verdict, now: Time) {
+        let Some(held) = self.held.take() else { return };
+        self.away_since = now;
+        if now.since(held.since) > self.config.steady_ns {
+            self.backoff.reset();
+        }
+        if verdict == Verdict::Refused {
+            self.backoff.saturate();
+        }
+        if matches!(self.search, Search::No) {
+            self.search = Search::Pause(now.after(self.backoff.next(&mut self.chance)));
+        }
+    }
+}

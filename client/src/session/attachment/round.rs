@@ -1,0 +1,160 @@
+//! One round: every router is tried once, until one welcomes the client.
+
+use std::collections::VecDeque;
+
+use super::backoff::Chance;
+use super::failure::{Cause, Failure};
+use super::machine::{AttachmentConfig, AttemptId, Output};
+use super::routers::Router;
+use crate::time::Time;
+
+/// Addresses of one round, at most; a name with more has the rest tried in a later round, because each round draws anew.
+const ADDRESSES_MAX: usize = 64;
+
+/// An attempt under way.
+#[derive(Debug)]
+struct Running<R: Router> {
+    id: AttemptId,
+    router: R,
+    address: R::Address,
+    deadline: Time,
+}
+
+/// The state of one round.
+#[derive(Debug)]
+pub(super) struct Round<R: Router, E> {
+    /// Names that are being looked up.
+    lookups: Vec<R>,
+    lookup_deadline: Time,
+    waiting: VecDeque<(R, R::Address)>,
+    seen: Vec<R::Address>,
+    running: Vec<Running<R>>,
+    /// When the head start of the attempt dialled last is over.
+    next_dial: Time,
+    failure: Option<Failure<R, E>>,
+}
+
+impl<R: Router, E> Round<R, E> {
+    /// A round over `routers`; the names to look up go to `outputs`.
+    pub(super) fn new(
+        routers: Vec<R>,
+        config: &AttachmentConfig,
+        now: Time,
+        outputs: &mut VecDeque<Output<R, E>>,
+    ) -> Self {
+        let mut round = Self {
+            lookups: Vec::new(),
+            lookup_deadline: now.after(config.attempt_ns),
+            waiting: VecDeque::new(),
+            seen: Vec::new(),
+            running: Vec::new(),
+            next_dial: now,
+            failure: None,
+        };
+        for router in routers {
+            match router.address() {
+                Some(address) => round.wait(router, address),
+                None => {
+                    outputs.push_back(Output::Resolve { router: router.clone() });
+                    round.lookups.push(router);
+                }
+            }
+        }
+        round
+    }
+
+    fn wait(&mut self, router: R, address: R::Address) {
+        if self.seen.len() < ADDRESSES_MAX && !self.seen.contains(&address) {
+            self.seen.push(address.clone());
+            self.waiting.push_back((router, address));
+        }
+    }
+
+    /// A name was looked up.
+    pub(super) fn resolved(&mut self, router: &R, outcome: Result<Vec<R::Address>, E>, chance: &mut Chance) {
+        let Some(at) = self.lookups.iter().position(|other| other == router) else { return };
+        let router = self.lookups.swap_remove(at);
+        match outcome {
+            Ok(addresses) if addresses.is_empty() => self.fail(Some(router), None, Cause::NoAddress),
+            Ok(mut addresses) => {
+                chance.shuffle(&mut addresses);
+                for address in addresses {
+                    self.wait(router.clone(), address);
+                }
+            }
+            Err(error) => self.fail(Some(router), None, Cause::Lookup(error)),
+        }
+    }
+
+    /// Takes an attempt out of those under way; `None` for one that is not.
+    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<(R, R::Address)> {
+        let at = self.running.iter().position(|running| running.id == attempt)?;
+        let Running { router, address, .. } = self.running.swap_remove(at);
+        Some((router, address))
+    }
+
+    /// Notes a failure; the one that says most is kept.
+    pub(super) fn fail(&mut self, router: Option<R>, address: Option<R::Address>, cause: Cause<E>) {
+        let failure = Failure { router, address, cause };
+        if self.failure.as_ref().is_none_or(|known| failure.outranks(known)) {
+            self.failure = Some(failure);
+        }
+    }
+
+    /// Attempts that are under way.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.running.iter().map(|running| running.id)
+    }
+
+    /// Does what is due: gives attempts and lookups up, and dials the next address.
+    pub(super) fn advance(
+        &mut self,
+        config: &AttachmentConfig,
+        next: &mut AttemptId,
+        now: Time,
+        outputs: &mut VecDeque<Output<R, E>>,
+    ) {
+        while let Some(at) = self.running.iter().position(|running| running.deadline <= now) {
+            let Running { id, router, address, .. } = self.running.swap_remove(at);
+            self.fail(Some(router), Some(address), Cause::Timeout);
+            outputs.push_back(Output::Abandon { attempt: id });
+        }
+        if now >= self.lookup_deadline {
+            while let Some(router) = self.lookups.pop() {
+                self.fail(Some(router), None, Cause::LookupTimeout);
+            }
+        }
+        if (now >= self.next_dial || self.running.is_empty())
+            && let Some((router, address)) = self.waiting.pop_front()
+        {
+            let id = next.take();
+            outputs.push_back(Output::Dial { attempt: id, router: router.clone(), address: address.clone() });
+            self.running.push(Running { id, router, address, deadline: now.after(config.attempt_ns) });
+            self.next_dial = now.after(config.stagger_ns);
+        }
+    }
+
+    /// Why nobody welcomed the client, once everything was tried.
+    pub(super) fn outcome(&mut self) -> Option<Failure<R, E>> {
+        let nobody = || Failure { router: None, address: None, cause: Cause::NoRouters };
+        self.is_over().then(|| self.failure.take().unwrap_or_else(nobody))
+    }
+
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.lookups.is_empty()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        if self.is_over() {
+            return Some(Time::ZERO);
+        }
+        let lookups = (!self.lookups.is_empty()).then_some(self.lookup_deadline);
+        let dial = match (self.waiting.is_empty(), self.running.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(Time::ZERO),
+            (false, false) => Some(self.next_dial),
+        };
+        let attempts = self.running.iter().map(|running| running.deadline).min();
+        [lookups, dial, attempts].into_iter().flatten().min()
+    }
+}

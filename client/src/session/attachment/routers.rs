@@ -1,0 +1,79 @@
+//! Which routers there are to try, and in which order.
+
+use std::fmt::Debug;
+
+use millrace_proto::Incarnation;
+use millrace_proto::limits::ALTERNATES_MAX;
+
+use super::backoff::Chance;
+
+/// A router as it is configured or as another router names it.
+pub trait Router: Debug + Clone + PartialEq {
+    /// Where it can be dialled.
+    type Address: Debug + Clone + PartialEq;
+
+    /// Its address, when that is known without looking a name up.
+    fn address(&self) -> Option<Self::Address>;
+
+    /// A router that another one named; `None` for text that cannot be read. A router's advice is no reason to fail.
+    fn named(text: &str) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+/// The routers that are known: those of the configuration, and those that the last router named.
+#[derive(Debug, Clone)]
+pub(super) struct Routers<R> {
+    configured: Vec<R>,
+    alternates: Vec<R>,
+    /// The last router asked to leave: its alternates come first.
+    moving: bool,
+    /// The process life that asked to leave: it greets until it is gone, but going back would only mean leaving again.
+    left: Option<Incarnation>,
+}
+
+impl<R: Router> Routers<R> {
+    pub(super) const fn new(configured: Vec<R>) -> Self {
+        Self { configured, alternates: Vec::new(), moving: false, left: None }
+    }
+
+    /// A router welcomed this client and named others.
+    pub(super) fn welcomed(&mut self, alternates: &[String]) {
+        self.moving = false;
+        self.set(alternates);
+    }
+
+    /// A router goes away and named others; without any, those of its Welcome stay.
+    pub(super) fn moving(&mut self, incarnation: Incarnation, alternates: &[String]) {
+        self.moving = true;
+        self.left = Some(incarnation);
+        if !alternates.is_empty() {
+            self.set(alternates);
+        }
+    }
+
+    /// Whether this process life is not to be connected to.
+    pub(super) fn has_left(&self, incarnation: Incarnation) -> bool {
+        self.left == Some(incarnation)
+    }
+
+    fn set(&mut self, alternates: &[String]) {
+        self.alternates = alternates.iter().take(ALTERNATES_MAX).filter_map(|text| R::named(text)).collect();
+    }
+
+    /// All of them, each once, in the order to be tried: configured ones first, or alternates first when the last router
+    /// asked to leave; each kind in a new random order.
+    pub(super) fn order(&self, chance: &mut Chance) -> Vec<R> {
+        let (mut configured, mut alternates) = (self.configured.clone(), self.alternates.clone());
+        chance.shuffle(&mut configured);
+        chance.shuffle(&mut alternates);
+        let (first, second) = if self.moving { (alternates, configured) } else { (configured, alternates) };
+        let mut all: Vec<R> = Vec::with_capacity(first.len() + second.len());
+        for router in first.into_iter().chain(second) {
+            if !all.contains(&router) {
+                all.push(router);
+            }
+        }
+        all
+    }
+}
