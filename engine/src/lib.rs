@@ -10,6 +10,7 @@ pub mod control;
 pub mod core;
 pub mod matching;
 pub mod message;
+pub mod metrics;
 pub mod routes;
 pub mod time;
 pub mod transport;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millrace_engine::control::{Control, ControlOutput};
+use millrace_engine::control::{Control, ControlMetrics, ControlOutput, Status};
 use millrace_engine::message::{CoreIndex, DialId, ToControl};
 use millrace_proto::mesh::PeerHello;
 use millrace_quic::Waker;
@@ -35,6 +36,20 @@ const MESSAGES_PER_ROUND: usize = 256;
 const RETRY: Duration = Duration::from_millis(1);
 /// The longest time between two looks at the clock.
 const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Between two pictures that control leaves for those to whom it is too busy to answer.
+const PICTURE_EVERY: Duration = Duration::from_millis(250);
+
+/// Control at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct ControlPicture {
+    pub(crate) at: std::time::Instant,
+    pub(crate) status: Status,
+    pub(crate) metrics: ControlMetrics,
+}
+
+/// Where control leaves its last picture; `None` before the first.
+pub(crate) type PictureFrame = Arc<Mutex<Option<ControlPicture>>>;
 
 /// Looks at control between two inputs.
 pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
@@ -146,6 +161,8 @@ pub(crate) struct ControlThread {
     resolving: BTreeMap<DialId, Resolving>,
     /// What a full mailbox did not take.
     held: Option<(CoreIndex, Command)>,
+    pictures: PictureFrame,
+    pictured: Option<Instant>,
 }
 
 impl ControlThread {
@@ -155,8 +172,37 @@ impl ControlThread {
         cores: Vec<CorePost>,
         resolver: Resolver,
         (own, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+        pictures: PictureFrame,
     ) -> Self {
-        Self { clock, control, cores, resolver, inputs, own, resolving: BTreeMap::new(), held: None }
+        Self {
+            clock,
+            control,
+            cores,
+            resolver,
+            inputs,
+            own,
+            resolving: BTreeMap::new(),
+            held: None,
+            pictures,
+            pictured: None,
+        }
+    }
+
+    /// Leaves a picture, when it is time for one.
+    fn picture(&mut self) {
+        let now = Instant::now();
+        if self.pictured.is_some_and(|at| now - at < PICTURE_EVERY) {
+            return;
+        }
+        self.pictured = Some(now);
+        let picture = ControlPicture {
+            at: now.into_std(),
+            status: self.control.status(),
+            metrics: *self.control.metrics(),
+        };
+        if let Ok(mut last) = self.pictures.lock() {
+            *last = Some(picture);
+        }
     }
 
     /// Runs until told to stop.
@@ -165,10 +211,12 @@ impl ControlThread {
             // While a core cannot take its next message, control gets neither inputs nor time: what waits for the core
             // would grow.
             while !self.send_outputs() {
+                self.picture();
                 self.control.note_held();
                 sleep_until(Instant::now() + RETRY).await;
             }
             self.control.handle_timeout(self.clock.now());
+            self.picture();
             if !self.send_outputs() {
                 continue;
             }

@@ -130,13 +130,16 @@ impl CoreThread {
         let (kernel_drops, packets_lost) = (self.quic.kernel_drops(), self.quic.packets_lost());
         let app = self.quic.app_mut();
         let queued = app.engine().queued();
+        let mut engine = app.engine().metrics();
+        app.metrics.add_closed(&mut engine);
+        engine.queued_bytes = queued.bytes;
         CoreSnapshot {
             core: app.number(),
             uptime: app.clock().uptime(),
             cpu: thread_cpu(),
             shell: app.metrics.clone(),
             mailbox_depth: app.mailbox_depth(),
-            engine: app.engine().metrics(),
+            engine,
             routes: app.engine().routes().metrics(),
             position: app.engine().position(),
             quic,

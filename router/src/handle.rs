@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::app::Command;
-use crate::control_thread::{CorePost, Input};
+use crate::control_thread::{ControlPicture, CorePost, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
 use crate::start::Starting;
 
@@ -91,6 +91,7 @@ pub(crate) struct View {
     ca_pem: String,
     cores: Vec<CoreLink>,
     inputs: tokio::sync::mpsc::Sender<Input>,
+    pictures: PictureFrame,
 }
 
 impl View {
@@ -116,8 +117,30 @@ impl View {
         ended
     }
 
-    pub(crate) fn core_count(&self) -> usize {
-        self.cores.len()
+    /// The same for whoever must not wait: cores whose mailbox is full are not asked.
+    pub(crate) fn try_ask_cores(
+        &self,
+        answer: impl Fn(CoreSnapshot) + Send + Clone + 'static,
+    ) -> Vec<CoreSnapshot> {
+        let mut ended = Vec::new();
+        for core in &self.cores {
+            let last = core.last.lock().ok().and_then(|last| last.clone());
+            match last {
+                Some(last) => ended.push(last),
+                // What is not taken is dropped, and its answer with it.
+                None => drop(core.post.try_send(Command::Inspect(Box::new(answer.clone())))),
+            }
+        }
+        ended
+    }
+
+    /// The picture that control left last.
+    pub(crate) fn control_picture(&self) -> Option<ControlPicture> {
+        self.pictures.lock().ok()?.clone()
+    }
+
+    pub(crate) fn core_count(&self) -> u16 {
+        u16::try_from(self.cores.len()).unwrap_or(u16::MAX)
     }
 
     fn cores(&self) -> Vec<CoreSnapshot> {
@@ -145,6 +168,8 @@ pub struct RouterHandle {
     view: Arc<View>,
     control: Mutex<Option<JoinHandle<()>>>,
     selectors: Mutex<Option<JoinHandle<()>>>,
+    /// The thread of the admin page, which ends when the sender is dropped.
+    admin: Mutex<Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>>,
     /// Selectors that wait are not read any more.
     ending: Arc<AtomicBool>,
     hurry: AtomicBool,
@@ -170,11 +195,13 @@ impl RouterHandle {
             ca_pem: starting.config.identity.ca_pem().to_owned(),
             cores,
             inputs,
+            pictures: PictureFrame::default(),
         });
         Self {
             view,
             control: Mutex::new(None),
             selectors: Mutex::new(None),
+            admin: Mutex::new(None),
             ending,
             hurry: AtomicBool::new(false),
             _guard: guard,
@@ -188,6 +215,17 @@ impl RouterHandle {
     pub(crate) fn set_control_thread(&self, thread: JoinHandle<()>) {
         if let Ok(mut control) = self.control.lock() {
             *control = Some(thread);
+        }
+    }
+
+    /// Where control leaves its pictures.
+    pub(crate) fn pictures(&self) -> PictureFrame {
+        self.view.pictures.clone()
+    }
+
+    pub(crate) fn set_admin_thread(&self, stop: tokio::sync::oneshot::Sender<()>, thread: JoinHandle<()>) {
+        if let Ok(mut admin) = self.admin.lock() {
+            *admin = Some((stop, thread));
         }
     }
 
@@ -346,6 +384,11 @@ impl RouterHandle {
         join(&self.selectors);
         self.tell_control(Input::Stop, || true);
         join(&self.control);
+        let admin = self.admin.lock().ok().and_then(|mut admin| admin.take());
+        if let Some((stop, thread)) = admin {
+            drop(stop);
+            join(&Mutex::new(Some(thread)));
+        }
     }
 }
 

@@ -3,50 +3,54 @@
 use std::time::Duration;
 
 use millrace_engine::core::{CoreMetrics, Queued};
+use millrace_engine::metrics::{Kind, Metric, Read};
 use millrace_engine::routes::RouteCacheMetrics;
 use millrace_proto::CloseCode;
 
 use crate::ending::Ending;
 
-/// Counters of the router's own part of a core, above QUIC and below the engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShellMetrics {
-    /// Connections closed because their certificate does not allow what they asked for.
-    pub forbidden: u64,
-    /// Connections closed because they speak none of our protocols.
-    pub no_protocol: u64,
-    /// Connections that ended, by [`Ending`].
-    pub ended: [u64; Ending::ALL.len()],
-    /// Dials that could not be begun.
-    pub dials_refused: u64,
-    /// Dials that were answered by something that is no router of this cluster.
-    pub strangers: u64,
-    /// Batches handed to siblings.
-    pub batches_out: u64,
-    /// Batches taken from siblings.
-    pub batches_in: u64,
-    /// Batches of siblings that could not be read: a defect.
-    pub batches_malformed: u64,
-    /// Subscriptions whose selectors were read.
-    pub selectors_read: u64,
-    /// Those of them that were refused, because a selector is not valid.
-    pub selectors_bad: u64,
-    /// Subscriptions refused because too many selectors of this router wait to be read.
-    pub selectors_overload: u64,
-    /// Turns that ended with mail that did not fit its mailbox.
-    pub mail_held: u64,
-    /// Most batches that waited in one mailbox at once.
-    pub mailbox_depth_max: u64,
+millrace_engine::metrics! {
+    /// Counters of the router's own part of a core, above QUIC and below the engine.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct ShellMetrics {
+        /// Connections closed because their certificate does not allow what they asked for.
+        forbidden: counter "forbidden_connections",
+        /// Connections closed because they speak none of our protocols.
+        no_protocol: counter "unknown_protocol_connections",
+        /// Connections that ended, by [`Ending`].
+        ended: counter "ended_connections" by "reason" in Ending,
+        /// Dials that could not be begun.
+        dials_refused: counter "dials_refused",
+        /// Dials that were answered by something that is no router of this cluster.
+        strangers: counter "strangers",
+        /// Batches handed to siblings.
+        batches_out: counter "mailbox_batches_out",
+        /// Batches taken from siblings.
+        batches_in: counter "mailbox_batches_in",
+        /// Batches of siblings that could not be read: a defect.
+        batches_malformed: counter "mailbox_malformed",
+        /// Subscriptions whose selectors were read.
+        selectors_read: counter "selectors_read",
+        /// Those of them that were refused, because a selector is not valid.
+        selectors_bad: counter "selectors_bad",
+        /// Subscriptions refused because too many selectors of this router wait to be read.
+        selectors_overload: counter "selectors_overload",
+        /// Turns that ended with mail that did not fit its mailbox.
+        mail_held: counter "mail_held",
+        /// Most batches that waited in one mailbox at once.
+        mailbox_depth_max: level "mailbox_depth_max",
+    }
 }
 
 impl ShellMetrics {
-    /// Connections that the shell closed with this code.
-    #[must_use]
-    pub fn closed(&self, code: CloseCode) -> u64 {
-        match code {
-            CloseCode::Forbidden => self.forbidden,
-            CloseCode::Version => self.no_protocol,
-            _ => 0,
+    /// Adds the connections that the shell closed to those that the engine did.
+    pub(crate) fn add_closed(&self, engine: &mut CoreMetrics) {
+        for (code, count) in [(CloseCode::Forbidden, self.forbidden), (CloseCode::Version, self.no_protocol)]
+        {
+            let index = usize::try_from(code.code()).ok();
+            if let Some(closed) = index.and_then(|index| engine.closed.get_mut(index)) {
+                *closed += count;
+            }
         }
     }
 }
@@ -60,7 +64,7 @@ pub struct CoreSnapshot {
     pub uptime: Duration,
     /// CPU time of the core's thread, kernel included.
     pub cpu: Duration,
-    /// What the engine counted.
+    /// What the engine counted; connections that the shell closed are among those closed.
     pub engine: CoreMetrics,
     /// What QUIC counted.
     pub quic: millrace_quic::Metrics,
@@ -105,10 +109,132 @@ impl CoreSnapshot {
     /// Connections that this core closed with a code.
     #[must_use]
     pub fn closed(&self, code: CloseCode) -> u64 {
-        let engine = usize::try_from(code.code()).ok().and_then(|index| self.engine.closed.get(index));
-        engine.copied().unwrap_or(0) + self.shell.closed(code)
+        let index = usize::try_from(code.code()).ok();
+        index.and_then(|index| self.engine.closed.get(index)).copied().unwrap_or(0)
+    }
+
+    /// Tells every whole number of this core: its metric's name, the value of its label where it has one, and itself.
+    pub fn each_number(&self, mut tell: impl FnMut(&'static str, Option<&'static str>, u64)) {
+        numbers(CoreMetrics::DECLARED, &self.engine, &mut tell);
+        numbers(RouteCacheMetrics::DECLARED, &self.routes, &mut tell);
+        numbers(ShellMetrics::DECLARED, &self.shell, &mut tell);
+        numbers(DECLARED, self, &mut tell);
     }
 }
+
+fn numbers<T>(
+    declared: &[Metric<T>],
+    of: &T,
+    tell: &mut impl FnMut(&'static str, Option<&'static str>, u64),
+) {
+    for metric in declared {
+        match metric.read {
+            Read::Number(number) => tell(metric.name, None, number(of)),
+            Read::ByLabel { rows, .. } => rows(of, &mut |label, count| tell(metric.name, Some(label), count)),
+            Read::Real(_) | Read::Times(_) => {}
+        }
+    }
+}
+
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    number: fn(&CoreSnapshot) -> u64,
+) -> Metric<CoreSnapshot> {
+    Metric { name, help, kind: Kind::Counter, read: Read::Number(number) }
+}
+
+const fn level(
+    name: &'static str,
+    help: &'static str,
+    number: fn(&CoreSnapshot) -> u64,
+) -> Metric<CoreSnapshot> {
+    Metric { name, help, kind: Kind::Level, read: Read::Number(number) }
+}
+
+/// What QUIC and the thread of a core count.
+pub(crate) const DECLARED: &[Metric<CoreSnapshot>] = &[
+    counter("turns", "Turns of the loop", |core| core.quic.turns),
+    counter("sleeps", "Turns that slept before they worked", |core| core.quic.sleeps),
+    counter("datagrams_in", "QUIC datagrams received", |core| core.quic.datagrams_in),
+    counter("datagrams_out", "QUIC datagrams handed to the kernel", |core| core.quic.datagrams_out),
+    counter("datagram_in_bytes", "UDP payload received", |core| core.quic.bytes_in),
+    counter("datagram_out_bytes", "UDP payload handed to the kernel", |core| core.quic.bytes_out),
+    counter("receive_calls", "System calls that receive", |core| core.quic.receive_calls),
+    counter("send_calls", "System calls that send", |core| core.quic.send_calls),
+    counter("send_blocked", "Times that the kernel took no more datagrams", |core| core.quic.send_blocked),
+    counter("socket_errors", "Errors of receive and send calls", |core| core.quic.socket_errors),
+    counter("offload_disabled", "Sockets on which the system refused segmentation offload", |core| {
+        core.quic.offload_disabled
+    }),
+    counter("packets_lost", "QUIC packets declared lost", |core| core.packets_lost),
+    counter("udp_drops", "Datagrams dropped by the kernel because a receive buffer was full", |core| {
+        core.kernel_drops
+    }),
+    counter("foreign_segments_out", "Segments that belonged to a sibling core", |core| core.quic.foreign_out),
+    counter("foreign_segments_in", "Segments that a sibling core received for this one", |core| {
+        core.quic.foreign_in
+    }),
+    counter("stateless_answers", "Stateless resets and version negotiations sent", |core| core.quic.answers),
+    counter("dials", "Connections dialled", |core| core.quic.dials),
+    counter("connected", "Connections that completed their handshake", |core| core.quic.connected),
+    Metric {
+        name: "handshakes",
+        help: "Incoming handshakes by outcome",
+        kind: Kind::Counter,
+        read: Read::ByLabel {
+            label: "outcome",
+            rows: |core, row| {
+                row("accepted", core.quic.handshakes_accepted);
+                row("retried", core.quic.handshakes_retried);
+                row("refused", core.quic.handshakes_refused);
+                row("failed", core.quic.handshakes_failed);
+            },
+        },
+    },
+    Metric {
+        name: "dropped_datagrams",
+        help: "Datagrams given up, by reason",
+        kind: Kind::Counter,
+        read: Read::ByLabel {
+            label: "reason",
+            rows: |core, row| {
+                let drops = &core.quic.drops;
+                row("admission_full", drops.admission_full);
+                row("admission_expired", drops.admission_expired);
+                row("not_accepting", drops.not_accepting);
+                row("answer_budget", drops.answer_budget);
+                row("answer_blocked", drops.answer_blocked);
+                row("foreign", drops.foreign);
+                row("send_error", drops.send_error);
+                row("too_large", drops.too_large);
+                row("socket_gone", drops.socket_gone);
+                row("unroutable", drops.unroutable);
+                row("wake_overflow", drops.wake_overflow);
+            },
+        },
+    },
+    level("connections", "Connections, those that are closing included", |core| core.connections),
+    level("queued_receivers", "Receivers for which bytes wait", |core| core.queued.receivers),
+    level(
+        "stream_ahead_bytes",
+        "Bytes in receivers' streams that their hosts have not acknowledged",
+        |core| core.queued.ahead_bytes,
+    ),
+    level("mailbox_depth", "Batches that wait for sibling cores", |core| core.mailbox_depth),
+    Metric {
+        name: "cpu_seconds",
+        help: "CPU time of the core's thread, the kernel's included",
+        kind: Kind::Counter,
+        read: Read::Real(|core| core.cpu.as_secs_f64()),
+    },
+    Metric {
+        name: "busy_share",
+        help: "The part of its life that the core was awake, 0 to 1",
+        kind: Kind::Level,
+        read: Read::Real(CoreSnapshot::busy_share),
+    },
+];
 
 /// CPU time of the calling thread as the scheduler counts it; zero where the system does not tell.
 pub(crate) fn thread_cpu() -> Duration {

@@ -21,7 +21,7 @@ use crate::app::{AppParts, BATCHES_MAX, CoreApp, Sibling};
 use crate::clock::Clock;
 use crate::config::{ConfigError, Pinning, RouterConfig};
 use crate::control_post::ControlPost;
-use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input};
+use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input, PictureFrame};
 use crate::core_thread::CoreThread;
 use crate::handle::{CoreLink, RouterHandle};
 use crate::resolve::{Resolver, watch_seeds};
@@ -139,7 +139,7 @@ impl Starting {
         let admin_addr = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
         let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), group.guard, stop);
         handle.set_selectors_thread(selectors);
-        let control = self.make_control(posts, (inputs.clone(), inbox));
+        let control = self.make_control(posts, (inputs.clone(), inbox), handle.pictures());
         let seeds = watch_seeds(
             self.resolver(),
             self.config.mesh.seeds.clone().into(),
@@ -148,7 +148,9 @@ impl Starting {
         );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let cpu = self.spare_cpu();
-        let view = handle.view();
+        if let Some(listener) = admin {
+            run_admin(listener, &handle)?;
+        }
         let thread = thread::Builder::new().name("millrace-control".into()).spawn(move || {
             step_back();
             if let Some(cpu) = cpu {
@@ -156,9 +158,6 @@ impl Starting {
             }
             runtime.block_on(async {
                 tokio::spawn(seeds);
-                if let Some(listener) = admin {
-                    tokio::spawn(crate::admin::serve(listener, view));
-                }
                 control.run().await;
             });
             runtime.shutdown_background();
@@ -175,6 +174,7 @@ impl Starting {
         &self,
         posts: Vec<CorePost>,
         channel: (tokio::sync::mpsc::Sender<Input>, tokio::sync::mpsc::Receiver<Input>),
+        pictures: PictureFrame,
     ) -> ControlThread {
         let mut settings =
             ControlConfig::new(self.router, self.incarnation, self.advertise.clone(), self.config.cores);
@@ -184,7 +184,7 @@ impl Starting {
             settings.name.clone_from(name);
         }
         let control = Control::new(settings, self.clock.now());
-        ControlThread::new(self.clock, control, posts, self.resolver(), channel)
+        ControlThread::new(self.clock, control, posts, self.resolver(), channel, pictures)
     }
 
     fn make_cores(
@@ -282,6 +282,20 @@ impl Starting {
         let pinned: Vec<_> = (0..self.config.cores).filter_map(|core| self.cpu_of(core)).collect();
         core_affinity::get_core_ids()?.into_iter().find(|cpu| !pinned.contains(cpu))
     }
+}
+
+/// Runs the admin page on a thread of its own: control can be busy for seconds, and the page must say so.
+fn run_admin(listener: std::net::TcpListener, handle: &RouterHandle) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let view = handle.view();
+    let thread = thread::Builder::new().name("millrace-admin".into()).spawn(move || {
+        step_back();
+        runtime.block_on(crate::admin::serve(listener, view, stopped));
+        runtime.shutdown_background();
+    })?;
+    handle.set_admin_thread(stop, thread);
+    Ok(())
 }
 
 /// Where CPUs are short, this thread gets a third of what a core gets: events come before what may change about them.

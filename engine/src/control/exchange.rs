@@ -38,6 +38,7 @@ impl Control {
             self.waiting.push(Waiting {
                 core,
                 token,
+                since: self.now,
                 directory: self.directory.version_of_changes(),
                 interest: self.own.version_of_changes(),
             });
@@ -267,6 +268,11 @@ impl Control {
 
     fn report(&mut self, waiting: Waiting, stage: Stage, left_out: Vec<RouterId>, unanswered: u64) {
         let token = waiting.token;
+        let took = self.now.since(waiting.since);
+        match stage {
+            Stage::Router => self.metrics.subscribed_on_router.record(took),
+            _ => self.metrics.subscribed_in_cluster.record(took),
+        }
         self.give(waiting.core, ToCore::Effective { token, stage, left_out, unanswered });
     }
 }

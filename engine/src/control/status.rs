@@ -18,6 +18,9 @@ pub enum PeerState {
 }
 
 impl PeerState {
+    /// All, from first heard of to going away.
+    pub const ALL: [Self; 5] = [Self::Known, Self::Linking, Self::Linked, Self::Suspect, Self::Leaving];
+
     /// Its name in metrics and `/status`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -6,12 +6,15 @@ use std::collections::VecDeque;
 
 use super::config::WAITING_MAX;
 use crate::message::{CoreIndex, Token};
+use crate::time::Time;
 
 /// Who waits, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) core: CoreIndex,
     pub(super) token: Token,
+    /// When it came.
+    pub(super) since: Time,
     /// Version of the directory that covers the change.
     pub(super) directory: u64,
     /// Version of the own interest that covers the change.

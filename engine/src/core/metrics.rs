@@ -49,60 +49,62 @@ impl DropReason {
     }
 }
 
-/// Counters of one core since its start, but for those called a level.
-#[derive(Debug, Clone, Default)]
-pub struct CoreMetrics {
-    /// Events read from publishers.
-    pub events_in: u64,
-    /// Payload and framing bytes read from publishers.
-    pub bytes_in: u64,
-    /// Runs read from publishers.
-    pub runs_in: u64,
-    /// Events read from peers.
-    pub events_from_peers: u64,
-    /// Events read from sibling cores.
-    pub events_from_siblings: u64,
-    /// Events written to receivers.
-    pub events_out: u64,
-    /// Bytes written to receivers.
-    pub bytes_out: u64,
-    /// Events written to peers.
-    pub events_to_peers: u64,
-    /// Events written to sibling cores.
-    pub events_to_siblings: u64,
-    /// Events that this core owned and nobody wanted.
-    pub events_unmatched: u64,
-    /// Events dropped, by [`DropReason`]; once for each place that wanted them.
-    pub dropped: [u64; 7],
-    /// Gap markers written to receivers.
-    pub gaps: u64,
-    /// Connections closed by this core, by [`CloseCode`].
-    pub closed: [u64; CloseCode::ALL.len()],
-    /// Frames of unknown types that may be skipped.
-    pub frames_skipped: u64,
-    /// Subscriptions refused.
-    pub refused: u64,
-    /// Level: client sessions.
-    pub clients: u64,
-    /// Level: receivers.
-    pub receivers: u64,
-    /// Level: selectors of receivers.
-    pub selectors: u64,
-    /// Level: lanes that carry events.
-    pub lanes: u64,
-    /// Level: bytes queued for receivers above their streams.
-    pub queued_bytes: u64,
-    /// Turns in which publishers were left unread because a sibling could not keep up.
-    pub paused_turns: u64,
-    /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
-    /// or because too many of its subscriptions were being read (counted when that is over).
-    pub control_paused: u64,
-    /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
-    pub lane_skips: u64,
-    /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.
-    pub lane_epochs_wrong: u64,
-    /// Lanes closed because the peer stopped one of its streams, or reset its own, before its time.
-    pub lane_stops: u64,
+crate::metrics! {
+    /// Counters of one core since its start, but for those called a level.
+    #[derive(Debug, Clone, Default)]
+    pub struct CoreMetrics {
+        /// Events read from publishers.
+        events_in: counter "ingress_events",
+        /// Payload and framing bytes read from publishers.
+        bytes_in: counter "ingress_bytes",
+        /// Runs read from publishers.
+        runs_in: counter "ingress_runs",
+        /// Events read from peers.
+        events_from_peers: counter "peer_ingress_events",
+        /// Events read from sibling cores.
+        events_from_siblings: counter "sibling_ingress_events",
+        /// Events written to receivers.
+        events_out: counter "egress_events",
+        /// Bytes written to receivers.
+        bytes_out: counter "egress_bytes",
+        /// Events written to peers.
+        events_to_peers: counter "peer_egress_events",
+        /// Events written to sibling cores.
+        events_to_siblings: counter "sibling_egress_events",
+        /// Events that this core owned and nobody wanted.
+        events_unmatched: counter "unmatched_events",
+        /// Events dropped, by [`DropReason`]; once for each place that wanted them.
+        dropped: counter "dropped_events" by "reason" in DropReason,
+        /// Gap markers written to receivers.
+        gaps: counter "gaps",
+        /// Connections closed by this core, by [`CloseCode`].
+        closed: counter "closed_connections" by "code" in CloseCode,
+        /// Frames of unknown types that may be skipped.
+        frames_skipped: counter "frames_skipped",
+        /// Subscriptions refused.
+        refused: counter "subscriptions_refused",
+        /// Level: client sessions.
+        clients: level "clients",
+        /// Level: receivers.
+        receivers: level "receivers",
+        /// Level: selectors of receivers.
+        selectors: level "selectors",
+        /// Level: lanes that carry events.
+        lanes: level "lanes",
+        /// Level: bytes queued for receivers above their streams.
+        queued_bytes: level "queued_bytes",
+        /// Turns in which publishers were left unread because a sibling could not keep up.
+        paused_turns: counter "paused_turns",
+        /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
+        /// or because too many of its subscriptions were being read (counted when that is over).
+        control_paused: counter "control_paused",
+        /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
+        lane_skips: counter "lane_skips",
+        /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.
+        lane_epochs_wrong: counter "lane_epochs_wrong",
+        /// Lanes closed because the peer stopped one of its streams, or reset its own, before its time.
+        lane_stops: counter "lane_stops",
+    }
 }
 
 impl CoreMetrics {

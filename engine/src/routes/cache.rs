@@ -26,29 +26,31 @@ impl Default for RouteCacheLimits {
     }
 }
 
-/// What a route cache holds and did so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RouteCacheMetrics {
-    /// Tag sets held.
-    pub entries: u64,
-    /// Bytes that they take.
-    pub bytes: u64,
-    /// Lookups for which neither index had changed.
-    pub hits: u64,
-    /// Lookups for which an index had changed, but nothing near any of the tags.
-    pub confirmed: u64,
-    /// Lookups that evaluated changed selectors, none of which matched.
-    pub unconcerned: u64,
-    /// Lookups that evaluated changed selectors only, and some matched.
-    pub patched: u64,
-    /// Lookups that evaluated everything: first ones, and those with too much changed since.
-    pub rebuilt: u64,
-    /// Tag sets interned that were not there.
-    pub added: u64,
-    /// Tag sets that went for want of room.
-    pub evicted: u64,
-    /// Of these, those that went because too many hashes lay close together.
-    pub crowded_out: u64,
+crate::metrics! {
+    /// What a route cache holds and did so far.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct RouteCacheMetrics {
+        /// Tag sets held.
+        entries: level "route_cache_entries",
+        /// Bytes that they take.
+        bytes: level "route_cache_bytes",
+        /// Lookups for which neither index had changed.
+        hits: counter "route_cache_hits",
+        /// Lookups for which an index had changed, but nothing near any of the tags.
+        confirmed: counter "route_cache_confirmed",
+        /// Lookups that evaluated changed selectors, none of which matched.
+        unconcerned: counter "route_cache_unconcerned",
+        /// Lookups that evaluated changed selectors only, and some matched.
+        patched: counter "route_cache_patched",
+        /// Lookups that evaluated everything: first ones, and those with too much changed since.
+        rebuilt: counter "route_cache_rebuilt",
+        /// Tag sets interned that were not there.
+        added: counter "route_cache_added",
+        /// Tag sets that went for want of room.
+        evicted: counter "route_cache_evicted",
+        /// Of these, those that went because too many hashes lay close together.
+        crowded_out: counter "route_cache_crowded_out",
+    }
 }
 
 /// Interned tag sets and where their events go. See the [module](super).

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_engine::control::PeerState;
-use millrace_engine::core::DropReason;
 use millrace_proto::ALPN_CLIENT;
 use millrace_quic::{ClientSettings, SettingsError, TransportSettings, tls};
 use millrace_router::{CoreSnapshot, DevAuthority, Pinning, Router, RouterConfig, RouterHandle};
@@ -176,8 +175,8 @@ const SHOWN: &[(&str, &[&str])] = &[
     ("packets lost", &["packets_lost"]),
     ("kernel drops", &["udp_drops"]),
     ("routes found unchanged", &["route_cache_hits", "route_cache_confirmed"]),
-    ("routes patched", &["route_cache_patched"]),
-    ("routes rebuilt", &["route_cache_rebuilt"]),
+    ("routes patched", &["route_cache_unconcerned", "route_cache_patched"]),
+    ("routes rebuilt", &["route_cache_rebuilt", "route_cache_added"]),
 ];
 
 /// Counters of events that move.
@@ -422,33 +421,15 @@ impl Cluster {
 
 /// An embedded core's counters, by the names that they have in `/metrics`.
 fn add_core(core: &CoreSnapshot, all: &mut BTreeMap<String, u64>, dropped: &mut BTreeMap<String, u64>) {
-    for (name, count) in [
-        ("datagrams_in", core.quic.datagrams_in),
-        ("datagrams_out", core.quic.datagrams_out),
-        ("receive_calls", core.quic.receive_calls),
-        ("send_calls", core.quic.send_calls),
-        ("turns", core.quic.turns),
-        ("ingress_events", core.engine.events_in),
-        ("egress_events", core.engine.events_out),
-        ("queued_bytes", core.queued.bytes),
-        ("stream_ahead_bytes", core.queued.ahead_bytes),
-        ("peer_egress_events", core.engine.events_to_peers),
-        ("sibling_egress_events", core.engine.events_to_siblings),
-        ("packets_lost", core.packets_lost),
-        ("udp_drops", core.kernel_drops),
-        ("route_cache_hits", core.routes.hits),
-        ("route_cache_confirmed", core.routes.confirmed),
-        ("route_cache_patched", core.routes.unconcerned + core.routes.patched),
-        ("route_cache_rebuilt", core.routes.rebuilt + core.routes.added),
-    ] {
-        *all.entry(name.to_owned()).or_insert(0) += count;
-    }
-    for reason in DropReason::ALL {
-        let count = core.engine.dropped[reason as usize];
-        if count > 0 {
-            *dropped.entry(reason.name().to_owned()).or_insert(0) += count;
+    core.each_number(|name, label, count| match label {
+        Some(reason) if name == "dropped_events" => {
+            if count > 0 {
+                *dropped.entry(reason.to_owned()).or_insert(0) += count;
+            }
         }
-    }
+        Some(_) => {}
+        None => *all.entry(name.to_owned()).or_insert(0) += count,
+    });
 }
 
 fn read_certificates(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), ClusterError> {

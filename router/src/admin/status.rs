@@ -4,11 +4,13 @@ use millrace_engine::control::Status;
 use millrace_proto::CloseCode;
 use serde_json::{Value, json};
 
-use crate::handle::{Seen, View};
+use super::look::Look;
+use crate::handle::View;
 use crate::metrics::CoreSnapshot;
 
 /// The page.
-pub(super) fn page(view: &View, seen: &Seen) -> Value {
+pub(super) fn page(view: &View, look: &Look) -> Value {
+    let seen = &look.seen;
     let status = &seen.status;
     json!({
         "schema": "millrace-router-status/1",
@@ -23,6 +25,8 @@ pub(super) fn page(view: &View, seen: &Seen) -> Value {
         "join_timed_out": status.join_timed_out,
         "degraded": status.degraded,
         "draining": status.draining,
+        "control_age_s": look.control_age.map_or(0.0, |age| age.as_secs_f64()),
+        "silent_cores": look.silent_cores,
         "directory": {
             "version": status.directory_version,
             "applied": status.directory_applied,
@@ -85,5 +89,5 @@ pub(super) fn why_not_ready(status: &Status) -> String {
     if status.draining {
         reasons.push("going away");
     }
-    format!("not ready: {}\n", reasons.join("; "))
+    format!("not ready: {}", reasons.join("; "))
 }

@@ -136,12 +136,18 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
 
 /// The same, in a form that is asked for.
 pub(crate) fn get_as(addr: SocketAddr, path: &str, accept: &str) -> (u16, String) {
+    let (status, _, body) = get_with(addr, path, &format!("Host: localhost\r\nAccept: {accept}\r\n"));
+    (status, body)
+}
+
+/// The same with header lines of one's own: status, head and body.
+pub(crate) fn get_with(addr: SocketAddr, path: &str, headers: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{headers}\r\n").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, head.to_owned(), body.to_owned())
 }

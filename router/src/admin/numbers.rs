@@ -1,0 +1,138 @@
+//! `/metrics`: every number of the router, made anew for each scrape from the tables that declare them.
+
+use millrace_engine::control::{ControlMetrics, PeerState, PeerStatus, Status};
+use millrace_engine::core::CoreMetrics;
+use millrace_engine::metrics::{Kind, Metric, Read};
+use millrace_engine::routes::RouteCacheMetrics;
+
+use super::look::Look;
+use super::process;
+use super::text::{Format, Label, Page};
+use crate::handle::View;
+use crate::metrics::{self, CoreSnapshot, ShellMetrics};
+
+/// The page.
+pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
+    let mut page = Page::new(format);
+    about(&mut page, view, look);
+    cores(&mut page, &look.seen.cores);
+    page.declared(STATUS, &[(Vec::new(), &look.seen.status)]);
+    page.declared(ControlMetrics::DECLARED, &[(Vec::new(), &look.seen.control)]);
+    peers(&mut page, &look.seen.status.peers);
+    process::write(&mut page);
+    page.finish()
+}
+
+/// What control knows of the whole router.
+const STATUS: &[Metric<Status>] = &[
+    level("ready", "Whether clients should come", |status| u64::from(status.ready())),
+    level("synced", "Whether publishers get credit", |status| u64::from(status.synced)),
+    level("degraded", "Whether a router that this one should be linked with is not reached", |status| {
+        u64::from(status.degraded)
+    }),
+    level("draining", "Whether this router goes away", |status| u64::from(status.draining)),
+    level("directory_entries", "Pairs of selector and location", |status| status.directory_entries as u64),
+    level("directory_version", "Newest version of the directory", |status| status.directory_version),
+    level("interest_entries", "Selectors told to peers", |status| status.interest_entries as u64),
+    level("interest_waiting", "Changes of interest not yet effective everywhere", |status| {
+        status.waiting as u64
+    }),
+    level("control_outputs", "Messages of control that wait for a core", |status| status.outputs as u64),
+    Metric {
+        name: "mesh_peers",
+        help: "Known routers by state",
+        kind: Kind::Level,
+        read: Read::ByLabel {
+            label: "state",
+            rows: |status, row| {
+                for state in PeerState::ALL {
+                    let count = status.peers.iter().filter(|peer| peer.state == state).count();
+                    row(state.name(), count as u64);
+                }
+            },
+        },
+    },
+];
+
+/// What control knows of each peer.
+const PEER: &[Metric<PeerStatus>] = &[
+    Metric {
+        name: "mesh_peer_state",
+        help: "1 for the state in which this peer is, 0 for the others",
+        kind: Kind::Level,
+        read: Read::ByLabel {
+            label: "state",
+            rows: |peer, row| {
+                PeerState::ALL.iter().for_each(|&state| row(state.name(), u64::from(peer.state == state)))
+            },
+        },
+    },
+    Metric {
+        name: "mesh_peer_lanes",
+        help: "Lanes to this peer that are up",
+        kind: Kind::Level,
+        read: Read::Number(|peer| peer.lanes_up as u64),
+    },
+    Metric {
+        name: "mesh_peer_interest_entries",
+        help: "Selectors of this peer that are held here",
+        kind: Kind::Level,
+        read: Read::Number(|peer| peer.interest as u64),
+    },
+    Metric {
+        name: "mesh_peer_reached_by",
+        help: "Linked routers that say they are linked with this peer",
+        kind: Kind::Level,
+        read: Read::Number(|peer| peer.reached_by as u64),
+    },
+];
+
+const fn level(name: &'static str, help: &'static str, number: fn(&Status) -> u64) -> Metric<Status> {
+    Metric { name, help, kind: Kind::Level, read: Read::Number(number) }
+}
+
+fn about(page: &mut Page, view: &View, look: &Look) {
+    page.family("millrace_build_info", Kind::Level, "1; what runs here is in the labels");
+    let (router, incarnation) = (view.router.to_string(), view.incarnation.to_string());
+    let labels: [Label<'_>; 4] = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("name", &view.name),
+        ("router", &router),
+        ("incarnation", &incarnation),
+    ];
+    page.sample(&labels, 1);
+    let age = look.control_age.unwrap_or_default().as_secs_f64();
+    page.family(
+        "millrace_control_age_seconds",
+        Kind::Level,
+        "Age of what is shown of control: 0 unless it was too busy to answer",
+    );
+    page.sample(&[], age);
+    page.family("millrace_silent_cores", Kind::Level, "Cores that did not answer this request");
+    page.sample(&[], look.silent_cores.len());
+}
+
+fn cores(page: &mut Page, cores: &[CoreSnapshot]) {
+    let names: Vec<String> = cores.iter().map(|core| core.core.to_string()).collect();
+    let named = || names.iter().map(|name| vec![("core", name.as_str())]).zip(cores);
+    fn of<'a, T>(
+        named: impl Iterator<Item = (Vec<Label<'a>>, &'a CoreSnapshot)>,
+        part: impl Fn(&'a CoreSnapshot) -> &'a T,
+    ) -> Vec<(Vec<Label<'a>>, &'a T)> {
+        named.map(|(labels, core)| (labels, part(core))).collect()
+    }
+    page.declared(CoreMetrics::DECLARED, &of(named(), |core| &core.engine));
+    page.declared(RouteCacheMetrics::DECLARED, &of(named(), |core| &core.routes));
+    page.declared(ShellMetrics::DECLARED, &of(named(), |core| &core.shell));
+    page.declared(metrics::DECLARED, &of(named(), |core| core));
+}
+
+fn peers(page: &mut Page, peers: &[PeerStatus]) {
+    let ids: Vec<String> = peers.iter().map(|peer| peer.router.to_string()).collect();
+    let named: Vec<_> = peers
+        .iter()
+        .zip(&ids)
+        .map(|(peer, id)| (vec![("router", id.as_str()), ("name", peer.name.as_str())], peer))
+        .collect();
+    page.declared(PEER, &named);
+}

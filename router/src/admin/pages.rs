@@ -1,0 +1,140 @@
+//! The pages, and the form in which each client wants them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::look::Looker;
+use super::text::Format;
+use super::{numbers, server, status};
+use crate::handle::View;
+
+/// What the page has, each with a line about it.
+const PATHS: &[(&str, &str)] = &[
+    ("/", "this list; as JSON or HTML when `Accept` asks for that"),
+    ("/livez", "200 while control and all cores answer, else 503 and who does not"),
+    ("/readyz", "200 when clients should come, else 503 and why not"),
+    ("/metrics", "counters, levels and times for Prometheus; as OpenMetrics when `Accept` asks for that"),
+    ("/status", "what this router knows of itself, its peers and its cores, as JSON"),
+];
+
+/// Serves until `stop` is dropped.
+pub(crate) async fn serve(
+    listener: std::net::TcpListener,
+    view: Arc<View>,
+    stop: tokio::sync::oneshot::Receiver<()>,
+) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the admin page cannot be served"),
+    };
+    let pages = Router::new()
+        .route("/", get(list))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status_page))
+        .with_state(Arc::new(Looker::new(view)));
+    tokio::select! {
+        () = server::serve(listener, pages) => {}
+        _ = stop => {}
+    }
+}
+
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_kind = parts.next().is_some_and(|found| found.eq_ignore_ascii_case(kind));
+        let refused = parts.any(|part| {
+            part.strip_prefix("q=").is_some_and(|weight| weight.parse::<f32>().is_ok_and(|q| q <= 0.0))
+        });
+        is_kind && !refused
+    })
+}
+
+/// The list of paths: aligned text for people, links for browsers, JSON for programs.
+async fn list(headers: HeaderMap) -> Response {
+    if accepts(&headers, "application/json") {
+        let paths: Vec<Value> =
+            PATHS.iter().map(|(path, about)| json!({ "path": path, "about": about })).collect();
+        return json_page(&json!({ "schema": "millrace-router-admin/1", "paths": paths }));
+    }
+    if accepts(&headers, "text/html") {
+        let mut page = "<!doctype html><meta charset=utf-8><title>Millrace router</title>\
+            <h1>Millrace router</h1><dl>\n"
+            .to_owned();
+        for (path, about) in PATHS {
+            // A string takes everything.
+            let _ = writeln!(page, "<dt><a href=\"{path}\">{path}</a><dd>{about}");
+        }
+        page.push_str("</dl>\n");
+        return axum::response::Html(page).into_response();
+    }
+    let lines: Vec<String> = PATHS.iter().map(|(path, about)| format!("{path:<10}{about}\n")).collect();
+    lines.concat().into_response()
+}
+
+fn json_page(page: &Value) -> Response {
+    let text = format!("{page:#}\n");
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn unavailable(why: &str) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+const NOT_BEGUN: &str = "control has not begun";
+
+async fn live(State(looker): State<Arc<Looker>>) -> Response {
+    let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN) };
+    look.silent().map_or_else(|| "live\n".into_response(), |why| unavailable(&why))
+}
+
+async fn ready(State(looker): State<Arc<Looker>>) -> Response {
+    match looker.look().await {
+        Some(look) if look.seen.status.ready() => "ready\n".into_response(),
+        Some(look) => unavailable(&status::why_not_ready(&look.seen.status)),
+        None => unavailable(NOT_BEGUN),
+    }
+}
+
+async fn metrics(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Response {
+    let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN) };
+    let format = if accepts(&headers, "application/openmetrics-text") {
+        Format::OpenMetrics
+    } else {
+        Format::Prometheus
+    };
+    let page = numbers::page(&looker.view, &look, format);
+    ([(header::CONTENT_TYPE, format.content_type())], page).into_response()
+}
+
+async fn status_page(State(looker): State<Arc<Looker>>) -> Response {
+    match looker.look().await {
+        Some(look) => json_page(&status::page(&looker.view, &look)),
+        None => unavailable(NOT_BEGUN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_served_to_those_who_ask_for_it() {
+        let headers = |accept: &str| HeaderMap::from_iter([(header::ACCEPT, accept.parse().unwrap())]);
+        let kind = "application/openmetrics-text";
+        assert!(accepts(&headers("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3"), kind));
+        assert!(accepts(&headers("text/plain, Application/OpenMetrics-Text"), kind));
+        assert!(!accepts(&headers("text/plain, application/openmetrics-text;q=0"), kind));
+        assert!(!accepts(&headers("*/*"), kind));
+        assert!(!accepts(&HeaderMap::new(), kind));
+    }
+}
