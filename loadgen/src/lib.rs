@@ -12,16 +12,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod cluster;
-pub mod compare;
 pub mod disturb;
 pub mod fleet;
 pub mod growth;
-pub mod options;
 pub mod progress;
 pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
-mod system;
-
-pub use system::end_with_parent;

@@ -1,5 +1,6 @@
 //! What a person sees while a run goes on: one live line on standard error, or plain lines where it is no terminal.
 
+use millrace_measure::figures::grouped;
 use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -7,7 +8,6 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::fleet::tally::Sum;
-use crate::run::grouped;
 
 /// Plain lines come this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);

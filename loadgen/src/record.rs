@@ -2,6 +2,7 @@
 //!
 //! The index is made anew from the folders each time; what a person wrote above its table stays.
 
+use millrace_measure::figures::grouped;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,7 @@ fn growth_line(name: &str, report: &Value) -> String {
         .collect();
     format!(
         "| [{name}]({name}) | growth at {} ev/s, {} rounds of {} s | {} | {met} of {} bars met |\n",
-        crate::run::grouped(report["events_per_s"].as_f64().unwrap_or(0.0)),
+        grouped(report["events_per_s"].as_f64().unwrap_or(0.0)),
         report["rounds"],
         report["duration_s"],
         ratios.join("; "),
@@ -117,7 +118,7 @@ fn growth_line(name: &str, report: &Value) -> String {
 }
 
 fn line(name: &str, report: &Value) -> String {
-    let number = |key: &str| crate::run::grouped(report[key].as_f64().unwrap_or(0.0));
+    let number = |key: &str| grouped(report[key].as_f64().unwrap_or(0.0));
     if report["schema"] == crate::growth::SCHEMA {
         return growth_line(name, report);
     }

@@ -1,11 +1,10 @@
 //! What to run: a workload, the connections that carry it, and where they lead.
 
+use millrace_measure::figures::whole;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use millrace_verify::workload::Workload;
-
-use crate::fleet::order::whole;
 
 /// Scenarios with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,11 +1,10 @@
 //! What each core of the routers did: how busy it was, and what went between it and its siblings.
 
+use millrace_measure::figures::whole;
 use std::time::Duration;
 
 use millrace_router::CoreSnapshot;
 use serde::Serialize;
-
-use crate::fleet::order::whole;
 
 /// One core in a stretch of time.
 #[derive(Debug, Default, Clone, Serialize)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::{ClusterError, CoreUse, Usage};
-use crate::system;
+use millrace_measure::kernel;
 
 /// How long a router may take to end in order.
 const END_MAX: Duration = Duration::from_secs(3);
@@ -76,10 +76,10 @@ impl RouterProcess {
 
     /// Adds what it has used and counted so far.
     pub(super) fn add_usage(&self, usage: &mut Usage) {
-        let times = system::process_times(self.child.id());
+        let times = kernel::process_times(self.child.id());
         usage.cpu_ns += times.ran_ns;
         usage.waited_ns += times.waited_ns;
-        *usage.resident_bytes.get_or_insert(0) += system::resident_bytes_of(self.child.id());
+        *usage.resident_bytes.get_or_insert(0) += kernel::resident_bytes_of(self.child.id());
     }
 
     /// Adds its counters by their names in `/metrics`, and drops by reason; its cores, as `router` of the cluster.
@@ -135,7 +135,7 @@ impl RouterProcess {
 
 impl Drop for RouterProcess {
     fn drop(&mut self) {
-        system::ask_to_end(&self.child);
+        kernel::ask_to_end(&self.child);
         let end = Instant::now() + END_MAX;
         while Instant::now() < end {
             if !matches!(self.child.try_wait(), Ok(None)) {

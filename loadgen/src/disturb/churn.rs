@@ -3,6 +3,7 @@
 //! Selectors come ten to a subscription, as a receiver's do in the main workload. Slots (client, receiver, number) are used in
 //! turn, so that one is not used again before an answer to its last use would be old.
 
+use millrace_measure::figures::whole;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,6 @@ use millrace_quic::Io;
 
 use super::crowd::{Behaviour, Clients};
 use super::{Disturbance, Outcome};
-use crate::fleet::order::whole;
 
 /// Connections that churn.
 pub(super) const CONNECTIONS: u32 = 8;

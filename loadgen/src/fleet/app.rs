@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use millrace_client::session::ConnectionEvent;
+use millrace_measure::kernel;
 use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
@@ -244,8 +245,8 @@ impl FleetApp {
             return;
         }
         self.tended_at = now;
-        self.tally.cpu_ns.set(crate::system::thread_ns());
-        self.tally.waited_ns.set(crate::system::thread_waited_ns());
+        self.tally.cpu_ns.set(kernel::thread_ns());
+        self.tally.waited_ns.set(kernel::thread_waited_ns());
         self.tally.faults.set(self.watch.faults());
         let time = self.clock.time(now);
         let count = self.connections.len();

@@ -13,6 +13,7 @@ use millrace_client::receiver::BatchItem;
 use millrace_client::{
     Client, Config, GapReason, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust,
 };
+use millrace_measure::kernel;
 use millrace_proto::PublisherId;
 use tokio::task::LocalSet;
 
@@ -229,8 +230,8 @@ impl Part {
     fn show(&self, desk: &Desk, publishers: &[Publisher]) {
         let tally = &desk.tally;
         tally.received.set(publishers.iter().map(|publisher| publisher.stats().received).sum());
-        tally.cpu_ns.set(crate::system::thread_ns());
-        tally.waited_ns.set(crate::system::thread_waited_ns());
+        tally.cpu_ns.set(kernel::thread_ns());
+        tally.waited_ns.set(kernel::thread_waited_ns());
         tally.faults.set(desk.watch.borrow().faults());
         for lost in publishers.iter().filter_map(Publisher::try_lost) {
             desk.lost(format!("{lost:?}"));

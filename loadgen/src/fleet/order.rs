@@ -68,12 +68,3 @@ impl Orders {
         Some((self.number.load(Ordering::Acquire), held.clone()))
     }
 }
-
-/// The whole part of a number that is not negative; what does not fit is cut to the bounds.
-#[must_use]
-pub fn whole(number: f64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` cuts to the bounds")]
-    {
-        number as u64
-    }
-}

@@ -3,6 +3,7 @@
 //! Emitters take turns, a run each. An event that could not be offered in time is offered as soon as it can be, with the time
 //! at which it was due: latency counts from there.
 
+use millrace_measure::figures::whole;
 use std::time::{Duration, Instant};
 
 use millrace_client::session::{PublishError, TagHandle};
@@ -11,7 +12,7 @@ use millrace_verify::workload::{Words, Workload};
 
 use super::clock::Epochs;
 use super::latency::{LATENCY_MAX_US, Latency, empty_latency};
-use super::order::{Stretch, whole};
+use super::order::Stretch;
 use super::tally::Tally;
 
 /// Events offered between two looks at the sockets: bounds how long a thread that fell behind is deaf.

@@ -7,6 +7,8 @@
 mod case;
 mod report;
 
+use millrace_measure::Host;
+use millrace_measure::figures::grouped;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -17,9 +19,8 @@ pub use self::report::{GrowthReport, Row, SCHEMA};
 use self::case::{Case, Side};
 use crate::cluster::Cluster;
 use crate::progress::Progress;
-use crate::report::Host;
-use crate::run::{RunError, RunOptions, grouped, run};
-use crate::system;
+use crate::run::{RunError, RunOptions, run};
+use millrace_measure::kernel;
 
 /// How to measure.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ pub struct Sample {
 /// Measures; what fails is in the report.
 #[must_use]
 pub fn growth(options: &GrowthOptions, progress: &Progress) -> GrowthReport {
-    let load_average = system::load_average();
+    let load_average = kernel::load_average();
     let cases: Vec<Case> =
         options.what.iter().map(|what| what.case(options.rate, options.duration)).collect();
     let mut rows: Vec<Row> = cases.iter().map(Row::new).collect();

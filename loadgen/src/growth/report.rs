@@ -1,12 +1,12 @@
 //! What came of it: rows of ratios against their bars.
 
 use comfy_table::{CellAlignment, Table, presets};
+use millrace_measure::Host;
+use millrace_measure::figures::median;
 use serde::Serialize;
 
 use super::case::Case;
 use super::{GrowthOptions, Sample};
-use crate::compare::report::median;
-use crate::report::Host;
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "millrace-loadgen-growth/1";

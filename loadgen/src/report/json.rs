@@ -1,10 +1,10 @@
 //! The report that scripts rely on. Fields are added, never renamed or removed within a schema.
 
+use millrace_measure::Host;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Host;
 use crate::cluster::CoreUse;
 use crate::cluster::Home;
 use crate::disturb::Outcome;

@@ -1,11 +1,9 @@
 //! Results: JSON for machines, a table for people, a verdict for the exit code.
 
-mod host;
 mod html;
 mod json;
 mod table;
 
-pub use host::Host;
 pub use html::page;
 pub use json::{Json, LatencyJson, SCHEMA};
 pub use table::summary;

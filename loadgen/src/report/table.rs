@@ -1,12 +1,13 @@
 //! The summary that a person reads at the end of a run.
 
 use comfy_table::{CellAlignment, Table, presets};
+use millrace_measure::figures::grouped;
 
 use super::Fault;
 use super::json::{ConnectionsJson, LatencyJson};
 use crate::cluster::Home;
 use crate::disturb::Outcome;
-use crate::run::{Attempt, Disturbed, RunResult, grouped};
+use crate::run::{Attempt, Disturbed, RunResult};
 
 /// The summary: what was run, what came of it, and the verdict.
 #[must_use]

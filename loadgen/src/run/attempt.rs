@@ -1,5 +1,6 @@
 //! One attempt at a rate: warm up, publish, let it settle, judge.
 
+use millrace_measure::figures::whole;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,10 @@ use super::timeline::{Point, Timeline};
 use super::{Bench, LOOK_EVERY, RunError};
 use crate::cluster::{Counters, EVENTS_IN, Home};
 use crate::disturb::Disturbance;
-use crate::fleet::order::{Stretch, whole};
+use crate::fleet::order::Stretch;
 use crate::fleet::tally::Sum;
 use crate::fleet::{Judged, ThreadTimes};
-use crate::system;
+use millrace_measure::kernel;
 
 /// A schedule that is this far behind will not be caught up: the attempt is over.
 const BEHIND_MAX: Duration = Duration::from_millis(1500);
@@ -140,7 +141,7 @@ struct Before {
 impl Before {
     fn look(bench: &Bench<'_>) -> Self {
         Self {
-            process_ns: system::process_ns(),
+            process_ns: kernel::process_ns(),
             routers_ns: bench.cluster.usage().cpu_ns,
             resident_bytes: resident(bench),
             threads: bench.fleet.thread_times(),

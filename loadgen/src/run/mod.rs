@@ -8,6 +8,7 @@ mod settle;
 mod setup;
 mod timeline;
 
+use millrace_measure::figures::grouped;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::disturb::{Background, DisturbSettings, Disturbance, Disturbers, Outco
 use crate::fleet::{Fleet, FleetError, FleetPlan};
 use crate::progress::Progress;
 use crate::scenario::Scenario;
-use crate::system;
+use millrace_measure::kernel;
 
 /// Between two looks at the counters.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -144,7 +145,7 @@ pub fn run(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<RunResult, RunError> {
-    let load_average = system::load_average();
+    let load_average = kernel::load_average();
     progress.stage("preparing the workload");
     let generator = Arc::new(scenario.workload.generator()?);
     let [receiving, publishing] = cluster.clients(&scenario)?;
@@ -159,7 +160,7 @@ pub fn run(
         generator,
     };
     progress.stage("connecting and subscribing");
-    let resident_before = cluster.usage().resident_bytes.unwrap_or_else(system::resident_bytes);
+    let resident_before = cluster.usage().resident_bytes.unwrap_or_else(kernel::resident_bytes);
     let fleet = Fleet::start(&plan)?;
     let disturbers = Disturbers::default();
     let mut bench = Bench { fleet, cluster, scenario: &scenario, disturbers, progress };
@@ -171,7 +172,7 @@ pub fn run(
         None => step_down(&mut bench, options)?,
     };
     let disturbed = disturb(&mut bench, &options.disturb, attempts.last())?;
-    let resident_bytes = system::resident_bytes();
+    let resident_bytes = kernel::resident_bytes();
     let routers_resident_bytes = cluster.usage().resident_bytes;
     let Bench { mut fleet, disturbers, .. } = bench;
     disturbers.finish();
@@ -247,18 +248,4 @@ fn next_target(attempt: &Attempt) -> f64 {
     let wanted = (attempt.target * 0.95).min(achieved * 0.97);
     let digit = 10f64.powf(wanted.max(10.0).log10().floor() - 1.0) / 2.0;
     ((wanted / digit).floor() * digit).max(1.0)
-}
-
-/// A whole number with groups of three digits.
-#[must_use]
-pub fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -1,9 +1,10 @@
 //! `--max`: the highest rate that loses nothing and stays under a given p99, by bisection over short bounded runs.
 
+use millrace_measure::figures::grouped;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Wanted, attempt};
-use super::{Bench, RunError, grouped};
+use super::{Bench, RunError};
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Bench, LOOK_EVERY, RunError};
 use crate::cluster::Home;
-use crate::system;
+use millrace_measure::kernel;
 
 /// How long nothing may become established before the set-up has failed.
 const STUCK_MAX: Duration = Duration::from_secs(40);
@@ -51,7 +51,7 @@ impl SetUp {
 
 /// Resident memory of the routers, or of this process where it holds them.
 pub(super) fn resident(bench: &Bench<'_>) -> u64 {
-    bench.cluster.usage().resident_bytes.unwrap_or_else(system::resident_bytes)
+    bench.cluster.usage().resident_bytes.unwrap_or_else(kernel::resident_bytes)
 }
 
 /// How fast things become established.

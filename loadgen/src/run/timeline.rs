@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cluster::{Cluster, Home};
 use crate::fleet::latency::{SLICE, Slices};
 use crate::fleet::tally::Sum;
-use crate::system;
+use millrace_measure::kernel;
 
 /// One slice. Rates are per second; latencies are those of the deliveries that came in it, microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -66,12 +66,12 @@ impl Timeline {
         let at = self.start.elapsed();
         let (routers_ns, resident_bytes) = match cluster.home() {
             // Asking the cores would cost them more than it is worth: what is not the fleet's is theirs.
-            Home::Embedded => (system::process_ns().saturating_sub(sum.cpu_ns), system::resident_bytes()),
+            Home::Embedded => (kernel::process_ns().saturating_sub(sum.cpu_ns), kernel::resident_bytes()),
             Home::Processes => {
                 let usage = cluster.usage();
                 (usage.cpu_ns, usage.resident_bytes.unwrap_or(0))
             }
-            Home::Elsewhere => (0, system::resident_bytes()),
+            Home::Elsewhere => (0, kernel::resident_bytes()),
         };
         self.looks.push(Look { at, sum, routers_ns, resident_bytes });
     }

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_loadgen::compare::drive::{DriveError, Link};
-use millrace_loadgen::compare::load::{Load, Shape};
+use millrace_compare::drive::{DriveError, Link};
+use millrace_compare::load::{Load, Shape};
 use zenoh::bytes::ZBytes;
 use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::CongestionControl;

@@ -19,9 +19,9 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use millrace_loadgen::compare::drive::drive;
-use millrace_loadgen::compare::server::Ready;
-use millrace_loadgen::compare::zenoh::Task;
+use millrace_compare::drive::drive;
+use millrace_compare::server::Ready;
+use millrace_compare::zenoh::Task;
 use zenoh::{Config, Wait};
 
 use crate::link::ZenohLink;

@@ -3,8 +3,10 @@
 mod plot;
 
 use self::plot::{Line, Plot, Scale};
-use super::{Fault, Host, LatencyJson, faults, summary};
-use crate::run::{Attempt, Disturbed, Point, RunResult, grouped};
+use super::{Fault, LatencyJson, faults, summary};
+use crate::run::{Attempt, Disturbed, Point, RunResult};
+use millrace_measure::Host;
+use millrace_measure::figures::grouped;
 
 const STYLE: &str = include_str!("style.css");
 

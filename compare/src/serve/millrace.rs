@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use millrace_router::{DevAuthority, Pinning, Router, RouterConfig};
 
 use super::{ServeError, announce};
-use crate::compare::placement;
+use crate::placement;
 
 /// Serves until the process ends.
 pub(super) fn serve() -> Result<(), ServeError> {

@@ -6,17 +6,17 @@ use std::time::Duration;
 use clap::Args;
 use millrace_verify::payload::PAYLOAD_BYTES_MIN;
 
-use crate::disturb::{Background, DisturbSettings, Disturbance};
-use crate::report::Fault;
-use crate::run::{RunOptions, Search};
-use crate::scenario::{Driver, Preset, Scenario};
+use millrace_loadgen::disturb::{Background, DisturbSettings, Disturbance};
+use millrace_loadgen::report::Fault;
+use millrace_loadgen::run::{RunOptions, Search};
+use millrace_loadgen::scenario::{Driver, Preset, Scenario};
 
 /// Attempts at a rate, stepping down included.
 const ATTEMPTS_MAX: u32 = 8;
 
 /// Why options do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
+pub(crate) enum OptionsError {
     /// Payloads are too small for what verification writes into them.
     #[error(
         "--payload-bytes must be at least {PAYLOAD_BYTES_MIN}: number, time and checksum are in the payload"
@@ -35,41 +35,41 @@ pub enum OptionsError {
 
 /// What to run, and how it is judged.
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// What to run; everything else changes it.
     #[arg(long, value_enum, default_value = "million")]
-    pub preset: Preset,
+    pub(crate) preset: Preset,
     /// Length of the measured part.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Events per second to offer.
     #[arg(long)]
-    pub rate: Option<u64>,
+    pub(crate) rate: Option<u64>,
     /// Writes the report as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     /// Writes the report as one page with plots to this file; it needs nothing else.
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
     /// Adds the run to a collection of runs: a folder with command, JSON, summary and page, and the collection's index.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
-    pub record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
     /// Searches the highest rate that loses nothing and stays under --p99; begins at --rate.
     #[arg(long)]
-    pub max: bool,
+    pub(crate) max: bool,
     /// The 99th percentile of latency that --max allows.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "20ms", requires = "max")]
-    pub p99: Duration,
+    pub(crate) p99: Duration,
     /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver (one stalls), churn,
     /// storm, storm-resumed; several with commas.
     #[arg(long, value_enum, value_delimiter = ',', help_heading = "Disturbances")]
-    pub disturb: Vec<Disturbance>,
+    pub(crate) disturb: Vec<Disturbance>,
     /// Distinct selectors that churn subscribes per second, and unsubscribes a second later.
     #[arg(long, value_name = "N", default_value = "50000", help_heading = "Disturbances")]
-    pub churn_rate: u32,
+    pub(crate) churn_rate: u32,
     /// Clients that reconnect at once in a storm.
     #[arg(long, value_name = "N", default_value = "10000", help_heading = "Disturbances")]
-    pub storm_clients: u32,
+    pub(crate) storm_clients: u32,
     /// A router to use instead of own ones; repeat it for more.
     #[arg(
         long,
@@ -78,91 +78,91 @@ pub struct RunArgs {
         value_delimiter = ',',
         help_heading = "Routers"
     )]
-    pub router: Vec<String>,
+    pub(crate) router: Vec<String>,
     /// CA certificates of the routers, PEM; without it the dev mode's CA of this host is used.
     #[arg(long, value_name = "FILE", env = "MILLRACE_CA", help_heading = "Routers")]
-    pub ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Own routers, linked with each other.
     #[arg(long, help_heading = "Routers")]
-    pub routers: Option<u16>,
+    pub(crate) routers: Option<u16>,
     /// Cores of each own router.
     #[arg(long, help_heading = "Routers")]
-    pub cores: Option<u16>,
+    pub(crate) cores: Option<u16>,
     /// Starts own routers as processes: their CPU time and memory are then their own.
     #[arg(long, help_heading = "Routers")]
-    pub processes: bool,
+    pub(crate) processes: bool,
     /// What plays publishers and receivers: the fleet, or the public client library.
     #[arg(long, value_enum, help_heading = "Clients")]
-    pub driver: Option<Driver>,
+    pub(crate) driver: Option<Driver>,
     /// Threads of the generator.
     #[arg(long, help_heading = "Clients")]
-    pub threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
     /// Emitters.
     #[arg(long, help_heading = "Clients")]
-    pub emitters: Option<u32>,
+    pub(crate) emitters: Option<u32>,
     /// Receivers.
     #[arg(long, help_heading = "Clients")]
-    pub receivers: Option<u32>,
+    pub(crate) receivers: Option<u32>,
     /// Connections in all, each with one emitter or one receiver, ten to one (fleet).
     #[arg(long, conflicts_with_all = ["emitters", "receivers"], help_heading = "Clients")]
-    pub connections: Option<u32>,
+    pub(crate) connections: Option<u32>,
     /// Connections that publish.
     #[arg(long, help_heading = "Clients")]
-    pub publisher_connections: Option<u32>,
+    pub(crate) publisher_connections: Option<u32>,
     /// Connections that receive.
     #[arg(long, help_heading = "Clients")]
-    pub receiver_connections: Option<u32>,
+    pub(crate) receiver_connections: Option<u32>,
     /// Idle connections ping this often; at least three times in the silence that routers allow, 30 s.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
-    pub keep_alive: Option<Duration>,
+    pub(crate) keep_alive: Option<Duration>,
     /// Handshakes per second at set-up, at most.
     #[arg(long, value_name = "N", help_heading = "Clients")]
-    pub handshakes_per_second: Option<u32>,
+    pub(crate) handshakes_per_second: Option<u32>,
     /// How long publishers gather events.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
-    pub linger: Option<Duration>,
+    pub(crate) linger: Option<Duration>,
     /// How long routers gather events for a receiver.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
-    pub receive_linger: Option<Duration>,
+    pub(crate) receive_linger: Option<Duration>,
     /// How long publishers can wait to be told what was received, at most 10 s; 0s leaves it to the router.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
-    pub received_within: Option<Duration>,
+    pub(crate) received_within: Option<Duration>,
     /// Bytes that a receiver lets come ahead of its application.
     #[arg(long, value_name = "BYTES", help_heading = "Clients")]
-    pub receive_window: Option<bytesize::ByteSize>,
+    pub(crate) receive_window: Option<bytesize::ByteSize>,
     /// Bytes that a router may queue for a receiver.
     #[arg(long, value_name = "BYTES", help_heading = "Clients")]
-    pub receive_queue: Option<bytesize::ByteSize>,
+    pub(crate) receive_queue: Option<bytesize::ByteSize>,
     /// Bytes of each payload, at least 28.
     #[arg(long, help_heading = "Events")]
-    pub payload_bytes: Option<u32>,
+    pub(crate) payload_bytes: Option<u32>,
     /// Events that an emitter publishes at a time, as one run.
     #[arg(long, help_heading = "Events")]
-    pub events_per_run: Option<u32>,
+    pub(crate) events_per_run: Option<u32>,
     /// Tag sets, each an emitter's; the same as --emitters.
     #[arg(long, conflicts_with = "emitters", help_heading = "Events")]
-    pub tag_sets: Option<u32>,
+    pub(crate) tag_sets: Option<u32>,
     /// Tags of each set beyond its nine, at most 23.
     #[arg(long, value_name = "N", help_heading = "Events")]
-    pub extra_tags: Option<u32>,
+    pub(crate) extra_tags: Option<u32>,
     /// Values that each of those takes.
     #[arg(long, value_name = "N", help_heading = "Events")]
-    pub extra_tag_values: Option<u32>,
+    pub(crate) extra_tag_values: Option<u32>,
     /// Selectors of each receiver.
     #[arg(long, value_name = "N", help_heading = "Events")]
-    pub selectors: Option<u32>,
+    pub(crate) selectors: Option<u32>,
     /// Seed of the workload.
     #[arg(long, help_heading = "Events")]
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// Does not lower the rate when the host cannot hold it.
     #[arg(long)]
-    pub no_step_down: bool,
+    pub(crate) no_step_down: bool,
     /// Faults that do not make the run fail.
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub allow: Vec<Fault>,
+    pub(crate) allow: Vec<Fault>,
     /// Shows no progress.
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 impl RunArgs {
@@ -170,7 +170,7 @@ impl RunArgs {
     ///
     /// # Errors
     /// [`OptionsError`].
-    pub fn scenario(&self) -> Result<Scenario, OptionsError> {
+    pub(crate) fn scenario(&self) -> Result<Scenario, OptionsError> {
         fn set<T: Copy>(place: &mut T, value: Option<T>) {
             if let Some(value) = value {
                 *place = value;
@@ -235,7 +235,7 @@ impl RunArgs {
 
     /// How the run goes about it.
     #[must_use]
-    pub fn run_options(&self) -> RunOptions {
+    pub(crate) fn run_options(&self) -> RunOptions {
         RunOptions {
             step_down: !self.no_step_down,
             attempts_max: ATTEMPTS_MAX,

@@ -20,8 +20,8 @@ use rustls_pki_types::pem::PemObject;
 use super::library::RECEIVER_QUEUE_BYTES;
 use super::quic_app::{Clients, Connection, Publisher, Role};
 use super::{DriveError, Link, set_up};
-use crate::compare::load::{Load, Shape};
-use crate::compare::server::Server;
+use crate::load::{Load, Shape};
+use crate::server::Server;
 
 /// Application protocols of the relays: they tell connections that publish from those that receive.
 pub(crate) const RELAY_PUBLISH: &[u8] = b"relay-publish";

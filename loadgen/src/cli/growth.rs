@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use millrace_loadgen::growth::{GrowthOptions, What, growth};
 use millrace_loadgen::progress::Progress;
-use millrace_loadgen::record::{Record, record};
+use millrace_loadgen::record::Record;
+
+use super::output::{Places, write};
 
 /// What an event costs routers when there are more selectors, connections, or routers, in interleaved rounds.
 #[derive(Debug, Args)]
@@ -48,22 +49,9 @@ impl Growth {
         };
         let report = growth(&options, &progress);
         progress.done();
-        let json_on_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
         let (said, json) = (report.summary(), serde_json::to_string_pretty(&report)? + "\n");
-        if !json_on_stdout {
-            crate::write_stdout(&said)?;
-        }
-        match &self.json {
-            Some(_) if json_on_stdout => crate::write_stdout(&json)?,
-            Some(path) => crate::write_file(path, &json)?,
-            None => {}
-        }
-        if let Some(folder) = &self.record {
-            let run = Record { name: "growth", json: &json, summary: &said, html: None };
-            let place =
-                record(folder, &run).with_context(|| format!("cannot record in {}", folder.display()))?;
-            eprintln!("recorded in {}", place.display());
-        }
+        let run = Record { name: "growth", json: &json, summary: &said, html: None };
+        write(&run, Places { json: self.json.as_ref(), html: None, folder: self.record.as_ref() })?;
         Ok(report.is_clean())
     }
 }

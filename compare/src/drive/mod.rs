@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::load::Load;
-use crate::system;
+use millrace_measure::kernel;
 
 /// At the end of a stretch, how long nothing may arrive before what is missing counts as lost: long against what a starved host
 /// takes to repeat a packet.
@@ -115,10 +115,10 @@ fn mark(link: &mut dyn Link, server: u32) -> Mark {
     link.with_load(&mut |load| (published, delivered) = (load.published(), load.delivered()));
     Mark {
         at: Instant::now(),
-        server_ns: system::process_times(server).ran_ns,
-        rss_bytes: system::resident_bytes_of(server),
-        client_ns: system::process_ns(),
-        stolen_ns: system::stolen_ns(),
+        server_ns: kernel::process_times(server).ran_ns,
+        rss_bytes: kernel::resident_bytes_of(server),
+        client_ns: kernel::process_ns(),
+        stolen_ns: kernel::stolen_ns(),
         published,
         delivered,
     }

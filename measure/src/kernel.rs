@@ -4,12 +4,14 @@
 use std::fs;
 
 /// CPU time of the calling thread, nanoseconds.
-pub(crate) fn thread_ns() -> u64 {
+#[must_use]
+pub fn thread_ns() -> u64 {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// CPU time of the whole process, nanoseconds.
-pub(crate) fn process_ns() -> u64 {
+#[must_use]
+pub fn process_ns() -> u64 {
     clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
@@ -24,20 +26,24 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 }
 
 /// How long the calling thread was ready to run while no CPU was free, nanoseconds; 0 where the kernel does not tell.
-pub(crate) fn thread_waited_ns() -> u64 {
+#[must_use]
+pub fn thread_waited_ns() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     schedstat(&text).waited_ns
 }
 
 /// Time of a process's threads on CPUs, and in the queue for them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Times {
-    pub(crate) ran_ns: u64,
-    pub(crate) waited_ns: u64,
+pub struct Times {
+    /// On CPUs, nanoseconds.
+    pub ran_ns: u64,
+    /// Ready to run while no CPU was free, nanoseconds.
+    pub waited_ns: u64,
 }
 
 /// Times of all threads of a process that live; zeros where the kernel does not tell.
-pub(crate) fn process_times(pid: u32) -> Times {
+#[must_use]
+pub fn process_times(pid: u32) -> Times {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Times::default() };
     let mut sum = Times::default();
     for task in tasks.flatten() {
@@ -55,12 +61,14 @@ fn schedstat(text: &str) -> Times {
 }
 
 /// Resident memory of this process, bytes; 0 where the kernel does not tell.
-pub(crate) fn resident_bytes() -> u64 {
+#[must_use]
+pub fn resident_bytes() -> u64 {
     resident_bytes_of(std::process::id())
 }
 
 /// Resident memory of a process, bytes; 0 where the kernel does not tell.
-pub(crate) fn resident_bytes_of(pid: u32) -> u64 {
+#[must_use]
+pub fn resident_bytes_of(pid: u32) -> u64 {
     let Ok(text) = fs::read_to_string(format!("/proc/{pid}/statm")) else { return 0 };
     let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * 4096
@@ -71,7 +79,8 @@ const TICK_NS: u64 = 10_000_000;
 
 /// CPU time since boot that a virtual machine was ready to use and its host gave to others, nanoseconds; 0 where the kernel
 /// does not tell.
-pub(crate) fn stolen_ns() -> u64 {
+#[must_use]
+pub fn stolen_ns() -> u64 {
     stolen_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default()) * TICK_NS
 }
 
@@ -82,7 +91,8 @@ fn stolen_ticks(text: &str) -> u64 {
 }
 
 /// Load average of the host over one minute; 0 where the kernel does not tell.
-pub(crate) fn load_average() -> f64 {
+#[must_use]
+pub fn load_average() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
@@ -94,7 +104,7 @@ pub fn end_with_parent() {
 }
 
 /// Asks a process that this one started, and has not waited for, to end.
-pub(crate) fn ask_to_end(child: &std::process::Child) {
+pub fn ask_to_end(child: &std::process::Child) {
     if let Ok(pid) = libc::pid_t::try_from(child.id()) {
         // SAFETY: no pointers are passed; the child was not reaped, so the number is still its own.
         unsafe { libc::kill(pid, libc::SIGTERM) };

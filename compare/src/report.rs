@@ -7,8 +7,8 @@ use super::drive::Round;
 use super::system::{Found, System};
 use super::workload::{BARS, Bar, Measure, Workload};
 use super::{CompareError, Options};
-use crate::report::Host;
-use crate::run::grouped;
+use millrace_measure::Host;
+use millrace_measure::figures::{grouped, median};
 
 /// Name and version of the format. Fields are added, never renamed or removed within a schema.
 pub const SCHEMA: &str = "millrace-loadgen-compare/1";
@@ -142,17 +142,6 @@ impl Row {
             Measure::P50 => round.p50_us as f64,
             Measure::P99 => round.p99_us as f64,
         })
-    }
-}
-
-/// The middle of some numbers, or the mean of the two in the middle.
-pub(crate) fn median(mut numbers: Vec<f64>) -> Option<f64> {
-    numbers.sort_by(f64::total_cmp);
-    let middle = numbers.len() / 2;
-    match numbers.len() {
-        0 => None,
-        len if len % 2 == 1 => Some(numbers[middle]),
-        _ => Some(f64::midpoint(numbers[middle - 1], numbers[middle])),
     }
 }
 
@@ -410,16 +399,4 @@ fn ratio(bar: &Bar, rows: &[Row]) -> Option<Ratio> {
 
 fn yardstick(what: &'static str, value: Option<f64>, wanted: f64) -> Yardstick {
     Yardstick { what, value, wanted, sound: value.map(|value| value >= wanted) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_are_of_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-    }
 }

@@ -17,7 +17,7 @@ use millrace_proto::{CloseCode, ReceiverNumber};
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
 
 use super::TICK;
-use crate::compare::load::Load;
+use crate::load::Load;
 
 /// Bytes read from one stream before the next one's turn.
 const READ_BYTES: usize = 256 * 1024;

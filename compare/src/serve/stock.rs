@@ -9,7 +9,7 @@ use millrace_quic::TransportSettings;
 use quinn::crypto::rustls::QuicServerConfig;
 
 use super::{BUFFER_BYTES, RELAY_RECEIVE, ServeError, announce, relay_tls};
-use crate::compare::placement;
+use crate::placement;
 
 type Receivers = Arc<Mutex<Vec<quinn::Connection>>>;
 

@@ -11,7 +11,7 @@ use millrace_quic::{
 };
 
 use super::{BUFFER_BYTES, RELAY_PUBLISH, RELAY_RECEIVE, ServeError, announce, relay_tls};
-use crate::compare::placement;
+use crate::placement;
 
 /// A publisher is read while its slowest receiver has less than this waiting.
 const QUEUE_BYTES: usize = 4 << 20;

@@ -10,8 +10,8 @@ use millrace_client::{Client, Config, PublishError, Publisher, PublisherOptions,
 
 use super::quic::{EVERYTHING, tags};
 use super::{DriveError, Link, SETUP_MAX, TICK};
-use crate::compare::load::{Load, Shape};
-use crate::compare::server::Server;
+use crate::load::{Load, Shape};
+use crate::server::Server;
 
 /// Bytes that a publisher queues at most, as for the other links.
 const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;

@@ -12,8 +12,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::{DriveError, Link, SETUP_MAX, TICK, poll};
-use crate::compare::load::{Load, Shape};
-use crate::compare::server::Server;
+use crate::load::{Load, Shape};
+use crate::server::Server;
 
 /// Bytes that a connection holds for writing before its publisher has to wait.
 const OUT_BYTES: usize = 256 * 1024;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use millrace_verify::payload::Stamp;
 
-use crate::fleet::order::whole;
+use millrace_measure::figures::whole;
 
 /// A closed load is topped up when this part of the window is free: publishers write batches, not events.
 const TOP_UP: u64 = 8;

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
-use millrace_loadgen::compare::serve::{Served, serve};
-use millrace_loadgen::compare::system::{Places, System};
-use millrace_loadgen::compare::workload::Workload;
-use millrace_loadgen::compare::{Options, compare};
+use millrace_compare::serve::{Served, serve};
+use millrace_compare::system::{Places as Peers, System};
+use millrace_compare::workload::Workload;
+use millrace_compare::{Options, Watcher, compare};
 use millrace_loadgen::progress::Progress;
-use millrace_loadgen::record::{Record, record};
+use millrace_loadgen::record::Record;
+
+use super::output::{Places, write};
 
 /// The smallest payload that can be verified.
 const PAYLOAD_BYTES_MIN: u32 = 28;
@@ -53,6 +54,19 @@ pub(crate) struct Compare {
     quiet: bool,
 }
 
+/// The comparison's progress on the terminal.
+struct Shown<'a>(&'a Progress);
+
+impl Watcher for Shown<'_> {
+    fn stage(&self, name: &'static str) {
+        self.0.stage(name);
+    }
+
+    fn say(&self, text: &str) {
+        self.0.say(text);
+    }
+}
+
 impl Compare {
     /// Whether Millrace delivered everything, and nothing failed.
     pub(crate) fn execute(self) -> anyhow::Result<bool> {
@@ -61,7 +75,7 @@ impl Compare {
                 "--payload-bytes must be at least {PAYLOAD_BYTES_MIN}: number, time and checksum are in the payload"
             );
         }
-        let mut options = Options::new(Places { nats_server: self.nats_server, zenoh_peer: self.zenoh_peer });
+        let mut options = Options::new(Peers { nats_server: self.nats_server, zenoh_peer: self.zenoh_peer });
         options.rounds = self.rounds.max(1);
         options.duration = self.duration;
         options.payload_bytes = self.payload_bytes;
@@ -73,24 +87,11 @@ impl Compare {
             options.systems = self.system;
         }
         let progress = Progress::new(self.quiet);
-        let report = compare(&options, &progress);
+        let report = compare(&options, &Shown(&progress));
         progress.done();
-        let json_on_stdout = self.json.as_deref().is_some_and(|path| path.as_os_str() == "-");
         let (said, json) = (report.summary(), serde_json::to_string_pretty(&report)? + "\n");
-        if !json_on_stdout {
-            crate::write_stdout(&said)?;
-        }
-        match &self.json {
-            Some(_) if json_on_stdout => crate::write_stdout(&json)?,
-            Some(path) => crate::write_file(path, &json)?,
-            None => {}
-        }
-        if let Some(folder) = &self.record {
-            let run = Record { name: "compare", json: &json, summary: &said, html: None };
-            let place =
-                record(folder, &run).with_context(|| format!("cannot record in {}", folder.display()))?;
-            eprintln!("recorded in {}", place.display());
-        }
+        let run = Record { name: "compare", json: &json, summary: &said, html: None };
+        write(&run, Places { json: self.json.as_ref(), html: None, folder: self.record.as_ref() })?;
         Ok(report.is_clean())
     }
 }

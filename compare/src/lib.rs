@@ -9,6 +9,8 @@
 //! that verifies every payload ([`load`]), over a link for the system's protocol ([`drive`]). Relays without routing
 //! ([`serve`]) show what the transport alone would carry.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
+
 pub mod drive;
 pub mod load;
 mod placement;
@@ -21,8 +23,8 @@ pub mod zenoh;
 
 use std::time::Duration;
 
-use crate::progress::Progress;
-use crate::run::grouped;
+use millrace_measure::figures::grouped;
+
 use drive::{DriveError, Round};
 use report::{Report, Row};
 use server::ServerError;
@@ -76,14 +78,22 @@ impl Options {
             payload_bytes: 128,
             window: 16_384,
             places,
-            load_average: crate::system::load_average(),
+            load_average: millrace_measure::kernel::load_average(),
         }
     }
 }
 
+/// Who is told how far a comparison is.
+pub trait Watcher {
+    /// Rounds of this workload begin.
+    fn stage(&self, name: &'static str);
+    /// A line to be read later, too.
+    fn say(&self, text: &str);
+}
+
 /// Runs the comparison. A system that is absent or fails is a row that says so.
 #[must_use]
-pub fn compare(options: &Options, progress: &Progress) -> Report {
+pub fn compare(options: &Options, watcher: &dyn Watcher) -> Report {
     let found: Vec<(System, Found)> =
         options.systems.iter().map(|&system| (system, system.find(&options.places))).collect();
     let mut rows: Vec<Row> = Vec::new();
@@ -95,7 +105,7 @@ pub fn compare(options: &Options, progress: &Progress) -> Report {
         for &workload in &options.workloads {
             let mut order: Vec<usize> =
                 (0..rows.len()).filter(|&index| rows[index].is(workload) && rows[index].is_run()).collect();
-            progress.stage(workload.name());
+            watcher.stage(workload.name());
             let turn = round % order.len().max(1);
             order.rotate_left(turn);
             for index in order {
@@ -103,9 +113,9 @@ pub fn compare(options: &Options, progress: &Progress) -> Report {
                 let outcome = one(row.system(), &found, workload, options);
                 match &outcome {
                     Ok(figures) => {
-                        progress.say(&format!("{}/{} {}", round + 1, options.rounds, line(row, figures)))
+                        watcher.say(&format!("{}/{} {}", round + 1, options.rounds, line(row, figures)))
                     }
-                    Err(error) => progress.say(&format!("{}: {error}", row.title())),
+                    Err(error) => watcher.say(&format!("{}: {error}", row.title())),
                 }
                 row.add(round, outcome);
             }
