@@ -8,23 +8,20 @@ use crate::time::Time;
 
 /// Monotonic time since the client was made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    start: Instant,
-}
+pub(crate) struct Clock(millrace_sansio::Clock);
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
+        Self(millrace_sansio::Clock::starting_at(Instant::now().into_std()))
     }
 
     pub(crate) fn now(&self) -> Time {
-        Time::from_nanos(nanos(self.start.elapsed()))
+        self.0.at(Instant::now().into_std())
     }
 
     /// The runtime's instant of a session's moment; moments beyond a century are as good as one.
     pub(crate) fn instant(&self, time: Time) -> Instant {
-        const CENTURY_NS: u64 = 3_155_760_000 * 1_000_000_000;
-        self.start + Duration::from_nanos(time.as_nanos().min(CENTURY_NS))
+        self.0.instant(time).into()
     }
 }
 

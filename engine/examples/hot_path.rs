@@ -17,8 +17,8 @@ use millrace_proto::data::{self, HopHeader};
 use millrace_proto::frame::{self, stream_kind};
 use millrace_proto::run::RunBuilder;
 use millrace_proto::{
-    CloseCode, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId,
-    Selector, SubscriptionNumber, TagSet,
+    Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId, Selector,
+    SubscriptionNumber, TagSet,
 };
 
 #[path = "../benches/matching/allocations.rs"]
@@ -66,10 +66,10 @@ impl Transport for Pipe {
         1 << 20
     }
     fn finish(&mut self, _: ConnKey, _: StreamKey) {}
-    fn stop(&mut self, _: ConnKey, _: StreamKey, code: CloseCode) {
+    fn stop(&mut self, _: ConnKey, _: StreamKey, code: u64) {
         panic!("stopped: {code:?}");
     }
-    fn close(&mut self, _: ConnKey, code: CloseCode, reason: &str) {
+    fn close(&mut self, _: ConnKey, code: u64, reason: &str) {
         panic!("closed: {code:?} {reason}");
     }
 }

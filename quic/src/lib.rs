@@ -40,6 +40,7 @@ pub mod steer;
 mod sys;
 mod tickets;
 pub mod tls;
+mod transport;
 mod udp;
 mod waker;
 

@@ -15,9 +15,7 @@ use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 use millrace_mailbox::{Doorbell, Inbox, Outbox, mailbox};
 use millrace_proto::control::{Hello, TableCapacity};
-use millrace_proto::{
-    CloseCode, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, RouterId, TagSet,
-};
+use millrace_proto::{Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, RouterId, TagSet};
 
 const CONN: ConnKey = ConnKey(1);
 const CONTROL: StreamKey = StreamKey(0);
@@ -59,10 +57,10 @@ impl Transport for Pipe {
         1 << 20
     }
     fn finish(&mut self, _: ConnKey, _: StreamKey) {}
-    fn stop(&mut self, _: ConnKey, _: StreamKey, code: CloseCode) {
+    fn stop(&mut self, _: ConnKey, _: StreamKey, code: u64) {
         panic!("stopped: {code:?}");
     }
-    fn close(&mut self, _: ConnKey, code: CloseCode, reason: &str) {
+    fn close(&mut self, _: ConnKey, code: u64, reason: &str) {
         panic!("closed: {code:?} {reason}");
     }
 }
@@ -127,11 +125,11 @@ impl World {
         for _ in 0..RUNS {
             let handle = self.handles[self.next];
             self.next = (self.next + 1) % self.handles.len();
-            self.publisher.publish(millrace_client::time::Time::ZERO, handle, 1, &PAYLOAD).unwrap();
+            self.publisher.publish(Time::ZERO, handle, 1, &PAYLOAD).unwrap();
         }
         self.publisher.flush();
         let mut bytes = Vec::new();
-        while let Some(chunk) = self.publisher.take_output(millrace_client::time::Time::ZERO) {
+        while let Some(chunk) = self.publisher.take_output(Time::ZERO) {
             bytes.extend_from_slice(&chunk);
         }
         self.now = Time(self.now.0 + 1_000_000);

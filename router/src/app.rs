@@ -29,7 +29,6 @@ use crate::metrics::{CoreSnapshot, ShellMetrics};
 use crate::selectors_thread::SelectorsPost;
 use crate::strangers::{Stranger, Strangers};
 use crate::tls::{Role, role_of};
-use crate::transport::{QuicTransport, conn_key, stream_key};
 
 /// Batches that wait in one mailbox, at most; each is at most an outbox of the engine (128 KiB).
 pub(crate) const BATCHES_MAX: usize = 64;
@@ -185,13 +184,13 @@ impl CoreApp {
     /// Begins the end: the engine says goodbye to clients.
     pub(crate) fn close_clients(&mut self, io: &mut Io<'_>) {
         let now = self.parts.clock.at(io.now());
-        self.parts.engine.close_clients(now, &mut QuicTransport(io));
+        self.parts.engine.close_clients(now, io);
     }
 
     /// When all cores have sent their last batches: takes them in, and finishes the lanes behind them.
     pub(crate) fn finish_lanes(&mut self, io: &mut Io<'_>) {
         self.take_mail(io);
-        self.parts.engine.finish_lanes(&mut QuicTransport(io));
+        self.parts.engine.finish_lanes(io);
     }
 
     /// The longest round trip of the connections that are left.
@@ -219,7 +218,7 @@ impl CoreApp {
                     }
                     let now = self.parts.clock.at(io.now());
                     let before = self.parts.engine.selectors_moved();
-                    self.parts.engine.control(now, &mut QuicTransport(io), message);
+                    self.parts.engine.control(now, io, message);
                     taken += self.parts.engine.selectors_moved() - before;
                 }
                 Command::Dial { dial, remote, server_name, shard, hello } => {
@@ -263,8 +262,8 @@ impl CoreApp {
         self.dialled.insert(conn, Dialled { socket, remote, host: server_name });
         self.open.insert(conn);
         let now = self.parts.clock.at(io.now());
-        let message = ToCore::LaneDialled { dial, conn: conn_key(conn), hello };
-        self.parts.engine.control(now, &mut QuicTransport(io), message);
+        let message = ToCore::LaneDialled { dial, conn, hello };
+        self.parts.engine.control(now, io, message);
     }
 
     fn stranger_answered(&mut self, now: Instant, dialled: &Dialled, stranger: Stranger) {
@@ -300,7 +299,7 @@ impl CoreApp {
                 self.metrics.selectors_overload += 1;
                 let result = Err("too many selectors wait to be read; subscribe again later".to_owned());
                 let (now, refusal) = (self.parts.clock.at(io.now()), ToCore::Prepared { token, result });
-                self.parts.engine.control(now, &mut QuicTransport(io), refusal);
+                self.parts.engine.control(now, io, refusal);
                 // The refusal is written by the next turn.
                 self.held = Some(io.now());
             }
@@ -382,31 +381,31 @@ impl App for CoreApp {
         self.open.insert(conn);
         let now = self.parts.clock.at(io.now());
         if info.alpn.as_deref() == Some(ALPN_PEER) {
-            self.parts.engine.peer_connected(now, &mut QuicTransport(io), conn_key(conn));
+            self.parts.engine.peer_connected(now, io, conn);
         } else {
-            self.parts.engine.client_connected(now, conn_key(conn));
+            self.parts.engine.client_connected(now, conn);
         }
     }
 
     fn stream_opened(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        self.parts.engine.stream_opened(&mut QuicTransport(io), conn_key(conn), stream_key(stream));
+        self.parts.engine.stream_opened(io, conn, stream);
     }
 
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
         let now = self.parts.clock.at(io.now());
-        self.parts.engine.readable(now, &mut QuicTransport(io), conn_key(conn), stream_key(stream));
+        self.parts.engine.readable(now, io, conn, stream);
     }
 
     fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        self.parts.engine.writable(&mut QuicTransport(io), conn_key(conn), stream_key(stream));
+        self.parts.engine.writable(io, conn, stream);
     }
 
     fn stream_stopped(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId, _code: u64) {
-        self.parts.engine.stopped(&mut QuicTransport(io), conn_key(conn), stream_key(stream));
+        self.parts.engine.stopped(io, conn, stream);
     }
 
     fn streams_available(&mut self, io: &mut Io<'_>, conn: ConnId, _uni: bool) {
-        self.parts.engine.streams_available(&mut QuicTransport(io), conn_key(conn));
+        self.parts.engine.streams_available(io, conn);
     }
 
     fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, reason: &CloseReason) {
@@ -416,7 +415,7 @@ impl App for CoreApp {
         };
         self.metrics.ended[Ending::of(reason) as usize] += 1;
         self.open.remove(&conn);
-        self.parts.engine.closed(conn_key(conn), code);
+        self.parts.engine.closed(conn, code);
         if let Some(dialled) = self.dialled.remove(&conn) {
             if let Some(stranger) = Stranger::of(reason) {
                 self.stranger_answered(io.now(), &dialled, stranger);
@@ -433,7 +432,7 @@ impl App for CoreApp {
             self.set_pressed(self.fullest_mailbox() > PRESSED_ABOVE);
         }
         let now = io.now();
-        self.parts.engine.turn(self.parts.clock.at(now), &mut QuicTransport(io));
+        self.parts.engine.turn(self.parts.clock.at(now), io);
         self.send_mail(io);
         while self.retired.front().is_some_and(|&(due, _)| due <= now) {
             if let Some((_, socket)) = self.retired.pop_front() {

@@ -8,16 +8,17 @@ use millrace_engine::time::Time;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
+    clock: millrace_sansio::Clock,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+        let start = Instant::now();
+        Self { start, clock: millrace_sansio::Clock::starting_at(start) }
     }
 
     pub(crate) fn at(self, moment: Instant) -> Time {
-        let elapsed = moment.saturating_duration_since(self.start);
-        Time(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+        self.clock.at(moment)
     }
 
     pub(crate) fn now(self) -> Time {
@@ -25,7 +26,7 @@ impl Clock {
     }
 
     pub(crate) fn instant(self, time: Time) -> Instant {
-        self.start + Duration::from_nanos(time.0)
+        self.clock.instant(time)
     }
 
     pub(crate) fn uptime(self) -> Duration {

@@ -38,7 +38,6 @@ mod selectors_thread;
 mod start;
 mod strangers;
 mod tls;
-mod transport;
 
 pub use config::{LimitSettings, MeshSettings, Pinning, RouterConfig};
 pub use ending::Ending;

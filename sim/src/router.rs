@@ -284,7 +284,7 @@ impl Process {
         for host in &self.cores {
             for &conn in &host.open {
                 let mut wire = Wire { network: around.network, queue: around.queue };
-                wire.close(conn, CloseCode::GoingAway, "");
+                wire.close(conn, CloseCode::GoingAway.code(), "");
             }
         }
     }

@@ -82,7 +82,7 @@ impl Task {
             self.targets.welcomed(&welcome.alternates);
             let began = link.clock.now();
             let end = self.drive(&mut link, welcome.incarnation).await;
-            if link.clock.now().since(began) > STEADY_NS {
+            if link.clock.now().nanos_since(began) > STEADY_NS {
                 backoff.reset();
             }
             close_done(&link);

@@ -127,13 +127,13 @@ impl Liveness {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time) -> Due {
-        let silent_ns = now.since(self.waiting_since);
+        let silent_ns = now.nanos_since(self.waiting_since);
         let asked = self.state == State::Greeting || self.last_ping.is_some();
         if self.state == State::Dead {
             Due::Nothing
         } else if silent_ns >= self.limit_ns() && asked {
             self.state = State::Dead;
-            Due::Dead { silent_ns: now.since(self.last_heard) }
+            Due::Dead { silent_ns: now.nanos_since(self.last_heard) }
         } else if self.state == State::Open && self.limit_ns() < u64::MAX && now >= self.next_ping() {
             if self.last_ping.is_none() && silent_ns >= self.limit_ns() {
                 // This side slept through the whole wait: it asks before it judges.

@@ -545,7 +545,7 @@ impl Core {
         reason: &str,
     ) {
         self.routing.metrics.close(code);
-        transport.close(conn, code, reason);
+        transport.close(conn, code.code(), reason);
         self.closed(conn, None);
     }
 

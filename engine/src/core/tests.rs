@@ -89,9 +89,9 @@ impl Transport for Memory {
     fn finish(&mut self, conn: ConnKey, stream: StreamKey) {
         self.finished.push((conn, stream));
     }
-    fn stop(&mut self, _: ConnKey, _: StreamKey, _: CloseCode) {}
-    fn close(&mut self, conn: ConnKey, code: CloseCode, _: &str) {
-        self.closed.push((conn, code));
+    fn stop(&mut self, _: ConnKey, _: StreamKey, _: u64) {}
+    fn close(&mut self, conn: ConnKey, code: u64, _: &str) {
+        self.closed.push((conn, CloseCode::from_code(code).unwrap()));
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn build(
         },
         connections: Vec::new(),
         by_id: HashMap::default(),
-        publisher_conns: vec![millrace_quic::ConnId::from_u64(u64::MAX); publishers.len()],
+        publisher_conns: vec![millrace_quic::ConnId(u64::MAX); publishers.len()],
         publishers,
         receivers: Vec::new(),
         emitters,

@@ -1,13 +1,14 @@
 //! The two clocks of a run, tied together.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use millrace_client::time::Time;
+use millrace_sansio::{Clock, Time};
 
 /// Ties the monotonic clock to the time of day, once for the whole run, so that all threads agree.
 #[derive(Debug, Clone, Copy)]
 pub struct Epochs {
     base: Instant,
+    clock: Clock,
     base_ns: u64,
 }
 
@@ -16,7 +17,9 @@ impl Epochs {
     #[must_use]
     pub fn now() -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self { base: Instant::now(), base_ns: u64::try_from(since.as_nanos()).unwrap_or(0) }
+        let base = Instant::now();
+        let clock = Clock::starting_at(base);
+        Self { base, clock, base_ns: u64::try_from(since.as_nanos()).unwrap_or(0) }
     }
 
     /// Nanoseconds since 1970 at a moment.
@@ -30,13 +33,13 @@ impl Epochs {
     /// The moment of a time on the sessions' clock.
     #[must_use]
     pub fn instant(self, time: Time) -> Instant {
-        self.base + Duration::from_nanos(time.since(Time::ZERO))
+        self.clock.instant(time)
     }
 
     /// The sessions' clock at a moment.
     #[inline]
     #[must_use]
     pub fn time(self, at: Instant) -> Time {
-        Time::from_nanos(u64::try_from(at.saturating_duration_since(self.base).as_nanos()).unwrap_or(0))
+        self.clock.at(at)
     }
 }

@@ -9,7 +9,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::Driver;
 use super::slots::{Live, Phase};
-use crate::{App, CloseReason, ConnId, ConnectedInfo, Io, Network, Side, StreamId, TransportSettings};
+use crate::ids::stream_from_proto;
+use crate::{App, CloseReason, ConnId, ConnectedInfo, Io, Network, Side, TransportSettings};
 
 impl Driver {
     /// Tells the app all events of one connection, or hands it one foreign segment or one stream that asked to be woken;
@@ -99,13 +100,13 @@ impl Driver {
         match event {
             StreamEvent::Opened { dir } => self.streams_opened(id, dir, now, net, app),
             StreamEvent::Readable { id: stream } => {
-                app.readable(&mut Io::new(self, net, now), id, StreamId::from_proto(stream));
+                app.readable(&mut Io::new(self, net, now), id, stream_from_proto(stream));
             }
             StreamEvent::Writable { id: stream } => {
-                app.writable(&mut Io::new(self, net, now), id, StreamId::from_proto(stream));
+                app.writable(&mut Io::new(self, net, now), id, stream_from_proto(stream));
             }
             StreamEvent::Stopped { id: stream, error_code } => {
-                let stream = StreamId::from_proto(stream);
+                let stream = stream_from_proto(stream);
                 app.stream_stopped(&mut Io::new(self, net, now), id, stream, error_code.into_inner());
             }
             StreamEvent::Available { dir } => {
@@ -126,7 +127,7 @@ impl Driver {
     ) {
         while let Some(live) = self.slots.by_id(id).filter(|live| !live.closing) {
             let Some(stream) = live.conn.streams().accept(dir) else { break };
-            let stream = StreamId::from_proto(stream);
+            let stream = stream_from_proto(stream);
             app.stream_opened(&mut Io::new(self, net, now), id, stream);
             app.readable(&mut Io::new(self, net, now), id, stream);
         }

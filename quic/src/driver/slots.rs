@@ -99,7 +99,7 @@ impl Slots {
     }
 
     pub(super) fn id(&self, index: u32) -> ConnId {
-        ConnId::new(index, self.slots.get(index as usize).map_or(0, |slot| slot.generation))
+        ConnId::from_parts(index, self.slots.get(index as usize).map_or(0, |slot| slot.generation))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Live> {

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use quinn_proto::{Dir, FinishError, ReadError, ReadableError, VarInt};
 
 use super::{Driver, WAKES_MAX};
+use crate::ids::{stream_from_proto, stream_to_proto};
 use crate::io::{ConnStats, ReadOutcome, ReadState, WriteError};
 use crate::{ConnId, SocketId, StreamId};
 
 impl Driver {
     pub(crate) fn open(&mut self, id: ConnId, dir: Dir) -> Option<StreamId> {
-        self.slots.by_id(id)?.conn.streams().open(dir).map(StreamId::from_proto)
+        self.slots.by_id(id)?.conn.streams().open(dir).map(stream_from_proto)
     }
 
     pub(crate) fn read(
@@ -26,7 +27,7 @@ impl Driver {
         if stream.is_uni() && stream.is_client_initiated() == live.conn.side().is_client() {
             return outcome;
         }
-        let mut reader = live.conn.recv_stream(stream.to_proto());
+        let mut reader = live.conn.recv_stream(stream_to_proto(stream));
         let mut chunks = match reader.read(true) {
             Ok(chunks) => chunks,
             Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => return outcome,
@@ -62,7 +63,7 @@ impl Driver {
         if !may_write(live.conn.side().is_client(), stream) {
             return Err(WriteError::Closed);
         }
-        let mut writer = live.conn.send_stream(stream.to_proto());
+        let mut writer = live.conn.send_stream(stream_to_proto(stream));
         let (mut taken, mut first) = (0, 0);
         // Until all is taken or quinn says that it is full: only then will it tell when there is room again.
         let result = loop {
@@ -90,7 +91,7 @@ impl Driver {
     pub(crate) fn fetch(&mut self, id: ConnId, stream: StreamId) {
         let Some(live) = self.slots.by_id(id) else { return };
         if may_write(live.conn.side().is_client(), stream) {
-            let stopped = live.conn.send_stream(stream.to_proto()).stopped();
+            let stopped = live.conn.send_stream(stream_to_proto(stream)).stopped();
             std::hint::black_box(stopped.is_ok());
         }
     }
@@ -100,7 +101,7 @@ impl Driver {
         if !may_write(live.conn.side().is_client(), stream) {
             return Err(WriteError::Closed);
         }
-        live.conn.send_stream(stream.to_proto()).finish().map_err(|error| match error {
+        live.conn.send_stream(stream_to_proto(stream)).finish().map_err(|error| match error {
             FinishError::Stopped(code) => WriteError::Stopped(code.into_inner()),
             FinishError::ClosedStream => WriteError::Closed,
         })?;
@@ -112,7 +113,7 @@ impl Driver {
         let Some(live) = self.slots.by_id(id) else { return };
         if may_write(live.conn.side().is_client(), stream) {
             // An error means that it is over already.
-            let _ = live.conn.send_stream(stream.to_proto()).reset(varint(code));
+            let _ = live.conn.send_stream(stream_to_proto(stream)).reset(varint(code));
             self.mark_transmit(id.index());
         }
     }
@@ -121,7 +122,7 @@ impl Driver {
         let Some(live) = self.slots.by_id(id) else { return };
         if !stream.is_uni() || stream.is_client_initiated() != live.conn.side().is_client() {
             // An error means that it is over already.
-            let _ = live.conn.recv_stream(stream.to_proto()).stop(varint(code));
+            let _ = live.conn.recv_stream(stream_to_proto(stream)).stop(varint(code));
             self.mark_transmit(id.index());
         }
     }

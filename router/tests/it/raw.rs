@@ -34,7 +34,7 @@ impl App for Seen {
     }
     fn stream_opened(&mut self, _: &mut Io<'_>, _: ConnId, _: StreamId) {}
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        let received = self.received.entry(stream.as_u64()).or_default();
+        let received = self.received.entry(stream.0).or_default();
         io.read(conn, stream, usize::MAX, &mut |bytes| received.extend_from_slice(bytes));
     }
     fn writable(&mut self, _: &mut Io<'_>, _: ConnId, _: StreamId) {}
@@ -82,7 +82,7 @@ impl Raw {
             io.connect(&Dial { remote, server_name, client, via, shard: None }).unwrap()
         };
         let conn = core.with_io(dial);
-        let mut raw = Self { core, conn, control: StreamId::new(0) };
+        let mut raw = Self { core, conn, control: StreamId(0) };
         raw.until("connected", |seen| seen.connected || seen.closed.is_some());
         raw
     }
@@ -130,7 +130,7 @@ impl Raw {
     pub(crate) fn stop(&mut self, stream: u64) {
         let conn = self.conn;
         let code = CloseCode::Internal.code();
-        self.core.with_io(|_, io| io.stop(conn, StreamId::new(stream), code));
+        self.core.with_io(|_, io| io.stop(conn, StreamId(stream), code));
     }
 
     fn until(&mut self, what: &str, done: impl Fn(&Seen) -> bool) {

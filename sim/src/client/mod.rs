@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millrace_client::session::{ConnectionConfig, ConnectionEvent, ConnectionSession};
-use millrace_client::time as client_time;
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamKey, Transport};
 use millrace_proto::control::TableCapacity;
@@ -179,7 +178,7 @@ impl Client {
             received_within_us,
             ..ConnectionConfig::default()
         };
-        let session = ConnectionSession::new(config, client(now));
+        let session = ConnectionSession::new(config, now);
         self.link = Some(Link { conn, router, session, control: None, out: Outbox::default(), heard: now });
         self.flow(around);
     }
@@ -268,9 +267,9 @@ impl Client {
                     return;
                 }
                 wrong = if is_control {
-                    link.session.control_data(client(now), chunk).err()
+                    link.session.control_data(now, chunk).err()
                 } else if let Role::Receivers(receivers) = &mut self.role {
-                    link.session.heard(client(now));
+                    link.session.heard(now);
                     receivers.data(stream, chunk, around.record).err()
                 } else {
                     None
@@ -291,8 +290,8 @@ impl Client {
     fn flow(&mut self, around: &mut Around<'_>) {
         let now = around.queue.now();
         let Some(link) = &mut self.link else { return };
-        if link.session.poll_timeout().is_some_and(|due| due <= client(now)) {
-            link.session.handle_timeout(client(now));
+        if link.session.poll_timeout().is_some_and(|due| due <= now) {
+            link.session.handle_timeout(now);
         }
         while let Some(event) = self.link.as_mut().and_then(|link| link.session.poll_event()) {
             if !self.event(event, around) {
@@ -312,7 +311,7 @@ impl Client {
                 true
             }
         };
-        link.session.set_attentive(client(now), attentive);
+        link.session.set_attentive(now, attentive);
         if let Some(control) = link.control {
             let mut wire = Wire { network: around.network, queue: around.queue };
             while let Some(bytes) = link.session.poll_control_output() {
@@ -325,7 +324,7 @@ impl Client {
             Role::Receivers(_) => None,
         };
         let due = [link.session.poll_timeout(), publisher].into_iter().flatten().min();
-        if let Some(due) = due.map(|due| Time(due.as_nanos()).max(now + Duration::from_micros(10)))
+        if let Some(due) = due.map(|due| due.max(now + Duration::from_micros(10)))
             && self.timer.is_none_or(|timer| timer > due)
         {
             self.timer = Some(due);
@@ -384,7 +383,7 @@ impl Client {
         let Some(link) = self.link.take() else { return };
         self.losses += 1;
         if let Some(code) = code {
-            Wire { network: around.network, queue: around.queue }.close(link.conn, code, "");
+            Wire { network: around.network, queue: around.queue }.close(link.conn, code.code(), "");
         }
         match &mut self.role {
             Role::Publisher(publisher) => publisher.lost(),
@@ -393,9 +392,4 @@ impl Client {
         let pause = Duration::from_micros(around.rng.random_range(10_000..300_000));
         around.queue.after(pause, Event::ClientDial { client: self.index });
     }
-}
-
-/// Virtual time as the client library names it.
-const fn client(now: Time) -> client_time::Time {
-    client_time::Time::from_nanos(now.0)
 }

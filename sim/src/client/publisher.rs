@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use millrace_client::session::{PublisherConfig, PublisherSession, SessionError};
-use millrace_client::time as client_time;
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, StreamKey, Transport};
 use millrace_proto::control::Welcome;
@@ -12,7 +11,7 @@ use millrace_proto::{RouterId, TagSet};
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 use rand::RngExt;
 
-use super::{Around, Outbox, client};
+use super::{Around, Outbox};
 use crate::network::Wire;
 use crate::record::Record;
 
@@ -95,7 +94,7 @@ impl Publisher {
     }
 
     pub(super) fn expects_answer(&self, now: Time) -> bool {
-        self.session.expects_answer(client(now))
+        self.session.expects_answer(now)
     }
 
     /// Publishes some events of one emitter; whether there is more to publish.
@@ -122,7 +121,7 @@ impl Publisher {
             let outcome =
                 stamp.encode(text, &mut self.payload).map_err(|error| error.to_string()).and_then(|()| {
                     self.session
-                        .publish(client(now), &tags, wall_ns, &self.payload)
+                        .publish(now, &tags, wall_ns, &self.payload)
                         .map_err(|error| error.to_string())
                 });
             if let Err(error) = outcome {
@@ -178,7 +177,7 @@ impl Publisher {
     ) {
         loop {
             if self.out.is_empty() {
-                match self.session.take_output(client(now)) {
+                match self.session.take_output(now) {
                     Some(bytes) => self.out.push(bytes),
                     None => break,
                 }
@@ -201,9 +200,9 @@ impl Publisher {
     }
 
     /// When it has more to write, or begins to expect an answer.
-    pub(super) fn poll_timeout(&self, now: Time) -> Option<client_time::Time> {
+    pub(super) fn poll_timeout(&self, now: Time) -> Option<Time> {
         let output = self.session.poll_timeout().filter(|_| self.out.is_empty());
-        let answer = self.session.answer_due().filter(|&due| due > client(now));
+        let answer = self.session.answer_due().filter(|&due| due > now);
         output.into_iter().chain(answer).min()
     }
 }

@@ -108,16 +108,21 @@ impl Transport for Wire<'_> {
         }
     }
 
-    fn stop(&mut self, conn: ConnKey, stream: StreamKey, _: CloseCode) {
+    fn stop(&mut self, conn: ConnKey, stream: StreamKey, _: u64) {
         let (conn, side) = of(conn);
         self.network.send(self.queue, conn, 1 - side, Packet::Stop { stream });
     }
 
-    fn close(&mut self, conn: ConnKey, code: CloseCode, _: &str) {
+    fn close(&mut self, conn: ConnKey, code: u64, _: &str) {
         let (conn, side) = of(conn);
         let gone = self.network.connections.get(&conn).is_none_or(|it| it.ends[side].state == State::Gone);
         if !gone {
-            self.network.send(self.queue, conn, 1 - side, Packet::Close { code });
+            self.network.send(
+                self.queue,
+                conn,
+                1 - side,
+                Packet::Close { code: CloseCode::from_code(code).unwrap_or(CloseCode::Internal) },
+            );
             self.network.vanish(self.queue, conn, side);
         }
     }

@@ -474,6 +474,6 @@ impl PublisherSession {
             && !self.held
             && (self.flush_wanted
                 || self.queue.bytes() >= self.config.flush_bytes
-                || now.since(self.oldest) >= self.config.linger_ns)
+                || now.nanos_since(self.oldest) >= self.config.linger_ns)
     }
 }
