@@ -313,7 +313,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
 
     fn round_failed(&mut self, failure: Failure<R, E>, now: Time) {
         let refused = failure.cause.is_refusal();
-        if !self.was_attached && (refused || now.since(self.away_since) >= self.config.patience_ns) {
+        if !self.was_attached && (refused || now.nanos_since(self.away_since) >= self.config.patience_ns) {
             self.search = Search::No;
             self.outputs.push_back(Output::GaveUp { failure });
             return;
@@ -327,12 +327,12 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             return;
         }
         let news = self.told.as_ref().is_none_or(|told| {
-            let since = now.since(told.at);
+            let since = now.nanos_since(told.at);
             since >= self.config.tell_every_ns || (told.cause != failure.cause && since >= SECOND_NS)
         });
         if news {
             self.told = Some(Told { at: now, cause: failure.cause.clone() });
-            self.outputs.push_back(Output::Trouble { failure, away_ns: now.since(self.away_since) });
+            self.outputs.push_back(Output::Trouble { failure, away_ns: now.nanos_since(self.away_since) });
         }
     }
 
@@ -349,7 +349,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
         self.search = Search::No;
         self.routers.welcomed(&welcome.alternates);
-        let away_ns = if self.held.is_some() { 0 } else { now.since(self.away_since) };
+        let away_ns = if self.held.is_some() { 0 } else { now.nanos_since(self.away_since) };
         self.held = Some(Held { attempt, since: now, incarnation: welcome.incarnation, leaving: None });
         self.was_attached = true;
         self.told = None;
@@ -368,7 +368,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     fn lost(&mut self, verdict: Verdict, now: Time) {
         let Some(held) = self.held.take() else { return };
         self.away_since = now;
-        if now.since(held.since) > self.config.steady_ns {
+        if now.nanos_since(held.since) > self.config.steady_ns {
             self.backoff.reset();
         }
         if verdict == Verdict::Refused {
