@@ -55,6 +55,9 @@ pub enum ClusterError {
         "no CA certificates: start millrace-router in dev mode on this host, or name a PEM file with --ca"
     )]
     NoCa,
+    /// A router refused a client, and would refuse it again.
+    #[error("a router refused the clients that were to disturb: {0}")]
+    Refused(String),
     /// Those who were to disturb did not connect.
     #[error("only {connected} of {clients} clients that were to disturb connected")]
     Crowd {

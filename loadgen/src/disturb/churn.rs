@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use millrace_client::session::{ConnectionEvent, ConnectionSession};
+use millrace_client::time::Time;
 use millrace_proto::control::OpenReceiver;
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_quic::Io;
@@ -134,7 +135,7 @@ impl Behaviour for Churn {
         self.welcomed
     }
 
-    fn begin(&mut self, _: Disturbance, _: &mut Clients, io: &mut Io<'_>) {
+    fn begin(&mut self, _: Disturbance, _: &mut Clients, io: &mut Io<'_>, _: Time) {
         let effective_us = Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound");
         let at = io.now();
         self.active = Some(Active { at, ended: None, subscribed: 0, in_time: 0, refused: 0, effective_us });

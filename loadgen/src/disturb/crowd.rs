@@ -1,15 +1,17 @@
-//! Many light clients on one thread: they dial, subscribe, and dial again when they lose their connection, as the client
-//! library does. What they do besides is their [`Behaviour`].
+//! Many light clients on one thread: they dial, subscribe, and dial again when they lose their connection. When and after
+//! which pause is decided by the client library's [`Attachment`]; what the clients do besides is their [`Behaviour`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use millrace_client::session::{ConnectionEvent, ConnectionSession};
+use millrace_client::session::attachment::{AttemptId, Cause, Input, Output, Router, Verdict};
+use millrace_client::session::{Attachment, AttachmentConfig, ConnectionEvent, ConnectionSession};
+use millrace_client::time::Time;
 use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
 use millrace_quic::{App, ClientSettings, CloseReason, ConnId, ConnectedInfo, Dial, Io, SocketId, StreamId};
@@ -27,11 +29,9 @@ const DIALS_PER_TURN: usize = 16;
 const CALM_DIALS_MAX: usize = 16;
 /// How long a connection may take to be made: twice as long as in the client library, because one thread plays all clients,
 /// and what thousands of hosts do at once it does one after the other.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// First pause before a client dials again, as in the client library; doubles, and is drawn between zero and its bound.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-/// Longest pause.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const CONNECT_NS: u64 = 10_000_000_000;
+/// QUIC's codes of TLS alerts begin here (RFC 9001 §4.8).
+const TLS_ALERTS: u64 = 0x100;
 /// Idle clients ping this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How often sessions' clocks are looked at.
@@ -39,11 +39,20 @@ const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// How many clients are ready, for whoever waits for them.
 #[derive(Debug, Default)]
-pub(super) struct Ready(AtomicU64);
+pub(super) struct Ready {
+    count: AtomicU64,
+    /// Why a router refused a client for good, in words.
+    refused: Mutex<Option<String>>,
+}
 
 impl Ready {
     pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Why a client gave up, if one did.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -58,7 +67,7 @@ pub(super) trait Behaviour {
     /// Clients that are ready: connected, and effective as far as they asked at once.
     fn ready(&self) -> u64;
     /// The disturbance begins.
-    fn begin(&mut self, order: super::Disturbance, clients: &mut Clients, io: &mut Io<'_>);
+    fn begin(&mut self, order: super::Disturbance, clients: &mut Clients, io: &mut Io<'_>, now: Time);
     /// The disturbance is over.
     fn end(&mut self, now: Instant);
     /// Once per turn; what came of the disturbance, when that is known after its end.
@@ -69,13 +78,28 @@ pub(super) trait Behaviour {
 
 #[derive(Debug)]
 struct Client {
+    attachment: Attachment<Target, CloseReason>,
+    /// The one connection, from its dial on.
     control: Option<Control>,
+    /// The attempt that made it.
+    attempt: AttemptId,
     is_welcomed: bool,
     dirty: bool,
-    /// Dials so far: tells an old time limit from the present one.
-    dials: u64,
-    /// Dials that failed in a row.
-    failed: u32,
+    /// When its attachment is to be asked; tells an old alarm from the present one.
+    alarm: Option<Time>,
+}
+
+impl Router for Target {
+    type Address = SocketAddr;
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.address)
+    }
+
+    /// A crowd stays with the routers that the run names.
+    fn named(_: &str) -> Option<Self> {
+        None
+    }
 }
 
 /// The connections of a crowd.
@@ -83,12 +107,13 @@ struct Client {
 pub(super) struct Clients {
     clients: Vec<Client>,
     by_id: HashMap<ConnId, usize, ahash::RandomState>,
-    targets: Vec<Target>,
     settings: Arc<ClientSettings>,
     sockets: Vec<SocketId>,
+    /// Clients that may dial as soon as handshakes may begin.
     waiting: VecDeque<usize>,
-    backing_off: BinaryHeap<Reverse<(Instant, usize)>>,
-    limits: VecDeque<(Instant, usize, u64)>,
+    alarms: BinaryHeap<Reverse<(Time, usize)>>,
+    /// The newest refusal that ended a client's search.
+    refused: Option<CloseReason>,
     dirty: Vec<usize>,
     pending: usize,
     /// Dials begun so far.
@@ -106,15 +131,18 @@ impl Clients {
     }
 
     /// All clients leave their connections and dial anew, as fast as this thread can.
-    pub(super) fn reconnect(&mut self, io: &mut Io<'_>) {
+    pub(super) fn reconnect(&mut self, io: &mut Io<'_>, now: Time) {
         self.is_calm = false;
+        self.pending = 0;
+        self.waiting.clear();
         for (number, client) in self.clients.iter_mut().enumerate() {
             if let Some(control) = client.control.take() {
                 self.by_id.remove(&control.id);
                 io.close(control.id, CloseCode::Done.code(), b"");
             }
             client.is_welcomed = false;
-            client.failed = 0;
+            client.alarm = None;
+            client.attachment.restart(now);
             self.waiting.push_back(number);
         }
     }
@@ -125,17 +153,81 @@ impl Clients {
         }
     }
 
-    /// A client has no connection any more; it dials again after a pause.
-    fn lost(&mut self, number: usize, now: Instant) {
+    /// A client has no connection any more: its attachment knows what comes next.
+    fn lost(&mut self, number: usize, reason: CloseReason, now: Time) {
         let client = &mut self.clients[number];
-        if !client.is_welcomed {
+        let verdict = verdict(&reason);
+        let attempt = client.attempt;
+        if std::mem::take(&mut client.is_welcomed) {
+            client.attachment.handle(Input::Lost { attempt, verdict }, now);
+        } else {
             self.pending = self.pending.saturating_sub(1);
+            client.attachment.handle(Input::Failed { attempt, verdict, error: reason }, now);
         }
         client.control = None;
-        client.is_welcomed = false;
-        let bound = (BACKOFF_MIN * 2u32.saturating_pow(client.failed)).min(BACKOFF_MAX);
-        client.failed = (client.failed + 1).min(16);
-        self.backing_off.push(Reverse((now + bound.mul_f64(rand::random::<f64>()), number)));
+        self.set_alarm(number);
+    }
+
+    /// Comes back to a client's attachment when it says.
+    fn set_alarm(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        let due = client.attachment.poll_timeout();
+        if due != client.alarm {
+            client.alarm = due;
+            self.alarms.extend(due.map(|due| Reverse((due, number))));
+        }
+    }
+
+    /// Asks the attachments whose time has come. Those that would dial wait for their turn.
+    fn ring(&mut self, io: &mut Io<'_>, now: Time) {
+        while let Some(&Reverse((due, number))) = self.alarms.peek()
+            && due <= now
+        {
+            self.alarms.pop();
+            let client = &mut self.clients[number];
+            if client.alarm != Some(due) {
+                continue;
+            }
+            client.alarm = None;
+            if client.control.is_some() {
+                // A dial that takes too long: nothing that begins a handshake comes of it.
+                self.follow(io, number, now);
+            } else {
+                self.waiting.push_back(number);
+            }
+        }
+    }
+
+    /// Does what a client's attachment says but for dialling, which is returned.
+    fn follow(&mut self, io: &mut Io<'_>, number: usize, now: Time) -> Option<(AttemptId, Target)> {
+        let mut dial = None;
+        while dial.is_none()
+            && let Some(output) = self.clients[number].attachment.poll_output(now)
+        {
+            match output {
+                Output::Dial { attempt, router, .. } => dial = Some((attempt, router)),
+                Output::Abandon { attempt } => {
+                    let client = &mut self.clients[number];
+                    if let Some(control) = client.control.take_if(|_| client.attempt == attempt) {
+                        self.pending = self.pending.saturating_sub(1);
+                        self.by_id.remove(&control.id);
+                        io.close(control.id, CloseCode::Timeout.code(), b"");
+                    }
+                }
+                Output::GaveUp { failure } => {
+                    if let Cause::Failed(_, reason) = failure.cause {
+                        self.refused = Some(reason);
+                    }
+                }
+                // What is attached was welcomed a moment ago; a crowd does not follow a router's advice to move.
+                Output::Attached { .. }
+                | Output::Resolve { .. }
+                | Output::Leave { .. }
+                | Output::Trouble { .. } => {}
+            }
+        }
+        self.set_alarm(number);
+        dial
     }
 
     fn socket(&mut self, io: &mut Io<'_>, remote: SocketAddr, number: usize) -> Option<SocketId> {
@@ -150,40 +242,37 @@ impl Clients {
         self.sockets.get(number % count).copied()
     }
 
-    fn dial(&mut self, io: &mut Io<'_>, number: usize, receivers: u32, clock: Epochs) {
-        let Target { address, server_name } = self.targets[number % self.targets.len()].clone();
+    /// Dials for a client, if its attachment says so; whether it did.
+    fn dial(&mut self, io: &mut Io<'_>, number: usize, receivers: u32, now: Time) -> bool {
+        let Some((attempt, target)) = self.follow(io, number, now) else { return false };
         self.dials += 1;
         self.pending += 1;
-        let Some(via) = self.socket(io, address, number) else { return self.lost(number, io.now()) };
+        self.clients[number].attempt = attempt;
+        let Target { address, server_name } = target;
+        let Some(via) = self.socket(io, address, number) else {
+            self.lost(number, CloseReason::Local, now);
+            return true;
+        };
         let client = Arc::clone(&self.settings);
-        let dial = Dial { remote: address, server_name, client, via, shard: None };
-        let Ok(id) = io.connect(&dial) else { return self.lost(number, io.now()) };
+        let Ok(id) = io.connect(&Dial { remote: address, server_name, client, via, shard: None }) else {
+            self.lost(number, CloseReason::Local, now);
+            return true;
+        };
         self.by_id.insert(id, number);
-        let session = session(receivers, KEEP_ALIVE, clock.time(io.now()));
-        let client = &mut self.clients[number];
-        client.control = Some(Control::new(id, session));
-        client.dials += 1;
-        self.limits.push_back((io.now() + CONNECT_MAX, number, client.dials));
+        self.clients[number].control = Some(Control::new(id, session(receivers, KEEP_ALIVE, now)));
+        true
     }
+}
 
-    /// Gives up connections that take too long to be made.
-    fn give_up(&mut self, io: &mut Io<'_>) {
-        let now = io.now();
-        while let Some(&(limit, number, dials)) = self.limits.front()
-            && limit <= now
-        {
-            self.limits.pop_front();
-            let client = &self.clients[number];
-            if client.dials == dials
-                && !client.is_welcomed
-                && let Some(control) = &client.control
-            {
-                let id = control.id;
-                self.by_id.remove(&id);
-                io.close(id, CloseCode::Timeout.code(), b"");
-                self.lost(number, now);
-            }
+/// What the end of a connection says about the next one.
+fn verdict(reason: &CloseReason) -> Verdict {
+    match reason {
+        CloseReason::Application { code, .. } => Verdict::of_close(CloseCode::from_code(*code)),
+        CloseReason::Remote { code, .. } | CloseReason::Protocol { code, .. } if *code >= TLS_ALERTS => {
+            Verdict::Refused
         }
+        CloseReason::Version => Verdict::Refused,
+        _ => Verdict::Passing,
     }
 }
 
@@ -209,22 +298,34 @@ impl<B: Behaviour> CrowdApp<B> {
         outcomes: Sender<Outcome>,
         ready: Arc<Ready>,
     ) -> Self {
-        let client = || Client { control: None, is_welcomed: false, dirty: false, dials: 0, failed: 0 };
+        let (clock, tended_at) = (Epochs::now(), Instant::now());
+        let config =
+            AttachmentConfig { attempt_ns: CONNECT_NS, patience_ns: u64::MAX, ..AttachmentConfig::default() };
+        let client = |number: u32| {
+            let target = targets[number as usize % targets.len()].clone();
+            let seed = rand::random();
+            Client {
+                attachment: Attachment::new(config, vec![target], seed, clock.time(tended_at)),
+                control: None,
+                attempt: AttemptId::default(),
+                is_welcomed: false,
+                dirty: false,
+                alarm: None,
+            }
+        };
         let clients = Clients {
-            clients: (0..clients).map(|_| client()).collect(),
+            clients: (0..clients).map(client).collect(),
             by_id: HashMap::default(),
-            targets,
             settings,
             sockets: Vec::new(),
             waiting: (0..clients as usize).collect(),
-            backing_off: BinaryHeap::new(),
-            limits: VecDeque::new(),
+            alarms: BinaryHeap::new(),
+            refused: None,
             dirty: Vec::new(),
             pending: 0,
             dials: 0,
             is_calm: true,
         };
-        let (clock, tended_at) = (Epochs::now(), Instant::now());
         Self { clients, behaviour, orders, outcomes, ready, clock, tended_at, is_finished: false }
     }
 
@@ -235,7 +336,10 @@ impl<B: Behaviour> CrowdApp<B> {
     fn obey(&mut self, io: &mut Io<'_>) {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Begin(disturbance)) => self.behaviour.begin(disturbance, &mut self.clients, io),
+                Ok(Order::Begin(disturbance)) => {
+                    let now = self.clock.time(io.now());
+                    self.behaviour.begin(disturbance, &mut self.clients, io, now);
+                }
                 Ok(Order::End) => self.behaviour.end(io.now()),
                 Ok(Order::Finish) | Err(TryRecvError::Disconnected) => {
                     self.is_finished = true;
@@ -250,19 +354,12 @@ impl<B: Behaviour> CrowdApp<B> {
     }
 
     fn dial(&mut self, io: &mut Io<'_>) {
-        let now = io.now();
-        while let Some(&Reverse((due, number))) = self.clients.backing_off.peek()
-            && due <= now
-        {
-            self.clients.backing_off.pop();
-            self.clients.waiting.push_back(number);
-        }
-        for _ in 0..DIALS_PER_TURN {
-            if self.clients.is_calm && self.clients.pending >= CALM_DIALS_MAX {
-                return;
-            }
+        let now = self.clock.time(io.now());
+        self.clients.ring(io, now);
+        let mut begun = 0;
+        while begun < DIALS_PER_TURN && !(self.clients.is_calm && self.clients.pending >= CALM_DIALS_MAX) {
             let Some(number) = self.clients.waiting.pop_front() else { return };
-            self.clients.dial(io, number, self.behaviour.receivers(), self.clock);
+            begun += usize::from(self.clients.dial(io, number, self.behaviour.receivers(), now));
             if let Some(control) = &mut self.clients.clients[number].control {
                 self.behaviour.open(number, &mut control.session);
             }
@@ -275,10 +372,12 @@ impl<B: Behaviour> CrowdApp<B> {
             let Some(event) = control.session.poll_event() else { return };
             let id = control.id;
             match &event {
-                ConnectionEvent::Welcomed(_) => {
-                    let client = &mut self.clients.clients[number];
-                    (client.is_welcomed, client.failed) = (true, 0);
+                ConnectionEvent::Welcomed(welcome) => {
+                    let (now, client) = (self.clock.time(io.now()), &mut self.clients.clients[number]);
+                    client.is_welcomed = true;
+                    client.attachment.handle(Input::Welcomed { attempt: client.attempt, welcome }, now);
                     self.clients.pending = self.clients.pending.saturating_sub(1);
+                    self.clients.follow(io, number, now);
                     self.behaviour.answered(number, &event, io.now());
                 }
                 ConnectionEvent::Subscribed(subscribed) if subscribed.stage == Stage::Cluster => {
@@ -349,9 +448,9 @@ impl<B: Behaviour> App for CrowdApp<B> {
         }
     }
 
-    fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, _: &CloseReason) {
+    fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, reason: &CloseReason) {
         if let Some(number) = self.clients.by_id.remove(&conn) {
-            self.clients.lost(number, io.now());
+            self.clients.lost(number, reason.clone(), self.clock.time(io.now()));
         }
     }
 
@@ -360,7 +459,6 @@ impl<B: Behaviour> App for CrowdApp<B> {
         if self.is_finished {
             return;
         }
-        self.clients.give_up(io);
         self.dial(io);
         let now = io.now();
         self.tend(now);
@@ -375,14 +473,18 @@ impl<B: Behaviour> App for CrowdApp<B> {
                 control.write(io);
             }
         }
-        self.ready.0.store(self.behaviour.ready(), Ordering::Relaxed);
+        self.ready.count.store(self.behaviour.ready(), Ordering::Relaxed);
+        if let Some(reason) = self.clients.refused.take() {
+            let mut refused = self.ready.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            *refused = Some(format!("{reason:?}"));
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
         let now_or_never =
             (!self.clients.waiting.is_empty() && !self.clients.is_calm).then_some(self.tended_at);
-        let backoff = self.clients.backing_off.peek().map(|&Reverse((due, _))| due);
+        let alarm = self.clients.alarms.peek().map(|&Reverse((due, _))| self.clock.instant(due));
         let tend = self.tended_at + TEND_EVERY;
-        [now_or_never, backoff, self.behaviour.deadline(), Some(tend)].into_iter().flatten().min()
+        [now_or_never, alarm, self.behaviour.deadline(), Some(tend)].into_iter().flatten().min()
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use millrace_client::session::{ConnectionEvent, ConnectionSession};
+use millrace_client::time::Time;
 use millrace_proto::control::OpenReceiver;
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_quic::Io;
@@ -63,7 +64,7 @@ impl Behaviour for Held {
         if self.effective < self.wanted { 0 } else { u64::from(CONNECTIONS) }
     }
 
-    fn begin(&mut self, _: Disturbance, _: &mut Clients, _: &mut Io<'_>) {}
+    fn begin(&mut self, _: Disturbance, _: &mut Clients, _: &mut Io<'_>, _: Time) {}
 
     fn end(&mut self, _: Instant) {}
 

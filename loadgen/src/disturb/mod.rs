@@ -291,6 +291,9 @@ fn start<B: Behaviour + Send + 'static>(
         std::thread::Builder::new().name("crowd".into()).spawn(move || follow(app)).map_err(failed)?;
     let begun = Instant::now();
     while ready.count() < u64::from(clients) {
+        if let Some(reason) = ready.refused() {
+            return Err(ClusterError::Refused(reason));
+        }
         if begun.elapsed() > PATIENCE || thread.is_finished() {
             return Err(ClusterError::Crowd { connected: ready.count(), clients });
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_client::session::{ConnectionEvent, ConnectionSession};
+use millrace_client::time::Time;
 use millrace_proto::control::OpenReceiver;
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_quic::Io;
@@ -73,13 +74,13 @@ impl Behaviour for Storm {
         self.effective_count
     }
 
-    fn begin(&mut self, disturbance: Disturbance, clients: &mut Clients, io: &mut Io<'_>) {
+    fn begin(&mut self, disturbance: Disturbance, clients: &mut Clients, io: &mut Io<'_>, now: Time) {
         self.tickets.open(disturbance == Disturbance::StormResumed);
         self.effective.fill(false);
         self.effective_count = 0;
         let (dials, tickets) = (clients.dials, self.tickets.given());
         self.begun = Some(Begun { at: io.now(), dials, tickets, settled: None, is_ended: false });
-        clients.reconnect(io);
+        clients.reconnect(io, now);
     }
 
     fn end(&mut self, _: Instant) {

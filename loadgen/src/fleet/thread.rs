@@ -26,7 +26,7 @@ use crate::scenario::{Driver, Scenario};
 const CLOSE_WAIT: Duration = Duration::from_millis(300);
 
 /// A router to connect to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its address.
     pub address: SocketAddr,
