@@ -1,7 +1,6 @@
 //! What can happen in a simulated cluster.
 
 use millrace_engine::message::CoreIndex;
-use millrace_engine::transport::ConnKey;
 use millrace_verify::fault::{Fault, Phase};
 
 use crate::network::{Host, NetEvent};
@@ -29,13 +28,6 @@ pub enum Event {
     ClientDial {
         /// The client.
         client: u32,
-    },
-    /// A client leaves a router that goes away.
-    ClientLeave {
-        /// The client.
-        client: u32,
-        /// The connection that it leaves.
-        conn: ConnKey,
     },
     /// A publisher's program has something to publish.
     Publish {
@@ -92,7 +84,6 @@ impl Event {
             Self::Router { router, .. } => Some(Host::Router(*router)),
             Self::ClientTimer { client }
             | Self::ClientDial { client }
-            | Self::ClientLeave { client, .. }
             | Self::Publish { client }
             | Self::Churn { client } => Some(Host::Client(*client)),
             Self::Net(_) | Self::Fault(..) | Self::Inspect => None,

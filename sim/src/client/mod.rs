@@ -1,18 +1,20 @@
 //! A simulated client: the client library's sessions on one connection, and a program that uses them.
 //!
-//! A client has a publisher or receivers. When its connection is lost it dials another router after a pause, as the
-//! library's shell does; events that were on their way are unknown, and each receiver's next session is another one for the
-//! checkers.
+//! A client has a publisher or receivers. Which router it dials, after which pause, and when it leaves is decided by the
+//! client library's attachment, as for its users. Events that were on their way when a connection was lost are unknown,
+//! and each receiver's next session is another one for the checkers.
 
+mod attaching;
+mod link;
 mod publisher;
 mod receivers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
-use millrace_client::session::{ConnectionConfig, ConnectionEvent, ConnectionSession};
+use millrace_client::session::ConnectionEvent;
+use millrace_client::session::attachment::{Attachment, Input, Verdict};
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamKey, Transport};
 use millrace_proto::control::TableCapacity;
@@ -23,8 +25,10 @@ use rand_pcg::Pcg64Mcg;
 pub use publisher::{Publisher, PublisherSetup};
 pub use receivers::{ReceiverSetup, Receivers};
 
+use self::attaching::Number;
+use self::link::Link;
 use crate::event::Event;
-use crate::network::{Endpoint, Host, Network, Notice, Wire};
+use crate::network::{Network, Notice, Wire};
 use crate::queue::Queue;
 use crate::record::Record;
 
@@ -72,55 +76,39 @@ pub struct Client {
     index: u32,
     role: Role,
     tables: TableCapacity,
+    /// Where it is, and what it does to be; `None` before it begins.
+    attachment: Option<Attachment<Number, CloseCode>>,
+    /// Connections that no router has welcomed yet.
+    dialling: Vec<Link>,
+    /// The connection of the moment.
     link: Option<Link>,
+    /// The connection that follows it, while a publisher waits for its last answers.
+    next: Option<Link>,
+    /// When the connection of the moment is closed at the latest, by a client that was asked to leave it.
+    leaving: Option<Time>,
     last_router: Option<u32>,
     timer: Option<Time>,
     /// Connections that were lost.
     pub losses: u64,
 }
 
-/// The connection of the moment.
-#[derive(Debug)]
-struct Link {
-    conn: ConnKey,
-    router: u32,
-    session: ConnectionSession,
-    control: Option<StreamKey>,
-    out: Outbox,
-    heard: Time,
-}
-
-/// Bytes that a stream has not taken.
-#[derive(Debug, Default)]
-struct Outbox(VecDeque<Bytes>);
-
-impl Outbox {
-    fn push(&mut self, bytes: Bytes) {
-        self.0.push_back(bytes);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn write(&mut self, wire: &mut Wire<'_>, conn: ConnKey, stream: StreamKey) {
-        while let Some(bytes) = self.0.front_mut() {
-            if wire.write(conn, stream, bytes).is_err() {
-                self.0.clear();
-            } else if bytes.is_empty() {
-                self.0.pop_front();
-            } else {
-                return;
-            }
-        }
-    }
-}
-
 impl Client {
     /// A client that has not dialled.
     #[must_use]
     pub const fn new(index: u32, role: Role, tables: TableCapacity) -> Self {
-        Self { index, role, tables, link: None, last_router: None, timer: None, losses: 0 }
+        Self {
+            index,
+            role,
+            tables,
+            attachment: None,
+            dialling: Vec::new(),
+            link: None,
+            next: None,
+            leaving: None,
+            last_router: None,
+            timer: None,
+            losses: 0,
+        }
     }
 
     /// Its number.
@@ -138,7 +126,7 @@ impl Client {
     /// The router that has answered its Hello.
     #[must_use]
     pub fn router(&self) -> Option<u32> {
-        self.link.as_ref().filter(|link| link.session.is_welcomed()).map(|link| link.router)
+        self.link.as_ref().map(|link| link.router)
     }
 
     /// Whether nothing is left to do: it is connected, its events are received, its subscriptions in force.
@@ -151,47 +139,16 @@ impl Client {
             }
     }
 
-    /// Connects to a router.
-    pub fn dial(&mut self, around: &mut Around<'_>) {
-        if self.link.is_some() {
-            return;
-        }
-        let routers = u32::try_from(around.routers.len()).unwrap_or(1);
-        let router = loop {
-            let router = around.rng.random_range(0..routers);
-            if Some(router) != self.last_router || around.rng.random_range(0..4) == 0 {
-                break router;
-            }
-        };
-        self.last_router = Some(router);
-        let now = around.queue.now();
-        let from = Endpoint { host: Host::Client(self.index), life: 0, core: 0 };
-        let shard = around.rng.random_range(0..4096);
-        let conn = around.network.connect(around.queue, from, router, false, shard);
-        let (receivers, received_within_us) = match &self.role {
-            Role::Publisher(publisher) => (0, publisher.received_within_us()),
-            Role::Receivers(receivers) => (receivers.count(), 0),
-        };
-        let config = ConnectionConfig {
-            tables: self.tables,
-            receivers,
-            received_within_us,
-            ..ConnectionConfig::default()
-        };
-        let session = ConnectionSession::new(config, now);
-        self.link = Some(Link { conn, router, session, control: None, out: Outbox::default(), heard: now });
-        self.flow(around);
-    }
-
-    /// Learns something of its connection.
+    /// Learns something of one of its connections.
     pub fn notice(&mut self, conn: ConnKey, notice: Notice, around: &mut Around<'_>) {
         let now = around.queue.now();
-        let Some(link) = self.link.as_mut().filter(|link| link.conn == conn) else { return };
+        if matches!(notice, Notice::Closed(_)) {
+            self.closed(conn, around);
+            return;
+        }
+        let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
+        let Some(link) = links.into_iter().find(|link| link.conn == conn) else { return };
         match notice {
-            Notice::Closed(_) => {
-                self.lose(None, around);
-                return;
-            }
             Notice::Connected { .. } => {
                 let mut wire = Wire { network: around.network, queue: around.queue };
                 link.control = wire.open_bi(conn);
@@ -204,18 +161,15 @@ impl Client {
             }
             Notice::Readable(stream) => {
                 link.heard = now;
-                self.read(stream, around);
+                self.read(conn, stream, around);
             }
-            Notice::Writable(_) | Notice::Acknowledged | Notice::StreamsAvailable | Notice::Stopped(_) => {}
+            Notice::Closed(_)
+            | Notice::Writable(_)
+            | Notice::Acknowledged
+            | Notice::StreamsAvailable
+            | Notice::Stopped(_) => {}
         }
         self.flow(around);
-    }
-
-    /// It leaves a router that goes away, if it is still connected to it.
-    pub fn leave(&mut self, conn: ConnKey, around: &mut Around<'_>) {
-        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
-            self.lose(Some(CloseCode::Done), around);
-        }
     }
 
     /// Its timer is due.
@@ -240,8 +194,7 @@ impl Client {
 
     /// Its program changes a subscription.
     pub fn churn(&mut self, around: &mut Around<'_>) {
-        let welcomed = self.link.as_mut().filter(|link| link.session.is_welcomed());
-        if let (Role::Receivers(receivers), Some(link)) = (&mut self.role, welcomed) {
+        if let (Role::Receivers(receivers), Some(link)) = (&mut self.role, &mut self.link) {
             receivers.churn(&mut link.session, around);
         }
         self.flow(around);
@@ -255,9 +208,10 @@ impl Client {
         self.flow(around);
     }
 
-    fn read(&mut self, stream: StreamKey, around: &mut Around<'_>) {
+    fn read(&mut self, conn: ConnKey, stream: StreamKey, around: &mut Around<'_>) {
         let now = around.queue.now();
-        let Some(link) = &mut self.link else { return };
+        let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
+        let Some(link) = links.into_iter().find(|link| link.conn == conn) else { return };
         let mut wire = Wire { network: around.network, queue: around.queue };
         let mut wrong = None;
         let is_control = link.control == Some(stream);
@@ -282,17 +236,24 @@ impl Client {
         if let Some(error) = wrong {
             let index = self.index;
             around.record.findings.add("session", || format!("client {index}: {error}"));
-            self.lose(Some(error.close_code()), around);
+            self.give_up(conn, error.close_code(), around);
         }
     }
 
     /// Takes what the sessions have to say and passes it on.
     fn flow(&mut self, around: &mut Around<'_>) {
+        self.tend(around);
+        self.flow_link(around);
+        if self.leave(around) {
+            self.flow_link(around);
+        }
+        self.set_timer(around);
+    }
+
+    fn flow_link(&mut self, around: &mut Around<'_>) {
         let now = around.queue.now();
         let Some(link) = &mut self.link else { return };
-        if link.session.poll_timeout().is_some_and(|due| due <= now) {
-            link.session.handle_timeout(now);
-        }
+        link.tick(now);
         while let Some(event) = self.link.as_mut().and_then(|link| link.session.poll_event()) {
             if !self.event(event, around) {
                 return;
@@ -312,18 +273,19 @@ impl Client {
             }
         };
         link.session.set_attentive(now, attentive);
-        if let Some(control) = link.control {
-            let mut wire = Wire { network: around.network, queue: around.queue };
-            while let Some(bytes) = link.session.poll_control_output() {
-                link.out.push(bytes);
-            }
-            link.out.write(&mut wire, link.conn, control);
-        }
+        link.write(&mut Wire { network: around.network, queue: around.queue });
+    }
+
+    fn set_timer(&mut self, around: &mut Around<'_>) {
+        let now = around.queue.now();
         let publisher = match &self.role {
-            Role::Publisher(publisher) => publisher.poll_timeout(now),
-            Role::Receivers(_) => None,
+            Role::Publisher(publisher) if self.link.is_some() => publisher.poll_timeout(now),
+            Role::Publisher(_) | Role::Receivers(_) => None,
         };
-        let due = [link.session.poll_timeout(), publisher].into_iter().flatten().min();
+        let attachment = self.attachment.as_ref().and_then(Attachment::poll_timeout);
+        let links = self.link.iter().chain(&self.next).chain(&self.dialling);
+        let sessions = links.filter_map(|link| link.session.poll_timeout());
+        let due = sessions.chain(publisher).chain(attachment).chain(self.leaving).min();
         if let Some(due) = due.map(|due| due.max(now + Duration::from_micros(10)))
             && self.timer.is_none_or(|timer| timer > due)
         {
@@ -338,16 +300,13 @@ impl Client {
         let Some(link) = &mut self.link else { return false };
         let router = around.routers[link.router as usize];
         match (event, &mut self.role) {
-            (ConnectionEvent::Welcomed(welcome), Role::Publisher(publisher)) => publisher.started(&welcome),
-            (ConnectionEvent::Welcomed(_), Role::Receivers(receivers)) => {
-                receivers.started(self.tables, &mut link.session, around);
-            }
             (ConnectionEvent::Credit { bytes }, Role::Publisher(publisher)) => publisher.credit(bytes),
             (ConnectionEvent::Received { next_seq }, Role::Publisher(publisher)) => {
                 if let Err(error) = publisher.received(next_seq, router, now, around.record) {
                     let index = self.index;
                     around.record.findings.add("session", || format!("client {index}: {error}"));
-                    self.lose(Some(error.close_code()), around);
+                    let conn = link.conn;
+                    self.give_up(conn, error.close_code(), around);
                     return false;
                 }
             }
@@ -359,14 +318,16 @@ impl Client {
                 around.record.findings.add("session", || format!("client {index} was refused: {refused:?}"));
             }
             (ConnectionEvent::Dead { .. }, _) => {
-                self.lose(Some(CloseCode::Timeout), around);
+                let conn = link.conn;
+                self.give_up(conn, CloseCode::Timeout, around);
                 return false;
             }
             (ConnectionEvent::Goaway(goaway), _) => {
                 // Some stay until they are sent away.
-                if around.rng.random_range(0..3) > 0 {
-                    let leave = Event::ClientLeave { client: self.index, conn: link.conn };
-                    around.queue.after(Duration::from_micros(goaway.delay_us), leave);
+                if let Some(attachment) = &mut self.attachment
+                    && around.rng.random_range(0..3) > 0
+                {
+                    attachment.handle(Input::Goaway(&goaway), now);
                 }
             }
             (ConnectionEvent::Credit { .. }, Role::Receivers(_)) => {}
@@ -378,18 +339,18 @@ impl Client {
         true
     }
 
-    /// The connection is gone, or given up with a code.
+    /// The connection of the moment is gone.
     fn lose(&mut self, code: Option<CloseCode>, around: &mut Around<'_>) {
         let Some(link) = self.link.take() else { return };
         self.losses += 1;
-        if let Some(code) = code {
-            Wire { network: around.network, queue: around.queue }.close(link.conn, code.code(), "");
-        }
+        self.leaving = None;
         match &mut self.role {
             Role::Publisher(publisher) => publisher.lost(),
             Role::Receivers(receivers) => receivers.lost(link.heard, around.record),
         }
-        let pause = Duration::from_micros(around.rng.random_range(10_000..300_000));
-        around.queue.after(pause, Event::ClientDial { client: self.index });
+        if let Some(attachment) = &mut self.attachment {
+            let verdict = Verdict::of_close(code);
+            attachment.handle(Input::Lost { attempt: link.attempt, verdict }, around.queue.now());
+        }
     }
 }

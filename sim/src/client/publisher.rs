@@ -11,7 +11,8 @@ use millrace_proto::{RouterId, TagSet};
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 use rand::RngExt;
 
-use super::{Around, Outbox};
+use super::Around;
+use super::link::Outbox;
 use crate::network::Wire;
 use crate::record::Record;
 
@@ -159,6 +160,16 @@ impl Publisher {
             record.checker.received(emitter, n, router, now.0);
         }
         Ok(())
+    }
+
+    /// Takes no more events for this connection, and asks for what was received.
+    pub(super) fn hold(&mut self) {
+        self.session.hold();
+    }
+
+    /// Whether events are on their way, so that leaving now would make them unknown.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.out.is_empty() || !self.session.unreceived().is_empty()
     }
 
     pub(super) fn lost(&mut self) {

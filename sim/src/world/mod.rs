@@ -196,9 +196,6 @@ impl World {
             }),
             Event::ClientTimer { client } => self.client(client, Client::timer),
             Event::ClientDial { client } => self.client(client, Client::dial),
-            Event::ClientLeave { client, conn } => {
-                self.client(client, |client, around| client.leave(conn, around));
-            }
             Event::Publish { client } => self.client(client, Client::publish),
             Event::Churn { client } => self.client(client, Client::churn),
             Event::Fault(phase, fault) => self.fault(phase, fault),

@@ -1,0 +1,190 @@
+//! How a client comes to a router and leaves it: what its attachment says, done on the simulated network.
+
+use millrace_client::session::attachment::{
+    Attachment, AttachmentConfig, AttemptId, Input, Output, Router, Verdict,
+};
+use millrace_client::session::{ConnectionConfig, ConnectionEvent, ConnectionSession};
+use millrace_engine::transport::{ConnKey, Transport};
+use millrace_proto::CloseCode;
+use rand::RngExt;
+
+use super::link::Link;
+use super::{Around, Client, Role};
+use crate::network::{Endpoint, Host, Wire};
+
+/// A router, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number(u32);
+
+impl Router for Number {
+    type Address = u32;
+
+    fn address(&self) -> Option<u32> {
+        Some(self.0)
+    }
+
+    /// Every client knows all routers already.
+    fn named(_: &str) -> Option<Self> {
+        None
+    }
+}
+
+impl Client {
+    /// Begins to look for a router.
+    pub fn dial(&mut self, around: &mut Around<'_>) {
+        if self.attachment.is_none() {
+            // A client of the simulator waits for its first router as long as it takes.
+            let config = AttachmentConfig { patience_ns: u64::MAX, ..AttachmentConfig::default() };
+            let routers = (0..u32::try_from(around.routers.len()).unwrap_or(1)).map(Number).collect();
+            let seed = around.rng.random();
+            self.attachment = Some(Attachment::new(config, routers, seed, around.queue.now()));
+        }
+        self.flow(around);
+    }
+
+    /// Hears connections that are being made, and does what the attachment says.
+    pub(super) fn tend(&mut self, around: &mut Around<'_>) {
+        let now = around.queue.now();
+        let mut at = 0;
+        while let Some(link) = self.dialling.get_mut(at) {
+            link.tick(now);
+            match link.session.poll_event() {
+                Some(ConnectionEvent::Welcomed(welcome)) => {
+                    let attempt = link.attempt;
+                    link.welcome = Some(welcome.clone());
+                    if let Some(attachment) = &mut self.attachment {
+                        attachment.handle(Input::Welcomed { attempt, welcome: &welcome }, now);
+                    }
+                }
+                Some(ConnectionEvent::Dead { .. }) => {
+                    let conn = link.conn;
+                    self.give_up(conn, CloseCode::Timeout, around);
+                    continue;
+                }
+                Some(_) | None => {}
+            }
+            at += 1;
+            // The rest of what it said is for the time when it is attached.
+        }
+        while let Some(output) = self.attachment.as_mut().and_then(|attachment| attachment.poll_output(now)) {
+            match output {
+                Output::Dial { attempt, address, .. } => self.begin(attempt, address, around),
+                Output::Abandon { attempt } => {
+                    if let Some(at) = self.dialling.iter().position(|link| link.attempt == attempt) {
+                        let link = self.dialling.swap_remove(at);
+                        Wire { network: around.network, queue: around.queue }.close(
+                            link.conn,
+                            CloseCode::Done.code(),
+                            "",
+                        );
+                    }
+                }
+                Output::Attached { attempt, .. } => {
+                    let at = self.dialling.iter().position(|link| link.attempt == attempt);
+                    self.next = at.map(|at| self.dialling.swap_remove(at));
+                }
+                Output::Leave { latest } => {
+                    self.leaving = Some(latest);
+                    if let Role::Publisher(publisher) = &mut self.role {
+                        publisher.hold();
+                    }
+                }
+                Output::Resolve { .. } | Output::Trouble { .. } | Output::GaveUp { .. } => {}
+            }
+        }
+        let mut wire = Wire { network: around.network, queue: around.queue };
+        self.dialling.iter_mut().chain(&mut self.next).for_each(|link| link.write(&mut wire));
+        self.switch(around);
+    }
+
+    /// Leaves the old connection for the next one: at once as a receiver, with its last answers as a publisher. Whether
+    /// the next one took its place.
+    pub(super) fn leave(&mut self, around: &mut Around<'_>) -> bool {
+        let now = around.queue.now();
+        if self.link.is_some() && self.leaving.is_some_and(|latest| now >= latest) {
+            self.close_link(around);
+        }
+        self.switch(around)
+    }
+
+    fn switch(&mut self, around: &mut Around<'_>) -> bool {
+        if self.next.is_none() {
+            return false;
+        }
+        if self.link.is_some() {
+            if matches!(&self.role, Role::Publisher(publisher) if publisher.is_waiting()) {
+                return false;
+            }
+            self.close_link(around);
+        }
+        let Some(mut link) = self.next.take() else { return false };
+        self.last_router = Some(link.router);
+        if let Some(welcome) = link.welcome.take() {
+            match &mut self.role {
+                Role::Publisher(publisher) => publisher.started(&welcome),
+                Role::Receivers(receivers) => receivers.started(self.tables, &mut link.session, around),
+            }
+        }
+        self.link = Some(link);
+        true
+    }
+
+    fn close_link(&mut self, around: &mut Around<'_>) {
+        if let Some(link) = &self.link {
+            Wire { network: around.network, queue: around.queue }.close(
+                link.conn,
+                CloseCode::Done.code(),
+                "",
+            );
+        }
+        self.lose(Some(CloseCode::Done), around);
+    }
+
+    fn begin(&mut self, attempt: AttemptId, router: u32, around: &mut Around<'_>) {
+        let now = around.queue.now();
+        let from = Endpoint { host: Host::Client(self.index), life: 0, core: 0 };
+        let shard = around.rng.random_range(0..4096);
+        let conn = around.network.connect(around.queue, from, router, false, shard);
+        let (receivers, received_within_us) = match &self.role {
+            Role::Publisher(publisher) => (0, publisher.received_within_us()),
+            Role::Receivers(receivers) => (receivers.count(), 0),
+        };
+        let config = ConnectionConfig {
+            tables: self.tables,
+            receivers,
+            received_within_us,
+            ..ConnectionConfig::default()
+        };
+        let session = ConnectionSession::new(config, now);
+        self.dialling.push(Link::new(attempt, conn, router, session, now));
+    }
+
+    /// Closes a connection with a code.
+    pub(super) fn give_up(&mut self, conn: ConnKey, code: CloseCode, around: &mut Around<'_>) {
+        Wire { network: around.network, queue: around.queue }.close(conn, code.code(), "");
+        self.gone(conn, Some(code), around);
+    }
+
+    /// A connection is gone.
+    pub(super) fn closed(&mut self, conn: ConnKey, around: &mut Around<'_>) {
+        self.gone(conn, None, around);
+        self.flow(around);
+    }
+
+    fn gone(&mut self, conn: ConnKey, code: Option<CloseCode>, around: &mut Around<'_>) {
+        let now = around.queue.now();
+        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+            self.lose(code, around);
+            return;
+        }
+        let Some(attachment) = &mut self.attachment else { return };
+        let verdict = Verdict::Passing;
+        if let Some(link) = self.next.take_if(|link| link.conn == conn) {
+            attachment.handle(Input::Lost { attempt: link.attempt, verdict }, now);
+        } else if let Some(at) = self.dialling.iter().position(|link| link.conn == conn) {
+            let attempt = self.dialling.swap_remove(at).attempt;
+            let error = code.unwrap_or(CloseCode::Internal);
+            attachment.handle(Input::Failed { attempt, verdict, error }, now);
+        }
+    }
+}
