@@ -25,6 +25,7 @@ use millrace_quic::{
 use crate::clock::Clock;
 use crate::control_post::ControlPost;
 use crate::ending::Ending;
+use crate::entrance::Entrance;
 use crate::metrics::{CoreSnapshot, ShellMetrics};
 use crate::selectors_thread::SelectorsPost;
 use crate::strangers::{Stranger, Strangers};
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Engine(ToCore),
     /// Begin a lane.
     Dial { dial: DialId, remote: SocketAddr, server_name: String, shard: u16, hello: PeerHello },
+    /// Accept and dial new connections with this from now on.
+    Enter(Arc<Entrance>),
     /// Take a picture between two turns.
     Inspect(Inspection),
     /// Close what is left in order, within this time, and end.
@@ -118,6 +121,8 @@ pub(crate) struct CoreApp {
     /// Some mail is held back; try again then.
     held: Option<Instant>,
     inspections: Vec<Inspection>,
+    /// What new connections are to be accepted with, until the core's QUIC has it.
+    entrance: Option<Arc<Entrance>>,
     end: Option<End>,
 }
 
@@ -133,6 +138,7 @@ impl CoreApp {
             retired: VecDeque::new(),
             held: None,
             inspections: Vec::new(),
+            entrance: None,
             end: None,
         }
     }
@@ -157,6 +163,11 @@ impl CoreApp {
     /// Pictures that were asked for and not yet taken.
     pub(crate) fn take_inspections(&mut self) -> Vec<Inspection> {
         std::mem::take(&mut self.inspections)
+    }
+
+    /// What connections are to be accepted with from now on, once.
+    pub(crate) fn take_entrance(&mut self) -> Option<Arc<Entrance>> {
+        self.entrance.take()
     }
 
     /// Whether this core is to end.
@@ -223,6 +234,11 @@ impl CoreApp {
                 }
                 Command::Dial { dial, remote, server_name, shard, hello } => {
                     self.dial(io, dial, remote, server_name, shard, hello);
+                }
+                Command::Enter(entrance) => {
+                    self.parts.dialling = entrance.dialling.clone();
+                    self.parts.require_client_certificate = entrance.require_client_certificate;
+                    self.entrance = Some(entrance);
                 }
                 Command::Inspect(inspection) => self.inspections.push(inspection),
                 Command::ShutDown { flush, busy } => self.end = Some(End::ShutDown { flush, busy }),

@@ -67,6 +67,11 @@ impl CoreThread {
         }
         let stats = self.quic.turn(wait);
         self.bell.get_up();
+        if let Some(entrance) = self.quic.app_mut().take_entrance()
+            && let Err(error) = self.quic.set_server(Some(&entrance.server))
+        {
+            tracing::error!(%error, "this core keeps its old certificate; start the router anew");
+        }
         let inspections = self.quic.app_mut().take_inspections();
         if !inspections.is_empty() {
             let snapshot = self.snapshot();

@@ -5,21 +5,25 @@ mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use millrace_engine::control::{Control, ControlMetrics, Status};
 use millrace_proto::{Incarnation, RouterId};
+use millrace_quic::Keys;
 use millrace_quic::steer::PortGuard;
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::app::Command;
+use crate::config::RouterConfig;
 use crate::control_thread::{ControlPicture, CorePost, Input, PictureFrame};
+use crate::entrance::Entrance;
 use crate::metrics::CoreSnapshot;
 use crate::start::Starting;
+use crate::start_error::{ReloadError, StartError};
 
 /// Time that is left for writing what was queued, once clients had their grace.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -44,6 +48,9 @@ pub struct TimedOut {
     /// What was seen last.
     pub last: Box<Seen>,
 }
+
+/// Reads settings anew, applies them, and says what has changed.
+type Reloader = Box<dyn Fn() -> Result<Vec<String>, ReloadError> + Send + Sync>;
 
 /// A router at one moment.
 #[derive(Debug, Clone)]
@@ -89,6 +96,9 @@ pub(crate) struct View {
     pub(crate) advertise: String,
     pub(crate) name: String,
     ca_pem: String,
+    /// End of the certificate, seconds since 1970.
+    certificate_expiry: AtomicI64,
+    reloader: OnceLock<Reloader>,
     cores: Vec<CoreLink>,
     inputs: tokio::sync::mpsc::Sender<Input>,
     pictures: PictureFrame,
@@ -115,6 +125,18 @@ impl View {
             }
         }
         ended
+    }
+
+    /// When the certificate ends that new connections are shown, seconds since 1970.
+    pub(crate) fn certificate_expiry(&self) -> i64 {
+        self.certificate_expiry.load(Ordering::Relaxed)
+    }
+
+    /// Has the process read its settings anew, and waits until they are applied or refused. Returns a line for each
+    /// difference.
+    #[expect(dead_code, reason = "the admin page's POST /reload calls it")]
+    pub(crate) fn reload(&self) -> Result<Vec<String>, ReloadError> {
+        self.reloader.get().ok_or(ReloadError::Embedded)?()
     }
 
     /// The same for whoever must not wait: cores whose mailbox is full are not asked.
@@ -173,6 +195,9 @@ pub struct RouterHandle {
     /// Selectors that wait are not read any more.
     ending: Arc<AtomicBool>,
     hurry: AtomicBool,
+    keys: Keys,
+    /// The name in this router's certificate.
+    certified: String,
     _guard: PortGuard,
 }
 
@@ -193,6 +218,8 @@ impl RouterHandle {
             name: starting.config.name.clone().unwrap_or_else(|| starting.advertise.clone()),
             advertise: starting.advertise.clone(),
             ca_pem: starting.config.identity.ca_pem().to_owned(),
+            certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),
+            reloader: OnceLock::new(),
             cores,
             inputs,
             pictures: PictureFrame::default(),
@@ -204,6 +231,8 @@ impl RouterHandle {
             admin: Mutex::new(None),
             ending,
             hurry: AtomicBool::new(false),
+            keys: starting.keys.clone(),
+            certified: starting.config.identity.name().to_owned(),
             _guard: guard,
         }
     }
@@ -265,7 +294,13 @@ impl RouterHandle {
         &self.view.advertise
     }
 
-    /// The authority's certificates, for clients.
+    /// Its name for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.view.name
+    }
+
+    /// The authority's certificates, for clients, as they were at start.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.view.ca_pem
@@ -333,6 +368,36 @@ impl RouterHandle {
             }
             std::thread::park_timeout(LOOK_EVERY);
         }
+    }
+
+    /// When the certificate ends that new connections are shown, in seconds since 1970.
+    #[must_use]
+    pub fn certificate_expiry(&self) -> i64 {
+        self.view.certificate_expiry()
+    }
+
+    /// Gives new connections, on all cores, the identity of `config` and its rule for clients without a certificate.
+    /// Connections that stand are not disturbed. Other settings of `config` count from the next start.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; nothing was changed.
+    pub fn reload(&self, config: &RouterConfig) -> Result<(), ReloadError> {
+        config.check().map_err(StartError::from)?;
+        let (old, new) = (&self.certified, config.identity.name());
+        if old != new {
+            return Err(ReloadError::OtherRouter { old: old.clone(), new: new.to_owned() });
+        }
+        let entrance = Arc::new(Entrance::of(config, &self.keys)?);
+        for core in &self.view.cores {
+            core.post.send(Command::Enter(entrance.clone()));
+        }
+        self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Who reads settings anew when the admin page asks for it; the first one stays.
+    pub(crate) fn on_reload(&self, reloader: Reloader) {
+        let _ = self.view.reloader.set(reloader);
     }
 
     /// Says goodbye to clients and peers, waits until clients are gone or `grace` is over, writes what is queued, and ends.

@@ -30,20 +30,27 @@ mod control_post;
 mod control_thread;
 mod core_thread;
 mod ending;
+mod entrance;
 mod handle;
+mod logs;
 mod metrics;
+mod reachable;
+mod reload;
 mod resolve;
 mod run;
 mod selectors_thread;
 mod start;
+mod start_error;
 mod strangers;
 mod tls;
+mod watch;
 
 pub use config::{LimitSettings, MeshSettings, Pinning, RouterConfig};
 pub use ending::Ending;
 pub use handle::{Ended, RouterHandle, Seen, TimedOut};
 pub use metrics::{CoreSnapshot, ShellMetrics};
-pub use start::{Router, StartError};
+pub use start::Router;
+pub use start_error::{ReloadError, StartError};
 pub use tls::{AuthorityError, DevAuthority, Identity, IdentityError};
 
 /// The router as a process: what the binary `millrace-router` runs, for programs that are a router when asked to be.

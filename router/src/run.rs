@@ -1,6 +1,6 @@
-//! Runs a router as a process: logs, signals, the ready line, and the end in order.
+//! Runs a router as a process: signals, the ready line, reloads, and the end in order.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -10,11 +10,15 @@ use anyhow::{Context, Result};
 use millrace_engine::control::PeerState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Plan};
+use crate::config::pages;
 use crate::handle::RouterHandle;
-use crate::start::{Router, StartError};
+use crate::logs::Logs;
+use crate::reload::apply;
+use crate::start::Router;
+use crate::start_error::{ReloadError, StartError};
+use crate::watch::Watch;
 
 /// Between two looks at whether the router is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -23,16 +27,58 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
 
+/// What somebody asks of the process.
+enum Asked {
+    /// SIGTERM or SIGINT.
+    End,
+    /// SIGHUP, or the admin page, which waits for the answer.
+    Reload(Option<mpsc::SyncSender<Result<Vec<String>, ReloadError>>>),
+}
+
 /// Runs until a signal ends it. Exit code 2 means settings that are not valid, 1 any other failure.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
+    if cli.print_reference {
+        return printed(&pages::reference());
+    }
+    // Before anything takes its time: a signal that comes early must find somebody.
+    let asked = if cli.check || cli.print_config { Ok(mpsc::channel()) } else { signals() };
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(error) => return failed(&error, 1),
+    };
     let plan = match cli.plan() {
         Ok(plan) => plan,
         Err(error) => return failed(&error, BAD_SETTINGS),
     };
-    match serve(cli, plan) {
+    if cli.check || cli.print_config {
+        return look(cli, &plan);
+    }
+    match serve(cli, plan, asked) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, 1),
+    }
+}
+
+/// Prints the settings, or what is to be said of them.
+fn look(cli: &Cli, plan: &Plan) -> ExitCode {
+    let warnings = plan.warnings();
+    for warning in &warnings {
+        let _ = writeln!(io::stderr(), "millrace-router: warning: {warning}");
+    }
+    match (cli.print_config, warnings.len()) {
+        (true, _) => printed(&pages::file(&plan.settings)),
+        (false, 0) => printed("the settings are valid\n"),
+        (false, 1) => printed("the settings are valid, with a warning\n"),
+        (false, count) => printed(&format!("the settings are valid, with {count} warnings\n")),
+    }
+}
+
+fn printed(text: &str) -> ExitCode {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&anyhow::anyhow!("cannot write to standard output: {error}"), 1),
     }
 }
 
@@ -51,37 +97,95 @@ fn told(error: &anyhow::Error) -> String {
     })
 }
 
-fn serve(cli: &Cli, mut plan: Plan) -> Result<()> {
-    if cli.print_config {
-        io::stdout().write_all(plan.printed.as_bytes())?;
-    }
-    if cli.check && !cli.print_config {
-        writeln!(io::stdout(), "the settings are valid")?;
-    }
-    if cli.check || cli.print_config {
-        return Ok(());
-    }
-    start_logs(cli, plan.dev.is_some());
-    let signals = signals()?;
-    let handle = start(&mut plan)?;
-    if !wait_for_ready(&handle, &signals) {
-        let failed = handle.has_failed();
-        handle.stop(Duration::ZERO);
-        return if failed { Err(defect()) } else { Ok(()) };
-    }
-    tracing::info!(addr = %handle.addr(), advertise = handle.advertise(), router = %handle.router_id(), "ready");
-    announce(cli, &plan, &handle)?;
-    while signals.recv_timeout(WATCH_EVERY).is_err() {
-        if handle.has_failed() {
-            return Err(defect());
+fn serve(
+    cli: &Cli,
+    mut plan: Plan,
+    (asking, asked): (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
+) -> Result<()> {
+    let logs = Logs::begin(plan.log_filter(), plan.settings.log.json).map_err(anyhow::Error::msg)?;
+    let handle = start(&mut plan);
+    let served = handle.and_then(|handle| {
+        handle.on_reload(asking_for_reload(asking));
+        serve_until_asked(cli, &mut plan, &handle, &asked, logs)
+    });
+    logs.flush();
+    served
+}
+
+/// What the admin page calls to have settings read anew.
+fn asking_for_reload(
+    asking: mpsc::Sender<Asked>,
+) -> Box<dyn Fn() -> Result<Vec<String>, ReloadError> + Send + Sync> {
+    Box::new(move || {
+        let ended = || ReloadError::Process("the router is ending".into());
+        let (sender, answer) = mpsc::sync_channel(1);
+        asking.send(Asked::Reload(Some(sender))).map_err(|_| ended())?;
+        answer.recv().map_err(|_| ended())?
+    })
+}
+
+fn serve_until_asked(
+    cli: &Cli,
+    plan: &mut Plan,
+    handle: &RouterHandle,
+    asked: &mpsc::Receiver<Asked>,
+    logs: &Logs,
+) -> Result<()> {
+    plan.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let reload = |plan: &mut Plan, answer: Option<mpsc::SyncSender<_>>| {
+        let result = apply(cli, plan, handle, logs);
+        if let Some(answer) = answer {
+            // Whoever asked may have given up.
+            let _ = answer.try_send(result);
         }
+    };
+    let mut watch = Watch::default();
+    let mut ready = false;
+    loop {
+        if !ready && handle.status().is_ok_and(|status| status.ready()) {
+            ready = true;
+            say_ready(handle, plan);
+            if let Err(error) = announce(cli, plan, handle) {
+                // Who started the router has gone; its clients have not.
+                tracing::warn!(%error, "nobody reads the ready line on standard output");
+            }
+        }
+        match asked.recv_timeout(if ready { WATCH_EVERY } else { LOOK_EVERY }) {
+            Ok(Asked::Reload(answer)) => reload(plan, answer),
+            Ok(Asked::End) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if handle.has_failed() => {
+                if !ready {
+                    handle.stop(Duration::ZERO);
+                }
+                return Err(defect());
+            }
+            Err(RecvTimeoutError::Timeout) => watch.look(handle.certificate_expiry()),
+        }
+    }
+    if !ready {
+        handle.stop(Duration::ZERO);
+        return Ok(());
     }
     if plan.dev.is_some() && !cli.ready_json {
         // Clients may take their time to move; a person should not wonder.
         let _ = writeln!(io::stderr(), "Going away; Ctrl-C again ends at once.");
     }
-    end(&handle, &signals, plan.grace);
+    end(handle, asked, plan.settings.general.grace);
     Ok(())
+}
+
+fn say_ready(handle: &RouterHandle, plan: &Plan) {
+    let admin = handle.admin_addr().map_or_else(|| "off".to_owned(), |addr| addr.to_string());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        name = handle.name(),
+        addr = %handle.addr(),
+        advertise = handle.advertise(),
+        admin,
+        cores = plan.config.cores,
+        router = %handle.router_id(),
+        "ready"
+    );
 }
 
 fn defect() -> anyhow::Error {
@@ -105,7 +209,7 @@ fn start(plan: &mut Plan) -> Result<RouterHandle> {
                      millrace-router --listen 127.0.0.1:0 --seed {address}"
                 )
             } else {
-                "Stop that process, or choose another port with --listen".to_owned()
+                "Stop that process, or choose another port with --listen (setting `listen`)".to_owned()
             };
             anyhow::anyhow!("{error}\n{next}")
         }
@@ -113,22 +217,24 @@ fn start(plan: &mut Plan) -> Result<RouterHandle> {
     })
 }
 
-/// Each signal that asks for the end.
-fn signals() -> Result<mpsc::Receiver<()>> {
+/// Signals, as what they ask for; the sender is for others who ask.
+fn signals() -> Result<(mpsc::Sender<Asked>, mpsc::Receiver<Asked>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, receiver) = mpsc::channel();
-    let (mut terminate, mut interrupt) = {
+    let asking = sender.clone();
+    let (mut terminate, mut interrupt, mut hang_up) = {
         let _entered = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
     };
     let listen = move || {
         runtime.block_on(async {
             loop {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                if sender.send(()).is_err() {
+                let asked = tokio::select! {
+                    _ = terminate.recv() => Asked::End,
+                    _ = interrupt.recv() => Asked::End,
+                    _ = hang_up.recv() => Asked::Reload(None),
+                };
+                if sender.send(asked).is_err() {
                     return;
                 }
             }
@@ -138,46 +244,20 @@ fn signals() -> Result<mpsc::Receiver<()>> {
         .name("millrace-signals".into())
         .spawn(listen)
         .context("cannot listen to signals")?;
-    Ok(receiver)
-}
-
-/// `false` when a signal, or a defect, came first.
-fn wait_for_ready(handle: &RouterHandle, signals: &mpsc::Receiver<()>) -> bool {
-    loop {
-        if handle.status().is_ok_and(|status| status.ready()) {
-            return true;
-        }
-        if handle.has_failed() {
-            return false;
-        }
-        if !matches!(signals.recv_timeout(LOOK_EVERY), Err(RecvTimeoutError::Timeout)) {
-            return false;
-        }
-    }
+    Ok((asking, receiver))
 }
 
 /// Ends in order; a second signal ends at once.
-fn end(handle: &RouterHandle, signals: &mpsc::Receiver<()>, grace: Duration) {
+fn end(handle: &RouterHandle, asked: &mpsc::Receiver<Asked>, grace: Duration) {
     tracing::info!(?grace, "going away; once more ends at once");
     thread::scope(|scope| {
         let stopping = scope.spawn(|| handle.stop(grace));
         while !stopping.is_finished() {
-            if signals.recv_timeout(LOOK_EVERY).is_ok() {
+            if let Ok(Asked::End) = asked.recv_timeout(LOOK_EVERY) {
                 handle.hurry();
             }
         }
     });
-}
-
-fn start_logs(cli: &Cli, dev: bool) {
-    let default = if dev { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    // An embedding program may have set up logs already; its choice stands.
-    let _ = if cli.log_json { logs.json().try_init() } else { logs.try_init() };
 }
 
 fn announce(cli: &Cli, plan: &Plan, handle: &RouterHandle) -> io::Result<()> {
@@ -185,6 +265,8 @@ fn announce(cli: &Cli, plan: &Plan, handle: &RouterHandle) -> io::Result<()> {
     if cli.ready_json {
         let line = json!({
             "schema": "millrace-router-ready/1",
+            "version": env!("CARGO_PKG_VERSION"),
+            "name": handle.name(),
             "addr": handle.addr().to_string(),
             "advertise": handle.advertise(),
             "admin": handle.admin_addr().map(|addr| addr.to_string()),

@@ -1,7 +1,7 @@
 //! Starts a router: checks its settings, binds everything, and only then runs threads.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
@@ -11,59 +11,24 @@ use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
 use millrace_mailbox::{Doorbell, mailbox};
-use millrace_proto::{ALPN_PEER, Incarnation, RouterId};
-use millrace_quic::{
-    ClientSettings, Core, CoreSettings, Keys, ServerSettings, TransportSettings, WideProtocol, steer,
-};
-use thiserror::Error;
+use millrace_proto::{Incarnation, RouterId};
+use millrace_quic::{Core, CoreSettings, Keys, steer};
 
 use crate::app::{AppParts, BATCHES_MAX, CoreApp, Sibling};
 use crate::clock::Clock;
-use crate::config::{ConfigError, Pinning, RouterConfig};
+use crate::config::{Pinning, RouterConfig};
 use crate::control_post::ControlPost;
 use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input, PictureFrame};
 use crate::core_thread::CoreThread;
+use crate::entrance::Entrance;
 use crate::handle::{CoreLink, RouterHandle};
+use crate::reachable::Reachable;
 use crate::resolve::{Resolver, watch_seeds};
 use crate::selectors_thread::{SelectorsPost, SelectorsThread};
-use crate::tls::{IdentityError, client_config, server_config};
+use crate::start_error::StartError;
 
 /// Foreign segments that wait in one mailbox: two full receive batches.
 const SEGMENTS_MAX: usize = 4096;
-
-/// Why a router did not start. Nothing is left running or bound.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A setting cannot work.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The identity cannot be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The UDP address cannot be had.
-    #[error("cannot listen on UDP {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words, or who holds the port.
-        source: io::Error,
-    },
-    /// The TCP address of the admin page cannot be had.
-    #[error("cannot serve the admin page on TCP {address}: {source}")]
-    Admin {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// The system refused a thread, a socket or another resource.
-    #[error("the system refused a resource: {0}")]
-    System(#[from] io::Error),
-    /// QUIC refused a setting.
-    #[error("QUIC does not accept a setting: {0}")]
-    Quic(#[from] millrace_quic::SettingsError),
-}
 
 /// A router that can be started, also several times in one process.
 #[derive(Debug)]
@@ -82,7 +47,7 @@ impl Router {
             group.detach().map_err(failed)?;
         }
         let addr = group.addr;
-        let advertise = config.advertise.clone().unwrap_or_else(|| reachable(addr).to_string());
+        let advertise = config.advertise.clone().unwrap_or_else(|| Reachable::from(addr).address.to_string());
         let starting = Starting {
             clock: Clock::start(),
             addr,
@@ -106,7 +71,7 @@ pub(crate) struct Starting {
     pub(crate) advertise: String,
     /// Seed of hash tables, of all cores and of control: they compare hashes of tags.
     seed: u64,
-    keys: Keys,
+    pub(crate) keys: Keys,
     pub(crate) config: RouterConfig,
 }
 
@@ -193,12 +158,7 @@ impl Starting {
         control: &ControlPost,
         selectors: &SelectorsPost,
     ) -> Result<Vec<Made>, StartError> {
-        let tls = server_config(&self.config.identity, &self.keys)?;
-        let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), self.keys.clone());
-        server.admission = self.config.limits.admission;
-        server.wide = Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
-        let dialling =
-            Arc::new(ClientSettings::new(client_config(&self.config.identity)?, TransportSettings::lane())?);
+        let entrance = Entrance::of(&self.config, &self.keys)?;
         let mut made: Vec<Made> = Vec::new();
         for (socket, number) in sockets.into_iter().zip(0..) {
             let mut settings = CoreConfig::new(self.router, self.incarnation, number, self.config.cores);
@@ -213,9 +173,9 @@ impl Starting {
                 control: control.sibling(),
                 selectors: selectors.sibling(),
                 siblings: Vec::new(),
-                dialling: dialling.clone(),
+                dialling: entrance.dialling.clone(),
                 local: self.addr,
-                require_client_certificate: self.config.require_client_certificate,
+                require_client_certificate: entrance.require_client_certificate,
             });
             let settings = CoreSettings {
                 core: number,
@@ -224,7 +184,7 @@ impl Starting {
                 socket_buffer_bytes: self.config.limits.socket_buffer_bytes,
                 ..CoreSettings::default()
             };
-            let quic = Core::new(settings, Some(server.clone()), Some(socket), app)?;
+            let quic = Core::new(settings, Some(entrance.server.clone()), Some(socket), app)?;
             let (waker, for_bell) = (quic.waker(), quic.waker());
             let bell = Doorbell::new(move || for_bell.wake());
             made.push(Made { quic, post: CorePost { commands, waker }, bell });
@@ -347,22 +307,6 @@ fn router_id(advertise: &str) -> RouterId {
     RouterId(u64::from_be_bytes(first).max(1))
 }
 
-/// An address that others can use: of an unspecified one, the address that this host would leave from.
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    if !addr.ip().is_unspecified() {
-        return addr;
-    }
-    // Connecting a UDP socket sends nothing; the addresses are reserved for documentation (RFC 5737, RFC 3849).
-    let leaves_from = |local: &str, remote: &str| -> Option<IpAddr> {
-        let socket = UdpSocket::bind(local).ok()?;
-        socket.connect(remote).ok()?;
-        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
-    };
-    let v4 = || leaves_from("0.0.0.0:0", "192.0.2.1:9");
-    let v6 = || leaves_from("[::]:0", "[2001:db8::1]:9").filter(|_| addr.is_ipv6());
-    SocketAddr::new(v4().or_else(v6).unwrap_or(IpAddr::from([127, 0, 0, 1])), addr.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,12 +315,5 @@ mod tests {
     fn router_id_follows_from_the_advertised_address_alone() {
         assert_eq!(router_id("a:7400"), router_id("a:7400"));
         assert_ne!(router_id("a:7400"), router_id("b:7400"));
-    }
-
-    #[test]
-    fn unspecified_address_becomes_one_that_others_can_use() {
-        let addr = reachable("0.0.0.0:7400".parse().unwrap());
-        assert!(!addr.ip().is_unspecified());
-        assert_eq!(addr.port(), 7400);
     }
 }

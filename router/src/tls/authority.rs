@@ -13,7 +13,8 @@ use rcgen::{
 };
 use thiserror::Error;
 
-use super::identity::{Identity, IdentityError, client_uri, digest_of, router_uri};
+use super::identity::{Identity, IdentityError, digest_of};
+use super::role::{client_uri, router_uri};
 
 const CA_CERTIFICATE: &str = "dev-ca.pem";
 const CA_KEY: &str = "dev-ca.key";
@@ -207,6 +208,7 @@ mod tests {
         let authority = DevAuthority::new().unwrap();
         let (chain, key) = authority.client("someone").unwrap();
         let refused = Identity::from_pem(&chain, &key, authority.ca_pem(), [0; 32]);
-        assert!(matches!(refused, Err(IdentityError::NotARouter)));
+        let problem = refused.unwrap_err().to_string();
+        assert!(problem.contains("is a client's (`millrace://client/someone`)"), "{problem}");
     }
 }

@@ -1,21 +1,23 @@
-//! A certificate chain with its key, the authority that is believed, and the roles that certificates carry.
+//! A router's identity: its certificate chain with its key, the authority that is believed, and the cluster's secret.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use rustls::RootCertStore;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-use x509_parser::extensions::GeneralName;
-use x509_parser::parse_x509_certificate;
 
-/// URI of a router's certificate, without its name.
-const ROUTER_URI: &str = "millrace://router/";
-/// URI of a client's certificate, without its name.
-const CLIENT_URI: &str = "millrace://client/";
+use super::check::{Checked, check};
+use super::pem::Source;
+
+/// The cluster's secret has at least so many bytes: 128 bits.
+const SECRET_BYTES_MIN: usize = 16;
+/// Certificates, keys and bundles of authorities are no larger than this; what is, is another file.
+const FILE_MAX: u64 = 4 << 20;
 
 /// Why a certificate, key or authority cannot be used. Nothing was changed.
 #[derive(Debug, Error)]
@@ -31,59 +33,15 @@ pub enum IdentityError {
         /// The system's or the parser's words.
         reason: String,
     },
-    /// Text that should be PEM is not, or holds nothing of the kind.
-    #[error("no usable {what} in PEM text: {reason}")]
-    Pem {
-        /// What was wanted.
-        what: &'static str,
-        /// The parser's words.
-        reason: String,
+    /// Certificate, key and authority do not fit together, or nobody would believe them.
+    #[error("{}", problems.join("\n"))]
+    Unfit {
+        /// Everything that is wrong, each with its file and what to do.
+        problems: Vec<String>,
     },
-    /// The certificate does not name the role of a router; peers would refuse it.
-    #[error("the certificate is not a router's: its subject alternative names need a URI `{ROUTER_URI}NAME`")]
-    NotARouter,
     /// TLS refuses the combination, e.g. a key that does not belong to the certificate.
     #[error("TLS does not accept the certificate with its key: {0}")]
     Tls(#[from] rustls::Error),
-}
-
-/// What a certificate says its holder is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// A router of the cluster.
-    Router(String),
-    /// A client.
-    Client(String),
-    /// Neither, or not readable.
-    None,
-}
-
-/// The role in a certificate that was verified before.
-pub(crate) fn role_of(certificate: &CertificateDer<'_>) -> Role {
-    let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return Role::None };
-    let Ok(Some(names)) = parsed.subject_alternative_name() else { return Role::None };
-    names
-        .value
-        .general_names
-        .iter()
-        .find_map(|name| match name {
-            GeneralName::URI(uri) => uri
-                .strip_prefix(ROUTER_URI)
-                .map(|name| Role::Router(name.to_owned()))
-                .or_else(|| uri.strip_prefix(CLIENT_URI).map(|name| Role::Client(name.to_owned()))),
-            _ => None,
-        })
-        .unwrap_or(Role::None)
-}
-
-/// URI of a role, for certificates that are made here.
-pub(super) fn router_uri(name: &str) -> String {
-    format!("{ROUTER_URI}{name}")
-}
-
-/// URI of a role, for certificates that are made here.
-pub(super) fn client_uri(name: &str) -> String {
-    format!("{CLIENT_URI}{name}")
 }
 
 /// A router's certificate chain and key, the authority of its cluster, and the secret that the cluster shares.
@@ -98,6 +56,10 @@ struct Inner {
     roots: Arc<RootCertStore>,
     ca_pem: String,
     secret: [u8; 32],
+    name: String,
+    hosts: Vec<String>,
+    expiry: i64,
+    warnings: Vec<String>,
 }
 
 impl Identity {
@@ -113,31 +75,36 @@ impl Identity {
         ca: &Path,
         secret: Option<&Path>,
     ) -> Result<Self, IdentityError> {
-        let read = |what, path: &Path| {
-            std::fs::read(path).map_err(|error| IdentityError::File {
-                what,
-                path: path.display().to_string(),
-                reason: error.to_string(),
-            })
-        };
-        let chain = String::from_utf8_lossy(&read("a certificate chain", cert)?).into_owned();
-        let ca_pem = String::from_utf8_lossy(&read("the authority", ca)?).into_owned();
-        let key_pem = String::from_utf8_lossy(&read("a private key", key)?).into_owned();
+        let chain = read("a certificate chain", cert)?;
+        let key_pem = read("a private key", key)?;
+        let ca_pem = read("the authority", ca)?;
         let secret = match secret {
-            None => digest_of(key_pem.as_bytes()),
+            None => digest_of(&key_pem),
             Some(path) => {
                 let bytes = read("the cluster's secret", path)?;
-                if bytes.len() < 16 {
+                if bytes.len() < SECRET_BYTES_MIN {
                     return Err(IdentityError::File {
                         what: "the cluster's secret",
                         path: path.display().to_string(),
-                        reason: "it needs at least 16 bytes".into(),
+                        reason: format!(
+                            "it has {} bytes and needs at least {SECRET_BYTES_MIN} (`openssl rand -hex 32`)",
+                            bytes.len()
+                        ),
                     });
                 }
                 digest_of(&bytes)
             }
         };
-        Self::from_pem(&chain, &key_pem, &ca_pem, secret)
+        let names = [cert, key, ca].map(|path| path.display().to_string());
+        let [cert, key_name, ca] = names.each_ref().map(String::as_str);
+        let mut identity = Self::read(
+            Source { name: cert, bytes: &chain },
+            Source { name: key_name, bytes: &key_pem },
+            Source { name: ca, bytes: &ca_pem },
+            secret,
+        )?;
+        identity.warnings.extend(open_to_others(key));
+        Ok(Self { inner: Arc::new(identity) })
     }
 
     /// Takes PEM texts and the cluster's secret.
@@ -150,26 +117,63 @@ impl Identity {
         ca_pem: &str,
         secret: [u8; 32],
     ) -> Result<Self, IdentityError> {
-        let certificates = |what, pem: &str| {
-            let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-            match all {
-                Ok(all) if all.is_empty() => Err(IdentityError::Pem { what, reason: "none found".into() }),
-                Ok(all) => Ok(all),
-                Err(error) => Err(IdentityError::Pem { what, reason: error.to_string() }),
-            }
-        };
-        let chain = certificates("certificate", chain_pem)?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-            .map_err(|error| IdentityError::Pem { what: "private key", reason: error.to_string() })?;
-        let mut roots = RootCertStore::empty();
-        for root in certificates("authority", ca_pem)? {
-            roots.add(root)?;
-        }
-        if !matches!(role_of(&chain[0]), Role::Router(_)) {
-            return Err(IdentityError::NotARouter);
-        }
-        let (roots, ca_pem) = (Arc::new(roots), ca_pem.to_owned());
-        Ok(Self { inner: Arc::new(Inner { chain, key, roots, ca_pem, secret }) })
+        let inner = Self::read(
+            Source { name: "the text of the certificate", bytes: chain_pem.as_bytes() },
+            Source { name: "the text of the key", bytes: key_pem.as_bytes() },
+            Source { name: "the text of the authority", bytes: ca_pem.as_bytes() },
+            secret,
+        )?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    fn read(
+        chain: Source<'_>,
+        key: Source<'_>,
+        ca: Source<'_>,
+        secret: [u8; 32],
+    ) -> Result<Inner, IdentityError> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let checked = check(chain, key, ca, now).map_err(|problems| IdentityError::Unfit { problems })?;
+        let Checked { chain, key, roots, name, hosts, expiry, warnings } = checked;
+        let ca_pem = String::from_utf8_lossy(ca.bytes).into_owned();
+        Ok(Inner { chain, key, roots: Arc::new(roots), ca_pem, secret, name, hosts, expiry, warnings })
+    }
+
+    /// The router's name in its certificate.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// When the first certificate of the chain ends, in seconds since 1970.
+    #[must_use]
+    pub fn expiry(&self) -> i64 {
+        self.inner.expiry
+    }
+
+    /// What is right and will become wrong, or keeps others away: certificates near their end, a key that others can
+    /// read. Each names its file and what to do.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
+    }
+
+    /// Whether clients that dial this host would believe the certificate (RFC 6125, section 6.4).
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let under = host.split_once('.').map(|(_, parent)| parent);
+        self.inner.hosts.iter().any(|name| match name.strip_prefix("*.") {
+            Some(parent) => under == Some(parent),
+            None => *name == host,
+        })
+    }
+
+    /// Whether this is the same chain, key and authority as another.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (a, b) = (&self.inner, &other.inner);
+        a.chain == b.chain && a.key == b.key && a.ca_pem == b.ca_pem
     }
 
     /// The authority's certificates, for clients.
@@ -200,6 +204,30 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
     }
+}
+
+/// Reads a file that a setting names.
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let failed = |reason: String| IdentityError::File { what, path: path.display().to_string(), reason };
+    let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if metadata.is_dir() {
+        return Err(failed("it is a folder; name the file in it".into()));
+    }
+    if metadata.len() > FILE_MAX {
+        return Err(failed("it is larger than 4 MiB: that is another file".into()));
+    }
+    std::fs::read(path).map_err(|error| failed(error.to_string()))
+}
+
+/// As ssh looks at keys: one that is this user's own must not be open to others. Keys of other owners are left to those,
+/// because mounted secrets are theirs.
+fn open_to_others(key: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(key).ok()?;
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+    (is_own && metadata.mode() & 0o077 != 0).then(|| {
+        let (path, mode) = (key.display(), metadata.mode() & 0o777);
+        format!("the key {path} is open to other users (mode {mode:o}): `chmod 600 {path}`")
+    })
 }
 
 /// SHA-256.

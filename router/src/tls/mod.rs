@@ -5,10 +5,14 @@
 //! dialled by addresses out of DNS that no certificate names. Clients check the host name of their router as usual.
 
 mod authority;
+mod check;
 mod identity;
 mod peer;
+mod pem;
+mod role;
 
 pub use authority::{AuthorityError, DevAuthority};
+pub(crate) use check::SOON;
 pub use identity::{Identity, IdentityError};
-pub(crate) use identity::{Role, role_of};
 pub(crate) use peer::{client_config, server_config};
+pub(crate) use role::{Role, role_of};

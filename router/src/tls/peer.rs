@@ -11,7 +11,8 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVeri
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::identity::{Identity, IdentityError, Role, role_of};
+use super::identity::{Identity, IdentityError};
+use super::role::{Role, role_of};
 
 /// For accepted connections. A client may stay without a certificate here: what it may then do is decided when its
 /// protocol is known.

@@ -10,5 +10,6 @@ mod mesh;
 mod process;
 mod publishers;
 mod raw;
+mod reload;
 mod single;
 mod world;

@@ -9,13 +9,13 @@ use millrace_proto::control::ControlFrame;
 use crate::raw::Raw;
 use crate::world::{Certificates, get};
 
-fn command(folder: &tempfile::TempDir) -> Command {
+pub(crate) fn command(folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-router"));
     command.env("XDG_RUNTIME_DIR", folder.path()).env_remove("MILLRACE_CONFIG");
     command
 }
 
-fn ready(folder: &tempfile::TempDir, arguments: &[&str]) -> (Child, serde_json::Value) {
+pub(crate) fn ready(folder: &tempfile::TempDir, arguments: &[&str]) -> (Child, serde_json::Value) {
     let mut child = command(folder)
         .args(["--listen", "127.0.0.1:0", "--admin", "off", "--ready-json", "--grace", "1s"])
         .args(arguments)
@@ -28,11 +28,15 @@ fn ready(folder: &tempfile::TempDir, arguments: &[&str]) -> (Child, serde_json::
 }
 
 fn signal(child: &Child) {
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    send(child, "-TERM");
+}
+
+pub(crate) fn send(child: &Child, signal: &str) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
-fn terminate(mut child: Child) {
+pub(crate) fn terminate(mut child: Child) {
     signal(&child);
     assert!(child.wait().unwrap().success());
 }
@@ -114,7 +118,7 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
     let file = folder.path().join("router.toml");
     std::fs::write(&file, "[mesh]\nseed = ['x']\n").unwrap();
     let cases: [(&[&str], &str); 5] = [
-        (&["--config", file.to_str().unwrap()], "unknown field `seed`"),
+        (&["--config", file.to_str().unwrap()], "line 2: unknown key `mesh.seed`; is it `mesh.seeds`?"),
         (&["--listen", "0.0.0.0:0"], "development mode listens on loopback addresses only"),
         (&["--cert", "only.pem"], "all of --cert, --key and --ca"),
         (&["--cores", "0"], "cores.count"),
@@ -129,8 +133,8 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
 }
 
 /// Files of a cluster as an operator would have them: authority, certificate, key.
-fn files(folder: &tempfile::TempDir) -> [String; 3] {
-    let made = Certificates::new(&["router.example"]);
+pub(crate) fn files(folder: &tempfile::TempDir) -> [String; 3] {
+    let made = Certificates::new(&["router.example", "localhost"]);
     [("ca.pem", made.ca), ("cert.pem", made.cert), ("key.pem", made.key)].map(|(name, text)| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use millrace_proto::control::{ControlFrame, Hello, TableCapacity};
+use millrace_proto::control::{ControlFrame, Hello, Ping, TableCapacity};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::{CloseCode, DecodeError, PROTOCOL_VERSION};
@@ -54,6 +54,7 @@ pub(crate) struct Raw {
     core: Core<Seen>,
     conn: ConnId,
     pub(crate) control: StreamId,
+    pings: u64,
 }
 
 impl Raw {
@@ -82,7 +83,7 @@ impl Raw {
             io.connect(&Dial { remote, server_name, client, via, shard: None }).unwrap()
         };
         let conn = core.with_io(dial);
-        let mut raw = Self { core, conn, control: StreamId(0) };
+        let mut raw = Self { core, conn, control: StreamId(0), pings: 0 };
         raw.until("connected", |seen| seen.connected || seen.closed.is_some());
         raw
     }
@@ -153,6 +154,15 @@ impl Raw {
             all.unwrap();
             found
         });
+    }
+
+    /// The router answers on this connection.
+    pub(crate) fn is_served(&mut self) {
+        self.pings += 1;
+        let (mut bytes, nonce) = (Vec::new(), self.pings);
+        Ping { nonce }.encode(&mut bytes);
+        self.say(&bytes);
+        self.frame("pong", |frame| matches!(frame, ControlFrame::Pong(pong) if pong.nonce == nonce));
     }
 
     /// Waits until what a stream has carried is enough.

@@ -1,0 +1,82 @@
+//! The flags that declarations name, for clap: each takes its help text, default and environment variable from there.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::declare::Setting;
+use super::layers::{Layers, Origin};
+use super::settings::{self, Settings};
+
+/// What was given by flags, in the order of the declarations.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    given: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Flags {
+    /// Puts the flags over what is there.
+    ///
+    /// # Errors
+    /// The flag, and what is wrong.
+    pub(crate) fn put_into(&self, layers: &mut Layers) -> Result<(), String> {
+        for (name, texts) in &self.given {
+            let Some(setting) = settings::named(name) else { continue };
+            let origin = Origin::Flag(setting.flag.unwrap_or_default());
+            // Flags that repeat are lists.
+            layers.put(setting, &(setting.value_of)(&texts.join(",")), &origin)?;
+        }
+        Ok(())
+    }
+}
+
+fn flagged() -> impl Iterator<Item = (&'static Setting<Settings>, &'static str)> {
+    settings::all().filter_map(|setting| Some((setting, setting.flag?)))
+}
+
+fn is_list(setting: &Setting<Settings>) -> bool {
+    (setting.value_of)("").is_array()
+}
+
+fn help(setting: &Setting<Settings>) -> String {
+    let mut help = setting.meaning().trim_end_matches('.').to_owned();
+    if is_list(setting) {
+        help.push_str(". Repeatable");
+    } else if let Some(value) = (setting.show)(&Settings::default()) {
+        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        help = format!("{help} [default: {shown}]");
+    }
+    if let Some(env) = setting.env {
+        help = format!("{help} [env: {env}]");
+    }
+    help
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        flagged().fold(command, |command, (setting, flag)| {
+            let action = if is_list(setting) { ArgAction::Append } else { ArgAction::Set };
+            let arg = Arg::new(setting.name).long(flag).help(help(setting)).action(action);
+            command.arg(arg.value_name((setting.form)().placeholder))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let given = |(setting, _): (&'static Setting<Settings>, _)| {
+            let texts = matches.get_many::<String>(setting.name)?;
+            Some((setting.name, texts.cloned().collect()))
+        };
+        self.given = flagged().filter_map(given).collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,312 @@
+//! Settings from where they are given: defaults, then the file, then the environment, then flags; the last one counts.
+//!
+//! What cannot be read is refused wherever it is given, with the place: also where a later layer would replace it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use super::declare::Setting;
+use super::settings::{self, Settings};
+
+/// A configuration file is no larger than this; beyond it is another file.
+const FILE_MAX: u64 = 1 << 20;
+
+/// Where a setting was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A line of the configuration file.
+    File { path: PathBuf, line: usize },
+    /// An environment variable.
+    Environment(&'static str),
+    /// A flag of the command line.
+    Flag(&'static str),
+    /// `--set`.
+    Set,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line } => write!(f, "{}, line {line}", path.display()),
+            Self::Environment(name) => f.write_str(name),
+            Self::Flag(name) => write!(f, "--{name}"),
+            Self::Set => f.write_str("--set"),
+        }
+    }
+}
+
+/// Settings, and which of them somebody has given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layers {
+    pub(crate) settings: Settings,
+    given: BTreeSet<&'static str>,
+}
+
+impl Layers {
+    /// Whether somebody has given this setting.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.contains(name)
+    }
+
+    /// Puts one value over what is there.
+    ///
+    /// # Errors
+    /// The setting, its place, and what is wrong.
+    pub(crate) fn put(
+        &mut self,
+        setting: &Setting<Settings>,
+        value: &Value,
+        origin: &Origin,
+    ) -> Result<(), String> {
+        let read = (setting.read)(&mut self.settings, value);
+        read.map_err(|problem| format!("setting `{}` ({origin}): {problem}", setting.name))?;
+        self.given.insert(setting.name);
+        Ok(())
+    }
+
+    /// Puts a file over what is there.
+    ///
+    /// # Errors
+    /// The file, the line, and what is wrong.
+    pub(crate) fn put_file(&mut self, path: &Path) -> Result<(), String> {
+        let text = read_text(path)?;
+        self.put_text(path, &text)
+    }
+
+    fn put_text(&mut self, path: &Path, text: &str) -> Result<(), String> {
+        let wrong = |error: toml::de::Error| format!("{} is not valid: {error}", path.display());
+        let values: Table = toml::from_str(text).map_err(wrong)?;
+        let places = DeTable::parse(text).map_err(wrong)?;
+        let line_of = |key: &Spanned<_>| line(text, key);
+        for (key, place) in places.get_ref() {
+            let origin = |line| Origin::File { path: path.to_owned(), line };
+            let Some(value) = values.get(key.get_ref().as_ref()) else { continue };
+            match (place.get_ref(), value) {
+                (DeValue::Table(inner_places), Value::Table(inner)) => {
+                    let section = key.get_ref();
+                    if inner_places.is_empty() {
+                        known_section(section)
+                            .map_err(|problem| format!("{}: {problem}", origin(line_of(key))))?;
+                    }
+                    for (key, _) in inner_places {
+                        let (name, origin) = (format!("{section}.{}", key.get_ref()), origin(line_of(key)));
+                        let setting = find(&name).map_err(|problem| format!("{origin}: {problem}"))?;
+                        let Some(value) = inner.get(key.get_ref().as_ref()) else { continue };
+                        self.put(setting, value, &origin)?;
+                    }
+                }
+                (_, value) => {
+                    let origin = origin(line_of(key));
+                    let setting = find(key.get_ref()).map_err(|problem| format!("{origin}: {problem}"))?;
+                    self.put(setting, value, &origin)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the environment over what is there. An empty variable is as if unset.
+    ///
+    /// # Errors
+    /// The variable, and what is wrong.
+    pub(crate) fn put_environment(
+        &mut self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(), String> {
+        for setting in settings::all() {
+            let Some(name) = setting.env else { continue };
+            let Some(text) = variable(name).filter(|text| !text.is_empty()) else { continue };
+            let text = text.into_string().map_err(|text| format!("{name}: {text:?} is not UTF-8"))?;
+            self.put(setting, &(setting.value_of)(&text), &Origin::Environment(name))?;
+        }
+        Ok(())
+    }
+
+    /// Takes `section.key=value`. The value is TOML; what is not, is taken as the setting's flag would take it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn put_assignment(&mut self, text: &str) -> Result<(), String> {
+        let form = || format!("`--set {text}` is not of the form SECTION.KEY=VALUE");
+        let (name, value) = text.split_once('=').ok_or_else(form)?;
+        let setting = find(name.trim()).map_err(|problem| format!("--set: {problem}"))?;
+        let parsed = toml::from_str::<Table>(&format!("value = {}", value.trim()));
+        let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+        let value = parsed.unwrap_or_else(|| (setting.value_of)(value.trim()));
+        self.put(setting, &value, &Origin::Set)
+    }
+}
+
+/// A file as text, whichever editor wrote it.
+fn read_text(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let failed =
+        |error| format!("cannot read the configuration file {shown} (--config, MILLRACE_CONFIG): {error}");
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(format!("{shown} is a folder; --config names a file, such as {shown}/router.toml"));
+    }
+    if metadata.len() > FILE_MAX {
+        return Err(format!("{shown} is larger than 1 MiB: that is no configuration file"));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(format!("{shown} is UTF-16; save it as UTF-8"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        format!("{shown}, line {line}, is not UTF-8; save the file as UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The line of a key, from 1.
+fn line<T>(text: &str, key: &Spanned<T>) -> usize {
+    1 + text.as_bytes().iter().take(key.span().start).filter(|&&byte| byte == b'\n').count()
+}
+
+fn known_section(section: &str) -> Result<(), String> {
+    let mut sections = settings::all().map(|setting| setting.place().0);
+    if sections.any(|known| known == section) {
+        return Ok(());
+    }
+    let nearest = nearest(section, settings::all().map(|setting| setting.place().0));
+    Err(format!(
+        "unknown section `[{section}]`{}",
+        nearest.map(|near| format!("; is it `[{near}]`?")).unwrap_or_default()
+    ))
+}
+
+/// The setting of this name.
+///
+/// # Errors
+/// There is none; the error names the nearest.
+pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
+    if let Some(setting) = settings::named(name) {
+        return Ok(setting);
+    }
+    let unknown = format!("unknown key `{name}`");
+    let key = name.rsplit('.').next().unwrap_or(name);
+    // The right key in a wrong section comes before a name that is spelt alike.
+    let moved = settings::all().find(|setting| setting.place().1 == key).map(|setting| setting.name);
+    match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name))) {
+        Some(near) => Err(format!("{unknown}; is it `{near}`?")),
+        None => Err(format!("{unknown}; `millrace-router --print-config` lists every key")),
+    }
+}
+
+/// The candidate with the fewest differences, if those are few.
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = candidates.map(|candidate| (distance(name, candidate), candidate)).min()?;
+    (near.0 <= 2 + name.len() / 4).then_some(near.1)
+}
+
+/// How many letters are added, left out, or differ (Levenshtein 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.chars().enumerate() {
+            let changed = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Pinning;
+
+    fn file(text: &str) -> Result<Layers, String> {
+        let mut layers = Layers::default();
+        layers.put_text(Path::new("router.toml"), text)?;
+        Ok(layers)
+    }
+
+    #[test]
+    fn later_layers_replace_single_keys() {
+        let mut layers = file("name = 'a'\n[mesh]\nseeds = ['x:1']\njoin_timeout = '1s'").unwrap();
+        let environment = |name: &str| match name {
+            "MILLRACE_SEEDS" => Some("y:1,z:1".into()),
+            "MILLRACE_NAME" => Some("".into()),
+            _ => None,
+        };
+        layers.put_environment(environment).unwrap();
+        for text in ["mesh.join_timeout=50ms", "cores.count=3", "cores.pin=[0, 2, 4]", "tls.cert = a b.pem"] {
+            layers.put_assignment(text).unwrap();
+        }
+        let Settings { general, cores, mesh, tls, .. } = &layers.settings;
+        assert_eq!(general.name.as_deref(), Some("a"), "an empty variable is as if unset");
+        assert_eq!(
+            (mesh.join_timeout, mesh.seeds.as_slice()),
+            (Duration::from_millis(50), &["y:1".into(), "z:1".into()][..])
+        );
+        assert_eq!((cores.count, &cores.pin), (3, &Pinning::Cpus(vec![0, 2, 4])));
+        assert_eq!(tls.cert.as_deref(), Some(Path::new("a b.pem")));
+        assert!(layers.is_given("mesh.seeds") && !layers.is_given("admin.listen"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line_and_the_nearest_known_one() {
+        for (text, expected) in [
+            ("[mesh]\nseed = []", "router.toml, line 2: unknown key `mesh.seed`; is it `mesh.seeds`?"),
+            ("\nseeds = []", "router.toml, line 2: unknown key `seeds`; is it `mesh.seeds`?"),
+            ("[meesh]\nseeds = []", "line 2: unknown key `meesh.seeds`; is it `mesh.seeds`?"),
+            ("[meesh]", "line 1: unknown section `[meesh]`; is it `[mesh]`?"),
+            ("[limits]\nlink_que = '1MiB'", "is it `limits.link_queue`?"),
+            ("[limits]\nentirely_else = 1", "--print-config"),
+            ("mesh = 1", "unknown key `mesh`"),
+        ] {
+            let problem = file(text).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn bad_values_name_key_place_and_what_was_expected() {
+        for (text, expected) in [
+            (
+                "[mesh]\njoin_timeout = 5",
+                "setting `mesh.join_timeout` (router.toml, line 2): `5` is not a duration",
+            ),
+            ("[cores]\ncount = 'many'", "is not a whole number"),
+            ("[cores]\ncount = 0", "0 is not between 1 and"),
+            ("advertise = 'quic://a:1'", "is a URL"),
+            ("[mesh\nseeds = []", "router.toml is not valid"),
+        ] {
+            let problem = file(text).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        let problem = Layers::default().put_assignment("mesh.seeds=quic://a:1").unwrap_err();
+        assert!(problem.starts_with("setting `mesh.seeds` (--set)"), "{problem}");
+        assert!(Layers::default().put_assignment("mesh.seeds").unwrap_err().contains("SECTION.KEY=VALUE"));
+    }
+
+    #[test]
+    fn files_of_any_editor_are_read_and_others_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("router.toml");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut layers = Layers::default();
+            layers.put_file(&path).map(|()| layers.settings.general.name)
+        };
+        assert_eq!(read(b"\xef\xbb\xbfname = 'a'\r\n[mesh]\r\n"), Ok(Some("a".into())));
+        assert!(read(b"\xff\xfen\0").unwrap_err().contains("UTF-16"));
+        assert!(read(b"\nname = '\xe4'").unwrap_err().contains("line 2, is not UTF-8"));
+        let mut layers = Layers::default();
+        assert!(layers.put_file(folder.path()).unwrap_err().contains("is a folder"));
+        assert!(layers.put_file(Path::new("/nowhere/x.toml")).unwrap_err().contains("/nowhere/x.toml"));
+    }
+}

@@ -1,0 +1,209 @@
+//! What a router is told when it starts: settings that were checked, with the identity that was read from their files.
+
+use std::net::SocketAddr;
+
+use millrace_engine::control::ControlConfig;
+use millrace_engine::core::CoreConfig;
+use millrace_engine::routes::RouteCacheLimits;
+use millrace_quic::Admission;
+use thiserror::Error;
+
+use super::pinning::Pinning;
+use super::settings::{CoreThreads, General, LimitSettings, MeshSettings, Settings, all};
+use crate::tls::Identity;
+
+/// Everything that a router is told when it starts. Units, ranges and defaults stand in `docs/reference/config.md`.
+#[derive(Debug, Clone)]
+pub struct RouterConfig {
+    /// Certificate, key, authority and the cluster's secret.
+    pub identity: Identity,
+    /// A name for people. Default: what it advertises.
+    pub name: Option<String>,
+    /// UDP address for clients and peers; port 0 lets the system choose. Default 127.0.0.1:0.
+    pub listen: SocketAddr,
+    /// How others reach this router, `host:port`; names it, too: a router that comes back under the same address is the
+    /// same router. Default: the address that is bound.
+    pub advertise: Option<String>,
+    /// Cores: threads that route. Default 1.
+    pub cores: u16,
+    /// Where they run. Default off.
+    pub pinning: Pinning,
+    /// Whether the kernel gives each packet to its core. Default yes. Without it packets reach any core, and cores pass them
+    /// on: everything works, at a cost per packet.
+    pub kernel_steering: bool,
+    /// TCP address of the admin page, which has no authentication; none by default.
+    pub admin: Option<SocketAddr>,
+    /// Whether clients without a certificate are refused. Default no.
+    pub require_client_certificate: bool,
+    /// Finding and doubting peers.
+    pub mesh: MeshSettings,
+    /// Bounds.
+    pub limits: LimitSettings,
+}
+
+/// A setting that cannot work; nothing was started.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("setting `{name}`: {problem}")]
+pub struct ConfigError {
+    /// Its name in the configuration file.
+    pub name: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl RouterConfig {
+    /// Defaults for embedding: loopback, a port of the system's choice, one core, no admin page.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            name: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            cores: 1,
+            pinning: Pinning::Off,
+            kernel_steering: true,
+            admin: None,
+            require_client_certificate: false,
+            mesh: MeshSettings::default(),
+            limits: LimitSettings::default(),
+        }
+    }
+
+    /// From settings of a file, to listen at `listen`.
+    pub(crate) fn of(settings: &Settings, identity: Identity, listen: SocketAddr) -> Self {
+        let Settings { general, cores, admin, tls, mesh, limits, log: _ } = settings.clone();
+        Self {
+            identity,
+            name: general.name,
+            listen,
+            advertise: general.advertise,
+            cores: cores.count,
+            pinning: cores.pin,
+            kernel_steering: cores.kernel_steering,
+            admin: admin.listen,
+            require_client_certificate: tls.require_client_certificate,
+            mesh,
+            limits,
+        }
+    }
+
+    /// The settings that are in it, as a file has them.
+    fn settings(&self) -> Settings {
+        Settings {
+            general: General {
+                name: self.name.clone(),
+                listen: Some(self.listen),
+                advertise: self.advertise.clone(),
+                ..General::default()
+            },
+            cores: CoreThreads {
+                count: self.cores,
+                pin: self.pinning.clone(),
+                kernel_steering: self.kernel_steering,
+            },
+            mesh: self.mesh.clone(),
+            limits: self.limits.clone(),
+            ..Settings::default()
+        }
+    }
+
+    /// Looks for settings that cannot work: each against its declaration, then those that depend on each other.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first one.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut settings = self.settings();
+        for setting in all() {
+            if let Some(value) = (setting.show)(&settings) {
+                (setting.read)(&mut settings, &value)
+                    .map_err(|problem| ConfigError { name: setting.name, problem })?;
+            }
+        }
+        let wrong = |name, problem: String| Err(ConfigError { name, problem });
+        let (mesh, limits) = (&self.mesh, &self.limits);
+        if let Pinning::Cpus(cpus) = &self.pinning
+            && cpus.len() < usize::from(self.cores)
+        {
+            return wrong("cores.pin", format!("{} CPUs are named for {} cores", cpus.len(), self.cores));
+        }
+        if mesh.suspect_after < mesh.ping_every * 2 {
+            return wrong("mesh.suspect_after", "at least two pings must fit (see mesh.ping_every)".into());
+        }
+        if mesh.redial_max < mesh.redial_min {
+            return wrong("mesh.redial_max", "it is below mesh.redial_min".into());
+        }
+        if limits.receiver_queue_bytes > limits.receiver_queue_bytes_max {
+            return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
+        }
+        Ok(())
+    }
+
+    /// What new connections are admitted by.
+    pub(crate) fn admission(&self) -> Admission {
+        Admission {
+            handshakes_per_second: self.limits.handshakes_per_second,
+            burst: self.limits.handshakes_burst,
+        }
+    }
+
+    /// Passes settings on to the engine's cores.
+    pub(crate) fn apply_to_core(&self, core: &mut CoreConfig) {
+        core.receivers_max = self.limits.receivers_per_core;
+        core.receivers_per_connection_max = self.limits.receivers_per_connection;
+        core.queue_bytes_default = self.limits.receiver_queue_bytes;
+        core.queue_bytes_max = self.limits.receiver_queue_bytes_max;
+        core.link_queue_bytes = self.limits.link_queue_bytes;
+        core.credit_bytes = self.limits.publisher_credit_bytes;
+        core.hello_timeout = self.limits.hello_timeout;
+        core.lane_ping = self.mesh.ping_every;
+        core.lane_silence = self.mesh.suspect_after;
+        // One router's memory, whatever the number of its cores: shards are spread evenly over them.
+        let (whole, cores) = (RouteCacheLimits::default(), self.cores.max(1));
+        core.routes.entries = whole.entries.div_ceil(u32::from(cores));
+        core.routes.bytes = whole.bytes / usize::from(cores);
+    }
+
+    /// Passes settings on to the engine's control.
+    pub(crate) fn apply_to_control(&self, control: &mut ControlConfig) {
+        control.join_timeout = self.mesh.join_timeout;
+        control.forget_after = self.mesh.forget_after;
+        control.dial_timeout = self.mesh.dial_timeout;
+        control.redial_min = self.mesh.redial_min;
+        control.redial_max = self.mesh.redial_max;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DevAuthority;
+    use crate::config::settings::PUBLISHER_CREDIT_MAX;
+
+    fn config() -> RouterConfig {
+        RouterConfig::new(DevAuthority::new().unwrap().router("one", &[]).unwrap())
+    }
+
+    #[test]
+    fn what_a_publisher_may_write_unread_leaves_room_for_its_control_frames() {
+        let window = millrace_quic::TransportSettings::client_facing().receive_window_bytes;
+        assert!(u64::from(window) >= PUBLISHER_CREDIT_MAX + 256 * 1024);
+        let mut config = config();
+        assert_eq!(config.check(), Ok(()));
+        config.limits.publisher_credit_bytes += 1;
+        assert_eq!(config.check().unwrap_err().name, "limits.publisher_credit");
+    }
+
+    #[test]
+    fn embedded_routers_are_held_to_the_same_ranges_as_files() {
+        let mut config = config();
+        config.advertise = Some("quic://a:1".into());
+        assert_eq!(config.check().unwrap_err().name, "advertise");
+        config.advertise = None;
+        config.mesh.seeds = vec!["[::1".into()];
+        assert_eq!(config.check().unwrap_err().name, "mesh.seeds");
+        config.mesh.seeds.clear();
+        config.limits.receiver_queue_bytes = config.limits.receiver_queue_bytes_max + 1;
+        assert_eq!(config.check().unwrap_err().name, "limits.receiver_queue");
+    }
+}

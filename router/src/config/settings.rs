@@ -1,0 +1,217 @@
+//! Every setting of a router: its name in the file, meaning, default, range, and when a change counts.
+//!
+//! `docs/reference/config.md` is printed from this page (`millrace-router --print-reference`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
+
+use super::declare::{Section, Setting, section};
+use super::kinds::{
+    Advertise, Count, File, Listen, ListenOrOff, LogFilter, Pin, Seeds, Servers, Size, Span, Switch, Text,
+};
+use super::pinning::Pinning;
+
+/// Credit of a publisher, at most: 256 KiB less than the window of its connection, for control frames.
+pub(super) const PUBLISHER_CREDIT_MAX: u64 = 2 << 20;
+/// Where the admin page is by default.
+pub(crate) const ADMIN_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7401);
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+section! {
+    /// The router as a whole.
+    pub(crate) struct General at general {
+        /// A name for people; unset: what it advertises.
+        "name" Restart ("name" "MILLRACE_NAME")
+        name: Option<String> = None => Text { max: 256 };
+        /// UDP address for clients and peers; port 0 lets the system choose. Unset: 127.0.0.1:7400 in development
+        /// mode, else [::]:7400.
+        "listen" Restart ("listen" "MILLRACE_LISTEN")
+        listen: Option<SocketAddr> = None => Listen;
+        /// How others reach this router; also its name in the mesh for good. Unset: the address that is bound.
+        "advertise" Restart ("advertise" "MILLRACE_ADVERTISE")
+        advertise: Option<String> = None => Advertise;
+        /// Time for clients to move when the router ends.
+        "grace" Live ("grace" "MILLRACE_GRACE")
+        grace: Duration = Duration::from_secs(5) => Span { min: Duration::ZERO, max: DAY };
+    }
+}
+
+section! {
+    /// Threads that route, and where they run.
+    pub(crate) struct CoreThreads at cores {
+        /// How many threads route.
+        "cores.count" Restart ("cores" "MILLRACE_CORES")
+        count: u16 = 1 => Count { min: 1, max: CORES_MAX as u64 };
+        /// CPUs for them: off, auto (the first ones that the process may use), or numbers such as 0,2,4.
+        "cores.pin" Restart ("pin" "MILLRACE_PIN")
+        pin: Pinning = Pinning::Off => Pin;
+        /// Whether the kernel gives each packet to its core. Without it, cores pass packets on, at a cost per packet.
+        "cores.kernel_steering" Restart ()
+        kernel_steering: bool = true => Switch;
+    }
+}
+
+section! {
+    /// The admin page: /livez, /readyz, /metrics and /status over HTTP.
+    pub(crate) struct AdminPage at admin {
+        /// TCP address of the admin page, or off. It has no authentication: keep it on loopback or behind a policy.
+        "admin.listen" Restart ("admin" "MILLRACE_ADMIN")
+        listen: Option<SocketAddr> = Some(ADMIN_DEFAULT) => ListenOrOff;
+    }
+}
+
+section! {
+    /// Certificates. All three of `cert`, `key` and `ca`, or none: development mode, on loopback alone. Their files are
+    /// read anew by each reload.
+    pub(crate) struct TlsFiles at tls {
+        /// This router's certificate chain (PEM), its own certificate first. Without it, `key` and `ca`: development
+        /// mode.
+        "tls.cert" Drain ("cert" "MILLRACE_CERT")
+        cert: Option<PathBuf> = None => File;
+        /// Its private key (PEM), without a passphrase.
+        "tls.key" Drain ("key" "MILLRACE_KEY")
+        key: Option<PathBuf> = None => File;
+        /// The authorities that are believed (PEM).
+        "tls.ca" Drain ("ca" "MILLRACE_CA")
+        ca: Option<PathBuf> = None => File;
+        /// A secret that all routers of the cluster share: any file of 16 bytes or more. Unset: derived from the key.
+        "tls.secret" Restart ("secret" "MILLRACE_SECRET")
+        secret: Option<PathBuf> = None => File;
+        /// Whether clients without a certificate are refused.
+        "tls.require_client_certificate" Drain ()
+        require_client_certificate: bool = false => Switch;
+    }
+}
+
+section! {
+    /// How this router finds others, and when it doubts them.
+    pub struct MeshSettings at mesh {
+        /// Where other routers are: HOST:PORT, a name of DNS (all its addresses; port 7400 unless given), or an SRV name,
+        /// which begins with an underscore.
+        "mesh.seeds" Restart ("seed" "MILLRACE_SEEDS")
+        seeds: Vec<String> = Vec::new() => Seeds;
+        /// DNS servers that are asked for seeds and advertised names instead of the system's; for service discovery
+        /// that listens on a port of its own.
+        "mesh.dns_servers" Restart ()
+        dns_servers: Vec<SocketAddr> = Vec::new() => Servers;
+        /// How often names are looked up anew.
+        "mesh.resolve_every" Restart ()
+        resolve_every: Duration = Duration::from_secs(5) => Span { min: MILLISECOND, max: DAY };
+        /// How long publishers wait for credit until every known router's interest is applied.
+        "mesh.join_timeout" Restart ()
+        join_timeout: Duration = Duration::from_secs(2) => Span { min: Duration::ZERO, max: DAY };
+        /// Pings are sent this often on lanes.
+        "mesh.ping_every" Restart ()
+        ping_every: Duration = Duration::from_millis(250) => Span { min: MILLISECOND, max: MINUTE };
+        /// A lane that was silent for this long makes its peer suspect; at least two pings must fit.
+        "mesh.suspect_after" Restart ()
+        suspect_after: Duration = Duration::from_secs(1) => Span { min: MILLISECOND, max: HOUR };
+        /// How long a suspect peer's interest is kept: longer than any pause that a peer should survive.
+        "mesh.forget_after" Restart ()
+        forget_after: Duration = Duration::from_secs(30) => Span { min: Duration::ZERO, max: DAY };
+        /// How long a dial may take.
+        "mesh.dial_timeout" Restart ()
+        dial_timeout: Duration = Duration::from_secs(5) => Span { min: MILLISECOND, max: HOUR };
+        /// First pause before dialling again; doubles up to `mesh.redial_max`.
+        "mesh.redial_min" Restart ()
+        redial_min: Duration = Duration::from_millis(100) => Span { min: MILLISECOND, max: HOUR };
+        /// Longest pause before dialling again.
+        "mesh.redial_max" Restart ()
+        redial_max: Duration = Duration::from_secs(5) => Span { min: MILLISECOND, max: HOUR };
+    }
+}
+
+section! {
+    /// Bounds on what clients may take.
+    pub struct LimitSettings at limits {
+        /// Connections of one core, about 20 KB each.
+        "limits.connections_per_core" Restart ()
+        connections_per_core: usize = 1 << 18 => Count { min: 1, max: 1 << 24 };
+        /// Receivers of one core.
+        "limits.receivers_per_core" Restart ()
+        receivers_per_core: u32 = 1 << 20 => Count { min: 1, max: 1 << 24 };
+        /// Receivers of one connection.
+        "limits.receivers_per_connection" Restart ()
+        receivers_per_connection: u32 = RECEIVERS_PER_CONNECTION_MAX
+            => Count { min: 1, max: RECEIVERS_PER_CONNECTION_MAX as u64 };
+        /// Bytes of a receiver's queue unless it asks for less.
+        "limits.receiver_queue" Restart ()
+        receiver_queue_bytes: u64 = 1 << 20 => Size { min: 1, max: 1 << 40 };
+        /// Bytes of a receiver's queue, at most.
+        "limits.receiver_queue_max" Restart ()
+        receiver_queue_bytes_max: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };
+        /// Bytes that wait for one lane or sibling core.
+        "limits.link_queue" Restart ()
+        link_queue_bytes: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };
+        /// How far a publisher may write ahead of what was read. Its most leaves room in the connection's window for
+        /// control frames while the publisher is left unread.
+        "limits.publisher_credit" Restart ()
+        publisher_credit_bytes: u64 = PUBLISHER_CREDIT_MAX => Size { min: 64 << 10, max: PUBLISHER_CREDIT_MAX };
+        /// Handshakes of one core per second in the long run; about half of what a core can sign.
+        "limits.handshakes_per_second" Restart ()
+        handshakes_per_second: u32 = 2_000 => Count { min: 1, max: 1_000_000 };
+        /// Handshakes of one core at once after a quiet time.
+        "limits.handshakes_burst" Restart ()
+        handshakes_burst: u32 = 1_000 => Count { min: 2, max: 1_000_000 };
+        /// A connection that has not said hello after this time is closed.
+        "limits.hello_timeout" Restart ()
+        hello_timeout: Duration = Duration::from_secs(5) => Span { min: MILLISECOND, max: HOUR };
+        /// Bytes asked for as kernel buffers of each UDP socket.
+        "limits.socket_buffer" Restart ()
+        socket_buffer_bytes: usize = 8 << 20 => Size { min: 4096, max: 1 << 30 };
+    }
+}
+
+section! {
+    /// What is written to standard error.
+    pub(crate) struct LogSettings at log {
+        /// What is logged: a level, or levels by module such as `warn,millrace_router=debug`. Unset: info, and warn in
+        /// development mode.
+        "log.filter" Live ("log" "MILLRACE_LOG")
+        filter: Option<String> = None => LogFilter;
+        /// Whether log lines are JSON.
+        "log.json" Restart ()
+        json: bool = false => Switch;
+    }
+}
+
+/// All settings of one router.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) general: General,
+    pub(crate) cores: CoreThreads,
+    pub(crate) admin: AdminPage,
+    pub(crate) tls: TlsFiles,
+    pub(crate) mesh: MeshSettings,
+    pub(crate) limits: LimitSettings,
+    pub(crate) log: LogSettings,
+}
+
+/// The sections, in the order of the file.
+pub(crate) static SECTIONS: [Section<Settings>; 7] = [
+    General::SECTION,
+    CoreThreads::SECTION,
+    AdminPage::SECTION,
+    TlsFiles::SECTION,
+    MeshSettings::SECTION,
+    LimitSettings::SECTION,
+    LogSettings::SECTION,
+];
+
+/// Every setting.
+pub(crate) fn all() -> impl Iterator<Item = &'static Setting<Settings>> {
+    SECTIONS.iter().flat_map(|section| section.settings)
+}
+
+/// The setting of this name.
+pub(crate) fn named(name: &str) -> Option<&'static Setting<Settings>> {
+    all().find(|setting| setting.name == name)
+}

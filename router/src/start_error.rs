@@ -1,0 +1,84 @@
+//! Why a router does not start, or does not take new settings: with the setting to change.
+
+use std::io;
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::tls::IdentityError;
+
+/// Why a router did not start. Nothing is left running or bound.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The UDP address cannot be had.
+    #[error("cannot listen on UDP {address} (setting `listen`): {source}{}", cure(source, address))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words, or who holds the port.
+        source: io::Error,
+    },
+    /// The TCP address of the admin page cannot be had.
+    #[error(
+        "cannot serve the admin page on TCP {address} (setting `admin.listen`): {source}{}",
+        cure(source, address)
+    )]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The system refused a thread, a socket or another resource.
+    #[error("the system refused a resource: {0}; look at limits of threads and open files (`ulimit -a`)")]
+    System(#[from] io::Error),
+    /// QUIC refused a setting.
+    #[error("QUIC does not accept a setting: {0}")]
+    Quic(#[from] millrace_quic::SettingsError),
+}
+
+/// Why a reload was refused; nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The new settings or certificates would be refused at start, too.
+    #[error(transparent)]
+    Refused(#[from] StartError),
+    /// The new certificate is another router's.
+    #[error(
+        "the new certificate names the router `{new}`, this one is `{old}`: start it anew, or give its own certificate"
+    )]
+    OtherRouter {
+        /// The name that it has.
+        old: String,
+        /// The name in the new certificate.
+        new: String,
+    },
+    /// What the process refuses: its file, environment or flags.
+    #[error("{0}")]
+    Process(String),
+    /// The router was not started by a process that reads settings.
+    #[error("this router is embedded: its program reloads it")]
+    Embedded,
+}
+
+/// What to do about an address that cannot be had.
+fn cure(error: &io::Error, address: &SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!("; {} is not an address of this host (see `ip addr`)", address.ip())
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("; ports below 1024 need a capability: choose a port above, not {}", address.port())
+        }
+        _ => String::new(),
+    }
+}
