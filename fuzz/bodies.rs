@@ -162,7 +162,7 @@ pub fn selector(bytes: &[u8]) {
             let bare = selector.without_payload();
             assert_eq!(Selector::parse(bare.text()).as_ref(), Ok(&bare));
             let tags = TagSet::new([("host", "web-1"), ("x", "10")]).expect("these are tags");
-            let each = selector.requirements().iter().all(|requirement| requirement.matches(tags.borrow()));
+            let each = selector.requirements().all(|requirement| requirement.matches(tags.borrow()));
             assert_eq!(selector.matches_tags(tags.borrow()), each);
         }
         Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.column)),

@@ -87,7 +87,6 @@ mod client;
 mod clock;
 #[cfg(feature = "tokio")]
 mod config;
-#[cfg(feature = "tokio")]
 pub mod dev;
 #[cfg(feature = "tokio")]
 mod disconnect;

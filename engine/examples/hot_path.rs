@@ -136,7 +136,7 @@ impl World {
     fn settle(&mut self) {
         while let Some(message) = self.core.next_to_control() {
             match message {
-                ToControl::Prepare { token, selectors } => {
+                ToControl::Prepare { token, selectors, .. } => {
                     let result = selectors.iter().map(|text| {
                         let selector = Arc::new(Selector::parse(text).unwrap());
                         let interest = Arc::new(selector.without_payload());

@@ -49,6 +49,8 @@ pub enum ToControl {
     Prepare {
         /// For the answer.
         token: Token,
+        /// Whose they are: clients take turns.
+        client: ConnKey,
         /// The selectors' texts.
         selectors: Vec<String>,
     },

@@ -307,11 +307,11 @@ impl CoreApp {
                 return true;
             }
             let Some(message) = self.parts.engine.next_to_control() else { return false };
-            let ToControl::Prepare { token, selectors } = message else {
+            let ToControl::Prepare { token, client, selectors } = message else {
                 self.parts.control.put(message);
                 continue;
             };
-            if self.parts.selectors.order(self.parts.number, token, selectors).is_err() {
+            if self.parts.selectors.order(self.parts.number, client, token, selectors).is_err() {
                 self.metrics.selectors_overload += 1;
                 let result = Err("too many selectors wait to be read; subscribe again later".to_owned());
                 let (now, refusal) = (self.parts.clock.at(io.now()), ToCore::Prepared { token, result });

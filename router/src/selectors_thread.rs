@@ -1,35 +1,43 @@
 //! The thread that reads selectors and compiles their payload patterns.
 //!
-//! One frame of a client can ask for seconds of that. Here it holds up nobody but those who subscribe at the same time:
-//! cores route, and control serves the mesh. Orders of one core are answered in their order.
+//! One frame of a client can ask for minutes of that. Here it holds up nobody: cores route, control serves the mesh, and
+//! clients take turns. A turn is one selector. Clients whose next selector has no pattern, which takes microseconds,
+//! come before those whose next has one, which may take a tenth of a second; the latter have a turn after
+//! [`PLAIN_PER_TURN`] of the former, so that nobody waits for ever.
+//!
+//! Orders of one client are answered in their order, because a later one may replace what an earlier one asked for.
 
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use millrace_engine::control::prepare;
-use millrace_engine::message::{CoreIndex, ToCore, Token};
+use millrace_engine::control::PatternBook;
+use millrace_engine::message::{CoreIndex, Prepared, ToCore, Token};
+use millrace_engine::transport::ConnKey;
+use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
 use crate::app::Command;
 use crate::budget::{Budget, Share};
 use crate::control_thread::CorePost;
 
 /// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once with a hundred
-/// selectors each take about 100 MiB. Orders beyond are refused.
+/// selectors each take about 100 MiB. Orders beyond are refused. One connection has at most its account of selectors in it
+/// (`selector_bytes_per_connection`).
 const BYTES_MAX: usize = 256 << 20;
-/// Where a batch has more answers, a core is told of those that are there after this time, or when the order that was being
-/// read then is done; and before an order of [`MANY_TEXTS`].
+/// Where there are more answers, a core is told of those that are there after this time, and before a pattern is compiled.
 const TELL_AFTER: Duration = Duration::from_millis(1);
-/// An order of so many selectors takes a time that nobody's answer waits for.
-const MANY_TEXTS: usize = 64;
+/// Selectors without a pattern that are read before one with a pattern has its turn: a few milliseconds.
+const PLAIN_PER_TURN: usize = 1024;
 /// What one order and one text take besides their characters.
 const OVERHEAD_BYTES: usize = 64;
 
 /// Selectors of one subscription, to be read.
 struct Order {
     core: CoreIndex,
+    client: ConnKey,
     token: Token,
     texts: Vec<String>,
     _share: Share,
@@ -48,13 +56,14 @@ impl SelectorsPost {
         Self { orders: self.orders.clone(), budget: self.budget.clone(), gathered: Vec::new() }
     }
 
-    /// Adds an order to the batch; [`ToCore::Prepared`] follows once that is posted.
+    /// Adds an order of a client to the batch; [`ToCore::Prepared`] follows once that is posted.
     ///
     /// # Errors
     /// Too much is waiting; nothing follows.
     pub(crate) fn order(
         &mut self,
         core: CoreIndex,
+        client: ConnKey,
         token: Token,
         texts: Vec<String>,
     ) -> Result<(), Overload> {
@@ -63,7 +72,7 @@ impl SelectorsPost {
         }
         let bytes: usize = texts.iter().map(|text| OVERHEAD_BYTES + text.len()).sum();
         let share = self.budget.take(OVERHEAD_BYTES + bytes);
-        self.gathered.push(Order { core, token, texts, _share: share });
+        self.gathered.push(Order { core, client, token, texts, _share: share });
         Ok(())
     }
 
@@ -86,6 +95,96 @@ impl fmt::Debug for SelectorsPost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overload;
 
+/// An order, and what was read of it.
+struct Reading {
+    order: Order,
+    read: Vec<Prepared>,
+}
+
+impl Reading {
+    /// Whether its next selector may have a pattern.
+    fn is_costly(&self) -> bool {
+        self.order.texts.get(self.read.len()).is_some_and(|text| text.contains('~'))
+    }
+}
+
+type Client = (CoreIndex, ConnKey);
+
+/// Whose turn it is: clients with orders, each once, among those whose next selector is plain or among the others.
+#[derive(Default)]
+struct Turns {
+    orders: HashMap<Client, VecDeque<Reading>, ahash::RandomState>,
+    plain: VecDeque<Client>,
+    costly: VecDeque<Client>,
+    plain_since: usize,
+}
+
+/// What came of a turn.
+struct Answer {
+    core: CoreIndex,
+    token: Token,
+    result: Result<Vec<Prepared>, String>,
+}
+
+impl Turns {
+    fn add(&mut self, order: Order) {
+        let client = (order.core, order.client);
+        let orders = self.orders.entry(client).or_default();
+        let is_first = orders.is_empty();
+        orders.push_back(Reading { order, read: Vec::new() });
+        if is_first {
+            self.put_last(client);
+        }
+    }
+
+    fn put_last(&mut self, client: Client) {
+        let next = self.orders.get(&client).and_then(VecDeque::front);
+        match next {
+            Some(next) if next.is_costly() => self.costly.push_back(client),
+            Some(_) => self.plain.push_back(client),
+            None => drop(self.orders.remove(&client)),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// Whether the next turn compiles a pattern.
+    fn next_is_costly(&self) -> bool {
+        self.plain.is_empty() || (self.plain_since >= PLAIN_PER_TURN && !self.costly.is_empty())
+    }
+
+    /// Reads one selector of whose turn it is; an answer when that was the last one of its order.
+    fn turn(&mut self, book: &mut PatternBook) -> Option<Answer> {
+        let client = if self.next_is_costly() {
+            self.plain_since = 0;
+            self.costly.pop_front()?
+        } else {
+            self.plain_since += 1;
+            self.plain.pop_front()?
+        };
+        let orders = self.orders.get_mut(&client)?;
+        let reading = orders.front_mut()?;
+        let texts = &reading.order.texts;
+        let failed = if texts.len() > SELECTORS_PER_RECEIVER_MAX {
+            Some(format!("{} selectors, at most {SELECTORS_PER_RECEIVER_MAX} are allowed", texts.len()))
+        } else if let Some(text) = texts.get(reading.read.len()) {
+            book.read(text).map(|prepared| reading.read.push(prepared)).err()
+        } else {
+            None
+        };
+        let is_done = failed.is_some() || reading.read.len() >= texts.len();
+        let answer = if is_done { orders.pop_front() } else { None };
+        self.put_last(client);
+        answer.map(|Reading { order, read }| Answer {
+            core: order.core,
+            token: order.token,
+            result: failed.map_or(Ok(read), Err),
+        })
+    }
+}
+
 /// What the thread runs; the cores are given when it does.
 pub(crate) struct SelectorsThread {
     orders: mpsc::Receiver<Vec<Order>>,
@@ -102,26 +201,41 @@ impl SelectorsThread {
 
     /// Runs until the last core has ended.
     pub(crate) fn run(self, cores: &[CorePost]) {
-        while let Ok(batch) = self.orders.recv() {
-            // All orders of a batch are one core's.
-            let Some(post) = batch.first().and_then(|order| cores.get(usize::from(order.core))) else {
-                continue;
-            };
-            // When the first answer was left of which the core does not know.
-            let mut untold: Option<Instant> = None;
-            for order in batch {
-                if self.stop.load(Ordering::Relaxed) {
-                    break;
+        let (mut turns, mut book) = (Turns::default(), PatternBook::default());
+        // Cores that do not know of their last answers, and since when.
+        let mut untold: Vec<bool> = vec![false; cores.len()];
+        let mut since: Option<Instant> = None;
+        let tell = |untold: &mut Vec<bool>, since: &mut Option<Instant>| {
+            *since = None;
+            for (core, untold) in cores.iter().zip(untold) {
+                if std::mem::take(untold) {
+                    core.waker.wake();
                 }
-                let is_long = order.texts.len() >= MANY_TEXTS;
-                if untold.take_if(|since| is_long || since.elapsed() >= TELL_AFTER).is_some() {
-                    post.waker.wake();
-                }
-                let result = prepare(&order.texts);
-                post.leave(Command::Engine(ToCore::Prepared { token: order.token, result }));
-                untold.get_or_insert_with(Instant::now);
             }
-            post.waker.wake();
+        };
+        loop {
+            if turns.is_empty() {
+                tell(&mut untold, &mut since);
+                let Ok(batch) = self.orders.recv() else { return };
+                batch.into_iter().for_each(|order| turns.add(order));
+            }
+            while let Ok(batch) = self.orders.try_recv() {
+                batch.into_iter().for_each(|order| turns.add(order));
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                turns = Turns::default();
+                continue;
+            }
+            if turns.next_is_costly() || since.is_some_and(|since| since.elapsed() >= TELL_AFTER) {
+                tell(&mut untold, &mut since);
+            }
+            let Some(Answer { core, token, result }) = turns.turn(&mut book) else { continue };
+            let core = usize::from(core);
+            if let Some(post) = cores.get(core) {
+                post.leave(Command::Engine(ToCore::Prepared { token, result }));
+                untold[core] = true;
+                since.get_or_insert_with(Instant::now);
+            }
         }
     }
 }
@@ -130,14 +244,58 @@ impl SelectorsThread {
 mod tests {
     use super::*;
 
+    const CLIENT: ConnKey = ConnKey(1);
+
     #[test]
     fn orders_beyond_the_budget_are_refused_until_others_are_done() {
         let (mut post, thread) = SelectorsThread::new(Arc::default());
         let large = || vec!["x".repeat(BYTES_MAX)];
-        assert_eq!(post.order(0, Token(1), large()), Ok(()));
-        assert_eq!(post.sibling().order(1, Token(2), vec!["a=1".to_owned()]), Err(Overload));
+        assert_eq!(post.order(0, CLIENT, Token(1), large()), Ok(()));
+        let plain = || vec!["a=1".to_owned()];
+        assert_eq!(post.sibling().order(1, CLIENT, Token(2), plain()), Err(Overload));
         post.post();
         drop(thread.orders.try_recv().unwrap());
-        assert_eq!(post.order(1, Token(3), vec!["a=1".to_owned()]), Ok(()));
+        assert_eq!(post.order(1, CLIENT, Token(3), plain()), Ok(()));
+    }
+
+    /// Tokens in the order in which they are answered.
+    fn answered(orders: &[(u64, u64, &[&str])]) -> Vec<u64> {
+        let budget = Budget::new(BYTES_MAX);
+        let (mut turns, mut book) = (Turns::default(), PatternBook::default());
+        for &(client, token, texts) in orders {
+            let texts = texts.iter().map(|&text| text.to_owned()).collect();
+            let _share = budget.take(1);
+            turns.add(Order { core: 0, client: ConnKey(client), token: Token(token), texts, _share });
+        }
+        let mut tokens = Vec::new();
+        while !turns.is_empty() {
+            tokens.extend(turns.turn(&mut book).map(|answer| answer.token.0));
+        }
+        tokens
+    }
+
+    #[test]
+    fn plain_selectors_come_before_others_patterns_and_behind_their_own() {
+        let patterns: &[&str] = &["payload ~ /a/", "payload ~ /b/", "payload ~ /c/"];
+        assert_eq!(answered(&[(1, 1, patterns), (1, 2, &["x"]), (2, 3, &["a=b"])]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn clients_with_patterns_take_turns() {
+        let many: &[&str] = &["payload ~ /a/", "payload ~ /b/", "payload ~ /c/"];
+        assert_eq!(answered(&[(1, 1, many), (1, 2, many), (2, 3, &["payload ~ /d/"])]), [3, 1, 2]);
+    }
+
+    #[test]
+    fn patterns_have_their_turn_behind_any_number_of_plain_selectors() {
+        let plain = ["a=1"; 1000];
+        let orders: Vec<(u64, u64, &[&str])> = (2..6).map(|client| (client, client, &plain[..])).collect();
+        let orders = [&[(1, 1, &["payload ~ /a/"][..])], &orders[..]].concat();
+        assert_eq!(answered(&orders), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_bad_selector_ends_its_order_and_no_other() {
+        assert_eq!(answered(&[(1, 1, &["a=1", "b in ("]), (1, 2, &["a"])]), [1, 2]);
     }
 }

@@ -37,7 +37,7 @@ pub use config::{
     ADDRESS_BYTES_MAX, ControlConfig, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE, TARGETS_MAX, WAITING_MAX,
 };
 pub use metrics::ControlMetrics;
-pub use prepare::prepare;
+pub use prepare::{PatternBook, prepare};
 pub use status::{PeerState, PeerStatus, Status};
 
 use dial::{Dialling, Retry};
@@ -109,6 +109,7 @@ pub struct Control {
     /// When it goes away, once it has said so.
     leaves_at: Option<Time>,
     metrics: ControlMetrics,
+    patterns: PatternBook,
     /// Not bounded by itself: whoever drives control gives it nothing while outputs wait, so here is what one round of
     /// inputs and one timeout lead to, at most a snapshot for each peer and an acknowledgement for each of
     /// [`WAITING_MAX`] changes.
@@ -142,6 +143,7 @@ impl Control {
             join_timed_out: false,
             leaves_at: None,
             metrics: ControlMetrics::default(),
+            patterns: PatternBook::default(),
             outputs: VecDeque::new(),
             config,
         };
@@ -172,8 +174,8 @@ impl Control {
     pub fn handle(&mut self, now: Time, core: CoreIndex, message: ToControl) {
         self.now = now;
         match message {
-            ToControl::Prepare { token, selectors } => {
-                let result = prepare(&selectors);
+            ToControl::Prepare { token, client: _, selectors } => {
+                let result = prepare(&mut self.patterns, &selectors);
                 self.metrics.prepared += 1;
                 self.metrics.prepare_refused += u64::from(result.is_err());
                 self.give(core, ToCore::Prepared { token, result });

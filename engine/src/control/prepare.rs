@@ -1,36 +1,72 @@
 //! Reads selectors and compiles their payload patterns: work that a core has no time for.
+//!
+//! Equal patterns are one: whoever subscribes with a pattern that somebody uses shares it, on whichever core and connection
+//! that is, so that a thousand receivers with one pattern take its memory, and its compiler's time, once.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use millrace_proto::Selector;
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
+use millrace_proto::selector::{Pattern, PatternError, PayloadMatcher};
 
 use crate::message::Prepared;
 
-/// Reads selectors for a [`ToControl::Prepare`](crate::message::ToControl::Prepare). It can take seconds: a program whose
-/// control must not wait calls this elsewhere, and gives the core its [`ToCore::Prepared`](crate::message::ToCore::Prepared)
-/// itself.
+/// Entries of patterns that nobody uses any more are swept when the book has twice as many entries as after the last time,
+/// and this many at least.
+const SWEEP_MIN: usize = 256;
+
+/// The payload patterns in use, by text.
+#[derive(Debug, Default)]
+pub struct PatternBook {
+    /// Bounded by the patterns in use, which connections account for, twice over.
+    patterns: HashMap<Box<str>, Weak<Pattern>, ahash::RandomState>,
+    sweep_at: usize,
+}
+
+impl PatternBook {
+    /// Reads one selector and compiles those of its patterns that nobody uses yet, which takes up to a tenth of a
+    /// second each.
+    ///
+    /// # Errors
+    /// The selector, where in it, and what is wrong.
+    pub fn read(&mut self, text: &str) -> Result<Prepared, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("selector \"{text}\": {error}");
+        let selector = Arc::new(Selector::parse(text).map_err(|error| failed(&error))?);
+        if selector.patterns().is_empty() {
+            return Ok(Prepared { interest: Arc::clone(&selector), selector, payload: None });
+        }
+        let patterns = selector.patterns().iter().map(|pattern| self.pattern(pattern));
+        let patterns = patterns.collect::<Result<_, _>>().map_err(|error| failed(&error))?;
+        let interest = Arc::new(selector.without_payload());
+        Ok(Prepared { selector, interest, payload: Some(Arc::new(PayloadMatcher::new(patterns))) })
+    }
+
+    fn pattern(&mut self, text: &str) -> Result<Arc<Pattern>, PatternError> {
+        if let Some(pattern) = self.patterns.get(text).and_then(Weak::upgrade) {
+            return Ok(pattern);
+        }
+        let pattern = Arc::new(Pattern::compile(text)?);
+        if self.patterns.len() >= self.sweep_at.max(SWEEP_MIN) {
+            self.patterns.retain(|_, pattern| pattern.strong_count() > 0);
+            self.sweep_at = 2 * self.patterns.len();
+        }
+        self.patterns.insert(text.into(), Arc::downgrade(&pattern));
+        Ok(pattern)
+    }
+}
+
+/// Reads the selectors of a [`ToControl::Prepare`](crate::message::ToControl::Prepare) at once. It can take minutes: a
+/// program whose control must not wait reads them elsewhere, one by one, and gives the core its
+/// [`ToCore::Prepared`](crate::message::ToCore::Prepared) itself.
 ///
 /// # Errors
 /// Which is the first bad one, where, and what is wrong.
-pub fn prepare(texts: &[String]) -> Result<Vec<Prepared>, String> {
+pub fn prepare(book: &mut PatternBook, texts: &[String]) -> Result<Vec<Prepared>, String> {
     if texts.len() > SELECTORS_PER_RECEIVER_MAX {
         return Err(format!("{} selectors, at most {SELECTORS_PER_RECEIVER_MAX} are allowed", texts.len()));
     }
-    texts
-        .iter()
-        .map(|text| prepare_one(text).map_err(|error| format!("selector \"{text}\": {error}")))
-        .collect()
-}
-
-fn prepare_one(text: &str) -> Result<Prepared, String> {
-    let selector = Arc::new(Selector::parse(text).map_err(|error| error.to_string())?);
-    let payload = selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
-    let interest = match &payload {
-        Some(_) => Arc::new(selector.without_payload()),
-        None => Arc::clone(&selector),
-    };
-    Ok(Prepared { selector, interest, payload })
+    texts.iter().map(|text| book.read(text)).collect()
 }
 
 #[cfg(test)]
@@ -39,7 +75,9 @@ mod tests {
 
     #[test]
     fn patterns_are_compiled_and_left_out_of_the_interest() {
-        let prepared = prepare(&["a=1, payload ~ /x+/".to_owned(), "b=2".to_owned()]).unwrap();
+        let prepared =
+            prepare(&mut PatternBook::default(), &["a=1, payload ~ /x+/".to_owned(), "b=2".to_owned()])
+                .unwrap();
         assert_eq!(prepared[0].interest.text(), "a=1");
         assert!(prepared[0].payload.as_ref().unwrap().matches(b"wxxy"));
         assert!(prepared[1].payload.is_none());
@@ -48,7 +86,24 @@ mod tests {
 
     #[test]
     fn the_error_names_the_selector_and_the_column() {
-        let error = prepare(&["a=1".to_owned(), "b in (".to_owned()]).unwrap_err();
+        let error =
+            prepare(&mut PatternBook::default(), &["a=1".to_owned(), "b in (".to_owned()]).unwrap_err();
         assert!(error.contains("\"b in (\"") && error.contains("column"), "{error}");
+    }
+
+    #[test]
+    fn equal_patterns_are_one_while_somebody_uses_them() {
+        let mut book = PatternBook::default();
+        let pattern = |prepared: &Prepared| Arc::clone(&prepared.payload.as_ref().unwrap().patterns()[0]);
+        let first = book.read("a=1,payload ~ /x+/").unwrap();
+        let second = book.read("b=2,payload ~ /y/,payload ~ /x+/").unwrap();
+        assert!(Arc::ptr_eq(&pattern(&first), &pattern(&second)));
+        let gone = Arc::downgrade(&pattern(&first));
+        drop((first, second));
+        assert_eq!(gone.strong_count(), 0);
+        for number in 0..2000 {
+            book.read(&format!("payload ~ /{number}/")).unwrap();
+        }
+        assert!(book.patterns.len() <= SWEEP_MIN);
     }
 }

@@ -134,7 +134,7 @@ impl World {
     fn settle(&mut self) {
         while let Some(message) = self.core.next_to_control() {
             let answers = match message {
-                ToControl::Prepare { token, selectors } => {
+                ToControl::Prepare { token, selectors, .. } => {
                     let prepare = |text: &String| {
                         let selector = Arc::new(Selector::parse(text).map_err(|error| error.to_string())?);
                         let payload =

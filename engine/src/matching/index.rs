@@ -305,9 +305,8 @@ fn access_tag<'a>(hasher: &TagHasher, selector: &'a Selector, access: TagHash) -
     selector.equalities().find(|&(key, value)| hasher.tag(key, value) == access)
 }
 
-/// What a selector takes beyond its slot, estimated: its text twice (as text and as requirements), a row, a name.
+/// What a selector takes in one index: itself, a slot, a row, a name, and what allocations cost.
 fn selector_bytes(selector: &Selector) -> usize {
-    const PER_REQUIREMENT: usize = 64;
-    const FIXED: usize = 96;
-    FIXED + 2 * selector.text().len() + PER_REQUIREMENT * selector.requirements().len()
+    const FIXED: usize = 192;
+    FIXED + selector.bytes()
 }

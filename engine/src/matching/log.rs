@@ -9,7 +9,8 @@
 //! region 8 ──▶ change 7 ──▶ 0                       seen at 7: nothing is new
 //! ```
 //!
-//! The log keeps the last [`CHANGES_KEPT`] changes at least. A walk that leaves it says so, and the caller starts over.
+//! The log keeps the last [`CHANGES_KEPT`] changes, or fewer when their selectors are long ([`SELECTOR_BYTES_KEPT`]): a
+//! selector that nobody wants any more lives on in it. A walk that leaves it says so, and the caller starts over.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use super::tag_hash::TagMark;
 
 /// Changes that are kept. At 1,000 changes a second, half a minute: longer than a busy tag set is unseen. 2 MiB.
 pub(super) const CHANGES_KEPT: usize = 32 * 1024;
+/// Bytes of selectors in them: those of usual length, a hundred bytes or two, all have room.
+pub(super) const SELECTOR_BYTES_KEPT: usize = 8 << 20;
 const CHANGES_PER_PAGE: usize = 128;
 
 /// A selector gained or lost a target.
@@ -42,13 +45,22 @@ pub(super) struct ChangeLog<T> {
     /// The version of the first change in the first page.
     first: u64,
     pages: VecDeque<Arc<Vec<Change<T>>>>,
+    /// Bytes of the selectors in all pages, each counted as often as it is there.
+    selector_bytes: usize,
     regions: Paged<u64>,
     scan: u64,
 }
 
 impl<T: Copy> ChangeLog<T> {
     pub(super) const fn new() -> Self {
-        Self { version: 0, first: 1, pages: VecDeque::new(), regions: Paged::new(), scan: 0 }
+        Self {
+            version: 0,
+            first: 1,
+            pages: VecDeque::new(),
+            selector_bytes: 0,
+            regions: Paged::new(),
+            scan: 0,
+        }
     }
 
     /// The version of the last change of all.
@@ -99,14 +111,20 @@ impl<T: Copy> ChangeLog<T> {
                 self.pages.push_back(Arc::new(page));
             }
         }
-        if self.pages.len() > CHANGES_KEPT / CHANGES_PER_PAGE + 1 {
-            self.pages.pop_front();
+        self.selector_bytes += selector.bytes();
+        while self.pages.len() > CHANGES_KEPT / CHANGES_PER_PAGE + 1
+            || (self.selector_bytes > SELECTOR_BYTES_KEPT && self.pages.len() > 1)
+        {
+            let Some(page) = self.pages.pop_front() else { break };
+            self.selector_bytes -= page.iter().map(|change| change.selector.bytes()).sum::<usize>();
             self.first += CHANGES_PER_PAGE as u64;
         }
     }
 
     /// Bytes taken.
     pub(super) fn bytes(&self) -> usize {
-        self.pages.len() * CHANGES_PER_PAGE * size_of::<Change<T>>() + self.regions.bytes()
+        self.selector_bytes
+            + self.pages.len() * CHANGES_PER_PAGE * size_of::<Change<T>>()
+            + self.regions.bytes()
     }
 }

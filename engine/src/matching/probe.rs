@@ -42,16 +42,6 @@ impl<'a> Probe<'a> {
     /// Whether the tags meet every requirement of `selector`. Both are in order of their keys: one pass over both decides.
     #[inline]
     pub(super) fn meets(&self, selector: &Selector) -> bool {
-        let mut tags = self.tags();
-        selector.requirements().iter().all(|requirement| {
-            let key = requirement.key.as_bytes();
-            while let Some(((other, _), rest)) = tags.split_first()
-                && *other < key
-            {
-                tags = rest;
-            }
-            let value = tags.first().and_then(|&(other, value)| (other == key).then_some(value));
-            requirement.operation.matches(value)
-        })
+        selector.met_by(self.tags().iter().copied())
     }
 }

@@ -253,22 +253,21 @@ impl Run {
 impl<'a> Filing<'a> {
     /// The filing of a selector: by the requirement that promises most, the access tag left aside.
     fn of(selector: &'a Selector, access: Option<(&str, &str)>, hasher: &TagHasher) -> Self {
-        let is_access = |requirement: &Requirement| match (&requirement.operation, access) {
-            (Operation::Equals(value), Some(access)) => (requirement.key.as_str(), value.as_str()) == access,
+        let is_access = |requirement: &Requirement<'_>| match (requirement.operation, access) {
+            (Operation::Equals(value), Some(access)) => (requirement.key, value) == access,
             _ => false,
         };
         let best = selector
             .requirements()
-            .iter()
             .filter(|requirement| !is_access(requirement))
             .map(|requirement| (promise(&requirement.operation), requirement))
             .max_by_key(|&(promise, _)| promise);
         let Some((1.., requirement)) = best else {
             return Self { key: "", facet: Facet::Any, marks: vec![0] };
         };
-        let key = requirement.key.as_str();
+        let key = requirement.key;
         let hashed = |text: &str| vec![hasher.mark(text.as_bytes())];
-        let (facet, marks) = match &requirement.operation {
+        let (facet, marks) = match requirement.operation {
             Operation::Equals(value) => (Facet::Value, hashed(value)),
             Operation::In(values) => {
                 let mut marks: Vec<u32> = values.iter().map(|value| hasher.mark(value.as_bytes())).collect();
@@ -295,7 +294,7 @@ impl<'a> Filing<'a> {
 }
 
 /// How much a requirement promises to sort out; 0: nothing, since it is also met without the key.
-fn promise(operation: &Operation) -> usize {
+fn promise(operation: &Operation<'_>) -> usize {
     match operation {
         Operation::Equals(_) => 1_000,
         Operation::In(values) if values.len() <= 16 => 900 - values.len(),

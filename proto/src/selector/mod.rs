@@ -24,7 +24,9 @@
 //! count interest by canonical text.
 
 mod ast;
+mod automaton;
 mod glob;
+mod kept;
 mod number;
 mod parse;
 mod payload;
@@ -36,11 +38,14 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-pub use ast::{Comparison, Operation, Requirement};
-pub use payload::{PatternError, PayloadMatcher};
+pub use ast::Comparison;
+pub use automaton::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Scan};
+pub use kept::{Operation, Requirement, Values};
+pub use payload::{Pattern, PatternError, PayloadMatcher};
 
 use crate::limits::SELECTOR_BYTES_MAX;
 use crate::tag::TagSetRef;
+use kept::Kept;
 
 /// Why a text is not a selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,15 +70,14 @@ pub struct SelectorError {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Selector {
-    text: String,
-    requirements: Vec<Requirement>,
-    patterns: Vec<String>,
+    kept: Kept,
+    patterns: Box<[Box<str>]>,
 }
 
 /// The canonical text says everything: comparing and hashing look at nothing else.
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.text() == other.text()
     }
 }
 
@@ -81,7 +85,7 @@ impl Eq for Selector {}
 
 impl Hash for Selector {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
+        self.text().hash(state);
     }
 }
 
@@ -93,7 +97,7 @@ impl PartialOrd for Selector {
 
 impl Ord for Selector {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.text.cmp(&other.text)
+        self.text().cmp(other.text())
     }
 }
 
@@ -108,42 +112,43 @@ impl Selector {
         requirements.dedup();
         patterns.sort_unstable();
         patterns.dedup();
-        let selector = Self::of_parts(requirements, patterns);
-        if selector.text.len() > SELECTOR_BYTES_MAX {
+        let kept = Kept::new(&requirements, &patterns);
+        if kept.text().len() > SELECTOR_BYTES_MAX {
             let message = format!("in canonical text, a selector is at most {SELECTOR_BYTES_MAX} bytes long");
             return Err(SelectorError { column: text.chars().count(), message });
         }
-        Ok(selector)
-    }
-
-    fn of_parts(requirements: Vec<Requirement>, patterns: Vec<String>) -> Self {
-        let mut text = String::new();
-        ast::write_selector(&mut text, &requirements, &patterns);
-        Self { text, requirements, patterns }
+        Ok(Self { kept, patterns: patterns.into_iter().map(String::into_boxed_str).collect() })
     }
 
     /// The canonical text: two selectors with the same text are the same, and the text reads back to the selector.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        self.kept.text()
     }
 
     /// Its requirements on tags, sorted.
-    #[must_use]
-    pub fn requirements(&self) -> &[Requirement] {
-        &self.requirements
+    pub fn requirements(&self) -> impl ExactSizeIterator<Item = Requirement<'_>> + Clone {
+        self.kept.requirements()
     }
 
     /// Its payload patterns (all must match), as regular expressions.
     #[must_use]
-    pub fn patterns(&self) -> &[String] {
+    pub fn patterns(&self) -> &[Box<str>] {
         &self.patterns
+    }
+
+    /// Bytes of memory that it takes: its text, ten bytes for each requirement, four for each value of a list, and its
+    /// patterns once more.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let patterns: usize = self.patterns.iter().map(|pattern| size_of::<Box<str>>() + pattern.len()).sum();
+        size_of::<Self>() + self.kept.heap_bytes() + patterns
     }
 
     /// The tags that it requires to be equal: `(key, value)`.
     pub fn equalities(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.requirements.iter().filter_map(|requirement| match &requirement.operation {
-            Operation::Equals(value) => Some((requirement.key.as_str(), value.as_str())),
+        self.requirements().filter_map(|requirement| match requirement.operation {
+            Operation::Equals(value) => Some((requirement.key, value)),
             _ => None,
         })
     }
@@ -151,17 +156,24 @@ impl Selector {
     /// Whether a tag set meets every requirement on tags. One walk over the tags, without allocation.
     #[must_use]
     pub fn matches_tags(&self, tags: TagSetRef<'_>) -> bool {
-        ast::all_match(&self.requirements, tags)
+        self.kept.met_by(tags.iter_bytes())
+    }
+
+    /// The same for tags that were taken apart before: keys and values, sorted by key.
+    #[inline]
+    pub fn met_by<'t>(&self, tags: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> bool {
+        self.kept.met_by(tags)
     }
 
     /// This selector without its payload patterns: what routers tell each other.
     #[must_use]
     pub fn without_payload(&self) -> Self {
-        if self.patterns.is_empty() {
-            self.clone()
-        } else {
-            Self::of_parts(self.requirements.clone(), Vec::new())
-        }
+        let text = match self.kept.tags_text() {
+            "" => "*",
+            text => text,
+        };
+        // The beginning of a canonical text, up to a comma between two parts, is one.
+        Self::parse(text).unwrap_or_else(|_| self.clone())
     }
 
     /// Compiles its payload patterns; `None` when it has none.
@@ -187,6 +199,6 @@ impl FromStr for Selector {
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.text())
     }
 }

@@ -23,7 +23,7 @@ fn matches(selector: &str, tags: &[&str]) -> bool {
     let tags = TagSet::from_texts(tags).unwrap();
     let selector = Selector::parse(selector).unwrap();
     let matched = selector.matches_tags(tags.borrow());
-    let one_by_one = selector.requirements().iter().all(|requirement| requirement.matches(tags.borrow()));
+    let one_by_one = selector.requirements().all(|requirement| requirement.matches(tags.borrow()));
     assert_eq!(matched, one_by_one, "{selector} on {tags}");
     matched
 }
@@ -265,7 +265,30 @@ fn routers_tell_each_other_selectors_without_patterns() {
     assert_eq!(whole.without_payload(), Selector::parse("a=1").unwrap());
     assert_eq!(Selector::parse("payload ~ /x/").unwrap().without_payload(), Selector::parse("*").unwrap());
     assert_eq!(whole.equalities().collect::<Vec<_>>(), [("a", "1")]);
-    assert_eq!(whole.patterns(), ["x"]);
+    assert_eq!(whole.patterns(), [Box::from("x")]);
+}
+
+#[test]
+fn a_selector_is_kept_close_to_the_size_of_its_text() {
+    let list = format!("k in ({})", (100..356).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let keys = (0..60).map(|n| format!("key{n}=value")).collect::<Vec<_>>().join(",");
+    for text in [list, keys, format!("k={}", "v".repeat(1024)), "payload ~ /abc/".to_owned()] {
+        let selector = Selector::parse(&text).unwrap();
+        let fixed = size_of::<Selector>() + size_of::<Box<str>>();
+        assert!(selector.bytes() <= fixed + 5 * text.len() / 2, "{text}: {}", selector.bytes());
+    }
+}
+
+#[test]
+fn values_that_are_spelt_differently_in_the_text_are_found() {
+    let selector = Selector::parse(r#"a="x\"y",b in ("p\\q","",r,"é \""),c!="\"""#).unwrap();
+    let operations: Vec<Operation<'_>> = selector.requirements().map(|item| item.operation).collect();
+    assert_eq!(operations[0], Operation::Equals("x\"y"));
+    assert_eq!(operations[2], Operation::NotEquals("\""));
+    let Operation::In(values) = operations[1] else { panic!("{operations:?}") };
+    assert_eq!(values.iter().collect::<Vec<_>>(), ["", "p\\q", "r", "é \""]);
+    assert!(values.iter().all(|value| values.contains(value.as_bytes())) && !values.contains(b"s"));
+    assert!(selector.matches_tags(TagSet::new([("a", "x\"y"), ("b", "p\\q")]).unwrap().borrow()));
 }
 
 fn literal() -> impl Strategy<Value = String> {
@@ -306,7 +329,7 @@ proptest! {
         prop_assert_eq!(&again, &selector);
         prop_assert_eq!(selector.to_string(), selector.text());
         prop_assert!(selector.compile_payload().is_ok());
-        prop_assert!(selector.requirements().is_sorted());
+        prop_assert!(selector.requirements().is_sorted_by(|one, next| one.key <= next.key));
         let reversed: Vec<_> = items.iter().rev().map(String::as_str).collect();
         prop_assert_eq!(Selector::parse(&reversed.join(",")).map(|s| s.text().to_owned()), Ok(selector.text().to_owned()));
     }
@@ -326,7 +349,7 @@ proptest! {
     ) {
         let selector = Selector::parse(&items.join(",")).unwrap();
         let tags = TagSet::new(tags).unwrap();
-        let naive = selector.requirements().iter().all(|requirement| requirement.matches(tags.borrow()));
+        let naive = selector.requirements().all(|requirement| requirement.matches(tags.borrow()));
         prop_assert_eq!(selector.matches_tags(tags.borrow()), naive);
     }
 }

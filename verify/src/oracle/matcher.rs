@@ -56,8 +56,7 @@ impl Matcher {
         let filed_already = |hash: &u64| self.by_value.get(hash).map_or(0, Vec::len);
         let fewest = selector
             .requirements()
-            .iter()
-            .map(value_hashes)
+            .map(|requirement| value_hashes(&requirement))
             .filter(|hashes| !hashes.is_empty())
             .min_by_key(|hashes| hashes.iter().map(filed_already).sum::<usize>());
         match fewest {
@@ -122,13 +121,12 @@ fn compile(pattern: &str) -> Result<Regex, PatternError> {
 }
 
 /// Where a requirement is met: the hashes of the tags that it names. None when it names no tags.
-fn value_hashes(requirement: &Requirement) -> Vec<u64> {
-    let values = match &requirement.operation {
-        Operation::Equals(value) => std::slice::from_ref(value),
-        Operation::In(values) => values,
-        _ => &[],
-    };
-    values.iter().map(|value| tag_hash(&requirement.key, value)).collect()
+fn value_hashes(requirement: &Requirement<'_>) -> Vec<u64> {
+    match requirement.operation {
+        Operation::Equals(value) => vec![tag_hash(requirement.key, value)],
+        Operation::In(values) => values.iter().map(|value| tag_hash(requirement.key, value)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn tag_hash(key: &str, value: &str) -> u64 {

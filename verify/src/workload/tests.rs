@@ -52,7 +52,7 @@ fn million_mixes_selectors_as_it_says() {
             if selector.equalities().any(|(key, _)| key == "fqdn") {
                 by_fqdn += 1;
             } else {
-                kinds.extend(selector.requirements().iter().map(|requirement| match requirement.operation {
+                kinds.extend(selector.requirements().map(|requirement| match requirement.operation {
                     Operation::In(_) => "in",
                     Operation::Glob(_) => "glob",
                     Operation::Compare(..) => "numeric",
@@ -145,12 +145,18 @@ fn random_workloads_use_every_operator_and_most_emitters_have_takers() {
         for receiver in 0..20 {
             for subscription in generator.subscriptions(receiver).unwrap() {
                 let of = |selector: &Selector| {
-                    let operations =
-                        selector.requirements().iter().map(|item| std::mem::discriminant(&item.operation));
-                    operations.collect::<Vec<_>>()
+                    let operations = selector.requirements();
+                    let kinds =
+                        operations.map(|item| format!("{:?}", std::mem::discriminant(&item.operation)));
+                    kinds.collect::<Vec<_>>()
                 };
-                kinds.extend(subscription.selectors.iter().flat_map(of).map(|kind| format!("{kind:?}")));
-                kinds.extend(subscription.selectors.iter().flat_map(|item| item.patterns().to_vec()));
+                kinds.extend(subscription.selectors.iter().flat_map(of));
+                kinds.extend(
+                    subscription
+                        .selectors
+                        .iter()
+                        .flat_map(|item| item.patterns().iter().map(ToString::to_string)),
+                );
             }
         }
         let expected = Expected::of(&generator).unwrap();

@@ -165,7 +165,7 @@ fn selectors_are_prepared_or_refused_with_the_column() {
     cluster.add(1, 1, &[]);
     for text in ["a=1", "a in ("] {
         let selectors = vec![text.to_owned()];
-        cluster.tell(0, 0, ToControl::Prepare { token: Token(1), selectors });
+        cluster.tell(0, 0, ToControl::Prepare { token: Token(1), client: ConnKey(1), selectors });
     }
     cluster.run(ms(100));
     let prepared = &cluster.routers[0].prepared;

@@ -84,7 +84,7 @@ impl Core {
         let pending =
             PendingSubscription { conn, receiver, slot, subscription, selectors: selectors_pending };
         self.pending.insert(token, pending);
-        self.to_control.push_back(ToControl::Prepare { token, selectors });
+        self.to_control.push_back(ToControl::Prepare { token, client: conn, selectors });
     }
 
     /// Control has read a subscription's selectors.
