@@ -1,64 +1,56 @@
 //! One UDP port shared by all cores of a router, each with its own socket.
 //!
-//! Sockets are bound in core order into one SO_REUSEPORT group, and a classic BPF program gives each packet to the socket
-//! of the core that its destination connection id names (bytes 1–2, see DESIGN §4). The program is attached to the first
-//! socket before the others bind, and nobody should read before all are bound: until then some packets land elsewhere,
-//! which the guard in [`crate::Driver`] makes harmless. The group's order is that of binding, so no single socket of it may
-//! ever be closed while the others live.
+//! The sockets are bound in core order into one SO_REUSEPORT group. A classic BPF program gives each packet to the socket
+//! of the core that bytes 1 and 2 of its destination connection id name. The kernel makes the group when the second socket
+//! binds, so the program is attached then; until all sockets are bound some packets reach another core, which the steering
+//! guard in [`crate::Driver`] corrects. The group's order is that of binding: no single socket of it may be closed while
+//! the others live.
 //!
-//! A second process of the same user would silently join the group and take part of the traffic. So an abstract unix
-//! socket named by address and port is held as a lock while the group lives ([`PortGuard`]).
+//! No second process joins the port by accident. The first socket binds without SO_REUSEPORT, which the kernel refuses
+//! while any socket in the network namespace holds the port at an overlapping address (`[::]`, `0.0.0.0` and `127.0.0.1`
+//! overlap); the option is set afterwards. There is no lock beside the port, so there is none that another user can take,
+//! and the kernel gives the port back when the process ends. Sockets of another user never join the group: the kernel
+//! compares user ids.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::cid::VALUE_MASK;
 use crate::sys;
-
-/// Ports tried when the system chooses one that another process holds.
-const PORT_TRIES: usize = 64;
 
 /// The sockets of one port, in core order.
 #[derive(Debug)]
 pub struct Group {
     /// One per core.
     pub sockets: Vec<UdpSocket>,
-    /// Keep it as long as any of the sockets.
-    pub guard: PortGuard,
     /// The address with its real port.
     pub addr: SocketAddr,
 }
 
-/// Holds a port against other processes on this host (network namespace) until it is dropped.
-#[derive(Debug)]
-pub struct PortGuard {
-    _lock: UnixDatagram,
-}
-
-/// Binds `cores` sockets (1..=4096) to one address. Port 0 lets the system choose; an unspecified IPv6 address is
-/// dual-stack.
+/// Binds `cores` sockets (1..=4096) to one address. Port 0 lets the system choose one that nobody uses; an unspecified
+/// IPv6 address is dual-stack.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] with an explanation when another process holds the port; else what the system said.
-/// Nothing stays bound.
+/// [`io::ErrorKind::AddrInUse`] when any socket holds the port at an overlapping address; else what the system said. The
+/// text names the address. Nothing stays bound.
 pub fn bind_group(addr: SocketAddr, cores: u16) -> io::Result<Group> {
     if cores == 0 || cores > VALUE_MASK + 1 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a group has between 1 and 4096 cores"));
     }
-    let (first, guard, addr) = bind_first(addr)?;
-    if cores > 1 {
-        sys::attach_program(first.as_fd(), cores, VALUE_MASK)?;
-    }
+    let first = bind(addr, Port::Exclusive)?;
+    let addr = first.local_addr()?;
+    SockRef::from(&first).set_reuse_port(true)?;
     let mut sockets = vec![first];
-    for _ in 1..cores {
-        sockets.push(bind(addr)?);
+    for core in 1..cores {
+        sockets.push(bind(addr, Port::Shared)?);
+        if core == 1 {
+            sys::attach_program(sockets[0].as_fd(), cores, VALUE_MASK)?;
+        }
     }
-    Ok(Group { sockets, guard, addr })
+    Ok(Group { sockets, addr })
 }
 
 impl Group {
@@ -71,48 +63,31 @@ impl Group {
     }
 }
 
-/// The first socket with the lock on its port.
-fn bind_first(addr: SocketAddr) -> io::Result<(UdpSocket, PortGuard, SocketAddr)> {
-    if addr.port() != 0 {
-        // The lock first, so that a running group is never joined, not even for a moment.
-        let guard = lock(addr)?;
-        return Ok((bind(addr)?, guard, addr));
-    }
-    let mut tries = 0;
-    loop {
-        let socket = bind(addr)?;
-        let real = socket.local_addr()?;
-        match lock(real) {
-            Ok(guard) => return Ok((socket, guard, real)),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => tries += 1,
-            Err(error) => return Err(error),
-        }
-    }
+/// Whether a socket may join others on its port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Exclusive,
+    Shared,
 }
 
-fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
+fn bind(addr: SocketAddr, port: Port) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket
-        .bind(&addr.into())
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot bind UDP {addr}: {error}")))?;
-    Ok(socket.into())
-}
-
-fn lock(addr: SocketAddr) -> io::Result<PortGuard> {
-    let name = UnixAddr::from_abstract_name(format!("millrace-quic/{addr}"))?;
-    match UnixDatagram::bind_addr(&name) {
-        Ok(lock) => Ok(PortGuard { _lock: lock }),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            format!("UDP {addr} is in use by another Millrace process on this host"),
-        )),
-        Err(error) => Err(error),
+    if port == Port::Shared {
+        socket.set_reuse_port(true)?;
     }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into()).map_err(|error| {
+        let cure = if error.kind() == io::ErrorKind::AddrInUse {
+            "; another process holds this port at this or an overlapping address: stop it, or choose another port"
+        } else {
+            ""
+        };
+        io::Error::new(error.kind(), format!("cannot bind UDP {addr}: {error}{cure}"))
+    })?;
+    Ok(socket.into())
 }
 
 #[cfg(test)]
@@ -124,13 +99,41 @@ mod tests {
     }
 
     #[test]
-    fn second_group_on_the_port_is_refused_with_a_reason() {
+    fn second_group_at_an_overlapping_address_is_refused_with_a_reason() {
+        for (held, wanted) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::]", "127.0.0.1"),
+            ("[::]", "0.0.0.0"),
+            ("[::]", "[::1]"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("127.0.0.1", "0.0.0.0"),
+            ("127.0.0.1", "[::]"),
+        ] {
+            for cores in [1, 2] {
+                let group = bind_group(format!("{held}:0").parse().unwrap(), cores).unwrap();
+                let wanted: SocketAddr = format!("{wanted}:{}", group.addr.port()).parse().unwrap();
+                let error = bind_group(wanted, cores).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{wanted} beside {held}");
+                assert!(error.to_string().contains("another process holds this port"), "{error}");
+                drop(group);
+                bind_group(wanted, cores).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn groups_at_addresses_that_do_not_overlap_share_a_port_number() {
         let group = bind_group(any(), 2).unwrap();
-        let error = bind_group(group.addr, 2).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert!(error.to_string().contains("another Millrace process"), "{error}");
-        let addr = group.addr;
-        drop(group);
+        bind_group(format!("127.0.0.2:{}", group.addr.port()).parse().unwrap(), 2).unwrap();
+    }
+
+    #[test]
+    fn name_in_the_abstract_namespace_does_not_keep_a_router_from_its_port() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
+        let addr = bind_group(any(), 1).unwrap().addr;
+        let name = UnixAddr::from_abstract_name(format!("millrace-quic/{addr}")).unwrap();
+        let _squatter = UnixDatagram::bind_addr(&name).unwrap();
         bind_group(addr, 2).unwrap();
     }
 

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use millrace_engine::control::{Control, ControlMetrics, Status};
 use millrace_proto::{Incarnation, RouterId};
 use millrace_quic::Keys;
-use millrace_quic::steer::PortGuard;
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -198,7 +197,6 @@ pub struct RouterHandle {
     keys: Keys,
     /// The name in this router's certificate.
     certified: String,
-    _guard: PortGuard,
 }
 
 impl RouterHandle {
@@ -207,7 +205,6 @@ impl RouterHandle {
         admin_addr: Option<SocketAddr>,
         cores: Vec<CoreLink>,
         inputs: tokio::sync::mpsc::Sender<Input>,
-        guard: PortGuard,
         ending: Arc<AtomicBool>,
     ) -> Self {
         let view = Arc::new(View {
@@ -233,7 +230,6 @@ impl RouterHandle {
             hurry: AtomicBool::new(false),
             keys: starting.keys.clone(),
             certified: starting.config.identity.name().to_owned(),
-            _guard: guard,
         }
     }
 

@@ -102,7 +102,7 @@ impl Starting {
             links.push(self.run_core(made, number)?);
         }
         let admin_addr = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), group.guard, stop);
+        let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), stop);
         handle.set_selectors_thread(selectors);
         let control = self.make_control(posts, (inputs.clone(), inbox), handle.pictures());
         let seeds = watch_seeds(

@@ -32,7 +32,6 @@ use rand::{RngExt, SeedableRng};
 
 use self::admission::Door;
 use self::bucket::Bucket;
-use self::receive::Pool;
 use self::slots::{Phase, Slots};
 use self::timers::Timers;
 use crate::cid::{self, CoreIds};
@@ -86,7 +85,6 @@ pub struct Driver {
     cores: u16,
     gso_segments: usize,
     connections_max: usize,
-    pool: Pool,
     /// Where quinn writes packets.
     scratch: Vec<u8>,
     rng: StdRng,
@@ -133,7 +131,6 @@ impl Driver {
             cores,
             gso_segments: core.gso_segments,
             connections_max: core.connections_max,
-            pool: Pool::new(),
             scratch: Vec::with_capacity(1 << 16),
             rng,
             metrics: Metrics::default(),

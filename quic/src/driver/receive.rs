@@ -9,41 +9,6 @@ use super::Driver;
 use crate::network::Ecn;
 use crate::{Arrival, ForeignSegment, Network, Outgoing, SocketId, cid};
 
-/// From here on a received buffer is copied into memory that is used again and again.
-const POOLED_BYTES: usize = 4 << 10;
-/// The largest buffer that is received, and the size of pooled memory.
-const BUFFER_BYTES: usize = 1 << 16;
-/// Pieces of pooled memory: about what is received before the app has read it.
-const POOL_SIZE: usize = 8;
-
-/// Memory for received bytes. quinn keeps slices of it; a piece whose slices are all gone is filled again while it is still
-/// in cache, and one that somebody holds on to is left to them and replaced.
-#[derive(Debug)]
-pub(super) struct Pool {
-    pieces: Vec<BytesMut>,
-    next: usize,
-}
-
-impl Pool {
-    pub(super) fn new() -> Self {
-        Self { pieces: vec![BytesMut::new(); POOL_SIZE], next: 0 }
-    }
-
-    /// Small buffers get memory of their own, so that a lone packet that waits for its predecessor pins no more than itself.
-    fn copy(&mut self, buffer: &[u8]) -> BytesMut {
-        if buffer.len() < POOLED_BYTES {
-            return BytesMut::from(buffer);
-        }
-        let piece = &mut self.pieces[self.next];
-        self.next = (self.next + 1) % POOL_SIZE;
-        if piece.capacity() < buffer.len() {
-            piece.reserve(BUFFER_BYTES.max(buffer.len()));
-        }
-        piece.extend_from_slice(buffer);
-        piece.split()
-    }
-}
-
 impl Driver {
     /// Takes what one receive call put into one buffer: datagrams of `stride` bytes each, the last may be shorter.
     ///
@@ -64,21 +29,19 @@ impl Driver {
         let stride = stride.clamp(1, buffer.len());
         self.metrics.bytes_in += buffer.len() as u64;
         let guarded = self.cores > 1 && arrival.socket == SocketId::SHARED;
-        // One copy per buffer; what connections keep are slices of it.
-        let mut rest = self.pool.copy(buffer);
-        while !rest.is_empty() {
-            let segment = rest.split_to(stride.min(rest.len()));
+        for segment in buffer.chunks(stride) {
             self.metrics.datagrams_in += 1;
-            match self.owner(&segment).filter(|owner| guarded && *owner != self.core) {
+            let owner = self.owner(segment).filter(|owner| guarded && *owner != self.core);
+            // Each datagram gets memory of its own, because a connection keeps slices of what cannot be read yet: in memory
+            // that datagrams share, one that waits for its predecessor would hold the whole burst that it came in.
+            let data = BytesMut::from(segment);
+            match owner {
                 Some(owner) => {
                     self.metrics.foreign_out += 1;
-                    // A copy of its own: the other core must not hold on to this batch.
                     let (remote, local_ip, ecn) = (arrival.remote, arrival.local_ip, arrival.ecn);
-                    let segment =
-                        ForeignSegment { remote, local_ip, ecn, data: BytesMut::from(&segment[..]) };
-                    self.foreign.push_back((owner, segment));
+                    self.foreign.push_back((owner, ForeignSegment { remote, local_ip, ecn, data }));
                 }
-                None => self.handle_datagram(now, net, arrival, segment),
+                None => self.handle_datagram(now, net, arrival, data),
             }
         }
     }

@@ -18,7 +18,6 @@ pub(crate) struct Pair {
     pub(crate) client: Core<Peer>,
     pub(crate) addr: SocketAddr,
     via: SocketId,
-    _guard: steer::PortGuard,
 }
 
 impl Pair {
@@ -32,7 +31,7 @@ impl Pair {
         let server = Core::new(CoreSettings::default(), Some(settings), shared, app).unwrap();
         let mut client = Core::new(CoreSettings::default(), None, None, Peer::default()).unwrap();
         let via = client.with_io(|_, io| io.add_socket("127.0.0.1:0".parse().unwrap())).unwrap();
-        Self { server, client, addr: group.addr, via, _guard: group.guard }
+        Self { server, client, addr: group.addr, via }
     }
 
     pub(crate) fn dial(&mut self) -> ConnId {

@@ -21,7 +21,6 @@ struct Router {
     via: SocketId,
     settings: Arc<ClientSettings>,
     addr: SocketAddr,
-    _guard: steer::PortGuard,
 }
 
 impl Router {
@@ -41,7 +40,7 @@ impl Router {
         let keep_alive = Some(Duration::from_secs(5));
         let settings =
             tls::client_with(TransportSettings { keep_alive, ..TransportSettings::client_facing() });
-        Self { cores, client, via, settings, addr: group.addr, _guard: group.guard }
+        Self { cores, client, via, settings, addr: group.addr }
     }
 
     fn dial(&mut self, shard: u16) -> ConnId {
