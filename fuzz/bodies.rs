@@ -5,12 +5,14 @@
 //! decode to the same value, and encoding that value again gives the same bytes.
 
 use millrace_proto::control::ControlFrame;
-use millrace_proto::data::{self, DataFrame};
+use millrace_proto::data::{self, DataFrame, HopHeader, Targets, optional};
 use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::limits::{CONTROL_FRAME_BYTES_MAX, DATA_FRAME_BYTES_MAX, RUN_BYTES_MAX};
 use millrace_proto::mesh::MeshFrame;
 use millrace_proto::run::{RunBody, RunBuilder};
-use millrace_proto::stream::{DeliverPreamble, LanePreamble, PublishPreamble};
+use millrace_proto::stream::{
+    DeliverAllPreamble, DeliverPreamble, LanePreamble, PublishPreamble, ReplayPreamble,
+};
 use millrace_proto::table::{Naming, TableReader, TableWriter};
 use millrace_proto::{DecodeError, Selector, TagSet, TagSetRef};
 
@@ -86,6 +88,12 @@ pub fn stream_preamble(bytes: &[u8]) {
         LanePreamble::KIND => {
             reads_what_it_writes!(LanePreamble, body);
         }
+        DeliverAllPreamble::KIND => {
+            reads_what_it_writes!(DeliverAllPreamble, body);
+        }
+        ReplayPreamble::KIND => {
+            reads_what_it_writes!(ReplayPreamble, body);
+        }
         _ => {}
     }
 }
@@ -93,14 +101,63 @@ pub fn stream_preamble(bytes: &[u8]) {
 fn put_data(out: &mut Vec<u8>, frame: &DataFrame<'_>) {
     match frame {
         DataFrame::DefineTags { number, tags } => data::put_define_tags(out, *number, *tags),
-        DataFrame::DefinePublisher { number, publisher } => {
-            data::put_define_publisher(out, *number, *publisher)
+        DataFrame::DefinePublisher { number, publisher, index } => {
+            data::put_define_indexed_publisher(out, *number, *publisher, *index);
+        }
+        DataFrame::DefineSource { number, source } => data::put_define_source(out, *number, *source),
+        DataFrame::Deliver { hop, targets, body } => {
+            data::put_deliver(out, hop, targets.bytes(), body.bytes());
         }
         DataFrame::Run { hop, body } => data::put_run(out, hop, body.bytes()),
         DataFrame::Gap(gap) => gap.encode(out),
         DataFrame::Report => data::put_report(out),
-        DataFrame::Skipped { .. } => {}
+        DataFrame::ReceiverGap(gap) => gap.encode(out),
+        DataFrame::ReceiverEnd(end) => end.encode(out),
+        DataFrame::Cursor(cursor) => cursor.encode(out),
+        DataFrame::Replay(replay) => replay.encode(out),
+        // Nothing is written for what was skipped.
+        _ => {}
     }
+}
+
+/// The optional fields of a hop header: what can be read can be written, and reads the same.
+fn optional_fields(hop: &HopHeader<'_>) {
+    let mut fields = Vec::new();
+    if let Ok(Some((source, position))) = hop.position() {
+        optional::put_position(&mut fields, source, position);
+    }
+    if let Ok(Some(ticket)) = hop.ticket() {
+        ticket.put(&mut fields);
+    }
+    if let Ok(Some(addressed)) = hop.addressed() {
+        addressed.put(&mut fields);
+    }
+    if let Ok(path) = hop.cluster_path() {
+        optional::put_cluster_path(&mut fields, path);
+    }
+    if let Ok(Some((version, tags))) = hop.added_tags() {
+        optional::put_added_tags(&mut fields, version, tags);
+    }
+    if let Ok(Some(set)) = hop.standby_set() {
+        optional::StandbySet::put(&mut fields, set.set, set.generation, set.source_seqs());
+    }
+    if let Ok(Some(left)) = hop.expiry_us() {
+        optional::put_expiry_us(&mut fields, left);
+    }
+    let again = HopHeader { fields: &fields, ..*hop };
+    assert_eq!(again.position().ok().flatten(), hop.position().ok().flatten());
+    assert_eq!(again.ticket().ok().flatten(), hop.ticket().ok().flatten());
+    assert_eq!(again.addressed().ok().flatten(), hop.addressed().ok().flatten());
+    let added = |hop: &HopHeader<'_>| {
+        hop.added_tags().ok().flatten().map(|(version, tags)| (version, tags.to_owned()))
+    };
+    assert_eq!(added(&again), added(hop));
+    let set = |hop: &HopHeader<'_>| {
+        let set = hop.standby_set().ok().flatten()?;
+        Some((set.set.to_owned(), set.generation, set.source_seqs().collect::<Vec<_>>()))
+    };
+    assert_eq!(set(&again), set(hop));
+    assert_eq!(again.expiry_us().ok().flatten(), hop.expiry_us().ok().flatten());
 }
 
 /// One frame of a data stream.
@@ -110,6 +167,16 @@ pub fn data_frame(bytes: &[u8]) {
     if let DataFrame::Run { hop, body } = &decoded {
         assert_eq!(body.events().count() as u64, body.count());
         assert!(hop.matched().is_sorted() && hop.matched().count() > 0);
+        optional_fields(hop);
+    }
+    if let DataFrame::Deliver { hop, targets, .. } = &decoded {
+        let mut written = Vec::new();
+        for target in targets.iter() {
+            assert!(target.matched().is_sorted() && target.matched().count() > 0);
+            target.put(&mut written);
+        }
+        assert!(Targets::parse(&written).expect("what is written is read").iter().eq(targets.iter()));
+        optional_fields(hop);
     }
     let Some((kind, body)) = reframe(|out| put_data(out, &decoded)) else { return };
     assert!(body.len() <= DATA_FRAME_BYTES_MAX);

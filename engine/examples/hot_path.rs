@@ -14,8 +14,9 @@ use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 use millrace_proto::control::{Hello, OpenReceiver, Stage, Subscribe, TableCapacity};
 use millrace_proto::data::{self, HopHeader};
-use millrace_proto::frame::{self, stream_kind};
+use millrace_proto::frame;
 use millrace_proto::run::RunBuilder;
+use millrace_proto::stream::stream_kind;
 use millrace_proto::{
     Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId, Selector,
     SubscriptionNumber, TagSet,

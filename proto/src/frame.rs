@@ -11,7 +11,6 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::error::DecodeError;
-pub use crate::stream::stream_kind;
 use crate::varint;
 
 /// Appends a frame whose body `fill` writes. For control frames; hot frames are written in place.

@@ -27,6 +27,10 @@ number! {
     Incarnation(u64)
 }
 number! {
+    /// A cluster: 64 random bits, chosen when its authority was made; 0 is none.
+    ClusterId(u64)
+}
+number! {
     /// A receiver on its connection, chosen by the client, below the router's `receivers_max`.
     ReceiverNumber(u32)
 }
@@ -66,6 +70,12 @@ impl fmt::Display for RouterId {
 }
 
 impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }

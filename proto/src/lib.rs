@@ -15,6 +15,8 @@
 //! | [`run`], [`data`] | runs of events and the frames of data streams |
 //! | [`control`], [`mesh`] | the frames of control streams: client to router, router to router |
 //! | [`table`] | numbers that stand for tag sets and publishers on one stream |
+//! | [`feature`] | what a side can read beyond the first version |
+//! | [`proof`] | what proves a publisher, a client, a router, and the ids that follow |
 //! | [`close`] | why a connection is closed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
@@ -23,11 +25,13 @@ pub mod close;
 pub mod control;
 pub mod data;
 pub mod error;
+pub mod feature;
 pub mod field;
 pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod mesh;
+pub mod proof;
 pub mod run;
 pub mod selector;
 pub mod stream;
@@ -37,7 +41,9 @@ pub mod varint;
 
 pub use close::CloseCode;
 pub use error::DecodeError;
+pub use feature::Features;
 pub use id::{Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber};
+pub use proof::{PublisherSecret, Token};
 pub use selector::{Selector, SelectorError};
 pub use tag::{Shard, TagSet, TagSetRef};
 

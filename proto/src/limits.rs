@@ -20,8 +20,11 @@ pub const EVENTS_PER_RUN_MAX: u64 = 4096;
 pub const RUN_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 256;
 /// Bytes of one hop header: inline tags are its largest field.
 pub const HOP_HEADER_BYTES_MAX: usize = TAG_SET_BYTES_MAX + 8192;
+/// Bytes of the targets of one delivered run: four of the largest, or all 1,024 receivers with a few subscriptions each. A run
+/// for more is written in several frames.
+pub const TARGETS_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of one frame on a data stream.
-pub const DATA_FRAME_BYTES_MAX: usize = HOP_HEADER_BYTES_MAX + RUN_BYTES_MAX + 16;
+pub const DATA_FRAME_BYTES_MAX: usize = HOP_HEADER_BYTES_MAX + TARGETS_BYTES_MAX + RUN_BYTES_MAX + 16;
 /// Bytes of one frame on a control stream. Snapshots of interest are cut into frames of at most this size.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 64 * 1024;
 
@@ -41,6 +44,33 @@ pub const SELECTORS_PER_RECEIVER_MAX: usize = 1024;
 pub const SUBSCRIPTIONS_PER_RECEIVER_MAX: u32 = 1024;
 /// Receivers (queues, streams) on one connection, unless the router's Welcome says less.
 pub const RECEIVERS_PER_CONNECTION_MAX: u32 = 1024;
+
+/// Bytes of the name of a receiver, a group or a set of standby publishers.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of a client's token: a signed one with several claims has about a thousand.
+pub const TOKEN_BYTES_MAX: usize = 4096;
+/// Receivers that an event may name.
+pub const RECIPIENTS_MAX: usize = 16;
+/// Clusters that a run may cross.
+pub const CLUSTER_PATH_MAX: usize = 8;
+/// Ranges of seqs or runs in one frame: 16 KiB at most.
+pub const RANGES_PER_FRAME_MAX: usize = 1024;
+/// Tickets in one frame: 36 KiB at most.
+pub const TICKETS_PER_FRAME_MAX: usize = 2048;
+/// Positions in one frame: 44 KiB at most, those of a hundred routers of ten cores.
+pub const POSITIONS_PER_FRAME_MAX: usize = 1024;
+/// Members of groups in one frame: 64 KiB would hold more than twice as many with names of full length.
+pub const MEMBERS_PER_FRAME_MAX: usize = 256;
+/// Records of sets in one frame. Identities have up to 256 bytes, so that all fit 64 KiB.
+pub const SETS_PER_FRAME_MAX: usize = 128;
+/// Literals of one interest: those of a pattern with a few alternatives. Beyond it the interest is told as a plain one.
+pub const LITERALS_PER_INTEREST_MAX: usize = 16;
+/// Bytes of a literal; a longer one is cut, for its start is as good a filter.
+pub const LITERAL_BYTES_MAX: usize = 64;
+/// Bytes of an identity: those of a name in a certificate, with room.
+pub const IDENTITY_BYTES_MAX: usize = 256;
+/// Sources (router, incarnation, owner) that have numbers on one stream: the number of shards.
+pub const SOURCES_MAX: u64 = 4096;
 
 /// Events of one publisher that are not yet final.
 pub const UNCONFIRMED_PER_PUBLISHER_MAX: u64 = 65_536;

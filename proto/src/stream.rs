@@ -13,6 +13,10 @@ pub mod stream_kind {
     pub const DELIVER: u64 = 0x52;
     /// Router to router: one lane's events. Body: field 1 = first lane seq, field 2 = lane epoch.
     pub const LANE: u64 = 0x54;
+    /// Router to client: the events of all receivers of the connection. Body: fields, none yet.
+    pub const DELIVER_ALL: u64 = 0x56;
+    /// Router to router: history that was asked for. Body: field 1 = number of the request.
+    pub const REPLAY: u64 = 0x58;
 }
 
 message! {
@@ -25,6 +29,19 @@ message! {
     pub struct DeliverPreamble = stream_kind::DELIVER {
         /// The receiver.
         1 receiver: ReceiverNumber,
+    }
+}
+
+message! {
+    /// Starts the stream of all receivers of a connection.
+    pub struct DeliverAllPreamble = stream_kind::DELIVER_ALL {}
+}
+
+message! {
+    /// Starts a stream of history between routers: runs with positions, and nothing else.
+    pub struct ReplayPreamble = stream_kind::REPLAY {
+        /// The request that it answers, as [`HistoryRequest`](crate::mesh::HistoryRequest) named it.
+        1 request: u64,
     }
 }
 

@@ -3,23 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use millrace_proto::control::{
-    CloseReceiver, ControlFrame, Credit, Goaway, Grant, Hello, OpenReceiver, OverflowPolicy, Ping, Pong,
-    Received, ReceiverClosed, Refused, RefusedReason, Stage, Subscribe, Subscribed, TableCapacity,
+    Ack, AckKind, CloseReceiver, ControlFrame, Credit, Goaway, Grant, Hello, OpenReceiver, Outcome,
+    OutcomeKind, OutcomeReason, OverflowPolicy, Ping, Pong, Quench, Received, ReceiverClosed, Refused,
+    RefusedReason, SeqRanges, SetState, Stage, Standing, Subscribe, Subscribed, TableCapacity, Ticket,
     Unsubscribe, Welcome,
 };
 use millrace_proto::data::{
-    self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, flag,
+    self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, Target, flag,
 };
+use millrace_proto::id::ClusterId;
 use millrace_proto::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX};
 use millrace_proto::mesh::{
-    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer,
-    MeshFrame, PeerHello, Peers,
+    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, LegAck,
+    Literal, MeshFrame, PeerHello, Peers,
 };
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::stream::{DeliverPreamble, LanePreamble};
 use millrace_proto::{
-    Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber, TagSet,
-    frame, varint,
+    Epoch, Features, Incarnation, PublisherId, PublisherKey, PublisherSecret, ReceiverNumber, RouterId,
+    SubscriptionNumber, TagSet, Token, frame, varint,
 };
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -60,6 +62,25 @@ fn tables() -> BoxedStrategy<TableCapacity> {
         .boxed()
 }
 
+fn features() -> BoxedStrategy<Features> {
+    prop::collection::vec(0u64..100, 0..8)
+        .prop_map(|numbers| numbers.into_iter().fold(Features::default(), Features::with))
+        .boxed()
+}
+
+fn ranges() -> BoxedStrategy<SeqRanges> {
+    prop::collection::vec((number(), 1u64..1 << 40), 0..8)
+        .prop_map(|mut found| {
+            found.sort_unstable();
+            let mut ranges = SeqRanges::new();
+            for (first, count) in found {
+                ranges.push(first, count);
+            }
+            ranges
+        })
+        .boxed()
+}
+
 fn one_of<T: Copy + std::fmt::Debug + 'static>(all: &'static [T]) -> BoxedStrategy<T> {
     prop::sample::select(all).boxed()
 }
@@ -69,8 +90,20 @@ fn list<T: std::fmt::Debug + 'static>(element: BoxedStrategy<T>) -> BoxedStrateg
 }
 
 fn entry() -> BoxedStrategy<InterestEntry> {
-    (number(), one_of(InterestKind::ALL), text())
-        .prop_map(|(number, kind, selector)| InterestEntry { number, kind, selector })
+    (
+        number(),
+        one_of(InterestKind::ALL),
+        text(),
+        number(),
+        list(prop::collection::vec(any::<u8>(), 0..64).boxed()),
+    )
+        .prop_map(|(number, kind, selector, generation, literals)| InterestEntry {
+            number,
+            kind,
+            selector,
+            generation,
+            literals: literals.into_iter().map(Literal).collect(),
+        })
         .boxed()
 }
 
@@ -103,7 +136,14 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             software: text(),
             tables: tables(),
             receivers: any::<u32>(),
-            received_within_us: number()
+            received_within_us: number(),
+            features: features(),
+            deliveries: number(),
+            secret: prop::option::of(any::<[u8; 32]>().prop_map(PublisherSecret)),
+            token: text().prop_map(Token),
+            zone: text(),
+            cluster: any::<u64>().prop_map(ClusterId),
+            positions: any::<bool>(),
         }),
         message!(ControlFrame::Welcome {
             version: number(),
@@ -116,6 +156,9 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             alternates: list(text()),
             silence_us: number(),
             software: text(),
+            features: features(),
+            identity: text(),
+            alternate_zones: list(text()),
         }),
         message!(ControlFrame::Ping { nonce: number() }),
         message!(ControlFrame::Pong { nonce: number() }),
@@ -156,6 +199,30 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
         message!(ControlFrame::Grant { receiver: receiver(), bytes: number() }),
         message!(ControlFrame::CloseReceiver { receiver: receiver() }),
         message!(ControlFrame::ReceiverClosed { receiver: receiver(), reason: text() }),
+        message!(ControlFrame::Outcome {
+            publisher: number(),
+            kind: one_of(OutcomeKind::ALL),
+            seqs: ranges(),
+            receivers: number(),
+            missed: number(),
+            reasons: list(one_of(OutcomeReason::ALL)),
+        }),
+        message!(ControlFrame::Ack {
+            receiver: receiver(),
+            kind: one_of(AckKind::ALL),
+            runs: ranges(),
+            tickets: list(
+                (number(), number()).prop_map(|(ticket, generation)| Ticket { ticket, generation }).boxed()
+            ),
+        }),
+        message!(ControlFrame::Quench { version: number(), tag_sets: list(number()), read: number() }),
+        message!(ControlFrame::SetState {
+            set: text(),
+            publisher: number(),
+            standing: one_of(Standing::ALL),
+            generation: number(),
+            next_source_seq: number(),
+        }),
     ])
 }
 
@@ -172,6 +239,14 @@ fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
             tables: tables(),
             name: text(),
             software: text(),
+            features: features(),
+            zone: text(),
+        }),
+        message!(MeshFrame::LegAck {
+            runs: ranges(),
+            kind: one_of(OutcomeKind::ALL),
+            level: any::<u32>(),
+            reasons: list(one_of(OutcomeReason::ALL)),
         }),
         message!(MeshFrame::Interest {
             version: number(),
@@ -311,6 +386,41 @@ proptest! {
     }
 
     #[test]
+    fn deliveries_read_back(
+        numbers in (number(), number()), fields in prop::collection::vec(any::<u8>(), 0..40),
+        wanted in prop::collection::vec(
+            (0u32..1024, prop::collection::btree_set(0u64..1024, 0..70), 0u64..4, prop::option::of((number(), number()))),
+            1..20,
+        ),
+    ) {
+        let mut hop_fields = Vec::new();
+        millrace_proto::field::put_bytes(&mut hop_fields, 99, &fields);
+        let hop = HopHeader { fields: &hop_fields, ..HopHeader::numbered(numbers.0, numbers.1) };
+        let matched: Vec<Vec<u8>> = wanted.iter().map(|(_, matched, ..)| {
+            let mut bytes = Vec::new();
+            matched.iter().for_each(|&subscription| varint::put(&mut bytes, subscription));
+            bytes
+        }).collect();
+        let expected: Vec<Target<'_>> = wanted.iter().zip(&matched).map(|(&(receiver, _, flags, ticket), matched)| {
+            Target { receiver: ReceiverNumber(receiver), matched, flags, ticket }
+        }).collect();
+        let mut targets = Vec::new();
+        expected.iter().for_each(|target| target.put(&mut targets));
+        let run = [0, 0, 0, 1, 0, 1, b'x'];
+        let (mut out, mut head) = (Vec::new(), Vec::new());
+        data::put_deliver(&mut out, &hop, &targets, &run);
+        data::put_deliver_head(&mut head, &hop, &targets, run.len());
+        head.extend(run);
+        prop_assert_eq!(&head, &out);
+        let (kind, frame) = split(&out);
+        let DataFrame::Deliver { hop: read, targets: found, body } = data::decode(kind, frame).unwrap() else {
+            panic!("not a delivery")
+        };
+        prop_assert_eq!((read, body), (hop, RunBody::parse(&run).unwrap()));
+        prop_assert!(found.iter().eq(expected));
+    }
+
+    #[test]
     fn definitions_read_back(number in number(), tags in tag_sets(), publisher in publisher()) {
         let (mut a, mut b) = (Vec::new(), Vec::new());
         data::put_define_tags(&mut a, number, tags.borrow());
@@ -318,7 +428,7 @@ proptest! {
         let (kind, body) = split(&a);
         prop_assert_eq!(data::decode(kind, body), Ok(DataFrame::DefineTags { number, tags: tags.borrow() }));
         let (kind, body) = split(&b);
-        prop_assert_eq!(data::decode(kind, body), Ok(DataFrame::DefinePublisher { number, publisher }));
+        prop_assert_eq!(data::decode(kind, body), Ok(DataFrame::DefinePublisher { number, publisher, index: 0 }));
     }
 }
 
@@ -364,7 +474,10 @@ fn beyond_their_bounds_messages_are_refused() {
     assert_eq!(refused(&[0x01, 0x09, 0xc0, 0, 0, 0, 0, 0, 0, 0, 1], Ping::KIND), "malformed");
     assert_eq!(refused(&[0x03, 0x00].repeat(1025), Subscribe::KIND), "limit");
     assert_eq!(refused(&[0x02, 0x01, 0xff], Hello::KIND), "malformed");
-    assert_eq!(refused(&[0x02, 0x01, 0x09], OpenReceiver::KIND), "malformed");
+    // A secret of another length, ranges that are empty, and one field of another kind.
+    assert_eq!(refused(&[0x08, 0x01, 0x09], Hello::KIND), "malformed");
+    assert_eq!(refused(&[0x03, 0x02, 0x01, 0x00], Outcome::KIND), "malformed");
+    assert_eq!(refused(&[0x03, 0x01, 0x01], Ack::KIND), "malformed");
     assert_eq!(refused(&[], 0x7e), "unknown_frame");
     assert_eq!(ControlFrame::decode(0x7f, &[1, 2, 3]), Ok(ControlFrame::Skipped { kind: 0x7f }));
 }

@@ -117,7 +117,8 @@ impl ConnectionSession {
         let ConnectionConfig { software, tables, receivers, liveness, received_within_us } = config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
-        Hello { version: PROTOCOL_VERSION, software, tables, receivers, received_within_us }
+        let version = PROTOCOL_VERSION;
+        Hello { version, software, tables, receivers, received_within_us, ..Hello::default() }
             .encode(&mut output);
         Self {
             reader: FrameReader::new(),
@@ -264,13 +265,10 @@ impl ConnectionSession {
             ControlFrame::Refused(refused) => ConnectionEvent::Refused(refused),
             ControlFrame::ReceiverClosed(closed) => ConnectionEvent::ReceiverClosed(closed),
             ControlFrame::Goaway(goaway) => ConnectionEvent::Goaway(goaway),
-            ControlFrame::Hello(_)
-            | ControlFrame::OpenReceiver(_)
-            | ControlFrame::Subscribe(_)
-            | ControlFrame::Unsubscribe(_)
-            | ControlFrame::Grant(_)
-            | ControlFrame::CloseReceiver(_) => {
-                return Err(SessionError::Unexpected { frame: "a client's frame" });
+            _ => {
+                return Err(SessionError::Unexpected {
+                    frame: "a client's frame, or one of a feature that this client does not list",
+                });
             }
         };
         if self.events.len() == EVENTS_MAX {

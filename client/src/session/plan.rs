@@ -187,7 +187,7 @@ impl Plan {
 
     /// An acknowledgement arrived. One for a subscription that is no longer planned changes nothing.
     pub fn on_subscribed(&mut self, subscribed: &Subscribed) {
-        let Subscribed { receiver, subscription, stage, left_out, unanswered } = subscribed;
+        let Subscribed { receiver, subscription, stage, left_out, unanswered, .. } = subscribed;
         let planned = self.receivers.get_mut(receiver).and_then(|it| it.subscriptions.get_mut(subscription));
         if let Some(planned) = planned {
             match (stage, &planned.progress) {
@@ -197,6 +197,8 @@ impl Plan {
                     let (left_out, unanswered) = (left_out.clone(), *unanswered);
                     planned.progress = Progress::Cluster { left_out, unanswered };
                 }
+                // A stage of a later version says nothing that is waited for.
+                (_, _) => {}
             }
         }
     }

@@ -222,11 +222,16 @@ impl Tables {
                 self.tags.define(number, set.clone(), set.canonical().len() as u64)?;
                 sink.tags_defined(number, &set);
             }
-            DataFrame::DefinePublisher { number, publisher } => {
+            DataFrame::DefinePublisher { number, publisher, .. } => {
                 self.publishers.define(number, publisher, 16)?;
             }
             DataFrame::Gap(gap) => sink.gap(&gap),
-            DataFrame::Report | DataFrame::Skipped { .. } => {}
+            DataFrame::Report | DataFrame::Skipped { .. } | DataFrame::Cursor(_) | DataFrame::Replay(_) => {}
+            _ => {
+                return Err(SessionError::Unexpected {
+                    frame: "a frame of a feature that this client does not list",
+                });
+            }
         }
         Ok(())
     }

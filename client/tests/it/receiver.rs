@@ -171,6 +171,7 @@ async fn refused_and_unreadable_subscriptions_are_told() {
         receiver: asked.receiver,
         subscription: Some(u64::from(asked.subscription.0)),
         message: "not yours".to_owned(),
+        publisher: None,
     };
     peer.send(ControlFrame::Refused(refused)).await;
     let error = soon("the refusal", subscription.on_router()).await.unwrap_err();
@@ -179,7 +180,7 @@ async fn refused_and_unreadable_subscriptions_are_told() {
 
 fn refused_receiver(reason: RefusedReason, message: &str) -> ControlFrame {
     let message = message.to_owned();
-    ControlFrame::Refused(Refused { reason, receiver: ReceiverNumber(0), subscription: None, message })
+    ControlFrame::Refused(Refused { reason, message, ..Refused::default() })
 }
 
 #[tokio::test]
@@ -264,6 +265,7 @@ async fn the_end_of_a_subscription_is_told_before_the_next_one() {
         receiver: told.receiver,
         subscription: Some(u64::from(told.subscription.0)),
         message: "late".to_owned(),
+        publisher: None,
     };
     peer.send(ControlFrame::Refused(late)).await;
     peer.acknowledge(&asked).await;

@@ -36,6 +36,7 @@ impl Control {
             tables: self.config.tables,
             name: self.config.name.clone(),
             software: self.config.software.clone(),
+            ..PeerHello::default()
         }
     }
 

@@ -301,6 +301,7 @@ impl Core {
             alternates: self.alternates.clone(),
             silence_us: micros(self.config.client_silence),
             software: self.config.software.clone(),
+            ..Welcome::default()
         };
         let (synced, window) = (self.synced, self.config.credit_bytes);
         let receivers_max = self.config.receivers_per_connection_max;
@@ -314,6 +315,7 @@ impl Core {
             alternates: self.alternates.clone(),
             reason: "this router is going away".into(),
             grace_us,
+            ..Goaway::default()
         });
         let Some(client) = self.client(conn) else { return Ok(()) };
         client.tables = Some(at_most(hello.tables, tables_max));
@@ -381,20 +383,27 @@ impl Core {
             Some((RefusedReason::Limit, "no more receivers: close one, or use another connection".to_owned()))
         } else if client.receivers.contains_key(&open.receiver) {
             Some((RefusedReason::Receiver, format!("receiver {} is open already", open.receiver.0)))
-        } else if open.policy == OverflowPolicy::Block {
-            let message = "policy block needs publishers with confirm level routed; use drop-oldest, drop-newest or disconnect";
-            Some((RefusedReason::Unsupported, message.to_owned()))
+        } else if !matches!(
+            open.policy,
+            OverflowPolicy::DropOldest | OverflowPolicy::DropNewest | OverflowPolicy::Disconnect
+        ) {
+            let message = match open.policy {
+                OverflowPolicy::Block => "policy block needs publishers with confirm level routed",
+                _ => "this router does not know the policy",
+            };
+            let message = format!("{message}; use drop-oldest, drop-newest or disconnect");
+            Some((RefusedReason::Unsupported, message))
         } else {
             None
         };
         if let Some((reason, message)) = refusal {
-            self.refuse(conn, &Refused { reason, receiver: open.receiver, subscription: None, message });
+            self.refuse(conn, &Refused { reason, receiver: open.receiver, message, ..Refused::default() });
             return;
         }
         let overflow = match open.policy {
-            OverflowPolicy::DropOldest | OverflowPolicy::Block => Overflow::DropOldest,
             OverflowPolicy::DropNewest => Overflow::DropNewest,
             OverflowPolicy::Disconnect => Overflow::Refuse,
+            _ => Overflow::DropOldest,
         };
         let queue_bytes = if open.queue_bytes == 0 { queue_default } else { open.queue_bytes.min(queue_max) };
         let tables = client.tables.unwrap_or_default();

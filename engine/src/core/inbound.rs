@@ -202,13 +202,15 @@ impl Tables {
             DataFrame::DefineTags { number, tags } => {
                 self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
             }
-            DataFrame::DefinePublisher { number, publisher } => {
+            DataFrame::DefinePublisher { number, publisher, .. } => {
                 self.publishers.define(number, publisher, 0)?;
                 sink.publisher_defined(number);
             }
             DataFrame::Gap(gap) => sink.gap(&gap)?,
             DataFrame::Report => sink.report(),
-            DataFrame::Skipped { .. } => sink.skipped(),
+            DataFrame::Skipped { .. } | DataFrame::Cursor(_) | DataFrame::Replay(_) => sink.skipped(),
+            // Frames of features that this side does not list.
+            _ => return Err(DecodeError::UnknownFrame { kind }),
         }
         Ok(())
     }

@@ -6,10 +6,11 @@
 
 use millrace_proto::control::{Ping, Pong, TableCapacity};
 use millrace_proto::data::{Gap, GapReason, HopHeader};
-use millrace_proto::frame::{FrameReader, stream_kind};
+use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::{MeshFrame, PeerHello};
 use millrace_proto::stream::LanePreamble;
+use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
 use super::Core;

@@ -74,6 +74,7 @@ impl Core {
                 alternates: self.alternates.clone(),
                 reason: "this router is going away".into(),
                 grace_us,
+                ..Default::default()
             };
             // Who has not said Hello yet is told behind its Welcome.
             if let Some(client) = self.client(conn).filter(|client| client.said_hello()) {

@@ -2,7 +2,7 @@
 
 use millrace_proto::control::{Credit, Received, TableCapacity};
 use millrace_proto::data::{Gap, HopHeader};
-use millrace_proto::frame::stream_kind;
+use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError};
 
 use super::inbound::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};

@@ -13,9 +13,10 @@ use millrace_proto::control::{
     ControlFrame, Hello, OpenReceiver, OverflowPolicy, Ping, Stage, Subscribe, TableCapacity, Unsubscribe,
 };
 use millrace_proto::data::{self, DataFrame, GapReason, HopHeader};
-use millrace_proto::frame::{self, FrameReader, stream_kind};
+use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::LanePreamble;
+use millrace_proto::stream::stream_kind;
 use millrace_proto::{
     CloseCode, DecodeError, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber,
     RouterId, Selector, SubscriptionNumber, TagSet,

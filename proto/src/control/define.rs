@@ -43,16 +43,55 @@ macro_rules! message {
 }
 pub(crate) use message;
 
+/// Defines a record: a struct whose fields have numbers, which stands in messages as a list of nested fields.
+macro_rules! record {
+    ($(#[$doc:meta])* pub struct $name:ident, at most $max:path { $($(#[$field_doc:meta])* $number:literal $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl crate::control::Element for $name {
+            const LIST_MAX: usize = $max;
+            fn put_one(&self, number: u64, out: &mut Vec<u8>) {
+                crate::field::put_nested(out, number, |value| {
+                    $(crate::control::Value::put(&self.$field, $number, value);)*
+                });
+            }
+            fn read(entry: &crate::field::Field<'_>, _: &'static str) -> Result<Self, crate::DecodeError> {
+                let mut read = Self::default();
+                for item in crate::field::Fields::new(entry.value) {
+                    let item = item?;
+                    match item.number {
+                        $($number => crate::control::Value::merge(&mut read.$field, &item, stringify!($field))?,)*
+                        _ => {}
+                    }
+                }
+                Ok(read)
+            }
+        }
+    };
+}
+pub(crate) use record;
+
 /// Defines an enum with numbers on the wire and names in metrics; the first variant is the default.
+///
+/// A number that is not in the table is read as the variant behind `unknown`, so that later versions can add some.
 macro_rules! wire_enum {
-    ($(#[$doc:meta])* pub enum $name:ident { $(#[$first_doc:meta])* $first_number:literal $first:ident = $first_text:literal, $($(#[$variant_doc:meta])* $number:literal $variant:ident = $text:literal,)* }) => {
+    ($(#[$doc:meta])* pub enum $name:ident, unknown $unknown:ident { $(#[$first_doc:meta])* $first_number:literal $first:ident = $first_text:literal, $($(#[$variant_doc:meta])* $number:literal $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+        #[non_exhaustive]
         pub enum $name { $(#[$first_doc])* #[default] $first = $first_number, $($(#[$variant_doc])* $variant = $number,)* }
 
         impl $name {
             /// All values, in the order of their numbers.
             pub const ALL: &'static [Self] = &[Self::$first, $(Self::$variant,)*];
+
+            /// The value of a number on the wire.
+            #[must_use]
+            pub const fn from_number(number: u64) -> Self {
+                match number { $first_number => Self::$first, $($number => Self::$variant,)* _ => Self::$unknown }
+            }
 
             /// Its name in metrics and messages.
             #[must_use]
@@ -66,9 +105,18 @@ macro_rules! wire_enum {
                 crate::field::put_u64(out, number, *self as u64);
             }
             fn merge(&mut self, field: &crate::field::Field<'_>, what: &'static str) -> Result<(), crate::DecodeError> {
-                let value = field.u64(what)?;
-                *self = Self::ALL.iter().copied().find(|&known| known as u64 == value).ok_or(crate::DecodeError::Malformed { what })?;
+                *self = Self::from_number(field.u64(what)?);
                 Ok(())
+            }
+        }
+
+        impl crate::control::Element for $name {
+            const LIST_MAX: usize = 64;
+            fn put_one(&self, number: u64, out: &mut Vec<u8>) {
+                crate::control::Value::put(self, number, out);
+            }
+            fn read(field: &crate::field::Field<'_>, what: &'static str) -> Result<Self, crate::DecodeError> {
+                Ok(Self::from_number(field.u64(what)?))
             }
         }
     };

@@ -1,20 +1,25 @@
-//! Frames about receivers: opening, subscriptions, flow.
+//! Frames about receivers: opening, subscriptions, flow, acknowledgements.
 
 use super::kind;
-use crate::control::{message, wire_enum};
+use super::position::SourcePosition;
+use super::ranges::SeqRanges;
+use crate::control::{message, record, wire_enum};
 use crate::id::RouterId;
+use crate::limits;
 
 wire_enum! {
     /// What happens when a receiver's queue is full.
-    pub enum OverflowPolicy {
+    pub enum OverflowPolicy, unknown Other {
         /// The oldest queued events give way; a gap marker stands where they were.
         0 DropOldest = "drop-oldest",
         /// New events are not queued; a gap marker stands where they would be.
         1 DropNewest = "drop-newest",
         /// Publishers whose events match lose credit. Needs confirm level `routed` or above.
         2 Block = "block",
-        /// The connection is closed with `overflow`.
+        /// The connection is closed with `overflow`; with one stream for all receivers, the receiver ends.
         3 Disconnect = "disconnect",
+        /// One that this version does not know: refused.
+        63 Other = "other",
     }
 }
 
@@ -58,11 +63,13 @@ message! {
 
 wire_enum! {
     /// How far a subscription has come.
-    pub enum Stage {
+    pub enum Stage, unknown Other {
         /// Events that enter through this router match it.
         1 Router = "router",
         /// Events that enter through any router of the cluster match it, but for those left out.
         2 Cluster = "cluster",
+        /// One that this version does not know: says nothing.
+        63 Other = "other",
     }
 }
 
@@ -84,7 +91,9 @@ message! {
 
 wire_enum! {
     /// Why a request was refused.
-    pub enum RefusedReason {
+    pub enum RefusedReason, unknown Other {
+        /// One that this version does not know: the message says more.
+        0 Other = "other",
         /// A selector cannot be read; the message names the column.
         1 Selector = "selector",
         /// A bound would be exceeded.
@@ -95,6 +104,20 @@ wire_enum! {
         4 Receiver = "receiver",
         /// This router cannot do it (a policy that needs a confirm level it does not offer).
         5 Unsupported = "unsupported",
+        /// A payload pattern may cost more for each byte than a router spends.
+        6 Pattern = "pattern",
+        /// The router has no room for it at the moment: ask later, or elsewhere.
+        7 Busy = "busy",
+        /// The name of a receiver, group or set belongs to somebody else.
+        8 Name = "name",
+        /// The history that was asked for is not kept here, or its cursor cannot be read.
+        9 History = "history",
+        /// A publisher id is not proven, or is in use on another connection.
+        10 Publisher = "publisher",
+        /// A tag key that only routers set.
+        11 ReservedKey = "reserved_key",
+        /// A generation has passed: somebody else has taken over.
+        12 Fenced = "fenced",
     }
 }
 
@@ -109,6 +132,8 @@ message! {
         3 subscription: Option<u64>,
         /// For people: what was wrong and what to do.
         4 message: String,
+        /// The publisher that it was about, if any: its number on the publish stream.
+        5 publisher: Option<u64>,
     }
 }
 
@@ -138,5 +163,63 @@ message! {
         1 receiver: crate::id::ReceiverNumber,
         /// For people.
         2 reason: String,
+    }
+}
+
+wire_enum! {
+    /// What a receiver's application did with what it acknowledges.
+    pub enum AckKind, unknown Other {
+        /// It has taken it.
+        1 Taken = "taken",
+        /// It gives it back, for another member of its group.
+        2 Refused = "refused",
+        /// One that this version does not know: counts as not acknowledged.
+        63 Other = "other",
+    }
+}
+
+record! {
+    /// The ticket of a group's copy, and its generation: one that has passed changes nothing.
+    pub struct Ticket, at most limits::TICKETS_PER_FRAME_MAX {
+        /// Its number.
+        1 ticket: u64,
+        /// How many times it was given out before.
+        2 generation: u64,
+    }
+}
+
+message! {
+    /// What a receiver's application has done with runs. Each run is acknowledged once, in any order.
+    pub struct Ack = kind::ACK {
+        /// The receiver.
+        1 receiver: crate::id::ReceiverNumber,
+        /// What it did.
+        2 kind: AckKind,
+        /// Runs without tickets, counted for the receiver from 0 in the order in which they stand in its stream.
+        3 runs: SeqRanges,
+        /// Tickets of runs that have one.
+        4 tickets: Vec<Ticket>,
+    }
+}
+
+message! {
+    /// A receiver goes on elsewhere: deliver what entered before these positions, then end it.
+    pub struct Move = kind::MOVE {
+        /// The receiver.
+        1 receiver: crate::id::ReceiverNumber,
+        /// For each owner, the position at which the other router took over.
+        2 positions: Vec<SourcePosition>,
+        /// More positions follow in another frame.
+        3 more: bool,
+    }
+}
+
+message! {
+    /// Whether a receiver, as a member of its group, takes events.
+    pub struct Member = kind::MEMBER {
+        /// The receiver.
+        1 receiver: crate::id::ReceiverNumber,
+        /// It does not, until it says otherwise.
+        2 busy: bool,
     }
 }

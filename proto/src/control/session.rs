@@ -4,9 +4,11 @@ use super::kind;
 use super::value::Value;
 use crate::control::message;
 use crate::error::DecodeError;
+use crate::feature::Features;
 use crate::field::{self, Field, Fields};
-use crate::id::{Incarnation, RouterId};
+use crate::id::{ClusterId, Incarnation, RouterId};
 use crate::limits;
+use crate::proof::{PublisherSecret, Token};
 
 /// What a reader of data streams can hold, announced before they start.
 ///
@@ -80,6 +82,22 @@ message! {
         /// How long the client can wait for [`Received`](super::Received), microseconds; 0: the router's choice, 20 ms. A
         /// router makes nobody wait for more than 10 s.
         5 received_within_us: u64,
+        /// What the client can read beyond the first version.
+        6 features: Features,
+        /// How events shall come: 0 = a stream for each receiver, 1 = one stream for all of the connection's receivers.
+        7 deliveries: u64,
+        /// Proves the ids that the client publishes under; absent: the router makes one up for this connection.
+        8 secret: Option<PublisherSecret>,
+        /// Proves who the client is, where it has no certificate.
+        9 token: Token,
+        /// Where the client is: routers of the same zone are nearer.
+        10 zone: String,
+        /// The cluster that the client belongs to, where it forwards from one to another; 0: none.
+        11 cluster: ClusterId,
+        /// Reserved: the session that the client resumes, as its Welcome named it.
+        12 session: String,
+        /// Delivered runs shall carry their positions.
+        13 positions: bool,
     }
 }
 
@@ -106,6 +124,20 @@ message! {
         9 silence_us: u64,
         /// The router's software.
         10 software: String,
+        /// What the router can read and do beyond the first version.
+        11 features: Features,
+        /// How events will come: as asked for in [`Hello::deliveries`], or 0 where the router cannot.
+        12 deliveries: u64,
+        /// Where the router is.
+        13 zone: String,
+        /// Whom the router takes the client for; part of what its publisher ids are hashed from.
+        14 identity: String,
+        /// The router's cluster; 0: it has no name.
+        15 cluster: ClusterId,
+        /// The zones of `alternates`, one for each in the same order; missing ones are not known.
+        16 alternate_zones: Vec<String>,
+        /// Reserved: by which name the client may resume this session.
+        17 session: String,
     }
 }
 
@@ -136,5 +168,7 @@ message! {
         3 reason: String,
         /// When the router will close what is left, microseconds from now.
         4 grace_us: u64,
+        /// The zones of `alternates`, one for each in the same order; missing ones are not known.
+        5 alternate_zones: Vec<String>,
     }
 }

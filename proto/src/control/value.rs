@@ -2,7 +2,7 @@
 
 use crate::error::DecodeError;
 use crate::field::{self, Field};
-use crate::id::{Incarnation, RouterId};
+use crate::id::{ClusterId, Incarnation, ReceiverNumber, RouterId};
 use crate::limits;
 
 /// A type that can be a field's value.
@@ -86,7 +86,7 @@ macro_rules! fixed {
         }
     )*};
 }
-fixed!(RouterId, Incarnation);
+fixed!(RouterId, Incarnation, ClusterId);
 
 macro_rules! small {
     ($($name:ident),*) => {$(
@@ -101,6 +101,22 @@ macro_rules! small {
     )*};
 }
 small!(ReceiverNumber, SubscriptionNumber);
+
+/// Bytes that only their writer understands, at most [`limits::TEXT_BYTES_MAX`].
+impl Value for Vec<u8> {
+    fn put(&self, number: u64, out: &mut Vec<u8>) {
+        if !self.is_empty() {
+            field::put_bytes(out, number, self);
+        }
+    }
+    fn merge(&mut self, field: &Field<'_>, what: &'static str) -> Result<(), DecodeError> {
+        if field.value.len() > limits::TEXT_BYTES_MAX {
+            return Err(DecodeError::Limit { what });
+        }
+        field.value.clone_into(self);
+        Ok(())
+    }
+}
 
 impl Value for Option<u64> {
     fn put(&self, number: u64, out: &mut Vec<u8>) {
@@ -172,6 +188,16 @@ impl Element for RouterId {
     }
     fn read(field: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
         Ok(Self(field.fixed64(what)?))
+    }
+}
+
+impl Element for ReceiverNumber {
+    const LIST_MAX: usize = 1024;
+    fn put_one(&self, number: u64, out: &mut Vec<u8>) {
+        field::put_u64(out, number, self.0.into());
+    }
+    fn read(field: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
+        Ok(Self(field.u32(what)?))
     }
 }
 

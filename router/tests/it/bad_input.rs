@@ -2,10 +2,10 @@
 
 use millrace_client::ReceiverOptions;
 use millrace_proto::control::{ControlFrame, Hello, OpenReceiver, OverflowPolicy, Subscribe, TableCapacity};
-use millrace_proto::frame::{self, stream_kind};
+use millrace_proto::frame;
 use millrace_proto::limits::{CONTROL_FRAME_BYTES_MAX, TAGS_PER_SET_MAX};
 use millrace_proto::mesh::{self, PeerHello};
-use millrace_proto::stream::LanePreamble;
+use millrace_proto::stream::{LanePreamble, stream_kind};
 use millrace_proto::{
     ALPN_CLIENT, ALPN_PEER, CloseCode, Incarnation, PROTOCOL_VERSION, ReceiverNumber, RouterId,
     SubscriptionNumber, TagSet, data, varint,
@@ -157,6 +157,7 @@ fn peer_hello() -> Vec<u8> {
         tables: TableCapacity::LANE,
         name: "raw".into(),
         software: "raw".into(),
+        ..PeerHello::default()
     }
     .encode(&mut bytes);
     bytes

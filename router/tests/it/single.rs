@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use millrace_proto::control::{ControlFrame, OpenReceiver, Subscribe};
 use millrace_proto::data::{self, DataFrame, GapReason};
-use millrace_proto::frame::{FrameReader, stream_kind};
+use millrace_proto::frame::FrameReader;
+use millrace_proto::stream::stream_kind;
 use millrace_proto::{DecodeError, SubscriptionNumber};
 
 use crate::raw::Raw;

@@ -57,7 +57,7 @@ impl Router {
             DataFrame::DefineTags { number, tags } => {
                 self.table.define(number, tags.to_owned(), tags.canonical().len() as u64)?;
             }
-            DataFrame::DefinePublisher { number, publisher } => {
+            DataFrame::DefinePublisher { number, publisher, .. } => {
                 self.publishers.insert(number, publisher);
             }
             DataFrame::Run { hop, body } => {

@@ -226,7 +226,7 @@ impl Advertised {
 fn read(told: &InterestEntry) -> Entry {
     let selector = match told.kind {
         InterestKind::Plain | InterestKind::Payload => Selector::parse(&told.selector).ok(),
-        InterestKind::Group => None,
+        _ => None,
     };
     Entry {
         selector: selector.map(|selector| {

@@ -164,6 +164,7 @@ impl Cutter {
             number,
             kind: InterestKind::Plain,
             selector: selector.to_owned(),
+            ..InterestEntry::default()
         });
     }
 

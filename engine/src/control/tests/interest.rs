@@ -109,7 +109,12 @@ fn interest_that_cannot_be_read_is_ignored_without_a_mismatch() {
     cluster.add(2, 1, &[]);
     cluster.run(ms(500));
     let (conn, core, _) = lane_zero(&cluster, 1);
-    let entry = |number, kind, selector: &str| InterestEntry { number, kind, selector: selector.into() };
+    let entry = |number, kind, selector: &str| InterestEntry {
+        number,
+        kind,
+        selector: selector.into(),
+        ..InterestEntry::default()
+    };
     let add = vec![
         entry(1, InterestKind::Plain, "a=(("),
         entry(2, InterestKind::Payload, "b=1"),

@@ -43,7 +43,7 @@ impl Core {
         let mut refuse = |reason, message: String| {
             let subscription = Some(u64::from(subscription.0));
             self.routing.metrics.refused += 1;
-            Refused { reason, receiver, subscription, message }.encode(&mut client.out);
+            Refused { reason, receiver, subscription, message, publisher: None }.encode(&mut client.out);
         };
         let Some(&slot) = client.receivers.get(&receiver) else {
             refuse(RefusedReason::Receiver, format!("receiver {} is not open", receiver.0));
@@ -115,7 +115,7 @@ impl Core {
                 self.pending.remove(&token);
                 let subscription = Some(u64::from(subscription));
                 let reason = RefusedReason::Selector;
-                self.refuse(conn, &Refused { reason, receiver, subscription, message });
+                self.refuse(conn, &Refused { reason, receiver, subscription, message, publisher: None });
                 return;
             }
         };
@@ -179,6 +179,7 @@ impl Core {
         let pending = match stage {
             Stage::Router => self.pending.get(&token).copied(),
             Stage::Cluster => self.pending.remove(&token),
+            _ => None,
         };
         let Some(pending) = pending else { return };
         let PendingSubscription { conn, receiver, subscription, slot, .. } = pending;

@@ -1,28 +1,12 @@
-//! Control frames between routers, on the bidirectional stream that the dialling router opens first on each lane.
-//!
-//! Both sides say [`PeerHello`] first. Lane 0 then carries the link's interest; every lane may carry [`Ping`] and
-//! [`Pong`]. Interest is numbered by its writer: an entry is added under a number and taken away by it.
-//!
-//! A snapshot is a sequence of [`Interest`] frames, the first with `reset`; `more` is set on all but the last frame of a
-//! snapshot or batch, and the version counts as arrived when a frame without `more` does.
+//! Frames of a link, on its lane 0 (the hello on every lane): who is there, and what is wanted.
 
-use crate::control::{Element, Goaway, Ping, Pong, TableCapacity, message, wire_enum};
+use super::kind;
+use crate::control::{Element, TableCapacity, Value, message, wire_enum};
 use crate::error::DecodeError;
+use crate::feature::Features;
 use crate::field::{self, Field, Fields};
-use crate::frame;
-use crate::id::{Incarnation, RouterId};
+use crate::id::{ClusterId, Incarnation, RouterId};
 use crate::limits;
-
-/// Frame types of lane control streams.
-pub mod kind {
-    #![allow(missing_docs, reason = "each is documented at the message of the same name")]
-    pub const PEER_HELLO: u64 = 0x60;
-    pub const INTEREST: u64 = 0x62;
-    pub const INTEREST_ACK: u64 = 0x64;
-    pub const INTEREST_DIGEST: u64 = 0x66;
-    pub const INTEREST_REQUEST: u64 = 0x68;
-    pub const PEERS: u64 = 0x6a;
-}
 
 message! {
     /// First frame of both sides on each lane.
@@ -47,18 +31,28 @@ message! {
         9 name: String,
         /// Its software.
         10 software: String,
+        /// What it can read and do beyond the first version.
+        11 features: Features,
+        /// Where it is.
+        12 zone: String,
+        /// Its cluster; 0: it has no name. Routers of two clusters refuse each other.
+        13 cluster: ClusterId,
     }
 }
 
 wire_enum! {
     /// How the events that match an interest are used at its location.
-    pub enum InterestKind {
+    pub enum InterestKind, unknown Other {
         /// Each matching event is wanted once.
         1 Plain = "plain",
         /// Reserved: only events whose payload passes a prefilter are wanted.
         2 Payload = "payload",
         /// Reserved: one member of a group takes each event.
         3 Group = "group",
+        /// Reserved: the selector is the name of a receiver.
+        4 Name = "name",
+        /// One that this version does not know: kept aside.
+        63 Other = "other",
     }
 }
 
@@ -69,8 +63,29 @@ pub struct InterestEntry {
     pub number: u64,
     /// What it is for.
     pub kind: InterestKind,
-    /// The selector in canonical text.
+    /// The selector in canonical text; for [`InterestKind::Name`], the name.
     pub selector: String,
+    /// For [`InterestKind::Name`]: a receiver of the same name and a lower generation has ended.
+    pub generation: u64,
+    /// For [`InterestKind::Payload`]: an event is wanted only if its payload contains one of them.
+    pub literals: Vec<Literal>,
+}
+
+/// Bytes that a payload must contain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Literal(pub Vec<u8>);
+
+impl Element for Literal {
+    const LIST_MAX: usize = limits::LITERALS_PER_INTEREST_MAX;
+    fn put_one(&self, number: u64, out: &mut Vec<u8>) {
+        field::put_bytes(out, number, &self.0);
+    }
+    fn read(field: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
+        if field.value.len() > limits::LITERAL_BYTES_MAX {
+            return Err(DecodeError::Limit { what });
+        }
+        Ok(Self(field.value.to_vec()))
+    }
 }
 
 impl Element for InterestEntry {
@@ -82,6 +97,8 @@ impl Element for InterestEntry {
                 field::put_u64(value, 2, self.kind as u64);
             }
             field::put_str(value, 3, &self.selector);
+            self.generation.put(4, value);
+            self.literals.put(5, value);
         });
     }
     fn read(entry: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
@@ -90,8 +107,10 @@ impl Element for InterestEntry {
             let item = item?;
             match item.number {
                 1 => read.number = item.u64(what)?,
-                2 => crate::control::Value::merge(&mut read.kind, &item, what)?,
+                2 => read.kind.merge(&item, what)?,
                 3 => read.selector = item.text(limits::SELECTOR_BYTES_MAX, what)?.to_owned(),
+                4 => read.generation.merge(&item, what)?,
+                5 => read.literals.merge(&item, what)?,
                 _ => {}
             }
         }
@@ -189,49 +208,3 @@ message! {
         1 peers: Vec<KnownPeer>,
     }
 }
-
-/// Any frame of a lane's control stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each variant is the message of the same name")]
-pub enum MeshFrame {
-    PeerHello(PeerHello),
-    Interest(Interest),
-    InterestAck(InterestAck),
-    InterestDigest(InterestDigest),
-    InterestRequest(InterestRequest),
-    Peers(Peers),
-    Ping(Ping),
-    Pong(Pong),
-    Goaway(Goaway),
-    /// A frame that this version skips.
-    Skipped {
-        /// Its type.
-        kind: u64,
-    },
-}
-
-macro_rules! frames {
-    ($($name:ident),*) => {
-        impl MeshFrame {
-            /// Decodes one frame that was split off a lane's control stream.
-            ///
-            /// # Errors
-            /// [`DecodeError`] for malformed, oversized and unknown must-understand frames.
-            pub fn decode(kind: u64, body: &[u8]) -> Result<Self, DecodeError> {
-                match kind {
-                    $($name::KIND => Ok(Self::$name($name::decode(body)?)),)*
-                    _ => frame::skip_unknown(kind).map(|()| Self::Skipped { kind }),
-                }
-            }
-
-            /// Appends the frame. Skipped frames write nothing.
-            pub fn encode(&self, out: &mut Vec<u8>) {
-                match self {
-                    $(Self::$name(message) => message.encode(out),)*
-                    Self::Skipped { .. } => {}
-                }
-            }
-        }
-    };
-}
-frames!(PeerHello, Interest, InterestAck, InterestDigest, InterestRequest, Peers, Ping, Pong, Goaway);

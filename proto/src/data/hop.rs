@@ -1,37 +1,19 @@
-//! Frames of data streams: definitions of numbers, runs, gaps.
+//! The hop header: the part of a run's frame that is written anew for each stream that the run crosses.
 //!
-//! A run frame is `hop header length, hop header, run body`. The hop header is written anew for each stream that the run
-//! crosses: `flags, [tag set number], [publisher number], optional fields`. A number is absent when its flag says that the
-//! thing itself stands in a field. The body is never touched.
+//! `flags, [tag set number], [publisher number], optional fields`. A number is absent when its flag says that the thing
+//! itself stands in a field.
 
+use super::define::{put_publisher, take_publisher};
 use crate::error::DecodeError;
 use crate::field::{self, Fields};
-use crate::frame;
-use crate::id::{Epoch, PublisherId, PublisherKey, RouterId};
-use crate::limits::{DATA_FRAME_BYTES_MAX, HOP_HEADER_BYTES_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
-use crate::run::RunBody;
+use crate::id::PublisherKey;
+use crate::limits::SUBSCRIPTIONS_PER_RECEIVER_MAX;
 use crate::tag::TagSetRef;
 use crate::varint;
 
-/// Frame types of data streams.
-pub mod kind {
-    /// `number, canonical tag set`: from here on the number stands for this tag set on this stream.
-    pub const DEFINE_TAGS: u64 = 0x10;
-    /// `number, publisher id (16 bytes), epoch`: from here on the number stands for this publisher on this stream.
-    pub const DEFINE_PUBLISHER: u64 = 0x12;
-    /// A run.
-    pub const RUN: u64 = 0x14;
-    /// Something is missing here, and why.
-    pub const GAP: u64 = 0x16;
-    /// Where a quiet receiver stands (history cursors). Reserved: written and read by later versions.
-    pub const CURSOR: u64 = 0x19;
-    /// On publish streams: the publisher wants to be told at once what was received. Who does not know it skips it.
-    pub const REPORT: u64 = 0x1b;
-}
-
 /// Bits of a hop header's flags. Unknown bits are ignored and not forwarded.
 pub mod flag {
-    /// Bits 0–1: confirm level that the publisher asked for (0 none, 1 routed, 2 delivered).
+    /// Bits 0–1: confirm level that the publisher asked for (0 none, 1 routed, 2 delivered; 3 kept, reserved).
     pub const LEVEL_MASK: u64 = 0b11;
     /// The tag set stands in [`super::hop_field::TAGS`] instead of a number.
     pub const INLINE_TAGS: u64 = 1 << 2;
@@ -41,32 +23,39 @@ pub mod flag {
     pub const RESENT: u64 = 1 << 4;
     /// The router could not decide whether this receiver had the run before.
     pub const MAYBE_DUPLICATE: u64 = 1 << 5;
+    /// Reserved: the run's body is encoded.
+    pub const ENCODED: u64 = 1 << 6;
     /// Between the cores of one router: its owner has not routed this run. Routers ignore it in what comes from anybody else.
     pub const UNROUTED: u64 = 1 << 7;
     /// All bits that this version knows, besides the inline ones.
-    pub(super) const KNOWN: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE | UNROUTED;
+    pub(in super::super) const KNOWN: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE | UNROUTED;
 }
 
-/// Numbers of a hop header's optional fields. Readers skip those they do not know.
+/// Numbers of a hop header's optional fields. Readers skip those they do not know; [`super::optional`] says what is in
+/// those from [`TICKET`](hop_field::TICKET) on.
 pub mod hop_field {
     /// Inline tag set, canonical bytes.
     pub const TAGS: u64 = 1;
     /// Inline publisher: id (16 bytes), epoch.
     pub const PUBLISHER: u64 = 2;
-    /// Entry router (8 bytes), owner, position. Reserved for history and cursors.
-    pub const ORIGIN: u64 = 3;
+    /// Number of a source, and the run's position there.
+    pub const POSITION: u64 = 3;
     /// Lane seq, when it is not one more than that of the run before.
     pub const LANE_SEQ: u64 = 4;
     /// Subscriptions that matched, varints in ascending order. Absent: subscription 0 alone.
     pub const MATCHED: u64 = 5;
-    /// Ticket of a group's copy. Reserved.
+    /// Ticket of a group's copy, its generation, and the group.
     pub const TICKET: u64 = 6;
-    /// Recipients that the publisher named. Reserved.
+    /// Recipients that the publisher named, request and reply token.
     pub const RECIPIENTS: u64 = 7;
-    /// Clusters that the run has crossed. Reserved.
+    /// Clusters that the run has crossed.
     pub const CLUSTER_PATH: u64 = 8;
-    /// Tags that routers added to the published ones. Reserved.
+    /// Tags that routers added to the published ones, and the rules' version.
     pub const ADDED_TAGS: u64 = 9;
+    /// Set of standby publishers, its generation, and the events' source seqs.
+    pub const SET: u64 = 10;
+    /// How long the run has left.
+    pub const EXPIRY: u64 = 11;
 }
 
 /// How a run names its tag set on this stream.
@@ -140,7 +129,7 @@ impl<'a> HopHeader<'a> {
         })
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let mut flags = self.flags & flag::KNOWN;
         if matches!(self.tags, TagsOnStream::Inline(_)) {
             flags |= flag::INLINE_TAGS;
@@ -168,7 +157,7 @@ impl<'a> HopHeader<'a> {
     }
 
     #[inline]
-    fn decode(mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn decode(mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let flags = varint::take(&mut bytes)?;
         let mut tags = match flags & flag::INLINE_TAGS {
             0 => Some(TagsOnStream::Number(varint::take(&mut bytes)?)),
@@ -261,7 +250,7 @@ pub fn peek_numbers(body: &[u8]) -> Option<(u64, u64)> {
     Some((next()?, next()?)).filter(|_| both)
 }
 
-fn check_matched(bytes: &[u8]) -> Result<(), DecodeError> {
+pub(super) fn check_matched(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut rest = bytes;
     let mut previous = None;
     while !rest.is_empty() {
@@ -273,191 +262,3 @@ fn check_matched(bytes: &[u8]) -> Result<(), DecodeError> {
     }
     Ok(())
 }
-
-fn put_publisher(out: &mut Vec<u8>, key: PublisherKey) {
-    out.extend_from_slice(&key.publisher.0.to_be_bytes());
-    varint::put(out, key.epoch.0);
-}
-
-fn take_publisher(bytes: &mut &[u8]) -> Result<PublisherKey, DecodeError> {
-    let raw: [u8; 16] = varint::take_bytes(bytes, 16)?.try_into().map_err(|_| DecodeError::Truncated)?;
-    let epoch = Epoch(varint::take(bytes)?);
-    if !bytes.is_empty() {
-        return Err(DecodeError::Malformed { what: "publisher" });
-    }
-    Ok(PublisherKey { publisher: PublisherId(u128::from_be_bytes(raw)), epoch })
-}
-
-crate::control::wire_enum! {
-    /// Why events are missing at this place of a stream.
-    pub enum GapReason {
-        /// The receiver's own queue overflowed.
-        1 Overflow = "overflow",
-        /// The link to the router that the events entered through was lost.
-        2 RouterLost = "router_lost",
-        /// A link between routers could not take more.
-        3 LaneOverflow = "lane_overflow",
-        /// A core could not take more.
-        4 MailboxOverflow = "mailbox_overflow",
-        /// The subscription began while events were already flowing at a router that did not know it yet.
-        5 Joined = "joined",
-        /// The session that carried the stream was lost and could not be resumed.
-        6 SessionLost = "session_lost",
-        /// The event does not fit this stream's bounds.
-        7 TooLarge = "too_large",
-    }
-}
-
-crate::control::message! {
-    /// A gap marker: stands where events are missing.
-    pub struct Gap = kind::GAP {
-        /// Why.
-        1 reason: GapReason,
-        /// How many events are missing, where that is known; 0 otherwise.
-        2 events: u64,
-        /// The router that the missing events entered through; absent: any.
-        3 router: Option<RouterId>,
-    }
-}
-
-/// One frame of a data stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DataFrame<'a> {
-    /// A number for a tag set.
-    DefineTags {
-        /// The number, below the reader's announced capacity.
-        number: u64,
-        /// The tag set.
-        tags: TagSetRef<'a>,
-    },
-    /// A number for a publisher.
-    DefinePublisher {
-        /// The number, below the reader's announced capacity.
-        number: u64,
-        /// The publisher.
-        publisher: PublisherKey,
-    },
-    /// A run.
-    Run {
-        /// Its header on this stream.
-        hop: HopHeader<'a>,
-        /// Its body.
-        body: RunBody<'a>,
-    },
-    /// A gap.
-    Gap(Gap),
-    /// The publisher wants to be told what was received.
-    Report,
-    /// A frame that this version skips.
-    Skipped {
-        /// Its type.
-        kind: u64,
-    },
-}
-
-/// Decodes one frame that was split off a data stream.
-///
-/// # Errors
-/// [`DecodeError`] for malformed, oversized and unknown must-understand frames.
-#[inline]
-pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> {
-    match kind {
-        kind::RUN => {
-            let hop = varint::take_prefixed(&mut body, HOP_HEADER_BYTES_MAX, "hop header")?;
-            Ok(DataFrame::Run { hop: HopHeader::decode(hop)?, body: RunBody::parse(body)? })
-        }
-        kind::DEFINE_TAGS => {
-            let number = varint::take(&mut body)?;
-            Ok(DataFrame::DefineTags { number, tags: TagSetRef::parse(body)? })
-        }
-        kind::DEFINE_PUBLISHER => {
-            let number = varint::take(&mut body)?;
-            Ok(DataFrame::DefinePublisher { number, publisher: take_publisher(&mut body)? })
-        }
-        kind::GAP => Ok(DataFrame::Gap(Gap::decode(body)?)),
-        kind::REPORT => Ok(DataFrame::Report),
-        _ => frame::skip_unknown(kind).map(|()| DataFrame::Skipped { kind }),
-    }
-}
-
-/// Appends a definition of a tag set number.
-pub fn put_define_tags(out: &mut Vec<u8>, number: u64, tags: TagSetRef<'_>) {
-    let canonical = tags.canonical();
-    varint::put(out, kind::DEFINE_TAGS);
-    varint::put(out, (varint::size(number) + canonical.len()) as u64);
-    varint::put(out, number);
-    out.extend_from_slice(canonical);
-}
-
-/// Appends a definition of a publisher number.
-pub fn put_define_publisher(out: &mut Vec<u8>, number: u64, publisher: PublisherKey) {
-    varint::put(out, kind::DEFINE_PUBLISHER);
-    varint::put(out, (varint::size(number) + 16 + varint::size(publisher.epoch.0)) as u64);
-    varint::put(out, number);
-    put_publisher(out, publisher);
-}
-
-/// Appends a wish to be told what was received. Its body is kept for fields of later versions.
-pub fn put_report(out: &mut Vec<u8>) {
-    frame::put(out, kind::REPORT, |_| {});
-}
-
-/// Appends a run frame: `header` for this stream, `body` as it came.
-#[inline]
-pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
-    put_head(out, header, body.len(), body.len());
-    out.extend_from_slice(body);
-}
-
-/// Appends a run frame up to its body, which has `body_bytes` and comes from elsewhere.
-#[inline]
-pub fn put_run_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize) {
-    put_head(out, header, body_bytes, 0);
-}
-
-/// Appends the head of a run frame, and makes room for `reserve` bytes behind it.
-#[inline]
-fn put_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize, reserve: usize) {
-    if let (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher), None, true) =
-        (header.tags, header.publisher, header.lane_seq, header.fields.is_empty())
-    {
-        // The common case, gathered first: room is made once, not for each integer.
-        let flags = header.flags & flag::KNOWN;
-        let hop = varint::size(flags) + varint::size(tags) + varint::size(publisher);
-        let mut head = Head { bytes: [0; 6 * 8], len: 0 };
-        head.put(kind::RUN);
-        head.put((1 + hop + body_bytes) as u64);
-        head.put(hop as u64);
-        head.put(flags);
-        head.put(tags);
-        head.put(publisher);
-        out.reserve(head.len + reserve);
-        out.extend_from_slice(&head.bytes[..head.len]);
-    } else {
-        let mut hop = Vec::with_capacity(64);
-        header.encode(&mut hop);
-        varint::put(out, kind::RUN);
-        varint::put(out, (varint::size(hop.len() as u64) + hop.len() + body_bytes) as u64);
-        varint::put_prefixed(out, &hop);
-    }
-}
-
-/// Up to six varints.
-struct Head {
-    bytes: [u8; 6 * 8],
-    len: usize,
-}
-
-impl Head {
-    #[inline]
-    fn put(&mut self, value: u64) {
-        let (bytes, size) = varint::encoded(value);
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + 8) {
-            place.copy_from_slice(&bytes);
-            self.len += size;
-        }
-    }
-}
-
-/// Largest body of a frame on a data stream.
-pub const FRAME_BYTES_MAX: usize = DATA_FRAME_BYTES_MAX;

@@ -1,0 +1,140 @@
+//! Frames of features between routers: what became of runs, and what routers keep together.
+
+use super::kind;
+use crate::control::{
+    AckKind, OutcomeKind, OutcomeReason, SeqRanges, SourcePosition, Ticket, message, record,
+};
+use crate::id::{Incarnation, RouterId};
+use crate::limits;
+
+message! {
+    /// How runs of this lane ended at the sender's receivers.
+    pub struct LegAck = kind::LEG_ACK {
+        /// Which: lane seqs of the lane's data stream.
+        1 runs: SeqRanges,
+        /// How they ended.
+        2 kind: OutcomeKind,
+        /// The confirm level that this answers: 1 routed, 2 delivered, 3 kept.
+        3 level: u32,
+        /// How many receivers each of them is confirmed at.
+        4 receivers: u64,
+        /// How many receivers each of them missed.
+        5 missed: u64,
+        /// Why, for all but confirmed ones.
+        6 reasons: Vec<OutcomeReason>,
+    }
+}
+
+message! {
+    /// What members of groups did with runs of this lane that carry tickets.
+    pub struct Tickets = kind::TICKETS {
+        /// What they did: taken, or handed back for another member.
+        1 kind: AckKind,
+        /// The tickets.
+        2 tickets: Vec<Ticket>,
+        /// Why they were handed back.
+        3 reason: OutcomeReason,
+    }
+}
+
+record! {
+    /// A member of a group at the sender.
+    pub struct GroupMember, at most limits::MEMBERS_PER_FRAME_MAX {
+        /// The group.
+        1 group: String,
+        /// The sender's number of the member.
+        2 member: u64,
+        /// Its level, 1 to 8: lower ones are used first.
+        3 level: u32,
+        /// Events that it has not acknowledged.
+        4 in_flight: u64,
+        /// Events that it takes besides.
+        5 room: u64,
+        /// It takes none at the moment.
+        6 busy: bool,
+        /// It is gone.
+        7 gone: bool,
+    }
+}
+
+message! {
+    /// Members of groups at the sender that are new, have changed, or are gone.
+    pub struct GroupMembers = kind::GROUP_MEMBERS {
+        /// They.
+        1 members: Vec<GroupMember>,
+    }
+}
+
+record! {
+    /// Who holds a set of standby publishers. Of two records the one with the higher generation counts, then the one with the
+    /// lower rank, then the one with the higher publisher id.
+    pub struct SetRecord, at most limits::SETS_PER_FRAME_MAX {
+        /// The set.
+        1 set: String,
+        /// Its generation.
+        2 generation: u64,
+        /// The holder's rank.
+        3 rank: u32,
+        /// The holder's publisher id, 16 bytes.
+        4 publisher: Vec<u8>,
+        /// The router that serves it.
+        5 router: RouterId,
+        /// Nobody holds it.
+        6 vacant: bool,
+        /// Whom the set belongs to.
+        7 identity: String,
+    }
+}
+
+message! {
+    /// Records of sets that are new or have changed.
+    pub struct SetRecords = kind::SET_RECORDS {
+        /// They.
+        1 sets: Vec<SetRecord>,
+    }
+}
+
+message! {
+    /// Send history: runs that entered at the reader and match, on a stream with the preamble
+    /// [`ReplayPreamble`](crate::stream::ReplayPreamble).
+    pub struct HistoryRequest = kind::HISTORY_REQUEST {
+        /// The sender's number of the request.
+        1 request: u64,
+        /// Selectors in canonical text, any of which may match.
+        2 selectors: Vec<String>,
+        /// Where to begin, for each owner and incarnation of the reader; an owner that is absent begins with its oldest run.
+        3 from: Vec<SourcePosition>,
+        /// In place of `from`: how far back to begin, microseconds by the reader's arrival clock.
+        4 since_us: u64,
+        /// The request is over.
+        5 cancel: bool,
+    }
+}
+
+record! {
+    /// What of one owner's history is sent.
+    pub struct HistorySpan, at most limits::POSITIONS_PER_FRAME_MAX {
+        /// The owner's process life.
+        1 incarnation: Incarnation,
+        /// The owner.
+        2 owner: u16,
+        /// First position that is sent.
+        3 from: u64,
+        /// Position up to which it is sent.
+        4 to: u64,
+        /// Oldest position that is kept.
+        5 oldest_kept: u64,
+    }
+}
+
+message! {
+    /// What the answer to a request for history consists of: first when it begins, again when it has ended.
+    pub struct HistoryState = kind::HISTORY_STATE {
+        /// The request.
+        1 request: u64,
+        /// What is sent.
+        2 spans: Vec<HistorySpan>,
+        /// All of it has been written.
+        3 ended: bool,
+    }
+}

@@ -1,0 +1,41 @@
+//! Control frames between routers, on the bidirectional stream that the dialling router opens first on each lane.
+//!
+//! Both sides say [`PeerHello`] first. Lane 0 then carries the link's interest; every lane may carry [`Ping`] and
+//! [`Pong`]. Interest is numbered by its writer: an entry is added under a number and taken away by it.
+//!
+//! A snapshot is a sequence of [`Interest`] frames, the first with `reset`; `more` is set on all but the last frame of a
+//! snapshot or batch, and the version counts as arrived when a frame without `more` does.
+//!
+//! What every lane's core says about its own runs (legs, tickets) goes over its own lane; what concerns the link (interest,
+//! groups, sets, history) goes over lane 0.
+
+mod frame;
+mod lane;
+mod link;
+
+pub use frame::MeshFrame;
+pub use lane::{
+    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, LegAck, SetRecord, SetRecords,
+    Tickets,
+};
+pub use link::{
+    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,
+    PeerHello, Peers,
+};
+
+/// Frame types of lane control streams.
+pub mod kind {
+    #![allow(missing_docs, reason = "each is documented at the message of the same name")]
+    pub const PEER_HELLO: u64 = 0x60;
+    pub const INTEREST: u64 = 0x62;
+    pub const INTEREST_ACK: u64 = 0x64;
+    pub const INTEREST_DIGEST: u64 = 0x66;
+    pub const INTEREST_REQUEST: u64 = 0x68;
+    pub const PEERS: u64 = 0x6a;
+    pub const LEG_ACK: u64 = 0x6c;
+    pub const TICKETS: u64 = 0x6e;
+    pub const GROUP_MEMBERS: u64 = 0x80;
+    pub const SET_RECORDS: u64 = 0x82;
+    pub const HISTORY_REQUEST: u64 = 0x84;
+    pub const HISTORY_STATE: u64 = 0x86;
+}
