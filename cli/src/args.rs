@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Parser, Subcommand};
 use millrace_client::{Connections, RouterAddress};
 use millrace_proto::PublisherId;
+use millrace_proto::control::OverflowPolicy;
 
 /// Publish and receive events through a Millrace cluster.
 #[derive(Debug, Parser)]
@@ -75,15 +77,18 @@ pub(crate) enum Command {
 /// when a router has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pub {
-    /// A tag, key=value. May be given several times; keys are unique.
+    /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several times; keys are unique.
     #[arg(long = "tag", short = 't', value_name = "KEY=VALUE")]
     pub(crate) tags: Vec<String>,
     /// Payloads, one event each.
     #[arg(value_name = "PAYLOAD", required_unless_present = "lines")]
     pub(crate) payloads: Vec<String>,
-    /// Publish standard input, each line an event, without its line break.
+    /// Publish standard input, each line an event, without its line break (LF or CR LF).
     #[arg(long, conflicts_with = "payloads")]
     pub(crate) lines: bool,
+    /// Keep a CR at the end of a line: it belongs to the payload.
+    #[arg(long, requires = "lines")]
+    pub(crate) keep_cr: bool,
     /// Longest time that an event waits for company.
     #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
     pub(crate) linger: Duration,
@@ -97,9 +102,12 @@ pub(crate) struct Pub {
     /// How long to wait for a router to receive the last events.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
-    /// Say on standard error how many events were sent, received, or are of unknown fate.
+    /// Say on the way, too, how many events were sent, received, or are of unknown fate.
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    /// Do not say at the end what became of the events, unless some were not delivered to a router.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
 }
 
 /// Receive the events that match any of the selectors.
@@ -120,6 +128,15 @@ pub(crate) struct Sub {
     /// How long the router may gather events before it sends them: fewer packets for slow screens.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     pub(crate) linger: Duration,
+    /// Bytes that may wait at the router for this command, such as 64MiB. Default: the router's.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub(crate) queue: Option<u64>,
+    /// What gives way when that much waits: `drop-oldest` or `drop-newest` events, or `disconnect`.
+    #[arg(long, value_name = "POLICY", default_value = "drop-oldest", value_parser = policy)]
+    pub(crate) policy: OverflowPolicy,
+    /// End with exit code 1 at the first gap.
+    #[arg(long)]
+    pub(crate) fail_on_gap: bool,
     /// Do not print acknowledgements.
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -134,6 +151,21 @@ Selectors: requirements on tags, separated by commas; all must hold. Several sel
   host                     the tag is there            !host             it is absent
   usage>90                 a number; also < <= >=
   payload ~ /panic|oops/   the payload matches a regular expression";
+
+fn bytes(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map(|ByteSize(bytes)| bytes)
+        .map_err(|_| format!("{text:?} is no size: write 64MiB or 1000000"))
+}
+
+fn policy(text: &str) -> Result<OverflowPolicy, String> {
+    match text {
+        "drop-oldest" => Ok(OverflowPolicy::DropOldest),
+        "drop-newest" => Ok(OverflowPolicy::DropNewest),
+        "disconnect" => Ok(OverflowPolicy::Disconnect),
+        _ => Err("write drop-oldest, drop-newest or disconnect".to_owned()),
+    }
+}
 
 fn publisher_id(text: &str) -> Result<PublisherId, String> {
     let wrong = || format!("{text:?} is not a publisher's name: write up to 32 hexadecimal digits");

@@ -1,4 +1,4 @@
-//! Lines of standard input as payloads: any bytes, bounded, without their line break.
+//! Lines of standard input as payloads: any bytes, bounded, without their line break (LF or CR LF).
 
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
@@ -19,6 +19,7 @@ pub(crate) enum Line {
 pub(crate) struct Lines<R> {
     input: R,
     bytes_max: usize,
+    keep_cr: bool,
     /// The present line; what of it was read survives a cancelled call.
     line: Vec<u8>,
     too_long: bool,
@@ -27,8 +28,10 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
-    pub(crate) fn new(input: R) -> Self {
-        Self { input, bytes_max: PAYLOAD_BYTES_MAX, line: Vec::new(), too_long: false, given: false }
+    /// `keep_cr`: a CR before the line break belongs to the line.
+    pub(crate) fn new(input: R, keep_cr: bool) -> Self {
+        let line = Vec::new();
+        Self { input, bytes_max: PAYLOAD_BYTES_MAX, keep_cr, line, too_long: false, given: false }
     }
 
     /// The bytes of the line that was read last.
@@ -61,6 +64,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             }
             if at_end || newline.is_some() {
                 self.given = true;
+                if newline.is_some() && !self.keep_cr && self.line.last() == Some(&b'\r') {
+                    self.line.pop();
+                }
                 return Ok(if self.too_long { Line::TooLong } else { Line::Whole });
             }
         }
@@ -74,10 +80,14 @@ mod tests {
     use super::*;
 
     fn check(input: &[u8], expected: &[Option<&[u8]>]) {
+        check_with(false, input, expected);
+    }
+
+    fn check_with(keep_cr: bool, input: &[u8], expected: &[Option<&[u8]>]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
         for capacity in [1, 2, 3, 64] {
-            let mut lines = Lines::new(BufReader::with_capacity(capacity, input));
+            let mut lines = Lines::new(BufReader::with_capacity(capacity, input), keep_cr);
             lines.bytes_max = 5;
             let mut seen = Vec::new();
             runtime.block_on(async {
@@ -100,7 +110,13 @@ mod tests {
         check(b"", &[]);
         check(b"\n", &[Some(b"")]);
         check(b"a\n\nb", &[Some(b"a"), Some(b""), Some(b"b")]);
-        check(b"\xff\0\r\n", &[Some(b"\xff\0\r")]);
+        check(b"\xff\0\r\n", &[Some(b"\xff\0")]);
+    }
+
+    #[test]
+    fn a_cr_belongs_to_the_line_break_unless_it_is_kept() {
+        check(b"a\r\n\r\nb\rc\r\r\n\r", &[Some(b"a"), Some(b""), Some(b"b\rc\r"), Some(b"\r")]);
+        check_with(true, b"a\r\n", &[Some(b"a\r")]);
     }
 
     #[test]

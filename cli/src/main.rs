@@ -8,11 +8,15 @@ mod lines;
 mod publish;
 mod reach;
 mod show;
+mod signal;
 mod subscribe;
+mod tags;
+mod tell;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
 
@@ -21,7 +25,7 @@ use crate::args::{Args, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = parse();
     // A stopped pager blocks only this thread; connections live on another one.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
@@ -39,6 +43,22 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// The command line. A variable of the environment that is empty counts as unset: that is how shells and unit files unset
+/// one.
+fn parse() -> Args {
+    let command = Args::command();
+    let command = without_empty_variables(command);
+    let matches = command.get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        if is_empty { arg.env(Resettable::Reset) } else { arg }
+    })
 }
 
 /// Why a command failed, and the exit code that says so.
@@ -77,9 +97,9 @@ impl Failure {
     }
 
     fn report(self) -> ExitCode {
-        eprintln!("millrace: {}", told(&self.error));
+        tell::tell(told(&self.error));
         if let Some(hint) = self.hint {
-            eprintln!("{hint}");
+            tell::line(hint);
         }
         ExitCode::from(self.code)
     }

@@ -1,9 +1,12 @@
 //! `millrace pub`: payloads of the command line, or lines of standard input, as events.
 
+use std::cell::Cell;
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use millrace_client::{PublishError, Publisher, PublisherOptions, PublisherStats};
+use millrace_client::{Lost, PublishError, Publisher, PublisherOptions, PublisherStats};
+use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, TagSet};
 use serde::Serialize;
 use tokio::io::BufReader;
@@ -11,7 +14,9 @@ use tokio::io::BufReader;
 use crate::Failure;
 use crate::args::{Pub, Reach};
 use crate::lines::{Line, Lines};
-use crate::reach;
+use crate::signal::interrupt;
+use crate::tell::tell;
+use crate::{reach, tags};
 
 /// Schema of the object that `pub --json` prints at the end.
 const SUMMARY_SCHEMA: &str = "millrace.pub/2";
@@ -19,8 +24,17 @@ const SUMMARY_SCHEMA: &str = "millrace.pub/2";
 /// Bytes of standard input read at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How often a command that is asked to says how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// How often lines that were left out are told: the first at once, the rest as a number.
+const SKIPPED_EVERY: Duration = Duration::from_secs(1);
+
 pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
-    let tags = TagSet::from_texts(&command.tags).map_err(|error| Failure::usage(error.into()))?;
+    let texts = command.tags.iter().flat_map(|argument| tags::split(argument));
+    let tags = TagSet::from_texts(texts).map_err(|error| {
+        Failure::usage(error.into()).hint(r"A comma separates tags; write \, for one within a value.")
+    })?;
     let client = reach::client(reach)?;
     let options = PublisherOptions {
         id: command.publisher_id,
@@ -30,89 +44,154 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         ..PublisherOptions::default()
     };
     let publisher = client.publisher(options).await.map_err(reach::unreachable)?;
-    let keys: Vec<PublisherKey> = publisher.keys().collect();
+    let skipped = Skipped::default();
     let publish = async {
         if command.lines {
-            publish_lines(&publisher, &tags).await
+            publish_lines(&publisher, &tags, command.keep_cr, &skipped).await
         } else {
             publish_payloads(&publisher, &tags, command).await
         }
     };
-    let (skipped, interrupted) = tokio::select! {
-        skipped = publish => (skipped?, false),
-        signal = interrupt() => {
-            signal?;
-            (0, true)
-        }
-    };
-    if interrupted {
-        eprintln!(
-            "millrace: interrupted; waiting for the router to receive what was published (again to give up)"
-        );
-    }
-    let so_far = publisher.stats();
-    let end = tokio::select! {
-        closed = tokio::time::timeout(command.timeout, publisher.close()) => closed.map_err(|_| {
-            Failure::other(anyhow!(
-                "{} of {} events were not received within {}",
-                so_far.published - so_far.received - so_far.unknown,
-                so_far.published,
-                humantime::format_duration(command.timeout)
-            ))
-            .hint("Is a router reachable? --timeout waits longer.")
+    let published = tokio::select! {
+        published = publish => published,
+        signal = interrupt() => signal.map(|()| {
+            tell("interrupted; waiting for the router to receive what was published (again to give up)");
         }),
-        signal = interrupt() => {
-            signal?;
-            Err(Failure::interrupted(anyhow!("gave up waiting for the last events to be received")))
-        }
+        never = watch(&publisher, &skipped, command.verbose) => match never {},
+    };
+    let keys: Vec<PublisherKey> = publisher.keys().collect();
+    let flushed = tokio::select! {
+        flushed = tokio::time::timeout(command.timeout, publisher.flush()) => Ok(flushed.is_ok()),
+        signal = interrupt() => signal.map(|()| false).and(Err(Failure::interrupted(anyhow!(
+            "gave up waiting for the last events to be received"
+        )))),
+        never = watch(&publisher, &skipped, command.verbose) => match never {},
+    };
+    while let Some(lost) = publisher.try_lost() {
+        tell_lost(&lost);
+    }
+    let stats = match flushed {
+        Ok(true) => publisher.close().await,
+        Ok(false) | Err(_) => publisher.stats(),
     };
     client.close().await;
-    let stats = end?;
-    let summary = Summary::new(stats, skipped, &keys);
+    let summary = Summary::new(stats, skipped.count.get(), &keys);
     summary.show(reach, command)?;
+    published?;
+    let unreceived = summary.unreceived();
+    if !flushed? {
+        let limit = humantime::format_duration(command.timeout);
+        return Err(Failure::other(anyhow!(
+            "{unreceived} of {} events were not received within {limit}",
+            stats.published
+        ))
+        .hint("Is a router reachable? --timeout waits longer."));
+    }
     if stats.unknown > 0 {
         let error =
             anyhow!("{} events may be lost: a connection broke while they were on their way", stats.unknown);
         return Err(Failure::other(error));
     }
-    if skipped > 0 {
-        return Err(Failure::other(anyhow!("{skipped} lines were too long for an event and were skipped")));
+    match skipped.count.get() {
+        0 => Ok(()),
+        1 => Err(Failure::other(anyhow!("1 line was too long for an event and was skipped"))),
+        lines => Err(Failure::other(anyhow!("{lines} lines were too long for an event and were skipped"))),
     }
-    Ok(())
 }
 
-async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -> Result<u64, Failure> {
-    for payload in &command.payloads {
-        publisher.publish(tags, payload).await.map_err(|error| Failure::usage(error.into()))?;
-    }
-    Ok(0)
+/// Lines that no event can carry.
+#[derive(Debug, Default)]
+struct Skipped {
+    count: Cell<u64>,
+    /// As many as were told.
+    told: Cell<u64>,
 }
 
-/// Publishes standard input; returns how many lines were too long.
-async fn publish_lines(publisher: &Publisher, tags: &TagSet) -> Result<u64, Failure> {
-    let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()));
-    let mut skipped = 0;
-    loop {
-        match lines.next().await.context("cannot read standard input").map_err(Failure::other)? {
-            Line::End => return Ok(skipped),
-            Line::TooLong => skipped += 1,
-            Line::Whole => match publisher.publish(tags, lines.line()).await {
-                Ok(_) => {}
-                Err(PublishError::TooLarge { .. }) => skipped += 1,
-                Err(error) => return Err(Failure::other(error.into())),
-            },
+impl Skipped {
+    fn skip(&self) {
+        self.count.set(self.count.get() + 1);
+        if self.told.get() == 0 {
+            self.tell();
+        }
+    }
+
+    /// Tells what was not told yet.
+    fn tell(&self) {
+        let (count, told) = (self.count.get(), self.told.replace(self.count.get()));
+        match count - told {
+            0 => {}
+            1 => tell(format_args!(
+                "a line was too long for an event ({PAYLOAD_BYTES_MAX} bytes) and was skipped"
+            )),
+            more => tell(format_args!(
+                "{more} lines were too long for an event ({PAYLOAD_BYTES_MAX} bytes) and were skipped"
+            )),
         }
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn interrupt() -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::other(anyhow!(error).context("cannot wait for signals"));
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed),
-        _ = terminate.recv() => Ok(()),
+/// Says what happens while it happens: connections that break, lines that are skipped and, when asked to, how far the
+/// command has come. Runs until it is dropped.
+async fn watch(publisher: &Publisher, skipped: &Skipped, verbose: bool) -> std::convert::Infallible {
+    let mut progress = tokio::time::interval(PROGRESS_EVERY);
+    let mut skips = tokio::time::interval(SKIPPED_EVERY);
+    progress.reset();
+    loop {
+        tokio::select! {
+            lost = publisher.lost() => tell_lost(&lost),
+            _ = skips.tick() => skipped.tell(),
+            _ = progress.tick(), if verbose => tell(told(&publisher.stats(), skipped.count.get())),
+        }
+    }
+}
+
+fn tell_lost(lost: &Lost) {
+    let Lost { seqs, reason, .. } = lost;
+    match seqs.end - seqs.start {
+        1 => tell(format_args!("1 event may be lost: {reason}")),
+        events => tell(format_args!("{events} events may be lost: {reason}")),
+    }
+}
+
+/// What became of the events, as far as a publisher without confirms can tell.
+fn told(stats: &PublisherStats, skipped: u64) -> String {
+    let PublisherStats { published, received, unknown, .. } = *stats;
+    let mut text = format!("{published} published, {received} received by a router");
+    let waiting = published - received - unknown;
+    for (count, what) in [(unknown, "may be lost"), (waiting, "not received yet"), (skipped, "lines skipped")]
+    {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -> Result<(), Failure> {
+    for payload in &command.payloads {
+        publisher.publish(tags, payload).await.map_err(|error| Failure::usage(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Publishes standard input; counts lines that are too long.
+async fn publish_lines(
+    publisher: &Publisher,
+    tags: &TagSet,
+    keep_cr: bool,
+    skipped: &Skipped,
+) -> Result<(), Failure> {
+    let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), keep_cr);
+    loop {
+        match lines.next().await.context("cannot read standard input").map_err(Failure::other)? {
+            Line::End => return Ok(()),
+            Line::TooLong => skipped.skip(),
+            Line::Whole => match publisher.publish(tags, lines.line()).await {
+                Ok(_) => {}
+                Err(PublishError::TooLarge { .. }) => skipped.skip(),
+                Err(error) => return Err(Failure::other(error.into())),
+            },
+        }
     }
 }
 
@@ -143,12 +222,23 @@ impl Summary {
         }
     }
 
+    fn stats(&self) -> PublisherStats {
+        PublisherStats {
+            published: self.published,
+            received: self.received,
+            unknown: self.unknown,
+            connections: self.connections,
+        }
+    }
+
+    /// Events that no router has said it received, and that are not known to be lost.
+    const fn unreceived(&self) -> u64 {
+        self.published - self.received - self.unknown
+    }
+
     fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
-        if command.verbose {
-            eprintln!(
-                "millrace: {} events published, {} received, {} unknown, {} lines skipped",
-                self.published, self.received, self.unknown, self.skipped
-            );
+        if command.verbose || !(command.quiet || reach.json) {
+            tell(told(&self.stats(), self.skipped));
         }
         if reach.json {
             let text = serde_json::to_string(self).map_err(|error| Failure::other(error.into()))?;

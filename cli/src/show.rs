@@ -8,6 +8,9 @@ use millrace_client::receiver::BatchEvent;
 use millrace_proto::TagSetRef;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
+
+use crate::tell;
 
 /// Schema of the objects that `sub --json` prints.
 pub(crate) const EVENT_SCHEMA: &str = "millrace.sub/1";
@@ -40,8 +43,7 @@ pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Re
         payload: text,
         payload_hex: if text.is_some() { None } else { Some(hex(event.payload)) },
     };
-    serde_json::to_writer(&mut *out, &object)?;
-    out.write_all(b"\n")
+    json_line(out, &object)
 }
 
 /// Writes a gap as one JSON object.
@@ -53,8 +55,7 @@ pub(crate) fn gap_json(out: &mut impl Write, gap: &Gap) -> io::Result<()> {
         events: (gap.events > 0).then_some(gap.events),
         router: gap.router.map(|router| router.to_string()),
     };
-    serde_json::to_writer(&mut *out, &object)?;
-    out.write_all(b"\n")
+    json_line(out, &object)
 }
 
 /// A gap in words.
@@ -66,6 +67,29 @@ pub(crate) fn gap_words(gap: &Gap) -> String {
     };
     let router = gap.router.map_or_else(String::new, |router| format!(", entered through router {router}"));
     format!("gap: {events} here ({}{router})", gap.reason.name())
+}
+
+/// Writes one JSON object and a line break. Characters that steer a terminal are escapes, so that none reaches it raw.
+pub(crate) fn json_line(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
+    object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Plain))?;
+    out.write_all(b"\n")
+}
+
+/// Compact JSON whose strings hold nothing that steers a terminal.
+struct Plain;
+
+impl Formatter for Plain {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut plain = 0;
+        for (at, character) in fragment.char_indices().filter(|&(_, character)| tell::is_hazardous(character))
+        {
+            out.write_all(&fragment.as_bytes()[plain..at])?;
+            plain = at + character.len_utf8();
+            // All of them are in the basic plane: one escape of four digits.
+            write!(out, "\\u{:04x}", u32::from(character))?;
+        }
+        out.write_all(&fragment.as_bytes()[plain..])
+    }
 }
 
 #[derive(Serialize)]
@@ -133,7 +157,7 @@ fn escape(out: &mut impl Write, bytes: &[u8], commas: bool) -> io::Result<()> {
         let text = chunk.valid();
         let mut plain = 0;
         for (at, character) in text.char_indices() {
-            if !character.is_control() && character != '\\' && !(commas && character == ',') {
+            if !tell::is_hazardous(character) && character != '\\' && !(commas && character == ',') {
                 continue;
             }
             out.write_all(&text.as_bytes()[plain..at])?;
@@ -174,6 +198,17 @@ mod tests {
         assert_eq!(escaped(b"\xff\xfea\xc3", false), r"\xff\xfea\xc3");
         assert_eq!(escaped("\u{85}".as_bytes(), false), r"\xc2\x85");
         assert_eq!(escaped(b"a,b", true), r"a\,b");
+        assert_eq!(escaped("a\u{202e}b".as_bytes(), false), r"a\xe2\x80\xaeb");
+    }
+
+    #[test]
+    fn json_escapes_what_steers_a_terminal_and_reads_back() {
+        let text = "a\u{9b}2J\u{7f}\u{202e}b\u{1b}\"grüße\"";
+        let mut out = Vec::new();
+        json_line(&mut out, &text).unwrap_or_else(|error| panic!("{error}"));
+        let shown = String::from_utf8(out).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!shown.trim_end().contains(tell::is_hazardous), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).ok().as_deref(), Some(text));
     }
 
     #[test]

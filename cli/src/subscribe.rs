@@ -10,6 +10,8 @@ use millrace_proto::Selector;
 
 use crate::Failure;
 use crate::args::{Reach, Sub};
+use crate::signal::interrupt;
+use crate::tell::tell;
 use crate::{reach, show};
 
 /// Schema of the acknowledgements that `sub --json` prints on standard error.
@@ -25,7 +27,12 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
             .map_err(|source| refusal(SubscribeError::Selector { text: text.clone(), source }))?;
     }
     let client = reach::client(reach)?;
-    let options = ReceiverOptions { linger: command.linger, ..ReceiverOptions::default() };
+    let options = ReceiverOptions {
+        linger: command.linger,
+        queue_bytes: command.queue.unwrap_or(0),
+        policy: command.policy,
+        ..ReceiverOptions::default()
+    };
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
     let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
@@ -40,7 +47,10 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                     break receiver.refused().map_or(Ok(()), |refused| Err(refusal(refused.into())));
                 };
                 match print(&mut out, &batch, &mut left, reach.json) {
-                    Ok(()) => {}
+                    Ok(gaps) if gaps > 0 && command.fail_on_gap => {
+                        break Err(Failure::other(anyhow!("events are missing, and --fail-on-gap ends at the first gap")));
+                    }
+                    Ok(_) => {}
                     // Whoever reads has seen enough: `millrace sub … | head`.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break Ok(()),
                     Err(error) => break Err(Failure::other(anyhow!(error).context("cannot write"))),
@@ -51,7 +61,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                     break Err(failure);
                 }
             }
-            signal = tokio::signal::ctrl_c() => break signal.map_err(|error| Failure::other(error.into())),
+            signal = interrupt() => break signal,
         }
     };
     drop(receiver);
@@ -59,8 +69,9 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     outcome
 }
 
-/// Prints a batch, up to the number of events that are left, and lets it be seen.
-fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<()> {
+/// Prints a batch, up to the number of events that are left, and lets it be seen. Returns the number of gaps in it.
+fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<u64> {
+    let mut gaps = 0;
     for item in batch.iter() {
         match item {
             _ if *left == Some(0) => break,
@@ -72,15 +83,20 @@ fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool
                 }
                 *left = left.map(|left| left - 1);
             }
-            BatchItem::Gap(gap) if json => show::gap_json(out, gap)?,
+            BatchItem::Gap(gap) if json => {
+                gaps += 1;
+                show::gap_json(out, gap)?;
+            }
             BatchItem::Gap(gap) => {
+                gaps += 1;
                 // The lines before the gap come before it on a terminal, too.
                 out.flush()?;
-                eprintln!("millrace: {}", show::gap_words(gap));
+                tell(show::gap_words(gap));
             }
         }
     }
-    out.flush()
+    out.flush()?;
+    Ok(gaps)
 }
 
 /// Prints how far the subscription has come.
@@ -109,18 +125,18 @@ fn acknowledged(
             "schema": ACK_SCHEMA, "type": "subscribed", "subscription": number, "stage": stage,
             "left_out": left_out, "unanswered": unanswered,
         });
-        eprintln!("{object}");
+        let _ = show::json_line(&mut io::stderr().lock(), &object);
         return Ok(());
     }
     match stage {
-        "asked" => eprintln!("millrace: reconnecting"),
-        "router" => eprintln!("millrace: subscribed on this router"),
-        _ if left_out.is_empty() && unanswered == 0 => eprintln!("millrace: subscribed in the whole cluster"),
+        "asked" => tell("reconnecting"),
+        "router" => tell("subscribed on this router"),
+        _ if left_out.is_empty() && unanswered == 0 => tell("subscribed in the whole cluster"),
         _ => {
             let routers = if left_out.is_empty() { "none known".to_owned() } else { left_out.join(", ") };
-            eprintln!(
-                "millrace: subscribed in the cluster; routers left out: {routers}; addresses that did not answer: {unanswered}"
-            );
+            tell(format_args!(
+                "subscribed in the cluster; routers left out: {routers}; addresses that did not answer: {unanswered}"
+            ));
         }
     }
     Ok(())

@@ -103,7 +103,7 @@ fn any_bytes_survive_the_way() {
     let world = World::new();
     let readable = world.subscribed(&["sub", "*", "-n", "3"]);
     let json = world.subscribed(&["sub", "*", "-n", "3", "--json"]);
-    let published = world.publish(&["pub", "--lines", "-t", "note=a,b"], b"\xff\t\\\n\nlast");
+    let published = world.publish(&["pub", "--lines", "-t", "note=a\\,b"], b"\xff\t\\\n\nlast");
     assert!(published.status.success(), "{published:?}");
     let readable = String::from_utf8(readable.wait_with_output().unwrap().stdout).unwrap();
     let columns: Vec<_> = readable.lines().map(|line| line.split_once('\t').unwrap().1).collect();
@@ -145,4 +145,48 @@ fn publisher_has_as_many_connections_as_it_is_told_to() {
         let payloads: Vec<_> = lines.lines().map(|line| line.split('\t').nth(2).unwrap()).collect();
         assert_eq!(payloads, ["first", "second"], "one tag set keeps its order");
     }
+}
+
+#[test]
+fn a_skipped_line_is_told_at_once_and_counted_behind_an_interrupt() {
+    let world = World::new();
+    let mut child = world.millrace(&["--json", "pub", "--lines", "-t", "k=v"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    input.write_all(&[&b"first\n"[..], &vec![b'x'; 1_100_000], b"\nthird\n"].concat()).unwrap();
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    assert!(line.contains("too long"), "{line}");
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &summary["skipped"]), (Some(1), &1.into()));
+}
+
+#[test]
+fn selectors_that_fill_many_frames_are_one_subscription() {
+    let world = World::new();
+    let selectors: Vec<String> = (0..1000).map(|n| format!("host=web-{n}.{}", "x".repeat(300))).collect();
+    let mut args = vec!["sub", "-n", "2", "--queue", "1MiB", "--policy", "drop-newest"];
+    args.extend(selectors.iter().map(String::as_str));
+    let receiver = world.subscribed(&args);
+    for host in [0, 999] {
+        let tag = selectors[host].as_str();
+        assert!(world.publish(&["pub", "-t", &format!("{tag},rack=7"), "hello"], b"").status.success());
+    }
+    let output = receiver.wait_with_output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((output.status.code(), lines.lines().count()), (Some(0), 2));
+    assert!(lines.lines().all(|line| line.contains(",rack=7\thello")), "a comma separates tags: {lines}");
+}
+
+#[test]
+fn empty_variables_and_a_standard_error_that_nobody_reads_change_nothing() {
+    let world = World::new();
+    let mut command = world.millrace(&["pub", "-v", "-t", "a=b", "x"]);
+    command.env("MILLRACE_CERT", "").env("MILLRACE_KEY", "");
+    let mut child = command.spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
 }

@@ -1,5 +1,6 @@
 //! Events as they cross from a receiver's task to the application: many at a time, with one buffer of payloads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -104,6 +105,17 @@ impl Batch {
                 })
             }
         })
+    }
+
+    /// Puts the names of subscriptions in the place of the numbers that stand for them on the wire.
+    pub(super) fn name_matched(&mut self, names: &BTreeMap<SubscriptionNumber, SubscriptionNumber>) {
+        for run in &mut self.runs {
+            if run.matched.iter().any(|number| names.contains_key(number)) {
+                let name = |number: &SubscriptionNumber| names.get(number).copied().unwrap_or(*number);
+                let named: BTreeSet<_> = run.matched.iter().map(name).collect();
+                run.matched = named.into_iter().collect();
+            }
+        }
     }
 
     /// Whether its last word is that a session was lost.

@@ -4,9 +4,10 @@
 //! more than two windows wait (one may be left over from the connection before). Sessions that are lost one after the other
 //! leave one gap, however many they are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
+use millrace_proto::SubscriptionNumber;
 use millrace_proto::data::{Gap, GapReason};
 
 use super::batch::Batch;
@@ -20,6 +21,8 @@ pub(super) struct Inbox {
     connection: u64,
     waker: Option<Waker>,
     ended: bool,
+    /// Numbers on the wire that stand for a subscription of another number, because its selectors fill several frames.
+    names: BTreeMap<SubscriptionNumber, SubscriptionNumber>,
 }
 
 impl Inbox {
@@ -34,8 +37,22 @@ impl Inbox {
         self.connection
     }
 
+    /// A subscription stands on the wire under these numbers.
+    pub(super) fn name_parts(&mut self, name: SubscriptionNumber, parts: &[SubscriptionNumber]) {
+        for &part in parts {
+            if part == name {
+                self.names.remove(&part);
+            } else {
+                self.names.insert(part, name);
+            }
+        }
+    }
+
     /// Adds a batch; the waker is to be woken behind the lock.
-    pub(super) fn push(&mut self, batch: Batch) -> Option<Waker> {
+    pub(super) fn push(&mut self, mut batch: Batch) -> Option<Waker> {
+        if !self.names.is_empty() {
+            batch.name_matched(&self.names);
+        }
         self.bytes += batch.stream_bytes;
         self.batches.push_back(batch);
         self.waker.take()

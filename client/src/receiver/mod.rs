@@ -104,10 +104,13 @@ impl Shared {
 
     fn unsubscribe(&self, number: SubscriptionNumber) {
         let mut state = self.lock();
+        let parts: Vec<_> = state.plan.parts(RECEIVER, number).collect();
         state.plan.unsubscribe(RECEIVER, number);
         state.watches.remove(&number);
-        state.added.remove(&number);
-        state.ended.insert(number);
+        for part in parts {
+            state.added.remove(&part);
+            state.ended.insert(part);
+        }
         drop(state);
         self.work.notify_one();
     }
@@ -187,7 +190,9 @@ impl Receiver {
         let number = state.plan.subscribe(RECEIVER, texts)?;
         let (sender, receiver) = watch::channel(SubscriptionState::Progress(Progress::Asked));
         state.watches.insert(number, sender);
-        state.added.insert(number);
+        let parts: Vec<_> = state.plan.parts(RECEIVER, number).collect();
+        state.inbox.name_parts(number, &parts);
+        state.added.extend(parts);
         drop(state);
         self.shared.work.notify_one();
         Ok(Subscription { number, state: receiver, shared: self.shared.clone() })

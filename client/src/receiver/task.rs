@@ -313,8 +313,11 @@ impl State {
     /// nothing.
     fn subscription_refused(&mut self, number: u64, refused: Refused) {
         let Some(number) = u32::try_from(number).ok().map(SubscriptionNumber) else { return };
-        self.plan.unsubscribe(RECEIVER, number);
-        if let Some(watch) = self.watches.remove(&number) {
+        let Some(name) = self.plan.name_of(RECEIVER, number) else { return };
+        let others = self.plan.parts(RECEIVER, name).filter(|&part| part != number);
+        self.ended.extend(others);
+        self.plan.unsubscribe(RECEIVER, name);
+        if let Some(watch) = self.watches.remove(&name) {
             watch.send_replace(SubscriptionState::Refused(refused));
         }
     }

@@ -6,12 +6,16 @@
 //!
 //! Answers name a subscription by its number alone, and one for a subscription that has ended may still be on its way. So
 //! numbers are given in turn: one is used again when all the others have been, 1,024 subscriptions later.
+//!
+//! The selectors of one subscription may be more than a frame holds (1,024 of 4,096 bytes each). It then stands on the wire
+//! as several subscriptions, its *parts*, each under a number of its own; the first number is the subscription's name. It has
+//! come as far as the part that is behind, and [`Plan::name_of`] tells whose part a number is.
 
 use std::collections::BTreeMap;
 
 use millrace_proto::control::{OpenReceiver, OverflowPolicy, Stage, Subscribed};
 use millrace_proto::limits::{
-    RECEIVERS_PER_CONNECTION_MAX, SELECTOR_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX,
+    CONTROL_FRAME_BYTES_MAX, RECEIVERS_PER_CONNECTION_MAX, SELECTOR_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX,
     SUBSCRIPTIONS_PER_RECEIVER_MAX,
 };
 use millrace_proto::{ReceiverNumber, RouterId, SubscriptionNumber};
@@ -44,6 +48,17 @@ pub enum Progress {
         /// Addresses of the mesh at which no router has answered: whoever may be there was left out as well.
         unanswered: u64,
     },
+}
+
+impl Progress {
+    /// How much is missing, for comparing: stages first, then who is left out.
+    const fn behind(&self) -> (u8, usize, u64) {
+        match self {
+            Self::Asked => (2, 0, 0),
+            Self::Router => (1, 0, 0),
+            Self::Cluster { left_out, unanswered } => (0, left_out.len(), *unanswered),
+        }
+    }
 }
 
 /// Why a change of the plan is not possible; nothing changed.
@@ -89,10 +104,35 @@ impl PlannedReceiver {
     }
 }
 
+/// What a Subscribe frame takes besides its selectors, and a selector besides its text, at most.
+const FRAME_HEAD_BYTES: usize = 64;
+const SELECTOR_HEAD_BYTES: usize = 8;
+
+/// A subscription as it stands on the wire.
 #[derive(Debug, Clone)]
 struct PlannedSubscription {
+    /// The subscription that it is a part of: its own number, but for parts behind the first.
+    name: SubscriptionNumber,
     selectors: Vec<String>,
     progress: Progress,
+}
+
+/// Cuts selectors so that each piece fits a frame.
+fn parts(selectors: Vec<String>) -> Vec<Vec<String>> {
+    let room = CONTROL_FRAME_BYTES_MAX - FRAME_HEAD_BYTES;
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for selector in selectors {
+        let size = selector.len() + SELECTOR_HEAD_BYTES;
+        if bytes + size > room {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(part) = parts.last_mut() {
+            part.push(selector);
+        }
+    }
+    parts
 }
 
 /// The receivers and subscriptions that there should be.
@@ -127,6 +167,7 @@ impl Plan {
     }
 
     /// Plans a subscription under the receiver's next free number; numbers are given in turn from 0 to 1,023 and around.
+    /// Selectors that do not fit one frame take a number for each frame: see [`Plan::parts`].
     /// The grammar of selectors is the caller's or the router's to check.
     ///
     /// # Errors
@@ -147,16 +188,49 @@ impl Plan {
         if count + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
             return Err(PlanError::TooManySelectors);
         }
-        let number = planned.free_number().ok_or(PlanError::TooManySubscriptions)?;
-        planned.next_number = number.0 + 1;
-        planned.subscriptions.insert(number, PlannedSubscription { selectors, progress: Progress::Asked });
-        Ok(number)
+        let parts = parts(selectors);
+        if planned.subscriptions.len() + parts.len() > SUBSCRIPTIONS_PER_RECEIVER_MAX as usize {
+            return Err(PlanError::TooManySubscriptions);
+        }
+        let mut name = None;
+        for selectors in parts {
+            let number = planned.free_number().ok_or(PlanError::TooManySubscriptions)?;
+            let name = *name.get_or_insert(number);
+            planned.next_number = number.0 + 1;
+            let progress = Progress::Asked;
+            planned.subscriptions.insert(number, PlannedSubscription { name, selectors, progress });
+        }
+        name.ok_or(PlanError::NoSelector)
     }
 
-    /// Takes a subscription out of the plan.
+    /// The numbers under which a subscription stands on the wire, ascending; usually its own alone.
+    pub fn parts(
+        &self,
+        receiver: ReceiverNumber,
+        subscription: SubscriptionNumber,
+    ) -> impl Iterator<Item = SubscriptionNumber> {
+        let planned = self.receivers.get(&receiver).map(|planned| planned.subscriptions.iter());
+        planned
+            .into_iter()
+            .flatten()
+            .filter(move |(_, part)| part.name == subscription)
+            .map(|(&number, _)| number)
+    }
+
+    /// The subscription that a number on the wire belongs to.
+    #[must_use]
+    pub fn name_of(
+        &self,
+        receiver: ReceiverNumber,
+        number: SubscriptionNumber,
+    ) -> Option<SubscriptionNumber> {
+        Some(self.receivers.get(&receiver)?.subscriptions.get(&number)?.name)
+    }
+
+    /// Takes a subscription out of the plan, with all its parts.
     pub fn unsubscribe(&mut self, receiver: ReceiverNumber, subscription: SubscriptionNumber) {
         if let Some(planned) = self.receivers.get_mut(&receiver) {
-            planned.subscriptions.remove(&subscription);
+            planned.subscriptions.retain(|_, part| part.name != subscription);
         }
     }
 
@@ -165,17 +239,20 @@ impl Plan {
         self.receivers.keys().copied()
     }
 
-    /// The selectors of a planned subscription.
+    /// The selectors of one part of a planned subscription.
     #[must_use]
     pub fn selectors(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&[String]> {
         let planned = self.receivers.get(&receiver)?.subscriptions.get(&subscription)?;
         Some(&planned.selectors)
     }
 
-    /// How far a planned subscription has come.
+    /// How far a planned subscription has come: as far as the part that is behind. What one part was told about who is left
+    /// out stands for all.
     #[must_use]
     pub fn progress(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&Progress> {
-        Some(&self.receivers.get(&receiver)?.subscriptions.get(&subscription)?.progress)
+        let planned = self.receivers.get(&receiver)?.subscriptions.values();
+        let parts = planned.filter(|part| part.name == subscription).map(|part| &part.progress);
+        parts.max_by_key(|progress| progress.behind())
     }
 
     /// How a planned receiver is opened, its first grant being `grant`.
@@ -260,6 +337,31 @@ mod tests {
         let next = plan.subscribe(receiver, vec!["b".into()]).unwrap();
         acknowledge(&mut plan, Stage::Cluster);
         assert_eq!(plan.progress(receiver, next), Some(&Progress::Asked));
+    }
+
+    #[test]
+    fn selectors_that_fill_several_frames_are_one_subscription() {
+        let mut plan = Plan::new();
+        let receiver = plan.open_receiver(ReceiverWish::default()).unwrap();
+        let selectors = vec!["x".repeat(SELECTOR_BYTES_MAX); SELECTORS_PER_RECEIVER_MAX];
+        let name = plan.subscribe(receiver, selectors).unwrap();
+        let parts: Vec<_> = plan.parts(receiver, name).collect();
+        assert_eq!((parts[0], parts.len()), (name, 69));
+        let mut connection = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        for &part in &parts {
+            let selectors = plan.selectors(receiver, part).unwrap();
+            connection.subscribe(receiver, part, selectors);
+            let bytes: usize = selectors.iter().map(|selector| selector.len() + SELECTOR_HEAD_BYTES).sum();
+            assert!(bytes <= CONTROL_FRAME_BYTES_MAX);
+            assert_eq!(plan.name_of(receiver, part), Some(name));
+            assert_ne!(plan.progress(receiver, name), Some(&Progress::Router));
+            let answer =
+                Subscribed { receiver, subscription: part, stage: Stage::Router, ..Subscribed::default() };
+            plan.on_subscribed(&answer);
+        }
+        assert_eq!(plan.progress(receiver, name), Some(&Progress::Router), "all parts are there");
+        plan.unsubscribe(receiver, name);
+        assert_eq!(plan.parts(receiver, name).count(), 0);
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! What the command says on standard error.
+//!
+//! A line that cannot be written (the reader is gone, the disk is full) is dropped: it never ends the work that it is about.
+//! What comes from elsewhere (a router's reasons, file names) may hold anything; nothing in it reaches a terminal raw.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::Write;
+
+/// Says one line, which begins with the program's name.
+pub(crate) fn tell(text: impl Display) {
+    line(format_args!("millrace: {text}"));
+}
+
+/// Says one line as it is.
+pub(crate) fn line(text: impl Display) {
+    let text = text.to_string();
+    let _ = writeln!(std::io::stderr().lock(), "{}", safe(&text));
+}
+
+/// Whether a terminal does something with a character besides showing it: control characters, and those that turn the
+/// direction of text or break lines (U+2028, U+2029).
+pub(crate) fn is_hazardous(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
+/// The text with hazardous characters as `\u{…}`; line breaks stay, because hints have several lines.
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
+    let hazardous = |character: char| is_hazardous(character) && character != '\n';
+    if !text.contains(hazardous) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if hazardous(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_gets_through() {
+        assert_eq!(safe("plain, grüße\n  ^"), "plain, grüße\n  ^");
+        assert_eq!(safe("a\u{1b}[31mb\u{202e}c"), "a\\u{1b}[31mb\\u{202e}c");
+        assert_eq!(safe("\u{9b}2J\r"), "\\u{9b}2J\\u{d}");
+    }
+}
