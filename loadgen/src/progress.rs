@@ -83,8 +83,8 @@ impl Progress {
         self.show(&format!("{ready}/{clients} clients"));
     }
 
-    /// Events flow.
-    pub fn running(&self, sum: &Sum, target: f64) {
+    /// Events flow; `first` is what had been counted when the stretch began, `left` the time until it ends.
+    pub fn running(&self, sum: &Sum, first: &Sum, target: f64, left: Duration) {
         let now = Instant::now();
         let Some((at, before)) = self.last.get() else {
             self.last.set(Some((now, *sum)));
@@ -97,13 +97,14 @@ impl Progress {
         self.last.set(Some((now, *sum)));
         let rate = |after: u64, before: u64| grouped((after - before) as f64 / seconds);
         self.show(&format!(
-            "in {}/s of {}/s   out {}/s   on the way {}   behind {} ms   gaps {}   faults {}",
+            "{:.0} s left   in {} of {}/s   out {}/s   p99 {:.1} ms   late {} ms   gaps {}   faults {}",
+            left.as_secs_f64(),
             rate(sum.received, before.received),
             grouped(target),
             rate(sum.delivered, before.delivered),
-            grouped((sum.published - sum.received) as f64),
+            sum.p99_us as f64 / 1e3,
             sum.behind_ns / 1_000_000,
-            sum.gaps,
+            sum.gaps - first.gaps,
             sum.faults
         ));
     }

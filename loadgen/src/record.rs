@@ -45,8 +45,12 @@ pub fn record(folder: &Path, record: &Record<'_>) -> io::Result<PathBuf> {
     fs::create_dir(&place)?;
     fs::write(place.join("command.txt"), command() + "\n")?;
     fs::write(place.join("report.json"), record.json)?;
-    let summary =
-        format!("# {day} {}\n\n```sh\n{}\n```\n\n```text\n{}```\n", record.name, command(), record.summary);
+    let summary = format!(
+        "# {day} {}\n\n```sh\n{}\n```\n\n```text\n{}```\n",
+        record.name,
+        command(),
+        anstream::adapter::strip_str(record.summary)
+    );
     fs::write(place.join("summary.md"), summary)?;
     if let Some(html) = record.html {
         fs::write(place.join("report.html"), html)?;
@@ -56,7 +60,8 @@ pub fn record(folder: &Path, record: &Record<'_>) -> io::Result<PathBuf> {
 }
 
 /// This process's command line as a shell takes it; the program by its name alone.
-fn command() -> String {
+#[must_use]
+pub fn command() -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
         if !word.is_empty() && word.chars().all(plain) {

@@ -173,8 +173,19 @@ fn a_search_records_its_steps_and_the_host_and_its_own_headroom() {
 fn a_router_that_is_not_there_is_named_with_what_to_do() {
     let ca = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::cargo_bin("millrace-loadgen").unwrap();
-    let output =
-        command.args(["run", "--quiet", "--router", "127.0.0.1:1", "--ca"]).arg(ca.path()).output().unwrap();
+    let output = command
+        .args(["run", "--quiet", "--preset", "p2p", "--router", "127.0.0.1:1", "--ca"])
+        .arg(ca.path())
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--ca"));
+}
+
+#[test]
+fn load_on_somebodys_routers_must_be_chosen_by_name() {
+    let mut command = Command::cargo_bin("millrace-loadgen").unwrap();
+    let output = command.args(["run", "--quiet", "--router", "127.0.0.1:1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--preset"));
 }

@@ -4,15 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use millrace_measure::figures::whole;
 use millrace_verify::payload::PAYLOAD_BYTES_MIN;
 
 use millrace_loadgen::disturb::{Background, DisturbSettings, Disturbance};
 use millrace_loadgen::report::Fault;
 use millrace_loadgen::run::{RunOptions, Search};
 use millrace_loadgen::scenario::{Driver, Preset, Scenario};
-
-/// Attempts at a rate, stepping down included.
-const ATTEMPTS_MAX: u32 = 8;
 
 /// Why options do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +26,11 @@ pub(crate) enum OptionsError {
     /// The client library cannot be told to do this.
     #[error("--driver client has one receiver per connection and none that stalls: use the fleet for this")]
     Client,
+    /// A load on somebody's cluster that nobody chose.
+    #[error(
+        "say what to run on these routers with --preset; `--preset p2p --rate 10k` is a gentle beginning, million is not"
+    )]
+    NoPreset,
     /// A search has no phases.
     #[error("--max searches without disturbances: run them apart, at a --rate")]
     DisturbedSearch,
@@ -36,14 +39,14 @@ pub(crate) enum OptionsError {
 /// What to run, and how it is judged.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// What to run; everything else changes it.
-    #[arg(long, value_enum, default_value = "million")]
-    pub(crate) preset: Preset,
+    /// What to run; everything else changes it. Default: million, with own routers.
+    #[arg(long, value_enum)]
+    pub(crate) preset: Option<Preset>,
     /// Length of the measured part.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
     pub(crate) duration: Duration,
-    /// Events per second to offer.
-    #[arg(long)]
+    /// Events per second to offer: 300000, 300k, 1.2M.
+    #[arg(long, value_parser = rate)]
     pub(crate) rate: Option<u64>,
     /// Writes the report as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
@@ -70,14 +73,9 @@ pub(crate) struct RunArgs {
     /// Clients that reconnect at once in a storm.
     #[arg(long, value_name = "N", default_value = "10000", help_heading = "Disturbances")]
     pub(crate) storm_clients: u32,
-    /// A router to use instead of own ones; repeat it for more.
-    #[arg(
-        long,
-        value_name = "HOST:PORT",
-        env = "MILLRACE_ROUTER",
-        value_delimiter = ',',
-        help_heading = "Routers"
-    )]
+    /// A router to use instead of own ones; repeat it for more. Needs --preset, because the load goes to somebody's
+    /// cluster; MILLRACE_ROUTER is not read here for the same reason.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', help_heading = "Routers")]
     pub(crate) router: Vec<String>,
     /// CA certificates of the routers, PEM; without it the dev mode's CA of this host is used.
     #[arg(long, value_name = "FILE", env = "MILLRACE_CA", help_heading = "Routers")]
@@ -154,7 +152,7 @@ pub(crate) struct RunArgs {
     /// Seed of the workload.
     #[arg(long, help_heading = "Events")]
     pub(crate) seed: Option<u64>,
-    /// Does not lower the rate when the host cannot hold it.
+    /// Does not look for a lower rate when the host cannot hold the wanted one.
     #[arg(long)]
     pub(crate) no_step_down: bool,
     /// Faults that do not make the run fail.
@@ -163,6 +161,22 @@ pub(crate) struct RunArgs {
     /// Shows no progress.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Prints every figure below the summary.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// A number of events per second: digits with commas or underscores between them, and `k` or `M` behind them.
+fn rate(text: &str) -> Result<u64, String> {
+    let wrong = || format!("\"{text}\" is no rate: write 300000, 300k or 1.2M");
+    let plain: String = text.chars().filter(|c| !matches!(c, ',' | '_')).collect();
+    let (digits, unit) = match plain.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&plain[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&plain[..at], 1e6),
+        _ => (plain.as_str(), 1.0),
+    };
+    let number = digits.parse::<f64>().map_err(|_| wrong())? * unit;
+    if (1.0..=1e9).contains(&number) { Ok(whole(number.round())) } else { Err(wrong()) }
 }
 
 impl RunArgs {
@@ -176,7 +190,7 @@ impl RunArgs {
                 *place = value;
             }
         }
-        let mut scenario = Scenario::preset(self.preset);
+        let mut scenario = Scenario::preset(self.preset.unwrap_or(Preset::Million));
         scenario.duration = self.duration;
         let workload = &mut scenario.workload;
         set(&mut workload.emitters, self.emitters.or(self.tag_sets));
@@ -227,6 +241,9 @@ impl RunArgs {
         {
             return Err(OptionsError::Client);
         }
+        if !self.router.is_empty() && self.preset.is_none() {
+            return Err(OptionsError::NoPreset);
+        }
         if self.max && !self.disturb.is_empty() {
             return Err(OptionsError::DisturbedSearch);
         }
@@ -238,7 +255,6 @@ impl RunArgs {
     pub(crate) fn run_options(&self) -> RunOptions {
         RunOptions {
             step_down: !self.no_step_down,
-            attempts_max: ATTEMPTS_MAX,
             search: self.max.then_some(Search { p99: self.p99 }),
             disturb: self.disturb.clone(),
             disturb_settings: DisturbSettings {
@@ -264,6 +280,22 @@ mod tests {
 
     fn scenario(line: &str) -> Result<Scenario, OptionsError> {
         Line::try_parse_from(std::iter::once("run").chain(line.split_whitespace())).unwrap().run.scenario()
+    }
+
+    #[test]
+    fn rates_are_written_as_people_write_them() {
+        for (text, value) in [
+            ("300000", 300_000),
+            ("300k", 300_000),
+            ("1.2M", 1_200_000),
+            ("1,000_000", 1_000_000),
+            ("2m", 2_000_000),
+        ] {
+            assert_eq!(rate(text), Ok(value), "{text}");
+        }
+        for text in ["", "k", "-5", "0", "fast", "3x", "1e99", "nan"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes to standard output.
+/// Writes to standard output, with colours only where it is a terminal that wants them.
 pub(super) fn write_stdout(text: &str) -> std::io::Result<()> {
     use std::io::Write;
-    std::io::stdout().write_all(text.as_bytes())
+    anstream::stdout().write_all(text.as_bytes())
 }
 
 /// Where the results of a run go, as its command line says.

@@ -1,8 +1,10 @@
 //! `millrace-loadgen run`: one preset, run and judged.
 
+use std::time::SystemTime;
+
 use millrace_loadgen::cluster::Cluster;
 use millrace_loadgen::progress::Progress;
-use millrace_loadgen::record::Record;
+use millrace_loadgen::record::{Record, command};
 use millrace_loadgen::report::{Json, faults, page, summary};
 use millrace_loadgen::run::run;
 
@@ -27,10 +29,11 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<bool> {
     cluster.stop();
     let result = result?;
     let passed = faults(&result).iter().all(|(fault, _)| args.allow.contains(fault));
-    let said = summary(&result, &args.allow);
+    let said = summary(&result, &args.allow, args.verbose);
     let json = Json::of(&result, passed).map(|report| serde_json::to_string_pretty(&report)).transpose()?;
     let json = json.unwrap_or_default() + "\n";
-    let html = (args.html.is_some() || args.record.is_some()).then(|| page(&result, &args.allow));
+    let html = (args.html.is_some() || args.record.is_some())
+        .then(|| page(&result, &args.allow, &command(), SystemTime::now()));
     let record = Record { name: result.scenario.preset, json: &json, summary: &said, html: html.as_deref() };
     let places = Places { json: args.json.as_ref(), html: args.html.as_ref(), folder: args.record.as_ref() };
     write(&record, places)?;

@@ -248,6 +248,7 @@ impl FleetApp {
         self.tally.cpu_ns.set(kernel::thread_ns());
         self.tally.waited_ns.set(kernel::thread_waited_ns());
         self.tally.faults.set(self.watch.faults());
+        self.tally.p99_us.set(self.watch.last_p99_us());
         let time = self.clock.time(now);
         let count = self.connections.len();
         let part = (count / TEND_PARTS).max(TENDED_MIN).min(count);
@@ -313,7 +314,7 @@ impl App for FleetApp {
         if self.seen > 0 || !redial(self, place) {
             self.tally.connections_lost.add(1);
         }
-        let _ = self.reports.send(Report::Lost(format!("{reason:?}")));
+        let _ = self.reports.send(Report::Lost(reason.to_string()));
     }
 
     fn turn(&mut self, io: &mut Io<'_>) {

@@ -47,6 +47,8 @@ pub(super) struct Recorder {
     /// The present slice ends here; never, while nothing is measured.
     end_ns: u64,
     measured: bool,
+    /// The 99th percentile of the slice that ended last, microseconds.
+    last_p99_us: u64,
 }
 
 impl Recorder {
@@ -59,6 +61,7 @@ impl Recorder {
             number: 0,
             end_ns: u64::MAX,
             measured: false,
+            last_p99_us: 0,
         }
     }
 
@@ -91,6 +94,11 @@ impl Recorder {
         }
     }
 
+    /// The 99th percentile of the slice that ended last, microseconds; 0 before one has.
+    pub(super) const fn last_p99_us(&self) -> u64 {
+        self.last_p99_us
+    }
+
     /// The whole run so far, and its slices.
     pub(super) fn result(&mut self) -> (Latency, Slices) {
         self.close_slice();
@@ -106,6 +114,7 @@ impl Recorder {
 
     fn close_slice(&mut self) {
         if !self.current.is_empty() {
+            self.last_p99_us = self.current.value_at_quantile(0.99);
             add_slice(&mut self.slices, self.number, &self.current);
             let _ = self.whole.add(&self.current);
             self.current.reset();

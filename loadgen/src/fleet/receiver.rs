@@ -91,6 +91,11 @@ impl Watch {
         tally.gap_events.add(gap.events);
     }
 
+    /// The 99th percentile of latency in the half second that ended last, microseconds.
+    pub(super) const fn last_p99_us(&self) -> u64 {
+        self.recorder.last_p99_us()
+    }
+
     /// Faults so far that a person should see at once.
     pub(super) fn faults(&self) -> u64 {
         let seen = self.checker.so_far();

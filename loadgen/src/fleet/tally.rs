@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! tally {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    (add { $($(#[$doc:meta])* $name:ident,)* } most { $($(#[$level:meta])* $most:ident,)* }) => {
         /// Counters of one thread since its start, but for those called a level.
         #[derive(Debug, Default)]
-        pub struct Tally { $($(#[$doc])* pub $name: Counter,)* }
+        pub struct Tally { $($(#[$doc])* pub $name: Counter,)* $($(#[$level])* pub $most: Counter,)* }
 
         /// The sum of several threads' counters at one moment.
         #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-        pub struct Sum { $($(#[$doc])* pub $name: u64,)* }
+        pub struct Sum { $($(#[$doc])* pub $name: u64,)* $($(#[$level])* pub $most: u64,)* }
 
         impl Sum {
             /// Adds up.
@@ -19,6 +19,7 @@ macro_rules! tally {
                 let mut sum = Self::default();
                 for tally in tallies {
                     $(sum.$name += tally.$name.get();)*
+                    $(sum.$most = sum.$most.max(tally.$most.get());)*
                 }
                 sum
             }
@@ -27,6 +28,7 @@ macro_rules! tally {
 }
 
 tally! {
+    add {
     /// Level: connections that the router has welcomed.
     welcomed,
     /// Level: publishers with credit.
@@ -65,6 +67,11 @@ tally! {
     cpu_ns,
     /// Time that the thread was ready to run and no CPU was free, nanoseconds.
     waited_ns,
+    }
+    most {
+    /// Level: the 99th percentile of latency in the half second that ended last, microseconds; of a sum, the worst thread's.
+    p99_us,
+    }
 }
 
 /// One counter.

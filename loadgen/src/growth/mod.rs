@@ -82,7 +82,7 @@ fn measure(side: &Side, progress: &Progress) -> Result<Sample, String> {
     let scenario = side.scenario.clone();
     let cluster =
         Cluster::processes(scenario.routers, scenario.cores_per_router).map_err(|error| text(&error))?;
-    let options = RunOptions { background: side.background, attempts_max: 1, ..RunOptions::default() };
+    let options = RunOptions { background: side.background, ..RunOptions::default() };
     let result = run(scenario, &cluster, &options, progress);
     cluster.stop();
     let result = result.map_err(|error: RunError| text(&error))?;

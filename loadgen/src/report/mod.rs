@@ -2,11 +2,14 @@
 
 mod html;
 mod json;
+mod summary;
 mod table;
+mod verdict;
 
 pub use html::page;
 pub use json::{Json, LatencyJson, SCHEMA};
-pub use table::summary;
+pub use summary::summary;
+pub use table::details;
 
 use std::collections::BTreeMap;
 

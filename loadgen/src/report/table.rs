@@ -1,19 +1,17 @@
-//! The summary that a person reads at the end of a run.
+//! All figures of a run as a table: what `--verbose` prints below the summary.
 
 use comfy_table::{CellAlignment, Table, presets};
 use millrace_measure::figures::grouped;
 
-use super::Fault;
 use super::json::{ConnectionsJson, LatencyJson};
 use crate::cluster::Home;
 use crate::disturb::Outcome;
 use crate::run::{Attempt, Disturbed, RunResult};
 
-/// The summary: what was run, what came of it, and the verdict.
+/// All figures, one a row; empty when nothing was run.
 #[must_use]
-pub fn summary(result: &RunResult, allowed: &[Fault]) -> String {
-    let Some(attempt) = result.attempts.last() else { return String::from("nothing was run") };
-    format!("{}\n{}", figures(result, attempt), verdict(result, attempt, allowed))
+pub fn details(result: &RunResult) -> String {
+    result.attempts.last().map_or_else(String::new, |attempt| format!("{}\n", figures(result, attempt)))
 }
 
 /// The table.
@@ -259,43 +257,4 @@ fn what_was_run(result: &RunResult, row: &mut impl FnMut(&str, String)) {
             scenario.receive_linger
         ),
     );
-}
-
-/// Whether it passed, and what has to be said about it.
-fn verdict(result: &RunResult, attempt: &Attempt, allowed: &[Fault]) -> String {
-    let faults = super::faults(result);
-    let (bad, excused): (Vec<_>, Vec<_>) =
-        faults.into_iter().partition(|(fault, _)| !allowed.contains(fault));
-    let list = |faults: &[(Fault, u64)]| {
-        faults.iter().map(|(fault, count)| format!("{} {count}", fault.name())).collect::<Vec<_>>().join(", ")
-    };
-    let mut text = String::new();
-    if let Some(search) = &result.search {
-        let found = attempt.held() && attempt.p99() <= search.p99;
-        let limit = search.p99.as_secs_f64() * 1e3;
-        text += &match found {
-            true => {
-                format!("The highest rate with p99 up to {limit} ms: {} events/s.\n", grouped(attempt.target))
-            }
-            false => format!("No rate was found with p99 up to {limit} ms.\n"),
-        };
-    } else if result.attempts.len() > 1 && attempt.held() {
-        text += &format!(
-            "The host could not hold {} events/s; {} held.\n",
-            grouped(result.scenario.workload.events_per_second as f64),
-            grouped(attempt.target)
-        );
-    }
-    if !excused.is_empty() {
-        text += &format!("Allowed: {}.\n", list(&excused));
-    }
-    for reason in result.losses.iter().take(3) {
-        text += &format!("A connection was lost: {reason}\n");
-    }
-    if bad.is_empty() {
-        text += "PASS: every event was delivered once and in order.\n";
-    } else {
-        text += &format!("FAIL: {}.\n", list(&bad));
-    }
-    text
 }

@@ -247,10 +247,12 @@ fn stretch(bench: &mut Bench<'_>, part: Part) -> Stretched {
     let mut behind = Duration::ZERO;
     let mut cancelled = false;
     let mut timeline = Timeline::new(start);
+    let first = bench.fleet.sum();
+    let length = Duration::from_secs_f64(part.events as f64 / part.rate.max(1.0));
     loop {
         std::thread::sleep(LOOK_EVERY);
         let sum = bench.fleet.sum();
-        bench.progress.running(&sum, part.rate);
+        bench.progress.running(&sum, &first, part.rate, length.saturating_sub(start.elapsed()));
         if part.measured && timeline.is_due() {
             timeline.look(sum, bench.cluster);
         }

@@ -8,7 +8,6 @@ mod settle;
 mod setup;
 mod timeline;
 
-use millrace_measure::figures::grouped;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +48,16 @@ pub enum RunError {
     /// The workload's oracle.
     #[error(transparent)]
     Oracle(#[from] OracleError),
+    /// No router let anybody in.
+    #[error("no router answers at {addresses} ({after_s:.1} s): {reason}")]
+    Silent {
+        /// Where routers were looked for.
+        addresses: String,
+        /// For how long, seconds.
+        after_s: f64,
+        /// What came back instead.
+        reason: String,
+    },
     /// Connections or subscriptions did not come about.
     #[error("set-up failed after {seconds} s: {why} ({state})")]
     Setup {
@@ -64,10 +73,8 @@ pub enum RunError {
 /// What the run may do besides the scenario.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Lower the rate when it cannot be held.
+    /// Look for the highest rate that holds when the wanted one does not.
     pub step_down: bool,
-    /// Attempts in all.
-    pub attempts_max: u32,
     /// Search the highest rate instead.
     pub search: Option<Search>,
     /// Disturbances, each in a phase of its own behind the undisturbed one.
@@ -108,6 +115,8 @@ pub struct RunResult {
     pub home: Home,
     /// Routers that were used.
     pub routers: usize,
+    /// Their addresses, as they were named.
+    pub targets: Vec<String>,
     /// What setting up took.
     pub set_up: SetUp,
     /// All attempts in their order; the last one counts.
@@ -169,7 +178,7 @@ pub fn run(
     bench.disturbers = Disturbers::start(&options.disturb, settings, options.background, cluster, progress)?;
     let attempts = match options.search {
         Some(search) => search::search(&mut bench, search)?,
-        None => step_down(&mut bench, options)?,
+        None => search::hold(&mut bench, options.step_down)?,
     };
     let disturbed = disturb(&mut bench, &options.disturb, attempts.last())?;
     let resident_bytes = kernel::resident_bytes();
@@ -180,11 +189,13 @@ pub fn run(
     let losses = std::mem::take(&mut fleet.losses);
     fleet.finish()?;
     let (home, routers) = (cluster.home(), cluster.targets().len());
+    let targets = cluster.targets().iter().map(|target| target.address.to_string()).collect();
     let search = options.search;
     Ok(RunResult {
         scenario,
         home,
         routers,
+        targets,
         set_up,
         attempts,
         search,
@@ -194,33 +205,6 @@ pub fn run(
         losses,
         load_average,
     })
-}
-
-/// Attempts at lower and lower rates, until one holds.
-fn step_down(bench: &mut Bench<'_>, options: &RunOptions) -> Result<Vec<Attempt>, RunError> {
-    let mut attempts = Vec::new();
-    let mut rate = bench.scenario.workload.events_per_second as f64;
-    loop {
-        let wanted = Wanted { rate, duration: bench.scenario.duration, disturbance: None };
-        let attempt = attempt(bench, wanted)?;
-        let (held, next) = (attempt.held(), next_target(&attempt));
-        let give_up = !options.step_down
-            || !attempt.is_explained()
-            || attempts.len() + 1 >= options.attempts_max as usize;
-        if !held && !give_up {
-            bench.progress.say(&format!(
-                "{} events/s were too many for this host ({} offered); stepping down to {}",
-                grouped(attempt.target),
-                grouped(attempt.offered),
-                grouped(next)
-            ));
-        }
-        attempts.push(attempt);
-        if held || give_up {
-            return Ok(attempts);
-        }
-        rate = next;
-    }
 }
 
 /// The disturbed phases, at the rate of the undisturbed one.
@@ -240,12 +224,4 @@ fn disturb(
         phases.push(Disturbed { disturbance, attempt, outcome, undisturbed_p99 });
     }
     Ok(phases)
-}
-
-/// A rate that should hold after this attempt: a little below what was achieved, two digits.
-fn next_target(attempt: &Attempt) -> f64 {
-    let achieved = attempt.offered.min(attempt.ingress.max(attempt.target * 0.25));
-    let wanted = (attempt.target * 0.95).min(achieved * 0.97);
-    let digit = 10f64.powf(wanted.max(10.0).log10().floor() - 1.0) / 2.0;
-    ((wanted / digit).floor() * digit).max(1.0)
 }

@@ -1,4 +1,5 @@
-//! `--max`: the highest rate that loses nothing and stays under a given p99, by bisection over short bounded runs.
+//! The highest rate that holds, by bisection over short bounded runs: below the wanted rate when the host cannot carry it,
+//! and with `--max` wherever it is, as long as p99 stays under a limit.
 
 use millrace_measure::figures::grouped;
 use std::time::Duration;
@@ -21,6 +22,8 @@ const STEPS_MAX: u32 = 16;
 const CONFIRMS_MAX: u32 = 4;
 /// The search ends when the lowest rate that failed is this close above the highest that was good.
 const CLOSE: f64 = 1.04;
+/// The same where no limit on latency is looked for: a run of the main job should not take minutes.
+const CLOSE_HELD: f64 = 1.08;
 /// Up by this, while nothing has failed.
 const UP: f64 = 1.5;
 /// Down by this, while nothing was good.
@@ -43,12 +46,12 @@ impl Bounds {
     }
 
     /// The rate to try next; `None` when it is known well enough, or nothing is left to try.
-    fn next(&self, first: f64) -> Option<f64> {
+    fn next(&self, first: f64, close: f64) -> Option<f64> {
         match (self.good, self.bad) {
             (None, None) => Some(first),
             (Some(good), None) => Some(good * UP),
             (None, Some(bad)) => (bad * DOWN >= 1.0).then_some(bad * DOWN),
-            (Some(good), Some(bad)) => (bad / good > CLOSE).then_some((good * bad).sqrt()),
+            (Some(good), Some(bad)) => (bad / good > close).then_some((good * bad).sqrt()),
         }
     }
 }
@@ -62,15 +65,44 @@ impl Search {
 /// Searches, then confirms what was found for the full duration. All steps in their order; the last one counts.
 pub(super) fn search(bench: &mut Bench<'_>, search: Search) -> Result<Vec<Attempt>, RunError> {
     let first = bench.scenario.workload.events_per_second as f64;
-    let full = bench.scenario.duration;
+    let good = |attempt: &Attempt| search.is_good(attempt);
+    bisect(bench, Vec::new(), Bounds::default(), first, CLOSE, &good)
+}
+
+/// Tries the wanted rate; if the host does not carry it, and every event that is missing is accounted for, looks for the
+/// highest rate that holds.
+pub(super) fn hold(bench: &mut Bench<'_>, step_down: bool) -> Result<Vec<Attempt>, RunError> {
+    let rate = bench.scenario.workload.events_per_second as f64;
+    let wanted = attempt(bench, Wanted { rate, duration: bench.scenario.duration, disturbance: None })?;
+    if wanted.held() || !step_down || !wanted.is_explained() {
+        return Ok(vec![wanted]);
+    }
+    say(bench, &wanted, false);
+    bench.progress.say("looking for the highest rate that this host holds");
+    let carried = wanted.offered.min(wanted.ingress);
     let mut bounds = Bounds::default();
-    let mut attempts = Vec::new();
+    bounds.note(rate, false);
+    bisect(bench, vec![wanted], bounds, carried.clamp(rate * 0.1, rate * 0.9), CLOSE_HELD, &Attempt::held)
+}
+
+fn bisect(
+    bench: &mut Bench<'_>,
+    mut attempts: Vec<Attempt>,
+    mut bounds: Bounds,
+    first: f64,
+    close: f64,
+    good: &dyn Fn(&Attempt) -> bool,
+) -> Result<Vec<Attempt>, RunError> {
+    let full = bench.scenario.duration;
+    let mut next = Some(first);
     for _ in 0..STEPS_MAX {
-        let Some(rate) = bounds.next(first) else { break };
+        let Some(rate) = next else { break };
         let step =
             attempt(bench, Wanted { rate: rate.round(), duration: STEP.min(full), disturbance: None })?;
-        say(bench, &step, &search);
-        bounds.note(rate, search.is_good(&step));
+        let is_good = good(&step);
+        say(bench, &step, is_good);
+        bounds.note(rate, is_good);
+        next = bounds.next(first, close);
         let is_broken = !step.is_explained();
         attempts.push(step);
         if is_broken {
@@ -81,10 +113,10 @@ pub(super) fn search(bench: &mut Bench<'_>, search: Search) -> Result<Vec<Attemp
     let Some(mut rate) = bounds.good else { return Ok(attempts) };
     for _ in 0..CONFIRMS_MAX {
         let whole = attempt(bench, Wanted { rate: rate.round(), duration: full, disturbance: None })?;
-        say(bench, &whole, &search);
-        let good = search.is_good(&whole);
+        let is_good = good(&whole);
+        say(bench, &whole, is_good);
         attempts.push(whole);
-        if good {
+        if is_good {
             break;
         }
         rate *= 0.95;
@@ -92,7 +124,7 @@ pub(super) fn search(bench: &mut Bench<'_>, search: Search) -> Result<Vec<Attemp
     Ok(attempts)
 }
 
-fn say(bench: &Bench<'_>, step: &Attempt, search: &Search) {
+fn say(bench: &Bench<'_>, step: &Attempt, is_good: bool) {
     bench.progress.say(&format!(
         "{:>12} events/s for {:.0} s: {} offered, lost {}, p99 {:.2} ms: {}",
         grouped(step.target),
@@ -100,7 +132,7 @@ fn say(bench: &Bench<'_>, step: &Attempt, search: &Search) {
         grouped(step.offered),
         step.judged.total().lost,
         step.p99().as_secs_f64() * 1e3,
-        if search.is_good(step) { "good" } else { "too many" }
+        if is_good { "good" } else { "too many" }
     ));
 }
 
@@ -114,7 +146,7 @@ mod tests {
             for first in [1_000.0, 100_000.0, 1_000_000.0] {
                 let mut bounds = Bounds::default();
                 let mut steps = 0;
-                while let Some(rate) = bounds.next(first) {
+                while let Some(rate) = bounds.next(first, CLOSE) {
                     bounds.note(rate, rate <= limit);
                     steps += 1;
                 }
@@ -129,7 +161,7 @@ mod tests {
     fn a_host_that_holds_nothing_ends_the_search() {
         let mut bounds = Bounds::default();
         let mut steps = 0;
-        while let Some(rate) = bounds.next(1000.0) {
+        while let Some(rate) = bounds.next(1000.0, CLOSE) {
             bounds.note(rate, false);
             steps += 1;
         }

@@ -15,6 +15,8 @@ const STUCK_MAX: Duration = Duration::from_secs(40);
 const SETUP_MAX: Duration = Duration::from_secs(120);
 /// So many more are allowed another second.
 const CONNECTIONS_PER_SECOND_MIN: u64 = 200;
+/// How long nobody may answer at all.
+const SILENT_MAX: Duration = Duration::from_secs(5);
 /// Rates and estimates are of this long.
 const WINDOW: Duration = Duration::from_secs(5);
 
@@ -80,6 +82,16 @@ impl Pace {
     }
 }
 
+/// Nobody has answered: who was asked, and what came back instead, if anything did.
+fn silent(bench: &Bench<'_>, after: Duration) -> RunError {
+    let addresses: Vec<_> = bench.cluster.targets().iter().map(|target| target.address.to_string()).collect();
+    let reason = match bench.fleet.losses.last() {
+        Some(reason) => reason.clone(),
+        None => "nothing answered; is a router running there, and does UDP reach it?".to_owned(),
+    };
+    RunError::Silent { addresses: addresses.join(", "), after_s: after.as_secs_f64(), reason }
+}
+
 /// Waits until everything is connected and subscribed. `before` is the memory before that.
 pub(super) fn set_up(bench: &mut Bench<'_>, before: u64) -> Result<SetUp, RunError> {
     let connections = bench.scenario.connections();
@@ -96,6 +108,9 @@ pub(super) fn set_up(bench: &mut Bench<'_>, before: u64) -> Result<SetUp, RunErr
             break sum.redials;
         }
         fleet.listen();
+        if sum.welcomed == 0 && (begun.elapsed() > SILENT_MAX || sum.connections_lost > 0) {
+            return Err(silent(bench, begun.elapsed()));
+        }
         let why = if sum.connections_lost > 0 {
             "a connection was lost again and again"
         } else if sum.refused > 0 {

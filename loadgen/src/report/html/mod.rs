@@ -2,8 +2,12 @@
 
 mod plot;
 
+use std::time::SystemTime;
+
 use self::plot::{Line, Plot, Scale};
-use super::{Fault, LatencyJson, faults, summary};
+use super::summary::lines;
+use super::verdict::Verdict;
+use super::{Fault, LatencyJson};
 use crate::run::{Attempt, Disturbed, Point, RunResult};
 use millrace_measure::Host;
 use millrace_measure::figures::grouped;
@@ -12,15 +16,16 @@ const STYLE: &str = include_str!("style.css");
 
 /// The page of a result. Empty when nothing was run.
 #[must_use]
-pub fn page(result: &RunResult, allowed: &[Fault]) -> String {
+pub fn page(result: &RunResult, allowed: &[Fault], command: &str, at: SystemTime) -> String {
     let Some(attempt) = result.attempts.last() else { return String::new() };
-    let bad: Vec<_> = faults(result).into_iter().filter(|(fault, _)| !allowed.contains(fault)).collect();
-    let verdict = if bad.is_empty() {
-        "<span class=\"pass\">PASS: every event was delivered once and in order.</span>".to_owned()
-    } else {
-        let list: Vec<_> = bad.iter().map(|(fault, count)| format!("{} {count}", fault.name())).collect();
-        format!("<span class=\"fail\">FAIL: {}.</span>", list.join(", "))
-    };
+    let verdict = Verdict::of(result, allowed);
+    let (class, word) = if verdict.passed { ("pass", "PASS") } else { ("fail", "FAIL") };
+    let reasons = verdict
+        .reasons
+        .iter()
+        .map(|reason| format!("<span class=\"{class}\">{word}: {}</span>", escaped(reason)));
+    let notes = verdict.notes.iter().map(|note| format!("<br>{}", escaped(note)));
+    let verdict = reasons.collect::<Vec<_>>().join("<br>") + &notes.collect::<String>();
     let title = format!("millrace-loadgen {}", result.scenario.preset);
     let mut plots = vec![
         throughput(&attempt.timeline),
@@ -39,11 +44,30 @@ pub fn page(result: &RunResult, allowed: &[Fault]) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\n\
          <style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n{}\n<p class=\"verdict\">{verdict}</p>\n\
          {}\n<div class=\"plots\">\n{plots}</div>\n{}\n{}\n</body></html>\n",
-        what(result),
+        head(result, attempt, command, at),
         tiles(attempt),
         host(result),
-        whole(result, allowed),
+        whole(result, attempt),
     )
+}
+
+/// The run in a few lines: what was typed, when, with which version, what was wanted, and what held.
+fn head(result: &RunResult, attempt: &Attempt, command: &str, at: SystemTime) -> String {
+    let wanted = grouped(result.scenario.workload.events_per_second as f64);
+    let held = match attempt.held() {
+        true => format!("{} events/s held", grouped(attempt.target)),
+        false => format!("{} events/s not held", grouped(attempt.target)),
+    };
+    let rows = [
+        ("command", format!("<code>{}</code>", escaped(command))),
+        ("date", humantime::format_rfc3339_seconds(at).to_string()),
+        ("version", format!("{} {}", env!("CARGO_PKG_VERSION"), Host::here(0.0).commit)),
+        ("wanted", format!("{wanted} events/s")),
+        ("held", held),
+    ];
+    let rows: String =
+        rows.iter().map(|(name, value)| format!("<tr><th>{name}</th><td>{value}</td></tr>")).collect();
+    format!("{}<table class=\"head\">{rows}</table>", what(result))
 }
 
 fn what(result: &RunResult) -> String {
@@ -222,8 +246,12 @@ fn host(result: &RunResult) -> String {
     format!("<section><h2>Host</h2><table>{rows}</table></section>")
 }
 
-fn whole(result: &RunResult, allowed: &[Fault]) -> String {
-    format!("<section><h2>Summary</h2><pre>{}</pre></section>", escaped(&summary(result, allowed)))
+fn whole(result: &RunResult, attempt: &Attempt) -> String {
+    let rows: String = lines(result, attempt)
+        .iter()
+        .map(|(name, value)| format!("<tr><th>{name}</th><td>{}</td></tr>", escaped(value)))
+        .collect();
+    format!("<section><h2>Summary</h2><table>{rows}</table></section>")
 }
 
 fn escaped(text: &str) -> String {

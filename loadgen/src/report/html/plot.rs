@@ -79,8 +79,10 @@ impl Plot {
         match self.y_scale {
             Scale::Linear => self.draw_on(area, from..to, 0.0..top),
             Scale::Log => {
-                let low = points().map(|point| point.1).fold(top, f64::min).max(1.0) / 1.3;
-                self.draw_on(area, from..to, (low..top * 1.3).log_scale())
+                let low = points().map(|point| point.1).fold(top, f64::min).max(1.0);
+                // Whole decades, so that a narrow range has ticks at its ends, too.
+                let (low, top) = (10f64.powf(low.log10().floor()), 10f64.powf(top.log10().ceil()));
+                self.draw_on(area, from..to, (low..top).log_scale())
             }
         }
     }
@@ -126,7 +128,7 @@ impl Plot {
             .x_desc(self.x_title)
             .y_desc(self.y_title)
             .x_labels(self.x_labels)
-            .y_labels(6)
+            .y_labels(if self.y_scale == Scale::Log { 12 } else { 6 })
             .x_label_formatter(&self.x_label)
             .y_label_formatter(&self.y_label)
             .label_style(("sans-serif", 16))
