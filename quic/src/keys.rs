@@ -10,21 +10,22 @@ use std::sync::Arc;
 
 use aws_lc_rs::hkdf;
 use quinn_proto::crypto::{HandshakeTokenKey, HmacKey};
-use rustls::server::ProducesTickets;
 
+use crate::resumption::TicketKeys;
 use crate::sealing;
-use crate::tickets::Tickets;
 
 /// Reset, token and ticket keys of one router.
 #[derive(Clone)]
 pub struct Keys {
     reset: [u8; 32],
     token: [u8; 32],
-    ticket: [u8; 32],
+    /// The first makes tickets, all are accepted.
+    tickets: TicketKeys,
 }
 
 impl Keys {
-    /// Keys of the router that advertises `address`, in the cluster of `secret`.
+    /// Keys of one router in the cluster of `secret`. `address` tells routers apart and stays the same over a restart: what
+    /// the router advertises, with its host and its bound address where two routers may be told to advertise the same.
     pub fn derive(secret: &[u8; 32], address: &str) -> Self {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"millrace quic keys 1").extract(secret);
         let key = |label: &str, address: &str| {
@@ -35,7 +36,7 @@ impl Keys {
                 .expect("32 bytes are within what HKDF-SHA256 expands to");
             out
         };
-        Self { reset: key("reset", address), token: key("token", address), ticket: key("ticket", "") }
+        Self { reset: key("reset", address), token: key("token", address), tickets: vec![key("ticket", "")] }
     }
 
     /// Keys that nobody else can know, for a process without a cluster secret: its successor cannot use them.
@@ -43,9 +44,16 @@ impl Keys {
         Self::derive(&rand::random(), "")
     }
 
-    /// Seals TLS session tickets which every router of the cluster opens, for half a day to a day.
-    pub fn tickets(&self) -> Arc<dyn ProducesTickets> {
-        Arc::new(Tickets::new(&self.ticket))
+    /// These keys, which also accept resumption tickets made under the secret that the cluster had before.
+    #[must_use]
+    pub fn accepting(mut self, previous: &[u8; 32]) -> Self {
+        self.tickets.truncate(1);
+        self.tickets.extend(Self::derive(previous, "").tickets);
+        self
+    }
+
+    pub(crate) fn tickets(&self) -> &TicketKeys {
+        &self.tickets
     }
 
     pub(crate) fn reset_key(&self) -> Arc<dyn HmacKey> {
@@ -71,13 +79,13 @@ mod tests {
     fn keys_repeat_for_one_router_and_differ_between_neighbours() {
         let (a, again) = (Keys::derive(&[1; 32], "a:7400"), Keys::derive(&[1; 32], "a:7400"));
         let (b, other) = (Keys::derive(&[1; 32], "b:7400"), Keys::derive(&[2; 32], "a:7400"));
-        assert_eq!((a.reset, a.token, a.ticket), (again.reset, again.token, again.ticket));
+        assert_eq!((a.reset, a.token, &a.tickets), (again.reset, again.token, &again.tickets));
         for stranger in [b, other] {
             assert_ne!(a.reset, stranger.reset);
             assert_ne!(a.token, stranger.token);
         }
-        assert_eq!(a.ticket, Keys::derive(&[1; 32], "b:7400").ticket, "one cluster, one key for tickets");
-        assert_ne!(a.ticket, Keys::derive(&[2; 32], "a:7400").ticket);
+        assert_eq!(a.tickets, Keys::derive(&[1; 32], "b:7400").tickets, "one cluster, one key for tickets");
+        assert_ne!(a.tickets, Keys::derive(&[2; 32], "a:7400").tickets);
         assert_ne!(a.reset, a.token);
     }
 

@@ -34,11 +34,11 @@ mod io;
 mod keys;
 mod metrics;
 mod network;
+mod resumption;
 mod sealing;
 mod settings;
 pub mod steer;
 mod sys;
-mod tickets;
 pub mod tls;
 mod transport;
 mod udp;
@@ -52,8 +52,9 @@ pub use io::{ConnStats, ConnectError, Io, ReadOutcome, ReadState, WriteError};
 pub use keys::Keys;
 pub use metrics::{Drops, Metrics};
 pub use network::{Arrival, Ecn, ForeignSegment, Network, Outgoing, SocketBuffers};
+pub use resumption::{Authorities, Resumption};
 pub use settings::{
-    Admission, ClientSettings, CoreSettings, Dial, ServerSettings, SettingsError, TransportSettings,
-    WideProtocol,
+    AddressBlock, AddressBlockError, Admission, ClientSettings, CoreSettings, Dial, NewcomerLimits,
+    ServerSettings, SettingsError, TransportSettings, WideProtocol,
 };
 pub use waker::Waker;

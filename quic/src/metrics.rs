@@ -8,6 +8,10 @@ pub struct Drops {
     pub admission_full: u64,
     /// New connections ignored: they had waited for their handshake for so long that most have given up.
     pub admission_expired: u64,
+    /// New connections refused: their address prefix had as many unfinished handshakes as it may.
+    pub prefix_handshakes: u64,
+    /// New connections refused: their address prefix had as many connections as it may.
+    pub prefix_connections: u64,
     /// New connections that arrived on a socket that does not accept any.
     pub not_accepting: u64,
     /// Stateless answers (reset, version negotiation) over their budget.
@@ -64,6 +68,11 @@ pub struct Metrics {
     pub handshakes_refused: u64,
     /// Incoming connections that failed before they were connected.
     pub handshakes_failed: u64,
+    /// Incoming connections ended because their handshake took too long; they count as failed, too.
+    pub handshakes_expired: u64,
+    /// Resumption tickets refused: the certificate that the session began with has ended, its authority is none of this
+    /// router's, or the peer protocol was asked for. Such a client shows its certificate in a full handshake.
+    pub resumptions_refused: u64,
     /// Connections dialled.
     pub dials: u64,
     /// Connections that completed their handshake, in either direction.

@@ -8,7 +8,7 @@ use millrace_quic::{ClientSettings, Keys, ServerSettings, TransportSettings, Wid
 
 use crate::config::RouterConfig;
 use crate::start_error::StartError;
-use crate::tls::{client_config, server_config};
+use crate::tls::{client_config, resumption, server_config};
 
 /// How connections are accepted and dialled.
 #[derive(Debug, Clone)]
@@ -27,9 +27,11 @@ impl Entrance {
     /// # Errors
     /// [`StartError::Identity`] or [`StartError::Quic`].
     pub(crate) fn of(config: &RouterConfig, keys: &Keys) -> Result<Self, StartError> {
-        let tls = server_config(&config.identity, keys)?;
+        let tls = server_config(&config.identity)?;
         let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), keys.clone());
+        server.resumption = Some(resumption(&config.identity)?);
         server.admission = config.admission();
+        server.newcomers = config.newcomers();
         server.wide = Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
         let dialling = ClientSettings::new(client_config(&config.identity)?, TransportSettings::lane())?;
         let require_client_certificate = config.require_client_certificate;

@@ -189,9 +189,13 @@ pub(crate) const DECLARED: &[Metric<CoreSnapshot>] = &[
                 row("retried", core.quic.handshakes_retried);
                 row("refused", core.quic.handshakes_refused);
                 row("failed", core.quic.handshakes_failed);
+                row("expired", core.quic.handshakes_expired);
             },
         },
     },
+    counter("resumptions_refused", "Resumption tickets that were not accepted", |core| {
+        core.quic.resumptions_refused
+    }),
     Metric {
         name: "dropped_datagrams",
         help: "Datagrams given up, by reason",
@@ -202,6 +206,8 @@ pub(crate) const DECLARED: &[Metric<CoreSnapshot>] = &[
                 let drops = &core.quic.drops;
                 row("admission_full", drops.admission_full);
                 row("admission_expired", drops.admission_expired);
+                row("prefix_handshakes", drops.prefix_handshakes);
+                row("prefix_connections", drops.prefix_connections);
                 row("not_accepting", drops.not_accepting);
                 row("answer_budget", drops.answer_budget);
                 row("answer_blocked", drops.answer_blocked);

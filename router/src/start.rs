@@ -26,6 +26,7 @@ use crate::reachable::Reachable;
 use crate::resolve::{Resolver, watch_seeds};
 use crate::selectors_thread::{SelectorsPost, SelectorsThread};
 use crate::start_error::StartError;
+use crate::tls::Identity;
 
 /// Foreign segments that wait in one mailbox: two full receive batches.
 const SEGMENTS_MAX: usize = 4096;
@@ -53,12 +54,25 @@ impl Router {
             addr,
             router: router_id(&advertise),
             incarnation: Incarnation((rand::random::<u64>() >> 2) | 1),
-            keys: Keys::derive(config.identity.secret(), &advertise),
+            keys: quic_keys(&config.identity, &advertise, addr),
             advertise,
             seed: rand::random(),
             config,
         };
         starting.start(group)
+    }
+}
+
+/// The router's keys. Host name and bound address go into them besides the advertised address: they stay the same over a
+/// restart, and differ where a copied setting makes two routers advertise the same, of which neither may reset the other's
+/// connections.
+fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
+    let host = rustix::system::uname();
+    let place = format!("{advertise}\0{}\0{addr}", host.nodename().to_string_lossy());
+    let keys = Keys::derive(identity.secret(), &place);
+    match identity.previous_secret() {
+        Some(previous) => keys.accepting(previous),
+        None => keys,
     }
 }
 

@@ -11,12 +11,14 @@
 //! that they come first: whoever has waited for too long leaves it unserved.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use quinn_proto::Incoming;
 
 use super::Driver;
 use super::bucket::Bucket;
+use super::prefixes::{Prefix, Room};
 use super::slots::Phase;
 use crate::{Admission, Network, SocketId};
 
@@ -35,12 +37,20 @@ const BEHIND_ABOVE: usize = 256;
 /// The part of the handshakes per second that a core begins while it is behind, so that it is not closed to newcomers.
 const PART_BEHIND: u32 = 8;
 
+/// One who waits for its handshake.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    since: Instant,
+    prefix: Option<Prefix>,
+    incoming: Incoming,
+}
+
 #[derive(Debug)]
 pub(super) struct Door {
     bucket: Bucket,
     /// What is left of the bucket while this core is behind.
     behind: Bucket,
-    waiting: VecDeque<(Instant, Incoming)>,
+    waiting: VecDeque<Newcomer>,
     waiting_max: usize,
     per_turn: usize,
 }
@@ -51,11 +61,7 @@ impl Door {
     }
 
     /// With those who waited at the previous door.
-    pub(super) fn reopened(
-        admission: Admission,
-        per_turn: usize,
-        waiting: VecDeque<(Instant, Incoming)>,
-    ) -> Self {
+    pub(super) fn reopened(admission: Admission, per_turn: usize, waiting: VecDeque<Newcomer>) -> Self {
         let Admission { handshakes_per_second, burst, .. } = admission;
         let served = u64::from(handshakes_per_second) * SERVED_WITHIN.as_secs() + u64::from(burst);
         let waiting_max = usize::try_from(served).unwrap_or(usize::MAX).clamp(1, WAITING_MAX);
@@ -64,7 +70,7 @@ impl Door {
         Self { bucket, behind, waiting, waiting_max, per_turn }
     }
 
-    pub(super) fn into_waiting(self) -> VecDeque<(Instant, Incoming)> {
+    pub(super) fn into_waiting(self) -> VecDeque<Newcomer> {
         self.waiting
     }
 
@@ -79,22 +85,21 @@ impl Door {
     }
 
     /// Takes the first in line, if it has waited for too long.
-    fn next_expired(&mut self, now: Instant) -> Option<Incoming> {
-        let expired =
-            |(since, _): &mut (Instant, Incoming)| now.saturating_duration_since(*since) >= SERVED_WITHIN;
-        self.waiting.pop_front_if(expired).map(|(_, incoming)| incoming)
+    fn next_expired(&mut self, now: Instant) -> Option<Newcomer> {
+        let expired = |first: &mut Newcomer| now.saturating_duration_since(first.since) >= SERVED_WITHIN;
+        self.waiting.pop_front_if(expired)
     }
 
     /// Who is let in next, for a token; while the core is behind, for one of the few that there are then.
-    fn next_in_line(&mut self, now: Instant, is_behind: bool) -> Option<Incoming> {
+    fn next_in_line(&mut self, now: Instant, is_behind: bool) -> Option<Newcomer> {
         if self.waiting.is_empty() || (is_behind && !self.behind.take(now)) || !self.bucket.take(now) {
             return None;
         }
-        self.waiting.pop_front().map(|(_, incoming)| incoming)
+        self.waiting.pop_front()
     }
 
     fn is_full(&self, now: Instant) -> bool {
-        let waited = |(since, _): &(Instant, Incoming)| now.saturating_duration_since(*since) > WAIT_MAX;
+        let waited = |first: &Newcomer| now.saturating_duration_since(first.since) > WAIT_MAX;
         self.waiting.len() >= self.waiting_max || self.waiting.front().is_some_and(waited)
     }
 
@@ -110,14 +115,16 @@ impl Driver {
         self.waking.extend(self.woken.drain(..));
         let busy = self.events.len().max(self.transmit.len());
         let is_behind = unread || busy > BEHIND_ABOVE;
-        while let Some(incoming) = self.door.as_mut().and_then(|door| door.next_expired(now)) {
+        while let Some(newcomer) = self.door.as_mut().and_then(|door| door.next_expired(now)) {
             self.metrics.drops.admission_expired += 1;
-            self.endpoint.ignore(incoming);
+            self.ignore(newcomer);
         }
+        self.metrics.resumptions_refused = self.resumptions_refused.load(Ordering::Relaxed);
+        self.expire_handshakes(now);
         for _ in 0..self.door.as_ref().map_or(0, |door| door.per_turn) {
             let next = self.door.as_mut().and_then(|door| door.next_in_line(now, is_behind));
-            let Some(incoming) = next else { break };
-            self.accept(now, net, incoming);
+            let Some(newcomer) = next else { break };
+            self.accept(now, net, newcomer);
         }
     }
 
@@ -135,6 +142,8 @@ impl Driver {
             return;
         };
         let proven = incoming.remote_address_validated();
+        let prefix = self.prefixes.of(incoming.remote_address().ip());
+        let room = self.prefixes.room(prefix);
         if self.slots.count() + door.waiting.len() >= self.connections_max {
             self.refuse(net, incoming);
         } else if door.is_full(now) {
@@ -143,24 +152,59 @@ impl Driver {
             }
             self.metrics.drops.admission_full += 1;
             self.endpoint.ignore(incoming);
-        } else if !proven && door.is_crowded(now) {
+        } else if !proven && (room != Room::Plenty || door.is_crowded(now)) {
             self.retry(net, incoming);
+        } else if room == Room::NoHandshakes {
+            self.metrics.drops.prefix_handshakes += 1;
+            self.refuse(net, incoming);
+        } else if room == Room::NoConnections {
+            self.metrics.drops.prefix_connections += 1;
+            self.refuse(net, incoming);
         } else {
-            door.waiting.push_back((now, incoming));
+            self.prefixes.begin(prefix);
+            door.waiting.push_back(Newcomer { since: now, prefix, incoming });
         }
     }
 
-    fn accept(&mut self, now: Instant, net: &mut dyn Network, incoming: Incoming) {
+    /// Drops one who waited, without an answer.
+    pub(super) fn ignore(&mut self, newcomer: Newcomer) {
+        self.prefixes.end(newcomer.prefix, false);
+        self.endpoint.ignore(newcomer.incoming);
+    }
+
+    /// Ends handshakes that have taken too long, also those that their clients keep alive.
+    fn expire_handshakes(&mut self, now: Instant) {
+        while let Some(&(end, id)) = self.handshakes.front() {
+            let under_way = self.slots.by_id(id).filter(|live| live.phase == Phase::Accepting);
+            if under_way.is_some() && end > now {
+                break;
+            }
+            let is_expired = under_way.is_some();
+            self.handshakes.pop_front();
+            if is_expired {
+                self.metrics.handshakes_expired += 1;
+                self.close(now, id, 0, b"the handshake took too long");
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant, net: &mut dyn Network, newcomer: Newcomer) {
+        let Newcomer { prefix, incoming, .. } = newcomer;
         self.scratch.clear();
         match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
             Ok((handle, conn)) => {
                 self.metrics.handshakes_accepted += 1;
                 let index = self.slots.insert(handle, conn, SocketId::SHARED, Phase::Accepting);
+                if let Some(live) = self.slots.get(index) {
+                    live.prefix = prefix;
+                }
+                self.handshakes.push_back((now + self.prefixes.handshake_timeout(), self.slots.id(index)));
                 self.mark_events(index);
                 self.mark_transmit(index);
             }
             Err(error) => {
                 self.metrics.handshakes_failed += 1;
+                self.prefixes.end(prefix, false);
                 if let Some(transmit) = error.response {
                     self.respond(net, SocketId::SHARED, &transmit);
                 }

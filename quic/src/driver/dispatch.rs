@@ -49,6 +49,8 @@ impl Driver {
                 _ if live.phase == Phase::Over => {}
                 Event::Connected => {
                     live.phase = Phase::Open;
+                    live.is_complete = true;
+                    self.prefixes.complete(live.prefix);
                     let info = connected_info(live);
                     if let Some(wide) = self.wide.as_ref().filter(|wide| {
                         info.side == Side::Server && info.alpn.as_deref() == Some(&wide.alpn[..])

@@ -16,6 +16,7 @@
 mod admission;
 mod bucket;
 mod dispatch;
+mod prefixes;
 mod receive;
 mod slots;
 mod streams;
@@ -24,6 +25,7 @@ mod transmit;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent};
@@ -32,6 +34,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::admission::Door;
 use self::bucket::Bucket;
+use self::prefixes::Prefixes;
 use self::slots::{Phase, Slots};
 use self::timers::Timers;
 use crate::cid::{self, CoreIds};
@@ -78,9 +81,15 @@ pub struct Driver {
     /// Segments of siblings, to be handed to the app; bounded by one receive batch.
     foreign: VecDeque<(u16, ForeignSegment)>,
     door: Option<Door>,
+    prefixes: Prefixes,
+    /// Accepted connections in the order in which their handshakes must end. One entry for each that was accepted within
+    /// the timeout, so bounded by the rate of handshakes.
+    handshakes: VecDeque<(Instant, ConnId)>,
     /// Which of the accepted connections get wider windows.
     wide: Option<WideProtocol>,
     answers: Bucket,
+    /// Counted inside of handshakes.
+    resumptions_refused: Arc<AtomicU64>,
     core: u16,
     cores: u16,
     gso_segments: usize,
@@ -111,9 +120,14 @@ impl Driver {
                 .max_udp_payload_size(payload)
                 .map_err(|_| SettingsError::OutOfRange { name: "mtu_upper_bound" })?;
         }
-        let server = settings.server.as_ref().map(ServerSettings::build).transpose()?;
+        let refused = Arc::new(AtomicU64::new(0));
+        let server = settings.server.as_ref().map(|server| server.build(&refused)).transpose()?;
         let door =
             settings.server.as_ref().map(|server| Door::new(server.admission, core.handshakes_per_turn));
+        let mut prefixes = Prefixes::default();
+        if let Some(server) = &settings.server {
+            prefixes.set_limits(server.newcomers.clone());
+        }
         Ok(Self {
             endpoint: Endpoint::new(Arc::new(config), server, settings.mtu_discovery, Some(rng.random())),
             slots: Slots::default(),
@@ -125,7 +139,10 @@ impl Driver {
             waking: VecDeque::new(),
             foreign: VecDeque::new(),
             door,
+            prefixes,
+            handshakes: VecDeque::new(),
             wide: settings.server.as_ref().and_then(|server| server.wide.clone()),
+            resumptions_refused: refused,
             answers: Bucket::new(core.answers_per_second, core.answers_per_second),
             core: number,
             cores,
@@ -146,13 +163,16 @@ impl Driver {
         server: Option<&ServerSettings>,
         handshakes_per_turn: usize,
     ) -> Result<(), SettingsError> {
-        let config = server.map(ServerSettings::build).transpose()?;
+        let config = server.map(|server| server.build(&self.resumptions_refused)).transpose()?;
         self.endpoint.set_server_config(config);
         self.wide = server.and_then(|server| server.wide.clone());
         let waiting = self.door.take().map(Door::into_waiting).unwrap_or_default();
         match server {
-            Some(server) => self.door = Some(Door::reopened(server.admission, handshakes_per_turn, waiting)),
-            None => waiting.into_iter().for_each(|(_, incoming)| self.endpoint.ignore(incoming)),
+            Some(server) => {
+                self.door = Some(Door::reopened(server.admission, handshakes_per_turn, waiting));
+                self.prefixes.set_limits(server.newcomers.clone());
+            }
+            None => waiting.into_iter().for_each(|newcomer| self.ignore(newcomer)),
         }
         Ok(())
     }
@@ -176,7 +196,8 @@ impl Driver {
     /// When [`Driver::fire_next`], or [`Driver::begin_turn`] at the door, has something to do next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let door = self.door.as_ref().and_then(Door::next);
-        [self.timers.next(), door].into_iter().flatten().min()
+        let handshake = self.handshakes.front().map(|(end, _)| *end);
+        [self.timers.next(), door, handshake].into_iter().flatten().min()
     }
 
     /// Whether anything is left to do before time passes or datagrams arrive.
@@ -276,6 +297,7 @@ impl Driver {
         let Some(live) = self.slots.remove(index) else { return };
         self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
         self.timers.disarm(index);
+        self.prefixes.end(live.prefix, live.is_complete);
         self.metrics.freed += 1;
         self.metrics.packets_lost += live.conn.stats().path.lost_packets;
     }

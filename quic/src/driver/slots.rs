@@ -2,6 +2,7 @@
 
 use quinn_proto::{Connection, ConnectionHandle};
 
+use super::prefixes::Prefix;
 use crate::{ConnId, SocketId};
 
 /// What the app knows of a connection.
@@ -23,6 +24,10 @@ pub(super) struct Live {
     pub(super) conn: Box<Connection>,
     pub(super) socket: SocketId,
     pub(super) phase: Phase,
+    /// The prefix that the connection counts for, if it was accepted from a network with bounds.
+    pub(super) prefix: Option<Prefix>,
+    /// Its handshake was completed.
+    pub(super) is_complete: bool,
     /// In the queue of connections with events.
     pub(super) in_events: bool,
     /// In the queue of connections to transmit, or parked until their socket takes datagrams again.
@@ -63,6 +68,8 @@ impl Slots {
             conn: Box::new(conn),
             socket,
             phase,
+            prefix: None,
+            is_complete: false,
             in_events: false,
             in_transmit: false,
             closing: false,

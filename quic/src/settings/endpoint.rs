@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use quinn_proto::crypto;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use thiserror::Error;
 
-use super::TransportSettings;
-use crate::{Keys, SocketId};
+use super::{NewcomerLimits, TransportSettings};
+use crate::resumption::Sessions;
+use crate::{Keys, Resumption, SocketId};
 
 /// How many new connections a core takes.
 ///
@@ -52,10 +55,15 @@ pub struct ServerSettings {
     pub tls: Arc<rustls::ServerConfig>,
     /// Transport of accepted connections, but for what [`Self::wide`] changes.
     pub transport: TransportSettings,
+    /// Lets clients resume their TLS sessions; not by default. It takes the place of the verifier of [`Self::tls`], so that
+    /// certificates are verified with its authorities, and clients may stay without one.
+    pub resumption: Option<Resumption>,
     /// Connections that may have more in flight; none by default.
     pub wide: Option<WideProtocol>,
     /// How many are taken.
     pub admission: Admission,
+    /// How long handshakes last, and how many connections come from one address prefix.
+    pub newcomers: NewcomerLimits,
     /// The router's keys; equal on all of its cores.
     pub keys: Keys,
 }
@@ -63,20 +71,46 @@ pub struct ServerSettings {
 impl ServerSettings {
     /// Settings with the default admission.
     pub fn new(tls: Arc<rustls::ServerConfig>, transport: TransportSettings, keys: Keys) -> Self {
-        Self { tls, transport, wide: None, admission: Admission::default(), keys }
+        Self {
+            tls,
+            transport,
+            resumption: None,
+            wide: None,
+            admission: Admission::default(),
+            newcomers: NewcomerLimits::default(),
+            keys,
+        }
     }
 
+    /// `refused` counts resumption tickets that are not accepted.
+    ///
     /// # Errors
     /// [`SettingsError`].
-    pub(crate) fn build(&self) -> Result<Arc<quinn_proto::ServerConfig>, SettingsError> {
+    pub(crate) fn build(
+        &self,
+        refused: &Arc<AtomicU64>,
+    ) -> Result<Arc<quinn_proto::ServerConfig>, SettingsError> {
         if self.admission.handshakes_per_second == 0 || self.admission.burst < 2 {
             return Err(SettingsError::OutOfRange { name: "admission" });
+        }
+        if let Some(name) = self.newcomers.out_of_range() {
+            return Err(SettingsError::OutOfRange { name });
         }
         if self.tls.max_early_data_size != 0 {
             return Err(SettingsError::EarlyData);
         }
         let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| SettingsError::InitialSuite)?;
-        let mut config = quinn_proto::ServerConfig::new(Arc::new(crypto), self.keys.token_key());
+        let crypto: Arc<dyn crypto::ServerConfig> = match self.resumption.clone() {
+            None => Arc::new(crypto),
+            Some(resumption) => Arc::new(Sessions::new(
+                self.tls.clone(),
+                Arc::new(crypto),
+                resumption,
+                self.keys.tickets(),
+                refused.clone(),
+            )),
+        };
+        let mut config = quinn_proto::ServerConfig::new(crypto, self.keys.token_key());
         config
             .transport_config(self.accepted().build()?)
             .migration(true)

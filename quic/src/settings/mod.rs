@@ -1,9 +1,11 @@
 //! Settings of a core, of the connections that it accepts, and of those that it dials.
 
 mod endpoint;
+mod newcomers;
 mod transport;
 
 pub use endpoint::{Admission, ClientSettings, Dial, ServerSettings, SettingsError, WideProtocol};
+pub use newcomers::{AddressBlock, AddressBlockError, NewcomerLimits};
 pub use transport::TransportSettings;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_quic::{Admission, CloseReason, CoreSettings, ServerSettings};
+use millrace_quic::{Admission, CloseReason, CoreSettings, NewcomerLimits, ServerSettings};
 
 use crate::tls;
 use crate::world::{CLIENT, Faults, SERVER, World};
@@ -122,4 +122,56 @@ fn node_without_server_settings_takes_no_connections() {
     world.run_for(Duration::from_secs(2));
     assert!(!world.nodes[CLIENT].app.is_connected(conn));
     assert_eq!(world.nodes[SERVER].driver.connections(), 0);
+}
+
+fn limited(newcomers: NewcomerLimits) -> World {
+    let server = ServerSettings { newcomers, ..tls::server() };
+    World::with(1, Faults::NONE, server, CoreSettings::default())
+}
+
+#[test]
+fn handshake_that_is_never_finished_ends_after_its_time_and_gives_its_place_back() {
+    let mut world = limited(NewcomerLimits::default());
+    world.dial(tls::client(), None);
+    world.run_until("begun", |world| world.nodes[SERVER].driver.metrics().handshakes_accepted == 1);
+    world.cut = true;
+    world.turn_every(Duration::from_millis(100), 99);
+    let metrics = |world: &World| world.nodes[SERVER].driver.metrics().clone();
+    assert_eq!((metrics(&world).handshakes_expired, world.nodes[SERVER].driver.connections()), (0, 1));
+    world.turn_every(Duration::from_millis(100), 200);
+    assert_eq!((metrics(&world).handshakes_expired, metrics(&world).handshakes_failed), (1, 1));
+    assert_eq!(world.nodes[SERVER].driver.connections(), 0);
+}
+
+#[test]
+fn address_with_as_many_connections_as_it_may_have_is_refused_until_one_ends() {
+    let mut world = limited(NewcomerLimits { connections_per_prefix: 4, ..NewcomerLimits::default() });
+    let conns: Vec<_> = (0..6).map(|_| world.dial(tls::client(), None)).collect();
+    world.run_for(Duration::from_secs(2));
+    let connected =
+        |world: &World| conns.iter().filter(|conn| world.nodes[CLIENT].app.is_connected(**conn)).count();
+    assert_eq!(connected(&world), 4);
+    let metrics = world.nodes[SERVER].driver.metrics();
+    assert_eq!((metrics.drops.prefix_connections, metrics.handshakes_refused), (2, 2));
+    assert!(metrics.handshakes_retried >= 2, "from half of the bound on they prove their address");
+    let refused = |conn: &&_| world.nodes[CLIENT].app.reason(**conn) == Some(&CloseReason::Refused);
+    assert_eq!(conns.iter().filter(refused).count(), 2);
+    let ended = *conns.iter().find(|conn| world.nodes[CLIENT].app.is_connected(**conn)).unwrap();
+    world.io(CLIENT, |_, io| io.close(ended, 0, b""));
+    world.run_for(Duration::from_secs(5));
+    let late = world.dial(tls::client(), None);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.nodes[CLIENT].app.is_connected(late));
+}
+
+#[test]
+fn network_without_bounds_is_not_counted() {
+    let mut world = limited(NewcomerLimits {
+        connections_per_prefix: 2,
+        unbounded: vec!["10.0.0.0/8".parse().unwrap()],
+        ..NewcomerLimits::default()
+    });
+    let conns: Vec<_> = (0..6).map(|_| world.dial(tls::client(), None)).collect();
+    world.run_for(Duration::from_secs(2));
+    assert!(conns.iter().all(|conn| world.nodes[CLIENT].app.is_connected(*conn)));
 }

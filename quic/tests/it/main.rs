@@ -6,6 +6,7 @@ mod gaps;
 mod interop;
 mod loopback;
 mod peer;
+mod resumption;
 mod simulated;
 mod steering;
 mod tls;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_quic::{AddressBlock, AddressBlockError};
 use toml::Value;
 
 use super::address;
@@ -352,6 +353,28 @@ impl Kind<Vec<String>> for Seeds {
 
     fn show(&self, value: &Vec<String>) -> Option<Value> {
         Some(Value::Array(value.iter().cloned().map(Value::String).collect()))
+    }
+
+    fn value_of(&self, text: &str) -> Value {
+        list_of(text)
+    }
+}
+
+/// Networks by address and bits.
+pub(crate) struct Networks;
+
+impl Kind<Vec<AddressBlock>> for Networks {
+    fn form(&self) -> Form {
+        form("ADDR/BITS", "a list of networks, an address and its leading bits each")
+    }
+
+    fn read(&self, value: &Value) -> Result<Vec<AddressBlock>, String> {
+        let networks = texts_of(value)?.into_iter().map(str::parse);
+        networks.collect::<Result<_, _>>().map_err(|error: AddressBlockError| error.to_string())
+    }
+
+    fn show(&self, value: &Vec<AddressBlock>) -> Option<Value> {
+        Some(Value::Array(value.iter().map(|network| Value::String(network.to_string())).collect()))
     }
 
     fn value_of(&self, text: &str) -> Value {

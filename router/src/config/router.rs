@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use millrace_engine::control::ControlConfig;
 use millrace_engine::core::CoreConfig;
 use millrace_engine::routes::RouteCacheLimits;
-use millrace_quic::Admission;
+use millrace_quic::{Admission, NewcomerLimits};
 use thiserror::Error;
 
 use super::pinning::Pinning;
@@ -144,6 +144,16 @@ impl RouterConfig {
         Admission {
             handshakes_per_second: self.limits.handshakes_per_second,
             burst: self.limits.handshakes_burst,
+        }
+    }
+
+    /// What newcomers may take, alone and by address prefix.
+    pub(crate) fn newcomers(&self) -> NewcomerLimits {
+        NewcomerLimits {
+            handshake_timeout: self.limits.handshake_timeout,
+            handshakes_per_prefix: self.limits.handshakes_per_prefix,
+            connections_per_prefix: self.limits.connections_per_prefix,
+            unbounded: self.limits.unbounded_networks.clone(),
         }
     }
 

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
+use millrace_quic::{AddressBlock, NewcomerLimits};
 
 use super::declare::{Section, Setting, section};
 use super::kinds::{
-    Advertise, Count, File, Listen, ListenOrOff, LogFilter, Pin, Seeds, Servers, Size, Span, Switch, Text,
+    Advertise, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Size, Span,
+    Switch, Text,
 };
 use super::pinning::Pinning;
 
@@ -21,6 +23,7 @@ pub(crate) const ADMIN_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7401);
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -161,6 +164,19 @@ section! {
         /// Handshakes of one core at once after a quiet time.
         "limits.handshakes_burst" Restart ()
         handshakes_burst: u32 = 1_000 => Count { min: 2, max: 1_000_000 };
+        /// A handshake that takes longer is ended, also one whose client keeps it alive.
+        "limits.handshake_timeout" Restart ()
+        handshake_timeout: Duration = Duration::from_secs(10) => Span { min: SECOND, max: MINUTE };
+        /// Unfinished handshakes of one IPv4 address or IPv6 /64 on one core, those that wait in line included. Beyond
+        /// it newcomers from there are refused; from half of it on they first prove their address.
+        "limits.handshakes_per_prefix" Restart ()
+        handshakes_per_prefix: u32 = 1_024 => Count { min: 16, max: 65_536 };
+        /// Connections of one IPv4 address or IPv6 /64 on one core. Beyond it newcomers from there are refused.
+        "limits.connections_per_prefix" Restart ()
+        connections_per_prefix: u32 = 65_536 => Count { min: 16, max: 1_048_576 };
+        /// Networks that the two bounds above leave out, e.g. that of a proxy.
+        "limits.unbounded_networks" Restart ()
+        unbounded_networks: Vec<AddressBlock> = NewcomerLimits::default().unbounded => Networks;
         /// A connection that has not said hello after this time is closed.
         "limits.hello_timeout" Restart ()
         hello_timeout: Duration = Duration::from_secs(5) => Span { min: MILLISECOND, max: HOUR };

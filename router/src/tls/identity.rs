@@ -56,6 +56,8 @@ struct Inner {
     roots: Arc<RootCertStore>,
     ca_pem: String,
     secret: [u8; 32],
+    /// The secret that the cluster had before.
+    previous_secret: Option<[u8; 32]>,
     name: String,
     hosts: Vec<String>,
     expiry: i64,
@@ -64,7 +66,8 @@ struct Inner {
 
 impl Identity {
     /// Reads PEM files: the chain (own certificate first), its key, and the authority's certificates. The cluster's secret
-    /// is read from `secret` (any bytes, at least 16); without one it is derived from the key, and then a router resets
+    /// is read from `secret` (any bytes, at least 16; or two lines of text, two secrets, of which the first makes resumption
+    /// tickets and both are accepted); without one it is derived from the key, and then a router resets
     /// connections of its predecessor only when it has the same key.
     ///
     /// # Errors
@@ -78,21 +81,22 @@ impl Identity {
         let chain = read("a certificate chain", cert)?;
         let key_pem = read("a private key", key)?;
         let ca_pem = read("the authority", ca)?;
-        let secret = match secret {
-            None => digest_of(&key_pem),
+        let (secret, previous_secret) = match secret {
+            None => (digest_of(&key_pem), None),
             Some(path) => {
                 let bytes = read("the cluster's secret", path)?;
-                if bytes.len() < SECRET_BYTES_MIN {
+                let secrets = secrets_in(&bytes);
+                if let Some(short) = secrets.iter().find(|secret| secret.len() < SECRET_BYTES_MIN) {
                     return Err(IdentityError::File {
                         what: "the cluster's secret",
                         path: path.display().to_string(),
                         reason: format!(
                             "it has {} bytes and needs at least {SECRET_BYTES_MIN} (`openssl rand -hex 32`)",
-                            bytes.len()
+                            short.len()
                         ),
                     });
                 }
-                digest_of(&bytes)
+                (digest_of(secrets[0]), secrets.get(1).map(|previous| digest_of(previous)))
             }
         };
         let names = [cert, key, ca].map(|path| path.display().to_string());
@@ -103,6 +107,7 @@ impl Identity {
             Source { name: ca, bytes: &ca_pem },
             secret,
         )?;
+        identity.previous_secret = previous_secret;
         identity.warnings.extend(open_to_others(key));
         Ok(Self { inner: Arc::new(identity) })
     }
@@ -137,7 +142,18 @@ impl Identity {
         let checked = check(chain, key, ca, now).map_err(|problems| IdentityError::Unfit { problems })?;
         let Checked { chain, key, roots, name, hosts, expiry, warnings } = checked;
         let ca_pem = String::from_utf8_lossy(ca.bytes).into_owned();
-        Ok(Inner { chain, key, roots: Arc::new(roots), ca_pem, secret, name, hosts, expiry, warnings })
+        Ok(Inner {
+            chain,
+            key,
+            roots: Arc::new(roots),
+            ca_pem,
+            secret,
+            previous_secret: None,
+            name,
+            hosts,
+            expiry,
+            warnings,
+        })
     }
 
     /// The router's name in its certificate.
@@ -185,6 +201,11 @@ impl Identity {
     /// Secret from which QUIC's keys are derived.
     pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.inner.secret
+    }
+
+    /// The secret that the cluster had before, while routers change to another.
+    pub(crate) fn previous_secret(&self) -> Option<&[u8; 32]> {
+        self.inner.previous_secret.as_ref()
     }
 
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
@@ -235,4 +256,28 @@ pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out
+}
+
+/// The secrets in a file: those of its one or two lines of text, or else all of its bytes as one.
+fn secrets_in(bytes: &[u8]) -> Vec<&[u8]> {
+    let lines: Vec<&[u8]> = std::str::from_utf8(bytes)
+        .map(|text| text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::as_bytes).collect())
+        .unwrap_or_default();
+    if matches!(lines.len(), 1 | 2) { lines } else { vec![bytes] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_file_holds_one_secret_or_two_lines_of_them() {
+        let (a, b) = (&b"first secret of 32 bytes or more"[..], &b"the one before it, as long as it"[..]);
+        assert_eq!(secrets_in(a), [a]);
+        assert_eq!(secrets_in(&[a, b"\n"].concat()), [a], "the end of the line is none of it");
+        assert_eq!(secrets_in(&[a, b"\r\n", b, b"\n"].concat()), [a, b]);
+        let three = [a, b"\n", b, b"\n", a].concat();
+        assert_eq!(secrets_in(&three), [&three[..]]);
+        assert_eq!(secrets_in(&[0xff; 40]), [&[0xff; 40][..]]);
+    }
 }

@@ -14,5 +14,5 @@ mod role;
 pub use authority::{AuthorityError, DevAuthority};
 pub(crate) use check::SOON;
 pub use identity::{Identity, IdentityError};
-pub(crate) use peer::{client_config, server_config};
+pub(crate) use peer::{client_config, resumption, server_config};
 pub(crate) use role::{Role, role_of};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use millrace_proto::{ALPN_CLIENT, ALPN_PEER};
-use millrace_quic::{Keys, tls};
+use millrace_quic::{Authorities, Resumption, tls};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -16,23 +16,24 @@ use super::role::{Role, role_of};
 
 /// For accepted connections. A client may stay without a certificate here: what it may then do is decided when its
 /// protocol is known.
-pub(crate) fn server_config(
-    identity: &Identity,
-    keys: &Keys,
-) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
     let provider = tls::crypto_provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider.clone())
         .allow_unauthenticated()
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain(), identity.key())?;
-    // Ten thousand clients that come back at once cost no signatures, whichever router they come to.
-    config.ticketer = keys.tickets();
-    config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(tls::server(config, &[ALPN_CLIENT, ALPN_PEER]))
+}
+
+/// Lets clients resume their sessions, so that ten thousand that come back at once cost no signatures, whichever router
+/// they come to. Peers prove their certificates each time.
+pub(crate) fn resumption(identity: &Identity) -> Result<Resumption, IdentityError> {
+    let authorities = Authorities::new(&identity.roots(), &tls::crypto_provider())?;
+    Ok(Resumption { authorities, without: ALPN_PEER.to_vec() })
 }
 
 /// For lanes that are dialled.
