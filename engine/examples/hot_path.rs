@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_engine::core::{Core, CoreConfig};
-use millrace_engine::message::{Prepared, ToControl, ToCore};
+use millrace_engine::message::{CoreOutput, PrepareOrder, Prepared, ToControl, ToCore};
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 use millrace_proto::control::{Hello, OpenReceiver, Stage, Subscribe, TableCapacity};
@@ -87,10 +87,10 @@ impl World {
         let now = Time(1_000_000_000);
         let core = Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now);
         let mut world = Self { core, pipe: Pipe::default(), now, seq: 0 };
-        world.core.control(now, &mut world.pipe, ToCore::Synced(true));
+        world.core.handle_message(now, &mut world.pipe, ToCore::Synced(true));
         for (conn, receivers) in [(PUBLISHER, 0), (RECEIVERS, RECEIVERS_NUMBER)] {
             world.core.client_connected(now, conn);
-            world.core.stream_opened(&mut world.pipe, conn, CONTROL);
+            world.core.stream_opened(now, &mut world.pipe, conn, CONTROL);
             let tables = TableCapacity::CLIENT;
             let hello =
                 Hello { version: PROTOCOL_VERSION, tables, receivers: receivers.into(), ..Hello::default() };
@@ -104,7 +104,7 @@ impl World {
                 Subscribe { receiver, subscription: SubscriptionNumber(0), selectors }.encode(out);
             });
         }
-        world.core.stream_opened(&mut world.pipe, PUBLISHER, PUBLISH);
+        world.core.stream_opened(now, &mut world.pipe, PUBLISHER, PUBLISH);
         let mut first = Vec::new();
         frame::put(&mut first, stream_kind::PUBLISH, |_| {});
         data::put_define_publisher(
@@ -135,21 +135,21 @@ impl World {
 
     /// Ends the turn, and answers as control does.
     fn settle(&mut self) {
-        while let Some(message) = self.core.next_to_control() {
+        while let Some(message) = self.core.poll_output() {
             match message {
-                ToControl::Prepare { token, selectors, .. } => {
+                CoreOutput::Prepare(PrepareOrder { token, selectors, .. }) => {
                     let result = selectors.iter().map(|text| {
                         let selector = Arc::new(Selector::parse(text).unwrap());
                         let interest = Arc::new(selector.without_payload());
                         Ok(Prepared { selector, interest, payload: None })
                     });
                     let answer = ToCore::Prepared { token, result: result.collect() };
-                    self.core.control(self.now, &mut self.pipe, answer);
+                    self.core.handle_message(self.now, &mut self.pipe, answer);
                 }
-                ToControl::Interest { token: Some(token), .. } => {
+                CoreOutput::ToControl(ToControl::Interest { token: Some(token), .. }) => {
                     for stage in [Stage::Router, Stage::Cluster] {
                         let answer = ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 };
-                        self.core.control(self.now, &mut self.pipe, answer);
+                        self.core.handle_message(self.now, &mut self.pipe, answer);
                     }
                 }
                 _ => {}

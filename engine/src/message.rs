@@ -1,4 +1,4 @@
-//! What cores and control say to each other.
+//! What cores and control say to each other, and cores to their siblings besides runs.
 //!
 //! Control is the one writer of the router's directory and of the mesh's state; it runs on its own thread. Cores hold the
 //! connections, so everything that a peer's control stream carries passes through the core that its lane is on. Both
@@ -41,19 +41,41 @@ pub struct Prepared {
     pub payload: Option<Arc<PayloadMatcher>>,
 }
 
+/// What a core says to others than its siblings, in the order in which it says it.
+#[derive(Debug)]
+pub enum CoreOutput {
+    /// For control.
+    ToControl(ToControl),
+    /// For whoever reads selectors.
+    Prepare(PrepareOrder),
+}
+
+/// From a core to whoever reads selectors: read these and compile their patterns, which costs time that neither cores nor
+/// control have. Answered by [`ToCore::Prepared`].
+#[derive(Debug)]
+pub struct PrepareOrder {
+    /// For the answer.
+    pub token: Token,
+    /// The client that asks: clients take turns.
+    pub client: ConnKey,
+    /// The selectors' texts.
+    pub selectors: Vec<String>,
+}
+
+/// From a core to a sibling, about what the sibling has handed to it: the way back. It travels beside the batches, on a ring
+/// that is read before them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToSibling {
+    /// Events were lost on their way to a receiver or peer.
+    Missed {
+        /// How many, since the last time; once for each place that wanted them.
+        events: u64,
+    },
+}
+
 /// From a core to control.
 #[derive(Debug)]
 pub enum ToControl {
-    /// Read these selectors and compile their patterns; answered by [`ToCore::Prepared`]. Costs time that a core does
-    /// not have.
-    Prepare {
-        /// For the answer.
-        token: Token,
-        /// Whose they are: clients take turns.
-        client: ConnKey,
-        /// The selectors' texts.
-        selectors: Vec<String>,
-    },
     /// The interest of this core's sessions changed: only first references and last ones.
     Interest {
         /// Interest that has its first reference on this core.
@@ -117,7 +139,7 @@ pub enum ToControl {
 /// From control to a core.
 #[derive(Debug, Clone)]
 pub enum ToCore {
-    /// Answer to [`ToControl::Prepare`].
+    /// Answer to a [`PrepareOrder`].
     Prepared {
         /// From the request.
         token: Token,

@@ -98,16 +98,16 @@ impl World {
         let (entry, pipe) = (usize::from(entry), Pipe::default());
         let mut world = Self { cores, entry, pipe, publisher, handles, next: 0, outbox, inbox, now };
         for core in &mut world.cores {
-            core.control(now, &mut world.pipe, ToCore::Synced(true));
+            core.handle_message(now, &mut world.pipe, ToCore::Synced(true));
         }
         world.cores[world.entry].client_connected(now, CONN);
         let mut hello = Vec::new();
         let tables = TableCapacity::CLIENT;
         Hello { version: PROTOCOL_VERSION, tables, ..Hello::default() }.encode(&mut hello);
-        world.cores[world.entry].stream_opened(&mut world.pipe, CONN, CONTROL);
+        world.cores[world.entry].stream_opened(now, &mut world.pipe, CONN, CONTROL);
         world.feed(CONTROL, hello);
         world.pipe.input.push((PUBLISH, Vec::new()));
-        world.cores[world.entry].stream_opened(&mut world.pipe, CONN, PUBLISH);
+        world.cores[world.entry].stream_opened(now, &mut world.pipe, CONN, PUBLISH);
         // Every tag set is known to both sides before anything is measured.
         for _ in 0..=TAG_SETS / RUNS {
             world.pass();
@@ -145,7 +145,7 @@ impl World {
         let time = start.elapsed();
         for core in &mut self.cores {
             core.turn(self.now, &mut self.pipe);
-            while core.next_to_control().is_some() {}
+            while core.poll_output().is_some() {}
         }
         time
     }

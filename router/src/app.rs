@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use millrace_engine::core::Core;
-use millrace_engine::message::{CoreIndex, DialId, ToControl, ToCore};
+use millrace_engine::message::{CoreIndex, CoreOutput, DialId, PrepareOrder, ToControl, ToCore, ToSibling};
 use millrace_mailbox::{Inbox, Outbox};
 use millrace_proto::mesh::PeerHello;
 use millrace_proto::{ALPN_CLIENT, ALPN_PEER, CloseCode};
@@ -33,6 +33,9 @@ use crate::tls::{Role, role_of};
 
 /// Batches that wait in one mailbox, at most; each is at most an outbox of the engine (128 KiB).
 pub(crate) const BATCHES_MAX: usize = 64;
+/// Words about what was handed over that wait in one ring, at most: few, because a turn says one, and what finds no room is
+/// added to what comes.
+pub(crate) const WORDS_MAX: usize = 16;
 /// With more batches in a mailbox, publishers are left unread: what is on its way to its reader already, and what lanes
 /// bring, must find room.
 const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
@@ -78,6 +81,9 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Sibling {
     pub(crate) core: CoreIndex,
+    /// The way back, beside the batches and read before them.
+    pub(crate) words_out: Outbox<ToSibling>,
+    pub(crate) words_in: Inbox<ToSibling>,
     pub(crate) batches_out: Outbox<Vec<u8>>,
     pub(crate) batches_in: Inbox<Vec<u8>>,
     pub(crate) segments_out: Outbox<ForeignSegment>,
@@ -178,7 +184,9 @@ impl CoreApp {
     /// Whether a sibling has sent something that was not taken. Control's messages are taken in batches, too; those that
     /// are left keep the core awake by [`App::deadline`].
     pub(crate) fn has_mail(&self) -> bool {
-        let waits = |sibling: &Sibling| !sibling.batches_in.is_empty() || !sibling.segments_in.is_empty();
+        let waits = |sibling: &Sibling| {
+            !sibling.words_in.is_empty() || !sibling.batches_in.is_empty() || !sibling.segments_in.is_empty()
+        };
         self.parts.siblings.iter().any(waits)
     }
 
@@ -229,7 +237,7 @@ impl CoreApp {
                     }
                     let now = self.parts.clock.at(io.now());
                     let before = self.parts.engine.selectors_moved();
-                    self.parts.engine.control(now, io, message);
+                    self.parts.engine.handle_message(now, io, message);
                     taken += self.parts.engine.selectors_moved() - before;
                 }
                 Command::Dial { dial, remote, server_name, shard, hello } => {
@@ -279,7 +287,7 @@ impl CoreApp {
         self.open.insert(conn);
         let now = self.parts.clock.at(io.now());
         let message = ToCore::LaneDialled { dial, conn, hello };
-        self.parts.engine.control(now, io, message);
+        self.parts.engine.handle_message(now, io, message);
     }
 
     fn stranger_answered(&mut self, now: Instant, dialled: &Dialled, stranger: Stranger) {
@@ -306,16 +314,19 @@ impl CoreApp {
             if !self.parts.control.has_room() {
                 return true;
             }
-            let Some(message) = self.parts.engine.next_to_control() else { return false };
-            let ToControl::Prepare { token, client, selectors } = message else {
-                self.parts.control.put(message);
-                continue;
+            let PrepareOrder { token, client, selectors } = match self.parts.engine.poll_output() {
+                None => return false,
+                Some(CoreOutput::ToControl(message)) => {
+                    self.parts.control.put(message);
+                    continue;
+                }
+                Some(CoreOutput::Prepare(order)) => order,
             };
             if self.parts.selectors.order(self.parts.number, client, token, selectors).is_err() {
                 self.metrics.selectors_overload += 1;
                 let result = Err("too many selectors wait to be read; subscribe again later".to_owned());
                 let (now, refusal) = (self.parts.clock.at(io.now()), ToCore::Prepared { token, result });
-                self.parts.engine.control(now, io, refusal);
+                self.parts.engine.handle_message(now, io, refusal);
                 // The refusal is written by the next turn.
                 self.held = Some(io.now());
             }
@@ -328,6 +339,10 @@ impl CoreApp {
             for _ in 0..sibling.segments_in.count() {
                 let Some(segment) = sibling.segments_in.pop() else { break };
                 io.inject(segment);
+            }
+            for _ in 0..sibling.words_in.count() {
+                let Some(word) = sibling.words_in.pop() else { break };
+                self.parts.engine.sibling_told(&word);
             }
             for _ in 0..sibling.batches_in.count() {
                 let Some(batch) = sibling.batches_in.pop() else { break };
@@ -343,6 +358,13 @@ impl CoreApp {
         let mut held = self.send_to_control(io);
         let mut pressed = false;
         for sibling in &mut self.parts.siblings {
+            // What finds no room is added to what comes.
+            if sibling.words_out.has_room()
+                && let Some(word) = self.parts.engine.next_to_sibling(sibling.core)
+            {
+                // There is room: nobody else writes.
+                let _ = sibling.words_out.push(word);
+            }
             while sibling.batches_out.has_room() {
                 let Some(batch) = self.parts.engine.next_batch(sibling.core) else { break };
                 self.metrics.batches_out += 1;
@@ -353,6 +375,7 @@ impl CoreApp {
             self.metrics.mailbox_depth_max = self.metrics.mailbox_depth_max.max(depth);
             held |= !sibling.batches_out.has_room();
             pressed |= depth > PRESSED_ABOVE;
+            sibling.words_out.ring();
             sibling.batches_out.ring();
             sibling.segments_out.ring();
         }
@@ -404,7 +427,8 @@ impl App for CoreApp {
     }
 
     fn stream_opened(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        self.parts.engine.stream_opened(io, conn, stream);
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.stream_opened(now, io, conn, stream);
     }
 
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
@@ -413,15 +437,18 @@ impl App for CoreApp {
     }
 
     fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        self.parts.engine.writable(io, conn, stream);
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.writable(now, io, conn, stream);
     }
 
     fn stream_stopped(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId, _code: u64) {
-        self.parts.engine.stopped(io, conn, stream);
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.stopped(now, io, conn, stream);
     }
 
     fn streams_available(&mut self, io: &mut Io<'_>, conn: ConnId, _uni: bool) {
-        self.parts.engine.streams_available(io, conn);
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.streams_available(now, io, conn);
     }
 
     fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, reason: &CloseReason) {
@@ -431,7 +458,8 @@ impl App for CoreApp {
         };
         self.metrics.ended[Ending::of(reason) as usize] += 1;
         self.open.remove(&conn);
-        self.parts.engine.closed(conn, code);
+        let now = self.parts.clock.at(io.now());
+        self.parts.engine.closed(now, io, conn, code);
         if let Some(dialled) = self.dialled.remove(&conn) {
             if let Some(stranger) = Stranger::of(reason) {
                 self.stranger_answered(io.now(), &dialled, stranger);

@@ -14,7 +14,7 @@ use millrace_mailbox::{Doorbell, mailbox};
 use millrace_proto::{Incarnation, RouterId};
 use millrace_quic::{Core, CoreSettings, Keys, steer};
 
-use crate::app::{AppParts, BATCHES_MAX, CoreApp, Sibling};
+use crate::app::{AppParts, BATCHES_MAX, CoreApp, Sibling, WORDS_MAX};
 use crate::clock::Clock;
 use crate::config::{Pinning, RouterConfig};
 use crate::control_post::ControlPost;
@@ -284,12 +284,16 @@ fn link_siblings(made: &mut [Made]) {
     let mut siblings: Vec<Vec<Sibling>> = made.iter().map(|_| Vec::new()).collect();
     for a in 0..made.len() {
         for b in a + 1..made.len() {
+            let (a_words_out, b_words_in) = mailbox(WORDS_MAX, &made[b].bell);
+            let (b_words_out, a_words_in) = mailbox(WORDS_MAX, &made[a].bell);
             let (a_out, b_in) = mailbox(BATCHES_MAX, &made[b].bell);
             let (b_out, a_in) = mailbox(BATCHES_MAX, &made[a].bell);
             let (a_segments_out, b_segments_in) = mailbox(SEGMENTS_MAX, &made[b].bell);
             let (b_segments_out, a_segments_in) = mailbox(SEGMENTS_MAX, &made[a].bell);
             siblings[a].push(Sibling {
                 core: index(b),
+                words_out: a_words_out,
+                words_in: a_words_in,
                 batches_out: a_out,
                 batches_in: a_in,
                 segments_out: a_segments_out,
@@ -297,6 +301,8 @@ fn link_siblings(made: &mut [Made]) {
             });
             siblings[b].push(Sibling {
                 core: index(a),
+                words_out: b_words_out,
+                words_in: b_words_in,
                 batches_out: b_out,
                 batches_in: b_in,
                 segments_out: b_segments_out,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use millrace_engine::control::{Control, ControlConfig, ControlOutput};
 use millrace_engine::core::{Core, CoreConfig};
 use millrace_engine::matching::Location;
-use millrace_engine::message::{CoreIndex, DialId, ToControl, ToCore};
+use millrace_engine::message::{CoreIndex, CoreOutput, DialId, ToCore, ToSibling};
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, Transport};
 use millrace_proto::mesh::PeerHello;
@@ -90,12 +90,24 @@ enum End {
 struct CoreHost {
     core: Core,
     from_control: VecDeque<Mail>,
-    to_control: VecDeque<ToControl>,
+    to_control: VecDeque<CoreOutput>,
     /// By sender.
     batches: Vec<VecDeque<Vec<u8>>>,
+    /// What siblings say about what this core has handed to them, in the order of arrival. Read before batches, and at each
+    /// turn; one turn of a sibling says at most one, so it is as short as the other cores are turns ahead.
+    words: VecDeque<ToSibling>,
     turn: Option<Time>,
     /// Its connections, for the end.
     open: BTreeSet<ConnKey>,
+}
+
+impl CoreHost {
+    /// Takes what siblings say about what this core has handed to them.
+    fn hear_siblings(&mut self) {
+        while let Some(word) = self.words.pop_front() {
+            self.core.sibling_told(&word);
+        }
+    }
 }
 
 /// What the control thread gives to a core's thread.
@@ -118,6 +130,7 @@ impl Process {
             from_control: VecDeque::new(),
             to_control: VecDeque::new(),
             batches: (0..cores).map(|_| VecDeque::new()).collect(),
+            words: VecDeque::new(),
             turn: None,
             open: BTreeSet::new(),
         };
@@ -196,18 +209,18 @@ impl Process {
         match notice {
             Notice::Connected { peer: true } => core_of.peer_connected(now, wire, conn),
             Notice::Connected { peer: false } => core_of.client_connected(now, conn),
-            Notice::StreamOpened(stream) => core_of.stream_opened(wire, conn, stream),
+            Notice::StreamOpened(stream) => core_of.stream_opened(now, wire, conn, stream),
             Notice::Readable(stream) => core_of.readable(now, wire, conn, stream),
-            Notice::Writable(stream) => core_of.writable(wire, conn, stream),
+            Notice::Writable(stream) => core_of.writable(now, wire, conn, stream),
             Notice::Acknowledged => {
                 if core_of.poll_timeout() == Some(Time::ZERO) {
                     self.schedule_turn(core, Duration::from_micros(20), around);
                 }
                 return;
             }
-            Notice::StreamsAvailable => core_of.streams_available(wire, conn),
-            Notice::Stopped(stream) => core_of.stopped(wire, conn, stream),
-            Notice::Closed(code) => core_of.closed(conn, code),
+            Notice::StreamsAvailable => core_of.streams_available(now, wire, conn),
+            Notice::Stopped(stream) => core_of.stopped(now, wire, conn, stream),
+            Notice::Closed(code) => core_of.closed(now, wire, conn, code),
         }
         self.after_input(core, around);
     }
@@ -219,12 +232,17 @@ impl Process {
             RouterEvent::MailToCore { core } => self.mail_to_core(core, around),
             RouterEvent::MailToControl { core } => {
                 let Some(message) = self.cores[usize::from(core)].to_control.pop_front() else { return };
-                self.control.handle(around.queue.now(), core, message);
+                let now = around.queue.now();
+                match message {
+                    CoreOutput::ToControl(message) => self.control.handle(now, core, message),
+                    CoreOutput::Prepare(order) => self.control.prepare(now, core, &order),
+                }
                 self.take_from_control(around);
             }
             RouterEvent::Batch { from, to } => {
                 let host = &mut self.cores[usize::from(to)];
                 let Some(batch) = host.batches[usize::from(from)].pop_front() else { return };
+                host.hear_siblings();
                 if let Err(error) = host.core.batch(from, &batch) {
                     let router = self.id;
                     around.findings.add("mailbox", || {
@@ -297,12 +315,16 @@ impl Process {
             return;
         }
         host.turn = None;
+        host.hear_siblings();
         self.press(core);
         let host = &mut self.cores[usize::from(core)];
         host.core.turn(now, &mut Wire { network: around.network, queue: around.queue });
         for to in 0..self.cores.len() {
             let room = MAILBOX_BATCHES.saturating_sub(self.cores[to].batches[usize::from(core)].len());
             let to = CoreIndex::try_from(to).unwrap_or(CoreIndex::MAX);
+            if let Some(word) = self.cores[usize::from(core)].core.next_to_sibling(to) {
+                self.cores[usize::from(to)].words.push_back(word);
+            }
             for _ in 0..room {
                 let Some(batch) = self.cores[usize::from(core)].core.next_batch(to) else { break };
                 tap_batch(
@@ -348,7 +370,7 @@ impl Process {
                 ToCore::LaneDialled { dial, conn, hello }
             }
         };
-        host.core.control(now, &mut Wire { network: around.network, queue: around.queue }, message);
+        host.core.handle_message(now, &mut Wire { network: around.network, queue: around.queue }, message);
         self.after_input(core, around);
     }
 
@@ -360,7 +382,7 @@ impl Process {
 
     fn post_to_control(&mut self, core: CoreIndex, around: &mut Around<'_>) {
         let host = &mut self.cores[usize::from(core)];
-        while let Some(message) = host.core.next_to_control() {
+        while let Some(message) = host.core.poll_output() {
             host.to_control.push_back(message);
             let what = RouterEvent::MailToControl { core };
             let delay = mail_delay(self.mail_delay, around.rng);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use millrace_client::session::PublisherConfig;
 use millrace_client::session::plan::ReceiverWish;
 use millrace_engine::control::ControlConfig;
-use millrace_engine::core::CoreConfig;
+use millrace_engine::core::{CoreConfig, CoreLimits};
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::control::{OverflowPolicy, TableCapacity};
 use millrace_proto::{Epoch, Incarnation, PublisherId, PublisherKey, RouterId, Selector, TagSet};
@@ -142,21 +142,29 @@ impl Scenario {
 
 fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
     let lane_tables = tables(rng, 3..9);
-    let core = |rng: &mut Pcg64Mcg, id, cores, seed| CoreConfig {
-        seed,
-        client_tables: tables(rng, 2..8),
-        lane_tables,
-        link_queue_bytes: 1 << rng.random_range(15..21),
-        out_bytes: 1 << rng.random_range(10..17),
-        stream_ahead_min: 1 << 10,
-        credit_bytes: 1 << rng.random_range(12..20),
-        read_bytes: 1 << rng.random_range(10..17),
-        queue_bytes_default: 1 << rng.random_range(14..20),
-        routes: RouteCacheLimits {
-            entries: 1 << rng.random_range(3..10),
-            bytes: 1 << rng.random_range(14..24),
-        },
-        ..CoreConfig::new(id, Incarnation(0), 0, cores)
+    let core = |rng: &mut Pcg64Mcg, id, cores, seed| {
+        let client_tables = tables(rng, 2..8);
+        let link_queue_bytes = 1 << rng.random_range(15..21);
+        let out_bytes = 1 << rng.random_range(10..17);
+        let limits = CoreLimits {
+            link_queue_bytes,
+            stream_ahead_min: 1 << 10,
+            credit_bytes: 1 << rng.random_range(12..20),
+            read_bytes: 1 << rng.random_range(10..17),
+            queue_bytes_default: 1 << rng.random_range(14..20),
+            ..CoreLimits::default()
+        };
+        let routes =
+            RouteCacheLimits { entries: 1 << rng.random_range(3..10), bytes: 1 << rng.random_range(14..24) };
+        CoreConfig {
+            seed,
+            client_tables,
+            lane_tables,
+            out_bytes,
+            routes,
+            limits,
+            ..CoreConfig::new(id, Incarnation(0), 0, cores)
+        }
     };
     (0..rng.random_range(3..6))
         .map(|index| {

@@ -47,7 +47,7 @@ use peer::Peer;
 use subscribe::WaitingList;
 
 use crate::matching::Location;
-use crate::message::{CoreIndex, DialId, PeerIndex, ToControl, ToCore};
+use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -174,12 +174,6 @@ impl Control {
     pub fn handle(&mut self, now: Time, core: CoreIndex, message: ToControl) {
         self.now = now;
         match message {
-            ToControl::Prepare { token, client: _, selectors } => {
-                let result = prepare(&mut self.patterns, &selectors);
-                self.metrics.prepared += 1;
-                self.metrics.prepare_refused += u64::from(result.is_err());
-                self.give(core, ToCore::Prepared { token, result });
-            }
             ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
             ToControl::Applied { version, position } => self.directory_applied(core, version, position),
             ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello),
@@ -191,6 +185,16 @@ impl Control {
             }
             ToControl::DialFailed { dial } => self.dial_ended(dial),
         }
+        self.settle();
+    }
+
+    /// Reads selectors for a core, where nobody else does.
+    pub fn prepare(&mut self, now: Time, core: CoreIndex, order: &PrepareOrder) {
+        self.now = now;
+        let result = prepare(&mut self.patterns, &order.selectors);
+        self.metrics.prepared += 1;
+        self.metrics.prepare_refused += u64::from(result.is_err());
+        self.give(core, ToCore::Prepared { token: order.token, result });
         self.settle();
     }
 

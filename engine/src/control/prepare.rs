@@ -56,7 +56,7 @@ impl PatternBook {
     }
 }
 
-/// Reads the selectors of a [`ToControl::Prepare`](crate::message::ToControl::Prepare) at once. It can take minutes: a
+/// Reads the selectors of a [`PrepareOrder`](crate::message::PrepareOrder) at once. It can take minutes: a
 /// program whose control must not wait reads them elsewhere, one by one, and gives the core its
 /// [`ToCore::Prepared`](crate::message::ToCore::Prepared) itself.
 ///

@@ -1,4 +1,5 @@
-//! What a core is told when it starts. Every bound has its reason here.
+//! What a core is told: what it is, for its life, and its limits, which may change while it runs. Every bound has its reason
+//! here.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use millrace_proto::{Incarnation, RouterId};
 
 use crate::routes::RouteCacheLimits;
 
-/// Settings of one core. All cores of a router have the same but for `core`.
+/// What one core is, for its life. All cores of a router have the same but for `core`.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {
     /// This core, below `cores`.
@@ -31,6 +32,24 @@ pub struct CoreConfig {
     pub receiver_tables: TableCapacity,
     /// What this core's readers of lanes hold, and the most that it keeps numbers for towards a peer.
     pub lane_tables: TableCapacity,
+    /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of segments.
+    pub out_bytes: usize,
+    /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's idle timeout.
+    pub client_silence: Duration,
+    /// Pings are sent this often on lanes.
+    pub lane_ping: Duration,
+    /// A lane that was silent for this long makes its peer suspect.
+    pub lane_silence: Duration,
+    /// Bounds of the route cache.
+    pub routes: RouteCacheLimits,
+    /// Its limits at the start.
+    pub limits: CoreLimits,
+}
+
+/// Limits of one core. They may change while it runs ([`Core::set_limits`](super::Core::set_limits)); those of queues hold for
+/// receivers and lanes that come later.
+#[derive(Debug, Clone)]
+pub struct CoreLimits {
     /// Receivers on one connection, at most. Bounds the streams that a router opens.
     pub receivers_per_connection_max: u32,
     /// Receivers on this core, at most. Bounds queue memory together with `queue_bytes_max`.
@@ -41,8 +60,6 @@ pub struct CoreConfig {
     pub queue_bytes_max: u64,
     /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a gap stands for them.
     pub link_queue_bytes: u64,
-    /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of segments.
-    pub out_bytes: usize,
     /// Bytes that a receiver's stream may hold ahead of what its host has acknowledged, while twice its connection's
     /// congestion window is less: enough for bursts on a path that is not known yet. The last frame may cross the line.
     pub stream_ahead_min: usize,
@@ -64,16 +81,8 @@ pub struct CoreConfig {
     pub received_after_max: Duration,
     /// `Received` is sent after this many bytes at the latest.
     pub received_bytes: u64,
-    /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's idle timeout.
-    pub client_silence: Duration,
-    /// Pings are sent this often on lanes.
-    pub lane_ping: Duration,
-    /// A lane that was silent for this long makes its peer suspect.
-    pub lane_silence: Duration,
     /// A connection that has not said hello after this time is closed.
     pub hello_timeout: Duration,
-    /// Bounds of the route cache.
-    pub routes: RouteCacheLimits,
 }
 
 impl CoreConfig {
@@ -90,12 +99,24 @@ impl CoreConfig {
             client_tables: TableCapacity::CLIENT,
             receiver_tables: TableCapacity::CLIENT,
             lane_tables: TableCapacity::LANE,
+            out_bytes: 128 * 1024,
+            client_silence: Duration::from_secs(30),
+            lane_ping: Duration::from_millis(250),
+            lane_silence: Duration::from_secs(1),
+            routes: RouteCacheLimits::default(),
+            limits: CoreLimits::default(),
+        }
+    }
+}
+
+impl Default for CoreLimits {
+    fn default() -> Self {
+        Self {
             receivers_per_connection_max: millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX,
             receivers_max: 1 << 20,
             queue_bytes_default: 1 << 20,
             queue_bytes_max: 64 << 20,
             link_queue_bytes: 64 << 20,
-            out_bytes: 128 * 1024,
             stream_ahead_min: 32 * 1024,
             stream_ahead_max: 1 << 20,
             credit_bytes: 2 << 20,
@@ -105,11 +126,16 @@ impl CoreConfig {
             received_after: Duration::from_millis(20),
             received_after_max: Duration::from_secs(10),
             received_bytes: 64 * 1024,
-            client_silence: Duration::from_secs(30),
-            lane_ping: Duration::from_millis(250),
-            lane_silence: Duration::from_secs(1),
             hello_timeout: Duration::from_secs(5),
-            routes: RouteCacheLimits::default(),
         }
+    }
+}
+
+/// What the other side announced that it holds, as far as this router is willing to keep track of it.
+pub(super) fn at_most(announced: TableCapacity, most: TableCapacity) -> TableCapacity {
+    TableCapacity {
+        tag_sets: announced.tag_sets.min(most.tag_sets),
+        tag_bytes: announced.tag_bytes.min(most.tag_bytes),
+        publishers: announced.publishers.min(most.publishers),
     }
 }

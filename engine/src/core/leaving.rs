@@ -1,9 +1,12 @@
 //! How a core leaves: clients are told to move, then what was received, then the streams to peers end.
 
 use millrace_proto::CloseCode;
+use millrace_proto::control::Goaway;
 
-use super::Core;
-use super::behind::Behind;
+use super::backlog::Backlog;
+use super::machine::Core;
+use super::turn::Close;
+use super::writing;
 use crate::time::Time;
 use crate::transport::Transport;
 
@@ -25,63 +28,64 @@ impl Core {
     pub fn close_clients(&mut self, now: Time, transport: &mut dyn Transport) {
         self.turn(now, transport);
         self.ending = Ending::Told;
-        self.clients_behind = Behind::new();
+        self.agenda.clients = Backlog::new();
         for conn in self.clients() {
-            if let Some(client) = self.client(conn) {
+            self.drive_client(now, transport, conn, |client, turn| {
                 client.report();
-            }
-            self.write_client(transport, conn);
+                client.write_control(turn)
+            });
         }
     }
 
-    pub(super) fn end_clients(&mut self, transport: &mut dyn Transport) {
+    pub(super) fn end_clients(&mut self, now: Time, transport: &mut dyn Transport) {
         for conn in self.clients() {
-            self.close_connection(transport, conn, CloseCode::GoingAway, "this router is going away");
+            self.close(now, transport, conn, &Close::new(CloseCode::GoingAway, "this router is going away"));
         }
     }
 
     /// Whether runs wait for a sibling's mailbox.
     #[must_use]
     pub fn has_batches(&self) -> bool {
-        self.routing.has_batches()
+        self.path.locations.has_batches()
     }
 
     /// Whether everything for peers was handed to the transport.
     #[must_use]
     pub fn has_written_lanes(&self) -> bool {
-        self.routing.peers.iter().flatten().all(|lane| lane.writer.is_empty())
+        self.path.locations.has_written_peers()
     }
 
     /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call [`Core::turn`] until
     /// the transport has sent it.
     pub fn finish_lanes(&mut self, transport: &mut dyn Transport) {
-        self.lanes_over = true;
-        for lane in self.routing.peers.iter_mut().flatten() {
+        self.standing.are_lanes_over = true;
+        for lane in self.path.locations.peers_mut() {
             lane.finished = true;
         }
-        self.write_peers(transport);
+        writing::write_peers(&mut self.path, transport);
     }
 
     /// Tells clients to move, each after its own part of the grace.
-    pub(super) fn drain(&mut self, grace_us: u64) {
+    pub(super) fn drain(&mut self, now: Time, transport: &mut dyn Transport, grace_us: u64) {
         let grace_us = grace_us.min(millrace_proto::varint::MAX);
-        self.draining = Some(grace_us);
-        let clients = self.clients();
-        let count = clients.len() as u64;
-        for (index, conn) in clients.into_iter().enumerate() {
-            let goaway = millrace_proto::control::Goaway {
-                delay_us: (grace_us / 2).saturating_mul(index as u64) / count.max(1),
-                alternates: self.alternates.clone(),
-                reason: "this router is going away".into(),
-                grace_us,
-                ..Default::default()
-            };
+        self.standing.draining = Some(grace_us);
+        let count = self.path.metrics.clients;
+        let mut index = 0;
+        self.drive_clients(now, transport, |client, turn| {
+            let delay_us = (grace_us / 2).saturating_mul(index) / count.max(1);
+            index += 1;
             // Who has not said Hello yet is told behind its Welcome.
-            if let Some(client) = self.client(conn).filter(|client| client.said_hello()) {
+            if client.said_hello() {
                 client.report();
-                goaway.encode(&mut client.out);
-                self.mark_client(conn);
+                goaway(turn.standing.alternates.clone(), delay_us, grace_us).encode(&mut client.control.out);
+                client.mark(turn);
             }
-        }
+        });
     }
+}
+
+/// What a client is told when the router goes away.
+pub(super) fn goaway(alternates: Vec<String>, delay_us: u64, grace_us: u64) -> Goaway {
+    let reason = "this router is going away".into();
+    Goaway { delay_us, alternates, reason, grace_us, ..Goaway::default() }
 }

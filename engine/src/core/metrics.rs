@@ -71,6 +71,8 @@ crate::metrics! {
         events_to_peers: counter "peer_egress_events",
         /// Events written to sibling cores.
         events_to_siblings: counter "sibling_egress_events",
+        /// Events that sibling cores got from this core and lost on their way to a receiver or peer; once for each place.
+        events_missed_by_siblings: counter "sibling_missed_events",
         /// Events that this core owned and nobody wanted.
         events_unmatched: counter "unmatched_events",
         /// Events dropped, by [`DropReason`]; once for each place that wanted them.
@@ -119,4 +121,19 @@ impl CoreMetrics {
             *count += 1;
         }
     }
+}
+
+/// What waits for receivers at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Bytes in queues, above the streams.
+    pub bytes: u64,
+    /// Receivers that have any.
+    pub receivers: u64,
+    /// Bytes in streams that the receivers' hosts have not acknowledged.
+    pub ahead_bytes: u64,
+    /// The part of it that belongs to the receiver with the most.
+    pub ahead_bytes_most: u64,
+    /// Events that the queue of one receiver has dropped since it was opened: of the one with the most.
+    pub dropped_most: u64,
 }

@@ -1,53 +1,47 @@
 //! What sibling cores of this router hand over: batches of runs, as a stream without a network.
 
-use millrace_proto::DecodeError;
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, HopHeader};
+use millrace_proto::{DecodeError, RouterId};
 
-use super::Core;
-use super::inbound::{KnownTags, RunIn, RunPublisher, RunSink, Window};
-use super::routing::{Routing, Scope};
+use super::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
 use crate::message::CoreIndex;
 
-impl Core {
-    /// A batch of a sibling core.
-    ///
-    /// # Errors
-    /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
-    pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
-        let Some(reader) = self.sibling_readers.get_mut(usize::from(from)) else { return Ok(()) };
-        reader.feed(batch, &mut SiblingSink { routing: &mut self.routing, router: self.config.router })
-    }
+/// Reads a batch of the core `from`.
+pub(super) fn read_batch(
+    reader: &mut RunReader,
+    batch: &[u8],
+    from: CoreIndex,
+    router: RouterId,
+    path: &mut Path,
+) -> Result<(), DecodeError> {
+    reader.feed(batch, &mut SiblingSink { path, from, router })
 }
 
 struct SiblingSink<'a> {
-    routing: &'a mut Routing,
-    router: millrace_proto::RouterId,
+    path: &'a mut Path,
+    from: CoreIndex,
+    router: RouterId,
 }
 
 impl RunSink for SiblingSink<'_> {
-    fn fetch(&mut self, window: &Window) {
-        self.routing.fetch(window, Scope::Core);
+    fn prefetch(&mut self, window: &Window) {
+        self.path.prefetch(window, Scope::Core);
     }
 
     #[inline]
-    fn run(
-        &mut self,
-        tags: &mut KnownTags,
-        publisher: RunPublisher,
-        hop: &millrace_proto::data::HopHeader<'_>,
-        run: &RunIn<'_>,
-    ) {
-        self.routing.sibling_run(tags, publisher.key, hop.flags, run);
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
+        let (publisher, flags, from) = (publisher.key, hop.flags, Some(self.from));
+        self.path.enter_from_sibling(tags, &Entered { publisher, flags, run, from });
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
-        self.routing.gap_to_all(gap);
+        self.path.receivers.gap_to_all(gap);
         // The mailbox itself dropped runs, and they may have been on their way to this core as their owner: whoever would
         // have got them from here must know. A gap that names a router was told to everyone by the core that read it.
         if gap.router.is_none() {
             let gap = Gap { router: Some(self.router), ..gap.clone() };
-            self.routing.gap_to_siblings(&gap);
-            self.routing.gap_to_peers(&gap);
+            self.path.locations.gap_to_siblings(&gap);
+            self.path.locations.gap_to_peers(&gap);
         }
         Ok(())
     }

@@ -22,8 +22,10 @@ use millrace_proto::{
     RouterId, Selector, SubscriptionNumber, TagSet,
 };
 
+use super::agenda::FRAMES_PER_TURN;
+use super::mail::OUTPUTS_MAX;
 use super::{Core, CoreConfig, DropReason};
-use crate::message::{Prepared, ToControl, ToCore};
+use crate::message::{CoreOutput, PrepareOrder, Prepared, ToControl, ToCore};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 
@@ -111,7 +113,7 @@ impl World {
             memory: Memory::default(),
             now,
         };
-        world.core.control(now, &mut world.memory, ToCore::Synced(true));
+        world.core.handle_message(now, &mut world.memory, ToCore::Synced(true));
         world
     }
 
@@ -119,7 +121,7 @@ impl World {
         let known = self.memory.input.contains_key(&(conn, stream));
         self.memory.input.entry((conn, stream)).or_default().extend(bytes);
         if !known {
-            self.core.stream_opened(&mut self.memory, conn, stream);
+            self.core.stream_opened(self.now, &mut self.memory, conn, stream);
         }
         self.core.readable(self.now, &mut self.memory, conn, stream);
         self.settle();
@@ -133,9 +135,9 @@ impl World {
 
     /// Answers the core as control would, and ends the turn.
     fn settle(&mut self) {
-        while let Some(message) = self.core.next_to_control() {
-            let answers = match message {
-                ToControl::Prepare { token, selectors, .. } => {
+        while let Some(output) = self.core.poll_output() {
+            let answers = match output {
+                CoreOutput::Prepare(PrepareOrder { token, selectors, .. }) => {
                     let prepare = |text: &String| {
                         let selector = Arc::new(Selector::parse(text).map_err(|error| error.to_string())?);
                         let payload =
@@ -145,13 +147,15 @@ impl World {
                     };
                     vec![ToCore::Prepared { token, result: selectors.iter().map(prepare).collect() }]
                 }
-                ToControl::Interest { token: Some(token), .. } => [Stage::Router, Stage::Cluster]
-                    .map(|stage| ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 })
-                    .into(),
+                CoreOutput::ToControl(ToControl::Interest { token: Some(token), .. }) => {
+                    [Stage::Router, Stage::Cluster]
+                        .map(|stage| ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 })
+                        .into()
+                }
                 _ => Vec::new(),
             };
             for answer in answers {
-                self.core.control(self.now, &mut self.memory, answer);
+                self.core.handle_message(self.now, &mut self.memory, answer);
             }
         }
         self.core.turn(self.now, &mut self.memory);
@@ -309,7 +313,7 @@ fn a_run_that_is_cut_off_is_counted_however_its_stream_was_lost() {
             world.memory.reset.insert((publisher, PUBLISH));
             world.core.readable(world.now, &mut world.memory, publisher, PUBLISH);
         }
-        world.core.closed(publisher, None);
+        world.core.closed(world.now, &mut world.memory, publisher, None);
         assert_eq!(world.core.metrics().dropped[DropReason::StreamLost as usize], 1);
     }
 }
@@ -341,7 +345,7 @@ fn a_stream_that_takes_little_at_a_time_gets_everything_in_order() {
     }
     for room in (10..20_000).step_by(150) {
         world.memory.room = Some(room);
-        world.core.writable(&mut world.memory, receiver, StreamKey(3));
+        world.core.writable(world.now, &mut world.memory, receiver, StreamKey(3));
         world.settle();
     }
     let expected: Vec<String> = (0..50).map(|seq| format!("{seq} some event [0]")).collect();
@@ -368,7 +372,7 @@ fn a_stream_runs_ahead_of_acknowledgements_by_twice_the_congestion_window_within
     for (congestion_window, bound) in
         [(0, 32 << 10), (10_000, 32 << 10), (100_000, 200_000), (1 << 30, 1 << 20)]
     {
-        let (mut world, receiver) = unacknowledged(congestion_window);
+        let (world, receiver) = unacknowledged(congestion_window);
         let ahead = world.core.queued().ahead_bytes;
         assert!((bound..bound + 1100).contains(&ahead), "{congestion_window}: {ahead}");
         let written = world.memory.written[&(receiver, StreamKey(3))].len() as u64;
@@ -409,7 +413,7 @@ fn a_receiver_that_lingers_is_written_when_its_time_is_over_or_enough_has_gather
     world.now = world.now + Duration::from_millis(1);
     world.settle();
     assert_eq!(world.stream(lingering), ["0 early [0]"]);
-    let payload = "x".repeat(super::writing::LINGER_BYTES);
+    let payload = "x".repeat(super::outlet::LINGER_BYTES);
     world.publish(publisher, "host=a", 1, &[&payload]);
     assert_eq!(world.stream(lingering).len(), 2, "enough has gathered");
 }
@@ -473,9 +477,9 @@ fn hello_comes_first_and_in_our_version() {
 fn a_closed_receiver_takes_its_interest_with_it() {
     let mut world = World::new();
     let receiver = world.receiver(1, open(), &["host=a", "host=b"]);
-    world.core.closed(receiver, None);
-    let removed = std::iter::from_fn(|| world.core.next_to_control()).find_map(|message| match message {
-        ToControl::Interest { remove, .. } => Some(remove.len()),
+    world.core.closed(world.now, &mut world.memory, receiver, None);
+    let removed = std::iter::from_fn(|| world.core.poll_output()).find_map(|output| match output {
+        CoreOutput::ToControl(ToControl::Interest { remove, .. }) => Some(remove.len()),
         _ => None,
     });
     assert_eq!(removed, Some(2));
@@ -496,7 +500,7 @@ fn a_receiver_that_is_closed_gets_what_was_written_before_its_stream_ends() {
     world.say(receiver, &ControlFrame::CloseReceiver(close));
     assert_eq!(world.memory.finished, []);
     world.memory.room = None;
-    world.core.writable(&mut world.memory, receiver, StreamKey(3));
+    world.core.writable(world.now, &mut world.memory, receiver, StreamKey(3));
     world.settle();
     assert_eq!(world.memory.finished, [(receiver, StreamKey(3))]);
     assert_eq!(world.stream(receiver).len(), 5);
@@ -514,10 +518,10 @@ fn a_stream_that_is_stopped_behind_the_close_of_its_receiver_ends_no_other_recei
     world.say(conn, &ControlFrame::CloseReceiver(close));
     world.say(conn, &ControlFrame::OpenReceiver(open()));
     assert_eq!(world.core.metrics().receivers, 2, "the first of number 0 has not written everything");
-    world.core.stopped(&mut world.memory, conn, StreamKey(3));
+    world.core.stopped(world.now, &mut world.memory, conn, StreamKey(3));
     world.memory.room = None;
     let other = world.receiver(3, open(), &["*"]);
-    world.core.closed(conn, None);
+    world.core.closed(world.now, &mut world.memory, conn, None);
     assert_eq!(world.core.metrics().receivers, 1);
     world.publish(publisher, "host=a", 1, &["for another client"]);
     assert_eq!(world.stream(other), ["1 for another client [0]"]);
@@ -565,7 +569,7 @@ fn a_client_that_connects_while_the_router_leaves_is_welcomed_before_it_is_told(
     let mut world = World::new();
     let early = ConnKey(9);
     world.core.client_connected(world.now, early);
-    world.core.control(world.now, &mut world.memory, ToCore::Drain { grace_us: u64::MAX });
+    world.core.handle_message(world.now, &mut world.memory, ToCore::Drain { grace_us: u64::MAX });
     let hello = Hello { version: PROTOCOL_VERSION, ..Hello::default() };
     world.say(early, &ControlFrame::Hello(hello));
     let frames = world.control_frames(early);
@@ -606,7 +610,7 @@ fn lane(world: &mut World, outgoing: bool, incoming: bool) -> ConnKey {
         hello: None,
         tables: TableCapacity::CLIENT,
     };
-    world.core.control(world.now, &mut world.memory, accept);
+    world.core.handle_message(world.now, &mut world.memory, accept);
     world.settle();
     conn
 }
@@ -617,7 +621,7 @@ fn a_lane_that_ends_before_its_stream_was_seen_is_a_gap_unless_the_peer_has_no_o
         let mut world = World::new();
         let receiver = world.receiver(1, open(), &["*"]);
         let conn = lane(&mut world, false, incoming);
-        world.core.closed(conn, Some(CloseCode::GoingAway));
+        world.core.closed(world.now, &mut world.memory, conn, Some(CloseCode::GoingAway));
         world.settle();
         let gaps = if incoming { vec!["gap router_lost 0".to_owned()] } else { Vec::new() };
         assert_eq!(world.stream(receiver), gaps);
@@ -643,10 +647,12 @@ fn a_lane_whose_stream_is_stopped_is_closed_counted_and_leaves_a_gap() {
     let receiver = world.receiver(1, open(), &["*"]);
     let conn = lane(&mut world, true, true);
     assert!(world.memory.written.contains_key(&(conn, StreamKey(3))));
-    world.core.stopped(&mut world.memory, conn, StreamKey(3));
-    let told = std::iter::from_fn(|| world.core.next_to_control());
+    world.core.stopped(world.now, &mut world.memory, conn, StreamKey(3));
+    let told = std::iter::from_fn(|| world.core.poll_output());
     assert!(
-        told.into_iter().any(|message| matches!(message, ToControl::LaneClosed { orderly: false, .. })),
+        told.into_iter().any(|output| {
+            matches!(output, CoreOutput::ToControl(ToControl::LaneClosed { orderly: false, .. }))
+        }),
         "control has to dial it anew"
     );
     world.settle();
@@ -676,7 +682,7 @@ fn a_lane_whose_runs_are_reset_is_closed_counted_and_leaves_a_gap() {
 fn a_client_that_stops_its_control_stream_has_ended_its_session() {
     let mut world = World::new();
     let client = world.client(1);
-    world.core.stopped(&mut world.memory, client, CONTROL);
+    world.core.stopped(world.now, &mut world.memory, client, CONTROL);
     assert_eq!(world.memory.closed, [(client, CloseCode::Done)]);
     assert_eq!(world.core.metrics().clients, 0);
 }
@@ -734,16 +740,13 @@ fn while_control_does_not_keep_up_control_streams_wait_and_nothing_grows() {
     }
     assert!(world.core.metrics().control_paused > 2, "two clients and more have to wait");
     assert_ne!(world.core.poll_timeout(), Some(Time::ZERO), "it does not turn in vain");
-    let first = std::iter::from_fn(|| world.core.next_to_control()).count();
-    assert!(
-        (super::TO_CONTROL_MAX..super::TO_CONTROL_MAX + super::CONTROL_PER_TURN).contains(&first),
-        "{first}"
-    );
+    let first = std::iter::from_fn(|| world.core.poll_output()).count();
+    assert!((OUTPUTS_MAX..OUTPUTS_MAX + FRAMES_PER_TURN).contains(&first), "{first}");
     assert_eq!(world.core.poll_timeout(), Some(Time::ZERO));
     let mut rest = 0;
     for _ in 0..100 {
         world.core.turn(world.now, &mut world.memory);
-        rest += std::iter::from_fn(|| world.core.next_to_control()).count();
+        rest += std::iter::from_fn(|| world.core.poll_output()).count();
     }
     assert_eq!(first + rest, 4 * 600);
 }
@@ -778,7 +781,7 @@ fn a_flood_of_unsubscriptions_is_spread_over_turns_and_others_take_theirs() {
         if left == 0 {
             break;
         }
-        assert!(left < before && before - left <= 2 * super::CONTROL_PER_TURN as u64, "{before} to {left}");
+        assert!(left < before && before - left <= 2 * FRAMES_PER_TURN as u64, "{before} to {left}");
         assert_eq!(world.core.poll_timeout(), Some(Time::ZERO), "it goes on");
     }
     world.core.turn(world.now, &mut world.memory);
@@ -802,11 +805,11 @@ fn a_client_that_subscribes_faster_than_selectors_are_read_is_left_unread_meanwh
     let mut asked = Vec::new();
     for _ in 0..100 {
         world.core.turn(world.now, &mut world.memory);
-        asked.extend(std::iter::from_fn(|| world.core.next_to_control()));
+        asked.extend(std::iter::from_fn(|| world.core.poll_output()));
     }
     assert!((1000..2000).contains(&asked.len()), "{}", asked.len());
     assert_ne!(world.core.poll_timeout(), Some(Time::ZERO), "it does not turn in vain");
-    world.core.to_control.extend(asked);
+    asked.into_iter().for_each(|output| world.core.mail.say_again(output));
     (0..200).for_each(|_| world.settle());
     assert_eq!((world.core.metrics().selectors, &world.memory.closed[..]), (4000, &[][..]));
 }
@@ -825,18 +828,18 @@ fn a_control_stream_that_always_has_more_holds_up_no_other() {
         bytes
     };
     world.say(greedy, &ControlFrame::OpenReceiver(open()));
-    world.core.to_control.extend((0..super::TO_CONTROL_MAX).map(|_| ToControl::LaneHeard { conn: greedy }));
+    world.core.mail.fill(OUTPUTS_MAX);
     let mut ping = Vec::new();
     ControlFrame::Ping(Ping { nonce: 7 }).encode(&mut ping);
     for (client, bytes) in [(patient, ping), (greedy, subscribes(0))] {
         world.memory.input.entry((client, CONTROL)).or_default().extend(&bytes);
         world.core.readable(world.now, &mut world.memory, client, CONTROL);
     }
-    world.core.to_control.pop_front();
+    world.core.poll_output();
     world.core.turn(world.now, &mut world.memory);
     world.memory.input.entry((greedy, CONTROL)).or_default().extend(&subscribes(600)[..1000]);
     world.core.readable(world.now, &mut world.memory, greedy, CONTROL);
-    world.core.to_control.truncate(super::TO_CONTROL_MAX - 1);
+    world.core.mail.fill(OUTPUTS_MAX - 1);
     world.core.turn(world.now, &mut world.memory);
     assert!(world.control_frames(patient).iter().any(|frame| matches!(frame, ControlFrame::Pong(_))));
 }
@@ -844,10 +847,10 @@ fn a_control_stream_that_always_has_more_holds_up_no_other() {
 #[test]
 fn a_peer_that_does_not_read_its_mesh_frames_is_closed_with_busy() {
     let mut world = World::new();
-    world.core.config.lane_out_bytes = 10_000;
+    world.core.config.limits.lane_out_bytes = 10_000;
     let conn = lane(&mut world, false, true);
     world.memory.input.entry((conn, CONTROL)).or_default();
-    world.core.stream_opened(&mut world.memory, conn, CONTROL);
+    world.core.stream_opened(world.now, &mut world.memory, conn, CONTROL);
     world.memory.room = Some(0);
     let interest = millrace_proto::mesh::Interest {
         add: vec![millrace_proto::mesh::InterestEntry { selector: "x".repeat(1000), ..Default::default() }],
@@ -856,7 +859,7 @@ fn a_peer_that_does_not_read_its_mesh_frames_is_closed_with_busy() {
     let mut told = 0;
     while world.memory.closed.is_empty() {
         let frame = millrace_proto::mesh::MeshFrame::Interest(interest.clone());
-        world.core.control(world.now, &mut world.memory, ToCore::LaneFrame { conn, frame });
+        world.core.handle_message(world.now, &mut world.memory, ToCore::LaneFrame { conn, frame });
         told += 1;
         assert!(told < 100, "it grows without end");
     }

@@ -1,106 +1,119 @@
-//! The end of a turn: what has gathered for receivers and clients goes to the transport.
+//! The end of a turn: what has gathered for receivers and peers goes to the transport.
 
 use bytes::Bytes;
 use millrace_proto::CloseCode;
 
-use super::Core;
-use super::outbound::RunWriter;
-use super::receiver::ReceiverSlot;
+use super::path::Path;
+use super::slot::ReceiverSlot;
+use super::timers::Timer;
+use super::turn::{Close, Turn};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
 
-/// A receiver that gathers writes at once when this much has gathered.
-pub(super) const LINGER_BYTES: usize = 16 * 1024;
+/// What writing a receiver has shown.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// It goes on.
+    GoesOn,
+    /// It was closed, and everything was written: its stream is to be finished.
+    IsOver(ConnKey),
+    /// Its connection is to be closed.
+    Close(ConnKey, Close),
+}
 
-impl Core {
-    /// Writes a receiver that has gathered something, now or when its linger is over.
-    pub(super) fn write_dirty(&mut self, now: Time, transport: &mut dyn Transport, slot: ReceiverSlot) {
-        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
-        receiver.dirty = false;
-        if receiver.overflowed {
-            let conn = receiver.conn;
-            let reason = "a receiver's queue overflowed and its policy is disconnect";
-            self.close_connection(transport, conn, CloseCode::Overflow, reason);
-            return;
-        }
-        let full = receiver.writer.out_bytes() >= LINGER_BYTES || receiver.writer.can_gather_no_more();
-        if receiver.linger.is_zero() || full {
-            self.write_receiver(now, transport, slot);
-        } else if receiver.due.is_none() && receiver.writer.has_output() {
-            let due = now + receiver.linger;
-            receiver.due = Some(due);
-            self.lingering.insert((due, slot));
-        }
+/// Writes a receiver that has gathered something, now or when its linger is over.
+pub(super) fn write_dirty(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
+    let Some(receiver) = turn.path.receivers.get_mut(slot) else { return Done::GoesOn };
+    receiver.dirty = false;
+    if receiver.queue.has_refused() {
+        let reason = "a receiver's queue overflowed and its policy is disconnect";
+        return Done::Close(receiver.conn, Close::new(CloseCode::Overflow, reason));
     }
-
-    pub(super) fn write_receiver(&mut self, _now: Time, transport: &mut dyn Transport, slot: ReceiverSlot) {
-        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
-        if let Some(due) = receiver.due.take() {
-            self.lingering.remove(&(due, slot));
-        }
-        let Some(stream) = receiver.stream else {
-            self.finish_closed(transport, slot);
-            return;
-        };
-        let ahead = transport.congestion_window(receiver.conn).saturating_mul(2);
-        let ahead = ahead.clamp(self.config.stream_ahead_min as u64, self.config.stream_ahead_max as u64);
-        receiver.writer.set_ahead(usize::try_from(ahead).unwrap_or(usize::MAX));
-        let bytes = write_runs(transport, receiver.conn, stream, &mut receiver.writer);
-        receiver.writer.wait_for_room(slot);
-        let written = receiver.writer.take_written();
-        self.routing.metrics.bytes_out += bytes;
-        self.routing.metrics.events_out += written.events;
-        self.routing.metrics.gaps += written.gaps;
-        if receiver.closing {
-            self.finish_closed(transport, slot);
-        }
+    if receiver.has_gathered() {
+        return write_receiver(turn, slot);
     }
+    if receiver.due.is_none() && receiver.outlet.has_output() {
+        let due = turn.now + receiver.linger;
+        receiver.due = Some(due);
+        turn.timers.set(due, Timer::Linger(slot));
+    }
+    Done::GoesOn
+}
 
-    pub(super) fn write_client(&mut self, transport: &mut dyn Transport, conn: ConnKey) {
-        let out_max = self.config.control_out_bytes;
-        let Some(client) = self.client(conn) else { return };
-        client.dirty = false;
-        let Some(stream) = client.control else { return };
-        write_out(transport, conn, stream, &mut client.out);
-        if client.out.len() > out_max {
-            self.close_connection(transport, conn, CloseCode::Busy, "control frames are not read");
+/// Writes a receiver whose linger is over, if it was not written since that was set.
+pub(super) fn write_lingering(turn: &mut Turn<'_>, slot: ReceiverSlot, due: Time) -> Done {
+    match turn.path.receivers.get(slot) {
+        Some(receiver) if receiver.due == Some(due) => write_receiver(turn, slot),
+        _ => Done::GoesOn,
+    }
+}
+
+/// Writes what a receiver has gathered, as far as its stream takes it.
+pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
+    let Turn { transport, config, path, timers, .. } = turn;
+    let Some(receiver) = path.receivers.get_mut(slot) else { return Done::GoesOn };
+    if let Some(due) = receiver.due.take() {
+        timers.cancel(due, Timer::Linger(slot));
+    }
+    let conn = receiver.conn;
+    if let Some(stream) = receiver.stream() {
+        let (min, max) = (config.limits.stream_ahead_min as u64, config.limits.stream_ahead_max as u64);
+        let ahead = transport.congestion_window(conn).saturating_mul(2).clamp(min, max);
+        let (queue, outlet) = (&mut receiver.queue, &mut receiver.outlet);
+        outlet.set_ahead(usize::try_from(ahead).unwrap_or(usize::MAX));
+        queue.drain_into(outlet);
+        while let Some((taken, rest)) = offer(*transport, conn, stream, outlet.take()) {
+            path.metrics.bytes_out += taken as u64;
+            if !rest.is_empty() {
+                outlet.put_back(rest);
+                break;
+            }
+            queue.drain_into(outlet);
+        }
+        if !queue.is_empty() {
+            outlet.wait_for_room(slot);
+        }
+        let written = outlet.take_written();
+        path.metrics.events_out += written.events;
+        path.metrics.gaps += written.gaps;
+    }
+    if receiver.is_over() { Done::IsOver(conn) } else { Done::GoesOn }
+}
+
+/// Writes runs to peers; finishes streams that end.
+pub(super) fn write_peers(path: &mut Path, transport: &mut dyn Transport) {
+    for lane in path.locations.peers_mut() {
+        if !lane.outlet.has_output() && !lane.finished {
+            continue;
+        }
+        if lane.stream.is_none() {
+            lane.stream = transport.open_uni(lane.conn);
+        }
+        let Some(stream) = lane.stream else { continue };
+        while let Some((_, rest)) = offer(transport, lane.conn, stream, lane.outlet.take()) {
+            if !rest.is_empty() {
+                lane.outlet.put_back(rest);
+                break;
+            }
+            lane.outlet.drain();
+        }
+        if lane.finished && lane.outlet.is_empty() {
+            transport.finish(lane.conn, stream);
         }
     }
 }
 
-/// Writes control frames; what the stream does not take stays.
-pub(super) fn write_out(transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey, out: &mut Vec<u8>) {
-    if out.is_empty() {
-        return;
-    }
-    let mut bytes = Bytes::from(std::mem::take(out));
-    if transport.write(conn, stream, &mut bytes).is_ok() && !bytes.is_empty() {
-        out.extend_from_slice(&bytes);
-    }
-}
-
-/// Writes runs until the stream takes no more or nothing is left; returns the bytes taken.
-pub(super) fn write_runs(
+/// Offers bytes to a stream. Returns how many it took and, if it takes no more, what is left; none when there were no bytes, or
+/// the stream is gone.
+fn offer(
     transport: &mut dyn Transport,
     conn: ConnKey,
     stream: StreamKey,
-    writer: &mut RunWriter,
-) -> u64 {
-    let mut taken = 0;
-    loop {
-        let mut bytes = writer.take();
-        if bytes.is_empty() {
-            return taken;
-        }
-        let offered = bytes.len();
-        if transport.write(conn, stream, &mut bytes).is_err() {
-            return taken;
-        }
-        taken += (offered - bytes.len()) as u64;
-        if !bytes.is_empty() {
-            writer.put_back(bytes);
-            return taken;
-        }
-        writer.pump();
+    mut bytes: Bytes,
+) -> Option<(usize, Bytes)> {
+    let offered = bytes.len();
+    if offered == 0 || transport.write(conn, stream, &mut bytes).is_err() {
+        return None;
     }
+    Some((offered - bytes.len(), bytes))
 }

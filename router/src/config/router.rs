@@ -159,13 +159,13 @@ impl RouterConfig {
 
     /// Passes settings on to the engine's cores.
     pub(crate) fn apply_to_core(&self, core: &mut CoreConfig) {
-        core.receivers_max = self.limits.receivers_per_core;
-        core.receivers_per_connection_max = self.limits.receivers_per_connection;
-        core.queue_bytes_default = self.limits.receiver_queue_bytes;
-        core.queue_bytes_max = self.limits.receiver_queue_bytes_max;
-        core.link_queue_bytes = self.limits.link_queue_bytes;
-        core.credit_bytes = self.limits.publisher_credit_bytes;
-        core.hello_timeout = self.limits.hello_timeout;
+        core.limits.receivers_max = self.limits.receivers_per_core;
+        core.limits.receivers_per_connection_max = self.limits.receivers_per_connection;
+        core.limits.queue_bytes_default = self.limits.receiver_queue_bytes;
+        core.limits.queue_bytes_max = self.limits.receiver_queue_bytes_max;
+        core.limits.link_queue_bytes = self.limits.link_queue_bytes;
+        core.limits.credit_bytes = self.limits.publisher_credit_bytes;
+        core.limits.hello_timeout = self.limits.hello_timeout;
         core.lane_ping = self.mesh.ping_every;
         core.lane_silence = self.mesh.suspect_after;
         // One router's memory, whatever the number of its cores: shards are spread evenly over them.

@@ -15,7 +15,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::control::{Control, ControlConfig, ControlOutput, PeerState, PeerStatus};
 use crate::matching::{Index, Location};
-use crate::message::{CoreIndex, DialId, PeerIndex, ToControl, ToCore, Token};
+use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore, Token};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -404,6 +404,12 @@ impl Cluster {
 
     pub(super) fn tell(&mut self, router: usize, core: CoreIndex, message: ToControl) {
         self.routers[router].control.handle(self.now, core, message);
+        self.drain_outputs(router);
+    }
+
+    /// A core has selectors read by control.
+    pub(super) fn prepare(&mut self, router: usize, core: CoreIndex, order: &PrepareOrder) {
+        self.routers[router].control.prepare(self.now, core, order);
         self.drain_outputs(router);
     }
 

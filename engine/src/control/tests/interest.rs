@@ -6,7 +6,7 @@ use millrace_proto::data::GapReason;
 use millrace_proto::mesh::{Interest, InterestEntry, InterestKind, MeshFrame};
 
 use super::cluster::{Cluster, ms};
-use crate::message::{ToControl, Token};
+use crate::message::{PrepareOrder, ToControl, Token};
 use crate::transport::ConnKey;
 
 fn pair(seed: u64) -> Cluster {
@@ -170,7 +170,7 @@ fn selectors_are_prepared_or_refused_with_the_column() {
     cluster.add(1, 1, &[]);
     for text in ["a=1", "a in ("] {
         let selectors = vec![text.to_owned()];
-        cluster.tell(0, 0, ToControl::Prepare { token: Token(1), client: ConnKey(1), selectors });
+        cluster.prepare(0, 0, &PrepareOrder { token: Token(1), client: ConnKey(1), selectors });
     }
     cluster.run(ms(100));
     let prepared = &cluster.routers[0].prepared;

@@ -1,242 +1,212 @@
-//! A client's subscriptions: to control, which has their selectors read, into the local index, and out of it again.
+//! A client's subscriptions: their selectors are read elsewhere, then filed in the local index, and taken out of it.
 
 use std::sync::Arc;
 
 use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscribed, Unsubscribe};
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
-use millrace_proto::{ReceiverNumber, RouterId, Selector, SubscriptionNumber};
+use millrace_proto::{RouterId, SubscriptionNumber};
 
-use super::PENDING_REQUESTS_MAX;
-use crate::core::receiver::{FiledSelector, Receiver, ReceiverSlot};
-use crate::core::{Connection, Core};
+use super::control::PENDING_REQUESTS_MAX;
+use super::session::ClientSession;
+use crate::core::mail::{InterestChange, PendingSubscription};
+use crate::core::receiver::Receiver;
+use crate::core::selectors::FiledSelector;
+use crate::core::slot::ReceiverSlot;
+use crate::core::turn::Turn;
 use crate::matching::LocalTarget;
 use crate::message::{Prepared, ToControl, Token};
-use crate::transport::ConnKey;
 
-/// First and last references to interest, of one change.
-#[derive(Debug, Default)]
-struct InterestChange {
-    add: Vec<Arc<Selector>>,
-    remove: Vec<Arc<Selector>>,
-}
-
-impl InterestChange {
-    const fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
-    }
-}
-
-/// A subscription on its way through control.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::core) struct PendingSubscription {
-    conn: ConnKey,
-    receiver: ReceiverNumber,
-    slot: ReceiverSlot,
-    subscription: u16,
-    selectors: usize,
-}
-
-impl Core {
-    pub(super) fn subscribe(&mut self, conn: ConnKey, subscribe: Subscribe) {
+impl ClientSession {
+    /// Checks a subscription and has its selectors read.
+    pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: Subscribe) {
         let Subscribe { receiver, subscription, selectors } = subscribe;
-        let Some(Connection::Client(client)) = self.connections.get_mut(&conn) else { return };
-        let mut refuse = |reason, message: String| {
-            let subscription = Some(u64::from(subscription.0));
-            self.routing.metrics.refused += 1;
-            Refused { reason, receiver, subscription, message, publisher: None }.encode(&mut client.out);
-        };
-        let Some(&slot) = client.receivers.get(&receiver) else {
-            refuse(RefusedReason::Receiver, format!("receiver {} is not open", receiver.0));
-            self.mark_client(conn);
-            return;
-        };
-        let others = self.routing.receivers.get_mut(slot).map_or(0, |open| {
-            let replaced =
-                u16::try_from(subscription.0).ok().and_then(|number| open.subscriptions.get(&number));
-            open.selectors() + open.pending_selectors - replaced.map_or(0, Vec::len)
-        });
-        let limit = if subscription.0 >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
-            Some(format!("subscription numbers are below {SUBSCRIPTIONS_PER_RECEIVER_MAX}"))
+        let number = u16::try_from(subscription.0).ok();
+        let slot = self.receivers.get(&receiver).copied();
+        let others = slot
+            .and_then(|slot| turn.path.receivers.get(slot))
+            .map_or(0, |open| open.selectors.count_without(number));
+        let refusal = if slot.is_none() {
+            Some((RefusedReason::Receiver, format!("receiver {} is not open", receiver.0)))
+        } else if subscription.0 >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
+            let message = format!("subscription numbers are below {SUBSCRIPTIONS_PER_RECEIVER_MAX}");
+            Some((RefusedReason::Limit, message))
         } else if selectors.is_empty() {
-            Some("a subscription has at least one selector; * is everything".to_owned())
+            let message = "a subscription has at least one selector; * is everything".to_owned();
+            Some((RefusedReason::Limit, message))
         } else if others + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
-            Some(format!(
+            let message = format!(
                 "a receiver has at most {SELECTORS_PER_RECEIVER_MAX} selectors, those still being read included; \
                  open another receiver"
-            ))
+            );
+            Some((RefusedReason::Limit, message))
         } else {
             None
         };
-        if let Some(message) = limit {
-            refuse(RefusedReason::Limit, message);
-            self.mark_client(conn);
+        if let Some((reason, message)) = refusal {
+            let subscription = Some(u64::from(subscription.0));
+            self.refuse(turn, &Refused { reason, receiver, subscription, message, publisher: None });
             return;
         }
-        client.pending_requests += 1;
-        let Ok(subscription) = u16::try_from(subscription.0) else { return };
-        let token = self.next_token();
-        if let Some(open) = self.routing.receivers.get_mut(slot) {
-            open.pending_selectors += selectors.len();
+        let (Some(slot), Some(subscription)) = (slot, number) else { return };
+        self.pending_requests += 1;
+        if let Some(open) = turn.path.receivers.get_mut(slot) {
+            open.selectors.pending += selectors.len();
         }
-        let selectors_pending = selectors.len();
-        // Here they are but passed on, which costs a fraction of filing them.
-        self.control_left = self.control_left.saturating_sub(selectors_pending / 4);
+        // They are only passed on here, which costs a fraction of filing them.
+        turn.agenda.spend(selectors.len() / 4);
         let pending =
-            PendingSubscription { conn, receiver, slot, subscription, selectors: selectors_pending };
-        self.pending.insert(token, pending);
-        self.to_control.push_back(ToControl::Prepare { token, client: conn, selectors });
+            PendingSubscription { conn: self.conn, receiver, slot, subscription, selectors: selectors.len() };
+        turn.mail.order(pending, selectors);
     }
 
-    /// Control has read a subscription's selectors.
-    pub(in crate::core) fn prepared(&mut self, token: Token, result: Result<Vec<Prepared>, String>) {
-        let Some(&pending) = self.pending.get(&token) else { return };
-        let PendingSubscription { conn, receiver, slot, subscription, selectors: asked } = pending;
-        if let Some(client) = self.client(conn) {
-            client.pending_requests = client.pending_requests.saturating_sub(1);
-            if client.pending_requests <= PENDING_REQUESTS_MAX / 2
-                && let Some(control) = client.control.filter(|_| client.waits_for_answers)
-            {
-                client.waits_for_answers = false;
-                self.put_client_behind(conn, control);
+    /// A subscription's selectors were read.
+    pub(in crate::core) fn prepared(
+        &mut self,
+        turn: &mut Turn<'_>,
+        token: Token,
+        pending: &PendingSubscription,
+        result: Result<Vec<Prepared>, String>,
+    ) {
+        self.answered(turn);
+        let PendingSubscription { receiver, slot, subscription, selectors: asked, .. } = *pending;
+        let is_void = receiver_of(turn, pending, token).is_none_or(|open| {
+            open.selectors.pending = open.selectors.pending.saturating_sub(asked);
+            open.selectors.was_ended(subscription, token)
+        });
+        if is_void {
+            turn.mail.pending.remove(&token);
+            return;
+        }
+        match result {
+            Ok(selectors) => {
+                let InterestChange { add, remove } = file(turn, slot, subscription, selectors);
+                turn.mail.tell(ToControl::Interest { add, remove, token: Some(token) });
             }
-        }
-        let Some(open) = self.receiver_of(&pending, token) else {
-            self.pending.remove(&token);
-            return;
-        };
-        open.pending_selectors = open.pending_selectors.saturating_sub(asked);
-        if self.was_ended(slot, subscription, token) {
-            self.pending.remove(&token);
-            return;
-        }
-        let selectors = match result {
-            Ok(selectors) => selectors,
             Err(message) => {
-                self.pending.remove(&token);
+                turn.mail.pending.remove(&token);
                 let subscription = Some(u64::from(subscription));
                 let reason = RefusedReason::Selector;
-                self.refuse(conn, &Refused { reason, receiver, subscription, message, publisher: None });
-                return;
+                self.refuse(turn, &Refused { reason, receiver, subscription, message, publisher: None });
             }
-        };
-        let Some(open) = self.routing.receivers.get_mut(slot) else { return };
-        // New selectors come before old ones go, so that a replaced subscription misses nothing.
-        let mut change = InterestChange::default();
-        let mut filed = Vec::with_capacity(selectors.len());
-        for prepared in selectors {
-            let number = open.number_selector(prepared.payload);
-            let target = LocalTarget { receiver: slot, subscription, selector: number };
-            let others = self.routing.local.len();
-            self.routing.local.insert(&prepared.interest, target);
-            if self.routing.local.len() > others {
-                change.add.push(Arc::clone(&prepared.interest));
-            }
-            filed.push(FiledSelector { interest: prepared.interest, number });
-            self.routing.metrics.selectors += 1;
-            self.selectors_moved += 1;
         }
-        let replaced = open.subscriptions.insert(subscription, filed).unwrap_or_default();
-        self.unfile(slot, subscription, replaced, &mut change);
-        let InterestChange { add, remove } = change;
-        self.to_control.push_back(ToControl::Interest { add, remove, token: Some(token) });
     }
 
-    /// Takes selectors out of the local index.
-    fn unfile(
-        &mut self,
-        slot: ReceiverSlot,
-        subscription: u16,
-        filed: Vec<FiledSelector>,
-        change: &mut InterestChange,
-    ) {
-        self.control_left = self.control_left.saturating_sub(filed.len());
-        for FiledSelector { interest, number } in filed {
-            let target = LocalTarget { receiver: slot, subscription, selector: number };
-            let held = self.routing.local.len();
-            self.routing.local.remove(&interest, target);
-            self.routing.metrics.selectors -= 1;
-            self.selectors_moved += 1;
-            if self.routing.local.len() < held {
-                change.remove.push(interest);
-            }
-            if let Some(receiver) = self.routing.receivers.get_mut(slot) {
-                receiver.free_selectors.push(number);
-                if let Some(pattern) = receiver.patterns.get_mut(usize::from(number)) {
-                    *pattern = None;
-                }
-            }
+    /// One request fewer is unanswered: the control stream may be read again.
+    fn answered(&mut self, turn: &mut Turn<'_>) {
+        self.pending_requests = self.pending_requests.saturating_sub(1);
+        if self.pending_requests <= PENDING_REQUESTS_MAX / 2
+            && let Some(stream) = self.control.stream.filter(|_| self.waits_for_answers)
+        {
+            self.waits_for_answers = false;
+            turn.put_client_behind(self.conn, stream);
         }
     }
 
     /// A change of interest has come this far.
     pub(in crate::core) fn effective(
         &mut self,
+        turn: &mut Turn<'_>,
         token: Token,
+        pending: &PendingSubscription,
         stage: Stage,
         left_out: Vec<RouterId>,
         unanswered: u64,
     ) {
-        let pending = match stage {
-            Stage::Router => self.pending.get(&token).copied(),
-            Stage::Cluster => self.pending.remove(&token),
-            _ => None,
-        };
-        let Some(pending) = pending else { return };
-        let PendingSubscription { conn, receiver, subscription, slot, .. } = pending;
-        if self.receiver_of(&pending, token).is_none() || self.was_ended(slot, subscription, token) {
-            return;
+        let PendingSubscription { receiver, subscription, .. } = *pending;
+        let open = receiver_of(turn, pending, token);
+        if open.is_some_and(|open| !open.selectors.was_ended(subscription, token)) {
+            let subscription = SubscriptionNumber(u32::from(subscription));
+            Subscribed { receiver, subscription, stage, left_out, unanswered }.encode(&mut self.control.out);
+            self.mark(turn);
         }
-        let Some(client) = self.client(conn) else { return };
-        let subscription = SubscriptionNumber(u32::from(subscription));
-        Subscribed { receiver, subscription, stage, left_out, unanswered }.encode(&mut client.out);
-        self.mark_client(conn);
     }
 
-    /// The receiver that a request was made for, if it is still open: not a later one in its place or of its number.
-    fn receiver_of(&mut self, pending: &PendingSubscription, token: Token) -> Option<&mut Receiver> {
-        let open = self.routing.receivers.get_mut(pending.slot)?;
-        let same = open.conn == pending.conn && open.number == pending.receiver;
-        (same && token > open.opened && !open.closing).then_some(open)
-    }
-
-    pub(super) fn unsubscribe(&mut self, conn: ConnKey, unsubscribe: &Unsubscribe) {
-        let Some(client) = self.client(conn) else { return };
-        let Some(&slot) = client.receivers.get(&unsubscribe.receiver) else { return };
+    pub(super) fn unsubscribe(&mut self, turn: &mut Turn<'_>, unsubscribe: &Unsubscribe) {
+        let Some(&slot) = self.receivers.get(&unsubscribe.receiver) else { return };
         let Ok(subscription) = u16::try_from(unsubscribe.subscription.0) else { return };
         if u32::from(subscription) >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
             return;
         }
-        let last = Token(self.last_token);
-        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
-        receiver.ended.insert(subscription, last);
-        let filed = receiver.subscriptions.remove(&subscription).unwrap_or_default();
+        let last = turn.mail.last_token();
+        let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
+        let filed = receiver.selectors.end(subscription, last);
         let mut change = InterestChange::default();
-        self.unfile(slot, subscription, filed, &mut change);
-        self.report_interest(change);
+        unfile(turn, slot, subscription, filed, &mut change);
+        turn.mail.tell_interest(change);
     }
+}
 
-    /// Whether a subscription was ended after the request that `token` names: then its selectors are not filed when they
-    /// come back from control, and nobody is told how far they have come.
-    fn was_ended(&mut self, slot: ReceiverSlot, subscription: u16, token: Token) -> bool {
-        let receiver = self.routing.receivers.get_mut(slot);
-        receiver
-            .is_some_and(|receiver| receiver.ended.get(&subscription).is_some_and(|&ended| token <= ended))
+/// The receiver that a request was made for, if it is still open: not a later one in its place or of its number.
+fn receiver_of<'a>(
+    turn: &'a mut Turn<'_>,
+    pending: &PendingSubscription,
+    token: Token,
+) -> Option<&'a mut Receiver> {
+    let open = turn.path.receivers.get_mut(pending.slot)?;
+    let same = open.conn == pending.conn && open.number == pending.receiver;
+    (same && token > open.opened && !open.is_closing()).then_some(open)
+}
+
+/// Files a subscription's selectors in the local index, and takes out those that they replace.
+fn file(
+    turn: &mut Turn<'_>,
+    slot: ReceiverSlot,
+    subscription: u16,
+    selectors: Vec<Prepared>,
+) -> InterestChange {
+    let mut change = InterestChange::default();
+    let path = &mut *turn.path;
+    let Some(receiver) = path.receivers.get_mut(slot) else { return change };
+    // New selectors come before old ones go, so that a replaced subscription misses nothing.
+    let mut filed = Vec::with_capacity(selectors.len());
+    for prepared in selectors {
+        let number = receiver.selectors.number(prepared.payload);
+        let target = LocalTarget { receiver: slot, subscription, selector: number };
+        let others = path.local.len();
+        path.local.insert(&prepared.interest, target);
+        if path.local.len() > others {
+            change.add.push(Arc::clone(&prepared.interest));
+        }
+        filed.push(FiledSelector { interest: prepared.interest, number });
+        path.metrics.selectors += 1;
+        path.selectors_moved += 1;
     }
+    let replaced = receiver.selectors.replace(subscription, filed);
+    unfile(turn, slot, subscription, replaced, &mut change);
+    change
+}
 
-    fn report_interest(&mut self, change: InterestChange) {
-        if !change.is_empty() {
-            let InterestChange { add, remove } = change;
-            self.to_control.push_back(ToControl::Interest { add, remove, token: None });
+/// Takes selectors out of the local index.
+fn unfile(
+    turn: &mut Turn<'_>,
+    slot: ReceiverSlot,
+    subscription: u16,
+    filed: Vec<FiledSelector>,
+    change: &mut InterestChange,
+) {
+    turn.agenda.spend(filed.len());
+    let path = &mut *turn.path;
+    for FiledSelector { interest, number } in filed {
+        let target = LocalTarget { receiver: slot, subscription, selector: number };
+        let held = path.local.len();
+        path.local.remove(&interest, target);
+        path.metrics.selectors -= 1;
+        path.selectors_moved += 1;
+        if path.local.len() < held {
+            change.remove.push(interest);
+        }
+        if let Some(receiver) = path.receivers.get_mut(slot) {
+            receiver.selectors.free(number);
         }
     }
+}
 
-    /// Takes all subscriptions of a receiver away.
-    pub(super) fn unsubscribe_all(&mut self, slot: ReceiverSlot) {
-        let Some(receiver) = self.routing.receivers.get_mut(slot) else { return };
-        let mut change = InterestChange::default();
-        for (subscription, filed) in std::mem::take(&mut receiver.subscriptions) {
-            self.unfile(slot, subscription, filed, &mut change);
-        }
-        self.report_interest(change);
+/// Ends all subscriptions of a receiver.
+pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
+    let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
+    let mut change = InterestChange::default();
+    for (subscription, filed) in receiver.selectors.take_all() {
+        unfile(turn, slot, subscription, filed, &mut change);
     }
+    turn.mail.tell_interest(change);
 }

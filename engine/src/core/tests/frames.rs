@@ -4,9 +4,11 @@ use millrace_proto::control::{ControlFrame, OpenReceiver, Ping, Subscribe};
 use millrace_proto::mesh::{MeshFrame, PeerHello};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 
-use super::super::{CONTROL_PER_TURN, Connection, TO_CONTROL_MAX};
+use super::super::agenda::FRAMES_PER_TURN;
+use super::super::machine::Connection;
+use super::super::mail::OUTPUTS_MAX;
 use super::{CONTROL, World, lane, open};
-use crate::message::{ToControl, ToCore};
+use crate::message::ToCore;
 use crate::transport::ConnKey;
 
 impl World {
@@ -29,7 +31,7 @@ impl World {
     /// Bytes of a client's control stream that were read and not handled.
     fn unhandled(&self, conn: ConnKey) -> usize {
         match self.core.connections.get(&conn) {
-            Some(Connection::Client(client)) => client.input.len(),
+            Some(Connection::Client(client)) => client.control.input.len(),
             _ => 0,
         }
     }
@@ -50,7 +52,7 @@ fn frames_are_handled_in_every_turn_however_many_selectors_go_in_it() {
         world.subscribe_to(conn, 0, 300);
     }
     for (turn, &conn) in leaving.iter().enumerate() {
-        world.core.closed(conn, None);
+        world.core.closed(world.now, &mut world.memory, conn, None);
         if turn == 0 {
             world.hear(patient, &ping());
         }
@@ -72,7 +74,7 @@ fn many_small_frames_wait_as_the_bytes_that_they_came_in() {
         let before = world.core.metrics().frames_skipped;
         world.core.turn(world.now, &mut world.memory);
         let handled = world.core.metrics().frames_skipped - before;
-        assert!((1..=CONTROL_PER_TURN as u64).contains(&handled), "{handled} after {before}");
+        assert!((1..=FRAMES_PER_TURN as u64).contains(&handled), "{handled} after {before}");
         assert!(world.unhandled(client) <= super::super::client::CONTROL_READ_BYTES);
         turns += 1;
     }
@@ -105,7 +107,7 @@ fn frames_that_straddle_reads_come_out_whole() {
 fn frames_of_lanes_wait_for_control_and_not_for_clients() {
     let mut world = World::new();
     let peer = lane(&mut world, false, true);
-    world.core.stream_opened(&mut world.memory, peer, CONTROL);
+    world.core.stream_opened(world.now, &mut world.memory, peer, CONTROL);
     let mut hello = Vec::new();
     MeshFrame::PeerHello(PeerHello::default()).encode(&mut hello);
     world.hear(peer, &hello);
@@ -121,12 +123,11 @@ fn frames_of_lanes_wait_for_control_and_not_for_clients() {
     let before = answered(&world);
     assert!(before > 0, "a lane is read at once while control keeps up");
 
-    let filler = (0..TO_CONTROL_MAX).map(|_| ToControl::LaneHeard { conn: peer });
-    world.core.to_control.extend(filler);
+    world.core.mail.fill(OUTPUTS_MAX);
     world.hear(peer, &frame);
     world.core.turn(world.now, &mut world.memory);
     assert_eq!(answered(&world), before, "control does not keep up");
-    world.core.to_control.clear();
+    world.core.mail.fill(0);
     world.core.turn(world.now, &mut world.memory);
     assert!(answered(&world) > before);
 }
@@ -140,6 +141,6 @@ fn what_a_message_of_control_costs_is_told_with_what_it_replaces() {
     world.subscribe_to(client, 0, 1);
     assert_eq!(world.core.selectors_moved(), 300 + 1 + 300);
     world.say(client, &ControlFrame::OpenReceiver(OpenReceiver { receiver: ReceiverNumber(1), ..open() }));
-    world.core.control(world.now, &mut world.memory, ToCore::Synced(true));
+    world.core.handle_message(world.now, &mut world.memory, ToCore::Synced(true));
     assert_eq!(world.core.selectors_moved(), 601);
 }

@@ -54,7 +54,7 @@ fn a_stream_that_takes_a_few_bytes_at_a_time_gets_all_of_them_in_order() {
     publish_all(&mut world);
     for room in (50..50_000).step_by(701) {
         world.memory.room = Some(room);
-        world.core.writable(&mut world.memory, receiver, DELIVER);
+        world.core.writable(world.now, &mut world.memory, receiver, DELIVER);
         world.settle();
     }
     assert_eq!(world.stream(receiver), everything());

@@ -130,7 +130,7 @@ fn a_publisher_that_is_gone_is_waited_for_no_longer() {
     world.after(ms(6_000));
     world.publish(publisher, "host=a", 0, &["x"]);
     assert_eq!(world.core.poll_timeout(), Some(world.now + ms(10_000)));
-    world.core.closed(publisher, None);
+    world.core.closed(world.now, &mut world.memory, publisher, None);
     assert_eq!(world.core.poll_timeout(), None);
 }
 
@@ -155,7 +155,7 @@ fn a_router_that_goes_away_tells_what_it_has_received_before_it_says_so() {
     let mut world = World::new();
     let publisher = world.patient(1, ms(10_000));
     world.publish(publisher, "host=a", 0, &["x"]);
-    world.core.control(world.now, &mut world.memory, ToCore::Drain { grace_us: 1_000_000 });
+    world.core.handle_message(world.now, &mut world.memory, ToCore::Drain { grace_us: 1_000_000 });
     world.settle();
     let frames = world.control_frames(publisher);
     assert!(matches!(frames[frames.len() - 2..], [ControlFrame::Received(_), ControlFrame::Goaway(_)]));

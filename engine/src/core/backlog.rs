@@ -7,13 +7,13 @@ use crate::transport::{ConnKey, StreamKey};
 
 /// Control streams that wait to be read, each at most once: at most one for each connection.
 #[derive(Debug)]
-pub(super) struct Behind {
+pub(super) struct Backlog {
     streams: BTreeSet<(ConnKey, StreamKey)>,
     /// The one that was read last.
     last: (ConnKey, StreamKey),
 }
 
-impl Behind {
+impl Backlog {
     pub(super) const fn new() -> Self {
         Self { streams: BTreeSet::new(), last: (ConnKey(0), StreamKey(0)) }
     }

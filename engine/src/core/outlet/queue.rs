@@ -12,7 +12,8 @@ use bytes::Bytes;
 use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{PublisherKey, TagSetRef};
 
-use super::outbound::RunOut;
+use crate::core::run::{Fate, RunOut};
+use crate::message::CoreIndex;
 use crate::routes::TagId;
 
 /// Bytes that a queued run takes besides those that it is made of: what is known of it.
@@ -25,6 +26,24 @@ const GAPS_MAX: usize = 64;
 const BLOCK_BYTES_MIN: usize = 512;
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
 
+/// Which events give way when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum Overflow {
+    DropOldest,
+    DropNewest,
+    /// The queue refuses, and no gap stands for it: its receiver's connection ends.
+    Refuse,
+}
+
+/// How much may wait, and what gives way.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) struct QueuePolicy {
+    pub(in crate::core) bytes_max: u64,
+    pub(in crate::core) overflow: Overflow,
+    /// What the gap says that stands for dropped events.
+    pub(in crate::core) reason: GapReason,
+}
+
 /// What is known of a run. Its bytes are the next ones in the blocks, all in one block.
 #[derive(Debug)]
 struct Waiting {
@@ -33,6 +52,7 @@ struct Waiting {
     flags: u64,
     events: u64,
     seq: u64,
+    from: Option<CoreIndex>,
     tags_bytes: usize,
     fields_bytes: usize,
     body: Body,
@@ -65,7 +85,7 @@ enum Item {
 }
 
 /// What waits for one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RunQueue {
     items: VecDeque<Item>,
     blocks: VecDeque<Vec<u8>>,
@@ -74,9 +94,25 @@ pub(super) struct RunQueue {
     bytes: u64,
     events: u64,
     gaps: usize,
+    policy: QueuePolicy,
+    refused: bool,
 }
 
 impl RunQueue {
+    /// Nothing waits yet.
+    pub(super) fn new(policy: QueuePolicy) -> Self {
+        Self {
+            items: VecDeque::new(),
+            blocks: VecDeque::new(),
+            head: 0,
+            bytes: 0,
+            events: 0,
+            gaps: 0,
+            policy,
+            refused: false,
+        }
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -97,8 +133,46 @@ impl RunQueue {
         (run.tags.canonical().len() + run.fields.len() + run.body.len()) as u64 + OVERHEAD_BYTES
     }
 
-    /// Queues a run.
-    pub(super) fn push(&mut self, run: &RunOut<'_>, seq: u64) {
+    /// Whether a run was refused by [`Overflow::Refuse`].
+    pub(super) const fn has_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Queues a run, or drops by policy. Says what became of the run, with a gap that has to be put behind everything;
+    /// of older runs that gave way for it, `lost` is told.
+    pub(super) fn offer(
+        &mut self,
+        run: &RunOut<'_>,
+        seq: u64,
+        lost: impl FnMut(&RunOut<'_>),
+    ) -> (Fate, Option<Gap>) {
+        let QueuePolicy { bytes_max, overflow, reason } = self.policy;
+        let bytes = Self::bytes_of(run);
+        let gap = |reason| Some(Gap { reason, events: run.events, router: None });
+        if bytes > bytes_max {
+            return (Fate::TooLarge, gap(GapReason::TooLarge));
+        }
+        if self.bytes + bytes > bytes_max {
+            match overflow {
+                Overflow::Refuse => {
+                    self.refused = true;
+                    return (Fate::Refused, None);
+                }
+                Overflow::DropNewest => return (Fate::Refused, gap(reason)),
+                Overflow::DropOldest => self.drop_oldest(bytes, bytes_max, reason, lost),
+            }
+        }
+        self.push(run, seq);
+        (Fate::Kept, None)
+    }
+
+    /// Drops everything, without a gap. Returns the events dropped.
+    pub(super) fn clear(&mut self) -> u64 {
+        let fresh = Self { refused: self.refused, ..Self::new(self.policy) };
+        std::mem::replace(self, fresh).events
+    }
+
+    fn push(&mut self, run: &RunOut<'_>, seq: u64) {
         let tags = run.tags.canonical();
         let body =
             run.buffer.map_or(Body::Copied(run.body.len()), |buffer| Body::Kept(buffer.slice_ref(run.body)));
@@ -108,6 +182,7 @@ impl RunQueue {
             flags: run.flags,
             events: run.events,
             seq,
+            from: run.from,
             tags_bytes: tags.len(),
             fields_bytes: run.fields.len(),
             body,
@@ -159,29 +234,7 @@ impl RunQueue {
     pub(super) fn pop(&mut self, write: impl FnOnce(Popped<'_>)) -> bool {
         match self.items.pop_front() {
             Some(Item::Run(waiting)) => {
-                self.bytes -= waiting.bytes();
-                self.events -= waiting.events;
-                let bytes = self.skip_to(waiting.block_bytes());
-                let block = self.blocks.front().map_or(&[][..], |block| &block[bytes..]);
-                let (tags, rest) = block.split_at(waiting.tags_bytes);
-                let (fields, rest) = rest.split_at(waiting.fields_bytes);
-                let (body, buffer) = match &waiting.body {
-                    Body::Copied(bytes) => (&rest[..*bytes], None),
-                    Body::Kept(body) => (&body[..], Some(body)),
-                };
-                write(Popped::Run(
-                    RunOut {
-                        tag: waiting.tag,
-                        tags: TagSetRef::trusted(tags),
-                        publisher: waiting.publisher,
-                        flags: waiting.flags,
-                        fields,
-                        body,
-                        buffer,
-                        events: waiting.events,
-                    },
-                    waiting.seq,
-                ));
+                write(Popped::Run(self.take_out(&waiting), waiting.seq));
                 self.tidy();
                 true
             }
@@ -192,6 +245,31 @@ impl RunQueue {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Takes the oldest run's bytes out of the blocks.
+    fn take_out<'a>(&'a mut self, waiting: &'a Waiting) -> RunOut<'a> {
+        self.bytes -= waiting.bytes();
+        self.events -= waiting.events;
+        let bytes = self.skip_to(waiting.block_bytes());
+        let block = self.blocks.front().map_or(&[][..], |block| &block[bytes..]);
+        let (tags, rest) = block.split_at(waiting.tags_bytes);
+        let (fields, rest) = rest.split_at(waiting.fields_bytes);
+        let (body, buffer) = match &waiting.body {
+            Body::Copied(bytes) => (&rest[..*bytes], None),
+            Body::Kept(body) => (&body[..], Some(body)),
+        };
+        RunOut {
+            tag: waiting.tag,
+            tags: TagSetRef::trusted(tags),
+            publisher: waiting.publisher,
+            flags: waiting.flags,
+            fields,
+            body,
+            buffer,
+            events: waiting.events,
+            from: waiting.from,
         }
     }
 
@@ -213,20 +291,22 @@ impl RunQueue {
         }
     }
 
-    /// Drops the oldest runs until `bytes` more stay within `bytes_max`; one gap of this reason stands where they were.
-    /// Returns the events dropped.
-    pub(super) fn drop_oldest(&mut self, bytes: u64, bytes_max: u64, reason: GapReason) -> u64 {
-        let mut dropped = 0;
+    /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and tells `lost` of each; one gap of this reason
+    /// stands where they were.
+    fn drop_oldest(
+        &mut self,
+        bytes: u64,
+        bytes_max: u64,
+        reason: GapReason,
+        mut lost: impl FnMut(&RunOut<'_>),
+    ) {
         let mut overflow = Gap { reason, events: 0, router: None };
         let mut others: Vec<Gap> = Vec::new();
         while self.bytes + bytes > bytes_max {
             match self.items.pop_front() {
                 Some(Item::Run(waiting)) => {
-                    dropped += waiting.events;
                     overflow.events += waiting.events;
-                    self.bytes -= waiting.bytes();
-                    self.events -= waiting.events;
-                    self.skip_to(waiting.block_bytes());
+                    lost(&self.take_out(&waiting));
                 }
                 Some(Item::Gap(gap)) => {
                     self.gaps -= 1;
@@ -244,7 +324,6 @@ impl RunQueue {
             self.items.push_front(Item::Gap(gap));
             self.gaps += 1;
         }
-        dropped
     }
 }
 
@@ -276,6 +355,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const POLICY: QueuePolicy =
+        QueuePolicy { bytes_max: u64::MAX, overflow: Overflow::DropOldest, reason: GapReason::Overflow };
+
+    /// Drops the oldest runs, and counts their events.
+    fn make_room(queue: &mut RunQueue, bytes: u64, bytes_max: u64) -> u64 {
+        let mut dropped = 0;
+        queue.drop_oldest(bytes, bytes_max, GapReason::Overflow, |run| dropped += run.events);
+        dropped
+    }
 
     /// What a queue holds, the slow way.
     #[derive(Debug, Clone, PartialEq)]
@@ -341,6 +430,7 @@ mod tests {
             body: buffer.as_deref().unwrap_or(body),
             buffer: buffer.as_ref(),
             events: 1,
+            from: None,
         };
         assert!(RunQueue::bytes_of(&run) > 0);
         queue.push(&run, *seq);
@@ -363,7 +453,7 @@ mod tests {
         fn what_was_pushed_is_popped_in_order(
             steps in prop::collection::vec((0..12_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
         ) {
-            let (mut queue, mut model) = (RunQueue::default(), VecDeque::new());
+            let (mut queue, mut model) = (RunQueue::new(POLICY), VecDeque::new());
             for (seq, (kind, hosts, fields, body, kept)) in (0..).zip(steps) {
                 match kind {
                     0..=5 => {
@@ -383,7 +473,7 @@ mod tests {
                     }
                     7 => {
                         let most = queue.bytes() / 2 + body as u64;
-                        let dropped = queue.drop_oldest(body as u64, most, GapReason::Overflow);
+                        let dropped = make_room(&mut queue, body as u64, most);
                         prop_assert_eq!(dropped, drop_oldest(&mut model, body as u64, most));
                     }
                     _ => prop_assert_eq!(pop(&mut queue), model.pop_front()),
@@ -403,12 +493,12 @@ mod tests {
 
     #[test]
     fn dropping_the_oldest_leaves_one_gap_and_what_came_last() {
-        let mut queue = RunQueue::default();
+        let mut queue = RunQueue::new(POLICY);
         for seq in 0..50 {
             push(&mut queue, &run(seq, 1, 0, 100, seq % 3 == 0));
         }
         let (bytes, most) = (1000, queue.bytes() / 2);
-        let dropped = queue.drop_oldest(bytes, most, GapReason::Overflow);
+        let dropped = make_room(&mut queue, bytes, most);
         assert!(queue.bytes() + bytes <= most && dropped > 25);
         assert_eq!(queue.events(), 50 - dropped);
         let gap = Gap { reason: GapReason::Overflow, events: dropped, router: None };

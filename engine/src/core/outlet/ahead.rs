@@ -18,22 +18,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::receiver::ReceiverSlot;
+use crate::core::slot::ReceiverSlot;
 
 /// Receivers whose streams have room again. Each is listed once, so it is bounded by the receivers.
 #[derive(Debug, Default)]
-pub(super) struct Wakes {
+pub(in crate::core) struct Wakes {
     any: AtomicBool,
     slots: Mutex<Vec<ReceiverSlot>>,
 }
 
 impl Wakes {
-    pub(super) fn any(&self) -> bool {
+    pub(in crate::core) fn any(&self) -> bool {
         self.any.load(Ordering::Relaxed)
     }
 
     /// The list, which begins anew.
-    pub(super) fn take(&self) -> Vec<ReceiverSlot> {
+    pub(in crate::core) fn take(&self) -> Vec<ReceiverSlot> {
         self.any.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -81,17 +81,18 @@ impl<B: AsRef<[u8]>> Drop for Held<B> {
 
 /// What one stream holds ahead of its reader's host, and how much it may.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(in crate::core) struct Ahead {
     meter: Arc<Meter>,
     /// Bytes, at most.
     max: usize,
-    /// Bytes of one buffer, at most.
+    /// Bytes of one buffer: at least, where half of `max` allows it, and at most.
+    buffer_min: usize,
     buffer_max: usize,
 }
 
 impl Ahead {
-    /// Nothing yet; `max` bytes until told otherwise, in buffers of at most `buffer_max`.
-    pub(super) fn new(max: usize, buffer_max: usize, wakes: Arc<Wakes>) -> Self {
+    /// Nothing yet; `max` bytes until told otherwise, in buffers of `buffer_min` to `buffer_max`.
+    pub(in crate::core) fn new(max: usize, buffer_min: usize, buffer_max: usize, wakes: Arc<Wakes>) -> Self {
         let meter = Meter {
             held: AtomicUsize::new(0),
             waits: AtomicBool::new(false),
@@ -99,33 +100,33 @@ impl Ahead {
             slot: AtomicU32::new(0),
             wakes,
         };
-        Self { meter: Arc::new(meter), max, buffer_max }
+        Self { meter: Arc::new(meter), max, buffer_min, buffer_max }
     }
 
-    pub(super) const fn set_max(&mut self, max: usize) {
+    pub(in crate::core) const fn set_max(&mut self, max: usize) {
         self.max = max;
     }
 
     /// Bytes that the transport has not let go.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::core) fn held(&self) -> usize {
         self.meter.held.load(Ordering::Relaxed)
     }
 
     /// Bytes that the next buffer may have. At most half of what may be ahead, so that one buffer is filled while another
     /// is acknowledged; a transport lets go of whole buffers.
-    pub(super) fn room(&self) -> usize {
-        let buffer = self.buffer_max.min(self.max / 4).max(super::writing::LINGER_BYTES.min(self.max / 2));
+    pub(in crate::core) fn room(&self) -> usize {
+        let buffer = self.buffer_max.min(self.max / 4).max(self.buffer_min.min(self.max / 2));
         buffer.min(self.max.saturating_sub(self.held()))
     }
 
     /// Makes a buffer for the transport, and counts it until the transport lets it go.
-    pub(super) fn hold<B: AsRef<[u8]> + Send + 'static>(&self, bytes: B) -> Bytes {
+    pub(in crate::core) fn hold<B: AsRef<[u8]> + Send + 'static>(&self, bytes: B) -> Bytes {
         self.meter.held.fetch_add(bytes.as_ref().len(), Ordering::Relaxed);
         Bytes::from_owner(Held { bytes, meter: Arc::clone(&self.meter) })
     }
 
     /// Lists `slot` in the [`Wakes`] when there is room for a buffer.
-    pub(super) fn wait(&self, slot: ReceiverSlot) {
+    pub(in crate::core) fn wait(&self, slot: ReceiverSlot) {
         let wake_at = self.max / 4 * 3;
         if self.held() > wake_at {
             self.meter.wake_at.store(wake_at, Ordering::Relaxed);

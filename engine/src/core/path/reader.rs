@@ -1,4 +1,4 @@
-//! Reading runs from a stream: a publisher's, a lane's, or a sibling core's batches, which use the same frames.
+//! Reads runs from a stream: a publisher's, a lane's, or a sibling core's batches, which use the same frames.
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
@@ -12,12 +12,12 @@ use crate::routes::TagId;
 
 /// A tag set that a stream has a number for, with what this core knows of it.
 #[derive(Debug)]
-pub(super) struct KnownTags {
+pub(in crate::core) struct KnownTags {
     canonical: Box<[u8]>,
     /// XXH3-64 of the canonical bytes: says the shard.
-    pub(super) hash: u64,
+    pub(in crate::core) hash: u64,
     /// Where the route cache had it last: found without hashing while it is still there.
-    pub(super) id: TagId,
+    pub(in crate::core) id: TagId,
 }
 
 impl KnownTags {
@@ -25,25 +25,25 @@ impl KnownTags {
         Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default() }
     }
 
-    pub(super) fn tags(&self) -> TagSetRef<'_> {
+    pub(in crate::core) fn tags(&self) -> TagSetRef<'_> {
         TagSetRef::trusted(&self.canonical)
     }
 }
 
 /// Who published a run, as its stream says.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RunPublisher {
-    pub(super) key: PublisherKey,
+pub(in crate::core) struct RunPublisher {
+    pub(in crate::core) key: PublisherKey,
     /// Its number on the stream, if it has one.
-    pub(super) number: Option<u64>,
+    pub(in crate::core) number: Option<u64>,
 }
 
 /// The body of a run, and how to keep it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RunIn<'a> {
-    pub(super) body: RunBody<'a>,
+pub(in crate::core) struct RunIn<'a> {
+    pub(in crate::core) body: RunBody<'a>,
     /// The buffer that the body lies in, if it is large and most of what the buffer holds: then it may be kept without a copy.
-    pub(super) buffer: Option<&'a Bytes>,
+    pub(in crate::core) buffer: Option<&'a Bytes>,
 }
 
 /// A body of at least this many bytes may be kept. Each is two pieces of a stream, which QUIC looks through one by one for
@@ -64,12 +64,12 @@ const AHEAD: usize = 16;
 
 /// A run that comes next.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Coming {
+pub(in crate::core) struct Coming {
     /// Where the route cache had its tag set last.
-    pub(super) tag: TagId,
+    pub(in crate::core) tag: TagId,
     /// XXH3-64 of its tag set.
-    pub(super) hash: u64,
-    pub(super) publisher: PublisherKey,
+    pub(in crate::core) hash: u64,
+    pub(in crate::core) publisher: PublisherKey,
 }
 
 /// The runs that come next, as far as their names have been met before.
@@ -77,22 +77,22 @@ pub(super) struct Coming {
 /// Routing a run touches memory in many places, each of which takes some hundred cycles when it is out of cache. One run
 /// by itself waits for one after the other; the runs of a window wait together.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(in crate::core) struct Window {
     runs: [Coming; AHEAD],
     len: usize,
 }
 
 impl Window {
     /// The runs.
-    pub(super) fn runs(&self) -> &[Coming] {
+    pub(in crate::core) fn runs(&self) -> &[Coming] {
         &self.runs[..self.len]
     }
 }
 
 /// What happens with the runs of a stream.
-pub(super) trait RunSink {
-    /// These runs come next: starts the way of what routing them reads to the core. Changes nothing.
-    fn fetch(&mut self, window: &Window);
+pub(in crate::core) trait RunSink {
+    /// These runs come next: prefetches what routing them reads. Changes nothing.
+    fn prefetch(&mut self, window: &Window);
     /// A run was read.
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>);
     /// A number stands for another publisher from here on.
@@ -113,7 +113,7 @@ pub(super) trait RunSink {
 
 /// Reads one stream of runs: frames and the tables that its writer fills.
 #[derive(Debug)]
-pub(super) struct RunReader {
+pub(in crate::core) struct RunReader {
     frames: FrameReader,
     tables: Tables,
 }
@@ -127,7 +127,7 @@ struct Tables {
 
 impl RunReader {
     /// A reader whose first frame is a preamble, if `preamble`.
-    pub(super) fn new(capacity: TableCapacity, preamble: bool) -> Self {
+    pub(in crate::core) fn new(capacity: TableCapacity, preamble: bool) -> Self {
         Self {
             frames: FrameReader::new(),
             tables: Tables {
@@ -139,12 +139,16 @@ impl RunReader {
     }
 
     /// Whether the stream ends between two frames.
-    pub(super) fn at_frame_boundary(&self) -> bool {
+    pub(in crate::core) fn at_frame_boundary(&self) -> bool {
         self.frames.buffered() == 0
     }
 
     /// Reads the next chunk.
-    pub(super) fn feed(&mut self, mut chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
+    pub(in crate::core) fn feed(
+        &mut self,
+        mut chunk: &[u8],
+        sink: &mut impl RunSink,
+    ) -> Result<(), DecodeError> {
         let Self { frames, tables } = self;
         loop {
             let (now, later) = chunk.split_at(tables.look_ahead(frames, chunk, sink));
@@ -187,7 +191,7 @@ impl Tables {
                     window.len += 1;
                 }
             }
-            sink.fetch(&window);
+            sink.prefetch(&window);
         }
         end
     }

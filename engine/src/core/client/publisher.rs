@@ -1,15 +1,21 @@
 //! The router's side of a publish stream: reads runs, tells the publisher what was received, and grants it credit.
 
+use std::time::Duration;
+
 use millrace_proto::control::{Credit, Received, TableCapacity};
 use millrace_proto::data::{Gap, HopHeader};
 use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError};
 
-use super::inbound::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
-use super::metrics::DropReason;
-use super::routing::{Routing, Scope};
+use crate::core::metrics::DropReason;
+use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
+use crate::core::turn::Close;
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
+
+/// Times at which publishers are told what was received are whole multiples of this: those that are due within it are told
+/// in one turn.
+const RECEIVED_STEP: Duration = Duration::from_millis(1);
 
 /// How far one publisher of the stream was read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,19 +40,6 @@ pub(super) struct PublishStream {
     pub(super) finished: bool,
 }
 
-/// What a read of the stream led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PublishRead {
-    /// Everything that arrived was read.
-    Drained,
-    /// More has arrived.
-    More,
-    /// The stream has ended.
-    Ended,
-    /// The publisher did something wrong: close its connection.
-    Wrong(CloseCode, String),
-}
-
 impl PublishStream {
     pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
         Self {
@@ -61,15 +54,15 @@ impl PublishStream {
         }
     }
 
-    /// Reads up to `limit` bytes and routes what they hold.
+    /// Reads up to `limit` bytes and routes what they hold. Says whether more has arrived.
     pub(super) fn read(
         &mut self,
         conn: ConnKey,
         transport: &mut dyn Transport,
-        routing: &mut Routing,
+        path: &mut Path,
         credit: u64,
         limit: usize,
-    ) -> PublishRead {
+    ) -> Result<bool, Close> {
         let mut wrong = None;
         let Self { reader, progress, bytes_read, unreported_bytes, asked, .. } = self;
         let state = transport.read(conn, self.stream, limit, &mut |chunk| {
@@ -78,29 +71,36 @@ impl PublishStream {
             }
             *bytes_read += chunk.len() as u64;
             *unreported_bytes += chunk.len() as u64;
-            routing.metrics.bytes_in += chunk.len() as u64;
-            if let Err(error) = reader.feed(chunk, &mut Sink { routing, progress, asked }) {
+            path.metrics.bytes_in += chunk.len() as u64;
+            if let Err(error) = reader.feed(chunk, &mut Sink { path, progress, asked }) {
                 wrong = Some(error);
             }
         });
         if let Some(error) = wrong {
-            return PublishRead::Wrong(error.close_code(), format!("publish stream: {error}"));
+            return Err(Close::undecodable("publish stream", &error));
         }
         if self.bytes_read > credit {
-            return PublishRead::Wrong(CloseCode::Limit, "publish stream: more than the credit".into());
+            return Err(Close::new(CloseCode::Limit, "publish stream: more than the credit"));
         }
         match state {
-            ReadState::Drained => PublishRead::Drained,
-            ReadState::More => PublishRead::More,
-            ReadState::Finished if !self.reader.at_frame_boundary() => {
-                PublishRead::Wrong(CloseCode::Malformed, "publish stream: ends within a frame".into())
+            ReadState::Drained => Ok(false),
+            ReadState::More => Ok(true),
+            ReadState::Finished if self.is_cut() => {
+                Err(Close::new(CloseCode::Malformed, "publish stream: ends within a frame"))
             }
             ReadState::Finished | ReadState::Lost => {
-                routing.metrics.drop(DropReason::StreamLost, u64::from(self.is_cut()));
+                path.metrics.drop(DropReason::StreamLost, u64::from(self.is_cut()));
                 self.finished = true;
-                PublishRead::Ended
+                Ok(false)
             }
         }
+    }
+
+    /// Has the publisher told by `time`, or a little later, together with others. Returns when.
+    pub(super) fn set_due(&mut self, time: Time) -> Time {
+        let due = time.rounded_up(RECEIVED_STEP);
+        self.due = Some(due);
+        due
     }
 
     /// Whether a run was begun and not read to its end.
@@ -144,21 +144,22 @@ impl PublishStream {
 }
 
 struct Sink<'a> {
-    routing: &'a mut Routing,
+    path: &'a mut Path,
     progress: &'a mut Vec<Progress>,
     asked: &'a mut bool,
 }
 
 impl RunSink for Sink<'_> {
-    fn fetch(&mut self, window: &Window) {
-        self.routing.fetch(window, Scope::All);
+    fn prefetch(&mut self, window: &Window) {
+        self.path.prefetch(window, Scope::All);
     }
 
     #[inline]
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
-        self.routing.metrics.runs_in += 1;
-        self.routing.metrics.events_in += run.body.count();
-        self.routing.enter(tags, publisher.key, hop.flags, run);
+        self.path.metrics.runs_in += 1;
+        self.path.metrics.events_in += run.body.count();
+        let entered = Entered { publisher: publisher.key, flags: hop.flags, run, from: None };
+        self.path.enter(tags, &entered);
         if let Some(index) = publisher.number.and_then(|number| usize::try_from(number).ok()) {
             if self.progress.len() <= index {
                 self.progress.resize(index + 1, Progress::default());
@@ -192,6 +193,6 @@ impl RunSink for Sink<'_> {
     }
 
     fn skipped(&mut self) {
-        self.routing.metrics.frames_skipped += 1;
+        self.path.metrics.frames_skipped += 1;
     }
 }

@@ -1,0 +1,71 @@
+//! What a turn still reads and writes, and its budget.
+//!
+//! | what is left unread | while | where it waits | when it is read |
+//! |---|---|---|---|
+//! | a publish stream | a sibling core cannot keep up | `paused` | in the first turn in which all keep up |
+//! | any stream of which more has arrived than one read takes | | `unread` | in the next turn |
+//! | a client's control stream | control does not keep up, this turn's budget is used up, or others wait | `clients` | in its turn |
+//! | a lane's control stream | control does not keep up | `lanes` | in its turn, before those of clients |
+
+use std::collections::BTreeSet;
+
+use super::backlog::Backlog;
+use crate::transport::{ConnKey, StreamKey};
+
+/// Work on clients' control frames that one turn takes: well below a millisecond. A frame counts as one, a selector that
+/// goes as one, and one that comes as a quarter, because here it is only passed on: it is filed when it has been read, at the
+/// pace of whoever hands in control's messages ([`Core::selectors_moved`](super::Core::selectors_moved)). What is left waits
+/// for the next turn, behind events.
+pub(super) const FRAMES_PER_TURN: usize = 256;
+
+/// The part of it that one client takes before it is the next one's turn, and that frames have in each turn, however many
+/// selectors went with connections and replaced subscriptions.
+pub(super) const FRAMES_PER_CLIENT: usize = 64;
+
+/// What a turn still reads and writes, and its budget.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    /// Streams with more to read, next turn.
+    pub(super) unread: BTreeSet<(ConnKey, StreamKey)>,
+    /// A mailbox towards a sibling is above half.
+    pub(super) pressed: bool,
+    /// Publish streams that are left unread meanwhile: at most one for each client.
+    pub(super) paused: BTreeSet<(ConnKey, StreamKey)>,
+    /// What is left of this turn's work on control frames.
+    pub(super) frame_budget: usize,
+    /// Control streams of clients that wait for their turn.
+    pub(super) clients: Backlog,
+    /// Control streams of lanes that wait for their turn.
+    pub(super) lanes: Backlog,
+    /// Clients with control frames to write, each once.
+    pub(super) dirty_clients: Vec<ConnKey>,
+}
+
+impl Agenda {
+    pub(super) const fn new() -> Self {
+        Self {
+            unread: BTreeSet::new(),
+            pressed: false,
+            paused: BTreeSet::new(),
+            frame_budget: FRAMES_PER_TURN,
+            clients: Backlog::new(),
+            lanes: Backlog::new(),
+            dirty_clients: Vec::new(),
+        }
+    }
+
+    /// Takes work on control frames from this turn's budget.
+    pub(super) const fn spend(&mut self, work: usize) {
+        self.frame_budget = self.frame_budget.saturating_sub(work);
+    }
+
+    /// Whether control streams wait for their turn.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.clients.is_empty() || !self.lanes.is_empty()
+    }
+
+    /// Whether a control stream of this connection waits for its turn.
+    pub(super) fn waits(&self, conn: ConnKey) -> bool {
+        self.clients.has(conn) || self.lanes.has(conn)
+    }
+}

@@ -1,0 +1,161 @@
+//! Reads a client's control frames, within the turn's budget.
+
+use std::time::Duration;
+
+use millrace_proto::control::{ControlFrame, Hello, Pong, Welcome};
+use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
+use millrace_proto::{CloseCode, PROTOCOL_VERSION, frame};
+
+use super::session::ClientSession;
+use crate::core::agenda::FRAMES_PER_CLIENT;
+use crate::core::config::at_most;
+use crate::core::leaving::goaway;
+use crate::core::turn::{Close, Turn};
+use crate::transport::{ReadState, StreamKey};
+
+/// Subscriptions of one client whose selectors are being read, at most: beyond them its control stream is left unread until
+/// half of them were answered.
+pub(super) const PENDING_REQUESTS_MAX: u32 = 1024;
+/// Bytes of a control stream that are read at once.
+pub(in crate::core) const CONTROL_READ_BYTES: usize = 16 * 1024;
+
+impl ClientSession {
+    /// Takes control frames, as many as fit what is left of this turn's work on them.
+    pub(in crate::core) fn read_control(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stream: StreamKey,
+    ) -> Result<(), Close> {
+        if self.waits() {
+            return Ok(());
+        }
+        let mut input = std::mem::take(&mut self.control.input);
+        // Of a stream whose frames have waited nobody knows whether there is more.
+        let mut state = ReadState::More;
+        if matches!(frame::split(&input, CONTROL_FRAME_BYTES_MAX), Ok(None)) {
+            state = turn.transport.read(self.conn, stream, CONTROL_READ_BYTES, &mut |chunk| {
+                input.extend_from_slice(chunk);
+            });
+        }
+        // Who ends the stream is heard to the end at once: it has no more turns.
+        let is_last = matches!(state, ReadState::Finished | ReadState::Lost);
+        let rest = turn.agenda.frame_budget.saturating_sub(FRAMES_PER_CLIENT);
+        let mut handled = 0;
+        while let Some((kind, body, taken)) =
+            frame::split(&input[handled..], CONTROL_FRAME_BYTES_MAX).map_err(|error| broken(&error))?
+        {
+            let is_over = turn.agenda.frame_budget <= rest;
+            // Each call handles one frame at least.
+            if handled > 0 && !is_last {
+                let waits = self.waits();
+                if waits || is_over {
+                    self.keep(input, handled);
+                    if !waits {
+                        turn.put_client_behind(self.conn, stream);
+                    }
+                    return Ok(());
+                }
+            }
+            handled += taken;
+            turn.agenda.spend(1);
+            let next = ControlFrame::decode(kind, body).map_err(|error| broken(&error))?;
+            self.handle(turn, next)?;
+        }
+        self.keep(input, handled);
+        match state {
+            ReadState::Drained => {}
+            ReadState::More => drop(turn.agenda.unread.insert((self.conn, stream))),
+            ReadState::Finished | ReadState::Lost => {
+                return Err(Close::new(CloseCode::Done, "the control stream ended"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the control stream is left unread until more subscriptions were answered.
+    const fn waits(&mut self) -> bool {
+        self.waits_for_answers = self.pending_requests >= PENDING_REQUESTS_MAX;
+        self.waits_for_answers
+    }
+
+    /// Keeps what was not handled of the control stream.
+    fn keep(&mut self, mut input: Vec<u8>, handled: usize) {
+        input.drain(..handled);
+        if input.is_empty() {
+            return;
+        }
+        if input.capacity() > 2 * CONTROL_READ_BYTES {
+            input.shrink_to_fit();
+        }
+        self.control.input = input;
+    }
+
+    fn handle(&mut self, turn: &mut Turn<'_>, frame: ControlFrame) -> Result<(), Close> {
+        let unexpected = |what: &'static str| Err(Close::new(CloseCode::Unexpected, what));
+        match (self.said_hello(), frame) {
+            (false, ControlFrame::Hello(hello)) => return self.hello(turn, &hello),
+            (false, _) => return unexpected("Hello comes first"),
+            (true, ControlFrame::Hello(_)) => return unexpected("Hello comes once"),
+            (true, ControlFrame::Ping(ping)) => {
+                Pong { nonce: ping.nonce }.encode(&mut self.control.out);
+                self.report();
+                self.mark(turn);
+            }
+            (true, ControlFrame::OpenReceiver(open)) => self.open_receiver(turn, &open),
+            (true, ControlFrame::Subscribe(subscribe)) => self.subscribe(turn, subscribe),
+            (true, ControlFrame::Unsubscribe(unsubscribe)) => self.unsubscribe(turn, &unsubscribe),
+            (true, ControlFrame::Grant(grant)) => self.grant(turn, &grant),
+            (true, ControlFrame::CloseReceiver(close)) => self.close_receiver(turn, close.receiver),
+            (true, ControlFrame::Pong(_)) => {}
+            (true, ControlFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
+            (true, _) => return unexpected("this frame goes from router to client"),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, turn: &mut Turn<'_>, hello: &Hello) -> Result<(), Close> {
+        if hello.version != PROTOCOL_VERSION {
+            let reason = format!("protocol version {} is not {PROTOCOL_VERSION}", hello.version);
+            return Err(Close::new(CloseCode::Version, reason));
+        }
+        let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            router: config.router,
+            incarnation: config.incarnation,
+            cores: config.cores,
+            core: config.core,
+            tables: config.client_tables,
+            receivers_max: limits.receivers_per_connection_max,
+            alternates: standing.alternates.clone(),
+            silence_us: micros(config.client_silence),
+            software: config.software.clone(),
+            ..Welcome::default()
+        };
+        self.tables = Some(at_most(hello.tables, config.receiver_tables));
+        self.receivers_max = hello.receivers.min(limits.receivers_per_connection_max);
+        self.received_after = match hello.received_within_us {
+            0 => limits.received_after,
+            wished => Duration::from_micros(wished).min(limits.received_after_max),
+        };
+        welcome.encode(&mut self.control.out);
+        if let Some(grace_us) = standing.draining {
+            goaway(standing.alternates.clone(), 0, grace_us).encode(&mut self.control.out);
+        }
+        if standing.is_synced {
+            self.extend_credit(limits.credit_bytes);
+        }
+        self.mark(turn);
+        Ok(())
+    }
+}
+
+/// How a client is closed whose control stream cannot be read.
+fn broken(error: &millrace_proto::DecodeError) -> Close {
+    Close::undecodable("control stream", error)
+}
+
+/// Whole microseconds of a duration.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(millrace_proto::varint::MAX)
+}

@@ -1,0 +1,19 @@
+//! A client's session: its control stream, its publish stream, its receivers.
+//!
+//! | file | what |
+//! |---|---|
+//! | `session.rs` | the session, and its streams |
+//! | `control.rs` | reads control frames, within the turn's budget |
+//! | `publisher.rs` | the publish stream: runs, what was received, credit |
+//! | `receivers.rs` | opens, grants and closes receivers |
+//! | `subscriptions.rs` | selectors: to be read, into the local index, and out of it |
+
+mod control;
+mod publisher;
+mod receivers;
+mod session;
+mod subscriptions;
+
+#[cfg(test)]
+pub(super) use control::CONTROL_READ_BYTES;
+pub(super) use session::ClientSession;

@@ -1,0 +1,166 @@
+//! Opens, grants and closes a client's receivers.
+
+use std::time::Duration;
+
+use millrace_proto::ReceiverNumber;
+use millrace_proto::control::{Grant, OpenReceiver, OverflowPolicy, ReceiverClosed, Refused, RefusedReason};
+use millrace_proto::data::GapReason;
+use millrace_proto::stream::DeliverPreamble;
+
+use super::session::ClientSession;
+use super::subscriptions;
+use crate::core::metrics::DropReason;
+use crate::core::outlet::{Ahead, DeliveryStream, LINGER_BYTES, Overflow, QueuePolicy, ReceiverQueue};
+use crate::core::receiver::{Receiver, State};
+use crate::core::selectors::Selectors;
+use crate::core::slot::ReceiverSlot;
+use crate::core::timers::Timer;
+use crate::core::turn::Turn;
+use crate::core::writing::{self, Done};
+use crate::transport::StreamKey;
+
+/// Longest linger that a receiver may ask for.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+
+impl ClientSession {
+    pub(super) fn open_receiver(&mut self, turn: &mut Turn<'_>, open: &OpenReceiver) {
+        if let Some((reason, message)) = self.objection(turn, open) {
+            let refused = Refused { reason, receiver: open.receiver, message, ..Refused::default() };
+            self.refuse(turn, &refused);
+            return;
+        }
+        let (config, limits) = (turn.config, &turn.config.limits);
+        let policy = QueuePolicy {
+            bytes_max: match open.queue_bytes {
+                0 => limits.queue_bytes_default,
+                wished => wished.min(limits.queue_bytes_max),
+            },
+            overflow: match open.policy {
+                OverflowPolicy::DropNewest => Overflow::DropNewest,
+                OverflowPolicy::Disconnect => Overflow::Refuse,
+                _ => Overflow::DropOldest,
+            },
+            reason: GapReason::Overflow,
+        };
+        let mut preamble = Vec::new();
+        DeliverPreamble { receiver: open.receiver }.encode(&mut preamble);
+        let wakes = turn.path.receivers.wakes();
+        let ahead = Ahead::new(limits.stream_ahead_min, LINGER_BYTES, config.out_bytes, wakes);
+        let slot = turn.path.receivers.insert(Receiver {
+            queue: ReceiverQueue::new(policy, open.grant),
+            outlet: DeliveryStream::new(self.tables.unwrap_or_default(), ahead, &preamble),
+            dirty: false,
+            state: State::Opening,
+            selectors: Selectors::default(),
+            number: open.receiver,
+            conn: self.conn,
+            linger: Duration::from_micros(open.linger_us).min(LINGER_MAX),
+            due: None,
+            dropped: 0,
+            opened: turn.mail.last_token(),
+        });
+        turn.path.metrics.receivers += 1;
+        self.receivers.insert(open.receiver, slot);
+        self.unopened.push(slot);
+        self.open_streams(turn);
+    }
+
+    /// Why a receiver cannot be opened.
+    fn objection(&self, turn: &Turn<'_>, open: &OpenReceiver) -> Option<(RefusedReason, String)> {
+        let is_full = turn.path.receivers.count() >= turn.config.limits.receivers_max;
+        let is_unread = self.closing.len() >= self.receivers_max as usize;
+        if open.receiver.0 >= self.receivers_max || is_full || is_unread {
+            let message = "no more receivers: close one, or use another connection";
+            Some((RefusedReason::Limit, message.to_owned()))
+        } else if self.receivers.contains_key(&open.receiver) {
+            Some((RefusedReason::Receiver, format!("receiver {} is open already", open.receiver.0)))
+        } else if matches!(
+            open.policy,
+            OverflowPolicy::DropOldest | OverflowPolicy::DropNewest | OverflowPolicy::Disconnect
+        ) {
+            None
+        } else {
+            let problem = match open.policy {
+                OverflowPolicy::Block => "policy block needs publishers with confirm level routed",
+                _ => "this router does not know the policy",
+            };
+            let message = format!("{problem}; use drop-oldest, drop-newest or disconnect");
+            Some((RefusedReason::Unsupported, message))
+        }
+    }
+
+    /// Opens the streams of receivers that have none, as far as QUIC allows.
+    pub(in crate::core) fn open_streams(&mut self, turn: &mut Turn<'_>) {
+        while let Some(&slot) = self.unopened.last() {
+            let Some(stream) = turn.transport.open_uni(self.conn) else { return };
+            self.unopened.pop();
+            self.streams.insert(stream, slot);
+            if let Some(receiver) = turn.path.receivers.get_mut(slot) {
+                receiver.state = State::Live(stream);
+                turn.path.receivers.mark(slot);
+            }
+        }
+    }
+
+    pub(super) fn grant(&mut self, turn: &mut Turn<'_>, grant: &Grant) {
+        let Some(&slot) = self.receivers.get(&grant.receiver) else { return };
+        if let Some(receiver) = turn.path.receivers.get_mut(slot) {
+            receiver.queue.grant(grant.bytes, &mut receiver.outlet);
+            turn.path.receivers.mark(slot);
+        }
+    }
+
+    pub(super) fn close_receiver(&mut self, turn: &mut Turn<'_>, number: ReceiverNumber) {
+        let Some(slot) = self.receivers.remove(&number) else { return };
+        self.unopened.retain(|&unopened| unopened != slot);
+        let reason = "closed by the client".into();
+        ReceiverClosed { receiver: number, reason }.encode(&mut self.control.out);
+        self.mark(turn);
+        subscriptions::end_all(turn, slot);
+        let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
+        receiver.state = State::Closing(receiver.stream());
+        let dropped = receiver.queue.clear();
+        turn.path.metrics.drop(DropReason::ReceiverGone, dropped);
+        self.closing.push(slot);
+        if let Done::IsOver(_) = writing::write_receiver(turn, slot) {
+            self.finish_receiver(turn, slot);
+        }
+    }
+
+    /// Finishes the stream of a receiver that was closed, and that has taken everything that was written.
+    pub(in crate::core) fn finish_receiver(&mut self, turn: &mut Turn<'_>, slot: ReceiverSlot) {
+        let Some(receiver) = remove(turn, slot) else { return };
+        self.closing.retain(|&closing| closing != slot);
+        if let Some(stream) = receiver.stream() {
+            self.streams.remove(&stream);
+            turn.transport.finish(self.conn, stream);
+        }
+    }
+
+    /// The client does not want more of a receiver's stream.
+    pub(super) fn receiver_stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) {
+        let Some(slot) = self.streams.remove(&stream) else { return };
+        self.closing.retain(|&closing| closing != slot);
+        let Some(receiver) = remove(turn, slot) else { return };
+        // Of one that its client has closed the end was told, and its number may be another's.
+        if !receiver.is_closing() {
+            self.receivers.remove(&receiver.number);
+            let reason = "its stream was stopped".to_owned();
+            ReceiverClosed { receiver: receiver.number, reason }.encode(&mut self.control.out);
+            self.mark(turn);
+        }
+        turn.transport.finish(self.conn, stream);
+    }
+}
+
+/// Takes a receiver and its subscriptions away; what was queued for it is counted.
+pub(super) fn remove(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
+    subscriptions::end_all(turn, slot);
+    let receiver = turn.path.receivers.remove(slot)?;
+    if let Some(due) = receiver.due {
+        turn.timers.cancel(due, Timer::Linger(slot));
+    }
+    turn.path.metrics.receivers -= 1;
+    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.events());
+    Some(receiver)
+}

@@ -1,0 +1,230 @@
+//! The session of a client, and its streams.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use millrace_proto::control::{self, Refused, TableCapacity};
+use millrace_proto::{CloseCode, ReceiverNumber};
+
+use super::publisher::PublishStream;
+use crate::core::metrics::DropReason;
+use crate::core::slot::ReceiverSlot;
+use crate::core::timers::Timer;
+use crate::core::turn::{Close, Turn};
+use crate::time::Time;
+use crate::transport::{ConnKey, StreamKey};
+
+/// A client's control stream.
+#[derive(Debug, Default)]
+pub(in crate::core) struct ControlStream {
+    pub(super) stream: Option<StreamKey>,
+    /// What was read and not handled: frames that wait for their turn, and the start of one. At most what one read brings,
+    /// behind the start of a frame: 80 KiB.
+    pub(in crate::core) input: Vec<u8>,
+    /// Frames that wait for the transport, bounded by `control_out_bytes`.
+    pub(in crate::core) out: Vec<u8>,
+    /// Whether the client stands in the list of those with control frames to write.
+    dirty: bool,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub(in crate::core) struct ClientSession {
+    pub(super) conn: ConnKey,
+    pub(in crate::core) control: ControlStream,
+    /// Set by Hello.
+    pub(super) tables: Option<TableCapacity>,
+    pub(super) receivers_max: u32,
+    /// How long the publisher can wait for `Received`.
+    pub(super) received_after: Duration,
+    pub(super) publish: Option<PublishStream>,
+    credit: u64,
+    pub(super) receivers: BTreeMap<ReceiverNumber, ReceiverSlot>,
+    pub(super) streams: HashMap<StreamKey, ReceiverSlot, ahash::RandomState>,
+    /// Receivers whose stream QUIC has not allowed yet.
+    pub(super) unopened: Vec<ReceiverSlot>,
+    /// Subscriptions whose selectors are being read.
+    pub(super) pending_requests: u32,
+    /// Its control stream is left unread until more of them were answered.
+    pub(super) waits_for_answers: bool,
+    /// Receivers that are closed and have not written everything: fewer than twice those that may be open.
+    pub(super) closing: Vec<ReceiverSlot>,
+}
+
+impl ClientSession {
+    pub(in crate::core) fn new(conn: ConnKey) -> Self {
+        Self {
+            conn,
+            control: ControlStream::default(),
+            tables: None,
+            receivers_max: 0,
+            received_after: Duration::ZERO,
+            publish: None,
+            credit: 0,
+            receivers: BTreeMap::new(),
+            streams: HashMap::default(),
+            unopened: Vec::new(),
+            pending_requests: 0,
+            waits_for_answers: false,
+            closing: Vec::new(),
+        }
+    }
+
+    pub(in crate::core) const fn said_hello(&self) -> bool {
+        self.tables.is_some()
+    }
+
+    /// The client opened a stream.
+    pub(in crate::core) fn stream_opened(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stream: StreamKey,
+    ) -> Result<(), Close> {
+        let is_free = if stream.is_uni() {
+            self.publish.is_none() && self.said_hello()
+        } else {
+            self.control.stream.is_none()
+        };
+        if !is_free {
+            let reason = "one control stream and, after Hello, one publish stream are allowed";
+            return Err(Close::new(CloseCode::Unexpected, reason));
+        }
+        if stream.is_uni() {
+            self.publish = Some(PublishStream::new(stream, turn.config.client_tables));
+        } else {
+            self.control.stream = Some(stream);
+        }
+        Ok(())
+    }
+
+    /// A stream can be read.
+    pub(in crate::core) fn readable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        if self.control.stream == Some(stream) {
+            let waits = turn.agenda.frame_budget == 0 || !turn.mail.has_room() || turn.agenda.has_backlog();
+            if waits {
+                turn.put_client_behind(self.conn, stream);
+                return Ok(());
+            }
+            self.read_control(turn, stream)
+        } else if self.publish.as_ref().is_some_and(|publish| publish.stream == stream) {
+            self.read_publish(turn)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A stream takes more.
+    pub(in crate::core) fn writable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) {
+        match self.streams.get(&stream) {
+            Some(&slot) => turn.path.receivers.mark(slot),
+            None => self.mark(turn),
+        }
+    }
+
+    /// The reader of a stream does not want more of it.
+    pub(in crate::core) fn stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        if self.control.stream == Some(stream) {
+            return Err(Close::new(CloseCode::Done, "the control stream was stopped"));
+        }
+        self.receiver_stopped(turn, stream);
+        Ok(())
+    }
+
+    /// The connection is gone.
+    pub(in crate::core) fn closed(self, turn: &mut Turn<'_>) {
+        turn.path.metrics.clients -= 1;
+        if let Some(publish) = &self.publish {
+            let is_cut = !publish.finished && publish.is_cut();
+            turn.path.metrics.drop(DropReason::StreamLost, u64::from(is_cut));
+            if let Some(due) = publish.due {
+                turn.timers.cancel(due, Timer::Received(self.conn));
+            }
+        }
+        for slot in self.receivers.into_values().chain(self.closing) {
+            super::receivers::remove(turn, slot);
+        }
+    }
+
+    /// Has the control frames written at the end of the turn.
+    pub(in crate::core) fn mark(&mut self, turn: &mut Turn<'_>) {
+        if !self.control.dirty && !self.control.out.is_empty() {
+            self.control.dirty = true;
+            turn.agenda.dirty_clients.push(self.conn);
+        }
+    }
+
+    /// Writes control frames.
+    pub(in crate::core) fn write_control(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        self.control.dirty = false;
+        let Some(stream) = self.control.stream else { return Ok(()) };
+        turn.write_out(self.conn, stream, &mut self.control.out);
+        if self.control.out.len() > turn.config.limits.control_out_bytes {
+            return Err(Close::new(CloseCode::Busy, "control frames are not read"));
+        }
+        Ok(())
+    }
+
+    /// Refuses what the client has asked for.
+    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, refused: &Refused) {
+        turn.path.metrics.refused += 1;
+        refused.encode(&mut self.control.out);
+        self.mark(turn);
+    }
+
+    /// Tells the publisher what was received: where a packet leaves anyway, that is for free.
+    pub(in crate::core) fn report(&mut self) {
+        if let Some(publish) = &mut self.publish {
+            publish.report(&mut self.control.out);
+        }
+    }
+
+    /// The time to tell the publisher what was received has come, if it still holds.
+    pub(in crate::core) fn report_due(&mut self, turn: &mut Turn<'_>, due: Time) {
+        if let Some(publish) = self.publish.as_mut().filter(|publish| publish.due == Some(due)) {
+            publish.due = None;
+            publish.report(&mut self.control.out);
+            self.mark(turn);
+        }
+    }
+
+    /// Grants credit, or more of it.
+    pub(in crate::core) fn extend_credit(&mut self, window: u64) {
+        if !self.said_hello() {
+            return;
+        }
+        match &mut self.publish {
+            Some(publish) => {
+                self.credit = publish.extend_credit(self.credit, window, &mut self.control.out);
+            }
+            None if self.credit == 0 => {
+                self.credit = window;
+                control::Credit { bytes: window }.encode(&mut self.control.out);
+            }
+            None => {}
+        }
+    }
+
+    /// Reads the publish stream, unless a sibling core cannot keep up.
+    fn read_publish(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        let Some(publish) = self.publish.as_mut().filter(|publish| !publish.finished) else { return Ok(()) };
+        let stream = publish.stream;
+        if turn.is_pressed() {
+            turn.agenda.paused.insert((self.conn, stream));
+            return Ok(());
+        }
+        let limits = &turn.config.limits;
+        let has_more = publish.read(self.conn, turn.transport, turn.path, self.credit, limits.read_bytes)?;
+        if has_more {
+            turn.agenda.unread.insert((self.conn, stream));
+        }
+        if publish.finished || publish.is_pressing(limits.received_bytes) {
+            publish.report(&mut self.control.out);
+        } else if publish.due.is_none() && publish.unreported() {
+            let due = publish.set_due(turn.now + self.received_after);
+            turn.timers.set(due, Timer::Received(self.conn));
+        }
+        self.extend_credit(limits.credit_bytes);
+        self.mark(turn);
+        Ok(())
+    }
+}

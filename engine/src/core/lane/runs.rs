@@ -1,0 +1,133 @@
+//! The stream of a peer's runs on a lane.
+
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{Gap, GapReason, HopHeader};
+use millrace_proto::stream::{LanePreamble, stream_kind};
+use millrace_proto::{CloseCode, DecodeError};
+
+use super::session::{Accepted, LaneSession};
+use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
+use crate::core::turn::{Close, Turn};
+use crate::transport::{ReadState, StreamKey};
+
+/// The peer's stream of runs.
+#[derive(Debug)]
+pub(super) struct DataStream {
+    stream: StreamKey,
+    reader: RunReader,
+    next_seq: u64,
+    /// A gap stands before the next run: it explains a jump of lane seqs.
+    gap_seen: bool,
+    pub(super) finished: bool,
+}
+
+impl DataStream {
+    pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
+        let reader = RunReader::new(tables, true);
+        Self { stream, reader, next_seq: 0, gap_seen: false, finished: false }
+    }
+
+    /// Whether what was read ends between two frames.
+    pub(super) fn at_frame_boundary(&self) -> bool {
+        self.reader.at_frame_boundary()
+    }
+}
+
+impl LaneSession {
+    /// Reads runs that the peer routed to this router.
+    pub(super) fn read_runs(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        let Some(accepted) = self.accepted else { return Ok(()) };
+        let Some(data) = self.data.as_mut().filter(|data| !data.finished) else { return Ok(()) };
+        let DataStream { stream, reader, next_seq, gap_seen, finished } = data;
+        let mut wrong = None;
+        let mut other_epoch = None;
+        let path = &mut *turn.path;
+        let state = turn.transport.read(self.conn, *stream, turn.config.limits.read_bytes, &mut |chunk| {
+            if wrong.is_none() {
+                let other_epoch = &mut other_epoch;
+                wrong =
+                    reader.feed(chunk, &mut Sink { path, next_seq, gap_seen, accepted, other_epoch }).err();
+            }
+        });
+        if let Some(epoch) = other_epoch {
+            turn.path.metrics.lane_epochs_wrong += 1;
+            let reason = format!("lane: runs of epoch {epoch} on a lane of epoch {}", accepted.epoch);
+            return Err(Close::new(CloseCode::Unexpected, reason));
+        }
+        if let Some(error) = wrong {
+            return Err(Close::undecodable("lane", &error));
+        }
+        match state {
+            ReadState::More => {
+                turn.agenda.unread.insert((self.conn, *stream));
+            }
+            // A stream that ends within a frame was not finished in order: it stays unfinished, and closing the
+            // connection then counts as a loss.
+            ReadState::Finished => *finished = reader.at_frame_boundary(),
+            ReadState::Lost => return Err(Self::stopped(turn, "the runs of this lane were reset")),
+            ReadState::Drained => {}
+        }
+        Ok(())
+    }
+}
+
+struct Sink<'a> {
+    path: &'a mut Path,
+    next_seq: &'a mut u64,
+    gap_seen: &'a mut bool,
+    accepted: Accepted,
+    /// What the preamble said, when it is not the lane's epoch.
+    other_epoch: &'a mut Option<u64>,
+}
+
+impl Sink<'_> {
+    fn say_gap(&mut self, gap: &Gap) {
+        self.path.receivers.gap_to_all(gap);
+        self.path.locations.gap_to_siblings(gap);
+    }
+}
+
+impl RunSink for Sink<'_> {
+    fn prefetch(&mut self, window: &Window) {
+        self.path.prefetch(window, Scope::Router);
+    }
+
+    #[inline]
+    fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
+        let seq = hop.lane_seq.unwrap_or(*self.next_seq);
+        // A jump is announced in the hop header, and its gap stands in the stream before it.
+        if seq != *self.next_seq && !*self.gap_seen {
+            self.path.metrics.lane_skips += 1;
+            let reason = GapReason::LaneOverflow;
+            self.say_gap(&Gap { reason, events: 0, router: Some(self.accepted.router) });
+        }
+        *self.gap_seen = false;
+        *self.next_seq = seq + 1;
+        self.path.metrics.events_from_peers += run.body.count();
+        let entered = Entered { publisher: publisher.key, flags: hop.flags, run, from: None };
+        self.path.deliver(tags, &entered, Scope::Router);
+    }
+
+    fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
+        *self.gap_seen = true;
+        self.say_gap(&Gap { router: gap.router.or(Some(self.accepted.router)), ..gap.clone() });
+        Ok(())
+    }
+
+    fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError> {
+        if kind != stream_kind::LANE {
+            return Err(DecodeError::Malformed { what: "stream preamble" });
+        }
+        let LanePreamble { first_seq, epoch } = LanePreamble::decode(body)?;
+        if epoch != self.accepted.epoch {
+            *self.other_epoch = Some(epoch);
+            return Err(DecodeError::Malformed { what: "lane epoch" });
+        }
+        *self.next_seq = first_seq;
+        Ok(())
+    }
+
+    fn skipped(&mut self) {
+        self.path.metrics.frames_skipped += 1;
+    }
+}

@@ -1,0 +1,309 @@
+//! The session of a lane, and its control stream.
+
+use millrace_proto::control::{Ping, Pong, TableCapacity};
+use millrace_proto::frame::FrameReader;
+use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
+use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::stream::LanePreamble;
+use millrace_proto::{CloseCode, DecodeError, RouterId};
+
+use super::runs::DataStream;
+use crate::core::config::at_most;
+use crate::core::metrics::DropReason;
+use crate::core::outlet::LaneOutlet;
+use crate::core::path::PeerLane;
+use crate::core::turn::{Close, Turn};
+use crate::message::{DialId, PeerIndex, ToControl};
+use crate::time::Time;
+use crate::transport::{ConnKey, ReadState, StreamKey};
+
+/// What control said of an accepted lane.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) struct Accepted {
+    pub(in crate::core) peer: PeerIndex,
+    pub(in crate::core) router: RouterId,
+    pub(in crate::core) outgoing: bool,
+    /// The peer has an owner whose runs arrive on it.
+    pub(in crate::core) incoming: bool,
+    /// Which dial of the lane this is: the peer's stream of runs repeats it.
+    pub(in crate::core) epoch: u64,
+}
+
+/// What control says when it accepts a lane.
+#[derive(Debug)]
+pub(in crate::core) struct Acceptance {
+    pub(in crate::core) accepted: Accepted,
+    pub(in crate::core) hello: Option<PeerHello>,
+    pub(in crate::core) tables: TableCapacity,
+    /// The peer may have missed what this core routed before.
+    pub(in crate::core) missed: bool,
+    /// What entered through an earlier life of the peer may be missing.
+    pub(in crate::core) lost: bool,
+}
+
+/// One lane.
+#[derive(Debug)]
+pub(in crate::core) struct LaneSession {
+    pub(super) conn: ConnKey,
+    control: Option<StreamKey>,
+    frames: FrameReader,
+    /// Control frames that wait for the transport, bounded by `lane_out_bytes`.
+    out: Vec<u8>,
+    dial: Option<DialId>,
+    /// To be said when the connection is there.
+    hello: Option<PeerHello>,
+    pub(in crate::core) said_hello: bool,
+    pub(super) accepted: Option<Accepted>,
+    pub(super) data: Option<DataStream>,
+    /// When the peer was heard last.
+    heard: Time,
+    pinged: Time,
+    is_silent: bool,
+}
+
+impl LaneSession {
+    pub(in crate::core) fn new(now: Time, conn: ConnKey, dial: Option<(DialId, PeerHello)>) -> Self {
+        let (dial, hello) = dial.unzip();
+        Self {
+            conn,
+            control: None,
+            frames: FrameReader::new(),
+            out: Vec::new(),
+            dial,
+            hello,
+            said_hello: false,
+            accepted: None,
+            data: None,
+            heard: now,
+            pinged: now,
+            is_silent: false,
+        }
+    }
+
+    /// The connection that was dialled is there.
+    pub(in crate::core) fn connected(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        self.heard = turn.now;
+        self.control = turn.transport.open_bi(self.conn);
+        if self.control.is_none() {
+            return Err(Close::new(CloseCode::Internal, "no control stream"));
+        }
+        if let Some(hello) = self.hello.take() {
+            hello.encode(&mut self.out);
+        }
+        self.write_control(turn)
+    }
+
+    /// The peer opened a stream.
+    pub(in crate::core) fn stream_opened(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stream: StreamKey,
+    ) -> Result<(), Close> {
+        let is_free = if stream.is_uni() { self.data.is_none() } else { self.control.is_none() };
+        if !is_free {
+            let reason = "a lane has one control stream and one data stream in each direction";
+            return Err(Close::new(CloseCode::Unexpected, reason));
+        }
+        if stream.is_uni() {
+            self.data = Some(DataStream::new(stream, turn.config.lane_tables));
+        } else {
+            self.control = Some(stream);
+        }
+        Ok(())
+    }
+
+    /// A stream can be read.
+    pub(in crate::core) fn readable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        self.heard = turn.now;
+        if std::mem::take(&mut self.is_silent) {
+            turn.mail.tell(ToControl::LaneHeard { conn: self.conn });
+        }
+        if self.control == Some(stream) {
+            if !turn.mail.has_room() || !turn.agenda.lanes.is_empty() {
+                turn.put_lane_behind(self.conn, stream);
+                return Ok(());
+            }
+            self.read_control(turn, stream)
+        } else if self.accepted.is_some() {
+            self.read_runs(turn)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads control frames.
+    pub(in crate::core) fn read_control(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stream: StreamKey,
+    ) -> Result<(), Close> {
+        let mut frames = Vec::new();
+        let mut wrong = None;
+        let reader = &mut self.frames;
+        let state = turn.transport.read(self.conn, stream, turn.config.limits.read_bytes, &mut |chunk| {
+            if wrong.is_none() {
+                wrong = reader
+                    .feed::<DecodeError>(chunk, CONTROL_FRAME_BYTES_MAX, |kind, body| {
+                        frames.push(MeshFrame::decode(kind, body)?);
+                        Ok(())
+                    })
+                    .err();
+            }
+        });
+        for frame in frames {
+            self.handle(turn, frame)?;
+        }
+        if let Some(error) = wrong {
+            return Err(Close::undecodable("lane control", &error));
+        }
+        match state {
+            ReadState::Drained => self.write_control(turn),
+            ReadState::More => {
+                turn.agenda.unread.insert((self.conn, stream));
+                self.write_control(turn)
+            }
+            ReadState::Finished => Err(Close::new(CloseCode::Done, "the control stream ended")),
+            ReadState::Lost => Err(Self::stopped(turn, "its control stream was reset")),
+        }
+    }
+
+    fn handle(&mut self, turn: &mut Turn<'_>, frame: MeshFrame) -> Result<(), Close> {
+        let conn = self.conn;
+        let unexpected = |what: &'static str| Err(Close::new(CloseCode::Unexpected, what));
+        match (self.said_hello, frame) {
+            (false, MeshFrame::PeerHello(hello)) => {
+                self.said_hello = true;
+                turn.mail.tell(ToControl::LaneHello { conn, dial: self.dial, hello });
+            }
+            (false, _) => return unexpected("PeerHello comes first"),
+            (true, MeshFrame::PeerHello(_)) => return unexpected("PeerHello comes once"),
+            (true, MeshFrame::Ping(ping)) => Pong { nonce: ping.nonce }.encode(&mut self.out),
+            (true, MeshFrame::Pong(_)) => {}
+            (true, MeshFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
+            (true, frame) => turn.mail.tell(ToControl::LaneFrame { conn, frame }),
+        }
+        Ok(())
+    }
+
+    /// The peer has ended one stream of a lane before its time. What it does not read, or will not write, cannot be made
+    /// good on this connection: the lane is closed, both sides' receivers hear of what may be missing, and a lane of a
+    /// higher epoch takes its place.
+    pub(in crate::core) fn stopped(turn: &mut Turn<'_>, reason: &'static str) -> Close {
+        turn.path.metrics.lane_stops += 1;
+        Close::new(CloseCode::Unexpected, reason)
+    }
+
+    /// Control accepts the lane.
+    pub(in crate::core) fn accept(
+        &mut self,
+        turn: &mut Turn<'_>,
+        acceptance: Acceptance,
+    ) -> Result<(), Close> {
+        let Acceptance { accepted, hello, tables, missed, lost } = acceptance;
+        self.accepted = Some(accepted);
+        if let Some(hello) = hello {
+            hello.encode(&mut self.out);
+        }
+        // A lane that is closed here is counted in `closed`, so it is counted first.
+        turn.path.metrics.lanes += 1;
+        self.write_control(turn)?;
+        if accepted.outgoing {
+            self.open_outlet(turn, &accepted, tables, missed);
+        }
+        if lost {
+            turn.path.router_lost(accepted.router);
+        }
+        self.read_runs(turn)
+    }
+
+    /// Begins the stream of this core's runs to the peer.
+    fn open_outlet(&self, turn: &mut Turn<'_>, accepted: &Accepted, tables: TableCapacity, missed: bool) {
+        let (config, path) = (turn.config, &mut *turn.path);
+        let mut preamble = Vec::new();
+        LanePreamble { first_seq: 0, epoch: accepted.epoch }.encode(&mut preamble);
+        let mut lane = PeerLane {
+            conn: self.conn,
+            stream: None,
+            outlet: LaneOutlet::new(
+                at_most(tables, config.lane_tables),
+                config.limits.link_queue_bytes,
+                config.out_bytes * 4,
+                &preamble,
+            ),
+            finished: turn.standing.are_lanes_over,
+            told: 0,
+        };
+        if missed {
+            lane.missed(path.position());
+        }
+        if let Some(old) = path.locations.set_peer(accepted.peer, lane) {
+            path.metrics.drop(DropReason::PeerLost, old.outlet.queued_events());
+        }
+    }
+
+    /// Appends a frame to the control stream, and writes it.
+    pub(in crate::core) fn say(
+        &mut self,
+        turn: &mut Turn<'_>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Close> {
+        encode(&mut self.out);
+        self.write_control(turn)
+    }
+
+    /// Writes control frames.
+    pub(in crate::core) fn write_control(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        let Some(stream) = self.control else { return Ok(()) };
+        turn.write_out(self.conn, stream, &mut self.out);
+        if self.out.len() > turn.config.limits.lane_out_bytes {
+            return Err(Close::new(CloseCode::Busy, "mesh frames are not read"));
+        }
+        Ok(())
+    }
+
+    /// Pings the peer when that is due, and tells control when it is silent.
+    pub(in crate::core) fn tend(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        if self.accepted.is_none() {
+            return Ok(());
+        }
+        let now = turn.now;
+        if now.since(self.pinged) >= turn.config.lane_ping {
+            self.pinged = now;
+            let nonce = now.0 & millrace_proto::varint::MAX;
+            self.say(turn, |out| Ping { nonce }.encode(out))?;
+        }
+        if !self.is_silent && now.since(self.heard) >= turn.config.lane_silence {
+            self.is_silent = true;
+            turn.mail.tell(ToControl::LaneSilent { conn: self.conn });
+        }
+        Ok(())
+    }
+
+    /// The connection is gone: what it carried is counted, receivers hear of what may be missing behind the lane's last run,
+    /// and control hears of the end.
+    pub(in crate::core) fn closed(&self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
+        let path = &mut *turn.path;
+        if let Some(accepted) = self.accepted {
+            path.metrics.lanes -= 1;
+            if let Some(outgoing) = path.locations.remove_peer(accepted.peer, self.conn) {
+                path.metrics.drop(DropReason::PeerLost, outgoing.outlet.queued_events());
+            }
+        }
+        let is_cut = self.data.as_ref().is_some_and(|data| !data.at_frame_boundary());
+        path.metrics.drop(DropReason::StreamLost, u64::from(is_cut));
+        let lost = self.lost();
+        if let Some(router) = lost {
+            path.router_lost(router);
+        }
+        let (conn, dial, orderly) = (self.conn, self.dial, lost.is_none());
+        turn.mail.tell(ToControl::LaneClosed { conn, dial, orderly, code });
+    }
+
+    /// The peer whose runs may be lost when the lane ends now: not all that it had written was read. An owner opens its
+    /// stream as soon as the lane is accepted and finishes it in order, so one that was not seen is not finished.
+    fn lost(&self) -> Option<RouterId> {
+        let accepted = self.accepted?;
+        let read_all = self.data.as_ref().map_or(!accepted.incoming, |data| data.finished);
+        (!read_all).then_some(accepted.router)
+    }
+}

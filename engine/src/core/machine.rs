@@ -1,0 +1,612 @@
+//! The core as the shell sees it: what it is fed, and what it is asked for.
+
+use std::collections::HashMap;
+
+use millrace_proto::{CloseCode, DecodeError};
+
+use super::agenda::{Agenda, FRAMES_PER_CLIENT, FRAMES_PER_TURN};
+use super::client::ClientSession;
+use super::config::{CoreConfig, CoreLimits};
+use super::lane::{Acceptance, Accepted, LaneSession};
+use super::leaving::Ending;
+use super::mail::Mail;
+use super::metrics::{CoreMetrics, Queued};
+use super::path::{Path, RunReader};
+use super::standing::Standing;
+use super::timers::{Timer, Timers};
+use super::turn::{Close, Turn};
+use super::{sibling, writing};
+use crate::message::{CoreIndex, CoreOutput, ToControl, ToCore, ToSibling};
+use crate::time::Time;
+use crate::transport::{ConnKey, StreamKey, Transport};
+
+/// Receivers whose streams are prefetched together before they are written.
+const WRITE_WINDOW: usize = 16;
+
+/// What a connection is.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Client(Box<ClientSession>),
+    Lane(Box<LaneSession>),
+}
+
+impl Connection {
+    /// The other side opened a stream.
+    fn stream_opened(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        match self {
+            Self::Client(client) => client.stream_opened(turn, stream),
+            Self::Lane(lane) => lane.stream_opened(turn, stream),
+        }
+    }
+
+    /// A stream can be read.
+    fn readable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        match self {
+            Self::Client(client) => client.readable(turn, stream),
+            Self::Lane(lane) => lane.readable(turn, stream),
+        }
+    }
+
+    /// A stream takes more.
+    fn writable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        match self {
+            Self::Client(client) => {
+                client.writable(turn, stream);
+                Ok(())
+            }
+            Self::Lane(lane) => lane.write_control(turn),
+        }
+    }
+
+    /// The reader of a stream does not want more of it.
+    fn stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        match self {
+            Self::Client(client) => client.stopped(turn, stream),
+            Self::Lane(_) => Err(LaneSession::stopped(turn, "a stream of this lane was stopped")),
+        }
+    }
+
+    /// Its control stream's turn has come.
+    fn read_control(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        match self {
+            Self::Client(client) => client.read_control(turn, stream),
+            Self::Lane(lane) => lane.read_control(turn, stream),
+        }
+    }
+
+    const fn said_hello(&self) -> bool {
+        match self {
+            Self::Client(client) => client.said_hello(),
+            Self::Lane(lane) => lane.said_hello,
+        }
+    }
+}
+
+/// One core of a router. See the [module's description](super).
+#[derive(Debug)]
+pub struct Core {
+    pub(super) config: CoreConfig,
+    pub(super) standing: Standing,
+    pub(super) path: Path,
+    pub(super) mail: Mail,
+    pub(super) timers: Timers,
+    pub(super) agenda: Agenda,
+    pub(super) connections: HashMap<ConnKey, Connection, ahash::RandomState>,
+    /// Connections that are lanes.
+    pub(super) lanes: Vec<ConnKey>,
+    /// When lanes are pinged next.
+    lanes_due: Time,
+    pub(super) ending: Ending,
+    /// Readers of siblings' batches, by core.
+    siblings: Vec<RunReader>,
+}
+
+impl Core {
+    /// A core without connections.
+    #[must_use]
+    pub fn new(config: CoreConfig, now: Time) -> Self {
+        Self {
+            standing: Standing::default(),
+            path: Path::new(&config),
+            mail: Mail::default(),
+            timers: Timers::default(),
+            agenda: Agenda::new(),
+            connections: HashMap::default(),
+            lanes: Vec::new(),
+            lanes_due: now,
+            ending: Ending::NotBegun,
+            siblings: (0..config.cores).map(|_| RunReader::new(config.lane_tables, false)).collect(),
+            config,
+        }
+    }
+
+    /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their queues.
+    pub fn set_limits(&mut self, limits: CoreLimits) {
+        self.config.limits = limits;
+    }
+
+    /// A client's connection is there.
+    pub fn client_connected(&mut self, now: Time, conn: ConnKey) {
+        self.connections.insert(conn, Connection::Client(Box::new(ClientSession::new(conn))));
+        self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
+        self.path.metrics.clients += 1;
+    }
+
+    /// A peer's connection is there: one that was dialled ([`ToCore::LaneDialled`]), or an incoming one.
+    pub fn peer_connected(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
+        if self.connections.contains_key(&conn) {
+            self.drive_lane(now, transport, conn, LaneSession::connected);
+        } else {
+            self.add_lane(now, conn, LaneSession::new(now, conn, None));
+        }
+    }
+
+    /// The other side opened a stream.
+    pub fn stream_opened(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        stream: StreamKey,
+    ) {
+        self.hear(now, transport, conn, |session, turn| session.stream_opened(turn, stream));
+    }
+
+    /// A stream has something to read, or has ended.
+    pub fn readable(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        self.hear(now, transport, conn, |session, turn| session.readable(turn, stream));
+    }
+
+    /// A stream that took less than was offered takes more.
+    pub fn writable(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        self.drive(now, transport, conn, |session, turn| session.writable(turn, stream));
+    }
+
+    /// The other side allows more streams.
+    pub fn streams_available(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
+        self.drive_client(now, transport, conn, |client, turn| {
+            client.open_streams(turn);
+            Ok(())
+        });
+    }
+
+    /// The reader of a stream does not want more of it.
+    pub fn stopped(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
+        self.drive(now, transport, conn, |session, turn| session.stopped(turn, stream));
+    }
+
+    /// A connection is gone. `code` is what the other side gave, if it closed the connection.
+    pub fn closed(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        code: Option<CloseCode>,
+    ) {
+        let Some(session) = self.connections.remove(&conn) else { return };
+        if let Connection::Lane(_) = session {
+            self.lanes.retain(|&other| other != conn);
+            if self.lanes.is_empty() {
+                self.timers.cancel(self.lanes_due, Timer::LanePing);
+            }
+        }
+        let (_, mut turn) = self.lend(now, transport);
+        match session {
+            Connection::Client(client) => client.closed(&mut turn),
+            Connection::Lane(lane) => lane.closed(&mut turn, code),
+        }
+    }
+
+    /// A batch of a sibling core.
+    ///
+    /// # Errors
+    /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
+    pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
+        let Some(reader) = self.siblings.get_mut(usize::from(from)) else { return Ok(()) };
+        sibling::read_batch(reader, batch, from, self.config.router, &mut self.path)
+    }
+
+    /// A word of a sibling core about what this core has handed to it. To be handed in before its batches.
+    pub const fn sibling_told(&mut self, message: &ToSibling) {
+        match message {
+            ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += *events,
+        }
+    }
+
+    /// A message from control.
+    pub fn handle_message(&mut self, now: Time, transport: &mut dyn Transport, message: ToCore) {
+        match message {
+            ToCore::Prepared { token, result } => {
+                let Some(&pending) = self.mail.pending.get(&token) else { return };
+                let is_there = self.drive_client(now, transport, pending.conn, |client, turn| {
+                    client.prepared(turn, token, &pending, result);
+                    Ok(())
+                });
+                if !is_there {
+                    self.mail.pending.remove(&token);
+                }
+            }
+            ToCore::Effective { token, stage, left_out, unanswered } => {
+                let Some(pending) = self.mail.reached(token, stage) else { return };
+                self.drive_client(now, transport, pending.conn, |client, turn| {
+                    client.effective(turn, token, &pending, stage, left_out, unanswered);
+                    Ok(())
+                });
+            }
+            ToCore::Directory { version, index, joined } => {
+                self.path.directory = index;
+                self.path.joined(&joined);
+                let position = self.path.position();
+                self.mail.tell(ToControl::Applied { version, position });
+            }
+            ToCore::Synced(is_synced) => {
+                self.standing.is_synced = is_synced;
+                if is_synced {
+                    self.drive_clients(now, transport, |client, turn| {
+                        client.extend_credit(turn.config.limits.credit_bytes);
+                        client.mark(turn);
+                    });
+                }
+            }
+            ToCore::LaneDialled { dial, conn, hello } => {
+                self.add_lane(now, conn, LaneSession::new(now, conn, Some((dial, hello))));
+            }
+            ToCore::AcceptLane {
+                conn,
+                peer,
+                router,
+                lane: _,
+                epoch,
+                outgoing,
+                incoming,
+                missed,
+                lost,
+                hello,
+                tables,
+            } => {
+                let accepted = Accepted { peer, router, outgoing, incoming, epoch };
+                let acceptance = Acceptance { accepted, hello, tables, missed, lost };
+                self.drive_lane(now, transport, conn, |lane, turn| lane.accept(turn, acceptance));
+            }
+            ToCore::CloseLane { conn, hello, code } => {
+                self.drive_lane(now, transport, conn, |lane, turn| {
+                    if let Some(hello) = hello {
+                        lane.say(turn, |out| hello.encode(out))?;
+                    }
+                    Err(Close::new(code, code.name()))
+                });
+            }
+            ToCore::LaneFrame { conn, frame } => {
+                self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));
+            }
+            ToCore::Alternates(alternates) => self.standing.alternates = alternates,
+            ToCore::Drain { grace_us } => self.drain(now, transport, grace_us),
+        }
+    }
+
+    /// The next message for control, or for the reader of selectors: to be taken until there is none after each call into the
+    /// core.
+    pub fn poll_output(&mut self) -> Option<CoreOutput> {
+        self.mail.pop()
+    }
+
+    /// The next batch for a sibling's mailbox: to be taken only when the mailbox has room. What is not taken waits here,
+    /// bounded, and presses back on publishers.
+    pub fn next_batch(&mut self, to: CoreIndex) -> Option<Vec<u8>> {
+        self.path.locations.take_batch(to)
+    }
+
+    /// What a sibling is to be told about what it has handed over, if anything: for a small ring of its own, which its reader
+    /// reads before batches. To be taken only when the ring has room; what is not taken is added to what comes.
+    pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
+        self.path.missed.take(to).map(|events| ToSibling::Missed { events })
+    }
+
+    /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are left unread; lanes, mail and
+    /// control are not. Nothing here watches mailboxes: call this, and [`Core::turn`], when that changes.
+    pub const fn set_pressed(&mut self, pressed: bool) {
+        self.agenda.pressed = pressed;
+    }
+
+    /// Selectors that were filed or taken out since the start. Whoever hands in what control says
+    /// ([`Core::handle_message`]) sees by it what a message has cost, and when to go on with the next turn.
+    #[must_use]
+    pub const fn selectors_moved(&self) -> u64 {
+        self.path.selectors_moved
+    }
+
+    /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
+    pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
+        match self.ending {
+            Ending::NotBegun => {}
+            Ending::Told => self.ending = Ending::Over,
+            Ending::Over => self.end_clients(now, transport),
+        }
+        if !self.agenda.paused.is_empty() {
+            let (_, turn) = self.lend(now, transport);
+            if turn.is_pressed() {
+                turn.path.metrics.paused_turns += 1;
+            } else {
+                turn.agenda.unread.append(&mut turn.agenda.paused);
+            }
+        }
+        for (conn, stream) in std::mem::take(&mut self.agenda.unread) {
+            self.readable(now, transport, conn, stream);
+        }
+        self.read_backlog(now, transport);
+        self.fire_timers(now, transport);
+        self.path.receivers.mark_woken();
+        let dirty = self.path.receivers.take_dirty();
+        for window in dirty.chunks(WRITE_WINDOW) {
+            let receivers = window.iter().filter_map(|&slot| self.path.receivers.get(slot));
+            for (conn, stream) in receivers.filter_map(|receiver| Some((receiver.conn, receiver.stream()?))) {
+                transport.fetch(conn, stream);
+            }
+            for &slot in window {
+                let (_, mut turn) = self.lend(now, transport);
+                let done = writing::write_dirty(&mut turn, slot);
+                self.settle_written(now, transport, slot, done);
+            }
+        }
+        writing::write_peers(&mut self.path, transport);
+        for conn in std::mem::take(&mut self.agenda.dirty_clients) {
+            self.drive_client(now, transport, conn, ClientSession::write_control);
+        }
+        self.agenda.frame_budget = FRAMES_PER_TURN;
+    }
+
+    /// When [`Core::turn`] is to be called at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if (self.agenda.has_backlog() && self.mail.has_room())
+            || (self.is_ending() && self.path.metrics.clients > 0)
+            || !self.agenda.unread.is_empty()
+            || !self.agenda.dirty_clients.is_empty()
+            || self.path.receivers.has_dirty()
+        {
+            return Some(Time::ZERO);
+        }
+        self.timers.first()
+    }
+
+    /// What this core has counted.
+    #[must_use]
+    pub fn metrics(&self) -> CoreMetrics {
+        let mut metrics = self.path.metrics.clone();
+        metrics.queued_bytes = 0;
+        metrics
+    }
+
+    /// What waits for receivers. Visits every receiver.
+    #[must_use]
+    pub fn queued(&self) -> Queued {
+        let mut total = Queued::default();
+        for receiver in self.path.receivers.iter() {
+            let bytes = receiver.queue.bytes();
+            total.bytes += bytes;
+            total.receivers += u64::from(bytes > 0);
+            let ahead = receiver.outlet.ahead_bytes() as u64;
+            total.ahead_bytes += ahead;
+            total.ahead_bytes_most = total.ahead_bytes_most.max(ahead);
+            total.dropped_most = total.dropped_most.max(receiver.dropped);
+        }
+        total
+    }
+
+    /// The route cache, for its metrics.
+    #[must_use]
+    pub const fn routes(&self) -> &crate::routes::RouteCache {
+        &self.path.routes
+    }
+
+    /// Position that the next run of this core's shards will get.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.path.position()
+    }
+
+    pub(super) const fn is_ending(&self) -> bool {
+        !matches!(self.ending, Ending::NotBegun)
+    }
+
+    /// Reads control streams that were left unread: those of lanes first, because routers are few and wait for each other.
+    fn read_backlog(&mut self, now: Time, transport: &mut dyn Transport) {
+        while self.mail.has_room()
+            && let Some((conn, stream)) = self.agenda.lanes.pop()
+        {
+            self.drive(now, transport, conn, |session, turn| session.read_control(turn, stream));
+        }
+        self.agenda.frame_budget = self.agenda.frame_budget.max(FRAMES_PER_CLIENT);
+        while self.agenda.frame_budget > 0
+            && self.mail.has_room()
+            && let Some((conn, stream)) = self.agenda.clients.pop()
+        {
+            self.drive(now, transport, conn, |session, turn| session.read_control(turn, stream));
+        }
+    }
+
+    fn fire_timers(&mut self, now: Time, transport: &mut dyn Transport) {
+        let due = self.timers.take_due(now);
+        for &(time, timer) in &due {
+            match timer {
+                Timer::Received(conn) => {
+                    self.drive_client(now, transport, conn, |client, turn| {
+                        client.report_due(turn, time);
+                        Ok(())
+                    });
+                }
+                Timer::LanePing => self.tend_lanes(now, transport),
+                Timer::Hello(conn) => self.close_silent_newcomer(now, transport, conn),
+                Timer::Linger(slot) => {
+                    let (_, mut turn) = self.lend(now, transport);
+                    let done = writing::write_lingering(&mut turn, slot, time);
+                    self.settle_written(now, transport, slot, done);
+                }
+            }
+        }
+        self.timers.give_back(due);
+    }
+
+    /// Closes a connection that has not said hello in time.
+    fn close_silent_newcomer(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
+        let waits = self.connections.get(&conn).is_some_and(|session| !session.said_hello());
+        if self.agenda.waits(conn) {
+            // Its hello may be among what was left unread.
+            self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
+        } else if waits {
+            self.close(now, transport, conn, &Close::new(CloseCode::Timeout, "no hello"));
+        }
+    }
+
+    /// Pings lanes, and finds those that are silent.
+    fn tend_lanes(&mut self, now: Time, transport: &mut dyn Transport) {
+        if self.lanes.is_empty() {
+            return;
+        }
+        self.lanes_due = now + self.config.lane_ping / 4;
+        self.timers.set(self.lanes_due, Timer::LanePing);
+        for conn in self.lanes.clone() {
+            self.drive_lane(now, transport, conn, LaneSession::tend);
+        }
+    }
+
+    fn add_lane(&mut self, now: Time, conn: ConnKey, lane: LaneSession) {
+        self.connections.insert(conn, Connection::Lane(Box::new(lane)));
+        if self.lanes.is_empty() {
+            self.timers.set(self.lanes_due, Timer::LanePing);
+        }
+        self.lanes.push(conn);
+        self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
+    }
+
+    /// Ends what a receiver's writing has shown to be over.
+    fn settle_written(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        slot: super::slot::ReceiverSlot,
+        done: writing::Done,
+    ) {
+        match done {
+            writing::Done::GoesOn => {}
+            writing::Done::IsOver(conn) => {
+                self.drive_client(now, transport, conn, |client, turn| {
+                    client.finish_receiver(turn, slot);
+                    Ok(())
+                });
+            }
+            writing::Done::Close(conn, close) => self.close(now, transport, conn, &close),
+        }
+    }
+
+    /// Closes a connection that this side does not want any more, and counts why.
+    pub(super) fn close(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, close: &Close) {
+        self.path.metrics.close(close.code);
+        transport.close(conn, close.code.code(), &close.reason);
+        self.closed(now, transport, conn, None);
+    }
+
+    /// Lends everything but the connections.
+    fn lend<'a>(
+        &'a mut self,
+        now: Time,
+        transport: &'a mut dyn Transport,
+    ) -> (&'a mut HashMap<ConnKey, Connection, ahash::RandomState>, Turn<'a>) {
+        let turn = Turn {
+            now,
+            transport,
+            config: &self.config,
+            standing: &self.standing,
+            path: &mut self.path,
+            mail: &mut self.mail,
+            timers: &mut self.timers,
+            agenda: &mut self.agenda,
+        };
+        (&mut self.connections, turn)
+    }
+
+    /// As [`drive`](Self::drive), but clients are not heard once the core ends.
+    #[inline]
+    fn hear(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Result<(), Close>,
+    ) {
+        let ends = self.is_ending();
+        self.drive(now, transport, conn, |session, turn| {
+            if ends && matches!(session, Connection::Client(_)) { Ok(()) } else { act(session, turn) }
+        });
+    }
+
+    /// Lets a session act, and closes its connection if it says so. Says whether there is such a connection.
+    #[inline]
+    fn drive(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Result<(), Close>,
+    ) -> bool {
+        let (connections, mut turn) = self.lend(now, transport);
+        let Some(session) = connections.get_mut(&conn) else { return false };
+        if let Err(close) = act(session, &mut turn) {
+            self.close(now, transport, conn, &close);
+        }
+        true
+    }
+
+    /// As [`drive`](Self::drive), if the connection is a client's.
+    pub(super) fn drive_client(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut ClientSession, &mut Turn<'_>) -> Result<(), Close>,
+    ) -> bool {
+        self.drive(now, transport, conn, |session, turn| match session {
+            Connection::Client(client) => act(client, turn),
+            Connection::Lane(_) => Ok(()),
+        })
+    }
+
+    /// As [`drive`](Self::drive), if the connection is a lane.
+    fn drive_lane(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut LaneSession, &mut Turn<'_>) -> Result<(), Close>,
+    ) {
+        self.drive(now, transport, conn, |session, turn| match session {
+            Connection::Client(_) => Ok(()),
+            Connection::Lane(lane) => act(lane, turn),
+        });
+    }
+
+    /// Lets every client act, in the order of their keys.
+    pub(super) fn drive_clients(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        mut act: impl FnMut(&mut ClientSession, &mut Turn<'_>),
+    ) {
+        for conn in self.clients() {
+            self.drive_client(now, transport, conn, |client, turn| {
+                act(client, turn);
+                Ok(())
+            });
+        }
+    }
+
+    /// The connections of clients, in the order of their keys.
+    pub(super) fn clients(&self) -> Vec<ConnKey> {
+        let is_client = |(conn, connection): (&ConnKey, &Connection)| {
+            matches!(connection, Connection::Client(_)).then_some(*conn)
+        };
+        let mut clients: Vec<ConnKey> = self.connections.iter().filter_map(is_client).collect();
+        clients.sort_unstable();
+        clients
+    }
+}

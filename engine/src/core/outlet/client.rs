@@ -1,0 +1,281 @@
+//! To a client: a stream, and the queue of a receiver that drains into it.
+//!
+//! A [`DeliveryStream`] is what one stream needs: an encoder, what the transport has not taken, and how far the stream may
+//! run ahead of its reader's host ([`Ahead`]). A [`ReceiverQueue`] is what one receiver needs: what waits for it, its policy
+//! and its grant. A run is written while its receiver has grant left and the stream has room; otherwise it waits in the
+//! receiver's queue, so that it holds up nobody else.
+//!
+//! A large body that came in a buffer of its own is a piece of its own in the stream: all receivers of this core hold the
+//! same buffer.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use millrace_proto::PublisherKey;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::Gap;
+
+use super::ahead::Ahead;
+use super::encoder::{Encoder, Written};
+use super::queue::{Popped, QueuePolicy, RunQueue};
+use crate::core::run::{Fate, RunOut};
+use crate::core::slot::ReceiverSlot;
+use crate::routes::TagId;
+
+/// A receiver that gathers writes at once when this much has gathered.
+pub(in crate::core) const LINGER_BYTES: usize = 16 * 1024;
+
+/// A part of what was encoded.
+#[derive(Debug)]
+enum Piece {
+    /// Heads, and bodies that were copied.
+    Owned(Vec<u8>),
+    /// A body, shared with other streams.
+    Shared(Bytes),
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Owned(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// One stream to a client. What writing a run touches comes first, so that it lies in few cache lines.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::core) struct DeliveryStream {
+    /// What was encoded last; what was encoded before it is in `pieces`.
+    encoder: Encoder,
+    /// Bytes that may wait for the transport: a frame is begun only below it.
+    out_max: usize,
+    /// Bytes in `pieces`.
+    pieces_bytes: usize,
+    /// Handed to the transport, which has not taken all of it.
+    pending: Bytes,
+    ahead: Ahead,
+    pieces: VecDeque<Piece>,
+}
+
+impl DeliveryStream {
+    /// A stream that begins with `preamble`, for a reader with tables of `capacity`.
+    pub(in crate::core) fn new(capacity: TableCapacity, ahead: Ahead, preamble: &[u8]) -> Self {
+        let mut encoder = Encoder::new(capacity);
+        encoder.preamble(preamble);
+        let out_max = ahead.room();
+        Self { encoder, out_max, pieces_bytes: 0, pending: Bytes::new(), ahead, pieces: VecDeque::new() }
+    }
+
+    /// Sets how far the stream may run ahead of its reader's host.
+    pub(in crate::core) const fn set_ahead(&mut self, bytes_max: usize) {
+        self.ahead.set_max(bytes_max);
+    }
+
+    /// Bytes that the reader's host has not acknowledged, of what was handed to the transport.
+    pub(in crate::core) fn ahead_bytes(&self) -> usize {
+        self.ahead.held()
+    }
+
+    /// Lists the receiver when acknowledgements make room.
+    pub(in crate::core) fn wait_for_room(&self, slot: ReceiverSlot) {
+        self.ahead.wait(slot);
+    }
+
+    /// Whether there is something that the transport could take.
+    pub(in crate::core) const fn has_output(&self) -> bool {
+        self.encoder.len() > 0 || !self.pending.is_empty() || self.pieces_bytes > 0
+    }
+
+    /// Bytes encoded that wait for the transport.
+    #[inline]
+    pub(in crate::core) const fn out_bytes(&self) -> usize {
+        self.encoder.len() + self.pending.len() + self.pieces_bytes
+    }
+
+    /// Whether the transport left some of what it was given.
+    pub(in crate::core) const fn is_blocked(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether a frame may be begun.
+    #[inline]
+    const fn has_room(&self) -> bool {
+        self.out_bytes() < self.out_max
+    }
+
+    /// Appends a run; returns the bytes that it took.
+    #[inline]
+    fn write(&mut self, run: &RunOut<'_>) -> u64 {
+        let before = self.out_bytes();
+        if let Some(buffer) = run.buffer {
+            self.encoder.head(run);
+            let (head, body) = (self.encoder.take_head(), buffer.slice_ref(run.body));
+            self.pieces_bytes += head.len() + body.len();
+            self.pieces.push_back(Piece::Owned(head));
+            self.pieces.push_back(Piece::Shared(body));
+        } else {
+            self.encoder.run(run, None);
+        }
+        (self.out_bytes() - before) as u64
+    }
+
+    /// Appends a gap; returns the bytes that it took.
+    fn write_gap(&mut self, gap: &Gap) -> u64 {
+        let before = self.encoder.len();
+        self.encoder.gap(gap);
+        (self.encoder.len() - before) as u64
+    }
+
+    /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
+    pub(in crate::core) fn take(&mut self) -> Bytes {
+        if !self.pending.is_empty() {
+            return std::mem::take(&mut self.pending);
+        }
+        let Some(piece) = self.take_piece() else { return Bytes::new() };
+        let held = match piece {
+            Piece::Owned(bytes) => self.ahead.hold(bytes),
+            Piece::Shared(bytes) => self.ahead.hold(bytes),
+        };
+        self.out_max = self.ahead.room();
+        held
+    }
+
+    fn take_piece(&mut self) -> Option<Piece> {
+        if self.pieces_bytes > 0 {
+            let piece = self.pieces.pop_front()?;
+            self.pieces_bytes -= piece.len();
+            return Some(piece);
+        }
+        let piece = self.encoder.take().map(Piece::Owned);
+        if piece.is_none() && self.pieces.capacity() > 0 {
+            self.pieces = VecDeque::new();
+        }
+        piece
+    }
+
+    /// Gives back what the transport did not take.
+    pub(in crate::core) fn put_back(&mut self, rest: Bytes) {
+        self.pending = rest;
+    }
+
+    /// What was encoded since this was asked last.
+    pub(in crate::core) fn take_written(&mut self) -> Written {
+        self.encoder.take_written()
+    }
+
+    /// Reads a word of each cache line that writing a run touches.
+    #[inline]
+    pub(in crate::core) fn lines(&self) -> usize {
+        self.encoder.lines() ^ self.out_max ^ self.pending.len()
+    }
+
+    /// Prefetches the names of a run's tag set and publisher.
+    #[inline]
+    pub(in crate::core) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
+        self.encoder.prefetch_names(tag, publisher);
+    }
+}
+
+/// What waits for one receiver, and how much of it may be written.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::core) struct ReceiverQueue {
+    /// Bytes written to the stream for this receiver, without the stream's preamble.
+    written: u64,
+    /// Bytes that may be written: a frame is begun only below it.
+    grant: u64,
+    queue: RunQueue,
+}
+
+impl ReceiverQueue {
+    /// Nothing yet. Writes up to `grant` bytes until told otherwise.
+    pub(in crate::core) fn new(policy: QueuePolicy, grant: u64) -> Self {
+        Self { written: 0, grant, queue: RunQueue::new(policy) }
+    }
+
+    /// Bytes that wait.
+    pub(in crate::core) const fn bytes(&self) -> u64 {
+        self.queue.bytes()
+    }
+
+    /// Events that wait.
+    pub(in crate::core) const fn events(&self) -> u64 {
+        self.queue.events()
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub(in crate::core) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether it has refused a run: its policy says to end the receiver's connection.
+    pub(in crate::core) const fn has_refused(&self) -> bool {
+        self.queue.has_refused()
+    }
+
+    /// Raises the grant; grants never fall.
+    pub(in crate::core) fn grant(&mut self, bytes: u64, stream: &mut DeliveryStream) {
+        self.grant = self.grant.max(bytes);
+        self.drain_into(stream);
+    }
+
+    #[inline]
+    const fn may_write(&self, stream: &DeliveryStream) -> bool {
+        self.written < self.grant && stream.has_room()
+    }
+
+    /// Whether what the stream holds has gathered already, or nothing can be written behind it before it is sent: to wait for
+    /// more is in vain.
+    pub(in crate::core) fn can_gather_no_more(&self, stream: &DeliveryStream) -> bool {
+        !self.may_write(stream) || stream.is_blocked() || !self.queue.is_empty()
+    }
+
+    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older runs that gave way for it,
+    /// `lost` is told.
+    #[inline]
+    pub(in crate::core) fn push(
+        &mut self,
+        run: &RunOut<'_>,
+        stream: &mut DeliveryStream,
+        lost: impl FnMut(&RunOut<'_>),
+    ) -> Fate {
+        if self.queue.is_empty() && self.may_write(stream) {
+            self.written += stream.write(run);
+            return Fate::Kept;
+        }
+        let (fate, gap) = self.queue.offer(run, 0, lost);
+        if let Some(gap) = gap {
+            self.push_gap(gap, stream);
+        }
+        fate
+    }
+
+    /// Puts a gap marker behind everything that was pushed.
+    pub(in crate::core) fn push_gap(&mut self, gap: Gap, stream: &mut DeliveryStream) {
+        if self.queue.push_gap(gap) {
+            self.drain_into(stream);
+        }
+    }
+
+    /// Writes what waits, as far as grant and stream allow.
+    pub(in crate::core) fn drain_into(&mut self, stream: &mut DeliveryStream) {
+        stream.out_max = stream.ahead.room();
+        while !self.queue.is_empty() && self.may_write(stream) {
+            let written = &mut self.written;
+            self.queue.pop(|item| {
+                *written += match item {
+                    Popped::Run(run, _) => stream.write(&run),
+                    Popped::Gap(gap) => stream.write_gap(&gap),
+                };
+            });
+        }
+    }
+
+    /// Drops everything that waits; what was written stays. Returns the events dropped.
+    pub(in crate::core) fn clear(&mut self) -> u64 {
+        self.queue.clear()
+    }
+}

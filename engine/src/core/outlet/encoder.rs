@@ -1,0 +1,151 @@
+//! Encoding runs for one reader: numbers for tag sets and publishers, and frames.
+//!
+//! Bodies are copied behind their heads, so that the transport gets few pieces. An outlet that shares a large body with
+//! others takes the head alone, and puts the body behind it.
+
+use millrace_proto::PublisherKey;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::table::{Naming, TableWriter};
+
+use crate::core::run::RunOut;
+use crate::routes::TagId;
+
+/// Room for the head of a run frame.
+pub(super) const HEAD_BYTES: usize = 64;
+
+/// What was encoded: never dropped after that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::core) struct Written {
+    pub(in crate::core) events: u64,
+    pub(in crate::core) gaps: u64,
+}
+
+/// Encodes for one reader. What every run touches comes first, so that it lies in few cache lines.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Encoder {
+    /// What was encoded and not taken.
+    out: Vec<u8>,
+    /// Length of the last buffer that was taken: the next one starts with as much, and no idle stream holds memory.
+    out_hint: usize,
+    written: Written,
+    tags: TableWriter<TagId>,
+    publishers: TableWriter<PublisherKey>,
+}
+
+impl Encoder {
+    /// An encoder for a reader with tables of `capacity`.
+    pub(super) fn new(capacity: TableCapacity) -> Self {
+        Self {
+            out: Vec::new(),
+            out_hint: 0,
+            written: Written::default(),
+            tags: TableWriter::new(capacity.tag_sets, capacity.tag_bytes),
+            publishers: TableWriter::new(capacity.publishers, u64::MAX),
+        }
+    }
+
+    /// The stream's first frame, before everything else.
+    pub(super) fn preamble(&mut self, frame: &[u8]) {
+        self.out.splice(0..0, frame.iter().copied());
+    }
+
+    /// Bytes that were encoded and not taken.
+    #[inline]
+    pub(super) const fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Appends a run with a copy of its body, and the definitions that it needs.
+    #[inline]
+    pub(super) fn run(&mut self, run: &RunOut<'_>, lane_seq: Option<u64>) {
+        self.reserve(self.out_hint.max(run.body.len() + HEAD_BYTES));
+        let header = self.header(run, lane_seq);
+        data::put_run(&mut self.out, &header, run.body);
+    }
+
+    /// Appends a run up to its body, which the caller puts behind it.
+    pub(super) fn head(&mut self, run: &RunOut<'_>) {
+        self.reserve(HEAD_BYTES);
+        let header = self.header(run, None);
+        data::put_run_head(&mut self.out, &header, run.body.len());
+    }
+
+    /// Appends a gap marker.
+    pub(super) fn gap(&mut self, gap: &Gap) {
+        self.written.gaps += 1;
+        gap.encode(&mut self.out);
+    }
+
+    #[inline]
+    fn reserve(&mut self, bytes: usize) {
+        if self.out.capacity() == 0 {
+            self.out.reserve(bytes);
+        }
+    }
+
+    /// The header of a run on this stream, behind the definitions that it needs.
+    #[inline]
+    fn header<'a>(&mut self, run: &RunOut<'a>, lane_seq: Option<u64>) -> HopHeader<'a> {
+        let tags = match self.tags.name(&run.tag, run.tags.canonical().len() as u64) {
+            Naming::Known(number) => TagsOnStream::Number(number),
+            Naming::Define(number) => {
+                data::put_define_tags(&mut self.out, number, run.tags);
+                TagsOnStream::Number(number)
+            }
+            Naming::Inline => TagsOnStream::Inline(run.tags),
+        };
+        let publisher = match self.publishers.name(&run.publisher, 0) {
+            Naming::Known(number) => PublisherOnStream::Number(number),
+            Naming::Define(number) => {
+                data::put_define_publisher(&mut self.out, number, run.publisher);
+                PublisherOnStream::Number(number)
+            }
+            Naming::Inline => PublisherOnStream::Inline(run.publisher),
+        };
+        self.written.events += run.events;
+        HopHeader { tags, publisher, flags: run.flags, lane_seq, fields: run.fields }
+    }
+
+    /// What was encoded, if anything. The next buffer starts with as much room.
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        if self.out.is_empty() {
+            // What `take_head` has left: an idle stream holds nothing.
+            self.out = Vec::new();
+            return None;
+        }
+        self.out_hint = self.out.len();
+        Some(std::mem::take(&mut self.out))
+    }
+
+    /// What was encoded, up to a head whose body stands elsewhere. What was reserved for more stays here: only bytes written
+    /// count.
+    pub(super) fn take_head(&mut self) -> Vec<u8> {
+        if self.out.capacity() > 2 * self.out.len() + HEAD_BYTES {
+            let head = self.out.clone();
+            self.out.clear();
+            head
+        } else {
+            std::mem::take(&mut self.out)
+        }
+    }
+
+    /// What was encoded since this was asked last.
+    pub(super) fn take_written(&mut self) -> Written {
+        std::mem::take(&mut self.written)
+    }
+
+    /// Reads a word of each cache line that encoding a run touches.
+    #[inline]
+    pub(super) fn lines(&self) -> usize {
+        self.out.len() ^ self.tags.len() ^ self.publishers.len()
+    }
+
+    /// Prefetches the names of a run's tag set and publisher.
+    #[inline]
+    pub(super) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
+        self.tags.fetch(tag);
+        self.publishers.fetch(publisher);
+    }
+}

@@ -1,0 +1,137 @@
+//! To a peer: numbers its runs, so that a jump after a drop is seen, and copies every body, because a lane may have far more
+//! under way than a receiver.
+
+use bytes::Bytes;
+use millrace_proto::PublisherKey;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{Gap, GapReason};
+
+use super::encoder::Encoder;
+use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
+use crate::core::run::{Fate, RunOut};
+use crate::routes::TagId;
+
+/// The stream of runs to one peer.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::core) struct LaneOutlet {
+    encoder: Encoder,
+    /// Bytes that may wait for the transport: a frame is begun only below it.
+    out_max: usize,
+    /// Seq of the next run pushed.
+    next_seq: u64,
+    /// Seq that the reader expects next; it differs after a drop.
+    expected_seq: u64,
+    /// Handed to the transport, which has not taken all of it.
+    pending: Bytes,
+    queue: RunQueue,
+}
+
+impl LaneOutlet {
+    /// A stream that begins with `preamble`, for a reader with tables of `capacity`.
+    pub(in crate::core) fn new(
+        capacity: TableCapacity,
+        queue_bytes_max: u64,
+        out_max: usize,
+        preamble: &[u8],
+    ) -> Self {
+        let mut encoder = Encoder::new(capacity);
+        encoder.preamble(preamble);
+        let policy = QueuePolicy {
+            bytes_max: queue_bytes_max,
+            overflow: Overflow::DropOldest,
+            reason: GapReason::LaneOverflow,
+        };
+        Self {
+            encoder,
+            out_max,
+            next_seq: 0,
+            expected_seq: 0,
+            pending: Bytes::new(),
+            queue: RunQueue::new(policy),
+        }
+    }
+
+    /// Events that wait in the queue.
+    pub(in crate::core) const fn queued_events(&self) -> u64 {
+        self.queue.events()
+    }
+
+    /// Whether there is something that the transport could take.
+    pub(in crate::core) const fn has_output(&self) -> bool {
+        self.encoder.len() > 0 || !self.pending.is_empty()
+    }
+
+    /// Whether everything was handed to the transport.
+    pub(in crate::core) fn is_empty(&self) -> bool {
+        !self.has_output() && self.queue.is_empty()
+    }
+
+    #[inline]
+    const fn has_room(&self) -> bool {
+        self.encoder.len() + self.pending.len() < self.out_max
+    }
+
+    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older runs that gave way for it,
+    /// `lost` is told.
+    #[inline]
+    pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let run = &RunOut { buffer: None, ..*run };
+        if self.queue.is_empty() && self.has_room() {
+            write(&mut self.encoder, &mut self.expected_seq, run, seq);
+            return Fate::Kept;
+        }
+        let (fate, gap) = self.queue.offer(run, seq, lost);
+        if let Some(gap) = gap {
+            self.push_gap(gap);
+        }
+        fate
+    }
+
+    /// Puts a gap marker behind everything that was pushed.
+    pub(in crate::core) fn push_gap(&mut self, gap: Gap) {
+        if self.queue.push_gap(gap) {
+            self.drain();
+        }
+    }
+
+    /// Writes what waits, as far as there is room.
+    pub(in crate::core) fn drain(&mut self) {
+        while !self.queue.is_empty() && self.has_room() {
+            let Self { encoder, expected_seq, queue, .. } = self;
+            queue.pop(|item| match item {
+                Popped::Run(run, seq) => write(encoder, expected_seq, &run, seq),
+                Popped::Gap(gap) => encoder.gap(&gap),
+            });
+        }
+    }
+
+    /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
+    pub(in crate::core) fn take(&mut self) -> Bytes {
+        if self.pending.is_empty() {
+            self.encoder.take().map_or_else(Bytes::new, Bytes::from)
+        } else {
+            std::mem::take(&mut self.pending)
+        }
+    }
+
+    /// Gives back what the transport did not take.
+    pub(in crate::core) fn put_back(&mut self, rest: Bytes) {
+        self.pending = rest;
+    }
+
+    /// Prefetches the names of a run's tag set and publisher.
+    #[inline]
+    pub(in crate::core) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
+        self.encoder.prefetch_names(tag, publisher);
+    }
+}
+
+#[inline]
+fn write(encoder: &mut Encoder, expected_seq: &mut u64, run: &RunOut<'_>, seq: u64) {
+    let lane_seq = (seq != *expected_seq).then_some(seq);
+    *expected_seq = seq + 1;
+    encoder.run(run, lane_seq);
+}

@@ -1,0 +1,93 @@
+//! To a sibling core: batches, each of which is one piece, so that bodies are copied.
+
+use millrace_proto::PublisherKey;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{Gap, GapReason};
+
+use super::encoder::Encoder;
+use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
+use crate::core::run::{Fate, RunOut};
+use crate::routes::TagId;
+
+/// The runs for one sibling core, as one stream that is cut into batches.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::core) struct MailboxOutlet {
+    encoder: Encoder,
+    /// Bytes of a batch: a frame is begun only below it.
+    out_max: usize,
+    queue: RunQueue,
+}
+
+impl MailboxOutlet {
+    /// Nothing yet, for a reader with tables of `capacity`.
+    pub(in crate::core) fn new(capacity: TableCapacity, queue_bytes_max: u64, out_max: usize) -> Self {
+        let policy = QueuePolicy {
+            bytes_max: queue_bytes_max,
+            overflow: Overflow::DropOldest,
+            reason: GapReason::MailboxOverflow,
+        };
+        Self { encoder: Encoder::new(capacity), out_max, queue: RunQueue::new(policy) }
+    }
+
+    /// Bytes that wait in the queue.
+    pub(in crate::core) const fn queued_bytes(&self) -> u64 {
+        self.queue.bytes()
+    }
+
+    /// Whether nothing waits for the mailbox.
+    pub(in crate::core) fn is_empty(&self) -> bool {
+        self.encoder.len() == 0 && self.queue.is_empty()
+    }
+
+    #[inline]
+    const fn has_room(&self) -> bool {
+        self.encoder.len() < self.out_max
+    }
+
+    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older runs that gave way for it,
+    /// `lost` is told.
+    #[inline]
+    pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
+        let run = &RunOut { buffer: None, ..*run };
+        if self.queue.is_empty() && self.has_room() {
+            self.encoder.run(run, None);
+            return Fate::Kept;
+        }
+        let (fate, gap) = self.queue.offer(run, 0, lost);
+        if let Some(gap) = gap {
+            self.push_gap(gap);
+        }
+        fate
+    }
+
+    /// Puts a gap marker behind everything that was pushed.
+    pub(in crate::core) fn push_gap(&mut self, gap: Gap) {
+        if self.queue.push_gap(gap) {
+            self.drain();
+        }
+    }
+
+    fn drain(&mut self) {
+        while !self.queue.is_empty() && self.has_room() {
+            let Self { encoder, queue, .. } = self;
+            queue.pop(|item| match item {
+                Popped::Run(run, _) => encoder.run(&run, None),
+                Popped::Gap(gap) => encoder.gap(&gap),
+            });
+        }
+    }
+
+    /// All encoded bytes as a batch.
+    pub(in crate::core) fn take_batch(&mut self) -> Option<Vec<u8>> {
+        let batch = self.encoder.take()?;
+        self.drain();
+        Some(batch)
+    }
+
+    /// Prefetches the names of a run's tag set and publisher.
+    #[inline]
+    pub(in crate::core) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
+        self.encoder.prefetch_names(tag, publisher);
+    }
+}

@@ -1,0 +1,32 @@
+//! Outlets: each writes runs to one stream, or to one sibling core's mailbox.
+//!
+//! A run is either *written* (encoded behind what was written before; never dropped after that) or *queued* (kept apart from
+//! the stream's tables, so that it can still be dropped). It is written at once while nothing is queued, and what is encoded
+//! and waits is below its bound. Numbers are assigned when a run is written, so a drop never leaves a number that the reader
+//! does not know.
+//!
+//! ```text
+//! push → [ queue: runs and gaps, bounded, drops by policy ] → [ encoder: tables, bytes ] → transport or mailbox
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `encoder.rs` | numbers and frames: what all outlets share |
+//! | `queue.rs` | what waits and may be dropped |
+//! | `client.rs` | the stream to a client, and the queue of a receiver that drains into it |
+//! | `ahead.rs` | how far a client's stream may run ahead of its host |
+//! | `lane.rs` | the stream to a peer: numbers its runs |
+//! | `mailbox.rs` | batches for a sibling core |
+
+mod ahead;
+mod client;
+mod encoder;
+mod lane;
+mod mailbox;
+mod queue;
+
+pub(super) use ahead::{Ahead, Wakes};
+pub(super) use client::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
+pub(super) use lane::LaneOutlet;
+pub(super) use mailbox::MailboxOutlet;
+pub(super) use queue::{Overflow, QueuePolicy};

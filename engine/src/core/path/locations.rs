@@ -1,0 +1,161 @@
+//! The locations of a run besides this core's own receivers: sibling cores and peers, each with its outlet.
+
+use millrace_proto::RouterId;
+use millrace_proto::data::{Gap, GapReason};
+
+use super::fate::Fates;
+use super::state::Path;
+use crate::core::config::CoreConfig;
+use crate::core::metrics::DropReason;
+use crate::core::outlet::{LaneOutlet, MailboxOutlet};
+use crate::core::run::RunOut;
+use crate::matching::Location;
+use crate::message::{CoreIndex, PeerIndex};
+use crate::transport::{ConnKey, StreamKey};
+
+/// This core's lane to a peer, for the runs that it owns.
+#[derive(Debug)]
+pub(in crate::core) struct PeerLane {
+    pub(in crate::core) conn: ConnKey,
+    pub(in crate::core) stream: Option<StreamKey>,
+    pub(in crate::core) outlet: LaneOutlet,
+    /// Nothing more is routed to it: the stream ends behind what was written.
+    pub(in crate::core) finished: bool,
+    /// Position up to which the peer was told that it may have missed runs.
+    pub(in crate::core) told: u64,
+}
+
+impl PeerLane {
+    /// The peer may have missed runs before `position`: a gap behind the runs that it did not miss and before those that
+    /// it will not miss.
+    pub(in crate::core) fn missed(&mut self, position: u64) {
+        if position > self.told {
+            self.told = position;
+            self.outlet.push_gap(Gap { reason: GapReason::Joined, events: 0, router: None });
+        }
+    }
+}
+
+/// Outlets to siblings and peers.
+#[derive(Debug)]
+pub(in crate::core) struct Locations {
+    /// By core; none for this core.
+    siblings: Vec<Option<MailboxOutlet>>,
+    /// By peer index.
+    peers: Vec<Option<PeerLane>>,
+}
+
+impl Locations {
+    pub(super) fn new(config: &CoreConfig) -> Self {
+        let outlet =
+            || MailboxOutlet::new(config.lane_tables, config.limits.link_queue_bytes, config.out_bytes);
+        let siblings = (0..config.cores).map(|core| (core != config.core).then(outlet)).collect();
+        Self { siblings, peers: Vec::new() }
+    }
+
+    /// Copies a run to a sibling or peer. Says whether that is a location besides this core.
+    #[inline]
+    pub(super) fn copy(&mut self, location: Location, run: &RunOut<'_>, fates: &mut Fates<'_>) -> bool {
+        match location {
+            Location::Core(core) => {
+                let Some(Some(outlet)) = self.siblings.get_mut(usize::from(core)) else { return false };
+                fates.metrics.events_to_siblings += run.events;
+                let overflow = DropReason::MailboxOverflow;
+                let fate = outlet.push(run, |older| fates.lost(older, overflow));
+                fates.tell(fate, run, overflow);
+            }
+            Location::Peer(peer) => match self.peers.get_mut(usize::from(peer)) {
+                Some(Some(lane)) if !lane.finished => {
+                    fates.metrics.events_to_peers += run.events;
+                    let overflow = DropReason::LaneOverflow;
+                    let fate = lane.outlet.push(run, |older| fates.lost(older, overflow));
+                    fates.tell(fate, run, overflow);
+                }
+                _ => fates.lost(run, DropReason::PeerLost),
+            },
+        }
+        true
+    }
+
+    pub(super) fn sibling(&self, core: CoreIndex) -> Option<&MailboxOutlet> {
+        self.siblings.get(usize::from(core))?.as_ref()
+    }
+
+    pub(super) fn peer(&self, peer: PeerIndex) -> Option<&PeerLane> {
+        self.peers.get(usize::from(peer))?.as_ref()
+    }
+
+    /// The lanes for this core's runs.
+    pub(in crate::core) fn peers_mut(&mut self) -> impl Iterator<Item = &mut PeerLane> {
+        self.peers.iter_mut().flatten()
+    }
+
+    /// Whether everything for peers was handed to the transport.
+    pub(in crate::core) fn has_written_peers(&self) -> bool {
+        self.peers.iter().flatten().all(|lane| lane.outlet.is_empty())
+    }
+
+    /// Makes a lane the one for this core's runs to a peer; the one that it was is returned.
+    pub(in crate::core) fn set_peer(&mut self, peer: PeerIndex, lane: PeerLane) -> Option<PeerLane> {
+        let index = usize::from(peer);
+        if self.peers.len() <= index {
+            self.peers.resize_with(index + 1, || None);
+        }
+        self.peers[index].replace(lane)
+    }
+
+    /// Takes the lane to a peer away, if it is on this connection.
+    pub(in crate::core) fn remove_peer(&mut self, peer: PeerIndex, conn: ConnKey) -> Option<PeerLane> {
+        let lane = self.peers.get_mut(usize::from(peer))?;
+        if lane.as_ref()?.conn == conn { lane.take() } else { None }
+    }
+
+    /// The next batch for a sibling's mailbox.
+    pub(in crate::core) fn take_batch(&mut self, to: CoreIndex) -> Option<Vec<u8>> {
+        self.siblings.get_mut(usize::from(to))?.as_mut()?.take_batch()
+    }
+
+    /// Whether runs wait for a sibling's mailbox.
+    pub(in crate::core) fn has_batches(&self) -> bool {
+        self.siblings.iter().flatten().any(|outlet| !outlet.is_empty())
+    }
+
+    /// Whether a sibling cannot keep up: then publishers are left unread.
+    pub(in crate::core) fn siblings_pressed(&self, link_queue_bytes: u64) -> bool {
+        self.siblings.iter().flatten().any(|outlet| outlet.queued_bytes() > link_queue_bytes / 2)
+    }
+
+    /// Puts a gap into the mailbox of every sibling.
+    pub(in crate::core) fn gap_to_siblings(&mut self, gap: &Gap) {
+        for outlet in self.siblings.iter_mut().flatten() {
+            outlet.push_gap(gap.clone());
+        }
+    }
+
+    /// Puts a gap into the lane to every peer.
+    pub(in crate::core) fn gap_to_peers(&mut self, gap: &Gap) {
+        for lane in self.peers_mut() {
+            lane.outlet.push_gap(gap.clone());
+        }
+    }
+}
+
+impl Path {
+    /// What entered through a router, and reached this one on a lane of this core, may be missing from here on: said on
+    /// every core behind the lane's runs.
+    pub(in crate::core) fn router_lost(&mut self, router: RouterId) {
+        let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(router) };
+        self.receivers.gap_to_all(&gap);
+        self.locations.gap_to_siblings(&gap);
+    }
+
+    /// Peers' interest is new in the directory: says to each what it may have missed.
+    pub(in crate::core) fn joined(&mut self, peers: &[PeerIndex]) {
+        let position = self.position();
+        for &peer in peers {
+            if let Some(Some(lane)) = self.locations.peers.get_mut(usize::from(peer)) {
+                lane.missed(position);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The path of a run through a core, stage by stage.
+//!
+//! ```text
+//! reader ─► owner ─► locations ─► outlets to siblings and peers
+//!                        └──────► deliver ─► receivers of this core
+//! ```
+//!
+//! | file | stage |
+//! |---|---|
+//! | `reader.rs` | turns frames of a stream into runs, and knows the stream's numbers |
+//! | `owner.rs` | finds the owner of a run; the owner gives it a position |
+//! | `locations.rs` | copies it to the siblings and peers that want it |
+//! | `deliver.rs` | copies it to the receivers of this core that want it |
+//! | `fate.rs` | counts what became of each copy |
+//! | `prefetch.rs` | brings into the cache what the next runs will touch |
+//! | `state.rs` | what the stages share |
+
+mod deliver;
+mod fate;
+mod locations;
+mod owner;
+mod prefetch;
+mod reader;
+mod state;
+
+pub(super) use locations::PeerLane;
+pub(super) use reader::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
+pub(super) use state::{Entered, Path, Scope};

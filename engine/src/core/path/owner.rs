@@ -1,0 +1,104 @@
+//! The owner's stage: which core routes a run, and what it does before the run is copied.
+//!
+//! A run that a publisher sent goes to its shard's owner: this core, or a sibling. What the owner does with a run is one call
+//! each, in order, in [`Path::own`]; the first is its position.
+
+use millrace_proto::data::flag;
+use millrace_proto::tag::Shard;
+
+use super::fate::Fates;
+use super::reader::KnownTags;
+use super::state::{Entered, Path, Scope};
+use crate::core::run::RunOut;
+use crate::matching::Location;
+use crate::message::CoreIndex;
+use crate::routes::TagId;
+
+/// Flags that go on with a run.
+pub(super) const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
+
+/// This core among the owners of its router.
+#[derive(Debug)]
+pub(super) struct Owner {
+    core: CoreIndex,
+    cores: CoreIndex,
+    /// Position of the next run that this core owns.
+    pub(super) position: u64,
+}
+
+impl Owner {
+    pub(super) const fn new(core: CoreIndex, cores: CoreIndex) -> Self {
+        Self { core, cores, position: 0 }
+    }
+
+    /// The sibling that owns tag sets of this hash; none when this core does.
+    #[inline]
+    pub(super) fn other(&self, hash: u64) -> Option<CoreIndex> {
+        let owner = Shard::of_hash(hash).owner(self.cores);
+        (owner != self.core).then_some(owner)
+    }
+
+    /// Gives a run its position.
+    #[inline]
+    const fn number(&mut self) {
+        self.position += 1;
+    }
+}
+
+impl Path {
+    /// A publisher's run enters the router on this core.
+    #[inline]
+    pub(in crate::core) fn enter(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
+        match self.owner.other(tags.hash) {
+            None => self.own(tags, run),
+            Some(owner) => self.hand_over(owner, tags, run),
+        }
+    }
+
+    /// A run arrives from a sibling core: to be routed by its owner, or routed already.
+    pub(in crate::core) fn enter_from_sibling(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
+        self.metrics.events_from_siblings += run.run.body.count();
+        if run.flags & flag::UNROUTED != 0 {
+            self.own(tags, run);
+        } else {
+            self.deliver(tags, run, Scope::Core);
+        }
+    }
+
+    /// What an owner does with a run, in order.
+    #[inline]
+    fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
+        self.owner.number();
+        self.deliver(tags, run, Scope::All);
+    }
+
+    /// Hands a run to the sibling that owns it.
+    fn hand_over(&mut self, owner: CoreIndex, tags: &mut KnownTags, entered: &Entered<'_>) {
+        // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that the cache has given
+        // up since is still no other's, so the cache is not asked again.
+        let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
+        let body = &entered.run.body;
+        let run = RunOut {
+            tag,
+            tags: tags.tags(),
+            publisher: entered.publisher,
+            flags: entered.flags & FORWARDED | flag::UNROUTED,
+            fields: &[],
+            body: body.bytes(),
+            buffer: None,
+            events: body.count(),
+            from: entered.from,
+        };
+        let mut fates = Fates { metrics: &mut self.metrics, missed: &mut self.missed };
+        self.locations.copy(Location::Core(owner), &run, &mut fates);
+    }
+
+    /// The route cache's name for a tag set.
+    #[inline]
+    pub(super) fn intern(&mut self, tags: &mut KnownTags) -> TagId {
+        if !self.routes.contains(tags.id) {
+            tags.id = self.routes.intern(tags.tags(), tags.hash);
+        }
+        tags.id
+    }
+}

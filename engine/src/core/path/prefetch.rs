@@ -1,0 +1,71 @@
+//! Prefetching: brings into the cache what the next runs will touch, before the first of them is routed.
+//!
+//! Why: routing a run touches memory in many places (its route, its receivers, the tables of their streams), and each of them
+//! costs some hundred cycles when it is not in the cache. A run by itself waits for one after the other; the runs of a window
+//! wait for all of them together.
+//!
+//! The rule: the reader looks at the frames of up to 16 runs that have arrived ([`Window`]), and this page reads a word of
+//! what each of them will touch, in steps: routes; then the receivers that the routes name; then the names on the streams of
+//! siblings, peers and receivers. Each step needs what the one before has brought; within a step nothing waits. It changes
+//! nothing, and what it cannot find it leaves out: a run that is alone, a tag set that was not met before, a route that is not
+//! resolved, receivers beyond [`RECEIVERS_MAX`].
+//!
+//! At the end of a turn the same is done for streams that are written
+//! ([`Transport::prefetch`](crate::transport::Transport::prefetch)).
+
+use super::reader::{Coming, Window};
+use super::state::{Path, Scope};
+use crate::matching::Location;
+
+/// Receivers that are prefetched together, at most: what a window of runs with two receivers each needs.
+const RECEIVERS_MAX: usize = 32;
+
+impl Path {
+    /// Prefetches what routing these runs reads.
+    pub(in crate::core) fn prefetch(&self, window: &Window, scope: Scope) {
+        // Only those runs that this core routes have a route here.
+        let other = |run: &Coming| self.owner.other(run.hash).filter(|_| scope == Scope::All);
+        for run in window.runs().iter().filter(|run| other(run).is_none()) {
+            self.routes.fetch(run.tag);
+        }
+        let mut receivers = [(0, 0); RECEIVERS_MAX];
+        let mut len = 0;
+        for (index, run) in window.runs().iter().enumerate() {
+            if let Some(owner) = other(run) {
+                self.prefetch_names(Location::Core(owner), run);
+                continue;
+            }
+            let Some(route) = self.routes.resolved_last(run.tag) else { continue };
+            for location in route.locations().filter(|_| scope != Scope::Core) {
+                self.prefetch_names(location, run);
+            }
+            for target in route.local() {
+                let Some(place) = receivers.get_mut(len) else { break };
+                *place = (target.receiver, index);
+                len += 1;
+                self.receivers.prefetch(target.receiver);
+            }
+        }
+        for &(slot, index) in &receivers[..len] {
+            let (receiver, run) = (self.receivers.get(slot), &window.runs()[index]);
+            if let Some(receiver) = receiver {
+                receiver.outlet.prefetch_names(&run.tag, &run.publisher);
+            }
+        }
+    }
+
+    fn prefetch_names(&self, location: Location, run: &Coming) {
+        match location {
+            Location::Core(core) => {
+                if let Some(outlet) = self.locations.sibling(core) {
+                    outlet.prefetch_names(&run.tag, &run.publisher);
+                }
+            }
+            Location::Peer(peer) => {
+                if let Some(lane) = self.locations.peer(peer) {
+                    lane.outlet.prefetch_names(&run.tag, &run.publisher);
+                }
+            }
+        }
+    }
+}

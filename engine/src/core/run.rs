@@ -1,0 +1,35 @@
+//! A run on its way to one location, and what becomes of it there.
+
+use bytes::Bytes;
+use millrace_proto::{PublisherKey, TagSetRef};
+
+use crate::message::CoreIndex;
+use crate::routes::TagId;
+
+/// The copy of a run for one location.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunOut<'a> {
+    pub(super) tag: TagId,
+    pub(super) tags: TagSetRef<'a>,
+    pub(super) publisher: PublisherKey,
+    pub(super) flags: u64,
+    /// Optional fields of the hop header that do not depend on the stream, encoded.
+    pub(super) fields: &'a [u8],
+    pub(super) body: &'a [u8],
+    /// The buffer that the body lies in, if it may be kept instead of copied.
+    pub(super) buffer: Option<&'a Bytes>,
+    pub(super) events: u64,
+    /// The sibling core that handed it over: it is told when a receiver here does not get the run.
+    pub(super) from: Option<CoreIndex>,
+}
+
+/// What became of a leg: of the copy of a run for one location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is written or queued.
+    Kept,
+    /// The queue is full, and newer runs give way by its policy.
+    Refused,
+    /// It is larger than the whole queue; a gap stands for it.
+    TooLarge,
+}
