@@ -5,6 +5,7 @@ use std::fmt;
 /// Why a connection or stream was closed, on the wire as a QUIC application error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u64)]
+#[non_exhaustive]
 pub enum CloseCode {
     /// In order: nothing is wrong.
     Done = 0x00,

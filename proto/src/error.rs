@@ -4,6 +4,7 @@ use crate::close::CloseCode;
 
 /// Why bytes could not be decoded. Nothing of the frame in question was applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// The bytes end before the value does.
     #[error("truncated")]

@@ -10,6 +10,10 @@
 //! Keys are 1–128 bytes of `A–Z a–z 0–9 . _ - /`; values are 0–1,024 bytes of UTF-8 without control characters. The shard
 //! is the low twelve bits of XXH3-64 over the canonical bytes: the same on every machine and in every language.
 
+#[cfg(feature = "serde")]
+mod serde;
+mod text;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -18,6 +22,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::DecodeError;
 use crate::limits::{TAG_KEY_BYTES_MAX, TAG_SET_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_PER_SET_MAX};
 use crate::varint;
+
+/// Keys that begin so are set by routers only: they refuse them from clients.
+pub const RESERVED_PREFIX: &str = "millrace/";
+/// Whom a router took the publisher for, stamped where the event entered.
+pub const IDENTITY_KEY: &str = "millrace/identity";
+/// Marks events of routers themselves: only selectors that require this key match them.
+pub const INTERNAL_KEY: &str = "millrace/internal";
 
 /// Number of shards: every tag set belongs to one of them, every shard to one core of each router.
 pub const SHARDS: u16 = 4096;
@@ -51,6 +62,7 @@ impl Shard {
 
 /// Why tags do not make a tag set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TagError {
     /// A key is empty, too long, or has a character that keys cannot have.
     #[error("tag key {key:?}: a key is 1 to {TAG_KEY_BYTES_MAX} characters of A-Z a-z 0-9 . _ - /")]
@@ -269,6 +281,15 @@ impl<'a> TagSetRef<'a> {
         if found == key.as_bytes() { std::str::from_utf8(value).ok() } else { None }
     }
 
+    /// The first key that only routers may set, if it has one: what a router refuses from a client.
+    #[must_use]
+    pub fn reserved_key(self) -> Option<&'a str> {
+        let prefix = RESERVED_PREFIX.as_bytes();
+        let mut later = self.iter_bytes().skip_while(|&(key, _)| key < prefix);
+        let (key, _) = later.next().filter(|(key, _)| key.starts_with(prefix))?;
+        std::str::from_utf8(key).ok()
+    }
+
     /// Number of tags.
     #[must_use]
     pub fn len(self) -> usize {
@@ -291,16 +312,6 @@ impl<'a> TagSetRef<'a> {
 impl fmt::Debug for TagSetRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{{{self}}}")
-    }
-}
-
-impl fmt::Display for TagSetRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (key, value)) in self.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma}{key}={value}")?;
-        }
-        Ok(())
     }
 }
 
@@ -386,6 +397,16 @@ mod tests {
         ] {
             assert!(TagSetRef::parse(bytes).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn keys_that_only_routers_set_are_found() {
+        let reserved =
+            |texts: &[&str]| TagSet::from_texts(texts).unwrap().borrow().reserved_key().map(str::to_owned);
+        assert_eq!(reserved(&["a=1", "millrace/identity=x", "z=1"]).as_deref(), Some(IDENTITY_KEY));
+        assert_eq!(reserved(&[&format!("{INTERNAL_KEY}=")]).as_deref(), Some(INTERNAL_KEY));
+        assert_eq!(reserved(&["millrace=1", "millrace.x=1", "millrace0=2", "xmillrace/y=1"]), None);
+        assert_eq!(reserved(&[]), None);
     }
 
     #[test]

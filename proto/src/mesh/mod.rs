@@ -10,6 +10,7 @@
 //! groups, sets, history) goes over lane 0.
 
 mod frame;
+pub mod kind;
 mod lane;
 mod link;
 
@@ -22,20 +23,3 @@ pub use link::{
     Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,
     PeerHello, Peers,
 };
-
-/// Frame types of lane control streams.
-pub mod kind {
-    #![allow(missing_docs, reason = "each is documented at the message of the same name")]
-    pub const PEER_HELLO: u64 = 0x60;
-    pub const INTEREST: u64 = 0x62;
-    pub const INTEREST_ACK: u64 = 0x64;
-    pub const INTEREST_DIGEST: u64 = 0x66;
-    pub const INTEREST_REQUEST: u64 = 0x68;
-    pub const PEERS: u64 = 0x6a;
-    pub const LEG_ACK: u64 = 0x6c;
-    pub const TICKETS: u64 = 0x6e;
-    pub const GROUP_MEMBERS: u64 = 0x80;
-    pub const SET_RECORDS: u64 = 0x82;
-    pub const HISTORY_REQUEST: u64 = 0x84;
-    pub const HISTORY_STATE: u64 = 0x86;
-}

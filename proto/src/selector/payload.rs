@@ -12,6 +12,7 @@ use crate::limits::PATTERN_COMPILED_BYTES_MAX;
 
 /// Why payload patterns could not be compiled. Nothing was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatternError {
     /// No automaton of the pattern is small enough.
     #[error(
