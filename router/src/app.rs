@@ -9,13 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use millrace_engine::core::Core;
-use millrace_engine::message::{CoreIndex, CoreOutput, DialId, PrepareOrder, ToControl, ToCore, ToSibling};
-use millrace_mailbox::{Inbox, Outbox};
+use millrace_engine::message::{CoreIndex, CoreOutput, DialId, PrepareOrder, ToControl, ToCore};
 use millrace_proto::mesh::PeerHello;
 use millrace_proto::{ALPN_CLIENT, ALPN_PEER, CloseCode};
 use millrace_quic::{
@@ -23,19 +21,13 @@ use millrace_quic::{
 };
 
 use crate::clock::Clock;
-use crate::control_post::ControlPost;
 use crate::ending::Ending;
 use crate::entrance::Entrance;
-use crate::metrics::{CoreSnapshot, ShellMetrics};
-use crate::selectors_thread::SelectorsPost;
+use crate::mail::{BATCHES_MAX, Command, ControlPost, End, Inspection, SelectorsPost, Sibling};
+use crate::metrics::ShellMetrics;
 use crate::strangers::{Stranger, Strangers};
 use crate::tls::{Role, role_of};
 
-/// Batches that wait in one mailbox, at most; each is at most an outbox of the engine (128 KiB).
-pub(crate) const BATCHES_MAX: usize = 64;
-/// Words about what was handed over that wait in one ring, at most: few, because a turn says one, and what finds no room is
-/// added to what comes.
-pub(crate) const WORDS_MAX: usize = 16;
 /// With more batches in a mailbox, publishers are left unread: what is on its way to its reader already, and what lanes
 /// bring, must find room.
 const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
@@ -47,48 +39,6 @@ const MAIL_RETRY: Duration = Duration::from_micros(200);
 const COMMANDS_PER_TURN: u64 = 256;
 /// A lane's socket outlives its connection by this time, so that the close is heard.
 const SOCKET_LINGER: Duration = Duration::from_secs(1);
-
-/// Takes a picture when it is ready.
-pub(crate) type Inspection = Box<dyn FnOnce(CoreSnapshot) + Send>;
-
-/// From other threads of the router to a core.
-pub(crate) enum Command {
-    /// From control, for the engine.
-    Engine(ToCore),
-    /// Begin a lane.
-    Dial { dial: DialId, remote: SocketAddr, server_name: String, shard: u16, hello: PeerHello },
-    /// Accept and dial new connections with this from now on.
-    Enter(Arc<Entrance>),
-    /// Take a picture between two turns.
-    Inspect(Inspection),
-    /// Close what is left in order, within this time, and end.
-    /// `busy` counts the cores that may still send runs to their owners on other cores.
-    ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
-    /// End at once, without a word to anybody.
-    Kill,
-}
-
-/// How a core is to end.
-#[derive(Debug, Clone)]
-pub(crate) enum End {
-    /// In order, within this time.
-    ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
-    /// At once.
-    Kill,
-}
-
-/// What connects two cores, seen from one.
-#[derive(Debug)]
-pub(crate) struct Sibling {
-    pub(crate) core: CoreIndex,
-    /// The way back, beside the batches and read before them.
-    pub(crate) words_out: Outbox<ToSibling>,
-    pub(crate) words_in: Inbox<ToSibling>,
-    pub(crate) batches_out: Outbox<Vec<u8>>,
-    pub(crate) batches_in: Inbox<Vec<u8>>,
-    pub(crate) segments_out: Outbox<ForeignSegment>,
-    pub(crate) segments_in: Inbox<ForeignSegment>,
-}
 
 /// What a core's program is made from.
 pub(crate) struct AppParts {

@@ -5,31 +5,19 @@
 //! wait for control, so this always ends.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
-use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millrace_engine::control::{Control, ControlMetrics, ControlOutput, Status};
-use millrace_engine::message::{CoreIndex, DialId, ToControl};
+use millrace_engine::control::{Control, ControlOutput};
+use millrace_engine::message::{CoreIndex, DialId};
 use millrace_proto::mesh::PeerHello;
-use millrace_quic::Waker;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::Command;
-use crate::budget::Share;
 use crate::clock::Clock;
-#[cfg(doc)]
-use crate::control_post::BATCH_MAX;
+use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::resolve::Resolver;
 
-/// Inputs towards control that may wait, over all cores. Those of cores are batches of at most [`BATCH_MAX`] messages, whose
-/// bytes [`ControlPost`](crate::control_post::ControlPost) bounds.
-pub(crate) const INPUTS_MAX: usize = 16_384;
-/// Commands that may wait for one core.
-pub(crate) const COMMANDS_MAX: usize = 16_384;
 /// Messages handled between two looks at the outputs, and at most a batch besides.
 const MESSAGES_PER_ROUND: usize = 256;
 /// When a core's mailbox was full, it is tried again after this time.
@@ -39,107 +27,6 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 
 /// Between two pictures that control leaves for those to whom it is too busy to answer.
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
-
-/// Control at one moment.
-#[derive(Debug, Clone)]
-pub(crate) struct ControlPicture {
-    pub(crate) at: std::time::Instant,
-    pub(crate) status: Status,
-    pub(crate) metrics: ControlMetrics,
-}
-
-/// Where control leaves its last picture; `None` before the first.
-pub(crate) type PictureFrame = Arc<Mutex<Option<ControlPicture>>>;
-
-/// Looks at control between two inputs.
-pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
-
-/// What control's thread hears.
-pub(crate) enum Input {
-    /// From a core, for the engine: what one turn brought.
-    Core { core: CoreIndex, messages: Vec<(ToControl, Share)> },
-    /// The seeds' addresses, as DNS has them now.
-    Seeds(Vec<String>),
-    /// Where a dial leads, if its target resolves.
-    Resolved { dial: DialId, remote: Option<SocketAddr> },
-    /// Somebody wants to know something.
-    Ask(Question),
-    /// Tell everybody that this router goes away within this time.
-    Drain(Duration),
-    /// End.
-    Stop,
-}
-
-impl Input {
-    /// Messages that control handles with this input.
-    fn messages(&self) -> usize {
-        match self {
-            Self::Core { messages, .. } => messages.len(),
-            _ => 1,
-        }
-    }
-}
-
-impl fmt::Debug for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Core { core, messages } => {
-                f.debug_tuple("Core").field(core).field(&messages.len()).finish()
-            }
-            Self::Seeds(seeds) => f.debug_tuple("Seeds").field(seeds).finish(),
-            Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
-            Self::Ask(_) => f.write_str("Ask"),
-            Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),
-            Self::Stop => f.write_str("Stop"),
-        }
-    }
-}
-
-/// The way to one core.
-#[derive(Clone)]
-pub(crate) struct CorePost {
-    pub(crate) commands: SyncSender<Command>,
-    pub(crate) waker: Waker,
-}
-
-impl CorePost {
-    /// Hands over a command, or gives it back when the mailbox is full. A core that has ended takes everything.
-    #[expect(
-        clippy::result_large_err,
-        reason = "what the mailbox does not take is kept as it is and tried again"
-    )]
-    pub(crate) fn try_send(&self, command: Command) -> Result<(), Command> {
-        match self.commands.try_send(command) {
-            Ok(()) => {
-                self.waker.wake();
-                Ok(())
-            }
-            Err(TrySendError::Disconnected(_)) => Ok(()),
-            Err(TrySendError::Full(command)) => Err(command),
-        }
-    }
-
-    /// Hands over a command, waiting for room: for threads that may wait.
-    pub(crate) fn send(&self, command: Command) {
-        self.leave(command);
-        self.waker.wake();
-    }
-
-    /// The same without waking the core, unless its mailbox is full: whoever leaves more wakes it once.
-    pub(crate) fn leave(&self, command: Command) {
-        if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
-            self.waker.wake();
-            // A core that has ended needs no commands.
-            let _ = self.commands.send(command);
-        }
-    }
-}
-
-impl fmt::Debug for CorePost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CorePost").finish_non_exhaustive()
-    }
-}
 
 /// A dial whose target is being resolved.
 struct Resolving {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use millrace_mailbox::Doorbell;
 use millrace_quic::{Core, TurnStats};
 
-use crate::app::{CoreApp, End};
+use crate::app::CoreApp;
+use crate::mail::End;
 use crate::metrics::{CoreSnapshot, thread_cpu};
 
 /// The longest sleep: everything that matters wakes the core earlier.

@@ -16,13 +16,12 @@ use millrace_quic::Keys;
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::app::Command;
 use crate::config::RouterConfig;
-use crate::control_thread::{ControlPicture, CorePost, Input, PictureFrame};
 use crate::entrance::Entrance;
+use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
-use crate::start::Starting;
 use crate::start_error::{ReloadError, StartError};
+use crate::starting::Starting;
 
 /// Time that is left for writing what was queued, once clients had their grace.
 const FLUSH: Duration = Duration::from_millis(500);

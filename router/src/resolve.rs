@@ -18,7 +18,7 @@ use millrace_proto::DEFAULT_PORT;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::control_thread::Input;
+use crate::mail::Input;
 
 /// The longest time that one name may take.
 const LOOKUP_MAX: Duration = Duration::from_secs(4);

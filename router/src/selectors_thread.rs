@@ -8,7 +8,6 @@
 //! Orders of one client are answered in their order, because a later one may replace what an earlier one asked for.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -19,82 +18,12 @@ use millrace_engine::message::{CoreIndex, Prepared, ToCore, Token};
 use millrace_engine::transport::ConnKey;
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
-use crate::app::Command;
-use crate::budget::{Budget, Share};
-use crate::control_thread::CorePost;
+use crate::mail::{Command, CorePost, Order, SelectorsPost};
 
-/// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once with a hundred
-/// selectors each take about 100 MiB. Orders beyond are refused. One connection has at most its account of selectors in it
-/// (`selector_bytes_per_connection`).
-const BYTES_MAX: usize = 256 << 20;
 /// Where there are more answers, a core is told of those that are there after this time, and before a pattern is compiled.
 const TELL_AFTER: Duration = Duration::from_millis(1);
 /// Selectors without a pattern that are read before one with a pattern has its turn: a few milliseconds.
 const PLAIN_PER_TURN: usize = 1024;
-/// What one order and one text take besides their characters.
-const OVERHEAD_BYTES: usize = 64;
-
-/// Selectors of one subscription, to be read.
-struct Order {
-    core: CoreIndex,
-    client: ConnKey,
-    token: Token,
-    texts: Vec<String>,
-    _share: Share,
-}
-
-/// Where a core hands in its orders. Those of one turn go as one batch: the thread is woken once.
-pub(crate) struct SelectorsPost {
-    orders: mpsc::Sender<Vec<Order>>,
-    budget: Budget,
-    gathered: Vec<Order>,
-}
-
-impl SelectorsPost {
-    /// The place of another core; both draw on one budget.
-    pub(crate) fn sibling(&self) -> Self {
-        Self { orders: self.orders.clone(), budget: self.budget.clone(), gathered: Vec::new() }
-    }
-
-    /// Adds an order of a client to the batch; [`ToCore::Prepared`] follows once that is posted.
-    ///
-    /// # Errors
-    /// Too much is waiting; nothing follows.
-    pub(crate) fn order(
-        &mut self,
-        core: CoreIndex,
-        client: ConnKey,
-        token: Token,
-        texts: Vec<String>,
-    ) -> Result<(), Overload> {
-        if !self.budget.has_room() {
-            return Err(Overload);
-        }
-        let bytes: usize = texts.iter().map(|text| OVERHEAD_BYTES + text.len()).sum();
-        let share = self.budget.take(OVERHEAD_BYTES + bytes);
-        self.gathered.push(Order { core, client, token, texts, _share: share });
-        Ok(())
-    }
-
-    /// Hands the batch in.
-    pub(crate) fn post(&mut self) {
-        if !self.gathered.is_empty() {
-            // The thread ends only after the cores, or by a defect that the handle reports.
-            let _ = self.orders.send(std::mem::take(&mut self.gathered));
-        }
-    }
-}
-
-impl fmt::Debug for SelectorsPost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SelectorsPost").field("budget", &self.budget).finish_non_exhaustive()
-    }
-}
-
-/// Too many selectors wait to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Overload;
-
 /// An order, and what was read of it.
 struct Reading {
     order: Order,
@@ -194,8 +123,7 @@ pub(crate) struct SelectorsThread {
 impl SelectorsThread {
     /// The thread's part and the cores' part. Once `stop` is set, orders are dropped unread.
     pub(crate) fn new(stop: Arc<AtomicBool>) -> (SelectorsPost, Self) {
-        let (sender, orders) = mpsc::channel();
-        let post = SelectorsPost { orders: sender, budget: Budget::new(BYTES_MAX), gathered: Vec::new() };
+        let (post, orders) = SelectorsPost::new();
         (post, Self { orders, stop })
     }
 
@@ -242,25 +170,13 @@ impl SelectorsThread {
 
 #[cfg(test)]
 mod tests {
+    use crate::budget::Budget;
+
     use super::*;
-
-    const CLIENT: ConnKey = ConnKey(1);
-
-    #[test]
-    fn orders_beyond_the_budget_are_refused_until_others_are_done() {
-        let (mut post, thread) = SelectorsThread::new(Arc::default());
-        let large = || vec!["x".repeat(BYTES_MAX)];
-        assert_eq!(post.order(0, CLIENT, Token(1), large()), Ok(()));
-        let plain = || vec!["a=1".to_owned()];
-        assert_eq!(post.sibling().order(1, CLIENT, Token(2), plain()), Err(Overload));
-        post.post();
-        drop(thread.orders.try_recv().unwrap());
-        assert_eq!(post.order(1, CLIENT, Token(3), plain()), Ok(()));
-    }
 
     /// Tokens in the order in which they are answered.
     fn answered(orders: &[(u64, u64, &[&str])]) -> Vec<u64> {
-        let budget = Budget::new(BYTES_MAX);
+        let budget = Budget::new(usize::MAX);
         let (mut turns, mut book) = (Turns::default(), PatternBook::default());
         for &(client, token, texts) in orders {
             let texts = texts.iter().map(|&text| text.to_owned()).collect();

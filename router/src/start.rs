@@ -14,22 +14,23 @@ use millrace_mailbox::{Doorbell, mailbox};
 use millrace_proto::{Incarnation, RouterId};
 use millrace_quic::{Core, CoreSettings, Keys, steer};
 
-use crate::app::{AppParts, BATCHES_MAX, CoreApp, Sibling, WORDS_MAX};
+use crate::app::{AppParts, CoreApp};
 use crate::clock::Clock;
 use crate::config::{Pinning, RouterConfig};
-use crate::control_post::ControlPost;
-use crate::control_thread::{COMMANDS_MAX, ControlThread, CorePost, INPUTS_MAX, Input, PictureFrame};
+use crate::control_thread::ControlThread;
 use crate::core_thread::CoreThread;
 use crate::entrance::Entrance;
 use crate::handle::{CoreLink, RouterHandle};
+use crate::mail::{
+    BATCHES_MAX, COMMANDS_MAX, ControlPost, CorePost, INPUTS_MAX, Input, PictureFrame, SEGMENTS_MAX,
+    SelectorsPost, Sibling, WORDS_MAX,
+};
 use crate::reachable::Reachable;
 use crate::resolve::{Resolver, watch_seeds};
-use crate::selectors_thread::{SelectorsPost, SelectorsThread};
+use crate::selectors_thread::SelectorsThread;
 use crate::start_error::StartError;
+use crate::starting::Starting;
 use crate::tls::Identity;
-
-/// Foreign segments that wait in one mailbox: two full receive batches.
-const SEGMENTS_MAX: usize = 4096;
 
 /// A router that can be started, also several times in one process.
 #[derive(Debug)]
@@ -74,19 +75,6 @@ fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
         Some(previous) => keys.accepting(previous),
         None => keys,
     }
-}
-
-/// What all parts of one router share while it starts.
-pub(crate) struct Starting {
-    pub(crate) clock: Clock,
-    pub(crate) addr: SocketAddr,
-    pub(crate) router: RouterId,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) advertise: String,
-    /// Seed of hash tables, of all cores and of control: they compare hashes of tags.
-    seed: u64,
-    pub(crate) keys: Keys,
-    pub(crate) config: RouterConfig,
 }
 
 /// A core's QUIC with what others need to reach it.

@@ -169,6 +169,9 @@ mod tests {
     fn reference_page_is_what_the_declarations_say() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/config.md");
         let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(page == reference(), "stale: millrace-router --print-reference > docs/reference/config.md");
+        assert!(
+            page == reference(),
+            "stale: cargo run -p millrace-router -- --print-reference > docs/reference/config.md"
+        );
     }
 }

@@ -6,7 +6,7 @@ use millrace_client::{Client, Config, PublisherOptions, Trust};
 use millrace_proto::TagSet;
 
 use super::*;
-use crate::app::BATCHES_MAX;
+use crate::mail::BATCHES_MAX;
 use crate::{DevAuthority, Router, RouterConfig};
 
 const LONG: Duration = Duration::from_secs(20);

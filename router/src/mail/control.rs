@@ -1,13 +1,65 @@
-//! The cores' way to control: bounded in messages and, because interest and lane frames can be large, in bytes.
+//! The cores' way to control, and that of everybody who asks it something: one mailbox, bounded in messages and, because
+//! interest and lane frames can be large, in bytes.
 
+use std::fmt;
 use std::mem::size_of;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use millrace_engine::message::{CoreIndex, ToControl};
+use millrace_engine::control::Control;
+use millrace_engine::message::{CoreIndex, DialId, ToControl};
 use millrace_proto::mesh::{InterestEntry, KnownPeer, MeshFrame};
 use tokio::sync::mpsc;
 
 use crate::budget::{Budget, Share};
-use crate::control_thread::Input;
+
+/// Inputs towards control that may wait, over all cores. Those of cores are batches of at most [`BATCH_MAX`] messages, whose
+/// bytes [`ControlPost`] bounds.
+pub(crate) const INPUTS_MAX: usize = 16_384;
+
+/// Looks at control between two inputs.
+pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
+
+/// What control's thread hears.
+pub(crate) enum Input {
+    /// From a core, for the engine: what one turn brought.
+    Core { core: CoreIndex, messages: Vec<(ToControl, Share)> },
+    /// The seeds' addresses, as DNS has them now.
+    Seeds(Vec<String>),
+    /// Where a dial leads, if its target resolves.
+    Resolved { dial: DialId, remote: Option<SocketAddr> },
+    /// Somebody wants to know something.
+    Ask(Question),
+    /// Tell everybody that this router goes away within this time.
+    Drain(Duration),
+    /// End.
+    Stop,
+}
+
+impl Input {
+    /// Messages that control handles with this input.
+    pub(crate) fn messages(&self) -> usize {
+        match self {
+            Self::Core { messages, .. } => messages.len(),
+            _ => 1,
+        }
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core { core, messages } => {
+                f.debug_tuple("Core").field(core).field(&messages.len()).finish()
+            }
+            Self::Seeds(seeds) => f.debug_tuple("Seeds").field(seeds).finish(),
+            Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
+            Self::Ask(_) => f.write_str("Ask"),
+            Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
 
 /// Bytes of messages that may wait for control, over all cores. What does not fit waits in the cores.
 const BYTES_MAX: usize = 64 << 20;

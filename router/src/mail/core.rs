@@ -1,0 +1,93 @@
+//! Orders to a core, from every other thread: one bounded mailbox per core.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use millrace_engine::message::{DialId, ToCore};
+use millrace_proto::mesh::PeerHello;
+use millrace_quic::Waker;
+
+use crate::entrance::Entrance;
+use crate::metrics::CoreSnapshot;
+
+/// Commands that may wait for one core.
+pub(crate) const COMMANDS_MAX: usize = 16_384;
+
+/// Takes a picture when it is ready.
+pub(crate) type Inspection = Box<dyn FnOnce(CoreSnapshot) + Send>;
+
+/// From other threads of the router to a core.
+pub(crate) enum Command {
+    /// From control, for the engine.
+    Engine(ToCore),
+    /// Begin a lane.
+    Dial { dial: DialId, remote: SocketAddr, server_name: String, shard: u16, hello: PeerHello },
+    /// Accept and dial new connections with this from now on.
+    Enter(Arc<Entrance>),
+    /// Take a picture between two turns.
+    Inspect(Inspection),
+    /// Close what is left in order, within this time, and end.
+    /// `busy` counts the cores that may still send runs to their owners on other cores.
+    ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
+    /// End at once, without a word to anybody.
+    Kill,
+}
+
+/// How a core is to end.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// In order, within this time.
+    ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
+    /// At once.
+    Kill,
+}
+
+/// The way to one core.
+#[derive(Clone)]
+pub(crate) struct CorePost {
+    pub(crate) commands: SyncSender<Command>,
+    pub(crate) waker: Waker,
+}
+
+impl CorePost {
+    /// Hands over a command, or gives it back when the mailbox is full. A core that has ended takes everything.
+    #[expect(
+        clippy::result_large_err,
+        reason = "what the mailbox does not take is kept as it is and tried again"
+    )]
+    pub(crate) fn try_send(&self, command: Command) -> Result<(), Command> {
+        match self.commands.try_send(command) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(())
+            }
+            Err(TrySendError::Disconnected(_)) => Ok(()),
+            Err(TrySendError::Full(command)) => Err(command),
+        }
+    }
+
+    /// Hands over a command, waiting for room: for threads that may wait.
+    pub(crate) fn send(&self, command: Command) {
+        self.leave(command);
+        self.waker.wake();
+    }
+
+    /// The same without waking the core, unless its mailbox is full: whoever leaves more wakes it once.
+    pub(crate) fn leave(&self, command: Command) {
+        if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
+            self.waker.wake();
+            // A core that has ended needs no commands.
+            let _ = self.commands.send(command);
+        }
+    }
+}
+
+impl fmt::Debug for CorePost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CorePost").finish_non_exhaustive()
+    }
+}

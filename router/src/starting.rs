@@ -1,0 +1,22 @@
+//! What all parts of one router share while it starts, and its handle keeps.
+
+use std::net::SocketAddr;
+
+use millrace_proto::{Incarnation, RouterId};
+use millrace_quic::Keys;
+
+use crate::clock::Clock;
+use crate::config::RouterConfig;
+
+/// What all parts of one router share while it starts.
+pub(crate) struct Starting {
+    pub(crate) clock: Clock,
+    pub(crate) addr: SocketAddr,
+    pub(crate) router: RouterId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) advertise: String,
+    /// Seed of hash tables, of all cores and of control: they compare hashes of tags.
+    pub(crate) seed: u64,
+    pub(crate) keys: Keys,
+    pub(crate) config: RouterConfig,
+}
