@@ -33,7 +33,8 @@ pub fn put_deliver_head(out: &mut Vec<u8>, header: &HopHeader<'_>, targets: &[u8
 }
 
 /// Appends the head of a run's frame, with the targets if it has some, and makes room for `reserve` bytes behind it.
-#[inline]
+/// Inlined, so that frames without targets pay nothing for them.
+#[inline(always)]
 fn put_head(
     out: &mut Vec<u8>,
     header: &HopHeader<'_>,
