@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use millrace_proto::{CloseCode, RouterId};
 
-use super::config::{ADDRESS_BYTES_MAX, TARGETS_MAX};
+use super::config::{ADDRESS_BYTES_MAX, HEARSAY_REDIAL_MAX, PROBE_EVERY, SILENT_REDIAL_AFTER, TARGETS_MAX};
 use super::{Control, ControlOutput};
 use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
+
+/// Epoch of a probe: it replaces no lane.
+const PROBE_EPOCH: u64 = 1;
 
 /// When to try again, and how often that failed so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,8 +24,10 @@ pub(super) struct Retry {
 #[derive(Debug, Default)]
 pub(super) struct Target {
     pub(super) seed: bool,
-    /// Dialling it reached this router itself.
+    /// It is an address of this router.
     pub(super) own: bool,
+    /// Dialling it reached this router itself, although it is no address of this host: something in between chose it.
+    pub(super) echo: bool,
     /// Who answered there last, or advertises it.
     pub(super) router: Option<RouterId>,
     pub(super) dial: Option<DialId>,
@@ -45,6 +50,8 @@ pub(super) struct Dial {
 pub(super) struct Dialling {
     pub(super) targets: BTreeMap<String, Target>,
     attempts: BTreeMap<DialId, Dial>,
+    /// Names of seeds that do not resolve.
+    pub(super) unresolved: u64,
     last: u64,
     /// Epoch of the next lane dialled. Moves on when an attempt or a lane is lost, so that a redial replaces what the peer
     /// may still believe in, while two attempts that reach one router by two addresses are equals, and it keeps the first.
@@ -58,9 +65,22 @@ impl Dialling {
         Self { epoch: 1, ..Self::default() }
     }
 
-    /// Addresses at which no router has answered: nobody can say whether one is there.
+    /// Addresses at which no other router has answered, and names that have none: nobody can say whether one is there.
     pub(super) fn unanswered(&self) -> u64 {
-        self.targets.values().filter(|target| !target.own && target.router.is_none()).count() as u64
+        let silent = self.targets.values().filter(|target| !target.own && target.router.is_none());
+        silent.count() as u64 + self.unresolved
+    }
+
+    /// Seeds behind which there should be another router, and nobody has answered.
+    pub(super) fn silent_seeds(&self) -> usize {
+        let silent = |target: &&Target| target.seed && !target.own && !target.echo && target.router.is_none();
+        let names = usize::try_from(self.unresolved).unwrap_or(usize::MAX);
+        self.targets.values().filter(silent).count().saturating_add(names)
+    }
+
+    /// Whether a seed leads to this router.
+    pub(super) fn is_seed_of(&self, router: RouterId) -> bool {
+        self.targets.values().any(|target| target.seed && target.router == Some(router))
     }
 
     pub(super) fn lost(&mut self) {
@@ -107,8 +127,12 @@ impl Dialling {
 impl Control {
     /// The pause after `failures` attempts in a row: doubles from `redial_min` to `redial_max`; half of it is jitter.
     pub(super) fn pause(&mut self, failures: u32) -> Duration {
+        self.pause_within(failures, self.config.redial_max)
+    }
+
+    fn pause_within(&mut self, failures: u32, longest: Duration) -> Duration {
         let doubled = self.config.redial_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let full = u64::try_from(doubled.min(self.config.redial_max).as_nanos()).unwrap_or(u64::MAX);
+        let full = u64::try_from(doubled.min(longest).as_nanos()).unwrap_or(u64::MAX);
         self.dialling.draws += 1;
         let draw = mix(self.config.seed ^ self.config.router.0.rotate_left(32) ^ mix(self.dialling.draws));
         Duration::from_nanos(full / 2 + draw % (full / 2 + 1))
@@ -126,12 +150,14 @@ impl Control {
         for address in due {
             // An address dialled in this round may lead to the same router.
             if self.dialling.targets.get(&address).is_some_and(|target| self.is_wanted(target)) {
-                let dial = self.begin_dial(address.clone(), 0, None);
+                let dial = self.begin_dial(address.clone(), 0, None, self.dialling.epoch);
                 if let Some(target) = self.dialling.targets.get_mut(&address) {
                     target.dial = Some(dial);
                 }
             }
         }
+        self.probe_due();
+        self.redial_silent();
         let now = self.now;
         let lanes: Vec<(RouterId, String, u16)> = self
             .peers
@@ -146,10 +172,63 @@ impl Control {
             })
             .collect();
         for (router, target, number) in lanes {
-            let dial = self.begin_dial(target, number, Some(router));
-            if let Some(lane) = self.lane_mut(router, number) {
-                lane.dial = Some(dial);
+            self.dial_lane(router, target, number);
+        }
+    }
+
+    fn dial_lane(&mut self, router: RouterId, target: String, number: u16) {
+        let dial = self.begin_dial(target, number, Some(router), self.dialling.epoch);
+        if let Some(lane) = self.lane_mut(router, number) {
+            lane.dial = Some(dial);
+        }
+    }
+
+    /// Dials seeds again that lead to a linked router under an address which that one does not advertise: others may be
+    /// behind it. Whoever is linked already refuses, because the epoch is the lowest.
+    fn probe_due(&mut self) {
+        let due: Vec<String> = self
+            .dialling
+            .targets
+            .iter()
+            .filter(|(address, target)| self.may_be_virtual(address, target) && target.retry.next <= self.now)
+            .map(|(address, _)| address.clone())
+            .collect();
+        for address in due {
+            let dial = self.begin_dial(address.clone(), 0, None, PROBE_EPOCH);
+            let next = self.now + self.config.dial_timeout + PROBE_EVERY;
+            if let Some(target) = self.dialling.targets.get_mut(&address) {
+                target.dial = Some(dial);
+                target.retry = Retry { failures: 0, next };
             }
+        }
+    }
+
+    fn may_be_virtual(&self, address: &str, target: &Target) -> bool {
+        let peer = target.router.and_then(|router| self.peers.get(&router));
+        target.seed
+            && target.dial.is_none()
+            && peer.is_some_and(|peer| peer.advertise != address && peer.link.is_some() && !peer.leaving)
+    }
+
+    /// Dials lanes beside those that have been silent for long. A new lane 0 begins a new link.
+    fn redial_silent(&mut self) {
+        let now = self.now;
+        let mut due = Vec::new();
+        for (&router, peer) in &self.peers {
+            let Some(link) = peer.link_to_complete() else { continue };
+            let Some(target) = &link.target else { continue };
+            for (number, lane) in (0u16..).zip(&link.lanes) {
+                let silent = lane.silent_since().is_some_and(|since| since + SILENT_REDIAL_AFTER <= now);
+                if silent && lane.dial.is_none() && lane.retry.next <= now {
+                    due.push((router, target.clone(), number));
+                }
+            }
+        }
+        if !due.is_empty() {
+            self.dialling.lost();
+        }
+        for (router, target, number) in due {
+            self.dial_lane(router, target, number);
         }
     }
 
@@ -161,10 +240,9 @@ impl Control {
         !target.own && target.dial.is_none() && !reached
     }
 
-    fn begin_dial(&mut self, target: String, lane: u16, router: Option<RouterId>) -> DialId {
+    fn begin_dial(&mut self, target: String, lane: u16, router: Option<RouterId>, epoch: u64) -> DialId {
         self.dialling.last += 1;
         let dial = DialId(self.dialling.last);
-        let epoch = self.dialling.epoch;
         let deadline = self.now + self.config.dial_timeout;
         self.metrics.dials += 1;
         self.dialling.attempts.insert(dial, Dial { target: target.clone(), lane, epoch, router, deadline });
@@ -187,7 +265,7 @@ impl Control {
             }
         } else {
             if code == Some(CloseCode::MyOwnAddress) {
-                self.reached_myself(&attempt.target);
+                self.heard_myself(&attempt.target);
             }
             self.put_off(&attempt.target);
             let router = self.dialling.targets.get(&attempt.target).and_then(|target| target.router);
@@ -204,9 +282,34 @@ impl Control {
         else {
             return;
         };
-        let next = self.now + self.pause(failures);
+        let longest = if self.is_hearsay(address) { HEARSAY_REDIAL_MAX } else { self.config.redial_max };
+        let linked = self
+            .dialling
+            .targets
+            .get(address)
+            .and_then(|target| self.peers.get(&target.router?))
+            .is_some_and(|peer| peer.link.is_some());
+        let pause = if linked { PROBE_EVERY } else { self.pause_within(failures, longest) };
+        let next = self.now + pause;
         if let Some(target) = self.dialling.targets.get_mut(address) {
             target.retry = Retry { failures, next };
+        }
+    }
+
+    /// Whether only others have told of an address.
+    fn is_hearsay(&self, address: &str) -> bool {
+        let Some(target) = self.dialling.targets.get(address) else { return false };
+        let peer = target.router.and_then(|router| self.peers.get(&router));
+        !target.seed && peer.is_some_and(|peer| peer.incarnation.is_none() && !peer.once_linked)
+    }
+
+    /// An address leads to this process. It may lead elsewhere the next time, unless it is this router's for certain.
+    fn heard_myself(&mut self, address: &str) {
+        if address == self.config.advertise {
+            self.reached_myself(address);
+        } else if let Some(target) = self.dialling.targets.get_mut(address) {
+            self.metrics.own_address += u64::from(!std::mem::replace(&mut target.echo, true));
+            target.router = None;
         }
     }
 
@@ -224,7 +327,7 @@ impl Control {
     /// has not learned of this router.
     pub(super) fn rearm(&mut self, router: RouterId) {
         let next =
-            self.now + if router > self.config.router { self.pause(1) } else { self.config.join_timeout / 2 };
+            self.now + if router > self.config.router { self.pause(1) } else { self.config.sync_timeout / 2 };
         for target in self.dialling.targets.values_mut().filter(|target| target.router == Some(router)) {
             target.retry = Retry { failures: 0, next };
         }
@@ -245,12 +348,16 @@ impl Control {
             }
         }
         let peers = &self.peers;
+        let is_told = |peer: &super::Peer, address: &String| {
+            peer.advertise == *address
+                || (peer.incarnation.is_none() && peer.told_by.values().any(|told| told == address))
+        };
         self.dialling.targets.retain(|address, target| {
             let router = target.router.and_then(|router| peers.get(&router));
             if router.is_none() {
                 target.router = None;
             }
-            target.seed || target.dial.is_some() || router.is_some_and(|peer| peer.advertise == *address)
+            target.seed || target.dial.is_some() || router.is_some_and(|peer| is_told(peer, address))
         });
     }
 
@@ -265,7 +372,18 @@ impl Control {
             .filter(|lane| lane.up.is_none() && lane.dial.is_none())
             .map(|lane| lane.retry.next);
         let targets = self.dialling.targets.values().filter(|target| self.is_wanted(target));
-        let due = targets.map(|target| target.retry.next).chain(lanes).min();
+        let virtual_ones =
+            self.dialling.targets.iter().filter(|(address, target)| self.may_be_virtual(address, target));
+        let probes = virtual_ones.map(|(_, target)| target.retry.next);
+        let silent = self
+            .peers
+            .values()
+            .filter_map(super::Peer::link_to_complete)
+            .filter(|link| link.target.is_some())
+            .flat_map(|link| &link.lanes)
+            .filter(|lane| lane.dial.is_none())
+            .filter_map(|lane| Some((lane.silent_since()? + SILENT_REDIAL_AFTER).max(lane.retry.next)));
+        let due = targets.map(|target| target.retry.next).chain(lanes).chain(probes).chain(silent).min();
         due.into_iter().chain(self.dialling.deadlines()).min()
     }
 }

@@ -10,6 +10,7 @@ use millrace_proto::{CloseCode, RouterId, Selector};
 use super::Control;
 use super::config::SNAPSHOT_PAUSE;
 use super::interest::Step;
+use super::notice::{Notice, Refusal};
 use super::subscribe::Waiting;
 use crate::matching::Location;
 use crate::message::{CoreIndex, ToCore, Token};
@@ -56,7 +57,12 @@ impl Control {
         if self.directory.publish(&mut self.outputs) {
             self.metrics.directory_versions += 1;
         }
+        let was_coarse = self.own.is_coarse();
         let frames = self.own.publish();
+        if self.own.is_coarse() != was_coarse {
+            self.metrics.interest_coarsened += u64::from(!was_coarse);
+            self.notify(Notice::InterestOverflow(!was_coarse));
+        }
         if frames.is_empty() {
             // What was new went again before it was told: the version that was to cover it does not come.
             self.waiting.covered_by(self.own.version());
@@ -173,6 +179,7 @@ impl Control {
             }
             Step::Overflow => {
                 self.metrics.interest_overflows += 1;
+                self.notify(Notice::Refused { router, why: Refusal::Interest });
                 self.drop_link(router, CloseCode::Limit);
             }
         }

@@ -11,9 +11,10 @@ use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, RouterId};
 
-use super::config::{ADDRESS_BYTES_MAX, PEERS_MAX};
+use super::config::{ADDRESS_BYTES_MAX, PEERS_MAX, PROBE_EVERY};
 use super::dial::Dial;
 use super::link::{LaneUp, Link};
+use super::notice::{Notice, Refusal};
 use super::peer::Peer;
 use super::{Control, Retry};
 use crate::message::{CoreIndex, DialId, ToCore};
@@ -97,6 +98,13 @@ impl Control {
         }
         if let Some(target) = self.dialling.targets.get_mut(&attempt.target) {
             target.router = Some(router);
+            target.echo = false;
+        }
+        if router < self.config.router {
+            let now = self.now;
+            if let Some(peer) = self.peers.get_mut(&router).filter(|peer| peer.link.is_none()) {
+                peer.called_since.get_or_insert(now);
+            }
         }
         if !accepts {
             return Err(CloseCode::Replaced);
@@ -110,7 +118,7 @@ impl Control {
             return Err(CloseCode::Replaced);
         }
         if let Some(target) = self.dialling.targets.get_mut(&attempt.target) {
-            target.retry = Retry::default();
+            target.retry = Retry { failures: 0, next: self.now + PROBE_EVERY };
         }
         self.begin_link(core, conn, hello, Some(attempt.target.clone()))
     }
@@ -155,15 +163,26 @@ impl Control {
     fn check(&mut self, hello: &PeerHello) -> Result<(), CloseCode> {
         if hello.version != PROTOCOL_VERSION {
             self.metrics.version_refused += 1;
+            self.notify(Notice::Refused { router: hello.router, why: Refusal::Version });
             return Err(CloseCode::Version);
         }
-        if hello.router == self.config.router {
-            self.metrics.id_conflicts += u64::from(hello.incarnation != self.config.incarnation);
+        let is_me = hello.router == self.config.router;
+        if is_me && hello.incarnation == self.config.incarnation {
+            return Err(CloseCode::MyOwnAddress);
+        }
+        if is_me || hello.advertise == self.config.advertise {
+            self.metrics.id_conflicts += 1;
+            self.twin_seen = Some(self.now);
+            if is_me {
+                self.twin_met = Some(self.now);
+            }
+            self.notify(Notice::Twin { name: hello.name.clone() });
             return Err(CloseCode::MyOwnAddress);
         }
         let address = hello.advertise.len();
         if hello.cores == 0 || hello.cores > CORES_MAX || address == 0 || address > ADDRESS_BYTES_MAX {
             self.metrics.hellos_refused += 1;
+            self.notify(Notice::Refused { router: hello.router, why: Refusal::Malformed });
             return Err(CloseCode::Limit);
         }
         Ok(())
@@ -195,6 +214,7 @@ impl Control {
             }
         } else if self.peers.len() == PEERS_MAX {
             self.metrics.peers_refused += 1;
+            self.notify(Notice::Refused { router, why: Refusal::Full });
             return false;
         } else {
             let seed = self.config.seed ^ router.0;
@@ -203,7 +223,7 @@ impl Control {
         let patience = if router > self.config.router {
             std::time::Duration::ZERO
         } else {
-            self.config.join_timeout / 2
+            self.config.sync_timeout / 2
         };
         if advertise != self.config.advertise {
             self.dialling.learn(advertise, Some(router), self.now + patience);
@@ -244,6 +264,8 @@ impl Control {
         peer.applying.clear();
         peer.leaving = false;
         peer.unreachable = false;
+        peer.called_since = None;
+        peer.deaf_since = None;
         peer.unwell_since = Some(self.now);
         self.accept_lane(core, conn, hello, 0, answer);
         self.greet(router);
@@ -273,12 +295,16 @@ impl Control {
         let missed = peer.interest.len() > 0;
         let lost = peer.link.as_ref().is_some_and(|link| link.after_loss);
         let Some(place) = self.lane_mut(router, lane) else { return };
-        place.up = Some(LaneUp { core, conn, epoch, silent: false });
+        place.up = Some(LaneUp { core, conn, epoch, silent_since: None });
         place.dial = None;
         place.retry = Retry::default();
         self.lanes.insert((core, conn), (router, lane));
-        if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
+        if let Some(peer) = self.peers.get_mut(&router)
+            && let Some(link) = &mut peer.link
+        {
             link.was_complete |= link.is_complete();
+            peer.once_linked |= link.was_complete;
+            self.was_linked |= link.was_complete;
         }
         self.metrics.lanes_accepted += 1;
         self.give(

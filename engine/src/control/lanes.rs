@@ -8,6 +8,7 @@ use millrace_proto::{CloseCode, RouterId};
 
 use super::Control;
 use super::link::{Lane, LaneUp};
+use super::notice::Notice;
 use crate::message::{CoreIndex, DialId, ToCore};
 use crate::transport::ConnKey;
 
@@ -41,8 +42,9 @@ impl Control {
 
     pub(super) fn lane_silence(&mut self, core: CoreIndex, conn: ConnKey, silent: bool) {
         let Some(&(router, lane)) = self.lanes.get(&(core, conn)) else { return };
+        let now = self.now;
         if let Some(up) = self.lane_mut(router, lane).and_then(|lane| lane.up.as_mut()) {
-            up.silent = silent;
+            up.silent_since = silent.then_some(up.silent_since.unwrap_or(now));
             self.mesh_changed = true;
         }
     }
@@ -143,6 +145,7 @@ impl Control {
         self.drop_link(router, CloseCode::Timeout);
         if self.peers.get(&router).is_some_and(|peer| peer.index.is_some()) {
             self.metrics.forgotten += 1;
+            self.notify(if left { Notice::Left(router) } else { Notice::Forgotten(router) });
         }
         self.clear_interest(router);
         if let Some(peer) = self.peers.get_mut(&router) {
@@ -153,7 +156,7 @@ impl Control {
             }
         }
         if left && self.departed.len() < super::PEERS_MAX {
-            self.departed.insert(router, self.now + self.config.join_timeout);
+            self.departed.insert(router, self.now + self.config.sync_timeout);
         }
         self.mesh_changed = true;
     }

@@ -43,7 +43,15 @@ pub(super) struct LaneUp {
     pub(super) core: CoreIndex,
     pub(super) conn: ConnKey,
     pub(super) epoch: u64,
-    pub(super) silent: bool,
+    /// Since when nothing is heard on it; `None` while something is.
+    pub(super) silent_since: Option<Time>,
+}
+
+impl Lane {
+    /// Since when it is up and silent.
+    pub(super) fn silent_since(&self) -> Option<Time> {
+        self.up?.silent_since
+    }
 }
 
 impl Link {
@@ -79,6 +87,6 @@ impl Link {
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        self.lanes_up().any(|lane| lane.silent)
+        self.lanes_up().any(|lane| lane.silent_since.is_some())
     }
 }

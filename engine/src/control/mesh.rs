@@ -6,8 +6,9 @@ use millrace_proto::limits::ALTERNATES_MAX;
 use millrace_proto::mesh::{KnownPeer, MeshFrame, Peers};
 
 use super::Control;
-use super::config::MESH_FRAME_BYTES;
+use super::config::{INTRODUCED_MAX, MESH_FRAME_BYTES};
 use super::link::Link;
+use super::notice::Notice;
 use super::status::PeerState;
 use crate::message::ToCore;
 use crate::time::Time;
@@ -18,14 +19,17 @@ const KNOWN_PEER_FRAMING_BYTES: usize = 24;
 impl Control {
     /// Looks at every peer again after something changed or time has passed.
     pub(super) fn look_at_mesh(&mut self) {
-        let (now, patience) = (self.now, self.config.join_timeout);
-        for peer in self.peers.values_mut() {
+        let (now, patience) = (self.now, self.config.sync_timeout);
+        let mut news = Vec::new();
+        for (&router, peer) in &mut self.peers {
             let state = peer.state(now, patience);
             if state == PeerState::Leaving {
                 // It has its own time to go, as long as it is heard.
                 let silent = peer.link.as_ref().is_some_and(Link::is_silent);
                 peer.unwell_since = silent.then(|| peer.unwell_since.unwrap_or(now));
             }
+            let heard = peer.is_heard();
+            self.gossip_changed |= std::mem::replace(&mut peer.heard, heard) != heard;
             let reached = peer.is_reached(state);
             self.gossip_changed |= std::mem::replace(&mut peer.reached, reached) != reached;
             if state == peer.state {
@@ -36,22 +40,29 @@ impl Control {
             match (before, state) {
                 (_, PeerState::Linked) => {
                     peer.unwell_since = None;
-                    self.metrics.recovered += u64::from(std::mem::take(&mut peer.was_suspected));
+                    let healed = std::mem::take(&mut peer.was_suspected);
+                    self.metrics.recovered += u64::from(healed);
+                    news.push(if healed { Notice::Healed(router) } else { Notice::Linked(router) });
                 }
                 (PeerState::Linked, PeerState::Suspect) => {
                     peer.unwell_since = Some(now);
                     peer.was_suspected = true;
                     self.metrics.suspects += 1;
+                    news.push(Notice::Suspect { router, cause: peer.suspicion(now, patience) });
                 }
-                (_, PeerState::Leaving) => {}
+                (_, PeerState::Leaving) => news.push(Notice::Leaving(router)),
                 _ => {
                     peer.unwell_since.get_or_insert(now);
                 }
             }
         }
+        for notice in news {
+            self.notify(notice);
+        }
         self.forget_due();
         self.tell_alternates();
         self.check_synced();
+        self.check_standing();
     }
 
     /// Forgets whom it is time to forget: the suspect after a while, those who left, and those whom others have told of and
@@ -97,33 +108,34 @@ impl Control {
             peer.leaving || peer.unreachable || (peer.applied && peer.state == PeerState::Linked)
         });
         let all = self.seeds_known && seeds_tried && applied;
-        if all || self.now >= self.join_deadline {
+        if all || self.now >= self.sync_deadline {
             self.synced = true;
             self.join_timed_out = !all;
             self.give_all(&ToCore::Synced(true));
         }
     }
 
-    /// Whether others have reached a router for a while that this one does not.
-    pub(super) fn is_degraded(&self) -> bool {
-        self.peers.values().any(|peer| {
-            let long = peer.unwell_since.is_some_and(|since| since + self.config.join_timeout <= self.now);
-            long && !peer.leaving && !peer.told_by.is_empty()
-        })
-    }
-
     /// When the mesh is to be looked at again if nothing happens.
     pub(super) fn next_look(&self) -> Option<Time> {
-        let peers = self.peers.values().filter_map(|peer| {
-            let since = peer.unwell_since?;
-            let patience = since + self.config.join_timeout;
-            let forget = since + self.config.forget_after;
+        let peers = self.peers.values().flat_map(|peer| {
             let idle = peer.index.is_none() && !peer.told_by.is_empty();
-            [patience, forget].into_iter().filter(|&at| at > self.now && (at == patience || !idle)).min()
+            let unwell = |after| peer.unwell_since.map(|since| since + after);
+            let forget = unwell(self.config.forget_after).filter(|_| !idle);
+            let deaf = peer.deaf_since.map(|since| since + self.config.sync_timeout);
+            let called = peer.called_since.map(|since| since + self.unreached_after());
+            [unwell(self.config.sync_timeout), forget, deaf, called]
         });
-        let join = (!self.synced).then_some(self.join_deadline);
+        let peers = peers.flatten().filter(|&at| at > self.now);
+        let join = (!self.synced).then_some(self.sync_deadline);
+        let standing = self.next_standing();
         let gossip = self.gossip_changed.then_some(self.gossip_from);
-        peers.chain(join).chain(gossip).chain(self.next_dial()).chain(self.next_exchange()).min()
+        peers
+            .chain(join)
+            .chain(standing)
+            .chain(gossip)
+            .chain(self.next_dial())
+            .chain(self.next_exchange())
+            .min()
     }
 
     /// Tells all linked peers whom this router knows, when that has changed and not too often.
@@ -146,14 +158,16 @@ impl Control {
         }
         let mut bytes = 0;
         let mut told = Peers::default();
-        for (&other, peer) in self.peers.iter().filter(|&(&other, _)| other != router) {
+        for (&other, peer) in &self.peers {
             bytes += peer.advertise.len() + KNOWN_PEER_FRAMING_BYTES;
             if bytes > MESH_FRAME_BYTES {
                 self.metrics.gossip_cut += 1;
                 continue;
             }
             let advertise = peer.advertise.clone();
-            told.peers.push(KnownPeer { router: other, advertise, linked: peer.reached });
+            // Of itself a peer hears whether it is heard, whatever it says: a path that works one way shows so.
+            let linked = if other == router { peer.heard } else { peer.reached };
+            told.peers.push(KnownPeer { router: other, advertise, linked });
         }
         self.say(router, MeshFrame::Peers(told));
     }
@@ -164,18 +178,47 @@ impl Control {
         for peer in self.peers.values_mut() {
             peer.told_by.remove(&router);
         }
+        if let Some(own) = told.peers.iter().find(|known| known.router == self.config.router) {
+            self.hearing_told(router, own.linked);
+        }
         for known in told.peers.iter().filter(|known| known.linked) {
             let reachable = !known.advertise.is_empty() && known.advertise.len() <= super::ADDRESS_BYTES_MAX;
             let departed = self.departed.contains_key(&known.router);
             if known.router == self.config.router || !reachable || departed {
                 continue;
             }
-            if !self.peers.contains_key(&known.router) && !self.know(known.router, &known.advertise) {
-                continue;
+            let unproven = self.peers.get(&known.router).map(|peer| peer.incarnation.is_none());
+            match unproven {
+                Some(false) => {}
+                // Nobody has proven which address is right: each is tried.
+                Some(true) if known.advertise != self.config.advertise => {
+                    self.dialling.learn(&known.advertise, Some(known.router), self.now);
+                }
+                Some(true) => {}
+                None if self.may_introduce(router) && self.know(known.router, &known.advertise) => {}
+                None => continue,
             }
             if let Some(peer) = self.peers.get_mut(&known.router) {
-                peer.told_by.insert(router);
+                peer.told_by.insert(router, known.advertise.clone());
             }
+        }
+    }
+
+    /// Whether a peer may be the first to tell of one more router.
+    fn may_introduce(&mut self, router: RouterId) -> bool {
+        let unproven = |peer: &&super::Peer| {
+            peer.incarnation.is_none() && peer.told_by.len() == 1 && peer.told_by.contains_key(&router)
+        };
+        let may = self.peers.values().filter(unproven).count() < INTRODUCED_MAX;
+        self.metrics.introductions_refused += u64::from(!may);
+        may
+    }
+
+    /// A peer says whether it hears this router.
+    fn hearing_told(&mut self, router: RouterId, heard: bool) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(&router) {
+            peer.deaf_since = (!heard).then(|| peer.deaf_since.unwrap_or(now));
         }
     }
 }

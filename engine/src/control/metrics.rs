@@ -44,6 +44,8 @@ crate::metrics! {
         interest_refused: counter "mesh_interest_refused",
         /// Links closed because the peer told more interest than is allowed.
         interest_overflows: counter "mesh_interest_overflows",
+        /// Times that this router had more selectors than it tells its peers, and asked them for every event instead.
+        interest_coarsened: counter "mesh_interest_coarsened",
         /// Times that a linked peer became suspect.
         suspects: counter "mesh_suspects",
         /// Times that a suspect peer recovered without being forgotten.
@@ -52,6 +54,8 @@ crate::metrics! {
         forgotten: counter "mesh_forgotten",
         /// Peers that were heard of but not learned because the table is full.
         peers_refused: counter "mesh_peers_refused",
+        /// Routers of which a peer told, and which were not learned because too many of its others have proven nothing.
+        introductions_refused: counter "mesh_introductions_refused",
         /// Versions of the directory published.
         directory_versions: counter "mesh_directory_versions",
         /// Requests to read selectors.

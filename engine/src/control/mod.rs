@@ -19,8 +19,10 @@ mod lanes;
 mod link;
 mod mesh;
 mod metrics;
+mod notice;
 mod peer;
 mod prepare;
+mod standing;
 mod status;
 mod subscribe;
 #[cfg(test)]
@@ -34,10 +36,13 @@ use millrace_proto::control::Goaway;
 use millrace_proto::mesh::{MeshFrame, PeerHello};
 
 pub use config::{
-    ADDRESS_BYTES_MAX, ControlConfig, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE, TARGETS_MAX, WAITING_MAX,
+    ADDRESS_BYTES_MAX, ControlConfig, INTRODUCED_MAX, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE,
+    TARGETS_MAX, WAITING_MAX,
 };
 pub use metrics::ControlMetrics;
+pub use notice::{Notice, Refusal, SAY_EVERY, Said, Suspicion};
 pub use prepare::{PatternBook, prepare};
+pub use standing::Trouble;
 pub use status::{PeerState, PeerStatus, Status};
 
 use dial::{Dialling, Retry};
@@ -103,9 +108,24 @@ pub struct Control {
     gossip_from: Time,
     alternates: Vec<String>,
     seeds_known: bool,
-    join_deadline: Time,
+    /// Until when publishers wait for credit.
+    sync_deadline: Time,
     synced: bool,
     join_timed_out: bool,
+    /// Until when this router waits for enough others.
+    join_deadline: Time,
+    /// It is ready, or was.
+    joined: bool,
+    /// It was linked with somebody.
+    was_linked: bool,
+    /// Since when it is linked with nobody although there should be others.
+    alone_since: Option<Time>,
+    /// When another process was met that has its id or its address.
+    twin_seen: Option<Time>,
+    /// When one was met that has its id, which is bound to its certificate's name: not a matter of a peer's word.
+    twin_met: Option<Time>,
+    trouble: Option<Trouble>,
+    notices: notice::Notices,
     /// When it goes away, once it has said so.
     leaves_at: Option<Time>,
     metrics: ControlMetrics,
@@ -128,7 +148,7 @@ impl Control {
             departed: BTreeMap::new(),
             lanes: BTreeMap::new(),
             dialling: Dialling::new(),
-            own: OwnInterest::new(config.seed),
+            own: OwnInterest::new(config.seed, config.interest_told_max, config.interest_told_bytes_max),
             directory: Directory::new(config.seed, config.cores),
             waiting: WaitingList::default(),
             publish_from: now,
@@ -138,9 +158,17 @@ impl Control {
             gossip_from: now,
             alternates: Vec::new(),
             seeds_known: false,
-            join_deadline: now + config.join_timeout,
+            sync_deadline: now + config.sync_timeout,
             synced: false,
             join_timed_out: false,
+            join_deadline: now + config.join_timeout,
+            joined: false,
+            was_linked: false,
+            alone_since: None,
+            twin_seen: None,
+            twin_met: None,
+            trouble: None,
+            notices: notice::Notices::default(),
             leaves_at: None,
             metrics: ControlMetrics::default(),
             patterns: PatternBook::default(),
@@ -151,10 +179,16 @@ impl Control {
         control
     }
 
-    /// Sets the addresses (`host:port`) under which routers may be found. An address that vanished is a hint, not a
-    /// death: links stay.
+    /// Sets the addresses (`host:port`) under which routers may be found, every name having been looked up. An address that
+    /// vanished is a hint, not a death: links stay.
     pub fn set_seeds(&mut self, now: Time, seeds: Vec<String>) {
+        self.set_found_seeds(now, seeds, 0);
+    }
+
+    /// The same while `unresolved` names have no address yet: somebody may be behind each.
+    pub fn set_found_seeds(&mut self, now: Time, seeds: Vec<String>, unresolved: u64) {
         self.now = now;
+        self.dialling.unresolved = unresolved;
         let seeds: BTreeSet<String> = seeds.into_iter().collect();
         for (address, target) in &mut self.dialling.targets {
             target.seed = seeds.contains(address);
@@ -165,7 +199,7 @@ impl Control {
                 target.seed = true;
             }
         }
-        self.seeds_known = true;
+        self.seeds_known |= unresolved == 0;
         self.mesh_changed = true;
         self.settle();
     }
@@ -202,6 +236,16 @@ impl Control {
     pub fn dial_failed(&mut self, now: Time, dial: DialId) {
         self.now = now;
         self.dial_ended(dial);
+        self.settle();
+    }
+
+    /// The target of a dial is an address of this router. It is not dialled again.
+    pub fn dial_leads_home(&mut self, now: Time, dial: DialId) {
+        self.now = now;
+        if let Some(attempt) = self.dialling.take(dial) {
+            self.reached_myself(&attempt.target);
+            self.mesh_changed = true;
+        }
         self.settle();
     }
 
@@ -308,7 +352,13 @@ impl Control {
             outputs: self.outputs.len(),
             synced: self.synced,
             join_timed_out: self.join_timed_out,
-            degraded: self.is_degraded(),
+            joined: self.joined,
+            peers_needed: self.peers_needed(),
+            degraded: self.trouble.is_some(),
+            trouble: self.trouble,
+            twin: self.has_twin(),
+            unanswered: self.dialling.unanswered(),
+            coarse: self.own.is_coarse(),
             draining: self.leaves_at.is_some(),
         }
     }

@@ -1,6 +1,6 @@
 //! A known router: who it is, its link, its interest, and how it stands.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_proto::{Incarnation, RouterId};
@@ -8,6 +8,7 @@ use millrace_proto::{Incarnation, RouterId};
 use super::directory::Applying;
 use super::interest::Advertised;
 use super::link::Link;
+use super::notice::Suspicion;
 use super::status::{PeerState, PeerStatus};
 use crate::matching::Location;
 use crate::message::PeerIndex;
@@ -27,8 +28,16 @@ pub(super) struct Peer {
     pub(super) applying: Applying,
     /// A snapshot of its interest in this incarnation is applied on all cores.
     pub(super) applied: bool,
-    /// Linked routers that say they are linked to it.
-    pub(super) told_by: BTreeSet<RouterId>,
+    /// Linked routers that say they are linked to it, each with the address that it tells.
+    pub(super) told_by: BTreeMap<RouterId, String>,
+    /// It was linked with all lanes once: that it should be is this router's own evidence.
+    pub(super) once_linked: bool,
+    /// It says since then that it does not hear this router, although it is heard.
+    pub(super) deaf_since: Option<Time>,
+    /// It answered a dial then; linking is its task, and it has not done so since.
+    pub(super) called_since: Option<Time>,
+    /// Whether all its lanes were up and heard at the last look: what it is told of itself.
+    pub(super) heard: bool,
     /// Its life is another than before, and what entered through the one before may be missing.
     pub(super) renewed: bool,
     /// It said that it is going away.
@@ -56,7 +65,11 @@ impl Peer {
             interest: Advertised::new(seed),
             applying: Applying::default(),
             applied: false,
-            told_by: BTreeSet::new(),
+            told_by: BTreeMap::new(),
+            once_linked: false,
+            deaf_since: None,
+            called_since: None,
+            heard: false,
             renewed: false,
             leaving: false,
             unreachable: false,
@@ -72,10 +85,11 @@ impl Peer {
         let Some(link) = &self.link else {
             return if self.index.is_some() { PeerState::Suspect } else { PeerState::Known };
         };
+        let deaf = self.deaf_since.is_some_and(|since| now >= since + patience);
         let slow = self.unwell_since.is_some_and(|since| now >= since + patience);
         if self.leaving {
             PeerState::Leaving
-        } else if link.is_silent() {
+        } else if link.is_silent() || deaf {
             PeerState::Suspect
         } else if link.is_complete() {
             PeerState::Linked
@@ -86,11 +100,27 @@ impl Peer {
         }
     }
 
+    /// Why it is suspect.
+    pub(super) fn suspicion(&self, now: Time, patience: Duration) -> Suspicion {
+        match &self.link {
+            None => Suspicion::Lost,
+            Some(link) if link.is_silent() => Suspicion::Silent,
+            Some(link) if !link.is_complete() => Suspicion::LaneLost,
+            Some(_) if self.deaf_since.is_some_and(|since| now >= since + patience) => Suspicion::Deaf,
+            Some(_) => Suspicion::LaneLost,
+        }
+    }
+
     /// Whether this router is linked with it. Who leaves is a member until it is gone: what its clients still publish must
     /// reach new routers, too.
     pub(super) fn is_reached(&self, state: PeerState) -> bool {
         state == PeerState::Linked
             || (state == PeerState::Leaving && self.link.as_ref().is_some_and(Link::is_complete))
+    }
+
+    /// Whether all its lanes are up and heard.
+    pub(super) fn is_heard(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_complete() && !link.is_silent())
     }
 
     /// Whether it is known from others alone, none of whom reach it any more.

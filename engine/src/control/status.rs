@@ -2,6 +2,8 @@
 
 use millrace_proto::{Incarnation, RouterId};
 
+use super::Trouble;
+
 /// How a known router stands to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerState {
@@ -86,16 +88,28 @@ pub struct Status {
     pub synced: bool,
     /// Whether `synced` came from the timeout rather than from all known routers.
     pub join_timed_out: bool,
-    /// Whether others reach a router that this one does not.
+    /// Whether this router was ready once: it was linked with enough others, or waited long enough for them.
+    pub joined: bool,
+    /// Linked routers that it needs for that.
+    pub peers_needed: usize,
+    /// Whether something is wrong with this router's place in the mesh.
     pub degraded: bool,
+    /// What is wrong with it.
+    pub trouble: Option<Trouble>,
+    /// Whether another process was met lately that has this router's id.
+    pub twin: bool,
+    /// Addresses of routers, and names of seeds, at which nobody has answered.
+    pub unanswered: u64,
+    /// Whether this router has more selectors than it tells its peers, and asks them for every event.
+    pub coarse: bool,
     /// Whether this router is going away.
     pub draining: bool,
 }
 
 impl Status {
-    /// Whether to send clients here.
+    /// Whether to send clients here. A router that was ready and loses its peers stays ready, and is degraded.
     #[must_use]
     pub const fn ready(&self) -> bool {
-        self.synced && !self.degraded && !self.draining
+        self.synced && self.joined && !self.twin && !self.draining
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Changes gather until [`OwnInterest::publish`] makes a version of them. A selector that comes and goes in between is
 //! never told to anyone; one that goes and comes back gets a new number, and its reader adds before it removes.
+//!
+//! What is told is bounded, because a peer holds it, too, and a lane has to carry it at once when a link begins. Beyond the
+//! bound the interest is *coarse*: one selector that matches everything stands for all. Events that nobody here wants cross
+//! the mesh then, and none is missing. With half of the bound the selectors are told again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -32,6 +36,12 @@ pub(in crate::control) struct OwnInterest {
     next_number: u64,
     version: u64,
     digest: Digest,
+    /// Bytes that the selectors held take in frames.
+    held_bytes: usize,
+    /// One selector stands for all of them.
+    coarse: bool,
+    told_max: usize,
+    told_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -42,8 +52,9 @@ struct Held {
 }
 
 impl OwnInterest {
-    /// No interest, at version 1. The seed is for memory only: it shows in no output.
-    pub(in crate::control) fn new(seed: u64) -> Self {
+    /// No interest, at version 1. The seed is for memory only: it shows in no output. At most `told_max` selectors are told,
+    /// and as many as take `told_bytes_max` bytes in frames.
+    pub(in crate::control) fn new(seed: u64, told_max: usize, told_bytes_max: usize) -> Self {
         Self {
             held: HashMap::with_hasher(RandomState::with_seeds(seed, !seed, 0x6d69_6c6c, 0x7261_6365)),
             told: BTreeMap::new(),
@@ -52,6 +63,10 @@ impl OwnInterest {
             next_number: 1,
             version: 1,
             digest: Digest::default(),
+            held_bytes: 0,
+            coarse: false,
+            told_max,
+            told_bytes_max,
         }
     }
 
@@ -62,10 +77,12 @@ impl OwnInterest {
             held.cores.insert(place, core);
             return true;
         }
-        let number = self.next_number;
-        self.next_number += 1;
+        let number = self.new_number();
+        self.held_bytes += bytes_in_frames(selector);
         self.held.insert(Arc::clone(selector), Held { number, cores: vec![core] });
-        self.adding.insert(number, Arc::clone(selector));
+        if !self.coarse {
+            self.adding.insert(number, Arc::clone(selector));
+        }
         true
     }
 
@@ -77,7 +94,8 @@ impl OwnInterest {
         if held.cores.is_empty() {
             let number = held.number;
             self.held.remove(selector);
-            if self.adding.remove(&number).is_none() {
+            self.held_bytes -= bytes_in_frames(selector);
+            if !self.coarse && self.adding.remove(&number).is_none() {
                 self.removing.insert(number);
             }
         }
@@ -96,7 +114,22 @@ impl OwnInterest {
 
     /// Whether changes wait for a version.
     pub(in crate::control) fn is_changed(&self) -> bool {
-        !self.adding.is_empty() || !self.removing.is_empty()
+        if self.coarse { self.fits(2) } else { !self.adding.is_empty() || !self.removing.is_empty() }
+    }
+
+    /// Whether one selector stands for all.
+    pub(in crate::control) const fn is_coarse(&self) -> bool {
+        self.coarse
+    }
+
+    /// Whether `times` what is held is within what may be told.
+    fn fits(&self, times: usize) -> bool {
+        self.held.len() <= self.told_max / times && self.held_bytes <= self.told_bytes_max / times
+    }
+
+    fn new_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
     }
 
     /// Selectors that peers were told.
@@ -108,6 +141,9 @@ impl OwnInterest {
     pub(in crate::control) fn publish(&mut self) -> Vec<Interest> {
         if !self.is_changed() {
             return Vec::new();
+        }
+        if self.coarse || !self.fits(1) {
+            return self.tell_anew();
         }
         let mut frames =
             Cutter::new(Interest { from: self.version, version: self.version + 1, ..Interest::default() });
@@ -124,6 +160,26 @@ impl OwnInterest {
             }
         }
         frames.finish()
+    }
+
+    /// Makes a version of one selector for all, or of each again.
+    fn tell_anew(&mut self) -> Vec<Interest> {
+        self.coarse = !self.coarse;
+        self.version += 1;
+        self.adding.clear();
+        self.removing.clear();
+        self.told = if self.coarse {
+            let number = self.new_number();
+            let everything = Selector::parse("*").expect("`*` is a selector");
+            BTreeMap::from([(number, Arc::new(everything))])
+        } else {
+            self.held.iter().map(|(selector, held)| (held.number, Arc::clone(selector))).collect()
+        };
+        self.digest = Digest::default();
+        for selector in self.told.values() {
+            self.digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
+        }
+        self.snapshot()
     }
 
     /// Frames that bring any reader to the version that peers were told.
@@ -144,6 +200,10 @@ impl OwnInterest {
     pub(in crate::control) fn entries(&self) -> impl Iterator<Item = (CoreIndex, &Selector)> {
         self.held.iter().flat_map(|(selector, held)| held.cores.iter().map(move |&core| (core, &**selector)))
     }
+}
+
+fn bytes_in_frames(selector: &Selector) -> usize {
+    selector.text().len() + ENTRY_FRAMING_BYTES
 }
 
 /// Cuts one version into frames.
@@ -207,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_selector_that_comes_and_goes_between_versions_is_never_told() {
-        let mut own = OwnInterest::new(1);
+        let mut own = OwnInterest::new(1, 10_000, 100 << 20);
         assert!(own.add(0, &selector("a=1")));
         assert!(!own.add(0, &selector("a=1")));
         assert!(own.add(1, &selector("a=1")));
@@ -221,7 +281,7 @@ mod tests {
 
     #[test]
     fn only_the_first_and_the_last_core_make_a_version() {
-        let mut own = OwnInterest::new(1);
+        let mut own = OwnInterest::new(1, 10_000, 100 << 20);
         own.add(0, &selector("a=1"));
         assert_eq!(own.publish().len(), 1);
         own.add(1, &selector("a=1"));
@@ -234,8 +294,40 @@ mod tests {
     }
 
     #[test]
+    fn more_than_may_be_told_is_told_as_everything_until_half_of_it_is_left() {
+        let mut own = OwnInterest::new(1, 4, 100 << 20);
+        let all: Vec<_> = (0..5).map(|n| selector(&format!("a={n}"))).collect();
+        assert!(all[..4].iter().all(|one| own.add(0, one)));
+        assert_eq!((own.publish()[0].add.len(), own.is_coarse()), (4, false));
+        own.add(0, &all[4]);
+        let frames = own.publish();
+        assert!(frames[0].reset && own.is_coarse());
+        assert_eq!((frames.len(), frames[0].version, frames[0].add[0].selector.as_str()), (1, 3, "*"));
+        assert_eq!(own.digest().count, 1);
+        own.remove(0, &all[0]);
+        own.remove(0, &all[1]);
+        assert_eq!(own.publish(), Vec::new(), "what comes and goes is not told");
+        own.remove(0, &all[2]);
+        let frames = own.publish();
+        let told: Vec<_> = frames[0].add.iter().map(|entry| entry.selector.as_str()).collect();
+        assert_eq!((frames[0].reset, frames[0].version, told), (true, 4, vec!["a=3", "a=4"]));
+        own.remove(0, &all[3]);
+        assert_eq!(own.publish()[0].remove.len(), 1);
+    }
+
+    #[test]
+    fn bytes_bound_what_is_told_as_well() {
+        let mut own = OwnInterest::new(1, 100, 1000);
+        for n in 0..3 {
+            own.add(0, &selector(&format!("k{n}={}", "v".repeat(400))));
+        }
+        own.publish();
+        assert!(own.is_coarse());
+    }
+
+    #[test]
     fn every_frame_of_a_large_version_fits_a_control_frame() {
-        let mut own = OwnInterest::new(1);
+        let mut own = OwnInterest::new(1, 10_000, 100 << 20);
         let all: Vec<_> = (0..9000).map(|n| selector(&format!("k{n}={}", "v".repeat(1 + n % 900)))).collect();
         for one in &all {
             own.add(0, one);

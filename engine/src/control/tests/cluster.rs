@@ -13,7 +13,7 @@ use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, frame};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::control::{Control, ControlConfig, ControlOutput, PeerState, PeerStatus};
+use crate::control::{Control, ControlConfig, ControlOutput, Notice, PeerState, PeerStatus};
 use crate::matching::{Index, Location};
 use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore, Token};
 use crate::time::Time;
@@ -62,6 +62,8 @@ pub(super) struct Router {
     pub(super) unanswered: u64,
     pub(super) synced: Option<Time>,
     pub(super) alternates: Vec<String>,
+    /// What it said of the mesh.
+    pub(super) said: Vec<Notice>,
     pub(super) prepared: Vec<Result<usize, String>>,
     pub(super) refused: Vec<CloseCode>,
     pub(super) outgoing: Vec<(CoreIndex, u16)>,
@@ -337,6 +339,9 @@ impl Cluster {
     }
 
     pub(super) fn drain_outputs(&mut self, router: usize) {
+        while let Some(said) = self.routers[router].control.poll_notice() {
+            self.routers[router].said.push(said.notice);
+        }
         while let Some(output) = self.routers[router].control.poll_output() {
             self.trace.push(format!("{} {router} {}", self.now, describe(&output)));
             match output {
@@ -488,6 +493,7 @@ impl Router {
             unanswered: 0,
             synced: None,
             alternates: Vec::new(),
+            said: Vec::new(),
             prepared: Vec::new(),
             refused: Vec::new(),
             outgoing: Vec::new(),

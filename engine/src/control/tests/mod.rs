@@ -6,3 +6,4 @@ mod interest;
 mod links;
 mod loss;
 mod random;
+mod standing;

@@ -1,0 +1,121 @@
+//! How this router stands in the mesh: whether it has joined, and what is wrong with its place, if anything.
+//!
+//! Joining is over once; what goes wrong later is told, and does not send clients away. What one peer says is never
+//! enough: trouble with another router needs own evidence, and a router that nobody reaches counts that against itself.
+
+use std::time::Duration;
+
+use super::Control;
+use super::config::TWIN_MEMORY;
+use super::notice::Notice;
+use super::peer::Peer;
+use crate::time::Time;
+
+/// What is wrong with this router's place in the mesh, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Another process has this router's id, or advertises its address.
+    Twin,
+    /// It is linked with nobody, and there should be others.
+    Alone,
+    /// Others answer it, and none of them reaches the address that it advertises.
+    Unreached,
+    /// It does not reach a router that others reach, and that it reached before or has as a seed.
+    Unlinked,
+}
+
+impl Trouble {
+    /// Its name in `/status`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Twin => "twin",
+            Self::Alone => "alone",
+            Self::Unreached => "unreached",
+            Self::Unlinked => "unlinked",
+        }
+    }
+}
+
+impl Control {
+    /// Other routers that are known or that a seed promises.
+    fn others(&self) -> usize {
+        let known = self.peers.values().filter(|peer| !peer.leaving).count();
+        known.saturating_add(self.dialling.silent_seeds())
+    }
+
+    fn reached(&self) -> usize {
+        self.peers.values().filter(|peer| peer.reached).count()
+    }
+
+    /// Linked routers that this one needs before it is ready.
+    pub(super) fn peers_needed(&self) -> usize {
+        let others = self.others();
+        self.config.min_peers.unwrap_or(if others == 0 { 0 } else { (others / 2).max(1) })
+    }
+
+    /// How long a router may take to link with this one after it was called.
+    pub(super) fn unreached_after(&self) -> Duration {
+        self.config.dial_timeout + self.config.sync_timeout
+    }
+
+    /// Looks at how this router stands.
+    pub(super) fn check_standing(&mut self) {
+        let (others, linked) = (self.others(), self.reached());
+        if !self.joined && self.synced {
+            let timed_out = self.now >= self.join_deadline;
+            let enough = self.seeds_known && linked >= self.peers_needed();
+            if enough || timed_out {
+                self.joined = true;
+                self.notify(Notice::Joined { linked, others, timed_out: !enough });
+            }
+        }
+        let is_alone = linked == 0 && others > 0;
+        self.alone_since = is_alone.then(|| self.alone_since.unwrap_or(self.now));
+        let trouble = self.find_trouble();
+        if std::mem::replace(&mut self.trouble, trouble) != trouble {
+            self.notify(Notice::Degraded(trouble));
+        }
+    }
+
+    fn find_trouble(&self) -> Option<Trouble> {
+        let long = |since: Option<Time>, time: Duration| since.is_some_and(|since| since + time <= self.now);
+        let patience = self.config.sync_timeout;
+        if is_recent(self.twin_seen, self.now) {
+            return Some(Trouble::Twin);
+        }
+        if long(self.alone_since, patience) && (self.joined || self.was_linked) {
+            return Some(Trouble::Alone);
+        }
+        let is_called =
+            self.peers.values().any(|peer| peer.link.as_ref().is_some_and(|link| link.target.is_none()));
+        let is_ignored = |peer: &Peer| long(peer.called_since, self.unreached_after());
+        if !is_called && self.peers.values().any(is_ignored) {
+            return Some(Trouble::Unreached);
+        }
+        let is_missed = self.peers.iter().any(|(&router, peer)| {
+            let own_evidence = peer.once_linked || self.dialling.is_seed_of(router);
+            let others_word = !peer.told_by.is_empty();
+            long(peer.unwell_since, patience) && !peer.leaving && own_evidence && others_word
+        });
+        is_missed.then_some(Trouble::Unlinked)
+    }
+
+    /// Whether another process was met lately that has this router's id.
+    pub(super) fn has_twin(&self) -> bool {
+        is_recent(self.twin_met, self.now)
+    }
+
+    /// When this is to be looked at again if nothing happens.
+    pub(super) fn next_standing(&self) -> Option<Time> {
+        let join = (!self.joined).then_some(self.join_deadline);
+        let alone = self.alone_since.map(|since| since + self.config.sync_timeout);
+        let twin = self.twin_seen.map(|at| at + TWIN_MEMORY);
+        [join, alone, twin].into_iter().flatten().filter(|&at| at > self.now).min()
+    }
+}
+
+/// Whether a twin that was met then is still to be reckoned with.
+fn is_recent(met: Option<Time>, now: Time) -> bool {
+    met.is_some_and(|at| now < at + TWIN_MEMORY)
+}
