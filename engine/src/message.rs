@@ -101,6 +101,16 @@ pub enum ToControl {
         /// What the peer said.
         hello: PeerHello,
     },
+    /// The same of a peer whose certificate does not prove the id that it says: it must give way to one that does. Whoever
+    /// drives the core finds that out, and says this in place of [`LaneHello`](Self::LaneHello).
+    UnprovenHello {
+        /// The lane's connection, on this core.
+        conn: ConnKey,
+        /// Set when this router dialled it.
+        dial: Option<DialId>,
+        /// What the peer said.
+        hello: PeerHello,
+    },
     /// A mesh frame arrived (never a hello, ping or pong: those are the lane session's).
     LaneFrame {
         /// The lane.

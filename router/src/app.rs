@@ -21,6 +21,7 @@ use millrace_quic::{
 };
 
 use crate::clock::Clock;
+use crate::credentials::Credentials;
 use crate::ending::Ending;
 use crate::entrance::Entrance;
 use crate::mail::{BATCHES_MAX, Command, ControlPost, End, Inspection, SelectorsPost, Sibling};
@@ -71,6 +72,7 @@ pub(crate) struct CoreApp {
     /// Lanes that were dialled.
     dialled: BTreeMap<ConnId, Dialled>,
     strangers: Strangers,
+    credentials: Credentials,
     /// A mailbox towards a sibling is above half.
     pressed: bool,
     retired: VecDeque<(Instant, SocketId)>,
@@ -90,6 +92,7 @@ impl CoreApp {
             open: BTreeSet::new(),
             dialled: BTreeMap::new(),
             strangers: Strangers::default(),
+            credentials: Credentials::default(),
             pressed: false,
             retired: VecDeque::new(),
             held: None,
@@ -267,7 +270,7 @@ impl CoreApp {
             let PrepareOrder { token, client, selectors } = match self.parts.engine.poll_output() {
                 None => return false,
                 Some(CoreOutput::ToControl(message)) => {
-                    self.parts.control.put(message);
+                    self.put_for_control(io, message);
                     continue;
                 }
                 Some(CoreOutput::Prepare(order)) => order,
@@ -281,6 +284,20 @@ impl CoreApp {
                 self.held = Some(io.now());
             }
         }
+    }
+
+    /// Passes a message to control, which hears whether a peer has proven who it is.
+    fn put_for_control(&mut self, io: &mut Io<'_>, message: ToControl) {
+        let message = match message {
+            ToControl::LaneHello { conn, dial, hello }
+                if !self.credentials.proves(io.now(), conn, &hello) =>
+            {
+                self.metrics.unproven_peers += 1;
+                ToControl::UnprovenHello { conn, dial, hello }
+            }
+            message => message,
+        };
+        self.parts.control.put(message);
     }
 
     fn take_mail(&mut self, io: &mut Io<'_>) {
@@ -370,6 +387,9 @@ impl App for CoreApp {
         self.open.insert(conn);
         let now = self.parts.clock.at(io.now());
         if info.alpn.as_deref() == Some(ALPN_PEER) {
+            if let Some(Role::Router(name)) = info.peer_certificates.first().map(role_of) {
+                self.credentials.admit(conn, name);
+            }
             self.parts.engine.peer_connected(now, io, conn);
         } else {
             self.parts.engine.client_connected(now, conn);
@@ -408,6 +428,7 @@ impl App for CoreApp {
         };
         self.metrics.ended[Ending::of(reason) as usize] += 1;
         self.open.remove(&conn);
+        self.credentials.forget(conn);
         let now = self.parts.clock.at(io.now());
         self.parts.engine.closed(now, io, conn, code);
         if let Some(dialled) = self.dialled.remove(&conn) {

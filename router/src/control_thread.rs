@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
+use crate::herald;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::resolve::Resolver;
 
@@ -42,6 +43,8 @@ pub(crate) struct ControlThread {
     control: Control,
     cores: Vec<CorePost>,
     resolver: Resolver,
+    /// Where this router listens.
+    local: SocketAddr,
     inputs: mpsc::Receiver<Input>,
     /// For what runs beside this task.
     own: mpsc::Sender<Input>,
@@ -57,7 +60,7 @@ impl ControlThread {
         clock: Clock,
         control: Control,
         cores: Vec<CorePost>,
-        resolver: Resolver,
+        (resolver, local): (Resolver, SocketAddr),
         (own, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         pictures: PictureFrame,
     ) -> Self {
@@ -66,6 +69,7 @@ impl ControlThread {
             control,
             cores,
             resolver,
+            local,
             inputs,
             own,
             resolving: BTreeMap::new(),
@@ -120,6 +124,9 @@ impl ControlThread {
             if !self.round(first) {
                 return;
             }
+            while let Some(said) = self.control.poll_notice() {
+                herald::tell(&said);
+            }
         }
     }
 
@@ -146,7 +153,7 @@ impl ControlThread {
                     self.control.handle(now, core, message);
                 }
             }
-            Input::Seeds(seeds) => self.control.set_seeds(now, seeds),
+            Input::Seeds { found, unresolved } => self.control.set_found_seeds(now, found, unresolved),
             Input::Resolved { dial, remote } => self.resolved(dial, remote),
             Input::Ask(question) => question(&self.control),
             Input::Drain(grace) => self.control.drain(now, grace),
@@ -192,12 +199,24 @@ impl ControlThread {
             self.control.dial_failed(self.clock.now(), dial);
             return;
         };
+        if is_own(self.local, remote) {
+            self.control.dial_leads_home(self.clock.now(), dial);
+            return;
+        }
         let command = Command::Dial { dial, remote, server_name, shard, hello };
         let full = self.cores.get(usize::from(core)).is_none_or(|post| post.try_send(command).is_err());
         if full {
             self.control.dial_failed(self.clock.now(), dial);
         }
     }
+}
+
+/// Whether an address is one on which this router listens.
+fn is_own(local: SocketAddr, remote: SocketAddr) -> bool {
+    let (listens_at, ip) = (local.ip().to_canonical(), remote.ip().to_canonical());
+    // Only an address of this host can be bound; nothing is sent by that.
+    let is_here = || std::net::UdpSocket::bind((ip, 0)).is_ok();
+    local.port() == remote.port() && (listens_at == ip || (listens_at.is_unspecified() && is_here()))
 }
 
 /// The host of `host:port`, without brackets.
@@ -208,7 +227,18 @@ fn host_of(target: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::host_of;
+    use super::{host_of, is_own};
+
+    #[test]
+    fn an_address_of_this_host_with_this_port_is_own() {
+        let own = |local: &str, remote: &str| is_own(local.parse().unwrap(), remote.parse().unwrap());
+        assert!(own("127.0.0.1:7400", "127.0.0.1:7400"));
+        assert!(own("0.0.0.0:7400", "127.0.0.1:7400"));
+        assert!(own("[::]:7400", "[::ffff:127.0.0.1]:7400"));
+        assert!(!own("127.0.0.1:7400", "127.0.0.1:7401"));
+        assert!(!own("127.0.0.1:7400", "127.0.0.2:7400"));
+        assert!(!own("0.0.0.0:7400", "192.0.2.1:7400"), "an address for documentation is nobody's");
+    }
 
     #[test]
     fn host_is_what_stands_before_the_port() {

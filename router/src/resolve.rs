@@ -16,6 +16,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use millrace_proto::DEFAULT_PORT;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::mail::Input;
@@ -107,35 +108,56 @@ impl Resolver {
     }
 }
 
-/// Looks the seeds up for ever, and tells control whenever something changed. What a failed lookup gave before is kept.
+/// Looks the seeds up for ever, side by side, and tells control whenever something changed: addresses at once, and names
+/// when they have answered, so that a silent name server holds up nobody else. What a failed lookup gave before is kept.
 pub(crate) async fn watch_seeds(
     resolver: Resolver,
     seeds: Arc<[String]>,
     every: Duration,
     control: mpsc::Sender<Input>,
 ) {
-    let mut known: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut told = None;
     loop {
+        let mut lookups: JoinSet<(String, Option<Vec<String>>)> = JoinSet::new();
         for seed in seeds.iter() {
-            match resolver.seed(seed).await {
-                Some(found) => drop(known.insert(seed, found)),
-                None => tracing::warn!(%seed, "cannot resolve this seed of the mesh; trying again"),
+            if let Ok(address) = with_port(seed).parse::<SocketAddr>() {
+                known.insert(seed.clone(), vec![address.to_string()]);
+                continue;
+            }
+            let (resolver, seed) = (resolver.clone(), seed.clone());
+            lookups.spawn(async move {
+                let found = resolver.seed(&seed).await;
+                (seed, found)
+            });
+        }
+        loop {
+            let all: BTreeSet<String> = known.values().flatten().cloned().collect();
+            let unresolved =
+                seeds.iter().filter(|&seed| known.get(seed).is_none_or(Vec::is_empty)).count() as u64;
+            let state = (all, unresolved);
+            if told.as_ref() != Some(&state) {
+                let found = state.0.iter().cloned().collect();
+                if control.send(Input::Seeds { found, unresolved }).await.is_err() {
+                    return;
+                }
+                told = Some(state);
+            }
+            match lookups.join_next().await {
+                None => break,
+                Some(Ok((seed, Some(found)))) => drop(known.insert(seed, found)),
+                Some(Ok((seed, None))) => {
+                    tracing::warn!(%seed, "cannot resolve this seed of the mesh; trying again");
+                }
+                Some(Err(_)) => {}
             }
         }
-        let all: BTreeSet<String> = known.values().flatten().cloned().collect();
-        let nothing_yet = all.is_empty() && told.is_none() && !seeds.is_empty();
-        if !nothing_yet && told.as_ref() != Some(&all) {
-            if control.send(Input::Seeds(all.iter().cloned().collect())).await.is_err() {
-                return;
-            }
-            told = Some(all);
-        }
-        if seeds.is_empty() {
+        if seeds.iter().all(|seed| with_port(seed).parse::<SocketAddr>().is_ok()) {
             return;
         }
-        // Until there is a first answer, routers that start together look for each other often.
-        sleep(if told.is_none() { every.min(Duration::from_millis(500)) } else { every }).await;
+        // Until each name has an answer, routers that start together look for each other often.
+        let complete = told.as_ref().is_some_and(|&(_, unresolved)| unresolved == 0);
+        sleep(if complete { every } else { every.min(Duration::from_millis(500)) }).await;
     }
 }
 

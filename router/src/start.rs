@@ -6,12 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 
-use aws_lc_rs::digest;
 use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
 use millrace_mailbox::{Doorbell, mailbox};
-use millrace_proto::{Incarnation, RouterId};
+use millrace_proto::Incarnation;
 use millrace_quic::{Core, CoreSettings, Keys, steer};
 
 use crate::app::{AppParts, CoreApp};
@@ -19,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Pinning, RouterConfig};
 use crate::control_thread::ControlThread;
 use crate::core_thread::CoreThread;
+use crate::credentials::router_id;
 use crate::entrance::Entrance;
 use crate::handle::{CoreLink, RouterHandle};
 use crate::mail::{
@@ -53,7 +53,7 @@ impl Router {
         let starting = Starting {
             clock: Clock::start(),
             addr,
-            router: router_id(&advertise),
+            router: router_id(&config.identity.router_name(), &advertise),
             incarnation: Incarnation((rand::random::<u64>() >> 2) | 1),
             keys: quic_keys(&config.identity, &advertise, addr),
             advertise,
@@ -113,6 +113,7 @@ impl Starting {
             self.config.mesh.resolve_every,
             inputs,
         );
+        let overflows = crate::herald::watch_overflows(handle.view());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let cpu = self.spare_cpu();
         if let Some(listener) = admin {
@@ -125,6 +126,7 @@ impl Starting {
             }
             runtime.block_on(async {
                 tokio::spawn(seeds);
+                tokio::spawn(overflows);
                 control.run().await;
             });
             runtime.shutdown_background();
@@ -151,7 +153,7 @@ impl Starting {
             settings.name.clone_from(name);
         }
         let control = Control::new(settings, self.clock.now());
-        ControlThread::new(self.clock, control, posts, self.resolver(), channel, pictures)
+        ControlThread::new(self.clock, control, posts, (self.resolver(), self.addr), channel, pictures)
     }
 
     fn make_cores(
@@ -305,23 +307,4 @@ fn link_siblings(made: &mut [Made]) {
 
 fn index(core: usize) -> CoreIndex {
     CoreIndex::try_from(core).expect("cores are counted as u16")
-}
-
-/// Names a router by what it advertises.
-fn router_id(advertise: &str) -> RouterId {
-    let hash = digest::digest(&digest::SHA256, advertise.as_bytes());
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.as_ref()[..8]);
-    RouterId(u64::from_be_bytes(first).max(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn router_id_follows_from_the_advertised_address_alone() {
-        assert_eq!(router_id("a:7400"), router_id("a:7400"));
-        assert_ne!(router_id("a:7400"), router_id("b:7400"));
-    }
 }

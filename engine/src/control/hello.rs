@@ -5,7 +5,9 @@
 //! - A hello that repeats the lane and epoch of the dial accepts it; one with epoch 0 refuses it, and says who refuses.
 //! - Called by a larger router, this one learns where it is, refuses, and dials it.
 //! - Called again on a lane that is up, this one keeps the lane of the higher epoch, or else the older one.
-//! - The side that called itself knows by the id, and never dials that address again.
+//! - The side that called itself knows by the id.
+//! - Where the smaller one has dialled in vain, it lets the larger one dial: a router that nobody reaches is linked all the
+//!   same, and says of itself that its address is wrong.
 
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
@@ -47,10 +49,12 @@ impl Control {
         conn: ConnKey,
         dial: Option<DialId>,
         hello: &PeerHello,
+        proven: bool,
     ) {
         self.mesh_changed = true;
+        let may_be = self.identify(hello, proven);
         let Some(dial) = dial else {
-            if let Err(code) = self.called(core, conn, hello) {
+            if let Err(code) = may_be.and_then(|()| self.called(core, conn, hello)) {
                 let refusal = self.hello(hello.lane, REFUSED);
                 self.close_lane(core, conn, Some(refusal), code);
             }
@@ -60,7 +64,7 @@ impl Control {
             self.close_lane(core, conn, None, CloseCode::Replaced);
             return;
         };
-        if let Err(code) = self.answered(core, conn, &attempt, hello) {
+        if let Err(code) = may_be.and_then(|()| self.answered(core, conn, &attempt, hello)) {
             self.close_lane(core, conn, None, code);
             if code == CloseCode::Replaced && attempt.router.is_none() {
                 self.dialling.lost();
@@ -69,6 +73,25 @@ impl Control {
                 self.attempt_failed(&attempt, Some(code));
             }
         }
+    }
+
+    /// Whether a peer may come under the id that it says: whoever proves it has it, and whoever does not may have one that
+    /// nobody proves.
+    fn identify(&mut self, hello: &PeerHello, proven: bool) -> Result<(), CloseCode> {
+        let router = hello.router;
+        let taken = router == self.config.router || self.peers.get(&router).is_some_and(|peer| peer.proven);
+        if !proven && taken {
+            self.metrics.impostors += 1;
+            self.notify(Notice::Refused { router, why: Refusal::Impostor });
+            return Err(CloseCode::Forbidden);
+        }
+        if proven && self.peers.get(&router).is_some_and(|peer| !peer.proven && peer.incarnation.is_some()) {
+            self.drop_link(router, CloseCode::Forbidden);
+            self.clear_interest(router);
+            self.peers.remove(&router);
+        }
+        self.proves = proven;
+        Ok(())
     }
 
     /// A lane that this router dialled was answered.
@@ -107,10 +130,7 @@ impl Control {
             }
         }
         if !accepts {
-            return Err(CloseCode::Replaced);
-        }
-        if router < self.config.router {
-            self.metrics.wrong_direction += 1;
+            self.metrics.wrong_direction += u64::from(router < self.config.router);
             return Err(CloseCode::Replaced);
         }
         if self.lane_up(router, 0).is_some_and(|lane| lane.epoch > attempt.epoch) {
@@ -127,7 +147,7 @@ impl Control {
     fn called(&mut self, core: CoreIndex, conn: ConnKey, hello: &PeerHello) -> Result<(), CloseCode> {
         self.check(hello)?;
         let router = hello.router;
-        if router > self.config.router {
+        if router > self.config.router && !self.is_out_of_reach(hello) {
             self.learn(hello)?;
             self.metrics.wrong_direction += 1;
             self.dial_soon(&hello.advertise);
@@ -157,6 +177,13 @@ impl Control {
         let answer = self.hello(hello.lane, hello.epoch);
         self.accept_lane(core, conn, hello, hello.lane, Some(answer));
         Ok(())
+    }
+
+    /// Whether this router has dialled a larger one in vain, and may let itself be called.
+    fn is_out_of_reach(&self, hello: &PeerHello) -> bool {
+        let tried =
+            self.dialling.targets.get(&hello.advertise).is_some_and(|target| target.retry.failures > 0);
+        self.peers.get(&hello.router).is_some_and(|peer| peer.unreachable && tried)
     }
 
     /// What any hello must be.
@@ -195,8 +222,10 @@ impl Control {
             return Err(CloseCode::Busy);
         }
         self.departed.remove(&router);
+        let proves = self.proves;
         let Some(peer) = self.peers.get_mut(&router) else { return Err(CloseCode::Busy) };
         peer.name.clone_from(&hello.name);
+        peer.proven |= proves;
         let known_life = peer.incarnation.replace(hello.incarnation);
         if known_life.is_some_and(|life| life != hello.incarnation) {
             peer.renewed = !peer.leaving || peer.link.is_some();

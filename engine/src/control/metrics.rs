@@ -54,6 +54,8 @@ crate::metrics! {
         forgotten: counter "mesh_forgotten",
         /// Peers that were heard of but not learned because the table is full.
         peers_refused: counter "mesh_peers_refused",
+        /// Hellos of peers that say they are a router which another one proves to be.
+        impostors: counter "mesh_impostors",
         /// Routers of which a peer told, and which were not learned because too many of its others have proven nothing.
         introductions_refused: counter "mesh_introductions_refused",
         /// Versions of the directory published.

@@ -125,6 +125,8 @@ pub struct Control {
     /// When one was met that has its id, which is bound to its certificate's name: not a matter of a peer's word.
     twin_met: Option<Time>,
     trouble: Option<Trouble>,
+    /// The hello that is being handled is of a peer that has proven its id.
+    proves: bool,
     notices: notice::Notices,
     /// When it goes away, once it has said so.
     leaves_at: Option<Time>,
@@ -168,6 +170,7 @@ impl Control {
             twin_seen: None,
             twin_met: None,
             trouble: None,
+            proves: false,
             notices: notice::Notices::default(),
             leaves_at: None,
             metrics: ControlMetrics::default(),
@@ -210,7 +213,10 @@ impl Control {
         match message {
             ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
             ToControl::Applied { version, position } => self.directory_applied(core, version, position),
-            ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello),
+            ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello, true),
+            ToControl::UnprovenHello { conn, dial, hello } => {
+                self.lane_hello(core, conn, dial, &hello, false);
+            }
             ToControl::LaneFrame { conn, frame } => self.lane_frame(core, conn, frame),
             ToControl::LaneSilent { conn } => self.lane_silence(core, conn, true),
             ToControl::LaneHeard { conn } => self.lane_silence(core, conn, false),

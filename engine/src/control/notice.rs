@@ -43,6 +43,8 @@ pub enum Refusal {
     Full,
     /// It told more selectors than a peer may.
     Interest,
+    /// It says that it is a router that another one proves to be.
+    Impostor,
 }
 
 /// One thing that happened.

@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) applied: bool,
     /// Linked routers that say they are linked to it, each with the address that it tells.
     pub(super) told_by: BTreeMap<RouterId, String>,
+    /// Its certificate proves its id.
+    pub(super) proven: bool,
     /// It was linked with all lanes once: that it should be is this router's own evidence.
     pub(super) once_linked: bool,
     /// It says since then that it does not hear this router, although it is heard.
@@ -66,6 +68,7 @@ impl Peer {
             applying: Applying::default(),
             applied: false,
             told_by: BTreeMap::new(),
+            proven: false,
             once_linked: false,
             deaf_since: None,
             called_since: None,

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use millrace_proto::RouterId;
+
 use super::Control;
 use super::config::TWIN_MEMORY;
 use super::notice::Notice;
@@ -89,8 +91,13 @@ impl Control {
         }
         let is_called =
             self.peers.values().any(|peer| peer.link.as_ref().is_some_and(|link| link.target.is_none()));
-        let is_ignored = |peer: &Peer| long(peer.called_since, self.unreached_after());
-        if !is_called && self.peers.values().any(is_ignored) {
+        // A smaller one dials, unless it has done so in vain.
+        let is_out_of_reach = |(&router, peer): (&RouterId, &Peer)| {
+            let calls =
+                peer.link.as_ref().is_some_and(|link| link.target.is_some()) && router < self.config.router;
+            calls || long(peer.called_since, self.unreached_after())
+        };
+        if !is_called && self.peers.iter().any(is_out_of_reach) {
             return Some(Trouble::Unreached);
         }
         let is_missed = self.peers.iter().any(|(&router, peer)| {

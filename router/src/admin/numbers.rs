@@ -27,9 +27,23 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
 const STATUS: &[Metric<Status>] = &[
     level("ready", "Whether clients should come", |status| u64::from(status.ready())),
     level("synced", "Whether publishers get credit", |status| u64::from(status.synced)),
-    level("degraded", "Whether a router that this one should be linked with is not reached", |status| {
+    level(
+        "joined",
+        "Whether this router was linked with enough others, or has waited long enough",
+        |status| u64::from(status.joined),
+    ),
+    level("degraded", "Whether something is wrong with this router's place in the mesh", |status| {
         u64::from(status.degraded)
     }),
+    level("twin", "Whether another process has this router's id", |status| u64::from(status.twin)),
+    level("mesh_unanswered", "Addresses and names of routers at which nobody has answered", |status| {
+        status.unanswered
+    }),
+    level(
+        "interest_coarse",
+        "Whether this router asks its peers for every event, having too many selectors",
+        |status| u64::from(status.coarse),
+    ),
     level("draining", "Whether this router goes away", |status| u64::from(status.draining)),
     level("directory_entries", "Pairs of selector and location", |status| status.directory_entries as u64),
     level("directory_version", "Newest version of the directory", |status| status.directory_version),
@@ -101,6 +115,12 @@ fn about(page: &mut Page, view: &View, look: &Look) {
         ("incarnation", &incarnation),
     ];
     page.sample(&labels, 1);
+    page.family(
+        "millrace_certificate_expiry_timestamp_seconds",
+        Kind::Level,
+        "End of this router's certificate, in seconds since 1970",
+    );
+    page.sample(&[], view.certificate_expiry());
     let age = look.control_age.unwrap_or_default().as_secs_f64();
     page.family(
         "millrace_control_age_seconds",

@@ -1,6 +1,6 @@
 //! `/status`: what the router knows, as JSON for people and scripts.
 
-use millrace_engine::control::Status;
+use millrace_engine::control::{PeerState, Status, Trouble};
 use millrace_proto::CloseCode;
 use serde_json::{Value, json};
 
@@ -23,7 +23,14 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
         "ready": status.ready(),
         "synced": status.synced,
         "join_timed_out": status.join_timed_out,
+        "joined": status.joined,
+        "peers_needed": status.peers_needed,
+        "unanswered": status.unanswered,
         "degraded": status.degraded,
+        "trouble": status.trouble.map(|trouble| json!({
+            "kind": trouble.name(),
+            "about": crate::herald::trouble(trouble),
+        })),
         "draining": status.draining,
         "control_age_s": look.control_age.map_or(0.0, |age| age.as_secs_f64()),
         "silent_cores": look.silent_cores,
@@ -32,7 +39,11 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
             "applied": status.directory_applied,
             "entries": status.directory_entries,
         },
-        "interest": { "version": status.interest_version, "entries": status.interest_entries },
+        "interest": {
+            "version": status.interest_version,
+            "entries": status.interest_entries,
+            "coarse": status.coarse,
+        },
         "waiting": status.waiting,
         "peers": status.peers.iter().map(|peer| json!({
             "router": peer.router.to_string(),
@@ -81,13 +92,17 @@ fn core(core: &CoreSnapshot) -> Value {
 pub(super) fn why_not_ready(status: &Status) -> String {
     let mut reasons = Vec::new();
     if !status.synced {
-        reasons.push("not all known routers are linked and synced");
+        reasons.push("not all known routers are linked and synced".to_owned());
     }
-    if status.degraded {
-        reasons.push("others reach a router that this one does not");
+    if !status.joined {
+        let linked = status.peers.iter().filter(|peer| peer.state == PeerState::Linked).count();
+        reasons.push(format!("linked with {linked} of at least {} routers", status.peers_needed));
+    }
+    if status.twin {
+        reasons.push(crate::herald::trouble(Trouble::Twin).to_owned());
     }
     if status.draining {
-        reasons.push("going away");
+        reasons.push("going away".to_owned());
     }
     format!("not ready: {}", reasons.join("; "))
 }

@@ -96,6 +96,25 @@ macro_rules! counts {
 }
 counts!(u16, u32, usize);
 
+/// A number that follows from others unless it is set.
+impl Kind<Option<usize>> for Count {
+    fn form(&self) -> Form {
+        Kind::<usize>::form(self)
+    }
+
+    fn read(&self, value: &Value) -> Result<Option<usize>, String> {
+        Kind::<usize>::read(self, value).map(Some)
+    }
+
+    fn show(&self, value: &Option<usize>) -> Option<Value> {
+        value.as_ref().and_then(|value| Kind::<usize>::show(self, value))
+    }
+
+    fn value_of(&self, text: &str) -> Value {
+        Kind::<usize>::value_of(self, text)
+    }
+}
+
 /// Bytes, such as `64KiB`.
 pub(crate) struct Size {
     pub(crate) min: u64,

@@ -176,7 +176,9 @@ impl RouterConfig {
 
     /// Passes settings on to the engine's control.
     pub(crate) fn apply_to_control(&self, control: &mut ControlConfig) {
+        control.min_peers = self.mesh.min_peers;
         control.join_timeout = self.mesh.join_timeout;
+        control.sync_timeout = self.mesh.sync_timeout;
         control.forget_after = self.mesh.forget_after;
         control.dial_timeout = self.mesh.dial_timeout;
         control.redial_min = self.mesh.redial_min;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_engine::control::PEERS_MAX;
 use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
 use millrace_quic::{AddressBlock, NewcomerLimits};
 
@@ -108,9 +109,17 @@ section! {
         /// How often names are looked up anew.
         "mesh.resolve_every" Restart ()
         resolve_every: Duration = Duration::from_secs(5) => Span { min: MILLISECOND, max: DAY };
-        /// How long publishers wait for credit until every known router's interest is applied.
+        /// Linked routers that this one needs before it is ready for the first time. Unless set: half of those that it knows
+        /// or is told of, rounded down, and at least one where there are any.
+        "mesh.min_peers" Restart ()
+        min_peers: Option<usize> = None => Count { min: 0, max: PEERS_MAX as u64 };
+        /// How long it waits for them; then it is ready without, and says so.
         "mesh.join_timeout" Restart ()
-        join_timeout: Duration = Duration::from_secs(2) => Span { min: Duration::ZERO, max: DAY };
+        join_timeout: Duration = Duration::from_secs(30) => Span { min: Duration::ZERO, max: DAY };
+        /// How long publishers wait for credit until every known router's interest is applied, and how long a router that
+        /// should be linked may take before that is told as a fault.
+        "mesh.sync_timeout" Restart ()
+        sync_timeout: Duration = Duration::from_secs(2) => Span { min: Duration::ZERO, max: DAY };
         /// Pings are sent this often on lanes.
         "mesh.ping_every" Restart ()
         ping_every: Duration = Duration::from_millis(250) => Span { min: MILLISECOND, max: MINUTE };

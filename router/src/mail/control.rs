@@ -24,8 +24,8 @@ pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
 pub(crate) enum Input {
     /// From a core, for the engine: what one turn brought.
     Core { core: CoreIndex, messages: Vec<(ToControl, Share)> },
-    /// The seeds' addresses, as DNS has them now.
-    Seeds(Vec<String>),
+    /// The seeds' addresses, as DNS has them now, and how many of their names have none.
+    Seeds { found: Vec<String>, unresolved: u64 },
     /// Where a dial leads, if its target resolves.
     Resolved { dial: DialId, remote: Option<SocketAddr> },
     /// Somebody wants to know something.
@@ -52,7 +52,7 @@ impl fmt::Debug for Input {
             Self::Core { core, messages } => {
                 f.debug_tuple("Core").field(core).field(&messages.len()).finish()
             }
-            Self::Seeds(seeds) => f.debug_tuple("Seeds").field(seeds).finish(),
+            Self::Seeds { found, .. } => f.debug_tuple("Seeds").field(found).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
             Self::Ask(_) => f.write_str("Ask"),
             Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),

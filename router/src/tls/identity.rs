@@ -198,6 +198,14 @@ impl Identity {
         &self.inner.ca_pem
     }
 
+    /// The router's name in its certificate.
+    pub(crate) fn router_name(&self) -> String {
+        match self.inner.chain.first().map(super::role_of) {
+            Some(super::Role::Router(name)) => name,
+            _ => String::new(),
+        }
+    }
+
     /// Secret from which QUIC's keys are derived.
     pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.inner.secret

@@ -26,6 +26,7 @@ impl World {
     pub(crate) fn config(&self, name: &str) -> RouterConfig {
         let mut config = RouterConfig::new(self.authority.router(name, &[]).unwrap());
         config.name = Some(name.to_owned());
+        config.mesh.join_timeout = Duration::from_secs(2);
         config.mesh.ping_every = Duration::from_millis(50);
         config.mesh.suspect_after = Duration::from_millis(500);
         config.mesh.redial_min = Duration::from_millis(20);

@@ -98,6 +98,7 @@ fn a_router_whose_address_nobody_reaches_counts_that_against_itself() {
         assert!(status.ready() && !status.degraded, "{:?}", status.trouble);
     }
     assert_eq!(trouble(&cluster, wrong), Some(Trouble::Unreached));
+    assert_eq!(cluster.state(0, wrong), Some(PeerState::Linked), "1 has dialled in vain, and is called");
     assert!(cluster.routers[wrong].said.contains(&Notice::Degraded(Some(Trouble::Unreached))));
 }
 
@@ -116,11 +117,13 @@ fn a_seed_that_only_others_reach_is_this_routers_own_evidence() {
         }
     }
     cluster.alias("r2:1", usize::MAX);
+    cluster.alias("r0:1", usize::MAX);
     cluster.run(ms(10_000));
     let status = cluster.routers[0].control.status();
     assert!(status.ready(), "it was ready, and another router's word is no reason to send clients away");
     assert_eq!(status.trouble, Some(Trouble::Unlinked));
     cluster.alias("r2:1", 2);
+    cluster.alias("r0:1", 0);
     cluster.run(ms(70_000));
     assert_eq!(trouble(&cluster, 0), None);
 }
@@ -203,6 +206,39 @@ fn a_peer_that_claims_this_address_under_another_id_is_told_and_changes_no_readi
     let status = cluster.routers[0].control.status();
     assert!(status.ready() && status.trouble == Some(Trouble::Twin));
     assert!(status.peers.is_empty());
+}
+
+#[test]
+fn whoever_proves_an_id_has_it_and_nobody_else() {
+    let mut cluster = Cluster::new(1);
+    cluster.add(50, 1, &[]);
+    let hello = |incarnation| PeerHello {
+        version: millrace_proto::PROTOCOL_VERSION,
+        router: RouterId(1),
+        incarnation: Incarnation(incarnation),
+        cores: 1,
+        epoch: 1000,
+        advertise: "x:1".to_owned(),
+        ..PeerHello::default()
+    };
+    let linked = |cluster: &Cluster| {
+        let status = cluster.routers[0].control.status();
+        status.peers.iter().find(|peer| peer.lanes_up > 0).and_then(|peer| peer.incarnation)
+    };
+    let unproven =
+        |conn, life| ToControl::UnprovenHello { conn: ConnKey(conn), dial: None, hello: hello(life) };
+    let proven = |conn, life| ToControl::LaneHello { conn: ConnKey(conn), dial: None, hello: hello(life) };
+    cluster.tell(0, 0, unproven(1 << 40, 1));
+    assert_eq!(linked(&cluster), Some(Incarnation(1)), "nobody proves this id");
+    cluster.tell(0, 0, proven(2 << 40, 2));
+    assert_eq!(linked(&cluster), Some(Incarnation(2)));
+    cluster.tell(0, 0, unproven(3 << 40, 3));
+    assert_eq!(linked(&cluster), Some(Incarnation(2)));
+    let control = &cluster.routers[0].control;
+    assert_eq!((control.metrics().impostors, control.status().ready()), (1, true));
+    let own = PeerHello { router: RouterId(50), ..hello(9) };
+    cluster.tell(0, 0, ToControl::UnprovenHello { conn: ConnKey(4 << 40), dial: None, hello: own });
+    assert!(cluster.routers[0].control.status().ready(), "its own id, too, is taken by proof only");
 }
 
 #[test]
