@@ -435,7 +435,7 @@ fn bad_selectors_are_refused_with_the_column_and_disturb_nothing() {
 
 #[test]
 fn each_kind_of_bad_input_closes_its_connection_with_its_code_and_no_other() {
-    let unknown_even = [0x2e, 0x00];
+    let unknown_even = [0x7f, 0xfe, 0x00];
     let oversized = [0x24, 0xbf, 0xff, 0xff, 0xff];
     let malformed = [0x36, 0x03, 0x01, 0x05, 0x00];
     for (bytes, code) in [
