@@ -5,6 +5,7 @@
 
 mod args;
 mod lines;
+mod outage;
 mod publish;
 mod reach;
 mod show;

@@ -1,11 +1,12 @@
 //! `millrace pub`: payloads of the command line, or lines of standard input, as events.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use millrace_client::{Lost, PublishError, Publisher, PublisherOptions, PublisherStats};
+use millrace_client::{Changes, Lost, PublishError, Publisher, PublisherOptions, PublisherStats};
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, TagSet};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use tokio::io::BufReader;
 use crate::Failure;
 use crate::args::{Pub, Reach};
 use crate::lines::{Line, Lines};
+use crate::outage::Outage;
 use crate::signal::interrupt;
 use crate::tell::tell;
 use crate::{reach, tags};
@@ -36,6 +38,7 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         Failure::usage(error.into()).hint(r"A comma separates tags; write \, for one within a value.")
     })?;
     let client = reach::client(reach)?;
+    let (mut changes, mut outage) = (client.changes(), Outage::default());
     let options = PublisherOptions {
         id: command.publisher_id,
         linger: command.linger,
@@ -57,7 +60,7 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         signal = interrupt() => signal.map(|()| {
             tell("interrupted; waiting for the router to receive what was published (again to give up)");
         }),
-        never = watch(&publisher, &skipped, command.verbose) => match never {},
+        never = watch(&publisher, &mut changes, &mut outage, &skipped, command.verbose) => match never {},
     };
     let keys: Vec<PublisherKey> = publisher.keys().collect();
     let flushed = tokio::select! {
@@ -65,7 +68,7 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         signal = interrupt() => signal.map(|()| false).and(Err(Failure::interrupted(anyhow!(
             "gave up waiting for the last events to be received"
         )))),
-        never = watch(&publisher, &skipped, command.verbose) => match never {},
+        never = watch(&publisher, &mut changes, &mut outage, &skipped, command.verbose) => match never {},
     };
     while let Some(lost) = publisher.try_lost() {
         tell_lost(&lost);
@@ -132,7 +135,13 @@ impl Skipped {
 
 /// Says what happens while it happens: connections that break, lines that are skipped and, when asked to, how far the
 /// command has come. Runs until it is dropped.
-async fn watch(publisher: &Publisher, skipped: &Skipped, verbose: bool) -> std::convert::Infallible {
+async fn watch(
+    publisher: &Publisher,
+    changes: &mut Changes,
+    outage: &mut Outage,
+    skipped: &Skipped,
+    verbose: bool,
+) -> Infallible {
     let mut progress = tokio::time::interval(PROGRESS_EVERY);
     let mut skips = tokio::time::interval(SKIPPED_EVERY);
     progress.reset();
@@ -140,7 +149,11 @@ async fn watch(publisher: &Publisher, skipped: &Skipped, verbose: bool) -> std::
         tokio::select! {
             lost = publisher.lost() => tell_lost(&lost),
             _ = skips.tick() => skipped.tell(),
-            _ = progress.tick(), if verbose => tell(told(&publisher.stats(), skipped.count.get())),
+            _ = progress.tick(), if verbose => {
+                let PublisherStats { published, received, unknown, .. } = publisher.stats();
+                tell(told(published, received, unknown, skipped.count.get()));
+            }
+            Some(change) = changes.next() => outage.tell(&change),
         }
     }
 }
@@ -154,8 +167,7 @@ fn tell_lost(lost: &Lost) {
 }
 
 /// What became of the events, as far as a publisher without confirms can tell.
-fn told(stats: &PublisherStats, skipped: u64) -> String {
-    let PublisherStats { published, received, unknown, .. } = *stats;
+fn told(published: u64, received: u64, unknown: u64, skipped: u64) -> String {
     let mut text = format!("{published} published, {received} received by a router");
     let waiting = published - received - unknown;
     for (count, what) in [(unknown, "may be lost"), (waiting, "not received yet"), (skipped, "lines skipped")]
@@ -222,15 +234,6 @@ impl Summary {
         }
     }
 
-    fn stats(&self) -> PublisherStats {
-        PublisherStats {
-            published: self.published,
-            received: self.received,
-            unknown: self.unknown,
-            connections: self.connections,
-        }
-    }
-
     /// Events that no router has said it received, and that are not known to be lost.
     const fn unreceived(&self) -> u64 {
         self.published - self.received - self.unknown
@@ -238,7 +241,8 @@ impl Summary {
 
     fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
         if command.verbose || !(command.quiet || reach.json) {
-            tell(told(&self.stats(), self.skipped));
+            let Self { published, received, unknown, skipped, .. } = *self;
+            tell(told(published, received, unknown, skipped));
         }
         if reach.json {
             let text = serde_json::to_string(self).map_err(|error| Failure::other(error.into()))?;

@@ -10,6 +10,7 @@ use millrace_proto::Selector;
 
 use crate::Failure;
 use crate::args::{Reach, Sub};
+use crate::outage::Outage;
 use crate::signal::interrupt;
 use crate::tell::tell;
 use crate::{reach, show};
@@ -27,6 +28,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
             .map_err(|source| refusal(SubscribeError::Selector { text: text.clone(), source }))?;
     }
     let client = reach::client(reach)?;
+    let (mut changes, mut outage) = (client.changes(), Outage::default());
     let options = ReceiverOptions {
         linger: command.linger,
         queue_bytes: command.queue.unwrap_or(0),
@@ -61,6 +63,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                     break Err(failure);
                 }
             }
+            Some(change) = changes.next(), if !command.quiet => outage.tell(&change),
             signal = interrupt() => break signal,
         }
     };

@@ -1,12 +1,13 @@
 //! Addresses of routers as people write them: `host`, `host:port`, `[v6]:port`.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use millrace_proto::DEFAULT_PORT;
 
-/// A router's address: a DNS name (all its A and AAAA records are tried) or an IP address, and a UDP port.
+/// A router's address: a DNS name (all its A and AAAA records are tried) or an IP address, and a UDP port. An IPv6 address
+/// may have a zone, as in `[fe80::1%eth0]:7400`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouterAddress {
     host: String,
@@ -33,10 +34,17 @@ impl RouterAddress {
         self.port
     }
 
+    /// The name to expect in the router's certificate: the host without a zone or a dot at its end.
+    pub(crate) fn server_name(&self) -> &str {
+        let host = self.host.split_once('%').map_or(self.host.as_str(), |(ip, _)| ip);
+        host.strip_suffix('.').unwrap_or(host)
+    }
+
     /// Whether it can only be on this host.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.host.parse::<IpAddr>().map_or(self.host == "localhost", |ip| ip.is_loopback())
+        let host = self.server_name();
+        host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback())
     }
 }
 
@@ -55,10 +63,10 @@ impl FromStr for RouterAddress {
         let wrong = || AddressError { text: text.chars().take(200).collect() };
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            ipv6(host).ok_or_else(wrong)?;
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(wrong)?) })
         } else if text.matches(':').count() > 1 {
-            text.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            ipv6(text).ok_or_else(wrong)?;
             (text, None)
         } else {
             text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
@@ -68,8 +76,17 @@ impl FromStr for RouterAddress {
         if host.is_empty() || port == 0 || !host.bytes().all(plain) {
             return Err(wrong());
         }
-        Ok(Self { host: host.to_owned(), port })
+        // Names are alike in either case; zones are names of interfaces, which are not.
+        let host = if host.contains(':') { host.to_owned() } else { host.to_ascii_lowercase() };
+        Ok(Self { host, port })
     }
+}
+
+/// An IPv6 address, with a zone or without (RFC 4007: `fe80::1%eth0`).
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
+    let is_zone = |zone: &str| !zone.is_empty() && !zone.contains('%');
+    ip.parse().ok().filter(|_| zone.is_none_or(is_zone))
 }
 
 impl fmt::Display for RouterAddress {
@@ -96,14 +113,19 @@ mod tests {
             ("::1", "[::1]:7400", true),
             ("[::1]:5", "[::1]:5", true),
             ("[2001:db8::1]", "[2001:db8::1]:7400", false),
+            ("[fe80::1%eth0]:5", "[fe80::1%eth0]:5", false),
+            ("::1%lo", "[::1%lo]:7400", true),
+            ("Router.Example.", "router.example.:7400", false),
+            ("LOCALHOST.:1", "localhost.:1", true),
         ] {
             let address: RouterAddress = text.parse().unwrap();
             assert_eq!((address.to_string().as_str(), address.is_loopback()), (shown, loopback));
             assert_eq!(shown.parse(), Ok(address));
         }
-        for text in
-            ["", ":7400", "a:b", "a:0", "a:70000", "[::1", "[::1]7", "[web]:1", "1:2:3", "quic://a", "a b"]
-        {
+        for text in [
+            "", ":7400", "a:b", "a:0", "a:70000", "[::1", "[::1]7", "[web]:1", "1:2:3", "quic://a", "a b",
+            "[::1%]:1", "::1%a%b",
+        ] {
             assert!(text.parse::<RouterAddress>().is_err(), "{text}");
         }
     }

@@ -26,6 +26,9 @@ pub struct Config {
     pub idle_silence: Duration,
     /// How long one connection may take to be made. Default 5 s.
     pub connect_timeout: Duration,
+    /// How long a new publisher or receiver goes on looking for its first router, behind the first attempt at each. Default
+    /// zero: one attempt. A router that refuses ends the search at once.
+    pub connect_within: Duration,
     /// Longest pause between attempts to reconnect. Pauses start at 50 ms, double, and are drawn at random between zero
     /// and their bound. Default 5 s.
     pub backoff_max: Duration,
@@ -41,6 +44,7 @@ impl Default for Config {
             silence: Duration::from_millis(1500),
             idle_silence: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
+            connect_within: Duration::ZERO,
             backoff_max: Duration::from_secs(5),
         }
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use millrace_proto::CloseCode;
 
 use crate::session::SessionError;
+use crate::session::attachment::Verdict;
 
 /// Why a connection to a router ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Disconnect {
     /// The router closed it.
     #[error("the router closed the connection: {}{}", code_name(*.code), and_reason(.reason))]
@@ -26,9 +28,12 @@ pub enum Disconnect {
     /// The router broke the protocol.
     #[error(transparent)]
     Protocol(#[from] SessionError),
-    /// QUIC or TLS failed.
+    /// QUIC failed.
     #[error("the connection failed: {0}")]
     Transport(String),
+    /// One side does not accept the other's certificate, or they have nothing in common to speak.
+    #[error("TLS failed: {0}")]
+    Tls(String),
     /// A receiver or a stream that the session needs was closed by the router.
     #[error("the router ended the session: {0}")]
     Ended(String),
@@ -36,6 +41,20 @@ pub enum Disconnect {
     #[error("the router went away")]
     WentAway,
 }
+
+impl Disconnect {
+    /// Whether another attempt may succeed by itself.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Closed { code, .. } => Verdict::of_close(*code),
+            Self::Protocol(_) | Self::Tls(_) => Verdict::Refused,
+            Self::Silent { .. } | Self::Transport(_) | Self::Ended(_) | Self::WentAway => Verdict::Passing,
+        }
+    }
+}
+
+/// QUIC's codes of TLS alerts: 0x100 and the alert (RFC 9001 §4.8).
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
 
 fn code_name(code: Option<CloseCode>) -> &'static str {
     code.map_or("unknown code", CloseCode::name)
@@ -52,6 +71,14 @@ impl From<quinn::ConnectionError> for Disconnect {
                 code: CloseCode::from_code(close.error_code.into_inner()),
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
+            quinn::ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
+                Self::Tls(error.to_string())
+            }
+            quinn::ConnectionError::ConnectionClosed(close)
+                if TLS_ALERTS.contains(&u64::from(close.error_code)) =>
+            {
+                Self::Tls(format!("the router refused this client: {close}"))
+            }
             other => Self::Transport(other.to_string()),
         }
     }

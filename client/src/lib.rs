@@ -80,16 +80,22 @@
 #[cfg(feature = "tokio")]
 mod address;
 #[cfg(feature = "tokio")]
-mod backoff;
+mod attaching;
+#[cfg(feature = "tokio")]
+mod change;
 #[cfg(feature = "tokio")]
 mod client;
 #[cfg(feature = "tokio")]
 mod clock;
 #[cfg(feature = "tokio")]
 mod config;
+#[cfg(feature = "tokio")]
+mod connector;
 pub mod dev;
 #[cfg(feature = "tokio")]
 mod disconnect;
+#[cfg(feature = "tokio")]
+mod error;
 #[cfg(feature = "tokio")]
 mod event;
 #[cfg(feature = "tokio")]
@@ -99,8 +105,6 @@ pub mod publisher;
 #[cfg(feature = "tokio")]
 pub mod receiver;
 pub mod session;
-#[cfg(feature = "tokio")]
-mod targets;
 pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;
@@ -110,9 +114,11 @@ pub use millrace_proto as proto;
 #[cfg(feature = "tokio")]
 pub use crate::{
     address::{AddressError, RouterAddress},
-    client::{Client, ConnectError},
+    change::{Change, Changes},
+    client::Client,
     config::{Config, Identity, Trust},
     disconnect::Disconnect,
+    error::ConnectError,
     event::{Event, Gap, GapReason, Item},
     publisher::{Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
     receiver::{Coverage, Receiver, ReceiverOptions, ReceiverRefused, SubscribeError, Subscription},

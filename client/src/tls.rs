@@ -13,7 +13,8 @@ use crate::config::{Config, Identity, Trust};
 use crate::dev;
 
 /// Why there is no usable TLS configuration.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum TlsError {
     /// No router in dev mode has left its authority's certificate.
     #[error(
@@ -36,7 +37,7 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// PEM text without what is needed, or with something else.
     #[error("{what} is not what it should be: {problem}")]
@@ -115,7 +116,7 @@ fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { path: path.clone(), source })
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.clone(), source: Arc::new(source) })
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {

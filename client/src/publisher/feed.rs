@@ -11,11 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::task::Task;
 use super::{Lost, PublishError, PublisherOptions, PublisherStats, Tags};
-use crate::client::Client;
+use crate::attaching::Attaching;
 use crate::clock::{Clock, nanos};
 use crate::link::Link;
 use crate::session::{PublisherConfig, PublisherSession};
-use crate::targets::Targets;
 use crate::time::Time;
 
 /// A session with its task.
@@ -63,8 +62,7 @@ pub(super) enum Ending {
 
 /// A connection that a feed begins with.
 pub(super) struct Begin {
-    pub(super) client: Client,
-    pub(super) targets: Targets,
+    pub(super) attaching: Attaching,
     pub(super) link: Link,
     pub(super) welcome: Box<Welcome>,
     pub(super) shard: Option<Shard>,
@@ -102,7 +100,7 @@ impl Feed {
         options: &PublisherOptions,
         progress: Arc<Notify>,
     ) -> Self {
-        let Begin { client, targets, link, welcome, shard } = begin;
+        let Begin { attaching, link, welcome, shard } = begin;
         let wants = options.wants();
         let config = PublisherConfig {
             linger_ns: nanos(options.linger),
@@ -120,9 +118,9 @@ impl Feed {
             unknown: 0,
             connections: 0,
         };
-        let clock = client.clock();
+        let clock = attaching.connector().clock();
         let shared = Arc::new(Shared { state: Mutex::new(state), clock, work: Notify::new(), progress });
-        let task = Task { client, shared: shared.clone(), key, targets, wants };
+        let task = Task { attaching, shared: shared.clone(), key };
         let task = tokio::spawn(task.run(link, welcome));
         Self { shared, key, task: Some(task) }
     }

@@ -32,10 +32,11 @@ pub use self::options::{Connections, ConnectionsError, PublisherOptions};
 pub use crate::session::publisher::{HandlesExhausted, PublishError, TagHandle, Tags};
 
 use self::feed::{Begin, Feed};
-use crate::client::{Client, ConnectError};
+use crate::attaching::Attaching;
 use crate::clock::wall_time_ns;
+use crate::connector::Connector;
 use crate::disconnect::Disconnect;
-use crate::targets::Targets;
+use crate::error::ConnectError;
 
 /// Reports of lost connections that wait to be read, at most, per connection; the oldest give way. Totals in
 /// [`PublisherStats`] stay exact.
@@ -56,6 +57,7 @@ pub struct Lost {
 
 /// What a publisher has done so far, over all of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct PublisherStats {
     /// Events that were taken.
     pub published: u64,
@@ -78,31 +80,36 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) async fn connect(client: Client, options: PublisherOptions) -> Result<Self, ConnectError> {
-        let mut targets = Targets::new(client.config().routers.clone());
+    pub(crate) async fn connect(
+        connector: Connector,
+        options: PublisherOptions,
+    ) -> Result<Self, ConnectError> {
         let shard = match options.connections {
             Connections::One => options.shard,
             Connections::Exactly(number) if number.get() == 1 => options.shard,
             Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
         };
         let wants = options.wants();
-        let (link, welcome) = client.connect(&targets, shard, wants).await?;
-        targets.welcomed(&welcome.alternates);
+        // What is wrong with trust or identity is said before any name is looked up.
+        connector.quic_config(shard)?;
+        let mut attaching = Attaching::new(connector.clone(), wants);
+        let (link, welcome) = *attaching.attach(shard).await?;
         let count = match options.connections {
             Connections::One => 1,
             Connections::PerCore => welcome.cores.clamp(1, CONNECTIONS_MAX),
             Connections::Exactly(number) => number.get().min(CONNECTIONS_MAX),
         };
         let place = link.place.clone();
-        let mut begins =
-            vec![(0, Begin { client: client.clone(), targets: targets.clone(), link, welcome, shard })];
+        let mut begins = vec![(0, Begin { attaching, link, welcome, shard })];
         let mut attempts: JoinSet<Result<(u16, Begin), ConnectError>> = JoinSet::new();
         for core in 1..count {
-            let (client, targets, place) = (client.on_own_socket()?, targets.clone(), place.clone());
+            let (connector, place) = (connector.on_own_socket()?, place.clone());
             attempts.spawn(async move {
                 let shard = Some(shard_of_core(core));
-                let (link, welcome) = client.connect_to(&place, shard, wants).await?;
-                Ok((core, Begin { client, targets, link, welcome, shard }))
+                let (link, welcome) = connector.connect_to(&place, shard, wants).await?;
+                let mut attaching = Attaching::new(connector, wants);
+                attaching.begin_attached(&welcome);
+                Ok((core, Begin { attaching, link, welcome, shard }))
             });
         }
         while let Some(attempt) = attempts.join_next().await {

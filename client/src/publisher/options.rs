@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace_proto::{PublisherId, Shard};
 
 use super::CONNECTIONS_MAX;
-use crate::client::Wants;
+use crate::connector::Wants;
 
 /// Routers make nobody wait longer for `Received`.
 const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);

@@ -3,42 +3,40 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_proto::control::{Goaway, Welcome};
-use millrace_proto::{Incarnation, PublisherKey};
+use millrace_proto::PublisherKey;
+use millrace_proto::control::Welcome;
 use quinn::SendStream;
 
 use super::feed::{Ending, Shared};
 use super::{Lost, REPORTS_MAX};
-use crate::backoff::Backoff;
-use crate::client::{Client, Wants, close_done};
+use crate::attaching::Attaching;
+use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
 use crate::session::ConnectionEvent;
-use crate::targets::Targets;
 use crate::time::Time;
 
 /// One feed's task.
 pub(super) struct Task {
-    pub(super) client: Client,
+    pub(super) attaching: Attaching,
     pub(super) shared: Arc<Shared>,
     pub(super) key: PublisherKey,
-    pub(super) targets: Targets,
-    pub(super) wants: Wants,
 }
 
 /// How a connection ended.
 enum End {
     /// The publisher is closed.
     Closed,
-    /// The router went away, and had received everything.
-    Moved,
+    /// The router goes away, and has received everything. The next connection, if there is one already.
+    Moved(Option<Box<Connected>>),
     Lost(Disconnect),
 }
 
-/// A router has asked to leave.
+/// The router is to be left.
 struct Leaving {
-    at: Time,
     latest: Time,
+    /// The connection that follows, once there is one.
+    next: Option<Box<Connected>>,
 }
 
 /// What a turn found out.
@@ -48,50 +46,38 @@ struct Turn {
 
 impl Task {
     pub(super) async fn run(mut self, link: Link, welcome: Box<Welcome>) {
-        let mut backoff = Backoff::new(self.client.config().backoff_max);
-        let mut next = Some((link, welcome));
+        let mut next = Some(Box::new((link, welcome)));
         loop {
-            let (mut link, welcome) = match next.take() {
+            let (mut link, welcome) = *match next.take() {
                 Some(connected) => connected,
-                None => match self.reconnect(&mut backoff).await {
+                None => match self.reconnect().await {
                     Some(connected) => connected,
                     None => return,
                 },
             };
-            self.targets.welcomed(&welcome.alternates);
-            let began = link.clock.now();
-            let end = self.drive(&mut link, &welcome).await;
-            if link.clock.now().nanos_since(began) > STEADY_NS {
-                backoff.reset();
-            }
-            match end {
-                End::Closed => {
-                    close_done(&link);
-                    return;
-                }
-                End::Moved => {
-                    close_done(&link);
-                    self.lost(Disconnect::WentAway);
+            let mut leaving = None;
+            let end = self.drive(&mut link, &welcome, &mut leaving).await;
+            close_done(&link);
+            let reason = match end {
+                End::Closed => return,
+                End::Moved(connected) => {
+                    next = connected;
+                    Disconnect::WentAway
                 }
                 End::Lost(reason) => {
-                    close_done(&link);
-                    self.lost(reason);
+                    next = leaving.and_then(|leaving: Leaving| leaving.next);
+                    reason
                 }
+            };
+            if next.is_none() {
+                self.attaching.lost(&reason);
             }
+            self.lost(reason);
         }
     }
 
     /// Tries until a router welcomes this publisher; `None` when it was closed.
-    async fn reconnect(&self, backoff: &mut Backoff) -> Option<(Link, Box<Welcome>)> {
-        let attempts = async {
-            loop {
-                tokio::time::sleep(backoff.next()).await;
-                let shard = self.shared.lock().shard;
-                if let Ok(connected) = self.client.connect(&self.targets, shard, self.wants).await {
-                    return connected;
-                }
-            }
-        };
+    async fn reconnect(&mut self) -> Option<Box<Connected>> {
         let closed = async {
             loop {
                 let ending = self.shared.lock().ending;
@@ -103,8 +89,10 @@ impl Task {
                 self.shared.work.notified().await;
             }
         };
+        let shard = self.shared.lock().shard;
         tokio::select! {
-            connected = attempts => Some(connected),
+            // A publisher that was attached before goes on until it finds a router.
+            connected = self.attaching.attach(shard) => connected.ok(),
             () = closed => None,
         }
     }
@@ -124,7 +112,7 @@ impl Task {
         self.shared.progress.notify_waiters();
     }
 
-    async fn drive(&mut self, link: &mut Link, welcome: &Welcome) -> End {
+    async fn drive(&mut self, link: &mut Link, welcome: &Welcome, leaving: &mut Option<Leaving>) -> End {
         {
             let mut state = self.shared.lock();
             state.session.stream_started(welcome.tables);
@@ -133,9 +121,8 @@ impl Task {
         let connection = link.connection.clone();
         let mut stream: Option<SendStream> = None;
         let mut out = Bytes::new();
-        let mut leaving = None;
         loop {
-            let Turn { deadline } = match self.turn(link, welcome.incarnation, &mut out, &mut leaving) {
+            let Turn { deadline } = match self.turn(link, &mut out, leaving) {
                 Ok(turn) => turn,
                 Err(end) => return end,
             };
@@ -146,7 +133,17 @@ impl Task {
                     None => Ok(Some(connection.open_uni().await?)),
                 }
             };
+            let shard = self.shared.lock().shard;
+            let follows = async {
+                match leaving {
+                    Some(leaving) if leaving.next.is_none() => {
+                        leaving.next = self.attaching.attach(shard).await.ok();
+                    }
+                    _ => std::future::pending().await,
+                }
+            };
             let written: Result<Option<SendStream>, quinn::WriteError> = tokio::select! {
+                () = follows => continue,
                 turned = link.turn(deadline) => match turned {
                     Ok(()) => continue,
                     Err(reason) => return End::Lost(reason),
@@ -163,13 +160,7 @@ impl Task {
     }
 
     /// Passes what happened on the control stream to the publisher, and takes the next bytes to write.
-    fn turn(
-        &mut self,
-        link: &mut Link,
-        incarnation: Incarnation,
-        out: &mut Bytes,
-        leaving: &mut Option<Leaving>,
-    ) -> Result<Turn, End> {
+    fn turn(&mut self, link: &mut Link, out: &mut Bytes, leaving: &mut Option<Leaving>) -> Result<Turn, End> {
         let now = link.clock.now();
         let mut state = self.shared.lock();
         let state = &mut *state;
@@ -184,10 +175,7 @@ impl Task {
                         return Err(End::Lost(error.into()));
                     }
                 }
-                ConnectionEvent::Goaway(goaway) => {
-                    self.targets.moving(incarnation, &goaway.alternates);
-                    *leaving = Some(Leaving::new(now, &goaway));
-                }
+                ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
                 ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
                 // A publisher asked for nothing that these could be about.
                 ConnectionEvent::Welcomed(_)
@@ -201,18 +189,19 @@ impl Task {
             Ending::WhenFlushed if state.session.is_flushed() => return Err(End::Closed),
             _ => {}
         }
-        let mut deadline = None;
+        if let Some(latest) = self.attaching.poll_leave(now) {
+            *leaving = Some(Leaving { latest, next: None });
+        }
+        let mut deadline = self.attaching.poll_timeout();
         if let Some(leaving) = leaving {
-            if now >= leaving.at {
-                state.session.hold();
-            }
-            if now >= leaving.at && out.is_empty() && state.session.unreceived().is_empty() {
-                return Err(End::Moved);
+            state.session.hold();
+            if out.is_empty() && state.session.unreceived().is_empty() {
+                return Err(End::Moved(leaving.next.take()));
             }
             if now >= leaving.latest {
                 return Err(End::Lost(Disconnect::WentAway));
             }
-            deadline = Some(if now >= leaving.at { leaving.latest } else { leaving.at });
+            deadline = Some(leaving.latest);
         }
         if out.is_empty()
             && let Some(chunk) = state.session.take_output(now)
@@ -238,17 +227,3 @@ impl Task {
         Ok(Turn { deadline })
     }
 }
-
-impl Leaving {
-    fn new(now: Time, goaway: &Goaway) -> Self {
-        let at = now.after(goaway.delay_us.saturating_mul(1000));
-        let latest = now.after(goaway.grace_us.max(goaway.delay_us).saturating_mul(1000)).after(LEAVE_NS);
-        Self { at, latest }
-    }
-}
-
-/// A connection that lived this long was good: pauses before the next one start small.
-const STEADY_NS: u64 = crate::time::SECOND_NS;
-
-/// How much longer than the router's grace a publisher waits for the last `received`: the router closes when it must.
-const LEAVE_NS: u64 = 2 * crate::time::SECOND_NS;

@@ -29,12 +29,13 @@ pub use batch::{Batch, BatchEvent, BatchItem};
 pub use subscription::{Coverage, ReceiverRefused, SubscribeError, Subscription, SubscriptionState};
 
 use self::inbox::Inbox;
-use crate::client::{Client, ConnectError, Wants};
+use crate::attaching::Attaching;
+use crate::connector::{Connector, Wants};
+use crate::error::ConnectError;
 use crate::event::Item;
 use crate::session::Plan;
 use crate::session::plan::{Progress, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
-use crate::targets::Targets;
 
 /// The number of a receiver on its connection: there is one.
 const RECEIVER: ReceiverNumber = ReceiverNumber(0);
@@ -132,13 +133,17 @@ impl State {
 }
 
 impl Receiver {
-    pub(crate) async fn connect(client: Client, options: ReceiverOptions) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(
+        connector: Connector,
+        options: ReceiverOptions,
+    ) -> Result<Self, ConnectError> {
         if options.policy == OverflowPolicy::Block {
             return Err(ConnectError::BlockPolicy);
         }
-        let mut targets = Targets::new(client.config().routers.clone());
-        let (link, welcome) = client.connect(&targets, None, WANTS).await?;
-        targets.welcomed(&welcome.alternates);
+        // What is wrong with trust or identity is said before any name is looked up.
+        connector.quic_config(None)?;
+        let mut attaching = Attaching::new(connector, WANTS);
+        let (link, _) = *attaching.attach(None).await?;
         let wish = ReceiverWish {
             policy: options.policy,
             queue_bytes: options.queue_bytes,
@@ -158,8 +163,8 @@ impl Receiver {
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), work: Notify::new() });
         let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
-        let task = task::Task { client, shared: shared.clone(), targets, window_bytes, was_open: false };
-        tokio::spawn(task.run(link, welcome));
+        let task = task::Task { attaching, shared: shared.clone(), window_bytes, was_open: false };
+        tokio::spawn(task.run(link));
         Ok(Self { shared, window_bytes, current: None })
     }
 

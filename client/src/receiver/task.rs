@@ -3,37 +3,30 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millrace_proto::control::{Refused, RefusedReason, Welcome};
-use millrace_proto::{CloseCode, Incarnation, SubscriptionNumber};
+use millrace_proto::control::{Refused, RefusedReason};
+use millrace_proto::{CloseCode, SubscriptionNumber};
 use quinn::RecvStream;
-use tokio::task::JoinSet;
 
 use super::batch::BatchBuilder;
-use super::{RECEIVER, ReceiverRefused, Shared, State, SubscriptionState, WANTS};
-use crate::backoff::Backoff;
-use crate::client::{Client, close_done};
+use super::{RECEIVER, ReceiverRefused, Shared, State, SubscriptionState};
+use crate::attaching::Attaching;
+use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
 use crate::session::{ConnectionEvent, PreambleReader, ReceiverConfig, ReceiverSession, SessionError};
-use crate::targets::Targets;
-use crate::time::{SECOND_NS, Time};
+use crate::time::Time;
 
 /// Chunks of the stream taken at once: each is at most one packet's worth.
 const CHUNKS: usize = 64;
-/// A connection that lived this long was good: pauses before the next one start small.
-const STEADY_NS: u64 = SECOND_NS;
 
 /// One receiver's task.
 pub(super) struct Task {
-    pub(super) client: Client,
+    pub(super) attaching: Attaching,
     pub(super) shared: Arc<Shared>,
-    pub(super) targets: Targets,
     pub(super) window_bytes: u64,
     /// Some router has opened this receiver before.
     pub(super) was_open: bool,
 }
-
-type Connected = (Link, Box<Welcome>);
 
 /// How a connection ended.
 enum End {
@@ -41,23 +34,13 @@ enum End {
     Closed,
     /// The router went away, and another one has welcomed this receiver.
     Moved(Box<Connected>),
-    Lost,
+    Lost(Disconnect),
     /// The router refused the receiver, as others would.
     Refused(Refused),
 }
 
-/// A router has asked to leave.
-enum Leaving {
-    /// Not before this moment.
-    At(Time),
-    /// Connecting elsewhere.
-    Now(JoinSet<Connected>),
-}
-
 /// The stream of the present connection.
 struct Incoming {
-    /// The router's process life.
-    incarnation: Incarnation,
     session: ReceiverSession,
     preamble: Option<PreambleReader>,
     stream: Option<RecvStream>,
@@ -65,37 +48,31 @@ struct Incoming {
 }
 
 impl Task {
-    pub(super) async fn run(mut self, link: Link, welcome: Box<Welcome>) {
-        let mut backoff = Backoff::new(self.client.config().backoff_max);
-        let mut next = Some((link, welcome));
+    pub(super) async fn run(mut self, mut link: Link) {
         loop {
-            let (mut link, welcome) = match next.take() {
-                Some(connected) => connected,
-                None => {
-                    let attempts = connect_again(self.client.clone(), &self.targets, &mut backoff);
-                    tokio::select! {
-                        connected = attempts => connected,
-                        () = self.closed() => break,
-                    }
-                }
-            };
-            self.targets.welcomed(&welcome.alternates);
-            let began = link.clock.now();
-            let end = self.drive(&mut link, welcome.incarnation).await;
-            if link.clock.now().nanos_since(began) > STEADY_NS {
-                backoff.reset();
-            }
+            let end = self.drive(&mut link).await;
             close_done(&link);
-            match end {
+            let next = match end {
                 End::Closed => break,
-                End::Moved(connected) => next = Some(*connected),
-                End::Lost => {}
+                End::Moved(connected) => Some(connected),
+                End::Lost(reason) => {
+                    self.attaching.lost(&reason);
+                    None
+                }
                 End::Refused(refused) => {
                     self.shared.lock().receiver_refused(&refused);
                     break;
                 }
-            }
+            };
             self.lost();
+            let connected = match next {
+                Some(connected) => connected,
+                None => match self.reconnect().await {
+                    Some(connected) => connected,
+                    None => break,
+                },
+            };
+            link = connected.0;
         }
         let waker = self.shared.lock().inbox.end();
         if let Some(waker) = waker {
@@ -103,9 +80,17 @@ impl Task {
         }
     }
 
-    async fn closed(&self) {
-        while !self.shared.lock().closed {
-            self.shared.work.notified().await;
+    /// Tries until a router welcomes this receiver; `None` when it was closed.
+    async fn reconnect(&mut self) -> Option<Box<Connected>> {
+        let closed = async {
+            while !self.shared.lock().closed {
+                self.shared.work.notified().await;
+            }
+        };
+        tokio::select! {
+            // A receiver that was attached before goes on until it finds a router.
+            connected = self.attaching.attach(None) => connected.ok(),
+            () = closed => None,
         }
     }
 
@@ -121,10 +106,9 @@ impl Task {
         }
     }
 
-    async fn drive(&mut self, link: &mut Link, incarnation: Incarnation) -> End {
+    async fn drive(&mut self, link: &mut Link) -> End {
         let config = ReceiverConfig { window_bytes: self.window_bytes, tables: link.session.tables() };
         let mut incoming = Incoming {
-            incarnation,
             session: ReceiverSession::new(config),
             preamble: Some(PreambleReader::new()),
             stream: None,
@@ -140,9 +124,9 @@ impl Task {
         }
         let connection = link.connection.clone();
         let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
-        let mut leaving = None;
+        let mut is_leaving = false;
         loop {
-            let (deadline, has_room) = match self.turn(link, &mut incoming, &mut leaving) {
+            let (deadline, has_room) = match self.turn(link, &mut incoming, &mut is_leaving) {
                 Ok(turn) => turn,
                 Err(end) => return end,
             };
@@ -153,20 +137,20 @@ impl Task {
                 }
             };
             let moved = async {
-                match &mut leaving {
-                    Some(Leaving::Now(attempts)) => attempts.join_next().await,
-                    _ => std::future::pending().await,
+                match is_leaving {
+                    true => self.attaching.attach(None).await,
+                    false => std::future::pending().await,
                 }
             };
             let arrived: Result<Arrived, Disconnect> = tokio::select! {
                 turned = link.turn(deadline) => match turned {
                     Ok(()) => continue,
-                    Err(_) => return End::Lost,
+                    Err(reason) => return End::Lost(reason),
                 },
                 arrived = arrives, if has_room => arrived,
                 moved = moved => match moved {
-                    Some(Ok(connected)) => return End::Moved(Box::new(connected)),
-                    _ => return End::Lost,
+                    Ok(connected) => return End::Moved(connected),
+                    Err(_) => return End::Lost(Disconnect::WentAway),
                 },
                 () = self.shared.work.notified() => continue,
             };
@@ -176,11 +160,14 @@ impl Task {
                     Ok(())
                 }
                 Ok(Arrived::Chunks(Some(count))) => self.feed(link, &mut incoming, &mut chunks[..count]),
-                Ok(Arrived::Chunks(None)) | Err(_) => return End::Lost,
+                Ok(Arrived::Chunks(None)) => {
+                    return End::Lost(Disconnect::Ended("it finished the receiver's stream".to_owned()));
+                }
+                Err(reason) => return End::Lost(reason),
             };
             if let Err(error) = fed {
                 link.close(error.close_code(), &error.to_string());
-                return End::Lost;
+                return End::Lost(error.into());
             }
         }
     }
@@ -233,7 +220,7 @@ impl Task {
         &mut self,
         link: &mut Link,
         incoming: &mut Incoming,
-        leaving: &mut Option<Leaving>,
+        is_leaving: &mut bool,
     ) -> Result<(Option<Time>, bool), End> {
         let now = link.clock.now();
         let mut state = self.shared.lock();
@@ -250,23 +237,21 @@ impl Task {
                 ConnectionEvent::Refused(refused) => match refused.subscription {
                     Some(number) => state.subscription_refused(number, refused),
                     // For now: places become free, here and elsewhere.
-                    None if self.was_open && refused.reason == RefusedReason::Limit => return Err(End::Lost),
+                    None if self.was_open && refused.reason == RefusedReason::Limit => {
+                        let reason = format!("{}: {}", refused.reason.name(), refused.message);
+                        return Err(End::Lost(Disconnect::Ended(reason)));
+                    }
                     None => return Err(End::Refused(refused)),
                 },
-                ConnectionEvent::ReceiverClosed(_) => {
+                ConnectionEvent::ReceiverClosed(closed) => {
                     link.close(CloseCode::Done, "");
-                    return Err(End::Lost);
+                    return Err(End::Lost(Disconnect::Ended(format!(
+                        "the receiver is closed: {}",
+                        closed.reason
+                    ))));
                 }
-                ConnectionEvent::Goaway(goaway) => {
-                    self.targets.moving(incoming.incarnation, &goaway.alternates);
-                    if leaving.is_none() {
-                        *leaving = Some(Leaving::At(now.after(goaway.delay_us.saturating_mul(1000))));
-                    }
-                }
-                ConnectionEvent::Dead { silent_ns } => {
-                    link.dead(silent_ns);
-                    return Err(End::Lost);
-                }
+                ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
+                ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
                 ConnectionEvent::Welcomed(_)
                 | ConnectionEvent::Credit { .. }
                 | ConnectionEvent::Received { .. } => {}
@@ -278,21 +263,8 @@ impl Task {
             link.session.grant(RECEIVER, bytes);
         }
         let has_room = state.inbox.bytes() < 2 * self.window_bytes;
-        let deadline = match leaving {
-            Some(Leaving::At(at)) if now >= *at => {
-                let mut attempts = JoinSet::new();
-                let (client, targets) = (self.client.clone(), self.targets.clone());
-                attempts.spawn(async move {
-                    let mut backoff = Backoff::new(client.config().backoff_max);
-                    connect_again(client, &targets, &mut backoff).await
-                });
-                *leaving = Some(Leaving::Now(attempts));
-                None
-            }
-            Some(Leaving::At(at)) => Some(*at),
-            Some(Leaving::Now(_)) | None => None,
-        };
-        Ok((deadline, has_room))
+        *is_leaving |= self.attaching.poll_leave(now).is_some();
+        Ok((self.attaching.poll_timeout(), has_room))
     }
 }
 
@@ -336,14 +308,4 @@ enum Arrived {
     Stream(RecvStream),
     /// That many chunks; `None` at the end of the stream.
     Chunks(Option<usize>),
-}
-
-/// Tries until a router welcomes this receiver.
-async fn connect_again(client: Client, targets: &Targets, backoff: &mut Backoff) -> Connected {
-    loop {
-        tokio::time::sleep(backoff.next()).await;
-        if let Ok(connected) = client.connect(targets, None, WANTS).await {
-            return connected;
-        }
-    }
 }

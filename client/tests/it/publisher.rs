@@ -136,7 +136,7 @@ async fn reasons_not_to_connect_are_told() {
     assert!(matches!(error, ConnectError::Tls(TlsError::Pem { .. })), "{error}");
     let distrust = Authority::new().client(&[&router], |_| {});
     let (error, ()) = tokio::join!(distrust.publisher(PublisherOptions::default()), router.fail_handshake());
-    assert!(matches!(error, Err(ConnectError::Failed { reason: Disconnect::Transport(_), .. })));
+    assert!(matches!(error, Err(ConnectError::Failed { reason: Disconnect::Tls(_), .. })));
     let far = authority.client(&[&router], |config| {
         config.trust = Trust::Dev;
         config.routers = vec!["router.example".parse().unwrap()];

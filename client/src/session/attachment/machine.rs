@@ -218,6 +218,17 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
+    /// Begins with a connection that was made beside this attachment, whose router said `welcome`. Returns the attempt that
+    /// stands for it.
+    pub fn begin_attached(&mut self, welcome: &Welcome, now: Time) -> AttemptId {
+        let attempt = self.next.take();
+        self.routers.welcomed(&welcome.alternates);
+        self.search = Search::No;
+        self.held = Some(Held { attempt, since: now, incarnation: welcome.incarnation, leaving: None });
+        self.was_attached = true;
+        attempt
+    }
+
     /// Whether there is a connection.
     #[must_use]
     pub const fn is_attached(&self) -> bool {

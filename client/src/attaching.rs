@@ -1,0 +1,220 @@
+//! The attachment of one connection, with the lookups and dials that it asks for as tasks.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use millrace_proto::Shard;
+use millrace_proto::control::{Goaway, Welcome};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+
+use crate::address::RouterAddress;
+use crate::change::Change;
+use crate::clock::nanos;
+use crate::connector::{Connected, Connector, Wants, close_done};
+use crate::disconnect::Disconnect;
+use crate::error::{AttemptError, ConnectError};
+use crate::session::attachment::{Attachment, AttachmentConfig, AttemptId, Failure, Input, Output, Router};
+use crate::time::Time;
+
+/// What became of a lookup or a dial.
+enum Done {
+    Resolved(RouterAddress, Result<Vec<SocketAddr>, AttemptError>),
+    Dialled(AttemptId, Result<Box<Connected>, AttemptError>),
+}
+
+/// What whoever has the connection is to do.
+enum Step {
+    Attached(Box<Connected>),
+    Leave { latest: Time },
+    GaveUp(Failure<RouterAddress, AttemptError>),
+}
+
+/// Finds a router for one connection, again and again.
+pub(crate) struct Attaching {
+    attachment: Attachment<RouterAddress, AttemptError>,
+    connector: Connector,
+    wants: Wants,
+    tasks: JoinSet<Done>,
+    dials: BTreeMap<AttemptId, AbortHandle>,
+    /// Welcomed connections that the attachment has not spoken about yet.
+    welcomed: BTreeMap<AttemptId, Box<Connected>>,
+    /// The attempt that made the newest connection.
+    current: AttemptId,
+    /// The router of the newest connection asked to be left, and another one is looked for.
+    is_moving: bool,
+}
+
+impl Attaching {
+    /// Begins to look for a router of the configuration.
+    pub(crate) fn new(connector: Connector, wants: Wants) -> Self {
+        let config = connector.config();
+        let settings = AttachmentConfig {
+            attempt_ns: nanos(config.connect_timeout),
+            backoff_max_ns: nanos(config.backoff_max),
+            patience_ns: nanos(config.connect_within),
+            ..AttachmentConfig::default()
+        };
+        let (routers, now) = (config.routers.clone(), connector.clock().now());
+        Self {
+            attachment: Attachment::new(settings, routers, rand::random(), now),
+            connector,
+            wants,
+            tasks: JoinSet::new(),
+            dials: BTreeMap::new(),
+            welcomed: BTreeMap::new(),
+            current: AttemptId::default(),
+            is_moving: false,
+        }
+    }
+
+    pub(crate) const fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Begins with a connection that was made beside the attachment.
+    pub(crate) fn begin_attached(&mut self, welcome: &Welcome) {
+        self.current = self.attachment.begin_attached(welcome, self.connector.clock().now());
+    }
+
+    /// Waits for the next connection. May be dropped at any time and called again. `shard` chooses the core of its router.
+    ///
+    /// # Errors
+    /// Only before the first one: [`ConnectError`] says why there is none.
+    pub(crate) async fn attach(&mut self, shard: Option<Shard>) -> Result<Box<Connected>, ConnectError> {
+        loop {
+            match self.step(shard) {
+                Some(Step::Attached(connected)) => return Ok(connected),
+                Some(Step::GaveUp(failure)) => return Err(ConnectError::of(failure)),
+                Some(Step::Leave { .. }) => {}
+                None => {
+                    let clock = self.connector.clock();
+                    let due = self.attachment.poll_timeout().unwrap_or(Time::from_nanos(u64::MAX));
+                    tokio::select! {
+                        Some(done) = self.tasks.join_next() => self.handle(done),
+                        () = tokio::time::sleep_until(clock.instant(due)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The router of the present connection goes away.
+    pub(crate) fn goaway(&mut self, goaway: &Goaway) {
+        self.connector.tell(Change::Leaving);
+        self.attachment.handle(Input::Goaway(goaway), self.connector.clock().now());
+    }
+
+    /// Whether the present router is to be left from now on; with the moment when to close its connection at the latest. To be
+    /// asked while there is a connection, until it says so; then [`Attaching::attach`] finds the next one.
+    pub(crate) fn poll_leave(&mut self, now: Time) -> Option<Time> {
+        if self.is_moving || self.attachment.poll_timeout().is_none_or(|due| due > now) {
+            return None;
+        }
+        match self.step(None) {
+            Some(Step::Leave { latest }) => {
+                self.is_moving = true;
+                Some(latest)
+            }
+            Some(Step::Attached(_) | Step::GaveUp(_)) | None => None,
+        }
+    }
+
+    /// When [`Attaching::poll_leave`] has something to say.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        self.attachment.poll_timeout().filter(|_| !self.is_moving)
+    }
+
+    /// The newest connection is gone.
+    pub(crate) fn lost(&mut self, reason: &Disconnect) {
+        self.is_moving = false;
+        let (attempt, verdict) = (self.current, reason.verdict());
+        self.connector.tell(Change::Lost { reason: reason.clone() });
+        self.attachment.handle(Input::Lost { attempt, verdict }, self.connector.clock().now());
+    }
+
+    /// Does what the attachment says, up to the next thing that its user is to do.
+    fn step(&mut self, shard: Option<Shard>) -> Option<Step> {
+        let now = self.connector.clock().now();
+        while let Some(output) = self.attachment.poll_output(now) {
+            match output {
+                Output::Resolve { router } => {
+                    self.tasks.spawn(async move {
+                        let outcome = Connector::resolve(&router).await;
+                        Done::Resolved(router, outcome)
+                    });
+                }
+                Output::Dial { attempt, router, address } => {
+                    let (connector, wants) = (self.connector.clone(), self.wants);
+                    let task = self.tasks.spawn(async move {
+                        let place = crate::link::Place { router, address };
+                        let outcome = connector.dial(place, shard, wants).await;
+                        Done::Dialled(attempt, outcome.map(Box::new))
+                    });
+                    self.dials.insert(attempt, task);
+                }
+                Output::Abandon { attempt } => {
+                    if let Some(task) = self.dials.remove(&attempt) {
+                        task.abort();
+                    }
+                    if let Some(connected) = self.welcomed.remove(&attempt) {
+                        close_done(&connected.0);
+                    }
+                }
+                Output::Attached { attempt, router, address, away_ns } => {
+                    let Some(connected) = self.welcomed.remove(&attempt) else { continue };
+                    self.current = attempt;
+                    self.is_moving = false;
+                    let away = Duration::from_nanos(away_ns);
+                    self.connector.tell(Change::Attached { router, address, away });
+                    return Some(Step::Attached(connected));
+                }
+                Output::Leave { latest } => return Some(Step::Leave { latest }),
+                Output::Trouble { failure, away_ns } => {
+                    let reason = ConnectError::of(failure).to_string();
+                    self.connector.tell(Change::Trouble { reason, away: Duration::from_nanos(away_ns) });
+                }
+                Output::GaveUp { failure } => return Some(Step::GaveUp(failure)),
+            }
+        }
+        None
+    }
+
+    fn handle(&mut self, done: Result<Done, JoinError>) {
+        let now = self.connector.clock().now();
+        match done {
+            Ok(Done::Resolved(router, outcome)) => {
+                self.attachment.handle(Input::Resolved { router: &router, outcome }, now);
+            }
+            // Without its handle, it was abandoned while it was welcomed.
+            Ok(Done::Dialled(attempt, outcome)) if self.dials.remove(&attempt).is_some() => match outcome {
+                Ok(connected) => {
+                    self.attachment.handle(Input::Welcomed { attempt, welcome: &connected.1 }, now);
+                    self.welcomed.insert(attempt, connected);
+                }
+                Err(error) => {
+                    let verdict = error.verdict();
+                    self.attachment.handle(Input::Failed { attempt, verdict, error }, now);
+                }
+            },
+            Ok(Done::Dialled(..)) => {}
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+}
+
+impl Router for RouterAddress {
+    type Address = SocketAddr;
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.host().parse().ok().map(|ip| SocketAddr::new(ip, self.port()))
+    }
+
+    fn named(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}

@@ -1,0 +1,249 @@
+//! Makes connections: sockets, TLS and QUIC, and one greeted link for each dial. Where to and when is for
+//! [`Attaching`](crate::attaching::Attaching) to decide.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millrace_proto::control::Welcome;
+use millrace_proto::{CloseCode, Shard};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
+use tokio::sync::broadcast;
+
+use crate::address::RouterAddress;
+use crate::change::Change;
+use crate::clock::{Clock, nanos};
+use crate::config::Config;
+use crate::disconnect::Disconnect;
+use crate::error::{AttemptError, ConnectError};
+use crate::link::{Link, Place};
+use crate::session::ConnectionConfig;
+use crate::session::liveness::LivenessConfig;
+use crate::tls::{self, TlsError};
+
+/// Addresses of one name, at most; more are left for the next attempt.
+const ADDRESSES_MAX: usize = 64;
+/// Changes that wait for a listener, at most; the oldest give way.
+const CHANGES_MAX: usize = 64;
+/// How long closing waits for the last packets to leave.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// Streams that a router may open: one per receiver, and a little air for moves.
+const ROUTER_STREAMS: u32 = 4;
+/// Flow control of one stream: above the largest receiver window, so that grants decide.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes written but not acknowledged, at most: above any useful product of bandwidth and delay of one publisher.
+const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A connection that its router has welcomed.
+pub(crate) type Connected = (Link, Box<Welcome>);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wants {
+    /// Receivers that it may open.
+    pub(crate) receivers: u32,
+    /// How long its publisher can wait to be told what was received; 0: the router's choice.
+    pub(crate) received_within: Duration,
+}
+
+/// Makes connections. Cheap to clone; all clones share a socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    endpoint: Endpoint,
+    /// Sockets of connections that do not share the first one; those without connections leave when the next comes.
+    others: Arc<Mutex<Vec<Endpoint>>>,
+    clock: Clock,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Connector {
+    /// Opens the socket.
+    pub(crate) fn new(config: Config) -> Result<Self, ConnectError> {
+        if config.routers.is_empty() {
+            return Err(ConnectError::NoRouters);
+        }
+        let (endpoint, others) = (open_socket()?, Arc::default());
+        let changes = broadcast::Sender::new(CHANGES_MAX);
+        Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: Clock::new(), changes }) })
+    }
+
+    /// This connector with a socket of its own, for a connection to the same router as another one: with one source port for
+    /// both, packets of two cores could be merged on their way and would reach only one of them.
+    pub(crate) fn on_own_socket(&self) -> Result<Self, ConnectError> {
+        let Inner { config, others, clock, changes, .. } = &*self.inner;
+        let endpoint = open_socket()?;
+        if let Ok(mut others) = others.lock() {
+            others.retain(|endpoint| endpoint.open_connections() > 0);
+            others.push(endpoint.clone());
+        }
+        let (config, others, changes) = (config.clone(), others.clone(), changes.clone());
+        Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: *clock, changes }) })
+    }
+
+    /// Waits until the last packets of closed connections have left, at most a second.
+    pub(crate) async fn close(self) {
+        let others = self.inner.others.lock().map(|mut others| std::mem::take(&mut *others));
+        let mut endpoints = others.unwrap_or_default();
+        endpoints.push(self.inner.endpoint.clone());
+        let idle = async {
+            for endpoint in &endpoints {
+                endpoint.close(VarInt::from_u32(0), b"");
+            }
+            for endpoint in &endpoints {
+                endpoint.wait_idle().await;
+            }
+        };
+        let _ = tokio::time::timeout(IDLE_WAIT, idle).await;
+    }
+
+    /// What happens to connections from here on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes.subscribe()
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, change: Change) {
+        change.log();
+        // Nobody listens: the log has it.
+        let _ = self.inner.changes.send(change);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Connects to a router and greets it. Bounded in time by who asks.
+    pub(crate) async fn dial(
+        &self,
+        place: Place,
+        shard: Option<Shard>,
+        wants: Wants,
+    ) -> Result<Connected, AttemptError> {
+        let quic = self.quic_config(shard).map_err(AttemptError::Tls)?;
+        let Place { router, address } = place.clone();
+        let Config { server_name, silence, idle_silence, connect_timeout, .. } = &self.inner.config;
+        let name = server_name.clone().unwrap_or_else(|| router.server_name().to_owned());
+        let liveness = LivenessConfig {
+            silence_ns: nanos(*silence),
+            idle_silence_ns: nanos(*idle_silence),
+            welcome_ns: nanos(*connect_timeout),
+        };
+        let connecting = self
+            .inner
+            .endpoint
+            .connect_with(quic, address, &name)
+            .map_err(|error| Disconnect::Transport(error.to_string()))?;
+        let Wants { receivers, received_within } = wants;
+        let received_within_us = nanos(received_within) / 1000;
+        let config =
+            ConnectionConfig { receivers, liveness, received_within_us, ..ConnectionConfig::default() };
+        let connection = connecting.await.map_err(Disconnect::from)?;
+        Ok(Link::open(connection, place, config, self.inner.clock).await?)
+    }
+
+    /// Makes one more connection to where a router was reached.
+    pub(crate) async fn connect_to(
+        &self,
+        place: &Place,
+        shard: Option<Shard>,
+        wants: Wants,
+    ) -> Result<Connected, ConnectError> {
+        let Place { router, address } = place.clone();
+        match tokio::time::timeout(self.inner.config.connect_timeout, self.dial(place.clone(), shard, wants))
+            .await
+        {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(AttemptError::Tls(error))) => Err(error.into()),
+            Ok(Err(AttemptError::Connection(reason))) => {
+                Err(ConnectError::Failed { router, address, reason })
+            }
+            Ok(Err(AttemptError::Lookup(source))) => Err(ConnectError::Resolve { router, source }),
+            Err(_) => Err(ConnectError::Timeout { router, address }),
+        }
+    }
+
+    /// The addresses of a name, at most [`ADDRESSES_MAX`].
+    pub(crate) async fn resolve(router: &RouterAddress) -> Result<Vec<SocketAddr>, AttemptError> {
+        let found = tokio::net::lookup_host((router.host(), router.port())).await;
+        let found = found.map_err(|error| AttemptError::Lookup(Arc::new(error)))?;
+        Ok(found.take(ADDRESSES_MAX).collect())
+    }
+
+    /// TLS and transport of one connection; `shard` chooses the core of the router.
+    pub(crate) fn quic_config(&self, shard: Option<Shard>) -> Result<quinn::ClientConfig, TlsError> {
+        let tls = tls::client_config(&self.inner.config)?;
+        let tls = QuicClientConfig::try_from(tls)
+            .map_err(|error| TlsError::Identity(rustls::Error::General(error.to_string())))?;
+        let mut quic = quinn::ClientConfig::new(Arc::new(tls));
+        quic.transport_config(Arc::new(transport()));
+        if let Some(shard) = shard {
+            quic.initial_dst_cid_provider(Arc::new(move || id_towards(shard)));
+        }
+        Ok(quic)
+    }
+}
+
+/// A socket on any address, for both families where the host has both.
+fn open_socket() -> Result<Endpoint, ConnectError> {
+    let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    // Hosts without IPv6 cannot bind the first.
+    Endpoint::client(SocketAddr::new(any[0], 0))
+        .or_else(|_| Endpoint::client(SocketAddr::new(any[1], 0)))
+        .map_err(ConnectError::Socket)
+}
+
+fn transport() -> TransportConfig {
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(10)).max_ack_delay(Some(Duration::from_millis(25)));
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_uni_streams(VarInt::from_u32(ROUTER_STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .send_fairness(false)
+        .datagram_receive_buffer_size(None)
+        .ack_frequency_config(Some(acks));
+    transport
+}
+
+/// An initial destination id that steers to the core which owns `shard`: bytes 1–2 carry it, the rest is random.
+fn id_towards(shard: Shard) -> ConnectionId {
+    let mut id: [u8; 12] = rand::random();
+    let [high, low] = shard.number().to_be_bytes();
+    id[1] = (id[1] & 0xf0) | high;
+    id[2] = low;
+    ConnectionId::new(&id)
+}
+
+/// Closes a link in order, for a publisher or receiver that is done.
+pub(crate) fn close_done(link: &Link) {
+    link.close(CloseCode::Done, "");
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::TagSet;
+
+    use super::*;
+
+    #[test]
+    fn the_first_id_names_the_shard_where_routers_look_for_it() {
+        let shard = TagSet::from_texts(["host=web-1"]).unwrap().shard();
+        for _ in 0..20 {
+            let id = id_towards(shard);
+            assert_eq!(u16::from_be_bytes([id[1], id[2]]) & 0xfff, shard.number());
+        }
+    }
+}

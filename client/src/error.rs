@@ -1,0 +1,118 @@
+//! Why there is no connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::address::RouterAddress;
+use crate::disconnect::Disconnect;
+use crate::session::attachment::{Cause, Failure, Verdict};
+use crate::tls::TlsError;
+
+/// Why no connection could be made. Nothing is left behind; trying again later is fine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No router is configured.
+    #[error("no router is configured")]
+    NoRouters,
+    /// No socket could be opened.
+    #[error("cannot open a UDP socket: {0}")]
+    Socket(io::Error),
+    /// Trust or identity cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A receiver with the policy that blocks publishers.
+    #[error(
+        "policy block is not possible: it needs events that are confirmed, which no router of this version does; use \
+         drop-oldest, drop-newest or disconnect"
+    )]
+    BlockPolicy,
+    /// A name could not be resolved.
+    #[error("cannot resolve {router}: {source}")]
+    Resolve {
+        /// The router.
+        router: RouterAddress,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// A router did not answer in time.
+    #[error("{} does not answer", tried(router, address))]
+    Timeout {
+        /// The router.
+        router: RouterAddress,
+        /// The address that was tried last.
+        address: SocketAddr,
+    },
+    /// A router refused, or the connection failed while it was made.
+    #[error("{}: {reason}", tried(router, address))]
+    Failed {
+        /// The router.
+        router: RouterAddress,
+        /// The address that was tried last.
+        address: SocketAddr,
+        /// Why.
+        reason: Disconnect,
+    },
+}
+
+/// A router, and the address behind its name.
+fn tried(router: &RouterAddress, address: &SocketAddr) -> String {
+    let (name, address) = (router.to_string(), address.to_string());
+    if name == address { name } else { format!("{name} ({address})") }
+}
+
+impl ConnectError {
+    /// What a failed search for a router says.
+    pub(crate) fn of(failure: Failure<RouterAddress, AttemptError>) -> Self {
+        let Failure { router: Some(router), address, cause } = failure else { return Self::NoRouters };
+        let unresolved = |router, kind: io::ErrorKind, text: &str| Self::Resolve {
+            router,
+            source: Arc::new(io::Error::new(kind, text)),
+        };
+        match (cause, address) {
+            (Cause::NoRouters, _) => Self::NoRouters,
+            (Cause::NoAddress, _) => unresolved(router, io::ErrorKind::NotFound, "the name has no address"),
+            (Cause::Lookup(AttemptError::Lookup(source)), _) => Self::Resolve { router, source },
+            (Cause::Failed(_, AttemptError::Tls(error)) | Cause::Lookup(AttemptError::Tls(error)), _) => {
+                Self::Tls(error)
+            }
+            (Cause::Failed(_, AttemptError::Connection(reason)), Some(address)) => {
+                Self::Failed { router, address, reason }
+            }
+            (Cause::Left, Some(address)) => Self::Failed { router, address, reason: Disconnect::WentAway },
+            (Cause::Timeout, Some(address)) => Self::Timeout { router, address },
+            // The rest says no address because the name has not been looked up.
+            _ => unresolved(router, io::ErrorKind::TimedOut, "the name server does not answer"),
+        }
+    }
+}
+
+/// Why one lookup or one attempt to connect failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum AttemptError {
+    #[error(transparent)]
+    Lookup(Arc<io::Error>),
+    #[error(transparent)]
+    Tls(TlsError),
+    #[error(transparent)]
+    Connection(#[from] Disconnect),
+}
+
+impl AttemptError {
+    /// Whether another attempt may succeed by itself.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Lookup(_) => Verdict::Passing,
+            Self::Tls(_) => Verdict::Refused,
+            Self::Connection(reason) => reason.verdict(),
+        }
+    }
+}
+
+impl PartialEq for AttemptError {
+    /// Equal when they say the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
