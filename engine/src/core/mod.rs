@@ -16,7 +16,7 @@
 //! | file | what |
 //! |---|---|
 //! | `machine.rs` | the core as the shell sees it |
-//! | `turn.rs` | what a session is lent for one call |
+//! | `drive.rs`, `turn.rs` | lends sessions what they need for one call; what that is |
 //! | `agenda.rs`, `backlog.rs` | what a turn still reads and writes, and its budget |
 //! | `timers.rs` | what is due, and when |
 //! | `mail.rs` | what is said to control, and what was asked of it |
@@ -32,6 +32,7 @@ mod agenda;
 mod backlog;
 mod client;
 mod config;
+mod drive;
 mod lane;
 mod leaving;
 mod machine;

@@ -1,0 +1,145 @@
+//! Lends sessions what they need to act, and closes their connections when they say so.
+
+use std::collections::HashMap;
+
+use super::client::ClientSession;
+use super::lane::LaneSession;
+use super::machine::{Connection, Core};
+use super::slot::ReceiverSlot;
+use super::turn::{Close, Turn};
+use super::writing;
+use crate::time::Time;
+use crate::transport::{ConnKey, Transport};
+
+impl Core {
+    /// Ends what a receiver's writing has shown to be over.
+    pub(super) fn settle_written(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        slot: ReceiverSlot,
+        done: writing::Done,
+    ) {
+        match done {
+            writing::Done::GoesOn => {}
+            writing::Done::IsOver(conn) => {
+                self.drive_client(now, transport, conn, |client, turn| {
+                    client.finish_receiver(turn, slot);
+                    Ok(())
+                });
+            }
+            writing::Done::Close(conn, close) => self.close(now, transport, conn, &close),
+        }
+    }
+
+    /// Closes a connection that this side does not want any more, and counts why.
+    pub(super) fn close(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, close: &Close) {
+        self.path.metrics.close(close.code);
+        transport.close(conn, close.code.code(), &close.reason);
+        self.closed(now, transport, conn, None);
+    }
+
+    /// Lends everything but the connections.
+    pub(super) fn lend<'a>(
+        &'a mut self,
+        now: Time,
+        transport: &'a mut dyn Transport,
+    ) -> (&'a mut HashMap<ConnKey, Connection, ahash::RandomState>, Turn<'a>) {
+        let turn = Turn {
+            now,
+            transport,
+            config: &self.config,
+            standing: &self.standing,
+            path: &mut self.path,
+            mail: &mut self.mail,
+            timers: &mut self.timers,
+            agenda: &mut self.agenda,
+        };
+        (&mut self.connections, turn)
+    }
+
+    /// As [`drive`](Self::drive), but clients are not heard once the core ends.
+    #[inline]
+    pub(super) fn hear(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Result<(), Close>,
+    ) {
+        let ends = self.is_ending();
+        self.drive(now, transport, conn, |session, turn| {
+            if ends && matches!(session, Connection::Client(_)) { Ok(()) } else { act(session, turn) }
+        });
+    }
+
+    /// Lets a session act, and closes its connection if it says so. Says whether there is such a connection.
+    #[inline]
+    pub(super) fn drive(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut Connection, &mut Turn<'_>) -> Result<(), Close>,
+    ) -> bool {
+        let (connections, mut turn) = self.lend(now, transport);
+        let Some(session) = connections.get_mut(&conn) else { return false };
+        if let Err(close) = act(session, &mut turn) {
+            self.close(now, transport, conn, &close);
+        }
+        true
+    }
+
+    /// As [`drive`](Self::drive), if the connection is a client's.
+    pub(super) fn drive_client(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut ClientSession, &mut Turn<'_>) -> Result<(), Close>,
+    ) -> bool {
+        self.drive(now, transport, conn, |session, turn| match session {
+            Connection::Client(client) => act(client, turn),
+            Connection::Lane(_) => Ok(()),
+        })
+    }
+
+    /// As [`drive`](Self::drive), if the connection is a lane.
+    pub(super) fn drive_lane(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        act: impl FnOnce(&mut LaneSession, &mut Turn<'_>) -> Result<(), Close>,
+    ) {
+        self.drive(now, transport, conn, |session, turn| match session {
+            Connection::Client(_) => Ok(()),
+            Connection::Lane(lane) => act(lane, turn),
+        });
+    }
+
+    /// Lets every client act, in the order of their keys.
+    pub(super) fn drive_clients(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        mut act: impl FnMut(&mut ClientSession, &mut Turn<'_>),
+    ) {
+        for conn in self.clients() {
+            self.drive_client(now, transport, conn, |client, turn| {
+                act(client, turn);
+                Ok(())
+            });
+        }
+    }
+
+    /// The connections of clients, in the order of their keys.
+    pub(super) fn clients(&self) -> Vec<ConnKey> {
+        let is_client = |(conn, connection): (&ConnKey, &Connection)| {
+            matches!(connection, Connection::Client(_)).then_some(*conn)
+        };
+        let mut clients: Vec<ConnKey> = self.connections.iter().filter_map(is_client).collect();
+        clients.sort_unstable();
+        clients
+    }
+}

@@ -1,0 +1,158 @@
+//! A queue against a slow model of it.
+
+use millrace_proto::{Epoch, PublisherId, RouterId, TagSet};
+use proptest::prelude::*;
+
+use super::*;
+
+const POLICY: QueuePolicy =
+    QueuePolicy { bytes_max: u64::MAX, overflow: Overflow::DropOldest, reason: GapReason::Overflow };
+
+/// Drops the oldest runs, and counts their events.
+fn make_room(queue: &mut RunQueue, bytes: u64, bytes_max: u64) -> u64 {
+    let mut dropped = 0;
+    queue.drop_oldest(bytes, bytes_max, GapReason::Overflow, |run| dropped += run.events);
+    dropped
+}
+
+/// What a queue holds, the slow way.
+#[derive(Debug, Clone, PartialEq)]
+enum Model {
+    Run { seq: u64, tags: Vec<u8>, fields: Vec<u8>, body: Vec<u8>, kept: bool },
+    Gap(Gap),
+}
+
+impl Model {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Run { tags, fields, body, .. } => {
+                (tags.len() + fields.len() + body.len()) as u64 + OVERHEAD_BYTES
+            }
+            Self::Gap(_) => 0,
+        }
+    }
+}
+
+/// Gaps of other reasons move to the front, once for each router; then comes that of what was dropped.
+fn drop_oldest(model: &mut VecDeque<Model>, bytes: u64, bytes_max: u64) -> u64 {
+    let (mut dropped, mut overflow, mut others) = (0, 0, Vec::new());
+    while model.iter().map(Model::bytes).sum::<u64>() + bytes > bytes_max {
+        match model.pop_front() {
+            Some(Model::Run { .. }) => dropped += 1,
+            Some(Model::Gap(gap)) if gap.reason == GapReason::Overflow => overflow += gap.events,
+            Some(Model::Gap(gap)) if !others.contains(&gap) => others.push(gap),
+            Some(Model::Gap(_)) => {}
+            None => break,
+        }
+    }
+    others.push(Gap { reason: GapReason::Overflow, events: overflow + dropped, router: None });
+    for gap in others.into_iter().rev() {
+        model.push_front(Model::Gap(gap));
+    }
+    dropped
+}
+
+fn pop(queue: &mut RunQueue) -> Option<Model> {
+    let mut popped = None;
+    queue.pop(|item| {
+        popped = Some(match item {
+            Popped::Run(run, seq) => {
+                let (tags, fields, body) = (run.tags.canonical().into(), run.fields.into(), run.body.into());
+                Model::Run { seq, tags, fields, body, kept: run.buffer.is_some() }
+            }
+            Popped::Gap(gap) => Model::Gap(gap),
+        });
+    });
+    popped
+}
+
+fn push(queue: &mut RunQueue, model: &Model) {
+    let Model::Run { seq, tags, fields, body, kept } = model else { return };
+    let buffer = kept.then(|| Bytes::copy_from_slice(body));
+    let run = RunOut {
+        tag: TagId::default(),
+        tags: TagSetRef::trusted(tags),
+        publisher: PublisherKey { publisher: PublisherId(1), epoch: Epoch(2) },
+        flags: 0,
+        fields,
+        body: buffer.as_deref().unwrap_or(body),
+        buffer: buffer.as_ref(),
+        events: 1,
+        from: None,
+    };
+    assert!(RunQueue::bytes_of(&run) > 0);
+    queue.push(&run, *seq);
+}
+
+fn run(seq: u64, hosts: usize, fields: usize, body: usize, kept: bool) -> Model {
+    let tags = TagSet::from_texts((0..hosts).map(|host| format!("host{host}=a"))).unwrap();
+    let byte = seq.to_le_bytes()[0];
+    Model::Run {
+        seq,
+        tags: tags.canonical().into(),
+        fields: vec![byte; fields],
+        body: vec![byte; body],
+        kept,
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_pushed_is_popped_in_order(
+        steps in prop::collection::vec((0..12_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
+    ) {
+        let (mut queue, mut model) = (RunQueue::new(POLICY), VecDeque::new());
+        for (seq, (kind, hosts, fields, body, kept)) in (0..).zip(steps) {
+            match kind {
+                0..=5 => {
+                    let item = run(seq, hosts, fields, body, kept);
+                    push(&mut queue, &item);
+                    model.push_back(item);
+                }
+                6 => {
+                    let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(RouterId(seq)) };
+                    if queue.push_gap(gap.clone()) {
+                        model.push_back(Model::Gap(gap));
+                    } else {
+                        // Too many of them: the last one speaks of all.
+                        model.pop_back();
+                        model.push_back(Model::Gap(Gap { router: None, ..gap }));
+                    }
+                }
+                7 => {
+                    let most = queue.bytes() / 2 + body as u64;
+                    let dropped = make_room(&mut queue, body as u64, most);
+                    prop_assert_eq!(dropped, drop_oldest(&mut model, body as u64, most));
+                }
+                _ => prop_assert_eq!(pop(&mut queue), model.pop_front()),
+            }
+            let runs = model.iter().filter(|item| matches!(item, Model::Run { .. })).count();
+            prop_assert_eq!(queue.events(), runs as u64);
+            prop_assert_eq!(queue.bytes(), model.iter().map(Model::bytes).sum::<u64>());
+            prop_assert_eq!(queue.is_empty(), model.is_empty());
+        }
+        while let Some(item) = model.pop_front() {
+            prop_assert_eq!(pop(&mut queue), Some(item));
+        }
+        prop_assert_eq!(pop(&mut queue), None);
+        prop_assert_eq!((queue.blocks.capacity(), queue.items.capacity()), (0, 0));
+    }
+}
+
+#[test]
+fn dropping_the_oldest_leaves_one_gap_and_what_came_last() {
+    let mut queue = RunQueue::new(POLICY);
+    for seq in 0..50 {
+        push(&mut queue, &run(seq, 1, 0, 100, seq % 3 == 0));
+    }
+    let (bytes, most) = (1000, queue.bytes() / 2);
+    let dropped = make_room(&mut queue, bytes, most);
+    assert!(queue.bytes() + bytes <= most && dropped > 25);
+    assert_eq!(queue.events(), 50 - dropped);
+    let gap = Gap { reason: GapReason::Overflow, events: dropped, router: None };
+    assert_eq!(pop(&mut queue), Some(Model::Gap(gap)));
+    for seq in dropped..50 {
+        assert_eq!(pop(&mut queue), Some(run(seq, 1, 0, 100, seq % 3 == 0)));
+    }
+    assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
+}
