@@ -132,7 +132,6 @@ impl View {
 
     /// Has the process read its settings anew, and waits until they are applied or refused. Returns a line for each
     /// difference.
-    #[expect(dead_code, reason = "the admin page's POST /reload calls it")]
     pub(crate) fn reload(&self) -> Result<Vec<String>, ReloadError> {
         self.reloader.get().ok_or(ReloadError::Embedded)?()
     }
@@ -372,7 +371,8 @@ impl RouterHandle {
     }
 
     /// Gives new connections, on all cores, the identity of `config` and its rule for clients without a certificate.
-    /// Connections that stand are not disturbed. Other settings of `config` count from the next start.
+    /// Connections that stand are not disturbed. Other settings of `config` count from the next start. Returns when every
+    /// core has it.
     ///
     /// # Errors
     /// [`ReloadError`]; nothing was changed.
@@ -386,6 +386,8 @@ impl RouterHandle {
         for core in &self.view.cores {
             core.post.send(Command::Enter(entrance.clone()));
         }
+        // A core that answers has taken what was sent before: whoever connects from here on meets the new identity.
+        self.view.cores();
         self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
         Ok(())
     }

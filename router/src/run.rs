@@ -24,6 +24,8 @@ use crate::watch::Watch;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two looks at whether all threads live.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Who asks for a reload waits this long for its answer: it takes milliseconds, unless the router ends.
+const RELOAD_MAX: Duration = Duration::from_secs(5);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
 
@@ -120,7 +122,7 @@ fn asking_for_reload(
         let ended = || ReloadError::Process("the router is ending".into());
         let (sender, answer) = mpsc::sync_channel(1);
         asking.send(Asked::Reload(Some(sender))).map_err(|_| ended())?;
-        answer.recv().map_err(|_| ended())?
+        answer.recv_timeout(RELOAD_MAX).map_err(|_| ended())?
     })
 }
 

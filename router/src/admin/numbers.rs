@@ -121,6 +121,12 @@ fn about(page: &mut Page, view: &View, look: &Look) {
         "End of this router's certificate, in seconds since 1970",
     );
     page.sample(&[], view.certificate_expiry());
+    page.family(
+        "millrace_log_lines_lost",
+        Kind::Counter,
+        "Log lines of this process that could not be written to standard error",
+    );
+    page.sample(&[], crate::logs::lost());
     let age = look.control_age.unwrap_or_default().as_secs_f64();
     page.family(
         "millrace_control_age_seconds",

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::look::Looker;
@@ -22,6 +22,10 @@ const PATHS: &[(&str, &str)] = &[
     ("/readyz", "200 when clients should come, else 503 and why not"),
     ("/metrics", "counters, levels and times for Prometheus; as OpenMetrics when `Accept` asks for that"),
     ("/status", "what this router knows of itself, its peers and its cores, as JSON"),
+    (
+        "/reload",
+        "POST: reads settings and certificates anew, whole or not at all; 200 with the differences, 409 with why not",
+    ),
 ];
 
 /// Serves until `stop` is dropped.
@@ -40,6 +44,7 @@ pub(crate) async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status_page))
+        .route("/reload", post(reload))
         .with_state(Arc::new(Looker::new(view)));
     tokio::select! {
         () = server::serve(listener, pages) => {}
@@ -120,6 +125,20 @@ async fn status_page(State(looker): State<Arc<Looker>>) -> Response {
     match looker.look().await {
         Some(look) => json_page(&status::page(&looker.view, &look)),
         None => unavailable(NOT_BEGUN),
+    }
+}
+
+/// Browsers name the page that a request comes from: no foreign page may change a router.
+async fn reload(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Response {
+    if headers.contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not from a web page\n").into_response();
+    }
+    let view = looker.view.clone();
+    // The process answers when it is done; nobody else waits for that here.
+    match tokio::task::spawn_blocking(move || view.reload()).await {
+        Ok(Ok(changes)) => json_page(&json!({ "schema": "millrace-router-reload/1", "changes": changes })),
+        Ok(Err(error)) => (StatusCode::CONFLICT, format!("nothing was changed: {error}\n")).into_response(),
+        Err(_) => unavailable("the router is ending\n"),
     }
 }
 

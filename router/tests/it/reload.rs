@@ -1,7 +1,7 @@
 //! Settings, certificates and log of a router that runs.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::process::{Child, ChildStderr, Stdio};
 
 use crate::process::{command, files, send, terminate};
@@ -15,7 +15,8 @@ fn logging(
     arguments: &[&str],
 ) -> (Child, Lines<BufReader<ChildStderr>>) {
     let mut child = command(folder)
-        .args(["--config", file, "--listen", "127.0.0.1:0", "--admin", "off", "--grace", "1s"])
+        .args(["--config", file, "--listen", "127.0.0.1:0", "--grace", "1s"])
+        .env("MILLRACE_ADMIN", "off")
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -58,6 +59,38 @@ fn hang_up_reloads_whole_or_not_at_all_and_logs_the_difference() {
     send(&child, "-HUP");
     let applied = line(&mut lines, "log.filter");
     assert!(applied.contains("\"info\" becomes \"info,millrace_router=debug\""), "{applied}");
+    terminate(child);
+}
+
+/// The answer to a request without a body: its head and its body.
+fn post(addr: std::net::SocketAddr, path: &str, more: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(addr).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {addr}\r\n{more}Connection: close\r\nContent-Length: 0\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn admin_page_reloads_and_says_what_has_changed_or_why_nothing_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write_settings(&folder, "[log]\nfilter = 'info'\n");
+    let (child, mut lines) = logging(&folder, &file, &["--set", "admin.listen=127.0.0.1:0"]);
+    let ready = line(&mut lines, "ready");
+    let admin = ready.split("admin=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    write_settings(&folder, "grace = '2s'\n[log]\nfilter = 'info'\n");
+    // The flag `--grace` of the test comes after the file.
+    assert!(post(admin, "/reload", "").contains("\"changes\": []"));
+    write_settings(&folder, "[log]\nfilter = 'warn'\n");
+    let changed = post(admin, "/reload", "");
+    assert!(changed.contains("log.filter"), "{changed}");
+    write_settings(&folder, "[cores]\ncount = 2\n");
+    let refused = post(admin, "/reload", "");
+    assert!(refused.contains("409") && refused.contains("needs a restart: cores.count"), "{refused}");
+    assert!(post(admin, "/reload", "Origin: https://elsewhere.example\r\n").contains("403"));
     terminate(child);
 }
 
