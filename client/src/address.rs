@@ -1,7 +1,7 @@
 //! Addresses of routers as people write them: `host`, `host:port`, `[v6]:port`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 use millrace_proto::DEFAULT_PORT;
@@ -38,6 +38,17 @@ impl RouterAddress {
     pub(crate) fn server_name(&self) -> &str {
         let host = self.host.split_once('%').map_or(self.host.as_str(), |(ip, _)| ip);
         host.strip_suffix('.').unwrap_or(host)
+    }
+
+    /// Where it is, when no name has to be looked up. A zone means something for link-local addresses only: a number is used
+    /// as it is, the name of an interface is looked up by the system.
+    pub(crate) fn socket_address(&self) -> Option<SocketAddr> {
+        let Some((ip, zone)) = self.host.split_once('%') else {
+            return self.host.parse().ok().map(|ip| SocketAddr::new(ip, self.port));
+        };
+        let ip: Ipv6Addr = ip.parse().ok()?;
+        let scope = if ip.is_unicast_link_local() { zone.parse().ok()? } else { 0 };
+        Some(SocketAddrV6::new(ip, self.port, 0, scope).into())
     }
 
     /// Whether it can only be on this host.
@@ -102,6 +113,20 @@ impl fmt::Display for RouterAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zones_count_for_link_local_addresses_only() {
+        for (text, address) in [
+            ("[::1%lo]:5", Some("[::1]:5")),
+            ("[fe80::1%3]:5", Some("[fe80::1%3]:5")),
+            ("[fe80::1%eth0]:5", None),
+            ("router.example:5", None),
+            ("10.0.0.1:5", Some("10.0.0.1:5")),
+        ] {
+            let found = text.parse::<RouterAddress>().unwrap().socket_address();
+            assert_eq!(found, address.map(|address| address.parse().unwrap()), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_and_shown() {

@@ -211,7 +211,7 @@ impl Router for RouterAddress {
     type Address = SocketAddr;
 
     fn address(&self) -> Option<SocketAddr> {
-        self.host().parse().ok().map(|ip| SocketAddr::new(ip, self.port()))
+        self.socket_address()
     }
 
     fn named(text: &str) -> Option<Self> {
