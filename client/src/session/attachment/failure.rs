@@ -2,7 +2,7 @@
 
 use millrace_proto::CloseCode;
 
-use super::Router;
+use super::routers::Router;
 
 /// What a failed attempt says about the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,148 +7,10 @@ use millrace_proto::control::{Goaway, Welcome};
 
 use super::backoff::{Backoff, Chance};
 use super::failure::{Cause, Failure, Verdict};
+use super::interface::{AttachmentConfig, AttemptId, Input, Output};
 use super::round::Round;
 use super::routers::{Router, Routers};
-use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
-
-/// Settings of one attachment. All times in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttachmentConfig {
-    /// How long looking a name up, and making one connection, may take. Default 5 s.
-    pub attempt_ns: u64,
-    /// Head start of an address over the next one. Default 250 ms, as RFC 8305 has it.
-    pub stagger_ns: u64,
-    /// Bound of the first pause between two rounds. Default 50 ms.
-    pub backoff_min_ns: u64,
-    /// Bound of the longest pause. Default 5 s.
-    pub backoff_max_ns: u64,
-    /// A connection that lived this long was good: pauses before the next one start small. Default 1 s.
-    pub steady_ns: u64,
-    /// How much longer than the router's grace a client waits for its last answers: the router closes when it must.
-    /// Default 2 s.
-    pub leave_slack_ns: u64,
-    /// How long the first search may go on behind its first failed round. Default 0: one round.
-    pub patience_ns: u64,
-    /// How often a lasting outage is told. Default 30 s.
-    pub tell_every_ns: u64,
-}
-
-impl Default for AttachmentConfig {
-    fn default() -> Self {
-        Self {
-            attempt_ns: 5 * SECOND_NS,
-            stagger_ns: 250 * MILLISECOND_NS,
-            backoff_min_ns: 50 * MILLISECOND_NS,
-            backoff_max_ns: 5 * SECOND_NS,
-            steady_ns: SECOND_NS,
-            leave_slack_ns: 2 * SECOND_NS,
-            patience_ns: 0,
-            tell_every_ns: 30 * SECOND_NS,
-        }
-    }
-}
-
-/// One attempt to connect; unique for the life of an attachment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct AttemptId(u64);
-
-impl AttemptId {
-    pub(super) const fn take(&mut self) -> Self {
-        let id = *self;
-        self.0 += 1;
-        id
-    }
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input<'a, R: Router, E> {
-    /// A name was looked up, or could not be.
-    Resolved {
-        /// The router of [`Output::Resolve`].
-        router: &'a R,
-        /// Its addresses.
-        outcome: Result<Vec<R::Address>, E>,
-    },
-    /// A router answered the Hello of an attempt.
-    Welcomed {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Its answer.
-        welcome: &'a Welcome,
-    },
-    /// An attempt failed.
-    Failed {
-        /// The attempt.
-        attempt: AttemptId,
-        /// What that says about the next one.
-        verdict: Verdict,
-        /// Why.
-        error: E,
-    },
-    /// The router of the present connection goes away.
-    Goaway(&'a Goaway),
-    /// The connection of this attempt is gone. Means nothing for one that was replaced.
-    Lost {
-        /// The attempt that made it.
-        attempt: AttemptId,
-        /// What its end says about the next one.
-        verdict: Verdict,
-    },
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output<R: Router, E> {
-    /// Look a name up, beside whatever else is under way, and tell the outcome with [`Input::Resolved`].
-    Resolve {
-        /// The router.
-        router: R,
-    },
-    /// Connect and greet; tell the outcome with [`Input::Welcomed`] or [`Input::Failed`].
-    Dial {
-        /// Names the attempt.
-        attempt: AttemptId,
-        /// The router: its certificate is for this name.
-        router: R,
-        /// Where.
-        address: R::Address,
-    },
-    /// Close this attempt's connection; nothing more is to be told of it.
-    Abandon {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// The client is attached by this attempt's connection. An older connection that it was to leave may be finished: until
-    /// `latest` of its [`Output::Leave`].
-    Attached {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The router.
-        router: R,
-        /// Where it was reached.
-        address: R::Address,
-        /// How long the client was not attached, nanoseconds; 0 when it had a connection all the time.
-        away_ns: u64,
-    },
-    /// The router goes away: take no more events for it, ask for what it has received. Another one is looked for.
-    Leave {
-        /// When to close its connection at the latest.
-        latest: Time,
-    },
-    /// A round failed while there is no connection; told once per outage and interval, and when the cause changes.
-    Trouble {
-        /// What says most about it.
-        failure: Failure<R, E>,
-        /// How long the client has not been attached, nanoseconds.
-        away_ns: u64,
-    },
-    /// The first search failed. Nothing follows.
-    GaveUp {
-        /// What says most about it.
-        failure: Failure<R, E>,
-    },
-}
+use crate::time::{SECOND_NS, Time};
 
 #[derive(Debug)]
 enum Search<R: Router, E> {
@@ -208,7 +70,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             routers: Routers::new(routers),
             chance: Chance::new(seed),
             backoff: Backoff::new(config.backoff_min_ns, config.backoff_max_ns),
-            next: AttemptId(0),
+            next: AttemptId::default(),
             search: Search::Pause(now),
             held: None,
             was_attached: false,

@@ -27,6 +27,7 @@
 
 mod backoff;
 mod failure;
+mod interface;
 mod machine;
 mod round;
 mod routers;
@@ -34,5 +35,6 @@ mod routers;
 mod tests;
 
 pub use failure::{Cause, Failure, Verdict};
-pub use machine::{Attachment, AttachmentConfig, AttemptId, Input, Output};
+pub use interface::{AttachmentConfig, AttemptId, Input, Output};
+pub use machine::Attachment;
 pub use routers::Router;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::backoff::Chance;
 use super::failure::{Cause, Failure};
-use super::machine::{AttachmentConfig, AttemptId, Output};
+use super::interface::{AttachmentConfig, AttemptId, Output};
 use super::routers::Router;
 use crate::time::Time;
 
