@@ -1,9 +1,10 @@
 //! How a client reaches its routers: addresses, trust, identity, patience.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::RouterAddress;
+use crate::address::{AddressError, RouterAddress};
 
 /// Settings of a [`Client`](crate::Client).
 #[derive(Debug, Clone)]
@@ -50,6 +51,60 @@ impl Default for Config {
     }
 }
 
+/// A variable of the environment that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// An address of `MILLRACE_ROUTER` cannot be read.
+    #[error("MILLRACE_ROUTER: {0}")]
+    Router(#[from] AddressError),
+    /// Only one of certificate and key is named.
+    #[error("MILLRACE_CERT and MILLRACE_KEY go together: set both or none")]
+    HalfIdentity,
+    /// A file that a variable names cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Config {
+    /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER` (addresses, separated by
+    /// commas), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM files). An empty variable counts as unset.
+    ///
+    /// # Errors
+    /// [`EnvironmentError`] names the variable or the file.
+    pub fn from_env() -> Result<Self, EnvironmentError> {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, EnvironmentError> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let mut config = Self::default();
+        if let Some(routers) = set("MILLRACE_ROUTER") {
+            let routers = routers.to_string_lossy().into_owned();
+            config.routers = routers.split(',').map(|text| text.trim().parse()).collect::<Result<_, _>>()?;
+        }
+        if let Some(path) = set("MILLRACE_CA") {
+            config.trust = Trust::File(path.into());
+        }
+        let read = |path: OsString| {
+            std::fs::read(&path).map_err(|source| EnvironmentError::Read { path: path.into(), source })
+        };
+        config.identity = match (set("MILLRACE_CERT"), set("MILLRACE_KEY")) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => {
+                Some(Identity { certificate_pem: read(certificate)?, key_pem: read(key)? })
+            }
+            _ => return Err(EnvironmentError::HalfIdentity),
+        };
+        Ok(config)
+    }
+}
+
 /// Whose certificates are trusted.
 #[derive(Debug, Clone, Default)]
 pub enum Trust {
@@ -76,5 +131,27 @@ impl std::fmt::Debug for Identity {
     /// Never shows the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Result<Config, EnvironmentError> {
+        let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        Config::from_variables(find)
+    }
+
+    #[test]
+    fn variables_change_the_defaults_and_empty_ones_do_not() {
+        let config = of(&[("MILLRACE_ROUTER", "a, b:1"), ("MILLRACE_CA", "ca.pem")]).unwrap();
+        let shown: Vec<_> = config.routers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["a:7400", "b:1"]);
+        assert!(matches!(config.trust, Trust::File(path) if path.as_os_str() == "ca.pem"));
+        let config = of(&[("MILLRACE_ROUTER", ""), ("MILLRACE_CERT", ""), ("MILLRACE_KEY", "")]).unwrap();
+        assert_eq!((config.routers, config.identity.is_none()), (Config::default().routers, true));
+        assert!(matches!(of(&[("MILLRACE_CERT", "c.pem")]), Err(EnvironmentError::HalfIdentity)));
+        assert!(matches!(of(&[("MILLRACE_ROUTER", "a b")]), Err(EnvironmentError::Router(_))));
     }
 }

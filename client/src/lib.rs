@@ -116,7 +116,7 @@ pub use crate::{
     address::{AddressError, RouterAddress},
     change::{Change, Changes},
     client::Client,
-    config::{Config, Identity, Trust},
+    config::{Config, EnvironmentError, Identity, Trust},
     disconnect::Disconnect,
     error::ConnectError,
     event::{Event, Gap, GapReason, Item},
