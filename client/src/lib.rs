@@ -91,6 +91,7 @@ mod clock;
 mod config;
 #[cfg(feature = "tokio")]
 mod connector;
+#[cfg(feature = "tokio")]
 pub mod dev;
 #[cfg(feature = "tokio")]
 mod disconnect;

@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::SupportedCipherSuite;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -64,7 +62,7 @@ pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
         Trust::File(path) => roots(&read(path)?)?,
         Trust::Pem(pem) => roots(pem)?,
     };
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(millrace_certs::crypto_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Identity)?
         .with_root_certificates(roots);
@@ -77,28 +75,6 @@ pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
     };
     tls.alpn_protocols = vec![millrace_proto::ALPN_CLIENT.to_vec()];
     Ok(tls)
-}
-
-/// AES-128-GCM is the fastest where the processor helps; hybrid groups would make the first flight two datagrams.
-fn provider() -> Arc<CryptoProvider> {
-    use aws_lc_rs::kx_group;
-    Arc::new(CryptoProvider {
-        cipher_suites: cipher_suites(),
-        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
-        ..aws_lc_rs::default_provider()
-    })
-}
-
-/// Whose cipher suites these are depends on the processor (docs/adr/0010). The same choice stands in `quic/src/tls.rs`: change
-/// both.
-fn cipher_suites() -> Vec<SupportedCipherSuite> {
-    #[cfg(target_arch = "x86_64")]
-    if !std::is_x86_feature_detected!("avx512bw") {
-        use rustls::crypto::ring::cipher_suite::*;
-        return vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
-    }
-    use aws_lc_rs::cipher_suite::*;
-    vec![TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256]
 }
 
 fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
