@@ -1,0 +1,83 @@
+//! Checks of this repository itself, for people and for CI: `cargo xtask circles`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`source`] | reads a crate: its modules, what each declares, imports and names |
+//! | [`edges`] | resolves names to the files that declare them: which file uses which |
+//! | [`circles`] | finds files that use each other |
+//! | [`lengths`] | finds files that are too long |
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
+
+mod circles;
+mod edges;
+mod lengths;
+mod source;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+/// Crates whose files may not form circles.
+const CRATES: [&str; 8] = ["sansio", "certs", "attach", "proto", "engine", "quic", "router", "client"];
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Checks of this repository itself")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fails when files of a crate use each other in a circle, or a source file is too long.
+    ///
+    /// A file uses another when it names, by a path or an import, something that the other declares.
+    /// Re-exports are followed to the declaration. The tables of contents (`mod.rs`, `lib.rs`,
+    /// `main.rs`) do not use what they re-export. Not seen: calls of methods that another file adds to
+    /// a type, and what macros expand to. Code under `#[cfg(test)]` is left out.
+    Circles {
+        /// Folders of crates, e.g. `engine`. Without any: those whose files may form no circle.
+        crates: Vec<PathBuf>,
+        /// Prints every use, too.
+        #[arg(long)]
+        edges: bool,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    let Options { command: Command::Circles { crates, edges } } = Options::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace above xtask")?;
+    let crates = if crates.is_empty() {
+        CRATES.iter().map(PathBuf::from).filter(|folder| root.join(folder).is_dir()).collect()
+    } else {
+        crates
+    };
+    let mut out = std::io::stdout().lock();
+    let mut found = 0;
+    for folder in crates {
+        let krate = source::Crate::read(root, &folder)?;
+        let uses = edges::Uses::of(&krate);
+        if edges {
+            write!(out, "{uses}")?;
+        }
+        let circles = circles::find(&uses);
+        found += circles.len();
+        for circle in &circles {
+            writeln!(out, "{} files of {} use each other:", circle.files.len(), folder.display())?;
+            for edge in &circle.edges {
+                writeln!(out, "  {edge}")?;
+            }
+        }
+    }
+    for long in lengths::find(root)? {
+        found += 1;
+        writeln!(out, "{long}")?;
+    }
+    if found == 0 {
+        writeln!(out, "no circle of files, no file of more than {} lines", lengths::LINES_MAX)?;
+    }
+    Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
