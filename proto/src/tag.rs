@@ -12,7 +12,7 @@
 
 #[cfg(feature = "serde")]
 mod serde;
-mod text;
+mod spelling;
 
 use std::fmt;
 

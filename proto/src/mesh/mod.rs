@@ -1,7 +1,7 @@
 //! Control frames between routers, on the bidirectional stream that the dialling router opens first on each lane.
 //!
-//! Both sides say [`PeerHello`] first. Lane 0 then carries the link's interest; every lane may carry [`Ping`] and
-//! [`Pong`]. Interest is numbered by its writer: an entry is added under a number and taken away by it.
+//! Both sides say [`PeerHello`] first. Lane 0 then carries the link's interest; every lane may carry [`Ping`](crate::control::Ping) and
+//! [`Pong`](crate::control::Pong). Interest is numbered by its writer: an entry is added under a number and taken away by it.
 //!
 //! A snapshot is a sequence of [`Interest`] frames, the first with `reset`; `more` is set on all but the last frame of a
 //! snapshot or batch, and the version counts as arrived when a frame without `more` does.

@@ -25,6 +25,7 @@
 
 mod ast;
 mod automaton;
+mod error;
 mod glob;
 mod kept;
 mod number;
@@ -40,22 +41,13 @@ use std::str::FromStr;
 
 pub use ast::Comparison;
 pub use automaton::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Scan};
+pub use error::SelectorError;
 pub use kept::{Operation, Requirement, Values};
 pub use payload::{Pattern, PatternError, PayloadMatcher};
 
 use crate::limits::SELECTOR_BYTES_MAX;
 use crate::tag::TagSetRef;
 use kept::Kept;
-
-/// Why a text is not a selector.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("column {column}: {message}")]
-pub struct SelectorError {
-    /// Where, counted in characters from 1.
-    pub column: usize,
-    /// What is wrong there and what was expected.
-    pub message: String,
-}
 
 /// One conjunction of requirements on tags, optionally on the payload.
 ///

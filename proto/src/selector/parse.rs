@@ -4,7 +4,8 @@
 //! mistakes that people make at its place.
 
 use super::ast::{self, Comparison, Operation, Requirement};
-use super::{SelectorError, glob, number, payload};
+use super::error::SelectorError;
+use super::{glob, number, payload};
 use crate::limits::{
     PATTERNS_PER_SELECTOR_MAX, REQUIREMENTS_PER_SELECTOR_MAX, SELECTOR_BYTES_MAX, TAG_KEY_BYTES_MAX,
     TAG_VALUE_BYTES_MAX, VALUES_PER_REQUIREMENT_MAX,
