@@ -141,7 +141,7 @@ impl World {
                     let result = selectors.iter().map(|text| {
                         let selector = Arc::new(Selector::parse(text).unwrap());
                         let interest = Arc::new(selector.without_payload());
-                        Ok(Prepared { selector, interest, payload: None })
+                        Ok(Prepared { selector, interest, payload: None, cover: None })
                     });
                     let answer = ToCore::Prepared { token, result: result.collect() };
                     self.core.handle_message(self.now, &mut self.pipe, answer);

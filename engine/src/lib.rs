@@ -11,6 +11,7 @@ pub mod core;
 pub mod matching;
 pub mod message;
 pub mod metrics;
+pub mod payload;
 pub mod routes;
 pub mod time;
 pub mod transport;

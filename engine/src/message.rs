@@ -13,6 +13,7 @@ use millrace_proto::selector::PayloadMatcher;
 use millrace_proto::{CloseCode, RouterId, Selector};
 
 use crate::matching::{Index, Location};
+use crate::payload::Cover;
 use crate::transport::ConnKey;
 
 /// A core of this router.
@@ -39,6 +40,8 @@ pub struct Prepared {
     pub interest: Arc<Selector>,
     /// Its payload patterns.
     pub payload: Option<Arc<PayloadMatcher>>,
+    /// Automata of several patterns of the selectors that were read with it, if there are any.
+    pub cover: Option<Arc<Cover>>,
 }
 
 /// What a core says to others than its siblings, in the order in which it says it.

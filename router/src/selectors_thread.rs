@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use millrace_engine::control::PatternBook;
+use millrace_engine::control::{PatternBook, cover};
 use millrace_engine::message::{CoreIndex, Prepared, ToCore, Token};
 use millrace_engine::transport::ConnKey;
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
@@ -109,9 +109,15 @@ impl Turns {
         answer.map(|Reading { order, read }| Answer {
             core: order.core,
             token: order.token,
-            result: failed.map_or(Ok(read), Err),
+            result: failed.map_or_else(|| Ok(covered(read)), Err),
         })
     }
+}
+
+/// The selectors of an order, their patterns found together where that takes fewer passes.
+fn covered(mut read: Vec<Prepared>) -> Vec<Prepared> {
+    cover(&mut read);
+    read
 }
 
 /// What the thread runs; the cores are given when it does.

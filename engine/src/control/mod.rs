@@ -41,7 +41,7 @@ pub use config::{
 };
 pub use metrics::ControlMetrics;
 pub use notice::{Notice, Refusal, SAY_EVERY, Said, Suspicion};
-pub use prepare::{PatternBook, prepare};
+pub use prepare::{PatternBook, cover, prepare};
 pub use standing::Trouble;
 pub use status::{PeerState, PeerStatus, Status};
 

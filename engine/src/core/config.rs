@@ -6,6 +6,8 @@ use std::time::Duration;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::{Incarnation, RouterId};
 
+use super::account::SelectorLimits;
+use crate::payload::ScanLimits;
 use crate::routes::RouteCacheLimits;
 
 /// What one core is, for its life. All cores of a router have the same but for `core`.
@@ -83,6 +85,10 @@ pub struct CoreLimits {
     pub received_bytes: u64,
     /// A connection that has not said hello after this time is closed.
     pub hello_timeout: Duration,
+    /// What clients' selectors may take.
+    pub selectors: SelectorLimits,
+    /// What scanning payloads may take.
+    pub scans: ScanLimits,
 }
 
 impl CoreConfig {
@@ -127,6 +133,8 @@ impl Default for CoreLimits {
             received_after_max: Duration::from_secs(10),
             received_bytes: 64 * 1024,
             hello_timeout: Duration::from_secs(5),
+            selectors: SelectorLimits::default(),
+            scans: ScanLimits::default(),
         }
     }
 }

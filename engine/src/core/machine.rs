@@ -122,6 +122,7 @@ impl Core {
 
     /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their queues.
     pub fn set_limits(&mut self, limits: CoreLimits) {
+        self.path.scans.set_limits(limits.scans);
         self.config.limits = limits;
     }
 
@@ -335,6 +336,7 @@ impl Core {
         }
         self.read_backlog(now, transport);
         self.fire_timers(now, transport);
+        self.path.scan_waiting();
         self.path.receivers.mark_woken();
         let dirty = self.path.receivers.take_dirty();
         for window in dirty.chunks(WRITE_WINDOW) {
@@ -363,6 +365,7 @@ impl Core {
             || !self.agenda.unread.is_empty()
             || !self.agenda.dirty_clients.is_empty()
             || self.path.receivers.has_dirty()
+            || self.path.scans.is_waiting()
         {
             return Some(Time::ZERO);
         }
@@ -374,6 +377,10 @@ impl Core {
     pub fn metrics(&self) -> CoreMetrics {
         let mut metrics = self.path.metrics.clone();
         metrics.queued_bytes = 0;
+        let total = self.path.accounts.total();
+        metrics.selector_bytes = total.bytes as u64;
+        metrics.loose_selectors = total.loose as u64;
+        metrics.pattern_wait_bytes = self.path.scans.wait_bytes() as u64;
         metrics
     }
 

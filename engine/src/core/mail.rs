@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millrace_proto::control::Stage;
 use millrace_proto::{ReceiverNumber, Selector};
 
+use super::account::Cost;
 use super::slot::ReceiverSlot;
 use crate::message::{CoreOutput, PrepareOrder, ToControl, Token};
 use crate::transport::ConnKey;
@@ -24,6 +25,8 @@ pub(super) struct PendingSubscription {
     pub(super) slot: ReceiverSlot,
     pub(super) subscription: u16,
     pub(super) selectors: usize,
+    /// What its texts are charged with while they are being read.
+    pub(super) cost: Cost,
 }
 
 /// First and last references to interest, of one change.

@@ -20,11 +20,13 @@ pub enum DropReason {
     TooLarge,
     /// The run was not read completely before its stream was lost. How many events it had is not known: it counts as one.
     StreamLost,
+    /// The receiver's payload patterns cost more than it may take: the events were not looked at.
+    PatternBudget,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -32,6 +34,7 @@ impl DropReason {
         Self::PeerLost,
         Self::TooLarge,
         Self::StreamLost,
+        Self::PatternBudget,
     ];
 
     /// Its name as a metrics label.
@@ -45,6 +48,7 @@ impl DropReason {
             Self::PeerLost => "peer_lost",
             Self::TooLarge => "too_large",
             Self::StreamLost => "stream_lost",
+            Self::PatternBudget => "pattern_budget",
         }
     }
 }
@@ -85,6 +89,18 @@ crate::metrics! {
         frames_skipped: counter "frames_skipped",
         /// Subscriptions refused.
         refused: counter "subscriptions_refused",
+        /// Subscriptions refused because of what selectors and patterns take: those of bytes, and those of loose selectors.
+        refused_selectors: counter "selector_limits_reached",
+        /// Steps of automata over payloads: bytes times automata.
+        pattern_steps: counter "pattern_steps",
+        /// Runs that waited for the scan of their payloads.
+        pattern_waits: counter "pattern_waits",
+        /// Level: bytes that clients' selectors and patterns take.
+        selector_bytes: level "selector_bytes",
+        /// Level: selectors that no equality leads to quickly.
+        loose_selectors: level "loose_selectors",
+        /// Level: bytes of runs that wait for the scan of their payloads.
+        pattern_wait_bytes: level "pattern_wait_bytes",
         /// Level: client sessions.
         clients: level "clients",
         /// Level: receivers.

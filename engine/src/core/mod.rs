@@ -28,6 +28,7 @@
 //! | `leaving.rs` | the end in order |
 //! | `metrics.rs` | what is counted |
 
+mod account;
 mod agenda;
 mod backlog;
 mod client;
@@ -53,6 +54,7 @@ mod timers;
 mod turn;
 mod writing;
 
+pub use account::SelectorLimits;
 pub use config::{CoreConfig, CoreLimits};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};

@@ -102,7 +102,14 @@ impl Receivers {
     pub(super) fn gap_to_all(&mut self, gap: &Gap) {
         for (index, place) in self.slots.iter_mut().enumerate() {
             let Some(receiver) = place.as_mut().filter(|receiver| !receiver.is_closing()) else { continue };
-            receiver.queue.push_gap(gap.clone(), &mut receiver.outlet);
+            match &mut receiver.selectors.desk {
+                // Behind the runs that wait for their scan.
+                Some(desk) if desk.is_waiting() => {
+                    desk.hold_gap(gap.clone());
+                    continue;
+                }
+                _ => receiver.queue.push_gap(gap.clone(), &mut receiver.outlet),
+            }
             if !receiver.dirty {
                 receiver.dirty = true;
                 self.dirty.extend(u32::try_from(index));

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_proto::Selector;
-use millrace_proto::selector::PayloadMatcher;
 
-use crate::message::Token;
+use super::account::Cost;
+use crate::matching::LocalTarget;
+use crate::message::{Prepared, Token};
+use crate::payload::Desk;
 
 /// One selector of a subscription, filed in the local index.
 #[derive(Debug)]
@@ -15,14 +17,16 @@ pub(super) struct FiledSelector {
     pub(super) interest: Arc<Selector>,
     /// Its place among the receiver's selectors.
     pub(super) number: u16,
+    /// What it is charged with, without its patterns.
+    pub(super) cost: Cost,
 }
 
 /// The selectors of one receiver. What a delivery touches comes first.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Selectors {
-    /// Payload patterns by selector number; empty when no selector of this receiver has one.
-    patterns: Vec<Option<Arc<PayloadMatcher>>>,
+    /// Payload patterns, and what waits for them; none when no selector of this receiver ever had one.
+    pub(super) desk: Option<Box<Desk>>,
     by_subscription: BTreeMap<u16, Vec<FiledSelector>>,
     /// The newest request when a subscription was ended: what was asked for under its number up to then is void.
     ended: BTreeMap<u16, Token>,
@@ -34,16 +38,23 @@ pub(super) struct Selectors {
 }
 
 impl Selectors {
-    /// Whether any of them has a payload pattern.
+    /// Whether any of them has, or had, a payload pattern.
     #[inline]
     pub(super) const fn has_patterns(&self) -> bool {
-        !self.patterns.is_empty()
+        self.desk.is_some()
     }
 
-    /// The pattern of a selector, if it has one.
-    #[inline]
-    pub(super) fn pattern(&self, number: u16) -> Option<&PayloadMatcher> {
-        self.patterns.get(usize::from(number)).and_then(Option::as_deref)
+    /// Whether a run for these selectors is to be scanned, or waits behind one that is.
+    pub(super) fn is_by_payload(&self, targets: &[LocalTarget]) -> bool {
+        self.desk.as_ref().is_some_and(|desk| {
+            desk.is_waiting() || targets.iter().any(|target| desk.matcher(target.selector).is_some())
+        })
+    }
+
+    /// What is filed for a subscription is charged with, without patterns.
+    pub(super) fn cost_of(&self, subscription: u16) -> Cost {
+        let filed = self.by_subscription.get(&subscription);
+        filed.into_iter().flatten().fold(Cost::default(), |cost, filed| cost.and(filed.cost))
     }
 
     /// How many count against the receiver's bound when `subscription` is replaced.
@@ -53,28 +64,23 @@ impl Selectors {
         all + self.pending - replaced
     }
 
-    /// A number for a selector with this pattern.
-    pub(super) fn number(&mut self, payload: Option<Arc<PayloadMatcher>>) -> u16 {
+    /// A number for a selector, and by how many bytes there are more patterns.
+    pub(super) fn number(&mut self, prepared: &Prepared) -> (u16, isize) {
         let number = self.free.pop().unwrap_or_else(|| {
             self.next_number += 1;
             self.next_number - 1
         });
-        if payload.is_some() || self.has_patterns() {
-            let index = usize::from(number);
-            if self.patterns.len() <= index {
-                self.patterns.resize(index + 1, None);
-            }
-            self.patterns[index] = payload;
+        if prepared.payload.is_none() && self.desk.is_none() {
+            return (number, 0);
         }
-        number
+        let desk = self.desk.get_or_insert_default();
+        (number, desk.set(number, prepared.payload.clone(), prepared.cover.as_ref()))
     }
 
-    /// Gives a number back.
-    pub(super) fn free(&mut self, number: u16) {
+    /// Gives a number back. Returns by how many bytes there are fewer patterns.
+    pub(super) fn free(&mut self, number: u16) -> usize {
         self.free.push(number);
-        if let Some(pattern) = self.patterns.get_mut(usize::from(number)) {
-            *pattern = None;
-        }
+        self.desk.as_mut().map_or(0, |desk| desk.set(number, None, None).unsigned_abs())
     }
 
     /// Keeps what was filed for a subscription; returns what it replaces.

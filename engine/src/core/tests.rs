@@ -2,6 +2,7 @@
 
 mod frames;
 mod large;
+mod payload;
 mod received;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -143,7 +144,7 @@ impl World {
                         let payload =
                             selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
                         let interest = Arc::new(selector.without_payload());
-                        Ok(Prepared { selector, interest, payload })
+                        Ok(Prepared { selector, interest, payload, cover: None })
                     };
                     vec![ToCore::Prepared { token, result: selectors.iter().map(prepare).collect() }]
                 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use millrace_engine::control::ControlConfig;
-use millrace_engine::core::CoreConfig;
+use millrace_engine::core::{CoreConfig, SelectorLimits};
+use millrace_engine::payload::ScanLimits;
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_quic::{Admission, NewcomerLimits};
 use thiserror::Error;
@@ -166,6 +167,17 @@ impl RouterConfig {
         core.limits.link_queue_bytes = self.limits.link_queue_bytes;
         core.limits.credit_bytes = self.limits.publisher_credit_bytes;
         core.limits.hello_timeout = self.limits.hello_timeout;
+        core.limits.selectors = SelectorLimits {
+            bytes_per_connection: size(self.limits.selector_bytes_per_connection),
+            bytes_per_core: size(self.limits.selector_bytes_per_core),
+            loose_per_connection: self.limits.loose_selectors_per_connection as usize,
+            loose_per_core: self.limits.loose_selectors_per_core as usize,
+        };
+        core.limits.scans = ScanLimits {
+            work_per_turn: size(self.limits.pattern_scan_bytes_per_turn),
+            wait_bytes_per_receiver: size(self.limits.pattern_wait_bytes_per_receiver),
+            wait_bytes: size(self.limits.pattern_wait_bytes_per_core),
+        };
         core.lane_ping = self.mesh.ping_every;
         core.lane_silence = self.mesh.suspect_after;
         // One router's memory, whatever the number of its cores: shards are spread evenly over them.
@@ -184,6 +196,11 @@ impl RouterConfig {
         control.redial_min = self.mesh.redial_min;
         control.redial_max = self.mesh.redial_max;
     }
+}
+
+/// A bound in bytes, which no machine reaches where it does not fit.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

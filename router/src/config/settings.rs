@@ -163,6 +163,29 @@ section! {
         /// Bytes that wait for one lane or sibling core.
         "limits.link_queue" Restart ()
         link_queue_bytes: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };
+        /// Bytes that one connection's selectors and payload patterns may take, as they are kept; a Subscribe beyond is refused.
+        "limits.selector_bytes_per_connection" Restart ()
+        selector_bytes_per_connection: u64 = 32 << 20 => Size { min: 64 << 10, max: 1 << 40 };
+        /// The same for all connections of one core.
+        "limits.selector_bytes_per_core" Restart ()
+        selector_bytes_per_core: u64 = 1 << 30 => Size { min: 64 << 10, max: 1 << 40 };
+        /// Selectors of one connection that no tag leads to quickly: without an equality, or behind one that 64 others
+        /// have, too. Lookups of others' tag sets look at each of them, some 50 ns.
+        "limits.loose_selectors_per_connection" Restart ()
+        loose_selectors_per_connection: u32 = 1024 => Count { min: 1, max: 1 << 24 };
+        /// The same for all connections of one core: a lookup of a new tag set takes some 15 ms at the default, at the worst.
+        "limits.loose_selectors_per_core" Restart ()
+        loose_selectors_per_core: u32 = 1 << 18 => Count { min: 1, max: 1 << 24 };
+        /// What scanning payloads for patterns may take of one core's turn: bytes times automata, some nanosecond each. One
+        /// receiver has a quarter of it at once; what does not fit waits.
+        "limits.pattern_scan_per_turn" Restart ()
+        pattern_scan_bytes_per_turn: u64 = 128 << 10 => Size { min: 16 << 10, max: 16 << 20 };
+        /// Bytes of events that may wait for that at one receiver; for events beyond, a gap `pattern_budget` stands.
+        "limits.pattern_wait_per_receiver" Restart ()
+        pattern_wait_bytes_per_receiver: u64 = 2 << 20 => Size { min: 64 << 10, max: 1 << 30 };
+        /// The same for all receivers of one core.
+        "limits.pattern_wait_per_core" Restart ()
+        pattern_wait_bytes_per_core: u64 = 64 << 20 => Size { min: 64 << 10, max: 1 << 40 };
         /// How far a publisher may write ahead of what was read. Its most leaves room in the connection's window for
         /// control frames while the publisher is left unread.
         "limits.publisher_credit" Restart ()

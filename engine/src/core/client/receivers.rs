@@ -120,6 +120,9 @@ impl ClientSession {
         let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
         receiver.state = State::Closing(receiver.stream());
         let dropped = receiver.queue.clear();
+        let waiting =
+            receiver.selectors.desk.as_mut().map_or(0, |desk| desk.drop_waiting(&mut turn.path.scans));
+        let dropped = dropped + waiting;
         turn.path.metrics.drop(DropReason::ReceiverGone, dropped);
         self.closing.push(slot);
         if let Done::IsOver(_) = writing::write_receiver(turn, slot) {
@@ -156,11 +159,12 @@ impl ClientSession {
 /// Takes a receiver and its subscriptions away; what was queued for it is counted.
 pub(super) fn remove(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
     subscriptions::end_all(turn, slot);
-    let receiver = turn.path.receivers.remove(slot)?;
+    let mut receiver = turn.path.receivers.remove(slot)?;
+    let waiting = receiver.selectors.desk.as_mut().map_or(0, |desk| desk.drop_waiting(&mut turn.path.scans));
     if let Some(due) = receiver.due {
         turn.timers.cancel(due, Timer::Linger(slot));
     }
     turn.path.metrics.receivers -= 1;
-    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.events());
+    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.events() + waiting);
     Some(receiver)
 }

@@ -143,6 +143,7 @@ impl ClientSession {
         for slot in self.receivers.into_values().chain(self.closing) {
             super::receivers::remove(turn, slot);
         }
+        turn.path.accounts.forget(self.conn);
     }
 
     /// Has the control frames written at the end of the turn.

@@ -4,17 +4,24 @@ use std::sync::Arc;
 
 use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscribed, Unsubscribe};
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
-use millrace_proto::{RouterId, SubscriptionNumber};
+use millrace_proto::selector::Pattern;
+use millrace_proto::{RouterId, Selector, SubscriptionNumber};
 
 use super::control::PENDING_REQUESTS_MAX;
 use super::session::ClientSession;
+use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
+use crate::core::path::Path;
 use crate::core::receiver::Receiver;
 use crate::core::selectors::FiledSelector;
 use crate::core::slot::ReceiverSlot;
 use crate::core::turn::Turn;
-use crate::matching::LocalTarget;
+use crate::matching::{Index, LocalTarget};
 use crate::message::{Prepared, ToControl, Token};
+
+/// Subscriptions of one receiver that may have the same selector before it counts as loose: an event that it matches is told
+/// the numbers of all of them.
+const SAME_PER_RECEIVER_MAX: usize = 16;
 
 impl ClientSession {
     /// Checks a subscription and has its selectors read.
@@ -40,7 +47,14 @@ impl ClientSession {
             );
             Some((RefusedReason::Limit, message))
         } else {
-            None
+            let objection = turn.path.accounts.objection(
+                self.conn,
+                Cost::of_texts(&selectors),
+                Cost::default(),
+                &turn.config.limits.selectors,
+            );
+            turn.path.metrics.refused_selectors += u64::from(objection.is_some());
+            objection.map(|message| (RefusedReason::Limit, message))
         };
         if let Some((reason, message)) = refusal {
             let subscription = Some(u64::from(subscription.0));
@@ -54,8 +68,16 @@ impl ClientSession {
         }
         // They are only passed on here, which costs a fraction of filing them.
         turn.agenda.spend(selectors.len() / 4);
-        let pending =
-            PendingSubscription { conn: self.conn, receiver, slot, subscription, selectors: selectors.len() };
+        let cost = Cost::of_texts(&selectors);
+        turn.path.accounts.add(self.conn, cost);
+        let pending = PendingSubscription {
+            conn: self.conn,
+            receiver,
+            slot,
+            subscription,
+            selectors: selectors.len(),
+            cost,
+        };
         turn.mail.order(pending, selectors);
     }
 
@@ -68,6 +90,7 @@ impl ClientSession {
         result: Result<Vec<Prepared>, String>,
     ) {
         self.answered(turn);
+        turn.path.accounts.take(self.conn, pending.cost);
         let PendingSubscription { receiver, slot, subscription, selectors: asked, .. } = *pending;
         let is_void = receiver_of(turn, pending, token).is_none_or(|open| {
             open.selectors.pending = open.selectors.pending.saturating_sub(asked);
@@ -77,6 +100,11 @@ impl ClientSession {
             turn.mail.pending.remove(&token);
             return;
         }
+        let is_read = result.is_ok();
+        let result = result.and_then(|selectors| match objection(turn, pending, &selectors) {
+            Some(message) => Err(message),
+            None => Ok(selectors),
+        });
         match result {
             Ok(selectors) => {
                 let InterestChange { add, remove } = file(turn, slot, subscription, selectors);
@@ -85,7 +113,8 @@ impl ClientSession {
             Err(message) => {
                 turn.mail.pending.remove(&token);
                 let subscription = Some(u64::from(subscription));
-                let reason = RefusedReason::Selector;
+                let reason = if is_read { RefusedReason::Limit } else { RefusedReason::Selector };
+                turn.path.metrics.refused_selectors += u64::from(is_read);
                 self.refuse(turn, &Refused { reason, receiver, subscription, message, publisher: None });
             }
         }
@@ -147,6 +176,37 @@ fn receiver_of<'a>(
     (same && token > open.opened && !open.is_closing()).then_some(open)
 }
 
+/// Why a subscription's selectors take more than their connection, or the core, may have.
+fn objection(turn: &Turn<'_>, pending: &PendingSubscription, selectors: &[Prepared]) -> Option<String> {
+    let path = &*turn.path;
+    let open = path.receivers.get(pending.slot)?;
+    let mut more = Cost::of_cover(selectors);
+    let mut seen: Vec<*const Pattern> = Vec::new();
+    for prepared in selectors {
+        more = more.and(cost(path, pending.slot, prepared));
+        for pattern in prepared.payload.iter().flat_map(|payload| payload.patterns()) {
+            let is_new = open.selectors.desk.as_ref().is_none_or(|desk| !desk.has(pattern));
+            if is_new && !seen.contains(&Arc::as_ptr(pattern)) {
+                seen.push(Arc::as_ptr(pattern));
+                more.bytes += pattern.bytes();
+            }
+        }
+    }
+    let less = open.selectors.cost_of(pending.subscription);
+    path.accounts.objection(pending.conn, more, less, &turn.config.limits.selectors)
+}
+
+/// What a selector will be charged with, without its patterns.
+fn cost(path: &Path, slot: ReceiverSlot, prepared: &Prepared) -> Cost {
+    let interest = &prepared.interest;
+    Cost::of_selector(interest, is_loose(&path.local, slot, interest))
+}
+
+/// Whether no tag leads to a selector quickly, or one receiver has it many times.
+fn is_loose(local: &Index<LocalTarget>, slot: ReceiverSlot, interest: &Selector) -> bool {
+    local.is_crowded(interest) || local.targets_of(interest, slot) >= SAME_PER_RECEIVER_MAX
+}
+
 /// Files a subscription's selectors in the local index, and takes out those that they replace.
 fn file(
     turn: &mut Turn<'_>,
@@ -159,15 +219,22 @@ fn file(
     let Some(receiver) = path.receivers.get_mut(slot) else { return change };
     // New selectors come before old ones go, so that a replaced subscription misses nothing.
     let mut filed = Vec::with_capacity(selectors.len());
+    let cover = Cost::of_cover(&selectors);
     for prepared in selectors {
-        let number = receiver.selectors.number(prepared.payload);
+        let (number, pattern_bytes) = receiver.selectors.number(&prepared);
+        let is_loose = is_loose(&path.local, slot, &prepared.interest);
+        // What is found together is charged with the first.
+        let together = if filed.is_empty() { cover } else { Cost::default() };
+        let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
+        let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
+        path.accounts.add(receiver.conn, cost.and(patterns));
         let target = LocalTarget { receiver: slot, subscription, selector: number };
         let others = path.local.len();
         path.local.insert(&prepared.interest, target);
         if path.local.len() > others {
             change.add.push(Arc::clone(&prepared.interest));
         }
-        filed.push(FiledSelector { interest: prepared.interest, number });
+        filed.push(FiledSelector { interest: prepared.interest, number, cost });
         path.metrics.selectors += 1;
         path.selectors_moved += 1;
     }
@@ -186,7 +253,7 @@ fn unfile(
 ) {
     turn.agenda.spend(filed.len());
     let path = &mut *turn.path;
-    for FiledSelector { interest, number } in filed {
+    for FiledSelector { interest, number, cost } in filed {
         let target = LocalTarget { receiver: slot, subscription, selector: number };
         let held = path.local.len();
         path.local.remove(&interest, target);
@@ -196,7 +263,8 @@ fn unfile(
             change.remove.push(interest);
         }
         if let Some(receiver) = path.receivers.get_mut(slot) {
-            receiver.selectors.free(number);
+            let patterns = Cost { bytes: receiver.selectors.free(number), loose: 0 };
+            path.accounts.take(receiver.conn, cost.and(patterns));
         }
     }
 }

@@ -11,16 +11,20 @@
 //! | `owner.rs` | finds the owner of a run; the owner gives it a position |
 //! | `locations.rs` | copies it to the siblings and peers that want it |
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
+//! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
+//! | `leg.rs` | pushes it into a receiver's queue |
 //! | `fate.rs` | counts what became of each copy |
 //! | `prefetch.rs` | brings into the cache what the next runs will touch |
 //! | `state.rs` | what the stages share |
 
 mod deliver;
 mod fate;
+mod leg;
 mod locations;
 mod owner;
 mod prefetch;
 mod reader;
+mod scan;
 mod state;
 
 pub(super) use locations::PeerLane;

@@ -1,17 +1,18 @@
 //! What the stages of the path share.
 
 use millrace_proto::PublisherKey;
-use millrace_proto::run::RunBuilder;
 
 use super::fate::Missed;
 use super::locations::Locations;
 use super::owner::Owner;
 use super::reader::RunIn;
+use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
 use crate::core::metrics::CoreMetrics;
 use crate::core::receivers::Receivers;
 use crate::matching::{Index, LocalTarget, Location};
 use crate::message::CoreIndex;
+use crate::payload::ScanBudget;
 use crate::routes::RouteCache;
 
 /// How far a run may still go.
@@ -50,6 +51,10 @@ pub(in crate::core) struct Path {
     pub(in crate::core) missed: Missed,
     /// Selectors that were filed in the local index or taken out of it.
     pub(in crate::core) selectors_moved: u64,
+    /// What clients' selectors take.
+    pub(in crate::core) accounts: Accounts,
+    /// What is left of the turn for scans of payloads, and who waits for them.
+    pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
 }
 
@@ -58,8 +63,6 @@ pub(in crate::core) struct Path {
 pub(super) struct Scratch {
     /// Optional fields of the hop header.
     pub(super) fields: Vec<u8>,
-    pub(super) builder: RunBuilder,
-    pub(super) body: Vec<u8>,
 }
 
 impl Path {
@@ -74,6 +77,8 @@ impl Path {
             metrics: CoreMetrics::default(),
             missed: Missed::new(config.cores),
             selectors_moved: 0,
+            accounts: Accounts::default(),
+            scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
         }
     }

@@ -1,0 +1,170 @@
+//! Runs whose payloads decide who of a receiver's subscriptions gets them: scanned at once within what the turn has left, or
+//! in later turns. [`payload`](crate::payload) has the rules; here they meet queues.
+
+use millrace_proto::TagSetRef;
+use millrace_proto::data::{self, Gap, GapReason};
+use millrace_proto::run::RunBody;
+
+use super::fate::Fates;
+use super::leg;
+use super::state::{Path, Scratch};
+use crate::core::metrics::DropReason;
+use crate::core::receiver::Receiver;
+use crate::core::run::RunOut;
+use crate::matching::LocalTarget;
+use crate::payload::{Held, HeldRun, Piece, Plan, ScanBudget};
+
+/// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same subscriptions want
+/// form a new run. What cannot be scanned in this turn waits. Says whether the receiver has something to write.
+pub(super) fn deliver_by_payload(
+    receiver: &mut Receiver,
+    group: &[LocalTarget],
+    run: &RunOut<'_>,
+    body: &RunBody<'_>,
+    scans: &mut ScanBudget,
+    scratch: &mut Scratch,
+    fates: &mut Fates<'_>,
+) -> bool {
+    let (Some(desk), Some(first)) = (receiver.selectors.desk.as_deref_mut(), group.first()) else {
+        return false;
+    };
+    let mut plan = std::mem::take(&mut scans.plan);
+    desk.plan(group, &mut plan);
+    if desk.admits(plan.work(body.bytes().len()), scans) {
+        let kept = scan_now(receiver, run, body, &plan, scans, scratch, fates);
+        scans.plan = plan;
+        return kept;
+    }
+    let was_waiting = desk.is_waiting();
+    let held = HeldRun {
+        tag: run.tag,
+        tags: run.tags.canonical().into(),
+        publisher: run.publisher,
+        flags: run.flags,
+        body: run.body.into(),
+        plan,
+        progress: Box::default(),
+        events: run.events,
+        from: run.from,
+    };
+    if desk.hold(held, scans).is_ok() {
+        fates.metrics.pattern_waits += 1;
+        if !was_waiting {
+            scans.put_last(first.receiver);
+        }
+        return false;
+    }
+    receiver.dropped += run.events;
+    fates.lost(run, DropReason::PatternBudget);
+    let gap = Gap { reason: GapReason::PatternBudget, events: run.events, router: None };
+    if was_waiting {
+        desk.hold_gap(gap);
+        return false;
+    }
+    receiver.queue.push_gap(gap, &mut receiver.outlet);
+    true
+}
+
+/// Scans a run to its end.
+fn scan_now(
+    receiver: &mut Receiver,
+    run: &RunOut<'_>,
+    body: &RunBody<'_>,
+    plan: &Plan,
+    scans: &mut ScanBudget,
+    scratch: &mut Scratch,
+    fates: &mut Fates<'_>,
+) -> bool {
+    let mut progress = std::mem::take(&mut scans.progress);
+    progress.restart();
+    let (mut left, mut kept) = (usize::MAX, false);
+    progress.scan(plan, body, &mut left, |piece| {
+        kept = true;
+        deliver_piece(receiver, run, piece, scratch, fates);
+    });
+    scans.progress = progress;
+    let steps = usize::MAX - left;
+    scans.spend(steps);
+    fates.metrics.pattern_steps += steps as u64;
+    kept
+}
+
+fn deliver_piece(
+    receiver: &mut Receiver,
+    run: &RunOut<'_>,
+    piece: Piece<'_>,
+    scratch: &mut Scratch,
+    fates: &mut Fates<'_>,
+) {
+    let Piece { subscriptions, body, events } = piece;
+    scratch.fields.clear();
+    data::put_matched(&mut scratch.fields, subscriptions.iter().copied());
+    leg::push(receiver, &RunOut { fields: &scratch.fields, body, buffer: None, events, ..*run }, fates);
+}
+
+impl Path {
+    /// Begins a turn: receivers with runs that wait for their scan take their slices of it.
+    pub(in crate::core) fn scan_waiting(&mut self) {
+        let Self { receivers, scans, scratch, metrics, missed, .. } = self;
+        scans.next_turn();
+        while let Some((slot, slice)) = scans.take_turn() {
+            let Some(receiver) = receivers.get_mut(slot) else { continue };
+            let mut fates = Fates { metrics, missed };
+            let mut work = slice;
+            let kept = scan_slice(receiver, &mut work, scans, scratch, &mut fates);
+            scans.spend((slice - work).max(1));
+            fates.metrics.pattern_steps += (slice - work) as u64;
+            if receiver.selectors.desk.as_ref().is_some_and(|desk| desk.is_waiting()) {
+                scans.put_last(slot);
+            }
+            if kept {
+                receivers.mark(slot);
+            }
+        }
+    }
+}
+
+/// Goes on with what waits at one receiver while `work` is left.
+fn scan_slice(
+    receiver: &mut Receiver,
+    work: &mut usize,
+    scans: &mut ScanBudget,
+    scratch: &mut Scratch,
+    fates: &mut Fates<'_>,
+) -> bool {
+    let mut kept = false;
+    while *work > 0 {
+        let held = receiver.selectors.desk.as_deref_mut().and_then(|desk| desk.take(scans));
+        let mut held = match held {
+            None => break,
+            Some(Held::Gap(gap)) => {
+                receiver.queue.push_gap(gap, &mut receiver.outlet);
+                kept = true;
+                continue;
+            }
+            Some(Held::Run(held)) => held,
+        };
+        let HeldRun { tag, tags, publisher, flags, body, plan, progress, events, from } = &mut *held;
+        // It was read before, when it came.
+        let Ok(parsed) = RunBody::parse_head(body) else { continue };
+        let run = RunOut {
+            tag: *tag,
+            tags: TagSetRef::trusted(tags),
+            publisher: *publisher,
+            flags: *flags,
+            fields: &[],
+            body,
+            buffer: None,
+            events: *events,
+            from: *from,
+        };
+        let is_done = progress.scan(plan, &parsed, work, |piece| {
+            kept = true;
+            deliver_piece(receiver, &run, piece, scratch, fates);
+        });
+        if !is_done && let Some(desk) = receiver.selectors.desk.as_deref_mut() {
+            desk.put_back(held, scans);
+        }
+    }
+    kept
+}

@@ -1,0 +1,258 @@
+//! One receiver's payload patterns, and the runs that wait for their scan.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use millrace_proto::PublisherKey;
+use millrace_proto::data::Gap;
+use millrace_proto::selector::{Automaton, Pattern, PayloadMatcher};
+
+use super::budget::ScanBudget;
+use super::cover::{Cover, address};
+use super::plan::{Plan, Progress};
+use crate::matching::LocalTarget;
+use crate::message::CoreIndex;
+use crate::routes::TagId;
+
+/// What a run that waits takes besides its bytes.
+const OVERHEAD_BYTES: usize = 512;
+/// Gaps that wait, one behind the other or between runs: beyond, they are one gap of all routers.
+const GAPS_MAX: usize = 64;
+
+/// A run that waits for its scan, or for one before it.
+#[derive(Debug)]
+pub struct HeldRun {
+    /// Its tag set's name in the route cache then.
+    pub tag: TagId,
+    /// Its tag set in canonical form.
+    pub tags: Box<[u8]>,
+    /// Who published it.
+    pub publisher: PublisherKey,
+    /// Its flags.
+    pub flags: u64,
+    /// Its body.
+    pub body: Box<[u8]>,
+    /// Who wants what, as it was when the run came.
+    pub plan: Plan,
+    /// How far it was scanned.
+    pub progress: Box<Progress>,
+    /// Events of it.
+    pub events: u64,
+    /// The sibling core that handed it over.
+    pub from: Option<CoreIndex>,
+}
+
+impl HeldRun {
+    fn bytes(&self) -> usize {
+        OVERHEAD_BYTES + self.tags.len() + self.body.len() + self.plan.bytes()
+    }
+
+    /// Events of it that were not scanned.
+    fn events_left(&self) -> u64 {
+        self.events.saturating_sub(self.progress.events() as u64)
+    }
+}
+
+/// What waits, in the order of the receiver.
+#[derive(Debug)]
+pub enum Held {
+    /// A run.
+    Run(Box<HeldRun>),
+    /// A gap.
+    Gap(Gap),
+}
+
+/// There is no room for a run to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// A pattern that selectors have.
+#[derive(Debug)]
+struct Used {
+    pattern: Arc<Pattern>,
+    uses: u32,
+    /// Where it is found together with others.
+    cover: Option<Arc<Cover>>,
+}
+
+impl Used {
+    /// What finds it, and its index there.
+    fn place(&self) -> (&Arc<Automaton>, u32) {
+        let together = self.cover.as_ref().and_then(|cover| cover.place(&self.pattern));
+        together.unwrap_or_else(|| (self.pattern.automaton(), 0))
+    }
+}
+
+/// A receiver's patterns and what waits for them. A receiver that never had a pattern has none.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// By selector number.
+    matchers: Vec<Option<Arc<PayloadMatcher>>>,
+    /// The patterns of all selectors by address.
+    patterns: HashMap<usize, Used, ahash::RandomState>,
+    waiting: VecDeque<Held>,
+    gaps: usize,
+    wait_bytes: usize,
+    /// Steps taken at once in this turn.
+    turn: u64,
+    spent: usize,
+}
+
+impl Desk {
+    /// The patterns of a selector, if it has any.
+    #[must_use]
+    pub fn matcher(&self, selector: u16) -> Option<&Arc<PayloadMatcher>> {
+        self.matchers.get(usize::from(selector))?.as_ref()
+    }
+
+    /// Whether a selector here has this pattern.
+    #[must_use]
+    pub fn has(&self, pattern: &Arc<Pattern>) -> bool {
+        self.patterns.contains_key(&address(pattern))
+    }
+
+    /// Sets, or takes away, the patterns of a selector, which `cover` may find together with others. Returns by how many
+    /// bytes there are more patterns, or fewer.
+    pub fn set(
+        &mut self,
+        selector: u16,
+        matcher: Option<Arc<PayloadMatcher>>,
+        cover: Option<&Arc<Cover>>,
+    ) -> isize {
+        let place = usize::from(selector);
+        if self.matchers.len() <= place {
+            if matcher.is_none() {
+                return 0;
+            }
+            self.matchers.resize(place + 1, None);
+        }
+        let mut bytes = 0;
+        for pattern in matcher.iter().flat_map(|matcher| matcher.patterns()) {
+            let used = self.patterns.entry(address(pattern)).or_insert_with(|| {
+                bytes += pattern.bytes().cast_signed();
+                Used { pattern: Arc::clone(pattern), uses: 0, cover: None }
+            });
+            used.uses += 1;
+            if let Some(cover) = cover {
+                used.cover = Some(Arc::clone(cover));
+            }
+        }
+        let before = std::mem::replace(&mut self.matchers[place], matcher);
+        for pattern in before.iter().flat_map(|matcher| matcher.patterns()) {
+            if let Some(used) = self.patterns.get_mut(&address(pattern)) {
+                used.uses -= 1;
+                if used.uses == 0 {
+                    bytes -= pattern.bytes().cast_signed();
+                    self.patterns.remove(&address(pattern));
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Whether anything waits: then everything else waits behind it.
+    #[inline]
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Plans the scan of a run for the targets of this receiver.
+    pub fn plan(&self, targets: &[LocalTarget], plan: &mut Plan) {
+        plan.clear();
+        for target in targets {
+            let patterns = self.matcher(target.selector).map_or(&[][..], |matcher| matcher.patterns());
+            let places = patterns.iter().map(|pattern| match self.patterns.get(&address(pattern)) {
+                Some(used) => used.place(),
+                None => (pattern.automaton(), 0),
+            });
+            plan.add(target.subscription, places);
+        }
+    }
+
+    /// Whether a run of so much work can be scanned at once, within this turn. Then it is spent.
+    pub fn admits(&mut self, work: usize, budget: &ScanBudget) -> bool {
+        let (turn, share) = budget.share();
+        if self.turn != turn {
+            (self.turn, self.spent) = (turn, 0);
+        }
+        let fits = !self.is_waiting() && work <= budget.left() && self.spent + work <= share;
+        if fits {
+            self.spent += work;
+        }
+        fits
+    }
+
+    /// Lets a run wait. It is the caller's to list the receiver when nothing waited before.
+    ///
+    /// # Errors
+    /// There is no room: the run is gone.
+    pub fn hold(&mut self, run: HeldRun, budget: &mut ScanBudget) -> Result<(), NoRoom> {
+        let (bytes, limits) = (run.bytes(), budget.limits());
+        if self.wait_bytes + bytes > limits.wait_bytes_per_receiver
+            || budget.wait_bytes + bytes > limits.wait_bytes
+        {
+            return Err(NoRoom);
+        }
+        self.wait_bytes += bytes;
+        budget.wait_bytes += bytes;
+        self.waiting.push_back(Held::Run(Box::new(run)));
+        Ok(())
+    }
+
+    /// Lets a gap wait behind what waits.
+    pub fn hold_gap(&mut self, gap: Gap) {
+        if let Some(Held::Gap(last)) = self.waiting.back_mut()
+            && (last.reason == gap.reason && last.router == gap.router || self.gaps >= GAPS_MAX)
+        {
+            if last.router != gap.router {
+                last.router = None;
+            }
+            last.events += gap.events;
+            return;
+        }
+        self.gaps += 1;
+        self.waiting.push_back(Held::Gap(gap));
+    }
+
+    /// Takes what waits first; a run that is not done is [put back](Self::put_back).
+    pub fn take(&mut self, budget: &mut ScanBudget) -> Option<Held> {
+        let held = self.waiting.pop_front()?;
+        match &held {
+            Held::Run(run) => self.count(run, budget, false),
+            Held::Gap(_) => self.gaps -= 1,
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        Some(held)
+    }
+
+    /// Puts back a run that was taken.
+    pub fn put_back(&mut self, run: Box<HeldRun>, budget: &mut ScanBudget) {
+        self.count(&run, budget, true);
+        self.waiting.push_front(Held::Run(run));
+    }
+
+    fn count(&mut self, run: &HeldRun, budget: &mut ScanBudget, comes: bool) {
+        let bytes = run.bytes();
+        if comes {
+            self.wait_bytes += bytes;
+            budget.wait_bytes += bytes;
+        } else {
+            self.wait_bytes -= bytes;
+            budget.wait_bytes -= bytes;
+        }
+    }
+
+    /// Drops everything that waits; returns its events, as far as they were not scanned.
+    pub fn drop_waiting(&mut self, budget: &mut ScanBudget) -> u64 {
+        let mut events = 0;
+        while let Some(held) = self.take(budget) {
+            if let Held::Run(run) = held {
+                events += run.events_left();
+            }
+        }
+        events
+    }
+}

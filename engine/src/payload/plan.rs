@@ -1,0 +1,191 @@
+//! How the events of one run are scanned for one receiver: which automata read their payloads, and who wants an event that
+//! they find what in.
+
+use std::sync::Arc;
+
+use millrace_proto::run::{RunBody, RunBuilder};
+use millrace_proto::selector::{Automaton, Scan};
+
+/// The automata of one run and one receiver, and the subscriptions that what they find is for.
+#[derive(Debug, Default)]
+pub struct Plan {
+    automata: Vec<Arc<Automaton>>,
+    /// The number of an automaton's first pattern among those of all.
+    firsts: Vec<u32>,
+    patterns: u32,
+    /// In ascending order of subscriptions: a subscription, and up to which of `wanted` its patterns go, all of which
+    /// must be found.
+    targets: Vec<(u16, u32)>,
+    wanted: Vec<u32>,
+}
+
+impl Plan {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.automata.clear();
+        self.firsts.clear();
+        self.patterns = 0;
+        self.targets.clear();
+        self.wanted.clear();
+    }
+
+    /// Adds a subscription that wants an event when all of these patterns are found, each by an automaton and its index
+    /// there; every event when there is none. Subscriptions are added in ascending order.
+    pub fn add<'a>(&mut self, subscription: u16, patterns: impl Iterator<Item = (&'a Arc<Automaton>, u32)>) {
+        for (automaton, index) in patterns {
+            let known = self.automata.iter().position(|other| Arc::ptr_eq(other, automaton));
+            let place = known.unwrap_or_else(|| {
+                self.automata.push(Arc::clone(automaton));
+                self.firsts.push(self.patterns);
+                self.patterns += u32::try_from(automaton.patterns()).unwrap_or(1);
+                self.automata.len() - 1
+            });
+            self.wanted.push(self.firsts[place] + index);
+        }
+        self.targets.push((subscription, u32::try_from(self.wanted.len()).unwrap_or(u32::MAX)));
+    }
+
+    /// Steps that scanning `bytes` of payloads takes, without those of what is found.
+    #[must_use]
+    pub const fn work(&self, bytes: usize) -> usize {
+        self.automata.len().saturating_mul(bytes)
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.automata.len() * (size_of::<Arc<Automaton>>() + size_of::<u32>())
+            + self.targets.len() * size_of::<(u16, u32)>()
+            + self.wanted.len() * size_of::<u32>()
+    }
+}
+
+/// Consecutive events of a run that the same subscriptions want.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'a> {
+    /// In ascending order.
+    pub subscriptions: &'a [u16],
+    /// A run body.
+    pub body: &'a [u8],
+    /// Events in it.
+    pub events: u64,
+}
+
+/// How far a run was scanned. Kept with a run that waits; one that is used again holds no memory of the last run but its
+/// buffers.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Events scanned.
+    events: usize,
+    /// Of the next event: the automaton that reads it, and how far.
+    automaton: usize,
+    scan: Option<Scan>,
+    /// Of the next event: which patterns were found, a bit each.
+    found: Vec<u64>,
+    /// Whom the events in `builder` are for.
+    current: Vec<u16>,
+    wanted: Vec<u16>,
+    builder: RunBuilder,
+    body: Vec<u8>,
+}
+
+impl Progress {
+    /// Events that were scanned.
+    #[must_use]
+    pub const fn events(&self) -> usize {
+        self.events
+    }
+
+    /// To be used for another run.
+    pub fn restart(&mut self) {
+        self.events = 0;
+        self.automaton = 0;
+        self.scan = None;
+        self.current.clear();
+    }
+
+    /// Scans on while `work` is left, and emits what is wanted. True when the run was scanned to its end; what is left
+    /// of it otherwise comes with the next call.
+    pub fn scan(
+        &mut self,
+        plan: &Plan,
+        body: &RunBody<'_>,
+        work: &mut usize,
+        mut emit: impl FnMut(Piece<'_>),
+    ) -> bool {
+        for event in body.events().skip(self.events) {
+            if !self.scan_payload(plan, event.payload, work) {
+                self.flush(&mut emit);
+                return false;
+            }
+            self.events += 1;
+            self.decide(plan);
+            if self.wanted != self.current {
+                self.flush(&mut emit);
+                std::mem::swap(&mut self.current, &mut self.wanted);
+            }
+            if self.current.is_empty() {
+                continue;
+            }
+            if self.builder.count() == 0 {
+                self.builder.start(event.seq, body.floor(), body.base_time_ns());
+            }
+            self.builder.push(event.time_ns, event.payload);
+        }
+        self.flush(&mut emit);
+        true
+    }
+
+    /// Reads on in one payload; whether it was read by all automata.
+    fn scan_payload(&mut self, plan: &Plan, payload: &[u8], work: &mut usize) -> bool {
+        if self.automaton == 0 && self.scan.is_none() {
+            self.found.clear();
+            self.found.resize((plan.patterns as usize).div_ceil(64), 0);
+            // An event costs something even where its payload is empty.
+            *work = work.saturating_sub(1);
+        }
+        while let Some(automaton) = plan.automata.get(self.automaton) {
+            let first = plan.firsts[self.automaton] as usize;
+            let mut left = automaton.patterns();
+            let found = &mut self.found;
+            let scan = self.scan.get_or_insert_with(|| automaton.begin());
+            let is_over = automaton.advance(scan, payload, work, |index| {
+                let (word, bit) = ((first + index) / 64, 1 << ((first + index) % 64));
+                left -= usize::from(found[word] & bit == 0);
+                found[word] |= bit;
+                left == 0
+            });
+            if !is_over {
+                return false;
+            }
+            self.scan = None;
+            self.automaton += 1;
+        }
+        self.automaton = 0;
+        true
+    }
+
+    /// Which subscriptions want the event that was read.
+    fn decide(&mut self, plan: &Plan) {
+        self.wanted.clear();
+        let mut from = 0;
+        for &(subscription, to) in &plan.targets {
+            let patterns = &plan.wanted[from as usize..to as usize];
+            from = to;
+            let is_found = |&pattern: &u32| self.found[pattern as usize / 64] >> (pattern % 64) & 1 == 1;
+            if self.wanted.last() != Some(&subscription) && patterns.iter().all(is_found) {
+                self.wanted.push(subscription);
+            }
+        }
+    }
+
+    fn flush(&mut self, emit: &mut impl FnMut(Piece<'_>)) {
+        let events = self.builder.count();
+        if events == 0 {
+            return;
+        }
+        self.body.clear();
+        self.builder.finish(&mut self.body);
+        emit(Piece { subscriptions: &self.current, body: &self.body, events });
+    }
+}
