@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::id::EventId;
-use millrace_proto::{PublisherKey, SubscriptionNumber, TagSet};
+use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::event::{Event, Item};
 use crate::session::{DeliveredRun, DeliverySink};
@@ -185,7 +185,7 @@ impl DeliverySink for BatchBuilder {
         }
     }
 
-    fn gap(&mut self, gap: &Gap) {
+    fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
         self.batch.entries.push(Entry::Gap(gap.clone()));
     }
 }

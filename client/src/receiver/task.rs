@@ -13,7 +13,9 @@ use crate::attaching::Attaching;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
-use crate::session::{ConnectionEvent, PreambleReader, ReceiverConfig, ReceiverSession, SessionError};
+use crate::session::{
+    ConnectionEvent, PreambleReader, ReceiverConfig, ReceiverSession, SessionError, StreamFor,
+};
 use crate::time::Time;
 
 /// Chunks of the stream taken at once: each is at most one packet's worth.
@@ -107,7 +109,11 @@ impl Task {
     }
 
     async fn drive(&mut self, link: &mut Link) -> End {
-        let config = ReceiverConfig { window_bytes: self.window_bytes, tables: link.session.tables() };
+        let config = ReceiverConfig {
+            receiver: RECEIVER,
+            window_bytes: self.window_bytes,
+            tables: link.session.tables(),
+        };
         let mut incoming = Incoming {
             session: ReceiverSession::new(config),
             preamble: Some(PreambleReader::new()),
@@ -185,7 +191,7 @@ impl Task {
             let mut chunk = std::mem::take(chunk);
             if let Some(preamble) = &mut incoming.preamble {
                 let Some((receiver, taken)) = preamble.feed(&chunk)? else { continue };
-                if receiver != RECEIVER {
+                if receiver != StreamFor::Receiver(RECEIVER) {
                     return Err(SessionError::Unexpected {
                         frame: "the stream of a receiver that is not open",
                     });

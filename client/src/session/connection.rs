@@ -25,11 +25,14 @@ use millrace_proto::control::{
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, varint};
+use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, feature, varint};
 
 use super::SessionError;
 use super::liveness::{Due, Liveness, LivenessConfig};
 use crate::time::Time;
+
+/// Deliveries in Hello and Welcome: one stream for all receivers.
+const DELIVERIES_SHARED: u64 = 1;
 
 /// Events that may wait for [`ConnectionSession::poll_event`]; a driver that takes them after each chunk of up to 64 KiB
 /// never comes near.
@@ -40,7 +43,7 @@ const EVENTS_MAX: usize = 65_536;
 pub struct ConnectionConfig {
     /// This program, for operators.
     pub software: String,
-    /// What this side's readers hold, for each receiver's stream.
+    /// What this side's readers hold, for each delivery stream.
     pub tables: TableCapacity,
     /// Receivers that this connection may open. Default 0: a publisher.
     pub receivers: u32,
@@ -49,6 +52,9 @@ pub struct ConnectionConfig {
     /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0: the router's choice,
     /// 20 ms. Routers make nobody wait for more than 10 s; what exceeds an integer of the wire is cut to its largest.
     pub received_within_us: u64,
+    /// Whether one delivery stream is asked for, for all receivers, instead of one for each. Routers that know of none open
+    /// streams of their own all the same: [`ConnectionSession::shares_deliveries`]. Default no.
+    pub share_deliveries: bool,
 }
 
 impl Default for ConnectionConfig {
@@ -59,6 +65,7 @@ impl Default for ConnectionConfig {
             receivers: 0,
             liveness: LivenessConfig::default(),
             received_within_us: 0,
+            share_deliveries: false,
         }
     }
 }
@@ -108,18 +115,26 @@ pub struct ConnectionSession {
     events: VecDeque<ConnectionEvent>,
     liveness: Liveness,
     tables: TableCapacity,
+    /// One delivery stream was asked for; from the Welcome on, whether there is one.
+    share_deliveries: bool,
 }
 
 impl ConnectionSession {
     /// A connection that begins `now`; its Hello is ready to be written.
     #[must_use]
     pub fn new(config: ConnectionConfig, now: Time) -> Self {
-        let ConnectionConfig { software, tables, receivers, liveness, received_within_us } = config;
+        let ConnectionConfig { software, tables, receivers, liveness, received_within_us, share_deliveries } =
+            config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
         let version = PROTOCOL_VERSION;
-        Hello { version, software, tables, receivers, received_within_us, ..Hello::default() }
-            .encode(&mut output);
+        let mut hello =
+            Hello { version, software, tables, receivers, received_within_us, ..Hello::default() };
+        if share_deliveries {
+            hello.deliveries = DELIVERIES_SHARED;
+            hello.features = hello.features.with(feature::DELIVERIES);
+        }
+        hello.encode(&mut output);
         Self {
             reader: FrameReader::new(),
             output,
@@ -130,6 +145,7 @@ impl ConnectionSession {
             events: VecDeque::new(),
             liveness: Liveness::new(liveness, now),
             tables,
+            share_deliveries,
         }
     }
 
@@ -139,10 +155,18 @@ impl ConnectionSession {
         self.welcomed
     }
 
-    /// What the Hello announced: for each [`ReceiverConfig`](super::ReceiverConfig).
+    /// What the Hello announced: for each [`ReceiverConfig`](super::ReceiverConfig) or the one
+    /// [`DeliveriesSession`](super::DeliveriesSession).
     #[must_use]
     pub const fn tables(&self) -> TableCapacity {
         self.tables
+    }
+
+    /// Whether all receivers share one delivery stream: it was asked for, and the router's Welcome says so, too. False until
+    /// the Welcome.
+    #[must_use]
+    pub const fn shares_deliveries(&self) -> bool {
+        self.welcomed && self.share_deliveries
     }
 
     /// Feeds bytes of the control stream.
@@ -285,7 +309,11 @@ impl ConnectionSession {
         if welcome.version != PROTOCOL_VERSION {
             return Err(SessionError::Version { theirs: welcome.version, ours: PROTOCOL_VERSION });
         }
+        if !self.share_deliveries && welcome.deliveries != 0 {
+            return Err(SessionError::Unexpected { frame: "a Welcome to deliveries that nobody asked for" });
+        }
         self.welcomed = true;
+        self.share_deliveries = welcome.deliveries == DELIVERIES_SHARED;
         self.output.append(&mut self.held);
         self.held = Vec::new();
         self.liveness.opened(now, welcome.silence_us.saturating_mul(1000));
@@ -337,6 +365,27 @@ mod tests {
             let [ControlFrame::Hello(hello)] = &frames[..] else { panic!("{frames:?}") };
             assert_eq!(hello.received_within_us, said);
         }
+    }
+
+    #[test]
+    fn deliveries_are_shared_where_both_sides_say_so() {
+        for (asked, answered, shared) in [(true, 1, true), (true, 0, false), (false, 0, false)] {
+            let config = ConnectionConfig { share_deliveries: asked, ..ConnectionConfig::default() };
+            let mut session = ConnectionSession::new(config, Time::ZERO);
+            let frames = written(&mut session);
+            let [ControlFrame::Hello(hello)] = &frames[..] else { panic!("{frames:?}") };
+            assert_eq!(hello.deliveries, u64::from(asked));
+            assert_eq!(hello.features.contains(feature::DELIVERIES), asked);
+            assert!(!session.shares_deliveries());
+            let mut bytes = Vec::new();
+            Welcome { version: 1, deliveries: answered, ..Welcome::default() }.encode(&mut bytes);
+            session.control_data(Time::ZERO, &bytes).unwrap();
+            assert_eq!(session.shares_deliveries(), shared);
+        }
+        let mut bytes = Vec::new();
+        Welcome { version: 1, deliveries: 1, ..Welcome::default() }.encode(&mut bytes);
+        let mut session = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        assert!(session.control_data(Time::ZERO, &bytes).is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! | [`ConnectionSession`] | one connection | Hello and Welcome, pings, frames of the control stream |
 //! | [`PublisherSession`] | one publisher, across connections | queued runs, tables of the present stream, credit, `received` |
 //! | [`ReceiverSession`] | one receiver on one connection | tables, an incomplete frame, the grant |
+//! | [`DeliveriesSession`] | all receivers of one connection, where they share a stream | the same, with a grant for each |
 //! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
 //! | [`Attachment`] | one client, across connections | which router it is at, and what it does to be |
 //!
@@ -41,4 +42,6 @@ pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
 pub use error::SessionError;
 pub use plan::Plan;
 pub use publisher::{PublishError, PublisherConfig, PublisherSession, TagHandle, Tags};
-pub use receiver::{DeliveredRun, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession};
+pub use receiver::{
+    DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession, StreamFor,
+};

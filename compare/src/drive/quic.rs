@@ -9,7 +9,7 @@ use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{
     ConnectionConfig, ConnectionSession, PublisherConfig, PublisherSession, ReceiverConfig, ReceiverSession,
 };
-use millrace_proto::control::{OpenReceiver, TableCapacity};
+use millrace_proto::control::OpenReceiver;
 use millrace_proto::{
     ALPN_CLIENT, Epoch, PublisherId, PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet,
 };
@@ -51,7 +51,7 @@ struct Dialler<'a> {
 impl QuicLink {
     /// Connects and subscribes. A relay gets publish streams as they are and has no control streams.
     pub(crate) fn connect(server: &Server, shape: Shape, is_relay: bool) -> Result<Self, DriveError> {
-        let receiver = ReceiverConfig { window_bytes: RECEIVE_WINDOW_BYTES, tables: TableCapacity::CLIENT };
+        let receiver = ReceiverConfig { window_bytes: RECEIVE_WINDOW_BYTES, ..ReceiverConfig::default() };
         let mut clients = Clients::new(Load::new(shape), receiver);
         for number in 0..shape.publishers {
             let key =

@@ -297,7 +297,7 @@ impl DeliverySink for Sink<'_> {
         }
     }
 
-    fn gap(&mut self, _: &Gap) {
+    fn gap(&mut self, _: ReceiverNumber, _: &Gap) {
         // What it stands for is missed by its numbers.
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use millrace_client::session::{
     ConnectionSession, DeliveredRun, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
-    SessionError,
+    SessionError, StreamFor,
 };
 use millrace_proto::control::OpenReceiver;
 use millrace_proto::data::{Gap, GapReason};
@@ -213,7 +213,10 @@ impl Receivers {
         let index = match state {
             Stream::Receiver(index) => *index,
             Stream::Preamble(preamble) => {
-                let Some((number, taken)) = preamble.feed(chunk)? else { return Ok(None) };
+                let Some((stream, taken)) = preamble.feed(chunk)? else { return Ok(None) };
+                let StreamFor::Receiver(number) = stream else {
+                    return Err(SessionError::Unexpected { frame: "a stream that was not asked for" });
+                };
                 let index = number.0 as usize;
                 *state = Stream::Receiver(index);
                 chunk = &chunk[taken..];
@@ -298,7 +301,7 @@ impl DeliverySink for Sink<'_> {
         }
     }
 
-    fn gap(&mut self, gap: &Gap) {
+    fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
         self.checker().gap(gap);
         self.tally.gaps.add(1);
         self.tally.gap_events.add(gap.events);

@@ -7,7 +7,7 @@ use std::fmt;
 use millrace_client::session::plan::{Progress, ReceiverWish};
 use millrace_client::session::{
     ConnectionSession, DeliveredRun, DeliverySink, Plan, PreambleReader, ReceiverConfig, ReceiverSession,
-    SessionError,
+    SessionError, StreamFor,
 };
 use millrace_engine::time::Time;
 use millrace_engine::transport::StreamKey;
@@ -118,8 +118,11 @@ impl Receivers {
         for (&number, receiver) in &mut self.receivers {
             let session = around.record.new_receiver();
             receiver.session_number = Some(session);
-            receiver.session =
-                ReceiverSession::new(ReceiverConfig { window_bytes: receiver.setup.window_bytes, tables });
+            receiver.session = ReceiverSession::new(ReceiverConfig {
+                receiver: number,
+                window_bytes: receiver.setup.window_bytes,
+                tables,
+            });
             receiver.ending = None;
             for (subscription, selectors) in &receiver.subscriptions {
                 around.record.asked(session, subscription.0, selectors.clone(), now);
@@ -158,7 +161,10 @@ impl Receivers {
     ) -> Result<(), SessionError> {
         let Some(incoming) = self.streams.get_mut(&stream) else { return Ok(()) };
         if let Incoming::Preamble(preamble) = incoming {
-            let Some((number, taken)) = preamble.feed(chunk)? else { return Ok(()) };
+            let Some((stream, taken)) = preamble.feed(chunk)? else { return Ok(()) };
+            let StreamFor::Receiver(number) = stream else {
+                return Err(SessionError::Unexpected { frame: "a stream that was not asked for" });
+            };
             *incoming = Incoming::Receiver(number);
             chunk = &chunk[taken..];
         }
@@ -272,7 +278,7 @@ impl DeliverySink for Application<'_> {
         }
     }
 
-    fn gap(&mut self, gap: &Gap) {
+    fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
         self.record.gap(self.session, gap);
     }
 }

@@ -1,0 +1,26 @@
+//! Delivery streams: bytes in, runs of events out, and the grants that keep the router from sending too much.
+//!
+//! A stream begins with a preamble ([`PreambleReader`]). It carries one receiver, which a [`ReceiverSession`] reads, or all
+//! receivers of its connection, which a [`DeliveriesSession`] reads: the Welcome says which
+//! ([`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries)). Either has one pair of tables.
+//! Runs go to a [`DeliverySink`] while they stand in the chunk: nothing is copied, and nothing is allocated but for new tag
+//! sets and for a frame that straddles two chunks.
+//!
+//! | | stream of one receiver | stream of all |
+//! |---|---|---|
+//! | a grant counts | bytes of the stream, behind its preamble | bytes of run bodies for the receiver |
+//! | what exceeds it | a frame is cut there | the last run may; it is owed |
+//! | a receiver ends with | the stream's end | ReceiverEnd |
+
+mod own;
+mod preamble;
+mod shared;
+mod sink;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
+pub use preamble::{PreambleReader, StreamFor};
+pub use shared::{DeliveriesSession, OpenError};
+pub use sink::{DeliveredRun, DeliverySink};

@@ -1,0 +1,56 @@
+//! The preamble of a stream that the router opened: whose events it carries.
+
+use millrace_proto::ReceiverNumber;
+use millrace_proto::frame;
+use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble, stream_kind};
+
+use crate::session::SessionError;
+
+/// Bytes of a stream's preamble, at most: it holds one small field, and room for a few that later versions add.
+const PREAMBLE_BYTES_MAX: usize = 256;
+
+/// Whose events a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamFor {
+    /// One receiver's: for its [`ReceiverSession`](super::ReceiverSession).
+    Receiver(ReceiverNumber),
+    /// Those of all receivers of the connection: for its [`DeliveriesSession`](super::DeliveriesSession).
+    All,
+}
+
+/// Reads the preamble of a stream that the router opened.
+#[derive(Debug, Default)]
+pub struct PreambleReader {
+    partial: Vec<u8>,
+}
+
+impl PreambleReader {
+    /// A reader at the start of a stream.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Feeds a chunk. Once the preamble is complete: whose events follow, and how many bytes of this chunk belonged to the
+    /// preamble. What follows them goes to the session of the stream.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the stream carries no events to receivers.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<Option<(StreamFor, usize)>, SessionError> {
+        let before = self.partial.len();
+        let room = (PREAMBLE_BYTES_MAX + 16).saturating_sub(before);
+        self.partial.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        let Some((kind, body, taken)) = frame::split(&self.partial, PREAMBLE_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let stream = match kind {
+            stream_kind::DELIVER => StreamFor::Receiver(DeliverPreamble::decode(body)?.receiver),
+            stream_kind::DELIVER_ALL => {
+                DeliverAllPreamble::decode(body)?;
+                StreamFor::All
+            }
+            _ => return Err(SessionError::Unexpected { frame: "a stream that is not a receiver's" }),
+        };
+        Ok(Some((stream, taken.saturating_sub(before))))
+    }
+}

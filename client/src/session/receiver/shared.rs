@@ -1,0 +1,209 @@
+//! The stream of all receivers of a connection.
+//!
+//! Every receiver has an account of its own: its grant counts bytes of run bodies for it since it was opened, and a run may
+//! be written while any of the grant is left. So a receiver whose application takes nothing holds up no other, and what
+//! waits for it in this process stays below its window and one run. Whoever reads the stream never has to stop.
+//!
+//! A receiver's number is taken from [`DeliveriesSession::open`] until the stream says that the receiver has ended, because
+//! runs for it may be on their way; a receiver that the router refused ends by [`DeliveriesSession::refused`].
+
+use millrace_proto::ReceiverNumber;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::{self, DataFrame, Gap, ReceiverGap};
+use millrace_proto::frame::FrameReader;
+use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
+
+use super::sink::DeliverySink;
+use super::tables::Tables;
+use crate::session::SessionError;
+
+/// Why a receiver cannot be opened on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The number is taken; it is free when the stream says that the receiver has ended.
+    #[error("receiver {0:?} is open")]
+    Taken(ReceiverNumber),
+    /// The number is too high.
+    #[error("a connection carries at most {RECEIVERS_PER_CONNECTION_MAX} receivers")]
+    TooMany,
+}
+
+/// The stream of all receivers of one connection.
+#[derive(Debug)]
+pub struct DeliveriesSession {
+    reader: FrameReader,
+    tables: Tables,
+    accounts: Accounts,
+    /// Receivers with a new grant, each once.
+    due: Vec<ReceiverNumber>,
+}
+
+/// What each receiver was granted, by its number.
+#[derive(Debug, Default)]
+struct Accounts(Vec<Option<Account>>);
+
+/// Bytes of run bodies for one receiver.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    window_bytes: u64,
+    arrived: u64,
+    consumed: u64,
+    granted: u64,
+    is_due: bool,
+}
+
+impl Account {
+    /// The grant that the router should have, when half of the window is used up.
+    fn wanted(&self) -> Option<u64> {
+        let wanted = self.consumed + self.window_bytes;
+        (wanted.saturating_sub(self.granted) >= (self.window_bytes / 2).max(1)).then_some(wanted)
+    }
+}
+
+impl Accounts {
+    #[inline]
+    fn get(&mut self, receiver: ReceiverNumber) -> Option<&mut Account> {
+        self.0.get_mut(receiver.0 as usize)?.as_mut()
+    }
+
+    /// A run of `bytes` arrived.
+    #[inline]
+    fn arrived(&mut self, receiver: ReceiverNumber, bytes: u64) -> Result<(), SessionError> {
+        let account = self
+            .get(receiver)
+            .ok_or(SessionError::Unexpected { frame: "a run for a receiver that is not open" })?;
+        if account.arrived >= account.granted {
+            return Err(SessionError::Limit { what: "the receiver's grant" });
+        }
+        account.arrived += bytes;
+        Ok(())
+    }
+
+    fn end(&mut self, receiver: ReceiverNumber) {
+        if let Some(account) = self.0.get_mut(receiver.0 as usize) {
+            *account = None;
+        }
+    }
+
+    /// Passes a gap to the receivers that it names, or to all.
+    fn gap(&self, gap: &ReceiverGap, sink: &mut impl DeliverySink) {
+        let ReceiverGap { reason, events, router, receivers } = gap;
+        let marker = Gap { reason: *reason, events: *events, router: *router };
+        if receivers.is_empty() {
+            for (number, _) in (0..).zip(&self.0).filter(|(_, account)| account.is_some()) {
+                sink.gap(ReceiverNumber(number), &marker);
+            }
+        }
+        for &receiver in receivers {
+            if self.0.get(receiver.0 as usize).is_some_and(Option::is_some) {
+                sink.gap(receiver, &marker);
+            }
+        }
+    }
+}
+
+impl DeliveriesSession {
+    /// The session of a stream that has not begun; `tables` is what the connection's Hello announced.
+    #[must_use]
+    pub fn new(tables: TableCapacity) -> Self {
+        Self {
+            reader: FrameReader::new(),
+            tables: Tables::new(tables),
+            accounts: Accounts::default(),
+            due: Vec::new(),
+        }
+    }
+
+    /// A receiver is about to be asked for; its first grant, and what it holds at most but for one run, is `window_bytes`.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing changed.
+    pub fn open(&mut self, receiver: ReceiverNumber, window_bytes: u64) -> Result<(), OpenError> {
+        if receiver.0 >= RECEIVERS_PER_CONNECTION_MAX {
+            return Err(OpenError::TooMany);
+        }
+        let index = receiver.0 as usize;
+        if self.accounts.0.len() <= index {
+            self.accounts.0.resize(index + 1, None);
+        }
+        let place = &mut self.accounts.0[index];
+        if place.is_some() {
+            return Err(OpenError::Taken(receiver));
+        }
+        let granted = window_bytes;
+        *place = Some(Account { window_bytes, arrived: 0, consumed: 0, granted, is_due: false });
+        Ok(())
+    }
+
+    /// The router refused a receiver: its number is free.
+    pub fn refused(&mut self, receiver: ReceiverNumber) {
+        self.accounts.end(receiver);
+    }
+
+    /// Whether a receiver is open, or its end has not arrived.
+    #[must_use]
+    pub fn is_open(&self, receiver: ReceiverNumber) -> bool {
+        self.accounts.0.get(receiver.0 as usize).is_some_and(Option::is_some)
+    }
+
+    /// Feeds bytes of the stream from behind its preamble; `sink` gets what they complete.
+    ///
+    /// # Errors
+    /// [`SessionError`] for bytes that no router sends; the stream cannot be read further.
+    pub fn data(&mut self, chunk: &[u8], sink: &mut impl DeliverySink) -> Result<(), SessionError> {
+        let Self { reader, tables, accounts, .. } = self;
+        reader.feed::<SessionError>(chunk, data::FRAME_BYTES_MAX, |kind, body| {
+            match data::decode(kind, body)? {
+                DataFrame::Deliver { hop, targets, body } => {
+                    let run = tables.read(&hop, body)?;
+                    let bytes = run.bytes() as u64;
+                    for target in targets.iter() {
+                        accounts.arrived(target.receiver, bytes)?;
+                        sink.run(&run.with_target(&target));
+                    }
+                }
+                DataFrame::ReceiverGap(gap) => accounts.gap(&gap, sink),
+                DataFrame::ReceiverEnd(end) => {
+                    accounts.end(end.receiver);
+                    sink.ended(&end);
+                }
+                DataFrame::Run { .. } | DataFrame::Gap(_) => {
+                    return Err(SessionError::Unexpected { frame: "a frame of one receiver's stream" });
+                }
+                frame => tables.common(&frame, sink)?,
+            }
+            Ok(())
+        })
+    }
+
+    /// The application of `receiver` has taken `bytes` of run bodies.
+    #[inline]
+    pub fn consumed(&mut self, receiver: ReceiverNumber, bytes: u64) {
+        let Some(account) = self.accounts.get(receiver) else { return };
+        account.consumed = (account.consumed + bytes).min(account.arrived);
+        if !account.is_due && account.wanted().is_some() {
+            account.is_due = true;
+            self.due.push(receiver);
+        }
+    }
+
+    /// A new grant for the router: of a receiver of whose window half is used up.
+    pub fn poll_grant(&mut self) -> Option<(ReceiverNumber, u64)> {
+        while let Some(receiver) = self.due.pop() {
+            let Some(account) = self.accounts.get(receiver) else { continue };
+            account.is_due = false;
+            if let Some(bytes) = account.wanted() {
+                account.granted = bytes;
+                return Some((receiver, bytes));
+            }
+        }
+        None
+    }
+
+    /// Bytes of run bodies that arrived for `receiver` and are not consumed.
+    #[must_use]
+    pub fn unconsumed(&self, receiver: ReceiverNumber) -> u64 {
+        let account = self.accounts.0.get(receiver.0 as usize).and_then(Option::as_ref);
+        account.map_or(0, |account| account.arrived - account.consumed)
+    }
+}
