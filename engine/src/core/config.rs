@@ -60,6 +60,9 @@ pub struct CoreLimits {
     pub queue_bytes_default: u64,
     /// Bytes of a receiver's queue, at most.
     pub queue_bytes_max: u64,
+    /// Bytes that wait for all receivers of this core together. Beyond, the largest queues give way first, each by its
+    /// policy, until a sixteenth is free.
+    pub queue_budget_bytes: u64,
     /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a gap stands for them.
     pub link_queue_bytes: u64,
     /// Bytes that a receiver's stream may hold ahead of what its host has acknowledged, while twice its connection's
@@ -122,6 +125,7 @@ impl Default for CoreLimits {
             receivers_max: 1 << 20,
             queue_bytes_default: 1 << 20,
             queue_bytes_max: 64 << 20,
+            queue_budget_bytes: 1 << 30,
             link_queue_bytes: 64 << 20,
             stream_ahead_min: 32 * 1024,
             stream_ahead_max: 1 << 20,

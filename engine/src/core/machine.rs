@@ -123,6 +123,7 @@ impl Core {
     /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their queues.
     pub fn set_limits(&mut self, limits: CoreLimits) {
         self.path.scans.set_limits(limits.scans);
+        self.path.queue_budget_bytes = limits.queue_budget_bytes;
         self.config.limits = limits;
     }
 

@@ -89,6 +89,9 @@ crate::metrics! {
         frames_skipped: counter "frames_skipped",
         /// Subscriptions refused.
         refused: counter "subscriptions_refused",
+        /// Events dropped because all queues of receivers together were above their budget; also among those of
+        /// `receiver_overflow`.
+        queue_budget_drops: counter "queue_budget_dropped_events",
         /// Subscriptions refused because of what selectors and patterns take: those of bytes, and those of loose selectors.
         refused_selectors: counter "selector_limits_reached",
         /// Steps of automata over payloads: bytes times automata.

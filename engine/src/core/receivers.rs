@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_proto::data::Gap;
 
-use super::outlet::Wakes;
+use super::outlet::{Total, Wakes};
 use super::receiver::Receiver;
 use super::slot::ReceiverSlot;
 
@@ -18,6 +18,8 @@ pub(super) struct Receivers {
     /// Receivers with something queued whose streams have room again.
     wakes: Arc<Wakes>,
     count: u32,
+    /// Bytes in their queues.
+    queued: Total,
 }
 
 impl Receivers {
@@ -91,6 +93,18 @@ impl Receivers {
     /// The receivers that have something to write; the list begins anew.
     pub(super) fn take_dirty(&mut self) -> Vec<ReceiverSlot> {
         std::mem::take(&mut self.dirty)
+    }
+
+    /// What counts the bytes of all queues.
+    #[inline]
+    pub(super) const fn queued(&self) -> &Total {
+        &self.queued
+    }
+
+    /// All receivers, with their slots.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ReceiverSlot, &mut Receiver)> {
+        let slots = (0..).zip(&mut self.slots);
+        slots.filter_map(|(slot, receiver)| Some((slot, receiver.as_mut()?)))
     }
 
     /// All receivers.

@@ -3,6 +3,7 @@
 mod frames;
 mod large;
 mod payload;
+mod queue_budget;
 mod received;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -9,6 +9,7 @@ pub(crate) mod declare;
 pub(crate) mod flags;
 mod kinds;
 pub(crate) mod layers;
+mod memory;
 pub(crate) mod pages;
 mod pinning;
 mod router;

@@ -9,6 +9,7 @@ use millrace_engine::routes::RouteCacheLimits;
 use millrace_quic::{Admission, NewcomerLimits};
 use thiserror::Error;
 
+use super::memory;
 use super::pinning::Pinning;
 use super::settings::{CoreThreads, General, LimitSettings, MeshSettings, Settings, all};
 use crate::tls::Identity;
@@ -164,6 +165,11 @@ impl RouterConfig {
         core.limits.receivers_per_connection_max = self.limits.receivers_per_connection;
         core.limits.queue_bytes_default = self.limits.receiver_queue_bytes;
         core.limits.queue_bytes_max = self.limits.receiver_queue_bytes_max;
+        let budget = match self.limits.queue_budget_bytes {
+            0 => memory::queue_budget(),
+            bytes => bytes,
+        };
+        core.limits.queue_budget_bytes = budget / u64::from(core.cores.max(1));
         core.limits.link_queue_bytes = self.limits.link_queue_bytes;
         core.limits.credit_bytes = self.limits.publisher_credit_bytes;
         core.limits.hello_timeout = self.limits.hello_timeout;

@@ -160,6 +160,10 @@ section! {
         /// Bytes of a receiver's queue, at most.
         "limits.receiver_queue_max" Restart ()
         receiver_queue_bytes_max: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };
+        /// Bytes that wait for all receivers of the router together, a share for each core; beyond, the largest queues give way
+        /// first. 0: a quarter of the memory that the process may use (its cgroup's bound counts), at most 1 GiB.
+        "limits.queue_budget" Restart ()
+        queue_budget_bytes: u64 = 0 => Size { min: 0, max: 1 << 44 };
         /// Bytes that wait for one lane or sibling core.
         "limits.link_queue" Restart ()
         link_queue_bytes: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };

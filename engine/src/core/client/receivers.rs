@@ -46,8 +46,9 @@ impl ClientSession {
         DeliverPreamble { receiver: open.receiver }.encode(&mut preamble);
         let wakes = turn.path.receivers.wakes();
         let ahead = Ahead::new(limits.stream_ahead_min, LINGER_BYTES, config.out_bytes, wakes);
+        let queued = turn.path.receivers.queued().clone();
         let slot = turn.path.receivers.insert(Receiver {
-            queue: ReceiverQueue::new(policy, open.grant),
+            queue: ReceiverQueue::new(policy, open.grant, queued),
             outlet: DeliveryStream::new(self.tables.unwrap_or_default(), ahead, &preamble),
             dirty: false,
             state: State::Opening,
@@ -165,6 +166,6 @@ pub(super) fn remove(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver
         turn.timers.cancel(due, Timer::Linger(slot));
     }
     turn.path.metrics.receivers -= 1;
-    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.events() + waiting);
+    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.clear() + waiting);
     Some(receiver)
 }

@@ -18,6 +18,7 @@ use millrace_proto::data::Gap;
 use super::ahead::Ahead;
 use super::encoder::{Encoder, Written};
 use super::queue::{Popped, QueuePolicy, RunQueue};
+use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::core::slot::ReceiverSlot;
 use crate::routes::TagId;
@@ -191,18 +192,13 @@ pub(in crate::core) struct ReceiverQueue {
 
 impl ReceiverQueue {
     /// Nothing yet. Writes up to `grant` bytes until told otherwise.
-    pub(in crate::core) fn new(policy: QueuePolicy, grant: u64) -> Self {
-        Self { written: 0, grant, queue: RunQueue::new(policy) }
+    pub(in crate::core) fn new(policy: QueuePolicy, grant: u64, total: Total) -> Self {
+        Self { written: 0, grant, queue: RunQueue::new(policy, total) }
     }
 
     /// Bytes that wait.
     pub(in crate::core) const fn bytes(&self) -> u64 {
         self.queue.bytes()
-    }
-
-    /// Events that wait.
-    pub(in crate::core) const fn events(&self) -> u64 {
-        self.queue.events()
     }
 
     /// Whether nothing waits.
@@ -272,6 +268,11 @@ impl ReceiverQueue {
                 };
             });
         }
+    }
+
+    /// Drops by policy until `bytes_max` wait, and tells `lost` of each run; a gap stands where they were.
+    pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
+        self.queue.shed(bytes_max, lost);
     }
 
     /// Drops everything that waits; what was written stays. Returns the events dropped.

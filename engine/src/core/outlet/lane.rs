@@ -8,6 +8,7 @@ use millrace_proto::data::{Gap, GapReason};
 
 use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
+use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::routes::TagId;
 
@@ -48,7 +49,7 @@ impl LaneOutlet {
             next_seq: 0,
             expected_seq: 0,
             pending: Bytes::new(),
-            queue: RunQueue::new(policy),
+            queue: RunQueue::new(policy, Total::default()),
         }
     }
 

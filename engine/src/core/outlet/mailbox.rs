@@ -6,6 +6,7 @@ use millrace_proto::data::{Gap, GapReason};
 
 use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
+use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::routes::TagId;
 
@@ -27,7 +28,7 @@ impl MailboxOutlet {
             overflow: Overflow::DropOldest,
             reason: GapReason::MailboxOverflow,
         };
-        Self { encoder: Encoder::new(capacity), out_max, queue: RunQueue::new(policy) }
+        Self { encoder: Encoder::new(capacity), out_max, queue: RunQueue::new(policy, Total::default()) }
     }
 
     /// Bytes that wait in the queue.

@@ -24,9 +24,11 @@ mod encoder;
 mod lane;
 mod mailbox;
 mod queue;
+mod total;
 
 pub(super) use ahead::{Ahead, Wakes};
 pub(super) use client::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 pub(super) use lane::LaneOutlet;
 pub(super) use mailbox::MailboxOutlet;
 pub(super) use queue::{Overflow, QueuePolicy};
+pub(super) use total::Total;

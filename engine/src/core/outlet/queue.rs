@@ -12,6 +12,7 @@ use bytes::Bytes;
 use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{PublisherKey, TagSetRef};
 
+use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::message::CoreIndex;
 use crate::routes::TagId;
@@ -72,6 +73,27 @@ impl Waiting {
         self.tags_bytes + self.fields_bytes + body
     }
 
+    /// The run, whose bytes stand at the beginning of `block`.
+    fn run<'a>(&'a self, block: &'a [u8]) -> RunOut<'a> {
+        let (tags, rest) = block.split_at(self.tags_bytes);
+        let (fields, rest) = rest.split_at(self.fields_bytes);
+        let (body, buffer) = match &self.body {
+            Body::Copied(bytes) => (&rest[..*bytes], None),
+            Body::Kept(body) => (&body[..], Some(body)),
+        };
+        RunOut {
+            tag: self.tag,
+            tags: TagSetRef::trusted(tags),
+            publisher: self.publisher,
+            flags: self.flags,
+            fields,
+            body,
+            buffer,
+            events: self.events,
+            from: self.from,
+        }
+    }
+
     fn bytes(&self) -> u64 {
         let kept = if let Body::Kept(body) = &self.body { body.len() } else { 0 };
         (self.block_bytes() + kept) as u64 + OVERHEAD_BYTES
@@ -96,11 +118,13 @@ pub(super) struct RunQueue {
     gaps: usize,
     policy: QueuePolicy,
     refused: bool,
+    /// Counts its bytes, too.
+    total: Total,
 }
 
 impl RunQueue {
-    /// Nothing waits yet.
-    pub(super) fn new(policy: QueuePolicy) -> Self {
+    /// Nothing waits yet. What will counts in `total`, too, until it is taken or cleared.
+    pub(super) fn new(policy: QueuePolicy, total: Total) -> Self {
         Self {
             items: VecDeque::new(),
             blocks: VecDeque::new(),
@@ -110,6 +134,7 @@ impl RunQueue {
             gaps: 0,
             policy,
             refused: false,
+            total,
         }
     }
 
@@ -168,7 +193,8 @@ impl RunQueue {
 
     /// Drops everything, without a gap. Returns the events dropped.
     pub(super) fn clear(&mut self) -> u64 {
-        let fresh = Self { refused: self.refused, ..Self::new(self.policy) };
+        self.total.take(self.bytes);
+        let fresh = Self { refused: self.refused, ..Self::new(self.policy, self.total.clone()) };
         std::mem::replace(self, fresh).events
     }
 
@@ -194,6 +220,7 @@ impl RunQueue {
             block.extend_from_slice(run.body);
         }
         self.bytes += waiting.bytes();
+        self.total.add(waiting.bytes());
         self.events += run.events;
         self.items.push_back(Item::Run(waiting));
     }
@@ -251,26 +278,10 @@ impl RunQueue {
     /// Takes the oldest run's bytes out of the blocks.
     fn take_out<'a>(&'a mut self, waiting: &'a Waiting) -> RunOut<'a> {
         self.bytes -= waiting.bytes();
+        self.total.take(waiting.bytes());
         self.events -= waiting.events;
         let bytes = self.skip_to(waiting.block_bytes());
-        let block = self.blocks.front().map_or(&[][..], |block| &block[bytes..]);
-        let (tags, rest) = block.split_at(waiting.tags_bytes);
-        let (fields, rest) = rest.split_at(waiting.fields_bytes);
-        let (body, buffer) = match &waiting.body {
-            Body::Copied(bytes) => (&rest[..*bytes], None),
-            Body::Kept(body) => (&body[..], Some(body)),
-        };
-        RunOut {
-            tag: waiting.tag,
-            tags: TagSetRef::trusted(tags),
-            publisher: waiting.publisher,
-            flags: waiting.flags,
-            fields,
-            body,
-            buffer,
-            events: waiting.events,
-            from: waiting.from,
-        }
+        waiting.run(self.blocks.front().map_or(&[][..], |block| &block[bytes..]))
     }
 
     /// Steps over the next `bytes` in the blocks, and returns where in the first block they start.
@@ -323,6 +334,58 @@ impl RunQueue {
         for gap in others.into_iter().rev() {
             self.items.push_front(Item::Gap(gap));
             self.gaps += 1;
+        }
+    }
+}
+
+impl RunQueue {
+    /// Drops runs by its policy until `bytes_max` are left, and tells `lost` of each; a gap stands where they were.
+    pub(super) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
+        let QueuePolicy { overflow, reason, .. } = self.policy;
+        match overflow {
+            Overflow::DropOldest => self.drop_oldest(0, bytes_max, reason, lost),
+            Overflow::DropNewest => self.drop_newest(bytes_max, reason, lost),
+            Overflow::Refuse => {
+                self.refused = true;
+                self.drop_oldest(0, bytes_max, reason, lost);
+            }
+        }
+    }
+
+    fn drop_newest(&mut self, bytes_max: u64, reason: GapReason, mut lost: impl FnMut(&RunOut<'_>)) {
+        let mut overflow = Gap { reason, events: 0, router: None };
+        let mut others: Vec<Gap> = Vec::new();
+        while self.bytes > bytes_max {
+            match self.items.pop_back() {
+                Some(Item::Run(waiting)) => {
+                    overflow.events += waiting.events;
+                    self.bytes -= waiting.bytes();
+                    self.total.take(waiting.bytes());
+                    self.events -= waiting.events;
+                    let block = self.blocks.back_mut();
+                    // The newest run's bytes are the last ones.
+                    let from = block.as_ref().map_or(0, |block| block.len() - waiting.block_bytes());
+                    lost(&waiting.run(block.as_ref().map_or(&[][..], |block| &block[from..])));
+                    if let Some(block) = block {
+                        block.truncate(from);
+                    }
+                    if self.blocks.len() > 1 && from == 0 {
+                        self.blocks.pop_back();
+                    }
+                }
+                Some(Item::Gap(gap)) => {
+                    self.gaps -= 1;
+                    if gap.reason == overflow.reason {
+                        overflow.events += gap.events;
+                    } else {
+                        merge(&mut others, gap);
+                    }
+                }
+                None => break,
+            }
+        }
+        for gap in others.into_iter().chain([overflow]) {
+            self.push_gap(gap);
         }
     }
 }

@@ -50,6 +50,9 @@ impl Path {
         if !wanted && scope == Scope::All {
             fates.metrics.events_unmatched += run.events;
         }
+        if self.is_over_budget() {
+            self.shed();
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `locations.rs` | copies it to the siblings and peers that want it |
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
+//! | `shed.rs` | cuts the largest queues when all together hold too much |
 //! | `leg.rs` | pushes it into a receiver's queue |
 //! | `fate.rs` | counts what became of each copy |
 //! | `prefetch.rs` | brings into the cache what the next runs will touch |
@@ -25,6 +26,7 @@ mod owner;
 mod prefetch;
 mod reader;
 mod scan;
+mod shed;
 mod state;
 
 pub(super) use locations::PeerLane;

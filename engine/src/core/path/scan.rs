@@ -121,6 +121,9 @@ impl Path {
                 receivers.mark(slot);
             }
         }
+        if self.is_over_budget() {
+            self.shed();
+        }
     }
 }
 

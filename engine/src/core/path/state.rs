@@ -51,6 +51,8 @@ pub(in crate::core) struct Path {
     pub(in crate::core) missed: Missed,
     /// Selectors that were filed in the local index or taken out of it.
     pub(in crate::core) selectors_moved: u64,
+    /// What the queues of receivers may hold together.
+    pub(in crate::core) queue_budget_bytes: u64,
     /// What clients' selectors take.
     pub(in crate::core) accounts: Accounts,
     /// What is left of the turn for scans of payloads, and who waits for them.
@@ -77,6 +79,7 @@ impl Path {
             metrics: CoreMetrics::default(),
             missed: Missed::new(config.cores),
             selectors_moved: 0,
+            queue_budget_bytes: config.limits.queue_budget_bytes,
             accounts: Accounts::default(),
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),

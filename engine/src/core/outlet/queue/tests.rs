@@ -101,7 +101,7 @@ proptest! {
     fn what_was_pushed_is_popped_in_order(
         steps in prop::collection::vec((0..12_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
     ) {
-        let (mut queue, mut model) = (RunQueue::new(POLICY), VecDeque::new());
+        let (mut queue, mut model) = (RunQueue::new(POLICY, Total::default()), VecDeque::new());
         for (seq, (kind, hosts, fields, body, kept)) in (0..).zip(steps) {
             match kind {
                 0..=5 => {
@@ -141,7 +141,7 @@ proptest! {
 
 #[test]
 fn dropping_the_oldest_leaves_one_gap_and_what_came_last() {
-    let mut queue = RunQueue::new(POLICY);
+    let mut queue = RunQueue::new(POLICY, Total::default());
     for seq in 0..50 {
         push(&mut queue, &run(seq, 1, 0, 100, seq % 3 == 0));
     }
@@ -155,4 +155,35 @@ fn dropping_the_oldest_leaves_one_gap_and_what_came_last() {
         assert_eq!(pop(&mut queue), Some(run(seq, 1, 0, 100, seq % 3 == 0)));
     }
     assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
+}
+
+#[test]
+fn shedding_follows_the_policy_and_the_total_is_that_of_all_queues() {
+    let total = Total::default();
+    let queue_of = |overflow| {
+        let mut queue = RunQueue::new(QueuePolicy { overflow, ..POLICY }, total.clone());
+        for seq in 0..300 {
+            push(&mut queue, &run(seq, 1, 0, 1000, seq % 7 == 0));
+        }
+        queue
+    };
+    let (mut oldest, mut newest) = (queue_of(Overflow::DropOldest), queue_of(Overflow::DropNewest));
+    assert_eq!(total.bytes(), oldest.bytes() + newest.bytes());
+    let (most, mut lost) = (oldest.bytes() / 3, [0, 0]);
+    oldest.shed(most, |run| lost[0] += run.events);
+    newest.shed(most, |run| lost[1] += run.events);
+    assert_eq!(total.bytes(), oldest.bytes() + newest.bytes());
+    assert!(oldest.bytes() <= most && newest.bytes() <= most && lost[0] > 100);
+    let gap = |events| Some(Model::Gap(Gap { reason: GapReason::Overflow, events, router: None }));
+    assert_eq!(pop(&mut oldest), gap(lost[0]));
+    for seq in lost[0]..300 {
+        assert_eq!(pop(&mut oldest), Some(run(seq, 1, 0, 1000, seq % 7 == 0)));
+    }
+    for seq in 0..300 - lost[1] {
+        assert_eq!(pop(&mut newest), Some(run(seq, 1, 0, 1000, seq % 7 == 0)));
+    }
+    assert_eq!((pop(&mut newest), pop(&mut newest)), (gap(lost[1]), None));
+    push(&mut newest, &run(1, 1, 0, 10, false));
+    assert_eq!(newest.clear(), 1);
+    assert_eq!(total.bytes(), 0);
 }

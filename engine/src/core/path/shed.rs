@@ -1,0 +1,72 @@
+//! The budget of receivers' queues: when all together hold more than the core may, the largest give way first.
+//!
+//! ```text
+//! queues    9 7 7 3 1  = 27     budget 20: those above 5 are cut to 5     5 5 5 3 1 = 19
+//! ```
+//!
+//! Nobody with a small queue notices. A sixteenth of the budget is made free at once, so that looking at all queues
+//! is paid for by what came since.
+
+use super::fate::Fates;
+use super::state::Path;
+use crate::core::metrics::DropReason;
+
+impl Path {
+    /// Whether queues of receivers hold more than they may together.
+    #[inline]
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.receivers.queued().bytes() > self.queue_budget_bytes
+    }
+
+    /// Cuts the largest queues.
+    #[cold]
+    pub(super) fn shed(&mut self) {
+        let target = self.queue_budget_bytes - self.queue_budget_bytes / 16;
+        let level = level(self.receivers.iter().map(|receiver| receiver.queue.bytes()).collect(), target);
+        let (mut fates, mut cut) =
+            (Fates { metrics: &mut self.metrics, missed: &mut self.missed }, Vec::new());
+        for (slot, receiver) in
+            self.receivers.iter_mut().filter(|(_, receiver)| receiver.queue.bytes() > level)
+        {
+            let mut events = 0;
+            receiver.queue.shed(level, |run| {
+                events += run.events;
+                fates.lost(run, DropReason::ReceiverOverflow);
+            });
+            receiver.dropped += events;
+            fates.metrics.queue_budget_drops += events;
+            cut.push(slot);
+        }
+        for slot in cut {
+            self.receivers.mark(slot);
+        }
+    }
+}
+
+/// The size to which larger queues are cut, so that all together take `target`.
+fn level(mut sizes: Vec<u64>, target: u64) -> u64 {
+    sizes.sort_unstable();
+    let (mut smaller, mut larger) = (0, sizes.len() as u64);
+    for size in sizes {
+        if smaller + size * larger > target {
+            return (target - smaller) / larger;
+        }
+        smaller += size;
+        larger -= 1;
+    }
+    u64::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::level;
+
+    #[test]
+    fn larger_queues_are_cut_to_one_level() {
+        assert_eq!(level(vec![9, 7, 7, 3, 1], 20), 5);
+        assert_eq!(level(vec![9, 7, 7, 3, 1], 27), u64::MAX);
+        assert_eq!(level(vec![10, 10], 0), 0);
+        assert_eq!(level(vec![100, 1, 1], 52), 50);
+        assert_eq!(level(vec![], 5), u64::MAX);
+    }
+}
