@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use millrace_proto::data::EndReason;
+
 use super::client::ClientSession;
 use super::lane::LaneSession;
-use super::machine::{Connection, Core};
-use super::slot::ReceiverSlot;
+use super::machine::{Connection, Core, WRITE_WINDOW};
+use super::slot::{DeliverySlot, ReceiverSlot};
 use super::turn::{Close, Turn};
 use super::writing;
 use crate::time::Time;
@@ -30,6 +32,35 @@ impl Core {
             }
             writing::Done::Close(conn, close) => self.close(now, transport, conn, &close),
         }
+    }
+
+    /// Writes the streams that receivers of a connection share and that have something to write.
+    pub(super) fn write_deliveries(&mut self, now: Time, transport: &mut dyn Transport) {
+        let dirty = self.path.receivers.deliveries.take_dirty();
+        for window in dirty.chunks(WRITE_WINDOW) {
+            for delivery in window.iter().filter_map(|&slot| self.path.receivers.deliveries.get(slot)) {
+                if let Some(stream) = delivery.key {
+                    transport.fetch(delivery.conn, stream);
+                }
+            }
+            for &slot in window {
+                self.end_refused(now, transport, slot);
+                let (_, mut turn) = self.lend(now, transport);
+                writing::write_dirty_delivery(&mut turn, slot);
+            }
+        }
+    }
+
+    /// Ends receivers whose queues have refused a run, as their policy says.
+    fn end_refused(&mut self, now: Time, transport: &mut dyn Transport, slot: DeliverySlot) {
+        let Some((conn, refused)) = self.path.receivers.deliveries.take_refused(slot) else { return };
+        self.drive_client(now, transport, conn, |client, turn| {
+            for slot in refused {
+                let message = "its queue overflowed and its policy is disconnect";
+                client.end_receiver(turn, slot, EndReason::Overflow, message);
+            }
+            Ok(())
+        });
     }
 
     /// Closes a connection that this side does not want any more, and counts why.

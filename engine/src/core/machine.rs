@@ -12,6 +12,7 @@ use super::leaving::Ending;
 use super::mail::Mail;
 use super::metrics::{CoreMetrics, Queued};
 use super::path::{Path, RunReader};
+use super::receiver::Receiver;
 use super::standing::Standing;
 use super::timers::{Timer, Timers};
 use super::turn::{Close, Turn};
@@ -21,7 +22,7 @@ use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
 
 /// Receivers whose streams are prefetched together before they are written.
-const WRITE_WINDOW: usize = 16;
+pub(super) const WRITE_WINDOW: usize = 16;
 
 /// What a connection is.
 #[derive(Debug)]
@@ -351,6 +352,7 @@ impl Core {
                 self.settle_written(now, transport, slot, done);
             }
         }
+        self.write_deliveries(now, transport);
         writing::write_peers(&mut self.path, transport);
         for conn in std::mem::take(&mut self.agenda.dirty_clients) {
             self.drive_client(now, transport, conn, ClientSession::write_control);
@@ -393,10 +395,14 @@ impl Core {
             let bytes = receiver.queue.bytes();
             total.bytes += bytes;
             total.receivers += u64::from(bytes > 0);
-            let ahead = receiver.outlet.ahead_bytes() as u64;
+            total.dropped_most = total.dropped_most.max(receiver.dropped);
+        }
+        let own = self.path.receivers.iter().filter_map(Receiver::own);
+        let shared = self.path.receivers.deliveries.iter().map(|delivery| &delivery.stream);
+        for stream in own.chain(shared) {
+            let ahead = stream.ahead_bytes() as u64;
             total.ahead_bytes += ahead;
             total.ahead_bytes_most = total.ahead_bytes_most.max(ahead);
-            total.dropped_most = total.dropped_most.max(receiver.dropped);
         }
         total
     }
@@ -449,6 +455,10 @@ impl Core {
                     let (_, mut turn) = self.lend(now, transport);
                     let done = writing::write_lingering(&mut turn, slot, time);
                     self.settle_written(now, transport, slot, done);
+                }
+                Timer::Gathered(slot) => {
+                    let (_, mut turn) = self.lend(now, transport);
+                    writing::write_gathered(&mut turn, slot, time);
                 }
             }
         }

@@ -24,6 +24,7 @@
 //! | `client/`, `lane/`, `sibling.rs` | sessions, and batches of siblings |
 //! | `path/`, `outlet/` | the way of a run, and where it ends |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
+//! | `delivery.rs` | the stream that receivers of a connection share |
 //! | `writing.rs` | the end of a turn |
 //! | `leaving.rs` | the end in order |
 //! | `metrics.rs` | what is counted |
@@ -33,6 +34,7 @@ mod agenda;
 mod backlog;
 mod client;
 mod config;
+mod delivery;
 mod drive;
 mod lane;
 mod leaving;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use millrace_proto::ReceiverNumber;
 
+use super::delivery::Delivery;
 use super::outlet::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 use super::selectors::Selectors;
+use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::message::Token;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
@@ -17,8 +19,20 @@ pub(super) enum State {
     Opening,
     /// Its stream is open.
     Live(StreamKey),
+    /// It is written on the stream that the receivers of its connection share.
+    Shared,
     /// Its client has closed it: the stream, if there is one, is finished once it has taken what was written.
     Closing(Option<StreamKey>),
+}
+
+/// Where a receiver's runs are written.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "what a delivery touches lies in one place")]
+pub(super) enum Outlet {
+    /// To a stream of its own.
+    Own(DeliveryStream),
+    /// To the stream that the receivers of its connection share.
+    Shared(DeliverySlot),
 }
 
 /// One receiver. What a delivery touches comes first, so that it lies in few cache lines.
@@ -26,9 +40,11 @@ pub(super) enum State {
 #[repr(C)]
 pub(super) struct Receiver {
     pub(super) queue: ReceiverQueue,
-    pub(super) outlet: DeliveryStream,
+    pub(super) outlet: Outlet,
     /// Whether it stands in the list of receivers that have something to write.
     pub(super) dirty: bool,
+    /// Whether it stands in the line of those that write to their shared stream in turns.
+    pub(super) in_line: bool,
     pub(super) state: State,
     pub(super) selectors: Selectors,
     pub(super) number: ReceiverNumber,
@@ -46,9 +62,27 @@ impl Receiver {
     /// Its stream, once it has one.
     pub(super) const fn stream(&self) -> Option<StreamKey> {
         match self.state {
-            State::Opening => None,
+            State::Opening | State::Shared => None,
             State::Live(stream) => Some(stream),
             State::Closing(stream) => stream,
+        }
+    }
+
+    /// Its own stream, unless it shares one.
+    #[inline]
+    pub(super) const fn own(&self) -> Option<&DeliveryStream> {
+        match &self.outlet {
+            Outlet::Own(stream) => Some(stream),
+            Outlet::Shared(_) => None,
+        }
+    }
+
+    /// Its queue and its own stream, unless it shares one.
+    #[inline]
+    pub(super) const fn own_mut(&mut self) -> Option<(&mut ReceiverQueue, &mut DeliveryStream)> {
+        match &mut self.outlet {
+            Outlet::Own(stream) => Some((&mut self.queue, stream)),
+            Outlet::Shared(_) => None,
         }
     }
 
@@ -59,22 +93,32 @@ impl Receiver {
 
     /// Whether it was closed, and everything that was written for it was handed to the transport.
     pub(super) fn is_over(&self) -> bool {
-        let is_written = !self.outlet.has_output() && self.queue.is_empty();
+        let is_written = self.own().is_none_or(|own| !own.has_output()) && self.queue.is_empty();
         self.is_closing() && (self.stream().is_none() || is_written)
+    }
+
+    /// Stands in line for its shared stream from here on, if something waits and grant is left.
+    #[inline]
+    pub(super) fn line_up(&mut self, slot: ReceiverSlot, delivery: &mut Delivery) {
+        if !self.in_line && self.queue.has_grant() && !self.queue.is_empty() {
+            self.in_line = true;
+            delivery.line_up(slot);
+        }
     }
 
     /// Whether to gather more before it is written is in vain.
     pub(super) fn has_gathered(&self) -> bool {
         self.linger.is_zero()
-            || self.outlet.out_bytes() >= LINGER_BYTES
-            || self.queue.can_gather_no_more(&self.outlet)
+            || self
+                .own()
+                .is_none_or(|own| own.out_bytes() >= LINGER_BYTES || self.queue.can_gather_no_more(own))
     }
 
     /// Reads a word of each cache line that a delivery touches.
     #[inline]
     pub(super) fn lines(&self) -> usize {
         usize::from(self.queue.is_empty())
-            ^ self.outlet.lines()
+            ^ self.own().map_or(0, DeliveryStream::lines)
             ^ usize::from(self.selectors.has_patterns())
             ^ usize::from(self.dirty)
     }

@@ -1,12 +1,15 @@
 //! The receivers of one core, in slots that are used again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use millrace_proto::ReceiverNumber;
 use millrace_proto::data::Gap;
 
-use super::outlet::{Total, Wakes};
-use super::receiver::Receiver;
-use super::slot::ReceiverSlot;
+use super::delivery::Deliveries;
+use super::outlet::{DeliveryStream, Total, Wakes};
+use super::receiver::{Outlet, Receiver};
+use super::slot::{DeliverySlot, ReceiverSlot};
 
 /// The receivers of one core.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Receivers {
     count: u32,
     /// Bytes in their queues.
     queued: Total,
+    /// Streams that receivers of a connection share.
+    pub(super) deliveries: Deliveries,
 }
 
 impl Receivers {
@@ -41,12 +46,26 @@ impl Receivers {
         let receiver = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         self.count -= 1;
+        if let Outlet::Shared(at) = receiver.outlet
+            && let Some(delivery) = self.deliveries.get_mut(at)
+        {
+            delivery.forget(slot);
+        }
         Some(receiver)
     }
 
     #[inline]
     pub(super) fn get(&self, slot: ReceiverSlot) -> Option<&Receiver> {
         self.slots.get(slot as usize)?.as_ref()
+    }
+
+    /// The stream that a receiver is written to.
+    #[inline]
+    pub(super) fn stream_of<'a>(&'a self, receiver: &'a Receiver) -> Option<&'a DeliveryStream> {
+        match &receiver.outlet {
+            Outlet::Own(stream) => Some(stream),
+            &Outlet::Shared(at) => self.deliveries.get(at).map(|delivery| &delivery.stream),
+        }
     }
 
     /// Prefetches what a delivery reads of a receiver.
@@ -60,12 +79,22 @@ impl Receivers {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
 
-    /// Marks a receiver as having something to write.
+    /// A receiver, and the streams that receivers share.
+    #[inline]
+    pub(super) fn parts_mut(&mut self, slot: ReceiverSlot) -> Option<(&mut Receiver, &mut Deliveries)> {
+        Some((self.slots.get_mut(slot as usize)?.as_mut()?, &mut self.deliveries))
+    }
+
+    /// Marks a receiver, or the stream that it shares, as having something to write.
     #[inline]
     pub(super) fn mark(&mut self, slot: ReceiverSlot) {
-        if let Some(Some(receiver)) = self.slots.get_mut(slot as usize)
-            && !receiver.dirty
-        {
+        let Some(Some(receiver)) = self.slots.get_mut(slot as usize) else { return };
+        if let Outlet::Shared(at) = receiver.outlet {
+            if let Some(delivery) = self.deliveries.get_mut(at).filter(|_| receiver.queue.has_refused()) {
+                delivery.refuse(slot);
+            }
+            self.deliveries.mark(at);
+        } else if !receiver.dirty {
             receiver.dirty = true;
             self.dirty.push(slot);
         }
@@ -73,7 +102,7 @@ impl Receivers {
 
     /// Whether a receiver has something to write.
     pub(super) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty() || self.wakes.any()
+        !self.dirty.is_empty() || self.wakes.any() || self.deliveries.has_dirty()
     }
 
     /// Where streams list the receivers that they have room for again.
@@ -88,6 +117,7 @@ impl Receivers {
                 self.mark(slot);
             }
         }
+        self.deliveries.mark_woken();
     }
 
     /// The receivers that have something to write; the list begins anew.
@@ -112,22 +142,73 @@ impl Receivers {
         self.slots.iter().flatten()
     }
 
+    /// Has a receiver that shares its stream write what waits, if it has grant.
+    pub(super) fn line_up(&mut self, slot: ReceiverSlot) {
+        let Some((receiver, deliveries)) = self.parts_mut(slot) else { return };
+        let Outlet::Shared(at) = receiver.outlet else { return };
+        if let Some(delivery) = deliveries.get_mut(at) {
+            receiver.line_up(slot, delivery);
+            deliveries.mark(at);
+        }
+    }
+
+    /// Writes to a shared stream, as far as it takes it: ends of receivers first, then what waits for receivers, a run of each
+    /// in turns.
+    pub(super) fn drain_into(&mut self, at: DeliverySlot) {
+        let Self { slots, deliveries, .. } = self;
+        let Some(delivery) = deliveries.get_mut(at) else { return };
+        delivery.stream.look_for_room();
+        while delivery.stream.has_room() {
+            if delivery.write_end() {
+                continue;
+            }
+            let Some(slot) = delivery.next_in_line() else { return };
+            let Some(Some(receiver)) = slots.get_mut(slot as usize) else { continue };
+            receiver.in_line = false;
+            receiver.queue.pop_into(receiver.number, &mut delivery.stream);
+            receiver.line_up(slot, delivery);
+        }
+    }
+
     /// Puts a gap into the stream of every receiver that is not closed.
     pub(super) fn gap_to_all(&mut self, gap: &Gap) {
-        for (index, place) in self.slots.iter_mut().enumerate() {
+        let Self { slots, dirty, deliveries, .. } = self;
+        // By shared stream: who is told at once, and whether that is everybody.
+        let mut told: BTreeMap<DeliverySlot, (Vec<ReceiverNumber>, bool)> = BTreeMap::new();
+        for (slot, place) in (0..).zip(slots.iter_mut()) {
             let Some(receiver) = place.as_mut().filter(|receiver| !receiver.is_closing()) else { continue };
-            match &mut receiver.selectors.desk {
-                // Behind the runs that wait for their scan.
-                Some(desk) if desk.is_waiting() => {
-                    desk.hold_gap(gap.clone());
-                    continue;
+            match &mut receiver.outlet {
+                Outlet::Own(stream) => {
+                    receiver.queue.push_gap(gap.clone(), stream);
+                    if !receiver.dirty {
+                        receiver.dirty = true;
+                        dirty.push(slot);
+                    }
                 }
-                _ => receiver.queue.push_gap(gap.clone(), &mut receiver.outlet),
-            }
-            if !receiver.dirty {
-                receiver.dirty = true;
-                self.dirty.extend(u32::try_from(index));
+                &mut Outlet::Shared(at) => {
+                    let Some(delivery) = deliveries.get_mut(at) else { continue };
+                    let (numbers, are_all) = told.entry(at).or_insert_with(|| (Vec::new(), true));
+                    if delivery.takes() && receiver.queue.is_empty() {
+                        numbers.push(receiver.number);
+                    } else {
+                        *are_all = false;
+                        receiver.queue.keep_gap(gap.clone());
+                    }
+                }
             }
         }
+        for (at, (numbers, are_all)) in told {
+            if let Some(delivery) = deliveries.get_mut(at).filter(|_| !numbers.is_empty()) {
+                delivery.write_gap(gap, if are_all { Vec::new() } else { numbers });
+                deliveries.mark(at);
+            }
+        }
+        self.line_up_all();
+    }
+
+    /// Has all receivers that share their stream write what waits.
+    fn line_up_all(&mut self) {
+        let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        (0..count).for_each(|slot| self.line_up(slot));
     }
 }

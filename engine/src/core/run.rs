@@ -13,7 +13,8 @@ pub(super) struct RunOut<'a> {
     pub(super) tags: TagSetRef<'a>,
     pub(super) publisher: PublisherKey,
     pub(super) flags: u64,
-    /// Optional fields of the hop header that do not depend on the stream, encoded.
+    /// Optional fields of the hop header that do not depend on the stream, encoded; in the queue of a receiver that shares its
+    /// stream, its target.
     pub(super) fields: &'a [u8],
     pub(super) body: &'a [u8],
     /// The buffer that the body lies in, if it may be kept instead of copied.

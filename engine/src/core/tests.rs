@@ -1,5 +1,6 @@
 //! One core against a transport in memory: what clients see on their streams.
 
+mod deliveries;
 mod frames;
 mod large;
 mod payload;

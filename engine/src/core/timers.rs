@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::slot::ReceiverSlot;
+use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Hello(ConnKey),
     /// What a receiver has gathered is written. At most one for each receiver.
     Linger(ReceiverSlot),
+    /// What the receivers of a connection have gathered on their stream is written. At most one for each connection.
+    Gathered(DeliverySlot),
 }
 
 /// What is due, and when.
@@ -70,6 +72,7 @@ impl Timer {
             Self::LanePing => 1,
             Self::Hello(_) => 2,
             Self::Linger(_) => 3,
+            Self::Gathered(_) => 4,
         }
     }
 }

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use millrace_proto::CloseCode;
 
+use super::config::CoreConfig;
 use super::path::Path;
-use super::slot::ReceiverSlot;
+use super::slot::{DeliverySlot, ReceiverSlot};
 use super::timers::Timer;
 use super::turn::{Close, Turn};
 use crate::time::Time;
@@ -32,7 +33,7 @@ pub(super) fn write_dirty(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     if receiver.has_gathered() {
         return write_receiver(turn, slot);
     }
-    if receiver.due.is_none() && receiver.outlet.has_output() {
+    if receiver.due.is_none() && receiver.own().is_some_and(|own| own.has_output()) {
         let due = turn.now + receiver.linger;
         receiver.due = Some(due);
         turn.timers.set(due, Timer::Linger(slot));
@@ -56,11 +57,10 @@ pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
         timers.cancel(due, Timer::Linger(slot));
     }
     let conn = receiver.conn;
-    if let Some(stream) = receiver.stream() {
-        let (min, max) = (config.limits.stream_ahead_min as u64, config.limits.stream_ahead_max as u64);
-        let ahead = transport.congestion_window(conn).saturating_mul(2).clamp(min, max);
-        let (queue, outlet) = (&mut receiver.queue, &mut receiver.outlet);
-        outlet.set_ahead(usize::try_from(ahead).unwrap_or(usize::MAX));
+    if let Some(stream) = receiver.stream()
+        && let Some((queue, outlet)) = receiver.own_mut()
+    {
+        outlet.set_ahead(ahead_max(config, *transport, conn));
         queue.drain_into(outlet);
         while let Some((taken, rest)) = offer(*transport, conn, stream, outlet.take()) {
             path.metrics.bytes_out += taken as u64;
@@ -78,6 +78,65 @@ pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
         path.metrics.gaps += written.gaps;
     }
     if receiver.is_over() { Done::IsOver(conn) } else { Done::GoesOn }
+}
+
+/// Writes what the receivers of a connection have gathered on their stream, now or when the first of them is due.
+pub(super) fn write_dirty_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
+    let Some(delivery) = turn.path.receivers.deliveries.get_mut(slot) else { return };
+    delivery.clean();
+    if delivery.has_gathered() {
+        write_delivery(turn, slot);
+    } else if let Some(due) = delivery.take_due(turn.now) {
+        if let Some(before) = delivery.due.replace(due) {
+            turn.timers.cancel(before, Timer::Gathered(slot));
+        }
+        turn.timers.set(due, Timer::Gathered(slot));
+    }
+}
+
+/// Writes what was gathered on a shared stream whose first receiver is due, if it was not written since that was set.
+pub(super) fn write_gathered(turn: &mut Turn<'_>, slot: DeliverySlot, due: Time) {
+    if turn.path.receivers.deliveries.get(slot).is_some_and(|delivery| delivery.due == Some(due)) {
+        write_delivery(turn, slot);
+    }
+}
+
+/// Writes what waits on a shared stream and for its receivers, as far as the stream takes it.
+fn write_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
+    let Turn { transport, config, path, timers, .. } = turn;
+    let Some(delivery) = path.receivers.deliveries.get_mut(slot) else { return };
+    if let Some(due) = delivery.due.take() {
+        timers.cancel(due, Timer::Gathered(slot));
+    }
+    let (conn, Some(key)) = (delivery.conn, delivery.key) else { return };
+    delivery.begin_anew();
+    delivery.stream.set_ahead(ahead_max(config, *transport, conn));
+    loop {
+        path.receivers.drain_into(slot);
+        let Some(delivery) = path.receivers.deliveries.get_mut(slot) else { return };
+        let offered = offer(*transport, conn, key, delivery.stream.take());
+        if let Some((taken, rest)) = offered {
+            path.metrics.bytes_out += taken as u64;
+            if rest.is_empty() {
+                continue;
+            }
+            delivery.stream.put_back(rest);
+        }
+        if delivery.has_line() {
+            delivery.stream.wait_for_room(slot);
+        }
+        let written = delivery.stream.take_written();
+        path.metrics.events_out += written.events;
+        path.metrics.gaps += written.gaps;
+        return;
+    }
+}
+
+/// How far a stream to a client may run ahead of its host, in bytes.
+fn ahead_max(config: &CoreConfig, transport: &dyn Transport, conn: ConnKey) -> usize {
+    let (min, max) = (config.limits.stream_ahead_min as u64, config.limits.stream_ahead_max as u64);
+    let ahead = transport.congestion_window(conn).saturating_mul(2).clamp(min, max);
+    usize::try_from(ahead).unwrap_or(usize::MAX)
 }
 
 /// Writes runs to peers; finishes streams that end.

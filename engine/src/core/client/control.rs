@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_proto::control::{ControlFrame, Hello, Pong, Welcome};
+use millrace_proto::feature::{self, Features};
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, frame};
 
@@ -119,6 +120,7 @@ impl ClientSession {
             return Err(Close::new(CloseCode::Version, reason));
         }
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
+        self.shares = hello.deliveries == 1;
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             router: config.router,
@@ -130,9 +132,13 @@ impl ClientSession {
             alternates: standing.alternates.clone(),
             silence_us: micros(config.client_silence),
             software: config.software.clone(),
+            deliveries: u64::from(self.shares),
+            features: Features::default().with(feature::DELIVERIES),
             ..Welcome::default()
         };
-        self.tables = Some(at_most(hello.tables, config.receiver_tables));
+        // A shared stream carries what as many streams would.
+        let tables_max = if self.shares { config.lane_tables } else { config.receiver_tables };
+        self.tables = Some(at_most(hello.tables, tables_max));
         self.receivers_max = hello.receivers.min(limits.receivers_per_connection_max);
         self.received_after = match hello.received_within_us {
             0 => limits.received_after,

@@ -1,19 +1,21 @@
 //! Opens, grants and closes a client's receivers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::{Grant, OpenReceiver, OverflowPolicy, ReceiverClosed, Refused, RefusedReason};
-use millrace_proto::data::GapReason;
-use millrace_proto::stream::DeliverPreamble;
+use millrace_proto::data::{EndReason, GapReason, ReceiverEnd};
+use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble};
 
 use super::session::ClientSession;
 use super::subscriptions;
+use crate::core::delivery::Delivery;
 use crate::core::metrics::DropReason;
-use crate::core::outlet::{Ahead, DeliveryStream, LINGER_BYTES, Overflow, QueuePolicy, ReceiverQueue};
-use crate::core::receiver::{Receiver, State};
+use crate::core::outlet::{Ahead, DeliveryStream, LINGER_BYTES, Overflow, QueuePolicy, ReceiverQueue, Wakes};
+use crate::core::receiver::{Outlet, Receiver, State};
 use crate::core::selectors::Selectors;
-use crate::core::slot::ReceiverSlot;
+use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::Turn;
 use crate::core::writing::{self, Done};
@@ -29,7 +31,7 @@ impl ClientSession {
             self.refuse(turn, &refused);
             return;
         }
-        let (config, limits) = (turn.config, &turn.config.limits);
+        let limits = &turn.config.limits;
         let policy = QueuePolicy {
             bytes_max: match open.queue_bytes {
                 0 => limits.queue_bytes_default,
@@ -42,16 +44,21 @@ impl ClientSession {
             },
             reason: GapReason::Overflow,
         };
-        let mut preamble = Vec::new();
-        DeliverPreamble { receiver: open.receiver }.encode(&mut preamble);
-        let wakes = turn.path.receivers.wakes();
-        let ahead = Ahead::new(limits.stream_ahead_min, LINGER_BYTES, config.out_bytes, wakes);
+        let (outlet, state) = if self.shares {
+            (Outlet::Shared(self.delivery(turn)), State::Shared)
+        } else {
+            let mut preamble = Vec::new();
+            DeliverPreamble { receiver: open.receiver }.encode(&mut preamble);
+            let wakes = turn.path.receivers.wakes();
+            (Outlet::Own(self.new_stream(turn, wakes, &preamble)), State::Opening)
+        };
         let queued = turn.path.receivers.queued().clone();
         let slot = turn.path.receivers.insert(Receiver {
             queue: ReceiverQueue::new(policy, open.grant, queued),
-            outlet: DeliveryStream::new(self.tables.unwrap_or_default(), ahead, &preamble),
+            outlet,
             dirty: false,
-            state: State::Opening,
+            in_line: false,
+            state,
             selectors: Selectors::default(),
             number: open.receiver,
             conn: self.conn,
@@ -62,14 +69,52 @@ impl ClientSession {
         });
         turn.path.metrics.receivers += 1;
         self.receivers.insert(open.receiver, slot);
-        self.unopened.push(slot);
+        if !self.shares {
+            self.unopened.push(slot);
+        }
         self.open_streams(turn);
+    }
+
+    /// A stream to this client that begins with `preamble`.
+    fn new_stream(&self, turn: &Turn<'_>, wakes: Arc<Wakes>, preamble: &[u8]) -> DeliveryStream {
+        let limits = &turn.config.limits;
+        let ahead = Ahead::new(limits.stream_ahead_min, LINGER_BYTES, turn.config.out_bytes, wakes);
+        DeliveryStream::new(self.tables.unwrap_or_default(), ahead, preamble)
+    }
+
+    /// The stream that this client's receivers share.
+    fn delivery(&mut self, turn: &mut Turn<'_>) -> DeliverySlot {
+        if let Some(slot) = self.delivery {
+            return slot;
+        }
+        let mut preamble = Vec::new();
+        DeliverAllPreamble::default().encode(&mut preamble);
+        let wakes = turn.path.receivers.deliveries.wakes();
+        let stream = self.new_stream(turn, wakes, &preamble);
+        let slot = turn.path.receivers.deliveries.insert(Delivery::new(self.conn, stream));
+        self.delivery = Some(slot);
+        slot
+    }
+
+    /// Whether this is the stream that its receivers share.
+    pub(super) fn is_shared(&self, turn: &Turn<'_>, stream: StreamKey) -> bool {
+        let delivery = self.delivery.and_then(|slot| turn.path.receivers.deliveries.get(slot));
+        delivery.is_some_and(|delivery| delivery.key == Some(stream))
+    }
+
+    /// Has the stream that its receivers share written at the end of the turn.
+    pub(super) fn mark_delivery(&self, turn: &mut Turn<'_>) {
+        if let Some(slot) = self.delivery {
+            turn.path.receivers.deliveries.mark(slot);
+        }
     }
 
     /// Why a receiver cannot be opened.
     fn objection(&self, turn: &Turn<'_>, open: &OpenReceiver) -> Option<(RefusedReason, String)> {
         let is_full = turn.path.receivers.count() >= turn.config.limits.receivers_max;
-        let is_unread = self.closing.len() >= self.receivers_max as usize;
+        let delivery = self.delivery.and_then(|slot| turn.path.receivers.deliveries.get(slot));
+        let unread = self.closing.len() + delivery.map_or(0, Delivery::ends);
+        let is_unread = unread >= self.receivers_max as usize;
         if open.receiver.0 >= self.receivers_max || is_full || is_unread {
             let message = "no more receivers: close one, or use another connection";
             Some((RefusedReason::Limit, message.to_owned()))
@@ -92,6 +137,14 @@ impl ClientSession {
 
     /// Opens the streams of receivers that have none, as far as QUIC allows.
     pub(in crate::core) fn open_streams(&mut self, turn: &mut Turn<'_>) {
+        if let Some(slot) = self.delivery
+            && let Some(delivery) = turn.path.receivers.deliveries.get_mut(slot)
+            && delivery.key.is_none()
+        {
+            let Some(stream) = turn.transport.open_uni(self.conn) else { return };
+            delivery.open(stream);
+            turn.path.receivers.deliveries.mark(slot);
+        }
         while let Some(&slot) = self.unopened.last() {
             let Some(stream) = turn.transport.open_uni(self.conn) else { return };
             self.unopened.pop();
@@ -106,12 +159,23 @@ impl ClientSession {
     pub(super) fn grant(&mut self, turn: &mut Turn<'_>, grant: &Grant) {
         let Some(&slot) = self.receivers.get(&grant.receiver) else { return };
         if let Some(receiver) = turn.path.receivers.get_mut(slot) {
-            receiver.queue.grant(grant.bytes, &mut receiver.outlet);
-            turn.path.receivers.mark(slot);
+            if let Some((queue, stream)) = receiver.own_mut() {
+                queue.grant(grant.bytes, stream);
+                turn.path.receivers.mark(slot);
+            } else {
+                receiver.queue.raise(grant.bytes);
+                turn.path.receivers.line_up(slot);
+            }
         }
     }
 
     pub(super) fn close_receiver(&mut self, turn: &mut Turn<'_>, number: ReceiverNumber) {
+        if self.shares {
+            if let Some(&slot) = self.receivers.get(&number) {
+                self.end_receiver(turn, slot, EndReason::Closed, "closed by the client");
+            }
+            return;
+        }
         let Some(slot) = self.receivers.remove(&number) else { return };
         self.unopened.retain(|&unopened| unopened != slot);
         let reason = "closed by the client".into();
@@ -128,6 +192,30 @@ impl ClientSession {
         self.closing.push(slot);
         if let Done::IsOver(_) = writing::write_receiver(turn, slot) {
             self.finish_receiver(turn, slot);
+        }
+    }
+
+    /// Ends a receiver on a shared stream: what waits for it is dropped, and its number is free behind the end.
+    pub(in crate::core) fn end_receiver(
+        &mut self,
+        turn: &mut Turn<'_>,
+        slot: ReceiverSlot,
+        reason: EndReason,
+        message: &str,
+    ) {
+        let dropped = turn.path.receivers.get(slot).map_or(0, |receiver| receiver.queue.events());
+        let Some(receiver) = remove(turn, slot) else { return };
+        self.receivers.remove(&receiver.number);
+        let Outlet::Shared(at) = receiver.outlet else { return };
+        let deliveries = &mut turn.path.receivers.deliveries;
+        if let Some(delivery) = deliveries.get_mut(at) {
+            delivery.end(ReceiverEnd {
+                receiver: receiver.number,
+                reason,
+                dropped,
+                message: message.to_owned(),
+            });
+            deliveries.mark(at);
         }
     }
 

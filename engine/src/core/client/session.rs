@@ -8,7 +8,7 @@ use millrace_proto::{CloseCode, ReceiverNumber};
 
 use super::publisher::PublishStream;
 use crate::core::metrics::DropReason;
-use crate::core::slot::ReceiverSlot;
+use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
 use crate::time::Time;
@@ -35,6 +35,10 @@ pub(in crate::core) struct ClientSession {
     /// Set by Hello.
     pub(super) tables: Option<TableCapacity>,
     pub(super) receivers_max: u32,
+    /// Whether its receivers share one stream, as it asked in Hello.
+    pub(super) shares: bool,
+    /// That stream, from the first receiver on.
+    pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
     pub(super) received_after: Duration,
     pub(super) publish: Option<PublishStream>,
@@ -58,6 +62,8 @@ impl ClientSession {
             control: ControlStream::default(),
             tables: None,
             receivers_max: 0,
+            shares: false,
+            delivery: None,
             received_after: Duration::ZERO,
             publish: None,
             credit: 0,
@@ -116,6 +122,7 @@ impl ClientSession {
     /// A stream takes more.
     pub(in crate::core) fn writable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) {
         match self.streams.get(&stream) {
+            _ if self.is_shared(turn, stream) => self.mark_delivery(turn),
             Some(&slot) => turn.path.receivers.mark(slot),
             None => self.mark(turn),
         }
@@ -125,6 +132,9 @@ impl ClientSession {
     pub(in crate::core) fn stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
         if self.control.stream == Some(stream) {
             return Err(Close::new(CloseCode::Done, "the control stream was stopped"));
+        }
+        if self.is_shared(turn, stream) {
+            return Err(Close::new(CloseCode::Done, "the stream of its receivers was stopped"));
         }
         self.receiver_stopped(turn, stream);
         Ok(())
@@ -142,6 +152,12 @@ impl ClientSession {
         }
         for slot in self.receivers.into_values().chain(self.closing) {
             super::receivers::remove(turn, slot);
+        }
+        if let Some(slot) = self.delivery
+            && let Some(delivery) = turn.path.receivers.deliveries.remove(slot)
+            && let Some(due) = delivery.due
+        {
+            turn.timers.cancel(due, Timer::Gathered(slot));
         }
         turn.path.accounts.forget(self.conn);
     }

@@ -11,9 +11,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use super::ahead::Ahead;
 use super::encoder::{Encoder, Written};
@@ -102,7 +102,7 @@ impl DeliveryStream {
 
     /// Whether a frame may be begun.
     #[inline]
-    const fn has_room(&self) -> bool {
+    pub(in crate::core) const fn has_room(&self) -> bool {
         self.out_bytes() < self.out_max
     }
 
@@ -120,6 +120,35 @@ impl DeliveryStream {
             self.encoder.run(run, None);
         }
         (self.out_bytes() - before) as u64
+    }
+
+    /// Appends a run for the receivers that `targets` names.
+    #[inline]
+    pub(in crate::core) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8]) {
+        if let Some(buffer) = run.buffer {
+            self.encoder.deliver_head(run, targets);
+            let (head, body) = (self.encoder.take_head(), buffer.slice_ref(run.body));
+            self.pieces_bytes += head.len() + body.len();
+            self.pieces.push_back(Piece::Owned(head));
+            self.pieces.push_back(Piece::Shared(body));
+        } else {
+            self.encoder.deliver(run, targets);
+        }
+    }
+
+    /// Appends a gap for these receivers of the stream; for all of them when there are none.
+    pub(in crate::core) fn deliver_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
+        self.encoder.deliver_gap(gap, receivers);
+    }
+
+    /// Appends the end of a receiver.
+    pub(in crate::core) fn end_receiver(&mut self, end: &ReceiverEnd) {
+        self.encoder.end_receiver(end);
+    }
+
+    /// Looks how much may be encoded by now.
+    pub(in crate::core) fn look_for_room(&mut self) {
+        self.out_max = self.ahead.room();
     }
 
     /// Appends a gap; returns the bytes that it took.
@@ -183,7 +212,7 @@ impl DeliveryStream {
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::core) struct ReceiverQueue {
-    /// Bytes written to the stream for this receiver, without the stream's preamble.
+    /// Bytes written to the stream for this receiver, without the stream's preamble; of a shared stream, bytes of run bodies.
     written: u64,
     /// Bytes that may be written: a frame is begun only below it.
     grant: u64,
@@ -199,6 +228,11 @@ impl ReceiverQueue {
     /// Bytes that wait.
     pub(in crate::core) const fn bytes(&self) -> u64 {
         self.queue.bytes()
+    }
+
+    /// Events that wait.
+    pub(in crate::core) const fn events(&self) -> u64 {
+        self.queue.events()
     }
 
     /// Whether nothing waits.
@@ -273,6 +307,55 @@ impl ReceiverQueue {
     /// Drops by policy until `bytes_max` wait, and tells `lost` of each run; a gap stands where they were.
     pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         self.queue.shed(bytes_max, lost);
+    }
+
+    /// Raises the grant on a shared stream; grants never fall.
+    pub(in crate::core) fn raise(&mut self, bytes: u64) {
+        self.grant = self.grant.max(bytes);
+    }
+
+    /// Whether some of the grant is left.
+    #[inline]
+    pub(in crate::core) const fn has_grant(&self) -> bool {
+        self.written < self.grant
+    }
+
+    /// Whether a run may be written now, as far as this receiver is concerned: nothing waits, and some of the grant is left.
+    #[inline]
+    pub(in crate::core) fn may_pass(&self) -> bool {
+        self.has_grant() && self.queue.is_empty()
+    }
+
+    /// A run with a body of so many bytes was written to a shared stream. What exceeds the grant is owed.
+    #[inline]
+    pub(in crate::core) const fn count(&mut self, body_bytes: usize) {
+        self.written += body_bytes as u64;
+    }
+
+    /// Queues a run, or drops by policy, and says what became of it; of older runs that gave way for it, `lost` is told.
+    pub(in crate::core) fn keep(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
+        let (fate, gap) = self.queue.offer(run, 0, lost);
+        if let Some(gap) = gap {
+            self.queue.push_gap(gap);
+        }
+        fate
+    }
+
+    /// Queues a gap.
+    pub(in crate::core) fn keep_gap(&mut self, gap: Gap) {
+        self.queue.push_gap(gap);
+    }
+
+    /// Writes the oldest that waits to a shared stream. The fields of a run are its target there.
+    pub(in crate::core) fn pop_into(&mut self, number: ReceiverNumber, stream: &mut DeliveryStream) {
+        let Self { written, queue, .. } = self;
+        queue.pop(|item| match item {
+            Popped::Run(run, _) => {
+                *written += run.body.len() as u64;
+                stream.deliver(&RunOut { fields: &[], ..run }, run.fields);
+            }
+            Popped::Gap(gap) => stream.deliver_gap(&gap, vec![number]),
+        });
     }
 
     /// Drops everything that waits; what was written stays. Returns the events dropped.

@@ -3,10 +3,10 @@
 //! Bodies are copied behind their heads, so that the transport gets few pieces. An outlet that shares a large body with
 //! others takes the head alone, and puts the body behind it.
 
-use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, TagsOnStream};
 use millrace_proto::table::{Naming, TableWriter};
+use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use crate::core::run::RunOut;
 use crate::routes::TagId;
@@ -70,6 +70,33 @@ impl Encoder {
         self.reserve(HEAD_BYTES);
         let header = self.header(run, None);
         data::put_run_head(&mut self.out, &header, run.body.len());
+    }
+
+    /// Appends a run for `targets`, with a copy of its body, and the definitions that it needs.
+    #[inline]
+    pub(super) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8]) {
+        self.reserve(self.out_hint.max(run.body.len() + targets.len() + HEAD_BYTES));
+        let header = self.header(run, None);
+        data::put_deliver(&mut self.out, &header, targets, run.body);
+    }
+
+    /// Appends a run for `targets` up to its body, which the caller puts behind it.
+    pub(super) fn deliver_head(&mut self, run: &RunOut<'_>, targets: &[u8]) {
+        self.reserve(HEAD_BYTES + targets.len());
+        let header = self.header(run, None);
+        data::put_deliver_head(&mut self.out, &header, targets, run.body.len());
+    }
+
+    /// Appends a gap marker for these receivers of the stream; for all of them when there are none.
+    pub(super) fn deliver_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
+        self.written.gaps += 1;
+        let Gap { reason, events, router } = *gap;
+        ReceiverGap { reason, events, router, receivers }.encode(&mut self.out);
+    }
+
+    /// Appends the end of a receiver.
+    pub(super) fn end_receiver(&mut self, end: &ReceiverEnd) {
+        end.encode(&mut self.out);
     }
 
     /// Appends a gap marker.

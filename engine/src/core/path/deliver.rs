@@ -7,10 +7,12 @@ use millrace_proto::data;
 use millrace_proto::run::RunBody;
 
 use super::fate::Fates;
+use super::leg::{Gathered, Leg};
 use super::owner::FORWARDED;
 use super::reader::KnownTags;
 use super::state::{Entered, Path, Scope, Scratch};
 use super::{leg, scan};
+use crate::core::receiver::Outlet;
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
 use crate::matching::{LocalTarget, Location};
@@ -66,14 +68,21 @@ fn deliver_here(
     (scans, scratch): (&mut ScanBudget, &mut Scratch),
     fates: &mut Fates<'_>,
 ) {
+    let mut gathered = Gathered::default();
     while let Some(first) = targets.first() {
         let slot = first.receiver;
         let same = targets.iter().take_while(|target| target.receiver == slot).count();
         let (group, rest) = targets.split_at(same);
         targets = rest;
-        let Some(receiver) = receivers.get_mut(slot) else { continue };
+        let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
         let kept = if receiver.selectors.has_patterns() && receiver.selectors.is_by_payload(group) {
-            scan::deliver_by_payload(receiver, group, run, body, scans, scratch, fates)
+            let mut leg = Leg { slot, receiver, deliveries };
+            scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates)
+        } else if let Outlet::Shared(at) = receiver.outlet {
+            gathered.turn_to(at, deliveries, &mut scratch.targets, run);
+            let mut leg = Leg { slot, receiver, deliveries };
+            gathered.add(&mut leg, group, &mut scratch.targets, run, fates);
+            false
         } else {
             scratch.fields.clear();
             data::put_matched(&mut scratch.fields, group.iter().map(|target| target.subscription));
@@ -84,4 +93,5 @@ fn deliver_here(
             receivers.mark(slot);
         }
     }
+    gathered.flush(&mut receivers.deliveries, &scratch.targets, run);
 }

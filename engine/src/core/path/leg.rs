@@ -1,18 +1,190 @@
-//! The last step of a run: into one receiver's queue.
+//! The last step of a run: into one receiver's queue, or onto the stream that it shares with others.
+//!
+//! Targets are sorted by receiver, and those of one connection mostly stand together. As long as they do, their numbers are
+//! gathered, and the run is written once for all of them. Whoever cannot take it now queues it for itself.
+
+use std::time::Duration;
+
+use millrace_proto::data::{self, Gap, Target};
+use millrace_proto::limits::TARGETS_BYTES_MAX;
+use millrace_proto::{ReceiverNumber, varint};
 
 use super::fate::Fates;
+use crate::core::delivery::{Deliveries, Delivery};
 use crate::core::metrics::DropReason;
-use crate::core::receiver::Receiver;
-use crate::core::run::RunOut;
+use crate::core::receiver::{Outlet, Receiver};
+use crate::core::run::{Fate, RunOut};
+use crate::core::slot::{DeliverySlot, ReceiverSlot};
+use crate::matching::LocalTarget;
 
-/// Pushes a run to a receiver, and counts what became of it and of those that gave way for it.
+/// Bytes of targets with which a frame is written: the largest target takes less than a quarter of what a frame may have.
+const GATHERED_BYTES_MAX: usize = TARGETS_BYTES_MAX / 4 * 3;
+
+/// A receiver, and where it may write.
+pub(super) struct Leg<'a> {
+    pub(super) slot: ReceiverSlot,
+    pub(super) receiver: &'a mut Receiver,
+    pub(super) deliveries: &'a mut Deliveries,
+}
+
+impl Leg<'_> {
+    /// Pushes a run to this receiver alone, because of these subscriptions. `fields` is memory to use.
+    pub(super) fn push(
+        &mut self,
+        subscriptions: impl Iterator<Item = u16> + Clone,
+        fields: &mut Vec<u8>,
+        run: &RunOut<'_>,
+        fates: &mut Fates<'_>,
+    ) {
+        fields.clear();
+        let Outlet::Shared(at) = self.receiver.outlet else {
+            data::put_matched(fields, subscriptions);
+            push(self.receiver, &RunOut { fields, ..*run }, fates);
+            return;
+        };
+        put_target(fields, self.receiver.number, subscriptions);
+        let Some(delivery) = self.deliveries.get_mut(at) else { return };
+        if delivery.takes() && self.receiver.queue.may_pass() {
+            self.receiver.queue.count(run.body.len());
+            delivery.write(run, fields, self.receiver.linger);
+        } else {
+            queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates);
+        }
+    }
+
+    /// Puts a gap behind everything that was pushed.
+    pub(super) fn push_gap(&mut self, gap: Gap) {
+        match &mut self.receiver.outlet {
+            Outlet::Own(stream) => self.receiver.queue.push_gap(gap, stream),
+            &mut Outlet::Shared(at) => {
+                self.receiver.queue.keep_gap(gap);
+                if let Some(delivery) = self.deliveries.get_mut(at) {
+                    self.receiver.line_up(self.slot, delivery);
+                }
+            }
+        }
+    }
+}
+
+/// Pushes a run to a receiver with a stream of its own, and counts what became of it and of those that gave way for it.
 #[inline]
 pub(super) fn push(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) {
-    let Receiver { queue, outlet, dropped, .. } = receiver;
+    let Receiver { queue, outlet: Outlet::Own(stream), dropped, .. } = receiver else { return };
     let overflow = DropReason::ReceiverOverflow;
-    let fate = queue.push(run, outlet, |older| {
+    let fate = queue.push(run, stream, |older| {
         *dropped += older.events;
         fates.lost(older, overflow);
     });
     *dropped += fates.tell(fate, run, overflow);
+}
+
+/// Queues a run for a receiver that shares its stream, and counts what became of it and of those that gave way for it. The
+/// run's fields are its target.
+#[cold]
+fn queue(
+    receiver: &mut Receiver,
+    slot: ReceiverSlot,
+    delivery: &mut Delivery,
+    run: &RunOut<'_>,
+    fates: &mut Fates<'_>,
+) {
+    let Receiver { queue, dropped, .. } = receiver;
+    let overflow = DropReason::ReceiverOverflow;
+    let fate = queue.keep(run, |older| {
+        *dropped += older.events;
+        fates.lost(older, overflow);
+    });
+    *dropped += fates.tell(fate, run, overflow);
+    if fate == Fate::Refused && queue.has_refused() {
+        delivery.refuse(slot);
+    }
+    receiver.line_up(slot, delivery);
+}
+
+/// Receivers that share a stream and that a run is for, as far as they can take it now.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    at: Option<DeliverySlot>,
+    /// Whether the stream takes the run.
+    takes: bool,
+    receivers: u64,
+    /// The shortest of theirs.
+    linger: Duration,
+}
+
+impl Gathered {
+    /// The next receiver shares this stream: what was gathered for another one is written.
+    #[inline]
+    pub(super) fn turn_to(
+        &mut self,
+        at: DeliverySlot,
+        deliveries: &mut Deliveries,
+        targets: &mut Vec<u8>,
+        run: &RunOut<'_>,
+    ) {
+        if self.at == Some(at) && targets.len() < GATHERED_BYTES_MAX {
+            return;
+        }
+        self.flush(deliveries, targets, run);
+        let takes = deliveries.get(at).is_some_and(Delivery::takes);
+        *self = Self { at: Some(at), takes, receivers: 0, linger: Duration::MAX };
+        targets.clear();
+    }
+
+    /// Adds a receiver, or queues the run for it.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        leg: &mut Leg<'_>,
+        group: &[LocalTarget],
+        targets: &mut Vec<u8>,
+        run: &RunOut<'_>,
+        fates: &mut Fates<'_>,
+    ) {
+        let receiver = &mut *leg.receiver;
+        let before = targets.len();
+        put_target(targets, receiver.number, group.iter().map(|target| target.subscription));
+        if self.takes && receiver.queue.may_pass() {
+            receiver.queue.count(run.body.len());
+            self.receivers += 1;
+            self.linger = self.linger.min(receiver.linger);
+            return;
+        }
+        if let Some(delivery) = self.at.and_then(|at| leg.deliveries.get_mut(at)) {
+            let run = RunOut { fields: &targets[before..], ..*run };
+            queue(receiver, leg.slot, delivery, &run, fates);
+        }
+        targets.truncate(before);
+    }
+
+    /// Writes the run for those that were gathered.
+    #[inline]
+    pub(super) fn flush(&self, deliveries: &mut Deliveries, targets: &[u8], run: &RunOut<'_>) {
+        let Some(at) = self.at else { return };
+        if self.receivers > 0
+            && let Some(delivery) = deliveries.get_mut(at)
+        {
+            let run = RunOut { events: run.events * self.receivers, ..*run };
+            delivery.write(&run, targets, self.linger);
+        }
+        deliveries.mark(at);
+    }
+}
+
+/// Appends a receiver with the subscriptions that matched, in ascending order; repeated ones count once.
+#[inline]
+fn put_target(out: &mut Vec<u8>, number: ReceiverNumber, subscriptions: impl Iterator<Item = u16> + Clone) {
+    if subscriptions.clone().all(|subscription| subscription == 0) {
+        Target::plain(number).put(out);
+        return;
+    }
+    let mut matched = Vec::new();
+    let mut previous = None;
+    for subscription in subscriptions {
+        if previous != Some(subscription) {
+            varint::put(&mut matched, subscription.into());
+            previous = Some(subscription);
+        }
+    }
+    Target { matched: &matched, ..Target::plain(number) }.put(out);
 }

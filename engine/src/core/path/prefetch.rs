@@ -48,8 +48,8 @@ impl Path {
         }
         for &(slot, index) in &receivers[..len] {
             let (receiver, run) = (self.receivers.get(slot), &window.runs()[index]);
-            if let Some(receiver) = receiver {
-                receiver.outlet.prefetch_names(&run.tag, &run.publisher);
+            if let Some(stream) = receiver.and_then(|receiver| self.receivers.stream_of(receiver)) {
+                stream.prefetch_names(&run.tag, &run.publisher);
             }
         }
     }

@@ -2,14 +2,13 @@
 //! in later turns. [`payload`](crate::payload) has the rules; here they meet queues.
 
 use millrace_proto::TagSetRef;
-use millrace_proto::data::{self, Gap, GapReason};
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::run::RunBody;
 
 use super::fate::Fates;
-use super::leg;
+use super::leg::Leg;
 use super::state::{Path, Scratch};
 use crate::core::metrics::DropReason;
-use crate::core::receiver::Receiver;
 use crate::core::run::RunOut;
 use crate::matching::LocalTarget;
 use crate::payload::{Held, HeldRun, Piece, Plan, ScanBudget};
@@ -17,7 +16,7 @@ use crate::payload::{Held, HeldRun, Piece, Plan, ScanBudget};
 /// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same subscriptions want
 /// form a new run. What cannot be scanned in this turn waits. Says whether the receiver has something to write.
 pub(super) fn deliver_by_payload(
-    receiver: &mut Receiver,
+    leg: &mut Leg<'_>,
     group: &[LocalTarget],
     run: &RunOut<'_>,
     body: &RunBody<'_>,
@@ -25,13 +24,13 @@ pub(super) fn deliver_by_payload(
     scratch: &mut Scratch,
     fates: &mut Fates<'_>,
 ) -> bool {
-    let (Some(desk), Some(first)) = (receiver.selectors.desk.as_deref_mut(), group.first()) else {
+    let (Some(desk), Some(first)) = (leg.receiver.selectors.desk.as_deref_mut(), group.first()) else {
         return false;
     };
     let mut plan = std::mem::take(&mut scans.plan);
     desk.plan(group, &mut plan);
     if desk.admits(plan.work(body.bytes().len()), scans) {
-        let kept = scan_now(receiver, run, body, &plan, scans, scratch, fates);
+        let kept = scan_now(leg, run, body, &plan, scans, scratch, fates);
         scans.plan = plan;
         return kept;
     }
@@ -54,20 +53,20 @@ pub(super) fn deliver_by_payload(
         }
         return false;
     }
-    receiver.dropped += run.events;
+    leg.receiver.dropped += run.events;
     fates.lost(run, DropReason::PatternBudget);
     let gap = Gap { reason: GapReason::PatternBudget, events: run.events, router: None };
     if was_waiting {
         desk.hold_gap(gap);
         return false;
     }
-    receiver.queue.push_gap(gap, &mut receiver.outlet);
+    leg.push_gap(gap);
     true
 }
 
 /// Scans a run to its end.
 fn scan_now(
-    receiver: &mut Receiver,
+    leg: &mut Leg<'_>,
     run: &RunOut<'_>,
     body: &RunBody<'_>,
     plan: &Plan,
@@ -80,7 +79,7 @@ fn scan_now(
     let (mut left, mut kept) = (usize::MAX, false);
     progress.scan(plan, body, &mut left, |piece| {
         kept = true;
-        deliver_piece(receiver, run, piece, scratch, fates);
+        deliver_piece(leg, run, piece, scratch, fates);
     });
     scans.progress = progress;
     let steps = usize::MAX - left;
@@ -90,16 +89,15 @@ fn scan_now(
 }
 
 fn deliver_piece(
-    receiver: &mut Receiver,
+    leg: &mut Leg<'_>,
     run: &RunOut<'_>,
     piece: Piece<'_>,
     scratch: &mut Scratch,
     fates: &mut Fates<'_>,
 ) {
     let Piece { subscriptions, body, events } = piece;
-    scratch.fields.clear();
-    data::put_matched(&mut scratch.fields, subscriptions.iter().copied());
-    leg::push(receiver, &RunOut { fields: &scratch.fields, body, buffer: None, events, ..*run }, fates);
+    let run = RunOut { body, buffer: None, events, ..*run };
+    leg.push(subscriptions.iter().copied(), &mut scratch.fields, &run, fates);
 }
 
 impl Path {
@@ -108,13 +106,14 @@ impl Path {
         let Self { receivers, scans, scratch, metrics, missed, .. } = self;
         scans.next_turn();
         while let Some((slot, slice)) = scans.take_turn() {
-            let Some(receiver) = receivers.get_mut(slot) else { continue };
+            let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
+            let mut leg = Leg { slot, receiver, deliveries };
             let mut fates = Fates { metrics, missed };
             let mut work = slice;
-            let kept = scan_slice(receiver, &mut work, scans, scratch, &mut fates);
+            let kept = scan_slice(&mut leg, &mut work, scans, scratch, &mut fates);
             scans.spend((slice - work).max(1));
             fates.metrics.pattern_steps += (slice - work) as u64;
-            if receiver.selectors.desk.as_ref().is_some_and(|desk| desk.is_waiting()) {
+            if leg.receiver.selectors.desk.as_ref().is_some_and(|desk| desk.is_waiting()) {
                 scans.put_last(slot);
             }
             if kept {
@@ -129,7 +128,7 @@ impl Path {
 
 /// Goes on with what waits at one receiver while `work` is left.
 fn scan_slice(
-    receiver: &mut Receiver,
+    leg: &mut Leg<'_>,
     work: &mut usize,
     scans: &mut ScanBudget,
     scratch: &mut Scratch,
@@ -137,11 +136,11 @@ fn scan_slice(
 ) -> bool {
     let mut kept = false;
     while *work > 0 {
-        let held = receiver.selectors.desk.as_deref_mut().and_then(|desk| desk.take(scans));
+        let held = leg.receiver.selectors.desk.as_deref_mut().and_then(|desk| desk.take(scans));
         let mut held = match held {
             None => break,
             Some(Held::Gap(gap)) => {
-                receiver.queue.push_gap(gap, &mut receiver.outlet);
+                leg.push_gap(gap);
                 kept = true;
                 continue;
             }
@@ -163,9 +162,9 @@ fn scan_slice(
         };
         let is_done = progress.scan(plan, &parsed, work, |piece| {
             kept = true;
-            deliver_piece(receiver, &run, piece, scratch, fates);
+            deliver_piece(leg, &run, piece, scratch, fates);
         });
-        if !is_done && let Some(desk) = receiver.selectors.desk.as_deref_mut() {
+        if !is_done && let Some(desk) = leg.receiver.selectors.desk.as_deref_mut() {
             desk.put_back(held, scans);
         }
     }

@@ -65,6 +65,8 @@ pub(in crate::core) struct Path {
 pub(super) struct Scratch {
     /// Optional fields of the hop header.
     pub(super) fields: Vec<u8>,
+    /// Targets of a run on a shared stream.
+    pub(super) targets: Vec<u8>,
 }
 
 impl Path {

@@ -1,0 +1,239 @@
+//! The stream that all receivers of a connection share, for clients that ask for it.
+//!
+//! A run that several of them want is encoded once, with their numbers as targets. Queues, policies, grants and gaps stay
+//! with each receiver, above the stream: a receiver without grant waits in its own queue, and costs the others nothing.
+//! Receivers that have something queued and grant left are listed, and write a run each in turns.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_proto::ReceiverNumber;
+use millrace_proto::data::{Gap, ReceiverEnd};
+
+use super::outlet::{DeliveryStream, LINGER_BYTES, Wakes};
+use super::run::RunOut;
+use super::slot::{DeliverySlot, ReceiverSlot};
+use crate::time::Time;
+use crate::transport::{ConnKey, StreamKey};
+
+/// The stream of all receivers of a connection. What a delivery touches comes first, so that it lies in few cache lines.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Delivery {
+    pub(super) stream: DeliveryStream,
+    /// Receivers with something queued and grant left, each once: bounded by the connection's receivers.
+    waiting: VecDeque<ReceiverSlot>,
+    /// Ends that wait for room, before everything else: as many as the connection may have receivers.
+    ends: VecDeque<ReceiverEnd>,
+    /// Whether it stands in the list of those that have something to write.
+    dirty: bool,
+    /// The shortest linger of those for whom something was encoded since `due` was set; the longest time when there is nobody.
+    linger: Duration,
+    /// When what was gathered is due; none while nothing waits.
+    pub(super) due: Option<Time>,
+    pub(super) conn: ConnKey,
+    /// None until QUIC allows the stream.
+    pub(super) key: Option<StreamKey>,
+    /// Receivers whose queue has refused a run: their policy says to end them. Each once.
+    refused: Vec<ReceiverSlot>,
+}
+
+impl Delivery {
+    pub(super) const fn new(conn: ConnKey, stream: DeliveryStream) -> Self {
+        Self {
+            stream,
+            waiting: VecDeque::new(),
+            ends: VecDeque::new(),
+            dirty: false,
+            linger: Duration::MAX,
+            due: None,
+            conn,
+            key: None,
+            refused: Vec::new(),
+        }
+    }
+
+    /// Whether a run may be encoded now: there is room, and nobody waits for it.
+    #[inline]
+    pub(super) fn takes(&self) -> bool {
+        self.stream.has_room() && self.waiting.is_empty() && self.ends.is_empty()
+    }
+
+    /// Encodes a run for `targets`, of whom the one with the shortest linger has `linger`.
+    #[inline]
+    pub(super) fn write(&mut self, run: &RunOut<'_>, targets: &[u8], linger: Duration) {
+        self.stream.deliver(run, targets);
+        self.linger = self.linger.min(linger);
+    }
+
+    /// Encodes a gap for these receivers; for all that are open when there are none.
+    pub(super) fn write_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
+        self.stream.deliver_gap(gap, receivers);
+        self.linger = Duration::ZERO;
+    }
+
+    /// Encodes an end that waits; `false` when there is none.
+    pub(super) fn write_end(&mut self) -> bool {
+        let Some(end) = self.ends.pop_front() else { return false };
+        self.stream.end_receiver(&end);
+        true
+    }
+
+    /// The stream is open: what was encoded goes.
+    pub(super) const fn open(&mut self, key: StreamKey) {
+        self.key = Some(key);
+        self.linger = Duration::ZERO;
+    }
+
+    /// A receiver is over.
+    pub(super) fn end(&mut self, end: ReceiverEnd) {
+        self.ends.push_back(end);
+    }
+
+    /// Ends that wait for room.
+    pub(super) fn ends(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Puts a receiver behind those that write in turns.
+    pub(super) fn line_up(&mut self, slot: ReceiverSlot) {
+        self.waiting.push_back(slot);
+    }
+
+    /// The receiver whose turn it is.
+    pub(super) fn next_in_line(&mut self) -> Option<ReceiverSlot> {
+        self.waiting.pop_front()
+    }
+
+    /// Whether somebody waits for room.
+    pub(super) fn has_line(&self) -> bool {
+        !self.waiting.is_empty() || !self.ends.is_empty()
+    }
+
+    /// A receiver's queue has refused a run.
+    #[cold]
+    pub(super) fn refuse(&mut self, slot: ReceiverSlot) {
+        if !self.refused.contains(&slot) {
+            self.refused.push(slot);
+        }
+    }
+
+    /// A receiver is gone.
+    pub(super) fn forget(&mut self, slot: ReceiverSlot) {
+        self.waiting.retain(|&waiting| waiting != slot);
+        self.refused.retain(|&refused| refused != slot);
+    }
+
+    /// Whether to gather more before it is written is in vain.
+    pub(super) fn has_gathered(&self) -> bool {
+        self.linger.is_zero()
+            || self.stream.out_bytes() >= LINGER_BYTES
+            || self.stream.is_blocked()
+            || !self.takes()
+    }
+
+    /// When what was encoded is due, if that is earlier than what was set before.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<Time> {
+        let linger = std::mem::replace(&mut self.linger, Duration::MAX);
+        if linger == Duration::MAX {
+            return None;
+        }
+        let due = now + linger;
+        self.due.is_none_or(|before| due < before).then_some(due)
+    }
+
+    /// Everything that was encoded is being written.
+    pub(super) const fn begin_anew(&mut self) {
+        self.linger = Duration::MAX;
+    }
+
+    /// It is taken from the list of those that have something to write.
+    pub(super) const fn clean(&mut self) {
+        self.dirty = false;
+    }
+}
+
+/// The shared streams of one core, in slots that are used again.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    slots: Vec<Option<Delivery>>,
+    free: Vec<DeliverySlot>,
+    /// Those with something to write at the end of the turn, each once.
+    dirty: Vec<DeliverySlot>,
+    /// Those that have room again.
+    wakes: Arc<Wakes>,
+}
+
+impl Deliveries {
+    pub(super) fn insert(&mut self, delivery: Delivery) -> DeliverySlot {
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = Some(delivery);
+            return slot;
+        }
+        self.slots.push(Some(delivery));
+        u32::try_from(self.slots.len() - 1).expect("connections are fewer than 2^32")
+    }
+
+    pub(super) fn remove(&mut self, slot: DeliverySlot) -> Option<Delivery> {
+        let delivery = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        Some(delivery)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, slot: DeliverySlot) -> Option<&Delivery> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: DeliverySlot) -> Option<&mut Delivery> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Marks a stream as having something to write.
+    #[inline]
+    pub(super) fn mark(&mut self, slot: DeliverySlot) {
+        if let Some(Some(delivery)) = self.slots.get_mut(slot as usize)
+            && !delivery.dirty
+        {
+            delivery.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// Whether a stream has something to write.
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty() || self.wakes.any()
+    }
+
+    /// Where streams that wait are listed when they have room again.
+    pub(super) fn wakes(&self) -> Arc<Wakes> {
+        Arc::clone(&self.wakes)
+    }
+
+    /// Marks streams that have room again.
+    pub(super) fn mark_woken(&mut self) {
+        if self.wakes.any() {
+            for slot in self.wakes.take() {
+                self.mark(slot);
+            }
+        }
+    }
+
+    /// The streams that have something to write; the list begins anew.
+    pub(super) fn take_dirty(&mut self) -> Vec<DeliverySlot> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// The receivers of a connection whose queues have refused a run.
+    pub(super) fn take_refused(&mut self, slot: DeliverySlot) -> Option<(ConnKey, Vec<ReceiverSlot>)> {
+        let delivery = self.get_mut(slot).filter(|delivery| !delivery.refused.is_empty())?;
+        Some((delivery.conn, std::mem::take(&mut delivery.refused)))
+    }
+
+    /// All shared streams.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.slots.iter().flatten()
+    }
+}
