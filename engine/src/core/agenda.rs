@@ -3,6 +3,7 @@
 //! | what is left unread | while | where it waits | when it is read |
 //! |---|---|---|---|
 //! | a publish stream | a sibling core cannot keep up | `paused` | in the first turn in which all keep up |
+//! | a publish stream | a receiver of its runs is crowded | `paced` | when it is relieved, or `pace_max` is over |
 //! | any stream of which more has arrived than one read takes | | `unread` | in the next turn |
 //! | a client's control stream | control does not keep up, this turn's budget is used up, or others wait | `clients` | in its turn |
 //! | a lane's control stream | control does not keep up | `lanes` | in its turn, before those of clients |
@@ -10,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use super::backlog::Backlog;
+use super::pacing::Paced;
 use crate::transport::{ConnKey, StreamKey};
 
 /// Work on clients' control frames that one turn takes: well below a millisecond. A frame counts as one, a selector that
@@ -31,6 +33,8 @@ pub(super) struct Agenda {
     pub(super) pressed: bool,
     /// Publish streams that are left unread meanwhile: at most one for each client.
     pub(super) paused: BTreeSet<(ConnKey, StreamKey)>,
+    /// Publish streams that are left unread for a receiver's sake.
+    pub(super) paced: Paced,
     /// What is left of this turn's work on control frames.
     pub(super) frame_budget: usize,
     /// Control streams of clients that wait for their turn.
@@ -42,11 +46,12 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             unread: BTreeSet::new(),
             pressed: false,
             paused: BTreeSet::new(),
+            paced: Paced::default(),
             frame_budget: FRAMES_PER_TURN,
             clients: Backlog::new(),
             lanes: Backlog::new(),

@@ -73,6 +73,9 @@ pub struct CoreLimits {
     /// How far a publisher may write ahead of what was read: with the round trip it bounds the throughput of one publisher.
     /// Below the window of its connection, so that control frames pass while it is left unread.
     pub credit_bytes: u64,
+    /// A publisher waits for a receiver whose queue is half full at most this long at a time, and not for one that took
+    /// nothing for as long; zero: never.
+    pub pace_max: Duration,
     /// Bytes read from one stream before other streams get their turn.
     pub read_bytes: usize,
     /// Bytes of control frames that wait for one client, at most; a client that does not read them is closed.
@@ -123,13 +126,14 @@ impl Default for CoreLimits {
         Self {
             receivers_per_connection_max: millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX,
             receivers_max: 1 << 20,
-            queue_bytes_default: 1 << 20,
+            queue_bytes_default: 16 << 20,
             queue_bytes_max: 64 << 20,
             queue_budget_bytes: 1 << 30,
             link_queue_bytes: 64 << 20,
             stream_ahead_min: 32 * 1024,
             stream_ahead_max: 1 << 20,
             credit_bytes: 2 << 20,
+            pace_max: Duration::from_millis(250),
             read_bytes: 256 * 1024,
             control_out_bytes: 1 << 20,
             lane_out_bytes: 256 << 20,

@@ -76,6 +76,8 @@ impl Core {
         now: Time,
         transport: &'a mut dyn Transport,
     ) -> (&'a mut HashMap<ConnKey, Connection, ahash::RandomState>, Turn<'a>) {
+        let pace_max_ns = u64::try_from(self.config.limits.pace_max.as_nanos()).unwrap_or(u64::MAX);
+        self.path.crowd.set_now(now, pace_max_ns);
         let turn = Turn {
             now,
             transport,

@@ -333,6 +333,12 @@ impl Core {
                 turn.agenda.unread.append(&mut turn.agenda.paused);
             }
         }
+        if !self.agenda.paced.is_empty() {
+            for (conn, stream, until) in self.agenda.paced.release(now, &self.path.receivers) {
+                self.timers.cancel(until, Timer::Paced(conn));
+                self.agenda.unread.insert((conn, stream));
+            }
+        }
         for (conn, stream) in std::mem::take(&mut self.agenda.unread) {
             self.readable(now, transport, conn, stream);
         }
@@ -449,6 +455,8 @@ impl Core {
                         Ok(())
                     });
                 }
+                // Released where the turn begins.
+                Timer::Paced(_) => {}
                 Timer::LanePing => self.tend_lanes(now, transport),
                 Timer::Hello(conn) => self.close_silent_newcomer(now, transport, conn),
                 Timer::Linger(slot) => {

@@ -116,6 +116,8 @@ crate::metrics! {
         queued_bytes: level "queued_bytes",
         /// Turns in which publishers were left unread because a sibling could not keep up.
         paused_turns: counter "paused_turns",
+        /// Times that a publisher waited for a receiver whose queue was half full.
+        publishers_paced: counter "publishers_paced",
         /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
         /// or because too many of its subscriptions were being read (counted when that is over).
         control_paused: counter "control_paused",

@@ -18,6 +18,7 @@
 //! | `machine.rs` | the core as the shell sees it |
 //! | `drive.rs`, `turn.rs` | lends sessions what they need for one call; what that is |
 //! | `agenda.rs`, `backlog.rs` | what a turn still reads and writes, and its budget |
+//! | `pacing.rs` | when a publisher waits for a receiver |
 //! | `timers.rs` | what is due, and when |
 //! | `mail.rs` | what is said to control, and what was asked of it |
 //! | `standing.rs`, `config.rs` | where the router stands, what the core is, its limits |
@@ -42,6 +43,7 @@ mod machine;
 mod mail;
 mod metrics;
 mod outlet;
+mod pacing;
 mod path;
 mod receiver;
 mod receivers;

@@ -3,6 +3,7 @@
 mod deliveries;
 mod frames;
 mod large;
+mod pacing;
 mod payload;
 mod queue_budget;
 mod received;
@@ -111,11 +112,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let now = Time(1_000_000_000);
-        let mut world = Self {
-            core: Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now),
-            memory: Memory::default(),
-            now,
-        };
+        let mut config = CoreConfig::new(RouterId(1), Incarnation(2), 0, 1);
+        // Queues are filled here to see what overflows.
+        config.limits.pace_max = Duration::ZERO;
+        let mut world = Self { core: Core::new(config, now), memory: Memory::default(), now };
         world.core.handle_message(now, &mut world.memory, ToCore::Synced(true));
         world
     }

@@ -16,6 +16,8 @@ pub(super) enum Timer {
     /// A connection must have said hello. One for each connection of the last `hello_timeout`: bounded by the handshakes that
     /// the shell admits in that time.
     Hello(ConnKey),
+    /// A publisher has waited for a receiver long enough. At most one for each client.
+    Paced(ConnKey),
     /// What a receiver has gathered is written. At most one for each receiver.
     Linger(ReceiverSlot),
     /// What the receivers of a connection have gathered on their stream is written. At most one for each connection.
@@ -71,8 +73,9 @@ impl Timer {
             Self::Received(_) => 0,
             Self::LanePing => 1,
             Self::Hello(_) => 2,
-            Self::Linger(_) => 3,
-            Self::Gathered(_) => 4,
+            Self::Paced(_) => 3,
+            Self::Linger(_) => 4,
+            Self::Gathered(_) => 5,
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn write_dirty(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     if receiver.has_gathered() {
         return write_receiver(turn, slot);
     }
+    receiver.queue.keep_time(turn.now);
     if receiver.due.is_none() && receiver.own().is_some_and(|own| own.has_output()) {
         let due = turn.now + receiver.linger;
         receiver.due = Some(due);
@@ -51,7 +52,7 @@ pub(super) fn write_lingering(turn: &mut Turn<'_>, slot: ReceiverSlot, due: Time
 
 /// Writes what a receiver has gathered, as far as its stream takes it.
 pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
-    let Turn { transport, config, path, timers, .. } = turn;
+    let Turn { now, transport, config, path, timers, .. } = turn;
     let Some(receiver) = path.receivers.get_mut(slot) else { return Done::GoesOn };
     if let Some(due) = receiver.due.take() {
         timers.cancel(due, Timer::Linger(slot));
@@ -77,6 +78,7 @@ pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
         path.metrics.events_out += written.events;
         path.metrics.gaps += written.gaps;
     }
+    receiver.queue.keep_time(*now);
     if receiver.is_over() { Done::IsOver(conn) } else { Done::GoesOn }
 }
 

@@ -173,6 +173,7 @@ impl RouterConfig {
         core.limits.link_queue_bytes = self.limits.link_queue_bytes;
         core.limits.credit_bytes = self.limits.publisher_credit_bytes;
         core.limits.hello_timeout = self.limits.hello_timeout;
+        core.limits.pace_max = self.limits.pace_max;
         core.limits.selectors = SelectorLimits {
             bytes_per_connection: size(self.limits.selector_bytes_per_connection),
             bytes_per_core: size(self.limits.selector_bytes_per_core),

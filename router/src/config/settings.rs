@@ -156,7 +156,7 @@ section! {
             => Count { min: 1, max: RECEIVERS_PER_CONNECTION_MAX as u64 };
         /// Bytes of a receiver's queue unless it asks for less.
         "limits.receiver_queue" Restart ()
-        receiver_queue_bytes: u64 = 1 << 20 => Size { min: 1, max: 1 << 40 };
+        receiver_queue_bytes: u64 = 16 << 20 => Size { min: 1, max: 1 << 40 };
         /// Bytes of a receiver's queue, at most.
         "limits.receiver_queue_max" Restart ()
         receiver_queue_bytes_max: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };
@@ -194,6 +194,10 @@ section! {
         /// control frames while the publisher is left unread.
         "limits.publisher_credit" Restart ()
         publisher_credit_bytes: u64 = PUBLISHER_CREDIT_MAX => Size { min: 64 << 10, max: PUBLISHER_CREDIT_MAX };
+        /// A publisher waits for a receiver whose queue is half full at most this long at a time, and not for one that
+        /// took nothing for as long; zero: never.
+        "limits.pace_max" Restart ()
+        pace_max: Duration = Duration::from_millis(250) => Span { min: Duration::ZERO, max: HOUR };
         /// Handshakes of one core per second in the long run; about half of what a core can sign.
         "limits.handshakes_per_second" Restart ()
         handshakes_per_second: u32 = 2_000 => Count { min: 1, max: 1_000_000 };

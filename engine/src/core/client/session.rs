@@ -149,6 +149,9 @@ impl ClientSession {
             if let Some(due) = publish.due {
                 turn.timers.cancel(due, Timer::Received(self.conn));
             }
+            if let Some(until) = turn.agenda.paced.remove(self.conn, publish.stream) {
+                turn.timers.cancel(until, Timer::Paced(self.conn));
+            }
         }
         for slot in self.receivers.into_values().chain(self.closing) {
             super::receivers::remove(turn, slot);
@@ -229,9 +232,18 @@ impl ClientSession {
             turn.agenda.paused.insert((self.conn, stream));
             return Ok(());
         }
+        if turn.agenda.paced.has(self.conn, stream) {
+            return Ok(());
+        }
         let limits = &turn.config.limits;
+        turn.path.crowd.clear();
         let has_more = publish.read(self.conn, turn.transport, turn.path, self.credit, limits.read_bytes)?;
-        if has_more {
+        if let Some(receiver) = turn.path.crowd.take() {
+            let until = turn.now + limits.pace_max;
+            turn.agenda.paced.insert(self.conn, stream, receiver, until);
+            turn.timers.set(until, Timer::Paced(self.conn));
+            turn.path.metrics.publishers_paced += 1;
+        } else if has_more {
             turn.agenda.unread.insert((self.conn, stream));
         }
         if publish.finished || publish.is_pressing(limits.received_bytes) {

@@ -19,9 +19,11 @@ use super::ahead::Ahead;
 use super::encoder::{Encoder, Written};
 use super::queue::{Popped, QueuePolicy, RunQueue};
 use super::total::Total;
+use crate::core::pacing::Backlogged;
 use crate::core::run::{Fate, RunOut};
 use crate::core::slot::ReceiverSlot;
 use crate::routes::TagId;
+use crate::time::Time;
 
 /// A receiver that gathers writes at once when this much has gathered.
 pub(in crate::core) const LINGER_BYTES: usize = 16 * 1024;
@@ -216,13 +218,17 @@ pub(in crate::core) struct ReceiverQueue {
     written: u64,
     /// Bytes that may be written: a frame is begun only below it.
     grant: u64,
+    /// More than half of the queue is taken.
+    is_crowded: bool,
     queue: RunQueue,
+    /// While something waits.
+    backlogged: Option<Backlogged>,
 }
 
 impl ReceiverQueue {
     /// Nothing yet. Writes up to `grant` bytes until told otherwise.
     pub(in crate::core) fn new(policy: QueuePolicy, grant: u64, total: Total) -> Self {
-        Self { written: 0, grant, queue: RunQueue::new(policy, total) }
+        Self { written: 0, grant, is_crowded: false, queue: RunQueue::new(policy, total), backlogged: None }
     }
 
     /// Bytes that wait.
@@ -239,6 +245,37 @@ impl ReceiverQueue {
     #[inline]
     pub(in crate::core) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether more than half of the queue is taken: publishers may have to wait.
+    #[inline]
+    pub(in crate::core) const fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+
+    /// Whether no more than a quarter of the queue is taken: nobody has to wait any more.
+    pub(in crate::core) const fn is_relieved(&self) -> bool {
+        self.queue.bytes() <= self.queue.bytes_max() / 4
+    }
+
+    /// What was taken since the queue last began to fill; none while nothing waits.
+    pub(in crate::core) const fn backlogged(&self) -> Option<Backlogged> {
+        self.backlogged
+    }
+
+    /// Looks at what waits, and since when: at the end of each turn that touched it.
+    #[inline]
+    pub(in crate::core) fn keep_time(&mut self, now: Time) {
+        if self.queue.is_empty() {
+            self.backlogged = None;
+        } else {
+            let written = self.written;
+            self.backlogged.get_or_insert(Backlogged::begin(now, written)).look(now, written);
+        }
+    }
+
+    fn count_crowd(&mut self) {
+        self.is_crowded = self.queue.bytes() > self.queue.bytes_max() / 2;
     }
 
     /// Whether it has refused a run: its policy says to end the receiver's connection.
@@ -277,6 +314,7 @@ impl ReceiverQueue {
             return Fate::Kept;
         }
         let (fate, gap) = self.queue.offer(run, 0, lost);
+        self.count_crowd();
         if let Some(gap) = gap {
             self.push_gap(gap, stream);
         }
@@ -302,6 +340,7 @@ impl ReceiverQueue {
                 };
             });
         }
+        self.count_crowd();
     }
 
     /// Drops by policy until `bytes_max` wait, and tells `lost` of each run; a gap stands where they were.

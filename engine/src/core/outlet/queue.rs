@@ -148,6 +148,11 @@ impl RunQueue {
         self.bytes
     }
 
+    /// Bytes that they may take.
+    pub(super) const fn bytes_max(&self) -> u64 {
+        self.policy.bytes_max
+    }
+
     /// Events of the runs.
     pub(super) const fn events(&self) -> u64 {
         self.events

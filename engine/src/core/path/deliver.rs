@@ -12,6 +12,7 @@ use super::owner::FORWARDED;
 use super::reader::KnownTags;
 use super::state::{Entered, Path, Scope, Scratch};
 use super::{leg, scan};
+use crate::core::pacing::Crowd;
 use crate::core::receiver::Outlet;
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
@@ -23,8 +24,19 @@ impl Path {
     #[inline]
     pub(in crate::core) fn deliver(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, scope: Scope) {
         let tag = self.intern(tags);
-        let Self { routes, directory, local, locations, receivers, scans, scratch, metrics, missed, .. } =
-            self;
+        let Self {
+            routes,
+            directory,
+            local,
+            locations,
+            receivers,
+            scans,
+            scratch,
+            metrics,
+            missed,
+            crowd,
+            ..
+        } = self;
         let Some(route) = routes.resolve(tag, directory, local) else { return };
         let body = &entered.run.body;
         let run = RunOut {
@@ -48,7 +60,7 @@ impl Path {
                 wanted |= locations.copy(location, &run, &mut fates);
             }
         }
-        deliver_here(receivers, route.local(), &run, body, (scans, scratch), &mut fates);
+        deliver_here(receivers, route.local(), &run, body, (scans, scratch), crowd, &mut fates);
         if !wanted && scope == Scope::All {
             fates.metrics.events_unmatched += run.events;
         }
@@ -66,8 +78,10 @@ fn deliver_here(
     run: &RunOut<'_>,
     body: &RunBody<'_>,
     (scans, scratch): (&mut ScanBudget, &mut Scratch),
+    crowd: &mut Crowd,
     fates: &mut Fates<'_>,
 ) {
+    let all = targets;
     let mut gathered = Gathered::default();
     while let Some(first) = targets.first() {
         let slot = first.receiver;
@@ -89,8 +103,15 @@ fn deliver_here(
             leg::push(receiver, &RunOut { fields: &scratch.fields, ..*run }, fates);
             true
         };
+        let is_crowded = receiver.queue.is_crowded();
+        if is_crowded {
+            receiver.queue.keep_time(crowd.now());
+        }
         if kept {
             receivers.mark(slot);
+        }
+        if is_crowded {
+            crowd.note(receivers, slot, all.iter().map(|target| target.receiver));
         }
     }
     gathered.flush(&mut receivers.deliveries, &scratch.targets, run);

@@ -9,6 +9,7 @@ use super::reader::RunIn;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
 use crate::core::metrics::CoreMetrics;
+use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
 use crate::matching::{Index, LocalTarget, Location};
 use crate::message::CoreIndex;
@@ -49,6 +50,8 @@ pub(in crate::core) struct Path {
     pub(in crate::core) receivers: Receivers,
     pub(in crate::core) metrics: CoreMetrics,
     pub(in crate::core) missed: Missed,
+    /// Whom the runs read last have crowded.
+    pub(in crate::core) crowd: Crowd,
     /// Selectors that were filed in the local index or taken out of it.
     pub(in crate::core) selectors_moved: u64,
     /// What the queues of receivers may hold together.
@@ -80,6 +83,7 @@ impl Path {
             receivers: Receivers::default(),
             metrics: CoreMetrics::default(),
             missed: Missed::new(config.cores),
+            crowd: Crowd::default(),
             selectors_moved: 0,
             queue_budget_bytes: config.limits.queue_budget_bytes,
             accounts: Accounts::default(),

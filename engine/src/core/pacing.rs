@@ -1,0 +1,172 @@
+//! Pacing: a publisher waits a little for a receiver that it is about to drown.
+//!
+//! A receiver whose queue is more than half full is *crowded*. When a publisher's run reaches one, the publisher's stream is
+//! left unread until a quarter of the queue is left, at most [`CoreLimits::pace_max`](super::CoreLimits::pace_max) at a
+//! time. Other streams are read meanwhile, and QUIC's windows and the publisher's credit do the rest.
+//!
+//! Nobody waits for a receiver that gains nothing by it, because each wait costs the publisher's other receivers: not for one
+//! that took nothing for `pace_max`, and not for one that takes less than a tenth of what the fastest receiver of the
+//! same run takes. Those overflow by their own policy.
+//!
+//! Worked example: a receiver with a queue of 16 MiB takes 5 MB/s of 50 MB/s. Its queue is half full after 190 ms; from
+//! then on the publisher is read for as long as 256 KiB last, and waits until the queue has drained to 4 MiB, or
+//! 250 ms.
+
+use std::collections::BTreeMap;
+
+use super::receivers::Receivers;
+use super::slot::ReceiverSlot;
+use crate::time::Time;
+use crate::transport::{ConnKey, StreamKey};
+
+/// A receiver that takes less than this part of what the fastest takes is waited for by nobody.
+const SLOWEST_SHARE: u64 = 10;
+
+/// What one receiver took since its queue last began to fill: looked at at the end of each turn that touched it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backlogged {
+    /// When the queue began to fill.
+    since: Time,
+    /// When something had been taken last, or the queue began to fill.
+    taken_at: Time,
+    /// Bytes that had been written to the receiver in all when the queue began to fill, and by the last look.
+    written_before: u64,
+    written: u64,
+}
+
+impl Backlogged {
+    /// The queue begins to fill, at a receiver to which so much has been written.
+    pub(super) const fn begin(now: Time, written: u64) -> Self {
+        Self { since: now, taken_at: now, written_before: written, written }
+    }
+
+    /// A later look.
+    pub(super) const fn look(&mut self, now: Time, written: u64) {
+        if written > self.written {
+            self.taken_at = now;
+            self.written = written;
+        }
+    }
+
+    const fn taken(&self) -> u64 {
+        self.written - self.written_before
+    }
+
+    fn rate(&self, now: Time) -> u64 {
+        per_second(self.taken(), now.nanos_since(self.since))
+    }
+}
+
+/// The receiver that the runs read last have crowded, if there is one.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    slowest: Option<ReceiverSlot>,
+    /// How long a receiver may take nothing and still be waited for, nanoseconds: set at each call into the core.
+    pace_max_ns: u64,
+    now: Time,
+}
+
+impl Crowd {
+    /// The core acts at this time.
+    pub(super) const fn set_now(&mut self, now: Time, pace_max_ns: u64) {
+        self.now = now;
+        self.pace_max_ns = pace_max_ns;
+    }
+
+    pub(super) const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Forgets what was crowded before.
+    pub(super) const fn clear(&mut self) {
+        self.slowest = None;
+    }
+
+    /// The receiver to wait for, if the runs read since [`clear`](Self::clear) have crowded one.
+    pub(super) const fn take(&mut self) -> Option<ReceiverSlot> {
+        self.slowest.take()
+    }
+
+    /// A run reached a crowded receiver, among others; `all` are the receivers of the run.
+    #[cold]
+    pub(super) fn note(
+        &mut self,
+        receivers: &Receivers,
+        slot: ReceiverSlot,
+        all: impl Iterator<Item = ReceiverSlot>,
+    ) {
+        if self.slowest.is_some() || self.pace_max_ns == 0 {
+            return;
+        }
+        let Some(queue) = receivers.get(slot).map(|receiver| &receiver.queue) else { return };
+        let own = queue.backlogged().unwrap_or(Backlogged::begin(self.now, 0));
+        if self.now.nanos_since(own.taken_at) > self.pace_max_ns {
+            return;
+        }
+        let own_rate = own.rate(self.now);
+        let mut fastest = own_rate;
+        for other in all.filter(|&other| other != slot) {
+            let Some(other) = receivers.get(other).map(|receiver| &receiver.queue) else { continue };
+            let rate = match other.backlogged().filter(|_| !other.is_empty()) {
+                Some(backlogged) => backlogged.rate(self.now),
+                // One without a backlog takes all that comes, as this one would have to.
+                None => per_second(own.taken() + queue.bytes(), self.now.nanos_since(own.since)),
+            };
+            fastest = fastest.max(rate);
+        }
+        if own_rate.saturating_mul(SLOWEST_SHARE) >= fastest {
+            self.slowest = Some(slot);
+        }
+    }
+}
+
+fn per_second(bytes: u64, ns: u64) -> u64 {
+    let per_second = u128::from(bytes) * 1_000_000_000 / u128::from(ns.max(1_000_000));
+    u64::try_from(per_second).unwrap_or(u64::MAX)
+}
+
+/// A publisher that waits.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    receiver: ReceiverSlot,
+    until: Time,
+}
+
+/// Publish streams that are left unread for a receiver's sake: at most one for each client.
+#[derive(Debug, Default)]
+pub(super) struct Paced(BTreeMap<(ConnKey, StreamKey), Waiting>);
+
+impl Paced {
+    /// Leaves a stream unread.
+    pub(super) fn insert(&mut self, conn: ConnKey, stream: StreamKey, receiver: ReceiverSlot, until: Time) {
+        self.0.insert((conn, stream), Waiting { receiver, until });
+    }
+
+    /// Whether a stream is left unread.
+    pub(super) fn has(&self, conn: ConnKey, stream: StreamKey) -> bool {
+        self.0.contains_key(&(conn, stream))
+    }
+
+    /// Forgets a stream. Returns until when it would have waited.
+    pub(super) fn remove(&mut self, conn: ConnKey, stream: StreamKey) -> Option<Time> {
+        self.0.remove(&(conn, stream)).map(|waiting| waiting.until)
+    }
+
+    /// Takes out the streams that need not wait any more, with the times until which they would have.
+    pub(super) fn release(&mut self, now: Time, receivers: &Receivers) -> Vec<(ConnKey, StreamKey, Time)> {
+        let mut released = Vec::new();
+        self.0.retain(|&(conn, stream), waiting| {
+            let waits = now < waiting.until
+                && receivers.get(waiting.receiver).is_some_and(|receiver| !receiver.queue.is_relieved());
+            if !waits {
+                released.push((conn, stream, waiting.until));
+            }
+            waits
+        });
+        released
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
