@@ -304,7 +304,7 @@ fn second_router_on_the_port_is_told_who_holds_it() {
     config.listen = first.addr();
     let error = Router::start(config).unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }));
-    assert!(error.to_string().contains("in use by another Millrace process"), "{error}");
+    assert!(error.to_string().contains("another process holds this port"), "{error}");
     Raw::welcomed(&first);
 }
 

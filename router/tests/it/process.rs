@@ -87,7 +87,7 @@ fn second_process_on_the_port_says_how_to_join_instead() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        words.contains(&format!("--seed {addr}")) && words.contains("another Millrace process"),
+        words.contains(&format!("--seed {addr}")) && words.contains("another process holds this port"),
         "{words}"
     );
     terminate(first);
