@@ -57,7 +57,7 @@ impl<'a> RunBody<'a> {
     ///
     /// # Errors
     /// [`DecodeError`] when the head is not that of a run.
-    #[inline]
+    #[inline(always)]
     pub fn parse_head(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > RUN_BYTES_MAX {
             return Err(DecodeError::Limit { what: "run" });

@@ -329,8 +329,17 @@ impl ReceiverQueue {
     }
 
     /// Writes what waits, as far as grant and stream allow.
+    #[inline]
     pub(in crate::core) fn drain_into(&mut self, stream: &mut DeliveryStream) {
         stream.out_max = stream.ahead.room();
+        if !self.queue.is_empty() {
+            self.write_waiting(stream);
+        }
+    }
+
+    /// Out of line: what is written at once does not pay for it.
+    #[inline(never)]
+    fn write_waiting(&mut self, stream: &mut DeliveryStream) {
         while !self.queue.is_empty() && self.may_write(stream) {
             let written = &mut self.written;
             self.queue.pop(|item| {
