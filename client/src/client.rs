@@ -1,16 +1,19 @@
 //! A client: one UDP socket, one configuration, any number of publishers and receivers.
 
+use std::sync::Arc;
+
 use crate::change::Changes;
 use crate::config::Config;
 use crate::connector::Connector;
 use crate::error::ConnectError;
 use crate::publisher::{Publisher, PublisherOptions};
-use crate::receiver::{Receiver, ReceiverOptions};
+use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub};
 
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
 #[derive(Debug, Clone)]
 pub struct Client {
     connector: Connector,
+    receivers: Arc<SharedHub>,
 }
 
 impl Client {
@@ -19,7 +22,7 @@ impl Client {
     /// # Errors
     /// [`ConnectError::NoRouters`] or [`ConnectError::Socket`].
     pub fn new(config: Config) -> Result<Self, ConnectError> {
-        Ok(Self { connector: Connector::new(config)? })
+        Ok(Self { connector: Connector::new(config)?, receivers: Arc::default() })
     }
 
     /// Connects a publisher.
@@ -37,7 +40,7 @@ impl Client {
     /// [`ConnectError`] when a router refuses, none could be reached within [`Config::connect_within`], or the options ask
     /// for what no router does. Once connected, a receiver reconnects by itself.
     pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
-        Receiver::connect(self.connector.clone(), options).await
+        receiver::connect(self.connector.clone(), &self.receivers, options).await
     }
 
     /// What happens to the connections of this client and its clones from here on: lost, troubled, attached.

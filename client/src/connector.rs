@@ -28,7 +28,7 @@ const ADDRESSES_MAX: usize = 64;
 const CHANGES_MAX: usize = 64;
 /// How long closing waits for the last packets to leave.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-/// Streams that a router may open: one per receiver, and a little air for moves.
+/// Streams that a router may open beyond one per receiver: a little air for moves.
 const ROUTER_STREAMS: u32 = 4;
 /// Flow control of one stream: above the largest receiver window, so that grants decide.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
@@ -45,6 +45,8 @@ pub(crate) struct Wants {
     pub(crate) receivers: u32,
     /// How long its publisher can wait to be told what was received; 0: the router's choice.
     pub(crate) received_within: Duration,
+    /// One delivery stream for all receivers is asked for.
+    pub(crate) share_deliveries: bool,
 }
 
 /// Makes connections. Cheap to clone; all clones share a socket.
@@ -130,7 +132,7 @@ impl Connector {
         shard: Option<Shard>,
         wants: Wants,
     ) -> Result<Connected, AttemptError> {
-        let quic = self.quic_config(shard).map_err(AttemptError::Tls)?;
+        let quic = self.quic_config(shard, wants.receivers).map_err(AttemptError::Tls)?;
         let Place { router, address } = place.clone();
         let Config { server_name, silence, idle_silence, connect_timeout, .. } = &self.inner.config;
         let name = server_name.clone().unwrap_or_else(|| router.server_name().to_owned());
@@ -144,10 +146,15 @@ impl Connector {
             .endpoint
             .connect_with(quic, address, &name)
             .map_err(|error| Disconnect::Transport(error.to_string()))?;
-        let Wants { receivers, received_within } = wants;
+        let Wants { receivers, received_within, share_deliveries } = wants;
         let received_within_us = nanos(received_within) / 1000;
-        let config =
-            ConnectionConfig { receivers, liveness, received_within_us, ..ConnectionConfig::default() };
+        let config = ConnectionConfig {
+            receivers,
+            liveness,
+            received_within_us,
+            share_deliveries,
+            ..ConnectionConfig::default()
+        };
         let connection = connecting.await.map_err(Disconnect::from)?;
         Ok(Link::open(connection, place, config, self.inner.clock).await?)
     }
@@ -180,13 +187,18 @@ impl Connector {
         Ok(found.take(ADDRESSES_MAX).collect())
     }
 
-    /// TLS and transport of one connection; `shard` chooses the core of the router.
-    pub(crate) fn quic_config(&self, shard: Option<Shard>) -> Result<quinn::ClientConfig, TlsError> {
+    /// Whether trust and identity can be used.
+    pub(crate) fn check_tls(&self) -> Result<(), TlsError> {
+        self.quic_config(None, 0).map(drop)
+    }
+
+    /// TLS and transport of one connection for so many receivers; `shard` chooses the core of the router.
+    fn quic_config(&self, shard: Option<Shard>, receivers: u32) -> Result<quinn::ClientConfig, TlsError> {
         let tls = tls::client_config(&self.inner.config)?;
         let tls = QuicClientConfig::try_from(tls)
             .map_err(|error| TlsError::Identity(rustls::Error::General(error.to_string())))?;
         let mut quic = quinn::ClientConfig::new(Arc::new(tls));
-        quic.transport_config(Arc::new(transport()));
+        quic.transport_config(Arc::new(transport(receivers)));
         if let Some(shard) = shard {
             quic.initial_dst_cid_provider(Arc::new(move || id_towards(shard)));
         }
@@ -203,12 +215,12 @@ fn open_socket() -> Result<Endpoint, ConnectError> {
         .map_err(ConnectError::Socket)
 }
 
-fn transport() -> TransportConfig {
+fn transport(receivers: u32) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(10)).max_ack_delay(Some(Duration::from_millis(25)));
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_uni_streams(VarInt::from_u32(ROUTER_STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(receivers + ROUTER_STREAMS))
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)

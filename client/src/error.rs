@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::address::RouterAddress;
 use crate::disconnect::Disconnect;
 use crate::session::attachment::{Cause, Failure, Verdict};
+use crate::session::plan::PlanError;
 use crate::tls::TlsError;
 
 /// Why no connection could be made. Nothing is left behind; trying again later is fine.
@@ -28,6 +29,9 @@ pub enum ConnectError {
          drop-oldest, drop-newest or disconnect"
     )]
     BlockPolicy,
+    /// The connection that receivers share has no place for another one.
+    #[error(transparent)]
+    Receivers(#[from] PlanError),
     /// A name could not be resolved.
     #[error("cannot resolve {router}: {source}")]
     Resolve {

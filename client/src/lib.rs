@@ -122,6 +122,9 @@ pub use crate::{
     error::ConnectError,
     event::{Event, Gap, GapReason, Item},
     publisher::{Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
-    receiver::{Coverage, Receiver, ReceiverOptions, ReceiverRefused, SubscribeError, Subscription},
+    receiver::{
+        Coverage, Receiver, ReceiverConnection, ReceiverOptions, ReceiverRefused, SubscribeError, Subscriber,
+        Subscription,
+    },
     tls::TlsError,
 };

@@ -91,7 +91,7 @@ impl Publisher {
         };
         let wants = options.wants();
         // What is wrong with trust or identity is said before any name is looked up.
-        connector.quic_config(shard)?;
+        connector.check_tls()?;
         let mut attaching = Attaching::new(connector.clone(), wants);
         let (link, welcome) = *attaching.attach(shard).await?;
         let count = match options.connections {

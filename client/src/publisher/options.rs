@@ -54,7 +54,11 @@ impl PublisherOptions {
     /// What each of its connections is for. The wait for `Received` is what the router will make of it: what its Hello asks
     /// for and what its session counts on are the same.
     pub(super) fn wants(&self) -> Wants {
-        Wants { receivers: 0, received_within: self.received_within.min(RECEIVED_WITHIN_MAX) }
+        Wants {
+            receivers: 0,
+            received_within: self.received_within.min(RECEIVED_WITHIN_MAX),
+            share_deliveries: false,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Batches that wait for the application, and what it has taken of the present connection's stream.
 //!
-//! Bounded by the receiver's window: the router's grant follows what is taken, and the task stops reading its stream when
-//! more than two windows wait (one may be left over from the connection before). Sessions that are lost one after the other
+//! Bounded by the receiver's window: the router's grant follows what is taken. What is left over from the connection before
+//! counts against the first grant on a shared stream; a stream of one receiver is not read while more than two windows wait. Sessions that are lost one after the other
 //! leave one gap, however many they are.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +18,8 @@ pub(super) struct Inbox {
     bytes: u64,
     /// Bytes of the present connection's stream that were taken and not yet told to its session.
     taken: u64,
+    /// Bytes that were taken and not yet told, of older connections, too.
+    taken_in_all: u64,
     connection: u64,
     waker: Option<Waker>,
     ended: bool,
@@ -30,6 +32,7 @@ impl Inbox {
     pub(super) fn begin_connection(&mut self) -> u64 {
         self.connection += 1;
         self.taken = 0;
+        self.taken_in_all = 0;
         self.connection
     }
 
@@ -80,6 +83,7 @@ impl Inbox {
     pub(super) fn pop(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.stream_bytes;
+        self.taken_in_all += batch.stream_bytes;
         if batch.connection == self.connection {
             self.taken += batch.stream_bytes;
         }
@@ -97,13 +101,13 @@ impl Inbox {
         }
     }
 
-    /// Bytes taken since the last call.
-    pub(super) const fn take_taken(&mut self) -> u64 {
-        std::mem::replace(&mut self.taken, 0)
+    /// Bytes taken since the last call: of the present connection, and in all.
+    pub(super) const fn take_taken(&mut self) -> (u64, u64) {
+        (std::mem::replace(&mut self.taken, 0), std::mem::replace(&mut self.taken_in_all, 0))
     }
 
-    pub(super) const fn taken(&self) -> u64 {
-        self.taken
+    pub(super) const fn taken_in_all(&self) -> u64 {
+        self.taken_in_all
     }
 }
 

@@ -1,12 +1,12 @@
-//! A subscription as the application sees it: its acknowledgements, and how to end it.
+//! Subscriptions as the application sees them: how to ask for them, their acknowledgements, and how to end them.
 
 use std::sync::Arc;
 
 use millrace_proto::control::{Refused, RefusedReason};
-use millrace_proto::{RouterId, SelectorError, SubscriptionNumber};
+use millrace_proto::{RouterId, Selector, SelectorError, SubscriptionNumber};
 use tokio::sync::watch;
 
-use super::Shared;
+use super::state::{ReceiverRefused, Shared, SubscriptionState};
 use crate::session::plan::{PlanError, Progress};
 
 /// Why a subscription is not possible.
@@ -49,26 +49,6 @@ impl From<Refused> for SubscribeError {
     }
 }
 
-/// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more; open another receiver
-/// when the cause is gone.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the router refused the receiver ({}): {message}", .reason.name())]
-pub struct ReceiverRefused {
-    /// Why.
-    pub reason: RefusedReason,
-    /// What the router said, for people.
-    pub message: String,
-}
-
-/// How far a subscription has come on the present connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SubscriptionState {
-    /// Asked for, as far as acknowledged. Starts anew with each connection.
-    Progress(Progress),
-    /// Refused; it is no longer asked for. Without a subscription's number, the whole receiver was refused.
-    Refused(Refused),
-}
-
 /// How much of the cluster a subscription is effective in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Coverage {
@@ -83,6 +63,50 @@ impl Coverage {
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.left_out.is_empty() && self.unanswered == 0
+    }
+}
+
+/// Subscribes for a [`Receiver`](super::Receiver), for tasks other than the one that reads it. Cheap to clone; does not keep
+/// the receiver open.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Subscriber {
+    /// Subscribes to events that match any of the selectors. Returns at once; wait for [`Subscription::on_router`] or
+    /// [`Subscription::in_cluster`] to know that nothing published from then on is missed.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound; [`SubscribeError::Receiver`] why
+    /// this receiver has ended.
+    pub fn subscribe<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+    ) -> Result<Subscription, SubscribeError> {
+        let mut texts = Vec::new();
+        for selector in selectors {
+            let text = selector.as_ref();
+            let parsed = Selector::parse(text)
+                .map_err(|source| SubscribeError::Selector { text: text.to_owned(), source })?;
+            texts.push(parsed.text().to_owned());
+        }
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Err(SubscribeError::Closed);
+        }
+        if let Some(refused) = &state.refused {
+            return Err(refused.clone().into());
+        }
+        let number = state.plan.subscribe(self.shared.number, texts)?;
+        let (sender, receiver) = watch::channel(SubscriptionState::Progress(Progress::Asked));
+        state.watches.insert(number, sender);
+        let parts: Vec<_> = state.plan.parts(self.shared.number, number).collect();
+        state.inbox.name_parts(number, &parts);
+        state.added.extend(parts);
+        drop(state);
+        self.shared.tell();
+        Ok(Subscription { number, state: receiver, shared: self.shared.clone() })
     }
 }
 

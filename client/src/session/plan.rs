@@ -161,6 +161,18 @@ impl Plan {
         Ok(number)
     }
 
+    /// Plans a receiver under a number that the caller chose.
+    ///
+    /// # Errors
+    /// [`PlanError::TooManyReceivers`] when the number is taken or too high.
+    pub fn open_receiver_as(&mut self, number: ReceiverNumber, wish: ReceiverWish) -> Result<(), PlanError> {
+        if number.0 >= RECEIVERS_PER_CONNECTION_MAX || self.receivers.contains_key(&number) {
+            return Err(PlanError::TooManyReceivers);
+        }
+        self.receivers.insert(number, PlannedReceiver { wish, ..PlannedReceiver::default() });
+        Ok(())
+    }
+
     /// Takes a receiver and its subscriptions out of the plan.
     pub fn close_receiver(&mut self, receiver: ReceiverNumber) {
         self.receivers.remove(&receiver);

@@ -8,3 +8,4 @@ mod per_core;
 mod publisher;
 mod receiver;
 mod router;
+mod shared;

@@ -11,7 +11,7 @@ use millrace_proto::data::{self, DataFrame, HopHeader, TagsOnStream};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::run::RunBuilder;
-use millrace_proto::stream::{DeliverPreamble, PublishPreamble};
+use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble, PublishPreamble};
 use millrace_proto::{
     ALPN_CLIENT, CloseCode, DecodeError, Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber,
     TagSet,
@@ -61,7 +61,7 @@ impl Authority {
         let quic = QuicServerConfig::try_from(tls).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
         let endpoint = Endpoint::server(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        FakeRouter { endpoint, cores }
+        FakeRouter { endpoint, cores, deliveries: 0 }
     }
 
     pub(crate) fn client(&self, routers: &[&FakeRouter], change: impl FnOnce(&mut Config)) -> Client {
@@ -79,6 +79,8 @@ pub(crate) struct FakeRouter {
     endpoint: Endpoint,
     /// As its Welcome says.
     pub(crate) cores: u16,
+    /// What it answers to deliveries.
+    pub(crate) deliveries: u64,
 }
 
 impl FakeRouter {
@@ -117,7 +119,8 @@ impl FakeRouter {
         };
         assert!(matches!(peer.frame().await, ControlFrame::Hello(_)));
         let (incarnation, cores) = (self.incarnation(), self.cores);
-        let welcome = Welcome { version: 1, incarnation, cores, ..Welcome::default() };
+        let deliveries = self.deliveries;
+        let welcome = Welcome { version: 1, incarnation, cores, deliveries, ..Welcome::default() };
         peer.send(ControlFrame::Welcome(welcome)).await;
         peer
     }
@@ -219,11 +222,25 @@ impl Peer {
         }
     }
 
-    /// Opens the stream of receiver 0.
-    pub(crate) async fn deliveries(&self) -> SendStream {
+    /// Opens the stream of all receivers.
+    pub(crate) async fn shared_deliveries(&self) -> SendStream {
         let mut stream = self.connection.open_uni().await.unwrap();
         let mut preamble = Vec::new();
-        DeliverPreamble { receiver: ReceiverNumber(0) }.encode(&mut preamble);
+        DeliverAllPreamble {}.encode(&mut preamble);
+        stream.write_all(&preamble).await.unwrap();
+        stream
+    }
+
+    /// Opens the stream of receiver 0.
+    pub(crate) async fn deliveries(&self) -> SendStream {
+        self.deliveries_of(ReceiverNumber(0)).await
+    }
+
+    /// Opens the stream of a receiver.
+    pub(crate) async fn deliveries_of(&self, receiver: ReceiverNumber) -> SendStream {
+        let mut stream = self.connection.open_uni().await.unwrap();
+        let mut preamble = Vec::new();
+        DeliverPreamble { receiver }.encode(&mut preamble);
         stream.write_all(&preamble).await.unwrap();
         stream
     }

@@ -46,6 +46,8 @@ struct Accounts(Vec<Option<Account>>);
 #[derive(Debug, Clone, Copy)]
 struct Account {
     window_bytes: u64,
+    /// Bytes from before the connection that the application has not taken.
+    held: u64,
     arrived: u64,
     consumed: u64,
     granted: u64,
@@ -55,7 +57,7 @@ struct Account {
 impl Account {
     /// The grant that the router should have, when half of the window is used up.
     fn wanted(&self) -> Option<u64> {
-        let wanted = self.consumed + self.window_bytes;
+        let wanted = self.consumed + self.window_bytes.saturating_sub(self.held);
         (wanted.saturating_sub(self.granted) >= (self.window_bytes / 2).max(1)).then_some(wanted)
     }
 }
@@ -114,11 +116,12 @@ impl DeliveriesSession {
         }
     }
 
-    /// A receiver is about to be asked for; its first grant, and what it holds at most but for one run, is `window_bytes`.
+    /// A receiver is about to be asked for. It holds at most `window_bytes` and one run, of which `held` bytes wait already,
+    /// from an older connection: they are consumed first. Returns the first grant.
     ///
     /// # Errors
     /// [`OpenError`]; nothing changed.
-    pub fn open(&mut self, receiver: ReceiverNumber, window_bytes: u64) -> Result<(), OpenError> {
+    pub fn open(&mut self, receiver: ReceiverNumber, window_bytes: u64, held: u64) -> Result<u64, OpenError> {
         if receiver.0 >= RECEIVERS_PER_CONNECTION_MAX {
             return Err(OpenError::TooMany);
         }
@@ -130,9 +133,9 @@ impl DeliveriesSession {
         if place.is_some() {
             return Err(OpenError::Taken(receiver));
         }
-        let granted = window_bytes;
-        *place = Some(Account { window_bytes, arrived: 0, consumed: 0, granted, is_due: false });
-        Ok(())
+        let granted = window_bytes.saturating_sub(held);
+        *place = Some(Account { window_bytes, held, arrived: 0, consumed: 0, granted, is_due: false });
+        Ok(granted)
     }
 
     /// The router refused a receiver: its number is free.
@@ -180,7 +183,9 @@ impl DeliveriesSession {
     #[inline]
     pub fn consumed(&mut self, receiver: ReceiverNumber, bytes: u64) {
         let Some(account) = self.accounts.get(receiver) else { return };
-        account.consumed = (account.consumed + bytes).min(account.arrived);
+        let old = bytes.min(account.held);
+        account.held -= old;
+        account.consumed = (account.consumed + bytes - old).min(account.arrived);
         if !account.is_due && account.wanted().is_some() {
             account.is_due = true;
             self.due.push(receiver);

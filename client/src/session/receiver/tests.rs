@@ -176,7 +176,7 @@ fn shared_stream() -> Vec<u8> {
 fn deliveries(receivers: &[u32]) -> DeliveriesSession {
     let mut session = DeliveriesSession::new(TableCapacity::CLIENT);
     for &receiver in receivers {
-        session.open(ReceiverNumber(receiver), 100).unwrap();
+        session.open(ReceiverNumber(receiver), 100, 0).unwrap();
     }
     session
 }
@@ -200,8 +200,8 @@ fn a_shared_stream_gives_each_receiver_its_own_however_it_is_cut() {
         let bodies = body(0, &[b"a", b"b"]).len() + body(2, &[b"c"]).len();
         assert_eq!(session.unconsumed(ReceiverNumber(5)), bodies as u64, "bodies alone count");
         assert!(!session.is_open(ReceiverNumber(3)) && session.is_open(ReceiverNumber(5)));
-        assert_eq!(session.open(ReceiverNumber(3), 1), Ok(()), "its number is free");
-        assert_eq!(session.open(ReceiverNumber(5), 1), Err(OpenError::Taken(ReceiverNumber(5))));
+        assert_eq!(session.open(ReceiverNumber(3), 9, 2), Ok(7), "its number is free");
+        assert_eq!(session.open(ReceiverNumber(5), 1, 0), Err(OpenError::Taken(ReceiverNumber(5))));
     }
 }
 
@@ -242,7 +242,7 @@ fn a_shared_stream_carries_nothing_for_strangers_and_no_frames_of_one_receiver()
     let mut session = ReceiverSession::new(ReceiverConfig::default());
     let error = session.data(&shared_stream(), &mut Seen::default()).unwrap_err();
     assert_eq!(error.close_code(), CloseCode::Unexpected);
-    assert_eq!(deliveries(&[]).open(ReceiverNumber(1024), 1), Err(OpenError::TooMany));
+    assert_eq!(deliveries(&[]).open(ReceiverNumber(1024), 1, 0), Err(OpenError::TooMany));
 }
 
 proptest! {

@@ -1,0 +1,48 @@
+//! How a receiver is to be.
+
+use std::time::Duration;
+
+use millrace_proto::control::OverflowPolicy;
+
+use crate::session::receiver::WINDOW_BYTES;
+
+/// Settings of one receiver.
+#[derive(Debug, Clone)]
+pub struct ReceiverOptions {
+    /// What happens when its queue at the router is full. Default: the oldest events give way.
+    /// [`OverflowPolicy::Block`] is not possible yet: no router of this version offers it.
+    pub policy: OverflowPolicy,
+    /// Bytes that its queue may hold; 0 = the router's default. The router may hold less.
+    pub queue_bytes: u64,
+    /// How long the router may gather events before it writes them. Default 0; dashboards use 100 ms to 1 s.
+    pub linger: Duration,
+    /// Bytes that may be on the way or waiting in this process. Default 1 MiB, at most 2 MiB (the stream's flow control).
+    pub window_bytes: u64,
+    /// Whether it has a connection of its own. Default: yes.
+    pub connection: ReceiverConnection,
+}
+
+/// Which connection a receiver uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ReceiverConnection {
+    /// One of its own.
+    #[default]
+    Own,
+    /// The one that all receivers of its [`Client`](crate::Client) and its clones with this setting share, at most 1,024; a
+    /// further one is refused. A receiver whose application takes nothing holds up no other. They are lost, and come back,
+    /// together.
+    Shared,
+}
+
+impl Default for ReceiverOptions {
+    fn default() -> Self {
+        Self {
+            policy: OverflowPolicy::DropOldest,
+            queue_bytes: 0,
+            linger: Duration::ZERO,
+            window_bytes: WINDOW_BYTES,
+            connection: ReceiverConnection::Own,
+        }
+    }
+}

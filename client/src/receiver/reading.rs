@@ -1,0 +1,117 @@
+//! A receiver as the application reads it: item by item, in batches, or as a stream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::batch::Batch;
+use super::state::{ReceiverRefused, Shared};
+use super::subscription::{SubscribeError, Subscriber, Subscription};
+use crate::event::Item;
+
+/// Receives events: an asynchronous stream of [`Item`]s.
+#[derive(Debug)]
+pub struct Receiver {
+    shared: Arc<Shared>,
+    /// The batch that [`Receiver::next`] is reading, and where it stands.
+    current: Option<(Batch, usize)>,
+}
+
+impl Receiver {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, current: None }
+    }
+
+    /// Its [`Subscriber`], for other tasks than the one that reads it.
+    #[must_use]
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber { shared: self.shared.clone() }
+    }
+
+    /// Subscribes to events that match any of the selectors. Returns at once; wait for [`Subscription::on_router`] or
+    /// [`Subscription::in_cluster`] to know that nothing published from then on is missed.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound; [`SubscribeError::Receiver`] why
+    /// this receiver has ended.
+    pub fn subscribe<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+    ) -> Result<Subscription, SubscribeError> {
+        self.subscriber().subscribe(selectors)
+    }
+
+    /// Why the router refused this receiver, which has ended then; `None` while it is open.
+    #[must_use]
+    pub fn refused(&self) -> Option<ReceiverRefused> {
+        self.shared.lock().refused.clone()
+    }
+
+    /// The next event or gap; waits for it, through reconnects. `None` when a router refused this receiver, behind
+    /// everything that arrived: [`Receiver::refused`] says why. May be dropped at any time.
+    pub async fn next(&mut self) -> Option<Item> {
+        std::future::poll_fn(|context| self.poll_item(context)).await
+    }
+
+    /// The next events and gaps, as many as there are: the cheapest way to read a busy stream. May be dropped at any time.
+    /// What [`Receiver::next`] has not given of its batch is skipped, so use one or the other. `None` as there.
+    pub async fn next_batch(&mut self) -> Option<Batch> {
+        self.current = None;
+        std::future::poll_fn(|context| self.poll_batch(context)).await
+    }
+
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        loop {
+            if let Some((batch, at)) = &mut self.current
+                && let Some(item) = batch.item(*at)
+            {
+                *at += 1;
+                return Poll::Ready(Some(item));
+            }
+            match self.poll_batch(context) {
+                Poll::Ready(Some(batch)) => self.current = Some((batch, 0)),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch>> {
+        let mut state = self.shared.lock();
+        let Some(batch) = state.inbox.pop() else {
+            if state.inbox.is_ended() {
+                return Poll::Ready(None);
+            }
+            state.inbox.wait(context.waker());
+            return Poll::Pending;
+        };
+        // The session raises the grant at half of the window; waking the task more often gains nothing.
+        let wake = state.inbox.taken_in_all() >= self.shared.window_bytes / 4;
+        drop(state);
+        if wake {
+            self.shared.tell();
+        }
+        Poll::Ready(Some(batch))
+    }
+}
+
+impl Stream for Receiver {
+    type Item = Item;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.get_mut().poll_item(context)
+    }
+}
+
+impl Drop for Receiver {
+    /// Closes it at the router, and the connection in order when no other receiver uses it.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.watches.clear();
+        drop(state);
+        self.shared.tell();
+    }
+}

@@ -1,0 +1,175 @@
+//! One receiver as its application and its connection's task share it: the plan, who waits, what has arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millrace_proto::control::{Refused, RefusedReason};
+use millrace_proto::{ReceiverNumber, SubscriptionNumber};
+use tokio::sync::watch;
+
+use super::inbox::Inbox;
+use super::wake::Wake;
+use crate::link::Link;
+use crate::session::Plan;
+use crate::session::plan::{PlanError, Progress, ReceiverWish};
+
+/// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more; open another receiver
+/// when the cause is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the router refused the receiver ({}): {message}", .reason.name())]
+pub struct ReceiverRefused {
+    /// Why.
+    pub reason: RefusedReason,
+    /// What the router said, for people.
+    pub message: String,
+}
+
+/// How far a subscription has come on the present connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// Asked for, as far as acknowledged. Starts anew with each connection.
+    Progress(Progress),
+    /// Refused; it is no longer asked for. Without a subscription's number, the whole receiver was refused.
+    Refused(Refused),
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Its number on the connection.
+    pub(super) number: ReceiverNumber,
+    pub(super) window_bytes: u64,
+    state: Mutex<State>,
+    wake: Arc<Wake>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) number: ReceiverNumber,
+    /// This receiver and its subscriptions.
+    pub(super) plan: Plan,
+    /// Who waits for acknowledgements.
+    pub(super) watches: BTreeMap<SubscriptionNumber, watch::Sender<SubscriptionState>>,
+    /// Subscriptions that ended since the present connection was told; told before `added`, which may reuse their numbers.
+    pub(super) ended: BTreeSet<SubscriptionNumber>,
+    /// Subscriptions that were added since the present connection was told.
+    pub(super) added: BTreeSet<SubscriptionNumber>,
+    pub(super) inbox: Inbox,
+    pub(super) closed: bool,
+    /// Why there is no receiver any more.
+    pub(super) refused: Option<ReceiverRefused>,
+}
+
+impl Shared {
+    /// A receiver that is not open yet.
+    pub(super) fn new(
+        number: ReceiverNumber,
+        wish: ReceiverWish,
+        window_bytes: u64,
+        wake: Arc<Wake>,
+    ) -> Result<Self, PlanError> {
+        let mut plan = Plan::new();
+        plan.open_receiver_as(number, wish)?;
+        let state = State {
+            number,
+            plan,
+            watches: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            added: BTreeSet::new(),
+            inbox: Inbox::default(),
+            closed: false,
+            refused: None,
+        };
+        Ok(Self { number, window_bytes, state: Mutex::new(state), wake })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the task that there is something to do.
+    pub(super) fn tell(&self) {
+        self.wake.tell(self.number);
+    }
+
+    pub(super) fn unsubscribe(&self, number: SubscriptionNumber) {
+        let mut state = self.lock();
+        let parts: Vec<_> = state.plan.parts(self.number, number).collect();
+        state.plan.unsubscribe(self.number, number);
+        state.watches.remove(&number);
+        for part in parts {
+            state.added.remove(&part);
+            state.ended.insert(part);
+        }
+        drop(state);
+        self.tell();
+    }
+
+    /// Marks in the receiver's stream that events may be missing, if any were asked for.
+    pub(super) fn lost(&self) {
+        let mut state = self.lock();
+        state.plan.on_lost();
+        state.show_progress();
+        let waker = if state.watches.is_empty() { None } else { state.inbox.session_lost() };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        let waker = self.lock().inbox.end();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    /// Tells the router which subscriptions have ended and which are new.
+    pub(super) fn tell_changes(&mut self, link: &mut Link) {
+        while let Some(number) = self.ended.pop_first() {
+            link.session.unsubscribe(self.number, number);
+        }
+        while let Some(number) = self.added.pop_first() {
+            if let Some(selectors) = self.plan.selectors(self.number, number) {
+                link.session.subscribe(self.number, number, selectors);
+            }
+        }
+    }
+
+    /// The router refused a subscription, which is then not asked for any more. Numbers that no subscription has mean
+    /// nothing.
+    pub(super) fn subscription_refused(&mut self, number: u64, refused: Refused) {
+        let Some(number) = u32::try_from(number).ok().map(SubscriptionNumber) else { return };
+        let Some(name) = self.plan.name_of(self.number, number) else { return };
+        let others: Vec<_> = self.plan.parts(self.number, name).filter(|&part| part != number).collect();
+        self.ended.extend(others);
+        self.plan.unsubscribe(self.number, name);
+        if let Some(watch) = self.watches.remove(&name) {
+            watch.send_replace(SubscriptionState::Refused(refused));
+        }
+    }
+
+    /// The router refused the receiver: all who wait for a subscription hear it, and later ones are told at once.
+    pub(super) fn receiver_refused(&mut self, refused: &Refused) {
+        let Refused { reason, message, .. } = refused;
+        self.refused = Some(ReceiverRefused { reason: *reason, message: message.clone() });
+        for watch in std::mem::take(&mut self.watches).into_values() {
+            watch.send_replace(SubscriptionState::Refused(refused.clone()));
+        }
+    }
+
+    /// Tells those who wait for a subscription how far it has come.
+    pub(super) fn show_progress(&mut self) {
+        for (&number, watch) in &self.watches {
+            let Some(progress) = self.plan.progress(self.number, number) else { continue };
+            watch.send_if_modified(|state| {
+                let new = SubscriptionState::Progress(progress.clone());
+                let changed = *state != new;
+                *state = new;
+                changed
+            });
+        }
+    }
+}
