@@ -22,10 +22,10 @@ impl fmt::Display for Long {
     }
 }
 
-/// All Rust files below the root that are too long, build folders left out.
-pub(crate) fn find(root: &Path) -> Result<Vec<Long>> {
+/// All Rust files below a folder of the root that are too long, build folders left out.
+pub(crate) fn find(root: &Path, place: &Path) -> Result<Vec<Long>> {
     let mut found = Vec::new();
-    let mut folders = vec![root.to_owned()];
+    let mut folders = vec![place.to_owned()];
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
         for entry in entries {

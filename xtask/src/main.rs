@@ -50,6 +50,12 @@ enum Command {
 fn main() -> Result<ExitCode> {
     let Options { command: Command::Circles { crates, edges } } = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace above xtask")?;
+    // Long files are looked for where circles are; in the whole tree where no crate is named.
+    let places = if crates.is_empty() {
+        vec![root.to_owned()]
+    } else {
+        crates.iter().map(|folder| root.join(folder)).collect()
+    };
     let crates = if crates.is_empty() {
         CRATES.iter().map(PathBuf::from).filter(|folder| root.join(folder).is_dir()).collect()
     } else {
@@ -72,9 +78,11 @@ fn main() -> Result<ExitCode> {
             }
         }
     }
-    for long in lengths::find(root)? {
-        found += 1;
-        writeln!(out, "{long}")?;
+    for place in places {
+        for long in lengths::find(root, &place)? {
+            found += 1;
+            writeln!(out, "{long}")?;
+        }
     }
     if found == 0 {
         writeln!(out, "no circle of files, no file of more than {} lines", lengths::LINES_MAX)?;
