@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use millrace_proto::control::Stage;
-use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::mesh::{LinkFrame, PeerHello};
 use millrace_proto::selector::PayloadMatcher;
 use millrace_proto::{CloseCode, RouterId, Selector};
 
@@ -114,12 +114,12 @@ pub enum ToControl {
         /// What the peer said.
         hello: PeerHello,
     },
-    /// A mesh frame arrived (never a hello, ping or pong: those are the lane session's).
-    LaneFrame {
-        /// The lane.
+    /// A frame of the link arrived. Frames of the lane itself end at the core that holds it.
+    LinkFrame {
+        /// The lane: the peer keeps to the rules if it is lane 0.
         conn: ConnKey,
         /// The frame.
-        frame: MeshFrame,
+        frame: LinkFrame,
     },
     /// Nothing was heard on an accepted lane for the suspicion time.
     LaneSilent {
@@ -227,12 +227,12 @@ pub enum ToCore {
         /// Why.
         code: CloseCode,
     },
-    /// Send a mesh frame on a lane.
-    LaneFrame {
+    /// Send a frame of the link on its lane 0.
+    LinkFrame {
         /// Its connection.
         conn: ConnKey,
         /// The frame.
-        frame: MeshFrame,
+        frame: LinkFrame,
     },
     /// Addresses of other routers, for Welcome and Goaway.
     Alternates(Vec<String>),

@@ -118,6 +118,9 @@ macro_rules! message {
     ($frames:ident :: $name:ident { $($field:ident: $strategy:expr),* $(,)? }) => {
         message!($name { $($field: $strategy),* }).prop_map($frames::$name).boxed()
     };
+    (into $frames:ident: $name:ident { $($field:ident: $strategy:expr),* $(,)? }) => {
+        message!($name { $($field: $strategy),* }).prop_map($frames::from).boxed()
+    };
     ($name:ident { $($field:ident: $strategy:expr),* $(,)? }) => {{
         let mut message = Just($name::default()).boxed();
         $(
@@ -228,7 +231,7 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
 
 fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
     Union::new([
-        message!(MeshFrame::PeerHello {
+        message!(into MeshFrame: PeerHello {
             version: number(),
             router: router(),
             incarnation: incarnation(),
@@ -242,13 +245,13 @@ fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
             features: features(),
             zone: text(),
         }),
-        message!(MeshFrame::LegAck {
+        message!(into MeshFrame: LegAck {
             runs: ranges(),
             kind: one_of(OutcomeKind::ALL),
             level: any::<u32>(),
             reasons: list(one_of(OutcomeReason::ALL)),
         }),
-        message!(MeshFrame::Interest {
+        message!(into MeshFrame: Interest {
             version: number(),
             reset: any::<bool>(),
             more: any::<bool>(),
@@ -256,13 +259,13 @@ fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
             remove: list(number()),
             from: number(),
         }),
-        message!(MeshFrame::InterestAck { version: number(), positions: list(number()) }),
-        message!(MeshFrame::InterestDigest { version: number(), count: number(), sum: number() }),
-        message!(MeshFrame::InterestRequest { version: number() }),
-        message!(MeshFrame::Peers { peers: list(peer()) }),
-        message!(MeshFrame::Ping { nonce: number() }),
-        message!(MeshFrame::Pong { nonce: number() }),
-        message!(MeshFrame::Goaway {
+        message!(into MeshFrame: InterestAck { version: number(), positions: list(number()) }),
+        message!(into MeshFrame: InterestDigest { version: number(), count: number(), sum: number() }),
+        message!(into MeshFrame: InterestRequest { version: number() }),
+        message!(into MeshFrame: Peers { peers: list(peer()) }),
+        message!(into MeshFrame: Ping { nonce: number() }),
+        message!(into MeshFrame: Pong { nonce: number() }),
+        message!(into MeshFrame: Goaway {
             delay_us: number(),
             alternates: list(text()),
             reason: text(),

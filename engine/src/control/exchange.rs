@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use millrace_proto::control::Stage;
-use millrace_proto::mesh::{Interest, InterestAck, InterestDigest, InterestRequest, MeshFrame};
+use millrace_proto::mesh::{Interest, InterestAck, InterestDigest, InterestRequest, LinkFrame};
 use millrace_proto::{CloseCode, RouterId, Selector};
 
 use super::Control;
@@ -83,15 +83,15 @@ impl Control {
     }
 
     /// Says a frame on lane 0.
-    pub(super) fn say(&mut self, router: RouterId, frame: MeshFrame) {
+    pub(super) fn say(&mut self, router: RouterId, frame: LinkFrame) {
         if let Some(lane) = self.lane_up(router, 0) {
-            self.give(lane.core, ToCore::LaneFrame { conn: lane.conn, frame });
+            self.give(lane.core, ToCore::LinkFrame { conn: lane.conn, frame });
         }
     }
 
     fn say_all(&mut self, router: RouterId, frames: &[Interest]) {
         for frame in frames {
-            self.say(router, MeshFrame::Interest(frame.clone()));
+            self.say(router, LinkFrame::Interest(frame.clone()));
         }
     }
 
@@ -117,7 +117,7 @@ impl Control {
         if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
             link.digest_at = next;
         }
-        self.say(router, MeshFrame::InterestDigest(self.own.digest()));
+        self.say(router, LinkFrame::InterestDigest(self.own.digest()));
     }
 
     /// The peer's copy of the own interest is wrong.
@@ -175,7 +175,7 @@ impl Control {
             }
             Step::OutOfOrder => {
                 self.metrics.deltas_out_of_order += 1;
-                self.say(router, MeshFrame::InterestRequest(InterestRequest { version: held }));
+                self.say(router, LinkFrame::InterestRequest(InterestRequest { version: held }));
             }
             Step::Overflow => {
                 self.metrics.interest_overflows += 1;
@@ -192,10 +192,10 @@ impl Control {
             Some(true) => self.metrics.digests_ok += 1,
             Some(false) => {
                 self.metrics.digests_mismatched += 1;
-                self.say(router, MeshFrame::InterestRequest(InterestRequest { version }));
+                self.say(router, LinkFrame::InterestRequest(InterestRequest { version }));
             }
             // A snapshot was asked for, and has not come since: ask again.
-            None => self.say(router, MeshFrame::InterestRequest(InterestRequest { version })),
+            None => self.say(router, LinkFrame::InterestRequest(InterestRequest { version })),
         }
     }
 
@@ -211,7 +211,7 @@ impl Control {
             acks.push(InterestAck { version, positions });
         }
         for ack in acks {
-            self.say(router, MeshFrame::InterestAck(ack));
+            self.say(router, LinkFrame::InterestAck(ack));
         }
     }
 

@@ -3,7 +3,7 @@
 //! That runs may be missing is not said from here: the core that reads a lane says it behind the lane's last run, and the
 //! owner that writes one before the run that may follow a miss.
 
-use millrace_proto::mesh::MeshFrame;
+use millrace_proto::mesh::LinkFrame;
 use millrace_proto::{CloseCode, RouterId};
 
 use super::Control;
@@ -21,21 +21,20 @@ impl Control {
         self.peers.get(&router)?.link.as_ref()?.lanes.get(usize::from(lane))?.up
     }
 
-    pub(super) fn lane_frame(&mut self, core: CoreIndex, conn: ConnKey, frame: MeshFrame) {
+    pub(super) fn link_frame(&mut self, core: CoreIndex, conn: ConnKey, frame: LinkFrame) {
         let Some(&(router, lane)) = self.lanes.get(&(core, conn)) else { return };
         if lane != 0 {
             self.metrics.frames_unexpected += 1;
             return;
         }
         match frame {
-            MeshFrame::Interest(interest) => self.interest_told(router, interest),
-            MeshFrame::InterestAck(ack) => self.interest_acknowledged(router, &ack),
-            MeshFrame::InterestDigest(digest) => self.digest_told(router, &digest),
-            MeshFrame::InterestRequest(_) => self.snapshot_asked(router),
-            MeshFrame::Peers(peers) => self.peers_told(router, &peers),
-            MeshFrame::Goaway(_) => self.leaving(router),
-            MeshFrame::Skipped { .. } => {}
-            // Hellos and pings are the lane session's; others are of features that this side does not list.
+            LinkFrame::Interest(interest) => self.interest_told(router, interest),
+            LinkFrame::InterestAck(ack) => self.interest_acknowledged(router, &ack),
+            LinkFrame::InterestDigest(digest) => self.digest_told(router, &digest),
+            LinkFrame::InterestRequest(_) => self.snapshot_asked(router),
+            LinkFrame::Peers(peers) => self.peers_told(router, &peers),
+            LinkFrame::Goaway(_) => self.leaving(router),
+            // These are of features that this side does not list.
             _ => self.metrics.frames_unexpected += 1,
         }
     }

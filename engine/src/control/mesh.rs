@@ -3,7 +3,7 @@
 
 use millrace_proto::RouterId;
 use millrace_proto::limits::ALTERNATES_MAX;
-use millrace_proto::mesh::{KnownPeer, MeshFrame, Peers};
+use millrace_proto::mesh::{KnownPeer, LinkFrame, Peers};
 
 use super::Control;
 use super::config::{INTRODUCED_MAX, MESH_FRAME_BYTES};
@@ -169,7 +169,7 @@ impl Control {
             let linked = if other == router { peer.heard } else { peer.reached };
             told.peers.push(KnownPeer { router: other, advertise, linked });
         }
-        self.say(router, MeshFrame::Peers(told));
+        self.say(router, LinkFrame::Peers(told));
     }
 
     /// A peer tells whom it knows. Only routers that it is linked to count: whom nobody reaches is forgotten everywhere.

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use millrace_proto::RouterId;
 use millrace_proto::control::Goaway;
-use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::mesh::{LinkFrame, PeerHello};
 
 pub use config::{
     ADDRESS_BYTES_MAX, ControlConfig, INTRODUCED_MAX, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE,
@@ -217,7 +217,7 @@ impl Control {
             ToControl::UnprovenHello { conn, dial, hello } => {
                 self.lane_hello(core, conn, dial, &hello, false);
             }
-            ToControl::LaneFrame { conn, frame } => self.lane_frame(core, conn, frame),
+            ToControl::LinkFrame { conn, frame } => self.link_frame(core, conn, frame),
             ToControl::LaneSilent { conn } => self.lane_silence(core, conn, true),
             ToControl::LaneHeard { conn } => self.lane_silence(core, conn, false),
             ToControl::LaneClosed { conn, dial, orderly, code } => {
@@ -309,7 +309,7 @@ impl Control {
         let Some(leaves_at) = self.leaves_at else { return };
         let grace_us = u64::try_from(leaves_at.since(self.now).as_micros()).unwrap_or(u64::MAX);
         let goaway = Goaway { grace_us, reason: "draining".to_owned(), ..Goaway::default() };
-        self.say(router, MeshFrame::Goaway(goaway));
+        self.say(router, LinkFrame::Goaway(goaway));
     }
 
     /// Does what the last input made possible or due.

@@ -279,7 +279,7 @@ impl Core {
                     Err(Close::new(code, code.name()))
                 });
             }
-            ToCore::LaneFrame { conn, frame } => {
+            ToCore::LinkFrame { conn, frame } => {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));
             }
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,

@@ -861,8 +861,8 @@ fn a_peer_that_does_not_read_its_mesh_frames_is_closed_with_busy() {
     };
     let mut told = 0;
     while world.memory.closed.is_empty() {
-        let frame = millrace_proto::mesh::MeshFrame::Interest(interest.clone());
-        world.core.handle_message(world.now, &mut world.memory, ToCore::LaneFrame { conn, frame });
+        let frame = millrace_proto::mesh::LinkFrame::Interest(interest.clone());
+        world.core.handle_message(world.now, &mut world.memory, ToCore::LinkFrame { conn, frame });
         told += 1;
         assert!(told < 100, "it grows without end");
     }

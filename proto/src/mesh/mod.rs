@@ -14,7 +14,7 @@ pub mod kind;
 mod lane;
 mod link;
 
-pub use frame::MeshFrame;
+pub use frame::{LaneFrame, LinkFrame, MeshFrame};
 pub use lane::{
     GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, LegAck, SetRecord, SetRecords,
     Tickets,

@@ -157,7 +157,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
     vec![
         (
             "leg_ack",
-            MeshFrame::LegAck(LegAck {
+            MeshFrame::from(LegAck {
                 runs: ranges(),
                 kind: OutcomeKind::Partial,
                 level: 2,
@@ -168,7 +168,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "tickets",
-            MeshFrame::Tickets(Tickets {
+            MeshFrame::from(Tickets {
                 kind: AckKind::Refused,
                 tickets: vec![Ticket { ticket: 9, generation: 1 }],
                 reason: OutcomeReason::Busy,
@@ -176,7 +176,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "group_members",
-            MeshFrame::GroupMembers(GroupMembers {
+            MeshFrame::from(GroupMembers {
                 members: vec![GroupMember {
                     group: text("disks"),
                     member: 3,
@@ -190,7 +190,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "set_records",
-            MeshFrame::SetRecords(SetRecords {
+            MeshFrame::from(SetRecords {
                 sets: vec![SetRecord {
                     set: text("feed"),
                     generation: 7,
@@ -210,7 +210,7 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
     vec![
         (
             "history_request",
-            MeshFrame::HistoryRequest(HistoryRequest {
+            MeshFrame::from(HistoryRequest {
                 request: 5,
                 selectors: vec![text("host")],
                 from: vec![position()],
@@ -220,7 +220,7 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "history_state",
-            MeshFrame::HistoryState(HistoryState {
+            MeshFrame::from(HistoryState {
                 request: 5,
                 spans: vec![HistorySpan {
                     incarnation: Incarnation(1),
@@ -234,7 +234,7 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "peer_hello_features",
-            MeshFrame::PeerHello(PeerHello {
+            MeshFrame::from(PeerHello {
                 version: 1,
                 features: Features::default().with(feature::CONFIRMS).with(feature::GROUPS),
                 zone: text("eu-1"),
@@ -244,7 +244,7 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "interest_features",
-            MeshFrame::Interest(Interest {
+            MeshFrame::from(Interest {
                 version: 1,
                 add: vec![
                     InterestEntry {

@@ -149,7 +149,7 @@ pub(crate) fn mesh_frames() -> Vec<(&'static str, MeshFrame)> {
     vec![
         (
             "peer_hello",
-            MeshFrame::PeerHello(PeerHello {
+            MeshFrame::from(PeerHello {
                 version: 1,
                 router: ROUTER,
                 incarnation: Incarnation(1),
@@ -165,7 +165,7 @@ pub(crate) fn mesh_frames() -> Vec<(&'static str, MeshFrame)> {
         ),
         (
             "interest",
-            MeshFrame::Interest(Interest {
+            MeshFrame::from(Interest {
                 version: 12,
                 reset: true,
                 more: true,
@@ -174,21 +174,21 @@ pub(crate) fn mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                 from: 11,
             }),
         ),
-        ("interest_ack", MeshFrame::InterestAck(InterestAck { version: 12, positions: vec![0, 1000] })),
+        ("interest_ack", MeshFrame::from(InterestAck { version: 12, positions: vec![0, 1000] })),
         (
             "interest_digest",
-            MeshFrame::InterestDigest(InterestDigest { version: 12, count: 2, sum: 0x0fed_cba9_8765_4321 }),
+            MeshFrame::from(InterestDigest { version: 12, count: 2, sum: 0x0fed_cba9_8765_4321 }),
         ),
-        ("interest_request", MeshFrame::InterestRequest(InterestRequest { version: 12 })),
+        ("interest_request", MeshFrame::from(InterestRequest { version: 12 })),
         (
             "peers",
-            MeshFrame::Peers(Peers {
+            MeshFrame::from(Peers {
                 peers: vec![KnownPeer { router: ROUTER, advertise: text("10.0.0.2:7400"), linked: true }],
             }),
         ),
-        ("ping", MeshFrame::Ping(Ping { nonce: 1 })),
-        ("pong", MeshFrame::Pong(Pong { nonce: 1 })),
-        ("goaway", MeshFrame::Goaway(Goaway { reason: text("restart"), ..Goaway::default() })),
+        ("ping", MeshFrame::from(Ping { nonce: 1 })),
+        ("pong", MeshFrame::from(Pong { nonce: 1 })),
+        ("goaway", MeshFrame::from(Goaway { reason: text("restart"), ..Goaway::default() })),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_engine::control::Control;
 use millrace_engine::message::{CoreIndex, DialId, ToControl};
-use millrace_proto::mesh::{InterestEntry, KnownPeer, MeshFrame};
+use millrace_proto::mesh::{InterestEntry, KnownPeer, LinkFrame};
 use tokio::sync::mpsc;
 
 use crate::budget::{Budget, Share};
@@ -125,15 +125,15 @@ fn weight(message: &ToControl) -> usize {
         ToControl::Interest { add, remove, .. } => {
             add.iter().chain(remove).map(|selector| 64 + 2 * selector.text().len()).sum()
         }
-        ToControl::LaneFrame { frame: MeshFrame::Interest(interest), .. } => {
+        ToControl::LinkFrame { frame: LinkFrame::Interest(interest), .. } => {
             let entries: usize =
                 interest.add.iter().map(|entry| size_of::<InterestEntry>() + entry.selector.len()).sum();
             entries + 8 * interest.remove.len()
         }
-        ToControl::LaneFrame { frame: MeshFrame::Peers(peers), .. } => {
+        ToControl::LinkFrame { frame: LinkFrame::Peers(peers), .. } => {
             peers.peers.iter().map(|peer| size_of::<KnownPeer>() + peer.advertise.len()).sum()
         }
-        ToControl::LaneFrame { frame: MeshFrame::InterestAck(ack), .. } => 8 * ack.positions.len(),
+        ToControl::LinkFrame { frame: LinkFrame::InterestAck(ack), .. } => 8 * ack.positions.len(),
         _ => 0,
     };
     own + size_of::<(ToControl, Share)>()
@@ -149,7 +149,7 @@ mod tests {
     fn large() -> ToControl {
         let entry = InterestEntry { selector: "x".repeat(BYTES_MAX / 2), ..InterestEntry::default() };
         let interest = Interest { add: vec![entry], ..Interest::default() };
-        ToControl::LaneFrame { conn: ConnKey(1), frame: MeshFrame::Interest(interest) }
+        ToControl::LinkFrame { conn: ConnKey(1), frame: LinkFrame::Interest(interest) }
     }
 
     #[test]

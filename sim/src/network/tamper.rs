@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use millrace_proto::data::{self, DataFrame, HopHeader, PublisherOnStream, TagsOnStream};
 use millrace_proto::frame::FrameReader;
-use millrace_proto::mesh::MeshFrame;
+use millrace_proto::mesh::{LinkFrame, MeshFrame};
 use millrace_proto::{DecodeError, varint};
 
 /// A bug that can be put in.
@@ -84,7 +84,7 @@ impl Tamper {
         varint::put_prefixed(&mut frame, body);
         match self.bug {
             Bug::LostInterestDelta => {
-                if let Ok(MeshFrame::Interest(interest)) = MeshFrame::decode(kind, body)
+                if let Ok(MeshFrame::Link(LinkFrame::Interest(interest))) = MeshFrame::decode(kind, body)
                     && !interest.reset
                     && interest.from > 0
                 {

@@ -343,11 +343,11 @@ mod tests {
             for (place, frame) in frames.iter().enumerate() {
                 assert_eq!(frame.more, place + 1 < frames.len());
                 let mut bytes = Vec::new();
-                MeshFrame::Interest(frame.clone()).encode(&mut bytes);
+                MeshFrame::from(frame.clone()).encode(&mut bytes);
                 assert!(bytes.len() <= CONTROL_FRAME_BYTES_MAX);
                 let (kind, body, _) =
                     millrace_proto::frame::split(&bytes, CONTROL_FRAME_BYTES_MAX).unwrap().unwrap();
-                assert_eq!(MeshFrame::decode(kind, body).unwrap(), MeshFrame::Interest(frame.clone()));
+                assert_eq!(MeshFrame::decode(kind, body).unwrap(), MeshFrame::from(frame.clone()));
             }
         }
         assert!(snapshot[0].reset && !snapshot[1].reset);

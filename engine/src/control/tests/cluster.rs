@@ -8,7 +8,7 @@ use std::time::Duration;
 use millrace_proto::control::Stage;
 use millrace_proto::data::GapReason;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::mesh::MeshFrame;
+use millrace_proto::mesh::{LaneFrame, MeshFrame};
 use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, frame};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -230,10 +230,11 @@ impl Cluster {
         let frame = MeshFrame::decode(kind, body).unwrap();
         let conn = key(conn, side);
         let message = match frame {
-            MeshFrame::PeerHello(hello) if !end.greeted => {
+            MeshFrame::Lane(LaneFrame::PeerHello(hello)) if !end.greeted => {
                 ToControl::LaneHello { conn, dial: end.dial, hello }
             }
-            frame => ToControl::LaneFrame { conn, frame },
+            MeshFrame::Link(frame) => ToControl::LinkFrame { conn, frame },
+            _ => return,
         };
         self.inform(end.router, end.core, message);
     }
@@ -286,13 +287,13 @@ impl Cluster {
                     self.lane_lost(number, side);
                 }
                 if let Some(hello) = hello {
-                    self.send_frame(conn, &MeshFrame::PeerHello(hello));
+                    self.send_frame(conn, &MeshFrame::from(hello));
                 }
             }
             ToCore::CloseLane { conn, hello, code } => {
                 self.routers[router].refused.push(code);
                 if let Some(hello) = hello {
-                    self.send_frame(conn, &MeshFrame::PeerHello(hello));
+                    self.send_frame(conn, &MeshFrame::from(hello));
                 }
                 let (number, side) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());
                 if self.conns.get(&number).is_some_and(|ends| ends[side].open && ends[side].accepted) {
@@ -300,7 +301,7 @@ impl Cluster {
                 }
                 self.close(conn, Some(code), code == CloseCode::GoingAway);
             }
-            ToCore::LaneFrame { conn, frame } => self.send_frame(conn, &frame),
+            ToCore::LinkFrame { conn, frame } => self.send_frame(conn, &frame.into()),
             ToCore::Synced(true) if core == 0 => self.routers[router].synced = Some(now),
             ToCore::Alternates(alternates) if core == 0 => self.routers[router].alternates = alternates,
             ToCore::Prepared { result, .. } => {
@@ -383,7 +384,7 @@ impl Cluster {
                     let ends =
                         [end(router, life, core, Some(dial)), end(to, self.routers[to].life, there, None)];
                     self.conns.insert(conn, ends);
-                    self.send_frame(key(conn, 0), &MeshFrame::PeerHello(hello));
+                    self.send_frame(key(conn, 0), &MeshFrame::from(hello));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use millrace_proto::RouterId;
 use millrace_proto::control::Stage;
 use millrace_proto::data::GapReason;
-use millrace_proto::mesh::{Interest, InterestEntry, InterestKind, MeshFrame};
+use millrace_proto::mesh::{Interest, InterestEntry, InterestKind, LinkFrame, MeshFrame};
 
 use super::cluster::{Cluster, ms};
 use crate::message::{PrepareOrder, ToControl, Token};
@@ -44,7 +44,8 @@ fn alone_a_subscription_is_effective_in_the_cluster_as_soon_as_on_the_router() {
 #[test]
 fn an_acknowledgement_that_does_not_come_is_waited_for() {
     let mut cluster = pair(1);
-    cluster.filter = Box::new(|from, frame| !(from == 1 && matches!(frame, MeshFrame::InterestAck(_))));
+    cluster.filter =
+        Box::new(|from, frame| !(from == 1 && matches!(frame, MeshFrame::Link(LinkFrame::InterestAck(_)))));
     let token = cluster.subscribe(0, 0, "a=1");
     cluster.run(ms(2000));
     assert!(cluster.routers[0].told(token, Stage::Router).is_some());
@@ -56,7 +57,7 @@ fn a_lost_delta_is_caught_by_the_digest_and_repaired() {
     let mut cluster = pair(1);
     cluster.subscribe(0, 0, "a=1");
     cluster.run(ms(300));
-    cluster.filter = Box::new(|_, frame| !matches!(frame, MeshFrame::Interest(_)));
+    cluster.filter = Box::new(|_, frame| !matches!(frame, MeshFrame::Link(LinkFrame::Interest(_))));
     cluster.subscribe(0, 0, "a=2");
     cluster.unsubscribe(0, 0, "a=1");
     cluster.run(ms(100));
@@ -69,10 +70,10 @@ fn a_lost_delta_is_caught_by_the_digest_and_repaired() {
 #[test]
 fn a_delta_that_does_not_follow_is_not_applied() {
     let mut cluster = pair(1);
-    cluster.filter = Box::new(|_, frame| !matches!(frame, MeshFrame::Interest(_)));
+    cluster.filter = Box::new(|_, frame| !matches!(frame, MeshFrame::Link(LinkFrame::Interest(_))));
     cluster.subscribe(0, 0, "a=1");
     cluster.run(ms(50));
-    cluster.filter = Box::new(|_, frame| !matches!(frame, MeshFrame::InterestDigest(_)));
+    cluster.filter = Box::new(|_, frame| !matches!(frame, MeshFrame::Link(LinkFrame::InterestDigest(_))));
     cluster.subscribe(0, 0, "a=2");
     cluster.run(ms(3000));
     cluster.check_converged();
@@ -90,7 +91,7 @@ fn a_copy_that_was_altered_on_the_way_is_caught_by_the_digest() {
     let (conn, core, _) = lane_zero(&cluster, 1);
     let add = vec![InterestEntry { number: 99, selector: "b=1".into(), ..InterestEntry::default() }];
     let frame = Interest { version: version + 1, from: version, add, ..Interest::default() };
-    cluster.tell(1, core, ToControl::LaneFrame { conn, frame: MeshFrame::Interest(frame) });
+    cluster.tell(1, core, ToControl::LinkFrame { conn, frame: LinkFrame::Interest(frame) });
     assert_eq!(cluster.peer(1, 0).map(|peer| peer.interest), Some(2));
     cluster.run(ms(4000));
     cluster.check_converged();
@@ -124,7 +125,7 @@ fn interest_that_cannot_be_read_is_ignored_without_a_mismatch() {
     let version = cluster.peer(1, 0).unwrap().interest_version;
     let frame =
         Interest { version: version + 1, from: version, add, remove: vec![77], ..Interest::default() };
-    cluster.tell(1, core, ToControl::LaneFrame { conn, frame: MeshFrame::Interest(frame) });
+    cluster.tell(1, core, ToControl::LinkFrame { conn, frame: LinkFrame::Interest(frame) });
     let control = &cluster.routers[1].control;
     assert_eq!(control.metrics().interest_refused, 2);
     let texts: Vec<_> = control.directory_dump().map(|(_, text)| text.to_owned()).collect();

@@ -1,6 +1,6 @@
 //! Links form, whichever side finds the other.
 
-use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::mesh::{LinkFrame, MeshFrame, PeerHello};
 use millrace_proto::{CloseCode, Incarnation, RouterId};
 
 use super::cluster::{Cluster, ms};
@@ -154,7 +154,8 @@ fn without_seeds_a_router_is_synced_at_once_and_with_a_dead_one_after_the_first_
 #[test]
 fn a_router_whose_interest_does_not_come_delays_synced_until_the_timeout() {
     let mut cluster = Cluster::new(1);
-    cluster.filter = Box::new(|from, frame| !(from == 0 && matches!(frame, MeshFrame::Interest(_))));
+    cluster.filter =
+        Box::new(|from, frame| !(from == 0 && matches!(frame, MeshFrame::Link(LinkFrame::Interest(_)))));
     cluster.add(2, 1, &[]);
     cluster.add(1, 1, &["r0:1"]);
     cluster.run(ms(1900));

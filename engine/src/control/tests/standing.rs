@@ -1,6 +1,6 @@
 //! How a router stands: when it has joined, what is wrong with its place, and what it says of that.
 
-use millrace_proto::mesh::{KnownPeer, MeshFrame, PeerHello, Peers};
+use millrace_proto::mesh::{KnownPeer, LinkFrame, PeerHello, Peers};
 use millrace_proto::{CloseCode, Incarnation, RouterId};
 
 use super::cluster::{Cluster, ms};
@@ -129,7 +129,7 @@ fn a_seed_that_only_others_reach_is_this_routers_own_evidence() {
 }
 
 /// Says lane 0's frames to router 0 as a peer with id 1, which must be the smaller one.
-fn speak(cluster: &mut Cluster, frames: Vec<MeshFrame>) -> ConnKey {
+fn speak(cluster: &mut Cluster, frames: Vec<LinkFrame>) -> ConnKey {
     let conn = ConnKey(1 << 40);
     let hello = PeerHello {
         version: millrace_proto::PROTOCOL_VERSION,
@@ -142,16 +142,16 @@ fn speak(cluster: &mut Cluster, frames: Vec<MeshFrame>) -> ConnKey {
     };
     cluster.tell(0, 0, ToControl::LaneHello { conn, dial: None, hello });
     for frame in frames {
-        cluster.tell(0, 0, ToControl::LaneFrame { conn, frame });
+        cluster.tell(0, 0, ToControl::LinkFrame { conn, frame });
     }
     conn
 }
 
-fn known(range: std::ops::Range<u64>) -> MeshFrame {
+fn known(range: std::ops::Range<u64>) -> LinkFrame {
     let peers = range
         .map(|id| KnownPeer { router: RouterId(id), advertise: format!("victim:{id}"), linked: true })
         .collect();
-    MeshFrame::Peers(Peers { peers })
+    LinkFrame::Peers(Peers { peers })
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn an_honest_address_is_tried_beside_a_false_one() {
     let mut cluster = Cluster::new(1);
     cluster.add(50, 1, &[]);
     let false_one = KnownPeer { router: RouterId(60), advertise: "victim:1".to_owned(), linked: true };
-    speak(&mut cluster, vec![MeshFrame::Peers(Peers { peers: vec![false_one] })]);
+    speak(&mut cluster, vec![LinkFrame::Peers(Peers { peers: vec![false_one] })]);
     cluster.add(60, 1, &[]);
     cluster.add(55, 1, &["r0:1", "r1:1"]);
     cluster.run(ms(20_000));

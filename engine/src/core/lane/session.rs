@@ -3,7 +3,7 @@
 use millrace_proto::control::{Ping, Pong, TableCapacity};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::mesh::{MeshFrame, PeerHello};
+use millrace_proto::mesh::{LaneFrame, MeshFrame, PeerHello};
 use millrace_proto::stream::LanePreamble;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
@@ -171,16 +171,28 @@ impl LaneSession {
         let conn = self.conn;
         let unexpected = |what: &'static str| Err(Close::new(CloseCode::Unexpected, what));
         match (self.said_hello, frame) {
-            (false, MeshFrame::PeerHello(hello)) => {
+            (false, MeshFrame::Lane(LaneFrame::PeerHello(hello))) => {
                 self.said_hello = true;
                 turn.mail.tell(ToControl::LaneHello { conn, dial: self.dial, hello });
             }
             (false, _) => return unexpected("PeerHello comes first"),
-            (true, MeshFrame::PeerHello(_)) => return unexpected("PeerHello comes once"),
-            (true, MeshFrame::Ping(ping)) => Pong { nonce: ping.nonce }.encode(&mut self.out),
-            (true, MeshFrame::Pong(_)) => {}
-            (true, MeshFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
-            (true, frame) => turn.mail.tell(ToControl::LaneFrame { conn, frame }),
+            (true, MeshFrame::Link(frame)) => turn.mail.tell(ToControl::LinkFrame { conn, frame }),
+            (true, MeshFrame::Lane(frame)) => return self.handle_own(frame),
+            // Proto gives kinds that it does not know and that may be skipped.
+            (true, _) => turn.path.metrics.frames_skipped += 1,
+        }
+        Ok(())
+    }
+
+    /// Handles a frame of the lane itself: the core at the other end says it to this one.
+    fn handle_own(&mut self, frame: LaneFrame) -> Result<(), Close> {
+        let unexpected = |what: &'static str| Err(Close::new(CloseCode::Unexpected, what));
+        match frame {
+            LaneFrame::Ping(ping) => Pong { nonce: ping.nonce }.encode(&mut self.out),
+            LaneFrame::Pong(_) => {}
+            LaneFrame::PeerHello(_) => return unexpected("PeerHello comes once"),
+            // A router that does not know the frame closes too, because its type is even.
+            _ => return unexpected("a frame of a feature that this router does not list"),
         }
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! Which control frames are handled when: clients take turns, and wait for neither what ends nor each other for long.
 
 use millrace_proto::control::{ControlFrame, OpenReceiver, Ping, Subscribe};
-use millrace_proto::mesh::{MeshFrame, PeerHello};
-use millrace_proto::{ReceiverNumber, SubscriptionNumber};
+use millrace_proto::mesh::{InterestRequest, LegAck, LinkFrame, MeshFrame, PeerHello};
+use millrace_proto::{CloseCode, ReceiverNumber, SubscriptionNumber};
 
 use super::super::agenda::FRAMES_PER_TURN;
 use super::super::machine::Connection;
 use super::super::mail::OUTPUTS_MAX;
 use super::{CONTROL, World, lane, open};
-use crate::message::ToCore;
+use crate::message::{CoreOutput, ToControl, ToCore};
 use crate::transport::ConnKey;
 
 impl World {
@@ -109,7 +109,7 @@ fn frames_of_lanes_wait_for_control_and_not_for_clients() {
     let peer = lane(&mut world, false, true);
     world.core.stream_opened(world.now, &mut world.memory, peer, CONTROL);
     let mut hello = Vec::new();
-    MeshFrame::PeerHello(PeerHello::default()).encode(&mut hello);
+    MeshFrame::from(PeerHello::default()).encode(&mut hello);
     world.hear(peer, &hello);
     world.settle();
     let clients: Vec<ConnKey> = (10..30).map(|number| world.client(number)).collect();
@@ -117,7 +117,7 @@ fn frames_of_lanes_wait_for_control_and_not_for_clients() {
         world.hear(client, &[0x3f, 0x00].repeat(5_000));
     }
     let mut frame = Vec::new();
-    MeshFrame::Ping(Ping { nonce: 7 }).encode(&mut frame);
+    MeshFrame::from(Ping { nonce: 7 }).encode(&mut frame);
     world.hear(peer, &frame);
     let answered = |world: &World| world.memory.written.get(&(peer, CONTROL)).map_or(0, Vec::len);
     let before = answered(&world);
@@ -143,4 +143,32 @@ fn what_a_message_of_control_costs_is_told_with_what_it_replaces() {
     world.say(client, &ControlFrame::OpenReceiver(OpenReceiver { receiver: ReceiverNumber(1), ..open() }));
     world.core.handle_message(world.now, &mut world.memory, ToCore::Synced(true));
     assert_eq!(world.core.selectors_moved(), 601);
+}
+
+#[test]
+fn link_frames_go_to_control_and_frames_of_the_lane_stay_at_its_core() {
+    let mut world = World::new();
+    let conn = lane(&mut world, false, true);
+    let mut bytes = Vec::new();
+    PeerHello::default().encode(&mut bytes);
+    Ping { nonce: 7 }.encode(&mut bytes);
+    InterestRequest { version: 3 }.encode(&mut bytes);
+    world.memory.input.insert((conn, CONTROL), bytes.into());
+    world.core.stream_opened(world.now, &mut world.memory, conn, CONTROL);
+    world.core.readable(world.now, &mut world.memory, conn, CONTROL);
+    let told: Vec<CoreOutput> = std::iter::from_fn(|| world.core.poll_output()).collect();
+    assert!(
+        matches!(
+            told[..],
+            [
+                CoreOutput::ToControl(ToControl::LaneHello { .. }),
+                CoreOutput::ToControl(ToControl::LinkFrame { frame: LinkFrame::InterestRequest(_), .. })
+            ]
+        ),
+        "{told:?}"
+    );
+    let mut feature = Vec::new();
+    LegAck::default().encode(&mut feature);
+    world.send(conn, CONTROL, &feature);
+    assert_eq!(world.memory.closed, [(conn, CloseCode::Unexpected)], "a feature that is not listed");
 }
