@@ -12,24 +12,27 @@ program="$target/release/examples/hot_path"
 
 # Instructions for so many runs: all of the program, so that two numbers of runs have to be compared.
 instructions() {
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>&1 >/dev/null |
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$@" 2>&1 >/dev/null |
         sed -nE 's/.*Collected : ([0-9]+).*/\1/p'
 }
 
 failed=0
 measure() {
-    local events=$1 instructions_max=$2 allocations_max=$3
+    local events=$1 deliveries=$2 instructions_max=$3 allocations_max=$4
     local few=2000 many=12000
-    local per_run=$((($(instructions $many "$events") - $(instructions $few "$events")) / (many - few)))
+    local per_run=$((($(instructions $many "$events" "$deliveries") - $(instructions $few "$events" "$deliveries")) / (many - few)))
     local allocations verdict=ok
-    allocations=$("$program" $many "$events")
+    allocations=$("$program" $many "$events" "$deliveries")
     if ((per_run > instructions_max)) || awk "BEGIN { exit !($allocations > $allocations_max) }"; then
         verdict="ABOVE ITS LIMIT" failed=1
     fi
-    printf 'runs of %2d event(s): %5d instructions (limit %d), %s allocations (limit %s) per run: %s\n' \
-        "$events" "$per_run" "$instructions_max" "$allocations" "$allocations_max" "$verdict"
+    printf 'deliveries=%d, runs of %2d event(s): %5d instructions (limit %d), %s allocations (limit %s) per run: %s\n' \
+        "$deliveries" "$events" "$per_run" "$instructions_max" "$allocations" "$allocations_max" "$verdict"
 }
 
-measure 1 3130 2.2
-measure 16 5560 2.3
+# A stream for each receiver, then one for each connection.
+measure 1 0 3130 2.2
+measure 16 0 5560 2.3
+measure 1 1 2620 0.2
+measure 16 1 5700 1.4
 exit $failed

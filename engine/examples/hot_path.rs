@@ -1,5 +1,6 @@
 //! The hot path of one core, for counting: runs enter on a publisher's stream, are routed, and are written to receivers'
-//! streams, which are acknowledged at once. No time is taken. `hot_path RUNS EVENTS_PER_RUN` prints the allocations per run;
+//! streams, which are acknowledged at once. No time is taken. `hot_path RUNS EVENTS_PER_RUN DELIVERIES` prints the allocations
+//! per run; receivers have streams of their own (`DELIVERIES` 0), or share that of their connection (1);
 //! under `valgrind --tool=callgrind`, two numbers of runs give the instructions per run. `bench-results/hot-path.sh` does both
 //! and compares them with limits.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
@@ -83,7 +84,7 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(deliveries: u64) -> Self {
         let now = Time(1_000_000_000);
         let core = Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now);
         let mut world = Self { core, pipe: Pipe::default(), now, seq: 0 };
@@ -92,8 +93,9 @@ impl World {
             world.core.client_connected(now, conn);
             world.core.stream_opened(now, &mut world.pipe, conn, CONTROL);
             let tables = TableCapacity::CLIENT;
+            let receivers = receivers.into();
             let hello =
-                Hello { version: PROTOCOL_VERSION, tables, receivers: receivers.into(), ..Hello::default() };
+                Hello { version: PROTOCOL_VERSION, tables, receivers, deliveries, ..Hello::default() };
             world.say(conn, |out| hello.encode(out));
         }
         for number in 0..RECEIVERS_NUMBER {
@@ -185,8 +187,10 @@ impl World {
 
 fn main() {
     let numbers: Vec<u64> = std::env::args().skip(1).map(|text| text.parse().unwrap()).collect();
-    let [runs, events_per_run] = numbers[..] else { panic!("usage: hot_path RUNS EVENTS_PER_RUN") };
-    let mut world = World::new();
+    let [runs, events_per_run, deliveries] = numbers[..] else {
+        panic!("usage: hot_path RUNS EVENTS_PER_RUN DELIVERIES")
+    };
+    let mut world = World::new(deliveries);
     // Routes and tables are filled before anything counts.
     world.publish(TAG_SETS / BATCH * 2, events_per_run);
     let (events, bytes) = (world.core.metrics().events_out, world.pipe.written_bytes);
