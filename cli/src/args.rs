@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand};
 use millrace_client::{Connections, RouterAddress};
-use millrace_proto::PublisherId;
 use millrace_proto::control::OverflowPolicy;
 
 /// Publish and receive events through a Millrace cluster.
@@ -96,9 +95,6 @@ pub(crate) struct Pub {
     /// one tag set always take the same connection, which keeps their order.
     #[arg(long, value_name = "one|per-core|N", default_value = "one")]
     pub(crate) connections: Connections,
-    /// The publisher's name, 32 hexadecimal digits. Default: random.
-    #[arg(long, value_name = "HEX", value_parser = publisher_id)]
-    pub(crate) publisher_id: Option<PublisherId>,
     /// How long to wait for a router to receive the last events.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
@@ -167,13 +163,6 @@ fn policy(text: &str) -> Result<OverflowPolicy, String> {
     }
 }
 
-fn publisher_id(text: &str) -> Result<PublisherId, String> {
-    let wrong = || format!("{text:?} is not a publisher's name: write up to 32 hexadecimal digits");
-    let plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let id = u128::from_str_radix(text, 16).ok().filter(|_| plain).ok_or_else(wrong)?;
-    Ok(PublisherId(id))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -201,7 +190,6 @@ mod tests {
             &["millrace", "pub", "--lines", "payload"],
             &["millrace", "sub"],
             &["millrace", "--cert", "c.pem", "sub", "*"],
-            &["millrace", "pub", "x", "--publisher-id", "+12"],
             &["millrace", "pub", "x", "--connections", "0"],
             &["millrace", "pub", "x", "--connections", "few"],
         ] {

@@ -40,7 +40,6 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
     let options = PublisherOptions {
-        id: command.publisher_id,
         linger: command.linger,
         connections: command.connections,
         shard: Some(tags.shard()),

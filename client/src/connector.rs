@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_proto::control::Welcome;
-use millrace_proto::{CloseCode, Shard};
+use millrace_proto::{CloseCode, PublisherSecret, Shard};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
 use tokio::sync::broadcast;
@@ -47,6 +47,8 @@ pub(crate) struct Wants {
     pub(crate) received_within: Duration,
     /// One delivery stream for all receivers is asked for.
     pub(crate) share_deliveries: bool,
+    /// What proves its publisher's ids.
+    pub(crate) secret: Option<PublisherSecret>,
 }
 
 /// Makes connections. Cheap to clone; all clones share a socket.
@@ -146,13 +148,14 @@ impl Connector {
             .endpoint
             .connect_with(quic, address, &name)
             .map_err(|error| Disconnect::Transport(error.to_string()))?;
-        let Wants { receivers, received_within, share_deliveries } = wants;
+        let Wants { receivers, received_within, share_deliveries, secret } = wants;
         let received_within_us = nanos(received_within) / 1000;
         let config = ConnectionConfig {
             receivers,
             liveness,
             received_within_us,
             share_deliveries,
+            secret,
             ..ConnectionConfig::default()
         };
         let connection = connecting.await.map_err(Disconnect::from)?;

@@ -65,6 +65,17 @@ impl Value for Token {
     }
 }
 
+impl PublisherSecret {
+    /// Another secret that follows from this one, for a `purpose` and a number: whoever knows it learns nothing about this
+    /// one, nor about those of other purposes or numbers.
+    #[must_use]
+    pub fn derive(&self, purpose: &str, number: u128) -> Self {
+        let hash =
+            Sha256::new().chain_update(self.0).chain_update(number.to_be_bytes()).chain_update(purpose);
+        Self(hash.finalize().into())
+    }
+}
+
 impl PublisherId {
     /// The id that a client with this secret publishes under as its publisher number `index`, where routers know it as
     /// `identity`: the text of [`Welcome::identity`](crate::control::Welcome::identity), empty when it has none.

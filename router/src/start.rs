@@ -10,7 +10,7 @@ use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
 use millrace_mailbox::{Doorbell, mailbox};
-use millrace_proto::Incarnation;
+use millrace_proto::{Incarnation, PublisherSecret};
 use millrace_quic::{Core, CoreSettings, Keys, steer};
 
 use crate::app::{AppParts, CoreApp};
@@ -163,10 +163,12 @@ impl Starting {
         selectors: &SelectorsPost,
     ) -> Result<Vec<Made>, StartError> {
         let entrance = Entrance::of(&self.config, &self.keys)?;
+        let secret = PublisherSecret(rand::random());
         let mut made: Vec<Made> = Vec::new();
         for (socket, number) in sockets.into_iter().zip(0..) {
             let mut settings = CoreConfig::new(self.router, self.incarnation, number, self.config.cores);
             settings.seed = self.seed;
+            settings.secret = secret;
             self.config.apply_to_core(&mut settings);
             let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
             let app = CoreApp::new(AppParts {

@@ -97,12 +97,14 @@ impl Feed {
     pub(super) fn start(
         begin: Begin,
         key: PublisherKey,
+        index: u64,
         options: &PublisherOptions,
         progress: Arc<Notify>,
     ) -> Self {
         let Begin { attaching, link, welcome, shard } = begin;
         let wants = options.wants();
         let config = PublisherConfig {
+            index,
             linger_ns: nanos(options.linger),
             buffer_bytes: options.buffer_bytes,
             received_within_ns: nanos(wants.received_within),

@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use millrace_proto::id::EventId;
-use millrace_proto::{Epoch, PublisherId, PublisherKey, Shard, TagSet, varint};
+use millrace_proto::{Epoch, PublisherId, PublisherKey, PublisherSecret, Shard, TagSet, varint};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -82,13 +82,14 @@ pub struct Publisher {
 impl Publisher {
     pub(crate) async fn connect(
         connector: Connector,
-        options: PublisherOptions,
+        mut options: PublisherOptions,
     ) -> Result<Self, ConnectError> {
         let shard = match options.connections {
             Connections::One => options.shard,
             Connections::Exactly(number) if number.get() == 1 => options.shard,
             Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
         };
+        let secret = *options.secret.get_or_insert_with(|| PublisherSecret(rand::random()));
         let wants = options.wants();
         // What is wrong with trust or identity is said before any name is looked up.
         connector.check_tls()?;
@@ -120,11 +121,11 @@ impl Publisher {
         }
         begins.sort_by_key(|(core, _)| *core);
         let progress = Arc::new(Notify::new());
-        let id = options.id.unwrap_or_else(|| PublisherId(rand::random()));
         let epoch = Epoch(rand::random::<u64>() & varint::MAX);
-        let start = |(core, begin)| {
-            let publisher = PublisherId(id.0.wrapping_add(u128::from(core)));
-            Feed::start(begin, PublisherKey { publisher, epoch }, &options, progress.clone())
+        let start = |(core, begin): (u16, Begin)| {
+            let index = u64::from(core);
+            let publisher = PublisherId::derive(&secret, &begin.welcome.identity, index);
+            Feed::start(begin, PublisherKey { publisher, epoch }, index, &options, progress.clone())
         };
         let feeds = begins.into_iter().map(start).collect();
         Ok(Self { feeds, progress })

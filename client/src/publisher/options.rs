@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
-use millrace_proto::{PublisherId, Shard};
+use millrace_proto::{PublisherSecret, Shard};
 
 use super::CONNECTIONS_MAX;
 use crate::connector::Wants;
@@ -16,9 +16,10 @@ const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
 /// Settings of one publisher.
 #[derive(Debug, Clone)]
 pub struct PublisherOptions {
-    /// Its name, if it has one that outlives the process. Default: random. With several connections the first has this
-    /// name, and those for cores 1, 2, … this name plus 1, 2, …: leave room between the names of such publishers.
-    pub id: Option<PublisherId>,
+    /// What its ids follow from, for a publisher that outlives the process. Default: random. Its connections have the ids of
+    /// the indexes 0, 1, … ([`PublisherId::derive`](millrace_proto::PublisherId::derive)). Keep it secret: who knows it can
+    /// publish under these ids.
+    pub secret: Option<PublisherSecret>,
     /// Longest time that an event waits for company. Default 5 ms; 0 sends as soon as the task turns.
     pub linger: Duration,
     /// Most bytes queued before publishing blocks, for each connection. Default 1 MiB.
@@ -40,7 +41,7 @@ pub struct PublisherOptions {
 impl Default for PublisherOptions {
     fn default() -> Self {
         Self {
-            id: None,
+            secret: None,
             linger: Duration::from_millis(5),
             buffer_bytes: 1024 * 1024,
             received_within: Duration::from_secs(1),
@@ -58,6 +59,7 @@ impl PublisherOptions {
             receivers: 0,
             received_within: self.received_within.min(RECEIVED_WITHIN_MAX),
             share_deliveries: false,
+            secret: self.secret,
         }
     }
 }

@@ -177,10 +177,12 @@ impl Task {
                 }
                 ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
                 ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
+                ConnectionEvent::Refused(refused) => {
+                    tracing::warn!(reason = ?refused.reason, "a router drops what is published: {}", refused.message);
+                }
                 // A publisher asked for nothing that these could be about.
                 ConnectionEvent::Welcomed(_)
                 | ConnectionEvent::Subscribed(_)
-                | ConnectionEvent::Refused(_)
                 | ConnectionEvent::ReceiverClosed(_) => {}
             }
         }

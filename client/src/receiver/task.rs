@@ -28,9 +28,11 @@ use crate::session::receiver::WINDOW_BYTES;
 use crate::time::Time;
 
 /// What a connection of one receiver is for.
-const WANTS_ONE: Wants = Wants { receivers: 1, received_within: Duration::ZERO, share_deliveries: false };
+const WANTS_ONE: Wants =
+    Wants { receivers: 1, received_within: Duration::ZERO, share_deliveries: false, secret: None };
 /// What a connection that receivers share is for.
 const WANTS_MANY: Wants = Wants {
+    secret: None,
     receivers: RECEIVERS_PER_CONNECTION_MAX,
     received_within: Duration::ZERO,
     share_deliveries: true,

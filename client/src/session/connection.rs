@@ -25,7 +25,9 @@ use millrace_proto::control::{
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, feature, varint};
+use millrace_proto::{
+    PROTOCOL_VERSION, PublisherSecret, ReceiverNumber, SubscriptionNumber, feature, varint,
+};
 
 use super::SessionError;
 use super::liveness::{Due, Liveness, LivenessConfig};
@@ -55,6 +57,8 @@ pub struct ConnectionConfig {
     /// Whether one delivery stream is asked for, for all receivers, instead of one for each. Routers that know of none open
     /// streams of their own all the same: [`ConnectionSession::shares_deliveries`]. Default no.
     pub share_deliveries: bool,
+    /// What proves the ids of its publishers. Default none: the router makes their ids.
+    pub secret: Option<PublisherSecret>,
 }
 
 impl Default for ConnectionConfig {
@@ -66,6 +70,7 @@ impl Default for ConnectionConfig {
             liveness: LivenessConfig::default(),
             received_within_us: 0,
             share_deliveries: false,
+            secret: None,
         }
     }
 }
@@ -123,13 +128,21 @@ impl ConnectionSession {
     /// A connection that begins `now`; its Hello is ready to be written.
     #[must_use]
     pub fn new(config: ConnectionConfig, now: Time) -> Self {
-        let ConnectionConfig { software, tables, receivers, liveness, received_within_us, share_deliveries } =
-            config;
+        let ConnectionConfig {
+            software,
+            tables,
+            receivers,
+            liveness,
+            received_within_us,
+            share_deliveries,
+            secret,
+        } = config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
         let version = PROTOCOL_VERSION;
         let mut hello =
-            Hello { version, software, tables, receivers, received_within_us, ..Hello::default() };
+            Hello { version, software, tables, receivers, received_within_us, secret, ..Hello::default() };
+        hello.features = hello.features.with(feature::PROOF);
         if share_deliveries {
             hello.deliveries = DELIVERIES_SHARED;
             hello.features = hello.features.with(feature::DELIVERIES);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use millrace_proto::control::TableCapacity;
-use millrace_proto::{Incarnation, RouterId};
+use millrace_proto::{Incarnation, PublisherSecret, RouterId};
 
 use super::account::SelectorLimits;
 use crate::payload::ScanLimits;
@@ -27,6 +27,9 @@ pub struct CoreConfig {
     /// [`seed`](crate::control::ControlConfig::seed): a route is looked up in the directory and in the core's own index by
     /// one hash.
     pub seed: u64,
+    /// What the publisher ids follow from of clients that show no secret: the same on all cores of a router. What
+    /// [`CoreConfig::new`] sets can be guessed; a shell sets random bytes.
+    pub secret: PublisherSecret,
     /// What this core's readers of publish streams hold.
     pub client_tables: TableCapacity,
     /// Tag sets and publishers for which this core keeps numbers per receiver's stream, at most: a client that announces
@@ -108,6 +111,7 @@ impl CoreConfig {
             incarnation,
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
             seed: incarnation.0,
+            secret: PublisherSecret([0; 32]).derive("router", u128::from(router.0)),
             client_tables: TableCapacity::CLIENT,
             receiver_tables: TableCapacity::CLIENT,
             lane_tables: TableCapacity::LANE,

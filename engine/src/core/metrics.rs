@@ -22,11 +22,15 @@ pub enum DropReason {
     StreamLost,
     /// The receiver's payload patterns cost more than it may take: the events were not looked at.
     PatternBudget,
+    /// Its publisher id was not proven.
+    Publisher,
+    /// A client's tag set had a key that only routers set.
+    ReservedKey,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -35,6 +39,8 @@ impl DropReason {
         Self::TooLarge,
         Self::StreamLost,
         Self::PatternBudget,
+        Self::Publisher,
+        Self::ReservedKey,
     ];
 
     /// Its name as a metrics label.
@@ -49,6 +55,8 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::StreamLost => "stream_lost",
             Self::PatternBudget => "pattern_budget",
+            Self::Publisher => "publisher",
+            Self::ReservedKey => "reserved_key",
         }
     }
 }
@@ -94,6 +102,10 @@ crate::metrics! {
         queue_budget_drops: counter "queue_budget_dropped_events",
         /// Subscriptions refused because of what selectors and patterns take: those of bytes, and those of loose selectors.
         refused_selectors: counter "selector_limits_reached",
+        /// Definitions of publishers whose id is not proven.
+        publishers_refused: counter "publishers_refused",
+        /// Definitions of tag sets by clients with a key that only routers set.
+        tag_sets_refused: counter "tag_sets_refused",
         /// Steps of automata over payloads: bytes times automata.
         pattern_steps: counter "pattern_steps",
         /// Runs that waited for the scan of their payloads.

@@ -37,6 +37,7 @@ mod client;
 mod config;
 mod delivery;
 mod drive;
+mod ids;
 mod lane;
 mod leaving;
 mod machine;

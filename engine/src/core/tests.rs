@@ -5,6 +5,7 @@ mod frames;
 mod large;
 mod pacing;
 mod payload;
+mod proof;
 mod queue_budget;
 mod received;
 

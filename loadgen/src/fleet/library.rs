@@ -14,7 +14,6 @@ use millrace_client::{
     Client, Config, GapReason, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust,
 };
 use millrace_measure::kernel;
-use millrace_proto::PublisherId;
 use tokio::task::LocalSet;
 
 use super::build::{Shared, emitter_routers};
@@ -121,9 +120,6 @@ impl Part {
             let router = scenario.publisher_router(connection, routers);
             let first = connection % scenario.workload.emitters;
             let options = PublisherOptions {
-                id: Some(PublisherId(
-                    (u128::from(scenario.workload.seed) << 64) | u128::from(connection + 1),
-                )),
                 linger: scenario.publish_linger,
                 received_within: scenario.received_within,
                 buffer_bytes: PUBLISHER_QUEUE_BYTES,

@@ -73,6 +73,8 @@ const ANSWER_SLACK_NS: u64 = 250 * MILLISECOND_NS;
 pub struct PublisherConfig {
     /// Who publishes.
     pub key: PublisherKey,
+    /// The index that its id follows from. Default 0. Of no weight where the connection shows no secret.
+    pub index: u64,
     /// Seq of the first event; above 0 when an epoch goes on.
     pub first_seq: u64,
     /// Longest time that an event waits for company, nanoseconds. Default 5 ms. 0 = none: whatever is queued when the
@@ -93,6 +95,7 @@ impl PublisherConfig {
     pub const fn new(key: PublisherKey) -> Self {
         Self {
             key,
+            index: 0,
             first_seq: 0,
             linger_ns: 5 * MILLISECOND_NS,
             flush_bytes: 16 * 1024,
@@ -292,7 +295,8 @@ impl PublisherSession {
     pub fn stream_started(&mut self, tables: TableCapacity) {
         self.held = false;
         self.unanswered_bytes = 0;
-        self.stream = Some(PublishStream::new(self.config.key, tables, self.handles.len()));
+        self.stream =
+            Some(PublishStream::new(self.config.key, self.config.index, tables, self.handles.len()));
     }
 
     /// No more events are taken for this stream; a chunk that was begun is finished, and the router is asked for a report.

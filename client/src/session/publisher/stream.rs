@@ -19,6 +19,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct PublishStream {
     key: PublisherKey,
+    index: u64,
     /// How runs name the publisher: inline when the reader keeps no publishers.
     publisher: PublisherOnStream,
     table: TableWriter<TagSet>,
@@ -37,13 +38,14 @@ pub(super) struct PublishStream {
 }
 
 impl PublishStream {
-    pub(super) fn new(key: PublisherKey, tables: TableCapacity, handles: usize) -> Self {
+    pub(super) fn new(key: PublisherKey, index: u64, tables: TableCapacity, handles: usize) -> Self {
         let publisher = match tables.publishers {
             0 => PublisherOnStream::Inline(key),
             _ => PublisherOnStream::Number(PUBLISHER_NUMBER),
         };
         Self {
             key,
+            index,
             publisher,
             table: TableWriter::new(tables.tag_sets, tables.tag_bytes),
             number_of_handle: vec![NONE; handles],
@@ -90,7 +92,7 @@ impl PublishStream {
             self.started = true;
             PublishPreamble {}.encode(out);
             if self.publisher == PublisherOnStream::Number(PUBLISHER_NUMBER) {
-                data::put_define_publisher(out, PUBLISHER_NUMBER, self.key);
+                data::put_define_indexed_publisher(out, PUBLISHER_NUMBER, self.key, self.index);
             }
         }
         let (naming, tags) = match &run.tags {

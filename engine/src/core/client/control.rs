@@ -133,7 +133,7 @@ impl ClientSession {
             silence_us: micros(config.client_silence),
             software: config.software.clone(),
             deliveries: u64::from(self.shares),
-            features: Features::default().with(feature::DELIVERIES),
+            features: Features::default().with(feature::DELIVERIES).with(feature::PROOF),
             ..Welcome::default()
         };
         // A shared stream carries what as many streams would.
@@ -144,6 +144,7 @@ impl ClientSession {
             0 => limits.received_after,
             wished => Duration::from_micros(wished).min(limits.received_after_max),
         };
+        self.proof = Some(turn.path.ids.greet(hello.secret, welcome.identity.clone()));
         welcome.encode(&mut self.control.out);
         if let Some(grace_us) = standing.draining {
             goaway(standing.alternates.clone(), 0, grace_us).encode(&mut self.control.out);

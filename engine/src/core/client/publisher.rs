@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use millrace_proto::control::{Credit, Received, TableCapacity};
+use millrace_proto::control::{Credit, Received, Refused, RefusedReason, TableCapacity};
 use millrace_proto::data::{Gap, HopHeader};
 use millrace_proto::stream::stream_kind;
-use millrace_proto::{CloseCode, DecodeError};
+use millrace_proto::{CloseCode, DecodeError, PublisherId, PublisherKey, TagSetRef};
 
+use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
 use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
 use crate::core::turn::Close;
@@ -16,12 +17,17 @@ use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 /// Times at which publishers are told what was received are whole multiples of this: those that are due within it are told
 /// in one turn.
 const RECEIVED_STEP: Duration = Duration::from_millis(1);
+/// Refusals are told while less than this waits for the client; beyond it they are counted alone. Well below what closes a
+/// client that does not read its control stream.
+const REFUSALS_BYTES: usize = 64 * 1024;
 
 /// How far one publisher of the stream was read.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     next_seq: u64,
     reported: u64,
+    /// Its id is not proven: its runs are dropped.
+    is_refused: bool,
 }
 
 /// One publish stream.
@@ -29,6 +35,9 @@ struct Progress {
 pub(super) struct PublishStream {
     pub(super) stream: StreamKey,
     reader: RunReader,
+    proof: Proof,
+    /// The last id that a run wrote out, and the one that it stands for.
+    inline: Option<(PublisherId, Option<PublisherId>)>,
     /// By publisher number; numbers are dense, the table bounds them.
     progress: Vec<Progress>,
     bytes_read: u64,
@@ -41,10 +50,12 @@ pub(super) struct PublishStream {
 }
 
 impl PublishStream {
-    pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
+    pub(super) fn new(stream: StreamKey, tables: TableCapacity, proof: Proof) -> Self {
         Self {
             stream,
             reader: RunReader::new(tables, true),
+            proof,
+            inline: None,
             progress: Vec::new(),
             bytes_read: 0,
             unreported_bytes: 0,
@@ -54,17 +65,18 @@ impl PublishStream {
         }
     }
 
-    /// Reads up to `limit` bytes and routes what they hold. Says whether more has arrived.
+    /// Reads up to `limit` bytes and routes what they hold; refusals go to `out`. Says whether more has arrived.
     pub(super) fn read(
         &mut self,
         conn: ConnKey,
         transport: &mut dyn Transport,
         path: &mut Path,
+        out: &mut Vec<u8>,
         credit: u64,
         limit: usize,
     ) -> Result<bool, Close> {
         let mut wrong = None;
-        let Self { reader, progress, bytes_read, unreported_bytes, asked, .. } = self;
+        let Self { reader, proof, inline, progress, bytes_read, unreported_bytes, asked, .. } = self;
         let state = transport.read(conn, self.stream, limit, &mut |chunk| {
             if wrong.is_some() {
                 return;
@@ -72,7 +84,8 @@ impl PublishStream {
             *bytes_read += chunk.len() as u64;
             *unreported_bytes += chunk.len() as u64;
             path.metrics.bytes_in += chunk.len() as u64;
-            if let Err(error) = reader.feed(chunk, &mut Sink { path, progress, asked }) {
+            let mut sink = Sink { path, proof, inline, progress, asked, out };
+            if let Err(error) = reader.feed(chunk, &mut sink) {
                 wrong = Some(error);
             }
         });
@@ -145,8 +158,34 @@ impl PublishStream {
 
 struct Sink<'a> {
     path: &'a mut Path,
+    proof: &'a Proof,
+    inline: &'a mut Option<(PublisherId, Option<PublisherId>)>,
     progress: &'a mut Vec<Progress>,
     asked: &'a mut bool,
+    /// Control frames for the client.
+    out: &'a mut Vec<u8>,
+}
+
+impl Sink<'_> {
+    /// The id that a run carries which writes `claimed` out. Its index is 0.
+    #[cold]
+    fn prove_inline(&mut self, claimed: PublisherId) -> Option<PublisherId> {
+        match *self.inline {
+            Some((last, id)) if last == claimed => id,
+            _ => {
+                let id = self.proof.prove(claimed, 0).ok();
+                self.path.metrics.publishers_refused += u64::from(id.is_none());
+                *self.inline = Some((claimed, id));
+                id
+            }
+        }
+    }
+
+    fn refuse(&mut self, reason: RefusedReason, publisher: Option<u64>, message: String) {
+        if self.out.len() < REFUSALS_BYTES {
+            Refused { reason, publisher, message, ..Refused::default() }.encode(self.out);
+        }
+    }
 }
 
 impl RunSink for Sink<'_> {
@@ -158,22 +197,56 @@ impl RunSink for Sink<'_> {
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
         self.path.metrics.runs_in += 1;
         self.path.metrics.events_in += run.body.count();
-        let entered = Entered { publisher: publisher.key, flags: hop.flags, run, from: None };
-        self.path.enter(tags, &entered);
-        if let Some(index) = publisher.number.and_then(|number| usize::try_from(number).ok()) {
+        let RunPublisher { mut key, number } = publisher;
+        let mut is_refused = false;
+        if let Some(index) = number.and_then(|number| usize::try_from(number).ok()) {
             if self.progress.len() <= index {
                 self.progress.resize(index + 1, Progress::default());
             }
             let progress = &mut self.progress[index];
             progress.next_seq = progress.next_seq.max(run.body.last_seq() + 1);
+            is_refused = progress.is_refused;
+        } else {
+            match self.prove_inline(key.publisher) {
+                Some(id) => key.publisher = id,
+                None => is_refused = true,
+            }
+        }
+        if is_refused || tags.is_refused {
+            let reason = if is_refused { DropReason::Publisher } else { DropReason::ReservedKey };
+            self.path.metrics.drop(reason, run.body.count());
+            return;
+        }
+        self.path.enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None });
+    }
+
+    fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {
+        let id = self.proof.prove(claimed.publisher, index);
+        // The table has taken the number, and bounds it.
+        if let Ok(place) = usize::try_from(number) {
+            if self.progress.len() <= place {
+                self.progress.resize(place + 1, Progress::default());
+            }
+            self.progress[place] = Progress { is_refused: id.is_err(), ..Progress::default() };
+        }
+        match id {
+            Ok(publisher) => PublisherKey { publisher, ..claimed },
+            Err(why) => {
+                self.path.metrics.publishers_refused += 1;
+                self.refuse(RefusedReason::Publisher, Some(number), why.to_owned());
+                claimed
+            }
         }
     }
 
-    fn publisher_defined(&mut self, number: u64) {
-        let index = usize::try_from(number).ok();
-        if let Some(progress) = index.and_then(|index| self.progress.get_mut(index)) {
-            *progress = Progress::default();
-        }
+    fn takes(&mut self, tags: TagSetRef<'_>) -> bool {
+        let Some(key) = tags.reserved_key() else { return true };
+        let message =
+            format!("only routers set the tag {key}: choose a key that does not begin with millrace/");
+        self.path.metrics.tag_sets_refused += 1;
+        // A tag set belongs to no publisher: the first one stands for all.
+        self.refuse(RefusedReason::ReservedKey, Some(0), message);
+        false
     }
 
     fn gap(&mut self, _: &Gap) -> Result<(), DecodeError> {

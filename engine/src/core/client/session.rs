@@ -7,6 +7,7 @@ use millrace_proto::control::{self, Refused, TableCapacity};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
 use super::publisher::PublishStream;
+use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
@@ -41,6 +42,8 @@ pub(in crate::core) struct ClientSession {
     pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
     pub(super) received_after: Duration,
+    /// What its publisher ids follow from: set by Hello, taken by the publish stream.
+    pub(super) proof: Option<Proof>,
     pub(super) publish: Option<PublishStream>,
     credit: u64,
     pub(super) receivers: BTreeMap<ReceiverNumber, ReceiverSlot>,
@@ -65,6 +68,7 @@ impl ClientSession {
             shares: false,
             delivery: None,
             received_after: Duration::ZERO,
+            proof: None,
             publish: None,
             credit: 0,
             receivers: BTreeMap::new(),
@@ -86,17 +90,14 @@ impl ClientSession {
         turn: &mut Turn<'_>,
         stream: StreamKey,
     ) -> Result<(), Close> {
-        let is_free = if stream.is_uni() {
-            self.publish.is_none() && self.said_hello()
-        } else {
-            self.control.stream.is_none()
-        };
+        let is_free = if stream.is_uni() { self.proof.is_some() } else { self.control.stream.is_none() };
         if !is_free {
             let reason = "one control stream and, after Hello, one publish stream are allowed";
             return Err(Close::new(CloseCode::Unexpected, reason));
         }
         if stream.is_uni() {
-            self.publish = Some(PublishStream::new(stream, turn.config.client_tables));
+            let proof = self.proof.take();
+            self.publish = proof.map(|proof| PublishStream::new(stream, turn.config.client_tables, proof));
         } else {
             self.control.stream = Some(stream);
         }
@@ -237,7 +238,14 @@ impl ClientSession {
         }
         let limits = &turn.config.limits;
         turn.path.crowd.clear();
-        let has_more = publish.read(self.conn, turn.transport, turn.path, self.credit, limits.read_bytes)?;
+        let has_more = publish.read(
+            self.conn,
+            turn.transport,
+            turn.path,
+            &mut self.control.out,
+            self.credit,
+            limits.read_bytes,
+        )?;
         if let Some(receiver) = turn.path.crowd.take() {
             let until = turn.now + limits.pace_max;
             turn.agenda.paced.insert(self.conn, stream, receiver, until);

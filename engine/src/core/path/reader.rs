@@ -18,11 +18,14 @@ pub(in crate::core) struct KnownTags {
     pub(in crate::core) hash: u64,
     /// Where the route cache had it last: found without hashing while it is still there.
     pub(in crate::core) id: TagId,
+    /// Its runs are dropped: the sink does not take it.
+    pub(in crate::core) is_refused: bool,
 }
 
 impl KnownTags {
-    fn new(tags: TagSetRef<'_>) -> Self {
-        Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default() }
+    fn new(tags: TagSetRef<'_>, sink: &mut impl RunSink) -> Self {
+        let is_refused = !sink.takes(tags);
+        Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default(), is_refused }
     }
 
     pub(in crate::core) fn tags(&self) -> TagSetRef<'_> {
@@ -95,9 +98,16 @@ pub(in crate::core) trait RunSink {
     fn prefetch(&mut self, window: &Window);
     /// A run was read.
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>);
-    /// A number stands for another publisher from here on.
-    fn publisher_defined(&mut self, number: u64) {
-        let _ = number;
+    /// A number stands for another publisher from here on. Returns whom its runs name: the publisher that was claimed, if
+    /// the other side is trusted with it.
+    fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {
+        let _ = (number, index);
+        claimed
+    }
+    /// Whether runs may have this tag set.
+    fn takes(&mut self, tags: TagSetRef<'_>) -> bool {
+        let _ = tags;
+        true
     }
     /// A gap marker was read.
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
@@ -204,11 +214,11 @@ impl Tables {
         match data::decode(kind, body)? {
             DataFrame::Run { hop, body } => self.run(&hop, &RunIn::new(body, buffer), sink)?,
             DataFrame::DefineTags { number, tags } => {
-                self.tags.define(number, KnownTags::new(tags), tags.canonical().len() as u64)?;
+                self.tags.define(number, KnownTags::new(tags, sink), tags.canonical().len() as u64)?;
             }
-            DataFrame::DefinePublisher { number, publisher, .. } => {
+            DataFrame::DefinePublisher { number, publisher, index } => {
                 self.publishers.define(number, publisher, 0)?;
-                sink.publisher_defined(number);
+                *self.publishers.get_mut(number)? = sink.publisher_defined(number, publisher, index);
             }
             DataFrame::Gap(gap) => sink.gap(&gap)?,
             DataFrame::Report => sink.report(),
@@ -235,7 +245,10 @@ impl Tables {
             TagsOnStream::Number(number) => {
                 sink.run(self.tags.get_mut(number)?, publisher, hop, run);
             }
-            TagsOnStream::Inline(tags) => sink.run(&mut KnownTags::new(tags), publisher, hop, run),
+            TagsOnStream::Inline(tags) => {
+                let mut tags = KnownTags::new(tags, sink);
+                sink.run(&mut tags, publisher, hop, run);
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::owner::Owner;
 use super::reader::RunIn;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
+use crate::core::ids::Ids;
 use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
@@ -58,6 +59,8 @@ pub(in crate::core) struct Path {
     pub(in crate::core) queue_budget_bytes: u64,
     /// What clients' selectors take.
     pub(in crate::core) accounts: Accounts,
+    /// Makes the secrets of clients that show none.
+    pub(in crate::core) ids: Ids,
     /// What is left of the turn for scans of payloads, and who waits for them.
     pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
@@ -87,6 +90,7 @@ impl Path {
             selectors_moved: 0,
             queue_budget_bytes: config.limits.queue_budget_bytes,
             accounts: Accounts::default(),
+            ids: Ids::new(config),
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
         }

@@ -1,0 +1,85 @@
+//! Whose publisher ids a connection may use: those that follow from its secret, or those that this router makes for it.
+//!
+//! A client that shows a secret has the ids that follow from it. For any other client the router makes a secret for the
+//! connection and maps each claimed id to one that follows from it. Ids that a router has made carry a mark that only this
+//! router's secret can make, so that every core knows them without asking the others: who claims one on another
+//! connection is refused.
+//!
+//! ```text
+//! made id = first 8 bytes of a hash of (router's secret, connection, claimed id) ‖ mark of these 8 bytes
+//! ```
+
+use millrace_proto::{PublisherId, PublisherSecret};
+
+use super::config::CoreConfig;
+
+/// Makes the secrets of connections.
+#[derive(Debug)]
+pub(super) struct Ids {
+    secret: PublisherSecret,
+    /// Incarnation and core, above the count of connections.
+    base: u128,
+    /// Clients that were greeted.
+    greeted: u64,
+}
+
+/// What the ids of one connection follow from.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// Whom Welcome takes the client for.
+    identity: String,
+    secret: PublisherSecret,
+    /// The router's, if the client has shown no secret of its own.
+    marks: Option<PublisherSecret>,
+}
+
+impl Ids {
+    pub(super) fn new(config: &CoreConfig) -> Self {
+        let base = u128::from(config.incarnation.0) << 64 | u128::from(config.core) << 48;
+        Self { secret: config.secret, base, greeted: 0 }
+    }
+
+    /// What the ids of a connection follow from whose client has shown `secret`, or none.
+    pub(super) fn greet(&mut self, secret: Option<PublisherSecret>, identity: String) -> Proof {
+        self.greeted += 1;
+        match secret {
+            Some(secret) => Proof { identity, secret, marks: None },
+            None => {
+                let secret = self.secret.derive("connection", self.base + u128::from(self.greeted));
+                Proof { identity, secret, marks: Some(self.secret) }
+            }
+        }
+    }
+}
+
+impl Proof {
+    /// The id that runs carry whose publisher claims `claimed` as its publisher number `index`; an error says why there is
+    /// none.
+    pub(super) fn prove(&self, claimed: PublisherId, index: u64) -> Result<PublisherId, &'static str> {
+        let Some(marks) = &self.marks else {
+            let id = PublisherId::derive(&self.secret, &self.identity, index);
+            return if id == claimed {
+                Ok(id)
+            } else {
+                Err(
+                    "the publisher id does not follow from the secret in Hello, the identity in Welcome and the index: \
+                     derive it from them",
+                )
+            };
+        };
+        if marked(marks, claimed) == claimed {
+            return Err(
+                "the publisher id belongs to another connection: choose another, or show a secret in Hello",
+            );
+        }
+        let secret = self.secret.derive("claim", claimed.0);
+        Ok(marked(marks, PublisherId::derive(&secret, &self.identity, index)))
+    }
+}
+
+/// The first half of an id, and its mark.
+fn marked(secret: &PublisherSecret, id: PublisherId) -> PublisherId {
+    let head = id.0 >> 64;
+    let mark = PublisherId::derive(&secret.derive("mark", head), "", 0);
+    PublisherId(head << 64 | mark.0 >> 64)
+}
