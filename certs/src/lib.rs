@@ -1,13 +1,41 @@
 //! Certificates of Millrace: what all programs agree on about TLS.
 //!
-//! | module | what it is |
-//! |---|---|
-//! | [`provider`] | the cryptography of every Millrace connection |
-//! | [`places`] | where routers in development mode leave their authority, and clients look for it |
+//! One certificate authority speaks for a cluster. A certificate's role stands in a URI of its subject
+//! alternative names: `millrace://router/NAME` or `millrace://client/NAME`. Routers believe each other
+//! by role, not by host name, because a mesh is dialled by addresses out of DNS that no certificate
+//! names. Clients check the host name of their router as usual.
+//!
+//! | module | feature | what it is |
+//! |---|---|---|
+//! | [`provider`] | | the cryptography of every Millrace connection |
+//! | [`places`] | | where routers in development mode leave their authority, and clients look for it |
+//! | `role` | `identity` | what a certificate says its holder is |
+//! | `pem`, `check` | `identity` | files as operators bring them: everything wrong with them, told at once |
+//! | `identity` | `identity` | a router's chain, key, authority and secret, read and found right |
+//! | `authority` | `authority` | the authority of development mode, which makes certificates |
 //!
 //! Nothing here opens a socket.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
+#[cfg(feature = "authority")]
+mod authority;
+#[cfg(feature = "identity")]
+mod check;
+#[cfg(feature = "identity")]
+mod identity;
+#[cfg(feature = "identity")]
+mod pem;
 pub mod places;
 pub mod provider;
+#[cfg(feature = "identity")]
+mod role;
 
+#[cfg(feature = "authority")]
+pub use authority::{AuthorityError, DevAuthority};
+#[cfg(feature = "identity")]
+pub use check::SOON;
+#[cfg(feature = "identity")]
+pub use identity::{Identity, IdentityError};
 pub use provider::crypto_provider;
+#[cfg(feature = "identity")]
+pub use role::{Role, role_of};

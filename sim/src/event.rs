@@ -3,7 +3,7 @@
 use millrace_engine::message::CoreIndex;
 use millrace_verify::fault::{Fault, Phase};
 
-use crate::network::{Host, NetEvent};
+use crate::network::{Host, Packet};
 
 /// One event.
 #[derive(Debug)]
@@ -74,6 +74,44 @@ pub enum RouterEvent {
     ControlTimer,
     /// The process ends in order.
     ShutDown,
+}
+
+/// What happens on the network.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// A packet arrives.
+    Packet {
+        /// The connection.
+        conn: u64,
+        /// The end at which it arrives.
+        to: usize,
+        /// The packet.
+        packet: Packet,
+    },
+    /// A dialling end has waited for an answer.
+    InitialRetry {
+        /// The connection.
+        conn: u64,
+    },
+    /// A dial has lasted too long.
+    ConnectTimeout {
+        /// The connection.
+        conn: u64,
+    },
+    /// An end may have heard nothing for its idle timeout.
+    Idle {
+        /// The connection.
+        conn: u64,
+        /// The end.
+        side: usize,
+    },
+    /// An end sends to one that is no more, which may be answered by a reset.
+    Reset {
+        /// The connection.
+        conn: u64,
+        /// The end.
+        side: usize,
+    },
 }
 
 impl Event {

@@ -11,8 +11,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::identity::{Identity, IdentityError};
-use super::role::{Role, role_of};
+use millrace_certs::{Identity, IdentityError, Role, role_of};
 
 /// For accepted connections. A client may stay without a certificate here: what it may then do is decided when its
 /// protocol is known.

@@ -6,7 +6,7 @@ use millrace_verify::fault::{Fault, Path};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use super::Host;
+use super::packet::Host;
 
 /// Times that a packet is sent again before it is taken as arrived all the same.
 const RETRANSMITS_MAX: u32 = 6;

@@ -8,7 +8,7 @@ use millrace_proto::data::{self, DataFrame};
 use millrace_proto::frame::FrameReader;
 use millrace_verify::payload::Stamp;
 
-use super::Place;
+use millrace_verify::checker::copies::Place;
 
 /// One event on its way between two cores.
 #[derive(Debug, Clone, Copy)]

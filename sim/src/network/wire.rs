@@ -4,8 +4,10 @@ use bytes::Bytes;
 use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 use millrace_proto::CloseCode;
 
+use super::connection::State;
+use super::machine::Network;
+use super::packet::{Packet, Side, is_acknowledged};
 use super::stream::Left;
-use super::{Network, Packet, Side, State};
 use crate::event::Event;
 use crate::queue::Queue;
 
@@ -20,11 +22,6 @@ pub struct Wire<'a> {
 
 const fn of(conn: ConnKey) -> (u64, Side) {
     (conn.0 >> 1, (conn.0 & 1) as Side)
-}
-
-/// Streams whose writer holds bytes until they are acknowledged: those to receivers. The writers of others do not look.
-pub(super) const fn is_acknowledged(peer: bool, stream: StreamKey) -> bool {
-    !peer && stream.is_uni() && stream.0 & 1 == 1
 }
 
 impl Wire<'_> {

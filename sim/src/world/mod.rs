@@ -17,8 +17,8 @@ use rand_pcg::Pcg64Mcg;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::client::{self, Client, Publisher, Receivers, Role};
-use crate::event::Event;
-use crate::network::{Crossings, Host, NetEvent, Network, Notices, Packet};
+use crate::event::{Event, NetEvent};
+use crate::network::{Crossings, Host, Network, Notices, Packet};
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::report::Report;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use millrace_quic::tls::crypto_provider;
+use crate::crypto_provider;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, RootCertStore};
@@ -16,33 +16,33 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
-use super::pem::Source;
-use super::role::{CLIENT_URI, ROUTER_URI, Role, role_in};
+use crate::pem::Source;
+use crate::role::{CLIENT_URI, ROUTER_URI, Role, role_in};
 
 /// A certificate that ends within this time is warned of: time for a person to renew it.
-pub(crate) const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+pub const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// What was brought, read and found right.
 #[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: PrivateKeyDer<'static>,
-    pub(super) roots: RootCertStore,
+pub(crate) struct Checked {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+    pub(crate) roots: RootCertStore,
     /// The router's name in its certificate.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Hosts in its certificate, by which clients may dial it.
-    pub(super) hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
     /// When the first of the chain ends, seconds since 1970.
-    pub(super) expiry: i64,
+    pub(crate) expiry: i64,
     /// What will become wrong, or may be.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Looks at all three files at the time `now`, seconds since 1970.
 ///
 /// # Errors
 /// Everything that is wrong, each with its file.
-pub(super) fn check(
+pub(crate) fn check(
     cert: Source<'_>,
     key: Source<'_>,
     ca: Source<'_>,

@@ -5,13 +5,13 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
 /// URI of a router's certificate, without its name.
-pub(super) const ROUTER_URI: &str = "millrace://router/";
+pub(crate) const ROUTER_URI: &str = "millrace://router/";
 /// URI of a client's certificate, without its name.
-pub(super) const CLIENT_URI: &str = "millrace://client/";
+pub(crate) const CLIENT_URI: &str = "millrace://client/";
 
 /// What a certificate says its holder is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// A router of the cluster.
     Router(String),
     /// A client.
@@ -21,7 +21,8 @@ pub(crate) enum Role {
 }
 
 /// The role in a certificate that was verified before.
-pub(crate) fn role_of(certificate: &CertificateDer<'_>) -> Role {
+#[must_use]
+pub fn role_of(certificate: &CertificateDer<'_>) -> Role {
     let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return Role::None };
     let Ok(Some(names)) = parsed.subject_alternative_name() else { return Role::None };
     let uris = names.value.general_names.iter().filter_map(|name| match name {
@@ -32,17 +33,17 @@ pub(crate) fn role_of(certificate: &CertificateDer<'_>) -> Role {
 }
 
 /// The role that a URI names.
-pub(super) fn role_in(uri: &str) -> Option<Role> {
+pub(crate) fn role_in(uri: &str) -> Option<Role> {
     let router = || uri.strip_prefix(ROUTER_URI).map(|name| Role::Router(name.to_owned()));
     router().or_else(|| uri.strip_prefix(CLIENT_URI).map(|name| Role::Client(name.to_owned())))
 }
 
 /// URI of a role, for certificates that are made here.
-pub(super) fn router_uri(name: &str) -> String {
+pub(crate) fn router_uri(name: &str) -> String {
     format!("{ROUTER_URI}{name}")
 }
 
 /// URI of a role, for certificates that are made here.
-pub(super) fn client_uri(name: &str) -> String {
+pub(crate) fn client_uri(name: &str) -> String {
     format!("{CLIENT_URI}{name}")
 }

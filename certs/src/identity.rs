@@ -11,8 +11,9 @@ use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
-use super::check::{Checked, check};
-use super::pem::Source;
+use crate::check::{Checked, check};
+use crate::pem::Source;
+use crate::role::{Role, role_of};
 
 /// The cluster's secret has at least so many bytes: 128 bits.
 const SECRET_BYTES_MIN: usize = 16;
@@ -187,7 +188,8 @@ impl Identity {
     }
 
     /// Whether this is the same chain, key and authority as another.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
         let (a, b) = (&self.inner, &other.inner);
         a.chain == b.chain && a.key == b.key && a.ca_pem == b.ca_pem
     }
@@ -199,32 +201,41 @@ impl Identity {
     }
 
     /// The router's name in its certificate.
-    pub(crate) fn router_name(&self) -> String {
-        match self.inner.chain.first().map(super::role_of) {
-            Some(super::Role::Router(name)) => name,
+    #[must_use]
+    pub fn router_name(&self) -> String {
+        match self.inner.chain.first().map(role_of) {
+            Some(Role::Router(name)) => name,
             _ => String::new(),
         }
     }
 
     /// Secret from which QUIC's keys are derived.
-    pub(crate) fn secret(&self) -> &[u8; 32] {
+    #[must_use]
+    pub fn secret(&self) -> &[u8; 32] {
         &self.inner.secret
     }
 
     /// The secret that the cluster had before, while routers change to another.
-    pub(crate) fn previous_secret(&self) -> Option<&[u8; 32]> {
+    #[must_use]
+    pub fn previous_secret(&self) -> Option<&[u8; 32]> {
         self.inner.previous_secret.as_ref()
     }
 
-    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+    /// The chain, own certificate first.
+    #[must_use]
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.inner.chain.clone()
     }
 
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+    /// The private key.
+    #[must_use]
+    pub fn key(&self) -> PrivateKeyDer<'static> {
         self.inner.key.clone_key()
     }
 
-    pub(super) fn roots(&self) -> Arc<RootCertStore> {
+    /// The authorities that are believed.
+    #[must_use]
+    pub fn roots(&self) -> Arc<RootCertStore> {
         self.inner.roots.clone()
     }
 }
@@ -260,7 +271,7 @@ fn open_to_others(key: &Path) -> Option<String> {
 }
 
 /// SHA-256.
-pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     out

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -13,11 +13,9 @@ use rcgen::{
 };
 use thiserror::Error;
 
-use super::identity::{Identity, IdentityError, digest_of};
-use super::role::{client_uri, router_uri};
-
-const CA_CERTIFICATE: &str = "dev-ca.pem";
-const CA_KEY: &str = "dev-ca.key";
+use crate::identity::{Identity, IdentityError, digest_of};
+use crate::places::{self, CA_CERTIFICATE, CA_KEY};
+use crate::role::{client_uri, router_uri};
 
 /// Why there is no development authority.
 #[derive(Debug, Error)]
@@ -30,6 +28,17 @@ pub enum AuthorityError {
         path: PathBuf,
         /// The system's words.
         source: io::Error,
+    },
+    /// The folder or one of its files is another user's, or others may change it.
+    #[error(
+        "the development authority at {} is not used, because {reason}: remove it, and the router makes its own",
+        path.display()
+    )]
+    Foreign {
+        /// The folder or file.
+        path: PathBuf,
+        /// Who else could have made or changed it.
+        reason: String,
     },
     /// Neither `XDG_RUNTIME_DIR` nor `HOME` says where the folder is.
     #[error("no place for the development authority: set XDG_RUNTIME_DIR or HOME")]
@@ -61,18 +70,22 @@ impl DevAuthority {
         Ok(Self::with(key, ca_pem, None))
     }
 
-    /// The authority in a folder; it is made, readable for its owner alone, when there is none. Processes that start at
-    /// the same time end up with the same one.
+    /// The authority in a folder. This makes one, readable for its owner alone, when there is none;
+    /// processes that start at the same time end up with the same one. A folder or file that another
+    /// user owns or may change is refused, because whoever holds the key can pose as any router.
     ///
     /// # Errors
     /// [`AuthorityError`].
     pub fn open(folder: &Path) -> Result<Self, AuthorityError> {
         let failed = |source| AuthorityError::Folder { path: folder.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        own(folder, OTHERS_WRITE)?;
         let lock = private().create(true).truncate(false).open(folder.join("dev-ca.lock")).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let (key_path, ca_path) = (folder.join(CA_KEY), folder.join(CA_CERTIFICATE));
         if key_path.exists() && ca_path.exists() {
+            own(&key_path, OTHERS_READ_OR_WRITE)?;
+            own(&ca_path, OTHERS_WRITE)?;
             let key = KeyPair::from_pem(&fs::read_to_string(&key_path).map_err(failed)?)?;
             return Ok(Self::with(key, fs::read_to_string(&ca_path).map_err(failed)?, Some(ca_path)));
         }
@@ -89,11 +102,7 @@ impl DevAuthority {
     /// # Errors
     /// [`AuthorityError::NoFolder`].
     pub fn folder() -> Result<PathBuf, AuthorityError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        set("XDG_RUNTIME_DIR")
-            .map(|runtime| runtime.join("millrace"))
-            .or_else(|| set("HOME").map(|home| home.join(".cache/millrace")))
-            .ok_or(AuthorityError::NoFolder)
+        places::folder().ok_or(AuthorityError::NoFolder)
     }
 
     fn with(key: KeyPair, ca_pem: String, ca_path: Option<PathBuf>) -> Self {
@@ -155,6 +164,29 @@ impl fmt::Debug for DevAuthority {
     }
 }
 
+/// Bits of a mode that let others change a file or folder.
+const OTHERS_WRITE: u32 = 0o022;
+/// Bits of a mode that let others use a file at all.
+const OTHERS_READ_OR_WRITE: u32 = 0o077;
+
+/// Refuses what is not this user's own, or is open to others by one of the `forbidden` bits of its
+/// mode; as ssh looks at its keys. Links are judged as links: they do not lead out of the folder.
+fn own(path: &Path, forbidden: u32) -> Result<(), AuthorityError> {
+    let failed = |source| AuthorityError::Folder { path: path.to_owned(), source };
+    let metadata = fs::symlink_metadata(path).map_err(failed)?;
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let reason = if metadata.is_symlink() {
+        "it is a link".to_owned()
+    } else if owner != user {
+        format!("it is user {owner}'s, and this is user {user}")
+    } else if metadata.mode() & forbidden != 0 {
+        format!("it is open to other users (mode {:o})", metadata.mode() & 0o777)
+    } else {
+        return Ok(());
+    };
+    Err(AuthorityError::Foreign { path: path.to_owned(), reason })
+}
+
 fn named(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
@@ -201,6 +233,36 @@ mod tests {
         assert_eq!(first.secret, second.secret);
         assert_eq!(fs::metadata(path.join(CA_KEY)).unwrap().permissions().mode() & 0o777, 0o600);
         second.router("a", &["router-0.example".to_owned(), "10.1.2.3".to_owned()]).unwrap();
+    }
+
+    #[test]
+    fn what_others_may_have_changed_is_refused() {
+        let is_refused = |target: &str, mode: u32| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("dev");
+            DevAuthority::open(&path).unwrap();
+            fs::set_permissions(path.join(target), fs::Permissions::from_mode(mode)).unwrap();
+            match DevAuthority::open(&path) {
+                Ok(_) => false,
+                Err(AuthorityError::Foreign { path: named, .. }) => named == path.join(target),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        for (target, mode) in [("", 0o777), ("", 0o720), (CA_KEY, 0o640), (CA_CERTIFICATE, 0o606)] {
+            assert!(is_refused(target, mode), "{target} {mode:o}");
+        }
+        for (target, mode) in [("", 0o755), (CA_KEY, 0o400), (CA_CERTIFICATE, 0o644)] {
+            assert!(!is_refused(target, mode), "{target} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn link_instead_of_a_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        DevAuthority::open(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(matches!(DevAuthority::open(&link), Err(AuthorityError::Foreign { .. })));
     }
 
     #[test]

@@ -6,15 +6,15 @@ use x509_parser::parse_x509_certificate;
 
 /// A file's bytes, and the name that messages call it by.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// Path, or what it is where it is no file.
-    pub(super) name: &'a str,
-    pub(super) bytes: &'a [u8],
+    pub(crate) name: &'a str,
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Source<'a> {
     /// All certificates, in the order of the file.
-    pub(super) fn certificates(self) -> Result<Vec<CertificateDer<'static>>, String> {
+    pub(crate) fn certificates(self) -> Result<Vec<CertificateDer<'static>>, String> {
         let Self { name, .. } = self;
         let text = self.text()?;
         let labels = labels(text);
@@ -35,7 +35,7 @@ impl<'a> Source<'a> {
     }
 
     /// The private key.
-    pub(super) fn key(self) -> Result<PrivateKeyDer<'static>, String> {
+    pub(crate) fn key(self) -> Result<PrivateKeyDer<'static>, String> {
         let Self { name, .. } = self;
         let text = self.text()?;
         let labels = labels(text);
@@ -64,7 +64,7 @@ impl<'a> Source<'a> {
     }
 
     /// Whether a private key stands in it.
-    pub(super) fn has_key(self) -> bool {
+    pub(crate) fn has_key(self) -> bool {
         self.text().is_ok_and(|text| labels(text).iter().any(|label| label.ends_with("PRIVATE KEY")))
     }
 
