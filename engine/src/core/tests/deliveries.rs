@@ -13,7 +13,8 @@ use millrace_proto::frame::FrameReader;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::{DeliverAllPreamble, stream_kind};
 use millrace_proto::{
-    DecodeError, PROTOCOL_VERSION, ReceiverNumber, RouterId, SubscriptionNumber, TagSet, feature,
+    DecodeError, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber,
+    TagSet, feature,
 };
 
 use super::{KEY, World, open};
@@ -112,7 +113,10 @@ fn a_run_is_written_once_for_all_receivers_of_a_connection() {
     DeliverAllPreamble::default().encode(&mut expected);
     let tags = TagSet::from_texts("service=web,host=a1".split(',')).unwrap();
     data::put_define_tags(&mut expected, 0, tags.borrow());
-    data::put_define_publisher(&mut expected, 0, KEY);
+    // Behind the frame's type, length and number stands the id: one that the router has made.
+    let id = world.memory.written[&(conn, SHARED)][expected.len() + 3..][..16].try_into().unwrap();
+    let key = PublisherKey { publisher: PublisherId(u128::from_be_bytes(id)), ..KEY };
+    data::put_define_publisher(&mut expected, 0, key);
     let mut targets = Vec::new();
     Target::plain(ReceiverNumber(3)).put(&mut targets);
     Target { matched: &[1, 2], ..Target::plain(ReceiverNumber(5)) }.put(&mut targets);
