@@ -67,6 +67,26 @@ impl Driver {
     }
 }
 
+/// How events reach the receivers of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Deliveries {
+    /// On one stream for all of them: a run that several want crosses the connection once.
+    Connection,
+    /// On a stream for each: what one stream loses delays no other.
+    Receiver,
+}
+
+impl Deliveries {
+    /// Its name, as on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Receiver => "receiver",
+        }
+    }
+}
+
 /// Which router a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
@@ -103,6 +123,8 @@ pub struct Scenario {
     pub receive_window_bytes: u64,
     /// Bytes that a router may queue for a receiver; beyond them it drops the oldest events.
     pub receive_queue_bytes: u64,
+    /// How events reach the receivers of a connection.
+    pub deliveries: Deliveries,
     /// Publishing connections send a packet now and then: small windows, no path discovery, acknowledgements that may wait.
     pub lone_emitters: bool,
     /// Every receiver takes everything, whatever the number of emitters.
@@ -143,6 +165,7 @@ impl Scenario {
             received_within: Duration::ZERO,
             receive_window_bytes: 256 * 1024,
             receive_queue_bytes: 4 << 20,
+            deliveries: Deliveries::Connection,
             lone_emitters: false,
             everything: false,
             own_connections: false,
@@ -163,6 +186,7 @@ impl Scenario {
             receiver_connections: receivers,
             routers: 1,
             receive_window_bytes: 4 << 20,
+            deliveries: Deliveries::Receiver,
             everything: true,
             ..million.clone()
         };
@@ -191,6 +215,7 @@ impl Scenario {
                 received_within: Duration::from_secs(8),
                 receive_window_bytes: 64 * 1024,
                 receive_queue_bytes: 1 << 20,
+                deliveries: Deliveries::Receiver,
                 lone_emitters: true,
                 own_connections: true,
                 ..million

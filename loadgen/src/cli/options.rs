@@ -10,7 +10,7 @@ use millrace_verify::payload::PAYLOAD_BYTES_MIN;
 use millrace_loadgen::disturb::{Background, DisturbSettings, Disturbance};
 use millrace_loadgen::report::Fault;
 use millrace_loadgen::run::{RunOptions, Search};
-use millrace_loadgen::scenario::{Driver, Preset, Scenario};
+use millrace_loadgen::scenario::{Deliveries, Driver, Preset, Scenario};
 
 /// Why options do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +131,9 @@ pub(crate) struct RunArgs {
     /// Bytes that a router may queue for a receiver.
     #[arg(long, value_name = "BYTES", help_heading = "Clients")]
     pub(crate) receive_queue: Option<bytesize::ByteSize>,
+    /// How events reach the receivers of a connection: on a stream for all of them, or for each.
+    #[arg(long, value_enum, help_heading = "Clients")]
+    pub(crate) deliveries: Option<Deliveries>,
     /// Bytes of each payload, at least 28.
     #[arg(long, help_heading = "Events")]
     pub(crate) payload_bytes: Option<u32>,
@@ -215,6 +218,7 @@ impl RunArgs {
         set(&mut scenario.received_within, self.received_within);
         set(&mut scenario.receive_window_bytes, self.receive_window.map(|size| size.as_u64()));
         set(&mut scenario.receive_queue_bytes, self.receive_queue.map(|size| size.as_u64()));
+        set(&mut scenario.deliveries, self.deliveries);
         set(&mut scenario.keep_alive, self.keep_alive);
         set(&mut scenario.handshakes_per_second, self.handshakes_per_second);
         set(&mut scenario.driver, self.driver);

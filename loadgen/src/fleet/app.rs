@@ -173,14 +173,11 @@ impl FleetApp {
             if wrong.is_some() {
                 return;
             }
-            match receivers.data(stream, chunk, watch, now_ns, tally) {
-                Ok(Some((receiver, bytes))) => {
-                    session.grant(receiver, bytes);
-                    granted = true;
-                }
-                Ok(None) => {}
-                Err(error) => wrong = Some(error),
-            }
+            let grant = |receiver, bytes| {
+                session.grant(receiver, bytes);
+                granted = true;
+            };
+            wrong = receivers.data(stream, chunk, watch, now_ns, tally, grant).err();
         });
         if let Some(error) = wrong {
             io.close(id, error.close_code().code(), error.to_string().as_bytes());

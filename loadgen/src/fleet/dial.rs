@@ -17,6 +17,7 @@ use super::control::Control;
 use super::receiver::Receivers;
 use super::tally::Counter;
 use super::thread::{FleetPlan, Report, Target};
+use crate::scenario::Deliveries;
 
 /// Connections under way per thread, from the dial to the router's welcome: enough to keep a router busy, few enough not to
 /// be turned away. A router that is slow is dialled slowly.
@@ -134,8 +135,14 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
             if scenario.own_connections {
                 config.liveness.idle_silence_ns = LEFT_TO_QUIC_NS;
             }
+            config.share_deliveries = scenario.deliveries == Deliveries::Connection;
+            if config.share_deliveries {
+                // One table holds what hundreds of receivers take.
+                config.tables = TableCapacity::LANE;
+            }
+            let tables = config.tables;
             let mut session = ConnectionSession::new(config, time);
-            let config = ReceiverConfig { tables: TableCapacity::CLIENT, ..ReceiverConfig::default() };
+            let config = ReceiverConfig { tables, ..ReceiverConfig::default() };
             let mut half = Receivers::new(u8::try_from(router).unwrap_or(u8::MAX), config);
             for (receiver, opening, subscriptions) in wanted {
                 half.open(&mut session, receiver, opening, subscriptions);
