@@ -162,7 +162,7 @@ mod tests {
                 setting.name
             );
         }
-        assert!(printed.contains("suspect_after = \"1s\"") && printed.contains("receiver_queue = \"1MiB\""));
+        assert!(printed.contains("suspect_after = \"1s\"") && printed.contains("receiver_queue = \"16MiB\""));
     }
 
     #[test]
