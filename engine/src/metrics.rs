@@ -147,7 +147,7 @@ impl Times {
     }
 }
 
-/// Declares a struct of metrics. See the [module](crate::metrics).
+/// Declares a struct of metrics. See the [module](mod@crate::metrics).
 ///
 /// A field is `name: counter "metric_name"`, `name: level "metric_name"`, `name: times "metric_name_seconds"`, or
 /// `name: counter "metric_name" by "label" in Labels`, where `Labels` has an array `ALL` and a function `name`. Each

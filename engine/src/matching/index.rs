@@ -193,7 +193,7 @@ impl<T: Target> Index<T> {
         pages + self.log.bytes() + self.filed_bytes
     }
 
-    /// Whether no tag leads to a selector quickly: it has no equality, or [`CROWDED`] others are filed under each of its.
+    /// Whether no tag leads to a selector quickly: it has no equality, or `CROWDED` others are filed under each of its.
     #[must_use]
     pub fn is_crowded(&self, selector: &Selector) -> bool {
         let hashes = selector.equalities().map(|(key, value)| self.hasher.tag(key, value));

@@ -43,7 +43,7 @@ struct Told<E> {
     cause: Cause<E>,
 }
 
-/// Where a client is attached, and what it does to be. See the [module](self).
+/// Where a client is attached, and what it does to be. See the [module](super).
 #[derive(Debug)]
 pub struct Attachment<R: Router, E> {
     config: AttachmentConfig,
