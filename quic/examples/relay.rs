@@ -5,9 +5,9 @@
 //! cargo run --release -p millrace-quic --example relay -- lone CONNECTIONS PERIOD_MS BYTES SECONDS
 //! ```
 //!
-//! `bulk`: one publisher writes 16 KiB buffers, a router core copies them and writes each to every receiver; publisher and
-//! receivers share a second core. `lone`: each connection sends one small message per period. CPU is that of the router's
-//! thread alone, memory is of both sides.
+//! `bulk`: one publisher writes 16 KiB buffers, a router core copies them and writes each to every
+//! receiver; publisher and receivers share a second core. `lone`: each connection sends one small
+//! message per period. CPU is that of the router's thread alone, memory is of both sides.
 #![expect(clippy::print_stdout, reason = "prints its figures")]
 #![expect(clippy::unwrap_used, reason = "a measurement has nobody to recover for")]
 

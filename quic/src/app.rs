@@ -1,6 +1,7 @@
 //! What a user of the loop implements: one set of callbacks per core.
 //!
-//! Callbacks run inside the turn and never overlap. They must not block: everything else on the core waits for them.
+//! Callbacks run inside the turn and never overlap. They must not block: everything else on the
+//! core waits for them.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,8 +13,9 @@ use crate::{ConnId, ForeignSegment, Io, SocketId, StreamId};
 
 /// The program on top of one core's connections.
 ///
-/// For each connection the order is `connected`, then any of the stream callbacks, then `closed`. A dialled connection
-/// that fails gets `closed` alone. An incoming one whose handshake fails is never mentioned, only counted.
+/// For each connection the order is `connected`, then any of the stream callbacks, then `closed`. A
+/// dialled connection that fails gets `closed` alone. An incoming one whose handshake fails is
+/// never mentioned, only counted.
 pub trait App {
     /// The handshake is complete: streams may be opened and written.
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, info: &ConnectedInfo);
@@ -23,8 +25,9 @@ pub trait App {
 
     /// The stream has bytes, or its end, or a reset, to be taken with [`Io::read`].
     ///
-    /// Not repeated for bytes that were left behind: a reader that stops at [`crate::ReadState::More`] calls [`Io::wake`]
-    /// to be called again in the next turn. One that stays away puts the stream under back-pressure.
+    /// Not repeated for bytes that were left behind: a reader that stops at
+    /// [`crate::ReadState::More`] calls [`Io::wake`] to be called again in the next turn. One that
+    /// stays away puts the stream under back-pressure.
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId);
 
     /// A stream whose last write was short takes bytes again.
@@ -39,14 +42,16 @@ pub trait App {
     /// The connection is over; `conn` is dead from here on. Called once, also after [`Io::close`].
     fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, reason: &CloseReason);
 
-    /// Once per turn, after events and before transmission: drain mailboxes, flush batches, run own timers.
+    /// Once per turn, after events and before transmission: drain mailboxes, flush batches, run own
+    /// timers.
     fn turn(&mut self, io: &mut Io<'_>);
 
-    /// The app's next own timer: the core sleeps no longer than until then. A time in the past keeps it awake.
+    /// The app's next own timer: the core sleeps no longer than until then. A time in the past
+    /// keeps it awake.
     fn deadline(&self) -> Option<Instant>;
 
-    /// A segment that arrived here but belongs to a sibling core, whose number is given; hand it to that core's
-    /// [`Io::inject`]. The default gives it up and counts it.
+    /// A segment that arrived here but belongs to a sibling core, whose number is given; hand it to
+    /// that core's [`Io::inject`]. The default gives it up and counts it.
     fn foreign(&mut self, io: &mut Io<'_>, core: u16, segment: ForeignSegment) {
         let _ = (core, segment);
         io.drop_foreign();
@@ -90,7 +95,8 @@ pub enum CloseReason {
         /// The application's words, at most one packet long.
         reason: Bytes,
     },
-    /// The remote would not take the connection at this moment (CONNECTION_REFUSED): try another router, or later.
+    /// The remote would not take the connection at this moment (CONNECTION_REFUSED): try another
+    /// router, or later.
     Refused,
     /// The remote's transport closed it. Codes from 0x100 are TLS alerts (RFC 9001 §4.8).
     Remote {

@@ -1,9 +1,10 @@
 //! Connection ids that steer: bytes 1 and 2 tell the core, everything else is random.
 //!
-//! `value = bytes 1–2, big-endian, & 0xfff`; the core is `value % cores`. Byte 0 is left to load balancers. The same
-//! arithmetic runs in the kernel's steering program ([`crate::steer`]), in [`steering_value`] on received packets, and in
-//! the ids that a core issues, so all packets of a connection reach the core that made it. A client may put a shard
-//! number (12 bits, too) into its initial destination id and so chooses the core that accepts it.
+//! `value = bytes 1–2, big-endian, & 0xfff`; the core is `value % cores`. Byte 0 is left to load
+//! balancers. The same arithmetic runs in the kernel's steering program ([`crate::steer`]), in
+//! [`steering_value`] on received packets, and in the ids that a core issues, so all packets of a
+//! connection reach the core that made it. A client may put a shard number (12 bits, too) into its
+//! initial destination id and so chooses the core that accepts it.
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
 use rand::rngs::StdRng;
@@ -16,7 +17,8 @@ pub(crate) const VALUE_MASK: u16 = 0xfff;
 
 /// The steering value of a UDP payload; `None` when it is too short to be QUIC.
 ///
-/// A long header has the destination id at byte 6 (after flags, version and length), a short one at byte 1.
+/// A long header has the destination id at byte 6 (after flags, version and length), a short one at
+/// byte 1.
 pub(crate) fn steering_value(packet: &[u8]) -> Option<u16> {
     let at = if packet.first()? & 0x80 != 0 { 7 } else { 2 };
     let bytes = packet.get(at..at + 2)?;

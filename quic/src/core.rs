@@ -13,7 +13,8 @@ use crate::{
 /// Steps of the driver between two looks at the clock.
 const STEPS_PER_CLOCK: usize = 16;
 
-/// One core's run-to-completion loop with its app. Whoever owns it calls [`Core::turn`] forever, on one thread.
+/// One core's run-to-completion loop with its app. Whoever owns it calls [`Core::turn`] forever, on
+/// one thread.
 #[derive(Debug)]
 pub struct Core<A: App> {
     app: A,
@@ -41,8 +42,9 @@ pub struct TurnStats {
 }
 
 impl<A: App> Core<A> {
-    /// Makes a core. `shared` is its socket on the shared port (see [`crate::steer`]), on which it accepts connections when
-    /// there are `server` settings; sockets for dialling come from [`Io::add_socket`].
+    /// Makes a core. `shared` is its socket on the shared port (see [`crate::steer`]), on which it
+    /// accepts connections when there are `server` settings; sockets for dialling come from
+    /// [`Io::add_socket`].
     ///
     /// # Errors
     /// [`SettingsError`] as [`io::ErrorKind::InvalidInput`], or what the system said.
@@ -68,8 +70,9 @@ impl<A: App> Core<A> {
         self.sockets.waker()
     }
 
-    /// Takes one turn: sleeps at most `max_wait` if there is nothing to do, then receives, fires timers, calls the app, and
-    /// transmits, each within its budget of time. What is left over comes first in the next turn.
+    /// Takes one turn: sleeps at most `max_wait` if there is nothing to do, then receives, fires
+    /// timers, calls the app, and transmits, each within its budget of time. What is left over
+    /// comes first in the next turn.
     pub fn turn(&mut self, max_wait: Duration) -> TurnStats {
         let before = Instant::now();
         let wait = self.wait_time(before, max_wait);
@@ -212,7 +215,8 @@ impl<A: App> Core<A> {
         self.driver.packets_lost()
     }
 
-    /// Datagrams that the kernel has dropped because a receive buffer was full, on all sockets that are open.
+    /// Datagrams that the kernel has dropped because a receive buffer was full, on all sockets that
+    /// are open.
     pub fn kernel_drops(&self) -> u64 {
         self.sockets.kernel_drops()
     }
@@ -222,12 +226,14 @@ impl<A: App> Core<A> {
         self.sockets.local_addr(socket)
     }
 
-    /// A socket's kernel buffers as granted, which may be less than asked for (`net.core.rmem_max`).
+    /// A socket's kernel buffers as granted, which may be less than asked for
+    /// (`net.core.rmem_max`).
     pub fn socket_buffers(&self, socket: SocketId) -> Option<SocketBuffers> {
         self.sockets.buffers(socket)
     }
 
-    /// Replaces what new connections are accepted with, e.g. renewed certificates; existing ones keep theirs.
+    /// Replaces what new connections are accepted with, e.g. renewed certificates; existing ones
+    /// keep theirs.
     ///
     /// # Errors
     /// [`SettingsError`]; the old settings stay.

@@ -1,7 +1,7 @@
 //! Names of connections, streams and sockets, as the app sees them.
 //!
-//! A name of something that is gone stays harmless: connections and sockets carry a generation, so a
-//! slot's next user never answers to the old name. A [`ConnId`] is made of slot and generation.
+//! A name of something that is gone stays harmless: connections and sockets carry a generation, so
+//! a slot's next user never answers to the old name. A [`ConnId`] is made of slot and generation.
 
 use std::fmt;
 
@@ -15,11 +15,12 @@ pub struct SocketId {
 }
 
 impl SocketId {
-    /// The socket on the shared port, the only one that accepts connections and the only one that the steering guard
-    /// watches. A core may have been built without it.
+    /// The socket on the shared port, the only one that accepts connections and the only one that
+    /// the steering guard watches. A core may have been built without it.
     pub const SHARED: Self = Self { index: 0, generation: 0 };
 
-    /// A socket by its slot and the generation of that slot, for implementations of [`crate::Network`].
+    /// A socket by its slot and the generation of that slot, for implementations of
+    /// [`crate::Network`].
     pub const fn new(index: u16, generation: u16) -> Self {
         Self { index, generation }
     }

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn_proto::Dir;
-use thiserror::Error;
 
-use crate::{ConnId, Dial, Driver, ForeignSegment, Metrics, Network, SocketId, StreamId};
+use crate::{
+    ConnId, ConnStats, ConnectError, Dial, Driver, ForeignSegment, Metrics, Network, ReadOutcome, SocketId,
+    StreamId, WriteError,
+};
 
 /// The core's connections and sockets, lent to the app for the time of one callback.
 ///
-/// Nothing blocks and nothing is sent before the end of the turn. Calls on a connection or stream that is gone do nothing
-/// and say so where they return something.
+/// Nothing blocks and nothing is sent before the end of the turn. Calls on a connection or stream
+/// that is gone do nothing and say so where they return something.
 pub struct Io<'a> {
     driver: &'a mut Driver,
     net: &'a mut dyn Network,
@@ -46,8 +48,8 @@ impl<'a> Io<'a> {
         self.net.add_socket(local)
     }
 
-    /// Closes a socket made by [`Io::add_socket`]. Connections that still use it hear nothing more and time out: close or
-    /// migrate them before.
+    /// Closes a socket made by [`Io::add_socket`]. Connections that still use it hear nothing more
+    /// and time out: close or migrate them before.
     pub fn remove_socket(&mut self, socket: SocketId) {
         self.net.remove_socket(socket);
     }
@@ -57,8 +59,9 @@ impl<'a> Io<'a> {
         self.net.local_addr(socket)
     }
 
-    /// Opens a stream that only we write; `None` while the remote allows no more (`streams_available` follows) or the
-    /// connection is gone. The remote learns of it with the first byte.
+    /// Opens a stream that only we write; `None` while the remote allows no more
+    /// (`streams_available` follows) or the connection is gone. The remote learns of it with the
+    /// first byte.
     pub fn open_uni(&mut self, conn: ConnId) -> Option<StreamId> {
         self.driver.open(conn, Dir::Uni)
     }
@@ -68,10 +71,11 @@ impl<'a> Io<'a> {
         self.driver.open(conn, Dir::Bi)
     }
 
-    /// Reads at most `bytes_max` bytes in order. `sink` gets them piece by piece, borrowed from the received packets: copy
-    /// what is needed beyond the call.
+    /// Reads at most `bytes_max` bytes in order. `sink` gets them piece by piece, borrowed from the
+    /// received packets: copy what is needed beyond the call.
     ///
-    /// What was read is what the remote may send anew; what stays unread is at most the stream's receive window.
+    /// What was read is what the remote may send anew; what stays unread is at most the stream's
+    /// receive window.
     pub fn read(
         &mut self,
         conn: ConnId,
@@ -82,12 +86,14 @@ impl<'a> Io<'a> {
         self.driver.read(conn, stream, bytes_max, sink)
     }
 
-    /// Writes as much as the stream takes, and returns the number of bytes. Chunks that were taken are left empty, one that
-    /// was taken in part is advanced. After a short write (also 0) `writable` follows when there is room.
+    /// Writes as much as the stream takes, and returns the number of bytes. Chunks that were taken
+    /// are left empty, one that was taken in part is advanced. After a short write (also 0)
+    /// `writable` follows when there is room.
     ///
-    /// Callers put what they have into one chunk per stream and turn, of some KiB where there is so much. Chunks are never
-    /// merged here: each stays as it is until all of it is acknowledged, and for each stream frame quinn walks the list
-    /// of those from its begin, so n small ones in flight cost n² steps.
+    /// Callers put what they have into one chunk per stream and turn, of some KiB where there is so
+    /// much. Chunks are never merged here: each stays as it is until all of it is acknowledged, and
+    /// for each stream frame quinn walks the list of those from its begin, so n small ones in
+    /// flight cost n² steps.
     ///
     /// # Errors
     /// [`WriteError`]: the stream takes nothing any more.
@@ -100,8 +106,8 @@ impl<'a> Io<'a> {
         self.driver.write(conn, stream, chunks)
     }
 
-    /// Starts the way of what [`Io::write`] reads of a stream to the core, without waiting for it where the caller does so
-    /// for several streams in a row. Changes nothing.
+    /// Prefetches what [`Io::write`] reads of a stream. The processor overlaps the cache misses of
+    /// several calls in a row, because none waits for the one before. Changes nothing.
     pub fn fetch(&mut self, conn: ConnId, stream: StreamId) {
         self.driver.fetch(conn, stream);
     }
@@ -124,13 +130,14 @@ impl<'a> Io<'a> {
         self.driver.stop(conn, stream, code);
     }
 
-    /// Asks for one `readable` in the next turn, for a stream that was not read to its end. The core does not sleep before.
+    /// Asks for one `readable` in the next turn, for a stream that was not read to its end. The
+    /// core does not sleep before.
     pub fn wake(&mut self, conn: ConnId, stream: StreamId) {
         self.driver.wake(conn, stream);
     }
 
-    /// Closes a connection at once: what was written but not acknowledged may be lost. `closed` follows within the turn or
-    /// the next, with [`crate::CloseReason::Local`].
+    /// Closes a connection at once: what was written but not acknowledged may be lost. `closed`
+    /// follows within the turn or the next, with [`crate::CloseReason::Local`].
     pub fn close(&mut self, conn: ConnId, code: u64, reason: &[u8]) {
         self.driver.close(self.now, conn, code, reason);
     }
@@ -155,8 +162,8 @@ impl<'a> Io<'a> {
         self.driver.stats(conn)
     }
 
-    /// Moves a connection that we dialled to another of our sockets. `false` when there is no such connection or socket, or
-    /// the remote dialled it.
+    /// Moves a connection that we dialled to another of our sockets. `false` when there is no such
+    /// connection or socket, or the remote dialled it.
     pub fn migrate(&mut self, conn: ConnId, via: SocketId) -> bool {
         self.net.local_addr(via).is_some() && self.driver.migrate(conn, via)
     }
@@ -181,99 +188,4 @@ impl std::fmt::Debug for Io<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Io").field("now", &self.now).finish_non_exhaustive()
     }
-}
-
-/// What a read has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadOutcome {
-    /// Bytes that the sink got.
-    pub bytes: usize,
-    /// Why there were not more.
-    pub state: ReadState,
-}
-
-/// Why a read ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadState {
-    /// Nothing more has arrived: `readable` follows.
-    Blocked,
-    /// The limit was reached and there may be more: call [`Io::read`] again, or [`Io::wake`].
-    More,
-    /// The remote has finished the stream, and all of it was read. The stream is gone.
-    Finished,
-    /// The remote has abandoned the stream with this code. The stream is gone.
-    Reset(u64),
-    /// There is no such stream to read.
-    Unknown,
-}
-
-/// Why a stream takes nothing any more.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum WriteError {
-    /// The remote does not want more of it; chunks may have been taken in part.
-    #[error("the remote has stopped the stream with code {0}")]
-    Stopped(u64),
-    /// The stream was finished or reset, never existed, or its connection is over.
-    #[error("the stream is closed")]
-    Closed,
-}
-
-/// Why a dial was not begun.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The socket to dial from does not exist.
-    #[error("there is no such socket to dial from")]
-    NoSocket,
-    /// The socket is IPv4 only, the remote IPv6.
-    #[error("an IPv4 socket cannot reach an IPv6 address")]
-    AddressFamily,
-    /// The remote's port is 0 or its address unspecified.
-    #[error("nobody can be at {0}")]
-    Address(SocketAddr),
-    /// The server name is neither a DNS name nor an IP address.
-    #[error("`{0}` is not a server name")]
-    ServerName(String),
-    /// The core has as many connections as its settings allow.
-    #[error("the core has as many connections as it may")]
-    TooMany,
-    /// quinn refused for a reason that our settings rule out.
-    #[error("{0}")]
-    Other(String),
-}
-
-impl ConnectError {
-    pub(crate) fn from_proto(error: quinn_proto::ConnectError) -> Self {
-        match error {
-            quinn_proto::ConnectError::InvalidServerName(name) => Self::ServerName(name),
-            quinn_proto::ConnectError::InvalidRemoteAddress(address) => Self::Address(address),
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
-/// What one connection has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConnStats {
-    /// Smoothed round-trip time.
-    pub rtt: Duration,
-    /// Bytes that may be in flight.
-    pub congestion_window_bytes: u64,
-    /// The path's UDP payload size as known so far.
-    pub mtu_bytes: u16,
-    /// Times that the congestion window was cut.
-    pub congestion_events: u64,
-    /// QUIC packets sent.
-    pub packets_sent: u64,
-    /// QUIC packets declared lost.
-    pub packets_lost: u64,
-    /// UDP datagrams received.
-    pub datagrams_in: u64,
-    /// UDP datagrams sent.
-    pub datagrams_out: u64,
-    /// UDP payload bytes received.
-    pub bytes_in: u64,
-    /// UDP payload bytes sent.
-    pub bytes_out: u64,
 }

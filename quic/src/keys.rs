@@ -1,9 +1,11 @@
-//! Keys that outlive a process: a restarted router can reset its predecessor's connections and accept its tokens.
+//! Keys that outlive a process: a restarted router can reset its predecessor's connections and
+//! accept its tokens.
 //!
-//! Derived with HKDF-SHA256 (RFC 5869) from a secret that all routers of a cluster share, and the address that one router
-//! advertises. So all cores of a router, and the process that comes after it, agree; a neighbour's keys differ, and it
-//! cannot reset connections that are not its own. The key of session tickets alone is the whole cluster's: a client that
-//! lost its router resumes its session with another one.
+//! Derived with HKDF-SHA256 (RFC 5869) from a secret that all routers of a cluster share, and the
+//! address that one router advertises. So all cores of a router, and the process that comes after
+//! it, agree; a neighbour's keys differ, and it cannot reset connections that are not its own. The
+//! key of session tickets alone is the whole cluster's: a client that lost its router resumes its
+//! session with another one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,8 +26,9 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Keys of one router in the cluster of `secret`. `address` tells routers apart and stays the same over a restart: what
-    /// the router advertises, with its host and its bound address where two routers may be told to advertise the same.
+    /// Keys of one router in the cluster of `secret`. `address` tells routers apart and stays the
+    /// same over a restart: what the router advertises, with its host and its bound address where
+    /// two routers may be told to advertise the same.
     pub fn derive(secret: &[u8; 32], address: &str) -> Self {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"millrace quic keys 1").extract(secret);
         let key = |label: &str, address: &str| {
@@ -39,12 +42,14 @@ impl Keys {
         Self { reset: key("reset", address), token: key("token", address), tickets: vec![key("ticket", "")] }
     }
 
-    /// Keys that nobody else can know, for a process without a cluster secret: its successor cannot use them.
+    /// Keys that nobody else can know, for a process without a cluster secret: its successor cannot
+    /// use them.
     pub fn random() -> Self {
         Self::derive(&rand::random(), "")
     }
 
-    /// These keys, which also accept resumption tickets made under the secret that the cluster had before.
+    /// These keys, which also accept resumption tickets made under the secret that the cluster had
+    /// before.
     #[must_use]
     pub fn accepting(mut self, previous: &[u8; 32]) -> Self {
         self.tickets.truncate(1);

@@ -4,9 +4,11 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drops {
-    /// New connections ignored: the line of those who wait for their handshake was full, and the sender's address unproven.
+    /// New connections ignored: the line of those who wait for their handshake was full, and the
+    /// sender's address unproven.
     pub admission_full: u64,
-    /// New connections ignored: they had waited for their handshake for so long that most have given up.
+    /// New connections ignored: they had waited for their handshake for so long that most have
+    /// given up.
     pub admission_expired: u64,
     /// New connections refused: their address prefix had as many unfinished handshakes as it may.
     pub prefix_handshakes: u64,
@@ -70,8 +72,9 @@ pub struct Metrics {
     pub handshakes_failed: u64,
     /// Incoming connections ended because their handshake took too long; they count as failed, too.
     pub handshakes_expired: u64,
-    /// Resumption tickets refused: the certificate that the session began with has ended, its authority is none of this
-    /// router's, or the peer protocol was asked for. Such a client shows its certificate in a full handshake.
+    /// Resumption tickets refused: the certificate that the session began with has ended, its
+    /// authority is none of this router's, or the peer protocol was asked for. Such a client shows
+    /// its certificate in a full handshake.
     pub resumptions_refused: u64,
     /// Connections dialled.
     pub dials: u64,
@@ -87,7 +90,8 @@ pub struct Metrics {
     pub foreign_out: u64,
     /// Segments that a sibling core received for this one.
     pub foreign_in: u64,
-    /// Packets that freed connections had declared lost; see [`crate::Core::packets_lost`] for the sum with live ones.
+    /// Packets that freed connections had declared lost; see [`crate::Core::packets_lost`] for the
+    /// sum with live ones.
     pub packets_lost: u64,
     /// What was given up.
     pub drops: Drops,

@@ -1,6 +1,7 @@
 //! What lies under the driver: sockets that take and deliver UDP datagrams.
 //!
-//! The real one is UDP with batched system calls; tests put a simulated one, lossy and in virtual time, in its place.
+//! The real one is UDP with batched system calls; tests put a simulated one, lossy and in virtual
+//! time, in its place.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -73,7 +74,8 @@ pub struct ForeignSegment {
     pub data: BytesMut,
 }
 
-/// One datagram to be sent, or several of one size (the last may be shorter) for segmentation offload.
+/// One datagram to be sent, or several of one size (the last may be shorter) for segmentation
+/// offload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// The socket that it leaves from.
@@ -105,19 +107,23 @@ pub trait Network {
     /// The system's refusal; nothing changed then.
     fn add_socket(&mut self, local: SocketAddr) -> io::Result<SocketId>;
 
-    /// Closes a socket that `add_socket` made; what still wanted to leave through it is counted as dropped.
+    /// Closes a socket that `add_socket` made; what still wanted to leave through it is counted as
+    /// dropped.
     fn remove_socket(&mut self, socket: SocketId);
 
     /// The address a socket is bound to; `None` when there is no such socket.
     fn local_addr(&self, socket: SocketId) -> Option<SocketAddr>;
 
-    /// The largest number of segments that one [`Outgoing`] of this socket may have; 1 without offload.
+    /// The largest number of segments that one [`Outgoing`] of this socket may have; 1 without
+    /// offload.
     fn segments_max(&self, socket: SocketId) -> usize;
 
-    /// Whether the kernel is not taking datagrams of this socket at this moment: nothing new is produced for it then.
+    /// Whether the kernel is not taking datagrams of this socket at this moment: nothing new is
+    /// produced for it then.
     fn is_blocked(&self, socket: SocketId) -> bool;
 
-    /// Takes one outgoing datagram. `data` may be swapped for another buffer, which is cleared by the caller.
+    /// Takes one outgoing datagram. `data` may be swapped for another buffer, which is cleared by
+    /// the caller.
     ///
     /// A datagram that was taken is sent, kept until it can be, or counted as dropped.
     fn send(&mut self, outgoing: Outgoing, data: &mut Vec<u8>);

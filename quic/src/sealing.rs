@@ -1,7 +1,7 @@
 //! What quinn-proto asks of a router's keys: signing reset tokens, sealing address tokens.
 //!
-//! quinn-proto has implementations for one crypto library, ring where a program has enabled it anywhere. These are for
-//! aws-lc-rs, whatever else a program is built of.
+//! quinn-proto has implementations for one crypto library, ring where a program has enabled it
+//! anywhere. These are for aws-lc-rs, whatever else a program is built of.
 
 use std::sync::Arc;
 

@@ -1,16 +1,18 @@
 //! One UDP port shared by all cores of a router, each with its own socket.
 //!
-//! The sockets are bound in core order into one SO_REUSEPORT group. A classic BPF program gives each packet to the socket
-//! of the core that bytes 1 and 2 of its destination connection id name. The kernel makes the group when the second socket
-//! binds, so the program is attached then; until all sockets are bound some packets reach another core, which the steering
-//! guard in [`crate::Driver`] corrects. The group's order is that of binding: no single socket of it may be closed while
-//! the others live.
+//! The sockets are bound in core order into one SO_REUSEPORT group. A classic BPF program gives
+//! each packet to the socket of the core that bytes 1 and 2 of its destination connection id name.
+//! The kernel makes the group when the second socket binds, so the program is attached then; until
+//! all sockets are bound some packets reach another core, which the steering guard in
+//! [`crate::Driver`] corrects. The group's order is that of binding: no single socket of it may be
+//! closed while the others live.
 //!
-//! No second process joins the port by accident. The first socket binds without SO_REUSEPORT, which the kernel refuses
-//! while any socket in the network namespace holds the port at an overlapping address (`[::]`, `0.0.0.0` and `127.0.0.1`
-//! overlap); the option is set afterwards. There is no lock beside the port, so there is none that another user can take,
-//! and the kernel gives the port back when the process ends. Sockets of another user never join the group: the kernel
-//! compares user ids.
+//! No second process joins the port by accident. The first socket binds without SO_REUSEPORT, which
+//! the kernel refuses while any socket in the network namespace holds the port at an overlapping
+//! address (`[::]`, `0.0.0.0` and `127.0.0.1` overlap); the option is set afterwards. There is no
+//! lock beside the port, so there is none that another user can take, and the kernel gives the port
+//! back when the process ends. Sockets of another user never join the group: the kernel compares
+//! user ids.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -30,12 +32,12 @@ pub struct Group {
     pub addr: SocketAddr,
 }
 
-/// Binds `cores` sockets (1..=4096) to one address. Port 0 lets the system choose one that nobody uses; an unspecified
-/// IPv6 address is dual-stack.
+/// Binds `cores` sockets (1..=4096) to one address. Port 0 lets the system choose one that nobody
+/// uses; an unspecified IPv6 address is dual-stack.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] when any socket holds the port at an overlapping address; else what the system said. The
-/// text names the address. Nothing stays bound.
+/// [`io::ErrorKind::AddrInUse`] when any socket holds the port at an overlapping address; else what
+/// the system said. The text names the address. Nothing stays bound.
 pub fn bind_group(addr: SocketAddr, cores: u16) -> io::Result<Group> {
     if cores == 0 || cores > VALUE_MASK + 1 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a group has between 1 and 4096 cores"));
@@ -54,7 +56,8 @@ pub fn bind_group(addr: SocketAddr, cores: u16) -> io::Result<Group> {
 }
 
 impl Group {
-    /// Takes the steering program off: packets then reach any core, and the guard does all of the steering.
+    /// Takes the steering program off: packets then reach any core, and the guard does all of the
+    /// steering.
     ///
     /// # Errors
     /// What the system said, e.g. when there is only one core and so no program.
@@ -145,7 +148,8 @@ mod tests {
         assert!(error.to_string().contains("cannot bind UDP 127.0.0.1"), "{error}");
     }
 
-    /// Sends one packet per value and header form, and returns the value that each core saw, in order of arrival.
+    /// Sends one packet per value and header form, and returns the value that each core saw, in
+    /// order of arrival.
     fn values_by_core(group: &Group, values: &[u16]) -> Vec<Vec<u16>> {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for value in values {

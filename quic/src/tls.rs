@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 pub use millrace_certs::crypto_provider;
 
-/// Prepares a server's configuration for QUIC: protocols in order of preference, no early data, one ticket per connection.
+/// Prepares a server's configuration for QUIC: protocols in order of preference, no early data, one
+/// ticket per connection.
 pub fn server(mut config: rustls::ServerConfig, alpn: &[&[u8]]) -> Arc<rustls::ServerConfig> {
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.max_early_data_size = 0;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys;
 
-/// Ends a core's sleep, or keeps it from the next one. Cheap when the core was woken already and has not run since.
+/// Ends a core's sleep, or keeps it from the next one. Cheap when the core was woken already and
+/// has not run since.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Signal>);
 
@@ -31,7 +32,8 @@ impl Waker {
         }
     }
 
-    /// Takes the signal back before the turn looks at its mailboxes, so that a later one is not lost.
+    /// Takes the signal back before the turn looks at its mailboxes, so that a later one is not
+    /// lost.
     pub(crate) fn lower(&self) {
         let _ = (&self.0.event).read(&mut [0; 8]);
         self.0.raised.swap(false, Ordering::AcqRel);

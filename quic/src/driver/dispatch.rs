@@ -1,4 +1,4 @@
-//! From connections to the app.
+//! Tells the app what connections report.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -13,8 +13,19 @@ use crate::ids::stream_from_proto;
 use crate::{App, CloseReason, ConnId, ConnectedInfo, Io, Network, Side, TransportSettings};
 
 impl Driver {
-    /// Tells the app all events of one connection, or hands it one foreign segment or one stream that asked to be woken;
-    /// `false` when there is nothing to tell.
+    /// Runs something with the app and its I/O outside of its callbacks.
+    pub fn with_io<A, R>(
+        &mut self,
+        now: Instant,
+        net: &mut dyn Network,
+        app: &mut A,
+        f: impl FnOnce(&mut A, &mut Io<'_>) -> R,
+    ) -> R {
+        f(app, &mut Io::new(self, net, now))
+    }
+
+    /// Tells the app all events of one connection, or hands it one foreign segment or one stream
+    /// that asked to be woken; `false` when there is nothing to tell.
     pub fn dispatch_next(&mut self, now: Instant, net: &mut dyn Network, app: &mut impl App) -> bool {
         if let Some((core, segment)) = self.foreign.pop_front() {
             app.foreign(&mut Io::new(self, net, now), core, segment);
@@ -118,7 +129,8 @@ impl Driver {
         }
     }
 
-    /// quinn says only that streams were opened, and stays silent about the bytes that came with them.
+    /// quinn says only that streams were opened, and stays silent about the bytes that came with
+    /// them.
     fn streams_opened(
         &mut self,
         id: ConnId,

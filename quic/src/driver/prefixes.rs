@@ -1,4 +1,5 @@
-//! Connections by the address prefix that they came from, so that one host cannot take what all others need.
+//! Connections by the address prefix that they came from, so that one host cannot take what all
+//! others need.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,7 +32,8 @@ struct Count {
     open: u32,
 }
 
-/// One entry per prefix with connections: never more than there are connections, waiting ones included.
+/// One entry per prefix with connections: never more than there are connections, waiting ones
+/// included.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
     limits: NewcomerLimits,

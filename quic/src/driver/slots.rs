@@ -14,7 +14,8 @@ pub(super) enum Phase {
     Dialling,
     /// Connected.
     Open,
-    /// The app was told of the end, or must never be told; the rest is between quinn and the remote.
+    /// The app was told of the end, or must never be told; the rest is between quinn and the
+    /// remote.
     Over,
 }
 

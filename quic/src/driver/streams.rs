@@ -5,10 +5,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use quinn_proto::{Dir, FinishError, ReadError, ReadableError, VarInt};
 
-use super::{Driver, WAKES_MAX};
+use super::Driver;
 use crate::ids::{stream_from_proto, stream_to_proto};
-use crate::io::{ConnStats, ReadOutcome, ReadState, WriteError};
-use crate::{ConnId, SocketId, StreamId};
+use crate::{ConnId, ConnStats, ReadOutcome, ReadState, SocketId, StreamId, WriteError};
+
+/// Streams that wait for [`crate::Io::wake`] per turn; more than one core can have open streams
+/// that are read in parts.
+const WAKES_MAX: usize = 1 << 20;
 
 impl Driver {
     pub(crate) fn open(&mut self, id: ConnId, dir: Dir) -> Option<StreamId> {
@@ -65,7 +68,8 @@ impl Driver {
         }
         let mut writer = live.conn.send_stream(stream_to_proto(stream));
         let (mut taken, mut first) = (0, 0);
-        // Until all is taken or quinn says that it is full: only then will it tell when there is room again.
+        // Until all is taken or quinn says that it is full: only then will it tell when there is
+        // room again.
         let result = loop {
             if chunks[first..].iter().all(Bytes::is_empty) {
                 break Ok(());

@@ -1,6 +1,5 @@
-//! From connections to the network: a burst per connection and round.
+//! Sends what connections have: one burst per connection and round.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Driver;
@@ -11,8 +10,8 @@ use crate::{Network, Outgoing};
 const BURST_BYTES: usize = 65_487;
 
 impl Driver {
-    /// Sends one burst of one connection; `false` when no connection has packets. One that has more goes to the end of the
-    /// queue; one whose socket is blocked waits for [`Driver::unpark`].
+    /// Sends one burst of one connection; `false` when no connection has packets. One that has more
+    /// goes to the end of the queue; one whose socket is blocked waits for [`Driver::unpark`].
     pub fn transmit_next(&mut self, now: Instant, net: &mut dyn Network) -> bool {
         let Some(index) = self.transmit.pop_front() else { return false };
         let Some(live) = self.slots.get(index) else { return true };
@@ -25,7 +24,8 @@ impl Driver {
         let segments_max = net.segments_max(live.socket).min(BURST_BYTES / mtu).max(1);
         let mut left = self.gso_segments;
         let mut more = true;
-        // Without offload a burst is several polls; a burst that was cut short is usually the last, so ask right away.
+        // Without offload a burst is several polls; a burst that was cut short is usually the last,
+        // so ask right away.
         while more && left > 0 {
             self.scratch.clear();
             let segments = left.min(segments_max);
@@ -55,35 +55,9 @@ impl Driver {
         true
     }
 
-    /// Lets connections transmit again that waited for their socket; those whose socket is still blocked park again.
+    /// Lets connections transmit again that waited for their socket; those whose socket is still
+    /// blocked park again.
     pub fn unpark(&mut self) {
         self.transmit.extend(self.parked.drain(..));
-    }
-}
-
-/// `remote` as a socket bound to `local` has to name it; `None` when the two address families do not meet.
-pub(super) fn reachable(local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
-    match (local, remote.ip()) {
-        (SocketAddr::V6(_), IpAddr::V4(ip)) => {
-            Some(SocketAddr::new(IpAddr::V6(ip.to_ipv6_mapped()), remote.port()))
-        }
-        (SocketAddr::V4(_), IpAddr::V6(ip)) => {
-            ip.to_ipv4_mapped().map(|ip| SocketAddr::new(IpAddr::V4(ip), remote.port()))
-        }
-        _ => Some(remote),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dual_stack_sockets_name_ipv4_peers_as_mapped() {
-        let (v4, v6) = ("127.0.0.1:9".parse().unwrap(), "[::]:9".parse().unwrap());
-        assert_eq!(reachable(v6, v4), Some("[::ffff:127.0.0.1]:9".parse().unwrap()));
-        assert_eq!(reachable(v4, "[::ffff:1.2.3.4]:9".parse().unwrap()), Some("1.2.3.4:9".parse().unwrap()));
-        assert_eq!(reachable(v4, "[2001:db8::1]:9".parse().unwrap()), None);
-        assert_eq!(reachable(v4, v4), Some(v4));
     }
 }

@@ -1,4 +1,5 @@
-//! The authorities that clients' certificates are verified with, one by one, so that it is known which one it was.
+//! The authorities that clients' certificates are verified with, one by one, so that it is known
+//! which one it was.
 
 use std::sync::Arc;
 

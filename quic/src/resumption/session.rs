@@ -1,8 +1,10 @@
-//! One connection's side of resumption: rustls asks it for the certificate, for verification, and for tickets.
+//! One connection's side of resumption: rustls asks it for the certificate, for verification, and
+//! for tickets.
 //!
-//! rustls shares one configuration between connections and tells neither verifier nor ticketer which connection it asks
-//! for. So each accepted connection gets a small configuration of its own, whose parts are one [`Session`]. rustls chooses
-//! the certificate before it opens tickets, so the protocols that a client offers are known by then.
+//! rustls shares one configuration between connections and tells neither verifier nor ticketer
+//! which connection it asks for. So each accepted connection gets a small configuration of its own,
+//! whose parts are one [`Session`]. rustls chooses the certificate before it opens tickets, so the
+//! protocols that a client offers are known by then.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

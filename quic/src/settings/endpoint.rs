@@ -6,22 +6,23 @@ use std::sync::atomic::AtomicU64;
 
 use quinn_proto::crypto;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use thiserror::Error;
 
-use super::{NewcomerLimits, TransportSettings};
+use super::{NewcomerLimits, SettingsError, TransportSettings};
 use crate::resumption::Sessions;
 use crate::{Keys, Resumption, SocketId};
 
 /// How many new connections a core takes.
 ///
-/// A token bucket counts handshakes, which are the expensive part of a connection; who finds no token waits in line. While
-/// less than half of the bucket is left, those in line deducted, a newcomer first has to prove its address (Retry, one
-/// round trip, no state here). When the first in line has waited for 2 s, or the line is 16,384 long, nobody joins it:
-/// unproven newcomers are ignored (their own retransmission is the back-off), and proven ones are refused so that they try
+/// A token bucket counts handshakes, which are the expensive part of a connection; who finds no
+/// token waits in line. While less than half of the bucket is left, those in line deducted, a
+/// newcomer first has to prove its address (Retry, one round trip, no state here). When the first
+/// in line has waited for 2 s, or the line is 16,384 long, nobody joins it: unproven newcomers are
+/// ignored (their own retransmission is the back-off), and proven ones are refused so that they try
 /// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Handshakes per second in the long run, at least 1. Default 2,000, about half of what a core can sign.
+    /// Handshakes per second in the long run, at least 1. Default 2,000, about half of what a core
+    /// can sign.
     pub handshakes_per_second: u32,
     /// Handshakes at once after a quiet time, at least 2. Default 1,000.
     pub burst: u32,
@@ -35,11 +36,12 @@ impl Default for Admission {
 
 /// Accepted connections that speak this protocol get wider windows than others.
 ///
-/// What a connection speaks is known only once its handshake is over, when most of the transport is fixed. So of the
-/// settings here four count: `stream_receive_window_bytes`, `receive_window_bytes`, `send_window_bytes`, and the numbers
-/// of streams. The window of a stream cannot be changed later: it applies to all connections, of which the others are
-/// still held by the `receive_window_bytes` of [`ServerSettings::transport`] over all streams together. The congestion
-/// window starts as everybody's and grows from there.
+/// What a connection speaks is known only once its handshake is over, when most of the transport is
+/// fixed. So of the settings here four count: `stream_receive_window_bytes`,
+/// `receive_window_bytes`, `send_window_bytes`, and the numbers of streams. The window of a stream
+/// cannot be changed later: it applies to all connections, of which the others are still held by
+/// the `receive_window_bytes` of [`ServerSettings::transport`] over all streams together. The
+/// congestion window starts as everybody's and grows from there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WideProtocol {
     /// Name of the protocol.
@@ -55,8 +57,9 @@ pub struct ServerSettings {
     pub tls: Arc<rustls::ServerConfig>,
     /// Transport of accepted connections, but for what [`Self::wide`] changes.
     pub transport: TransportSettings,
-    /// Lets clients resume their TLS sessions; not by default. It takes the place of the verifier of [`Self::tls`], so that
-    /// certificates are verified with its authorities, and clients may stay without one.
+    /// Lets clients resume their TLS sessions; not by default. It takes the place of the verifier
+    /// of [`Self::tls`], so that certificates are verified with its authorities, and clients may
+    /// stay without one.
     pub resumption: Option<Resumption>,
     /// Connections that may have more in flight; none by default.
     pub wide: Option<WideProtocol>,
@@ -114,7 +117,8 @@ impl ServerSettings {
         config
             .transport_config(self.accepted().build()?)
             .migration(true)
-            // What arrives for connections that wait for their handshake: a hello of two packets, some repeats.
+            // What arrives for connections that wait for their handshake: a hello of two packets,
+            // some repeats.
             .incoming_buffer_size(16 << 10)
             .incoming_buffer_size_total(8 << 20);
         Ok(Arc::new(config))
@@ -139,7 +143,8 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
-    /// Settings from a TLS configuration (TLS 1.3 with AES-128-GCM among its suites; see [`crate::tls`]).
+    /// Settings from a TLS configuration (TLS 1.3 with AES-128-GCM among its suites; see
+    /// [`crate::tls`]).
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -177,25 +182,7 @@ pub struct Dial {
     pub client: Arc<ClientSettings>,
     /// The socket to dial from.
     pub via: SocketId,
-    /// The core that should accept: its steering value, 0..=4095, is written into the initial destination id. A router's
-    /// core is `shard % cores`. `None` leaves it to chance.
+    /// The core that should accept: its steering value, 0..=4095, is written into the initial
+    /// destination id. A router's core is `shard % cores`. `None` leaves it to chance.
     pub shard: Option<u16>,
-}
-
-/// Settings that cannot work.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// A number is outside of what its documentation allows.
-    #[error("setting `{name}` is out of range")]
-    OutOfRange {
-        /// Name of the field.
-        name: &'static str,
-    },
-    /// QUIC protects its first packets with AES-128-GCM, which the TLS provider lacks.
-    #[error("the TLS provider has no TLS13_AES_128_GCM_SHA256, which QUIC needs")]
-    InitialSuite,
-    /// Early data can be replayed and is not supported.
-    #[error("TLS early data must be off (max_early_data_size = 0)")]
-    EarlyData,
 }

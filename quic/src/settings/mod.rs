@@ -1,70 +1,13 @@
 //! Settings of a core, of the connections that it accepts, and of those that it dials.
 
+mod core;
 mod endpoint;
+mod error;
 mod newcomers;
 mod transport;
 
-pub use endpoint::{Admission, ClientSettings, Dial, ServerSettings, SettingsError, WideProtocol};
+pub use core::CoreSettings;
+pub use endpoint::{Admission, ClientSettings, Dial, ServerSettings, WideProtocol};
+pub use error::SettingsError;
 pub use newcomers::{AddressBlock, AddressBlockError, NewcomerLimits};
 pub use transport::TransportSettings;
-
-use std::time::Duration;
-
-/// Settings of one core's loop.
-#[derive(Clone, Debug)]
-pub struct CoreSettings {
-    /// Number of this core within its router, below `cores`. Default 0.
-    pub core: u16,
-    /// Cores of the router, 1..=4096: the connection ids that a core issues are its number modulo this. Default 1.
-    pub cores: u16,
-    /// How long one turn may work before it starts over with receiving. Default 500 µs. Longer turns batch better and
-    /// let everything that is waiting wait longer.
-    pub turn_budget: Duration,
-    /// The part of a turn that receiving may take. Default 150 µs.
-    pub receive_budget: Duration,
-    /// Segments that one connection may send in a row before the next one's turn (GSO), 1..=64. Default 45, about the
-    /// 64 KiB that the kernel takes at once. Lower where bursts get policed.
-    pub gso_segments: usize,
-    /// Handshakes begun per turn: each costs about 250 µs of signing. Default 2.
-    pub handshakes_per_turn: usize,
-    /// Stateless answers (reset, version negotiation) per second, with as many at once. Default 20,000: a restarted
-    /// router tells 100,000 clients within 5 s. Answers are smaller than what provoked them.
-    pub answers_per_second: u32,
-    /// Connections of this core at once, in both directions and including those that are closing. Default 262,144;
-    /// an idle one takes about 20 KB. Newcomers beyond it are refused.
-    pub connections_max: usize,
-    /// Bytes asked for as each socket's kernel buffers, both ways. Default 8 MiB; see [`crate::Core::socket_buffers`]
-    /// for what was granted.
-    pub socket_buffer_bytes: usize,
-}
-
-impl Default for CoreSettings {
-    fn default() -> Self {
-        Self {
-            core: 0,
-            cores: 1,
-            turn_budget: Duration::from_micros(500),
-            receive_budget: Duration::from_micros(150),
-            gso_segments: 45,
-            handshakes_per_turn: 2,
-            answers_per_second: 20_000,
-            connections_max: 1 << 18,
-            socket_buffer_bytes: 8 << 20,
-        }
-    }
-}
-
-impl CoreSettings {
-    /// # Errors
-    /// The first setting that is out of its range.
-    pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        let out = |name| Err(SettingsError::OutOfRange { name });
-        match self {
-            s if s.cores == 0 || s.cores > 4096 => out("cores"),
-            s if s.core >= s.cores => out("core"),
-            s if s.gso_segments == 0 || s.gso_segments > 64 => out("gso_segments"),
-            s if s.handshakes_per_turn == 0 => out("handshakes_per_turn"),
-            _ => Ok(()),
-        }
-    }
-}

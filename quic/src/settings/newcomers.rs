@@ -7,23 +7,25 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// How long handshakes last, and how many connections come from one address prefix: one IPv4 address, or one IPv6 /64,
-/// which is what a host on the Internet has.
+/// How long handshakes last, and how many connections come from one address prefix: one IPv4
+/// address, or one IPv6 /64, which is what a host on the Internet has.
 ///
-/// Whoever exceeds a bound is refused (CONNECTION_REFUSED) once it has proven its address. From half of a bound on,
-/// newcomers of that prefix prove their address first (Retry), so forged senders cannot use up the share of another.
+/// Whoever exceeds a bound is refused (CONNECTION_REFUSED) once it has proven its address. From
+/// half of a bound on, newcomers of that prefix prove their address first (Retry), so forged
+/// senders cannot use up the share of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewcomerLimits {
-    /// A handshake that takes longer is ended, also one whose client sends meanwhile. 1 s to 60 s; default 10 s, because
-    /// clients give up after about five.
+    /// A handshake that takes longer is ended, also one whose client sends meanwhile. 1 s to 60 s;
+    /// default 10 s, because clients give up after about five.
     pub handshake_timeout: Duration,
-    /// Connections of one prefix on one core that wait for their handshake or are in it. At least 2; default 1,024, which
-    /// a core serves in about half a second.
+    /// Connections of one prefix on one core that wait for their handshake or are in it. At least
+    /// 2; default 1,024, which a core serves in about half a second.
     pub handshakes_per_prefix: u32,
-    /// Connections of one prefix on one core, handshakes included. At least 2; default 65,536, a quarter of what a core
-    /// takes, so that one address cannot take all of it.
+    /// Connections of one prefix on one core, handshakes included. At least 2; default 65,536, a
+    /// quarter of what a core takes, so that one address cannot take all of it.
     pub connections_per_prefix: u32,
-    /// Networks whose members are not counted by prefix, e.g. of a proxy or a load generator. Default: loopback.
+    /// Networks whose members are not counted by prefix, e.g. of a proxy or a load generator.
+    /// Default: loopback.
     pub unbounded: Vec<AddressBlock>,
 }
 

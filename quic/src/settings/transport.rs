@@ -8,25 +8,31 @@ use quinn_proto::{AckFrequencyConfig, MtuDiscoveryConfig, TransportConfig, VarIn
 
 use super::SettingsError;
 
-/// How connections of one kind behave. Windows are limits, not allocations: memory is taken as data comes.
+/// How connections of one kind behave. Windows are limits, not allocations: memory is taken as data
+/// comes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransportSettings {
-    /// A connection without a sign of life for this long is over; the smaller value of both sides counts.
+    /// A connection without a sign of life for this long is over; the smaller value of both sides
+    /// counts.
     pub idle_timeout: Duration,
     /// Sends a ping after this much silence; `None` leaves that to the other side.
     pub keep_alive: Option<Duration>,
-    /// Unidirectional streams that the remote may have open. Keep it small: a slot is reserved for each.
+    /// Unidirectional streams that the remote may have open. Keep it small: a slot is reserved for
+    /// each.
     pub uni_streams: u32,
-    /// Bidirectional streams that the remote may have open. Keep it small: a slot is reserved for each.
+    /// Bidirectional streams that the remote may have open. Keep it small: a slot is reserved for
+    /// each.
     pub bidi_streams: u32,
     /// Bytes that the remote may send ahead of our reader on one stream.
     pub stream_receive_window_bytes: u32,
-    /// Bytes that the remote may send ahead of our readers on all streams together. Keep it at 2.25 MiB or below towards
-    /// clients: more than 1,024 separate gaps close a connection, and as much in packets of 1,200 bytes cannot have so many.
+    /// Bytes that the remote may send ahead of our readers on all streams together. Keep it at 2.25
+    /// MiB or below towards clients: more than 1,024 separate gaps close a connection, and as much
+    /// in packets of 1,200 bytes cannot have so many.
     pub receive_window_bytes: u32,
     /// Bytes that we hold for the remote, unsent and unacknowledged; writes are short beyond it.
     pub send_window_bytes: u64,
-    /// Packets that the remote may receive before it acknowledges (RFC draft ack-frequency). `None` leaves every second.
+    /// Packets that the remote may receive before it acknowledges (RFC draft ack-frequency). `None`
+    /// leaves every second.
     pub ack_threshold: Option<u32>,
     /// The longest that we ask the remote to hold an acknowledgement back.
     pub ack_delay_max: Option<Duration>,
@@ -38,7 +44,8 @@ pub struct TransportSettings {
     pub initial_mtu: u16,
     /// The largest UDP payload that discovery tries; `None` switches discovery off.
     pub mtu_upper_bound: Option<u16>,
-    /// Whether streams of one connection take turns packet by packet. Off makes fewer and fuller frames.
+    /// Whether streams of one connection take turns packet by packet. Off makes fewer and fuller
+    /// frames.
     pub send_fairness: bool,
     /// Bytes of handshake messages to hold while they arrive out of order.
     pub crypto_buffer_bytes: usize,
@@ -56,8 +63,9 @@ impl TransportSettings {
             receive_window_bytes: (2 << 20) + (256 << 10),
             send_window_bytes: 4 << 20,
             ack_threshold: Some(10),
-            // A busy stream is acknowledged by the threshold, which the initial window exceeds. What is sent now and then waits
-            // for the delay, and probes follow where a busy host is later than that.
+            // A busy stream is acknowledged by the threshold, which the initial window exceeds.
+            // What is sent now and then waits for the delay, and probes follow where a busy host is
+            // later than that.
             ack_delay_max: Some(Duration::from_millis(25)),
             initial_window_bytes: None,
             initial_rtt: Duration::from_millis(100),
@@ -68,9 +76,10 @@ impl TransportSettings {
         }
     }
 
-    /// The client's side of many connections that each send a packet now and then: few slots, no discovery, and every packet
-    /// acknowledged at once, which spares the router a timer and a turn, and this side probes where the router is busy. The
-    /// router's side keeps [`Self::client_facing`].
+    /// The client's side of many connections that each send a packet now and then: few slots, no
+    /// discovery, and every packet acknowledged at once, which spares the router a timer and a
+    /// turn, and this side probes where the router is busy. The router's side keeps
+    /// [`Self::client_facing`].
     pub fn lone_emitters() -> Self {
         Self {
             uni_streams: 1,

@@ -1,4 +1,5 @@
-//! System calls that std, socket2 and quinn-udp do not offer. All of the crate's unsafe code is in this folder.
+//! System calls that std, socket2 and quinn-udp do not offer. All of the crate's unsafe code is in
+//! this folder.
 #![expect(unsafe_code, reason = "sendmmsg, epoll, eventfd and reuseport options are reached through libc")]
 
 #[cfg(not(target_os = "linux"))]

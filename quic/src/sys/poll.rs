@@ -64,7 +64,8 @@ impl Poll {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits at most `timeout` (zero only looks) and reports `(token, readable, writable)`. Interruptions are no events.
+    /// Waits at most `timeout` (zero only looks) and reports `(token, readable, writable)`.
+    /// Interruptions are no events.
     pub(crate) fn wait(
         &mut self,
         timeout: Duration,
@@ -104,7 +105,8 @@ impl Poll {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
         };
-        // SAFETY: the array has the stated length, the timeout lives through the call, a null mask changes no signals.
+        // SAFETY: the array has the stated length, the timeout lives through the call, a null mask
+        // changes no signals.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,

@@ -3,10 +3,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Attaches the program that picks the group's socket by bytes 1–2 of the destination connection id.
+/// Attaches the program that picks the group's socket by bytes 1–2 of the destination connection
+/// id.
 ///
-/// The kernel runs it on the UDP payload; its result is the index of a socket in the order of binding, and one beyond the
-/// last (while sockets are still missing) or a packet too short to read falls back to the kernel's own choice or socket 0.
+/// The kernel runs it on the UDP payload; its result is the index of a socket in the order of
+/// binding, and one beyond the last (while sockets are still missing) or a packet too short to read
+/// falls back to the kernel's own choice or socket 0.
 pub(crate) fn attach_program(socket: BorrowedFd<'_>, cores: u16, mask: u16) -> io::Result<()> {
     let load_byte = op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS);
     let load_half = op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
@@ -40,7 +42,8 @@ pub(crate) fn detach_program(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 fn set<T>(socket: BorrowedFd<'_>, option: libc::c_int, value: &T) -> io::Result<()> {
     let bytes = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
-    // SAFETY: the value lives through the call and has the stated size; what it points to lives in the caller.
+    // SAFETY: the value lives through the call and has the stated size; what it points to lives in
+    // the caller.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -61,7 +64,8 @@ fn op(code: u32) -> u16 {
 pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut info = [0_u32; 16];
     let mut bytes = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
-    // SAFETY: the array lives through the call and has the stated size, which the kernel does not exceed.
+    // SAFETY: the array lives through the call and has the stated size, which the kernel does not
+    // exceed.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

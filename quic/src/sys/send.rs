@@ -1,7 +1,8 @@
 //! sendmmsg: many datagrams to many destinations in one call, each with its control messages.
 //!
-//! Every message may be a burst of equal segments (UDP_SEGMENT), carries its ECN mark (IP_TOS or IPV6_TCLASS) and, where
-//! it is known, the address that it leaves from (IP_PKTINFO or IPV6_PKTINFO).
+//! Every message may be a burst of equal segments (UDP_SEGMENT), carries its ECN mark (IP_TOS or
+//! IPV6_TCLASS) and, where it is known, the address that it leaves from (IP_PKTINFO or
+//! IPV6_PKTINFO).
 
 use std::fmt;
 use std::io;
@@ -11,7 +12,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Messages per call.
 pub(crate) const BATCH_MAX: usize = 64;
-/// Room for ECN (an int), a segment size (u16) and an IPv6 source address, each with header and padding: 24 + 24 + 40.
+/// Room for ECN (an int), a segment size (u16) and an IPv6 source address, each with header and
+/// padding: 24 + 24 + 40.
 const CONTROL_BYTES: usize = 88;
 
 /// One message of a batch.
@@ -39,8 +41,8 @@ pub(crate) struct Sender {
     controls: Box<[Control; BATCH_MAX]>,
 }
 
-// SAFETY: the raw pointers in the headers point into this struct's own boxes and into the messages of the call under way;
-// they are written anew at each call and never read between calls.
+// SAFETY: the raw pointers in the headers point into this struct's own boxes and into the messages
+// of the call under way; they are written anew at each call and never read between calls.
 unsafe impl Send for Sender {}
 
 impl fmt::Debug for Sender {
@@ -62,10 +64,12 @@ impl Sender {
         }
     }
 
-    /// Sends the first [`BATCH_MAX`] of `messages` and returns how many the kernel took, at least one.
+    /// Sends the first [`BATCH_MAX`] of `messages` and returns how many the kernel took, at least
+    /// one.
     ///
     /// # Errors
-    /// The error of the first message; none was taken. One that strikes later shows in the next call.
+    /// The error of the first message; none was taken. One that strikes later shows in the next
+    /// call.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<usize> {
         let count = messages.len().min(BATCH_MAX);
         for (i, message) in messages[..count].iter().enumerate() {
@@ -73,7 +77,8 @@ impl Sender {
         }
         loop {
             let count = libc::c_uint::try_from(count).unwrap_or(0);
-            // SAFETY: the first `count` headers were just prepared; what they point to outlives the call.
+            // SAFETY: the first `count` headers were just prepared; what they point to outlives the
+            // call.
             let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), count, 0) };
             if let Ok(sent) = usize::try_from(sent) {
                 return Ok(sent);
@@ -174,7 +179,8 @@ impl ControlWriter<'_> {
         header.cmsg_type = kind;
         let data_at = length - size_of::<T>();
         let start = self.buffer[self.used..].as_mut_ptr();
-        // SAFETY: `space` bytes from `start` are inside the buffer (asserted above); writes are unaligned-safe.
+        // SAFETY: `space` bytes from `start` are inside the buffer (asserted above); writes are
+        // unaligned-safe.
         unsafe {
             start.cast::<libc::cmsghdr>().write_unaligned(header);
             start.add(data_at).cast::<T>().write_unaligned(value);

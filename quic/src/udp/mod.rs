@@ -1,8 +1,8 @@
 //! UDP sockets of one core: bound, polled, read and written in batches.
 //!
-//! A datagram that was given to [`Network::send`] leaves with the next flush. What the kernel does not take is kept with its
-//! socket and goes first when there is room again; until then the socket is blocked, and no more is produced for it. So the
-//! backlog is bounded by one outbox.
+//! A datagram that was given to [`Network::send`] leaves with the next flush. What the kernel does
+//! not take is kept with its socket and goes first when there is room again; until then the socket
+//! is blocked, and no more is produced for it. So the backlog is bounded by one outbox.
 
 mod outbox;
 mod receive;
@@ -141,7 +141,8 @@ impl Sockets {
         self.peek(id).map(Socket::buffers)
     }
 
-    /// Datagrams that the kernel has dropped because a receive buffer was full, on all sockets that are open.
+    /// Datagrams that the kernel has dropped because a receive buffer was full, on all sockets that
+    /// are open.
     pub(crate) fn kernel_drops(&self) -> u64 {
         self.slots.iter().filter_map(|slot| slot.socket.as_ref()).map(Socket::kernel_drops).sum()
     }

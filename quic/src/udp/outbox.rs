@@ -1,7 +1,8 @@
 //! Datagrams of one turn, collected across connections until they fill a batch.
 //!
-//! Small ones are copied side by side into one buffer, so that a batch of lone packets stays in cache; large bursts keep
-//! the buffer that they were encrypted into, and leave an empty one of a pool in its place.
+//! Small ones are copied side by side into one buffer, so that a batch of lone packets stays in
+//! cache; large bursts keep the buffer that they were encrypted into, and leave an empty one of a
+//! pool in its place.
 
 use crate::sys::Message;
 use crate::{Outgoing, SocketId};
@@ -57,7 +58,8 @@ impl Outbox {
 
     /// Hands over the messages of each socket, in the order they were pushed.
     pub(super) fn for_each_socket(&mut self, mut send: impl FnMut(SocketId, Vec<Message<'_>>)) {
-        // Stable, so that each connection's packets keep their order; nothing moves on a core with one socket.
+        // Stable, so that each connection's packets keep their order; nothing moves on a core with
+        // one socket.
         self.entries.sort_by_key(|(outgoing, _)| outgoing.socket);
         for group in self.entries.chunk_by(|(a, _), (b, _)| a.socket == b.socket) {
             let messages = group.iter().map(|(outgoing, place)| Message {

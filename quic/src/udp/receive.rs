@@ -1,4 +1,5 @@
-//! Batched receiving: recvmmsg into buffers that the kernel may fill with many datagrams each (GRO).
+//! Batched receiving: recvmmsg into buffers, each of which the kernel may fill with many datagrams
+//! (GRO).
 
 use std::io::{self, IoSliceMut};
 
@@ -9,7 +10,8 @@ use crate::{Arrival, Ecn, SocketId};
 
 /// Size of a buffer: the most that the kernel merges.
 const BUFFER_BYTES: usize = 1 << 16;
-/// Buffers per call under bulk traffic: about 256 KiB, which decrypt in the time that receiving may take.
+/// Buffers per call under bulk traffic: about 256 KiB, which decrypt in the time that receiving may
+/// take.
 const BULK_BUFFERS: usize = 4;
 /// Average bytes per buffer from which traffic counts as bulk.
 const BULK_BYTES: usize = BUFFER_BYTES / 4;
@@ -63,7 +65,8 @@ impl Receiver {
         }
     }
 
-    /// What the last call received: where it came in, the bytes, and the size of each datagram in them.
+    /// What the last call received: where it came in, the bytes, and the size of each datagram in
+    /// them.
     pub(crate) fn received(&self, id: SocketId) -> impl Iterator<Item = (Arrival, &[u8], usize)> {
         let buffers = self.buffers.chunks_exact(BUFFER_BYTES);
         self.meta[..self.filled].iter().zip(buffers).map(move |(meta, buffer)| {

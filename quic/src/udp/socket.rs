@@ -91,7 +91,8 @@ impl Socket {
         sys::kernel_drops(self.udp.as_fd()).unwrap_or(0)
     }
 
-    /// Sends, or keeps what the kernel does not take now. `true` when that has just begun to be the case.
+    /// Sends, or keeps what the kernel does not take now. `true` when that has just begun to be the
+    /// case.
     pub(super) fn transmit(
         &mut self,
         messages: Vec<Message<'_>>,

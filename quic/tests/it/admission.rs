@@ -19,7 +19,8 @@ fn crowd_is_asked_for_proof_and_waits_in_line() {
     world.run_for(Duration::from_millis(500));
     let connected =
         |world: &World| conns.iter().filter(|conn| world.nodes[CLIENT].app.is_connected(**conn)).count();
-    // Three find the bucket at least half full; the other three must prove their address, and one token is left.
+    // Three find the bucket at least half full; the other three must prove their address, and one
+    // token is left.
     assert_eq!(connected(&world), 4);
     assert_eq!(world.nodes[SERVER].driver.metrics().handshakes_retried, 3);
     world.run_until("connected", |world| connected(world) == 6);
@@ -52,7 +53,8 @@ fn while_a_core_is_behind_newcomers_are_served_at_an_eighth_of_the_rate_however_
         world.dial(tls::client(), None);
     }
     let begun = |world: &World| world.nodes[SERVER].driver.metrics().handshakes_accepted;
-    // One at once and ten in a second, whether it turns a hundred times in that time or a thousand times.
+    // One at once and ten in a second, whether it turns a hundred times in that time or a thousand
+    // times.
     for turns in [100, 1000] {
         let before = begun(&world);
         world.turn_every(Duration::from_secs(1) / turns, turns);

@@ -1,5 +1,5 @@
-//! Streams that arrive full of holes: quinn keeps at most 1,024 separate pieces of a stream, looks when it holds twice as
-//! many, and closes the connection when they cannot be merged.
+//! Streams that arrive full of holes: quinn keeps at most 1,024 separate pieces of a stream, looks
+//! when it holds twice as many, and closes the connection when they cannot be merged.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The crate as its users see it: on real sockets, on a simulated network in virtual time, and against stock quinn.
+//! The crate as its users see it: on real sockets, on a simulated network in virtual time, and
+//! against stock quinn.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod admission;

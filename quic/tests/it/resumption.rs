@@ -34,7 +34,8 @@ fn client(config: &rustls::ClientConfig, alpn: &[u8]) -> Arc<ClientSettings> {
     Arc::new(ClientSettings::new(config, TransportSettings::client_facing()).unwrap())
 }
 
-/// Dials once; whether it was connected, and how many tickets the server has refused since it started.
+/// Dials once; whether it was connected, and how many tickets the server has refused since it
+/// started.
 fn dial(world: &mut World, client: Arc<ClientSettings>) -> (bool, u64) {
     let conn = world.dial(client, None);
     world.run_for(Duration::from_secs(1));

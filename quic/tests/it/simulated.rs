@@ -164,7 +164,8 @@ fn dial_into_the_void_times_out() {
     assert_eq!(world.nodes[CLIENT].driver.connections(), 0);
 }
 
-/// Restarts the server without a word, with these settings, lets the client speak, and returns how its connection ended.
+/// Restarts the server without a word, with these settings, lets the client speak, and returns how
+/// its connection ended.
 fn after_restart(server: ServerSettings) -> (Option<CloseReason>, u64) {
     let mut world = World::new(8, Faults::NONE);
     let conn = world.connect();
@@ -282,7 +283,8 @@ proptest! {
     }
 }
 
-/// What arrives on one stream of an accepted connection that reads nothing, and whether the server could queue as much.
+/// What arrives on one stream of an accepted connection that reads nothing, and whether the server
+/// could queue as much.
 fn in_flight(wide: &[u8]) -> (usize, bool) {
     const BYTES: usize = 6 << 20;
     let lane = TransportSettings::lane();

@@ -1,4 +1,5 @@
-//! Several cores on one port: steering by the kernel, the guard when it fails, and ids that stay on their core.
+//! Several cores on one port: steering by the kernel, the guard when it fails, and ids that stay on
+//! their core.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -146,8 +147,8 @@ fn connections_stay_on_their_core_through_retry_and_migration() {
 /// Connections that are dialled, or that move, between two looks at the network.
 const WAVE: usize = 100;
 
-/// Connects so many, keeps all of them busy, moves each to a source port of its own while bytes are on their way, and
-/// checks that every byte comes back and nobody was closed.
+/// Connects so many, keeps all of them busy, moves each to a source port of its own while bytes are
+/// on their way, and checks that every byte comes back and nobody was closed.
 fn all_migrate_under_load(count: usize, is_steered: bool) {
     let admission = Admission { handshakes_per_second: 1_000_000, burst: 1_000_000 };
     let mut router = Router::new(2, is_steered, &ServerSettings { admission, ..tls::server() });
@@ -186,7 +187,8 @@ fn all_migrate_under_load(count: usize, is_steered: bool) {
     let sum = |f: fn(&Core<Peer>) -> u64| router.cores.iter().map(f).sum::<u64>();
     assert_eq!(router.cores.iter().map(Core::connections).sum::<usize>(), count);
     assert_eq!(sum(|core| core.app().closed.len() as u64), 0);
-    // Packets under ids that were retired meanwhile may come late and be answered; a client knows those ids no more.
+    // Packets under ids that were retired meanwhile may come late and be answered; a client knows
+    // those ids no more.
     assert_eq!(sum(|core| core.metrics().drops.foreign), 0);
     assert_eq!(router.foreign() == 0, is_steered);
     // The router follows with the last acknowledgement at the latest.
@@ -278,7 +280,8 @@ fn merged_buffer_of_several_cores_is_taken_apart() {
     let foreign = node.app.foreign.take().unwrap();
     let owners: Vec<_> = foreign.iter().map(|(owner, segment)| (*owner, segment.data.len())).collect();
     assert_eq!(owners, [(0, 100), (2, 100), (2, 60)]);
-    // Two were ours, of connections that are gone: those, and only those, are answered with a reset.
+    // Two were ours, of connections that are gone: those, and only those, are answered with a
+    // reset.
     assert_eq!(node.driver.metrics().answers, 2);
     assert_eq!(node.driver.metrics().foreign_out, 3);
 

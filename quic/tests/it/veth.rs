@@ -1,8 +1,9 @@
-//! Merging for real: a router of two cores and a client in network namespaces of their own, joined by a veth pair with GRO
-//! on. All connections of the client leave from one port, so the kernel merges packets of both cores into one buffer, which
-//! goes to the core of its first packet.
+//! Merging for real: a router of two cores and a client in network namespaces of their own, joined
+//! by a veth pair with GRO on. All connections of the client leave from one port, so the kernel
+//! merges packets of both cores into one buffer, which goes to the core of its first packet.
 //!
-//! Needs root. The test starts itself twice more, once in each namespace; the variable `ROLE` says as what.
+//! Needs root. The test starts itself twice more, once in each namespace; the variable `ROLE` says
+//! as what.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,8 +26,9 @@ const CONNS: u16 = 32;
 const ROUNDS: usize = 30;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes both namespaces and runs both sides. The receiving end merges (GRO) and waits a little for more to merge; the
-/// sending end leaves no work to its peer (no TSO), or the packets would never see GRO.
+/// Makes both namespaces and runs both sides. The receiving end merges (GRO) and waits a little for
+/// more to merge; the sending end leaves no work to its peer (no TSO), or the packets would never
+/// see GRO.
 const SCRIPT: &str = r#"
 set -eu
 unshare --net sleep 120 & other=$!
@@ -107,7 +109,8 @@ fn route() {
     assert_eq!(per_core, [usize::from(CONNS / 2); 2], "each is on the core that its client asked for");
 }
 
-/// The client's side: lone packets of the same size on all connections at once, so that they can be merged.
+/// The client's side: lone packets of the same size on all connections at once, so that they can be
+/// merged.
 fn ask() {
     let mut client = Core::new(CoreSettings::default(), None, None, Peer::default()).unwrap();
     let remote: SocketAddr = ROUTER.parse().unwrap();

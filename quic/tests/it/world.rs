@@ -1,6 +1,8 @@
-//! A network in virtual time: nodes of one driver each, and packets that get lost, late, doubled or mixed up.
+//! A network in virtual time: nodes of one driver each, and packets that get lost, late, doubled or
+//! mixed up.
 //!
-//! Seeded; TLS inside of quinn has its own randomness, so runs repeat in their faults but not bit for bit.
+//! Seeded; TLS inside of quinn has its own randomness, so runs repeat in their faults but not bit
+//! for bit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -1,0 +1,242 @@
+//! The driver's state, its timers, and the queues by which its parts pass connections on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::bucket::Bucket;
+use super::door::Door;
+use super::prefixes::Prefixes;
+use super::slots::Slots;
+use super::timers::Timers;
+use crate::cid::CoreIds;
+use crate::{
+    ConnId, CoreSettings, ForeignSegment, Keys, Metrics, ServerSettings, SettingsError, StreamId,
+    WideProtocol,
+};
+
+/// What a [`Driver`] is made from.
+#[derive(Clone, Debug)]
+pub struct DriverSettings {
+    /// The loop's settings. Budgets in time are the caller's business.
+    pub core: CoreSettings,
+    /// Accepts connections on [`crate::SocketId::SHARED`] when given.
+    pub server: Option<ServerSettings>,
+    /// Seed of connection ids and everything else random; must be unpredictable in production.
+    pub seed: [u8; 32],
+    /// Whether the network never fragments, so that MTU discovery works.
+    pub mtu_discovery: bool,
+}
+
+/// One core's connections without sockets and clock; see the module's page for the order of calls.
+#[derive(Debug)]
+pub struct Driver {
+    pub(super) endpoint: Endpoint,
+    pub(super) slots: Slots,
+    pub(super) timers: Timers,
+    /// Connections with events for the app, each at most once.
+    pub(super) events: VecDeque<u32>,
+    /// Connections that may have packets to send, each at most once here or in `parked`.
+    pub(super) transmit: VecDeque<u32>,
+    /// Connections whose socket takes nothing at the moment.
+    pub(super) parked: Vec<u32>,
+    /// Streams to report as readable in the next turn, and those of this one.
+    pub(super) woken: Vec<(ConnId, StreamId)>,
+    pub(super) waking: VecDeque<(ConnId, StreamId)>,
+    /// Segments of siblings, to be handed to the app; bounded by one receive batch.
+    pub(super) foreign: VecDeque<(u16, ForeignSegment)>,
+    pub(super) door: Option<Door>,
+    pub(super) prefixes: Prefixes,
+    /// Accepted connections in the order in which their handshakes must end. One entry for each
+    /// that was accepted within the timeout, so bounded by the rate of handshakes.
+    pub(super) handshakes: VecDeque<(Instant, ConnId)>,
+    /// Which of the accepted connections get wider windows.
+    pub(super) wide: Option<WideProtocol>,
+    pub(super) answers: Bucket,
+    /// Counted inside of handshakes.
+    pub(super) resumptions_refused: Arc<AtomicU64>,
+    pub(super) core: u16,
+    pub(super) cores: u16,
+    pub(super) gso_segments: usize,
+    pub(super) connections_max: usize,
+    /// Where quinn writes packets.
+    pub(super) scratch: Vec<u8>,
+    pub(super) rng: StdRng,
+    pub(super) metrics: Metrics,
+}
+
+impl Driver {
+    /// # Errors
+    /// A setting that is out of its range; see [`SettingsError`].
+    pub fn new(settings: &DriverSettings) -> Result<Self, SettingsError> {
+        let core = &settings.core;
+        core.check()?;
+        let mut rng = StdRng::from_seed(settings.seed);
+        let (number, cores, id_seed) = (core.core, core.cores, rng.random());
+        let keys = settings.server.as_ref().map_or_else(Keys::random, |server| server.keys.clone());
+        let mut config = EndpointConfig::new(keys.reset_key());
+        config
+            .cid_generator(move || Box::new(CoreIds::new(number, cores, id_seed)))
+            // Answers have a budget of their own.
+            .min_reset_interval(std::time::Duration::ZERO);
+        if let Some(server) = &settings.server {
+            let payload = server.transport.udp_payload_max().max(1472);
+            config
+                .max_udp_payload_size(payload)
+                .map_err(|_| SettingsError::OutOfRange { name: "mtu_upper_bound" })?;
+        }
+        let refused = Arc::new(AtomicU64::new(0));
+        let server = settings.server.as_ref().map(|server| server.build(&refused)).transpose()?;
+        let door =
+            settings.server.as_ref().map(|server| Door::new(server.admission, core.handshakes_per_turn));
+        let mut prefixes = Prefixes::default();
+        if let Some(server) = &settings.server {
+            prefixes.set_limits(server.newcomers.clone());
+        }
+        Ok(Self {
+            endpoint: Endpoint::new(Arc::new(config), server, settings.mtu_discovery, Some(rng.random())),
+            slots: Slots::default(),
+            timers: Timers::default(),
+            events: VecDeque::new(),
+            transmit: VecDeque::new(),
+            parked: Vec::new(),
+            woken: Vec::new(),
+            waking: VecDeque::new(),
+            foreign: VecDeque::new(),
+            door,
+            prefixes,
+            handshakes: VecDeque::new(),
+            wide: settings.server.as_ref().and_then(|server| server.wide.clone()),
+            resumptions_refused: refused,
+            answers: Bucket::new(core.answers_per_second, core.answers_per_second),
+            core: number,
+            cores,
+            gso_segments: core.gso_segments,
+            connections_max: core.connections_max,
+            scratch: Vec::with_capacity(1 << 16),
+            rng,
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Replaces what new connections are accepted with, e.g. renewed certificates; existing ones
+    /// keep theirs.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; the old settings stay.
+    pub fn set_server(
+        &mut self,
+        server: Option<&ServerSettings>,
+        handshakes_per_turn: usize,
+    ) -> Result<(), SettingsError> {
+        let config = server.map(|server| server.build(&self.resumptions_refused)).transpose()?;
+        self.endpoint.set_server_config(config);
+        self.wide = server.and_then(|server| server.wide.clone());
+        let waiting = self.door.take().map(Door::into_waiting).unwrap_or_default();
+        match server {
+            Some(server) => {
+                self.door = Some(Door::reopened(server.admission, handshakes_per_turn, waiting));
+                self.prefixes.set_limits(server.newcomers.clone());
+            }
+            None => waiting.into_iter().for_each(|newcomer| self.ignore(newcomer)),
+        }
+        Ok(())
+    }
+
+    /// Fires the timers of one connection that are due at `now`; `false` when none is.
+    pub fn fire_next(&mut self, now: Instant) -> bool {
+        let Some(index) = self.timers.pop_due(now) else { return false };
+        let Some(live) = self.slots.get(index) else { return true };
+        match live.conn.poll_timeout() {
+            // It has moved since the entry was made: the usual fate of a loss timer, whose packet
+            // was acknowledged in time.
+            Some(at) if at > now => self.timers.arm(index, at),
+            _ => {
+                live.conn.handle_timeout(now);
+                self.mark_events(index);
+                self.mark_transmit(index);
+            }
+        }
+        true
+    }
+
+    /// When [`Driver::fire_next`], or [`Driver::begin_turn`] at the door, has something to do next.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let door = self.door.as_ref().and_then(Door::next);
+        let handshake = self.handshakes.front().map(|(end, _)| *end);
+        [self.timers.next(), door, handshake].into_iter().flatten().min()
+    }
+
+    /// Whether anything is left to do before time passes or datagrams arrive.
+    pub fn has_work(&self) -> bool {
+        !self.events.is_empty()
+            || !self.transmit.is_empty()
+            || !self.woken.is_empty()
+            || !self.waking.is_empty()
+            || !self.foreign.is_empty()
+            || self.door.as_ref().is_some_and(Door::is_ready)
+    }
+
+    /// Counters; those of sockets are added by whoever owns the sockets.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
+    /// Connections at this moment, including those that are closing.
+    pub fn connections(&self) -> usize {
+        self.slots.count()
+    }
+
+    /// Packets declared lost so far, on connections past and present. Walks all connections.
+    pub fn packets_lost(&self) -> u64 {
+        let live: u64 = self.slots.iter().map(|live| live.conn.stats().path.lost_packets).sum();
+        self.metrics.packets_lost + live
+    }
+
+    pub(super) fn mark_events(&mut self, index: u32) {
+        if let Some(live) = self.slots.get(index).filter(|live| !live.in_events) {
+            live.in_events = true;
+            self.events.push_back(index);
+        }
+    }
+
+    pub(super) fn mark_transmit(&mut self, index: u32) {
+        if let Some(live) = self.slots.get(index).filter(|live| !live.in_transmit) {
+            live.in_transmit = true;
+            self.transmit.push_back(index);
+        }
+    }
+
+    /// Passes on what a connection has for the endpoint. The last such event is kept back until the
+    /// app has been told.
+    pub(super) fn forward_endpoint_events(&mut self, index: u32) {
+        let Some(live) = self.slots.get(index) else { return };
+        let handle = ConnectionHandle(index as usize);
+        while let Some(event) = live.conn.poll_endpoint_events() {
+            if event.is_drained() {
+                live.drained = true;
+            } else if let Some(answer) = self.endpoint.handle_event(handle, event) {
+                live.conn.handle_event(answer);
+            }
+        }
+    }
+
+    /// Returns the memory of a drained connection; its slot may be used again at once.
+    pub(super) fn free(&mut self, index: u32) {
+        let Some(live) = self.slots.remove(index) else { return };
+        self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
+        self.timers.disarm(index);
+        self.prefixes.end(live.prefix, live.is_complete);
+        self.metrics.freed += 1;
+        self.metrics.packets_lost += live.conn.stats().path.lost_packets;
+    }
+}
