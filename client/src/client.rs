@@ -6,7 +6,7 @@ use crate::change::Changes;
 use crate::config::Config;
 use crate::connector::Connector;
 use crate::error::ConnectError;
-use crate::publisher::{Publisher, PublisherOptions};
+use crate::publisher::{self, Publisher, PublisherOptions};
 use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub};
 
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
@@ -31,7 +31,7 @@ impl Client {
     /// [`ConnectError`] when a router refuses, or none could be reached within [`Config::connect_within`]. Once connected, a
     /// publisher reconnects by itself.
     pub async fn publisher(&self, options: PublisherOptions) -> Result<Publisher, ConnectError> {
-        Publisher::connect(self.connector.clone(), options).await
+        publisher::connect(self.connector.clone(), options).await
     }
 
     /// Connects a receiver; it has no subscriptions yet.

@@ -1,7 +1,6 @@
-//! One connection's share of a publisher: a session under a short lock, and the task that serves it.
+//! One connection's share of a publisher: its session, and the task that serves it.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use millrace_proto::control::Welcome;
 use millrace_proto::id::EventId;
@@ -9,13 +8,14 @@ use millrace_proto::{PublisherKey, Shard};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::options::PublisherOptions;
+use super::state::{Ending, Shared};
+use super::stats::PublisherStats;
 use super::task::Task;
-use super::{Lost, PublishError, PublisherOptions, PublisherStats, Tags};
 use crate::attaching::Attaching;
-use crate::clock::{Clock, nanos};
+use crate::clock::nanos;
 use crate::link::Link;
-use crate::session::{PublisherConfig, PublisherSession};
-use crate::time::Time;
+use crate::session::{PublishError, PublisherConfig, Tags};
 
 /// A session with its task.
 #[derive(Debug)]
@@ -25,103 +25,34 @@ pub(super) struct Feed {
     task: Option<JoinHandle<()>>,
 }
 
-/// What the task and the publisher's callers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    state: Mutex<State>,
-    pub(super) clock: Clock,
-    /// Tells the task that there is something to do.
-    pub(super) work: Notify,
-    /// Tells those who wait that the queue has room, or that events were received or lost. One for all of a publisher's feeds.
-    pub(super) progress: Arc<Notify>,
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) session: PublisherSession,
-    flush_bytes: usize,
-    /// What chooses the core: a shard that was asked for, else that of the first event.
-    pub(super) shard: Option<Shard>,
-    /// The task was told since it last looked.
-    pub(super) woken: bool,
-    pub(super) ending: Ending,
-    pub(super) lost: VecDeque<Lost>,
-    pub(super) unknown: u64,
-    pub(super) connections: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// Not at all.
-    Open,
-    /// When everything is received.
-    WhenFlushed,
-    /// At once.
-    Now,
-}
-
-/// A connection that a feed begins with.
-pub(super) struct Begin {
+/// The first connection of a feed.
+pub(super) struct FirstConnection {
     pub(super) attaching: Attaching,
     pub(super) link: Link,
     pub(super) welcome: Box<Welcome>,
     pub(super) shard: Option<Shard>,
 }
 
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues an event, and tells the task when that makes a difference.
-    pub(super) fn publish(&self, tags: Tags<'_>, time_ns: u64, payload: &[u8]) -> Result<u64, PublishError> {
-        let mut state = self.lock();
-        let was_empty = state.session.queued_bytes() == 0;
-        // Only the oldest queued event's time counts, so the clock is read once per batch.
-        let now = if was_empty { self.clock.now() } else { Time::ZERO };
-        let seq = state.session.publish(now, tags, time_ns, payload)?;
-        if state.shard.is_none() {
-            state.shard = Some(tags.shard());
-        }
-        let wake = !state.woken && (was_empty || state.session.queued_bytes() >= state.flush_bytes);
-        state.woken |= wake;
-        drop(state);
-        if wake {
-            self.work.notify_one();
-        }
-        Ok(seq)
-    }
-}
-
 impl Feed {
     pub(super) fn start(
-        begin: Begin,
+        first: FirstConnection,
         key: PublisherKey,
         index: u64,
         options: &PublisherOptions,
         progress: Arc<Notify>,
     ) -> Self {
-        let Begin { attaching, link, welcome, shard } = begin;
+        let FirstConnection { attaching, link, welcome, shard } = first;
         let wants = options.wants();
         let config = PublisherConfig {
             index,
             linger_ns: nanos(options.linger),
             buffer_bytes: options.buffer_bytes,
             received_within_ns: nanos(wants.received_within),
+            resend: options.resend,
             ..PublisherConfig::new(key)
         };
-        let state = State {
-            flush_bytes: config.flush_bytes,
-            session: PublisherSession::new(config),
-            shard,
-            woken: false,
-            ending: Ending::Open,
-            lost: VecDeque::new(),
-            unknown: 0,
-            connections: 0,
-        };
         let clock = attaching.connector().clock();
-        let shared = Arc::new(Shared { state: Mutex::new(state), clock, work: Notify::new(), progress });
+        let shared = Arc::new(Shared::new(config, shard, clock, progress));
         let task = Task { attaching, shared: shared.clone(), key };
         let task = tokio::spawn(task.run(link, welcome));
         Self { shared, key, task: Some(task) }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use millrace_proto::{PublisherSecret, Shard};
 
-use super::CONNECTIONS_MAX;
 use crate::connector::Wants;
 
+/// Connections of one publisher, whatever it asks for or a router says about its cores: a router of
+/// more cores is none of today's.
+pub(super) const CONNECTIONS_MAX: u16 = 256;
 /// Routers make nobody wait longer for `Received`.
 const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
 
@@ -30,6 +32,11 @@ pub struct PublisherOptions {
     /// dead router is noticed by a publisher of few events. Flushing and closing do not wait for it. Each such message costs
     /// two packets: the longer, the cheaper is a publisher of an event now and then.
     pub received_within: Duration,
+    /// Whether events that were on their way when a connection was lost are sent again on the next
+    /// one, with their ids and in their order. Receivers may then get some of them twice. Default
+    /// no: they are reported as unknown. What is not received counts against
+    /// [`PublisherOptions::buffer_bytes`] then.
+    pub resend: bool,
     /// How many connections. Default [`Connections::One`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the first connection is
@@ -45,6 +52,7 @@ impl Default for PublisherOptions {
             linger: Duration::from_millis(5),
             buffer_bytes: 1024 * 1024,
             received_within: Duration::from_secs(1),
+            resend: false,
             connections: Connections::One,
             shard: None,
         }

@@ -7,8 +7,8 @@ use millrace_proto::PublisherKey;
 use millrace_proto::control::Welcome;
 use quinn::SendStream;
 
-use super::feed::{Ending, Shared};
-use super::{Lost, REPORTS_MAX};
+use super::state::{Ending, Shared};
+use super::stats::{Lost, REPORTS_MAX};
 use crate::attaching::Attaching;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;

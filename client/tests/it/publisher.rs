@@ -88,6 +88,39 @@ async fn what_was_on_its_way_is_unknown_and_what_was_queued_goes_out_on_the_next
 }
 
 #[tokio::test]
+async fn a_publisher_that_resends_leaves_nothing_unknown() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |_| {});
+    let mut options =
+        PublisherOptions { linger: Duration::ZERO, resend: true, ..PublisherOptions::default() };
+    options.buffer_bytes = 4_000;
+    let (publisher, mut peer) = tokio::join!(client.publisher(options), router.accept());
+    let publisher = publisher.unwrap();
+    peer.credit(PLENTY).await;
+    while publisher.try_publish(&tags(), [b'x'; 1000]).is_ok() {}
+    let published = publisher.stats().published;
+    while peer.event().await.0 + 1 < published {}
+    peer.close(CloseCode::GoingAway);
+    let mut peer = router.accept().await;
+    peer.credit(PLENTY).await;
+    for seq in 0..published {
+        assert_eq!(peer.event().await, (seq, vec![b'x'; 1000]));
+    }
+    let tags = tags();
+    let waits = publisher.publish(&tags, "behind");
+    let router_side = async {
+        peer.received(published).await;
+        assert_eq!(peer.event().await, (published, b"behind".to_vec()));
+        peer.received(published + 1).await;
+    };
+    let (id, ()) = soon("room", async { tokio::join!(waits, router_side) }).await;
+    assert_eq!((id.map(|id| id.seq), publisher.try_lost()), (Ok(published), None));
+    let stats = soon("the end", publisher.close()).await;
+    assert_eq!((stats.received, stats.unknown, stats.connections), (published + 1, 0, 2));
+}
+
+#[tokio::test]
 async fn a_publisher_moves_without_loss_when_its_router_goes_away() {
     let authority = Authority::new();
     let (first, second) = (authority.router(), authority.router());

@@ -142,7 +142,7 @@ impl Schedule {
                     tally.blocked.add(1);
                     break;
                 }
-                Err(PublishError::TooLarge { .. } | PublishError::UnknownHandle) => break,
+                Err(_) => break,
             }
             emitter.next_n += 1;
             pace.done += 1;

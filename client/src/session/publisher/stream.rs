@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream, flag};
 use millrace_proto::stream::PublishPreamble;
 use millrace_proto::table::{Naming, TableWriter};
 use millrace_proto::{PublisherKey, TagSet, varint};
 
-use super::queue::{QueuedRun, RunTags};
+use super::store::StoredRun;
+use super::tags::{Handles, Tags};
+use super::window::Outgoing;
 
 /// The publisher's number on its stream: there is one.
 pub(in crate::session) const PUBLISHER_NUMBER: u64 = 0;
@@ -87,7 +89,7 @@ impl PublishStream {
 
     /// Appends the frames of one run: definitions that it needs, then the run.
     #[inline]
-    pub(super) fn encode(&mut self, out: &mut Vec<u8>, run: &QueuedRun, events: &[u8], handles: &[TagSet]) {
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>, outgoing: &Outgoing<'_>, handles: &Handles) {
         if !self.started {
             self.started = true;
             PublishPreamble {}.encode(out);
@@ -95,35 +97,32 @@ impl PublishStream {
                 data::put_define_indexed_publisher(out, PUBLISHER_NUMBER, self.key, self.index);
             }
         }
-        let (naming, tags) = match &run.tags {
-            RunTags::Set(set) => (self.name(set, NONE), set),
-            RunTags::Handle(handle) => {
-                // The publisher checked the handle when the event was queued.
-                let Some(set) = handles.get(handle.index as usize) else { return };
-                match self.number_of_handle.get(handle.index as usize) {
-                    Some(&number)
-                        if !self.full
-                            && self.handle_of_number.get(number as usize) == Some(&handle.index) =>
-                    {
-                        (Naming::Known(u64::from(number)), set)
-                    }
-                    _ => (self.name(set, handle.index), set),
+        // The publisher checked the handle when the event was queued.
+        let Some(set) = handles.set(outgoing.run.tags) else { return };
+        let naming = match outgoing.run.tags {
+            Tags::Set(_) => self.name(set, NONE),
+            Tags::Handle(handle) => match self.number_of_handle.get(handle.index as usize) {
+                Some(&number)
+                    if !self.full && self.handle_of_number.get(number as usize) == Some(&handle.index) =>
+                {
+                    Naming::Known(u64::from(number))
                 }
-            }
+                _ => self.name(set, handle.index),
+            },
         };
         let number = match naming {
             Naming::Known(number) => Some(number),
             Naming::Define(number) => {
-                data::put_define_tags(out, number, tags.borrow());
+                data::put_define_tags(out, number, set.borrow());
                 Some(number)
             }
             Naming::Inline => None,
         };
         match (number, self.publisher) {
-            (Some(number), PublisherOnStream::Number(_)) => put_run(out, number, run, events),
+            (Some(number), PublisherOnStream::Number(_)) => put_run(out, number, outgoing),
             (number, publisher) => {
-                let tags = number.map_or_else(|| TagsOnStream::Inline(tags.borrow()), TagsOnStream::Number);
-                put_inline_run(out, tags, publisher, run, events);
+                let tags = number.map_or_else(|| TagsOnStream::Inline(set.borrow()), TagsOnStream::Number);
+                put_inline_run(out, tags, publisher, outgoing);
             }
         }
     }
@@ -163,34 +162,42 @@ impl PublishStream {
 
 /// Bytes of a run body's head.
 #[inline]
-fn head_bytes(run: &QueuedRun) -> usize {
+fn head_bytes(Outgoing { run, floor, .. }: &Outgoing<'_>) -> usize {
     varint::size(run.first_seq)
-        + varint::size(0)
+        + varint::size(run.first_seq - floor)
         + varint::size(run.base_time_ns)
         + varint::size(u64::from(run.count))
 }
 
-/// Appends a run body. Nothing is ever resent at this level, so the floor is the first seq itself: distance 0.
+/// Appends a run body.
 #[inline]
-fn put_body(out: &mut Vec<u8>, run: &QueuedRun, events: &[u8]) {
-    varint::put(out, run.first_seq);
-    varint::put(out, 0);
-    varint::put(out, run.base_time_ns);
-    varint::put(out, u64::from(run.count));
+fn put_body(out: &mut Vec<u8>, Outgoing { run, floor, .. }: &Outgoing<'_>) {
+    let StoredRun { first_seq, base_time_ns, count, events, .. } = *run;
+    varint::put(out, first_seq);
+    varint::put(out, first_seq - floor);
+    varint::put(out, base_time_ns);
+    varint::put(out, u64::from(count));
     out.extend_from_slice(events);
+}
+
+/// The flags of a run's hop header.
+#[inline]
+const fn flags(outgoing: &Outgoing<'_>) -> u64 {
+    if outgoing.is_resent { flag::RESENT } else { 0 }
 }
 
 /// Appends a run frame with numbers, its body written in place.
 #[inline]
-fn put_run(out: &mut Vec<u8>, tags: u64, run: &QueuedRun, events: &[u8]) {
-    let hop_bytes = 1 + varint::size(tags) + varint::size(PUBLISHER_NUMBER);
+fn put_run(out: &mut Vec<u8>, tags: u64, outgoing: &Outgoing<'_>) {
+    let flags = flags(outgoing);
+    let hop_bytes = varint::size(flags) + varint::size(tags) + varint::size(PUBLISHER_NUMBER);
     varint::put(out, data::kind::RUN);
-    varint::put(out, (1 + hop_bytes + head_bytes(run) + events.len()) as u64);
+    varint::put(out, (1 + hop_bytes + head_bytes(outgoing) + outgoing.run.events.len()) as u64);
     varint::put(out, hop_bytes as u64);
-    varint::put(out, 0);
+    varint::put(out, flags);
     varint::put(out, tags);
     varint::put(out, PUBLISHER_NUMBER);
-    put_body(out, run, events);
+    put_body(out, outgoing);
 }
 
 /// Appends a run frame that has something written in full.
@@ -199,11 +206,10 @@ fn put_inline_run(
     out: &mut Vec<u8>,
     tags: TagsOnStream<'_>,
     publisher: PublisherOnStream,
-    run: &QueuedRun,
-    events: &[u8],
+    outgoing: &Outgoing<'_>,
 ) {
-    let header = HopHeader { tags, publisher, flags: 0, lane_seq: None, fields: &[] };
-    let mut body = Vec::with_capacity(head_bytes(run) + events.len());
-    put_body(&mut body, run, events);
+    let header = HopHeader { tags, publisher, flags: flags(outgoing), lane_seq: None, fields: &[] };
+    let mut body = Vec::with_capacity(head_bytes(outgoing) + outgoing.run.events.len());
+    put_body(&mut body, outgoing);
     data::put_run(out, &header, &body);
 }

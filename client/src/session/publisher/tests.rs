@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{DataFrame, PublisherOnStream, TagsOnStream};
 use millrace_proto::frame::FrameReader;
+use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::stream::stream_kind;
 use millrace_proto::table::TableReader;
-use millrace_proto::{CloseCode, Epoch, PublisherId, data};
+use millrace_proto::{CloseCode, Epoch, PublisherId, PublisherKey, TagSet, data};
 use proptest::prelude::*;
 
+use super::reports::ANSWER_SLACK_NS;
 use super::*;
+use crate::session::SessionError;
+use crate::time::{MILLISECOND_NS, Time};
 
 const KEY: PublisherKey = PublisherKey { publisher: PublisherId(5), epoch: Epoch(2) };
 
@@ -25,6 +31,8 @@ struct Router {
     preamble: bool,
     events: Vec<(String, u64, u64, Vec<u8>)>,
     runs: usize,
+    /// First seq and floor of each run, and whether it says that it was sent before.
+    floors: Vec<(u64, u64, bool)>,
 }
 
 impl Router {
@@ -36,6 +44,7 @@ impl Router {
             preamble: false,
             events: Vec::new(),
             runs: 0,
+            floors: Vec::new(),
         }
     }
 
@@ -67,7 +76,8 @@ impl Router {
                     PublisherOnStream::Inline(key) => key,
                 };
                 assert_eq!(publisher, KEY);
-                assert_eq!(body.floor(), body.first_seq());
+                let is_resent = hop.flags & data::flag::RESENT != 0;
+                self.floors.push((body.first_seq(), body.floor(), is_resent));
                 let tags = match hop.tags {
                     TagsOnStream::Number(number) => self.table.get(number)?.to_string(),
                     TagsOnStream::Inline(tags) => tags.to_string(),
@@ -213,6 +223,51 @@ fn a_lost_stream_makes_unknown_what_was_taken_and_keeps_what_was_queued() {
     assert_eq!(next.events, [("host=web-1".to_owned(), 4, 1, b"queued".to_vec())]);
     session.on_received(5).unwrap();
     assert!(session.is_flushed());
+}
+
+#[test]
+fn a_publisher_that_resends_sends_what_was_not_received_again_marked_and_with_its_floor() {
+    let mut session = open(|config| config.resend = true);
+    let handle = session.register(&tags(1)).unwrap();
+    let mut router = Router::new(TableCapacity::CLIENT);
+    for payload in [b"a", b"b", b"c"] {
+        session.publish(Time::ZERO, handle, 1, payload).unwrap();
+        session.flush();
+        drain(&mut session, &mut router, Time::ZERO);
+    }
+    assert_eq!(router.floors, [(0, 0, false), (1, 0, false), (2, 0, false)]);
+    session.on_received(1).unwrap();
+    session.report();
+    assert_eq!(session.stream_lost(), 1..1, "nothing is unknown");
+    session.publish(Time::ZERO, handle, 1, b"d").unwrap();
+    assert!(!session.is_flushed());
+
+    let mut next = Router::new(TableCapacity::CLIENT);
+    session.stream_started(TableCapacity::CLIENT);
+    session.on_credit(10_000);
+    session.flush();
+    drain(&mut session, &mut next, Time::ZERO);
+    assert_eq!(next.floors, [(1, 1, true), (2, 1, true), (3, 1, false)], "a new event joins no resent run");
+    let sent: Vec<_> = next.events.iter().map(|(_, seq, _, payload)| (*seq, &payload[..])).collect();
+    assert_eq!(sent, [(1, &b"b"[..]), (2, b"c"), (3, b"d")]);
+    assert!(session.expects_answer(Time::ZERO), "the wish for a report went out again, too");
+    session.on_received(4).unwrap();
+    assert!(session.is_flushed());
+    assert_eq!(session.stream_lost(), 4..4);
+}
+
+#[test]
+fn a_publisher_that_resends_is_full_until_events_are_received() {
+    let mut session = open(|config| {
+        config.resend = true;
+        config.buffer_bytes = 1_000;
+    });
+    while session.publish(Time::ZERO, &tags(1), 1, &[0; 100]).is_ok() {}
+    session.flush();
+    drain(&mut session, &mut Router::new(TableCapacity::CLIENT), Time::ZERO);
+    assert_eq!(session.publish(Time::ZERO, &tags(1), 1, &[0; 100]), Err(PublishError::WouldBlock));
+    session.on_received(session.unreceived().end).unwrap();
+    session.publish(Time::ZERO, &tags(1), 1, &[0; 100]).unwrap();
 }
 
 #[test]

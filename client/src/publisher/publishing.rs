@@ -1,0 +1,173 @@
+//! A publisher as the application uses it.
+
+use std::sync::Arc;
+
+use millrace_proto::id::EventId;
+use millrace_proto::{PublisherKey, TagSet};
+use tokio::sync::Notify;
+
+use super::feed::Feed;
+use super::stats::{Lost, PublisherStats};
+use crate::clock::wall_time_ns;
+use crate::session::publisher::HandlesExhausted;
+use crate::session::{PublishError, TagHandle, Tags};
+
+/// Publishes events. All methods take `&self`: share it in an [`Arc`] among tasks.
+///
+/// Dropping a publisher discards what is queued; [`Publisher::close`] does not.
+#[derive(Debug)]
+pub struct Publisher {
+    /// One per connection; an event belongs to the one at its shard modulo their number.
+    feeds: Vec<Feed>,
+    progress: Arc<Notify>,
+}
+
+impl Publisher {
+    pub(super) const fn new(feeds: Vec<Feed>, progress: Arc<Notify>) -> Self {
+        Self { feeds, progress }
+    }
+
+    /// Who publishes: the constant part of its events' ids. The first of [`Publisher::keys`].
+    #[must_use]
+    pub fn key(&self) -> PublisherKey {
+        self.feeds[0].key
+    }
+
+    /// Who publishes, one for each connection: seqs are gapless for each of them.
+    pub fn keys(&self) -> impl Iterator<Item = PublisherKey> {
+        self.feeds.iter().map(|feed| feed.key)
+    }
+
+    /// Gives a tag set a handle: publishing with it is cheaper than by value.
+    ///
+    /// # Errors
+    /// [`HandlesExhausted`].
+    pub fn register(&self, tags: &TagSet) -> Result<TagHandle, HandlesExhausted> {
+        self.feed(Tags::Set(tags)).shared.lock().session.register(tags)
+    }
+
+    /// Publishes an event that happens now; waits while the queue is full. Returns its id.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::WouldBlock`].
+    pub async fn publish<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<EventId, PublishError> {
+        self.publish_at(tags, wall_time_ns(), payload).await
+    }
+
+    /// Publishes an event that happened at `time_ns`, nanoseconds since 1970; waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::WouldBlock`].
+    pub async fn publish_at<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        time_ns: u64,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<EventId, PublishError> {
+        let (tags, payload) = (tags.into(), payload.as_ref());
+        let feed = self.feed(tags);
+        match feed.publish(tags, time_ns, payload) {
+            Err(PublishError::WouldBlock) => {
+                self.wait(|| match feed.publish(tags, time_ns, payload) {
+                    Err(PublishError::WouldBlock) => None,
+                    outcome => Some(outcome),
+                })
+                .await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Publishes an event that happens now, if the queue has room.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the event is not taken then.
+    pub fn try_publish<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<EventId, PublishError> {
+        self.try_publish_at(tags, wall_time_ns(), payload)
+    }
+
+    /// Publishes an event that happened at `time_ns`, nanoseconds since 1970, if the queue has room.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the event is not taken then.
+    pub fn try_publish_at<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        time_ns: u64,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<EventId, PublishError> {
+        let tags = tags.into();
+        self.feed(tags).publish(tags, time_ns, payload.as_ref())
+    }
+
+    /// Sends what is queued and waits until a router has received every event published so far, or the loss of those on
+    /// their way was reported. Waits through reconnects, for as long as no router can be reached: bound it with a timeout
+    /// if that is too long.
+    pub async fn flush(&self) {
+        let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.flush())).collect();
+        let received = |(feed, end): &(&Feed, u64)| feed.shared.lock().session.received() >= *end;
+        self.wait(|| ends.iter().all(received).then_some(())).await;
+    }
+
+    /// Flushes, then closes the connections in order.
+    pub async fn close(mut self) -> PublisherStats {
+        self.flush().await;
+        self.feeds.iter().for_each(Feed::end);
+        for feed in &mut self.feeds {
+            feed.ended().await;
+        }
+        self.stats()
+    }
+
+    /// The next report of events whose fate is unknown. May be dropped at any time.
+    pub async fn lost(&self) -> Lost {
+        self.wait(|| self.try_lost()).await
+    }
+
+    /// The next report of events whose fate is unknown, if there is one.
+    #[must_use]
+    pub fn try_lost(&self) -> Option<Lost> {
+        self.feeds.iter().find_map(|feed| feed.shared.lock().lost.pop_front())
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn stats(&self) -> PublisherStats {
+        self.feeds.iter().map(Feed::stats).fold(PublisherStats::default(), |sum, one| PublisherStats {
+            published: sum.published + one.published,
+            received: sum.received + one.received,
+            unknown: sum.unknown + one.unknown,
+            connections: sum.connections + one.connections,
+        })
+    }
+
+    /// The feed of an event.
+    #[inline]
+    fn feed(&self, tags: Tags<'_>) -> &Feed {
+        match &self.feeds[..] {
+            [only] => only,
+            feeds => &feeds[usize::from(tags.shard().number()) % feeds.len()],
+        }
+    }
+
+    /// Waits until `ready` gives something.
+    async fn wait<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if let Some(value) = ready() {
+                return value;
+            }
+            progress.await;
+        }
+    }
+}

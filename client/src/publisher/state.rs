@@ -1,0 +1,116 @@
+//! What a feed's task and the publisher's callers share: a session under a short lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millrace_proto::Shard;
+use tokio::sync::Notify;
+
+use super::stats::Lost;
+use crate::clock::Clock;
+use crate::session::{PublishError, PublisherConfig, PublisherSession, Tags};
+use crate::time::Time;
+
+/// What the task and the publisher's callers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub(super) clock: Clock,
+    /// Tells the task that there is something to do.
+    pub(super) work: Notify,
+    /// Tells those who wait that the queue has room, or that events were received or lost. One for all of a publisher's feeds.
+    pub(super) progress: Arc<Notify>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) session: PublisherSession,
+    flush_bytes: usize,
+    /// What chooses the core: a shard that was asked for, else that of the first event.
+    pub(super) shard: Option<Shard>,
+    /// The task was told since it last looked.
+    pub(super) woken: bool,
+    pub(super) ending: Ending,
+    pub(super) lost: VecDeque<Lost>,
+    pub(super) unknown: u64,
+    pub(super) connections: u64,
+}
+
+/// When a feed's task ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Not at all.
+    Open,
+    /// When everything is received.
+    WhenFlushed,
+    /// At once.
+    Now,
+}
+
+impl Shared {
+    /// A publisher's share of a connection that `shard` chooses; `progress` is one for all of them.
+    pub(super) fn new(
+        config: PublisherConfig,
+        shard: Option<Shard>,
+        clock: Clock,
+        progress: Arc<Notify>,
+    ) -> Self {
+        let state = State {
+            flush_bytes: config.flush_bytes,
+            session: PublisherSession::new(config),
+            shard,
+            woken: false,
+            ending: Ending::Open,
+            lost: VecDeque::new(),
+            unknown: 0,
+            connections: 0,
+        };
+        Self { state: Mutex::new(state), clock, work: Notify::new(), progress }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an event, and tells the task when that makes a difference.
+    pub(super) fn publish(&self, tags: Tags<'_>, time_ns: u64, payload: &[u8]) -> Result<u64, PublishError> {
+        let mut state = self.lock();
+        let was_empty = state.session.queued_bytes() == 0;
+        // Only the oldest queued event's time counts, so the clock is read once per batch.
+        let now = if was_empty { self.clock.now() } else { Time::ZERO };
+        let seq = match state.session.publish(now, tags, time_ns, payload) {
+            Ok(seq) => seq,
+            Err(error) => {
+                let asked = state.ask_for_room(error);
+                drop(state);
+                if asked {
+                    self.work.notify_one();
+                }
+                return Err(error);
+            }
+        };
+        if state.shard.is_none() {
+            state.shard = Some(tags.shard());
+        }
+        let wake = !state.woken && (was_empty || state.session.queued_bytes() >= state.flush_bytes);
+        state.woken |= wake;
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(seq)
+    }
+}
+
+impl State {
+    /// A publisher that holds events until they are received has room again as soon as the router
+    /// says so: the session asks it. Whether it is to be asked.
+    fn ask_for_room(&mut self, error: PublishError) -> bool {
+        let asks = error == PublishError::WouldBlock && self.session.resends();
+        if asks {
+            self.session.flush();
+            self.session.report();
+        }
+        asks
+    }
+}

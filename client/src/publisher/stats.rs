@@ -1,0 +1,37 @@
+//! What a publisher says about its events: totals, and which of them may be lost.
+
+use std::ops::Range;
+
+use millrace_proto::PublisherKey;
+
+use crate::disconnect::Disconnect;
+
+/// Reports of lost connections that wait to be read, at most, per connection: the oldest give way,
+/// because totals in [`PublisherStats`] stay exact.
+pub(super) const REPORTS_MAX: usize = 1024;
+
+/// Events of which nobody knows whether a router got them: they were on their way when a connection was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// The part of their ids that they share.
+    pub key: PublisherKey,
+    /// Their seqs.
+    pub seqs: Range<u64>,
+    /// What happened to the connection.
+    pub reason: Disconnect,
+}
+
+/// What a publisher has done so far, over all of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PublisherStats {
+    /// Events that were taken.
+    pub published: u64,
+    /// Events that a router said it received.
+    pub received: u64,
+    /// Events that were on their way when a connection was lost.
+    pub unknown: u64,
+    /// Connections that were made, one after the other or at once.
+    pub connections: u64,
+}

@@ -1,0 +1,51 @@
+//! Settings of one publisher's session.
+
+use millrace_proto::PublisherKey;
+
+use crate::time::MILLISECOND_NS;
+
+/// Settings of one publisher.
+#[derive(Debug, Clone)]
+pub struct PublisherConfig {
+    /// Who publishes.
+    pub key: PublisherKey,
+    /// The index that its id follows from. Default 0. Ignored where the connection shows no secret.
+    pub index: u64,
+    /// Seq of the first event; above 0 when an epoch goes on. A store of its own knows better
+    /// ([`PublisherSession::with_store`](super::PublisherSession::with_store)).
+    pub first_seq: u64,
+    /// Longest time that an event waits for company, nanoseconds. Default 5 ms. 0: none, so that
+    /// whatever is queued goes out when the driver asks.
+    pub linger_ns: u64,
+    /// Queued bytes that are sent without waiting, and the size at which a run is cut. Default
+    /// 16 KiB.
+    pub flush_bytes: usize,
+    /// Most bytes held in memory. Default 1 MiB. One event always fits an empty store, however
+    /// large.
+    pub buffer_bytes: usize,
+    /// How long the router may take to say what it has received, nanoseconds, as the connection's
+    /// Hello tells it
+    /// ([`ConnectionConfig::received_within_us`](crate::session::ConnectionConfig::received_within_us)).
+    /// Default 20 ms.
+    pub received_within_ns: u64,
+    /// Whether events that were on their way when a stream was lost go out again on the next one.
+    /// Default no: they are unknown.
+    pub resend: bool,
+}
+
+impl PublisherConfig {
+    /// The defaults for `key`.
+    #[must_use]
+    pub const fn new(key: PublisherKey) -> Self {
+        Self {
+            key,
+            index: 0,
+            first_seq: 0,
+            linger_ns: 5 * MILLISECOND_NS,
+            flush_bytes: 16 * 1024,
+            buffer_bytes: 1024 * 1024,
+            received_within_ns: 20 * MILLISECOND_NS,
+            resend: false,
+        }
+    }
+}

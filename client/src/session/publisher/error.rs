@@ -1,0 +1,41 @@
+//! Why an event is not taken.
+
+use std::io;
+
+use millrace_proto::limits::PAYLOAD_BYTES_MAX;
+
+use super::store::StoreError;
+
+/// Why an event was not taken. It got no seq, and nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The publisher holds as much as it may. Try again when output was taken, or, for a publisher
+    /// that sends again what was lost, when events were received.
+    #[error("the publisher's queue is full: try again later, or give it more room")]
+    WouldBlock,
+    /// The payload exceeds what one event may carry.
+    #[error("a payload of {bytes} bytes exceeds the limit of {PAYLOAD_BYTES_MAX}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A handle of another publisher.
+    #[error("the tag handle belongs to another publisher: register the tag set with this one")]
+    UnknownHandle,
+    /// The publisher's store cannot take events.
+    #[error("the publisher's store failed: {}", io::Error::from(*.kind))]
+    Store {
+        /// What its storage said.
+        kind: io::ErrorKind,
+    },
+}
+
+impl From<StoreError> for PublishError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::WouldBlock,
+            StoreError::Failed(kind) => Self::Store { kind },
+        }
+    }
+}

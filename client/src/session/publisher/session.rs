@@ -1,0 +1,302 @@
+//! One publisher: what it holds, the stream that it writes now, and when output is due.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::data::put_report;
+use millrace_proto::limits::PAYLOAD_BYTES_MAX;
+use millrace_proto::{TagSet, varint};
+
+use super::config::PublisherConfig;
+use super::error::PublishError;
+use super::memory::MemoryStore;
+use super::reports::Reports;
+use super::store::{NewEvent, Store};
+use super::stream::PublishStream;
+use super::tags::{Handles, HandlesExhausted, TagHandle, Tags};
+use super::window::Window;
+use crate::session::SessionError;
+use crate::time::Time;
+
+/// Most bytes of one output chunk that holds more than one run: large enough for full GSO batches.
+const OUTPUT_BYTES: usize = 64 * 1024;
+/// What the last run of a chunk may add to it: the head of a run, above the bound.
+const OUTPUT_SLACK_BYTES: usize = 512;
+
+/// One publisher, across the connections that carry it.
+#[derive(Debug)]
+pub struct PublisherSession<S = MemoryStore> {
+    config: PublisherConfig,
+    handles: Handles,
+    window: Window<S>,
+    /// When the oldest event came that was not handed to a stream.
+    oldest: Time,
+    flush_wanted: bool,
+    /// No more events are taken for this stream.
+    held: bool,
+    stream: Option<PublishStream>,
+    reports: Reports,
+}
+
+impl PublisherSession {
+    /// A publisher without a stream, whose events are held in memory.
+    #[must_use]
+    pub fn new(config: PublisherConfig) -> Self {
+        let store = MemoryStore::new(config.first_seq, config.buffer_bytes, config.flush_bytes);
+        Self::with_store(config, store)
+    }
+}
+
+impl<S: Store> PublisherSession<S> {
+    /// A publisher without a stream, that goes on with what `store` holds.
+    #[must_use]
+    pub fn with_store(config: PublisherConfig, store: S) -> Self {
+        let window = Window::new(store, config.resend);
+        Self {
+            handles: Handles::default(),
+            oldest: Time::ZERO,
+            flush_wanted: false,
+            held: false,
+            stream: None,
+            reports: Reports::new(window.received(), config.received_within_ns),
+            window,
+            config,
+        }
+    }
+
+    /// Gives `tags` a handle that is good for the life of this publisher. Registering a set twice
+    /// gives two handles.
+    ///
+    /// # Errors
+    /// [`HandlesExhausted`] when there are [`TAG_HANDLES_MAX`](super::TAG_HANDLES_MAX).
+    pub fn register(&mut self, tags: &TagSet) -> Result<TagHandle, HandlesExhausted> {
+        self.handles.register(tags)
+    }
+
+    /// The registered tag set behind `handle`.
+    #[must_use]
+    pub fn registered(&self, handle: TagHandle) -> Option<&TagSet> {
+        self.handles.get(handle)
+    }
+
+    /// Queues an event and returns its seq. `time_ns` is when it happened, nanoseconds since 1970
+    /// (62 bits are kept).
+    ///
+    /// # Errors
+    /// [`PublishError`]; the event is not taken then.
+    #[inline]
+    pub fn publish<'t>(
+        &mut self,
+        now: Time,
+        tags: impl Into<Tags<'t>>,
+        time_ns: u64,
+        payload: &[u8],
+    ) -> Result<u64, PublishError> {
+        let tags = tags.into();
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(PublishError::TooLarge { bytes: payload.len() });
+        }
+        let Some(set) = self.handles.set(tags) else { return Err(PublishError::UnknownHandle) };
+        let was_empty = self.window.unsent_bytes() == 0;
+        let seq = self.window.next_seq();
+        let event = NewEvent { seq, tags, set, time_ns: time_ns.min(varint::MAX), payload };
+        self.window.append(event)?;
+        if was_empty {
+            self.oldest = now;
+        }
+        Ok(seq)
+    }
+
+    /// Makes everything that is queued due.
+    pub fn flush(&mut self) {
+        self.flush_wanted = self.window.unsent_bytes() > 0;
+    }
+
+    /// Asks the router to say that everything published so far is received as soon as it is, behind
+    /// the last of these events. To be used with [`PublisherSession::flush`] by who waits for it:
+    /// each such answer costs packets.
+    pub fn report(&mut self) {
+        self.reports.want(self.window.next_seq(), self.window.received());
+    }
+
+    /// A connection is open and its router's publish table holds `tables`: output begins, as far as
+    /// credit goes, with the stream's preamble.
+    pub fn stream_started(&mut self, tables: TableCapacity) {
+        self.held = false;
+        self.reports.stream_started();
+        self.stream =
+            Some(PublishStream::new(self.config.key, self.config.index, tables, self.handles.len()));
+    }
+
+    /// No more events are taken for this stream; a chunk that was begun is finished, and the router
+    /// is asked for a report. Once [`PublisherSession::unreceived`] is empty the publisher can leave
+    /// without any event unknown.
+    pub fn hold(&mut self) {
+        self.held = true;
+        self.reports.want_last(self.window.unreceived());
+    }
+
+    /// The stream is gone. Returns the seqs that were on their way: whether the router got them is
+    /// unknown, and they are not sent again. With [`PublisherConfig::resend`] there are none,
+    /// because they go out on the next stream. Queued events stay queued for it.
+    pub fn stream_lost(&mut self) -> Range<u64> {
+        self.stream = None;
+        let unknown = self.window.stream_lost();
+        self.reports.stream_lost(self.window.received());
+        unknown
+    }
+
+    /// Whether there is a stream.
+    #[must_use]
+    pub const fn has_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// The router allows `bytes` of this stream in all. Older, smaller values change nothing.
+    pub fn on_credit(&mut self, bytes: u64) {
+        if let Some(stream) = &mut self.stream {
+            stream.on_credit(bytes);
+        }
+    }
+
+    /// The router has read everything below `next_seq`.
+    ///
+    /// # Errors
+    /// [`SessionError::Unexpected`] for events that were never sent.
+    pub fn on_received(&mut self, next_seq: u64) -> Result<(), SessionError> {
+        if next_seq > self.window.taken() {
+            return Err(SessionError::Unexpected { frame: "Received for events that were never sent" });
+        }
+        if self.window.received_below(next_seq) {
+            self.reports.answered(next_seq);
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the stream, if some are due and credit allows them. Call until `None`;
+    /// write every chunk in order.
+    pub fn take_output(&mut self, now: Time) -> Option<Bytes> {
+        let due = self.is_due(now);
+        let report_due = self.reports.is_due(self.window.unreceived(), self.held);
+        let stream = self.stream.as_mut()?;
+        if stream.room() == 0 {
+            return None;
+        }
+        if !stream.has_staged() && due {
+            self.reports.taking(now, self.window.unreceived().is_empty());
+            let bytes_max = usize::try_from(stream.room()).unwrap_or(usize::MAX).min(OUTPUT_BYTES);
+            let capacity = bytes_max.min(self.window.unsent_bytes()) + OUTPUT_SLACK_BYTES;
+            let mut out = Vec::with_capacity(capacity);
+            while let Some(outgoing) = self.window.next_run() {
+                if !out.is_empty() && out.len() + outgoing.run.events.len() > bytes_max {
+                    break;
+                }
+                stream.encode(&mut out, &outgoing, &self.handles);
+                let end_seq = outgoing.run.end_seq();
+                self.window.sent(end_seq);
+            }
+            if self.reports.ask_behind(self.window.taken()) {
+                put_report(&mut out);
+            }
+            stream.stage(out);
+            self.flush_wanted &= self.window.unsent_bytes() > 0;
+        } else if !stream.has_staged() && report_due {
+            self.reports.ask(self.window.taken());
+            let mut out = Vec::new();
+            put_report(&mut out);
+            stream.stage(out);
+        }
+        let chunk = stream.take_staged()?;
+        self.reports.wrote(chunk.len());
+        Some(chunk)
+    }
+
+    /// When [`PublisherSession::take_output`] will have something, if only time is missing. In the
+    /// past when it has already.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let stream = self.stream.as_ref()?;
+        if stream.room() == 0 {
+            return None;
+        }
+        if stream.has_staged() || self.is_due(self.oldest) || self.is_report_due() {
+            return Some(self.oldest);
+        }
+        (self.window.unsent_bytes() > 0 && !self.held).then(|| self.oldest.after(self.config.linger_ns))
+    }
+
+    /// Seq that the next event gets.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.window.next_seq()
+    }
+
+    /// First seq that the router has not said it read; everything below is received, or was reported
+    /// by [`PublisherSession::stream_lost`].
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.window.received()
+    }
+
+    /// Events on their way: what becomes unknown, or is sent again, if the stream is lost now.
+    #[must_use]
+    pub const fn unreceived(&self) -> Range<u64> {
+        self.window.unreceived()
+    }
+
+    /// Whether the router has received every event (or the loss of it was reported).
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.window.received() == self.window.next_seq()
+    }
+
+    /// Whether events stay held until the router has received them.
+    #[must_use]
+    pub const fn resends(&self) -> bool {
+        self.window.resends()
+    }
+
+    /// Bytes that wait to be taken for a stream; [`PublisherConfig::buffer_bytes`] bounds them.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.window.unsent_bytes()
+    }
+
+    /// Whether output is due but the router's credit is used up.
+    #[must_use]
+    pub fn is_out_of_credit(&self, now: Time) -> bool {
+        self.stream.as_ref().is_some_and(|stream| {
+            stream.room() == 0 && (stream.has_staged() || self.is_due(now) || self.is_report_due())
+        })
+    }
+
+    /// From when on the silence of the router means something: it should have said what it has
+    /// received. `None` when it has nothing to say; in the past when it was asked, or has read
+    /// enough, and is expected to answer right away.
+    #[must_use]
+    pub fn answer_due(&self) -> Option<Time> {
+        self.reports.answer_due(&self.window.unreceived())
+    }
+
+    /// Whether the router should be saying something: an answer is due, or credit is missing. For
+    /// [`ConnectionSession::set_attentive`](crate::session::ConnectionSession::set_attentive).
+    #[must_use]
+    pub fn expects_answer(&self, now: Time) -> bool {
+        self.answer_due().is_some_and(|due| due <= now) || self.is_out_of_credit(now)
+    }
+
+    /// Whether a report is asked for by itself, because no more events go out with it.
+    fn is_report_due(&self) -> bool {
+        self.reports.is_due(self.window.unreceived(), self.held)
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        let queued = self.window.unsent_bytes();
+        queued > 0
+            && !self.held
+            && (self.flush_wanted
+                || queued >= self.config.flush_bytes
+                || now.nanos_since(self.oldest) >= self.config.linger_ns)
+    }
+}
