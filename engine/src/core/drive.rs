@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use millrace_proto::data::EndReason;
 
 use super::client::ClientSession;
+use super::connection::Connection;
 use super::lane::LaneSession;
-use super::machine::{Connection, Core, WRITE_WINDOW};
+use super::machine::Core;
 use super::slot::{DeliverySlot, ReceiverSlot};
 use super::turn::{Close, Turn};
 use super::writing;
@@ -37,7 +38,7 @@ impl Core {
     /// Writes the streams that receivers of a connection share and that have something to write.
     pub(super) fn write_deliveries(&mut self, now: Time, transport: &mut dyn Transport) {
         let dirty = self.path.receivers.deliveries.take_dirty();
-        for window in dirty.chunks(WRITE_WINDOW) {
+        for window in dirty.chunks(writing::WRITE_WINDOW) {
             for delivery in window.iter().filter_map(|&slot| self.path.receivers.deliveries.get(slot)) {
                 if let Some(stream) = delivery.key {
                     transport.fetch(delivery.conn, stream);

@@ -1,24 +1,14 @@
 //! How a core leaves: clients are told to move, then what was received, then the streams to peers end.
 
 use millrace_proto::CloseCode;
-use millrace_proto::control::Goaway;
 
 use super::backlog::Backlog;
 use super::machine::Core;
+use super::standing::Ending;
 use super::turn::Close;
 use super::writing;
 use crate::time::Time;
 use crate::transport::Transport;
-
-/// How far the end in order has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
-    NotBegun,
-    /// Clients are not listened to. They were told what was received, which leaves with this turn.
-    Told,
-    /// Clients are closed.
-    Over,
-}
 
 impl Core {
     /// Begins the end in order: nothing is read from clients any more, they are told what was received, and closed with
@@ -77,15 +67,9 @@ impl Core {
             // Who has not said Hello yet is told behind its Welcome.
             if client.said_hello() {
                 client.report();
-                goaway(turn.standing.alternates.clone(), delay_us, grace_us).encode(&mut client.control.out);
+                turn.standing.goaway(delay_us, grace_us).encode(&mut client.control.out);
                 client.mark(turn);
             }
         });
     }
-}
-
-/// What a client is told when the router goes away.
-pub(super) fn goaway(alternates: Vec<String>, delay_us: u64, grace_us: u64) -> Goaway {
-    let reason = "this router is going away".into();
-    Goaway { delay_us, alternates, reason, grace_us, ..Goaway::default() }
 }

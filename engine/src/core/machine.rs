@@ -4,84 +4,22 @@ use std::collections::HashMap;
 
 use millrace_proto::{CloseCode, DecodeError};
 
-use super::agenda::{Agenda, FRAMES_PER_CLIENT, FRAMES_PER_TURN};
+use super::agenda::Agenda;
 use super::client::ClientSession;
 use super::config::{CoreConfig, CoreLimits};
+use super::connection::Connection;
 use super::lane::{Acceptance, Accepted, LaneSession};
-use super::leaving::Ending;
 use super::mail::Mail;
 use super::metrics::{CoreMetrics, Queued};
 use super::path::{Path, RunReader};
 use super::receiver::Receiver;
-use super::standing::Standing;
+use super::sibling;
+use super::standing::{Ending, Standing};
 use super::timers::{Timer, Timers};
-use super::turn::{Close, Turn};
-use super::{sibling, writing};
+use super::turn::Close;
 use crate::message::{CoreIndex, CoreOutput, ToControl, ToCore, ToSibling};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
-
-/// Receivers whose streams are prefetched together before they are written.
-pub(super) const WRITE_WINDOW: usize = 16;
-
-/// What a connection is.
-#[derive(Debug)]
-pub(super) enum Connection {
-    Client(Box<ClientSession>),
-    Lane(Box<LaneSession>),
-}
-
-impl Connection {
-    /// The other side opened a stream.
-    fn stream_opened(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
-        match self {
-            Self::Client(client) => client.stream_opened(turn, stream),
-            Self::Lane(lane) => lane.stream_opened(turn, stream),
-        }
-    }
-
-    /// A stream can be read.
-    fn readable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
-        match self {
-            Self::Client(client) => client.readable(turn, stream),
-            Self::Lane(lane) => lane.readable(turn, stream),
-        }
-    }
-
-    /// A stream takes more.
-    fn writable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
-        match self {
-            Self::Client(client) => {
-                client.writable(turn, stream);
-                Ok(())
-            }
-            Self::Lane(lane) => lane.write_control(turn),
-        }
-    }
-
-    /// The reader of a stream does not want more of it.
-    fn stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
-        match self {
-            Self::Client(client) => client.stopped(turn, stream),
-            Self::Lane(_) => Err(LaneSession::stopped(turn, "a stream of this lane was stopped")),
-        }
-    }
-
-    /// Its control stream's turn has come.
-    fn read_control(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
-        match self {
-            Self::Client(client) => client.read_control(turn, stream),
-            Self::Lane(lane) => lane.read_control(turn, stream),
-        }
-    }
-
-    const fn said_hello(&self) -> bool {
-        match self {
-            Self::Client(client) => client.said_hello(),
-            Self::Lane(lane) => lane.said_hello,
-        }
-    }
-}
 
 /// One core of a router. See the [module's description](super).
 #[derive(Debug)]
@@ -96,7 +34,7 @@ pub struct Core {
     /// Connections that are lanes.
     pub(super) lanes: Vec<ConnKey>,
     /// When lanes are pinged next.
-    lanes_due: Time,
+    pub(super) lanes_due: Time,
     pub(super) ending: Ending,
     /// Readers of siblings' batches, by core.
     siblings: Vec<RunReader>,
@@ -238,8 +176,8 @@ impl Core {
             }
             ToCore::Directory { version, index, joined } => {
                 self.path.directory = index;
-                self.path.joined(&joined);
                 let position = self.path.position();
+                self.path.locations.tell_joined(&joined, position);
                 self.mail.tell(ToControl::Applied { version, position });
             }
             ToCore::Synced(is_synced) => {
@@ -318,54 +256,6 @@ impl Core {
         self.path.selectors_moved
     }
 
-    /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
-    pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
-        match self.ending {
-            Ending::NotBegun => {}
-            Ending::Told => self.ending = Ending::Over,
-            Ending::Over => self.end_clients(now, transport),
-        }
-        if !self.agenda.paused.is_empty() {
-            let (_, turn) = self.lend(now, transport);
-            if turn.is_pressed() {
-                turn.path.metrics.paused_turns += 1;
-            } else {
-                turn.agenda.unread.append(&mut turn.agenda.paused);
-            }
-        }
-        if !self.agenda.paced.is_empty() {
-            for (conn, stream, until) in self.agenda.paced.release(now, &self.path.receivers) {
-                self.timers.cancel(until, Timer::Paced(conn));
-                self.agenda.unread.insert((conn, stream));
-            }
-        }
-        for (conn, stream) in std::mem::take(&mut self.agenda.unread) {
-            self.readable(now, transport, conn, stream);
-        }
-        self.read_backlog(now, transport);
-        self.fire_timers(now, transport);
-        self.path.scan_waiting();
-        self.path.receivers.mark_woken();
-        let dirty = self.path.receivers.take_dirty();
-        for window in dirty.chunks(WRITE_WINDOW) {
-            let receivers = window.iter().filter_map(|&slot| self.path.receivers.get(slot));
-            for (conn, stream) in receivers.filter_map(|receiver| Some((receiver.conn, receiver.stream()?))) {
-                transport.fetch(conn, stream);
-            }
-            for &slot in window {
-                let (_, mut turn) = self.lend(now, transport);
-                let done = writing::write_dirty(&mut turn, slot);
-                self.settle_written(now, transport, slot, done);
-            }
-        }
-        self.write_deliveries(now, transport);
-        writing::write_peers(&mut self.path, transport);
-        for conn in std::mem::take(&mut self.agenda.dirty_clients) {
-            self.drive_client(now, transport, conn, ClientSession::write_control);
-        }
-        self.agenda.frame_budget = FRAMES_PER_TURN;
-    }
-
     /// When [`Core::turn`] is to be called at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
@@ -427,73 +317,6 @@ impl Core {
 
     pub(super) const fn is_ending(&self) -> bool {
         !matches!(self.ending, Ending::NotBegun)
-    }
-
-    /// Reads control streams that were left unread: those of lanes first, because routers are few and wait for each other.
-    fn read_backlog(&mut self, now: Time, transport: &mut dyn Transport) {
-        while self.mail.has_room()
-            && let Some((conn, stream)) = self.agenda.lanes.pop()
-        {
-            self.drive(now, transport, conn, |session, turn| session.read_control(turn, stream));
-        }
-        self.agenda.frame_budget = self.agenda.frame_budget.max(FRAMES_PER_CLIENT);
-        while self.agenda.frame_budget > 0
-            && self.mail.has_room()
-            && let Some((conn, stream)) = self.agenda.clients.pop()
-        {
-            self.drive(now, transport, conn, |session, turn| session.read_control(turn, stream));
-        }
-    }
-
-    fn fire_timers(&mut self, now: Time, transport: &mut dyn Transport) {
-        let due = self.timers.take_due(now);
-        for &(time, timer) in &due {
-            match timer {
-                Timer::Received(conn) => {
-                    self.drive_client(now, transport, conn, |client, turn| {
-                        client.report_due(turn, time);
-                        Ok(())
-                    });
-                }
-                // Released where the turn begins.
-                Timer::Paced(_) => {}
-                Timer::LanePing => self.tend_lanes(now, transport),
-                Timer::Hello(conn) => self.close_silent_newcomer(now, transport, conn),
-                Timer::Linger(slot) => {
-                    let (_, mut turn) = self.lend(now, transport);
-                    let done = writing::write_lingering(&mut turn, slot, time);
-                    self.settle_written(now, transport, slot, done);
-                }
-                Timer::Gathered(slot) => {
-                    let (_, mut turn) = self.lend(now, transport);
-                    writing::write_gathered(&mut turn, slot, time);
-                }
-            }
-        }
-        self.timers.give_back(due);
-    }
-
-    /// Closes a connection that has not said hello in time.
-    fn close_silent_newcomer(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
-        let waits = self.connections.get(&conn).is_some_and(|session| !session.said_hello());
-        if self.agenda.waits(conn) {
-            // Its hello may be among what was left unread.
-            self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
-        } else if waits {
-            self.close(now, transport, conn, &Close::new(CloseCode::Timeout, "no hello"));
-        }
-    }
-
-    /// Pings lanes, and finds those that are silent.
-    fn tend_lanes(&mut self, now: Time, transport: &mut dyn Transport) {
-        if self.lanes.is_empty() {
-            return;
-        }
-        self.lanes_due = now + self.config.lane_ping / 4;
-        self.timers.set(self.lanes_due, Timer::LanePing);
-        for conn in self.lanes.clone() {
-            self.drive_lane(now, transport, conn, LaneSession::tend);
-        }
     }
 
     fn add_lane(&mut self, now: Time, conn: ConnKey, lane: LaneSession) {

@@ -16,6 +16,7 @@
 //! | file | what |
 //! |---|---|
 //! | `machine.rs` | the core as the shell sees it |
+//! | `connection.rs` | a connection: a client's or a lane |
 //! | `drive.rs`, `turn.rs` | lends sessions what they need for one call; what that is |
 //! | `agenda.rs`, `backlog.rs` | what a turn still reads and writes, and its budget |
 //! | `pacing.rs` | when a publisher waits for a receiver |
@@ -26,7 +27,7 @@
 //! | `path/`, `outlet/` | the way of a run, and where it ends |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
 //! | `delivery.rs` | the stream that receivers of a connection share |
-//! | `writing.rs` | the end of a turn |
+//! | `turn_end.rs`, `writing.rs` | the end of a turn; what it hands to the transport |
 //! | `leaving.rs` | the end in order |
 //! | `metrics.rs` | what is counted |
 
@@ -35,6 +36,7 @@ mod agenda;
 mod backlog;
 mod client;
 mod config;
+mod connection;
 mod delivery;
 mod drive;
 mod ids;
@@ -57,6 +59,7 @@ mod standing;
 mod tests;
 mod timers;
 mod turn;
+mod turn_end;
 mod writing;
 
 pub use account::SelectorLimits;

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use super::outlet::{Backlogged, per_second};
 use super::receivers::Receivers;
 use super::slot::ReceiverSlot;
 use crate::time::Time;
@@ -21,41 +22,6 @@ use crate::transport::{ConnKey, StreamKey};
 
 /// A receiver that takes less than this part of what the fastest takes is waited for by nobody.
 const SLOWEST_SHARE: u64 = 10;
-
-/// What one receiver took since its queue last began to fill: looked at at the end of each turn that touched it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Backlogged {
-    /// When the queue began to fill.
-    since: Time,
-    /// When something had been taken last, or the queue began to fill.
-    taken_at: Time,
-    /// Bytes that had been written to the receiver in all when the queue began to fill, and by the last look.
-    written_before: u64,
-    written: u64,
-}
-
-impl Backlogged {
-    /// The queue begins to fill, at a receiver to which so much has been written.
-    pub(super) const fn begin(now: Time, written: u64) -> Self {
-        Self { since: now, taken_at: now, written_before: written, written }
-    }
-
-    /// A later look.
-    pub(super) const fn look(&mut self, now: Time, written: u64) {
-        if written > self.written {
-            self.taken_at = now;
-            self.written = written;
-        }
-    }
-
-    const fn taken(&self) -> u64 {
-        self.written - self.written_before
-    }
-
-    fn rate(&self, now: Time) -> u64 {
-        per_second(self.taken(), now.nanos_since(self.since))
-    }
-}
 
 /// The receiver that the runs read last have crowded, if there is one.
 #[derive(Debug, Default)]
@@ -118,11 +84,6 @@ impl Crowd {
             self.slowest = Some(slot);
         }
     }
-}
-
-fn per_second(bytes: u64, ns: u64) -> u64 {
-    let per_second = u128::from(bytes) * 1_000_000_000 / u128::from(ns.max(1_000_000));
-    u64::try_from(per_second).unwrap_or(u64::MAX)
 }
 
 /// A publisher that waits.

@@ -1,4 +1,4 @@
-//! The end of a turn: what has gathered for receivers and peers goes to the transport.
+//! Hands what has gathered for receivers and peers to the transport.
 
 use bytes::Bytes;
 use millrace_proto::CloseCode;
@@ -10,6 +10,9 @@ use super::timers::Timer;
 use super::turn::{Close, Turn};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
+
+/// Receivers whose streams are prefetched together before they are written.
+pub(super) const WRITE_WINDOW: usize = 16;
 
 /// What writing a receiver has shown.
 #[derive(Debug)]

@@ -7,16 +7,12 @@ use millrace_proto::feature::{self, Features};
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, frame};
 
-use super::session::ClientSession;
+use super::session::{ClientSession, PENDING_REQUESTS_MAX};
 use crate::core::agenda::FRAMES_PER_CLIENT;
 use crate::core::config::at_most;
-use crate::core::leaving::goaway;
 use crate::core::turn::{Close, Turn};
 use crate::transport::{ReadState, StreamKey};
 
-/// Subscriptions of one client whose selectors are being read, at most: beyond them its control stream is left unread until
-/// half of them were answered.
-pub(super) const PENDING_REQUESTS_MAX: u32 = 1024;
 /// Bytes of a control stream that are read at once.
 pub(in crate::core) const CONTROL_READ_BYTES: usize = 16 * 1024;
 
@@ -147,7 +143,7 @@ impl ClientSession {
         self.proof = Some(turn.path.ids.greet(hello.secret, welcome.identity.clone()));
         welcome.encode(&mut self.control.out);
         if let Some(grace_us) = standing.draining {
-            goaway(standing.alternates.clone(), 0, grace_us).encode(&mut self.control.out);
+            standing.goaway(0, grace_us).encode(&mut self.control.out);
         }
         if standing.is_synced {
             self.extend_credit(limits.credit_bytes);

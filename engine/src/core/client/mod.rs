@@ -6,9 +6,11 @@
 //! | `control.rs` | reads control frames, within the turn's budget |
 //! | `publisher.rs` | the publish stream: runs, what was received, credit |
 //! | `receivers.rs` | opens, grants and closes receivers |
-//! | `subscriptions.rs` | selectors: to be read, into the local index, and out of it |
+//! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
+//! | `filing.rs` | selectors into the local index, and out of it |
 
 mod control;
+mod filing;
 mod publisher;
 mod receivers;
 mod session;

@@ -8,15 +8,14 @@ use millrace_proto::control::{Grant, OpenReceiver, OverflowPolicy, ReceiverClose
 use millrace_proto::data::{EndReason, GapReason, ReceiverEnd};
 use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble};
 
+use super::filing;
 use super::session::ClientSession;
-use super::subscriptions;
 use crate::core::delivery::Delivery;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::{Ahead, DeliveryStream, LINGER_BYTES, Overflow, QueuePolicy, ReceiverQueue, Wakes};
 use crate::core::receiver::{Outlet, Receiver, State};
 use crate::core::selectors::Selectors;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
-use crate::core::timers::Timer;
 use crate::core::turn::Turn;
 use crate::core::writing::{self, Done};
 use crate::transport::StreamKey;
@@ -181,7 +180,7 @@ impl ClientSession {
         let reason = "closed by the client".into();
         ReceiverClosed { receiver: number, reason }.encode(&mut self.control.out);
         self.mark(turn);
-        subscriptions::end_all(turn, slot);
+        filing::end_all(turn, slot);
         let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
         receiver.state = State::Closing(receiver.stream());
         let dropped = receiver.queue.clear();
@@ -204,7 +203,7 @@ impl ClientSession {
         message: &str,
     ) {
         let dropped = turn.path.receivers.get(slot).map_or(0, |receiver| receiver.queue.events());
-        let Some(receiver) = remove(turn, slot) else { return };
+        let Some(receiver) = filing::remove_receiver(turn, slot) else { return };
         self.receivers.remove(&receiver.number);
         let Outlet::Shared(at) = receiver.outlet else { return };
         let deliveries = &mut turn.path.receivers.deliveries;
@@ -221,7 +220,7 @@ impl ClientSession {
 
     /// Finishes the stream of a receiver that was closed, and that has taken everything that was written.
     pub(in crate::core) fn finish_receiver(&mut self, turn: &mut Turn<'_>, slot: ReceiverSlot) {
-        let Some(receiver) = remove(turn, slot) else { return };
+        let Some(receiver) = filing::remove_receiver(turn, slot) else { return };
         self.closing.retain(|&closing| closing != slot);
         if let Some(stream) = receiver.stream() {
             self.streams.remove(&stream);
@@ -233,7 +232,7 @@ impl ClientSession {
     pub(super) fn receiver_stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) {
         let Some(slot) = self.streams.remove(&stream) else { return };
         self.closing.retain(|&closing| closing != slot);
-        let Some(receiver) = remove(turn, slot) else { return };
+        let Some(receiver) = filing::remove_receiver(turn, slot) else { return };
         // Of one that its client has closed the end was told, and its number may be another's.
         if !receiver.is_closing() {
             self.receivers.remove(&receiver.number);
@@ -243,17 +242,4 @@ impl ClientSession {
         }
         turn.transport.finish(self.conn, stream);
     }
-}
-
-/// Takes a receiver and its subscriptions away; what was queued for it is counted.
-pub(super) fn remove(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
-    subscriptions::end_all(turn, slot);
-    let mut receiver = turn.path.receivers.remove(slot)?;
-    let waiting = receiver.selectors.desk.as_mut().map_or(0, |desk| desk.drop_waiting(&mut turn.path.scans));
-    if let Some(due) = receiver.due {
-        turn.timers.cancel(due, Timer::Linger(slot));
-    }
-    turn.path.metrics.receivers -= 1;
-    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.clear() + waiting);
-    Some(receiver)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use millrace_proto::control::{self, Refused, TableCapacity};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
+use super::filing;
 use super::publisher::PublishStream;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
@@ -14,6 +15,10 @@ use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
+
+/// Subscriptions of one client whose selectors are being read, at most: beyond them its control stream is left unread until
+/// half of them were answered.
+pub(super) const PENDING_REQUESTS_MAX: u32 = 1024;
 
 /// A client's control stream.
 #[derive(Debug, Default)]
@@ -155,7 +160,7 @@ impl ClientSession {
             }
         }
         for slot in self.receivers.into_values().chain(self.closing) {
-            super::receivers::remove(turn, slot);
+            filing::remove_receiver(turn, slot);
         }
         if let Some(slot) = self.delivery
             && let Some(delivery) = turn.path.receivers.deliveries.remove(slot)

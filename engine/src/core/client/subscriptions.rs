@@ -1,27 +1,16 @@
-//! A client's subscriptions: their selectors are read elsewhere, then filed in the local index, and taken out of it.
-
-use std::sync::Arc;
+//! A client's subscriptions: asked for, read elsewhere, filed, effective, ended.
 
 use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscribed, Unsubscribe};
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
-use millrace_proto::selector::Pattern;
-use millrace_proto::{RouterId, Selector, SubscriptionNumber};
+use millrace_proto::{RouterId, SubscriptionNumber};
 
-use super::control::PENDING_REQUESTS_MAX;
-use super::session::ClientSession;
+use super::filing;
+use super::session::{ClientSession, PENDING_REQUESTS_MAX};
 use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
-use crate::core::path::Path;
 use crate::core::receiver::Receiver;
-use crate::core::selectors::FiledSelector;
-use crate::core::slot::ReceiverSlot;
 use crate::core::turn::Turn;
-use crate::matching::{Index, LocalTarget};
 use crate::message::{Prepared, ToControl, Token};
-
-/// Subscriptions of one receiver that may have the same selector before it counts as loose: an event that it matches is told
-/// the numbers of all of them.
-const SAME_PER_RECEIVER_MAX: usize = 16;
 
 impl ClientSession {
     /// Checks a subscription and has its selectors read.
@@ -101,13 +90,13 @@ impl ClientSession {
             return;
         }
         let is_read = result.is_ok();
-        let result = result.and_then(|selectors| match objection(turn, pending, &selectors) {
+        let result = result.and_then(|selectors| match filing::objection(turn, pending, &selectors) {
             Some(message) => Err(message),
             None => Ok(selectors),
         });
         match result {
             Ok(selectors) => {
-                let InterestChange { add, remove } = file(turn, slot, subscription, selectors);
+                let InterestChange { add, remove } = filing::file(turn, slot, subscription, selectors);
                 turn.mail.tell(ToControl::Interest { add, remove, token: Some(token) });
             }
             Err(message) => {
@@ -160,7 +149,7 @@ impl ClientSession {
         let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
         let filed = receiver.selectors.end(subscription, last);
         let mut change = InterestChange::default();
-        unfile(turn, slot, subscription, filed, &mut change);
+        filing::unfile(turn, slot, subscription, filed, &mut change);
         turn.mail.tell_interest(change);
     }
 }
@@ -174,107 +163,4 @@ fn receiver_of<'a>(
     let open = turn.path.receivers.get_mut(pending.slot)?;
     let same = open.conn == pending.conn && open.number == pending.receiver;
     (same && token > open.opened && !open.is_closing()).then_some(open)
-}
-
-/// Why a subscription's selectors take more than their connection, or the core, may have.
-fn objection(turn: &Turn<'_>, pending: &PendingSubscription, selectors: &[Prepared]) -> Option<String> {
-    let path = &*turn.path;
-    let open = path.receivers.get(pending.slot)?;
-    let mut more = Cost::of_cover(selectors);
-    let mut seen: Vec<*const Pattern> = Vec::new();
-    for prepared in selectors {
-        more = more.and(cost(path, pending.slot, prepared));
-        for pattern in prepared.payload.iter().flat_map(|payload| payload.patterns()) {
-            let is_new = open.selectors.desk.as_ref().is_none_or(|desk| !desk.has(pattern));
-            if is_new && !seen.contains(&Arc::as_ptr(pattern)) {
-                seen.push(Arc::as_ptr(pattern));
-                more.bytes += pattern.bytes();
-            }
-        }
-    }
-    let less = open.selectors.cost_of(pending.subscription);
-    path.accounts.objection(pending.conn, more, less, &turn.config.limits.selectors)
-}
-
-/// What a selector will be charged with, without its patterns.
-fn cost(path: &Path, slot: ReceiverSlot, prepared: &Prepared) -> Cost {
-    let interest = &prepared.interest;
-    Cost::of_selector(interest, is_loose(&path.local, slot, interest))
-}
-
-/// Whether no tag leads to a selector quickly, or one receiver has it many times.
-fn is_loose(local: &Index<LocalTarget>, slot: ReceiverSlot, interest: &Selector) -> bool {
-    local.is_crowded(interest) || local.targets_of(interest, slot) >= SAME_PER_RECEIVER_MAX
-}
-
-/// Files a subscription's selectors in the local index, and takes out those that they replace.
-fn file(
-    turn: &mut Turn<'_>,
-    slot: ReceiverSlot,
-    subscription: u16,
-    selectors: Vec<Prepared>,
-) -> InterestChange {
-    let mut change = InterestChange::default();
-    let path = &mut *turn.path;
-    let Some(receiver) = path.receivers.get_mut(slot) else { return change };
-    // New selectors come before old ones go, so that a replaced subscription misses nothing.
-    let mut filed = Vec::with_capacity(selectors.len());
-    let cover = Cost::of_cover(&selectors);
-    for prepared in selectors {
-        let (number, pattern_bytes) = receiver.selectors.number(&prepared);
-        let is_loose = is_loose(&path.local, slot, &prepared.interest);
-        // What is found together is charged with the first.
-        let together = if filed.is_empty() { cover } else { Cost::default() };
-        let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
-        let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
-        path.accounts.add(receiver.conn, cost.and(patterns));
-        let target = LocalTarget { receiver: slot, subscription, selector: number };
-        let others = path.local.len();
-        path.local.insert(&prepared.interest, target);
-        if path.local.len() > others {
-            change.add.push(Arc::clone(&prepared.interest));
-        }
-        filed.push(FiledSelector { interest: prepared.interest, number, cost });
-        path.metrics.selectors += 1;
-        path.selectors_moved += 1;
-    }
-    let replaced = receiver.selectors.replace(subscription, filed);
-    unfile(turn, slot, subscription, replaced, &mut change);
-    change
-}
-
-/// Takes selectors out of the local index.
-fn unfile(
-    turn: &mut Turn<'_>,
-    slot: ReceiverSlot,
-    subscription: u16,
-    filed: Vec<FiledSelector>,
-    change: &mut InterestChange,
-) {
-    turn.agenda.spend(filed.len());
-    let path = &mut *turn.path;
-    for FiledSelector { interest, number, cost } in filed {
-        let target = LocalTarget { receiver: slot, subscription, selector: number };
-        let held = path.local.len();
-        path.local.remove(&interest, target);
-        path.metrics.selectors -= 1;
-        path.selectors_moved += 1;
-        if path.local.len() < held {
-            change.remove.push(interest);
-        }
-        if let Some(receiver) = path.receivers.get_mut(slot) {
-            let patterns = Cost { bytes: receiver.selectors.free(number), loose: 0 };
-            path.accounts.take(receiver.conn, cost.and(patterns));
-        }
-    }
-}
-
-/// Ends all subscriptions of a receiver.
-pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
-    let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
-    let mut change = InterestChange::default();
-    for (subscription, filed) in receiver.selectors.take_all() {
-        unfile(turn, slot, subscription, filed, &mut change);
-    }
-    turn.mail.tell_interest(change);
 }

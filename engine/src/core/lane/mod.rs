@@ -6,10 +6,14 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `accepted.rs` | what control says when it accepts a lane |
 //! | `session.rs` | the session, and its control stream |
-//! | `runs.rs` | the stream of the peer's runs |
+//! | `data_stream.rs`, `runs.rs` | the stream of the peer's runs, and how it is read |
 
+mod accepted;
+mod data_stream;
 mod runs;
 mod session;
 
-pub(super) use session::{Acceptance, Accepted, LaneSession};
+pub(super) use accepted::{Acceptance, Accepted};
+pub(super) use session::LaneSession;

@@ -1,37 +1,15 @@
-//! The stream of a peer's runs on a lane.
+//! Reads the runs of a peer on a lane.
 
-use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{Gap, GapReason, HopHeader};
 use millrace_proto::stream::{LanePreamble, stream_kind};
 use millrace_proto::{CloseCode, DecodeError};
 
-use super::session::{Accepted, LaneSession};
-use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
+use super::accepted::Accepted;
+use super::data_stream::DataStream;
+use super::session::LaneSession;
+use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunSink, Scope, Window};
 use crate::core::turn::{Close, Turn};
-use crate::transport::{ReadState, StreamKey};
-
-/// The peer's stream of runs.
-#[derive(Debug)]
-pub(super) struct DataStream {
-    stream: StreamKey,
-    reader: RunReader,
-    next_seq: u64,
-    /// A gap stands before the next run: it explains a jump of lane seqs.
-    gap_seen: bool,
-    pub(super) finished: bool,
-}
-
-impl DataStream {
-    pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
-        let reader = RunReader::new(tables, true);
-        Self { stream, reader, next_seq: 0, gap_seen: false, finished: false }
-    }
-
-    /// Whether what was read ends between two frames.
-    pub(super) fn at_frame_boundary(&self) -> bool {
-        self.reader.at_frame_boundary()
-    }
-}
+use crate::transport::ReadState;
 
 impl LaneSession {
     /// Reads runs that the peer routed to this router.

@@ -7,39 +7,16 @@ use millrace_proto::mesh::{LaneFrame, MeshFrame, PeerHello};
 use millrace_proto::stream::LanePreamble;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
-use super::runs::DataStream;
+use super::accepted::{Acceptance, Accepted};
+use super::data_stream::DataStream;
 use crate::core::config::at_most;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::LaneOutlet;
 use crate::core::path::PeerLane;
 use crate::core::turn::{Close, Turn};
-use crate::message::{DialId, PeerIndex, ToControl};
+use crate::message::{DialId, ToControl};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey};
-
-/// What control said of an accepted lane.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::core) struct Accepted {
-    pub(in crate::core) peer: PeerIndex,
-    pub(in crate::core) router: RouterId,
-    pub(in crate::core) outgoing: bool,
-    /// The peer has an owner whose runs arrive on it.
-    pub(in crate::core) incoming: bool,
-    /// Which dial of the lane this is: the peer's stream of runs repeats it.
-    pub(in crate::core) epoch: u64,
-}
-
-/// What control says when it accepts a lane.
-#[derive(Debug)]
-pub(in crate::core) struct Acceptance {
-    pub(in crate::core) accepted: Accepted,
-    pub(in crate::core) hello: Option<PeerHello>,
-    pub(in crate::core) tables: TableCapacity,
-    /// The peer may have missed what this core routed before.
-    pub(in crate::core) missed: bool,
-    /// What entered through an earlier life of the peer may be missing.
-    pub(in crate::core) lost: bool,
-}
 
 /// One lane.
 #[derive(Debug)]

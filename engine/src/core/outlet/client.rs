@@ -16,10 +16,10 @@ use millrace_proto::data::{Gap, ReceiverEnd};
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use super::ahead::Ahead;
+use super::backlogged::Backlogged;
 use super::encoder::{Encoder, Written};
 use super::queue::{Popped, QueuePolicy, RunQueue};
 use super::total::Total;
-use crate::core::pacing::Backlogged;
 use crate::core::run::{Fate, RunOut};
 use crate::core::slot::ReceiverSlot;
 use crate::routes::TagId;

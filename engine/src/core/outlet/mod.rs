@@ -15,10 +15,12 @@
 //! | `queue.rs` | what waits and may be dropped |
 //! | `client.rs` | the stream to a client, and the queue of a receiver that drains into it |
 //! | `ahead.rs` | how far a client's stream may run ahead of its host |
+//! | `backlogged.rs` | how fast a receiver takes what waits for it |
 //! | `lane.rs` | the stream to a peer: numbers its runs |
 //! | `mailbox.rs` | batches for a sibling core |
 
 mod ahead;
+mod backlogged;
 mod client;
 mod encoder;
 mod lane;
@@ -27,6 +29,7 @@ mod queue;
 mod total;
 
 pub(super) use ahead::{Ahead, Wakes};
+pub(super) use backlogged::{Backlogged, per_second};
 pub(super) use client::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 pub(super) use lane::LaneOutlet;
 pub(super) use mailbox::MailboxOutlet;

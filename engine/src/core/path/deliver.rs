@@ -6,11 +6,12 @@
 use millrace_proto::data;
 use millrace_proto::run::RunBody;
 
+use super::entered::{Entered, Scope};
 use super::fate::Fates;
 use super::leg::{Gathered, Leg};
 use super::owner::FORWARDED;
 use super::reader::KnownTags;
-use super::state::{Entered, Path, Scope, Scratch};
+use super::state::{Path, Scratch};
 use super::{leg, scan};
 use crate::core::pacing::Crowd;
 use crate::core::receiver::Outlet;

@@ -1,10 +1,8 @@
 //! The locations of a run besides this core's own receivers: sibling cores and peers, each with its outlet.
 
-use millrace_proto::RouterId;
 use millrace_proto::data::{Gap, GapReason};
 
 use super::fate::Fates;
-use super::state::Path;
 use crate::core::config::CoreConfig;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::{LaneOutlet, MailboxOutlet};
@@ -125,6 +123,15 @@ impl Locations {
         self.siblings.iter().flatten().any(|outlet| outlet.queued_bytes() > link_queue_bytes / 2)
     }
 
+    /// The interest of these peers is in the directory from `position` on: says to each what it may have missed.
+    pub(in crate::core) fn tell_joined(&mut self, peers: &[PeerIndex], position: u64) {
+        for &peer in peers {
+            if let Some(Some(lane)) = self.peers.get_mut(usize::from(peer)) {
+                lane.missed(position);
+            }
+        }
+    }
+
     /// Puts a gap into the mailbox of every sibling.
     pub(in crate::core) fn gap_to_siblings(&mut self, gap: &Gap) {
         for outlet in self.siblings.iter_mut().flatten() {
@@ -136,26 +143,6 @@ impl Locations {
     pub(in crate::core) fn gap_to_peers(&mut self, gap: &Gap) {
         for lane in self.peers_mut() {
             lane.outlet.push_gap(gap.clone());
-        }
-    }
-}
-
-impl Path {
-    /// What entered through a router, and reached this one on a lane of this core, may be missing from here on: said on
-    /// every core behind the lane's runs.
-    pub(in crate::core) fn router_lost(&mut self, router: RouterId) {
-        let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(router) };
-        self.receivers.gap_to_all(&gap);
-        self.locations.gap_to_siblings(&gap);
-    }
-
-    /// Peers' interest is new in the directory: says to each what it may have missed.
-    pub(in crate::core) fn joined(&mut self, peers: &[PeerIndex]) {
-        let position = self.position();
-        for &peer in peers {
-            if let Some(Some(lane)) = self.locations.peers.get_mut(usize::from(peer)) {
-                lane.missed(position);
-            }
         }
     }
 }

@@ -16,9 +16,12 @@
 //! | `leg.rs` | pushes it into a receiver's queue, or onto the stream that it shares with others |
 //! | `fate.rs` | counts what became of each copy |
 //! | `prefetch.rs` | brings into the cache what the next runs will touch |
+//! | `entered.rs` | a run as it enters a stage |
+//! | `shards.rs` | the shards that this core owns, and their position |
 //! | `state.rs` | what the stages share |
 
 mod deliver;
+mod entered;
 mod fate;
 mod leg;
 mod locations;
@@ -26,9 +29,11 @@ mod owner;
 mod prefetch;
 mod reader;
 mod scan;
+mod shards;
 mod shed;
 mod state;
 
+pub(super) use entered::{Entered, Scope};
 pub(super) use locations::PeerLane;
 pub(super) use reader::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
-pub(super) use state::{Entered, Path, Scope};
+pub(super) use state::Path;

@@ -4,11 +4,11 @@
 //! each, in order, in [`Path::own`]; the first is its position.
 
 use millrace_proto::data::flag;
-use millrace_proto::tag::Shard;
 
+use super::entered::{Entered, Scope};
 use super::fate::Fates;
 use super::reader::KnownTags;
-use super::state::{Entered, Path, Scope};
+use super::state::Path;
 use crate::core::run::RunOut;
 use crate::matching::Location;
 use crate::message::CoreIndex;
@@ -17,39 +17,11 @@ use crate::routes::TagId;
 /// Flags that go on with a run.
 pub(super) const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
 
-/// This core among the owners of its router.
-#[derive(Debug)]
-pub(super) struct Owner {
-    core: CoreIndex,
-    cores: CoreIndex,
-    /// Position of the next run that this core owns.
-    pub(super) position: u64,
-}
-
-impl Owner {
-    pub(super) const fn new(core: CoreIndex, cores: CoreIndex) -> Self {
-        Self { core, cores, position: 0 }
-    }
-
-    /// The sibling that owns tag sets of this hash; none when this core does.
-    #[inline]
-    pub(super) fn other(&self, hash: u64) -> Option<CoreIndex> {
-        let owner = Shard::of_hash(hash).owner(self.cores);
-        (owner != self.core).then_some(owner)
-    }
-
-    /// Gives a run its position.
-    #[inline]
-    const fn number(&mut self) {
-        self.position += 1;
-    }
-}
-
 impl Path {
     /// A publisher's run enters the router on this core.
     #[inline]
     pub(in crate::core) fn enter(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
-        match self.owner.other(tags.hash) {
+        match self.shards.other_owner(tags.hash) {
             None => self.own(tags, run),
             Some(owner) => self.hand_over(owner, tags, run),
         }
@@ -68,7 +40,7 @@ impl Path {
     /// What an owner does with a run, in order.
     #[inline]
     fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
-        self.owner.number();
+        self.shards.number();
         self.deliver(tags, run, Scope::All);
     }
 

@@ -13,8 +13,9 @@
 //! At the end of a turn the same is done for streams that are written
 //! ([`Transport::prefetch`](crate::transport::Transport::prefetch)).
 
+use super::entered::Scope;
 use super::reader::{Coming, Window};
-use super::state::{Path, Scope};
+use super::state::Path;
 use crate::matching::Location;
 
 /// Receivers that are prefetched together, at most: what a window of runs with two receivers each needs.
@@ -24,7 +25,7 @@ impl Path {
     /// Prefetches what routing these runs reads.
     pub(in crate::core) fn prefetch(&self, window: &Window, scope: Scope) {
         // Only those runs that this core routes have a route here.
-        let other = |run: &Coming| self.owner.other(run.hash).filter(|_| scope == Scope::All);
+        let other = |run: &Coming| self.shards.other_owner(run.hash).filter(|_| scope == Scope::All);
         for run in window.runs().iter().filter(|run| other(run).is_none()) {
             self.routes.fetch(run.tag);
         }

@@ -1,11 +1,11 @@
 //! What the stages of the path share.
 
-use millrace_proto::PublisherKey;
+use millrace_proto::RouterId;
+use millrace_proto::data::{Gap, GapReason};
 
 use super::fate::Missed;
 use super::locations::Locations;
-use super::owner::Owner;
-use super::reader::RunIn;
+use super::shards::OwnShards;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
 use crate::core::ids::Ids;
@@ -13,35 +13,13 @@ use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
 use crate::matching::{Index, LocalTarget, Location};
-use crate::message::CoreIndex;
 use crate::payload::ScanBudget;
 use crate::routes::RouteCache;
-
-/// How far a run may still go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::core) enum Scope {
-    /// Anywhere: its owner routes it.
-    All,
-    /// Anywhere within this router: it came from a peer, so that it goes to no peer. One hop, no loops.
-    Router,
-    /// To this core's sessions: a sibling has routed it.
-    Core,
-}
-
-/// A run as it enters a stage.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::core) struct Entered<'a> {
-    pub(in crate::core) publisher: PublisherKey,
-    pub(in crate::core) flags: u64,
-    pub(in crate::core) run: &'a RunIn<'a>,
-    /// The sibling core that handed it over.
-    pub(in crate::core) from: Option<CoreIndex>,
-}
 
 /// Everything that a run may touch on its way.
 #[derive(Debug)]
 pub(in crate::core) struct Path {
-    pub(super) owner: Owner,
+    pub(super) shards: OwnShards,
     pub(in crate::core) routes: RouteCache,
     /// Who wants what: sibling cores and peers.
     pub(in crate::core) directory: Index<Location>,
@@ -78,7 +56,7 @@ pub(super) struct Scratch {
 impl Path {
     pub(in crate::core) fn new(config: &CoreConfig) -> Self {
         Self {
-            owner: Owner::new(config.core, config.cores),
+            shards: OwnShards::new(config.core, config.cores),
             routes: RouteCache::new(config.routes),
             directory: Index::new(config.seed),
             local: Index::new(config.seed),
@@ -98,6 +76,14 @@ impl Path {
 
     /// Position that the next run of this core's shards will get.
     pub(in crate::core) const fn position(&self) -> u64 {
-        self.owner.position
+        self.shards.position
+    }
+
+    /// What entered through a router, and reached this one on a lane of this core, may be missing from here on: said on
+    /// every core behind the lane's runs.
+    pub(in crate::core) fn router_lost(&mut self, router: RouterId) {
+        let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(router) };
+        self.receivers.gap_to_all(&gap);
+        self.locations.gap_to_siblings(&gap);
     }
 }

@@ -17,7 +17,7 @@ use millrace_proto::{
     TagSet, feature,
 };
 
-use super::{KEY, World, open};
+use super::world::{KEY, World, open};
 use crate::transport::{ConnKey, StreamKey};
 
 /// The stream that the receivers of a connection share.

@@ -4,10 +4,10 @@ use millrace_proto::control::{ControlFrame, OpenReceiver, Ping, Subscribe};
 use millrace_proto::mesh::{InterestRequest, LegAck, LinkFrame, MeshFrame, PeerHello};
 use millrace_proto::{CloseCode, ReceiverNumber, SubscriptionNumber};
 
-use super::super::agenda::FRAMES_PER_TURN;
-use super::super::machine::Connection;
-use super::super::mail::OUTPUTS_MAX;
-use super::{CONTROL, World, lane, open};
+use super::world::{CONTROL, World, lane, open};
+use crate::core::agenda::FRAMES_PER_TURN;
+use crate::core::connection::Connection;
+use crate::core::mail::OUTPUTS_MAX;
 use crate::message::{CoreOutput, ToControl, ToCore};
 use crate::transport::ConnKey;
 

@@ -5,7 +5,7 @@ use millrace_proto::data;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::{ReceiverNumber, field, varint};
 
-use super::{PUBLISH, World, open};
+use super::world::{PUBLISH, World, open};
 use crate::transport::StreamKey;
 
 const DELIVER: StreamKey = StreamKey(3);

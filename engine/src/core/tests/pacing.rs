@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_proto::control::{ControlFrame, Grant, OpenReceiver};
 use millrace_proto::{Incarnation, ReceiverNumber, RouterId};
 
-use super::{World, open};
+use super::world::{World, open};
 use crate::core::{Core, CoreConfig, DropReason};
 use crate::message::ToCore;
 use crate::transport::ConnKey;

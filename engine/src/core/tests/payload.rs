@@ -4,7 +4,7 @@ use millrace_proto::ReceiverNumber;
 use millrace_proto::control::{CloseReceiver, ControlFrame, RefusedReason, Subscribe, Unsubscribe};
 use millrace_proto::{SubscriptionNumber, control};
 
-use super::{World, open};
+use super::world::{World, open};
 use crate::core::{CoreLimits, DropReason, SelectorLimits};
 use crate::payload::ScanLimits;
 use crate::transport::ConnKey;

@@ -1,10 +1,14 @@
 //! Publisher ids that are proven, made, or refused; keys that only routers set.
 
-use millrace_proto::control::{Grant, RefusedReason};
-use millrace_proto::{PublisherId, PublisherSecret};
+use millrace_proto::control::{ControlFrame, Grant, Hello, OpenReceiver, RefusedReason};
+use millrace_proto::data::{self, DataFrame};
+use millrace_proto::frame::{self, FrameReader};
+use millrace_proto::stream::stream_kind;
+use millrace_proto::{DecodeError, Epoch, PROTOCOL_VERSION, PublisherId, PublisherKey, PublisherSecret};
 
-use super::*;
+use super::world::{PUBLISH, World};
 use crate::core::metrics::DropReason;
+use crate::transport::{ConnKey, StreamKey};
 
 const SECRET: PublisherSecret = PublisherSecret([3; 32]);
 

@@ -3,7 +3,7 @@
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::{ControlFrame, Grant, OpenReceiver, OverflowPolicy};
 
-use super::{World, open};
+use super::world::{World, open};
 use crate::core::{CoreLimits, DropReason};
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use millrace_proto::control::{ControlFrame, Hello, Ping};
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, data};
 
-use super::{PUBLISH, World};
+use super::world::{PUBLISH, World};
 use crate::message::ToCore;
 use crate::time::Time;
 use crate::transport::ConnKey;

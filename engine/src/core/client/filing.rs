@@ -1,0 +1,142 @@
+//! Files selectors in the core's local index, and takes them out: of a subscription, of a receiver.
+
+use std::sync::Arc;
+
+use millrace_proto::Selector;
+use millrace_proto::selector::Pattern;
+
+use crate::core::account::Cost;
+use crate::core::mail::{InterestChange, PendingSubscription};
+use crate::core::metrics::DropReason;
+use crate::core::path::Path;
+use crate::core::receiver::Receiver;
+use crate::core::selectors::FiledSelector;
+use crate::core::slot::ReceiverSlot;
+use crate::core::timers::Timer;
+use crate::core::turn::Turn;
+use crate::matching::{Index, LocalTarget};
+use crate::message::Prepared;
+
+/// Subscriptions of one receiver that may have the same selector before it counts as loose: an event that it matches is told
+/// the numbers of all of them.
+const SAME_PER_RECEIVER_MAX: usize = 16;
+
+/// Why a subscription's selectors take more than their connection, or the core, may have.
+pub(super) fn objection(
+    turn: &Turn<'_>,
+    pending: &PendingSubscription,
+    selectors: &[Prepared],
+) -> Option<String> {
+    let path = &*turn.path;
+    let open = path.receivers.get(pending.slot)?;
+    let mut more = Cost::of_cover(selectors);
+    let mut seen: Vec<*const Pattern> = Vec::new();
+    for prepared in selectors {
+        more = more.and(cost(path, pending.slot, prepared));
+        for pattern in prepared.payload.iter().flat_map(|payload| payload.patterns()) {
+            let is_new = open.selectors.desk.as_ref().is_none_or(|desk| !desk.has(pattern));
+            if is_new && !seen.contains(&Arc::as_ptr(pattern)) {
+                seen.push(Arc::as_ptr(pattern));
+                more.bytes += pattern.bytes();
+            }
+        }
+    }
+    let less = open.selectors.cost_of(pending.subscription);
+    path.accounts.objection(pending.conn, more, less, &turn.config.limits.selectors)
+}
+
+/// What a selector will be charged with, without its patterns.
+fn cost(path: &Path, slot: ReceiverSlot, prepared: &Prepared) -> Cost {
+    let interest = &prepared.interest;
+    Cost::of_selector(interest, is_loose(&path.local, slot, interest))
+}
+
+/// Whether no tag leads to a selector quickly, or one receiver has it many times.
+fn is_loose(local: &Index<LocalTarget>, slot: ReceiverSlot, interest: &Selector) -> bool {
+    local.is_crowded(interest) || local.targets_of(interest, slot) >= SAME_PER_RECEIVER_MAX
+}
+
+/// Files a subscription's selectors in the local index, and takes out those that they replace.
+pub(super) fn file(
+    turn: &mut Turn<'_>,
+    slot: ReceiverSlot,
+    subscription: u16,
+    selectors: Vec<Prepared>,
+) -> InterestChange {
+    let mut change = InterestChange::default();
+    let path = &mut *turn.path;
+    let Some(receiver) = path.receivers.get_mut(slot) else { return change };
+    // New selectors come before old ones go, so that a replaced subscription misses nothing.
+    let mut filed = Vec::with_capacity(selectors.len());
+    let cover = Cost::of_cover(&selectors);
+    for prepared in selectors {
+        let (number, pattern_bytes) = receiver.selectors.number(&prepared);
+        let is_loose = is_loose(&path.local, slot, &prepared.interest);
+        // What is found together is charged with the first.
+        let together = if filed.is_empty() { cover } else { Cost::default() };
+        let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
+        let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
+        path.accounts.add(receiver.conn, cost.and(patterns));
+        let target = LocalTarget { receiver: slot, subscription, selector: number };
+        let others = path.local.len();
+        path.local.insert(&prepared.interest, target);
+        if path.local.len() > others {
+            change.add.push(Arc::clone(&prepared.interest));
+        }
+        filed.push(FiledSelector { interest: prepared.interest, number, cost });
+        path.metrics.selectors += 1;
+        path.selectors_moved += 1;
+    }
+    let replaced = receiver.selectors.replace(subscription, filed);
+    unfile(turn, slot, subscription, replaced, &mut change);
+    change
+}
+
+/// Takes selectors out of the local index.
+pub(super) fn unfile(
+    turn: &mut Turn<'_>,
+    slot: ReceiverSlot,
+    subscription: u16,
+    filed: Vec<FiledSelector>,
+    change: &mut InterestChange,
+) {
+    turn.agenda.spend(filed.len());
+    let path = &mut *turn.path;
+    for FiledSelector { interest, number, cost } in filed {
+        let target = LocalTarget { receiver: slot, subscription, selector: number };
+        let held = path.local.len();
+        path.local.remove(&interest, target);
+        path.metrics.selectors -= 1;
+        path.selectors_moved += 1;
+        if path.local.len() < held {
+            change.remove.push(interest);
+        }
+        if let Some(receiver) = path.receivers.get_mut(slot) {
+            let patterns = Cost { bytes: receiver.selectors.free(number), loose: 0 };
+            path.accounts.take(receiver.conn, cost.and(patterns));
+        }
+    }
+}
+
+/// Ends all subscriptions of a receiver.
+pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
+    let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
+    let mut change = InterestChange::default();
+    for (subscription, filed) in receiver.selectors.take_all() {
+        unfile(turn, slot, subscription, filed, &mut change);
+    }
+    turn.mail.tell_interest(change);
+}
+
+/// Takes a receiver and its subscriptions away; what was queued for it is counted.
+pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
+    end_all(turn, slot);
+    let mut receiver = turn.path.receivers.remove(slot)?;
+    let waiting = receiver.selectors.desk.as_mut().map_or(0, |desk| desk.drop_waiting(&mut turn.path.scans));
+    if let Some(due) = receiver.due {
+        turn.timers.cancel(due, Timer::Linger(slot));
+    }
+    turn.path.metrics.receivers -= 1;
+    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.clear() + waiting);
+    Some(receiver)
+}

@@ -1,0 +1,31 @@
+//! What control says when it accepts a lane.
+
+use millrace_proto::RouterId;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::mesh::PeerHello;
+
+use crate::message::PeerIndex;
+
+/// What control said of an accepted lane.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) struct Accepted {
+    pub(in crate::core) peer: PeerIndex,
+    pub(in crate::core) router: RouterId,
+    pub(in crate::core) outgoing: bool,
+    /// The peer has an owner whose runs arrive on it.
+    pub(in crate::core) incoming: bool,
+    /// Which dial of the lane this is: the peer's stream of runs repeats it.
+    pub(in crate::core) epoch: u64,
+}
+
+/// What control says when it accepts a lane.
+#[derive(Debug)]
+pub(in crate::core) struct Acceptance {
+    pub(in crate::core) accepted: Accepted,
+    pub(in crate::core) hello: Option<PeerHello>,
+    pub(in crate::core) tables: TableCapacity,
+    /// The peer may have missed what this core routed before.
+    pub(in crate::core) missed: bool,
+    /// What entered through an earlier life of the peer may be missing.
+    pub(in crate::core) lost: bool,
+}

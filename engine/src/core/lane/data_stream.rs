@@ -1,0 +1,30 @@
+//! What a lane keeps of the stream of its peer's runs.
+
+use millrace_proto::control::TableCapacity;
+
+use crate::core::path::RunReader;
+use crate::transport::StreamKey;
+
+/// The peer's stream of runs.
+#[derive(Debug)]
+pub(super) struct DataStream {
+    pub(super) stream: StreamKey,
+    pub(super) reader: RunReader,
+    /// Lane seq of the next run.
+    pub(super) next_seq: u64,
+    /// A gap stands before the next run: it explains a jump of lane seqs.
+    pub(super) gap_seen: bool,
+    pub(super) finished: bool,
+}
+
+impl DataStream {
+    pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
+        let reader = RunReader::new(tables, true);
+        Self { stream, reader, next_seq: 0, gap_seen: false, finished: false }
+    }
+
+    /// Whether what was read ends between two frames.
+    pub(super) fn at_frame_boundary(&self) -> bool {
+        self.reader.at_frame_boundary()
+    }
+}

@@ -1,0 +1,46 @@
+//! How fast a receiver takes what waits for it.
+
+use crate::time::Time;
+
+/// What one receiver took since its queue last began to fill: looked at at the end of each turn that touched it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) struct Backlogged {
+    /// When the queue began to fill.
+    pub(in crate::core) since: Time,
+    /// When something had been taken last, or the queue began to fill.
+    pub(in crate::core) taken_at: Time,
+    /// Bytes that had been written to the receiver in all when the queue began to fill, and by the last look.
+    written_before: u64,
+    written: u64,
+}
+
+impl Backlogged {
+    /// The queue begins to fill, at a receiver to which so much has been written.
+    pub(in crate::core) const fn begin(now: Time, written: u64) -> Self {
+        Self { since: now, taken_at: now, written_before: written, written }
+    }
+
+    /// A later look.
+    pub(in crate::core) const fn look(&mut self, now: Time, written: u64) {
+        if written > self.written {
+            self.taken_at = now;
+            self.written = written;
+        }
+    }
+
+    /// Bytes taken since then.
+    pub(in crate::core) const fn taken(&self) -> u64 {
+        self.written - self.written_before
+    }
+
+    /// Bytes taken per second.
+    pub(in crate::core) fn rate(&self, now: Time) -> u64 {
+        per_second(self.taken(), now.nanos_since(self.since))
+    }
+}
+
+/// A rate over so many nanoseconds, a millisecond at least.
+pub(in crate::core) fn per_second(bytes: u64, ns: u64) -> u64 {
+    let per_second = u128::from(bytes) * 1_000_000_000 / u128::from(ns.max(1_000_000));
+    u64::try_from(per_second).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,27 @@
+//! A run as it enters a stage of the path.
+
+use millrace_proto::PublisherKey;
+
+use super::reader::RunIn;
+use crate::message::CoreIndex;
+
+/// How far a run may still go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum Scope {
+    /// Anywhere: its owner routes it.
+    All,
+    /// Anywhere within this router: it came from a peer, so that it goes to no peer. One hop, no loops.
+    Router,
+    /// To this core's sessions: a sibling has routed it.
+    Core,
+}
+
+/// A run as it enters a stage.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) struct Entered<'a> {
+    pub(in crate::core) publisher: PublisherKey,
+    pub(in crate::core) flags: u64,
+    pub(in crate::core) run: &'a RunIn<'a>,
+    /// The sibling core that handed it over.
+    pub(in crate::core) from: Option<CoreIndex>,
+}

@@ -1,0 +1,17 @@
+//! One core against a transport in memory: what clients see on their streams.
+
+mod deliveries;
+mod events;
+mod frames;
+mod lanes;
+mod large;
+mod pacing;
+mod payload;
+mod proof;
+mod queue_budget;
+mod queues;
+mod received;
+mod receivers;
+mod sessions;
+mod turns;
+mod world;

@@ -1,0 +1,131 @@
+//! The end of a core's turn: what was left unread is read, what is due is done, what has gathered is written.
+
+use millrace_proto::CloseCode;
+
+use super::agenda::{FRAMES_PER_CLIENT, FRAMES_PER_TURN};
+use super::client::ClientSession;
+use super::lane::LaneSession;
+use super::machine::Core;
+use super::standing::Ending;
+use super::timers::Timer;
+use super::turn::Close;
+use super::writing;
+use crate::time::Time;
+use crate::transport::{ConnKey, Transport};
+
+impl Core {
+    /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
+    pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
+        match self.ending {
+            Ending::NotBegun => {}
+            Ending::Told => self.ending = Ending::Over,
+            Ending::Over => self.end_clients(now, transport),
+        }
+        if !self.agenda.paused.is_empty() {
+            let (_, turn) = self.lend(now, transport);
+            if turn.is_pressed() {
+                turn.path.metrics.paused_turns += 1;
+            } else {
+                turn.agenda.unread.append(&mut turn.agenda.paused);
+            }
+        }
+        if !self.agenda.paced.is_empty() {
+            for (conn, stream, until) in self.agenda.paced.release(now, &self.path.receivers) {
+                self.timers.cancel(until, Timer::Paced(conn));
+                self.agenda.unread.insert((conn, stream));
+            }
+        }
+        for (conn, stream) in std::mem::take(&mut self.agenda.unread) {
+            self.readable(now, transport, conn, stream);
+        }
+        self.read_backlog(now, transport);
+        self.fire_timers(now, transport);
+        self.path.scan_waiting();
+        self.path.receivers.mark_woken();
+        let dirty = self.path.receivers.take_dirty();
+        for window in dirty.chunks(writing::WRITE_WINDOW) {
+            let receivers = window.iter().filter_map(|&slot| self.path.receivers.get(slot));
+            for (conn, stream) in receivers.filter_map(|receiver| Some((receiver.conn, receiver.stream()?))) {
+                transport.fetch(conn, stream);
+            }
+            for &slot in window {
+                let (_, mut turn) = self.lend(now, transport);
+                let done = writing::write_dirty(&mut turn, slot);
+                self.settle_written(now, transport, slot, done);
+            }
+        }
+        self.write_deliveries(now, transport);
+        writing::write_peers(&mut self.path, transport);
+        for conn in std::mem::take(&mut self.agenda.dirty_clients) {
+            self.drive_client(now, transport, conn, ClientSession::write_control);
+        }
+        self.agenda.frame_budget = FRAMES_PER_TURN;
+    }
+
+    /// Reads control streams that were left unread: those of lanes first, because routers are few and wait for each other.
+    fn read_backlog(&mut self, now: Time, transport: &mut dyn Transport) {
+        while self.mail.has_room()
+            && let Some((conn, stream)) = self.agenda.lanes.pop()
+        {
+            self.drive(now, transport, conn, |session, turn| session.read_control(turn, stream));
+        }
+        self.agenda.frame_budget = self.agenda.frame_budget.max(FRAMES_PER_CLIENT);
+        while self.agenda.frame_budget > 0
+            && self.mail.has_room()
+            && let Some((conn, stream)) = self.agenda.clients.pop()
+        {
+            self.drive(now, transport, conn, |session, turn| session.read_control(turn, stream));
+        }
+    }
+
+    fn fire_timers(&mut self, now: Time, transport: &mut dyn Transport) {
+        let due = self.timers.take_due(now);
+        for &(time, timer) in &due {
+            match timer {
+                Timer::Received(conn) => {
+                    self.drive_client(now, transport, conn, |client, turn| {
+                        client.report_due(turn, time);
+                        Ok(())
+                    });
+                }
+                // Released where the turn begins.
+                Timer::Paced(_) => {}
+                Timer::LanePing => self.tend_lanes(now, transport),
+                Timer::Hello(conn) => self.close_silent_newcomer(now, transport, conn),
+                Timer::Linger(slot) => {
+                    let (_, mut turn) = self.lend(now, transport);
+                    let done = writing::write_lingering(&mut turn, slot, time);
+                    self.settle_written(now, transport, slot, done);
+                }
+                Timer::Gathered(slot) => {
+                    let (_, mut turn) = self.lend(now, transport);
+                    writing::write_gathered(&mut turn, slot, time);
+                }
+            }
+        }
+        self.timers.give_back(due);
+    }
+
+    /// Closes a connection that has not said hello in time.
+    fn close_silent_newcomer(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
+        let waits = self.connections.get(&conn).is_some_and(|session| !session.said_hello());
+        if self.agenda.waits(conn) {
+            // Its hello may be among what was left unread.
+            self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
+        } else if waits {
+            self.close(now, transport, conn, &Close::new(CloseCode::Timeout, "no hello"));
+        }
+    }
+
+    /// Pings lanes, and finds those that are silent.
+    fn tend_lanes(&mut self, now: Time, transport: &mut dyn Transport) {
+        if self.lanes.is_empty() {
+            return;
+        }
+        self.lanes_due = now + self.config.lane_ping / 4;
+        self.timers.set(self.lanes_due, Timer::LanePing);
+        for conn in self.lanes.clone() {
+            self.drive_lane(now, transport, conn, LaneSession::tend);
+        }
+    }
+}
