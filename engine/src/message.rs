@@ -12,8 +12,8 @@ use millrace_proto::mesh::{LinkFrame, PeerHello};
 use millrace_proto::selector::PayloadMatcher;
 use millrace_proto::{CloseCode, RouterId, Selector};
 
-use crate::matching::{Index, Location};
-use crate::payload::Cover;
+use crate::matching::{Index, Taker};
+use crate::payload::{Cover, Prefilter};
 use crate::transport::ConnKey;
 
 /// A core of this router.
@@ -36,7 +36,8 @@ pub struct Token(pub u64);
 pub struct Prepared {
     /// The whole selector.
     pub selector: Arc<Selector>,
-    /// What others need to know of it: the selector without its payload patterns (the same `Arc` when it has none).
+    /// What others need to know of it: the selector with literals in place of its payload patterns (the same `Arc` when it has
+    /// none).
     pub interest: Arc<Selector>,
     /// Its payload patterns.
     pub payload: Option<Arc<PayloadMatcher>>,
@@ -175,7 +176,9 @@ pub enum ToCore {
         /// Its version.
         version: u64,
         /// The interest of all cores and peers.
-        index: Index<Location>,
+        index: Index<Taker>,
+        /// The filters that its takers name.
+        prefilter: Arc<Prefilter>,
         /// Peers whose interest is in the directory from this version on. They may have missed what this core routed
         /// before, and are told so on its lane to each, between what it routed before and what it routes from here on.
         joined: Vec<PeerIndex>,

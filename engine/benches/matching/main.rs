@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use millrace_engine::matching::{Contribution, Index, LocalTarget, Location, TagMark};
+use millrace_engine::matching::{Contribution, Index, LocalTarget, TagMark, Taker};
 use millrace_engine::routes::{RouteCache, RouteCacheLimits, TagId};
 use millrace_proto::TagSet;
 
@@ -55,7 +55,7 @@ struct Filled {
     cache: RouteCache,
     ids: Vec<TagId>,
     sets: Vec<(TagSet, u64)>,
-    directory: Index<Location>,
+    directory: Index<Taker>,
     local: Index<LocalTarget>,
 }
 
@@ -78,7 +78,7 @@ impl Filled {
     #[inline]
     fn by_id(&mut self, id: TagId) -> usize {
         let resolved = self.cache.resolve(id, &self.directory, &self.local);
-        resolved.map_or(0, |resolved| resolved.locations().len() + resolved.local().len())
+        resolved.map_or(0, |resolved| resolved.takers().len() + resolved.local().len())
     }
 
     /// As if a batch of runs had just arrived: their tags and hashes are at hand.
@@ -104,7 +104,7 @@ impl Filled {
     fn by_tags(&mut self, set: &TagSet, hash: u64) -> usize {
         let id = self.cache.intern(set.borrow(), hash);
         let resolved = self.cache.resolve(id, &self.directory, &self.local);
-        resolved.map_or(0, |resolved| resolved.locations().len() + resolved.local().len())
+        resolved.map_or(0, |resolved| resolved.takers().len() + resolved.local().len())
     }
 }
 
@@ -214,7 +214,7 @@ fn refresh(c: &mut Criterion) {
     }
 }
 
-fn report_matches(mix: Mix, index: &Index<Location>, sets: &[TagSet]) {
+fn report_matches(mix: Mix, index: &Index<Taker>, sets: &[TagSet]) {
     let mut most = 0;
     let mut sum = 0;
     for set in sets {

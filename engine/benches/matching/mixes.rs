@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_engine::matching::{Index, Location};
+use millrace_engine::matching::{Index, Location, Taker};
 use millrace_proto::{Selector, TagSet};
 use rand_pcg::{Pcg64, rand_core::Rng, rand_core::SeedableRng};
 
@@ -24,7 +24,7 @@ pub(crate) const MIXES: [Mix; 3] = [
 ];
 
 impl Mix {
-    pub(crate) fn index(self) -> Index<Location> {
+    pub(crate) fn index(self) -> Index<Taker> {
         let mut index = Index::new(SEED);
         for (selector, target) in self.selectors() {
             index.insert(&selector, target);
@@ -32,7 +32,7 @@ impl Mix {
         index
     }
 
-    pub(crate) fn selectors(self) -> Vec<(Arc<Selector>, Location)> {
+    pub(crate) fn selectors(self) -> Vec<(Arc<Selector>, Taker)> {
         let filed =
             (0..SELECTORS - SCANNED).map(|n| format!("service=s{},{}", n / self.group, self.second(n)));
         let scanned = (0..SCANNED).map(|n| match n % 3 {
@@ -43,7 +43,7 @@ impl Mix {
         let parsed = filed.chain(scanned).enumerate().map(|(n, text)| {
             let selector = Selector::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
             // A hundred places, as in a large mesh.
-            (Arc::new(selector), Location::Peer(u16::try_from(n % 100).unwrap_or(0)))
+            (Arc::new(selector), Location::Peer(u16::try_from(n % 100).unwrap_or(0)).into())
         });
         parsed.collect()
     }

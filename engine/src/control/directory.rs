@@ -9,13 +9,15 @@ use std::sync::Arc;
 use millrace_proto::Selector;
 
 use super::ControlOutput;
-use crate::matching::{Index, Location};
+use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreIndex, PeerIndex, ToCore};
+use crate::payload::FilterTable;
 
 /// The index and how far each core is with it.
 #[derive(Debug)]
 pub(super) struct Directory {
-    index: Index<Location>,
+    index: Index<Taker>,
+    filters: FilterTable,
     entries: usize,
     version: u64,
     changed: bool,
@@ -37,6 +39,7 @@ impl Directory {
     pub(super) fn new(seed: u64, cores: u16) -> Self {
         Self {
             index: Index::new(seed),
+            filters: FilterTable::new(seed),
             entries: 0,
             version: 0,
             changed: true,
@@ -49,7 +52,10 @@ impl Directory {
     pub(super) fn insert(&mut self, selector: &Arc<Selector>, location: Location) {
         if self.is_for_nobody(location) {
             self.entries += 1;
-        } else if self.index.insert(selector, location) {
+            return;
+        }
+        let filter = selector.literals().and_then(|literals| self.filters.refer(literals));
+        if self.index.insert(selector, Taker::new(location, filter)) {
             self.entries += 1;
             self.changed = true;
         }
@@ -59,10 +65,18 @@ impl Directory {
     pub(super) fn remove(&mut self, selector: &Arc<Selector>, location: Location) {
         if self.is_for_nobody(location) {
             self.entries -= 1;
-        } else if self.index.remove(selector, location) {
-            self.entries -= 1;
-            self.changed = true;
+            return;
         }
+        // A pair that came when there were too many filters has none.
+        let literals = selector.literals();
+        let filter = literals.and_then(|literals| self.filters.get(literals));
+        if filter.is_some() && self.index.remove(selector, Taker::new(location, filter)) {
+            literals.into_iter().for_each(|literals| self.filters.unrefer(literals));
+        } else if !self.index.remove(selector, Taker::new(location, None)) {
+            return;
+        }
+        self.entries -= 1;
+        self.changed = true;
     }
 
     /// A core finds its own subscribers in an index of its own. What the only core wants is counted and makes no version,
@@ -130,6 +144,7 @@ impl Directory {
                 message: ToCore::Directory {
                     version: self.version,
                     index: self.index.clone(),
+                    prefilter: self.filters.prefilter(),
                     joined: std::mem::take(&mut view.joined).into_iter().collect(),
                 },
             });

@@ -9,7 +9,7 @@ use millrace_proto::{CloseCode, RouterId, Selector};
 
 use super::Control;
 use super::config::SNAPSHOT_PAUSE;
-use super::interest::Step;
+use super::interest::{Step, without_literals};
 use super::notice::{Notice, Refusal};
 use super::subscribe::Waiting;
 use crate::matching::Location;
@@ -68,11 +68,17 @@ impl Control {
             self.waiting.covered_by(self.own.version());
             return;
         }
+        let plain = without_literals(&frames);
         let linked: Vec<RouterId> = self.linked().collect();
         for router in linked {
             self.metrics.deltas_sent += 1;
-            self.say_all(router, &frames);
+            self.say_all(router, if self.knows_literals(router) { &frames } else { &plain });
         }
+    }
+
+    fn knows_literals(&self, router: RouterId) -> bool {
+        let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
+        link.is_some_and(super::link::Link::knows_literals)
     }
 
     fn linked(&self) -> impl Iterator<Item = RouterId> {
@@ -108,7 +114,8 @@ impl Control {
         link.snapshot_wanted = false;
         self.metrics.snapshots_sent += 1;
         let frames = self.own.snapshot();
-        self.say_all(router, &frames);
+        let knows = self.knows_literals(router);
+        self.say_all(router, &if knows { frames } else { without_literals(&frames) });
         self.send_digest(router);
     }
 
@@ -117,7 +124,7 @@ impl Control {
         if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
             link.digest_at = next;
         }
-        self.say(router, LinkFrame::InterestDigest(self.own.digest()));
+        self.say(router, LinkFrame::InterestDigest(self.own.digest(self.knows_literals(router))));
     }
 
     /// The peer's copy of the own interest is wrong.

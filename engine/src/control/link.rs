@@ -1,5 +1,7 @@
 //! A link: the lanes between this router and a peer, and what lane 0 carries.
 
+use millrace_proto::feature::{self, Features};
+
 use crate::control::dial::Retry;
 use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
@@ -20,6 +22,8 @@ pub(super) struct Link {
     pub(super) joined: bool,
     /// What entered through an earlier life of the peer may be missing.
     pub(super) after_loss: bool,
+    /// What the peer can read.
+    pub(super) features: Features,
     /// When the last snapshot was sent.
     pub(super) snapshot_at: Time,
     /// The peer asked for a snapshot and has to wait for it.
@@ -63,10 +67,16 @@ impl Link {
             acked: 0,
             joined: false,
             after_loss: false,
+            features: Features::default(),
             snapshot_at: now,
             snapshot_wanted: false,
             digest_at: now,
         }
+    }
+
+    /// Whether the peer can read the literals of interest.
+    pub(super) const fn knows_literals(&self) -> bool {
+        self.features.contains(feature::LITERALS)
     }
 
     pub(super) fn lane(&mut self, lane: u16) -> Option<&mut Lane> {

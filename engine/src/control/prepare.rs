@@ -39,7 +39,7 @@ impl PatternBook {
         }
         let patterns = selector.patterns().iter().map(|pattern| self.pattern(pattern));
         let patterns = patterns.collect::<Result<_, _>>().map_err(|error| failed(&error))?;
-        let interest = Arc::new(selector.without_payload());
+        let interest = Arc::new(selector.interest());
         Ok(Prepared {
             selector,
             interest,

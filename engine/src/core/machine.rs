@@ -174,8 +174,9 @@ impl Core {
                     Ok(())
                 });
             }
-            ToCore::Directory { version, index, joined } => {
+            ToCore::Directory { version, index, prefilter, joined } => {
                 self.path.directory = index;
+                self.path.sift.set(prefilter);
                 let position = self.path.position();
                 self.path.locations.tell_joined(&joined, position);
                 self.mail.tell(ToControl::Applied { version, position });

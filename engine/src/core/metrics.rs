@@ -87,6 +87,13 @@ crate::metrics! {
         events_missed_by_siblings: counter "sibling_missed_events",
         /// Events that this core owned and nobody wanted.
         events_unmatched: counter "unmatched_events",
+        /// Events that were not copied to a sibling core or peer, because it wants only payload patterns that they cannot
+        /// have; once for each place.
+        events_prefiltered: counter "prefiltered_events",
+        /// Bytes of runs that were looked through for the literals of payload patterns.
+        prefilter_bytes: counter "prefilter_bytes",
+        /// Runs that were copied as if there were no filter, because the turn had no more time for them; once for each place.
+        prefilter_overruns: counter "prefilter_overruns",
         /// Events dropped, by [`DropReason`]; once for each place that wanted them.
         dropped: counter "dropped_events" by "reason" in DropReason,
         /// Gap markers written to receivers.

@@ -168,6 +168,15 @@ impl<T: Target> Index<T> {
         self.scan.candidates(&probe, &self.hasher, &mut consider);
     }
 
+    /// How many selectors have the text of this one: they differ in their literals.
+    #[must_use]
+    pub fn alike(&self, selector: &Selector) -> usize {
+        let numbers = self.names.get(self.name_slot(selector)).and_then(Option::as_ref);
+        let filed =
+            numbers.into_iter().flat_map(|numbers| numbers.iter()).filter_map(|&number| self.filed(number));
+        filed.filter(|filed| filed.selector.text() == selector.text()).count()
+    }
+
     /// Number of selectors.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -215,8 +224,7 @@ impl<T: Target> Index<T> {
 
     fn find(&self, name: usize, selector: &Selector) -> Option<u32> {
         let numbers = self.names.get(name)?.as_ref()?;
-        let is_it =
-            |&number: &u32| self.filed(number).is_some_and(|filed| filed.selector.text() == selector.text());
+        let is_it = |&number: &u32| self.filed(number).is_some_and(|filed| *filed.selector == *selector);
         numbers.iter().copied().find(is_it)
     }
 

@@ -21,6 +21,7 @@ mod budget;
 mod cover;
 mod desk;
 mod plan;
+mod prefilter;
 #[cfg(test)]
 mod tests;
 
@@ -28,3 +29,4 @@ pub use budget::{ScanBudget, ScanLimits};
 pub use cover::{Cover, combine};
 pub use desk::{Desk, Held, HeldRun, NoRoom};
 pub use plan::{Piece, Plan, Progress};
+pub use prefilter::{FILTERS_MAX, FilterTable, Found, Prefilter};

@@ -5,7 +5,7 @@ use millrace_proto::TagSetRef;
 use super::entry::{Far, Near, TagId};
 use super::eviction::{Eviction, Standing};
 use super::table::{Table, mark};
-use crate::matching::{Index, LocalTarget, Location, Refresh};
+use crate::matching::{Index, LocalTarget, Refresh, Taker};
 
 /// From this share on, a lookup does not wait for the near part before it asks for the far part's memory.
 const FAR_SHARE_HIGH: u8 = 96;
@@ -82,10 +82,11 @@ impl<'a> Resolved<'a> {
         self.far.tags()
     }
 
-    /// Locations that want its events, sorted, each once.
+    /// Locations that want its events, each with a filter or without, sorted, each pair once.
     #[inline]
-    pub fn locations(&self) -> impl ExactSizeIterator<Item = Location> + Clone + use<'a> {
-        self.near.locations(self.far).iter().copied()
+    #[must_use]
+    pub fn takers(&self) -> &'a [Taker] {
+        self.near.takers(self.far)
     }
 
     /// Targets on this core, sorted by receiver, subscription and selector, each once.
@@ -165,7 +166,7 @@ impl RouteCache {
     pub fn resolve(
         &mut self,
         id: TagId,
-        directory: &Index<Location>,
+        directory: &Index<Taker>,
         local: &Index<LocalTarget>,
     ) -> Option<Resolved<'_>> {
         if self.far_share > FAR_SHARE_HIGH
@@ -224,7 +225,7 @@ impl RouteCache {
     }
 
     #[inline(never)]
-    fn refresh(&mut self, id: TagId, directory: &Index<Location>, local: &Index<LocalTarget>) {
+    fn refresh(&mut self, id: TagId, directory: &Index<Taker>, local: &Index<LocalTarget>) {
         let index = id.index as usize;
         let far = &mut self.far[index];
         let near = &mut self.near[index];

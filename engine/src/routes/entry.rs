@@ -2,7 +2,7 @@
 
 use millrace_proto::TagSetRef;
 
-use crate::matching::{Contribution, Index, LocalTarget, Location, Refresh, TagMark};
+use crate::matching::{Contribution, Index, LocalTarget, Location, Refresh, TagMark, Taker};
 
 /// Names an interned tag set. The default names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -12,7 +12,7 @@ pub struct TagId {
     pub(super) generation: u32,
 }
 
-const LOCATIONS_NEAR: usize = 4;
+const TAKERS_NEAR: usize = 4;
 const LOCAL_NEAR: usize = 6;
 const MARKS_NEAR: usize = 10;
 /// Bytes of canonical tags that need no place of their own: ten tags of usual length.
@@ -31,13 +31,13 @@ pub(super) struct Near {
     pub(super) generation: u32,
     /// How often it was looked up lately.
     heat: u8,
-    locations_len: u8,
+    takers_len: u8,
     local_len: u8,
     marks_len: u8,
     directory_at: u64,
     local_at: u64,
     marks: [TagMark; MARKS_NEAR],
-    locations: [Location; LOCATIONS_NEAR],
+    takers: [Taker; TAKERS_NEAR],
     local: [LocalTarget; LOCAL_NEAR],
 }
 
@@ -50,9 +50,9 @@ const _: () = assert!(size_of::<Near>() == 128, "a route is two cache lines");
 pub(super) struct Far {
     pub(super) hash: u64,
     canonical: Canonical,
-    from_directory: Contribution<Location>,
+    from_directory: Contribution<Taker>,
     from_local: Contribution<LocalTarget>,
-    locations: Vec<Location>,
+    takers: Vec<Taker>,
     local: Vec<LocalTarget>,
     /// All marks, when they do not fit the near part.
     marks: Box<[TagMark]>,
@@ -103,13 +103,13 @@ impl Near {
         Self {
             generation,
             heat: 0,
-            locations_len: 0,
+            takers_len: 0,
             local_len: 0,
             marks_len: FAR,
             directory_at: NEVER,
             local_at: NEVER,
             marks: [TagMark::default(); MARKS_NEAR],
-            locations: [Location::Core(0); LOCATIONS_NEAR],
+            takers: [Taker::new(Location::Core(0), None); TAKERS_NEAR],
             local: [none; LOCAL_NEAR],
         }
     }
@@ -142,7 +142,7 @@ impl Near {
 
     /// Tries to make it right by the near part alone, which suffices while nothing changed in the regions of its tags.
     #[inline]
-    pub(super) fn confirm(&mut self, directory: &Index<Location>, local: &Index<LocalTarget>) -> bool {
+    pub(super) fn confirm(&mut self, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
         let Some(marks) = self.marks.get(..usize::from(self.marks_len)) else { return false };
         let right = (self.directory_at == directory.version()
             || directory.unchanged_since(self.directory_at, marks))
@@ -153,14 +153,14 @@ impl Near {
         right
     }
 
-    fn set_right_at(&mut self, directory: &Index<Location>, local: &Index<LocalTarget>) {
+    fn set_right_at(&mut self, directory: &Index<Taker>, local: &Index<LocalTarget>) {
         self.directory_at = directory.version();
         self.local_at = local.version();
     }
 
     #[inline]
-    pub(super) fn locations<'a>(&'a self, far: &'a Far) -> &'a [Location] {
-        self.locations.get(..usize::from(self.locations_len)).unwrap_or(&far.locations)
+    pub(super) fn takers<'a>(&'a self, far: &'a Far) -> &'a [Taker] {
+        self.takers.get(..usize::from(self.takers_len)).unwrap_or(&far.takers)
     }
 
     #[inline]
@@ -176,7 +176,7 @@ impl Far {
             canonical: Canonical::new(tags.canonical()),
             from_directory: Contribution::default(),
             from_local: Contribution::default(),
-            locations: Vec::new(),
+            takers: Vec::new(),
             local: Vec::new(),
             marks: Box::default(),
         }
@@ -202,7 +202,7 @@ impl Far {
     pub(super) fn is_unconcerned(
         &self,
         near: &mut Near,
-        directory: &Index<Location>,
+        directory: &Index<Taker>,
         local: &Index<LocalTarget>,
     ) -> bool {
         self.canonical.fetch();
@@ -219,7 +219,7 @@ impl Far {
     pub(super) fn refresh(
         &mut self,
         near: &mut Near,
-        directory: &Index<Location>,
+        directory: &Index<Taker>,
         local: &Index<LocalTarget>,
     ) -> Refresh {
         if near.directory_at == NEVER {
@@ -232,8 +232,7 @@ impl Far {
         let from_directory = directory.refresh(tags, marks, &mut self.from_directory);
         let from_local = local.refresh(tags, marks, &mut self.from_local);
         if from_directory != Refresh::Hit {
-            near.locations_len =
-                place(self.from_directory.targets(), &mut near.locations, &mut self.locations);
+            near.takers_len = place(self.from_directory.targets(), &mut near.takers, &mut self.takers);
         }
         if from_local != Refresh::Hit {
             near.local_len = place(self.from_local.targets(), &mut near.local, &mut self.local);
@@ -242,7 +241,7 @@ impl Far {
         from_directory.max(from_local)
     }
 
-    fn remember_marks(&mut self, near: &mut Near, directory: &Index<Location>, local: &Index<LocalTarget>) {
+    fn remember_marks(&mut self, near: &mut Near, directory: &Index<Taker>, local: &Index<LocalTarget>) {
         assert_eq!(directory.hasher().seed(), local.hasher().seed(), "both indexes hash tags with one seed");
         let marks: Vec<TagMark> = directory.hasher().marks(self.tags()).collect();
         if let Some(place) = near.marks.get_mut(..marks.len()) {
@@ -261,7 +260,7 @@ impl Far {
             + size_of_val(&*self.marks)
             + self.from_directory.heap_bytes()
             + self.from_local.heap_bytes()
-            + self.locations.capacity() * size_of::<Location>()
+            + self.takers.capacity() * size_of::<Taker>()
             + self.local.capacity() * size_of::<LocalTarget>()
     }
 }

@@ -7,7 +7,7 @@ use millrace_proto::{Selector, TagSet};
 use proptest::prelude::*;
 
 use super::{RouteCache, RouteCacheLimits, TagId};
-use crate::matching::{Index, LocalTarget, Location};
+use crate::matching::{Index, LocalTarget, Location, Taker};
 
 const SEED: u64 = 17;
 
@@ -82,7 +82,7 @@ proptest! {
         let pool = pool();
         let mut cache = RouteCache::new(RouteCacheLimits { entries, bytes });
         // The directory is written elsewhere; the core sees snapshots.
-        let mut directory: Index<Location> = Index::new(SEED);
+        let mut directory: Index<Taker> = Index::new(SEED);
         let mut seen = directory.clone();
         let mut local: Index<LocalTarget> = Index::new(SEED);
         let (mut remote_model, mut seen_model, mut local_model) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -90,7 +90,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Remote { selector, location } => {
-                    let target = Location::Peer(location);
+                    let target = Taker::new(Location::Peer(location / 2), (location % 2 == 0).then_some(location));
                     if toggle(&mut remote_model, selector, target) {
                         prop_assert!(directory.insert(&pool[selector], target));
                     } else {
@@ -121,7 +121,7 @@ proptest! {
                     }
                     let resolved = cache.resolve(ids[number], &seen, &local).unwrap();
                     prop_assert_eq!(resolved.tags(), tags.borrow());
-                    prop_assert!(resolved.locations().eq(naive(&pool, &seen_model, &tags)));
+                    prop_assert!(resolved.takers().iter().copied().eq(naive(&pool, &seen_model, &tags)));
                     prop_assert!(resolved.local().iter().copied().eq(naive(&pool, &local_model, &tags)));
                     let metrics = cache.metrics();
                     prop_assert!(metrics.entries <= u64::from(entries));
@@ -204,10 +204,10 @@ fn a_change_far_from_all_tags_costs_no_evaluation() {
     let id = intern(&mut cache, &tags);
     cache.resolve(id, &directory, &local).unwrap();
     cache.resolve(id, &directory, &local).unwrap();
-    directory.insert(&Arc::new(Selector::parse("host=elsewhere").unwrap()), Location::Peer(1));
+    directory.insert(&Arc::new(Selector::parse("host=elsewhere").unwrap()), Location::Peer(1).into());
     cache.resolve(id, &directory, &local).unwrap();
-    directory.insert(&Arc::new(Selector::parse("host=h1").unwrap()), Location::Peer(1));
-    assert_eq!(cache.resolve(id, &directory, &local).unwrap().locations().len(), 1);
+    directory.insert(&Arc::new(Selector::parse("host=h1").unwrap()), Location::Peer(1).into());
+    assert_eq!(cache.resolve(id, &directory, &local).unwrap().takers().len(), 1);
     let metrics = cache.metrics();
     assert_eq!((metrics.rebuilt, metrics.hits, metrics.confirmed, metrics.patched), (1, 1, 1, 1));
 }

@@ -45,7 +45,7 @@ wire_enum! {
     pub enum InterestKind, unknown Other {
         /// Each matching event is wanted once.
         1 Plain = "plain",
-        /// Reserved: only events whose payload passes a prefilter are wanted.
+        /// Only events whose payload contains one of its literals are wanted.
         2 Payload = "payload",
         /// Reserved: one member of a group takes each event.
         3 Group = "group",

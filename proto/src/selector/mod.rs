@@ -28,6 +28,7 @@ mod automaton;
 mod error;
 mod glob;
 mod kept;
+mod literals;
 mod number;
 mod parse;
 mod payload;
@@ -38,11 +39,13 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use ast::Comparison;
 pub use automaton::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Scan};
 pub use error::SelectorError;
 pub use kept::{Operation, Requirement, Values};
+pub use literals::{LITERAL_BYTES_MIN, Literals};
 pub use payload::{Pattern, PatternError, PayloadMatcher};
 
 use crate::limits::SELECTOR_BYTES_MAX;
@@ -64,12 +67,14 @@ use kept::Kept;
 pub struct Selector {
     kept: Kept,
     patterns: Box<[Box<str>]>,
+    /// Of a selector that stands for others with payload patterns.
+    literals: Option<Arc<Literals>>,
 }
 
-/// The canonical text says everything: comparing and hashing look at nothing else.
+/// The canonical text, and the literals of an interest: comparing and hashing look at nothing else.
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text()
+        self.text() == other.text() && self.literals == other.literals
     }
 }
 
@@ -78,6 +83,7 @@ impl Eq for Selector {}
 impl Hash for Selector {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text().hash(state);
+        self.literals.hash(state);
     }
 }
 
@@ -89,7 +95,7 @@ impl PartialOrd for Selector {
 
 impl Ord for Selector {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.text().cmp(other.text())
+        self.text().cmp(other.text()).then_with(|| self.literals.cmp(&other.literals))
     }
 }
 
@@ -109,7 +115,8 @@ impl Selector {
             let message = format!("in canonical text, a selector is at most {SELECTOR_BYTES_MAX} bytes long");
             return Err(SelectorError { column: text.chars().count(), message });
         }
-        Ok(Self { kept, patterns: patterns.into_iter().map(String::into_boxed_str).collect() })
+        let patterns = patterns.into_iter().map(String::into_boxed_str).collect();
+        Ok(Self { kept, patterns, literals: None })
     }
 
     /// The canonical text: two selectors with the same text are the same, and the text reads back to the selector.
@@ -134,7 +141,8 @@ impl Selector {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let patterns: usize = self.patterns.iter().map(|pattern| size_of::<Box<str>>() + pattern.len()).sum();
-        size_of::<Self>() + self.kept.heap_bytes() + patterns
+        let literals = self.literals.as_ref().map_or(0, |literals| literals.bytes());
+        size_of::<Self>() + self.kept.heap_bytes() + patterns + literals
     }
 
     /// The tags that it requires to be equal: `(key, value)`.
@@ -157,7 +165,7 @@ impl Selector {
         self.kept.met_by(tags)
     }
 
-    /// This selector without its payload patterns: what routers tell each other.
+    /// This selector without its payload patterns.
     #[must_use]
     pub fn without_payload(&self) -> Self {
         let text = match self.kept.tags_text() {
@@ -166,6 +174,26 @@ impl Selector {
         };
         // The beginning of a canonical text, up to a comma between two parts, is one.
         Self::parse(text).unwrap_or_else(|_| self.clone())
+    }
+
+    /// What routers tell each other of this selector: itself without its payload patterns, and the literals of which a
+    /// payload must contain one, if its patterns have any.
+    #[must_use]
+    pub fn interest(&self) -> Self {
+        let literals = Literals::of_patterns(&self.patterns).map(Arc::new);
+        Self { literals, ..self.without_payload() }
+    }
+
+    /// The same requirements on tags, and these literals. They are no part of the text.
+    #[must_use]
+    pub fn with_literals(self, literals: Option<Literals>) -> Self {
+        Self { literals: literals.map(Arc::new), ..self }
+    }
+
+    /// Of an interest: a payload must contain one of them.
+    #[must_use]
+    pub const fn literals(&self) -> Option<&Arc<Literals>> {
+        self.literals.as_ref()
     }
 
     /// Compiles its payload patterns; `None` when it has none.

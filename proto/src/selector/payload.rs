@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use regex_syntax::hir::Hir;
+
 use super::automaton::{Automaton, NEST_MAX, PATTERN_BYTES_MAX};
 use crate::limits::PATTERN_COMPILED_BYTES_MAX;
 
@@ -108,6 +110,11 @@ impl PayloadMatcher {
 
 /// Where in `pattern` (byte offset), and why, it is not a regular expression. Cheap: nothing is compiled.
 pub(super) fn check(pattern: &str) -> Result<(), (usize, String)> {
+    parse(pattern).map(drop)
+}
+
+/// A pattern as its syntax says it, or where and why it has none.
+pub(super) fn parse(pattern: &str) -> Result<Hir, (usize, String)> {
     let parsed = regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
@@ -115,7 +122,7 @@ pub(super) fn check(pattern: &str) -> Result<(), (usize, String)> {
         .build()
         .parse(pattern);
     match parsed {
-        Ok(_) => Ok(()),
+        Ok(hir) => Ok(hir),
         Err(regex_syntax::Error::Parse(error)) => Err((error.span().start.offset, error.kind().to_string())),
         Err(regex_syntax::Error::Translate(error)) => {
             Err((error.span().start.offset, error.kind().to_string()))

@@ -45,6 +45,37 @@ async fn three_routers_that_know_only_one_of_them_form_a_full_mesh() {
     assert_eq!(event(&mut receiver).await.payload, "hello");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_payload_pattern_wants_crosses_the_mesh_if_it_may_be_found_there() {
+    const EVENTS: u64 = 10_000;
+    let world = World::new();
+    let a = world.router("a");
+    let (b, c) = (world.joining("b", &a), world.joining("c", &a));
+    linked(&[&a, &b, &c]);
+    let (at_a, at_b, at_c) = (world.client(&a), world.client(&b), world.client(&c));
+    let mut far = receiver(&at_b, &["payload ~ /RAID STATUS CHANGE/"]).await;
+    let mut other = receiver(&at_c, &["host, payload ~ /RAID STATUS CHANGE/"]).await;
+    let publisher = publisher(&at_a).await;
+    let sets = [tags(&["host=web-1"]), tags(&["host=web-2"]), tags(&["host=web-3"])];
+    for (number, tags) in (0..EVENTS).zip(sets.iter().cycle()) {
+        let payload = match number % 1_000 {
+            999 => format!("{number}: RAID STATUS CHANGE"),
+            _ => format!("{number}: nothing that anybody asks for"),
+        };
+        publisher.publish(tags, payload).await.unwrap();
+    }
+    within(publisher.flush()).await;
+    for receiver in [&mut far, &mut other] {
+        for _ in 0..EVENTS / 1_000 {
+            assert!(event(receiver).await.payload.ends_with(b"RAID STATUS CHANGE"));
+        }
+    }
+    let seen = a.look().unwrap();
+    let crossed = seen.sum(|core| core.engine.events_to_peers);
+    assert!(crossed <= 2 * EVENTS / 100, "{crossed} events for two peers");
+    assert_eq!(seen.sum(|core| core.engine.events_prefiltered), 2 * EVENTS - crossed);
+}
+
 #[test]
 fn lost_peer_is_suspected_then_forgotten_and_used_again_when_it_returns() {
     let world = World::new();

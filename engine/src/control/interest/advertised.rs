@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use millrace_proto::Selector;
 use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind};
+use millrace_proto::selector::Literals;
 
 use super::{Digest, SUM_MASK};
 use crate::control::directory::Directory;
@@ -222,15 +223,21 @@ impl Advertised {
     }
 }
 
-/// Reads an entry. Payload interest is taken without its payload part: a superset, which costs bandwidth but no event.
+/// Reads an entry. Payload interest whose literals are no good filter is taken without them: a superset, which costs
+/// bandwidth but no event.
 fn read(told: &InterestEntry) -> Entry {
+    let literals = match told.kind {
+        InterestKind::Payload => Literals::new(told.literals.iter().map(|literal| &*literal.0)),
+        _ => None,
+    };
     let selector = match told.kind {
         InterestKind::Plain | InterestKind::Payload => Selector::parse(&told.selector).ok(),
         _ => None,
     };
     Entry {
         selector: selector.map(|selector| {
-            Arc::new(if selector.patterns().is_empty() { selector } else { selector.without_payload() })
+            let bare = if selector.patterns().is_empty() { selector } else { selector.without_payload() };
+            Arc::new(bare.with_literals(literals))
         }),
         digest: Digest::of_entry(told.kind, &told.selector),
     }

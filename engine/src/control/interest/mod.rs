@@ -4,7 +4,7 @@ mod advertised;
 mod own;
 
 pub(super) use advertised::{Advertised, Step};
-pub(super) use own::OwnInterest;
+pub(super) use own::{OwnInterest, without_literals};
 
 use millrace_proto::mesh::{InterestDigest, InterestKind};
 use xxhash_rust::xxh3::Xxh3Default;

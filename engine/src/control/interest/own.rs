@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use millrace_proto::Selector;
-use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind};
+use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind, Literal};
 
 use super::Digest;
 use crate::control::config::MESH_FRAME_BYTES;
@@ -20,6 +20,8 @@ use crate::message::CoreIndex;
 
 /// Bytes that an entry takes in a frame beyond its text: tags, lengths and number.
 const ENTRY_FRAMING_BYTES: usize = 24;
+/// Bytes that a literal takes in a frame beyond itself.
+const LITERAL_FRAMING_BYTES: usize = 4;
 /// Bytes that a removed number takes in a frame, at most.
 const REMOVED_BYTES: usize = 16;
 /// Numbers of one list in a control frame: the decoder's bound.
@@ -36,6 +38,8 @@ pub(in crate::control) struct OwnInterest {
     next_number: u64,
     version: u64,
     digest: Digest,
+    /// Of what is told to peers that do not know literals.
+    plain_digest: Digest,
     /// Bytes that the selectors held take in frames.
     held_bytes: usize,
     /// One selector stands for all of them.
@@ -63,6 +67,7 @@ impl OwnInterest {
             next_number: 1,
             version: 1,
             digest: Digest::default(),
+            plain_digest: Digest::default(),
             held_bytes: 0,
             coarse: false,
             told_max,
@@ -149,13 +154,15 @@ impl OwnInterest {
             Cutter::new(Interest { from: self.version, version: self.version + 1, ..Interest::default() });
         self.version += 1;
         for (number, selector) in std::mem::take(&mut self.adding) {
-            self.digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
-            frames.add(number, selector.text());
+            self.digest.add(Digest::of_entry(kind(&selector), selector.text()));
+            self.plain_digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
+            frames.add(number, &selector);
             self.told.insert(number, selector);
         }
         for number in std::mem::take(&mut self.removing) {
             if let Some(selector) = self.told.remove(&number) {
-                self.digest.remove(Digest::of_entry(InterestKind::Plain, selector.text()));
+                self.digest.remove(Digest::of_entry(kind(&selector), selector.text()));
+                self.plain_digest.remove(Digest::of_entry(InterestKind::Plain, selector.text()));
                 frames.remove(number);
             }
         }
@@ -176,8 +183,10 @@ impl OwnInterest {
             self.held.iter().map(|(selector, held)| (held.number, Arc::clone(selector))).collect()
         };
         self.digest = Digest::default();
+        self.plain_digest = Digest::default();
         for selector in self.told.values() {
-            self.digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
+            self.digest.add(Digest::of_entry(kind(selector), selector.text()));
+            self.plain_digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
         }
         self.snapshot()
     }
@@ -186,14 +195,14 @@ impl OwnInterest {
     pub(in crate::control) fn snapshot(&self) -> Vec<Interest> {
         let mut frames = Cutter::new(Interest { reset: true, version: self.version, ..Interest::default() });
         for (&number, selector) in &self.told {
-            frames.add(number, selector.text());
+            frames.add(number, selector);
         }
         frames.finish()
     }
 
-    /// What a reader of the told version should hold.
-    pub(in crate::control) fn digest(&self) -> InterestDigest {
-        self.digest.frame(self.version)
+    /// What a reader of the told version should hold, one that knows literals or not.
+    pub(in crate::control) fn digest(&self, literals: bool) -> InterestDigest {
+        if literals { self.digest } else { self.plain_digest }.frame(self.version)
     }
 
     /// Every pair of core and selector, in no order.
@@ -202,8 +211,24 @@ impl OwnInterest {
     }
 }
 
+/// The same for a peer that does not know literals: it is told the tags alone, so that it sends all that they select.
+pub(in crate::control) fn without_literals(frames: &[Interest]) -> Vec<Interest> {
+    let mut frames = frames.to_vec();
+    for entry in frames.iter_mut().flat_map(|frame| &mut frame.add) {
+        entry.kind = InterestKind::Plain;
+        entry.literals.clear();
+    }
+    frames
+}
+
+fn kind(selector: &Selector) -> InterestKind {
+    if selector.literals().is_some() { InterestKind::Payload } else { InterestKind::Plain }
+}
+
 fn bytes_in_frames(selector: &Selector) -> usize {
-    selector.text().len() + ENTRY_FRAMING_BYTES
+    let literals = selector.literals().into_iter().flat_map(|literals| literals.iter());
+    let literals: usize = literals.map(|literal| literal.len() + LITERAL_FRAMING_BYTES).sum();
+    selector.text().len() + literals + ENTRY_FRAMING_BYTES
 }
 
 /// Cuts one version into frames.
@@ -218,12 +243,14 @@ impl Cutter {
         Self { done: Vec::new(), frame, bytes: 0 }
     }
 
-    fn add(&mut self, number: u64, selector: &str) {
-        self.room_for(selector.len() + ENTRY_FRAMING_BYTES);
+    fn add(&mut self, number: u64, selector: &Selector) {
+        self.room_for(bytes_in_frames(selector));
+        let literals = selector.literals().into_iter().flat_map(|literals| literals.iter());
         self.frame.add.push(InterestEntry {
             number,
-            kind: InterestKind::Plain,
-            selector: selector.to_owned(),
+            kind: kind(selector),
+            selector: selector.text().to_owned(),
+            literals: literals.map(|literal| Literal(literal.to_vec())).collect(),
             ..InterestEntry::default()
         });
     }
@@ -290,7 +317,7 @@ mod tests {
         own.remove(1, &selector("a=1"));
         let frames = own.publish();
         assert_eq!((frames[0].from, frames[0].version, &frames[0].remove), (2, 3, &vec![1]));
-        assert_eq!(own.digest(), InterestDigest { version: 3, count: 0, sum: 0 });
+        assert_eq!(own.digest(true), InterestDigest { version: 3, count: 0, sum: 0 });
     }
 
     #[test]
@@ -303,7 +330,7 @@ mod tests {
         let frames = own.publish();
         assert!(frames[0].reset && own.is_coarse());
         assert_eq!((frames.len(), frames[0].version, frames[0].add[0].selector.as_str()), (1, 3, "*"));
-        assert_eq!(own.digest().count, 1);
+        assert_eq!(own.digest(true).count, 1);
         own.remove(0, &all[0]);
         own.remove(0, &all[1]);
         assert_eq!(own.publish(), Vec::new(), "what comes and goes is not told");
@@ -313,6 +340,27 @@ mod tests {
         assert_eq!((frames[0].reset, frames[0].version, told), (true, 4, vec!["a=3", "a=4"]));
         own.remove(0, &all[3]);
         assert_eq!(own.publish()[0].remove.len(), 1);
+    }
+
+    #[test]
+    fn literals_are_told_to_who_knows_them() {
+        let mut own = OwnInterest::new(1, 10_000, 100 << 20);
+        let one = |text: &str| Arc::new(Selector::parse(text).unwrap().interest());
+        own.add(0, &one("a=1,payload ~ /RAID STATUS/"));
+        own.add(0, &one("a=1,payload ~ /disk failed/"));
+        own.add(1, &one("a=1"));
+        let frames = own.publish();
+        let kinds: Vec<_> = frames[0].add.iter().map(|entry| (entry.kind, entry.literals.len())).collect();
+        assert_eq!(kinds, [(InterestKind::Payload, 1), (InterestKind::Payload, 1), (InterestKind::Plain, 0)]);
+        assert_eq!(own.snapshot()[0].add, frames[0].add);
+        let plain = without_literals(&frames);
+        assert!(plain[0].add.iter().all(|entry| *entry
+            == InterestEntry { number: entry.number, selector: "a=1".into(), ..InterestEntry::default() }));
+        assert_ne!(own.digest(true), own.digest(false));
+        own.remove(0, &one("a=1,payload ~ /RAID STATUS/"));
+        own.remove(0, &one("a=1,payload ~ /disk failed/"));
+        assert_eq!(own.publish()[0].remove.len(), 2);
+        assert_eq!(own.digest(true), own.digest(false));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use millrace_proto::{RouterId, TagSet};
 
 use super::cluster::Cluster;
 use crate::control::PeerState;
-use crate::matching::{Index, Location};
+use crate::matching::{Index, Location, Taker};
 use crate::message::Token;
 
 impl Cluster {
@@ -94,11 +94,11 @@ impl Cluster {
 }
 
 /// Where events with the tag that a selector `k=v` names go.
-fn matches(index: &Index<Location>, text: &str) -> Vec<Location> {
+fn matches(index: &Index<Taker>, text: &str) -> Vec<Location> {
     let (tag, value) = text.split_once('=').unwrap();
     let tags = TagSet::new([(tag, value)]).unwrap();
     let mut found = Vec::new();
-    index.matches(tags.borrow(), |location| found.push(location));
+    index.matches(tags.borrow(), |taker| found.push(taker.location()));
     found.sort_unstable();
     found.dedup();
     found

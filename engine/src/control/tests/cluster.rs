@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::control::{Control, ControlConfig, ControlOutput, Notice, PeerState, PeerStatus};
-use crate::matching::{Index, Location};
+use crate::matching::{Index, Taker};
 use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore, Token};
 use crate::time::Time;
 use crate::transport::ConnKey;
@@ -54,7 +54,7 @@ pub(super) struct Router {
     pub(super) seeds: Vec<String>,
     pub(super) wants: BTreeSet<(CoreIndex, String)>,
     /// What each core routes by.
-    pub(super) applied: Vec<Index<Location>>,
+    pub(super) applied: Vec<Index<Taker>>,
     pub(super) positions: Vec<u64>,
     pub(super) gaps: Vec<(GapReason, RouterId)>,
     pub(super) effective: Vec<(Token, Stage, Vec<RouterId>)>,
@@ -263,7 +263,7 @@ impl Cluster {
     fn core_takes(&mut self, router: usize, core: CoreIndex, message: ToCore) {
         let now = self.now;
         match message {
-            ToCore::Directory { version, index, joined } => {
+            ToCore::Directory { version, index, joined, .. } => {
                 self.routers[router].applied[usize::from(core)] = index;
                 for peer in joined {
                     self.missed(router, core, peer);

@@ -1,12 +1,16 @@
 //! Interest reaches the peers, and what is acknowledged is true.
 
-use millrace_proto::RouterId;
+use std::sync::Arc;
+
 use millrace_proto::control::Stage;
 use millrace_proto::data::GapReason;
-use millrace_proto::mesh::{Interest, InterestEntry, InterestKind, LinkFrame, MeshFrame};
+use millrace_proto::feature::{self, Features};
+use millrace_proto::mesh::{Interest, InterestEntry, InterestKind, LinkFrame, Literal, MeshFrame, PeerHello};
+use millrace_proto::{Incarnation, RouterId, Selector};
 
 use super::cluster::{Cluster, ms};
-use crate::message::{PrepareOrder, ToControl, Token};
+use crate::control::ControlOutput;
+use crate::message::{PrepareOrder, ToControl, ToCore, Token};
 use crate::transport::ConnKey;
 
 fn pair(seed: u64) -> Cluster {
@@ -190,4 +194,45 @@ fn many_changes_at_once_make_few_versions() {
     cluster.check_converged();
     assert!(cluster.routers[0].control.metrics().directory_versions - before < 10);
     assert!(cluster.routers[0].control.metrics().deltas_sent < 10);
+}
+
+/// What a router tells a peer with these features of its interest in a pattern.
+fn told_to(features: Features) -> (Vec<InterestEntry>, u64) {
+    let mut cluster = Cluster::new(1);
+    let router = cluster.add(5, 1, &[]);
+    let now = cluster.now;
+    let control = &mut cluster.routers[router].control;
+    let selector = Arc::new(Selector::parse("a=1,payload ~ /RAID STATUS/").unwrap().interest());
+    control.handle(now, 0, ToControl::Interest { add: vec![selector], remove: Vec::new(), token: None });
+    let hello = PeerHello {
+        version: 1,
+        router: RouterId(1),
+        incarnation: Incarnation(7),
+        cores: 1,
+        epoch: 1,
+        advertise: "r9:1".to_owned(),
+        features,
+        ..PeerHello::default()
+    };
+    control.handle(now, 0, ToControl::LaneHello { conn: ConnKey(1_000_000), dial: None, hello });
+    let (mut entries, mut sum) = (Vec::new(), 0);
+    while let Some(output) = control.poll_output() {
+        let ControlOutput::ToCore { message: ToCore::LinkFrame { frame, .. }, .. } = output else { continue };
+        match frame {
+            LinkFrame::Interest(interest) => entries.extend(interest.add),
+            LinkFrame::InterestDigest(digest) => sum = digest.sum,
+            _ => {}
+        }
+    }
+    (entries, sum)
+}
+
+#[test]
+fn a_peer_that_does_not_know_literals_is_told_plain_interest() {
+    let (new, new_sum) = told_to(Features::default().with(feature::LITERALS));
+    let (old, old_sum) = told_to(Features::default());
+    let literals = vec![Literal(b"RAID STATUS".to_vec())];
+    assert_eq!((new[0].kind, &new[0].literals), (InterestKind::Payload, &literals));
+    assert_eq!((old[0].kind, &*old[0].selector, old[0].literals.len()), (InterestKind::Plain, "a=1", 0));
+    assert_ne!(new_sum, old_sum);
 }

@@ -20,6 +20,9 @@ use crate::message::Prepared;
 /// Subscriptions of one receiver that may have the same selector before it counts as loose: an event that it matches is told
 /// the numbers of all of them.
 const SAME_PER_RECEIVER_MAX: usize = 16;
+/// Selectors of this core that may differ in the literals of their payload patterns alone. A tag set that meets them all is
+/// looked up as often; beyond it their patterns are told to nobody, so that all that the tags select comes here.
+const ALIKE_MAX: usize = 16;
 
 /// Why a subscription's selectors take more than their connection, or the core, may have.
 pub(super) fn objection(
@@ -69,7 +72,10 @@ pub(super) fn file(
     // New selectors come before old ones go, so that a replaced subscription misses nothing.
     let mut filed = Vec::with_capacity(selectors.len());
     let cover = Cost::of_cover(&selectors);
-    for prepared in selectors {
+    for mut prepared in selectors {
+        if prepared.interest.literals().is_some() && path.local.alike(&prepared.interest) >= ALIKE_MAX {
+            prepared.interest = Arc::new(prepared.selector.without_payload());
+        }
         let (number, pattern_bytes) = receiver.selectors.number(&prepared);
         let is_loose = is_loose(&path.local, slot, &prepared.interest);
         // What is found together is charged with the first.

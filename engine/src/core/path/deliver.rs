@@ -3,7 +3,7 @@
 //! The route cache says which: sibling cores and peers from the directory, receivers from this core's own index. A receiver
 //! that selects by payload gets those events of a run that it wants, as runs of their own.
 
-use millrace_proto::data;
+use millrace_proto::data::{self, flag};
 use millrace_proto::run::RunBody;
 
 use super::entered::{Entered, Scope};
@@ -11,6 +11,7 @@ use super::fate::Fates;
 use super::leg::{Gathered, Leg};
 use super::owner::FORWARDED;
 use super::reader::KnownTags;
+use super::sift::Sifted;
 use super::state::{Path, Scratch};
 use super::{leg, scan};
 use crate::core::pacing::Crowd;
@@ -30,6 +31,7 @@ impl Path {
             directory,
             local,
             locations,
+            sift,
             receivers,
             scans,
             scratch,
@@ -54,11 +56,25 @@ impl Path {
         let mut fates = Fates { metrics, missed };
         let mut wanted = !route.local().is_empty();
         if scope != Scope::Core {
-            for location in route.locations() {
+            let mut is_known = false;
+            for takers in route.takers().chunk_by(|one, next| one.location() == next.location()) {
+                let first = takers[0];
+                let location = first.location();
                 if scope == Scope::Router && matches!(location, Location::Peer(_)) {
                     continue;
                 }
-                wanted |= locations.copy(location, &run, &mut fates);
+                let is_all = first.filter().is_none() || entered.flags & flag::ENCODED != 0;
+                let sifted = match is_all {
+                    true => Sifted::All,
+                    false => sift.sift(takers, &run, body, &mut is_known, fates.metrics),
+                };
+                wanted |= match sifted {
+                    Sifted::All => locations.copy(location, &run, &mut fates),
+                    Sifted::Part(body, events) => {
+                        locations.copy(location, &RunOut { body, buffer: None, events, ..run }, &mut fates)
+                    }
+                    Sifted::Nothing => false,
+                };
             }
         }
         deliver_here(receivers, route.local(), &run, body, (scans, scratch), crowd, &mut fates);

@@ -31,6 +31,7 @@ mod reader;
 mod scan;
 mod shards;
 mod shed;
+mod sift;
 mod state;
 
 pub(super) use entered::{Entered, Scope};

@@ -37,8 +37,10 @@ impl Path {
                 continue;
             }
             let Some(route) = self.routes.resolved_last(run.tag) else { continue };
-            for location in route.locations().filter(|_| scope != Scope::Core) {
-                self.prefetch_names(location, run);
+            let takers =
+                route.takers().iter().filter(|taker| scope != Scope::Core && taker.filter().is_none());
+            for taker in takers {
+                self.prefetch_names(taker.location(), run);
             }
             for target in route.local() {
                 let Some(place) = receivers.get_mut(len) else { break };

@@ -103,7 +103,8 @@ fn deliver_piece(
 impl Path {
     /// Begins a turn: receivers with runs that wait for their scan take their slices of it.
     pub(in crate::core) fn scan_waiting(&mut self) {
-        let Self { receivers, scans, scratch, metrics, missed, .. } = self;
+        let Self { receivers, sift, scans, scratch, metrics, missed, .. } = self;
+        sift.next_turn();
         scans.next_turn();
         while let Some((slot, slice)) = scans.take_turn() {
             let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };

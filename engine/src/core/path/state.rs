@@ -6,13 +6,14 @@ use millrace_proto::data::{Gap, GapReason};
 use super::fate::Missed;
 use super::locations::Locations;
 use super::shards::OwnShards;
+use super::sift::Sift;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
 use crate::core::ids::Ids;
 use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
-use crate::matching::{Index, LocalTarget, Location};
+use crate::matching::{Index, LocalTarget, Taker};
 use crate::payload::ScanBudget;
 use crate::routes::RouteCache;
 
@@ -22,10 +23,12 @@ pub(in crate::core) struct Path {
     pub(super) shards: OwnShards,
     pub(in crate::core) routes: RouteCache,
     /// Who wants what: sibling cores and peers.
-    pub(in crate::core) directory: Index<Location>,
+    pub(in crate::core) directory: Index<Taker>,
     /// Who wants what: receivers of this core.
     pub(in crate::core) local: Index<LocalTarget>,
     pub(in crate::core) locations: Locations,
+    /// Which of them a payload keeps away.
+    pub(in crate::core) sift: Sift,
     pub(in crate::core) receivers: Receivers,
     pub(in crate::core) metrics: CoreMetrics,
     pub(in crate::core) missed: Missed,
@@ -61,6 +64,7 @@ impl Path {
             directory: Index::new(config.seed),
             local: Index::new(config.seed),
             locations: Locations::new(config),
+            sift: Sift::default(),
             receivers: Receivers::default(),
             metrics: CoreMetrics::default(),
             missed: Missed::new(config.cores),

@@ -7,6 +7,7 @@ mod lanes;
 mod large;
 mod pacing;
 mod payload;
+mod prefilter;
 mod proof;
 mod queue_budget;
 mod queues;
