@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -14,6 +14,7 @@ use rcgen::{
 use thiserror::Error;
 
 use crate::identity::{Identity, IdentityError, digest_of};
+use crate::keep::{OTHERS_READ_OR_WRITE, OTHERS_WRITE, not_own, private, write_private};
 use crate::places::{self, CA_CERTIFICATE, CA_KEY};
 use crate::role::{client_uri, router_uri};
 
@@ -164,30 +165,16 @@ impl fmt::Debug for DevAuthority {
     }
 }
 
-/// Bits of a mode that let others change a file or folder.
-const OTHERS_WRITE: u32 = 0o022;
-/// Bits of a mode that let others use a file at all.
-const OTHERS_READ_OR_WRITE: u32 = 0o077;
-
-/// Refuses what is not this user's own, or is open to others by one of the `forbidden` bits of its
-/// mode; as ssh looks at its keys. Links are judged as links: they do not lead out of the folder.
+/// Refuses what is not this user's own, or is open to others by one of the `forbidden` bits of its mode.
 fn own(path: &Path, forbidden: u32) -> Result<(), AuthorityError> {
-    let failed = |source| AuthorityError::Folder { path: path.to_owned(), source };
-    let metadata = fs::symlink_metadata(path).map_err(failed)?;
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    let reason = if metadata.is_symlink() {
-        "it is a link".to_owned()
-    } else if owner != user {
-        format!("it is user {owner}'s, and this is user {user}")
-    } else if metadata.mode() & forbidden != 0 {
-        format!("it is open to other users (mode {:o})", metadata.mode() & 0o777)
-    } else {
-        return Ok(());
-    };
-    Err(AuthorityError::Foreign { path: path.to_owned(), reason })
+    match not_own(path, forbidden) {
+        Ok(None) => Ok(()),
+        Ok(Some(reason)) => Err(AuthorityError::Foreign { path: path.to_owned(), reason }),
+        Err(source) => Err(AuthorityError::Folder { path: path.to_owned(), source }),
+    }
 }
 
-fn named(name: &str) -> DistinguishedName {
+pub(crate) fn named(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
     distinguished
@@ -200,21 +187,6 @@ fn ca_params() -> CertificateParams {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
-}
-
-fn private() -> fs::OpenOptions {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
-/// Writes a file that only its owner may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = private().create(true).truncate(true).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(new, path)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
 
 use crate::pem::Source;
-use crate::role::{CLIENT_URI, ROUTER_URI, Role, role_in};
+use crate::role::{ROUTER_URI, Role, role_in};
 
 /// A certificate that ends within this time is warned of: time for a person to renew it.
 pub const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -168,24 +168,33 @@ impl Found {
             }
         };
         let mut roles = Vec::new();
+        let mut uris = Vec::new();
         for name in names {
             match name {
-                GeneralName::URI(uri) => roles.extend(role_in(uri)),
+                GeneralName::URI(uri) => {
+                    if let Some(role) = role_in(uri) {
+                        uris.push(uri.to_owned());
+                        roles.push(role);
+                    }
+                }
                 GeneralName::DNSName(name) => subject.hosts.push(name.to_ascii_lowercase()),
                 GeneralName::IPAddress(bytes) => subject.hosts.extend(ip_of(bytes)),
                 _ => {}
             }
         }
-        let wanted = format!("its subject alternative names need a URI `{ROUTER_URI}NAME`");
+        roles.dedup();
+        let wanted = format!(
+            "its subject alternative names need a URI `{ROUTER_URI}NAME` (or `spiffe://DOMAIN/millrace/router/NAME`)"
+        );
         match roles.as_slice() {
             [Role::Router(name)] if name.is_empty() => {
                 self.problems
                     .push(format!("{called} names a router without a name (`{ROUTER_URI}`): {wanted}"));
             }
             [Role::Router(name)] => subject.name.clone_from(name),
-            [Role::Client(name)] => self
+            [Role::Client(_)] => self
                 .problems
-                .push(format!("{called} is a client's (`{CLIENT_URI}{name}`) and not a router's: {wanted}")),
+                .push(format!("{called} is a client's (`{}`) and not a router's: {wanted}", uris[0])),
             [] | [Role::None, ..] => self.problems.push(format!("{called} is not a router's: {wanted}")),
             _ => self.problems.push(format!("{called} names several roles: {wanted}, and no other")),
         }

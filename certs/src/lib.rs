@@ -1,9 +1,9 @@
 //! Certificates of Millrace: what all programs agree on about TLS.
 //!
 //! One certificate authority speaks for a cluster. A certificate's role stands in a URI of its subject
-//! alternative names: `millrace://router/NAME` or `millrace://client/NAME`. Routers believe each other
-//! by role, not by host name, because a mesh is dialled by addresses out of DNS that no certificate
-//! names. Clients check the host name of their router as usual.
+//! alternative names: `millrace://router/NAME` or `millrace://client/NAME`, or the same as a SPIFFE id.
+//! Routers believe each other by role, not by host name, because a mesh is dialled by addresses out of
+//! DNS that no certificate names. Clients check the host name of their router as usual.
 //!
 //! | module | feature | what it is |
 //! |---|---|---|
@@ -13,6 +13,8 @@
 //! | `pem`, `check` | `identity` | files as operators bring them: everything wrong with them, told at once |
 //! | `identity` | `identity` | a router's chain, key, authority and secret, read and found right |
 //! | `authority` | `authority` | the authority of development mode, which makes certificates |
+//! | `cluster` | `authority` | the authority of a real cluster, for `millrace certs` |
+//! | `keep` | `authority` | files that one user alone may use |
 //!
 //! Nothing here opens a socket.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
@@ -21,8 +23,12 @@
 mod authority;
 #[cfg(feature = "identity")]
 mod check;
+#[cfg(feature = "authority")]
+mod cluster;
 #[cfg(feature = "identity")]
 mod identity;
+#[cfg(feature = "authority")]
+mod keep;
 #[cfg(feature = "identity")]
 mod pem;
 pub mod places;
@@ -34,8 +40,12 @@ mod role;
 pub use authority::{AuthorityError, DevAuthority};
 #[cfg(feature = "identity")]
 pub use check::SOON;
+#[cfg(feature = "authority")]
+pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_secret, day};
 #[cfg(feature = "identity")]
 pub use identity::{Identity, IdentityError};
+#[cfg(feature = "authority")]
+pub use keep::write_private;
 pub use provider::crypto_provider;
 #[cfg(feature = "identity")]
 pub use role::{Role, role_of};

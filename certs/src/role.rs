@@ -1,4 +1,14 @@
 //! Roles: what a certificate says its holder is, by a URI among its names.
+//!
+//! | URI | role |
+//! |---|---|
+//! | `millrace://router/NAME`, `spiffe://DOMAIN/millrace/router/NAME` | router NAME |
+//! | `millrace://client/NAME`, `spiffe://DOMAIN/millrace/client/NAME` | client NAME |
+//!
+//! The second form is for authorities that issue SPIFFE ids alone (SPIFFE-ID, section 2): a path of
+//! exactly three segments, under any trust domain, because the authorities that a router believes
+//! decide which domains there are. Other URIs name no role, so that a workload of the same domain is
+//! a client only when somebody registered it as one.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
@@ -16,7 +26,7 @@ pub enum Role {
     Router(String),
     /// A client.
     Client(String),
-    /// Neither, or not readable.
+    /// Neither, several that differ, or not readable.
     None,
 }
 
@@ -29,21 +39,97 @@ pub fn role_of(certificate: &CertificateDer<'_>) -> Role {
         GeneralName::URI(uri) => Some(*uri),
         _ => None,
     });
-    uris.filter_map(role_in).next().unwrap_or(Role::None)
+    let mut roles = uris.filter_map(role_in);
+    match roles.next() {
+        Some(first) if roles.all(|other| other == first) => first,
+        _ => Role::None,
+    }
 }
 
 /// The role that a URI names.
 pub(crate) fn role_in(uri: &str) -> Option<Role> {
+    if let Some(id) = uri.strip_prefix("spiffe://") {
+        return role_of_spiffe(id);
+    }
     let router = || uri.strip_prefix(ROUTER_URI).map(|name| Role::Router(name.to_owned()));
     router().or_else(|| uri.strip_prefix(CLIENT_URI).map(|name| Role::Client(name.to_owned())))
 }
 
+/// The role that a SPIFFE id names, without its scheme.
+fn role_of_spiffe(id: &str) -> Option<Role> {
+    let segments: Vec<&str> = id.split('/').collect();
+    match segments.as_slice() {
+        [_, _, _, ""] | ["", ..] => None,
+        [_, "millrace", "router", name] => Some(Role::Router((*name).to_owned())),
+        [_, "millrace", "client", name] => Some(Role::Client((*name).to_owned())),
+        _ => None,
+    }
+}
+
 /// URI of a role, for certificates that are made here.
+#[cfg(feature = "authority")]
 pub(crate) fn router_uri(name: &str) -> String {
     format!("{ROUTER_URI}{name}")
 }
 
 /// URI of a role, for certificates that are made here.
+#[cfg(feature = "authority")]
 pub(crate) fn client_uri(name: &str) -> String {
     format!("{CLIENT_URI}{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    #[test]
+    fn both_forms_of_an_id_name_the_same_role() {
+        let router = |name: &str| Some(Role::Router(name.to_owned()));
+        let client = |name: &str| Some(Role::Client(name.to_owned()));
+        for (uri, role) in [
+            ("millrace://router/a", router("a")),
+            ("spiffe://example.org/millrace/router/a", router("a")),
+            ("millrace://client/billing", client("billing")),
+            ("spiffe://example.org/millrace/client/billing", client("billing")),
+        ] {
+            assert_eq!(role_in(uri), role, "{uri}");
+        }
+    }
+
+    #[test]
+    fn other_spiffe_ids_name_no_role() {
+        for uri in [
+            "spiffe://example.org/ns/shop/sa/billing",
+            "spiffe://example.org/millrace/router/",
+            "spiffe://example.org/millrace/router",
+            "spiffe://example.org/millrace/router/a/b",
+            "spiffe://example.org/x/millrace/router/a",
+            "spiffe:///millrace/router/a",
+            "spiffe://millrace/router/a",
+            "SPIFFE://example.org/millrace/router/a",
+            "https://example.org/millrace/router/a",
+        ] {
+            assert_eq!(role_in(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn certificate_with_two_roles_has_none() {
+        let role = |uris: &[&str]| {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            for uri in uris {
+                params.subject_alt_names.push(SanType::URI((*uri).try_into().unwrap()));
+            }
+            role_of(params.self_signed(&key).unwrap().der())
+        };
+        let (router, client, same) =
+            ("millrace://router/a", "millrace://client/a", "spiffe://x/millrace/router/a");
+        assert_eq!(role(&[router, "https://a", same]), Role::Router("a".to_owned()));
+        assert_eq!(role(&[client, router]), Role::None);
+        assert_eq!(role(&[router, "millrace://router/b"]), Role::None);
+        assert_eq!(role(&[]), Role::None);
+    }
 }

@@ -27,6 +27,7 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
   tail -F app.log | millrace pub --lines --tag fqdn=$(hostname) --tag file=app.log
 
 With a cluster:
+  millrace certs init                                   an authority, for certificates of routers and clients
   millrace --router routers.example:7400 --ca ca.pem sub '*'";
 
 /// Heading of the options that say how to reach routers.
@@ -68,6 +69,8 @@ pub(crate) struct Reach {
 pub(crate) enum Command {
     Pub(Pub),
     Sub(Sub),
+    #[cfg(unix)]
+    Certs(crate::certs::Certs),
 }
 
 /// Publish events.

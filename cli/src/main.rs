@@ -1,9 +1,11 @@
-//! `millrace`: publish and subscribe from a shell.
+//! `millrace`: publish, subscribe and make certificates from a shell.
 //!
 //! Exit codes: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router could be reached,
 //! 130 interrupted before the end.
 
 mod args;
+#[cfg(unix)]
+mod certs;
 mod lines;
 mod outage;
 mod publish;
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         match &args.command {
             Command::Pub(command) => publish::run(&args.reach, command).await,
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
+            #[cfg(unix)]
+            Command::Certs(command) => certs::run(command, args.reach.json),
         }
     });
     // Reading standard input may still block a thread of the runtime: do not wait for it.

@@ -145,6 +145,8 @@ fn usages_and_names_that_keep_peers_or_clients_away_are_told() {
     for (names, word) in [
         (vec![], "is not a router's"),
         (vec![uri("millrace://client/one")], "is a client's (`millrace://client/one`)"),
+        (vec![uri("spiffe://x/millrace/client/one")], "is a client's (`spiffe://x/millrace/client/one`)"),
+        (vec![uri("spiffe://x/ns/y/sa/one")], "`spiffe://DOMAIN/millrace/router/NAME`"),
         (vec![uri("millrace://router/")], "without a name"),
         (vec![uri("millrace://router/a"), uri("millrace://router/b")], "several roles"),
         (vec![uri("https://router/one")], "`millrace://router/NAME`"),
@@ -152,6 +154,9 @@ fn usages_and_names_that_keep_peers_or_clients_away_are_told() {
         let (cert, key) = router(&ca, |params| params.subject_alt_names = names);
         assert!(problem(&cert, &key, &ca.pem).contains(word), "{word}");
     }
+    let (cert, key) =
+        router(&ca, |params| params.subject_alt_names[1] = uri("spiffe://example.org/millrace/router/two"));
+    assert_eq!(checked(cert.as_bytes(), key.as_bytes(), ca.pem.as_bytes()).unwrap().name, "two");
     let (cert, key) = router(&ca, |params| params.subject_alt_names = vec![uri("millrace://router/one")]);
     let warned = checked(cert.as_bytes(), key.as_bytes(), ca.pem.as_bytes()).unwrap().warnings;
     assert!(warned[0].contains("no DNS name"), "{warned:?}");
