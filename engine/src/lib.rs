@@ -8,6 +8,7 @@
 
 pub mod control;
 pub mod core;
+pub mod ledger;
 pub mod matching;
 pub mod message;
 pub mod metrics;

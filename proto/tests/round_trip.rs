@@ -250,6 +250,7 @@ fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
             kind: one_of(OutcomeKind::ALL),
             level: any::<u32>(),
             reasons: list(one_of(OutcomeReason::ALL)),
+            events: ranges(),
         }),
         message!(into MeshFrame: Interest {
             version: number(),

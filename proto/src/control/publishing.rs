@@ -84,6 +84,10 @@ wire_enum! {
         16 MailboxOverflow = "mailbox_overflow",
         /// It does not fit a stream's bounds.
         17 TooLarge = "too_large",
+        /// The receiver's application refused it.
+        18 Refused = "refused",
+        /// The receiver or the router that it is at does not list confirms, so that it cannot acknowledge.
+        19 CannotAcknowledge = "cannot_acknowledge",
     }
 }
 

@@ -22,6 +22,9 @@ message! {
         5 missed: u64,
         /// Why, for all but confirmed ones.
         6 reasons: Vec<OutcomeReason>,
+        /// Which events of each run, counted from its first; none: all of them. A run whose events ended in different ways
+        /// is answered by several frames.
+        7 events: SeqRanges,
     }
 }
 

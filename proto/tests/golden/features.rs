@@ -164,6 +164,18 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                 receivers: 1,
                 missed: 1,
                 reasons: vec![OutcomeReason::Departed],
+                events: SeqRanges::new(),
+            }),
+        ),
+        (
+            "leg_ack_of_some_events",
+            MeshFrame::from(LegAck {
+                runs: ranges(),
+                kind: OutcomeKind::Confirmed,
+                level: 1,
+                receivers: 2,
+                events: ranges(),
+                ..LegAck::default()
             }),
         ),
         (

@@ -1,0 +1,312 @@
+//! The entries of a core: by id, by age, and by the connection of their origin.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use millrace_proto::control::OutcomeReason;
+
+use super::entry::Entry;
+use super::gather::Ended;
+use super::verdict::{Level, Origin, Span, Tally};
+use crate::time::Time;
+use crate::transport::ConnKey;
+
+/// Bounds of a core's ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// Runs that are followed at once, at most. What exceeds them is routed, and told as unknown. Some 200 bytes each.
+    pub entries: usize,
+    /// Events that are counted one by one, at most, because not all events of their run have the same receivers. 32 bytes
+    /// each.
+    pub cut_events: usize,
+    /// A run that was not answered for after this time ends as partial.
+    pub timeout: Duration,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        Self { entries: 262_144, cut_events: 1 << 20, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Names an entry; of one that is over it names none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntryId {
+    index: u32,
+    generation: NonZeroU32,
+}
+
+/// Neighbours in a list of slots.
+#[derive(Debug, Clone, Copy, Default)]
+struct Links {
+    before: Option<u32>,
+    after: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: NonZeroU32,
+    entry: Option<Entry>,
+    opened: Time,
+    /// Among all, by age.
+    age: Links,
+    /// Among those of the connection.
+    conn: Links,
+}
+
+/// The entries of one core. See the [module's description](super).
+#[derive(Debug)]
+pub struct Ledger {
+    limits: LedgerLimits,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    oldest: Option<u32>,
+    newest: Option<u32>,
+    /// The newest of each connection.
+    by_conn: HashMap<ConnKey, u32, ahash::RandomState>,
+    cut_events: usize,
+    now: Time,
+    ended: Vec<Ended>,
+    /// Entries ended otherwise than by their legs: what stands for those may be forgotten.
+    has_orphans: bool,
+    timed_out: u64,
+    refused: u64,
+}
+
+impl Ledger {
+    /// No entries.
+    #[must_use]
+    pub fn new(limits: LedgerLimits) -> Self {
+        Self {
+            limits,
+            slots: Vec::new(),
+            free: Vec::new(),
+            oldest: None,
+            newest: None,
+            by_conn: HashMap::default(),
+            cut_events: 0,
+            now: Time::ZERO,
+            ended: Vec::new(),
+            has_orphans: false,
+            timed_out: 0,
+            refused: 0,
+        }
+    }
+
+    /// Sets the time of what follows.
+    pub const fn set_now(&mut self, now: Time) {
+        self.now = now;
+    }
+
+    /// Sets the bounds of what follows.
+    pub const fn set_limits(&mut self, limits: LedgerLimits) {
+        self.limits = limits;
+    }
+
+    /// Entries.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Runs that ended by the timeout, and events that were not followed because of the bounds.
+    #[must_use]
+    pub const fn troubles(&self) -> (u64, u64) {
+        (self.timed_out, self.refused)
+    }
+
+    /// Follows a run. The entry has one leg: the guard, to be ended ([`end`](Self::end)) when all legs were added. None when
+    /// there is no room: then its origin is told that nobody knows.
+    pub fn open(&mut self, origin: Origin, level: Level, span: Span) -> Option<EntryId> {
+        if self.len() >= self.limits.entries {
+            self.refused += u64::from(span.events);
+            self.tell(origin, level, span, Tally::unknown(OutcomeReason::Busy));
+            return None;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                generation: NonZeroU32::MAX,
+                entry: None,
+                opened: Time::ZERO,
+                age: Links::default(),
+                conn: Links::default(),
+            });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        slot.entry = Some(Entry::new(origin, level, span));
+        slot.opened = self.now;
+        slot.age = Links { before: self.newest, after: None };
+        let id = EntryId { index, generation: slot.generation };
+        match self.newest.replace(index) {
+            Some(before) => self.slots[before as usize].age.after = Some(index),
+            None => self.oldest = Some(index),
+        }
+        if let Some(conn) = origin.conn() {
+            let before = self.by_conn.insert(conn, index);
+            self.slots[index as usize].conn = Links { before, after: None };
+            if let Some(before) = before {
+                self.slots[before as usize].conn.after = Some(index);
+            }
+        }
+        Some(id)
+    }
+
+    /// The level that an entry is for; none when it is over.
+    #[must_use]
+    pub fn level(&self, id: EntryId) -> Option<Level> {
+        self.get(id).map(Entry::level)
+    }
+
+    /// The whole run of an entry; none when it is over.
+    #[must_use]
+    pub fn span(&self, id: EntryId) -> Option<Span> {
+        self.get(id).map(Entry::span)
+    }
+
+    /// Whether an entry is not over.
+    #[must_use]
+    pub fn has(&self, id: EntryId) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// Opens a leg of these events.
+    pub fn add(&mut self, id: EntryId, span: Span) {
+        self.change(id, span, |entry, _| entry.add(span));
+    }
+
+    /// A leg of these events ended, and came to this.
+    pub fn end(&mut self, id: EntryId, span: Span, tally: Tally) {
+        self.change(id, span, |entry, ended| entry.settle(span, tally, 1, ended));
+    }
+
+    /// Adds what a leg came to that was over before it was opened.
+    pub fn count(&mut self, id: EntryId, span: Span, tally: Tally) {
+        self.change(id, span, |entry, ended| entry.settle(span, tally, 0, ended));
+    }
+
+    /// Tells an origin of events that are not followed.
+    pub fn tell(&mut self, origin: Origin, level: Level, span: Span, tally: Tally) {
+        self.ended.push(Ended { origin, level, run: span, span, tally });
+    }
+
+    /// A connection is gone: nobody is told of what came from it.
+    pub fn forget(&mut self, conn: ConnKey) {
+        let mut next = self.by_conn.get(&conn).copied();
+        while let Some(index) = next {
+            next = self.slots[index as usize].conn.before;
+            self.has_orphans = true;
+            self.remove(index);
+        }
+        self.ended.retain(|ended| ended.origin.conn() != Some(conn));
+    }
+
+    /// When the oldest entry is given up.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.oldest.map(|index| self.slots[index as usize].opened + self.limits.timeout)
+    }
+
+    /// Gives up entries whose time is over.
+    pub fn expire(&mut self) {
+        while let Some(index) = self.oldest
+            && self.slots[index as usize].opened + self.limits.timeout <= self.now
+        {
+            self.timed_out += 1;
+            self.has_orphans = true;
+            if let Some(entry) = &mut self.slots[index as usize].entry {
+                entry.give_up(OutcomeReason::Timeout, &mut self.ended);
+            }
+            self.remove(index);
+        }
+    }
+
+    /// Whether entries have ended otherwise than by their legs since this was asked last: what stands for those legs is to be
+    /// [swept](super::Legs::sweep).
+    pub const fn take_orphans(&mut self) -> bool {
+        std::mem::replace(&mut self.has_orphans, false)
+    }
+
+    /// Whether somebody is to be told.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// Who is to be told what, sorted: by origin first. To be [given back](Self::give_back).
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.sort_unstable_by_key(Ended::order);
+        ended
+    }
+
+    /// Gives a list back, so that its memory is used again.
+    pub fn give_back(&mut self, mut ended: Vec<Ended>) {
+        if self.ended.is_empty() {
+            ended.clear();
+            self.ended = ended;
+        }
+    }
+
+    fn get(&self, id: EntryId) -> Option<&Entry> {
+        let slot = self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        slot.entry.as_ref()
+    }
+
+    /// Changes an entry, unless it is over, and removes it when that has ended it.
+    fn change(&mut self, id: EntryId, span: Span, act: impl FnOnce(&mut Entry, &mut Vec<Ended>)) {
+        let Some(slot) =
+            self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
+        else {
+            return;
+        };
+        let Some(entry) = &mut slot.entry else { return };
+        let before = entry.cut_events() as usize;
+        let after = if entry.is_cut_by(span) { entry.span().events as usize } else { before };
+        if self.cut_events + after - before > self.limits.cut_events {
+            self.refused += u64::from(entry.span().events);
+            self.has_orphans = true;
+            entry.abandon(OutcomeReason::Busy, &mut self.ended);
+        } else {
+            self.cut_events += after - before;
+            act(entry, &mut self.ended);
+        }
+        if entry.is_over() {
+            self.remove(id.index);
+        }
+    }
+
+    fn remove(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let Some(entry) = slot.entry.take() else { return };
+        let (age, conn) = (slot.age, slot.conn);
+        self.cut_events -= entry.cut_events() as usize;
+        match age.before {
+            Some(before) => self.slots[before as usize].age.after = age.after,
+            None => self.oldest = age.after,
+        }
+        match age.after {
+            Some(after) => self.slots[after as usize].age.before = age.before,
+            None => self.newest = age.before,
+        }
+        if let Some(key) = entry.origin().conn() {
+            if let Some(before) = conn.before {
+                self.slots[before as usize].conn.after = conn.after;
+            }
+            match (conn.after, conn.before) {
+                (Some(after), before) => self.slots[after as usize].conn.before = before,
+                (None, Some(before)) => drop(self.by_conn.insert(key, before)),
+                (None, None) => drop(self.by_conn.remove(&key)),
+            }
+        }
+        self.free.push(index);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the numbers of an outlet stand for: legs that its reader has not answered.
+//!
+//! A leg comes in when it is written, under the number that both ends count, and leaves with its answer, whole or event by
+//! event. What is answered twice, or was never asked, finds nothing here and changes nothing.
+
+use std::collections::BTreeMap;
+
+use super::book::{EntryId, Ledger};
+use super::verdict::{Span, Tally};
+
+/// A leg that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// Its entry.
+    pub entry: EntryId,
+    /// Its events, as far as they were not answered: in rising order, mostly one span.
+    spans: Vec<Span>,
+}
+
+/// The unanswered legs of one outlet. Bounded by the entries of the core, once [swept](Self::sweep).
+#[derive(Debug, Default)]
+pub struct Legs(BTreeMap<u64, Leg>);
+
+impl Legs {
+    /// A leg was written under a number, which is above all before it.
+    pub fn insert(&mut self, number: u64, entry: EntryId, span: Span) {
+        self.0.insert(number, Leg { entry, spans: vec![span] });
+    }
+
+    /// Whether none is unanswered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Legs that are unanswered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// `count` numbers from `first` on were answered. Costs what is unanswered among them, however many they are.
+    pub fn answer(&mut self, first: u64, count: u64, tally: Tally, ledger: &mut Ledger) {
+        while let Some((&number, _)) = self.0.range(first..first.saturating_add(count)).next() {
+            if let Some(leg) = self.0.remove(&number) {
+                leg.end(tally, ledger);
+            }
+        }
+    }
+
+    /// Some events of a run were answered: `events` of them, `offset` behind its first.
+    pub fn answer_part(&mut self, number: u64, offset: u64, events: u64, tally: Tally, ledger: &mut Ledger) {
+        let Some(leg) = self.0.get_mut(&number) else { return };
+        let Some(run) = ledger.span(leg.entry) else {
+            self.0.remove(&number);
+            return;
+        };
+        let (from, to) =
+            (run.first.saturating_add(offset), run.first.saturating_add(offset).saturating_add(events));
+        let mut left = Vec::new();
+        for span in std::mem::take(&mut leg.spans) {
+            let cut = |from: u64, to: u64| {
+                let events = to.checked_sub(from).and_then(|events| u32::try_from(events).ok())?;
+                (events > 0).then_some(Span { first: from, events })
+            };
+            let (start, end) = (span.first, span.end());
+            if let Some(answered) = cut(start.max(from), end.min(to)) {
+                ledger.end(leg.entry, answered, tally);
+                left.extend(cut(start, answered.first));
+                left.extend(cut(answered.end(), end));
+            } else {
+                left.push(span);
+            }
+        }
+        leg.spans = left;
+        if leg.spans.is_empty() {
+            self.0.remove(&number);
+        }
+    }
+
+    /// Its reader is gone: all that is unanswered ends with this.
+    pub fn end_all(&mut self, tally: Tally, ledger: &mut Ledger) {
+        for leg in std::mem::take(&mut self.0).into_values() {
+            leg.end(tally, ledger);
+        }
+    }
+
+    /// Forgets legs whose entry is over.
+    pub fn sweep(&mut self, ledger: &Ledger) {
+        self.0.retain(|_, leg| ledger.has(leg.entry));
+    }
+
+    /// The level of the entry behind a number; none when nothing is unanswered under it.
+    #[must_use]
+    pub fn level(&self, number: u64, ledger: &Ledger) -> Option<super::Level> {
+        ledger.level(self.0.get(&number)?.entry)
+    }
+}
+
+impl Leg {
+    fn end(self, tally: Tally, ledger: &mut Ledger) {
+        for span in self.spans {
+            ledger.end(self.entry, span, tally);
+        }
+    }
+}
