@@ -13,7 +13,8 @@ use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub};
 #[derive(Debug, Clone)]
 pub struct Client {
     connector: Connector,
-    receivers: Arc<SharedHub>,
+    /// The connection that its receivers and its publisher share.
+    hub: Arc<SharedHub>,
 }
 
 impl Client {
@@ -22,7 +23,7 @@ impl Client {
     /// # Errors
     /// [`ConnectError::NoRouters`] or [`ConnectError::Socket`].
     pub fn new(config: Config) -> Result<Self, ConnectError> {
-        Ok(Self { connector: Connector::new(config)?, receivers: Arc::default() })
+        Ok(Self { connector: Connector::new(config)?, hub: Arc::default() })
     }
 
     /// Connects a publisher.
@@ -31,7 +32,7 @@ impl Client {
     /// [`ConnectError`] when a router refuses, or none could be reached within [`Config::connect_within`]. Once connected, a
     /// publisher reconnects by itself.
     pub async fn publisher(&self, options: PublisherOptions) -> Result<Publisher, ConnectError> {
-        publisher::connect(self.connector.clone(), options).await
+        publisher::connect(self.connector.clone(), &self.hub, options).await
     }
 
     /// Connects a receiver; it has no subscriptions yet.
@@ -40,7 +41,7 @@ impl Client {
     /// [`ConnectError`] when a router refuses, none could be reached within [`Config::connect_within`], or the options ask
     /// for what no router does. Once connected, a receiver reconnects by itself.
     pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
-        receiver::connect(self.connector.clone(), &self.receivers, options).await
+        receiver::connect(self.connector.clone(), &self.hub, options).await
     }
 
     /// What happens to the connections of this client and its clones from here on: lost, troubled, attached.

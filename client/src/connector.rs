@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_proto::control::Welcome;
+use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
 use millrace_proto::{CloseCode, PublisherSecret, Shard};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
@@ -49,6 +50,16 @@ pub(crate) struct Wants {
     pub(crate) share_deliveries: bool,
     /// What proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
+}
+
+impl Wants {
+    /// What a connection is for that receivers and a publisher share which wants `publisher`. Without
+    /// a secret it gets a new one, because a publisher may join it later.
+    pub(crate) fn shared(publisher: &Self) -> Self {
+        let Self { received_within, secret, .. } = *publisher;
+        let secret = Some(secret.unwrap_or_else(|| PublisherSecret(rand::random())));
+        Self { receivers: RECEIVERS_PER_CONNECTION_MAX, received_within, share_deliveries: true, secret }
+    }
 }
 
 /// Makes connections. Cheap to clone; all clones share a socket.

@@ -10,28 +10,74 @@ use super::feed::{Feed, FirstConnection};
 use super::options::{CONNECTIONS_MAX, Connections, PublisherOptions};
 use super::publishing::Publisher;
 use crate::attaching::Attaching;
-use crate::connector::Connector;
+use crate::connector::{Connector, Wants};
 use crate::error::ConnectError;
+use crate::receiver::{Hub, Place, Proof, SharedHub, begin};
+use crate::session::plan::PlanError;
 
-/// Connects a publisher: first to any router, then, where it is to have more connections, to the
-/// other cores of that router.
+/// Connects a publisher: on the connection of `hub`, if it can be, or on its own ones.
 pub(crate) async fn connect(
     connector: Connector,
-    mut options: PublisherOptions,
+    hub: &SharedHub,
+    options: PublisherOptions,
 ) -> Result<Publisher, ConnectError> {
+    // What is wrong with trust or identity is said before any name is looked up.
+    connector.check_tls()?;
+    if options.connections == Connections::Shared
+        && options.shard.is_none()
+        && let Some(publisher) = connect_shared(&connector, hub, &options).await?
+    {
+        return Ok(publisher);
+    }
+    connect_own(connector, options).await
+}
+
+/// Joins the connection that a client's receivers share, or begins it. `None` when that one has no
+/// place for this publisher.
+async fn connect_shared(
+    connector: &Connector,
+    hub: &SharedHub,
+    options: &PublisherOptions,
+) -> Result<Option<Publisher>, ConnectError> {
+    let wants = options.wants();
+    // Whoever comes while the connection is made waits for it here.
+    let mut present = hub.lock().await;
+    let known = present.upgrade().map(|hub| (hub.reserve_publisher(&wants), hub));
+    let (Proof { secret, identity }, hub) = match known {
+        Some((Place::Reserved(proof), hub)) => (proof, hub),
+        Some((Place::Taken, _)) => return Ok(None),
+        Some((Place::Ended, _)) | None => {
+            let reserve = |hub: &Hub| match hub.reserve_publisher(&wants) {
+                Place::Reserved(proof) => Ok(proof),
+                Place::Taken | Place::Ended => Err(PlanError::TooManyReceivers),
+            };
+            let (hub, proof) = begin(connector.clone(), Wants::shared(&wants), reserve).await?;
+            *present = Arc::downgrade(&hub);
+            (proof, hub)
+        }
+    };
+    drop(present);
+    let progress = Arc::new(Notify::new());
+    let key = PublisherKey { publisher: PublisherId::derive(&secret, &identity, 0), epoch: new_epoch() };
+    let (feed, outgoing) = Feed::on_shared(key, options, connector.clock(), progress.clone());
+    hub.join_publisher(outgoing);
+    Ok(Some(Publisher::new(vec![feed], progress)))
+}
+
+/// Connects a publisher first to any router, then, where it is to have more connections, to the
+/// other cores of that router.
+async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Result<Publisher, ConnectError> {
     let shard = match options.connections {
-        Connections::One => options.shard,
+        Connections::Shared | Connections::One => options.shard,
         Connections::Exactly(number) if number.get() == 1 => options.shard,
         Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
     };
     let secret = *options.secret.get_or_insert_with(|| PublisherSecret(rand::random()));
     let wants = options.wants();
-    // What is wrong with trust or identity is said before any name is looked up.
-    connector.check_tls()?;
     let mut attaching = Attaching::new(connector.clone(), wants);
     let (link, welcome) = *attaching.attach(shard).await?;
     let count = match options.connections {
-        Connections::One => 1,
+        Connections::Shared | Connections::One => 1,
         Connections::PerCore => welcome.cores.clamp(1, CONNECTIONS_MAX),
         Connections::Exactly(number) => number.get().min(CONNECTIONS_MAX),
     };
@@ -56,7 +102,7 @@ pub(crate) async fn connect(
     }
     firsts.sort_by_key(|(core, _)| *core);
     let progress = Arc::new(Notify::new());
-    let epoch = Epoch(rand::random::<u64>() & varint::MAX);
+    let epoch = new_epoch();
     let start = |(core, first): (u16, FirstConnection)| {
         let index = u64::from(core);
         let publisher = PublisherId::derive(&secret, &first.welcome.identity, index);
@@ -69,4 +115,9 @@ pub(crate) async fn connect(
 /// A shard that steers to a core, however many there are above it.
 fn shard_of_core(core: u16) -> Shard {
     Shard::of_hash(u64::from(core))
+}
+
+/// A new name for the life of a publisher.
+fn new_epoch() -> Epoch {
+    Epoch(rand::random::<u64>() & varint::MAX)
 }

@@ -9,19 +9,21 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::options::PublisherOptions;
+use super::outgoing::Outgoing;
 use super::state::{Ending, Shared};
 use super::stats::PublisherStats;
 use super::task::Task;
 use crate::attaching::Attaching;
-use crate::clock::nanos;
+use crate::clock::Clock;
 use crate::link::Link;
-use crate::session::{PublishError, PublisherConfig, Tags};
+use crate::session::{PublishError, Tags};
 
 /// A session with its task.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) shared: Arc<Shared>,
     pub(super) key: PublisherKey,
+    /// Its own; none where the task of a shared connection serves it.
     task: Option<JoinHandle<()>>,
 }
 
@@ -34,6 +36,7 @@ pub(super) struct FirstConnection {
 }
 
 impl Feed {
+    /// A feed with a connection of its own.
     pub(super) fn start(
         first: FirstConnection,
         key: PublisherKey,
@@ -42,20 +45,23 @@ impl Feed {
         progress: Arc<Notify>,
     ) -> Self {
         let FirstConnection { attaching, link, welcome, shard } = first;
-        let wants = options.wants();
-        let config = PublisherConfig {
-            index,
-            linger_ns: nanos(options.linger),
-            buffer_bytes: options.buffer_bytes,
-            received_within_ns: nanos(wants.received_within),
-            resend: options.resend,
-            ..PublisherConfig::new(key)
-        };
         let clock = attaching.connector().clock();
-        let shared = Arc::new(Shared::new(config, shard, clock, progress));
-        let task = Task { attaching, shared: shared.clone(), key };
+        let shared = Arc::new(Shared::new(options.session(key, index), shard, clock, progress));
+        let task = Task { attaching, outgoing: Outgoing::new(shared.clone(), key) };
         let task = tokio::spawn(task.run(link, welcome));
         Self { shared, key, task: Some(task) }
+    }
+
+    /// A feed that the task of a connection serves which others use, too, and what that task needs.
+    pub(super) fn on_shared(
+        key: PublisherKey,
+        options: &PublisherOptions,
+        clock: Clock,
+        progress: Arc<Notify>,
+    ) -> (Self, Outgoing) {
+        let shared = Arc::new(Shared::new(options.session(key, 0), None, clock, progress));
+        let outgoing = Outgoing::new(shared.clone(), key);
+        (Self { shared, key, task: None }, outgoing)
     }
 
     pub(super) fn publish(
@@ -85,10 +91,20 @@ impl Feed {
         self.shared.work.notify_one();
     }
 
-    /// Waits for the task's end.
+    /// Waits until nobody serves it any more; an own connection is closed then.
     pub(super) async fn ended(&mut self) {
         if let Some(task) = self.task.take() {
             let _ = task.await;
+            return;
+        }
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if !self.shared.lock().served {
+                return;
+            }
+            progress.await;
         }
     }
 

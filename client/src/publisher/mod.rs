@@ -22,6 +22,7 @@
 mod connect;
 mod feed;
 mod options;
+mod outgoing;
 mod publishing;
 mod state;
 mod stats;
@@ -29,6 +30,7 @@ mod task;
 
 pub(crate) use connect::connect;
 pub use options::{Connections, ConnectionsError, PublisherOptions};
+pub(crate) use outgoing::{Outgoing, Turned};
 pub use publishing::Publisher;
 pub use stats::{Lost, PublisherStats};
 

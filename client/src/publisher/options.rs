@@ -5,9 +5,11 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
-use millrace_proto::{PublisherSecret, Shard};
+use millrace_proto::{PublisherKey, PublisherSecret, Shard};
 
+use crate::clock::nanos;
 use crate::connector::Wants;
+use crate::session::PublisherConfig;
 
 /// Connections of one publisher, whatever it asks for or a router says about its cores: a router of
 /// more cores is none of today's.
@@ -37,7 +39,7 @@ pub struct PublisherOptions {
     /// no: they are reported as unknown. What is not received counts against
     /// [`PublisherOptions::buffer_bytes`] then.
     pub resend: bool,
-    /// How many connections. Default [`Connections::One`].
+    /// Which connections. Default [`Connections::Shared`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the first connection is
     /// on any core, later ones are on the core that owns the first event's tag set. Without effect with a connection for
@@ -53,7 +55,7 @@ impl Default for PublisherOptions {
             buffer_bytes: 1024 * 1024,
             received_within: Duration::from_secs(1),
             resend: false,
-            connections: Connections::One,
+            connections: Connections::Shared,
             shard: None,
         }
     }
@@ -62,7 +64,7 @@ impl Default for PublisherOptions {
 impl PublisherOptions {
     /// What each of its connections is for. The wait for `Received` is what the router will make of it: what its Hello asks
     /// for and what its session counts on are the same.
-    pub(super) fn wants(&self) -> Wants {
+    pub(crate) fn wants(&self) -> Wants {
         Wants {
             receivers: 0,
             received_within: self.received_within.min(RECEIVED_WITHIN_MAX),
@@ -70,24 +72,43 @@ impl PublisherOptions {
             secret: self.secret,
         }
     }
+
+    /// The settings of the session of one of its connections.
+    pub(super) fn session(&self, key: PublisherKey, index: u64) -> PublisherConfig {
+        PublisherConfig {
+            index,
+            linger_ns: nanos(self.linger),
+            buffer_bytes: self.buffer_bytes,
+            received_within_ns: nanos(self.wants().received_within),
+            resend: self.resend,
+            ..PublisherConfig::new(key)
+        }
+    }
 }
 
-/// How many connections a publisher has. Reads and prints as `one`, `per-core`, or a number.
+/// Which connections a publisher has. Reads and prints as `shared`, `one`, `per-core`, or a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Connections {
-    /// One: right for a publisher of one source, or of few events.
+    /// The one that the receivers of its [`Client`](crate::Client) share. A connection has room for
+    /// one publisher: a second publisher, or one with a secret, a shard, or a time for `Received` of
+    /// its own, gets a connection of its own.
     #[default]
+    Shared,
+    /// One of its own: for a publisher of one source that is not to share its fate with receivers.
     One,
-    /// One for each core of the router, each from its own socket: for publishers of many sources and many events.
+    /// One for each core of the router, each from its own socket: for publishers of many sources and
+    /// many events.
     PerCore,
-    /// So many, at most 256, each from its own socket. Connection i is on core i modulo the router's cores; with a multiple of
-    /// their number no event crosses between cores, as with [`Connections::PerCore`].
+    /// So many, at most 256, each from its own socket. Connection i is on core i modulo the router's
+    /// cores; with a multiple of their number no event crosses between cores, as with
+    /// [`Connections::PerCore`].
     Exactly(NonZeroU16),
 }
 
-/// Neither `one`, `per-core` nor a number.
+/// Neither `shared`, `one`, `per-core` nor a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("connections are `one`, `per-core` or a number from 1 to {CONNECTIONS_MAX}, not `{0}`")]
+#[error("connections are `shared`, `one`, `per-core` or a number from 1 to {CONNECTIONS_MAX}, not `{0}`")]
 pub struct ConnectionsError(String);
 
 impl FromStr for Connections {
@@ -95,6 +116,7 @@ impl FromStr for Connections {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
+            "shared" => Ok(Self::Shared),
             "one" => Ok(Self::One),
             "per-core" => Ok(Self::PerCore),
             other => {
@@ -108,6 +130,7 @@ impl FromStr for Connections {
 impl fmt::Display for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Shared => f.write_str("shared"),
             Self::One => f.write_str("one"),
             Self::PerCore => f.write_str("per-core"),
             Self::Exactly(number) => number.fmt(f),
@@ -131,14 +154,16 @@ mod tests {
     #[test]
     fn connections_read_as_they_print() {
         let three = Connections::Exactly(NonZeroU16::new(3).unwrap());
-        for connections in [Connections::One, Connections::PerCore, three] {
+        for connections in [Connections::Shared, Connections::One, Connections::PerCore, three] {
             assert_eq!(connections.to_string().parse(), Ok(connections));
         }
         for wrong in ["two", "0", "257", "-1"] {
             let error = wrong.parse::<Connections>().unwrap_err().to_string();
             assert_eq!(
                 error,
-                format!("connections are `one`, `per-core` or a number from 1 to 256, not `{wrong}`")
+                format!(
+                    "connections are `shared`, `one`, `per-core` or a number from 1 to 256, not `{wrong}`"
+                )
             );
         }
     }

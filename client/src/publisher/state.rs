@@ -13,12 +13,13 @@ use crate::time::Time;
 
 /// What the task and the publisher's callers share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     state: Mutex<State>,
     pub(super) clock: Clock,
     /// Tells the task that there is something to do.
-    pub(super) work: Notify,
-    /// Tells those who wait that the queue has room, or that events were received or lost. One for all of a publisher's feeds.
+    pub(super) work: Arc<Notify>,
+    /// Tells those who wait that the queue has room, or that events were received or lost. One for
+    /// all of a publisher's feeds.
     pub(super) progress: Arc<Notify>,
 }
 
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) lost: VecDeque<Lost>,
     pub(super) unknown: u64,
     pub(super) connections: u64,
+    /// Some task moves its events.
+    pub(super) served: bool,
 }
 
 /// When a feed's task ends.
@@ -64,12 +67,23 @@ impl Shared {
             lost: VecDeque::new(),
             unknown: 0,
             connections: 0,
+            served: true,
         };
-        Self { state: Mutex::new(state), clock, work: Notify::new(), progress }
+        Self { state: Mutex::new(state), clock, work: Arc::default(), progress }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the publisher needs no connection any more.
+    pub(super) fn is_done(&self) -> bool {
+        let state = self.lock();
+        match state.ending {
+            Ending::Open => false,
+            Ending::WhenFlushed => state.session.is_flushed(),
+            Ending::Now => true,
+        }
     }
 
     /// Queues an event, and tells the task when that makes a difference.

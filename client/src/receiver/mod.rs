@@ -11,6 +11,7 @@
 //! full goes on trying, with growing pauses: places become free, and other routers may have some.
 
 mod batch;
+mod connect;
 mod hub;
 mod inbox;
 mod incoming;
@@ -22,9 +23,9 @@ mod task;
 mod wake;
 
 pub use batch::{Batch, BatchEvent, BatchItem};
-pub(crate) use hub::SharedHub;
+pub(crate) use connect::{begin, connect};
+pub(crate) use hub::{Hub, Place, Proof, SharedHub};
 pub use options::{ReceiverConnection, ReceiverOptions};
 pub use reading::Receiver;
 pub use state::{ReceiverRefused, SubscriptionState};
 pub use subscription::{Coverage, SubscribeError, Subscriber, Subscription};
-pub(crate) use task::connect;

@@ -18,7 +18,7 @@ pub struct ReceiverOptions {
     pub linger: Duration,
     /// Bytes that may be on the way or waiting in this process. Default 1 MiB, at most 2 MiB (the stream's flow control).
     pub window_bytes: u64,
-    /// Whether it has a connection of its own. Default: yes.
+    /// Which connection it uses. Default [`ReceiverConnection::Shared`].
     pub connection: ReceiverConnection,
 }
 
@@ -26,13 +26,14 @@ pub struct ReceiverOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ReceiverConnection {
-    /// One of its own.
+    /// The one that the publisher and all receivers of its [`Client`](crate::Client) and its clones
+    /// share, at most 1,024 receivers; a further one is refused. Where the router has the feature
+    /// they share a delivery stream, too, and an event for several of them arrives once. A receiver
+    /// whose application takes nothing holds up no other. They are lost, and come back, together.
     #[default]
-    Own,
-    /// The one that all receivers of its [`Client`](crate::Client) and its clones with this setting share, at most 1,024; a
-    /// further one is refused. A receiver whose application takes nothing holds up no other. They are lost, and come back,
-    /// together.
     Shared,
+    /// One of its own.
+    Own,
 }
 
 impl Default for ReceiverOptions {
@@ -42,7 +43,7 @@ impl Default for ReceiverOptions {
             queue_bytes: 0,
             linger: Duration::ZERO,
             window_bytes: WINDOW_BYTES,
-            connection: ReceiverConnection::Own,
+            connection: ReceiverConnection::Shared,
         }
     }
 }

@@ -1,99 +1,52 @@
-//! The task of one connection: reads the streams of its receivers, and moves them from router to router.
+//! The task of one connection: reads the streams of its receivers, writes what its publisher
+//! publishes, and moves them from router to router.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
-use millrace_proto::control::{OverflowPolicy, Refused, RefusedReason};
+use millrace_proto::control::{Refused, RefusedReason, TableCapacity, Welcome};
 use millrace_proto::data::{EndReason, ReceiverEnd};
-use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
 use quinn::RecvStream;
+use tokio::sync::Notify;
 
 use super::batch::BatchBuilder;
-use super::hub::{Hub, SharedHub};
+use super::hub::Hub;
 use super::incoming::{CHUNKS, Deliver, Incoming};
-use super::options::{ReceiverConnection, ReceiverOptions};
-use super::reading::Receiver;
 use super::state::Shared;
 use crate::attaching::Attaching;
-use crate::connector::{Connected, Connector, Wants, close_done};
+use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
-use crate::error::ConnectError;
 use crate::link::Link;
+use crate::publisher::{Outgoing, Turned};
 use crate::session::ConnectionEvent;
-use crate::session::plan::ReceiverWish;
-use crate::session::receiver::WINDOW_BYTES;
 use crate::time::Time;
 
-/// What a connection of one receiver is for.
-const WANTS_ONE: Wants =
-    Wants { receivers: 1, received_within: Duration::ZERO, share_deliveries: false, secret: None };
-/// What a connection that receivers share is for.
-const WANTS_MANY: Wants = Wants {
-    secret: None,
-    receivers: RECEIVERS_PER_CONNECTION_MAX,
-    received_within: Duration::ZERO,
-    share_deliveries: true,
-};
-
-/// A receiver on a connection of its own, or on the one of `shared`.
-pub(crate) async fn connect(
-    connector: Connector,
-    shared: &SharedHub,
-    options: ReceiverOptions,
-) -> Result<Receiver, ConnectError> {
-    if options.policy == OverflowPolicy::Block {
-        return Err(ConnectError::BlockPolicy);
-    }
-    // What is wrong with trust or identity is said before any name is looked up.
-    connector.check_tls()?;
-    let wish = ReceiverWish {
-        policy: options.policy,
-        queue_bytes: options.queue_bytes,
-        linger_us: u64::try_from(options.linger.as_micros()).unwrap_or(u64::MAX),
-    };
-    let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
-    if options.connection == ReceiverConnection::Own {
-        let (_, receiver) = begin(connector, WANTS_ONE, wish, window_bytes).await?;
-        return Ok(receiver);
-    }
-    // Whoever comes while the connection is made waits for it here.
-    let mut present = shared.lock().await;
-    if let Some(hub) = present.upgrade()
-        && let Some(shared) = hub.join(wish, window_bytes)?
-    {
-        return Ok(Receiver::new(shared));
-    }
-    let (hub, receiver) = begin(connector, WANTS_MANY, wish, window_bytes).await?;
-    *present = hub;
-    Ok(receiver)
-}
-
-/// Makes a connection with its first receiver.
-async fn begin(
-    connector: Connector,
-    wants: Wants,
-    wish: ReceiverWish,
-    window_bytes: u64,
-) -> Result<(Weak<Hub>, Receiver), ConnectError> {
-    let mut attaching = Attaching::new(connector, wants);
-    let (link, _) = *attaching.attach(None).await?;
-    let (hub, shared) = Hub::with_first(wish, window_bytes)?;
-    let present = Arc::downgrade(&hub);
-    let task = Task { attaching, hub, members: Members::default(), closing: BTreeSet::new() };
-    tokio::spawn(task.run(link));
-    Ok((present, Receiver::new(shared)))
-}
-
 /// The task of one connection.
-struct Task {
+pub(super) struct Task {
     attaching: Attaching,
     hub: Arc<Hub>,
     members: Members,
     /// Receivers that were closed and whose end the router has not told.
     closing: BTreeSet<ReceiverNumber>,
+    publisher: Option<Box<Outgoing>>,
+}
+
+/// What is known of the present connection.
+struct Present {
+    incoming: Incoming,
+    leaving: Option<Leaving>,
+    /// What the router holds of the publish stream, and the credit that it gave for it.
+    tables: TableCapacity,
+    credit: u64,
+}
+
+/// The router is to be left.
+struct Leaving {
+    latest: Time,
+    /// The connection that follows, once there is one.
+    next: Option<Box<Connected>>,
 }
 
 /// The receivers of the connection.
@@ -108,7 +61,7 @@ struct Member {
 
 /// How a connection ended.
 enum End {
-    /// No receiver is left.
+    /// Nobody uses it.
     Closed,
     /// The router went away, and another one has welcomed this client.
     Moved(Box<Connected>),
@@ -116,27 +69,38 @@ enum End {
 }
 
 enum Arrived {
+    Nothing,
     Stream(RecvStream),
     /// That many chunks of a stream; none at its end.
     Chunks(usize, Option<usize>),
 }
 
 impl Task {
-    async fn run(mut self, mut link: Link) {
+    pub(super) fn new(attaching: Attaching, hub: Arc<Hub>) -> Self {
+        Self { attaching, hub, members: Members::default(), closing: BTreeSet::new(), publisher: None }
+    }
+
+    pub(super) async fn run(mut self, mut link: Link, mut welcome: Box<Welcome>) {
         loop {
-            let end = self.drive(&mut link).await;
+            let mut present =
+                Present { incoming: Incoming::new(&link), leaving: None, tables: welcome.tables, credit: 0 };
+            let end = self.drive(&mut link, &mut present).await;
             close_done(&link);
-            let next = match end {
+            let (reason, next) = match end {
                 End::Closed => break,
-                End::Moved(connected) => Some(connected),
-                End::Lost(reason) => {
-                    self.attaching.lost(&reason);
-                    None
-                }
+                End::Moved(connected) => (Disconnect::WentAway, Some(connected)),
+                End::Lost(reason) => (reason, present.leaving.and_then(|leaving| leaving.next)),
             };
+            if next.is_none() {
+                self.attaching.lost(&reason);
+            }
             self.members.0.values().for_each(|member| member.shared.lost());
             while let Some(number) = self.closing.pop_first() {
                 self.hub.free(number);
+            }
+            match &mut self.publisher {
+                Some(publisher) => publisher.lost(reason),
+                None => self.hub.free_publisher(),
             }
             let connected = match next {
                 Some(connected) => connected,
@@ -145,15 +109,16 @@ impl Task {
                     None => break,
                 },
             };
-            link = connected.0;
+            (link, welcome) = *connected;
         }
         self.members.add(self.hub.end());
         self.members.0.values().for_each(|member| member.shared.end());
     }
 
-    /// Tries until a router welcomes this client; `None` when no receiver is left.
+    /// Tries until a router welcomes this client; `None` when nobody uses the connection any more.
     async fn reconnect(&mut self) -> Option<Box<Connected>> {
-        let Self { attaching, hub, members, .. } = self;
+        let Self { attaching, hub, members, publisher, .. } = self;
+        let shard = publisher.as_ref().and_then(|publisher| publisher.shard());
         let closed = async {
             loop {
                 members.add(hub.take_joined());
@@ -164,64 +129,84 @@ impl Task {
                         hub.free(number);
                     }
                 }
-                if members.0.is_empty() && hub.try_end() {
+                if let Some(joined) = hub.take_publisher() {
+                    *publisher = Some(joined);
+                }
+                if publisher.as_ref().is_some_and(|publisher| publisher.is_done()) {
+                    *publisher = None;
+                    hub.free_publisher();
+                }
+                if members.0.is_empty() && publisher.is_none() && hub.try_end() {
                     return;
                 }
-                hub.wake.told().await;
+                let work = publisher.as_ref().map(|publisher| publisher.work());
+                tokio::select! {
+                    () = hub.wake.told() => {}
+                    () = told(work) => {}
+                }
             }
         };
         tokio::select! {
             // A client that was attached before goes on until it finds a router.
-            connected = attaching.attach(None) => connected.ok(),
+            connected = attaching.attach(shard) => connected.ok(),
             () = closed => None,
         }
     }
 
-    async fn drive(&mut self, link: &mut Link) -> End {
-        let mut incoming = Incoming::new(link);
-        link.session.set_attentive(link.clock.now(), true);
+    async fn drive(&mut self, link: &mut Link, present: &mut Present) -> End {
         for member in self.members.0.values() {
-            open(&member.shared, link, &mut incoming);
+            open(&member.shared, link, &mut present.incoming);
+        }
+        if let Some(publisher) = &mut self.publisher {
+            publisher.begin(present.tables);
         }
         let connection = link.connection.clone();
         let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
-        let mut is_leaving = false;
         loop {
-            let deadline = match self.turn(link, &mut incoming, &mut is_leaving) {
+            let deadline = match self.turn(link, present) {
                 Ok(deadline) => deadline,
                 Err(end) => return end,
             };
-            let moved = async {
-                match is_leaving {
-                    true => self.attaching.attach(None).await,
-                    false => std::future::pending().await,
+            let Self { attaching, hub, publisher, .. } = self;
+            let Present { incoming, leaving, .. } = present;
+            let work = publisher.as_ref().map(|publisher| publisher.work());
+            let shard = publisher.as_ref().and_then(|publisher| publisher.shard());
+            let follows = async {
+                match leaving {
+                    Some(leaving) if leaving.next.is_none() => {
+                        leaving.next = attaching.attach(shard).await.ok();
+                    }
+                    _ => std::future::pending().await,
+                }
+            };
+            let write = async {
+                match publisher {
+                    Some(publisher) => publisher.write(&connection).await,
+                    None => std::future::pending().await,
                 }
             };
             let arrived: Result<Arrived, Disconnect> = tokio::select! {
-                turned = link.turn(deadline) => match turned {
-                    Ok(()) => continue,
-                    Err(reason) => return End::Lost(reason),
-                },
+                turned = link.turn(deadline) => turned.map(|()| Arrived::Nothing),
                 (index, read) = incoming.next(&mut chunks) => match read {
                     Ok(count) => Ok(Arrived::Chunks(index, count)),
                     Err(error) => Err(error.into()),
                 },
                 stream = connection.accept_uni() => stream.map(Arrived::Stream).map_err(Disconnect::from),
-                moved = moved => match moved {
-                    Ok(connected) => return End::Moved(connected),
-                    Err(_) => return End::Lost(Disconnect::WentAway),
-                },
-                () = self.hub.wake.told() => continue,
+                written = write => written.map(|()| Arrived::Nothing).map_err(Disconnect::from),
+                () = follows => Ok(Arrived::Nothing),
+                () = hub.wake.told() => Ok(Arrived::Nothing),
+                () = told(work) => Ok(Arrived::Nothing),
             };
             let taken = match arrived {
+                Ok(Arrived::Nothing) => Ok(()),
                 Ok(Arrived::Stream(stream)) => {
-                    incoming.add(stream);
+                    present.incoming.add(stream);
                     Ok(())
                 }
                 Ok(Arrived::Chunks(index, Some(count))) => {
-                    self.feed(link, &mut incoming, index, &mut chunks[..count])
+                    self.feed(link, &mut present.incoming, index, &mut chunks[..count])
                 }
-                Ok(Arrived::Chunks(index, None)) => self.finished(&mut incoming, index),
+                Ok(Arrived::Chunks(index, None)) => self.finished(&mut present.incoming, index),
                 Err(reason) => Err(End::Lost(reason)),
             };
             if let Err(end) = taken {
@@ -256,18 +241,14 @@ impl Task {
         }
     }
 
-    /// Passes what happened on the control stream on, and tells the router what the applications want. Returns the next
-    /// deadline.
-    fn turn(
-        &mut self,
-        link: &mut Link,
-        incoming: &mut Incoming,
-        is_leaving: &mut bool,
-    ) -> Result<Option<Time>, End> {
+    /// Passes what happened on the control stream on, and tells the router what the applications
+    /// want. Returns the next deadline.
+    fn turn(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
         while let Some(event) = link.session.poll_event() {
-            self.event(event, link, incoming)?;
+            self.event(event, link, present)?;
         }
+        let Present { incoming, .. } = present;
         for shared in self.hub.take_joined() {
             open(&shared, link, incoming);
             self.members.add(vec![shared]);
@@ -275,16 +256,49 @@ impl Task {
         while let Some(number) = self.hub.wake.next() {
             self.serve(number, link, incoming);
         }
-        if self.members.0.is_empty() && self.hub.try_end() {
-            return Err(End::Closed);
-        }
         for (number, has_room) in incoming.own_streams() {
             if let Some(Member { shared, .. }) = self.members.0.get(&number) {
                 *has_room = shared.lock().inbox.bytes() < 2 * shared.window_bytes;
             }
         }
-        *is_leaving |= self.attaching.poll_leave(now).is_some();
-        Ok(self.attaching.poll_timeout())
+        if let Some(latest) = self.attaching.poll_leave(now) {
+            present.leaving = Some(Leaving { latest, next: None });
+        }
+        let deadline = self.publish(link, present)?;
+        if self.members.0.is_empty() && self.publisher.is_none() && self.hub.try_end() {
+            return Err(End::Closed);
+        }
+        Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).min())
+    }
+
+    /// Serves the publisher, and moves to the next connection when there is one and nothing that was
+    /// published is on its way. Returns the next deadline.
+    fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
+        let now = link.clock.now();
+        if let Some(mut publisher) = self.hub.take_publisher() {
+            publisher.begin(present.tables);
+            let credit = ConnectionEvent::Credit { bytes: present.credit };
+            hear(&mut publisher, &credit, link)?;
+            self.publisher = Some(publisher);
+        }
+        let next = present.leaving.as_mut().filter(|leaving| leaving.next.is_some());
+        let turned = self.publisher.as_mut().map(|publisher| publisher.turn(now, next.is_some()));
+        let (mut deadline, mut expects_answer, mut has_left) = (None, false, true);
+        match turned {
+            Some(Turned::Serving { deadline: due, expects_answer: expects, has_left: left }) => {
+                (deadline, expects_answer, has_left) = (due, expects, left);
+            }
+            Some(Turned::Ended) => self.publisher = None,
+            None => {}
+        }
+        if let Some(Leaving { latest, next }) = next {
+            if has_left || now >= *latest {
+                return next.take().map_or(Ok(None), |next| Err(End::Moved(next)));
+            }
+            deadline = deadline.into_iter().chain(Some(*latest)).min();
+        }
+        link.session.set_attentive(now, !self.members.0.is_empty() || expects_answer);
+        Ok(deadline)
     }
 
     /// Does what a receiver's application wants.
@@ -306,7 +320,8 @@ impl Task {
         }
     }
 
-    fn event(&mut self, event: ConnectionEvent, link: &mut Link, incoming: &mut Incoming) -> Result<(), End> {
+    fn event(&mut self, event: ConnectionEvent, link: &mut Link, present: &mut Present) -> Result<(), End> {
+        let incoming = &mut present.incoming;
         match event {
             ConnectionEvent::Subscribed(subscribed) => {
                 if let Some(member) = self.members.0.get_mut(&subscribed.receiver) {
@@ -316,7 +331,9 @@ impl Task {
                     state.show_progress();
                 }
             }
-            ConnectionEvent::Refused(refused) => return self.refused(refused, incoming),
+            ConnectionEvent::Refused(refused) if refused.publisher.is_none() => {
+                return self.refused(refused, incoming);
+            }
             ConnectionEvent::ReceiverClosed(closed) => {
                 if !self.closing.contains(&closed.receiver) {
                     let reason = format!("the receiver is closed: {}", closed.reason);
@@ -329,9 +346,17 @@ impl Task {
             }
             ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
             ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
-            ConnectionEvent::Welcomed(_)
-            | ConnectionEvent::Credit { .. }
-            | ConnectionEvent::Received { .. } => {}
+            ConnectionEvent::Credit { .. }
+            | ConnectionEvent::Received { .. }
+            | ConnectionEvent::Refused(_) => {
+                if let ConnectionEvent::Credit { bytes } = event {
+                    present.credit = present.credit.max(bytes);
+                }
+                if let Some(publisher) = &mut self.publisher {
+                    return hear(publisher, &event, link);
+                }
+            }
+            ConnectionEvent::Welcomed(_) => {}
         }
         Ok(())
     }
@@ -395,6 +420,22 @@ impl Task {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells the publisher what the control stream said.
+fn hear(publisher: &mut Outgoing, event: &ConnectionEvent, link: &Link) -> Result<(), End> {
+    publisher.event(event).map_err(|error| {
+        link.close(error.close_code(), &error.to_string());
+        End::Lost(error.into())
+    })
+}
+
+/// Waits until the publisher's application wants something.
+async fn told(work: Option<Arc<Notify>>) {
+    match work {
+        Some(work) => work.notified().await,
+        None => std::future::pending().await,
     }
 }
 

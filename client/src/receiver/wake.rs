@@ -20,6 +20,11 @@ impl Wake {
         self.notify.notify_one();
     }
 
+    /// Somebody has joined.
+    pub(super) fn tell_task(&self) {
+        self.notify.notify_one();
+    }
+
     /// The next receiver with something to do.
     pub(super) fn next(&self) -> Option<ReceiverNumber> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner).pop_first()

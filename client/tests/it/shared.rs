@@ -1,7 +1,7 @@
-//! Receivers that share a connection, with one delivery stream and with one for each.
+//! Receivers and a publisher that share a connection, with one delivery stream and with one for each.
 
-use millrace_client::{Client, Item, Receiver, ReceiverConnection, ReceiverOptions};
-use millrace_proto::control::{ControlFrame, Refused, RefusedReason};
+use millrace_client::{Client, Item, PublisherOptions, Receiver, ReceiverConnection, ReceiverOptions};
+use millrace_proto::control::{ControlFrame, Goaway, Refused, RefusedReason};
 use millrace_proto::data::{self, EndReason, HopHeader, ReceiverEnd, TagsOnStream, Target};
 use millrace_proto::run::RunBuilder;
 use millrace_proto::{CloseCode, Epoch, PublisherId, PublisherKey, ReceiverNumber};
@@ -145,4 +145,78 @@ async fn a_router_that_shares_no_stream_gives_each_receiver_its_own() {
     drop(first);
     streams[1].write_all(&run(1, &["c"])).await.unwrap();
     assert_eq!(text(&mut second).await, "c");
+}
+
+/// Waits for an event of this client's publisher and says that it was received.
+async fn take(peer: &mut Peer, seq: u64) {
+    assert_eq!(peer.event().await.0, seq);
+    peer.received(seq + 1).await;
+}
+
+#[tokio::test]
+async fn the_publisher_of_a_client_uses_the_connection_of_its_receivers() {
+    let authority = Authority::new();
+    let router = authority.router();
+    let client = authority.client(&[&router], |_| {});
+    let (receiver, mut peer) = tokio::join!(client.receiver(ReceiverOptions::default()), router.accept());
+    let receiver = receiver.unwrap();
+    peer.credit(1 << 20).await;
+    let publisher = soon("a publisher", client.publisher(PublisherOptions::default())).await.unwrap();
+    let options = PublisherOptions::default();
+    let (second, mut other) = tokio::join!(client.publisher(options), router.accept());
+    let second = second.unwrap();
+    publisher.publish(&tags(), "a").await.unwrap();
+    take(&mut peer, 0).await;
+    other.credit(1 << 20).await;
+    second.publish(&tags(), "of the second").await.unwrap();
+    take(&mut other, 0).await;
+    assert_ne!(publisher.key().publisher, second.key().publisher);
+    drop(second);
+    assert_eq!(other.closed_with().await, Some(CloseCode::Done));
+
+    // Both are lost, and come back, together; the publisher goes on with its seqs.
+    publisher.flush().await;
+    peer.close(CloseCode::GoingAway);
+    let mut peer = router.accept().await;
+    peer.credit(1 << 20).await;
+    publisher.publish(&tags(), "b").await.unwrap();
+    take(&mut peer, 1).await;
+    let stats = soon("the publisher's end", publisher.close()).await;
+    assert_eq!((stats.received, stats.unknown, stats.connections), (2, 0, 2));
+
+    // The receiver stays, and the connection has had its publisher.
+    let mut subscription = receiver.subscribe(["host"]).unwrap();
+    let asked = peer.subscribe().await;
+    peer.acknowledge(&asked).await;
+    soon("the subscription", subscription.in_cluster()).await.unwrap();
+    let (third, _other) = tokio::join!(client.publisher(PublisherOptions::default()), router.accept());
+    drop(third.unwrap());
+    drop(receiver);
+    assert_eq!(peer.closed_with().await, Some(CloseCode::Done));
+}
+
+#[tokio::test]
+async fn a_receiver_joins_the_connection_of_a_publisher_and_both_move_without_loss() {
+    let authority = Authority::new();
+    let (first, second) = (authority.router(), authority.router());
+    let client = authority.client(&[&first], |_| {});
+    let (publisher, mut peer) = tokio::join!(client.publisher(PublisherOptions::default()), first.accept());
+    let publisher = publisher.unwrap();
+    peer.credit(1 << 20).await;
+    let receiver = soon("a receiver", client.receiver(ReceiverOptions::default())).await.unwrap();
+    let _subscription = receiver.subscribe(["host"]).unwrap();
+    peer.subscribe().await;
+    publisher.publish(&tags(), "a").await.unwrap();
+    assert_eq!(peer.event().await.0, 0);
+    let alternates = vec![second.address().to_string()];
+    peer.send(ControlFrame::Goaway(Goaway { alternates, grace_us: 10_000_000, ..Goaway::default() })).await;
+    let mut next = second.accept().await;
+    peer.received(1).await;
+    assert_eq!(peer.closed_with().await, Some(CloseCode::Done));
+    next.credit(1 << 20).await;
+    next.subscribe().await;
+    publisher.publish(&tags(), "b").await.unwrap();
+    take(&mut next, 1).await;
+    publisher.flush().await;
+    assert_eq!((publisher.stats().unknown, publisher.stats().connections), (0, 2));
 }

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use millrace_client::receiver::BatchItem;
 use millrace_client::session::TagHandle;
-use millrace_client::{Client, Config, PublishError, Publisher, PublisherOptions, ReceiverOptions, Trust};
+use millrace_client::{
+    Client, Config, Connections, PublishError, Publisher, PublisherOptions, ReceiverConnection,
+    ReceiverOptions, Trust,
+};
 
 use super::quic::{EVERYTHING, tags};
 use super::{DriveError, Link, SETUP_MAX, TICK};
@@ -59,6 +62,7 @@ impl LibraryLink {
                 let options = PublisherOptions {
                     linger: Duration::ZERO,
                     buffer_bytes: PUBLISHER_QUEUE_BYTES,
+                    connections: Connections::One,
                     ..PublisherOptions::default()
                 };
                 publishers.push(client.publisher(options).await.map_err(peer)?);
@@ -84,7 +88,11 @@ async fn receive(
     load: &Arc<Mutex<Load>>,
     ended: &Arc<AtomicBool>,
 ) -> Result<(), DriveError> {
-    let options = ReceiverOptions { queue_bytes: RECEIVER_QUEUE_BYTES, ..ReceiverOptions::default() };
+    let options = ReceiverOptions {
+        queue_bytes: RECEIVER_QUEUE_BYTES,
+        connection: ReceiverConnection::Own,
+        ..ReceiverOptions::default()
+    };
     let mut receiver = client.receiver(options).await.map_err(peer)?;
     let mut subscription = receiver.subscribe([EVERYTHING]).map_err(peer)?;
     subscription.in_cluster().await.map_err(peer)?;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use millrace_client::receiver::BatchItem;
 use millrace_client::{
-    Client, Config, GapReason, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust,
+    Client, Config, Connections, GapReason, Publisher, PublisherOptions, Receiver, ReceiverConnection,
+    ReceiverOptions, Trust,
 };
 use millrace_measure::kernel;
 use tokio::task::LocalSet;
@@ -124,6 +125,7 @@ impl Part {
                 received_within: scenario.received_within,
                 buffer_bytes: PUBLISHER_QUEUE_BYTES,
                 shard: Some(self.plan.tag_sets[first as usize].shard()),
+                connections: Connections::One,
                 ..PublisherOptions::default()
             };
             let publisher = clients[router as usize].publisher(options).await;
@@ -151,6 +153,7 @@ impl Part {
             queue_bytes: scenario.receive_queue_bytes,
             linger: scenario.receive_linger,
             window_bytes: scenario.receive_window_bytes,
+            connection: ReceiverConnection::Own,
             ..ReceiverOptions::default()
         };
         let receiver = client.receiver(options).await.map_err(|error| error.to_string())?;

@@ -54,7 +54,7 @@ async fn without_steering_by_the_kernel_cores_pass_packets_on_and_nothing_is_los
     config.cores = 3;
     config.kernel_steering = false;
     let router = Router::start(config).unwrap();
-    let clients: Vec<_> = (0..6).map(|_| world.client(&router)).collect();
+    let clients: Vec<_> = (0..7).map(|_| world.client(&router)).collect();
     let mut receivers = Vec::new();
     for client in &clients {
         receivers.push(receiver(client, &["*"]).await);

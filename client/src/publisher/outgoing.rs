@@ -1,0 +1,171 @@
+//! A publisher's share of one connection after the other: what the task of a connection does for it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use millrace_proto::control::TableCapacity;
+use millrace_proto::{PublisherKey, Shard};
+use quinn::{Connection, SendStream, VarInt, WriteError};
+use tokio::sync::Notify;
+
+use super::state::Shared;
+use super::stats::{Lost, REPORTS_MAX};
+use crate::disconnect::Disconnect;
+use crate::session::{ConnectionEvent, SessionError};
+use crate::time::Time;
+
+/// Moves the events of a publisher to the present connection.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    shared: Arc<Shared>,
+    key: PublisherKey,
+    /// The publish stream; opened with the first output.
+    stream: Option<SendStream>,
+    /// Output that is not written yet.
+    out: Bytes,
+    /// Something happened that those who wait for the publisher may want to see.
+    progress: bool,
+}
+
+/// What a turn found out.
+pub(crate) enum Turned {
+    /// The publisher is closed, and needs the connection no more.
+    Ended,
+    /// It goes on.
+    Serving {
+        /// When the next turn is due, if nothing happens before.
+        deadline: Option<Time>,
+        /// The router should be saying something.
+        expects_answer: bool,
+        /// The connection is to be left, and nothing is on its way any more.
+        has_left: bool,
+    },
+}
+
+impl Outgoing {
+    pub(crate) const fn new(shared: Arc<Shared>, key: PublisherKey) -> Self {
+        Self { shared, key, stream: None, out: Bytes::new(), progress: false }
+    }
+
+    /// A connection begins whose router holds `tables`.
+    pub(crate) fn begin(&mut self, tables: TableCapacity) {
+        let mut state = self.shared.lock();
+        state.session.stream_started(tables);
+        state.connections += 1;
+    }
+
+    /// The connection is gone: what was on its way is reported as unknown, or goes out again.
+    pub(crate) fn lost(&mut self, reason: Disconnect) {
+        self.stream = None;
+        self.out = Bytes::new();
+        let mut state = self.shared.lock();
+        let seqs = state.session.stream_lost();
+        if !seqs.is_empty() {
+            state.unknown += seqs.end - seqs.start;
+            if state.lost.len() == REPORTS_MAX {
+                state.lost.pop_front();
+            }
+            state.lost.push_back(Lost { key: self.key, seqs, reason });
+        }
+        drop(state);
+        self.shared.progress.notify_waiters();
+    }
+
+    /// What the control stream said; what is for others is let pass.
+    ///
+    /// # Errors
+    /// What the router may not say: the connection is to be closed.
+    pub(crate) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
+        match event {
+            ConnectionEvent::Credit { bytes } => self.shared.lock().session.on_credit(*bytes),
+            ConnectionEvent::Received { next_seq } => {
+                self.progress = true;
+                self.shared.lock().session.on_received(*next_seq)?;
+            }
+            ConnectionEvent::Refused(refused) => {
+                tracing::warn!(reason = ?refused.reason, "a router drops what is published: {}", refused.message);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes to write. `is_leaving`: no more events go out on this connection.
+    pub(crate) fn turn(&mut self, now: Time, is_leaving: bool) -> Turned {
+        if self.is_done() {
+            return Turned::Ended;
+        }
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        if is_leaving {
+            state.session.hold();
+        }
+        if self.out.is_empty()
+            && let Some(chunk) = state.session.take_output(now)
+        {
+            self.out = chunk;
+            self.progress = true;
+        }
+        let session = &state.session;
+        let output_due = if self.out.is_empty() { session.poll_timeout() } else { None };
+        let answer_due = session.answer_due().filter(|&due| due > now);
+        let deadline = output_due.into_iter().chain(answer_due).min();
+        let expects_answer = session.expects_answer(now);
+        let has_left = is_leaving && self.out.is_empty() && session.unreceived().is_empty();
+        // Nothing that is published from here on can go out before the present chunk is written or
+        // credit arrives, and the task turns then anyway.
+        state.woken = !self.out.is_empty() || session.is_out_of_credit(now);
+        if std::mem::take(&mut self.progress) {
+            self.shared.progress.notify_waiters();
+        }
+        Turned::Serving { deadline, expects_answer, has_left }
+    }
+
+    /// Writes what a turn took, or opens the stream for it. Waits for ever when there is nothing to
+    /// write. May be dropped at any time.
+    pub(crate) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
+        if self.out.is_empty() {
+            return std::future::pending().await;
+        }
+        match &mut self.stream {
+            Some(stream) => stream.write_chunks(std::slice::from_mut(&mut self.out)).await.map(drop),
+            None => {
+                self.stream = Some(connection.open_uni().await?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells that an application wants something.
+    pub(crate) fn work(&self) -> Arc<Notify> {
+        self.shared.work.clone()
+    }
+
+    /// Whether the publisher needs no connection any more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.shared.is_done()
+    }
+
+    /// What chooses the core of the next connection.
+    pub(crate) fn shard(&self) -> Option<Shard> {
+        self.shared.lock().shard
+    }
+}
+
+impl Drop for Outgoing {
+    /// The publisher gets no connection any more. A stream that ends within a run would break the
+    /// protocol, so one that may do so is reset.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.served = false;
+        let is_flushed = state.session.is_flushed();
+        drop(state);
+        if let Some(stream) = &mut self.stream
+            && !is_flushed
+        {
+            // It is closed already otherwise.
+            let _ = stream.reset(VarInt::from_u32(0));
+        }
+        self.shared.progress.notify_waiters();
+    }
+}

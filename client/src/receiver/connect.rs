@@ -1,0 +1,71 @@
+//! Makes the connections of receivers, and those that receivers and a publisher share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_proto::control::OverflowPolicy;
+
+use super::hub::{Hub, SharedHub};
+use super::options::{ReceiverConnection, ReceiverOptions};
+use super::reading::Receiver;
+use super::task::Task;
+use crate::attaching::Attaching;
+use crate::connector::{Connector, Wants};
+use crate::error::ConnectError;
+use crate::publisher::PublisherOptions;
+use crate::session::plan::{PlanError, ReceiverWish};
+use crate::session::receiver::WINDOW_BYTES;
+
+/// What a connection of one receiver is for.
+const WANTS_ONE: Wants =
+    Wants { receivers: 1, received_within: Duration::ZERO, share_deliveries: false, secret: None };
+
+/// A receiver on a connection of its own, or on the one of `shared`.
+pub(crate) async fn connect(
+    connector: Connector,
+    shared: &SharedHub,
+    options: ReceiverOptions,
+) -> Result<Receiver, ConnectError> {
+    if options.policy == OverflowPolicy::Block {
+        return Err(ConnectError::BlockPolicy);
+    }
+    // What is wrong with trust or identity is said before any name is looked up.
+    connector.check_tls()?;
+    let wish = ReceiverWish {
+        policy: options.policy,
+        queue_bytes: options.queue_bytes,
+        linger_us: u64::try_from(options.linger.as_micros()).unwrap_or(u64::MAX),
+    };
+    let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
+    let first = |hub: &Hub| hub.join(wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
+    if options.connection == ReceiverConnection::Own {
+        let (_, shared) = begin(connector, WANTS_ONE, first).await?;
+        return Ok(Receiver::new(shared));
+    }
+    // Whoever comes while the connection is made waits for it here.
+    let mut present = shared.lock().await;
+    if let Some(hub) = present.upgrade()
+        && let Some(shared) = hub.join(wish, window_bytes)?
+    {
+        return Ok(Receiver::new(shared));
+    }
+    // A publisher with the usual options may join it.
+    let wants = Wants::shared(&PublisherOptions::default().wants());
+    let (hub, shared) = begin(connector, wants, first).await?;
+    *present = Arc::downgrade(&hub);
+    Ok(Receiver::new(shared))
+}
+
+/// Makes a connection, which `first` joins as its first user.
+pub(crate) async fn begin<T>(
+    connector: Connector,
+    wants: Wants,
+    first: impl FnOnce(&Hub) -> Result<T, PlanError>,
+) -> Result<(Arc<Hub>, T), ConnectError> {
+    let mut attaching = Attaching::new(connector, wants);
+    let (link, welcome) = *attaching.attach(None).await?;
+    let hub = Arc::new(Hub::new(wants, welcome.identity.clone()));
+    let first = first(&hub)?;
+    tokio::spawn(Task::new(attaching, hub.clone()).run(link, welcome));
+    Ok((hub, first))
+}
