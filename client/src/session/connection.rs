@@ -210,6 +210,13 @@ impl ConnectionSession {
         self.events.pop_front()
     }
 
+    /// Whether [`ConnectionSession::poll_control_output`] has something.
+    #[inline]
+    #[must_use]
+    pub const fn has_output(&self) -> bool {
+        self.pong_due.is_some() || !self.output.is_empty()
+    }
+
     /// Bytes to write to the control stream, in order.
     pub fn poll_control_output(&mut self) -> Option<Bytes> {
         if let Some(nonce) = self.pong_due.take() {

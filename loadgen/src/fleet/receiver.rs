@@ -371,7 +371,7 @@ impl DeliverySink for Sink<'_, '_> {
         self.check.gap(self.is_slow, gap);
     }
 
-    fn tags_defined(&mut self, number: u64, _: &TagSet) {
+    fn tags_defined(&mut self, _: StreamFor, number: u64, _: &TagSet) {
         self.fresh.push(number);
     }
 }
@@ -398,7 +398,7 @@ impl DeliverySink for SharedSink<'_, '_> {
         self.check.gap(self.slow == Some(receiver.0 as usize), gap);
     }
 
-    fn tags_defined(&mut self, number: u64, _: &TagSet) {
+    fn tags_defined(&mut self, _: StreamFor, number: u64, _: &TagSet) {
         self.fresh.push(number);
     }
 }

@@ -1,9 +1,10 @@
 //! How a client comes to a router and leaves it: what its attachment says, done on the simulated network.
 
+use millrace_attach::{ClientConnection, Event};
+use millrace_client::session::ConnectionConfig;
 use millrace_client::session::attachment::{
     Attachment, AttachmentConfig, AttemptId, Input, Output, Router, Verdict,
 };
-use millrace_client::session::{ConnectionConfig, ConnectionEvent, ConnectionSession};
 use millrace_engine::transport::{ConnKey, Transport};
 use millrace_proto::CloseCode;
 use rand::RngExt;
@@ -47,21 +48,22 @@ impl Client {
         let now = around.queue.now();
         let mut at = 0;
         while let Some(link) = self.dialling.get_mut(at) {
-            link.tick(now);
-            match link.session.poll_event() {
-                Some(ConnectionEvent::Welcomed(welcome)) => {
+            link.connection.handle_timeout(now);
+            let mut wire = Wire { network: around.network, queue: around.queue };
+            match link.connection.poll_event(&mut wire, None) {
+                Ok(Some(Event::Welcomed(welcome))) => {
                     let attempt = link.attempt;
                     link.welcome = Some(welcome.clone());
                     if let Some(attachment) = &mut self.attachment {
                         attachment.handle(Input::Welcomed { attempt, welcome: &welcome }, now);
                     }
                 }
-                Some(ConnectionEvent::Dead { .. }) => {
-                    let conn = link.conn;
-                    self.give_up(conn, CloseCode::Timeout, around);
+                Err(failure) => {
+                    let conn = link.connection.id();
+                    self.gone(conn, Some(failure.close_code()), around);
                     continue;
                 }
-                Some(_) | None => {}
+                Ok(_) => {}
             }
             at += 1;
             // The rest of what it said is for the time when it is attached.
@@ -73,7 +75,7 @@ impl Client {
                     if let Some(at) = self.dialling.iter().position(|link| link.attempt == attempt) {
                         let link = self.dialling.swap_remove(at);
                         Wire { network: around.network, queue: around.queue }.close(
-                            link.conn,
+                            link.connection.id(),
                             CloseCode::Done.code(),
                             "",
                         );
@@ -93,7 +95,7 @@ impl Client {
             }
         }
         let mut wire = Wire { network: around.network, queue: around.queue };
-        self.dialling.iter_mut().chain(&mut self.next).for_each(|link| link.write(&mut wire));
+        self.dialling.iter_mut().chain(&mut self.next).for_each(|link| link.connection.flush(&mut wire));
         self.switch(around);
     }
 
@@ -111,8 +113,8 @@ impl Client {
         if self.next.is_none() {
             return false;
         }
-        if self.link.is_some() {
-            if matches!(&self.role, Role::Publisher(publisher) if publisher.is_waiting()) {
+        if let Some(link) = &self.link {
+            if matches!(&self.role, Role::Publisher(publisher) if publisher.is_waiting(&link.connection)) {
                 return false;
             }
             self.close_link(around);
@@ -122,7 +124,7 @@ impl Client {
         if let Some(welcome) = link.welcome.take() {
             match &mut self.role {
                 Role::Publisher(publisher) => publisher.started(&welcome),
-                Role::Receivers(receivers) => receivers.started(self.tables, &mut link.session, around),
+                Role::Receivers(receivers) => receivers.started(&mut link.connection, around),
             }
         }
         self.link = Some(link);
@@ -132,7 +134,7 @@ impl Client {
     fn close_link(&mut self, around: &mut Around<'_>) {
         if let Some(link) = &self.link {
             Wire { network: around.network, queue: around.queue }.close(
-                link.conn,
+                link.connection.id(),
                 CloseCode::Done.code(),
                 "",
             );
@@ -155,14 +157,8 @@ impl Client {
             received_within_us,
             ..ConnectionConfig::default()
         };
-        let session = ConnectionSession::new(config, now);
-        self.dialling.push(Link::new(attempt, conn, router, session, now));
-    }
-
-    /// Closes a connection with a code.
-    pub(super) fn give_up(&mut self, conn: ConnKey, code: CloseCode, around: &mut Around<'_>) {
-        Wire { network: around.network, queue: around.queue }.close(conn, code.code(), "");
-        self.gone(conn, Some(code), around);
+        let connection = ClientConnection::new(conn, config, now);
+        self.dialling.push(Link::new(attempt, router, connection, now));
     }
 
     /// A connection is gone.
@@ -171,17 +167,18 @@ impl Client {
         self.flow(around);
     }
 
-    fn gone(&mut self, conn: ConnKey, code: Option<CloseCode>, around: &mut Around<'_>) {
+    /// A connection is gone; this side closed it if there is a code.
+    pub(super) fn gone(&mut self, conn: ConnKey, code: Option<CloseCode>, around: &mut Around<'_>) {
         let now = around.queue.now();
-        if self.link.as_ref().is_some_and(|link| link.conn == conn) {
+        if self.link.as_ref().is_some_and(|link| link.connection.id() == conn) {
             self.lose(code, around);
             return;
         }
         let Some(attachment) = &mut self.attachment else { return };
         let verdict = Verdict::Passing;
-        if let Some(link) = self.next.take_if(|link| link.conn == conn) {
+        if let Some(link) = self.next.take_if(|link| link.connection.id() == conn) {
             attachment.handle(Input::Lost { attempt: link.attempt, verdict }, now);
-        } else if let Some(at) = self.dialling.iter().position(|link| link.conn == conn) {
+        } else if let Some(at) = self.dialling.iter().position(|link| link.connection.id() == conn) {
             let attempt = self.dialling.swap_remove(at).attempt;
             let error = code.unwrap_or(CloseCode::Internal);
             attachment.handle(Input::Failed { attempt, verdict, error }, now);

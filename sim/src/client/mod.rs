@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use millrace_client::session::ConnectionEvent;
+use millrace_attach::{Event as Said, Failure};
 use millrace_client::session::attachment::{Attachment, Input, Verdict};
 use millrace_engine::time::Time;
-use millrace_engine::transport::{ConnKey, ReadState, StreamKey, Transport};
+use millrace_engine::transport::{ConnKey, ReadState, StreamKey};
 use millrace_proto::control::TableCapacity;
 use millrace_proto::{CloseCode, RouterId};
 use rand::RngExt;
@@ -27,6 +27,7 @@ pub use receivers::{ReceiverSetup, Receivers};
 
 use self::attaching::Number;
 use self::link::Link;
+use self::receivers::Programs;
 use crate::event::Event;
 use crate::network::{Network, Notice, Wire};
 use crate::queue::Queue;
@@ -147,18 +148,14 @@ impl Client {
             return;
         }
         let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
-        let Some(link) = links.into_iter().find(|link| link.conn == conn) else { return };
+        let Some(link) = links.into_iter().find(|link| link.connection.id() == conn) else { return };
         match notice {
             Notice::Connected { .. } => {
                 let mut wire = Wire { network: around.network, queue: around.queue };
-                link.control = wire.open_bi(conn);
+                link.connection.connected(&mut wire);
                 link.heard = now;
             }
-            Notice::StreamOpened(stream) => {
-                if let Role::Receivers(receivers) = &mut self.role {
-                    receivers.stream_opened(stream);
-                }
-            }
+            Notice::StreamOpened(stream) => link.connection.stream_opened(stream),
             Notice::Readable(stream) => {
                 link.heard = now;
                 self.read(conn, stream, around);
@@ -195,7 +192,7 @@ impl Client {
     /// Its program changes a subscription.
     pub fn churn(&mut self, around: &mut Around<'_>) {
         if let (Role::Receivers(receivers), Some(link)) = (&mut self.role, &mut self.link) {
-            receivers.churn(&mut link.session, around);
+            receivers.churn(&mut link.connection, around);
         }
         self.flow(around);
     }
@@ -203,7 +200,7 @@ impl Client {
     /// Lets the application of a receiver stand still, or go on.
     pub fn set_slow(&mut self, receiver: u32, slow: bool, around: &mut Around<'_>) {
         if let Role::Receivers(receivers) = &mut self.role {
-            receivers.set_slow(receiver, slow);
+            receivers.set_slow(receiver, slow, self.link.as_mut().map(|link| &mut link.connection));
         }
         self.flow(around);
     }
@@ -211,33 +208,31 @@ impl Client {
     fn read(&mut self, conn: ConnKey, stream: StreamKey, around: &mut Around<'_>) {
         let now = around.queue.now();
         let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
-        let Some(link) = links.into_iter().find(|link| link.conn == conn) else { return };
+        let Some(link) = links.into_iter().find(|link| link.connection.id() == conn) else { return };
         let mut wire = Wire { network: around.network, queue: around.queue };
-        let mut wrong = None;
-        let is_control = link.control == Some(stream);
+        let mut programs = match &self.role {
+            Role::Publisher(_) => Programs::default(),
+            Role::Receivers(receivers) => receivers.programs(around.record),
+        };
         loop {
-            let state = wire.read(link.conn, stream, READ_BYTES, &mut |chunk| {
-                if wrong.is_some() {
+            match link.connection.readable(&mut wire, now, stream, READ_BYTES, &mut programs) {
+                Ok(ReadState::More) => {}
+                Ok(_) => return,
+                Err(failure) => {
+                    self.fail(conn, &failure, around);
                     return;
                 }
-                wrong = if is_control {
-                    link.session.control_data(now, chunk).err()
-                } else if let Role::Receivers(receivers) = &mut self.role {
-                    link.session.heard(now);
-                    receivers.data(stream, chunk, around.record).err()
-                } else {
-                    None
-                };
-            });
-            if state != ReadState::More || wrong.is_some() {
-                break;
             }
         }
-        if let Some(error) = wrong {
+    }
+
+    /// A connection cannot go on, and is closed. That a router breaks the protocol is a finding.
+    fn fail(&mut self, conn: ConnKey, failure: &Failure, around: &mut Around<'_>) {
+        if let Failure::Protocol(error) = failure {
             let index = self.index;
             around.record.findings.add("session", || format!("client {index}: {error}"));
-            self.give_up(conn, error.close_code(), around);
         }
+        self.gone(conn, Some(failure.close_code()), around);
     }
 
     /// Takes what the sessions have to say and passes it on.
@@ -253,38 +248,47 @@ impl Client {
     fn flow_link(&mut self, around: &mut Around<'_>) {
         let now = around.queue.now();
         let Some(link) = &mut self.link else { return };
-        link.tick(now);
-        while let Some(event) = self.link.as_mut().and_then(|link| link.session.poll_event()) {
-            if !self.event(event, around) {
-                return;
+        link.connection.handle_timeout(now);
+        while let Some(link) = &mut self.link {
+            let publisher = match &mut self.role {
+                Role::Publisher(publisher) => Some(publisher.session()),
+                Role::Receivers(_) => None,
+            };
+            let mut wire = Wire { network: around.network, queue: around.queue };
+            match link.connection.poll_event(&mut wire, publisher) {
+                Ok(Some(event)) => self.event(event, around),
+                Ok(None) => break,
+                Err(failure) => {
+                    let conn = link.connection.id();
+                    self.fail(conn, &failure, around);
+                }
             }
         }
         let Some(link) = &mut self.link else { return };
+        let mut wire = Wire { network: around.network, queue: around.queue };
         let attentive = match &mut self.role {
             Role::Publisher(publisher) => {
-                let mut wire = Wire { network: around.network, queue: around.queue };
                 let router = around.routers[link.router as usize];
-                publisher.write(now, link.conn, router, &mut wire, around.record);
+                publisher.write(now, router, &mut link.connection, &mut wire, around.record);
                 publisher.expects_answer(now)
             }
-            Role::Receivers(receivers) => {
-                receivers.grant(&mut link.session);
-                true
-            }
+            Role::Receivers(_) => true,
         };
-        link.session.set_attentive(now, attentive);
-        link.write(&mut Wire { network: around.network, queue: around.queue });
+        link.connection.set_attentive(now, attentive);
+        link.connection.flush(&mut wire);
     }
 
     fn set_timer(&mut self, around: &mut Around<'_>) {
         let now = around.queue.now();
         let publisher = match &self.role {
-            Role::Publisher(publisher) if self.link.is_some() => publisher.poll_timeout(now),
-            Role::Publisher(_) | Role::Receivers(_) => None,
+            Role::Publisher(publisher) => {
+                self.link.as_ref().and_then(|link| publisher.poll_timeout(now, &link.connection))
+            }
+            Role::Receivers(_) => None,
         };
         let attachment = self.attachment.as_ref().and_then(Attachment::poll_timeout);
         let links = self.link.iter().chain(&self.next).chain(&self.dialling);
-        let sessions = links.filter_map(|link| link.session.poll_timeout());
+        let sessions = links.filter_map(|link| link.connection.poll_timeout());
         let due = sessions.chain(publisher).chain(attachment).chain(self.leaving).min();
         if let Some(due) = due.map(|due| due.max(now + Duration::from_micros(10)))
             && self.timer.is_none_or(|timer| timer > due)
@@ -294,35 +298,24 @@ impl Client {
         }
     }
 
-    /// Handles what the router said; false when the connection is gone by that.
-    fn event(&mut self, event: ConnectionEvent, around: &mut Around<'_>) -> bool {
+    /// Takes what the router of the moment said.
+    fn event(&mut self, event: Said, around: &mut Around<'_>) {
         let now = around.queue.now();
-        let Some(link) = &mut self.link else { return false };
+        let Some(link) = &mut self.link else { return };
         let router = around.routers[link.router as usize];
         match (event, &mut self.role) {
-            (ConnectionEvent::Credit { bytes }, Role::Publisher(publisher)) => publisher.credit(bytes),
-            (ConnectionEvent::Received { next_seq }, Role::Publisher(publisher)) => {
-                if let Err(error) = publisher.received(next_seq, router, now, around.record) {
-                    let index = self.index;
-                    around.record.findings.add("session", || format!("client {index}: {error}"));
-                    let conn = link.conn;
-                    self.give_up(conn, error.close_code(), around);
-                    return false;
-                }
+            (Said::Credit { .. }, _) => {}
+            (Said::Received { seqs }, Role::Publisher(publisher)) => {
+                publisher.received(seqs, router, now, around.record);
             }
-            (ConnectionEvent::Subscribed(subscribed), Role::Receivers(receivers)) => {
+            (Said::Subscribed(subscribed), Role::Receivers(receivers)) => {
                 receivers.subscribed(&subscribed, now, around.record);
             }
-            (ConnectionEvent::Refused(refused), _) => {
+            (Said::Refused(refused), _) => {
                 let index = self.index;
                 around.record.findings.add("session", || format!("client {index} was refused: {refused:?}"));
             }
-            (ConnectionEvent::Dead { .. }, _) => {
-                let conn = link.conn;
-                self.give_up(conn, CloseCode::Timeout, around);
-                return false;
-            }
-            (ConnectionEvent::Goaway(goaway), _) => {
+            (Said::Goaway(goaway), _) => {
                 // Some stay until they are sent away.
                 if let Some(attachment) = &mut self.attachment
                     && around.rng.random_range(0..3) > 0
@@ -330,13 +323,11 @@ impl Client {
                     attachment.handle(Input::Goaway(&goaway), now);
                 }
             }
-            (ConnectionEvent::Credit { .. }, Role::Receivers(_)) => {}
             (other, _) => {
                 let index = self.index;
                 around.record.findings.add("session", || format!("client {index} did not expect {other:?}"));
             }
         }
-        true
     }
 
     /// The connection of the moment is gone.

@@ -1,18 +1,18 @@
 //! A client that publishes: a program with several emitters on one publisher session.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
-use millrace_client::session::{PublisherConfig, PublisherSession, SessionError};
+use millrace_attach::ClientConnection;
+use millrace_client::session::{PublisherConfig, PublisherSession};
 use millrace_engine::time::Time;
-use millrace_engine::transport::{ConnKey, StreamKey, Transport};
 use millrace_proto::control::Welcome;
 use millrace_proto::{RouterId, TagSet};
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 use rand::RngExt;
 
 use super::Around;
-use super::link::Outbox;
 use crate::network::Wire;
 use crate::record::Record;
 
@@ -41,8 +41,6 @@ pub struct PublisherSetup {
 pub struct Publisher {
     setup: PublisherSetup,
     session: PublisherSession,
-    stream: Option<StreamKey>,
-    out: Outbox,
     /// Emitter and number by seq.
     events: Vec<(u32, u64)>,
     /// First seq whose entry router was not noted.
@@ -61,8 +59,6 @@ impl Publisher {
         Self {
             session: PublisherSession::new(config),
             setup,
-            stream: None,
-            out: Outbox::default(),
             events: Vec::new(),
             entered: 0,
             payload: Vec::new(),
@@ -142,24 +138,15 @@ impl Publisher {
         self.session.stream_started(welcome.tables);
     }
 
-    pub(super) fn credit(&mut self, bytes: u64) {
-        self.session.on_credit(bytes);
+    pub(super) fn session(&mut self) -> &mut PublisherSession {
+        &mut self.session
     }
 
-    pub(super) fn received(
-        &mut self,
-        next_seq: u64,
-        router: RouterId,
-        now: Time,
-        record: &mut Record,
-    ) -> Result<(), SessionError> {
-        let from = self.session.received();
-        self.session.on_received(next_seq)?;
-        for seq in from..self.session.received() {
+    pub(super) fn received(&mut self, seqs: Range<u64>, router: RouterId, now: Time, record: &mut Record) {
+        for seq in seqs {
             let (emitter, n) = self.events[usize::try_from(seq).unwrap_or(usize::MAX)];
             record.checker.received(emitter, n, router, now.0);
         }
-        Ok(())
     }
 
     /// Takes no more events for this connection, and asks for what was received.
@@ -168,40 +155,23 @@ impl Publisher {
     }
 
     /// Whether events are on their way, so that leaving now would make them unknown.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.out.is_empty() || !self.session.unreceived().is_empty()
+    pub(super) fn is_waiting(&self, connection: &ClientConnection) -> bool {
+        connection.is_publish_blocked() || !self.session.unreceived().is_empty()
     }
 
     pub(super) fn lost(&mut self) {
         self.session.stream_lost();
-        self.stream = None;
-        self.out = Outbox::default();
     }
 
     pub(super) fn write(
         &mut self,
         now: Time,
-        conn: ConnKey,
         router: RouterId,
+        connection: &mut ClientConnection,
         wire: &mut Wire<'_>,
         record: &mut Record,
     ) {
-        loop {
-            if self.out.is_empty() {
-                match self.session.take_output(now) {
-                    Some(bytes) => self.out.push(bytes),
-                    None => break,
-                }
-            }
-            if self.stream.is_none() {
-                self.stream = wire.open_uni(conn);
-            }
-            let Some(stream) = self.stream else { break };
-            self.out.write(wire, conn, stream);
-            if !self.out.is_empty() {
-                break;
-            }
-        }
+        connection.publish(wire, now, &mut self.session);
         let taken = self.session.unreceived().end;
         for seq in self.entered..taken {
             let (emitter, n) = self.events[usize::try_from(seq).unwrap_or(usize::MAX)];
@@ -211,8 +181,8 @@ impl Publisher {
     }
 
     /// When it has more to write, or begins to expect an answer.
-    pub(super) fn poll_timeout(&self, now: Time) -> Option<Time> {
-        let output = self.session.poll_timeout().filter(|_| self.out.is_empty());
+    pub(super) fn poll_timeout(&self, now: Time, connection: &ClientConnection) -> Option<Time> {
+        let output = self.session.poll_timeout().filter(|_| !connection.is_publish_blocked());
         let answer = self.session.answer_due().filter(|&due| due > now);
         output.into_iter().chain(answer).min()
     }

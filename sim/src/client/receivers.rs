@@ -4,14 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use millrace_attach::ClientConnection;
 use millrace_client::session::plan::{Progress, ReceiverWish};
-use millrace_client::session::{
-    ConnectionSession, DeliveredRun, DeliverySink, Plan, PreambleReader, ReceiverConfig, ReceiverSession,
-    SessionError, StreamFor,
-};
+use millrace_client::session::{DeliveredRun, DeliverySink, Plan};
 use millrace_engine::time::Time;
-use millrace_engine::transport::StreamKey;
-use millrace_proto::control::{Stage, Subscribed, TableCapacity};
+use millrace_proto::control::{Stage, Subscribed};
 use millrace_proto::data::Gap;
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
@@ -42,7 +39,6 @@ pub struct ReceiverSetup {
 pub struct Receivers {
     plan: Plan,
     receivers: BTreeMap<ReceiverNumber, Receiver>,
-    streams: BTreeMap<StreamKey, Incoming>,
 }
 
 #[derive(Debug)]
@@ -50,17 +46,10 @@ struct Receiver {
     setup: ReceiverSetup,
     /// Its number for the checkers, in the session of the moment.
     session_number: Option<u32>,
-    session: ReceiverSession,
     slow: bool,
     subscriptions: BTreeMap<SubscriptionNumber, Vec<Selector>>,
     /// A subscription that was ended, and the one that was asked for behind it.
     ending: Option<(SubscriptionNumber, SubscriptionNumber)>,
-}
-
-#[derive(Debug)]
-enum Incoming {
-    Preamble(PreambleReader),
-    Receiver(ReceiverNumber),
 }
 
 impl Receivers {
@@ -77,12 +66,10 @@ impl Receivers {
                     subscriptions.insert(subscription, selectors.clone());
                 }
             }
-            let session = ReceiverSession::new(ReceiverConfig::default());
-            let receiver =
-                Receiver { setup, session_number: None, session, slow: false, subscriptions, ending: None };
+            let receiver = Receiver { setup, session_number: None, slow: false, subscriptions, ending: None };
             receivers.insert(number, receiver);
         }
-        Self { plan, receivers, streams: BTreeMap::new() }
+        Self { plan, receivers }
     }
 
     /// Receivers on this connection.
@@ -108,29 +95,23 @@ impl Receivers {
         wanted.extend(selectors.map(told));
     }
 
-    pub(super) fn started(
-        &mut self,
-        tables: TableCapacity,
-        connection: &mut ConnectionSession,
-        around: &mut Around<'_>,
-    ) {
+    pub(super) fn started(&mut self, connection: &mut ClientConnection, around: &mut Around<'_>) {
         let now = around.queue.now();
         for (&number, receiver) in &mut self.receivers {
             let session = around.record.new_receiver();
             receiver.session_number = Some(session);
-            receiver.session = ReceiverSession::new(ReceiverConfig {
-                receiver: number,
-                window_bytes: receiver.setup.window_bytes,
-                tables,
-            });
             receiver.ending = None;
             for (subscription, selectors) in &receiver.subscriptions {
                 around.record.asked(session, subscription.0, selectors.clone(), now);
             }
-            // `Plan::replay` gives all receivers one first grant; these have one each.
-            let grant = receiver.session.first_grant();
-            if let Some(request) = self.plan.open_request(number, grant) {
-                connection.open_receiver(&request);
+            let window_bytes = receiver.setup.window_bytes;
+            if let Some(request) = self.plan.open_request(number, window_bytes)
+                && let Err(error) = connection.open_receiver(request, window_bytes)
+            {
+                around.record.findings.add("session", || format!("receiver {}: {error}", number.0));
+            }
+            if receiver.slow {
+                connection.hold(number);
             }
             for (&subscription, selectors) in &receiver.subscriptions {
                 connection.subscribe(number, subscription, &texts(selectors));
@@ -140,7 +121,6 @@ impl Receivers {
 
     pub(super) fn lost(&mut self, heard: Time, record: &mut Record) {
         self.plan.on_lost();
-        self.streams.clear();
         for receiver in self.receivers.values_mut() {
             if let Some(session) = receiver.session_number.take() {
                 record.checker.lapsed(session, heard.0);
@@ -149,45 +129,9 @@ impl Receivers {
         }
     }
 
-    pub(super) fn stream_opened(&mut self, stream: StreamKey) {
-        self.streams.insert(stream, Incoming::Preamble(PreambleReader::new()));
-    }
-
-    pub(super) fn data(
-        &mut self,
-        stream: StreamKey,
-        mut chunk: &[u8],
-        record: &mut Record,
-    ) -> Result<(), SessionError> {
-        let Some(incoming) = self.streams.get_mut(&stream) else { return Ok(()) };
-        if let Incoming::Preamble(preamble) = incoming {
-            let Some((stream, taken)) = preamble.feed(chunk)? else { return Ok(()) };
-            let StreamFor::Receiver(number) = stream else {
-                return Err(SessionError::Unexpected { frame: "a stream that was not asked for" });
-            };
-            *incoming = Incoming::Receiver(number);
-            chunk = &chunk[taken..];
-        }
-        let Incoming::Receiver(number) = incoming else { return Ok(()) };
-        let Some(receiver) = self.receivers.get_mut(number) else {
-            return Err(SessionError::Unexpected { frame: "a stream for a receiver that is not open" });
-        };
-        let Some(session) = receiver.session_number else { return Ok(()) };
-        receiver.session.data(chunk, &mut Application { session, record })?;
-        if !receiver.slow {
-            receiver.session.consumed(chunk.len() as u64);
-        }
-        Ok(())
-    }
-
-    pub(super) fn grant(&mut self, connection: &mut ConnectionSession) {
-        for (&number, receiver) in &mut self.receivers {
-            if receiver.session_number.is_some()
-                && let Some(bytes) = receiver.session.poll_grant()
-            {
-                connection.grant(number, bytes);
-            }
-        }
+    /// The programs that take what arrives on the connection of the moment.
+    pub(super) fn programs<'a>(&'a self, record: &'a mut Record) -> Programs<'a> {
+        Programs(Some((&self.receivers, record)))
     }
 
     pub(super) fn subscribed(&mut self, subscribed: &Subscribed, now: Time, record: &mut Record) {
@@ -208,7 +152,7 @@ impl Receivers {
         }
     }
 
-    pub(super) fn churn(&mut self, connection: &mut ConnectionSession, around: &mut Around<'_>) {
+    pub(super) fn churn(&mut self, connection: &mut ClientConnection, around: &mut Around<'_>) {
         let now = around.queue.now();
         let at = around.rng.random_range(0..self.receivers.len().max(1));
         let Some((&number, receiver)) = self.receivers.iter_mut().nth(at) else { return };
@@ -232,11 +176,19 @@ impl Receivers {
         receiver.subscriptions.insert(subscription, selectors);
     }
 
-    pub(super) fn set_slow(&mut self, receiver: u32, slow: bool) {
-        for state in self.receivers.values_mut().filter(|state| state.setup.number == receiver) {
+    pub(super) fn set_slow(
+        &mut self,
+        receiver: u32,
+        slow: bool,
+        mut connection: Option<&mut ClientConnection>,
+    ) {
+        for (&number, state) in self.receivers.iter_mut().filter(|(_, state)| state.setup.number == receiver)
+        {
             state.slow = slow;
-            if !slow {
-                state.session.consumed(u64::MAX / 2);
+            match &mut connection {
+                Some(connection) if slow => connection.hold(number),
+                Some(connection) => connection.release(number),
+                None => {}
             }
         }
     }
@@ -258,27 +210,35 @@ fn texts(selectors: &[Selector]) -> Vec<String> {
     selectors.iter().map(|selector| selector.text().to_owned()).collect()
 }
 
-/// The program that takes events.
-struct Application<'a> {
-    session: u32,
-    record: &'a mut Record,
+/// The programs that take events: none for a client that publishes.
+#[derive(Debug, Default)]
+pub(super) struct Programs<'a>(Option<(&'a BTreeMap<ReceiverNumber, Receiver>, &'a mut Record)>);
+
+impl Programs<'_> {
+    /// The checkers' number of a receiver's session, and where to note what it takes.
+    fn of(&mut self, receiver: ReceiverNumber) -> Option<(u32, &mut Record)> {
+        let (receivers, record) = self.0.as_mut()?;
+        Some((receivers.get(&receiver)?.session_number?, record))
+    }
 }
 
-impl DeliverySink for Application<'_> {
+impl DeliverySink for Programs<'_> {
     fn run(&mut self, run: &DeliveredRun<'_>) {
+        let Some((receiver, record)) = self.of(run.receiver) else { return };
         let matched: Vec<u32> = run.matched().collect();
         for event in run.events() {
-            let delivery = Delivery {
-                receiver: self.session,
+            record.delivered(Delivery {
+                receiver,
                 tags: run.tags,
                 payload: event.payload,
                 matched: &matched,
-            };
-            self.record.delivered(delivery);
+            });
         }
     }
 
-    fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
-        self.record.gap(self.session, gap);
+    fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
+        if let Some((receiver, record)) = self.of(receiver) {
+            record.gap(receiver, gap);
+        }
     }
 }

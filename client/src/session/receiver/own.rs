@@ -9,6 +9,7 @@ use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, DataFrame};
 use millrace_proto::frame::FrameReader;
 
+use super::preamble::StreamFor;
 use super::sink::DeliverySink;
 use super::tables::Tables;
 use crate::session::SessionError;
@@ -84,7 +85,7 @@ impl ReceiverSession {
                     sink.run(&tables.read(&hop, body)?.with_header(receiver, &hop));
                 }
                 DataFrame::Gap(gap) => sink.gap(receiver, &gap),
-                frame => tables.common(&frame, sink)?,
+                frame => tables.common(StreamFor::Receiver(receiver), &frame, sink)?,
             }
             Ok(())
         })

@@ -13,6 +13,7 @@ use millrace_proto::data::{self, DataFrame, Gap, ReceiverGap};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
 
+use super::preamble::StreamFor;
 use super::sink::DeliverySink;
 use super::tables::Tables;
 use crate::session::SessionError;
@@ -173,7 +174,7 @@ impl DeliveriesSession {
                 DataFrame::Run { .. } | DataFrame::Gap(_) => {
                     return Err(SessionError::Unexpected { frame: "a frame of one receiver's stream" });
                 }
-                frame => tables.common(&frame, sink)?,
+                frame => tables.common(StreamFor::All, &frame, sink)?,
             }
             Ok(())
         })

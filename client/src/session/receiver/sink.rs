@@ -4,6 +4,8 @@ use millrace_proto::data::{Gap, HopHeader, ReceiverEnd, Target, flag, target_fla
 use millrace_proto::run::{Events, RunBody};
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
 
+use super::preamble::StreamFor;
+
 /// Takes what a delivery stream carries, in its order.
 pub trait DeliverySink {
     /// A run of events that match, for [`DeliveredRun::receiver`]. A run for several receivers of a connection is given once
@@ -18,10 +20,10 @@ pub trait DeliverySink {
         let _ = end;
     }
 
-    /// From here on `number` stands for `tags`: for sinks that keep something of their own per tag set, so that no event
-    /// needs a hash.
-    fn tags_defined(&mut self, number: u64, tags: &TagSet) {
-        let _ = (number, tags);
+    /// From here on `number` stands for `tags` on `stream`: for sinks that keep something of their own
+    /// per tag set, so that no event needs a hash. One sink may serve several streams.
+    fn tags_defined(&mut self, stream: StreamFor, number: u64, tags: &TagSet) {
+        let _ = (stream, number, tags);
     }
 }
 

@@ -6,6 +6,7 @@ use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet};
 
+use super::preamble::StreamFor;
 use super::sink::{DeliveredRun, DeliverySink};
 use crate::session::SessionError;
 
@@ -54,9 +55,10 @@ impl Tables {
         })
     }
 
-    /// Takes a frame that stands on both kinds of streams.
+    /// Takes a frame of `stream` that stands on both kinds of streams.
     pub(super) fn common(
         &mut self,
+        stream: StreamFor,
         frame: &DataFrame<'_>,
         sink: &mut impl DeliverySink,
     ) -> Result<(), SessionError> {
@@ -64,7 +66,7 @@ impl Tables {
             DataFrame::DefineTags { number, tags } => {
                 let set = (*tags).to_owned();
                 self.tags.define(*number, set.clone(), set.canonical().len() as u64)?;
-                sink.tags_defined(*number, &set);
+                sink.tags_defined(stream, *number, &set);
             }
             DataFrame::DefinePublisher { number, publisher, .. } => {
                 self.publishers.define(*number, *publisher, 16)?;

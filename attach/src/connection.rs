@@ -1,0 +1,268 @@
+//! One connection to a router. See the crate.
+
+use millrace_client::session::receiver::OpenError;
+use millrace_client::session::{
+    ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PublisherSession, SessionError,
+};
+use millrace_proto::control::OpenReceiver;
+use millrace_proto::{ReceiverNumber, SubscriptionNumber};
+use millrace_sansio::{ConnId, ReadState, StreamId, Time, Transport};
+
+use crate::deliveries::Deliveries;
+use crate::event::{Event, Failure};
+use crate::outgoing::Outgoing;
+use crate::publishing::Publishing;
+
+/// One connection to a router, from its dial on.
+#[derive(Debug)]
+pub struct ClientConnection {
+    conn: ConnId,
+    session: ConnectionSession,
+    is_connected: bool,
+    control: Outgoing,
+    publishing: Publishing,
+    deliveries: Deliveries,
+}
+
+impl ClientConnection {
+    /// A connection that was dialled `now`. Receivers and subscriptions may be asked for at once: they
+    /// wait for the router's Welcome.
+    #[must_use]
+    pub fn new(conn: ConnId, config: ConnectionConfig, now: Time) -> Self {
+        Self {
+            conn,
+            session: ConnectionSession::new(config, now),
+            is_connected: false,
+            control: Outgoing::default(),
+            publishing: Publishing::new(),
+            deliveries: Deliveries::default(),
+        }
+    }
+
+    /// Its name on the transport.
+    #[inline]
+    #[must_use]
+    pub const fn id(&self) -> ConnId {
+        self.conn
+    }
+
+    /// Whether the router has answered.
+    #[must_use]
+    pub const fn is_welcomed(&self) -> bool {
+        self.session.is_welcomed()
+    }
+
+    /// Whether this is the control stream.
+    #[inline]
+    #[must_use]
+    pub fn is_control(&self, stream: StreamId) -> bool {
+        self.control.is(stream)
+    }
+
+    /// The handshake is complete: the control stream can be opened, here or at the next
+    /// [`flush`](Self::flush) after the router allows it.
+    pub fn connected(&mut self, transport: &mut impl Transport) {
+        self.is_connected = true;
+        self.control.open(|| transport.open_bi(self.conn));
+    }
+
+    /// The router opened a stream.
+    pub fn stream_opened(&mut self, stream: StreamId) {
+        self.deliveries.stream_opened(stream);
+    }
+
+    /// Reads about `limit` bytes of a stream: the control stream's become events, the others' go to
+    /// `sink`. Says how the read ended; with [`ReadState::More`] the owner comes back to the stream.
+    ///
+    /// # Errors
+    /// [`Failure`]: the router broke the protocol, and the connection is closed.
+    #[inline]
+    pub fn readable(
+        &mut self,
+        transport: &mut impl Transport,
+        now: Time,
+        stream: StreamId,
+        limit: usize,
+        sink: &mut impl DeliverySink,
+    ) -> Result<ReadState, Failure> {
+        let read = if self.control.is(stream) {
+            self.read_control(transport, now, stream, limit)
+        } else {
+            let Self { conn, session, deliveries, .. } = self;
+            session.heard(now);
+            let grant = |receiver, bytes| session.grant(receiver, bytes);
+            deliveries.read((transport, *conn), stream, limit, sink, grant)
+        };
+        read.map_err(|error| self.fail(transport, error.into()))
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    #[inline]
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.session.poll_timeout()
+    }
+
+    /// Time has gone by: a ping may be due, or the router may have been silent for too long.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.session.poll_timeout().is_some_and(|due| due <= now) {
+            self.session.handle_timeout(now);
+        }
+    }
+
+    /// What the router said, oldest first. `publisher` is the one whose events this connection
+    /// carries; without one, what the router says of events is left out.
+    ///
+    /// # Errors
+    /// [`Failure`]: the router broke the protocol or was silent for too long, and the connection is
+    /// closed.
+    pub fn poll_event(
+        &mut self,
+        transport: &mut impl Transport,
+        mut publisher: Option<&mut PublisherSession>,
+    ) -> Result<Option<Event>, Failure> {
+        while let Some(event) = self.session.poll_event() {
+            let event = match event {
+                ConnectionEvent::Welcomed(welcome) => Event::Welcomed(welcome),
+                ConnectionEvent::Credit { bytes } => {
+                    let Some(publisher) = &mut publisher else { continue };
+                    publisher.on_credit(bytes);
+                    Event::Credit { bytes }
+                }
+                ConnectionEvent::Received { next_seq } => {
+                    let Some(publisher) = &mut publisher else { continue };
+                    let before = publisher.received();
+                    if let Err(error) = publisher.on_received(next_seq) {
+                        return Err(self.fail(transport, error.into()));
+                    }
+                    Event::Received { seqs: before..publisher.received() }
+                }
+                ConnectionEvent::Subscribed(subscribed) => Event::Subscribed(subscribed),
+                ConnectionEvent::Refused(refused) => {
+                    if refused.subscription.is_none() {
+                        self.deliveries.refused(refused.receiver);
+                    }
+                    Event::Refused(refused)
+                }
+                ConnectionEvent::ReceiverClosed(closed) => Event::ReceiverClosed(closed),
+                ConnectionEvent::Goaway(goaway) => Event::Goaway(goaway),
+                ConnectionEvent::Dead { silent_ns } => {
+                    return Err(self.fail(transport, Failure::Silent { silent_ns }));
+                }
+            };
+            return Ok(Some(event));
+        }
+        Ok(None)
+    }
+
+    /// Writes what the publisher has due, as far as credit and the stream allow. Returns how many
+    /// chunks were taken from its session.
+    #[inline]
+    pub fn publish(
+        &mut self,
+        transport: &mut impl Transport,
+        now: Time,
+        publisher: &mut PublisherSession,
+    ) -> u64 {
+        self.publishing.write(transport, self.conn, now, publisher)
+    }
+
+    /// Whether part of a publisher's chunk waits for the publish stream.
+    #[inline]
+    #[must_use]
+    pub const fn is_publish_blocked(&self) -> bool {
+        self.publishing.is_blocked()
+    }
+
+    /// Whether [`flush`](Self::flush) has something to write.
+    #[inline]
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.control.is_blocked() || self.session.has_output()
+    }
+
+    /// Writes what the control stream has to carry: the Hello, requests, grants, pings and pongs.
+    pub fn flush(&mut self, transport: &mut impl Transport) {
+        let Self { conn, session, is_connected, control, .. } = self;
+        if !*is_connected {
+            return;
+        }
+        control.open(|| transport.open_bi(*conn));
+        control.write(transport, *conn, |_| None, || session.poll_control_output());
+    }
+
+    /// Asks for a receiver that may be `window_bytes` ahead of its application; the request's first
+    /// grant is set to that.
+    ///
+    /// # Errors
+    /// [`OpenError`]: its number is taken, or too high. Nothing was asked for.
+    pub fn open_receiver(&mut self, mut request: OpenReceiver, window_bytes: u64) -> Result<(), OpenError> {
+        self.deliveries.open(request.receiver, window_bytes)?;
+        request.grant = window_bytes;
+        self.session.open_receiver(&request);
+        Ok(())
+    }
+
+    /// Asks for a subscription, or replaces one.
+    pub fn subscribe(
+        &mut self,
+        receiver: ReceiverNumber,
+        subscription: SubscriptionNumber,
+        selectors: &[String],
+    ) {
+        self.session.subscribe(receiver, subscription, selectors);
+    }
+
+    /// Takes a subscription away.
+    pub fn unsubscribe(&mut self, receiver: ReceiverNumber, subscription: SubscriptionNumber) {
+        self.session.unsubscribe(receiver, subscription);
+    }
+
+    /// A receiver's application takes nothing from here on: what arrives for it uses its window up.
+    pub fn hold(&mut self, receiver: ReceiverNumber) {
+        self.deliveries.hold(receiver);
+    }
+
+    /// A receiver's application takes what waits, and goes on.
+    pub fn release(&mut self, receiver: ReceiverNumber) {
+        if let Some(bytes) = self.deliveries.release(receiver) {
+            self.session.grant(receiver, bytes);
+        }
+    }
+
+    /// Whether silence of the router means something; see
+    /// [`liveness`](millrace_client::session::liveness).
+    pub fn set_attentive(&mut self, now: Time, attentive: bool) {
+        self.session.set_attentive(now, attentive);
+    }
+
+    fn read_control(
+        &mut self,
+        transport: &mut impl Transport,
+        now: Time,
+        stream: StreamId,
+        limit: usize,
+    ) -> Result<ReadState, SessionError> {
+        let Self { conn, session, deliveries, .. } = self;
+        let mut wrong = None;
+        let state = transport.read(*conn, stream, limit, &mut |chunk| {
+            if wrong.is_none() {
+                wrong = session.control_data(now, chunk).err();
+            }
+        });
+        if let Some(error) = wrong {
+            return Err(error);
+        }
+        if session.is_welcomed() {
+            deliveries.begin(session.shares_deliveries(), session.tables());
+        }
+        Ok(state)
+    }
+
+    /// Closes the connection for what went wrong.
+    #[cold]
+    fn fail(&self, transport: &mut impl Transport, failure: Failure) -> Failure {
+        transport.close(self.conn, failure.close_code().code(), &failure.to_string());
+        failure
+    }
+}
