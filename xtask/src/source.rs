@@ -148,7 +148,8 @@ fn declared(item: &Item) -> Option<&Ident> {
     }
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
+/// The attributes of an item.
+pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(syn::ItemConst { attrs, .. })
         | Item::Enum(syn::ItemEnum { attrs, .. })
@@ -166,7 +167,7 @@ fn attributes(item: &Item) -> &[Attribute] {
 }
 
 /// Whether an item is built for tests only.
-fn is_test(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")

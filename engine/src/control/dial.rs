@@ -1,128 +1,19 @@
-//! Whom to dial, and when: addresses for lane 0, attempts under way, and pauses between attempts.
+//! Whom to dial, and when: the pauses between attempts, and what an attempt's end means.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_proto::{CloseCode, RouterId};
 
-use super::config::{ADDRESS_BYTES_MAX, HEARSAY_REDIAL_MAX, PROBE_EVERY, SILENT_REDIAL_AFTER, TARGETS_MAX};
-use super::{Control, ControlOutput};
+use super::config::{HEARSAY_REDIAL_MAX, PROBE_EVERY, SILENT_REDIAL_AFTER};
+use super::machine::Control;
+use super::output::ControlOutput;
+use super::peer::Peer;
+use super::targets::{Dial, Retry, Target};
 use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
 
 /// Epoch of a probe: it replaces no lane.
 const PROBE_EPOCH: u64 = 1;
-
-/// When to try again, and how often that failed so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Retry {
-    pub(super) failures: u32,
-    pub(super) next: Time,
-}
-
-/// An address under which a router may be found: a seed, or what a router advertises.
-#[derive(Debug, Default)]
-pub(super) struct Target {
-    pub(super) seed: bool,
-    /// It is an address of this router.
-    pub(super) own: bool,
-    /// Dialling it reached this router itself, although it is no address of this host: something in between chose it.
-    pub(super) echo: bool,
-    /// Who answered there last, or advertises it.
-    pub(super) router: Option<RouterId>,
-    pub(super) dial: Option<DialId>,
-    pub(super) retry: Retry,
-}
-
-/// An attempt under way.
-#[derive(Debug)]
-pub(super) struct Dial {
-    pub(super) target: String,
-    pub(super) lane: u16,
-    pub(super) epoch: u64,
-    /// The peer whose lane this is, for lanes behind lane 0.
-    pub(super) router: Option<RouterId>,
-    deadline: Time,
-}
-
-/// Addresses and attempts.
-#[derive(Debug, Default)]
-pub(super) struct Dialling {
-    pub(super) targets: BTreeMap<String, Target>,
-    attempts: BTreeMap<DialId, Dial>,
-    /// Names of seeds that do not resolve.
-    pub(super) unresolved: u64,
-    last: u64,
-    /// Epoch of the next lane dialled. Moves on when an attempt or a lane is lost, so that a redial replaces what the peer
-    /// may still believe in, while two attempts that reach one router by two addresses are equals, and it keeps the first.
-    epoch: u64,
-    /// What makes jitter differ from attempt to attempt.
-    draws: u64,
-}
-
-impl Dialling {
-    pub(super) fn new() -> Self {
-        Self { epoch: 1, ..Self::default() }
-    }
-
-    /// Addresses at which no other router has answered, and names that have none: nobody can say whether one is there.
-    pub(super) fn unanswered(&self) -> u64 {
-        let silent = self.targets.values().filter(|target| !target.own && target.router.is_none());
-        silent.count() as u64 + self.unresolved
-    }
-
-    /// Seeds behind which there should be another router, and nobody has answered.
-    pub(super) fn silent_seeds(&self) -> usize {
-        let silent = |target: &&Target| target.seed && !target.own && !target.echo && target.router.is_none();
-        let names = usize::try_from(self.unresolved).unwrap_or(usize::MAX);
-        self.targets.values().filter(silent).count().saturating_add(names)
-    }
-
-    /// Whether a seed leads to this router.
-    pub(super) fn is_seed_of(&self, router: RouterId) -> bool {
-        self.targets.values().any(|target| target.seed && target.router == Some(router))
-    }
-
-    pub(super) fn lost(&mut self) {
-        self.epoch += 1;
-    }
-
-    /// Ends an attempt.
-    pub(super) fn take(&mut self, dial: DialId) -> Option<Dial> {
-        let attempt = self.attempts.remove(&dial)?;
-        if attempt.lane == 0
-            && let Some(target) = self.targets.get_mut(&attempt.target)
-            && target.dial == Some(dial)
-        {
-            target.dial = None;
-        }
-        Some(attempt)
-    }
-
-    /// Knows an address of a router, or of nobody in particular. False when there is no room or it is no address.
-    pub(super) fn learn(&mut self, address: &str, router: Option<RouterId>, next: Time) -> bool {
-        if let Some(target) = self.targets.get_mut(address) {
-            target.router = router.or(target.router);
-            return true;
-        }
-        let fits =
-            !address.is_empty() && address.len() <= ADDRESS_BYTES_MAX && self.targets.len() < TARGETS_MAX;
-        if fits {
-            let retry = Retry { failures: 0, next };
-            self.targets.insert(address.to_owned(), Target { router, retry, ..Target::default() });
-        }
-        fits
-    }
-
-    /// Whether an attempt for lane 0 of this router is under way.
-    pub(super) fn reaches_for(&self, router: RouterId) -> bool {
-        self.targets.values().any(|target| target.router == Some(router) && target.dial.is_some())
-    }
-
-    fn deadlines(&self) -> impl Iterator<Item = Time> {
-        self.attempts.values().map(|attempt| attempt.deadline)
-    }
-}
 
 impl Control {
     /// The pause after `failures` attempts in a row: doubles from `redial_min` to `redial_max`; half of it is jitter.
@@ -348,7 +239,7 @@ impl Control {
             }
         }
         let peers = &self.peers;
-        let is_told = |peer: &super::Peer, address: &String| {
+        let is_told = |peer: &Peer, address: &String| {
             peer.advertise == *address
                 || (peer.incarnation.is_none() && peer.told_by.values().any(|told| told == address))
         };
@@ -366,7 +257,7 @@ impl Control {
         let lanes = self
             .peers
             .values()
-            .filter_map(super::Peer::link_to_complete)
+            .filter_map(Peer::link_to_complete)
             .filter(|link| link.target.is_some())
             .flat_map(|link| link.lanes.iter().skip(1))
             .filter(|lane| lane.up.is_none() && lane.dial.is_none())
@@ -378,7 +269,7 @@ impl Control {
         let silent = self
             .peers
             .values()
-            .filter_map(super::Peer::link_to_complete)
+            .filter_map(Peer::link_to_complete)
             .filter(|link| link.target.is_some())
             .flat_map(|link| &link.lanes)
             .filter(|lane| lane.dial.is_none())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use millrace_proto::Selector;
 
-use super::ControlOutput;
+use super::output::ControlOutput;
 use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreIndex, PeerIndex, ToCore};
 use crate::payload::FilterTable;

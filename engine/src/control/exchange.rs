@@ -7,10 +7,11 @@ use millrace_proto::control::Stage;
 use millrace_proto::mesh::{Interest, InterestAck, InterestDigest, InterestRequest, LinkFrame};
 use millrace_proto::{CloseCode, RouterId, Selector};
 
-use super::Control;
 use super::config::SNAPSHOT_PAUSE;
 use super::interest::{Step, without_literals};
+use super::machine::Control;
 use super::notice::{Notice, Refusal};
+use super::peer::Peer;
 use super::subscribe::Waiting;
 use crate::matching::Location;
 use crate::message::{CoreIndex, ToCore, Token};
@@ -274,7 +275,7 @@ impl Control {
 
     /// Known routers that have not acknowledged a version of the own interest, or can no longer be believed to hold it.
     fn left_out(&self, interest: u64) -> Vec<RouterId> {
-        let acknowledged = |peer: &super::Peer| {
+        let acknowledged = |peer: &Peer| {
             peer.is_waited_for() && peer.link.as_ref().is_some_and(|link| link.acked >= interest)
         };
         self.peers.iter().filter(|(_, peer)| !acknowledged(peer)).map(|(&router, _)| router).collect()

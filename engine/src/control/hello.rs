@@ -15,11 +15,11 @@ use millrace_proto::mesh::PeerHello;
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, RouterId};
 
 use super::config::{ADDRESS_BYTES_MAX, PEERS_MAX, PROBE_EVERY};
-use super::dial::Dial;
 use super::link::{LaneUp, Link};
+use super::machine::Control;
 use super::notice::{Notice, Refusal};
 use super::peer::Peer;
-use super::{Control, Retry};
+use super::targets::{Dial, Retry};
 use crate::message::{CoreIndex, DialId, ToCore};
 use crate::transport::ConnKey;
 

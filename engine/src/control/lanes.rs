@@ -6,8 +6,8 @@
 use millrace_proto::mesh::LinkFrame;
 use millrace_proto::{CloseCode, RouterId};
 
-use super::Control;
 use super::link::{Lane, LaneUp};
+use super::machine::Control;
 use super::notice::Notice;
 use crate::message::{CoreIndex, DialId, ToCore};
 use crate::transport::ConnKey;

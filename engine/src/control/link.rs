@@ -2,7 +2,7 @@
 
 use millrace_proto::feature::{self, Features};
 
-use crate::control::dial::Retry;
+use super::targets::Retry;
 use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
 use crate::transport::ConnKey;

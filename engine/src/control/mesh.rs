@@ -5,10 +5,11 @@ use millrace_proto::RouterId;
 use millrace_proto::limits::ALTERNATES_MAX;
 use millrace_proto::mesh::{KnownPeer, LinkFrame, Peers};
 
-use super::Control;
 use super::config::{INTRODUCED_MAX, MESH_FRAME_BYTES};
 use super::link::Link;
+use super::machine::Control;
 use super::notice::Notice;
+use super::peer::Peer;
 use super::status::PeerState;
 use crate::message::ToCore;
 use crate::time::Time;
@@ -206,7 +207,7 @@ impl Control {
 
     /// Whether a peer may be the first to tell of one more router.
     fn may_introduce(&mut self, router: RouterId) -> bool {
-        let unproven = |peer: &&super::Peer| {
+        let unproven = |peer: &&Peer| {
             peer.incarnation.is_none() && peer.told_by.len() == 1 && peer.told_by.contains_key(&router)
         };
         let may = self.peers.values().filter(unproven).count() < INTRODUCED_MAX;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use millrace_proto::RouterId;
 
-use super::Control;
 use super::config::PEERS_MAX;
+use super::trouble::Trouble;
 use crate::time::Time;
 
 /// Shortest time between two equal notices of one peer.
@@ -89,7 +89,7 @@ pub enum Notice {
         timed_out: bool,
     },
     /// Something is wrong with this router's place in the mesh: why, or that it is over.
-    Degraded(Option<super::Trouble>),
+    Degraded(Option<Trouble>),
     /// This router's selectors are more than it tells its peers: it asks them for every event, or does so no longer.
     InterestOverflow(bool),
 }
@@ -130,7 +130,8 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    fn take_in(&mut self, now: Time, notice: Notice, peer: Option<(String, String)>) {
+    /// Has a notice told, unless an equal one was told lately.
+    pub(super) fn take_in(&mut self, now: Time, notice: Notice, peer: Option<(String, String)>) {
         if let Some((at, left_out)) = self.said.get_mut(&notice)
             && now < *at + SAY_EVERY
         {
@@ -147,19 +148,10 @@ impl Notices {
         let left_out = before.map_or(0, |(_, left_out)| left_out);
         self.waiting.push_back(Said { notice, peer, left_out });
     }
-}
 
-impl Control {
-    /// Takes note of something that people should know.
-    pub(super) fn notify(&mut self, notice: Notice) {
-        let peer = notice.router().and_then(|router| self.peers.get(&router));
-        let peer = peer.map(|peer| (peer.name.clone(), peer.advertise.clone()));
-        self.notices.take_in(self.now, notice, peer);
-    }
-
-    /// The next thing to say; call until `None` after every input.
-    pub fn poll_notice(&mut self) -> Option<Said> {
-        self.notices.waiting.pop_front()
+    /// The next one to tell.
+    pub(super) fn pop(&mut self) -> Option<Said> {
+        self.waiting.pop_front()
     }
 }
 

@@ -7,37 +7,12 @@ use std::time::Duration;
 
 use millrace_proto::RouterId;
 
-use super::Control;
 use super::config::TWIN_MEMORY;
+use super::machine::Control;
 use super::notice::Notice;
 use super::peer::Peer;
+use super::trouble::Trouble;
 use crate::time::Time;
-
-/// What is wrong with this router's place in the mesh, the gravest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    /// Another process has this router's id, or advertises its address.
-    Twin,
-    /// It is linked with nobody, and there should be others.
-    Alone,
-    /// Others answer it, and none of them reaches the address that it advertises.
-    Unreached,
-    /// It does not reach a router that others reach, and that it reached before or has as a seed.
-    Unlinked,
-}
-
-impl Trouble {
-    /// Its name in `/status`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Twin => "twin",
-            Self::Alone => "alone",
-            Self::Unreached => "unreached",
-            Self::Unlinked => "unlinked",
-        }
-    }
-}
 
 impl Control {
     /// Other routers that are known or that a seed promises.

@@ -2,7 +2,7 @@
 
 use millrace_proto::{Incarnation, RouterId};
 
-use super::Trouble;
+use super::trouble::Trouble;
 
 /// How a known router stands to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -17,10 +17,7 @@ pub fn details(result: &RunResult) -> String {
 /// The table.
 fn figures(result: &RunResult, attempt: &Attempt) -> Table {
     let workload = &result.scenario.workload;
-    let verdict = attempt.judged.total();
-    let latency = LatencyJson::of(&attempt.judged.latency);
     let events = (attempt.offered * attempt.elapsed.as_secs_f64()).max(1.0);
-    let ms = |us: u64| format!("{:.2} ms", us as f64 / 1000.0);
     let per_event = |seconds: f64| format!("{:.2} s = {:.0} ns per event", seconds, seconds * 1e9 / events);
 
     let mut table = Table::new();
@@ -38,6 +35,33 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
             attempt.elapsed.as_secs_f64()
         ),
     );
+    deliveries(attempt, &mut row);
+    missing(attempt, &mut row);
+    if result.home != Home::Elsewhere {
+        row("CPU of the routers", per_event(attempt.cpu.0));
+    }
+    row("CPU of the generator", per_event(attempt.cpu.1));
+    for (name, value) in attempt.counters.per_event(events) {
+        row(&format!("  {name}"), format!("{value:.3} per event"));
+    }
+    cores(attempt, &mut row);
+    row("memory", memory(result));
+    connections(result, attempt, &mut row);
+    headroom(attempt, &mut row);
+    for phase in &result.disturbed {
+        row(phase.disturbance.name(), disturbed(phase));
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// What arrived, how fast, and what was wrong with it.
+fn deliveries(attempt: &Attempt, row: &mut impl FnMut(&str, String)) {
+    let verdict = attempt.judged.total();
+    let latency = LatencyJson::of(&attempt.judged.latency);
+    let ms = |us: u64| format!("{:.2} ms", us as f64 / 1000.0);
     row("ingress", format!("{}/s", grouped(attempt.ingress)));
     row(
         "egress",
@@ -74,14 +98,10 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
             verdict.lost, verdict.duplicated, verdict.reordered, verdict.corrupted, verdict.unexpected
         ),
     );
-    missing(attempt, &mut row);
-    if result.home != Home::Elsewhere {
-        row("CPU of the routers", per_event(attempt.cpu.0));
-    }
-    row("CPU of the generator", per_event(attempt.cpu.1));
-    for (name, value) in attempt.counters.per_event(events) {
-        row(&format!("  {name}"), format!("{value:.3} per event"));
-    }
+}
+
+/// What each core of the routers did.
+fn cores(attempt: &Attempt, row: &mut impl FnMut(&str, String)) {
     for core in &attempt.counters.cores {
         row(
             &format!("router {} core {}", core.router, core.core),
@@ -96,16 +116,6 @@ fn figures(result: &RunResult, attempt: &Attempt) -> Table {
             ),
         );
     }
-    row("memory", memory(result));
-    connections(result, attempt, &mut row);
-    headroom(attempt, &mut row);
-    for phase in &result.disturbed {
-        row(phase.disturbance.name(), disturbed(phase));
-    }
-    if let Some(column) = table.column_mut(0) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }
 
 /// What is missing, and who says why.

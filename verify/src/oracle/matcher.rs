@@ -10,8 +10,18 @@ use millrace_proto::{Selector, TagSetRef};
 use regex::bytes::{Regex, RegexBuilder};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::Match;
 use crate::workload::{WordMask, Words};
+
+/// One subscription that takes events of an emitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Match {
+    /// The receiver.
+    pub receiver: u32,
+    /// The subscription's number within its receiver.
+    pub subscription: u32,
+    /// Of the emitter's events, those that it takes, by the word they carry.
+    pub words: WordMask,
+}
 
 /// A payload pattern that is no regular expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +170,7 @@ mod tests {
         let fleet = Workload::million().scaled(200, 20);
         for workload in (0..20).map(|seed| Workload::random(seed, 40, 15)).chain([fleet]) {
             let generator = workload.generator().unwrap();
-            let expected = super::super::Expected::of(&generator).unwrap();
+            let expected = crate::oracle::Expected::of(&generator).unwrap();
             for emitter in 0..generator.emitters() {
                 let tags = generator.tags(emitter);
                 assert_eq!(

@@ -12,7 +12,9 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
-use super::{Workload, WorkloadError, pick, scatter};
+use super::draw::{pick, scatter};
+use super::error::WorkloadError;
+use super::spec::Workload;
 
 const UNITS_PER_RACK: u32 = 40;
 const RACKS_PER_CLUSTER: u32 = 25;

@@ -6,7 +6,8 @@ use millrace_proto::TagSet;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::{Words, Workload, pick, scatter};
+use super::draw::{pick, scatter};
+use super::spec::Workload;
 
 /// Keys that text operators apply to, with their values. Some values need quotes.
 const TEXTS: [(&str, &[&str]); 4] = [
@@ -20,12 +21,6 @@ const NUMBERS: [(&str, &[&str]); 2] =
 const GLOBS: [&str; 6] = ["web-*", "*-1", "cache-?", "*", "?b*", "d*-?"];
 const LIMITS: [&str; 5] = ["0", "2", "3.5", "7.5", "-1"];
 const PATTERNS: [&str; 5] = ["RAID STATUS", "link (up|down)", "disk [a-z]+", "(?i)raid", "load [0-9]+"];
-
-pub(super) fn words() -> Words {
-    let texts =
-        ["RAID STATUS CHANGE", "disk failure", "link up", "link down", "raid rebuilt", "load 17", "ok"];
-    Words::try_from(texts.map(str::to_owned).to_vec()).expect("seven words are few enough")
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct Universe {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use millrace_proto::Selector;
 use millrace_proto::selector::Operation;
 
 use super::*;

@@ -22,6 +22,13 @@ impl Words {
     /// The mask of a subscription without patterns.
     pub const ALL: WordMask = WordMask::MAX;
 
+    /// The words of random workloads: the patterns of their selectors take some of them.
+    pub(super) fn of_random() -> Self {
+        let texts =
+            ["RAID STATUS CHANGE", "disk failure", "link up", "link down", "raid rebuilt", "load 17", "ok"];
+        Self::try_from(texts.map(str::to_owned).to_vec()).expect("seven words are few enough")
+    }
+
     /// The words.
     #[must_use]
     pub fn texts(&self) -> &[String] {

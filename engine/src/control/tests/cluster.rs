@@ -1,11 +1,10 @@
 //! A cluster of controls with fake cores: they apply directories with a delay, and their lanes are FIFO queues with
 //! delays, all drawn from one seed. Frames cross as bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_proto::control::Stage;
 use millrace_proto::data::GapReason;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::{LaneFrame, MeshFrame};
@@ -13,8 +12,8 @@ use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, frame};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::control::{Control, ControlConfig, ControlOutput, Notice, PeerState, PeerStatus};
-use crate::matching::{Index, Taker};
+use super::router::Router;
+use crate::control::{ControlConfig, ControlOutput, PeerState, PeerStatus};
 use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore, Token};
 use crate::time::Time;
 use crate::transport::ConnKey;
@@ -44,34 +43,6 @@ enum Event {
     Frame(u64, usize, Vec<u8>),
     Closed(u64, usize, bool, Option<CloseCode>),
     DialFailed(usize, u64, DialId),
-}
-
-pub(super) struct Router {
-    pub(super) control: Control,
-    pub(super) config: ControlConfig,
-    pub(super) life: u64,
-    pub(super) alive: bool,
-    pub(super) seeds: Vec<String>,
-    pub(super) wants: BTreeSet<(CoreIndex, String)>,
-    /// What each core routes by.
-    pub(super) applied: Vec<Index<Taker>>,
-    pub(super) positions: Vec<u64>,
-    pub(super) gaps: Vec<(GapReason, RouterId)>,
-    pub(super) effective: Vec<(Token, Stage, Vec<RouterId>)>,
-    /// What the last acknowledgement said of addresses without an answer.
-    pub(super) unanswered: u64,
-    pub(super) synced: Option<Time>,
-    pub(super) alternates: Vec<String>,
-    /// What it said of the mesh.
-    pub(super) said: Vec<Notice>,
-    pub(super) prepared: Vec<Result<usize, String>>,
-    pub(super) refused: Vec<CloseCode>,
-    pub(super) outgoing: Vec<(CoreIndex, u16)>,
-    pub(super) waits: BTreeMap<Token, (CoreIndex, String)>,
-    /// By core and peer: where its lane leads, and the position up to which the peer was told what it missed.
-    lanes_out: BTreeMap<(CoreIndex, PeerIndex), (usize, u64)>,
-    to_control_busy: Vec<Time>,
-    to_core_busy: Vec<Time>,
 }
 
 pub(super) struct Cluster {
@@ -475,40 +446,6 @@ impl Cluster {
 
     pub(super) fn state(&self, router: usize, peer: usize) -> Option<PeerState> {
         self.peer(router, peer).map(|status| status.state)
-    }
-}
-
-impl Router {
-    fn new(config: ControlConfig, seeds: Vec<String>, now: Time) -> Self {
-        let cores = usize::from(config.cores);
-        Self {
-            control: Control::new(config.clone(), now),
-            life: 0,
-            alive: true,
-            seeds,
-            wants: BTreeSet::new(),
-            applied: vec![Index::new(config.seed); cores],
-            positions: vec![0; cores],
-            gaps: Vec::new(),
-            effective: Vec::new(),
-            unanswered: 0,
-            synced: None,
-            alternates: Vec::new(),
-            said: Vec::new(),
-            prepared: Vec::new(),
-            refused: Vec::new(),
-            outgoing: Vec::new(),
-            waits: BTreeMap::new(),
-            lanes_out: BTreeMap::new(),
-            to_control_busy: vec![now; cores],
-            to_core_busy: vec![now; cores],
-            config,
-        }
-    }
-
-    pub(super) fn told(&self, token: Token, stage: Stage) -> Option<&[RouterId]> {
-        let found = self.effective.iter().find(|(told, at, _)| (*told, *at) == (token, stage));
-        found.map(|(_, _, left_out)| left_out.as_slice())
     }
 }
 

@@ -6,4 +6,5 @@ mod interest;
 mod links;
 mod loss;
 mod random;
+mod router;
 mod standing;

@@ -1,0 +1,122 @@
+//! Addresses under which routers may be found, and the attempts under way.
+
+use std::collections::BTreeMap;
+
+use millrace_proto::RouterId;
+
+use super::config::{ADDRESS_BYTES_MAX, TARGETS_MAX};
+use crate::message::DialId;
+use crate::time::Time;
+
+/// When to try again, and how often that failed so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Retry {
+    pub(super) failures: u32,
+    pub(super) next: Time,
+}
+
+/// An address under which a router may be found: a seed, or what a router advertises.
+#[derive(Debug, Default)]
+pub(super) struct Target {
+    pub(super) seed: bool,
+    /// It is an address of this router.
+    pub(super) own: bool,
+    /// Dialling it reached this router itself, although it is no address of this host: something in between chose it.
+    pub(super) echo: bool,
+    /// Who answered there last, or advertises it.
+    pub(super) router: Option<RouterId>,
+    pub(super) dial: Option<DialId>,
+    pub(super) retry: Retry,
+}
+
+/// An attempt under way.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) target: String,
+    pub(super) lane: u16,
+    pub(super) epoch: u64,
+    /// The peer whose lane this is, for lanes behind lane 0.
+    pub(super) router: Option<RouterId>,
+    pub(super) deadline: Time,
+}
+
+/// Addresses and attempts.
+#[derive(Debug, Default)]
+pub(super) struct Dialling {
+    pub(super) targets: BTreeMap<String, Target>,
+    pub(super) attempts: BTreeMap<DialId, Dial>,
+    /// Names of seeds that do not resolve.
+    pub(super) unresolved: u64,
+    pub(super) last: u64,
+    /// Epoch of the next lane dialled. Moves on when an attempt or a lane is lost, so that a redial replaces what the peer
+    /// may still believe in, while two attempts that reach one router by two addresses are equals, and it keeps the first.
+    pub(super) epoch: u64,
+    /// What makes jitter differ from attempt to attempt.
+    pub(super) draws: u64,
+}
+
+impl Dialling {
+    pub(super) fn new() -> Self {
+        Self { epoch: 1, ..Self::default() }
+    }
+
+    /// Addresses at which no other router has answered, and names that have none: nobody can say whether one is there.
+    pub(super) fn unanswered(&self) -> u64 {
+        let silent = self.targets.values().filter(|target| !target.own && target.router.is_none());
+        silent.count() as u64 + self.unresolved
+    }
+
+    /// Seeds behind which there should be another router, and nobody has answered.
+    pub(super) fn silent_seeds(&self) -> usize {
+        let silent = |target: &&Target| target.seed && !target.own && !target.echo && target.router.is_none();
+        let names = usize::try_from(self.unresolved).unwrap_or(usize::MAX);
+        self.targets.values().filter(silent).count().saturating_add(names)
+    }
+
+    /// Whether a seed leads to this router.
+    pub(super) fn is_seed_of(&self, router: RouterId) -> bool {
+        self.targets.values().any(|target| target.seed && target.router == Some(router))
+    }
+
+    /// An attempt or a lane is lost: lanes dialled from here on are of a higher epoch.
+    pub(super) fn lost(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// Ends an attempt.
+    pub(super) fn take(&mut self, dial: DialId) -> Option<Dial> {
+        let attempt = self.attempts.remove(&dial)?;
+        if attempt.lane == 0
+            && let Some(target) = self.targets.get_mut(&attempt.target)
+            && target.dial == Some(dial)
+        {
+            target.dial = None;
+        }
+        Some(attempt)
+    }
+
+    /// Knows an address of a router, or of nobody in particular. False when there is no room or it is no address.
+    pub(super) fn learn(&mut self, address: &str, router: Option<RouterId>, next: Time) -> bool {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.router = router.or(target.router);
+            return true;
+        }
+        let fits =
+            !address.is_empty() && address.len() <= ADDRESS_BYTES_MAX && self.targets.len() < TARGETS_MAX;
+        if fits {
+            let retry = Retry { failures: 0, next };
+            self.targets.insert(address.to_owned(), Target { router, retry, ..Target::default() });
+        }
+        fits
+    }
+
+    /// Whether an attempt for lane 0 of this router is under way.
+    pub(super) fn reaches_for(&self, router: RouterId) -> bool {
+        self.targets.values().any(|target| target.router == Some(router) && target.dial.is_some())
+    }
+
+    /// When attempts are given up.
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Time> {
+        self.attempts.values().map(|attempt| attempt.deadline)
+    }
+}
