@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::spin::Spin;
 use crate::udp::{Receiver, Sockets};
 use crate::{
     App, CoreSettings, Driver, DriverSettings, Io, Metrics, Network, ServerSettings, SettingsError,
@@ -22,6 +23,7 @@ pub struct Core<A: App> {
     sockets: Sockets,
     receiver: Receiver,
     settings: CoreSettings,
+    spin: Spin,
     /// The clock as last read.
     now: Instant,
 }
@@ -31,6 +33,8 @@ pub struct Core<A: App> {
 pub struct TurnStats {
     /// Time asleep before the work.
     pub slept: Duration,
+    /// Time spent polling before it slept or the work began; see [`CoreSettings::spin`].
+    pub spun: Duration,
     /// Time awake.
     pub busy: Duration,
     /// QUIC datagrams received.
@@ -62,7 +66,8 @@ impl<A: App> Core<A> {
             mtu_discovery: sockets.never_fragments(),
         })
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Self { app, driver, sockets, receiver: Receiver::new(), settings, now: Instant::now() })
+        let (receiver, spin) = (Receiver::new(), Spin::new(settings.spin));
+        Ok(Self { app, driver, sockets, receiver, settings, spin, now: Instant::now() })
     }
 
     /// What wakes this core from other threads.
@@ -76,8 +81,7 @@ impl<A: App> Core<A> {
     pub fn turn(&mut self, max_wait: Duration) -> TurnStats {
         let before = Instant::now();
         let wait = self.wait_time(before, max_wait);
-        self.sockets.wait(wait);
-        let start = if wait.is_zero() { before } else { Instant::now() };
+        let (start, spun) = self.rest(before, wait);
         self.now = start;
         let (datagrams_in, datagrams_out) =
             (self.driver.metrics().datagrams_in, self.driver.metrics().datagrams_out);
@@ -101,25 +105,45 @@ impl<A: App> Core<A> {
         self.sockets.flush();
 
         let finish = self.tick();
-        self.finish(before, start, finish, datagrams_in, datagrams_out)
+        self.finish((start - before - spun, spun, finish - start), (datagrams_in, datagrams_out))
+    }
+
+    /// Waits for something to do, at most `wait`: polls as far as the core may, then sleeps. Returns
+    /// the clock behind it, and how long it polled.
+    fn rest(&mut self, before: Instant, wait: Duration) -> (Instant, Duration) {
+        if wait.is_zero() {
+            self.sockets.wait(wait);
+            return (before, Duration::ZERO);
+        }
+        let budget = self.spin.budget(wait);
+        let (mut now, mut spun, mut has_events) = (before, Duration::ZERO, false);
+        while !has_events && spun < budget {
+            has_events = self.sockets.wait(Duration::ZERO);
+            now = Instant::now();
+            spun = now - before;
+        }
+        if !has_events && spun < wait {
+            self.sockets.wait(wait - spun);
+            now = Instant::now();
+        }
+        self.spin.rested(now - before);
+        (now, spun)
     }
 
     fn finish(
         &mut self,
-        before: Instant,
-        start: Instant,
-        finish: Instant,
-        datagrams_in: u64,
-        datagrams_out: u64,
+        (slept, spun, busy): (Duration, Duration, Duration),
+        (datagrams_in, datagrams_out): (u64, u64),
     ) -> TurnStats {
-        let (slept, busy) = (start - before, finish - start);
         let metrics = self.driver.metrics_mut();
         self.sockets.report(metrics);
         metrics.turns += 1;
         metrics.sleeps += u64::from(!slept.is_zero());
-        metrics.busy_ns += u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+        metrics.busy_ns += nanos(busy);
+        metrics.spun_ns += nanos(spun);
         TurnStats {
             slept,
+            spun,
             busy,
             datagrams_in: metrics.datagrams_in - datagrams_in,
             datagrams_out: metrics.datagrams_out - datagrams_out,
@@ -240,4 +264,8 @@ impl<A: App> Core<A> {
     pub fn set_server(&mut self, server: Option<&ServerSettings>) -> Result<(), SettingsError> {
         self.driver.set_server(server, self.settings.handshakes_per_turn)
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -41,6 +41,7 @@ mod outcome;
 mod resumption;
 mod sealing;
 mod settings;
+mod spin;
 pub mod steer;
 mod sys;
 pub mod tls;

@@ -42,8 +42,10 @@ pub struct Metrics {
     pub turns: u64,
     /// Turns that slept before they worked.
     pub sleeps: u64,
-    /// Nanoseconds spent awake.
+    /// Nanoseconds spent at work.
     pub busy_ns: u64,
+    /// Nanoseconds spent polling for work before a sleep.
+    pub spun_ns: u64,
     /// QUIC datagrams received.
     pub datagrams_in: u64,
     /// Bytes of UDP payload received.

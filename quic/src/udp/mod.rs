@@ -72,11 +72,14 @@ impl Sockets {
         self.waker.clone()
     }
 
-    /// Waits for datagrams, room to send, the waker, or the timeout.
-    pub(crate) fn wait(&mut self, timeout: Duration) {
+    /// Waits for datagrams, room to send, the waker, or the timeout; `false` when the timeout was
+    /// first.
+    pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         let Self { poll, waker, slots, ready, counters, .. } = self;
         let mut writable = Vec::new();
+        let mut has_events = false;
         let result = poll.wait(timeout, |token, can_read, can_write| {
+            has_events = true;
             if token == WAKER_TOKEN {
                 return waker.lower();
             }
@@ -94,6 +97,7 @@ impl Sockets {
         for id in writable {
             self.retry(id);
         }
+        has_events
     }
 
     /// Takes the next socket that may have datagrams.
