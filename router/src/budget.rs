@@ -1,7 +1,8 @@
 //! Bytes that may wait in a mailbox: one budget for all of its writers.
 //!
-//! A mailbox bounded in messages alone is bounded by its largest message times their number. A [`Share`] goes with each
-//! message and comes back when the message is dropped, wherever that happens.
+//! A mailbox bounded in messages alone is bounded by its largest message times their number. A
+//! [`Share`] goes with each message and comes back when the message is dropped, wherever that
+//! happens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,8 @@ impl Budget {
         Self { bytes_max, taken: Arc::default() }
     }
 
-    /// Whether the next message may wait. Each writer can overdraw by the one message that it sends then.
+    /// Whether the next message may wait. Each writer can overdraw by the one message that it sends
+    /// then.
     pub(crate) fn has_room(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.bytes_max
     }

@@ -13,8 +13,9 @@ use crate::metrics::{CoreSnapshot, thread_cpu};
 
 /// The longest sleep: everything that matters wakes the core earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// What was flushed has arrived, or the other side is gone, when no datagram came or went for so many of the longest
-/// round trips, and this time besides: what is unacknowledged is sent again sooner, after about three.
+/// What was flushed has arrived, or the other side is gone, when no datagram came or went for so
+/// many of the longest round trips, and this time besides: what is unacknowledged is sent again
+/// sooner, after about three.
 const QUIET_ROUND_TRIPS: u32 = 4;
 const QUIET: Duration = Duration::from_millis(30);
 /// While it ends, a core looks at its siblings' progress after this time.
@@ -81,8 +82,8 @@ impl CoreThread {
         stats
     }
 
-    /// Ends in order, in step with the other cores: no more from clients; what they published reaches its owner; lanes
-    /// are finished; and what was written is acknowledged.
+    /// Ends in order, in step with the other cores: no more from clients; what they published
+    /// reaches its owner; lanes are finished; and what was written is acknowledged.
     fn shut_down(&mut self, flush: Duration, busy: &AtomicUsize) {
         let end = Instant::now() + flush;
         self.quic.with_io(|app, io| app.close_clients(io));
@@ -111,8 +112,8 @@ impl CoreThread {
         }
     }
 
-    /// Turns until all cores have sent their last batches; false when one did not in time. Then lanes are not finished,
-    /// so that peers know that something may be missing.
+    /// Turns until all cores have sent their last batches; false when one did not in time. Then
+    /// lanes are not finished, so that peers know that something may be missing.
     fn mail_is_over(&mut self, end: Instant, busy: &AtomicUsize) -> bool {
         let mut sending = true;
         loop {

@@ -20,6 +20,7 @@ use crate::config::RouterConfig;
 use crate::entrance::Entrance;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
+use crate::placement::Placement;
 use crate::start_error::{ReloadError, StartError};
 use crate::starting::Starting;
 
@@ -93,6 +94,8 @@ pub(crate) struct View {
     pub(crate) incarnation: Incarnation,
     pub(crate) advertise: String,
     pub(crate) name: String,
+    /// Where the threads run.
+    pub(crate) placement: Placement,
     ca_pem: String,
     /// End of the certificate, seconds since 1970.
     certificate_expiry: AtomicI64,
@@ -212,6 +215,7 @@ impl RouterHandle {
             incarnation: starting.incarnation,
             name: starting.config.name.clone().unwrap_or_else(|| starting.advertise.clone()),
             advertise: starting.advertise.clone(),
+            placement: starting.placement.clone(),
             ca_pem: starting.config.identity.ca_pem().to_owned(),
             certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),
             reloader: OnceLock::new(),
@@ -292,6 +296,12 @@ impl RouterHandle {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.view.name
+    }
+
+    /// Where its cores run and why, in words: `soft on 0,1 (other programs may run on these CPUs)`.
+    #[must_use]
+    pub fn placement(&self) -> String {
+        self.view.placement.to_string()
     }
 
     /// The authority's certificates, for clients, as they were at start.

@@ -36,6 +36,7 @@ mod herald;
 mod logs;
 mod mail;
 mod metrics;
+mod placement;
 mod reachable;
 mod reload;
 mod resolve;

@@ -231,6 +231,12 @@ pub(crate) const DECLARED: &[Metric<CoreSnapshot>] = &[
     ),
     level("mailbox_depth", "Batches that wait for sibling cores", |core| core.mailbox_depth),
     Metric {
+        name: "spun_seconds",
+        help: "Time in which the core looked for packets before it slept (cores.spin)",
+        kind: Kind::Counter,
+        read: Read::Real(|core| Duration::from_nanos(core.quic.spun_ns).as_secs_f64()),
+    },
+    Metric {
         name: "cpu_seconds",
         help: "CPU time of the core's thread, the kernel's included",
         kind: Kind::Counter,

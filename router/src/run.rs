@@ -185,6 +185,7 @@ fn say_ready(handle: &RouterHandle, plan: &Plan) {
         advertise = handle.advertise(),
         admin,
         cores = plan.config.cores,
+        placement = handle.placement(),
         router = %handle.router_id(),
         "ready"
     );
@@ -276,6 +277,7 @@ fn announce(cli: &Cli, plan: &Plan, handle: &RouterHandle) -> io::Result<()> {
             "incarnation": handle.incarnation().to_string(),
             "ca": plan.ca_path,
             "cores": plan.config.cores,
+            "placement": handle.placement(),
             "dev": plan.dev.is_some(),
             "pid": std::process::id(),
         });

@@ -15,7 +15,7 @@ use millrace_quic::{Core, CoreSettings, Keys, steer};
 
 use crate::app::{AppParts, CoreApp};
 use crate::clock::Clock;
-use crate::config::{Pinning, RouterConfig};
+use crate::config::RouterConfig;
 use crate::control_thread::ControlThread;
 use crate::core_thread::CoreThread;
 use crate::credentials::router_id;
@@ -25,6 +25,7 @@ use crate::mail::{
     BATCHES_MAX, COMMANDS_MAX, ControlPost, CorePost, INPUTS_MAX, Input, PictureFrame, SEGMENTS_MAX,
     SelectorsPost, Sibling, WORDS_MAX,
 };
+use crate::placement::{Machine, plan, seat_core, seat_other};
 use crate::reachable::Reachable;
 use crate::resolve::{Resolver, watch_seeds};
 use crate::selectors_thread::SelectorsThread;
@@ -50,10 +51,12 @@ impl Router {
         }
         let addr = group.addr;
         let advertise = config.advertise.clone().unwrap_or_else(|| Reachable::from(addr).address.to_string());
+        let router = router_id(&config.identity.router_name(), &advertise);
         let starting = Starting {
             clock: Clock::start(),
             addr,
-            router: router_id(&config.identity.router_name(), &advertise),
+            router,
+            placement: plan(&config.pinning, config.cores, &Machine::of_this_host(), router.0),
             incarnation: Incarnation((rand::random::<u64>() >> 2) | 1),
             keys: quic_keys(&config.identity, &advertise, addr),
             advertise,
@@ -64,9 +67,9 @@ impl Router {
     }
 }
 
-/// The router's keys. Host name and bound address go into them besides the advertised address: they stay the same over a
-/// restart, and differ where a copied setting makes two routers advertise the same, of which neither may reset the other's
-/// connections.
+/// The router's keys. Host name and bound address go into them besides the advertised address: they
+/// stay the same over a restart, and differ where a copied setting makes two routers advertise the
+/// same, of which neither may reset the other's connections.
 fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
     let host = rustix::system::uname();
     let place = format!("{advertise}\0{}\0{addr}", host.nodename().to_string_lossy());
@@ -115,15 +118,13 @@ impl Starting {
         );
         let overflows = crate::herald::watch_overflows(handle.view());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let cpu = self.spare_cpu();
         if let Some(listener) = admin {
             run_admin(listener, &handle)?;
         }
+        let placement = self.placement.clone();
         let thread = thread::Builder::new().name("millrace-control".into()).spawn(move || {
             step_back();
-            if let Some(cpu) = cpu {
-                core_affinity::set_for_current(cpu);
-            }
+            seat_other(&placement);
             runtime.block_on(async {
                 tokio::spawn(seeds);
                 tokio::spawn(overflows);
@@ -188,6 +189,7 @@ impl Starting {
                 cores: self.config.cores,
                 connections_max: self.config.limits.connections_per_core,
                 socket_buffer_bytes: self.config.limits.socket_buffer_bytes,
+                spin: self.config.spin,
                 ..CoreSettings::default()
             };
             let quic = Core::new(settings, Some(entrance.server.clone()), Some(socket), app)?;
@@ -200,57 +202,28 @@ impl Starting {
     }
 
     fn run_selectors(&self, selectors: SelectorsThread, posts: Vec<CorePost>) -> io::Result<JoinHandle<()>> {
-        let cpu = self.spare_cpu();
+        let placement = self.placement.clone();
         thread::Builder::new().name("millrace-selectors".into()).spawn(move || {
             step_back();
-            if let Some(cpu) = cpu {
-                core_affinity::set_for_current(cpu);
-            }
+            seat_other(&placement);
             selectors.run(&posts);
         })
     }
 
     fn run_core(&self, made: Made, number: CoreIndex) -> Result<CoreLink, StartError> {
-        let cpu = self.cpu_of(number);
+        let placement = self.placement.clone();
         let last = Arc::new(Mutex::new(None));
         let core = CoreThread { quic: made.quic, bell: made.bell, last: last.clone() };
         let thread = thread::Builder::new().name(format!("millrace-core-{number}")).spawn(move || {
-            if let Some(cpu) = cpu
-                && !core_affinity::set_for_current(cpu)
-            {
-                tracing::warn!(
-                    core = number,
-                    cpu = cpu.id,
-                    "cannot pin this core; it runs wherever the system puts it"
-                );
-            }
+            seat_core(&placement, number);
             core.run();
         })?;
         Ok(CoreLink::new(made.post, last, thread))
     }
-
-    /// The CPU of a core, when it is to be pinned.
-    fn cpu_of(&self, core: CoreIndex) -> Option<core_affinity::CoreId> {
-        match &self.config.pinning {
-            Pinning::Off => None,
-            Pinning::Cpus(cpus) => cpus.get(usize::from(core)).map(|&id| core_affinity::CoreId { id }),
-            Pinning::Auto => {
-                let usable = core_affinity::get_core_ids()?;
-                (usable.len() >= usize::from(self.config.cores))
-                    .then(|| usable.get(usize::from(core)).copied())?
-            }
-        }
-    }
-
-    /// A CPU for control that no core is pinned to, when there is one.
-    fn spare_cpu(&self) -> Option<core_affinity::CoreId> {
-        self.cpu_of(0)?;
-        let pinned: Vec<_> = (0..self.config.cores).filter_map(|core| self.cpu_of(core)).collect();
-        core_affinity::get_core_ids()?.into_iter().find(|cpu| !pinned.contains(cpu))
-    }
 }
 
-/// Runs the admin page on a thread of its own: control can be busy for seconds, and the page must say so.
+/// Runs the admin page on a thread of its own: control can be busy for seconds, and the page must
+/// say so.
 fn run_admin(listener: std::net::TcpListener, handle: &RouterHandle) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -264,7 +237,8 @@ fn run_admin(listener: std::net::TcpListener, handle: &RouterHandle) -> io::Resu
     Ok(())
 }
 
-/// Where CPUs are short, this thread gets a third of what a core gets: events come before what may change about them.
+/// Where CPUs are short, this thread gets a third of what a core gets: events come before what may
+/// change about them.
 fn step_back() {
     const NICE: i32 = 5;
     // Where the system forbids it, threads are equal.

@@ -7,6 +7,7 @@ use millrace_quic::Keys;
 
 use crate::clock::Clock;
 use crate::config::RouterConfig;
+use crate::placement::Placement;
 
 /// What all parts of one router share while it starts.
 pub(crate) struct Starting {
@@ -18,5 +19,7 @@ pub(crate) struct Starting {
     /// Seed of hash tables, of all cores and of control: they compare hashes of tags.
     pub(crate) seed: u64,
     pub(crate) keys: Keys,
+    /// Where the threads run.
+    pub(crate) placement: Placement,
     pub(crate) config: RouterConfig,
 }

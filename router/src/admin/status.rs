@@ -20,6 +20,11 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "addr": view.addr.to_string(),
         "advertise": view.advertise,
+        "placement": {
+            "mode": view.placement.mode(),
+            "cpus": view.placement.cpus(),
+            "why": view.placement.why.text(),
+        },
         "ready": status.ready(),
         "synced": status.synced,
         "join_timed_out": status.join_timed_out,

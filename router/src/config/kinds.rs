@@ -427,14 +427,15 @@ pub(crate) struct Pin;
 
 impl Kind<Pinning> for Pin {
     fn form(&self) -> Form {
-        form("CPUS", "`off`, `auto`, or a list of CPU numbers such as `[0, 2, 4]`")
+        form("CPUS", "`auto`, `on`, `off`, or a list of CPU numbers such as `[0, 2, 4]`")
     }
 
     fn read(&self, value: &Value) -> Result<Pinning, String> {
-        let wrong = || format!("`{value}` is neither \"off\", \"auto\" nor a list of CPU numbers");
+        let wrong = || format!("`{value}` is neither \"auto\", \"on\", \"off\" nor a list of CPU numbers");
         match value {
-            Value::String(word) if word == "off" => Ok(Pinning::Off),
             Value::String(word) if word == "auto" => Ok(Pinning::Auto),
+            Value::String(word) if word == "on" => Ok(Pinning::On),
+            Value::String(word) if word == "off" => Ok(Pinning::Off),
             Value::Array(numbers) => {
                 let number =
                     |number: &Value| number.as_integer().and_then(|number| usize::try_from(number).ok());
@@ -446,8 +447,9 @@ impl Kind<Pinning> for Pin {
 
     fn show(&self, value: &Pinning) -> Option<Value> {
         Some(match value {
-            Pinning::Off => Value::String("off".into()),
             Pinning::Auto => Value::String("auto".into()),
+            Pinning::On => Value::String("on".into()),
+            Pinning::Off => Value::String("off".into()),
             Pinning::Cpus(cpus) => {
                 let numbers = cpus.iter().filter_map(|&cpu| i64::try_from(cpu).ok());
                 Value::Array(numbers.map(Value::Integer).collect())
@@ -484,8 +486,9 @@ mod tests {
 
     #[test]
     fn pins_are_words_or_numbers() {
+        let numbers = Pinning::Cpus(vec![0, 2]);
         for (text, pinning) in
-            [("off", Pinning::Off), ("auto", Pinning::Auto), ("0, 2", Pinning::Cpus(vec![0, 2]))]
+            [("auto", Pinning::Auto), ("on", Pinning::On), ("off", Pinning::Off), ("0, 2", numbers)]
         {
             assert_eq!(Pin.read(&Pin.value_of(text)), Ok(pinning));
         }

@@ -54,9 +54,16 @@ section! {
         /// How many threads route.
         "cores.count" Restart ("cores" "MILLRACE_CORES")
         count: u16 = 1 => Count { min: 1, max: CORES_MAX as u64 };
-        /// CPUs for them: off, auto (the first ones that the process may use), or numbers such as 0,2,4.
+        /// CPUs for them. auto: one CPU each where CPUs are the router's own (isolated, in an exclusive cpuset, or in one
+        /// of whole CPUs as Kubernetes' static CPU manager gives), else one each to begin with, which a core leaves while
+        /// others keep it busy. on: the first CPUs that the process may use, whoever else runs there. off: wherever the
+        /// system puts them. Or numbers such as 0,2,4. The ready line and /status say what became of it.
         "cores.pin" Restart ("pin" "MILLRACE_PIN")
-        pin: Pinning = Pinning::Off => Pin;
+        pin: Pinning = Pinning::Auto => Pin;
+        /// How long a core without work looks for packets before it sleeps, while its last rests were short. It shortens
+        /// the way of single events by a wake-up, for a whole CPU: only for CPUs that are the router's own. 0: never.
+        "cores.spin" Restart ("spin" "MILLRACE_SPIN")
+        spin: Duration = Duration::ZERO => Span { min: Duration::ZERO, max: MILLISECOND };
         /// Whether the kernel gives each packet to its core. Without it, cores pass packets on, at a cost per packet.
         "cores.kernel_steering" Restart ()
         kernel_steering: bool = true => Switch;

@@ -1,5 +1,5 @@
-//! The cores' way to control, and that of everybody who asks it something: one mailbox, bounded in messages and, because
-//! interest and lane frames can be large, in bytes.
+//! The cores' way to control, and that of everybody who asks it something: one mailbox, bounded in
+//! messages and, because interest and lane frames can be large, in bytes.
 
 use std::fmt;
 use std::mem::size_of;
@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::budget::{Budget, Share};
 
-/// Inputs towards control that may wait, over all cores. Those of cores are batches of at most [`BATCH_MAX`] messages, whose
-/// bytes [`ControlPost`] bounds.
+/// Inputs towards control that may wait, over all cores. Those of cores are batches of at most
+/// [`BATCH_MAX`] messages, whose bytes [`ControlPost`] bounds.
 pub(crate) const INPUTS_MAX: usize = 16_384;
 
 /// Looks at control between two inputs.
@@ -61,14 +61,15 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Bytes of messages that may wait for control, over all cores. What does not fit waits in the cores.
+/// Bytes of messages that may wait for control, over all cores. What does not fit waits in the
+/// cores.
 const BYTES_MAX: usize = 64 << 20;
 
 /// Messages of one batch, at most: control looks at nothing else while it handles one.
 pub(crate) const BATCH_MAX: usize = 128;
 
-/// One core's end of control's mailbox. What a turn brings goes in as few batches as hold it, mostly one: control is woken
-/// once.
+/// One core's end of control's mailbox. What a turn brings goes in as few batches as hold it,
+/// mostly one: control is woken once.
 pub(crate) struct ControlPost {
     inputs: mpsc::Sender<Input>,
     budget: Budget,
@@ -101,8 +102,8 @@ impl ControlPost {
         self.gathered.push((message, share));
     }
 
-    /// Sends the batch; `false` when the mailbox was filled meanwhile, and the batch waits here. A control that has ended
-    /// takes everything.
+    /// Sends the batch; `false` when the mailbox was filled meanwhile, and the batch waits here. A
+    /// control that has ended takes everything.
     pub(crate) fn post(&mut self, core: CoreIndex) -> bool {
         if self.gathered.is_empty() {
             return true;

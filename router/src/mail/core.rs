@@ -54,7 +54,8 @@ pub(crate) struct CorePost {
 }
 
 impl CorePost {
-    /// Hands over a command, or gives it back when the mailbox is full. A core that has ended takes everything.
+    /// Hands over a command, or gives it back when the mailbox is full. A core that has ended takes
+    /// everything.
     #[expect(
         clippy::result_large_err,
         reason = "what the mailbox does not take is kept as it is and tried again"
@@ -76,7 +77,8 @@ impl CorePost {
         self.waker.wake();
     }
 
-    /// The same without waking the core, unless its mailbox is full: whoever leaves more wakes it once.
+    /// The same without waking the core, unless its mailbox is full: whoever leaves more wakes it
+    /// once.
     pub(crate) fn leave(&self, command: Command) {
         if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
             self.waker.wake();

@@ -8,8 +8,8 @@
 //! | cores | selectors thread | [`selectors`] | bytes |
 //! | a core | each sibling | [`siblings`] | [`BATCHES_MAX`] batches, [`WORDS_MAX`] words back, [`SEGMENTS_MAX`] packets |
 //!
-//! Cores never wait: what does not fit stays with them and is tried again. Control waits while a core cannot take its next
-//! command; cores never wait for control, so this always ends.
+//! Cores never wait: what does not fit stays with them and is tried again. Control waits while a
+//! core cannot take its next command; cores never wait for control, so this always ends.
 
 mod control;
 mod core;

@@ -8,9 +8,9 @@ use millrace_engine::transport::ConnKey;
 
 use crate::budget::{Budget, Share};
 
-/// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once with a hundred
-/// selectors each take about 100 MiB. Orders beyond are refused. One connection has at most its account of selectors in it
-/// (`selector_bytes_per_connection`).
+/// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once
+/// with a hundred selectors each take about 100 MiB. Orders beyond are refused. One connection has
+/// at most its account of selectors in it (`selector_bytes_per_connection`).
 const BYTES_MAX: usize = 256 << 20;
 /// What one order and one text take besides their characters.
 const OVERHEAD_BYTES: usize = 64;

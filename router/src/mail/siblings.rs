@@ -1,4 +1,5 @@
-//! What connects two cores: batches of runs, words about them on the way back, and packets that reached the wrong core.
+//! What connects two cores: batches of runs, words about them on the way back, and packets that
+//! reached the wrong core.
 
 use millrace_engine::message::{CoreIndex, ToSibling};
 use millrace_mailbox::{Inbox, Outbox};
@@ -6,8 +7,8 @@ use millrace_quic::ForeignSegment;
 
 /// Batches that wait in one mailbox, at most; each is at most an outbox of the engine (128 KiB).
 pub(crate) const BATCHES_MAX: usize = 64;
-/// Words about what was handed over that wait in one ring, at most: few, because a turn says one, and what finds no room is
-/// added to what comes.
+/// Words about what was handed over that wait in one ring, at most: few, because a turn says one,
+/// and what finds no room is added to what comes.
 pub(crate) const WORDS_MAX: usize = 16;
 /// Foreign segments that wait in one mailbox: two full receive batches.
 pub(crate) const SEGMENTS_MAX: usize = 4096;
