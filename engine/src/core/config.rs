@@ -68,11 +68,8 @@ pub struct CoreLimits {
     pub queue_budget_bytes: u64,
     /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a gap stands for them.
     pub link_queue_bytes: u64,
-    /// Bytes that a receiver's stream may hold ahead of what its host has acknowledged, while twice its connection's
-    /// congestion window is less: enough for bursts on a path that is not known yet. The last frame may cross the line.
-    pub stream_ahead_min: usize,
-    /// The same, while twice the congestion window is more: what is in a stream is beyond the overflow policy.
-    pub stream_ahead_max: usize,
+    /// How far a stream may run ahead of its reader's host.
+    pub ahead: AheadLimits,
     /// How far a publisher may write ahead of what was read: with the round trip it bounds the throughput of one publisher.
     /// Below the window of its connection, so that control frames pass while it is left unread.
     pub credit_bytes: u64,
@@ -86,18 +83,35 @@ pub struct CoreLimits {
     /// Bytes of mesh frames that wait for one lane, at most; a peer that does not read them is closed, and gets a snapshot
     /// when it comes back. Above a snapshot of four million selectors of 60 bytes.
     pub lane_out_bytes: usize,
-    /// `Received` is sent after this time at the latest, unless the publisher can wait longer.
-    pub received_after: Duration,
-    /// The longest that a publisher may wait for `Received`.
-    pub received_after_max: Duration,
-    /// `Received` is sent after this many bytes at the latest.
-    pub received_bytes: u64,
+    /// When a publisher is told what was received.
+    pub received: ReceivedLimits,
     /// A connection that has not said hello after this time is closed.
     pub hello_timeout: Duration,
     /// What clients' selectors may take.
     pub selectors: SelectorLimits,
     /// What scanning payloads may take.
     pub scans: ScanLimits,
+}
+
+/// How far a receiver's stream may run ahead of what its host has acknowledged: twice the congestion
+/// window of its connection, within these bounds. The last frame may cross the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AheadLimits {
+    /// Bytes, at least: enough for bursts on a path that is not known yet.
+    pub bytes_min: usize,
+    /// Bytes, at most, because what is in a stream is beyond the overflow policy.
+    pub bytes_max: usize,
+}
+
+/// When a publisher is told what was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceivedLimits {
+    /// After this time at the latest, unless the publisher can wait longer.
+    pub after: Duration,
+    /// The longest that a publisher may wait.
+    pub after_max: Duration,
+    /// After this many bytes at the latest.
+    pub bytes: u64,
 }
 
 impl CoreConfig {
@@ -125,6 +139,18 @@ impl CoreConfig {
     }
 }
 
+impl Default for AheadLimits {
+    fn default() -> Self {
+        Self { bytes_min: 32 * 1024, bytes_max: 1 << 20 }
+    }
+}
+
+impl Default for ReceivedLimits {
+    fn default() -> Self {
+        Self { after: Duration::from_millis(20), after_max: Duration::from_secs(10), bytes: 64 * 1024 }
+    }
+}
+
 impl Default for CoreLimits {
     fn default() -> Self {
         Self {
@@ -134,16 +160,13 @@ impl Default for CoreLimits {
             queue_bytes_max: 64 << 20,
             queue_budget_bytes: 1 << 30,
             link_queue_bytes: 64 << 20,
-            stream_ahead_min: 32 * 1024,
-            stream_ahead_max: 1 << 20,
+            ahead: AheadLimits::default(),
             credit_bytes: 2 << 20,
             pace_max: Duration::from_millis(250),
             read_bytes: 256 * 1024,
             control_out_bytes: 1 << 20,
             lane_out_bytes: 256 << 20,
-            received_after: Duration::from_millis(20),
-            received_after_max: Duration::from_secs(10),
-            received_bytes: 64 * 1024,
+            received: ReceivedLimits::default(),
             hello_timeout: Duration::from_secs(5),
             selectors: SelectorLimits::default(),
             scans: ScanLimits::default(),

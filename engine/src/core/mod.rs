@@ -63,6 +63,6 @@ mod turn_end;
 mod writing;
 
 pub use account::SelectorLimits;
-pub use config::{CoreConfig, CoreLimits};
+pub use config::{AheadLimits, CoreConfig, CoreLimits, ReceivedLimits};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};

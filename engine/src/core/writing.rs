@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millrace_proto::CloseCode;
 
-use super::config::CoreConfig;
+use super::config::{AheadLimits, CoreConfig};
 use super::path::Path;
 use super::slot::{DeliverySlot, ReceiverSlot};
 use super::timers::Timer;
@@ -139,7 +139,8 @@ fn write_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
 
 /// How far a stream to a client may run ahead of its host, in bytes.
 fn ahead_max(config: &CoreConfig, transport: &dyn Transport, conn: ConnKey) -> usize {
-    let (min, max) = (config.limits.stream_ahead_min as u64, config.limits.stream_ahead_max as u64);
+    let AheadLimits { bytes_min, bytes_max } = config.limits.ahead;
+    let (min, max) = (bytes_min as u64, bytes_max as u64);
     let ahead = transport.congestion_window(conn).saturating_mul(2).clamp(min, max);
     usize::try_from(ahead).unwrap_or(usize::MAX)
 }

@@ -26,8 +26,7 @@ impl World {
         let checker = &mut self.record.checker;
         let congestion_window = usize::try_from(self.network.congestion_window()).unwrap_or(usize::MAX);
         for router in &mut self.routers {
-            let ahead =
-                router.setup.core.limits.stream_ahead_min.max(2 * congestion_window) + FRAME_PLAUSIBLE;
+            let ahead = router.setup.core.limits.ahead.bytes_min.max(2 * congestion_window) + FRAME_PLAUSIBLE;
             let ahead = ahead as u64;
             let Some(process) = &mut router.process else { continue };
             let (between, control) = process.mailboxes();

@@ -137,8 +137,8 @@ impl ClientSession {
         self.tables = Some(at_most(hello.tables, tables_max));
         self.receivers_max = hello.receivers.min(limits.receivers_per_connection_max);
         self.received_after = match hello.received_within_us {
-            0 => limits.received_after,
-            wished => Duration::from_micros(wished).min(limits.received_after_max),
+            0 => limits.received.after,
+            wished => Duration::from_micros(wished).min(limits.received.after_max),
         };
         self.proof = Some(turn.path.ids.greet(hello.secret, welcome.identity.clone()));
         welcome.encode(&mut self.control.out);

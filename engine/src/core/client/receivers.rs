@@ -77,7 +77,7 @@ impl ClientSession {
     /// A stream to this client that begins with `preamble`.
     fn new_stream(&self, turn: &Turn<'_>, wakes: Arc<Wakes>, preamble: &[u8]) -> DeliveryStream {
         let limits = &turn.config.limits;
-        let ahead = Ahead::new(limits.stream_ahead_min, LINGER_BYTES, turn.config.out_bytes, wakes);
+        let ahead = Ahead::new(limits.ahead.bytes_min, LINGER_BYTES, turn.config.out_bytes, wakes);
         DeliveryStream::new(self.tables.unwrap_or_default(), ahead, preamble)
     }
 

@@ -259,7 +259,7 @@ impl ClientSession {
         } else if has_more {
             turn.agenda.unread.insert((self.conn, stream));
         }
-        if publish.finished || publish.is_pressing(limits.received_bytes) {
+        if publish.finished || publish.is_pressing(limits.received.bytes) {
             publish.report(&mut self.control.out);
         } else if publish.due.is_none() && publish.unreported() {
             let due = publish.set_due(turn.now + self.received_after);

@@ -14,5 +14,6 @@ mod queues;
 mod received;
 mod receivers;
 mod sessions;
+mod siblings;
 mod turns;
 mod world;

@@ -16,7 +16,7 @@ use millrace_proto::{
 };
 
 use crate::core::{Core, CoreConfig};
-use crate::message::{CoreOutput, PrepareOrder, Prepared, ToControl, ToCore};
+use crate::message::{CoreIndex, CoreOutput, PrepareOrder, Prepared, ToControl, ToCore};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 
@@ -98,8 +98,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::of(0, 1)
+    }
+
+    /// One core of a router with so many.
+    pub(super) fn of(core: CoreIndex, cores: CoreIndex) -> Self {
         let now = Time(1_000_000_000);
-        let mut config = CoreConfig::new(RouterId(1), Incarnation(2), 0, 1);
+        let mut config = CoreConfig::new(RouterId(1), Incarnation(2), core, cores);
         // Queues are filled here to see what overflows.
         config.limits.pace_max = Duration::ZERO;
         let mut world = Self { core: Core::new(config, now), memory: Memory::default(), now };
