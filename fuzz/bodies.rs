@@ -247,10 +247,12 @@ pub fn frame_reader(bytes: &[u8]) {
     let read = |chunks: &mut dyn Iterator<Item = &[u8]>| {
         let (mut reader, mut frames, mut result) = (FrameReader::new(), Vec::new(), Ok(()));
         for chunk in chunks {
-            result = reader.feed_shared::<DecodeError>(chunk, BODY_MAX, |frame| {
-                let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
-                assert!(kept.is_none_or(|kept| kept == frame.body));
-                frames.push((frame.kind, frame.body.to_vec()));
+            result = reader.feed_windows::<DecodeError>(chunk, BODY_MAX, |window| {
+                for frame in window {
+                    let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
+                    assert!(kept.is_none_or(|kept| kept == frame.body));
+                    frames.push((frame.kind, frame.body.to_vec()));
+                }
                 Ok(())
             });
             if result.is_err() {

@@ -36,7 +36,7 @@ pub fn split(bytes: &[u8], body_max: usize) -> Result<Option<Split<'_>>, DecodeE
 }
 
 /// The type of the frame that starts `bytes` and where its body is, once its header is there.
-#[inline]
+#[inline(always)]
 fn locate(bytes: &[u8], body_max: usize) -> Result<Option<(u64, Range<usize>)>, DecodeError> {
     let Some((kind, kind_size)) = varint::peek(bytes) else { return Ok(None) };
     let Some((len, len_size)) = varint::peek(&bytes[kind_size..]) else { return Ok(None) };
@@ -57,6 +57,9 @@ const IDLE_BYTES_MAX: usize = 256;
 /// Bytes reserved for a frame of which little has arrived: its length is a promise until then. Enough for what a client
 /// gathers before it writes.
 const PROMISE_BYTES_MAX: usize = 18 * 1024;
+
+/// Frames that [`FrameReader::feed_windows`] hands over at once, at most.
+pub const WINDOW_FRAMES: usize = 16;
 
 /// A whole frame.
 #[derive(Debug, Clone, Copy)]
@@ -94,16 +97,6 @@ impl FrameReader {
         self.partial.len()
     }
 
-    /// Where the first frame that starts in the next chunk begins; `None` when no frame does, or nobody can tell yet.
-    #[must_use]
-    pub fn next_start(&self, chunk: &[u8]) -> Option<usize> {
-        if self.partial.is_empty() {
-            return Some(0);
-        }
-        let (_, body) = locate(&self.partial, usize::MAX).ok()??;
-        body.end.checked_sub(self.partial.len()).filter(|&start| start <= chunk.len())
-    }
-
     /// Feeds the next chunk; `each` gets the type and body of every frame that is complete, in order.
     ///
     /// # Errors
@@ -115,40 +108,71 @@ impl FrameReader {
         body_max: usize,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.feed_frames(chunk, body_max, false, |frame| each(frame.kind, frame.body))
+        if std::mem::replace(&mut self.poisoned, true) {
+            return Err(DecodeError::Malformed { what: "stream" }.into());
+        }
+        let mut chunk = chunk;
+        if !self.partial.is_empty() {
+            chunk = self.complete(chunk, body_max, false, &mut |frame| each(frame.kind, frame.body))?;
+        }
+        while let Some((kind, body, taken)) = split(chunk, body_max)? {
+            each(kind, body)?;
+            chunk = &chunk[taken..];
+        }
+        self.rest(chunk, body_max)
     }
 
-    /// Like [`feed`](Self::feed), for readers that pass on what they read: frames of some size that straddle chunks come
-    /// with a buffer of their own.
+    /// Like [`feed`](Self::feed), for readers that pass on what they read, and look at what comes next before they do:
+    /// `window` gets up to [`WINDOW_FRAMES`] whole frames at once. A frame that straddles chunks comes alone; when it is
+    /// large, with a buffer of its own.
     ///
     /// # Errors
-    /// As [`feed`](Self::feed).
-    pub fn feed_shared<E: From<DecodeError>>(
-        &mut self,
-        chunk: &[u8],
-        body_max: usize,
-        each: impl FnMut(Frame<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.feed_frames(chunk, body_max, true, each)
-    }
-
-    fn feed_frames<E: From<DecodeError>>(
+    /// As [`feed`](Self::feed). The frames before one that is too long are handed over first.
+    #[inline]
+    pub fn feed_windows<E: From<DecodeError>>(
         &mut self,
         mut chunk: &[u8],
         body_max: usize,
-        share: bool,
-        mut each: impl FnMut(Frame<'_>) -> Result<(), E>,
+        mut window: impl FnMut(&[Frame<'_>]) -> Result<(), E>,
     ) -> Result<(), E> {
         if std::mem::replace(&mut self.poisoned, true) {
             return Err(DecodeError::Malformed { what: "stream" }.into());
         }
         if !self.partial.is_empty() {
-            chunk = self.complete(chunk, body_max, share, &mut each)?;
+            chunk = self.complete(chunk, body_max, true, &mut |frame| window(&[frame]))?;
         }
-        while let Some((kind, body, taken)) = split(chunk, body_max)? {
-            each(Frame { kind, body, buffer: None })?;
-            chunk = &chunk[taken..];
+        let mut frames = [Frame { kind: 0, body: &[], buffer: None }; WINDOW_FRAMES];
+        loop {
+            let mut len = 0;
+            let mut wrong = None;
+            while let Some(place) = frames.get_mut(len) {
+                match split(chunk, body_max) {
+                    Ok(Some((kind, body, taken))) => {
+                        *place = Frame { kind, body, buffer: None };
+                        len += 1;
+                        chunk = &chunk[taken..];
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        wrong = Some(error);
+                        break;
+                    }
+                }
+            }
+            if len > 0 {
+                window(&frames[..len])?;
+            }
+            if let Some(error) = wrong {
+                return Err(error.into());
+            }
+            if len < WINDOW_FRAMES {
+                return self.rest(chunk, body_max);
+            }
         }
+    }
+
+    /// Keeps the begin of a frame that `chunk` ends with.
+    fn rest<E: From<DecodeError>>(&mut self, chunk: &[u8], body_max: usize) -> Result<(), E> {
         if !chunk.is_empty() {
             self.gather(chunk, locate(chunk, body_max)?.map_or(0, |(_, body)| body.end));
         } else if self.partial.is_empty() && self.partial.capacity() > IDLE_BYTES_MAX {
@@ -242,21 +266,41 @@ mod tests {
     }
 
     #[test]
-    fn where_the_next_frame_starts_is_known_once_the_header_of_the_one_before_is() {
+    fn windows_hand_over_the_same_frames_in_order() {
         let mut stream = Vec::new();
-        put(&mut stream, 0x14, |body| body.extend([7; 100]));
-        let whole = stream.len();
-        put(&mut stream, 0x15, |body| body.extend([7; 5]));
-        for cut in 0..=whole {
-            let mut reader = FrameReader::new();
-            reader.feed::<DecodeError>(&stream[..cut], 1000, |_, _| Ok(())).unwrap();
-            let known = cut == 0 || cut >= 3;
-            let expected = if cut == 0 || cut == whole { 0 } else { whole - cut };
-            assert_eq!(reader.next_start(&stream[cut..]), known.then_some(expected), "{cut}");
-            if known && expected > 0 {
-                assert_eq!(reader.next_start(&stream[cut..whole - 1]), None);
-            }
+        for len in 0..40 {
+            put(&mut stream, 0x14, |body| body.extend(std::iter::repeat_n(7, len * 3)));
         }
+        for step in [1usize, 7, 64, 700, stream.len()] {
+            let (mut reader, mut seen, mut largest) = (FrameReader::new(), Vec::new(), 0);
+            for chunk in stream.chunks(step) {
+                reader
+                    .feed_windows::<DecodeError>(chunk, 1000, |frames| {
+                        largest = largest.max(frames.len());
+                        seen.extend(frames.iter().map(|frame| frame.body.len()));
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+            assert_eq!(seen, (0..40).map(|len| len * 3).collect::<Vec<_>>(), "{step}");
+            assert!(largest <= WINDOW_FRAMES && (step < stream.len() || largest == WINDOW_FRAMES));
+            assert_eq!(reader.buffered(), 0);
+        }
+    }
+
+    #[test]
+    fn frames_before_one_that_is_too_long_are_handed_over() {
+        let mut stream = Vec::new();
+        (0..3).for_each(|_| put(&mut stream, 0x14, |body| body.extend([7; 10])));
+        put(&mut stream, 0x14, |body| body.extend([7; 2000]));
+        let (mut reader, mut seen) = (FrameReader::new(), 0);
+        let refused = reader.feed_windows::<DecodeError>(&stream, 1000, |frames| {
+            seen += frames.len();
+            Ok(())
+        });
+        assert_eq!((refused, seen), (Err(DecodeError::Limit { what: "frame length" }), 3));
+        let after = reader.feed_windows::<DecodeError>(&[0x15, 0x00], 1000, |_| panic!("poisoned"));
+        assert_eq!(after, Err(DecodeError::Malformed { what: "stream" }));
     }
 
     fn low_byte(i: usize) -> u8 {
@@ -273,12 +317,14 @@ mod tests {
             let (mut reader, mut seen) = (FrameReader::new(), Vec::new());
             for chunk in stream.chunks(step) {
                 reader
-                    .feed_shared::<DecodeError>(chunk, 1 << 20, |frame| {
-                        assert!(frame.body.iter().enumerate().all(|(i, &byte)| byte == low_byte(i)));
-                        let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
-                        assert!(kept.as_ref().is_none_or(|kept| kept == frame.body));
-                        assert!(frame.buffer.is_none_or(|buffer| buffer.len() <= frame.body.len() + 16));
-                        seen.push((frame.body.len(), kept.is_some()));
+                    .feed_windows::<DecodeError>(chunk, 1 << 20, |frames| {
+                        for frame in frames {
+                            assert!(frame.body.iter().enumerate().all(|(i, &byte)| byte == low_byte(i)));
+                            let kept = frame.buffer.map(|buffer| buffer.slice_ref(frame.body));
+                            assert!(kept.as_ref().is_none_or(|kept| kept == frame.body));
+                            assert!(frame.buffer.is_none_or(|buffer| buffer.len() <= frame.body.len() + 16));
+                            seen.push((frame.body.len(), kept.is_some()));
+                        }
                         Ok(())
                     })
                     .unwrap();

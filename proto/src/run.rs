@@ -10,6 +10,8 @@
 //! resent. Time deltas count from the base time, so no event of a run is earlier than its base. A router checks a body
 //! completely when it enters (its lengths must add up), and never reads payloads unless a subscription asks for it.
 
+use std::cmp::Ordering;
+
 use crate::error::DecodeError;
 use crate::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX, RUN_BYTES_MAX};
 use crate::varint;
@@ -37,20 +39,26 @@ impl<'a> RunBody<'a> {
     /// # Errors
     /// [`DecodeError`] when a bound is exceeded, the run is empty, seqs overflow, or lengths do not add up.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a length is compared with its bound first")]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let body = Self::parse_head(bytes)?;
-        let mut rest = &bytes[body.events_at..];
+        let mut at = body.events_at;
         for _ in 0..body.count {
-            let delta = varint::take(&mut rest)?;
-            if body.base_time_ns.saturating_add(delta) > varint::MAX {
+            let (delta, len, size) = take_event_head(bytes, at).ok_or(DecodeError::Truncated)?;
+            // Both are below 2^62.
+            if body.base_time_ns + delta > varint::MAX {
                 return Err(DecodeError::Malformed { what: "event time" });
             }
-            varint::take_prefixed(&mut rest, PAYLOAD_BYTES_MAX, "payload")?;
+            if len > PAYLOAD_BYTES_MAX as u64 {
+                return Err(DecodeError::Limit { what: "payload" });
+            }
+            at += size + len as usize;
         }
-        if !rest.is_empty() {
-            return Err(DecodeError::Malformed { what: "run" });
+        match at.cmp(&bytes.len()) {
+            Ordering::Less => Err(DecodeError::Malformed { what: "run" }),
+            Ordering::Equal => Ok(body),
+            Ordering::Greater => Err(DecodeError::Truncated),
         }
-        Ok(body)
     }
 
     /// Takes bytes that [`RunBody::parse`] accepted before: reads only the head.
@@ -62,11 +70,9 @@ impl<'a> RunBody<'a> {
         if bytes.len() > RUN_BYTES_MAX {
             return Err(DecodeError::Limit { what: "run" });
         }
-        let mut rest = bytes;
-        let first_seq = varint::take(&mut rest)?;
-        let distance = varint::take(&mut rest)?;
-        let base_time_ns = varint::take(&mut rest)?;
-        let count = varint::take(&mut rest)?;
+        let Some((first_seq, distance, base_time_ns, count, events_at)) = take_head(bytes) else {
+            return Err(DecodeError::Truncated);
+        };
         let floor = first_seq.checked_sub(distance).ok_or(DecodeError::Malformed { what: "floor" })?;
         if count == 0 || first_seq.saturating_add(count) > varint::MAX {
             return Err(DecodeError::Malformed { what: "run" });
@@ -74,7 +80,7 @@ impl<'a> RunBody<'a> {
         if count > EVENTS_PER_RUN_MAX {
             return Err(DecodeError::Limit { what: "events per run" });
         }
-        Ok(Self { bytes, first_seq, floor, base_time_ns, count, events_at: bytes.len() - rest.len() })
+        Ok(Self { bytes, first_seq, floor, base_time_ns, count, events_at })
     }
 
     /// The body's bytes, to be forwarded.
@@ -130,6 +136,28 @@ impl<'a> RunBody<'a> {
             base_time_ns: self.base_time_ns,
         }
     }
+}
+
+/// The integers of a body's head, and where they end.
+#[inline(always)]
+fn take_head(bytes: &[u8]) -> Option<(u64, u64, u64, u64, usize)> {
+    let (first_seq, size) = varint::peek(bytes)?;
+    let mut at = size;
+    let (distance, size) = varint::peek(bytes.get(at..)?)?;
+    at += size;
+    let (base_time_ns, size) = varint::peek(bytes.get(at..)?)?;
+    at += size;
+    let (count, size) = varint::peek(bytes.get(at..)?)?;
+    Some((first_seq, distance, base_time_ns, count, at + size))
+}
+
+/// Time and length of the event at `at`, and the bytes that they take.
+#[inline(always)]
+fn take_event_head(bytes: &[u8], at: usize) -> Option<(u64, u64, usize)> {
+    let rest = bytes.get(at..)?;
+    let (delta, size) = varint::peek(rest)?;
+    let (len, len_size) = varint::peek(rest.get(size..)?)?;
+    Some((delta, len, size + len_size))
 }
 
 /// One event of a run.
@@ -225,11 +253,12 @@ impl RunBuilder {
     /// Adds an event, one that [`fits`](Self::fits). A time before the base counts as the base.
     #[inline]
     pub fn push(&mut self, time_ns: u64, payload: &[u8]) {
-        varint::put(
-            &mut self.events,
-            time_ns.saturating_sub(self.base_time_ns).min(varint::MAX - self.base_time_ns),
-        );
-        varint::put_prefixed(&mut self.events, payload);
+        let mut head = varint::Gathered::<{ 2 * 8 }>::default();
+        head.put(time_ns.saturating_sub(self.base_time_ns).min(varint::MAX - self.base_time_ns));
+        head.put(payload.len() as u64);
+        self.events.reserve(head.bytes().len() + payload.len());
+        self.events.extend_from_slice(head.bytes());
+        self.events.extend_from_slice(payload);
         self.count += 1;
     }
 
@@ -246,10 +275,13 @@ impl RunBuilder {
     /// Appends the body to `out`: a valid one when at least one event was pushed. The builder is empty after it, until
     /// the next start.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        varint::put(out, self.first_seq);
-        varint::put(out, self.first_seq - self.floor);
-        varint::put(out, self.base_time_ns);
-        varint::put(out, self.count);
+        let mut head = varint::Gathered::<{ 4 * 8 }>::default();
+        head.put(self.first_seq);
+        head.put(self.first_seq - self.floor);
+        head.put(self.base_time_ns);
+        head.put(self.count);
+        out.reserve(head.bytes().len() + self.events.len());
+        out.extend_from_slice(head.bytes());
         out.extend_from_slice(&self.events);
         self.count = 0;
         self.events.clear();

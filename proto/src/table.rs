@@ -10,8 +10,10 @@
 //! looking at two at most. When both were in use, the newcomer is written inline: a stream with more hot tag sets than the
 //! table holds degrades to inline tags for the excess, instead of defining each one anew for every run.
 
+use std::cell::Cell;
 use std::hash::Hash;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::DecodeError;
 
@@ -28,6 +30,21 @@ pub enum Naming {
 
 /// Mixes keys that peers choose: seeded, so that nobody can make them collide.
 static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
+
+/// A number that a table gave, for whoever asks again for the same thing: good until the table gives a number to another
+/// thing. The default is good for no table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memo {
+    stamp: u64,
+    number: u32,
+}
+
+/// Stamps of tables; 0 is no table's. Each is given once, so a memo is never good for another table.
+static STAMPS: AtomicU64 = AtomicU64::new(1);
+
+fn next_stamp() -> u64 {
+    STAMPS.fetch_add(1, Ordering::Relaxed)
+}
 
 /// What a lookup reads: all in one place, so that it costs one cache miss and not one for each of hash, key and number.
 #[derive(Debug, Clone)]
@@ -49,6 +66,10 @@ struct Slot<K> {
 pub struct TableWriter<K> {
     /// Open addressing with linear probing; the length is a power of two, and a quarter of it at least is vacant.
     places: Vec<Option<Place<K>>>,
+    /// What makes a memo good: a new one after each eviction.
+    stamp: u64,
+    /// The place that was found last.
+    last: usize,
     slots: Vec<Slot<K>>,
     hand: usize,
     bytes: u64,
@@ -65,6 +86,8 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
     pub fn new(entries_max: u64, bytes_max: u64) -> Self {
         Self {
             places: Vec::new(),
+            stamp: next_stamp(),
+            last: 0,
             slots: Vec::new(),
             hand: 0,
             bytes: 0,
@@ -97,6 +120,50 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
             return Naming::Known(u64::from(place.number));
         }
         self.define(key, bytes)
+    }
+
+    /// As [`name`](Self::name), for a key that is likely to be the one of the call before: it is compared first.
+    #[inline]
+    pub fn name_as_before(&mut self, key: &K, bytes: u64) -> Naming {
+        if let Some(Some(place)) = self.places.get_mut(self.last)
+            && place.key == *key
+        {
+            place.used = true;
+            return Naming::Known(u64::from(place.number));
+        }
+        let naming = self.name(key, bytes);
+        self.last = self.find(key).unwrap_or(0);
+        naming
+    }
+
+    /// As [`name`](Self::name), without a lookup while `memo`, which is kept with the key, is good. A key that is named so
+    /// does not count as used: eviction may take it, which makes all memos of the table bad.
+    #[inline]
+    pub fn name_by_memo(&mut self, key: &K, bytes: u64, memo: &Cell<Memo>) -> Naming {
+        let Memo { stamp, number } = memo.get();
+        if stamp == self.stamp {
+            return Naming::Known(u64::from(number));
+        }
+        let naming = self.name(key, bytes);
+        if let Naming::Known(number) | Naming::Define(number) = naming
+            && let Ok(number) = u32::try_from(number)
+        {
+            memo.set(Memo { stamp: self.stamp, number });
+        }
+        naming
+    }
+
+    /// Whether a memo is good.
+    #[inline]
+    #[must_use]
+    pub const fn knows(&self, memo: Memo) -> bool {
+        memo.stamp == self.stamp
+    }
+
+    /// Whether a key is the one that [`name_as_before`](Self::name_as_before) compares first.
+    #[inline]
+    pub fn is_as_before(&self, key: &K) -> bool {
+        matches!(self.places.get(self.last), Some(Some(place)) if place.key == *key)
     }
 
     /// Starts the way of the memory that [`name`](Self::name) will read to the core, without waiting for it where the
@@ -189,6 +256,7 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
             }
             let Ok(number) = u32::try_from(index) else { return Naming::Inline };
             self.vacate(old);
+            self.stamp = next_stamp();
             let slot = &mut self.slots[index];
             self.bytes = self.bytes - slot.bytes + bytes;
             *slot = Slot { key: key.clone(), bytes };

@@ -50,24 +50,66 @@ pub const fn encoded(value: u64) -> ([u8; 8], usize) {
 }
 
 /// Reads a varint at the start of `bytes`: its value and its size, or `None` when bytes are missing.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn peek(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
-    match first >> 6 {
-        0 => Some((u64::from(first), 1)),
-        1 => {
-            let raw: [u8; 2] = bytes.get(..2)?.try_into().ok()?;
-            Some((u64::from(u16::from_be_bytes(raw) & 0x3fff), 2))
+    if first < 1 << 6 {
+        return Some((u64::from(first), 1));
+    }
+    // Eight bytes are there nearly always, and no branch depends on the size then.
+    let Some(eight) = bytes.first_chunk::<8>() else { return peek_short(bytes) };
+    let raw = u64::from_be_bytes(*eight);
+    let size = 1 << (raw >> 62);
+    Some(((raw & MAX) >> (64 - 8 * size), size))
+}
+
+/// [`peek`] where fewer than eight bytes are left.
+fn peek_short(bytes: &[u8]) -> Option<(u64, usize)> {
+    let size = 1 << (*bytes.first()? >> 6);
+    let mut eight = [0; 8];
+    eight.get_mut(..size)?.copy_from_slice(bytes.get(..size)?);
+    Some(((u64::from_be_bytes(eight) & MAX) >> (64 - 8 * size), size))
+}
+
+/// A few varints, gathered before they are appended: room is made once, not for each. Holds `BYTES` bytes, eight for each.
+#[derive(Debug)]
+pub(crate) struct Gathered<const BYTES: usize> {
+    bytes: [u8; BYTES],
+    len: usize,
+}
+
+impl<const BYTES: usize> Default for Gathered<BYTES> {
+    #[inline]
+    fn default() -> Self {
+        Self { bytes: [0; BYTES], len: 0 }
+    }
+}
+
+impl<const BYTES: usize> Gathered<BYTES> {
+    /// Adds `value`, one of at most `BYTES / 8`.
+    #[inline]
+    pub(crate) fn put(&mut self, value: u64) {
+        if let Ok(small @ 0..0x40) = u8::try_from(value)
+            && let Some(place) = self.bytes.get_mut(self.len)
+        {
+            *place = small;
+            self.len += 1;
+            return;
         }
-        2 => {
-            let raw: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
-            Some((u64::from(u32::from_be_bytes(raw) & 0x3fff_ffff), 4))
+        let (bytes, size) = encoded(value);
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + 8) {
+            place.copy_from_slice(&bytes);
+            self.len += size;
+        } else {
+            debug_assert!(false, "there is room for eight bytes of each value");
         }
-        _ => {
-            let raw: [u8; 8] = bytes.get(..8)?.try_into().ok()?;
-            Some((u64::from_be_bytes(raw) & MAX, 8))
-        }
+    }
+
+    /// What was gathered.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

@@ -60,10 +60,10 @@ impl Delivery {
         self.stream.has_room() && self.waiting.is_empty() && self.ends.is_empty()
     }
 
-    /// Encodes a run for `targets`, of whom the one with the shortest linger has `linger`.
+    /// Encodes a run for `targets`, so many receivers, of whom the one with the shortest linger has `linger`.
     #[inline]
-    pub(super) fn write(&mut self, run: &RunOut<'_>, targets: &[u8], linger: Duration) {
-        self.stream.deliver(run, targets);
+    pub(super) fn write(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64, linger: Duration) {
+        self.stream.deliver(run, targets, receivers);
         self.linger = self.linger.min(linger);
     }
 

@@ -1,6 +1,9 @@
 //! A run on its way to one location, and what becomes of it there.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
+use millrace_proto::table::Memo;
 use millrace_proto::{PublisherKey, TagSetRef};
 
 use crate::message::CoreIndex;
@@ -10,6 +13,8 @@ use crate::routes::TagId;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunOut<'a> {
     pub(super) tag: TagId,
+    /// Where the number of its tag set on a receiver's stream is kept, if anywhere.
+    pub(super) number: Option<&'a Cell<Memo>>,
     pub(super) tags: TagSetRef<'a>,
     pub(super) publisher: PublisherKey,
     pub(super) flags: u64,

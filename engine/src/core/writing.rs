@@ -72,6 +72,9 @@ pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
                 outlet.put_back(rest);
                 break;
             }
+            if outlet.is_bare() && queue.is_empty() {
+                break;
+            }
             queue.drain_into(outlet);
         }
         if !queue.is_empty() {

@@ -1,6 +1,9 @@
 //! The cache: interning, resolving, and making room.
 
+use std::cell::Cell;
+
 use millrace_proto::TagSetRef;
+use millrace_proto::table::Memo;
 
 use super::entry::{Far, Near, TagId};
 use super::eviction::{Eviction, Standing};
@@ -87,6 +90,13 @@ impl<'a> Resolved<'a> {
     #[must_use]
     pub fn takers(&self) -> &'a [Taker] {
         self.near.takers(self.far)
+    }
+
+    /// Where the tag set's number on the stream that it was written to last is kept.
+    #[inline]
+    #[must_use]
+    pub const fn number(&self) -> &'a Cell<Memo> {
+        &self.near.number
     }
 
     /// Targets on this core, sorted by receiver, subscription and selector, each once.

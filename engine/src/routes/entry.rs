@@ -1,6 +1,9 @@
 //! One tag set and where its events go: what every lookup reads, and what only a change or a first meeting needs.
 
+use std::cell::Cell;
+
 use millrace_proto::TagSetRef;
+use millrace_proto::table::Memo;
 
 use crate::matching::{Contribution, Index, LocalTarget, Location, Refresh, TagMark, Taker};
 
@@ -13,7 +16,7 @@ pub struct TagId {
 }
 
 const TAKERS_NEAR: usize = 4;
-const LOCAL_NEAR: usize = 6;
+const LOCAL_NEAR: usize = 4;
 const MARKS_NEAR: usize = 10;
 /// Bytes of canonical tags that need no place of their own: ten tags of usual length.
 const CANONICAL_NEAR: usize = 224;
@@ -39,6 +42,8 @@ pub(super) struct Near {
     marks: [TagMark; MARKS_NEAR],
     takers: [Taker; TAKERS_NEAR],
     local: [LocalTarget; LOCAL_NEAR],
+    /// The tag set's number on the stream to receivers of this core that it was written to last.
+    pub(super) number: Cell<Memo>,
 }
 
 const _: () = assert!(size_of::<Near>() == 128, "a route is two cache lines");
@@ -111,6 +116,7 @@ impl Near {
             marks: [TagMark::default(); MARKS_NEAR],
             takers: [Taker::new(Location::Core(0), None); TAKERS_NEAR],
             local: [none; LOCAL_NEAR],
+            number: Cell::default(),
         }
     }
 

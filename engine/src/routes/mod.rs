@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! line 1   generation, heat, counts | version: directory, local | marks of up to 10 tags
-//! line 2   up to 4 takers | up to 6 local targets
+//! line 2   up to 4 takers | up to 4 local targets | the number on a stream
 //! far      hash, canonical tags | counts per target | longer lists
 //! ```
 //!

@@ -8,7 +8,7 @@ use super::marker::{Cursor, Gap, ReceiverEnd, ReceiverGap, Replay};
 use crate::error::DecodeError;
 use crate::frame;
 use crate::id::PublisherKey;
-use crate::limits::{HOP_HEADER_BYTES_MAX, SOURCES_MAX, TARGETS_BYTES_MAX};
+use crate::limits::{SOURCES_MAX, TARGETS_BYTES_MAX};
 use crate::run::RunBody;
 use crate::tag::TagSetRef;
 use crate::varint;
@@ -75,6 +75,16 @@ pub enum DataFrame<'a> {
     },
 }
 
+/// Decodes the body of a [`kind::RUN`] frame: its header on this stream, and the run. For readers that see little else, and
+/// so need not ask which frame it was.
+///
+/// # Errors
+/// [`DecodeError`] for malformed and oversized runs.
+#[inline(always)]
+pub fn decode_run(mut body: &[u8]) -> Result<(HopHeader<'_>, RunBody<'_>), DecodeError> {
+    Ok((HopHeader::take(&mut body)?, RunBody::parse(body)?))
+}
+
 /// Decodes one frame that was split off a data stream.
 ///
 /// # Errors
@@ -82,18 +92,11 @@ pub enum DataFrame<'a> {
 #[inline]
 pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> {
     match kind {
-        kind::RUN => {
-            let hop = varint::take_prefixed(&mut body, HOP_HEADER_BYTES_MAX, "hop header")?;
-            Ok(DataFrame::Run { hop: HopHeader::decode(hop)?, body: RunBody::parse(body)? })
-        }
+        kind::RUN => decode_run(body).map(|(hop, body)| DataFrame::Run { hop, body }),
         kind::DELIVER => {
-            let hop = varint::take_prefixed(&mut body, HOP_HEADER_BYTES_MAX, "hop header")?;
+            let hop = HopHeader::take(&mut body)?;
             let targets = varint::take_prefixed(&mut body, TARGETS_BYTES_MAX, "targets")?;
-            Ok(DataFrame::Deliver {
-                hop: HopHeader::decode(hop)?,
-                targets: Targets::parse(targets)?,
-                body: RunBody::parse(body)?,
-            })
+            Ok(DataFrame::Deliver { hop, targets: Targets::parse(targets)?, body: RunBody::parse(body)? })
         }
         kind::DEFINE_TAGS => {
             let number = varint::take(&mut body)?;

@@ -7,7 +7,7 @@ use super::define::{put_publisher, take_publisher};
 use crate::error::DecodeError;
 use crate::field::{self, Fields};
 use crate::id::PublisherKey;
-use crate::limits::SUBSCRIPTIONS_PER_RECEIVER_MAX;
+use crate::limits::{HOP_HEADER_BYTES_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
 use crate::tag::TagSetRef;
 use crate::varint;
 
@@ -156,8 +156,22 @@ impl<'a> HopHeader<'a> {
         out.extend_from_slice(self.fields);
     }
 
-    #[inline]
-    pub(super) fn decode(mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Takes a header off the front of a frame's body, behind its length.
+    #[inline(always)]
+    pub(super) fn take(body: &mut &'a [u8]) -> Result<Self, DecodeError> {
+        // The common case is read where it stands: three integers and nothing else.
+        if let Some(Numbers { flags, tags, publisher, end }) = peek(body)
+            && flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0
+            && let Some(rest) = end.and_then(|end| body.get(end..))
+        {
+            *body = rest;
+            let (tags, publisher) = (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher));
+            return Ok(Self { tags, publisher, flags: flags & flag::KNOWN, lane_seq: None, fields: &[] });
+        }
+        Self::decode(varint::take_prefixed(body, HOP_HEADER_BYTES_MAX, "hop header")?)
+    }
+
+    fn decode(mut bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let flags = varint::take(&mut bytes)?;
         let mut tags = match flags & flag::INLINE_TAGS {
             0 => Some(TagsOnStream::Number(varint::take(&mut bytes)?)),
@@ -239,15 +253,30 @@ pub fn put_matched(out: &mut Vec<u8>, mut subscriptions: impl Iterator<Item = u1
 #[inline]
 #[must_use]
 pub fn peek_numbers(body: &[u8]) -> Option<(u64, u64)> {
-    let (_, mut at) = varint::peek(body)?;
-    let mut next = || {
-        let (value, size) = varint::peek(body.get(at..)?)?;
-        at += size;
-        Some(value)
-    };
-    let flags = next()?;
-    let both = flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0;
-    Some((next()?, next()?)).filter(|_| both)
+    let Numbers { flags, tags, publisher, .. } = peek(body)?;
+    (flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0).then_some((tags, publisher))
+}
+
+/// The first integers of a run's frame, if it names tag set and publisher by numbers.
+struct Numbers {
+    flags: u64,
+    tags: u64,
+    publisher: u64,
+    /// Where the header ends, if nothing else is in it.
+    end: Option<usize>,
+}
+
+#[inline(always)]
+fn peek(body: &[u8]) -> Option<Numbers> {
+    let (len, start) = varint::peek(body)?;
+    let mut at = start;
+    let (flags, size) = varint::peek(body.get(at..)?)?;
+    at += size;
+    let (tags, size) = varint::peek(body.get(at..)?)?;
+    at += size;
+    let (publisher, size) = varint::peek(body.get(at..)?)?;
+    at += size;
+    Some(Numbers { flags, tags, publisher, end: ((at - start) as u64 == len).then_some(at) })
 }
 
 pub(super) fn check_matched(bytes: &[u8]) -> Result<(), DecodeError> {

@@ -51,15 +51,23 @@ fn put_head(
         let flags = header.flags & flag::KNOWN;
         let numbers = varint::size(flags) + varint::size(tags) + varint::size(publisher);
         let hop = numbers + header.fields.len();
-        let mut head = Head { bytes: [0; 6 * 8], len: 0 };
+        let mut head = varint::Gathered::<{ 7 * 8 }>::default();
         head.put(kind);
         head.put((varint::size(hop as u64) + hop + targets_bytes + body_bytes) as u64);
         head.put(hop as u64);
         head.put(flags);
         head.put(tags);
         head.put(publisher);
-        out.reserve(head.len + header.fields.len() + targets_bytes + reserve);
-        out.extend_from_slice(&head.bytes[..head.len]);
+        out.reserve(head.bytes().len() + header.fields.len() + targets_bytes + reserve);
+        if let Some(targets) = targets
+            && header.fields.is_empty()
+        {
+            head.put(targets.len() as u64);
+            out.extend_from_slice(head.bytes());
+            out.extend_from_slice(targets);
+            return;
+        }
+        out.extend_from_slice(head.bytes());
         if !header.fields.is_empty() {
             out.extend_from_slice(header.fields);
         }
@@ -73,22 +81,5 @@ fn put_head(
     }
     if let Some(targets) = targets {
         varint::put_prefixed(out, targets);
-    }
-}
-
-/// Up to six varints.
-struct Head {
-    bytes: [u8; 6 * 8],
-    len: usize,
-}
-
-impl Head {
-    #[inline]
-    fn put(&mut self, value: u64) {
-        let (bytes, size) = varint::encoded(value);
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + 8) {
-            place.copy_from_slice(&bytes);
-            self.len += size;
-        }
     }
 }

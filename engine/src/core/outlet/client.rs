@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::table::Memo;
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use super::ahead::Ahead;
@@ -91,6 +92,12 @@ impl DeliveryStream {
         self.encoder.len() > 0 || !self.pending.is_empty() || self.pieces_bytes > 0
     }
 
+    /// Whether nothing was encoded, and no memory is held for it.
+    #[inline]
+    pub(in crate::core) fn is_bare(&self) -> bool {
+        self.encoder.is_bare() && self.pending.is_empty() && self.pieces.capacity() == 0
+    }
+
     /// Bytes encoded that wait for the transport.
     #[inline]
     pub(in crate::core) const fn out_bytes(&self) -> usize {
@@ -124,9 +131,10 @@ impl DeliveryStream {
         (self.out_bytes() - before) as u64
     }
 
-    /// Appends a run for the receivers that `targets` names.
+    /// Appends a run for the receivers that `targets` names, so many.
     #[inline]
-    pub(in crate::core) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8]) {
+    pub(in crate::core) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64) {
+        self.encoder.count(run.events * receivers);
         if let Some(buffer) = run.buffer {
             self.encoder.deliver_head(run, targets);
             let (head, body) = (self.encoder.take_head(), buffer.slice_ref(run.body));
@@ -205,8 +213,8 @@ impl DeliveryStream {
 
     /// Prefetches the names of a run's tag set and publisher.
     #[inline]
-    pub(in crate::core) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
-        self.encoder.prefetch_names(tag, publisher);
+    pub(in crate::core) fn prefetch_names(&self, tag: &TagId, memo: Memo, publisher: &PublisherKey) {
+        self.encoder.prefetch_names(tag, memo, publisher);
     }
 }
 
@@ -400,7 +408,7 @@ impl ReceiverQueue {
         queue.pop(|item| match item {
             Popped::Run(run, _) => {
                 *written += run.body.len() as u64;
-                stream.deliver(&RunOut { fields: &[], ..run }, run.fields);
+                stream.deliver(&RunOut { fields: &[], ..run }, run.fields, 1);
             }
             Popped::Gap(gap) => stream.deliver_gap(&gap, vec![number]),
         });

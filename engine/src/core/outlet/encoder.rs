@@ -5,7 +5,7 @@
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, TagsOnStream};
-use millrace_proto::table::{Naming, TableWriter};
+use millrace_proto::table::{Memo, Naming, TableWriter};
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use crate::core::run::RunOut;
@@ -57,9 +57,16 @@ impl Encoder {
         self.out.len()
     }
 
+    /// Whether nothing was encoded, and no memory is held for it.
+    #[inline]
+    pub(super) const fn is_bare(&self) -> bool {
+        self.out.capacity() == 0
+    }
+
     /// Appends a run with a copy of its body, and the definitions that it needs.
     #[inline]
     pub(super) fn run(&mut self, run: &RunOut<'_>, lane_seq: Option<u64>) {
+        self.count(run.events);
         self.reserve(self.out_hint.max(run.body.len() + HEAD_BYTES));
         let header = self.header(run, lane_seq);
         data::put_run(&mut self.out, &header, run.body);
@@ -67,9 +74,16 @@ impl Encoder {
 
     /// Appends a run up to its body, which the caller puts behind it.
     pub(super) fn head(&mut self, run: &RunOut<'_>) {
+        self.count(run.events);
         self.reserve(HEAD_BYTES);
         let header = self.header(run, None);
         data::put_run_head(&mut self.out, &header, run.body.len());
+    }
+
+    /// Counts events as written: of a run for several receivers, once for each, by whoever knows how many they are.
+    #[inline]
+    pub(super) const fn count(&mut self, events: u64) {
+        self.written.events += events;
     }
 
     /// Appends a run for `targets`, with a copy of its body, and the definitions that it needs.
@@ -108,14 +122,19 @@ impl Encoder {
     #[inline]
     fn reserve(&mut self, bytes: usize) {
         if self.out.capacity() == 0 {
-            self.out.reserve(bytes);
+            self.out = Vec::with_capacity(bytes);
         }
     }
 
     /// The header of a run on this stream, behind the definitions that it needs.
     #[inline]
     fn header<'a>(&mut self, run: &RunOut<'a>, lane_seq: Option<u64>) -> HopHeader<'a> {
-        let tags = match self.tags.name(&run.tag, run.tags.canonical().len() as u64) {
+        let tag_bytes = run.tags.canonical().len() as u64;
+        let naming = match run.number {
+            Some(memo) => self.tags.name_by_memo(&run.tag, tag_bytes, memo),
+            None => self.tags.name(&run.tag, tag_bytes),
+        };
+        let tags = match naming {
             Naming::Known(number) => TagsOnStream::Number(number),
             Naming::Define(number) => {
                 data::put_define_tags(&mut self.out, number, run.tags);
@@ -123,7 +142,7 @@ impl Encoder {
             }
             Naming::Inline => TagsOnStream::Inline(run.tags),
         };
-        let publisher = match self.publishers.name(&run.publisher, 0) {
+        let publisher = match self.publishers.name_as_before(&run.publisher, 0) {
             Naming::Known(number) => PublisherOnStream::Number(number),
             Naming::Define(number) => {
                 data::put_define_publisher(&mut self.out, number, run.publisher);
@@ -131,7 +150,6 @@ impl Encoder {
             }
             Naming::Inline => PublisherOnStream::Inline(run.publisher),
         };
-        self.written.events += run.events;
         HopHeader { tags, publisher, flags: run.flags, lane_seq, fields: run.fields }
     }
 
@@ -169,10 +187,14 @@ impl Encoder {
         self.out.len() ^ self.tags.len() ^ self.publishers.len()
     }
 
-    /// Prefetches the names of a run's tag set and publisher.
+    /// Prefetches the names of a run's tag set and publisher; `memo` is what is known of the former.
     #[inline]
-    pub(super) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
-        self.tags.fetch(tag);
-        self.publishers.fetch(publisher);
+    pub(super) fn prefetch_names(&self, tag: &TagId, memo: Memo, publisher: &PublisherKey) {
+        if !self.tags.knows(memo) {
+            self.tags.fetch(tag);
+        }
+        if !self.publishers.is_as_before(publisher) {
+            self.publishers.fetch(publisher);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::table::Memo;
 
 use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
@@ -89,6 +90,6 @@ impl MailboxOutlet {
     /// Prefetches the names of a run's tag set and publisher.
     #[inline]
     pub(in crate::core) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
-        self.encoder.prefetch_names(tag, publisher);
+        self.encoder.prefetch_names(tag, Memo::default(), publisher);
     }
 }

@@ -83,6 +83,7 @@ impl Waiting {
         };
         RunOut {
             tag: self.tag,
+            number: None,
             tags: TagSetRef::trusted(tags),
             publisher: self.publisher,
             flags: self.flags,

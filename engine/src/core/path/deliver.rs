@@ -42,8 +42,9 @@ impl Path {
         } = self;
         let Some(route) = routes.resolve(tag, directory, local) else { return };
         let body = &entered.run.body;
-        let run = RunOut {
+        let mut run = RunOut {
             tag,
+            number: None,
             tags: tags.tags(),
             publisher: entered.publisher,
             flags: entered.flags & FORWARDED,
@@ -77,6 +78,7 @@ impl Path {
                 };
             }
         }
+        run.number = Some(route.number());
         deliver_here(receivers, route.local(), &run, body, (scans, scratch), crowd, &mut fates);
         if !wanted && scope == Scope::All {
             fates.metrics.events_unmatched += run.events;

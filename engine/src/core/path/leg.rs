@@ -46,7 +46,7 @@ impl Leg<'_> {
         let Some(delivery) = self.deliveries.get_mut(at) else { return };
         if delivery.takes() && self.receiver.queue.may_pass() {
             self.receiver.queue.count(run.body.len());
-            delivery.write(run, fields, self.receiver.linger);
+            delivery.write(run, fields, 1, self.receiver.linger);
         } else {
             queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates);
         }
@@ -165,8 +165,7 @@ impl Gathered {
         if self.receivers > 0
             && let Some(delivery) = deliveries.get_mut(at)
         {
-            let run = RunOut { events: run.events * self.receivers, ..*run };
-            delivery.write(&run, targets, self.linger);
+            delivery.write(run, targets, self.receivers, self.linger);
         }
         deliveries.mark(at);
     }
@@ -176,7 +175,7 @@ impl Gathered {
 #[inline]
 fn put_target(out: &mut Vec<u8>, number: ReceiverNumber, subscriptions: impl Iterator<Item = u16> + Clone) {
     if subscriptions.clone().all(|subscription| subscription == 0) {
-        Target::plain(number).put(out);
+        varint::put(out, u64::from(number.0) << 1);
         return;
     }
     let mut matched = Vec::new();

@@ -52,6 +52,7 @@ impl Path {
         let body = &entered.run.body;
         let run = RunOut {
             tag,
+            number: None,
             tags: tags.tags(),
             publisher: entered.publisher,
             flags: entered.flags & FORWARDED | flag::UNROUTED,

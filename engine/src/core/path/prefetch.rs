@@ -13,6 +13,8 @@
 //! At the end of a turn the same is done for streams that are written
 //! ([`Transport::prefetch`](crate::transport::Transport::prefetch)).
 
+use millrace_proto::frame::WINDOW_FRAMES;
+
 use super::entered::Scope;
 use super::reader::{Coming, Window};
 use super::state::Path;
@@ -24,23 +26,28 @@ const RECEIVERS_MAX: usize = 32;
 impl Path {
     /// Prefetches what routing these runs reads.
     pub(in crate::core) fn prefetch(&self, window: &Window, scope: Scope) {
-        // Only those runs that this core routes have a route here.
-        let other = |run: &Coming| self.shards.other_owner(run.hash).filter(|_| scope == Scope::All);
-        for run in window.runs().iter().filter(|run| other(run).is_none()) {
-            self.routes.fetch(run.tag);
+        let runs = window.runs();
+        // By run: whether a sibling routes it, so that it has no route here.
+        let mut is_others = [false; WINDOW_FRAMES];
+        for (run, is_others) in runs.iter().zip(&mut is_others) {
+            if scope == Scope::All
+                && let Some(owner) = self.shards.other_owner(run.hash)
+            {
+                *is_others = true;
+                self.prefetch_names(Location::Core(owner), run);
+            } else {
+                self.routes.fetch(run.tag);
+            }
         }
         let mut receivers = [(0, 0); RECEIVERS_MAX];
         let mut len = 0;
-        for (index, run) in window.runs().iter().enumerate() {
-            if let Some(owner) = other(run) {
-                self.prefetch_names(Location::Core(owner), run);
-                continue;
-            }
+        for (index, (run, _)) in
+            runs.iter().zip(is_others).enumerate().filter(|(_, (_, is_others))| !is_others)
+        {
             let Some(route) = self.routes.resolved_last(run.tag) else { continue };
-            let takers =
-                route.takers().iter().filter(|taker| scope != Scope::Core && taker.filter().is_none());
-            for taker in takers {
-                self.prefetch_names(taker.location(), run);
+            if scope != Scope::Core {
+                let unfiltered = route.takers().iter().filter(|taker| taker.filter().is_none());
+                unfiltered.for_each(|taker| self.prefetch_names(taker.location(), run));
             }
             for target in route.local() {
                 let Some(place) = receivers.get_mut(len) else { break };
@@ -50,9 +57,12 @@ impl Path {
             }
         }
         for &(slot, index) in &receivers[..len] {
-            let (receiver, run) = (self.receivers.get(slot), &window.runs()[index]);
-            if let Some(stream) = receiver.and_then(|receiver| self.receivers.stream_of(receiver)) {
-                stream.prefetch_names(&run.tag, &run.publisher);
+            let Some(receiver) = self.receivers.get(slot) else { continue };
+            let run = &runs[index];
+            if let (Some(stream), Some(route)) =
+                (self.receivers.stream_of(receiver), self.routes.resolved_last(run.tag))
+            {
+                stream.prefetch_names(&run.tag, route.number().get(), &run.publisher);
             }
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
-use millrace_proto::frame::{self, Frame, FrameReader};
+use millrace_proto::frame::{Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
 use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSetRef};
@@ -62,9 +62,6 @@ impl<'a> RunIn<'a> {
     }
 }
 
-/// Runs that are looked at together before the first of them is routed.
-const AHEAD: usize = 16;
-
 /// A run that comes next.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct Coming {
@@ -81,7 +78,7 @@ pub(in crate::core) struct Coming {
 /// by itself waits for one after the other; the runs of a window wait together.
 #[derive(Debug)]
 pub(in crate::core) struct Window {
-    runs: [Coming; AHEAD],
+    runs: [Coming; WINDOW_FRAMES],
     len: usize,
 }
 
@@ -154,56 +151,37 @@ impl RunReader {
     }
 
     /// Reads the next chunk.
-    pub(in crate::core) fn feed(
-        &mut self,
-        mut chunk: &[u8],
-        sink: &mut impl RunSink,
-    ) -> Result<(), DecodeError> {
+    pub(in crate::core) fn feed(&mut self, chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
         let Self { frames, tables } = self;
-        loop {
-            let (now, later) = chunk.split_at(tables.look_ahead(frames, chunk, sink));
-            frames.feed_shared(now, data::FRAME_BYTES_MAX, |frame| tables.frame(&frame, sink))?;
-            if later.is_empty() {
-                return Ok(());
+        frames.feed_windows(chunk, data::FRAME_BYTES_MAX, |window| {
+            // One alone has nothing to wait with.
+            if window.len() > 1 {
+                tables.look_ahead(window, sink);
             }
-            chunk = later;
-        }
+            window.iter().try_for_each(|frame| tables.frame(frame, sink))
+        })
     }
 }
 
 impl Tables {
-    /// Looks at the runs that a chunk begins with, and returns how many bytes they take.
-    fn look_ahead(&self, frames: &FrameReader, chunk: &[u8], sink: &mut impl RunSink) -> usize {
-        let Some(mut end) = frames.next_start(chunk) else { return chunk.len() };
-        let mut numbers = [(0, 0); AHEAD];
-        let mut len = 0;
-        while let Some(place) = numbers.get_mut(len) {
-            let Ok(Some((kind, body, taken))) = frame::split(&chunk[end..], data::FRAME_BYTES_MAX) else {
-                end = chunk.len();
-                break;
-            };
-            end += taken;
-            if kind == data::kind::RUN
-                && let Some(both) = data::peek_numbers(body)
+    /// Shows the sink the runs among these frames.
+    #[inline]
+    fn look_ahead(&self, frames: &[Frame<'_>], sink: &mut impl RunSink) {
+        let publisher = PublisherKey { publisher: PublisherId(0), epoch: Epoch(0) };
+        let none = Coming { tag: TagId::default(), hash: 0, publisher };
+        let mut window = Window { runs: [none; WINDOW_FRAMES], len: 0 };
+        let runs = frames.iter().filter(|frame| frame.kind == data::kind::RUN);
+        for (tags, publisher) in runs.filter_map(|frame| data::peek_numbers(frame.body)) {
+            if let (Ok(tags), Ok(&publisher)) = (self.tags.get(tags), self.publishers.get(publisher))
+                && let Some(place) = window.runs.get_mut(window.len)
             {
-                *place = both;
-                len += 1;
+                *place = Coming { tag: tags.id, hash: tags.hash, publisher };
+                window.len += 1;
             }
         }
-        // One alone has nothing to wait with.
-        if len > 1 {
-            let publisher = PublisherKey { publisher: PublisherId(0), epoch: Epoch(0) };
-            let none = Coming { tag: TagId::default(), hash: 0, publisher };
-            let mut window = Window { runs: [none; AHEAD], len: 0 };
-            for &(tags, publisher) in &numbers[..len] {
-                if let (Ok(tags), Ok(&publisher)) = (self.tags.get(tags), self.publishers.get(publisher)) {
-                    window.runs[window.len] = Coming { tag: tags.id, hash: tags.hash, publisher };
-                    window.len += 1;
-                }
-            }
+        if window.len > 1 {
             sink.prefetch(&window);
         }
-        end
     }
 
     fn frame(&mut self, frame: &Frame<'_>, sink: &mut impl RunSink) -> Result<(), DecodeError> {
@@ -211,8 +189,11 @@ impl Tables {
         if std::mem::take(&mut self.preamble) {
             return sink.preamble(kind, body);
         }
+        if kind == data::kind::RUN {
+            let (hop, body) = data::decode_run(body)?;
+            return self.run(&hop, &RunIn::new(body, buffer), sink);
+        }
         match data::decode(kind, body)? {
-            DataFrame::Run { hop, body } => self.run(&hop, &RunIn::new(body, buffer), sink)?,
             DataFrame::DefineTags { number, tags } => {
                 self.tags.define(number, KnownTags::new(tags, sink), tags.canonical().len() as u64)?;
             }

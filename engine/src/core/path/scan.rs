@@ -152,6 +152,7 @@ fn scan_slice(
         let Ok(parsed) = RunBody::parse_head(body) else { continue };
         let run = RunOut {
             tag: *tag,
+            number: None,
             tags: TagSetRef::trusted(tags),
             publisher: *publisher,
             flags: *flags,

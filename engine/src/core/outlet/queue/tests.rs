@@ -71,6 +71,7 @@ fn push(queue: &mut RunQueue, model: &Model) {
     let buffer = kept.then(|| Bytes::copy_from_slice(body));
     let run = RunOut {
         tag: TagId::default(),
+        number: None,
         tags: TagSetRef::trusted(tags),
         publisher: PublisherKey { publisher: PublisherId(1), epoch: Epoch(2) },
         flags: 0,
