@@ -1,0 +1,171 @@
+"""What no schema says about the manifests: `check.py RENDERED_FOLDER CHART_FOLDER`.
+
+The folder holds one file per Kustomize root: base.yaml, dev.yaml, bench.yaml, prod.yaml. What the
+chart renders with other values is left beside the folder, as chart.yaml.
+- The chart's defaults render to the objects of the base; wrong values are refused by its schema.
+- Selectors select, names that objects give each other exist, ports are those of the routers.
+Every difference is printed; the exit code is 1 when there is one.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import yaml
+from helm_python.chart import Chart, lint
+from helm_python.errors import HelmError
+
+problems = []
+
+
+def problem(text):
+    problems.append(text)
+
+
+def objects(text):
+    return {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(text) if o}
+
+
+def compare(at, one, other):
+    """Says where two values differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
+            compare(f"{at}.{key}", one.get(key, "(absent)"), other.get(key, "(absent)"))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for number, pair in enumerate(zip(one, other)):
+            compare(f"{at}[{number}]", *pair)
+    elif one != other:
+        problem(f"{at}: the base says {json.dumps(one)}, the chart {json.dumps(other)}")
+
+
+def rendered(chart, values=None, name="millrace"):
+    files = chart.render(values, name=name, namespace="default")
+    texts = [text for path, text in files.items() if path.endswith(".yaml")]
+    return objects("\n---\n".join(texts))
+
+
+def check_chart(folder, base):
+    told = lint(folder, strict=True)
+    for message in told["errors"] + [m for m in told["messages"] if m["severity"] > 1]:
+        problem(f"chart: {message}")
+    with Chart.load(folder) as chart:
+        default = rendered(chart)
+        for key in sorted({*base, *default}):
+            if key not in base or key not in default:
+                problem(f"{'/'.join(key)} is only in the {'base' if key in base else 'chart'}")
+            else:
+                compare("/".join(key), base[key], default[key])
+        for wrong in (
+            {"cores": 0},
+            {"replicas": "three"},
+            {"image": {"repo": "x"}},
+            {"resources": {"limits": {"memory": "much"}}},
+            {"zoneSpread": "Never"},
+            {"unknown": 1},
+        ):
+            try:
+                chart.validate_schema(wrong)
+                problem(f"chart: the schema accepts {wrong}")
+            except HelmError:
+                pass
+        more = {
+            "autoscaling": {"enabled": True},
+            "serviceAnnotations": {"a": "b"},
+            "extraArgs": ["--set=limits.queue_budget=1GiB"],
+            "networkPolicy": {"enabled": False},
+            "tolerations": [{"operator": "Exists"}],
+            "nodeSelector": {"a": "b"},
+            "podAnnotations": {"a": "b"},
+            "image": {"repository": "x", "pullSecrets": [{"name": "y"}]},
+            "config": "[admin]\nlisten = \"off\"\n",
+        }
+        other = rendered(chart, more, "events")
+        check_references("chart with other values", other)
+        stateful = other["StatefulSet", "events-millrace"]["spec"]
+        if "replicas" in stateful:
+            problem("chart: replicas are given although the autoscaler is on")
+        if ("NetworkPolicy", "events-millrace") in other:
+            problem("chart: a NetworkPolicy is there although it is off")
+        return other
+
+
+def check_references(where, found):
+    """Names, labels and ports that objects take from each other."""
+    kinds = lambda kind: [o for (k, _), o in found.items() if k == kind]
+    for stateful in kinds("StatefulSet"):
+        name, spec = stateful["metadata"]["name"], stateful["spec"]
+        pod, labels = spec["template"]["spec"], spec["template"]["metadata"]["labels"]
+        router = pod["containers"][0]
+        if ("Service", spec["serviceName"]) not in found:
+            problem(f"{where}: StatefulSet {name} names Service {spec['serviceName']}, which is not there")
+        if ("ServiceAccount", pod["serviceAccountName"]) not in found:
+            problem(f"{where}: StatefulSet {name} names a ServiceAccount that is not there")
+        selectors = [(o["kind"], o["spec"]["selector"]) for o in kinds("Service")]
+        selectors += [(o["kind"], o["spec"]["selector"]["matchLabels"]) for o in kinds("PodDisruptionBudget")]
+        policies = [o for o in kinds("NetworkPolicy") if o["metadata"]["name"] == name]
+        selectors += [(o["kind"], o["spec"]["podSelector"]["matchLabels"]) for o in policies]
+        selectors += [("spread", c["labelSelector"]["matchLabels"]) for c in pod["topologySpreadConstraints"]]
+        selectors.append(("StatefulSet", spec["selector"]["matchLabels"]))
+        for kind, selector in selectors:
+            if not selector.items() <= labels.items():
+                problem(f"{where}: {kind} selects {selector}, pods have {labels}")
+        ports = {port["name"]: port for port in router["ports"]}
+        for service in kinds("Service"):
+            if service["spec"]["clusterIP"] != "None":
+                problem(f"{where}: Service {service['metadata']['name']} has a cluster IP")
+            for port in service["spec"]["ports"]:
+                if ports.get(port["targetPort"], {}).get("containerPort") != port["port"]:
+                    problem(f"{where}: Service port {port['name']} is no port of the router")
+        volumes = {v["name"] for v in pod["volumes"]}
+        for mount in router["volumeMounts"]:
+            if mount["name"] not in volumes:
+                problem(f"{where}: mount {mount['name']} has no volume")
+        for volume in pod["volumes"]:
+            if "configMap" in volume and ("ConfigMap", volume["configMap"]["name"]) not in found:
+                problem(f"{where}: ConfigMap {volume['configMap']['name']} is not there")
+        advertised = next(e["value"] for e in router["env"] if e["name"] == "MILLRACE_ADVERTISE")
+        if f".{spec['serviceName']}." not in advertised:
+            problem(f"{where}: {advertised} is not under {spec['serviceName']}")
+        for scaler in kinds("HorizontalPodAutoscaler"):
+            if scaler["spec"]["scaleTargetRef"]["name"] != name:
+                problem(f"{where}: the autoscaler is for another StatefulSet")
+        check_times(where, found, pod, router)
+        cores = next(int(e["value"]) for e in router["env"] if e["name"] == "MILLRACE_CORES")
+        if where in ("base", "prod") and router["resources"]["requests"]["cpu"] != str(cores):
+            problem(f"{where}: {cores} cores, and {router['resources']['requests']['cpu']} CPUs are asked for")
+    for certificate in kinds("Certificate"):
+        issuer = certificate["spec"]["issuerRef"]
+        if (issuer["kind"], issuer["name"]) not in found:
+            problem(f"{where}: Certificate names {issuer['kind']} {issuer['name']}, which is not there")
+        if certificate["spec"]["secretName"] == "millrace-tls":
+            uris = certificate["spec"]["uris"]
+            if not any(re.fullmatch(r"millrace://router/.+", uri) for uri in uris):
+                problem(f"{where}: the routers' certificate has no URI of a router")
+
+
+def check_times(where, found, pod, router):
+    """The pause before the end, the grace, and a second for the rest fit into the pod's time."""
+    texts = [o["data"]["router.toml"] for (k, _), o in found.items() if k == "ConfigMap"]
+    given = re.search(r'^grace = "(\d+)s"$', texts[0], re.MULTILINE)
+    pause = int(router["lifecycle"]["preStop"]["exec"]["command"][1])
+    # The router's default is 5 s.
+    grace = int(given[1]) if given else 5
+    if pause + grace + 1 > pod["terminationGracePeriodSeconds"]:
+        problem(f"{where}: {pause} s + {grace} s do not fit into terminationGracePeriodSeconds")
+
+
+def main():
+    folder, chart = Path(sys.argv[1]), sys.argv[2]
+    roots = {path.stem: objects(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
+    for name, found in roots.items():
+        check_references(name, found)
+    other = check_chart(chart, roots["base"])
+    (folder.parent / "chart.yaml").write_text(yaml.safe_dump_all(other.values()))
+    for text in problems:
+        print(f"check.py: {text}", file=sys.stderr)
+    print(f"{sum(map(len, roots.values()))} objects of {', '.join(roots)}, and the chart: {len(problems)} problems")
+    sys.exit(1 if problems else 0)
+
+
+main()

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Checks the manifests without a cluster: Kustomize renders them, schemas of two Kubernetes versions
+# accept them (strictly), the chart renders the same objects, and the router accepts the ConfigMap.
+#
+#   k8s/verify.sh [--policies]     --policies: checkov, too (a large download)
+#
+# BIN: folder of millrace-router and millrace; without it, the ConfigMap is not judged.
+# MILLRACE_KUBECONFIG: a cluster that judges the base, too, without changing anything.
+# Needs Python 3.10 or later with venv; everything else goes into a temporary folder.
+set -euo pipefail
+cd "$(dirname "$0")"
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+versions=(1.29 1.37)
+roots=(base=base dev=overlays/dev bench=overlays/bench prod=overlays/prod)
+
+python3 -m venv "$out/venv"
+pip() { "$out/venv/bin/pip" install --quiet --no-input --disable-pip-version-check "$@"; }
+pip --requirement requirements.txt
+mkdir "$out/rendered"
+for root in "${roots[@]}"; do
+    "$out/venv/bin/kubectl" kustomize "${root#*=}" >"$out/rendered/${root%%=*}.yaml"
+done
+# It leaves what the chart renders with other values in chart.yaml.
+PYTHONDONTWRITEBYTECODE=1 "$out/venv/bin/python" check.py "$out/rendered" chart
+
+for version in "${versions[@]}"; do
+    # Objects of cert-manager have no schema there.
+    "$out/venv/bin/kubernetes-validate" --strict --quiet --no-warn -k "$version" "$out"/rendered/*.yaml "$out/chart.yaml"
+    echo "strict schemas of Kubernetes $version: accepted"
+done
+
+if [[ -n ${BIN:-} ]]; then
+    certs=(env -u MILLRACE_CERTS "$BIN/millrace" certs --dir "$out/certs")
+    "${certs[@]}" init >/dev/null
+    "${certs[@]}" router millrace --san '*.millrace-mesh.default.svc.cluster.local' >/dev/null
+    # As a pod starts it, but for the folders of the Secrets.
+    env MILLRACE_ADVERTISE=millrace-0.millrace-mesh.default.svc.cluster.local:7400 MILLRACE_CORES=2 \
+        MILLRACE_NAME=millrace-0 MILLRACE_SEEDS=millrace-mesh.default.svc.cluster.local:7400 \
+        "$BIN/millrace-router" --config base/router.toml --set tls.require_client_certificate=false --check \
+        --cert "$out/certs/router-millrace.pem" --key "$out/certs/router-millrace.key" \
+        --ca "$out/certs/ca.pem" --secret "$out/certs/cluster.secret"
+    echo "millrace-router accepts the ConfigMap"
+else
+    echo "SKIPPED, needs BIN: millrace-router --check of the ConfigMap"
+fi
+
+if [[ ${1:-} == --policies ]]; then
+    pip checkov
+    # CKV_K8S_11  no CPU limit: a throttled core holds up all of its connections (README.md)
+    # CKV_K8S_15  pull policy: tags of releases do not move; installations that differ pin a digest
+    # CKV_K8S_43  digest: the registry that an image is pushed to decides it; set it in an overlay
+    # CKV_K8S_21  the base has no namespace, so that overlays choose one
+    "$out/venv/bin/checkov" --directory "$out/rendered" --framework kubernetes --compact --quiet \
+        --skip-download --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43,CKV_K8S_21
+    echo "policies of checkov: kept"
+fi
+
+if [[ -n ${MILLRACE_KUBECONFIG:-} ]]; then
+    "$out/venv/bin/kubectl" --kubeconfig "$MILLRACE_KUBECONFIG" --namespace default \
+        apply --server-side --dry-run=server --filename "$out/rendered/base.yaml"
+fi
