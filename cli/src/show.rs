@@ -17,7 +17,7 @@ pub(crate) const EVENT_SCHEMA: &str = "millrace.sub/1";
 
 /// Writes an event as one line: time, tags, payload, separated by tabs.
 pub(crate) fn event_line(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Result<()> {
-    write!(out, "{}\t", time(event.time_ns))?;
+    write!(out, "{}\t", time(since_1970(event.time)))?;
     for (index, (key, value)) in event.tags.borrow().iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         write!(out, "{comma}{key}=")?;
@@ -34,8 +34,8 @@ pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Re
     let object = EventObject {
         schema: EVENT_SCHEMA,
         kind: "event",
-        time: time(event.time_ns),
-        time_ns: event.time_ns,
+        time: time(since_1970(event.time)),
+        time_ns: since_1970(event.time),
         tags: TagsObject(event.tags.borrow()),
         publisher: event.id.publisher.publisher.to_string(),
         epoch: format!("{:016x}", event.id.publisher.epoch.0),
@@ -131,6 +131,12 @@ impl Serialize for TagsObject<'_> {
         }
         map.end()
     }
+}
+
+/// Nanoseconds between 1970 and `time`.
+fn since_1970(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds since 1970 as RFC 3339, UTC; times that it cannot write (beyond the year 9999) as nanoseconds.

@@ -96,6 +96,7 @@ fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool
                 out.flush()?;
                 tell(show::gap_words(gap));
             }
+            _ => {}
         }
     }
     out.flush()?;
@@ -112,6 +113,8 @@ fn acknowledged(
     let progress = match state.map_err(refusal)? {
         SubscriptionState::Progress(progress) => progress,
         SubscriptionState::Refused(refused) => return Err(refusal(refused.into())),
+        // A later version of the library knows more; nothing is to be said about it.
+        _ => return Ok(()),
     };
     if command.quiet {
         return Ok(());

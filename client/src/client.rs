@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::connector::Connector;
 use crate::error::ConnectError;
 use crate::publisher::{self, Publisher, PublisherOptions};
-use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub};
+use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub, SubscriptionStream};
 
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
 #[derive(Debug, Clone)]
@@ -42,6 +42,19 @@ impl Client {
     /// for what no router does. Once connected, a receiver reconnects by itself.
     pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
         receiver::connect(self.connector.clone(), &self.hub, options).await
+    }
+
+    /// Subscribes to events that match any of the selectors, with a receiver for this subscription
+    /// alone. Further ones cost no connection, because receivers share it.
+    ///
+    /// # Errors
+    /// As [`Client::receiver`], and [`ConnectError::Subscribe`] when a selector cannot be read.
+    pub async fn subscribe<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        options: ReceiverOptions,
+    ) -> Result<SubscriptionStream, ConnectError> {
+        Ok(SubscriptionStream::new(self.receiver(options).await?, selectors)?)
     }
 
     /// What happens to the connections of this client and its clones from here on: lost, troubled, attached.

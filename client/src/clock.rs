@@ -25,9 +25,14 @@ impl Clock {
     }
 }
 
-/// Nanoseconds since 1970; 0 before.
-pub(crate) fn wall_time_ns() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos)
+/// Nanoseconds between 1970 and `time`; 0 before.
+pub(crate) fn wall_time_ns(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos)
+}
+
+/// The time so many nanoseconds after 1970.
+pub(crate) fn wall_time(ns: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(ns)
 }
 
 /// Nanoseconds of a duration; as many as fit.

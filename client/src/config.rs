@@ -107,6 +107,7 @@ impl Config {
 
 /// Whose certificates are trusted.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum Trust {
     /// The authority that a router in dev mode left on this host ([`dev`](crate::dev)); for loopback addresses only. Read
     /// anew for each connection, so that a restarted router is found.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::address::RouterAddress;
 use crate::disconnect::Disconnect;
+use crate::receiver::SubscribeError;
 use crate::session::attachment::{Cause, Failure, Verdict};
 use crate::session::plan::PlanError;
 use crate::tls::TlsError;
@@ -32,6 +33,9 @@ pub enum ConnectError {
     /// The connection that receivers share has no place for another one.
     #[error(transparent)]
     Receivers(#[from] PlanError),
+    /// The receiver is there, but not what was to be subscribed to; it is closed again.
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
     /// A name could not be resolved.
     #[error("cannot resolve {router}: {source}")]
     Resolve {

@@ -1,6 +1,7 @@
 //! What a receiver gets.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use millrace_proto::id::EventId;
@@ -10,13 +11,14 @@ pub use millrace_proto::data::{Gap, GapReason};
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// What it is about.
     pub tags: TagSet,
     /// Its name, unique for ever.
     pub id: EventId,
-    /// When its publisher says that it happened, nanoseconds since 1970.
-    pub time_ns: u64,
+    /// When its publisher says that it happened.
+    pub time: SystemTime,
     /// What it says. Shares memory with the events around it: copy what is kept for long.
     pub payload: Bytes,
     /// The subscriptions that match it, ascending.
@@ -25,6 +27,7 @@ pub struct Event {
 
 /// One thing in a receiver's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Item {
     /// An event.
     Event(Event),

@@ -1,13 +1,10 @@
 //! The Millrace client library: publish events, receive events.
 //!
-//! An event is a payload and a set of tags. Publishers send events to any router of a cluster; receivers attach to any
-//! router and say with selectors which events they want, whichever router those entered through.
-//!
 //! Publishing, to a router that speaks for an authority of one's own (with [`Config::default`], to a router in dev mode on
 //! this host; its authority is found by itself):
 //!
 //! ```
-//! use millrace_client::{Client, Config, PublisherOptions, Trust, proto::TagSet};
+//! use millrace_client::{Client, Config, PublisherOptions, TagSet, Trust};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +35,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use millrace_client::{PublisherOptions, proto::TagSet};
+//! # use millrace_client::{PublisherOptions, TagSet};
 //! # let authority = millrace_router::DevAuthority::new()?;
 //! # let router = millrace_router::Router::start(millrace_router::RouterConfig::new(authority.router("one", &[])?))?;
 //! # let config = Config {
@@ -60,6 +57,7 @@
 //!             break;
 //!         }
 //!         Item::Gap(gap) => println!("events are missing: {}", gap.reason.name()),
+//!         _ => {}
 //!     }
 //! }
 //! # assert_eq!(receiver.refused(), None);
@@ -68,13 +66,15 @@
 //! # }
 //! ```
 //!
-//! What is promised: events of one tag set that enter through one router arrive in one order at every receiver, except
-//! around a lost connection. Both sides reconnect by themselves; a publisher reports events whose fate is unknown
-//! ([`Publisher::lost`]), a receiver finds a [`Gap`] where events may be missing.
+//! What is promised: events of one tag set that enter through one router arrive in one order at
+//! every receiver, except around a lost connection. Both sides reconnect by themselves. A publisher
+//! reports events whose fate is unknown ([`Publisher::lost`]), or sends them again; a receiver finds
+//! a [`Gap`] where events may be missing.
 //!
-//! Layers: [`session`] decides everything without I/O; the rest moves bytes between it, quinn and the application, and is
-//! behind the default feature `tokio`.
+//! Layers: [`session`] decides everything without I/O. The rest moves bytes between it, quinn and
+//! the application, and is behind the default feature `tokio`.
 
+#![cfg_attr(feature = "tokio", doc = "", doc = include_str!("../README.md"))]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 #[cfg(feature = "tokio")]
@@ -110,7 +110,13 @@ pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;
 
-pub use millrace_proto as proto;
+pub use millrace_proto::control::{OverflowPolicy, RefusedReason};
+pub use millrace_proto::id::EventId;
+pub use millrace_proto::tag::TagError;
+pub use millrace_proto::{
+    CloseCode, DecodeError, Epoch, PublisherId, PublisherKey, PublisherSecret, RouterId, Selector,
+    SelectorError, Shard, SubscriptionNumber, TagSet, TagSetRef,
+};
 
 #[cfg(feature = "tokio")]
 pub use crate::{
@@ -122,9 +128,10 @@ pub use crate::{
     error::ConnectError,
     event::{Event, Gap, GapReason, Item},
     publisher::{Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
+    publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{
-        Coverage, Receiver, ReceiverConnection, ReceiverOptions, ReceiverRefused, SubscribeError, Subscriber,
-        Subscription,
+        Batch, BatchEvent, BatchItem, Coverage, Receiver, ReceiverConnection, ReceiverOptions,
+        ReceiverRefused, SubscribeError, Subscriber, Subscription, SubscriptionState, SubscriptionStream,
     },
     tls::TlsError,
 };

@@ -1,6 +1,7 @@
 //! A publisher as the application uses it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, TagSet};
@@ -55,20 +56,20 @@ impl Publisher {
         tags: impl Into<Tags<'t>>,
         payload: impl AsRef<[u8]>,
     ) -> Result<EventId, PublishError> {
-        self.publish_at(tags, wall_time_ns(), payload).await
+        self.publish_at(tags, SystemTime::now(), payload).await
     }
 
-    /// Publishes an event that happened at `time_ns`, nanoseconds since 1970; waits while the queue is full.
+    /// Publishes an event that happened at `time` (before 1970: in 1970); waits while the queue is full.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
     pub async fn publish_at<'t>(
         &self,
         tags: impl Into<Tags<'t>>,
-        time_ns: u64,
+        time: SystemTime,
         payload: impl AsRef<[u8]>,
     ) -> Result<EventId, PublishError> {
-        let (tags, payload) = (tags.into(), payload.as_ref());
+        let (tags, time_ns, payload) = (tags.into(), wall_time_ns(time), payload.as_ref());
         let feed = self.feed(tags);
         match feed.publish(tags, time_ns, payload) {
             Err(PublishError::WouldBlock) => {
@@ -91,21 +92,21 @@ impl Publisher {
         tags: impl Into<Tags<'t>>,
         payload: impl AsRef<[u8]>,
     ) -> Result<EventId, PublishError> {
-        self.try_publish_at(tags, wall_time_ns(), payload)
+        self.try_publish_at(tags, SystemTime::now(), payload)
     }
 
-    /// Publishes an event that happened at `time_ns`, nanoseconds since 1970, if the queue has room.
+    /// Publishes an event that happened at `time` (before 1970: in 1970), if the queue has room.
     ///
     /// # Errors
     /// [`PublishError`]; the event is not taken then.
     pub fn try_publish_at<'t>(
         &self,
         tags: impl Into<Tags<'t>>,
-        time_ns: u64,
+        time: SystemTime,
         payload: impl AsRef<[u8]>,
     ) -> Result<EventId, PublishError> {
         let tags = tags.into();
-        self.feed(tags).publish(tags, time_ns, payload.as_ref())
+        self.feed(tags).publish(tags, wall_time_ns(time), payload.as_ref())
     }
 
     /// Sends what is queued and waits until a router has received every event published so far, or the loss of those on

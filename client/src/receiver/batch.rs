@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
+use crate::clock::wall_time;
 use crate::event::{Event, Item};
 use crate::session::{DeliveredRun, DeliverySink};
 
@@ -38,13 +40,14 @@ enum Entry {
 
 /// An event of a [`Batch`], borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BatchEvent<'a> {
     /// What it is about.
     pub tags: &'a TagSet,
     /// Its name.
     pub id: EventId,
-    /// When its publisher says that it happened, nanoseconds since 1970.
-    pub time_ns: u64,
+    /// When its publisher says that it happened.
+    pub time: SystemTime,
     /// What it says.
     pub payload: &'a [u8],
     /// The subscriptions that match it, ascending.
@@ -53,6 +56,7 @@ pub struct BatchEvent<'a> {
 
 /// One thing of a [`Batch`], borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BatchItem<'a> {
     /// An event.
     Event(BatchEvent<'a>),
@@ -82,7 +86,7 @@ impl Batch {
                 BatchItem::Event(BatchEvent {
                     tags: &run.tags,
                     id: EventId { publisher: run.publisher, seq: *seq },
-                    time_ns: *time_ns,
+                    time: wall_time(*time_ns),
                     payload: &self.payloads[*start..*end],
                     matched: &run.matched,
                 })
@@ -99,7 +103,7 @@ impl Batch {
                 Item::Event(Event {
                     tags: run.tags.clone(),
                     id: EventId { publisher: run.publisher, seq: *seq },
-                    time_ns: *time_ns,
+                    time: wall_time(*time_ns),
                     payload: self.payloads.slice(*start..*end),
                     matched: run.matched.clone(),
                 })

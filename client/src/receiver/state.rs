@@ -16,6 +16,7 @@ use crate::session::plan::{PlanError, Progress, ReceiverWish};
 /// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more; open another receiver
 /// when the cause is gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 #[error("the router refused the receiver ({}): {message}", .reason.name())]
 pub struct ReceiverRefused {
     /// Why.
@@ -26,6 +27,7 @@ pub struct ReceiverRefused {
 
 /// How far a subscription has come on the present connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SubscriptionState {
     /// Asked for, as far as acknowledged. Starts anew with each connection.
     Progress(Progress),

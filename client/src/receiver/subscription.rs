@@ -11,6 +11,7 @@ use crate::session::plan::{PlanError, Progress};
 
 /// Why a subscription is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SubscribeError {
     /// A selector cannot be read; the error names the column.
     #[error("selector {text:?}, {source}")]
@@ -51,6 +52,7 @@ impl From<Refused> for SubscribeError {
 
 /// How much of the cluster a subscription is effective in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Coverage {
     /// Routers that did not acknowledge it: linked but suspect, or known but not linked.
     pub left_out: Vec<RouterId>,

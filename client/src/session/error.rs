@@ -5,6 +5,7 @@ use millrace_proto::{CloseCode, DecodeError};
 /// What the router did that the protocol does not allow. The connection is to be closed with
 /// [`SessionError::close_code`]; no state but the offending frame's was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// A frame could not be decoded.
     #[error("the router sent a frame that cannot be read: {0}")]

@@ -15,6 +15,7 @@ fn text(item: Option<Item>) -> String {
     match item {
         Some(Item::Event(event)) => format!("{} {:?}", event.id.seq, String::from_utf8_lossy(&event.payload)),
         Some(Item::Gap(gap)) => format!("gap {}", gap.reason.name()),
+        Some(other) => panic!("{other:?}"),
         None => "end".to_owned(),
     }
 }

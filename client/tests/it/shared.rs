@@ -20,6 +20,7 @@ async fn text(receiver: &mut Receiver) -> String {
     match soon("an item", receiver.next()).await {
         Some(Item::Event(event)) => String::from_utf8_lossy(&event.payload).into_owned(),
         Some(Item::Gap(gap)) => format!("gap {}", gap.reason.name()),
+        Some(other) => panic!("{other:?}"),
         None => "end".to_owned(),
     }
 }
@@ -219,4 +220,31 @@ async fn a_receiver_joins_the_connection_of_a_publisher_and_both_move_without_lo
     take(&mut next, 1).await;
     publisher.flush().await;
     assert_eq!((publisher.stats().unknown, publisher.stats().connections), (0, 2));
+}
+
+#[tokio::test]
+async fn a_subscription_is_a_stream_of_its_own_on_the_same_connection() {
+    let authority = Authority::new();
+    let mut router = authority.router();
+    router.deliveries = 1;
+    let client = authority.client(&[&router], |_| {});
+    let (first, mut peer) = tokio::join!(client.subscribe(["rack"], options()), router.accept());
+    let mut first = first.unwrap();
+    let mut second = soon("the second", client.subscribe(["host"], options())).await.unwrap();
+    let asked = [peer.subscribe().await, peer.subscribe().await];
+    for subscribe in &asked {
+        peer.acknowledge(subscribe).await;
+    }
+    soon("the acknowledgement", second.subscription().in_cluster()).await.unwrap();
+    let mut stream = peer.shared_deliveries().await;
+    stream.write_all(&deliver(&[1], "for the second")).await.unwrap();
+    stream.write_all(&deliver(&[0, 1], "for both")).await.unwrap();
+    for expected in ["for the second", "for both"] {
+        let item = soon("an event", second.next()).await;
+        assert!(matches!(item, Some(Item::Event(event)) if event.payload == expected));
+    }
+    let item = soon("an event", first.next()).await;
+    assert!(matches!(item, Some(Item::Event(event)) if event.payload == "for both"));
+    let error = client.subscribe(["=="], options()).await.unwrap_err().to_string();
+    assert!(error.contains("selector \"==\""), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use millrace_client::receiver::BatchItem;
 use millrace_client::session::TagHandle;
@@ -123,7 +123,8 @@ impl LibraryLink {
         let now = Instant::now();
         for _ in 0..load.budget(now) {
             let (emitter, time_ns, payload) = load.next(now);
-            match publishers[emitter % publishers.len()].try_publish_at(handles[emitter], time_ns, payload) {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(time_ns);
+            match publishers[emitter % publishers.len()].try_publish_at(handles[emitter], time, payload) {
                 Ok(_) => load.taken(),
                 Err(PublishError::WouldBlock) => break,
                 Err(error) => return Err(peer(error)),

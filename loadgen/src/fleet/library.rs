@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use millrace_client::receiver::BatchItem;
 use millrace_client::{
@@ -215,7 +215,8 @@ impl Part {
             }
             let more = schedule.offer(Instant::now(), clock, tally, |event| {
                 let publisher = &publishers[event.publisher as usize];
-                publisher.try_publish_at(event.tags, event.scheduled_ns, event.payload).map(|_| ())
+                let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(event.scheduled_ns);
+                publisher.try_publish_at(event.tags, time, event.payload).map(|_| ())
             });
             self.show(desk, publishers);
             if more {
@@ -253,6 +254,7 @@ async fn receive(desk: Rc<Desk>, mut receiver: Receiver, number: u32, router: u8
                         desk.lost("a receiver's session".to_owned());
                     }
                 }
+                _ => {}
             }
         }
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use millrace_client::{
-    Client, Config, Gap, Item, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust, proto::TagSet,
+    Client, Config, Gap, Item, Publisher, PublisherOptions, Receiver, ReceiverOptions, TagSet, Trust,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -185,6 +185,7 @@ impl Recording {
                         }
                         Got::Number { fqdn, number }
                     }
+                    other => panic!("{other:?}"),
                 };
                 record.lock().unwrap().push(entry);
             }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use millrace_client::{
-    Client, Config, Event, GapReason, Item, Publisher, PublisherOptions, Receiver, ReceiverOptions, Trust,
-    proto::TagSet,
+    Client, Config, Event, GapReason, Item, Publisher, PublisherOptions, Receiver, ReceiverOptions, TagSet,
+    Trust,
 };
 use millrace_router::{DevAuthority, Router, RouterConfig, RouterHandle};
 
@@ -100,6 +100,7 @@ pub(crate) async fn event(receiver: &mut Receiver) -> Event {
     match within(receiver.next()).await.unwrap() {
         Item::Event(event) => event,
         Item::Gap(gap) => panic!("a gap: {gap:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
