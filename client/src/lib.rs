@@ -106,6 +106,7 @@ pub mod publisher;
 #[cfg(feature = "tokio")]
 pub mod receiver;
 pub mod session;
+pub mod spool;
 pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;

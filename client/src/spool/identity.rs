@@ -1,0 +1,66 @@
+//! Who publishes from a spool: the secret that its id follows from, and the epoch of its seqs.
+//!
+//! They stay for the life of the spool, so that an event that is sent again after a restart has the id it had. The file
+//! holds them twice, in different sectors.
+
+use millrace_proto::{Epoch, PublisherSecret};
+
+use super::layout::{block, read_block};
+use super::storage::{Storage, StorageError, StorageFile, SyncFile};
+
+/// Name of the file.
+pub(super) const NAME: &str = "publisher";
+/// Its name while it is written.
+pub(super) const NEW_NAME: &str = "publisher.new";
+pub(super) const BYTES: u64 = 4096;
+
+const TAG: [u8; 8] = *b"mr.pub.1";
+/// Where its copies stand.
+const COPIES_AT: [usize; 2] = [0, 2048];
+
+/// Who publishes from a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// What its publisher id follows from. Never shown.
+    pub secret: PublisherSecret,
+    /// The epoch that its seqs belong to.
+    pub epoch: Epoch,
+}
+
+impl Identity {
+    /// Somebody new.
+    #[cfg(feature = "spool")]
+    #[must_use]
+    pub fn random() -> Self {
+        let epoch = rand::random::<u64>() & millrace_proto::varint::MAX;
+        Self { secret: PublisherSecret(rand::random()), epoch: Epoch(epoch) }
+    }
+
+    /// What the file says; `None` when no copy is whole.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        COPIES_AT.iter().find_map(|&at| {
+            let [a, b, c, d, epoch] = read_block(bytes, at, TAG)?;
+            let mut secret = [0; 32];
+            for (part, number) in secret.chunks_exact_mut(8).zip([a, b, c, d]) {
+                part.copy_from_slice(&number.to_le_bytes());
+            }
+            Some(Self { secret: PublisherSecret(secret), epoch: Epoch(epoch) })
+        })
+    }
+
+    /// Makes the file, whole or not at all.
+    pub(super) fn store<S: Storage>(&self, storage: &mut S) -> Result<(), StorageError> {
+        let mut numbers = [0; 5];
+        for (number, part) in numbers.iter_mut().zip(self.secret.0.chunks_exact(8)) {
+            *number = part.try_into().map_or(0, u64::from_le_bytes);
+        }
+        numbers[4] = self.epoch.0;
+        let mut file = storage.create(NEW_NAME, BYTES)?;
+        for at in COPIES_AT {
+            file.write(at, &block(TAG, numbers));
+        }
+        file.syncer()?.sync()?;
+        storage.rename(NEW_NAME, NAME)?;
+        storage.names_syncer()?.sync()
+    }
+}

@@ -1,0 +1,204 @@
+//! A spool as the [`Store`] behind a publisher's session: events that are queued or on their way stand on disk.
+//!
+//! The spool knows events, the session sends *runs*: consecutive events with one tag set. One run is kept in memory at a
+//! time, the next to be handed out; events join it while it waits, as in memory, and later ones are read when their turn
+//! comes.
+
+use std::io;
+use std::ops::Range;
+
+use millrace_proto::limits::EVENTS_PER_RUN_MAX;
+use millrace_proto::{TagSet, TagSetRef, varint};
+
+use super::error::AppendError;
+use super::machine::{Appended, Spool};
+use super::record::{self, Record};
+use super::storage::{Storage, StorageError};
+use crate::session::publisher::{NewEvent, Store, StoreError, StoredRun, Tags};
+
+/// The run that is handed out next.
+#[derive(Debug)]
+struct Run {
+    tags: TagSet,
+    first_seq: u64,
+    base_time_ns: u64,
+    count: u32,
+    /// As a run body carries them.
+    events: Vec<u8>,
+    /// Bytes of their records.
+    bytes: usize,
+}
+
+impl Run {
+    fn end_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.count)
+    }
+
+    /// Adds an event, where it fits: the same tag set, the next seq, not earlier than the first, within `bytes_max`.
+    fn push(&mut self, event: &Record<'_>, bytes_max: usize) -> bool {
+        let fits = event.seq == self.end_seq()
+            && event.tags == self.tags.canonical()
+            && event.time_ns >= self.base_time_ns
+            && u64::from(self.count) < EVENTS_PER_RUN_MAX
+            && self.events.len() + event.payload.len() <= bytes_max;
+        if fits {
+            varint::put(&mut self.events, event.time_ns - self.base_time_ns);
+            varint::put_prefixed(&mut self.events, event.payload);
+            self.count += 1;
+            self.bytes += record::size(event.tags.len(), event.payload.len());
+        }
+        fits
+    }
+
+    /// A run of one event. `None` when its tags are none.
+    fn begin(event: &Record<'_>) -> Option<Self> {
+        let mut run = Self {
+            tags: TagSetRef::parse(event.tags).ok()?.to_owned(),
+            first_seq: event.seq,
+            base_time_ns: event.time_ns,
+            count: 0,
+            events: Vec::new(),
+            bytes: 0,
+        };
+        run.push(event, usize::MAX);
+        Some(run)
+    }
+}
+
+/// A spool behind a [`PublisherSession`](crate::session::PublisherSession).
+#[derive(Debug)]
+pub struct SpoolStore<S: Storage> {
+    spool: Spool<S>,
+    /// The size at which a run is cut.
+    run_bytes: usize,
+    next: Option<Run>,
+    /// The first seq behind `next`, or behind what was handed out.
+    read_below: u64,
+    /// Bytes of records from the next run on; an estimate behind a rewind.
+    unsent_bytes: usize,
+    /// What the storage did not do, until somebody was told.
+    failed: Option<StorageError>,
+}
+
+impl<S: Storage> SpoolStore<S> {
+    /// What `spool` holds goes out first. Runs are cut at `run_bytes`, as
+    /// [`flush_bytes`](crate::session::PublisherConfig::flush_bytes) says.
+    #[must_use]
+    pub fn new(spool: Spool<S>, run_bytes: usize) -> Self {
+        let mut store = Self { spool, run_bytes, next: None, read_below: 0, unsent_bytes: 0, failed: None };
+        store.rewind();
+        store
+    }
+
+    /// The spool, for what a session has no word for: totals, events that it gave up, the end.
+    pub const fn spool(&mut self) -> &mut Spool<S> {
+        &mut self.spool
+    }
+
+    /// Gives the spool back, to be closed.
+    pub fn into_spool(self) -> Spool<S> {
+        self.spool
+    }
+
+    /// Something was synced: with [`EachBatch`](super::SyncPolicy::EachBatch), more may be sent.
+    pub fn synced(&mut self) {
+        self.fill();
+    }
+
+    /// Reads the next run, where there is none.
+    fn fill(&mut self) {
+        if self.next.is_some() {
+            return;
+        }
+        let (mut next, run_bytes, mut behind) = (None, self.run_bytes, self.read_below);
+        let read = self.spool.visit(self.read_below, |record| match &mut next {
+            None => {
+                next = Run::begin(record);
+                // A record whose tags are none, though its checksum is right, is nobody's: it is passed over.
+                behind = record.seq + 1;
+                true
+            }
+            Some(run) => {
+                let fits = Run::push(run, record, run_bytes);
+                behind = if fits { record.seq + 1 } else { behind };
+                fits
+            }
+        });
+        self.failed = read.err().or(self.failed.take());
+        self.read_below = behind;
+        self.next = next;
+    }
+}
+
+impl<S: Storage> Store for SpoolStore<S> {
+    fn seqs(&self) -> Range<u64> {
+        self.spool.seqs()
+    }
+
+    fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
+        if let Some(failed) = self.failed.take() {
+            return Err(StoreError::Failed(failed.kind));
+        }
+        let appended = self.spool.append(event.time_ns, event.set.borrow(), event.payload);
+        let seq = match appended {
+            Ok(Appended::Kept(seq)) => seq,
+            Ok(Appended::Shed(_)) => return Ok(()),
+            Err(AppendError::WouldBlock(_)) => return Err(StoreError::Full),
+            Err(AppendError::Refused(_)) => return Err(StoreError::Failed(io::ErrorKind::StorageFull)),
+            Err(AppendError::TooLarge { .. }) => return Err(StoreError::Failed(io::ErrorKind::FileTooLarge)),
+            Err(AppendError::Storage(error)) => return Err(StoreError::Failed(error.kind)),
+        };
+        let tags = event.set.canonical();
+        self.unsent_bytes += record::size(tags.len(), event.payload.len());
+        let record = Record { seq, time_ns: event.time_ns, tags, payload: event.payload };
+        match &mut self.next {
+            None => self.fill(),
+            // Only what may be sent joins what is handed out next.
+            Some(run) if self.read_below == seq && self.spool.sendable() > seq => {
+                if run.push(&record, self.run_bytes) {
+                    self.read_below = seq + 1;
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn next_run(&self) -> Option<StoredRun<'_>> {
+        self.next.as_ref().map(|run| StoredRun {
+            tags: Tags::Set(&run.tags),
+            first_seq: run.first_seq,
+            base_time_ns: run.base_time_ns,
+            count: run.count,
+            events: &run.events,
+        })
+    }
+
+    fn advance(&mut self) {
+        if let Some(run) = self.next.take() {
+            self.unsent_bytes = self.unsent_bytes.saturating_sub(run.bytes);
+            self.fill();
+            if self.next.is_none() && self.read_below >= self.spool.seqs().end {
+                self.unsent_bytes = 0;
+            }
+        }
+    }
+
+    fn rewind(&mut self) {
+        self.next = None;
+        self.read_below = self.spool.seqs().start;
+        self.unsent_bytes = self.spool.pending_bytes();
+        self.fill();
+    }
+
+    fn release(&mut self, below: u64) {
+        let from = self.spool.seqs().start;
+        if below > from {
+            self.failed = self.spool.finish(from..below).err().or(self.failed.take());
+        }
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+}
