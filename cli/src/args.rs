@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Sub(Sub),
     #[cfg(unix)]
     Certs(crate::certs::Certs),
+    #[cfg(unix)]
+    Spool(crate::spool::SpoolArgs),
 }
 
 /// Publish events.

@@ -12,6 +12,8 @@ mod publish;
 mod reach;
 mod show;
 mod signal;
+#[cfg(unix)]
+mod spool;
 mod subscribe;
 mod tags;
 mod tell;
@@ -40,6 +42,8 @@ fn main() -> ExitCode {
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),
+            #[cfg(unix)]
+            Command::Spool(command) => spool::run(command, args.reach.json),
         }
     });
     // Reading standard input may still block a thread of the runtime: do not wait for it.
