@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use millrace_client::{Client, Config, ConnectError, Identity, TlsError, Trust};
+use millrace_client::{Client, CloseCode, Config, ConnectError, Disconnect, Identity, TlsError, Trust};
 
 use crate::Failure;
 use crate::args::Reach;
@@ -40,6 +40,11 @@ pub(crate) fn unreachable(error: ConnectError) -> Failure {
         ConnectError::Tls(TlsError::DevIsLocal { .. }) => Some("Add --ca FILE (or set MILLRACE_CA)."),
         ConnectError::Timeout { .. } => Some(
             "Is the router running, and is its UDP port open? A router in dev mode is started with `millrace-router`.",
+        ),
+        ConnectError::Failed {
+            reason: Disconnect::Closed { code: Some(CloseCode::Forbidden), .. }, ..
+        } => Some(
+            "Give this client's certificate and key: --cert FILE --key FILE (`millrace certs client NAME` makes them).",
         ),
         ConnectError::Failed { .. } => Some(
             "If the certificate is not trusted, check --ca; without it, only routers in dev mode that this user started are trusted.",
