@@ -10,7 +10,7 @@ use std::sync::Arc;
 use millrace_proto::control::Stage;
 use millrace_proto::mesh::{LinkFrame, PeerHello};
 use millrace_proto::selector::PayloadMatcher;
-use millrace_proto::{CloseCode, RouterId, Selector};
+use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
 use crate::matching::{Index, Taker};
 use crate::payload::{Cover, Prefilter};
@@ -66,6 +66,15 @@ pub struct PrepareOrder {
     pub selectors: Vec<String>,
 }
 
+/// A receiver, among all of a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CoreReceiver {
+    /// Its core.
+    pub core: CoreIndex,
+    /// Its index there.
+    pub receiver: u32,
+}
+
 /// From a core to a sibling, about what the sibling has handed to it: the way back. It travels beside the batches, on a ring
 /// that is read before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +83,19 @@ pub enum ToSibling {
     Missed {
         /// How many, since the last time; once for each place that wanted them.
         events: u64,
+    },
+    /// The runs of a publisher crowd a receiver: to be held back by the core that reads its stream. Said to all cores, because a
+    /// run does not say which that is.
+    Crowded {
+        /// The publisher.
+        publisher: PublisherId,
+        /// For whose sake.
+        receiver: CoreReceiver,
+    },
+    /// Nobody need be held back for a receiver any more.
+    Relieved {
+        /// The receiver.
+        receiver: CoreReceiver,
     },
 }
 

@@ -301,6 +301,7 @@ impl CoreApp {
     }
 
     fn take_mail(&mut self, io: &mut Io<'_>) {
+        let now = self.parts.clock.at(io.now());
         for sibling in &mut self.parts.siblings {
             // At most what is there now, so that a fast writer cannot hold this core in the loop.
             for _ in 0..sibling.segments_in.count() {
@@ -309,9 +310,13 @@ impl CoreApp {
             }
             for _ in 0..sibling.words_in.count() {
                 let Some(word) = sibling.words_in.pop() else { break };
-                self.parts.engine.sibling_told(&word);
+                self.parts.engine.sibling_told(now, &word);
             }
             for _ in 0..sibling.batches_in.count() {
+                // What is left of the one before comes first, in the next turn.
+                if !self.parts.engine.takes_batches(sibling.core) {
+                    break;
+                }
                 let Some(batch) = sibling.batches_in.pop() else { break };
                 self.metrics.batches_in += 1;
                 let read = self.parts.engine.batch(sibling.core, &batch);
@@ -326,7 +331,7 @@ impl CoreApp {
         let mut pressed = false;
         for sibling in &mut self.parts.siblings {
             // What finds no room is added to what comes.
-            if sibling.words_out.has_room()
+            while sibling.words_out.has_room()
                 && let Some(word) = self.parts.engine.next_to_sibling(sibling.core)
             {
                 // There is room: nobody else writes.

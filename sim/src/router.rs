@@ -103,9 +103,9 @@ struct CoreHost {
 
 impl CoreHost {
     /// Takes what siblings say about what this core has handed to them.
-    fn hear_siblings(&mut self) {
+    fn hear_siblings(&mut self, now: Time) {
         while let Some(word) = self.words.pop_front() {
-            self.core.sibling_told(&word);
+            self.core.sibling_told(now, &word);
         }
     }
 }
@@ -242,7 +242,7 @@ impl Process {
             RouterEvent::Batch { from, to } => {
                 let host = &mut self.cores[usize::from(to)];
                 let Some(batch) = host.batches[usize::from(from)].pop_front() else { return };
-                host.hear_siblings();
+                host.hear_siblings(around.queue.now());
                 if let Err(error) = host.core.batch(from, &batch) {
                     let router = self.id;
                     around.findings.add("mailbox", || {
@@ -315,15 +315,16 @@ impl Process {
             return;
         }
         host.turn = None;
-        host.hear_siblings();
+        host.hear_siblings(now);
         self.press(core);
         let host = &mut self.cores[usize::from(core)];
         host.core.turn(now, &mut Wire { network: around.network, queue: around.queue });
         for to in 0..self.cores.len() {
             let room = MAILBOX_BATCHES.saturating_sub(self.cores[to].batches[usize::from(core)].len());
             let to = CoreIndex::try_from(to).unwrap_or(CoreIndex::MAX);
-            if let Some(word) = self.cores[usize::from(core)].core.next_to_sibling(to) {
+            while let Some(word) = self.cores[usize::from(core)].core.next_to_sibling(to) {
                 self.cores[usize::from(to)].words.push_back(word);
+                self.schedule_turn(to, Duration::from_micros(20), around);
             }
             for _ in 0..room {
                 let Some(batch) = self.cores[usize::from(core)].core.next_batch(to) else { break };

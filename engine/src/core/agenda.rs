@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | a publish stream | a sibling core cannot keep up | `paused` | in the first turn in which all keep up |
 //! | a publish stream | a receiver of its runs is crowded | `paced` | when it is relieved, or `pace_max` is over |
+//! | what a publish stream says of tag sets that are to be looked up | a turn's lookups have taken their time | `unread`, `put_off` | in its turn |
 //! | any stream of which more has arrived than one read takes | | `unread` | in the next turn |
 //! | a client's control stream | control does not keep up, this turn's budget is used up, or others wait | `clients` | in its turn |
 //! | a lane's control stream | control does not keep up | `lanes` | in its turn, before those of clients |
@@ -29,6 +30,9 @@ pub(super) const FRAMES_PER_CLIENT: usize = 64;
 pub(super) struct Agenda {
     /// Streams with more to read, next turn.
     pub(super) unread: BTreeSet<(ConnKey, StreamKey)>,
+    /// The first publish stream of which some was left because the turn had no more time for lookups: the next turn begins
+    /// behind it.
+    pub(super) put_off: Option<(ConnKey, StreamKey)>,
     /// A mailbox towards a sibling is above half.
     pub(super) pressed: bool,
     /// Publish streams that are left unread meanwhile: at most one for each client.
@@ -49,6 +53,7 @@ impl Agenda {
     pub(super) fn new() -> Self {
         Self {
             unread: BTreeSet::new(),
+            put_off: None,
             pressed: false,
             paused: BTreeSet::new(),
             paced: Paced::default(),
@@ -57,6 +62,23 @@ impl Agenda {
             lanes: Backlog::new(),
             dirty_clients: Vec::new(),
         }
+    }
+
+    /// Takes the streams with more to read, in the order in which it is their turn.
+    pub(super) fn take_unread(&mut self) -> impl Iterator<Item = (ConnKey, StreamKey)> + use<> {
+        let mut first = std::mem::take(&mut self.unread);
+        let later = match self.put_off.take() {
+            Some(last) => {
+                let mut behind = first.split_off(&last);
+                // It comes last itself.
+                if behind.remove(&last) {
+                    first.insert(last);
+                }
+                std::mem::replace(&mut first, behind)
+            }
+            None => BTreeSet::new(),
+        };
+        first.into_iter().chain(later)
     }
 
     /// Takes work on control frames from this turn's budget.

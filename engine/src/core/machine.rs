@@ -38,6 +38,10 @@ pub struct Core {
     pub(super) ending: Ending,
     /// Readers of siblings' batches, by core.
     siblings: Vec<RunReader>,
+    /// Siblings whose next batch was not taken when it was last asked for, by core.
+    batches_wait: Vec<bool>,
+    /// What was wrong with a batch of which the rest was read later.
+    batch_error: Option<DecodeError>,
 }
 
 impl Core {
@@ -54,6 +58,8 @@ impl Core {
             lanes: Vec::new(),
             lanes_due: now,
             ending: Ending::NotBegun,
+            batches_wait: vec![false; usize::from(config.cores)],
+            batch_error: None,
             siblings: (0..config.cores).map(|_| RunReader::new(config.lane_tables, false)).collect(),
             config,
         }
@@ -63,6 +69,7 @@ impl Core {
     pub fn set_limits(&mut self, limits: CoreLimits) {
         self.path.scans.set_limits(limits.scans);
         self.path.queue_budget_bytes = limits.queue_budget_bytes;
+        self.path.holds.set_pace_max(limits.pace_max);
         self.config.limits = limits;
     }
 
@@ -144,13 +151,38 @@ impl Core {
     /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
     pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
         let Some(reader) = self.siblings.get_mut(usize::from(from)) else { return Ok(()) };
-        sibling::read_batch(reader, batch, from, self.config.router, &mut self.path)
+        sibling::read_batch(reader, batch, from, self.config.router, &mut self.path)?;
+        self.batch_error.take().map_or(Ok(()), Err)
+    }
+
+    /// Whether a sibling's next batch can be read: what it has handed over before is not left for the next turn.
+    #[must_use]
+    pub fn takes_batches(&mut self, from: CoreIndex) -> bool {
+        let from = usize::from(from);
+        let has_left = self.siblings.get(from).is_some_and(RunReader::has_left);
+        if let Some(waits) = self.batches_wait.get_mut(from) {
+            *waits = has_left;
+        }
+        !has_left
+    }
+
+    /// Goes on with batches that were left.
+    pub(super) fn read_batches_left(&mut self) {
+        for (from, reader) in (0..).zip(&mut self.siblings).filter(|(_, reader)| reader.has_left()) {
+            if let Err(error) = sibling::go_on(reader, from, self.config.router, &mut self.path) {
+                self.batch_error = Some(error);
+            }
+        }
     }
 
     /// A word of a sibling core about what this core has handed to it. To be handed in before its batches.
-    pub const fn sibling_told(&mut self, message: &ToSibling) {
-        match message {
-            ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += *events,
+    pub fn sibling_told(&mut self, now: Time, message: &ToSibling) {
+        match *message {
+            ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += events,
+            ToSibling::Crowded { publisher, receiver } => {
+                self.path.holds.crowded(publisher, receiver, now);
+            }
+            ToSibling::Relieved { receiver } => self.path.holds.relieved(receiver),
         }
     }
 
@@ -241,7 +273,8 @@ impl Core {
     /// What a sibling is to be told about what it has handed over, if anything: for a small ring of its own, which its reader
     /// reads before batches. To be taken only when the ring has room; what is not taken is added to what comes.
     pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
-        self.path.missed.take(to).map(|events| ToSibling::Missed { events })
+        let missed = self.path.missed.take(to).map(|events| ToSibling::Missed { events });
+        missed.or_else(|| self.path.holds.next_word(to))
     }
 
     /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are left unread; lanes, mail and
@@ -263,6 +296,8 @@ impl Core {
         if (self.agenda.has_backlog() && self.mail.has_room())
             || (self.is_ending() && self.path.metrics.clients > 0)
             || !self.agenda.unread.is_empty()
+            || self.siblings.iter().any(RunReader::has_left)
+            || self.batches_wait.contains(&true)
             || !self.agenda.dirty_clients.is_empty()
             || self.path.receivers.has_dirty()
             || self.path.scans.is_waiting()

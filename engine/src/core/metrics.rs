@@ -117,6 +117,9 @@ crate::metrics! {
         pattern_steps: counter "pattern_steps",
         /// Runs that waited for the scan of their payloads.
         pattern_waits: counter "pattern_waits",
+        /// Times that a publish stream, or a sibling's batch, was left unread in part, because lookups of new tag sets had
+        /// taken their share of the turn.
+        lookups_put_off: counter "lookups_put_off",
         /// Level: bytes that clients' selectors and patterns take.
         selector_bytes: level "selector_bytes",
         /// Level: selectors that no equality leads to quickly.

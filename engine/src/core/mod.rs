@@ -39,6 +39,7 @@ mod config;
 mod connection;
 mod delivery;
 mod drive;
+mod holds;
 mod ids;
 mod lane;
 mod leaving;

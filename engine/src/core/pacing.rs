@@ -8,25 +8,40 @@
 //! that took nothing for `pace_max`, and not for one that takes less than a tenth of what the fastest receiver of the
 //! same run takes. Those overflow by their own policy.
 //!
+//! A receiver on another core than the publisher's stream is waited for in the same way: see [`holds`](super::holds). One
+//! behind a peer is not.
+//!
 //! Worked example: a receiver with a queue of 16 MiB takes 5 MB/s of 50 MB/s. Its queue is half full after 190 ms; from
 //! then on the publisher is read for as long as 256 KiB last, and waits until the queue has drained to 4 MiB, or
 //! 250 ms.
 
 use std::collections::BTreeMap;
 
+use super::holds::Holds;
 use super::outlet::{Backlogged, per_second};
 use super::receivers::Receivers;
+use super::run::RunOut;
 use super::slot::ReceiverSlot;
+use crate::message::CoreReceiver;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
 /// A receiver that takes less than this part of what the fastest takes is waited for by nobody.
 const SLOWEST_SHARE: u64 = 10;
 
+/// Whom a publisher waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitFor {
+    /// A receiver of this core.
+    Here(ReceiverSlot),
+    /// A receiver for whose sake a core, maybe this one, has asked others to hold the publisher back.
+    There(CoreReceiver),
+}
+
 /// The receiver that the runs read last have crowded, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    slowest: Option<ReceiverSlot>,
+    slowest: Option<WaitFor>,
     /// How long a receiver may take nothing and still be waited for, nanoseconds: set at each call into the core.
     pace_max_ns: u64,
     now: Time,
@@ -49,7 +64,7 @@ impl Crowd {
     }
 
     /// The receiver to wait for, if the runs read since [`clear`](Self::clear) have crowded one.
-    pub(super) const fn take(&mut self) -> Option<ReceiverSlot> {
+    pub(super) const fn take(&mut self) -> Option<WaitFor> {
         self.slowest.take()
     }
 
@@ -60,8 +75,16 @@ impl Crowd {
         receivers: &Receivers,
         slot: ReceiverSlot,
         all: impl Iterator<Item = ReceiverSlot>,
+        run: &RunOut<'_>,
+        holds: &mut Holds,
     ) {
-        if self.slowest.is_some() || self.pace_max_ns == 0 {
+        let publisher = run.publisher.publisher;
+        // A sibling's runs come from a stream that another core reads, or this one through it.
+        let is_known = match run.from {
+            None => self.slowest.is_some(),
+            Some(_) => !holds.may_ask(publisher, self.now),
+        };
+        if is_known || self.pace_max_ns == 0 {
             return;
         }
         let Some(queue) = receivers.get(slot).map(|receiver| &receiver.queue) else { return };
@@ -80,16 +103,25 @@ impl Crowd {
             };
             fastest = fastest.max(rate);
         }
-        if own_rate.saturating_mul(SLOWEST_SHARE) >= fastest {
-            self.slowest = Some(slot);
+        if own_rate.saturating_mul(SLOWEST_SHARE) < fastest {
+            return;
         }
+        match run.from {
+            None => self.slowest = Some(WaitFor::Here(slot)),
+            Some(_) => holds.ask(publisher, slot, self.now),
+        }
+    }
+
+    /// A run was read whose publisher is held back for a receiver of another core.
+    pub(super) fn note_held(&mut self, receiver: CoreReceiver) {
+        self.slowest.get_or_insert(WaitFor::There(receiver));
     }
 }
 
 /// A publisher that waits.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
-    receiver: ReceiverSlot,
+    receiver: WaitFor,
     until: Time,
 }
 
@@ -99,7 +131,7 @@ pub(super) struct Paced(BTreeMap<(ConnKey, StreamKey), Waiting>);
 
 impl Paced {
     /// Leaves a stream unread.
-    pub(super) fn insert(&mut self, conn: ConnKey, stream: StreamKey, receiver: ReceiverSlot, until: Time) {
+    pub(super) fn insert(&mut self, conn: ConnKey, stream: StreamKey, receiver: WaitFor, until: Time) {
         self.0.insert((conn, stream), Waiting { receiver, until });
     }
 
@@ -114,11 +146,21 @@ impl Paced {
     }
 
     /// Takes out the streams that need not wait any more, with the times until which they would have.
-    pub(super) fn release(&mut self, now: Time, receivers: &Receivers) -> Vec<(ConnKey, StreamKey, Time)> {
+    pub(super) fn release(
+        &mut self,
+        now: Time,
+        receivers: &Receivers,
+        holds: &Holds,
+    ) -> Vec<(ConnKey, StreamKey, Time)> {
         let mut released = Vec::new();
         self.0.retain(|&(conn, stream), waiting| {
-            let waits = now < waiting.until
-                && receivers.get(waiting.receiver).is_some_and(|receiver| !receiver.queue.is_relieved());
+            let is_crowded = || match waiting.receiver {
+                WaitFor::Here(slot) => {
+                    receivers.get(slot).is_some_and(|receiver| !receiver.queue.is_relieved())
+                }
+                WaitFor::There(receiver) => holds.has(receiver),
+            };
+            let waits = now < waiting.until && is_crowded();
             if !waits {
                 released.push((conn, stream, waiting.until));
             }

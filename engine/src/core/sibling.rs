@@ -14,7 +14,21 @@ pub(super) fn read_batch(
     router: RouterId,
     path: &mut Path,
 ) -> Result<(), DecodeError> {
-    reader.feed(batch, &mut SiblingSink { path, from, router })
+    let had_left = reader.has_left();
+    let mut sink = SiblingSink { path, from, router };
+    let read = reader.feed(batch, &mut sink);
+    path.metrics.lookups_put_off += u64::from(reader.has_left() && !had_left);
+    read
+}
+
+/// Goes on with what was left of batches.
+pub(super) fn go_on(
+    reader: &mut RunReader,
+    from: CoreIndex,
+    router: RouterId,
+    path: &mut Path,
+) -> Result<(), DecodeError> {
+    reader.go_on(&mut SiblingSink { path, from, router })
 }
 
 struct SiblingSink<'a> {
@@ -51,4 +65,13 @@ impl RunSink for SiblingSink<'_> {
     }
 
     fn skipped(&mut self) {}
+
+    #[inline]
+    fn is_spent(&self) -> bool {
+        self.path.sibling_lookups_are_spent()
+    }
+
+    fn is_settled(&self, tags: &KnownTags) -> bool {
+        self.path.is_settled_here(tags)
+    }
 }

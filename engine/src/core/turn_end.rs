@@ -30,12 +30,16 @@ impl Core {
             }
         }
         if !self.agenda.paced.is_empty() {
-            for (conn, stream, until) in self.agenda.paced.release(now, &self.path.receivers) {
+            for (conn, stream, until) in
+                self.agenda.paced.release(now, &self.path.receivers, &self.path.holds)
+            {
                 self.timers.cancel(until, Timer::Paced(conn));
                 self.agenda.unread.insert((conn, stream));
             }
         }
-        for (conn, stream) in std::mem::take(&mut self.agenda.unread) {
+        self.path.lookups_begin();
+        self.read_batches_left();
+        for (conn, stream) in self.agenda.take_unread() {
             self.readable(now, transport, conn, stream);
         }
         self.read_backlog(now, transport);
@@ -56,6 +60,7 @@ impl Core {
         }
         self.write_deliveries(now, transport);
         writing::write_peers(&mut self.path, transport);
+        self.path.holds.settle(now, &self.path.receivers);
         for conn in std::mem::take(&mut self.agenda.dirty_clients) {
             self.drive_client(now, transport, conn, ClientSession::write_control);
         }

@@ -31,8 +31,8 @@ pub enum Refresh {
     Hit,
     /// Only the selectors that changed were evaluated, and some match.
     Patched,
-    /// Everything was looked up again.
-    Rebuilt,
+    /// Everything was looked up again, which took so many steps: selectors that were looked at.
+    Rebuilt(u64),
 }
 
 impl<T: Target> Contribution<T> {
@@ -119,9 +119,9 @@ impl<T: Target> Index<T> {
             }
             None => {
                 entry.counts.clear();
-                self.matches(tags, |target| entry.counts.push((target, 1)));
+                let steps = self.matches(tags, |target| entry.counts.push((target, 1)));
                 entry.tally();
-                Refresh::Rebuilt
+                Refresh::Rebuilt(steps)
             }
         }
     }

@@ -144,10 +144,12 @@ impl<T: Target> Index<T> {
     }
 
     /// Visits the targets of every selector that matches, without any cache. A target is visited once for each of its
-    /// selectors that matches.
-    pub fn matches(&self, tags: TagSetRef<'_>, mut visit: impl FnMut(T)) {
+    /// selectors that matches. Returns how many selectors were looked at, some 50 ns each.
+    pub fn matches(&self, tags: TagSetRef<'_>, mut visit: impl FnMut(T)) -> u64 {
         let probe = Probe::new(tags, &self.hasher);
+        let mut steps = 0;
         let mut consider = |number: u32| {
+            steps += 1;
             if let Some(filed) = self.filed(number)
                 && probe.meets(&filed.selector)
             {
@@ -166,6 +168,7 @@ impl<T: Target> Index<T> {
             }
         }
         self.scan.candidates(&probe, &self.hasher, &mut consider);
+        steps
     }
 
     /// How many selectors have the text of this one: they differ in their literals.

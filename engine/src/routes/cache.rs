@@ -47,6 +47,8 @@ crate::metrics! {
         patched: counter "route_cache_patched",
         /// Lookups that evaluated everything: first ones, and those with too much changed since.
         rebuilt: counter "route_cache_rebuilt",
+        /// Selectors that were looked at when everything was evaluated.
+        steps: counter "route_cache_steps",
         /// Tag sets interned that were not there.
         added: counter "route_cache_added",
         /// Tag sets that went for want of room.
@@ -163,6 +165,12 @@ impl RouteCache {
         Some(Resolved { near, far: &self.far[index] })
     }
 
+    /// Whether [`resolve`](Self::resolve) would find that nothing is to be looked up.
+    #[must_use]
+    pub fn is_settled(&self, id: TagId, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
+        self.contains(id) && self.near[id.index as usize].is_settled(directory, local)
+    }
+
     /// The tags that `id` names, unless they went.
     #[inline]
     #[must_use]
@@ -198,6 +206,13 @@ impl RouteCache {
         }
         let index = id.index as usize;
         Some(Resolved { near: &self.near[index], far: &self.far[index] })
+    }
+
+    /// Selectors that lookups have looked at so far.
+    #[inline]
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.metrics.steps
     }
 
     /// What it holds and did.
@@ -248,7 +263,10 @@ impl RouteCache {
         match far.refresh(near, directory, local) {
             Refresh::Hit => self.metrics.unconcerned += 1,
             Refresh::Patched => self.metrics.patched += 1,
-            Refresh::Rebuilt => self.metrics.rebuilt += 1,
+            Refresh::Rebuilt(steps) => {
+                self.metrics.rebuilt += 1;
+                self.metrics.steps += steps;
+            }
         }
         self.metrics.bytes = self.metrics.bytes + far.bytes() as u64 - before;
         if self.metrics.bytes > self.limits.bytes as u64 {

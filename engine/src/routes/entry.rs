@@ -159,6 +159,14 @@ impl Near {
         right
     }
 
+    /// Whether it is right, as [`confirm`](Self::confirm) would find.
+    pub(super) fn is_settled(&self, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
+        let Some(marks) = self.marks.get(..usize::from(self.marks_len)) else {
+            return self.is_right_at(directory.version(), local.version());
+        };
+        directory.unchanged_since(self.directory_at, marks) && local.unchanged_since(self.local_at, marks)
+    }
+
     fn set_right_at(&mut self, directory: &Index<Taker>, local: &Index<LocalTarget>) {
         self.directory_at = directory.version();
         self.local_at = local.version();
@@ -221,7 +229,7 @@ impl Far {
         unconcerned
     }
 
-    /// Makes both parts right. The most that one of the two indexes had to do is returned.
+    /// Makes both parts right. What the two indexes had to do is returned, together.
     pub(super) fn refresh(
         &mut self,
         near: &mut Near,
@@ -244,7 +252,10 @@ impl Far {
             near.local_len = place(self.from_local.targets(), &mut near.local, &mut self.local);
         }
         near.set_right_at(directory, local);
-        from_directory.max(from_local)
+        match (from_directory, from_local) {
+            (Refresh::Rebuilt(here), Refresh::Rebuilt(there)) => Refresh::Rebuilt(here + there),
+            (one, other) => one.max(other),
+        }
     }
 
     fn remember_marks(&mut self, near: &mut Near, directory: &Index<Taker>, local: &Index<LocalTarget>) {

@@ -7,8 +7,8 @@ use millrace_quic::ForeignSegment;
 
 /// Batches that wait in one mailbox, at most; each is at most an outbox of the engine (128 KiB).
 pub(crate) const BATCHES_MAX: usize = 64;
-/// Words about what was handed over that wait in one ring, at most: few, because a turn says one,
-/// and what finds no room is added to what comes.
+/// Words about what was handed over that wait in one ring, at most: few, because what finds no room
+/// waits at the core that says it.
 pub(crate) const WORDS_MAX: usize = 16;
 /// Foreign segments that wait in one mailbox: two full receive batches.
 pub(crate) const SEGMENTS_MAX: usize = 4096;

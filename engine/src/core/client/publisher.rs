@@ -47,6 +47,8 @@ pub(super) struct PublishStream {
     /// When the core looks at this publisher again, to tell it `received`, if there is such a time.
     pub(super) due: Option<Time>,
     pub(super) finished: bool,
+    /// How the stream has ended, while some of it is left to be routed.
+    ended: Option<ReadState>,
 }
 
 impl PublishStream {
@@ -62,6 +64,7 @@ impl PublishStream {
             asked: false,
             due: None,
             finished: false,
+            ended: None,
         }
     }
 
@@ -77,7 +80,14 @@ impl PublishStream {
     ) -> Result<bool, Close> {
         let mut wrong = None;
         let Self { reader, proof, inline, progress, bytes_read, unreported_bytes, asked, .. } = self;
-        let state = transport.read(conn, self.stream, limit, &mut |chunk| {
+        if reader.has_left() {
+            let mut sink = Sink { path, proof, inline, progress, asked, out };
+            reader.go_on(&mut sink).map_err(|error| Close::undecodable("publish stream", &error))?;
+            if reader.has_left() {
+                return Ok(true);
+            }
+        }
+        let mut read = |chunk: &[u8]| {
             if wrong.is_some() {
                 return;
             }
@@ -88,12 +98,18 @@ impl PublishStream {
             if let Err(error) = reader.feed(chunk, &mut sink) {
                 wrong = Some(error);
             }
-        });
+        };
+        let ended = self.ended.take();
+        let state = ended.unwrap_or_else(|| transport.read(conn, self.stream, limit, &mut read));
         if let Some(error) = wrong {
             return Err(Close::undecodable("publish stream", &error));
         }
         if self.bytes_read > credit {
             return Err(Close::new(CloseCode::Limit, "publish stream: more than the credit"));
+        }
+        if self.reader.has_left() {
+            self.ended = Some(state).filter(|state| matches!(state, ReadState::Finished | ReadState::Lost));
+            return Ok(true);
         }
         match state {
             ReadState::Drained => Ok(false),
@@ -107,6 +123,11 @@ impl PublishStream {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether some of what has arrived waits for the next turn, because its tag sets are to be looked up.
+    pub(super) const fn is_put_off(&self) -> bool {
+        self.reader.has_left()
     }
 
     /// Has the publisher told by `time`, or a little later, together with others. Returns when.
@@ -217,6 +238,9 @@ impl RunSink for Sink<'_> {
             self.path.metrics.drop(reason, run.body.count());
             return;
         }
+        if !self.path.holds.is_empty() {
+            self.path.note_held(key.publisher);
+        }
         self.path.enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None });
     }
 
@@ -267,5 +291,14 @@ impl RunSink for Sink<'_> {
 
     fn skipped(&mut self) {
         self.path.metrics.frames_skipped += 1;
+    }
+
+    #[inline]
+    fn is_spent(&self) -> bool {
+        self.path.lookups_are_spent()
+    }
+
+    fn is_settled(&self, tags: &KnownTags) -> bool {
+        self.path.is_settled(tags)
     }
 }

@@ -251,6 +251,10 @@ impl ClientSession {
             self.credit,
             limits.read_bytes,
         )?;
+        if publish.is_put_off() {
+            turn.path.metrics.lookups_put_off += 1;
+            turn.agenda.put_off.get_or_insert((self.conn, stream));
+        }
         if let Some(receiver) = turn.path.crowd.take() {
             let until = turn.now + limits.pace_max;
             turn.agenda.paced.insert(self.conn, stream, receiver, until);

@@ -14,6 +14,7 @@ use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Path, Scratch};
 use super::{leg, scan};
+use crate::core::holds::Holds;
 use crate::core::pacing::Crowd;
 use crate::core::receiver::Outlet;
 use crate::core::receivers::Receivers;
@@ -38,6 +39,7 @@ impl Path {
             metrics,
             missed,
             crowd,
+            holds,
             ..
         } = self;
         let Some(route) = routes.resolve(tag, directory, local) else { return };
@@ -79,7 +81,7 @@ impl Path {
             }
         }
         run.number = Some(route.number());
-        deliver_here(receivers, route.local(), &run, body, (scans, scratch), crowd, &mut fates);
+        deliver_here(receivers, route.local(), &run, body, (scans, scratch), (crowd, holds), &mut fates);
         if !wanted && scope == Scope::All {
             fates.metrics.events_unmatched += run.events;
         }
@@ -97,7 +99,7 @@ fn deliver_here(
     run: &RunOut<'_>,
     body: &RunBody<'_>,
     (scans, scratch): (&mut ScanBudget, &mut Scratch),
-    crowd: &mut Crowd,
+    (crowd, holds): (&mut Crowd, &mut Holds),
     fates: &mut Fates<'_>,
 ) {
     let all = targets;
@@ -130,7 +132,8 @@ fn deliver_here(
             receivers.mark(slot);
         }
         if is_crowded {
-            crowd.note(receivers, slot, all.iter().map(|target| target.receiver));
+            let all = all.iter().map(|target| target.receiver);
+            crowd.note(receivers, slot, all, run, holds);
         }
     }
     gathered.flush(&mut receivers.deliveries, &scratch.targets, run);

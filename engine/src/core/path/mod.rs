@@ -25,6 +25,7 @@ mod entered;
 mod fate;
 mod leg;
 mod locations;
+mod lookups;
 mod owner;
 mod prefetch;
 mod reader;

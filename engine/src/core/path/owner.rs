@@ -3,6 +3,7 @@
 //! A run that a publisher sent goes to its shard's owner: this core, or a sibling. What the owner does with a run is one call
 //! each, in order, in [`Path::own`]; the first is its position.
 
+use millrace_proto::PublisherId;
 use millrace_proto::data::flag;
 
 use super::entered::{Entered, Scope};
@@ -24,6 +25,14 @@ impl Path {
         match self.shards.other_owner(tags.hash) {
             None => self.own(tags, run),
             Some(owner) => self.hand_over(owner, tags, run),
+        }
+    }
+
+    /// A run is read while publishers are held back for receivers on other cores.
+    #[cold]
+    pub(in crate::core) fn note_held(&mut self, publisher: PublisherId) {
+        if let Some(receiver) = self.holds.get(publisher) {
+            self.crowd.note_held(receiver);
         }
     }
 

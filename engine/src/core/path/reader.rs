@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
-use millrace_proto::frame::{Frame, FrameReader, WINDOW_FRAMES};
+use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
 use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSetRef};
@@ -116,6 +116,15 @@ pub(in crate::core) trait RunSink {
     }
     /// A frame was skipped.
     fn skipped(&mut self);
+    /// Whether the turn has no more time for tag sets that are to be looked up.
+    fn is_spent(&self) -> bool {
+        false
+    }
+    /// Whether a tag set's runs can be routed without a lookup.
+    fn is_settled(&self, tags: &KnownTags) -> bool {
+        let _ = tags;
+        true
+    }
 }
 
 /// Reads one stream of runs: frames and the tables that its writer fills.
@@ -123,6 +132,8 @@ pub(in crate::core) trait RunSink {
 pub(in crate::core) struct RunReader {
     frames: FrameReader,
     tables: Tables,
+    /// What is left unread in this turn: whole frames.
+    left: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -137,6 +148,7 @@ impl RunReader {
     pub(in crate::core) fn new(capacity: TableCapacity, preamble: bool) -> Self {
         Self {
             frames: FrameReader::new(),
+            left: Vec::new(),
             tables: Tables {
                 preamble,
                 tags: TableReader::new(capacity.tag_sets, capacity.tag_bytes, "tag set"),
@@ -150,20 +162,58 @@ impl RunReader {
         self.frames.buffered() == 0
     }
 
-    /// Reads the next chunk.
+    /// Whether some of what was fed is left for the next turn.
+    #[inline]
+    pub(in crate::core) const fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Reads what was left.
+    #[cold]
+    pub(in crate::core) fn go_on(&mut self, sink: &mut impl RunSink) -> Result<(), DecodeError> {
+        let bytes = std::mem::take(&mut self.left);
+        let mut rest = &bytes[..];
+        while let Ok(Some((kind, body, taken))) = frame::split(rest, data::FRAME_BYTES_MAX) {
+            let frame = Frame { kind, body, buffer: None };
+            if sink.is_spent() && self.tables.has_lookup(&frame, sink) {
+                self.left = rest.to_vec();
+                return Ok(());
+            }
+            self.tables.frame(&frame, sink)?;
+            rest = &rest[taken..];
+        }
+        Ok(())
+    }
+
+    /// Reads the next chunk; leaves what the turn has no more time for, and all that follows it.
     pub(in crate::core) fn feed(&mut self, chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
-        let Self { frames, tables } = self;
+        let Self { frames, tables, left } = self;
         frames.feed_windows(chunk, data::FRAME_BYTES_MAX, |window| {
             // One alone has nothing to wait with.
             if window.len() > 1 {
                 tables.look_ahead(window, sink);
             }
-            window.iter().try_for_each(|frame| tables.frame(frame, sink))
+            for frame in window {
+                if !left.is_empty() || (sink.is_spent() && tables.has_lookup(frame, sink)) {
+                    frame::put(left, frame.kind, |out| out.extend_from_slice(frame.body));
+                } else {
+                    tables.frame(frame, sink)?;
+                }
+            }
+            Ok(())
         })
     }
 }
 
 impl Tables {
+    /// Whether a frame is a run that cannot be routed without a lookup, as far as that shows before it is read.
+    #[cold]
+    fn has_lookup(&self, frame: &Frame<'_>, sink: &impl RunSink) -> bool {
+        let numbers = || data::peek_numbers(frame.body);
+        let is_settled = |(tags, _)| self.tags.get(tags).is_ok_and(|tags| sink.is_settled(tags));
+        !self.preamble && frame.kind == data::kind::RUN && !numbers().is_some_and(is_settled)
+    }
+
     /// Shows the sink the runs among these frames.
     #[inline]
     fn look_ahead(&self, frames: &[Frame<'_>], sink: &mut impl RunSink) {

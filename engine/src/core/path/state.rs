@@ -9,6 +9,7 @@ use super::shards::OwnShards;
 use super::sift::Sift;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
+use crate::core::holds::Holds;
 use crate::core::ids::Ids;
 use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
@@ -22,6 +23,8 @@ use crate::routes::RouteCache;
 pub(in crate::core) struct Path {
     pub(super) shards: OwnShards,
     pub(in crate::core) routes: RouteCache,
+    /// Steps of lookups before this turn.
+    pub(super) lookups_before: u64,
     /// Who wants what: sibling cores and peers.
     pub(in crate::core) directory: Index<Taker>,
     /// Who wants what: receivers of this core.
@@ -34,6 +37,8 @@ pub(in crate::core) struct Path {
     pub(in crate::core) missed: Missed,
     /// Whom the runs read last have crowded.
     pub(in crate::core) crowd: Crowd,
+    /// Publishers that are held back for receivers on other cores.
+    pub(in crate::core) holds: Holds,
     /// Selectors that were filed in the local index or taken out of it.
     pub(in crate::core) selectors_moved: u64,
     /// What the queues of receivers may hold together.
@@ -61,6 +66,7 @@ impl Path {
         Self {
             shards: OwnShards::new(config.core, config.cores),
             routes: RouteCache::new(config.routes),
+            lookups_before: 0,
             directory: Index::new(config.seed),
             local: Index::new(config.seed),
             locations: Locations::new(config),
@@ -69,6 +75,7 @@ impl Path {
             metrics: CoreMetrics::default(),
             missed: Missed::new(config.cores),
             crowd: Crowd::default(),
+            holds: Holds::new(config),
             selectors_moved: 0,
             queue_budget_bytes: config.limits.queue_budget_bytes,
             accounts: Accounts::default(),

@@ -5,6 +5,7 @@ mod events;
 mod frames;
 mod lanes;
 mod large;
+mod lookups;
 mod pacing;
 mod payload;
 mod prefilter;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use millrace_proto::data::{self, DataFrame};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::selector::Pattern;
-use millrace_proto::tag::Shard;
-use millrace_proto::{DecodeError, Incarnation, RouterId, Selector, TagSet};
+use millrace_proto::{DecodeError, Incarnation, RouterId, Selector};
 use proptest::prelude::*;
 
-use super::world::World;
+use super::world::{World, tag_of};
 use crate::core::{Core, CoreConfig};
 use crate::matching::{Index, Location, Taker};
 use crate::message::ToCore;
@@ -37,15 +36,6 @@ fn world(wanted: &[&[&str]]) -> World {
     }
     world.core.turn(world.now, &mut world.memory);
     world
-}
-
-/// A tag that core 0 of so many owns.
-fn own_tag(cores: usize) -> String {
-    let is_own = |tag: &String| {
-        let hash = TagSet::from_texts([tag.as_str()]).unwrap().borrow().hash();
-        Shard::of_hash(hash).owner(u16::try_from(cores).unwrap()) == 0
-    };
-    (0..).map(|number| format!("host=h{number}")).find(is_own).unwrap()
 }
 
 /// What was handed to a sibling: seqs and payloads, and the bytes of all bodies.
@@ -83,7 +73,7 @@ fn one_hit_in_a_thousand_takes_less_than_a_hundredth_of_the_bytes_across() {
             _ => format!("{number}: RAID status is what it was on /dev/md0"),
         };
         let payloads: Vec<String> = (0..5_000).map(payload).collect();
-        publish(&mut world, publisher, &own_tag(3), &payloads, per_run);
+        publish(&mut world, publisher, &tag_of(0, 3), &payloads, per_run);
         let ((few, few_bytes), (all, all_bytes)) = (handed(&mut world, 1), handed(&mut world, 2));
         assert_eq!(few.iter().map(|&(seq, _)| seq).collect::<Vec<_>>(), [500, 1_500, 2_500, 3_500, 4_500]);
         assert_eq!(all.len(), 5_000);
@@ -98,7 +88,7 @@ fn one_hit_in_a_thousand_takes_less_than_a_hundredth_of_the_bytes_across() {
 fn a_plain_interest_beside_a_pattern_gets_everything_once() {
     let mut world = world(&[&["host", "payload ~ /disk failed/", "payload ~ /[a-z]+/"]]);
     let publisher = world.client(1);
-    publish(&mut world, publisher, &own_tag(2), &["fine".to_owned(), "disk failed".to_owned()], 1);
+    publish(&mut world, publisher, &tag_of(0, 2), &["fine".to_owned(), "disk failed".to_owned()], 1);
     assert_eq!(handed(&mut world, 1).0.len(), 2);
     assert_eq!(world.core.metrics().prefilter_bytes, 0);
 }
@@ -109,7 +99,7 @@ fn who_makes_comparisons_costly_gets_everything_and_holds_up_nobody() {
     let selectors: Vec<&str> = selectors.iter().map(String::as_str).collect();
     let mut world = world(&[&selectors]);
     let publisher = world.client(1);
-    publish(&mut world, publisher, &own_tag(2), &["a".repeat(10_000)], 1);
+    publish(&mut world, publisher, &tag_of(0, 2), &["a".repeat(10_000)], 1);
     assert_eq!(handed(&mut world, 1).0.len(), 1);
     assert_eq!(world.core.metrics().prefilter_overruns, 1);
 }
@@ -132,7 +122,7 @@ proptest! {
             selectors.iter().map(|all| all.iter().map(String::as_str).collect()).collect();
         let mut world = world(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let publisher = world.client(1);
-        publish(&mut world, publisher, &own_tag(wanted.len() + 1), &payloads, per_run);
+        publish(&mut world, publisher, &tag_of(0, u16::try_from(wanted.len() + 1).unwrap()), &payloads, per_run);
         for (core, picks) in (1..).zip(&wanted) {
             let (handed, _) = handed(&mut world, core);
             for (seq, payload) in &handed {

@@ -10,6 +10,7 @@ use millrace_proto::data::{self, DataFrame, HopHeader};
 use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::stream_kind;
+use millrace_proto::tag::Shard;
 use millrace_proto::{
     CloseCode, DecodeError, Epoch, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, RouterId,
     Selector, SubscriptionNumber, TagSet,
@@ -36,6 +37,8 @@ pub(super) struct Memory {
     pub(super) finished: Vec<(ConnKey, StreamKey)>,
     /// Streams that the other side has reset.
     pub(super) reset: BTreeSet<(ConnKey, StreamKey)>,
+    /// Streams have ended when all of them was read.
+    pub(super) finish_when_drained: bool,
     pub(super) congestion_window: u64,
     /// Buffers that the other host has not acknowledged, once somebody wants to keep them.
     pub(super) unacknowledged: Option<Vec<Bytes>>,
@@ -75,7 +78,11 @@ impl Transport for Memory {
         for piece in taken.chunks(97) {
             sink(piece);
         }
-        if input.is_empty() { ReadState::Drained } else { ReadState::More }
+        match input.is_empty() {
+            true if self.finish_when_drained => ReadState::Finished,
+            true => ReadState::Drained,
+            false => ReadState::More,
+        }
     }
     fn congestion_window(&self, _: ConnKey) -> u64 {
         self.congestion_window
@@ -94,6 +101,14 @@ pub(super) struct World {
     pub(super) core: Core,
     pub(super) memory: Memory,
     pub(super) now: Time,
+}
+
+/// A tag that a core owns, of so many.
+pub(super) fn tag_of(core: u16, cores: u16) -> String {
+    let is_own = |tag: &String| {
+        Shard::of_hash(TagSet::from_texts([tag.as_str()]).unwrap().borrow().hash()).owner(cores) == core
+    };
+    (0..).map(|number| format!("host=h{number}")).find(is_own).unwrap()
 }
 
 impl World {
@@ -198,6 +213,29 @@ impl World {
         run.finish(&mut body);
         data::put_run(&mut bytes, &HopHeader::numbered(0, 0), &body);
         self.send(conn, PUBLISH, &bytes);
+    }
+
+    /// Publishes a run of one event for each tag, on a stream of its own, in one piece. The turn ends once.
+    pub(super) fn publish_at_once(&mut self, conn: ConnKey, tags: impl Iterator<Item = String>) {
+        let mut bytes = Vec::new();
+        frame::put(&mut bytes, stream_kind::PUBLISH, |_| {});
+        data::put_define_publisher(&mut bytes, 0, KEY);
+        for (number, tag) in (0..).zip(tags) {
+            data::put_define_tags(&mut bytes, number, TagSet::from_texts([tag.as_str()]).unwrap().borrow());
+            let (mut run, mut body) = (RunBuilder::default(), Vec::new());
+            run.start(number, number, 5);
+            run.push(5, tag.as_bytes());
+            run.finish(&mut body);
+            data::put_run(&mut bytes, &HopHeader::numbered(number, 0), &body);
+        }
+        self.send(conn, PUBLISH, &bytes);
+    }
+
+    /// Ends so many turns.
+    pub(super) fn turns(&mut self, count: usize) {
+        for _ in 0..count {
+            self.core.turn(self.now, &mut self.memory);
+        }
     }
 
     /// What a receiver's stream says: `seq payload [subscriptions]` for events, `gap reason events` for gaps.

@@ -1,0 +1,143 @@
+//! Holds: publishers whose runs crowd a receiver on another core of this router wait for it, too.
+//!
+//! ```text
+//! core 2: a run that a sibling handed over crowds receiver 7 ──▶ Crowded { publisher, (2, 7) } to all cores
+//! core 0: reads a run of that publisher: its stream waits, as for a receiver of its own
+//! core 2: receiver 7 is relieved ──▶ Relieved { (2, 7) }            core 0: the stream is read again
+//! ```
+//!
+//! A run does not say on which core its publisher's stream is, so that the word goes to every core, and the one that reads
+//! the next run of the publisher acts on it. A word that comes late, or not at all, costs a receiver what its own queue
+//! drops, and a publisher at most [`CoreLimits::pace_max`](super::CoreLimits::pace_max).
+//!
+//! The receiver's core judges by what it sees. Receivers on other cores may take everything that comes, so that it is not
+//! waited for if it takes less than a tenth of that. See [`pacing`](super::pacing) for the rules.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use millrace_proto::PublisherId;
+
+use super::config::CoreConfig;
+use super::receivers::Receivers;
+use super::slot::ReceiverSlot;
+use crate::message::{CoreIndex, CoreReceiver, ToSibling};
+use crate::time::Time;
+
+/// Publishers that one core holds back, or asks others to hold back: beyond it receivers' queues drop what they would. Who
+/// has a thousand publishers at work drowns nobody by one of them.
+const HELD_MAX: usize = 1024;
+
+/// What this core asks of others, and what others ask of it.
+#[derive(Debug)]
+pub(super) struct Holds {
+    core: CoreIndex,
+    pace_max: Duration,
+    /// Publishers that others were asked to hold back, for whose sake, and when they may be asked again.
+    asked: BTreeMap<PublisherId, (ReceiverSlot, Time)>,
+    /// Publishers that this core was asked to hold back, for whose sake, and until when at the latest.
+    held: BTreeMap<PublisherId, (CoreReceiver, Time)>,
+    /// Words for each sibling, in order.
+    words: Vec<VecDeque<ToSibling>>,
+}
+
+impl Holds {
+    pub(super) fn new(config: &CoreConfig) -> Self {
+        Self {
+            core: config.core,
+            pace_max: config.limits.pace_max,
+            asked: BTreeMap::new(),
+            held: BTreeMap::new(),
+            words: vec![VecDeque::new(); usize::from(config.cores)],
+        }
+    }
+
+    /// How long a publisher is held back at most.
+    pub(super) const fn set_pace_max(&mut self, pace_max: Duration) {
+        self.pace_max = pace_max;
+    }
+
+    /// Whether others may be asked to hold a publisher back: they were not asked lately.
+    pub(super) fn may_ask(&self, publisher: PublisherId, now: Time) -> bool {
+        match self.asked.get(&publisher) {
+            Some(&(_, again)) => again <= now,
+            None => self.asked.len() < HELD_MAX,
+        }
+    }
+
+    /// Asks all cores to hold a publisher back for the sake of a receiver of this one.
+    pub(super) fn ask(&mut self, publisher: PublisherId, receiver: ReceiverSlot, now: Time) {
+        self.asked.insert(publisher, (receiver, now + self.pace_max));
+        let receiver = CoreReceiver { core: self.core, receiver };
+        self.say(ToSibling::Crowded { publisher, receiver });
+        // The owner of a run may be another core than its publisher's, and this core the publisher's.
+        self.crowded(publisher, receiver, now);
+    }
+
+    /// Another core, or this one, asks to hold a publisher back.
+    pub(super) fn crowded(&mut self, publisher: PublisherId, receiver: CoreReceiver, now: Time) {
+        if self.held.len() < HELD_MAX || self.held.contains_key(&publisher) {
+            self.held.insert(publisher, (receiver, now + self.pace_max));
+        }
+    }
+
+    /// A receiver need not be waited for any more.
+    pub(super) fn relieved(&mut self, receiver: CoreReceiver) {
+        self.held.retain(|_, (other, _)| *other != receiver);
+    }
+
+    /// Whether any publisher is held back.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// For whose sake a publisher is held back.
+    pub(super) fn get(&self, publisher: PublisherId) -> Option<CoreReceiver> {
+        self.held.get(&publisher).map(|&(receiver, _)| receiver)
+    }
+
+    /// Whether somebody is held back for a receiver's sake.
+    pub(super) fn has(&self, receiver: CoreReceiver) -> bool {
+        self.held.values().any(|&(other, _)| other == receiver)
+    }
+
+    /// Forgets what is over, and says which receivers are relieved: at the end of each turn.
+    pub(super) fn settle(&mut self, now: Time, receivers: &Receivers) {
+        if !self.held.is_empty() {
+            self.held.retain(|_, &mut (_, until)| now < until);
+        }
+        if self.asked.is_empty() {
+            return;
+        }
+        let is_relieved = |slot| receivers.get(slot).is_none_or(|receiver| receiver.queue.is_relieved());
+        let mut relieved = BTreeSet::new();
+        self.asked.retain(|_, &mut (slot, again)| {
+            let is_over = is_relieved(slot);
+            if is_over {
+                relieved.insert(slot);
+            }
+            !is_over && now < again
+        });
+        for slot in relieved {
+            let receiver = CoreReceiver { core: self.core, receiver: slot };
+            self.say(ToSibling::Relieved { receiver });
+            self.relieved(receiver);
+        }
+    }
+
+    /// The next word for a sibling.
+    pub(super) fn next_word(&mut self, to: CoreIndex) -> Option<ToSibling> {
+        self.words.get_mut(usize::from(to))?.pop_front()
+    }
+
+    /// Says something to all siblings. One that does not read misses words: it holds nobody back then, or for as long as it
+    /// may.
+    fn say(&mut self, word: ToSibling) {
+        for (core, words) in self.words.iter_mut().enumerate() {
+            if core != usize::from(self.core) && words.len() < 2 * HELD_MAX {
+                words.push_back(word.clone());
+            }
+        }
+    }
+}

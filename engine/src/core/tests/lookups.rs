@@ -1,0 +1,111 @@
+//! Tag sets whose lookup takes long wait for their turn, and hold up nobody whose route is known.
+
+use std::sync::Arc;
+
+use millrace_proto::{Incarnation, RouterId, Selector};
+
+use super::world::{World, open, tag_of};
+use crate::core::{Core, CoreConfig};
+use crate::matching::{Index, Location};
+use crate::message::ToCore;
+
+/// Selectors elsewhere that every lookup looks at: more than a turn has time for.
+const COSTLY: u64 = 20_000;
+
+fn costly_directory(seed: u64) -> ToCore {
+    let mut index = Index::new(seed);
+    for number in 0..COSTLY {
+        let selector = Arc::new(Selector::parse(&format!("!absent{number}")).unwrap());
+        index.insert(&selector, Location::Core(0).into());
+    }
+    ToCore::Directory { version: 1, index, prefilter: Arc::default(), joined: Vec::new() }
+}
+
+fn world(cores: u16) -> World {
+    let mut world = World::new();
+    let config = CoreConfig::new(RouterId(1), Incarnation(2), 0, cores);
+    let seed = config.seed;
+    world.core = Core::new(config, world.now);
+    for message in [ToCore::Synced(true), costly_directory(seed)] {
+        world.core.handle_message(world.now, &mut world.memory, message);
+    }
+    world.core.turn(world.now, &mut world.memory);
+    world
+}
+
+#[test]
+fn one_publisher_of_new_tag_sets_has_a_lookup_in_each_turn_and_others_go_on() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["keeps=on", "host=h9"]);
+    let (costly, other) = (world.client(2), world.client(3));
+    world.publish(other, "keeps=on", 0, &["before"]);
+    world.turns(1);
+    let before = world.core.metrics().events_in;
+    world.publish_at_once(costly, (0..10).map(|number| format!("host=h{number}")));
+    let read = world.core.metrics().events_in - before;
+    assert!(read <= 3, "{read} lookups at once");
+    assert!(world.core.metrics().lookups_put_off > 0);
+    assert_eq!(world.core.poll_timeout(), Some(crate::time::Time::ZERO), "the next turn goes on");
+    world.publish(other, "keeps=on", 1, &["meanwhile"]);
+    assert_eq!(world.stream(receiver).len(), 2, "whose route is known is routed at once");
+    world.turns(10);
+    assert_eq!(world.core.metrics().events_in, before + 11);
+    assert_eq!(world.stream(receiver).len(), 3, "nothing was lost on the way");
+    assert_ne!(world.core.poll_timeout(), Some(crate::time::Time::ZERO));
+}
+
+#[test]
+fn publishers_of_new_tag_sets_take_turns() {
+    let mut world = world(1);
+    let (first, second) = (world.client(2), world.client(3));
+    let receiver = world.receiver(4, open(), &["host=other"]);
+    world.publish_at_once(first, (0..40).map(|number| format!("host=h{number}")));
+    world.publish_at_once(second, ["host=other".to_owned()].into_iter());
+    world.turns(3);
+    assert_eq!(world.stream(receiver).len(), 1);
+    assert!(world.core.metrics().events_in < 40, "the first one still waits");
+    world.turns(60);
+    assert_eq!(world.core.metrics().events_in, 41);
+}
+
+#[test]
+fn a_stream_that_ends_while_some_of_it_waits_is_read_to_its_end() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["host"]);
+    let publisher = world.client(2);
+    world.memory.finish_when_drained = true;
+    world.publish_at_once(publisher, (0..5).map(|number| format!("host=h{number}")));
+    world.turns(10);
+    assert_eq!(world.stream(receiver).len(), 5);
+    assert_eq!(world.core.metrics().dropped.iter().sum::<u64>(), 0);
+}
+
+#[test]
+fn what_a_sibling_hands_over_is_looked_up_in_half_of_each_turn() {
+    let (mut reads, mut owns) = (world(2), world(2));
+    let config = CoreConfig::new(RouterId(1), Incarnation(2), 1, 2);
+    let seed = config.seed;
+    owns.core = Core::new(config, owns.now);
+    owns.core.handle_message(owns.now, &mut owns.memory, costly_directory(seed));
+    owns.core.turn(owns.now, &mut owns.memory);
+    let publisher = reads.client(1);
+    let tags = (0..200).map(|number| format!("host=h{number}"));
+    let owned: Vec<String> = tags.filter(|tag| tag_of_owner(tag) == 1).take(5).collect();
+    assert_eq!(owned.len(), 5);
+    reads.publish_at_once(publisher, owned.into_iter());
+    assert_eq!(reads.core.metrics().lookups_put_off, 0, "who hands over looks nothing up");
+    while let Some(batch) = reads.core.next_batch(1) {
+        owns.core.batch(0, &batch).unwrap();
+    }
+    assert!(!owns.core.takes_batches(0));
+    assert!(owns.core.position() < 3);
+    owns.turns(10);
+    assert!(owns.core.takes_batches(0));
+    assert_eq!(owns.core.position(), 5);
+    assert_ne!(tag_of(0, 2), tag_of(1, 2));
+}
+
+fn tag_of_owner(tag: &str) -> u16 {
+    let hash = millrace_proto::TagSet::from_texts([tag]).unwrap().borrow().hash();
+    millrace_proto::tag::Shard::of_hash(hash).owner(2)
+}
