@@ -169,7 +169,7 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
     /// Starts the way of the memory that [`name`](Self::name) will read to the core, without waiting for it where the
     /// caller does so for several keys in a row.
     #[inline]
-    pub fn fetch(&self, key: &K) {
+    pub fn prefetch(&self, key: &K) {
         let place = self.places.get(self.home(key));
         std::hint::black_box(place.is_some_and(Option::is_some));
     }

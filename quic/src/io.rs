@@ -108,8 +108,8 @@ impl<'a> Io<'a> {
 
     /// Prefetches what [`Io::write`] reads of a stream. The processor overlaps the cache misses of
     /// several calls in a row, because none waits for the one before. Changes nothing.
-    pub fn fetch(&mut self, conn: ConnId, stream: StreamId) {
-        self.driver.fetch(conn, stream);
+    pub fn prefetch(&mut self, conn: ConnId, stream: StreamId) {
+        self.driver.prefetch(conn, stream);
     }
 
     /// Ends our side of a stream after what was written.

@@ -22,8 +22,8 @@ impl Transport for Io<'_> {
     }
 
     #[inline]
-    fn fetch(&mut self, conn: ConnId, stream: StreamId) {
-        Io::fetch(self, conn, stream);
+    fn prefetch(&mut self, conn: ConnId, stream: StreamId) {
+        Io::prefetch(self, conn, stream);
     }
 
     #[inline]

@@ -48,7 +48,7 @@ pub trait Transport {
     fn write(&mut self, conn: ConnId, stream: StreamId, bytes: &mut Bytes) -> Result<(), StreamGone>;
     /// Prefetches into the processor's cache what [`write`](Self::write) will read of a stream. Called
     /// for several streams in a row before the first of them is written. Changes nothing.
-    fn fetch(&mut self, conn: ConnId, stream: StreamId) {
+    fn prefetch(&mut self, conn: ConnId, stream: StreamId) {
         let _ = (conn, stream);
     }
     /// Reads up to about `limit` bytes and hands each piece to `sink`. What is not read exerts

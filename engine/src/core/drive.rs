@@ -41,7 +41,7 @@ impl Core {
         for window in dirty.chunks(writing::WRITE_WINDOW) {
             for delivery in window.iter().filter_map(|&slot| self.path.receivers.deliveries.get(slot)) {
                 if let Some(stream) = delivery.key {
-                    transport.fetch(delivery.conn, stream);
+                    transport.prefetch(delivery.conn, stream);
                 }
             }
             for &slot in window {

@@ -50,7 +50,7 @@ impl Core {
         for window in dirty.chunks(writing::WRITE_WINDOW) {
             let receivers = window.iter().filter_map(|&slot| self.path.receivers.get(slot));
             for (conn, stream) in receivers.filter_map(|receiver| Some((receiver.conn, receiver.stream()?))) {
-                transport.fetch(conn, stream);
+                transport.prefetch(conn, stream);
             }
             for &slot in window {
                 let (_, mut turn) = self.lend(now, transport);

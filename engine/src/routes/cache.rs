@@ -150,8 +150,8 @@ impl RouteCache {
     /// Starts the way of what [`resolve`](Self::resolve) reads to the core, without waiting for it where the caller does so
     /// for several ids in a row.
     #[inline]
-    pub fn fetch(&self, id: TagId) {
-        let lines = self.near.get(id.index as usize).map_or(0, Near::fetch);
+    pub fn prefetch(&self, id: TagId) {
+        let lines = self.near.get(id.index as usize).map_or(0, Near::prefetch);
         std::hint::black_box(lines);
     }
 
@@ -190,7 +190,7 @@ impl RouteCache {
         if self.far_share > FAR_SHARE_HIGH
             && let Some(far) = self.far.get(id.index as usize)
         {
-            far.fetch();
+            far.prefetch();
         }
         let near = self.near.get_mut(id.index as usize).filter(|near| near.generation == id.generation)?;
         near.warm();

@@ -88,7 +88,7 @@ impl Canonical {
     /// Starts the way of all its cache lines to the core. Tags are read one behind the other, each where the one before
     /// ends: without this, every line would be waited for by itself.
     #[inline]
-    fn fetch(&self) {
+    fn prefetch(&self) {
         let [a, b, c, d] = [self.len, self.bytes[63], self.bytes[127], self.bytes[191]];
         std::hint::black_box(a ^ b ^ c ^ d);
     }
@@ -122,7 +122,7 @@ impl Near {
 
     /// Reads a word of each cache line.
     #[inline]
-    pub(super) const fn fetch(&self) -> u32 {
+    pub(super) const fn prefetch(&self) -> u32 {
         self.generation ^ self.local[LOCAL_NEAR - 1].receiver
     }
 
@@ -203,8 +203,8 @@ impl Far {
 
     /// Starts the way of its tags' memory to the core.
     #[inline]
-    pub(super) fn fetch(&self) {
-        self.canonical.fetch();
+    pub(super) fn prefetch(&self) {
+        self.canonical.prefetch();
     }
 
     #[inline]
@@ -219,7 +219,7 @@ impl Far {
         directory: &Index<Taker>,
         local: &Index<LocalTarget>,
     ) -> bool {
-        self.canonical.fetch();
+        self.canonical.prefetch();
         let marks = near.marks.get(..usize::from(near.marks_len)).unwrap_or(&self.marks);
         let unconcerned = directory.unconcerned_since(near.directory_at, self.tags(), marks)
             && local.unconcerned_since(near.local_at, self.tags(), marks);

@@ -92,7 +92,7 @@ impl Driver {
     }
 
     /// Reads what quinn keeps of a stream that we write, and forgets it again.
-    pub(crate) fn fetch(&mut self, id: ConnId, stream: StreamId) {
+    pub(crate) fn prefetch(&mut self, id: ConnId, stream: StreamId) {
         let Some(live) = self.slots.by_id(id) else { return };
         if may_write(live.conn.side().is_client(), stream) {
             let stopped = live.conn.send_stream(stream_to_proto(stream)).stopped();

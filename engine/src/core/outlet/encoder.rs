@@ -191,10 +191,10 @@ impl Encoder {
     #[inline]
     pub(super) fn prefetch_names(&self, tag: &TagId, memo: Memo, publisher: &PublisherKey) {
         if !self.tags.knows(memo) {
-            self.tags.fetch(tag);
+            self.tags.prefetch(tag);
         }
         if !self.publishers.is_as_before(publisher) {
-            self.publishers.fetch(publisher);
+            self.publishers.prefetch(publisher);
         }
     }
 }

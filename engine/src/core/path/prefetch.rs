@@ -36,7 +36,7 @@ impl Path {
                 *is_others = true;
                 self.prefetch_names(Location::Core(owner), run);
             } else {
-                self.routes.fetch(run.tag);
+                self.routes.prefetch(run.tag);
             }
         }
         let mut receivers = [(0, 0); RECEIVERS_MAX];
