@@ -26,13 +26,15 @@ pub(crate) struct SpoolArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what is in a spool, also while a program uses it. Changes nothing; never shows the publisher's secret.
+    /// Show what is in a spool, also while a program uses it. Changes nothing; never shows the
+    /// publisher's secret.
     Inspect {
         /// The folder.
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Give up what is pending, and remove files that were set aside. The publisher and its seqs stay.
+    /// Give up what is pending, and remove files that were set aside. The publisher and its seqs
+    /// stay.
     Drop {
         /// The folder.
         #[arg(value_name = "DIR")]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
-/// Least byte bound: four segments of the smallest size that takes every event, and the spool's other files.
+/// Least byte bound: four segments of the smallest size that takes every event, and the spool's
+/// other files.
 pub const SPOOL_BYTES_MIN: u64 = 10 << 20;
 
 /// Longest interval of [`SyncPolicy::Interval`]: what a power loss may take is bounded.
@@ -17,15 +18,16 @@ pub const SYNC_INTERVAL_MAX: Duration = Duration::from_millis(100);
 pub struct SpoolConfig {
     /// Most bytes of all its files. Default 1 GiB, at least 10 MiB.
     pub max_bytes: u64,
-    /// Part of the file system that stays free whatever the byte bound says, in percent. Default 10, at most 100.
+    /// Part of the file system that stays free whatever the byte bound says, in percent. Default
+    /// 10, at most 100.
     pub free_percent: u8,
     /// What happens when the bound or the floor is met. Default [`OnFull::Block`].
     pub on_full: OnFull,
     /// When what was written is synced. Default every 100 ms.
     pub sync: SyncPolicy,
-    /// Bytes of one segment, the unit in which space is taken and given back. Default: a sixteenth of `max_bytes`, within
-    /// 2 MiB and 16 MiB. At least 64 KiB, at most 16 MiB and a quarter of `max_bytes`; an event that does not fit is
-    /// refused, and every event fits 2 MiB.
+    /// Bytes of one segment, the unit in which space is taken and given back. Default: a sixteenth
+    /// of `max_bytes`, within 2 MiB and 16 MiB. At least 64 KiB, at most 16 MiB and a quarter of
+    /// `max_bytes`; an event that does not fit is refused, and every event fits 2 MiB.
     pub segment_bytes: Option<u64>,
 }
 
@@ -75,8 +77,9 @@ impl OnFull {
 
 /// When what was written is made safe from a power loss.
 ///
-/// What was written is safe from the end of the process, `kill -9` included, at once and with every policy. Events are sent
-/// when they are written; with [`EachBatch`](Self::EachBatch), when they are synced.
+/// What was written is safe from the end of the process, `kill -9` included, at once and with every
+/// policy. Events are sent when they are written; with [`EachBatch`](Self::EachBatch), when they
+/// are synced.
 ///
 /// | policy | process killed | power loss, kernel crash | cost |
 /// |---|---|---|---|
@@ -84,11 +87,12 @@ impl OnFull {
 /// | `interval` | nothing is lost | what was published in the last interval (≤ 100 ms), unless a router had it already; which may also be sent once more | a few syncs a second |
 /// | `never` | nothing is lost | what the kernel had not written (30 s and more); what was final may be sent once more | none |
 ///
-/// After a power loss seqs that may have been given are not given again, so that no new event is taken for a duplicate of
-/// a lost one; the spool says which seqs those are.
+/// After a power loss seqs that may have been given are not given again, so that no new event is
+/// taken for a duplicate of a lost one; the spool says which seqs those are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// Before anything of a batch is sent. Batches form by themselves: what is written during a sync is the next one.
+    /// Before anything of a batch is sent. Batches form by themselves: what is written during a
+    /// sync is the next one.
     EachBatch,
     /// So long after the oldest unsynced write, at most [`SYNC_INTERVAL_MAX`]; more counts as that.
     Interval(Duration),

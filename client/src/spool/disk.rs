@@ -1,8 +1,9 @@
 //! A folder of a disk.
 //!
-//! The folder is its user's alone (0700, files 0600) and is locked while a process uses it (`flock`, which ends with the
-//! process). Files are made with their space taken. On file systems that write changes elsewhere (btrfs, ZFS) taken space
-//! is no promise: put spools on ext4, XFS or tmpfs.
+//! The folder is its user's alone (0700, files 0600) and is locked while a process uses it
+//! (`flock`, which ends with the process). Files are made with their space taken. On file systems
+//! that write changes elsewhere (btrfs, ZFS) taken space is no promise: put spools on ext4, XFS or
+//! tmpfs.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -29,7 +30,8 @@ impl DiskStorage {
     /// Locks a folder, which is made when it is missing.
     ///
     /// # Errors
-    /// [`OpenError`]: somebody else uses it, others may enter it, it holds something else, or the system fails.
+    /// [`OpenError`]: somebody else uses it, others may enter it, it holds something else, or the
+    /// system fails.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let failed = |what: &str, error: &io::Error| {
             OpenError::Storage(StorageError::new(format!("{what} {}", folder.display()), error))
@@ -125,7 +127,8 @@ impl Storage for DiskStorage {
         let failed = |error: &io::Error| self.failed("cannot make", name, error);
         let mut file = options().create_new(true).open(&path).map_err(|error| failed(&error))?;
         if let Err(error) = take_space(&mut file, bytes) {
-            // Without this, the next attempt would find the name taken; it fails only where nothing else works either.
+            // Without this, the next attempt would find the name taken; it fails only where nothing
+            // else works either.
             drop(fs::remove_file(&path));
             return Err(failed(&error));
         }
@@ -150,7 +153,8 @@ impl Storage for DiskStorage {
         }
         let file = options().open(self.folder.join(name));
         let mut file = file.map_err(|error| self.failed("cannot open", name, &error))?;
-        // A copy of a spool may have holes where there were zeroes: take their space before it is written.
+        // A copy of a spool may have holes where there were zeroes: take their space before it is
+        // written.
         #[cfg(target_os = "linux")]
         if let Ok(metadata) = file.metadata()
             && metadata.len() > 0

@@ -77,7 +77,8 @@ pub enum Full {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// It waits for room ([`OnFull::Block`](super::OnFull::Block)): try again when events became final, or space free.
+    /// It waits for room ([`OnFull::Block`](super::OnFull::Block)): try again when events became
+    /// final, or space free.
     #[error("{0}; the event waits until others are final")]
     WouldBlock(Full),
     /// It is refused ([`OnFull::Refuse`](super::OnFull::Refuse)), or it would be the only one.

@@ -1,7 +1,7 @@
 //! Which seqs are final: a floor below which all are, and ranges above it.
 //!
-//! Outcomes come as ranges in almost any order, as acknowledgements of packets do, so there are few ranges at a time: one
-//! for each event that is late.
+//! Outcomes come as ranges in almost any order, as acknowledgements of packets do, so there are few
+//! ranges at a time: one for each event that is late.
 //!
 //! ```text
 //! floor = 5, ranges = {7..9, 12..13}      final: 0–4, 7, 8, 12      pending: 5, 6, 9–11, 13 …
@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Ranges above the floor, at most: a publisher has at most 65,536 events in flight, and every second one may be late.
+/// Ranges above the floor, at most: a publisher has at most 65,536 events in flight, and every
+/// second one may be late.
 const RANGES_MAX: usize = 65_536;
 
 /// Final seqs.
@@ -88,7 +89,8 @@ impl Finals {
             self.floor = end;
             return true;
         }
-        // What was merged is gone by here, so the bound can only be met by a range that stands alone.
+        // What was merged is gone by here, so the bound can only be met by a range that stands
+        // alone.
         if self.ranges.len() >= RANGES_MAX {
             return false;
         }

@@ -14,8 +14,8 @@ use super::survey::{JournalFile, SetAside, Survey};
 /// What is in a spool. While a process uses it, this is what was there at some moment of the look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// Who publishes, as routers call a client without a certificate: with one, the id follows from that, too. `None` when
-    /// the file that says so cannot be read.
+    /// Who publishes, as routers call a client without a certificate: with one, the id follows from
+    /// that, too. `None` when the file that says so cannot be read.
     pub publisher: Option<PublisherId>,
     /// The epoch of its seqs.
     pub epoch: Option<Epoch>,

@@ -1,9 +1,10 @@
 //! What became of the events of a spool, on disk.
 //!
-//! A file of two halves, each a row of entries of 48 bytes: first a checkpoint (everything that is known), then notes as
-//! they come. When a half is full, a checkpoint of the next generation goes to the other one, so the file never grows, and
-//! noting that an event is final takes no space. A half whose checkpoint is not whole does not count; a bad entry behind
-//! the checkpoint is skipped and counted, and what it said is forgotten: its events are sent once more.
+//! A file of two halves, each a row of entries of 48 bytes: first a checkpoint (everything that is
+//! known), then notes as they come. When a half is full, a checkpoint of the next generation goes
+//! to the other one, so the file never grows, and noting that an event is final takes no space. A
+//! half whose checkpoint is not whole does not count; a bad entry behind the checkpoint is skipped
+//! and counted, and what it said is forgotten: its events are sent once more.
 
 use super::finals::Finals;
 use super::layout::{block, block_bytes, read_block};
@@ -18,8 +19,8 @@ const TAG: [u8; 8] = *b"mr.fin.1";
 const ENTRY_BYTES: usize = block_bytes(4);
 const HALF_BYTES: usize = 512 * 1024;
 const ENTRIES: usize = HALF_BYTES / ENTRY_BYTES;
-/// Entries of a checkpoint, at most; half are left for notes. Final ranges beyond are left out: they come back after a
-/// restart, as duplicates. 65,536 events in flight need 1,024.
+/// Entries of a checkpoint, at most; half are left for notes. Final ranges beyond are left out:
+/// they come back after a restart, as duplicates. 65,536 events in flight need 1,024.
 const CHECKPOINT_ENTRIES_MAX: usize = ENTRIES / 2;
 
 /// Why an event is final.
@@ -34,7 +35,8 @@ pub enum Fate {
     Unreadable,
     /// Removed by an operator.
     Dropped,
-    /// Nobody knows whether there ever was an event with this seq: the host ended before it was synced.
+    /// Nobody knows whether there ever was an event with this seq: the host ended before it was
+    /// synced.
     Doubtful,
 }
 
@@ -215,8 +217,8 @@ fn read_half(bytes: &[u8], half: usize) -> Option<Read> {
             return None;
         }
     }
-    // Behind the last note stand entries of older generations, zeroes, or one that was torn; before it, only damage is
-    // unreadable.
+    // Behind the last note stand entries of older generations, zeroes, or one that was torn; before
+    // it, only damage is unreadable.
     let (mut next, mut unreadable) = (notes, 0);
     for index in notes..ENTRIES {
         if of_index(index) {
@@ -244,8 +246,8 @@ impl<F: StorageFile> Journal<F> {
         journal
     }
 
-    /// Goes on with a journal that was read. Where notes cannot be read, behind a checkpoint without them, so that they are
-    /// told once.
+    /// Goes on with a journal that was read. Where notes cannot be read, behind a checkpoint
+    /// without them, so that they are told once.
     ///
     /// # Errors
     /// What was read cannot be synced before the other half is overwritten.
@@ -261,7 +263,8 @@ impl<F: StorageFile> Journal<F> {
     /// Writes a note that `state` already has in it.
     ///
     /// # Errors
-    /// A half was full, and could not be synced before the other one is overwritten. The note is not on disk.
+    /// A half was full, and could not be synced before the other one is overwritten. The note is
+    /// not on disk.
     pub(super) fn append(&mut self, note: &Note, state: &State) -> Result<(), StorageError> {
         let Some([kind, a, b]) = entry_of(note) else { return Ok(()) };
         if self.next >= ENTRIES {

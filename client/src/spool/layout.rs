@@ -1,7 +1,7 @@
 //! Small checked blocks of fixed size, and the numbers in them.
 //!
-//! Everything in a spool's files that is no event is such a block: numbers of eight bytes, little-endian, behind a tag
-//! that says what the block is, and a CRC32C over all of it at its end.
+//! Everything in a spool's files that is no event is such a block: numbers of eight bytes,
+//! little-endian, behind a tag that says what the block is, and a CRC32C over all of it at its end.
 
 /// Bytes of a block with `N` numbers.
 pub(super) const fn block_bytes(numbers: usize) -> usize {

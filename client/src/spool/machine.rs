@@ -1,7 +1,7 @@
 //! The spool: events in, events out in order, and away when they are final.
 //!
-//! All calls take effect on the files at once, so that whatever ends the process finds a state to go on from. Only syncing
-//! takes time, and is done elsewhere: [`Spool::begin_sync`].
+//! All calls take effect on the files at once, so that whatever ends the process finds a state to
+//! go on from. Only syncing takes time, and is done elsewhere: [`Spool::begin_sync`].
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,7 +21,8 @@ use super::storage::{Listed, Storage, StorageError, StorageFile, SyncFile};
 
 /// Seqs that are reserved at a time. A power loss makes the next seq jump by at most this.
 pub(super) const RESERVE: u64 = 131_072;
-/// Full segments that wait for their sync, at most; then the one who appends waits for it. Each keeps a descriptor open.
+/// Full segments that wait for their sync, at most; then the one who appends waits for it. Each
+/// keeps a descriptor open.
 const UNSYNCED_SEGMENTS_MAX: usize = 16;
 /// Ranges that wait for [`Spool::poll_gone`], at most. Beyond, the oldest are only counted.
 const GONE_MAX: usize = 4096;
@@ -87,7 +88,8 @@ impl<S: Storage> Spool<S> {
         self.identity
     }
 
-    /// The lowest seq that is not final, and the one that the next event gets. Between them, seqs may be final, too.
+    /// The lowest seq that is not final, and the one that the next event gets. Between them, seqs
+    /// may be final, too.
     pub const fn seqs(&self) -> Range<u64> {
         self.state.finals.floor()..self.next_seq
     }
@@ -97,7 +99,8 @@ impl<S: Storage> Spool<S> {
         self.pending
     }
 
-    /// Bytes of the records that are pending, about: final ones of the same segments count with their share.
+    /// Bytes of the records that are pending, about: final ones of the same segments count with
+    /// their share.
     pub fn pending_bytes(&self) -> usize {
         let of = |segment: &Segment| {
             let events = segment.next_seq.saturating_sub(segment.first_seq).max(1);
@@ -118,8 +121,8 @@ impl<S: Storage> Spool<S> {
         Fate::ALL.iter().zip(self.state.totals).find(|(one, _)| **one == fate).map_or(0, |(_, total)| total)
     }
 
-    /// Seqs that the spool gave up by itself since it was asked last: shed, or unreadable. Their events are never sent
-    /// (again). At most 4,096 ranges wait; [`total`](Self::total) counts all.
+    /// Seqs that the spool gave up by itself since it was asked last: shed, or unreadable. Their
+    /// events are never sent (again). At most 4,096 ranges wait; [`total`](Self::total) counts all.
     pub fn poll_gone(&mut self) -> Option<Gone> {
         self.gone.pop_front()
     }
@@ -172,7 +175,8 @@ impl<S: Storage> Spool<S> {
     /// These events are final and need not be sent again. Takes no space.
     ///
     /// # Errors
-    /// The disk fails. The events stay away while this process lasts, and may come back after a restart.
+    /// The disk fails. The events stay away while this process lasts, and may come back after a
+    /// restart.
     pub fn finish(&mut self, seqs: Range<u64>) -> Result<(), StorageError> {
         self.end(Fate::Done, seqs)
     }
@@ -295,8 +299,8 @@ impl<S: Storage> Spool<S> {
         Ok(())
     }
 
-    /// Begins the next segment; what keeps it from that, if something does. Each turn of the loop gives a segment or a file
-    /// up, or is the last.
+    /// Begins the next segment; what keeps it from that, if something does. Each turn of the loop
+    /// gives a segment or a file up, or is the last.
     fn next_tail(&mut self) -> Result<Option<Full>, StorageError> {
         self.seal_tail()?;
         loop {

@@ -1,8 +1,9 @@
 //! A file in memory: the one place of the spool that needs `unsafe`.
 //!
-//! A file is mapped for writing by the process that holds the folder's lock, and by nobody else; who only looks at a
-//! spool copies files. Its size never changes while it is mapped, and its space is taken before, because the kernel ends
-//! a process that touches a mapped page for which there is no space (SIGBUS).
+//! A file is mapped for writing by the process that holds the folder's lock, and by nobody else;
+//! who only looks at a spool copies files. Its size never changes while it is mapped, and its space
+//! is taken before, because the kernel ends a process that touches a mapped page for which there is
+//! no space (SIGBUS).
 
 #![expect(
     unsafe_code,
@@ -27,8 +28,9 @@ impl Mapping {
     /// # Errors
     /// The system refuses.
     pub(super) fn new(file: &File) -> io::Result<Self> {
-        // SAFETY: the folder is locked and private to its user, so nobody else writes the file or cuts it; this process
-        // opens a file for writing once at a time, and never changes its size.
+        // SAFETY: the folder is locked and private to its user, so nobody else writes the file or
+        // cuts it; this process opens a file for writing once at a time, and never changes its
+        // size.
         let map = unsafe { MmapMut::map_mut(file)? };
         Ok(Self { map })
     }
@@ -45,13 +47,14 @@ impl Mapping {
         room[..count].copy_from_slice(&bytes[..count]);
     }
 
-    /// Writes one word behind all writes before it. A place that is no multiple of four, or outside, is left alone.
+    /// Writes one word behind all writes before it. A place that is no multiple of four, or
+    /// outside, is left alone.
     pub(super) fn publish(&mut self, at: usize, word: u32) {
         if !at.is_multiple_of(4) || at.checked_add(4).is_none_or(|end| end > self.map.len()) {
             return;
         }
-        // SAFETY: the four bytes are within the map (checked), aligned because maps begin at a page, and borrowed
-        // exclusively.
+        // SAFETY: the four bytes are within the map (checked), aligned because maps begin at a
+        // page, and borrowed exclusively.
         let shared = unsafe { AtomicU32::from_ptr(self.map.as_mut_ptr().add(at).cast()) };
         shared.store(word.to_le(), Ordering::Release);
     }

@@ -1,8 +1,9 @@
 //! A storage in memory that fails as disks and hosts do, for simulators.
 //!
-//! It counts what changes it. Told to end after so many changes, it applies the last one in part and ignores the rest, as
-//! the end of a process does; a [restart](MemoryStorage::restart) with a loss of power then forgets, sector by sector and
-//! name by name, some of what was not synced. Which, follows from its seed.
+//! It counts what changes it. Told to end after so many changes, it applies the last one in part
+//! and ignores the rest, as the end of a process does; a [restart](MemoryStorage::restart) with a
+//! loss of power then forgets, sector by sector and name by name, some of what was not synced.
+//! Which, follows from its seed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -153,7 +154,8 @@ impl MemoryStorage {
         self.disk().steps
     }
 
-    /// A new process; after a loss of power, a new life of the host, too. Files that are open lose their meaning.
+    /// A new process; after a loss of power, a new life of the host, too. Files that are open lose
+    /// their meaning.
     pub fn restart(&self, power_lost: bool) {
         let mut disk = self.disk();
         disk.steps_left = None;

@@ -1,9 +1,9 @@
 //! The spool: a publisher's queue on disk.
 //!
-//! An event is on disk before it is sent, and goes away when its outcome is final. In between it survives the end of the
-//! process, of the connection and of the router, and of the host as far as [`SyncPolicy`] says. After a restart the spool
-//! publishes under the same id and epoch, and gives pending events the seqs they had, so receivers take an event that
-//! arrives twice for one.
+//! An event is on disk before it is sent, and goes away when its outcome is final. In between it
+//! survives the end of the process, of the connection and of the router, and of the host as far as
+//! [`SyncPolicy`] says. After a restart the spool publishes under the same id and epoch, and gives
+//! pending events the seqs they had, so receivers take an event that arrives twice for one.
 //!
 //! ```text
 //!                 append                visit                      finish
@@ -21,13 +21,15 @@
 //!
 //! What always holds:
 //!
-//! - Files never grow: their space is taken when they are made. Noting that events are final, and removing them, needs
-//!   none, so a full disk cannot keep a spool full.
+//! - Files never grow: their space is taken when they are made. Noting that events are final, and
+//!   removing them, needs none, so a full disk cannot keep a spool full.
 //! - A start reads of each full segment a head of 12 KiB, and walks the one that was written last.
-//! - Damage is told and counted, never an error and never a loop: what cannot be read ends at the next mark of its
-//!   segment, 64 KiB on; what no segment has is named as ranges of seqs.
-//! - Seqs that may have been given are not given again. After a power loss the next seq jumps, by at most 131,072.
-//! - What the spool gives up by itself has a [`Fate`], is counted, and is told once ([`Spool::poll_gone`]).
+//! - Damage is told and counted, never an error and never a loop: what cannot be read ends at the
+//!   next mark of its segment, 64 KiB on; what no segment has is named as ranges of seqs.
+//! - Seqs that may have been given are not given again. After a power loss the next seq jumps, by
+//!   at most 131,072.
+//! - What the spool gives up by itself has a [`Fate`], is counted, and is told once
+//!   ([`Spool::poll_gone`]).
 //!
 //! | file | what it is |
 //! |---|---|

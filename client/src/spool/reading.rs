@@ -1,7 +1,7 @@
 //! Reading events back, in the order of their seqs.
 //!
-//! One segment is open at a time. A record that cannot be read ends the reading of what lies between it and the next mark:
-//! those events are given up, told, and counted.
+//! One segment is open at a time. A record that cannot be read ends the reading of what lies
+//! between it and the next mark: those events are given up, told, and counted.
 
 use super::journal::Fate;
 use super::machine::Spool;
@@ -11,11 +11,13 @@ use super::segment;
 use super::storage::{Storage, StorageError, StorageFile};
 
 impl<S: Storage> Spool<S> {
-    /// Shows the events from `from` on that are not final and [may be sent](Self::sendable), until `take` says false to
-    /// one. Gives the seq to go on from: that of the event that was refused, or one past the last.
+    /// Shows the events from `from` on that are not final and [may be sent](Self::sendable), until
+    /// `take` says false to one. Gives the seq to go on from: that of the event that was refused,
+    /// or one past the last.
     ///
     /// # Errors
-    /// A segment cannot be opened, though it is there, or something that cannot be read cannot be noted as such.
+    /// A segment cannot be opened, though it is there, or something that cannot be read cannot be
+    /// noted as such.
     pub fn visit(
         &mut self,
         from: u64,

@@ -12,9 +12,9 @@
 //! 32  the canonical tag set, then the payload
 //! ```
 //!
-//! The segment's first seq is part of the checksum so that a record that stands in another segment's file is no record.
-//! Where the length is zero, there is nothing, unless the rest is a whole record: then the process ended before the length
-//! was written, or the length rotted.
+//! The segment's first seq is part of the checksum so that a record that stands in another
+//! segment's file is no record. Where the length is zero, there is nothing, unless the rest is a
+//! whole record: then the process ended before the length was written, or the length rotted.
 
 use millrace_proto::limits::{PAYLOAD_BYTES_MAX, TAG_SET_BYTES_MAX};
 
@@ -70,9 +70,10 @@ fn checksum(segment: u64, length: u32, parts: [&[u8]; 3]) -> u32 {
     parts.iter().fold(sum, |sum, part| crc32c::crc32c_append(sum, part))
 }
 
-/// Writes a record at `at` of the segment whose first seq is `segment`, where there is room for it. The length of the place
-/// behind it becomes zero first, and its own length is written last: whoever reads meanwhile, or after the end of this
-/// process, finds the whole record or none, and nothing behind it.
+/// Writes a record at `at` of the segment whose first seq is `segment`, where there is room for it.
+/// The length of the place behind it becomes zero first, and its own length is written last:
+/// whoever reads meanwhile, or after the end of this process, finds the whole record or none, and
+/// nothing behind it.
 pub(super) fn write<F: StorageFile>(file: &mut F, segment: u64, at: usize, record: &Record<'_>) {
     let (tags, payload) = (record.tags.len(), record.payload.len());
     #[expect(

@@ -1,10 +1,12 @@
 //! Opening a spool: makes what was found whole again.
 //!
 //! 1. Files whose making was not finished are removed; segments that are none are renamed `.bad`.
-//! 2. Segments without a seal get one. The last one is written on, unless something at its end cannot be read.
+//! 2. Segments without a seal get one. The last one is written on, unless something at its end
+//!    cannot be read.
 //! 3. Events that should be there and cannot be read are noted as final, and told.
-//! 4. The next seq is the one behind the last that was written. When the host may have ended since, or the end of the
-//!    last segment is damaged, it is the end of the reserve: seqs that may have been given are not given again.
+//! 4. The next seq is the one behind the last that was written. When the host may have ended since,
+//!    or the end of the last segment is damaged, it is the end of the reserve: seqs that may have
+//!    been given are not given again.
 //!
 //! Each step can be repeated: an end of the process in the middle leaves a folder that opens.
 
@@ -26,8 +28,8 @@ use super::survey::{BAD, JournalFile, SetAside, Survey};
 pub struct Opened {
     /// The spool is new.
     pub created: bool,
-    /// The file that says who publishes cannot be read: pending events get other ids than they had, and those that were
-    /// sent already arrive twice.
+    /// The file that says who publishes cannot be read: pending events get other ids than they had,
+    /// and those that were sent already arrive twice.
     pub identity_lost: bool,
     /// The file that says what is final cannot be read: events that are final may be sent again.
     pub journal_lost: bool,
@@ -35,8 +37,8 @@ pub struct Opened {
     pub notes_lost: u64,
     /// Seqs of events that were pending and cannot be read, ascending.
     pub lost: Vec<Range<u64>>,
-    /// Seqs that may have been given to events that are not there, because the host ended before they were synced, or the
-    /// end of the last segment is damaged. No event gets them.
+    /// Seqs that may have been given to events that are not there, because the host ended before
+    /// they were synced, or the end of the last segment is damaged. No event gets them.
     pub doubtful: Option<Range<u64>>,
     /// Segments that are none, renamed `.bad`.
     pub set_aside: Vec<SetAside>,
@@ -174,7 +176,8 @@ fn make_identity<S: Storage>(
     fresh: Identity,
     opened: &mut Opened,
 ) -> Result<Identity, StorageError> {
-    // Without segments and without a journal nobody knows which seqs were given: the next ones belong to somebody new.
+    // Without segments and without a journal nobody knows which seqs were given: the next ones
+    // belong to somebody new.
     let seqs_known = !survey.segments.is_empty() || !matches!(survey.journal, JournalFile::Damaged);
     match survey.identity {
         Some(identity) if seqs_known => return Ok(identity),

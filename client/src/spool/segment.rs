@@ -7,9 +7,9 @@
 //!  12288  records
 //! ```
 //!
-//! Opening a spool reads header and seal. The marks lead to a seq without walking the whole file, and past damage: what is
-//! lost to a bad record ends at the next mark. A segment without a seal is the one that was written when the process ended;
-//! it is walked from its start.
+//! Opening a spool reads header and seal. The marks lead to a seq without walking the whole file,
+//! and past damage: what is lost to a bad record ends at the next mark. A segment without a seal is
+//! the one that was written when the process ended; it is walked from its start.
 
 use std::ops::Range;
 
@@ -17,7 +17,8 @@ use super::layout::{block, block_bytes, read_block};
 use super::record::{self, Found, Record};
 use super::storage::StorageFile;
 
-/// Largest segment: 16 MiB. Two are mapped at a time, which leaves a start within 64 MiB however much is spooled.
+/// Largest segment: 16 MiB. Two are mapped at a time, which leaves a start within 64 MiB however
+/// much is spooled.
 pub const SEGMENT_BYTES_MAX: u64 = 16 << 20;
 /// Smallest segment: 64 KiB. Events that do not fit one are refused.
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
@@ -85,8 +86,8 @@ pub(super) fn header(head: &[u8], size: u64) -> Option<Header> {
 /// Bytes at the start of a file that tell what is in it.
 pub(super) const SEGMENT_HEAD_BYTES: usize = RECORDS_AT + record::HEAD_BYTES;
 
-/// Whether nothing was ever finished in a file with this head: it was made, and the process or the host ended before the
-/// header's first word was written. A file with records is none of these.
+/// Whether nothing was ever finished in a file with this head: it was made, and the process or the
+/// host ended before the header's first word was written. A file with records is none of these.
 pub(super) fn is_blank(head: &[u8]) -> bool {
     let zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
     zero(&head[..head.len().min(4)]) && zero(head.get(RECORDS_AT..).unwrap_or_default())
@@ -158,7 +159,8 @@ pub(super) struct Scan {
     pub(super) damaged: bool,
 }
 
-/// Walks over all records. Each step goes forward, and there are at most as many stretches of loss as marks.
+/// Walks over all records. Each step goes forward, and there are at most as many stretches of loss
+/// as marks.
 pub(super) fn scan(bytes: &[u8], first_seq: u64) -> Scan {
     let mut scan = Scan {
         next: Place { seq: first_seq, at: RECORDS_AT },

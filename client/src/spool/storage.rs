@@ -1,11 +1,11 @@
 //! What a spool stands on: a folder of files whose space is taken before it is written.
 //!
 //! The spool decides; a storage moves bytes. There are two: a folder of a disk
-//! ([`DiskStorage`](super::DiskStorage)), and memory that tears writes and forgets what was not synced
-//! ([`MemoryStorage`](super::MemoryStorage)), for simulators.
+//! ([`DiskStorage`](super::DiskStorage)), and memory that tears writes and forgets what was not
+//! synced ([`MemoryStorage`](super::MemoryStorage)), for simulators.
 //!
-//! Writing cannot fail, because the space is there; making a file can. What was written is safe from the end of the
-//! process at once, and from the end of the host once it is synced.
+//! Writing cannot fail, because the space is there; making a file can. What was written is safe
+//! from the end of the process at once, and from the end of the host once it is synced.
 
 use std::fmt::Debug;
 use std::io;
@@ -67,11 +67,12 @@ pub trait Storage: Debug {
     /// The folder cannot be read.
     fn list(&self) -> Result<Vec<Listed>, StorageError>;
 
-    /// Makes a file of `bytes` zeroes and takes their space. Its name is safe once the folder is synced.
+    /// Makes a file of `bytes` zeroes and takes their space. Its name is safe once the folder is
+    /// synced.
     ///
     /// # Errors
-    /// There is no space ([`StorageError::is_no_space`]), the name is taken, or the system fails. Nothing is left behind
-    /// but an empty file at worst.
+    /// There is no space ([`StorageError::is_no_space`]), the name is taken, or the system fails.
+    /// Nothing is left behind but an empty file at worst.
     fn create(&mut self, name: &str, bytes: u64) -> Result<Self::File, StorageError>;
 
     /// The first `bytes` of a file, or all of it when there are fewer.
@@ -110,8 +111,8 @@ pub trait Storage: Debug {
     /// The system fails.
     fn names_syncer(&self) -> Result<Self::Syncer, StorageError>;
 
-    /// This life of the host, from its start to its end: what was written in it is there while it lasts, synced or not.
-    /// `None` when nobody knows.
+    /// This life of the host, from its start to its end: what was written in it is there while it
+    /// lasts, synced or not. `None` when nobody knows.
     fn host_life(&self) -> Option<u128>;
 }
 
@@ -126,8 +127,8 @@ pub trait StorageFile: Debug {
     /// Writes `bytes` at `at`. What does not fit the file is left out.
     fn write(&mut self, at: usize, bytes: &[u8]);
 
-    /// Writes one little-endian word at `at`, a multiple of four, behind everything that was written before: a process
-    /// that ends between the two leaves the word as it was.
+    /// Writes one little-endian word at `at`, a multiple of four, behind everything that was
+    /// written before: a process that ends between the two leaves the word as it was.
     fn publish(&mut self, at: usize, word: u32);
 
     /// What syncs it.

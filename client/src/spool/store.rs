@@ -1,8 +1,9 @@
-//! A spool as the [`Store`] behind a publisher's session: events that are queued or on their way stand on disk.
+//! A spool as the [`Store`] behind a publisher's session: events that are queued or on their way
+//! stand on disk.
 //!
-//! The spool knows events, the session sends *runs*: consecutive events with one tag set. One run is kept in memory at a
-//! time, the next to be handed out; events join it while it waits, as in memory, and later ones are read when their turn
-//! comes.
+//! The spool knows events, the session sends *runs*: consecutive events with one tag set. One run
+//! is kept in memory at a time, the next to be handed out; events join it while it waits, as in
+//! memory, and later ones are read when their turn comes.
 
 use std::io;
 use std::ops::Range;
@@ -34,7 +35,8 @@ impl Run {
         self.first_seq + u64::from(self.count)
     }
 
-    /// Adds an event, where it fits: the same tag set, the next seq, not earlier than the first, within `bytes_max`.
+    /// Adds an event, where it fits: the same tag set, the next seq, not earlier than the first,
+    /// within `bytes_max`.
     fn push(&mut self, event: &Record<'_>, bytes_max: usize) -> bool {
         let fits = event.seq == self.end_seq()
             && event.tags == self.tags.canonical()
@@ -114,7 +116,8 @@ impl<S: Storage> SpoolStore<S> {
         let read = self.spool.visit(self.read_below, |record| match &mut next {
             None => {
                 next = Run::begin(record);
-                // A record whose tags are none, though its checksum is right, is nobody's: it is passed over.
+                // A record whose tags are none, though its checksum is right, is nobody's: it is
+                // passed over.
                 behind = record.seq + 1;
                 true
             }

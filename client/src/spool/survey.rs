@@ -1,8 +1,9 @@
 //! What a folder holds, found without changing anything.
 //!
-//! Reads of each sealed segment its header and its seal; of the one that was written last, everything; of a segment whose
-//! seal is damaged, everything, too. A segment that cannot be one is named with the reason and left out. Whatever the
-//! bytes are, this ends: each file is walked once, forwards.
+//! Reads of each sealed segment its header and its seal; of the one that was written last,
+//! everything; of a segment whose seal is damaged, everything, too. A segment that cannot be one is
+//! named with the reason and left out. Whatever the bytes are, this ends: each file is walked once,
+//! forwards.
 
 use std::ops::Range;
 

@@ -4,8 +4,8 @@
 //! begin_sync ── SyncOrder ──▶ run (any thread, milliseconds) ──▶ end_sync
 //! ```
 //!
-//! What is appended meanwhile belongs to the next sync. Segments whose events are final are removed when the note of that
-//! is on disk: otherwise a power loss could leave neither events nor note.
+//! What is appended meanwhile belongs to the next sync. Segments whose events are final are removed
+//! when the note of that is on disk: otherwise a power loss could leave neither events nor note.
 
 use super::config::SyncPolicy;
 use super::journal::Note;
@@ -39,7 +39,8 @@ impl<S: Storage> Spool<S> {
         any && self.config.sync != SyncPolicy::Never
     }
 
-    /// Seqs below may be sent: all that were given, or with [`SyncPolicy::EachBatch`] those that are synced.
+    /// Seqs below may be sent: all that were given, or with [`SyncPolicy::EachBatch`] those that
+    /// are synced.
     pub const fn sendable(&self) -> u64 {
         match self.config.sync {
             SyncPolicy::EachBatch => self.synced,
@@ -47,7 +48,8 @@ impl<S: Storage> Spool<S> {
         }
     }
 
-    /// What is to be synced; `None` when nothing is. One order at a time: hand it to [`end_sync`](Self::end_sync) first.
+    /// What is to be synced; `None` when nothing is. One order at a time: hand it to
+    /// [`end_sync`](Self::end_sync) first.
     ///
     /// # Errors
     /// The system has no descriptor left.
@@ -116,7 +118,8 @@ impl<S: Storage> Spool<S> {
         }
     }
 
-    /// Ends in order: the next start knows that nothing is missing. Without it, too, nothing is lost that is written.
+    /// Ends in order: the next start knows that nothing is missing. Without it, too, nothing is
+    /// lost that is written.
     ///
     /// # Errors
     /// The disk fails.

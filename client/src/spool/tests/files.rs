@@ -1,6 +1,7 @@
 //! Real files: folders, locks, and processes that are killed.
 //!
-//! The long ones are ignored: `cargo test -p millrace-client --lib spool::tests::files -- --ignored`.
+//! The long ones are ignored: `cargo test -p millrace-client --lib spool::tests::files --
+//! --ignored`.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};

@@ -4,8 +4,8 @@ use super::super::{MemoryStorage, SyncPolicy};
 use super::model::{Model, Random};
 use super::{PLENTY, open, small};
 
-/// Runs a seeded sequence until the process ends within the `step`th change, and goes on for some lives more. Whether the
-/// sequence is that long.
+/// Runs a seeded sequence until the process ends within the `step`th change, and goes on for some
+/// lives more. Whether the sequence is that long.
 fn check(seed: u64, step: u64, lives: u64, power_lost: bool, sync: SyncPolicy) -> bool {
     let config = super::SpoolConfig { sync, ..small() };
     let storage = MemoryStorage::new(PLENTY, seed ^ step);
