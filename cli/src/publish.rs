@@ -39,12 +39,10 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     })?;
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
-    let options = PublisherOptions {
-        linger: command.linger,
-        connections: command.connections,
-        shard: Some(tags.shard()),
-        ..PublisherOptions::default()
-    };
+    let options = PublisherOptions::default()
+        .linger(command.linger)
+        .connections(command.connections)
+        .shard(tags.shard());
     let publisher = client.publisher(options).await.map_err(reach::unreachable)?;
     let skipped = Skipped::default();
     let publish = async {

@@ -17,13 +17,10 @@ pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
         }
         _ => None,
     };
-    let config = Config {
-        routers: reach.router.clone(),
-        trust,
-        identity,
-        server_name: reach.server_name.clone(),
-        ..Config::default()
-    };
+    let config = Config::new(reach.router.iter().cloned())
+        .trust(trust)
+        .identity(identity)
+        .server_name(reach.server_name.clone());
     Client::new(config).map_err(unreachable)
 }
 

@@ -29,12 +29,10 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     }
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
-    let options = ReceiverOptions {
-        linger: command.linger,
-        queue_bytes: command.queue.unwrap_or(0),
-        policy: command.policy,
-        ..ReceiverOptions::default()
-    };
+    let options = ReceiverOptions::default()
+        .linger(command.linger)
+        .queue_bytes(command.queue.unwrap_or(0))
+        .policy(command.policy);
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
     let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());

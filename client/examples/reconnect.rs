@@ -15,7 +15,7 @@ use millrace_client::{Change, Client, Config, Item, PublisherOptions, ReceiverOp
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // The first connect waits for a router instead of failing.
-    let config = Config { connect_within: Duration::from_secs(60), ..Config::from_env()? };
+    let config = Config::from_env()?.connect_within(Duration::from_secs(60));
     let client = Client::new(config)?;
 
     let mut changes = client.changes();
@@ -42,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     });
 
     // What was on its way when a connection is lost goes out again, in place of being unknown.
-    let options = PublisherOptions { resend: true, ..PublisherOptions::default() };
+    let options = PublisherOptions::default().resend(true);
     let publisher = client.publisher(options).await?;
     let tags: TagSet = "example=reconnect".parse()?;
     for number in 1u64.. {

@@ -5,9 +5,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::{AddressError, RouterAddress};
+use crate::setters::setters;
 
-/// Settings of a [`Client`](crate::Client).
+/// Settings of a [`Client`](crate::Client): [`Config::new`], [`Config::from_env`] or the defaults,
+/// changed by setters.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millrace_client::{Config, Trust};
+///
+/// let config = Config::new(["router-1.example".parse()?, "router-2.example:7401".parse()?])
+///     .trust(Trust::File("ca.pem".into()))
+///     .connect_within(Duration::from_secs(60));
+/// assert_eq!(config.routers.len(), 2);
+/// # Ok::<_, millrace_client::AddressError>(())
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// Routers, any of which will do: they are tried in a new random order each time, all addresses of a name.
     /// Default `127.0.0.1:7400`.
@@ -72,6 +87,30 @@ pub enum EnvironmentError {
 }
 
 impl Config {
+    /// The defaults with these routers. Without any, no router is ever reached.
+    #[must_use]
+    pub fn new(routers: impl IntoIterator<Item = RouterAddress>) -> Self {
+        Self::default().routers(routers)
+    }
+
+    /// Sets [`routers`](field@Self::routers).
+    #[must_use]
+    pub fn routers(mut self, routers: impl IntoIterator<Item = RouterAddress>) -> Self {
+        self.routers = routers.into_iter().collect();
+        self
+    }
+
+    setters! {
+        trust: Trust,
+        identity: impl Into<Option<Identity>>,
+        server_name: impl Into<Option<String>>,
+        silence: Duration,
+        idle_silence: Duration,
+        connect_timeout: Duration,
+        connect_within: Duration,
+        backoff_max: Duration,
+    }
+
     /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER` (addresses, separated by
     /// commas), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM files). An empty variable counts as unset.
     ///

@@ -11,11 +11,8 @@
 //! # let authority = millrace_router::DevAuthority::new()?;
 //! # let router = millrace_router::Router::start(millrace_router::RouterConfig::new(authority.router("one", &[])?))?;
 //! # let (address, ca_pem) = (router.addr().to_string(), authority.ca_pem());
-//! let config = Config {
-//!     routers: vec![address.parse()?], // HOST, HOST:PORT or [IPV6]:PORT
-//!     trust: Trust::Pem(ca_pem.as_bytes().to_vec()),
-//!     ..Config::default()
-//! };
+//! let config = Config::new([address.parse()?]) // HOST, HOST:PORT or [IPV6]:PORT
+//!     .trust(Trust::Pem(ca_pem.as_bytes().to_vec()));
 //! let client = Client::new(config)?;
 //! let publisher = client.publisher(PublisherOptions::default()).await?;
 //! let tags = TagSet::from_texts(["host=web-1", "service=checkout"])?;
@@ -38,11 +35,8 @@
 //! # use millrace_client::{PublisherOptions, TagSet};
 //! # let authority = millrace_router::DevAuthority::new()?;
 //! # let router = millrace_router::Router::start(millrace_router::RouterConfig::new(authority.router("one", &[])?))?;
-//! # let config = Config {
-//! #     routers: vec![router.addr().to_string().parse()?],
-//! #     trust: Trust::Pem(authority.ca_pem().as_bytes().to_vec()),
-//! #     ..Config::default()
-//! # };
+//! # let config = Config::new([router.addr().to_string().parse()?])
+//! #     .trust(Trust::Pem(authority.ca_pem().as_bytes().to_vec()));
 //! let client = Client::new(config)?;
 //! let mut receiver = client.receiver(ReceiverOptions::default()).await?;
 //! let mut subscription = receiver.subscribe(["service=checkout,host=web-*", "payload ~ /paid$/"])?;
@@ -106,6 +100,8 @@ pub mod publisher;
 #[cfg(feature = "tokio")]
 pub mod receiver;
 pub mod session;
+#[cfg(feature = "tokio")]
+mod setters;
 pub mod spool;
 pub mod time;
 #[cfg(feature = "tokio")]

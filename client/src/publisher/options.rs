@@ -10,6 +10,7 @@ use millrace_proto::{PublisherKey, PublisherSecret, Shard};
 use crate::clock::nanos;
 use crate::connector::Wants;
 use crate::session::PublisherConfig;
+use crate::setters::setters;
 
 /// Connections of one publisher, whatever it asks for or a router says about its cores: a router of
 /// more cores is none of today's.
@@ -17,8 +18,18 @@ pub(super) const CONNECTIONS_MAX: u16 = 256;
 /// Routers make nobody wait longer for `Received`.
 const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
 
-/// Settings of one publisher.
+/// Settings of one publisher: the defaults, changed by setters.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millrace_client::PublisherOptions;
+///
+/// let options = PublisherOptions::default().linger(Duration::ZERO).resend(true);
+/// assert!(options.resend);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct PublisherOptions {
     /// What its ids follow from, for a publisher that outlives the process. Default: random. Its connections have the ids of
     /// the indexes 0, 1, … ([`PublisherId::derive`](millrace_proto::PublisherId::derive)). Keep it secret: who knows it can
@@ -62,6 +73,16 @@ impl Default for PublisherOptions {
 }
 
 impl PublisherOptions {
+    setters! {
+        secret: impl Into<Option<PublisherSecret>>,
+        linger: Duration,
+        buffer_bytes: usize,
+        received_within: Duration,
+        resend: bool,
+        connections: Connections,
+        shard: impl Into<Option<Shard>>,
+    }
+
     /// What each of its connections is for. The wait for `Received` is what the router will make of it: what its Hello asks
     /// for and what its session counts on are the same.
     pub(crate) fn wants(&self) -> Wants {
@@ -146,7 +167,7 @@ mod tests {
     fn nobody_waits_longer_for_received_than_routers_allow() {
         for (wished, got) in [(0, 0), (1, 1), (10, 10), (11, 10), (u64::MAX, 10)] {
             let received_within = Duration::from_secs(wished);
-            let options = PublisherOptions { received_within, ..PublisherOptions::default() };
+            let options = PublisherOptions::default().received_within(received_within);
             assert_eq!(options.wants().received_within, Duration::from_secs(got));
         }
     }

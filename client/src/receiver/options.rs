@@ -5,9 +5,20 @@ use std::time::Duration;
 use millrace_proto::control::OverflowPolicy;
 
 use crate::session::receiver::WINDOW_BYTES;
+use crate::setters::setters;
 
-/// Settings of one receiver.
+/// Settings of one receiver: the defaults, changed by setters.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millrace_client::ReceiverOptions;
+///
+/// let options = ReceiverOptions::default().linger(Duration::from_millis(100));
+/// assert_eq!(options.queue_bytes, 0);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ReceiverOptions {
     /// What happens when its queue at the router is full. Default: the oldest events give way.
     /// [`OverflowPolicy::Block`] is not possible yet: no router of this version offers it.
@@ -20,6 +31,16 @@ pub struct ReceiverOptions {
     pub window_bytes: u64,
     /// Which connection it uses. Default [`ReceiverConnection::Shared`].
     pub connection: ReceiverConnection,
+}
+
+impl ReceiverOptions {
+    setters! {
+        policy: OverflowPolicy,
+        queue_bytes: u64,
+        linger: Duration,
+        window_bytes: u64,
+        connection: ReceiverConnection,
+    }
 }
 
 /// Which connection a receiver uses.

@@ -14,14 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn flush_and_close_ask_what_was_received_however_long_the_publisher_could_wait() {
     let authority = DevAuthority::new().unwrap();
     let router = Router::start(RouterConfig::new(authority.router("one", &[]).unwrap())).unwrap();
-    let config = Config {
-        routers: vec![router.addr().to_string().parse().unwrap()],
-        trust: Trust::Pem(authority.ca_pem().as_bytes().to_vec()),
-        ..Config::default()
-    };
+    let config = Config::new([router.addr().to_string().parse().unwrap()])
+        .trust(Trust::Pem(authority.ca_pem().as_bytes().to_vec()));
     let client = Client::new(config).unwrap();
     // More than routers allow: they and the session count on the same 10 s.
-    let options = PublisherOptions { received_within: PATIENCE * 6, ..PublisherOptions::default() };
+    let options = PublisherOptions::default().received_within(PATIENCE * 6);
     let publisher = soon("a publisher", client.publisher(options)).await.unwrap();
     // The router gives its first credit when it has met its cluster.
     publisher.publish(&tags(), "first").await.unwrap();

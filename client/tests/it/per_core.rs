@@ -11,11 +11,7 @@ use crate::router::{Authority, FakeRouter, Peer, soon};
 const PLENTY: u64 = 1 << 40;
 
 fn options() -> PublisherOptions {
-    PublisherOptions {
-        connections: Connections::PerCore,
-        linger: Duration::ZERO,
-        ..PublisherOptions::default()
-    }
+    PublisherOptions::default().connections(Connections::PerCore).linger(Duration::ZERO)
 }
 
 /// A tag set that belongs to this core of `cores`; `number` tells several of them apart.
@@ -152,7 +148,7 @@ async fn so_many_connections_as_asked_for_share_the_tag_sets_by_shard() {
     let authority = Authority::new();
     let router = authority.router_of(2);
     let client = authority.client(&[&router], |_| {});
-    let options = PublisherOptions { connections: "4".parse().unwrap(), ..options() };
+    let options = options().connections("4".parse().unwrap());
     let accept = async {
         let mut peers = Vec::new();
         for _ in 0..4 {

@@ -40,7 +40,7 @@ async fn a_full_queue_pushes_back_until_the_router_gives_credit() {
     let authority = Authority::new();
     let router = authority.router();
     let client = authority.client(&[&router], |_| {});
-    let options = PublisherOptions { buffer_bytes: 10_000, ..PublisherOptions::default() };
+    let options = PublisherOptions::default().buffer_bytes(10_000);
     let (publisher, mut peer) = tokio::join!(client.publisher(options), router.accept());
     let publisher = publisher.unwrap();
     let tags = tags();
@@ -62,7 +62,7 @@ async fn what_was_on_its_way_is_unknown_and_what_was_queued_goes_out_on_the_next
     let authority = Authority::new();
     let router = authority.router();
     let client = authority.client(&[&router], |_| {});
-    let options = PublisherOptions { linger: Duration::ZERO, ..PublisherOptions::default() };
+    let options = PublisherOptions::default().linger(Duration::ZERO);
     let (publisher, mut peer) = tokio::join!(client.publisher(options), router.accept());
     let publisher = publisher.unwrap();
     peer.credit(PLENTY).await;
@@ -92,9 +92,7 @@ async fn a_publisher_that_resends_leaves_nothing_unknown() {
     let authority = Authority::new();
     let router = authority.router();
     let client = authority.client(&[&router], |_| {});
-    let mut options =
-        PublisherOptions { linger: Duration::ZERO, resend: true, ..PublisherOptions::default() };
-    options.buffer_bytes = 4_000;
+    let options = PublisherOptions::default().linger(Duration::ZERO).resend(true).buffer_bytes(4_000);
     let (publisher, mut peer) = tokio::join!(client.publisher(options), router.accept());
     let publisher = publisher.unwrap();
     peer.credit(PLENTY).await;

@@ -48,7 +48,7 @@ async fn the_router_may_send_more_when_the_application_takes() {
     let authority = Authority::new();
     let router = authority.router();
     let client = authority.client(&[&router], |_| {});
-    let options = ReceiverOptions { window_bytes: 4_000, ..ReceiverOptions::default() };
+    let options = ReceiverOptions::default().window_bytes(4_000);
     let (receiver, mut peer) = tokio::join!(client.receiver(options), router.accept());
     let mut receiver = receiver.unwrap();
     let ControlFrame::OpenReceiver(open) = peer.frame().await else { panic!("a receiver is opened first") };
@@ -238,7 +238,7 @@ async fn the_policy_that_blocks_is_refused_before_anything_is_connected() {
     let authority = Authority::new();
     let router = authority.router();
     let client = authority.client(&[&router], |_| {});
-    let options = ReceiverOptions { policy: OverflowPolicy::Block, ..ReceiverOptions::default() };
+    let options = ReceiverOptions::default().policy(OverflowPolicy::Block);
     let error = soon("the error", client.receiver(options)).await.unwrap_err();
     assert!(matches!(error, ConnectError::BlockPolicy), "{error}");
 }

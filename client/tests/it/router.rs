@@ -65,11 +65,8 @@ impl Authority {
     }
 
     pub(crate) fn client(&self, routers: &[&FakeRouter], change: impl FnOnce(&mut Config)) -> Client {
-        let mut config = Config {
-            routers: routers.iter().map(|router| router.address()).collect(),
-            trust: Trust::Pem(self.certificate.cert.pem().into_bytes()),
-            ..Config::default()
-        };
+        let mut config = Config::new(routers.iter().map(|router| router.address()))
+            .trust(Trust::Pem(self.certificate.cert.pem().into_bytes()));
         change(&mut config);
         Client::new(config).unwrap()
     }

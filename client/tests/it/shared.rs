@@ -9,11 +9,7 @@ use millrace_proto::{CloseCode, Epoch, PublisherId, PublisherKey, ReceiverNumber
 use crate::router::{Authority, Peer, run, soon, tags};
 
 fn options() -> ReceiverOptions {
-    ReceiverOptions {
-        connection: ReceiverConnection::Shared,
-        window_bytes: 1_000,
-        ..ReceiverOptions::default()
-    }
+    ReceiverOptions::default().connection(ReceiverConnection::Shared).window_bytes(1_000)
 }
 
 async fn text(receiver: &mut Receiver) -> String {

@@ -46,25 +46,20 @@ impl LibraryLink {
         let load = Arc::new(Mutex::new(Load::new(shape)));
         let ended = Arc::new(AtomicBool::new(false));
         let set_up = async {
-            let config = Config {
-                routers: vec![server.address.to_string().parse().map_err(peer)?],
-                server_name: Some("localhost".to_owned()),
-                trust: Trust::Pem(server.ca_pem.as_bytes().to_vec()),
-                silence: Duration::from_secs(15),
-                ..Config::default()
-            };
+            let config = Config::new([server.address.to_string().parse().map_err(peer)?])
+                .server_name("localhost".to_owned())
+                .trust(Trust::Pem(server.ca_pem.as_bytes().to_vec()))
+                .silence(Duration::from_secs(15));
             let client = Client::new(config).map_err(peer)?;
             for number in 0..shape.receivers as usize {
                 receive(&client, number, &load, &ended).await?;
             }
             let mut publishers = Vec::new();
             for _ in 0..shape.publishers {
-                let options = PublisherOptions {
-                    linger: Duration::ZERO,
-                    buffer_bytes: PUBLISHER_QUEUE_BYTES,
-                    connections: Connections::One,
-                    ..PublisherOptions::default()
-                };
+                let options = PublisherOptions::default()
+                    .linger(Duration::ZERO)
+                    .buffer_bytes(PUBLISHER_QUEUE_BYTES)
+                    .connections(Connections::One);
                 publishers.push(client.publisher(options).await.map_err(peer)?);
             }
             let mut handles = Vec::new();
@@ -88,11 +83,8 @@ async fn receive(
     load: &Arc<Mutex<Load>>,
     ended: &Arc<AtomicBool>,
 ) -> Result<(), DriveError> {
-    let options = ReceiverOptions {
-        queue_bytes: RECEIVER_QUEUE_BYTES,
-        connection: ReceiverConnection::Own,
-        ..ReceiverOptions::default()
-    };
+    let options =
+        ReceiverOptions::default().queue_bytes(RECEIVER_QUEUE_BYTES).connection(ReceiverConnection::Own);
     let mut receiver = client.receiver(options).await.map_err(peer)?;
     let mut subscription = receiver.subscribe([EVERYTHING]).map_err(peer)?;
     subscription.in_cluster().await.map_err(peer)?;

@@ -120,14 +120,12 @@ impl Part {
         for connection in (0..scenario.publisher_connections).filter(|&connection| self.holds(connection)) {
             let router = scenario.publisher_router(connection, routers);
             let first = connection % scenario.workload.emitters;
-            let options = PublisherOptions {
-                linger: scenario.publish_linger,
-                received_within: scenario.received_within,
-                buffer_bytes: PUBLISHER_QUEUE_BYTES,
-                shard: Some(self.plan.tag_sets[first as usize].shard()),
-                connections: Connections::One,
-                ..PublisherOptions::default()
-            };
+            let options = PublisherOptions::default()
+                .linger(scenario.publish_linger)
+                .received_within(scenario.received_within)
+                .buffer_bytes(PUBLISHER_QUEUE_BYTES)
+                .shard(self.plan.tag_sets[first as usize].shard())
+                .connections(Connections::One);
             let publisher = clients[router as usize].publisher(options).await;
             publishers.push(publisher.map_err(|error| error.to_string())?);
             desk.tally.welcomed.add(1);
@@ -137,25 +135,21 @@ impl Part {
     }
 
     fn client(&self, target: &super::Target) -> Result<Client, String> {
-        let config = Config {
-            routers: vec![target.address.to_string().parse().map_err(|error| format!("{error}"))?],
-            trust: Trust::Pem(self.plan.ca_pem.to_vec()),
-            server_name: Some(target.server_name.clone()),
-            silence: SILENCE,
-            ..Config::default()
-        };
+        let router = target.address.to_string().parse().map_err(|error| format!("{error}"))?;
+        let config = Config::new([router])
+            .trust(Trust::Pem(self.plan.ca_pem.to_vec()))
+            .server_name(target.server_name.clone())
+            .silence(SILENCE);
         Client::new(config).map_err(|error| error.to_string())
     }
 
     async fn receiver(&self, desk: &Desk, client: &Client, number: u32) -> Result<Receiver, String> {
         let scenario = &self.plan.scenario;
-        let options = ReceiverOptions {
-            queue_bytes: scenario.receive_queue_bytes,
-            linger: scenario.receive_linger,
-            window_bytes: scenario.receive_window_bytes,
-            connection: ReceiverConnection::Own,
-            ..ReceiverOptions::default()
-        };
+        let options = ReceiverOptions::default()
+            .queue_bytes(scenario.receive_queue_bytes)
+            .linger(scenario.receive_linger)
+            .window_bytes(scenario.receive_window_bytes)
+            .connection(ReceiverConnection::Own);
         let receiver = client.receiver(options).await.map_err(|error| error.to_string())?;
         desk.tally.welcomed.add(1);
         let subscriptions = self.plan.generator.subscriptions(number).map_err(|error| error.to_string())?;

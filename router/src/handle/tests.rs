@@ -60,14 +60,11 @@ async fn publishers_are_left_unread_while_a_mailbox_is_above_half_and_pings_are_
     config.cores = 2;
     let router = Router::start(config).unwrap();
     // A session whose pings are not answered would be given up within the test.
-    let client = Config {
-        routers: vec![router.addr().to_string().parse().unwrap()],
-        trust: Trust::Pem(router.ca_pem().as_bytes().to_vec()),
-        silence: SILENCE,
-        ..Config::default()
-    };
+    let client = Config::new([router.addr().to_string().parse().unwrap()])
+        .trust(Trust::Pem(router.ca_pem().as_bytes().to_vec()))
+        .silence(SILENCE);
     let client = Client::new(client).unwrap();
-    let options = PublisherOptions { shard: Some(tags_of(0).shard()), ..PublisherOptions::default() };
+    let options = PublisherOptions::default().shard(tags_of(0).shard());
     let publisher = client.publisher(options).await.unwrap();
     let release = hold(&router, 1);
     let loading = tokio::spawn(async move {

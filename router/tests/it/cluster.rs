@@ -71,12 +71,8 @@ impl Process {
     }
 
     fn client(&self) -> Client {
-        Client::new(Config {
-            routers: vec![self.text("addr").parse().unwrap()],
-            trust: Trust::File(self.text("ca").into()),
-            ..Config::default()
-        })
-        .unwrap()
+        let config = Config::new([self.text("addr").parse().unwrap()]);
+        Client::new(config.trust(Trust::File(self.text("ca").into()))).unwrap()
     }
 
     fn kill(&mut self) {

@@ -136,11 +136,8 @@ async fn clients_of_both_families_share_one_port_and_its_cores() {
     (config.cores, config.listen) = (2, "[::]:0".parse().unwrap());
     let router = Router::start(config).unwrap();
     let clients = ["127.0.0.1", "[::1]"].map(|host| {
-        let config = Config {
-            routers: vec![format!("{host}:{}", router.addr().port()).parse().unwrap()],
-            trust: Trust::Pem(router.ca_pem().as_bytes().to_vec()),
-            ..Config::default()
-        };
+        let config = Config::new([format!("{host}:{}", router.addr().port()).parse().unwrap()])
+            .trust(Trust::Pem(router.ca_pem().as_bytes().to_vec()));
         Client::new(config).unwrap()
     });
     let mut receivers = Vec::new();
@@ -256,11 +253,8 @@ async fn router_starts_while_packets_already_arrive() {
     (config.cores, config.listen) = (3, addr);
     // Clients try before anybody listens.
     let early = tokio::spawn({
-        let config = Config {
-            routers: vec![addr.to_string().parse().unwrap()],
-            trust: Trust::Pem(config.identity.ca_pem().as_bytes().to_vec()),
-            ..Config::default()
-        };
+        let config = Config::new([addr.to_string().parse().unwrap()])
+            .trust(Trust::Pem(config.identity.ca_pem().as_bytes().to_vec()));
         async move { publisher(&Client::new(config).unwrap()).await }
     });
     let router = Router::start(config).unwrap();
@@ -288,18 +282,15 @@ async fn restarted_router_of_several_cores_tells_its_predecessors_clients_at_onc
     config.cores = 3;
     let first = Router::start(config.clone()).unwrap();
     // So patient that only the new router can tell them.
-    let patient = Config {
-        routers: vec![first.addr().to_string().parse().unwrap()],
-        trust: Trust::Pem(first.ca_pem().as_bytes().to_vec()),
-        silence: 10 * LONG,
-        idle_silence: 10 * LONG,
-        ..Config::default()
-    };
+    let patient = Config::new([first.addr().to_string().parse().unwrap()])
+        .trust(Trust::Pem(first.ca_pem().as_bytes().to_vec()))
+        .silence(10 * LONG)
+        .idle_silence(10 * LONG);
     config.listen = first.addr();
     let mut publishers = Vec::new();
     for number in 0..6 {
         let tags = tags(&[&format!("host={number}")]);
-        let options = PublisherOptions { shard: Some(tags.shard()), ..PublisherOptions::default() };
+        let options = PublisherOptions::default().shard(tags.shard());
         let publisher = within(Client::new(patient.clone()).unwrap().publisher(options)).await.unwrap();
         publisher.publish(&tags, "before").await.unwrap();
         within(publisher.flush()).await;

@@ -30,7 +30,7 @@ async fn publisher_of_one_tag_set_is_on_the_core_that_owns_it() {
         let before = published_on(&router);
         let tags = tags(&[&format!("host={number}")]);
         let client = world.client(&router);
-        let options = PublisherOptions { shard: Some(tags.shard()), ..PublisherOptions::default() };
+        let options = PublisherOptions::default().shard(tags.shard());
         let publisher = publisher(&client, options).await;
         publisher.publish(&tags, "x").await.unwrap();
         within(publisher.flush()).await;
@@ -45,7 +45,7 @@ async fn connection_per_core_spares_every_hop_between_cores() {
     let world = World::new();
     let router = router(&world);
     let client = world.client(&router);
-    let options = PublisherOptions { connections: Connections::PerCore, ..PublisherOptions::default() };
+    let options = PublisherOptions::default().connections(Connections::PerCore);
     let publisher = publisher(&client, options).await;
     assert_eq!(publisher.keys().count(), usize::from(CORES));
     for number in 0..300 {

@@ -46,11 +46,8 @@ impl World {
     }
 
     pub(crate) fn client(&self, router: &RouterHandle) -> Client {
-        let config = Config {
-            routers: vec![router.addr().to_string().parse().unwrap()],
-            trust: Trust::Pem(router.ca_pem().as_bytes().to_vec()),
-            ..Config::default()
-        };
+        let config = Config::new([router.addr().to_string().parse().unwrap()])
+            .trust(Trust::Pem(router.ca_pem().as_bytes().to_vec()));
         Client::new(config).unwrap()
     }
 }
