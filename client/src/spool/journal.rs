@@ -65,6 +65,8 @@ pub(super) struct State {
     pub(super) reserved: u64,
     /// The life of the host that wrote last.
     pub(super) host: Option<u128>,
+    /// First seq of the segment that was begun last: its file has a header.
+    pub(super) begun: Option<u64>,
     /// The next seq, where the spool was closed in order.
     pub(super) closed: Option<u64>,
     /// Events that are final, for each fate.
@@ -76,6 +78,8 @@ pub(super) struct State {
 pub(super) enum Note {
     Final(Fate, Range<u64>),
     Reserve(u64),
+    /// A segment with this first seq has its header.
+    Begun(u64),
     /// A process opened the spool in this life of the host.
     Opened(Option<u128>),
     Closed(u64),
@@ -88,6 +92,7 @@ const TOTAL: u64 = 4;
 const RESERVE: u64 = 5;
 const OPENED: u64 = 6;
 const CLOSED: u64 = 7;
+const BEGUN: u64 = 8;
 /// Plus the number of the fate.
 const FINAL: u64 = 16;
 
@@ -122,6 +127,7 @@ impl State {
                 self.closed = None;
             }
             CLOSED => self.closed = Some(a),
+            BEGUN => self.begun = Some(a),
             _ => {
                 let fate = kind.checked_sub(FINAL).and_then(|fate| usize::try_from(fate).ok());
                 let Some(total) = fate.and_then(|fate| self.totals.get_mut(fate)) else { return false };
@@ -138,6 +144,7 @@ impl State {
         let mut entries = vec![[RESERVE, self.reserved, 0]];
         entries.extend(entry_of(&Note::Opened(self.host)));
         entries.extend(self.closed.map(|next| [CLOSED, next, 0]));
+        entries.extend(self.begun.map(|first_seq| [BEGUN, first_seq, 0]));
         entries.extend(self.totals.iter().zip(0..).map(|(&total, fate)| [TOTAL, fate, total]));
         // Ranges that lie close together share an entry of bits.
         let mut bits: Option<(u64, u64)> = None;
@@ -177,6 +184,7 @@ fn entry_of(note: &Note) -> Option<Entry> {
             [FINAL + number, seqs.start, seqs.end.saturating_sub(seqs.start)]
         }
         Note::Reserve(below) => [RESERVE, *below, 0],
+        Note::Begun(first_seq) => [BEGUN, *first_seq, 0],
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
         Note::Opened(life) => [OPENED, (life.unwrap_or(0) >> 64) as u64, life.unwrap_or(0) as u64],
         Note::Closed(next) => [CLOSED, *next, 0],

@@ -272,6 +272,14 @@ impl<S: Storage> Spool<S> {
         Ok(())
     }
 
+    /// Notes that a segment has its header: a file without one is damaged from here on, not unfinished.
+    fn note_begun(&mut self, first_seq: u64) -> Result<(), StorageError> {
+        let note = Note::Begun(first_seq);
+        self.state.apply(&note);
+        self.unsynced.journal = true;
+        self.journal.append(&note, &self.state)
+    }
+
     pub(super) fn note_reserve(&mut self) -> Result<(), StorageError> {
         let note = Note::Reserve(self.next_seq + RESERVE);
         self.state.apply(&note);
@@ -312,6 +320,7 @@ impl<S: Storage> Spool<S> {
                         self.segments.push_back(Segment::begin(self.next_seq, bytes));
                         self.tail = Some(Tail::begin(file, self.next_seq));
                         self.unsynced.names = true;
+                        self.note_begun(self.next_seq)?;
                         return Ok(None);
                     }
                     Err(error) if error.is_no_space() => Full::Disk,

@@ -90,7 +90,8 @@ impl Survey {
             missing: Vec::new(),
         };
         let mut files = storage.list()?;
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        // The journal first, because it tells an unfinished segment from a damaged one.
+        files.sort_by(|a, b| (a.name != journal::NAME, &a.name).cmp(&(b.name != journal::NAME, &b.name)));
         for file in files {
             match file.name.as_str() {
                 identity::NAME => {
@@ -121,7 +122,11 @@ impl Survey {
         listed: Listed,
     ) -> Result<(), StorageError> {
         let head = storage.head(&listed.name, segment::SEGMENT_HEAD_BYTES)?;
-        if segment::is_blank(&head) {
+        let begun = match &self.journal {
+            JournalFile::Whole(read) => read.state.begun,
+            JournalFile::Missing | JournalFile::Blank | JournalFile::Damaged => None,
+        };
+        if segment::is_blank(&head) && begun != Some(first_seq) {
             self.blank.push(listed.name);
             return Ok(());
         }

@@ -156,3 +156,14 @@ fn a_lost_identity_is_told_and_events_are_kept() {
     assert!(opened.identity_lost);
     assert_eq!(spool.pending(), expected.len() as u64);
 }
+
+#[test]
+fn a_last_segment_that_was_cut_is_damaged_and_its_seqs_are_not_given_again() {
+    let (files, expected) = spooled();
+    let storage = filled(&files);
+    let last = files.iter().rfind(|(name, _)| name.ends_with(".seg")).unwrap();
+    storage.put(&last.0, &[]);
+    let (_, opened) = check(&storage, &expected, "cut");
+    assert_eq!(opened.set_aside.len(), 1);
+    assert!(opened.doubtful.is_some());
+}
