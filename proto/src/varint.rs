@@ -106,6 +106,19 @@ impl<const BYTES: usize> Gathered<BYTES> {
         }
     }
 
+    /// Adds up to four bytes as they are, which cost more to append by themselves. Returns whether it did.
+    #[inline]
+    pub(crate) fn put_few(&mut self, bytes: &[u8]) -> bool {
+        let Some(places) = self.bytes.get_mut(self.len..self.len + 4).filter(|_| bytes.len() <= 4) else {
+            return false;
+        };
+        for (place, &byte) in places.iter_mut().zip(bytes) {
+            *place = byte;
+        }
+        self.len += bytes.len();
+        true
+    }
+
     /// What was gathered.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {

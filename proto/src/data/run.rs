@@ -51,7 +51,7 @@ fn put_head(
         let flags = header.flags & flag::KNOWN;
         let numbers = varint::size(flags) + varint::size(tags) + varint::size(publisher);
         let hop = numbers + header.fields.len();
-        let mut head = varint::Gathered::<{ 7 * 8 }>::default();
+        let mut head = varint::Gathered::<{ 8 * 8 }>::default();
         head.put(kind);
         head.put((varint::size(hop as u64) + hop + targets_bytes + body_bytes) as u64);
         head.put(hop as u64);
@@ -63,8 +63,12 @@ fn put_head(
             && header.fields.is_empty()
         {
             head.put(targets.len() as u64);
-            out.extend_from_slice(head.bytes());
-            out.extend_from_slice(targets);
+            if head.put_few(targets) {
+                out.extend_from_slice(head.bytes());
+            } else {
+                out.extend_from_slice(head.bytes());
+                out.extend_from_slice(targets);
+            }
             return;
         }
         out.extend_from_slice(head.bytes());

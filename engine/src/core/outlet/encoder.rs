@@ -188,7 +188,7 @@ impl Encoder {
     }
 
     /// Prefetches the names of a run's tag set and publisher; `memo` is what is known of the former.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefetch_names(&self, tag: &TagId, memo: Memo, publisher: &PublisherKey) {
         if !self.tags.knows(memo) {
             self.tags.prefetch(tag);
