@@ -258,8 +258,7 @@ impl Plan {
         Some(&planned.selectors)
     }
 
-    /// How far a planned subscription has come: as far as the part that is behind. What one part was told about who is left
-    /// out stands for all.
+    /// The progress of the slowest part of a subscription. Its list of those left out stands for all parts.
     #[must_use]
     pub fn progress(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&Progress> {
         let planned = self.receivers.get(&receiver)?.subscriptions.values();
@@ -286,7 +285,7 @@ impl Plan {
                     let (left_out, unanswered) = (left_out.clone(), *unanswered);
                     planned.progress = Progress::Cluster { left_out, unanswered };
                 }
-                // A stage of a later version says nothing that is waited for.
+                // Nothing waits for a stage that only a later protocol version knows.
                 (_, _) => {}
             }
         }

@@ -24,8 +24,8 @@ pub struct SelectorLimits {
     pub bytes_per_connection: usize,
     /// The same for all connections of a core. Default 1 GiB.
     pub bytes_per_core: usize,
-    /// Loose selectors of one connection: without an equality, behind an equality that 64 others have, too, or the same
-    /// one in more than 16 subscriptions of a receiver. Each is looked at in lookups of tag sets that it does not match, some
+    /// Most loose selectors of one connection. A selector is loose if it has no equality, shares its equality with 64
+    /// others, or stands in more than 16 subscriptions of one receiver. Each is looked at in lookups of tag sets that it does not match, some
     /// 50 ns. Default 1,024.
     pub loose_per_connection: usize,
     /// The same for all connections of a core: a lookup of a tag set that is new takes some 15 ms at the worst. Default
@@ -91,7 +91,7 @@ impl Accounts {
         self.total
     }
 
-    /// Why a connection cannot have `more` when `less` of what it has goes.
+    /// Checks the limits for a connection that releases `less` and takes `more`. Returns the reason for a refusal.
     pub(super) fn objection(
         &self,
         client: ConnKey,

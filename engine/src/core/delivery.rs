@@ -28,7 +28,7 @@ pub(super) struct Delivery {
     ends: VecDeque<ReceiverEnd>,
     /// Whether it stands in the list of those that have something to write.
     dirty: bool,
-    /// The shortest linger of those for whom something was encoded since `due` was set; the longest time when there is nobody.
+    /// Shortest linger among receivers encoded for since `due` was set; `Duration::MAX` if none.
     linger: Duration,
     /// When what was gathered is due; none while nothing waits.
     pub(super) due: Option<Time>,
@@ -60,7 +60,7 @@ impl Delivery {
         self.stream.has_room() && self.waiting.is_empty() && self.ends.is_empty()
     }
 
-    /// Encodes a run for `targets`, so many receivers, of whom the one with the shortest linger has `linger`.
+    /// Encodes a run once for the receivers that `targets` names. `linger` is the shortest of theirs.
     #[inline]
     pub(super) fn write(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64, linger: Duration) {
         self.stream.deliver(run, targets, receivers);
@@ -125,7 +125,7 @@ impl Delivery {
         self.refused.retain(|&refused| refused != slot);
     }
 
-    /// Whether to gather more before it is written is in vain.
+    /// Whether the stream should be written now, because lingering cannot gather more.
     pub(super) fn has_gathered(&self) -> bool {
         self.linger.is_zero()
             || self.stream.out_bytes() >= LINGER_BYTES

@@ -3,14 +3,15 @@
 //! A handshake costs a signature and a few hundred microseconds of a core that everybody else waits
 //! for. So newcomers wait in line, few of them are served per turn, and each pays a token (see
 //! [`Admission`]). Who comes while the line is long, or few tokens are left, first has to prove its
-//! address, which costs it a round trip and this core next to nothing. Then it waits, rather than
-//! dial again: what thousands dial and give up is the work that makes a storm last.
+//! address, which costs it a round trip and this core next to nothing. A client that has proven its
+//! address keeps its place in the queue. If it dialled again instead, abandoned handshakes would
+//! keep the storm going.
 //!
-//! Who is there comes first: while sockets have more than a turn can receive, or many connections
-//! wait to be heard or to send, few are let in, at a rate in time. Otherwise a storm of handshakes
-//! makes a line of its own, in the socket's buffer or inside of the core, in which everybody's
-//! packets wait. A line that moves so slowly holds some who have given up by the time that they
-//! come first: whoever has waited for too long leaves it unserved.
+//! Established connections come first. While a core is behind, because a socket holds more than a
+//! turn can receive or many connections have work, it admits newcomers at a fixed rate. Otherwise a
+//! storm of handshakes would queue before everybody's packets, in the socket's buffer or inside of
+//! the core. The queue drops newcomers that have waited too long, because most of those clients
+//! have given up.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;

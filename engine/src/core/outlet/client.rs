@@ -302,8 +302,7 @@ impl ReceiverQueue {
         self.written < self.grant && stream.has_room()
     }
 
-    /// Whether what the stream holds has gathered already, or nothing can be written behind it before it is sent: to wait for
-    /// more is in vain.
+    /// Whether lingering is useless, because nothing more can be appended before the stream is sent.
     pub(in crate::core) fn can_gather_no_more(&self, stream: &DeliveryStream) -> bool {
         !self.may_write(stream) || stream.is_blocked() || !self.queue.is_empty()
     }
@@ -345,7 +344,7 @@ impl ReceiverQueue {
         }
     }
 
-    /// Out of line: what is written at once does not pay for it.
+    /// Kept out of line, so that the fast path stays small.
     #[inline(never)]
     fn write_waiting(&mut self, stream: &mut DeliveryStream) {
         while !self.queue.is_empty() && self.may_write(stream) {
