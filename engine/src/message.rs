@@ -12,6 +12,7 @@ use millrace_proto::mesh::{LinkFrame, PeerHello};
 use millrace_proto::selector::PayloadMatcher;
 use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
+use crate::ledger::Answer;
 use crate::matching::{Index, Taker};
 use crate::payload::{Cover, Prefilter};
 use crate::transport::ConnKey;
@@ -97,6 +98,8 @@ pub enum ToSibling {
         /// The receiver.
         receiver: CoreReceiver,
     },
+    /// How runs ended whose publishers want to be told, as far as they went through the sender.
+    Ended(Vec<Answer>),
 }
 
 /// From a core to control.

@@ -310,7 +310,7 @@ impl CoreApp {
             }
             for _ in 0..sibling.words_in.count() {
                 let Some(word) = sibling.words_in.pop() else { break };
-                self.parts.engine.sibling_told(now, &word);
+                self.parts.engine.sibling_told(now, sibling.core, word);
             }
             for _ in 0..sibling.batches_in.count() {
                 // What is left of the one before comes first, in the next turn.

@@ -95,7 +95,7 @@ struct CoreHost {
     batches: Vec<VecDeque<Vec<u8>>>,
     /// What siblings say about what this core has handed to them, in the order of arrival. Read before batches, and at each
     /// turn; one turn of a sibling says at most one, so it is as short as the other cores are turns ahead.
-    words: VecDeque<ToSibling>,
+    words: VecDeque<(CoreIndex, ToSibling)>,
     turn: Option<Time>,
     /// Its connections, for the end.
     open: BTreeSet<ConnKey>,
@@ -104,8 +104,8 @@ struct CoreHost {
 impl CoreHost {
     /// Takes what siblings say about what this core has handed to them.
     fn hear_siblings(&mut self, now: Time) {
-        while let Some(word) = self.words.pop_front() {
-            self.core.sibling_told(now, &word);
+        while let Some((from, word)) = self.words.pop_front() {
+            self.core.sibling_told(now, from, word);
         }
     }
 }
@@ -323,7 +323,7 @@ impl Process {
             let room = MAILBOX_BATCHES.saturating_sub(self.cores[to].batches[usize::from(core)].len());
             let to = CoreIndex::try_from(to).unwrap_or(CoreIndex::MAX);
             while let Some(word) = self.cores[usize::from(core)].core.next_to_sibling(to) {
-                self.cores[usize::from(to)].words.push_back(word);
+                self.cores[usize::from(to)].words.push_back((core, word));
                 self.schedule_turn(to, Duration::from_micros(20), around);
             }
             for _ in 0..room {

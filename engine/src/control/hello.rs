@@ -40,7 +40,7 @@ impl Control {
             tables: self.config.tables,
             name: self.config.name.clone(),
             software: self.config.software.clone(),
-            features: Features::default().with(feature::LITERALS),
+            features: Features::default().with(feature::CONFIRMS).with(feature::LITERALS),
             ..PeerHello::default()
         }
     }

@@ -7,6 +7,7 @@ use millrace_proto::control::TableCapacity;
 use millrace_proto::{Incarnation, PublisherSecret, RouterId};
 
 use super::account::SelectorLimits;
+use crate::ledger::LedgerLimits;
 use crate::payload::ScanLimits;
 use crate::routes::RouteCacheLimits;
 
@@ -91,6 +92,8 @@ pub struct CoreLimits {
     pub selectors: SelectorLimits,
     /// What scanning payloads may take.
     pub scans: ScanLimits,
+    /// How many runs are followed for publishers that want to be told how they end, and how long.
+    pub ledger: LedgerLimits,
 }
 
 /// How far a receiver's stream may run ahead of what its host has acknowledged: twice the congestion
@@ -170,6 +173,7 @@ impl Default for CoreLimits {
             hello_timeout: Duration::from_secs(5),
             selectors: SelectorLimits::default(),
             scans: ScanLimits::default(),
+            ledger: LedgerLimits::default(),
         }
     }
 }

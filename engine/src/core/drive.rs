@@ -79,6 +79,7 @@ impl Core {
     ) -> (&'a mut HashMap<ConnKey, Connection, ahash::RandomState>, Turn<'a>) {
         let pace_max_ns = u64::try_from(self.config.limits.pace_max.as_nanos()).unwrap_or(u64::MAX);
         self.path.crowd.set_now(now, pace_max_ns);
+        self.path.ledger.set_now(now);
         let turn = Turn {
             now,
             transport,

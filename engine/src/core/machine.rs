@@ -35,6 +35,8 @@ pub struct Core {
     pub(super) lanes: Vec<ConnKey>,
     /// When lanes are pinged next.
     pub(super) lanes_due: Time,
+    /// When the oldest run whose end is to be told is looked at; none when nobody looks.
+    pub(super) confirms_due: Option<Time>,
     pub(super) ending: Ending,
     /// Readers of siblings' batches, by core.
     siblings: Vec<RunReader>,
@@ -57,6 +59,7 @@ impl Core {
             connections: HashMap::default(),
             lanes: Vec::new(),
             lanes_due: now,
+            confirms_due: None,
             ending: Ending::NotBegun,
             batches_wait: vec![false; usize::from(config.cores)],
             batch_error: None,
@@ -70,6 +73,7 @@ impl Core {
         self.path.scans.set_limits(limits.scans);
         self.path.queue_budget_bytes = limits.queue_budget_bytes;
         self.path.holds.set_pace_max(limits.pace_max);
+        self.path.ledger.set_limits(limits.ledger);
         self.config.limits = limits;
     }
 
@@ -176,13 +180,14 @@ impl Core {
     }
 
     /// A word of a sibling core about what this core has handed to it. To be handed in before its batches.
-    pub fn sibling_told(&mut self, now: Time, message: &ToSibling) {
-        match *message {
+    pub fn sibling_told(&mut self, now: Time, from: CoreIndex, message: ToSibling) {
+        match message {
             ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += events,
             ToSibling::Crowded { publisher, receiver } => {
                 self.path.holds.crowded(publisher, receiver, now);
             }
             ToSibling::Relieved { receiver } => self.path.holds.relieved(receiver),
+            ToSibling::Ended(answers) => self.path.sibling_answered(from, &answers),
         }
     }
 
@@ -273,8 +278,9 @@ impl Core {
     /// What a sibling is to be told about what it has handed over, if anything: for a small ring of its own, which its reader
     /// reads before batches. To be taken only when the ring has room; what is not taken is added to what comes.
     pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
-        let missed = self.path.missed.take(to).map(|events| ToSibling::Missed { events });
-        missed.or_else(|| self.path.holds.next_word(to))
+        let answers = self.path.answers.take(to).map(ToSibling::Ended);
+        let missed = || self.path.missed.take(to).map(|events| ToSibling::Missed { events });
+        answers.or_else(missed).or_else(|| self.path.holds.next_word(to))
     }
 
     /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are left unread; lanes, mail and
@@ -301,6 +307,7 @@ impl Core {
             || !self.agenda.dirty_clients.is_empty()
             || self.path.receivers.has_dirty()
             || self.path.scans.is_waiting()
+            || self.path.ledger.has_ended()
         {
             return Some(Time::ZERO);
         }
@@ -315,6 +322,8 @@ impl Core {
         let total = self.path.accounts.total();
         metrics.selector_bytes = total.bytes as u64;
         metrics.loose_selectors = total.loose as u64;
+        metrics.open_confirms = self.path.ledger.len() as u64;
+        (metrics.confirms_timed_out, metrics.confirms_refused) = self.path.ledger.troubles();
         metrics.pattern_wait_bytes = self.path.scans.wait_bytes() as u64;
         metrics
     }

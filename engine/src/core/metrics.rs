@@ -1,6 +1,7 @@
 //! What a core counts. Plain numbers with one writer; the shell publishes them.
 
 use millrace_proto::CloseCode;
+use millrace_proto::control::{OutcomeKind, OutcomeReason};
 
 /// Why events were not delivered where they were wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +58,20 @@ impl DropReason {
             Self::PatternBudget => "pattern_budget",
             Self::Publisher => "publisher",
             Self::ReservedKey => "reserved_key",
+        }
+    }
+
+    /// What a publisher is told of it that wants to know.
+    pub(super) const fn outcome(self) -> OutcomeReason {
+        match self {
+            Self::ReceiverOverflow => OutcomeReason::Overflow,
+            Self::ReceiverGone => OutcomeReason::Departed,
+            Self::LaneOverflow => OutcomeReason::LaneOverflow,
+            Self::MailboxOverflow => OutcomeReason::MailboxOverflow,
+            Self::PeerLost | Self::StreamLost => OutcomeReason::PeerLost,
+            Self::TooLarge => OutcomeReason::TooLarge,
+            Self::PatternBudget => OutcomeReason::PatternBudget,
+            Self::Publisher | Self::ReservedKey => OutcomeReason::Forbidden,
         }
     }
 }
@@ -143,6 +158,18 @@ crate::metrics! {
         /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
         /// or because too many of its subscriptions were being read (counted when that is over).
         control_paused: counter "control_paused",
+        /// Events whose publishers were told how they ended, by [`OutcomeKind`].
+        outcomes: counter "outcome_events" by "kind" in OutcomeKind,
+        /// The same events, by [`OutcomeReason`]: once for each reason of an event that is not confirmed.
+        outcome_reasons: counter "outcome_reason_events" by "reason" in OutcomeReason,
+        /// Level: runs whose publishers are still to be told.
+        open_confirms: level "open_confirms",
+        /// Runs that were not answered for within the confirm timeout.
+        confirms_timed_out: counter "confirms_timed_out",
+        /// Events that were not followed because too many were: told as unknown.
+        confirms_refused: counter "confirms_refused_events",
+        /// Answers of peers and acknowledgements of receivers.
+        leg_answers: counter "confirm_answers",
         /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
         lane_skips: counter "lane_skips",
         /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.

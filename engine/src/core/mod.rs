@@ -20,6 +20,7 @@
 //! | `drive.rs`, `turn.rs` | lends sessions what they need for one call; what that is |
 //! | `agenda.rs`, `backlog.rs` | what a turn still reads and writes, and its budget |
 //! | `pacing.rs` | when a publisher waits for a receiver |
+//! | `confirms.rs` | who is told how runs ended, and what is given up |
 //! | `timers.rs` | what is due, and when |
 //! | `mail.rs` | what is said to control, and what was asked of it |
 //! | `standing.rs`, `config.rs` | where the router stands, what the core is, its limits |
@@ -36,6 +37,7 @@ mod agenda;
 mod backlog;
 mod client;
 mod config;
+mod confirms;
 mod connection;
 mod delivery;
 mod drive;

@@ -48,6 +48,8 @@ pub(super) struct Receiver {
     pub(super) state: State,
     pub(super) selectors: Selectors,
     pub(super) number: ReceiverNumber,
+    /// Whether its client acknowledges runs.
+    pub(super) acknowledges: bool,
     pub(super) conn: ConnKey,
     pub(super) linger: Duration,
     /// When what was gathered is due; none while nothing waits.

@@ -4,6 +4,7 @@ use millrace_proto::data::{Gap, HopHeader};
 use millrace_proto::{DecodeError, RouterId};
 
 use super::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
+use crate::ledger::Origin;
 use crate::message::CoreIndex;
 
 /// Reads a batch of the core `from`.
@@ -45,7 +46,9 @@ impl RunSink for SiblingSink<'_> {
     #[inline]
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
         let (publisher, flags, from) = (publisher.key, hop.flags, Some(self.from));
-        self.path.enter_from_sibling(tags, &Entered { publisher, flags, run, from });
+        // Runs whose end is to be told carry a number.
+        let origin = hop.lane_seq.map(|number| Origin::Sibling { core: self.from, number });
+        self.path.enter_from_sibling(tags, &Entered { publisher, flags, run, from, origin });
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Linger(ReceiverSlot),
     /// What the receivers of a connection have gathered on their stream is written. At most one for each connection.
     Gathered(DeliverySlot),
+    /// Runs whose ends are to be told have waited long enough for answers. One while there are any.
+    Confirms,
 }
 
 /// What is due, and when.
@@ -76,6 +78,7 @@ impl Timer {
             Self::Paced(_) => 3,
             Self::Linger(_) => 4,
             Self::Gathered(_) => 5,
+            Self::Confirms => 6,
         }
     }
 }

@@ -61,6 +61,7 @@ impl Core {
         self.write_deliveries(now, transport);
         writing::write_peers(&mut self.path, transport);
         self.path.holds.settle(now, &self.path.receivers);
+        self.tell_ended(now, transport);
         for conn in std::mem::take(&mut self.agenda.dirty_clients) {
             self.drive_client(now, transport, conn, ClientSession::write_control);
         }
@@ -106,6 +107,7 @@ impl Core {
                     let (_, mut turn) = self.lend(now, transport);
                     writing::write_gathered(&mut turn, slot, time);
                 }
+                Timer::Confirms => self.expire_confirms(now),
             }
         }
         self.timers.give_back(due);

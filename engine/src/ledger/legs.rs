@@ -13,6 +13,8 @@ use super::verdict::{Span, Tally};
 pub struct Leg {
     /// Its entry.
     pub entry: EntryId,
+    /// Seq of the first event that was written.
+    first: u64,
     /// Its events, as far as they were not answered: in rising order, mostly one span.
     spans: Vec<Span>,
 }
@@ -24,7 +26,7 @@ pub struct Legs(BTreeMap<u64, Leg>);
 impl Legs {
     /// A leg was written under a number, which is above all before it.
     pub fn insert(&mut self, number: u64, entry: EntryId, span: Span) {
-        self.0.insert(number, Leg { entry, spans: vec![span] });
+        self.0.insert(number, Leg { entry, first: span.first, spans: vec![span] });
     }
 
     /// Whether none is unanswered.
@@ -48,15 +50,17 @@ impl Legs {
         }
     }
 
-    /// Some events of a run were answered: `events` of them, `offset` behind its first.
+    /// The unanswered numbers among `count` from `first` on.
+    #[must_use]
+    pub fn among(&self, first: u64, count: u64) -> Vec<u64> {
+        self.0.range(first..first.saturating_add(count)).map(|(&number, _)| number).collect()
+    }
+
+    /// Some events of a leg were answered: `events` of them, `offset` behind its first.
     pub fn answer_part(&mut self, number: u64, offset: u64, events: u64, tally: Tally, ledger: &mut Ledger) {
         let Some(leg) = self.0.get_mut(&number) else { return };
-        let Some(run) = ledger.span(leg.entry) else {
-            self.0.remove(&number);
-            return;
-        };
-        let (from, to) =
-            (run.first.saturating_add(offset), run.first.saturating_add(offset).saturating_add(events));
+        let from = leg.first.saturating_add(offset);
+        let to = from.saturating_add(events);
         let mut left = Vec::new();
         for span in std::mem::take(&mut leg.spans) {
             let cut = |from: u64, to: u64| {
@@ -88,12 +92,6 @@ impl Legs {
     /// Forgets legs whose entry is over.
     pub fn sweep(&mut self, ledger: &Ledger) {
         self.0.retain(|_, leg| ledger.has(leg.entry));
-    }
-
-    /// The level of the entry behind a number; none when nothing is unanswered under it.
-    #[must_use]
-    pub fn level(&self, number: u64, ledger: &Ledger) -> Option<super::Level> {
-        ledger.level(self.0.get(&number)?.entry)
     }
 }
 

@@ -289,9 +289,10 @@ impl Trial {
         if offset == 0 && events >= count {
             self.legs.answer(number, 1, tally, &mut self.ledger);
         } else {
+            let events = u64::from(events);
             from += u64::from(offset);
-            to = from + u64::from(events);
-            self.legs.answer_part(number, from, to - from, tally, &mut self.ledger);
+            to = (from + events).min(to);
+            self.legs.answer_part(number, offset.into(), events, tally, &mut self.ledger);
         }
         for (_, event) in (0..).zip(&mut entry.events).filter(|(place, _)| (from..to).contains(place)) {
             if let Some(place) = event.open.iter().position(|&open| open == number) {

@@ -3,7 +3,6 @@
 use millrace_proto::control::{OutcomeKind, OutcomeReason};
 use millrace_proto::data::flag;
 
-use crate::message::CoreIndex;
 use crate::transport::ConnKey;
 
 /// What a publisher wants to be told of.
@@ -42,7 +41,7 @@ pub enum Origin {
     /// A sibling core.
     Sibling {
         /// Which.
-        core: CoreIndex,
+        core: u16,
         /// The number that its batch carried with the run.
         number: u64,
     },

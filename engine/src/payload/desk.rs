@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use millrace_proto::PublisherKey;
 use millrace_proto::data::Gap;
+use millrace_proto::run::RunBody;
 use millrace_proto::selector::{Automaton, Pattern, PayloadMatcher};
 
 use super::budget::ScanBudget;
 use super::cover::{Cover, address};
 use super::plan::{Plan, Progress};
+use crate::ledger::{EntryId, Span};
 use crate::matching::LocalTarget;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
@@ -40,11 +42,21 @@ pub struct HeldRun {
     pub events: u64,
     /// The sibling core that handed it over.
     pub from: Option<CoreIndex>,
+    /// The ledger's entry, of which the scan is a leg, if the publisher wants to be told.
+    pub entry: Option<EntryId>,
 }
 
 impl HeldRun {
     fn bytes(&self) -> usize {
         OVERHEAD_BYTES + self.tags.len() + self.body.len() + self.plan.bytes()
+    }
+
+    /// All its events.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        // It was read before, when it came.
+        let first = RunBody::parse_head(&self.body).map_or(0, |body| body.first_seq());
+        Span { first, events: u32::try_from(self.events).unwrap_or(0) }
     }
 
     /// Events of it that were not scanned.
@@ -245,12 +257,13 @@ impl Desk {
         }
     }
 
-    /// Drops everything that waits; returns its events, as far as they were not scanned.
-    pub fn drop_waiting(&mut self, budget: &mut ScanBudget) -> u64 {
+    /// Drops everything that waits, and tells `lost` of each run; returns its events, as far as they were not scanned.
+    pub fn drop_waiting(&mut self, budget: &mut ScanBudget, mut lost: impl FnMut(&HeldRun)) -> u64 {
         let mut events = 0;
         while let Some(held) = self.take(budget) {
             if let Held::Run(run) = held {
                 events += run.events_left();
+                lost(&run);
             }
         }
         events

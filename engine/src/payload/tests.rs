@@ -40,6 +40,7 @@ fn run(payloads: &[String], plan: Plan) -> HeldRun {
         progress: Box::default(),
         events: payloads.len() as u64,
         from: None,
+        entry: None,
     }
 }
 
@@ -166,7 +167,7 @@ fn what_waits_is_bounded_and_keeps_its_order() {
     one.hold_gap(gap);
     assert_eq!(other.hold(large(), &mut budget), Ok(()));
     assert_eq!(other.hold(large(), &mut budget), Err(NoRoom));
-    assert_eq!(other.drop_waiting(&mut budget), 1);
+    assert_eq!(other.drop_waiting(&mut budget, |_| {}), 1);
     assert!(matches!(one.take(&mut budget), Some(Held::Run(_))));
     assert!(matches!(one.take(&mut budget), Some(Held::Run(_))));
     assert!(matches!(one.take(&mut budget), Some(Held::Gap(gap)) if gap.events == 4));

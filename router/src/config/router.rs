@@ -192,6 +192,8 @@ impl RouterConfig {
             wait_bytes_per_receiver: size(self.limits.pattern_wait_bytes_per_receiver),
             wait_bytes: size(self.limits.pattern_wait_bytes_per_core),
         };
+        core.limits.ledger.timeout = self.limits.confirm_timeout;
+        core.limits.ledger.entries = self.limits.confirms_per_core as usize;
         core.lane_ping = self.mesh.ping_every;
         core.lane_silence = self.mesh.suspect_after;
         // One router's memory, whatever the number of its cores: shards are spread evenly over them.

@@ -205,6 +205,14 @@ section! {
         /// took nothing for as long; zero: never.
         "limits.pace_max" Restart ()
         pace_max: Duration = Duration::from_millis(250) => Span { min: Duration::ZERO, max: HOUR };
+        /// A run that a publisher wants to be told of, and that was not answered for within this time, ends as partial because
+        /// of *timeout*.
+        "limits.confirm_timeout" Restart ()
+        confirm_timeout: Duration = Duration::from_secs(30) => Span { min: MILLISECOND, max: HOUR };
+        /// Runs of one core that publishers want to be told of and were not, some 200 bytes each. Those beyond are routed, and
+        /// told as unknown because of *busy*.
+        "limits.confirms_per_core" Restart ()
+        confirms_per_core: u32 = 262_144 => Count { min: 1, max: 1 << 24 };
         /// Handshakes of one core per second in the long run; about half of what a core can sign.
         "limits.handshakes_per_second" Restart ()
         handshakes_per_second: u32 = 2_000 => Count { min: 1, max: 1_000_000 };

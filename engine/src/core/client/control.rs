@@ -102,6 +102,7 @@ impl ClientSession {
             (true, ControlFrame::Subscribe(subscribe)) => self.subscribe(turn, subscribe),
             (true, ControlFrame::Unsubscribe(unsubscribe)) => self.unsubscribe(turn, &unsubscribe),
             (true, ControlFrame::Grant(grant)) => self.grant(turn, &grant),
+            (true, ControlFrame::Ack(ack)) => self.acknowledged(turn, &ack),
             (true, ControlFrame::CloseReceiver(close)) => self.close_receiver(turn, close.receiver),
             (true, ControlFrame::Pong(_)) => {}
             (true, ControlFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
@@ -117,6 +118,7 @@ impl ClientSession {
         }
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
         self.shares = hello.deliveries == 1;
+        self.confirms = hello.features.contains(feature::CONFIRMS);
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             router: config.router,
@@ -129,7 +131,10 @@ impl ClientSession {
             silence_us: micros(config.client_silence),
             software: config.software.clone(),
             deliveries: u64::from(self.shares),
-            features: Features::default().with(feature::DELIVERIES).with(feature::PROOF),
+            features: Features::default()
+                .with(feature::DELIVERIES)
+                .with(feature::PROOF)
+                .with(feature::CONFIRMS),
             ..Welcome::default()
         };
         // A shared stream carries what as many streams would.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use millrace_proto::Selector;
+use millrace_proto::control::OutcomeReason;
 use millrace_proto::selector::Pattern;
 
 use crate::core::account::Cost;
@@ -14,8 +15,10 @@ use crate::core::selectors::FiledSelector;
 use crate::core::slot::ReceiverSlot;
 use crate::core::timers::Timer;
 use crate::core::turn::Turn;
+use crate::ledger::{Ledger, Tally};
 use crate::matching::{Index, LocalTarget};
 use crate::message::Prepared;
+use crate::payload::ScanBudget;
 
 /// Subscriptions of one receiver that may have the same selector before it counts as loose: an event that it matches is told
 /// the numbers of all of them.
@@ -138,11 +141,31 @@ pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
 pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
     end_all(turn, slot);
     let mut receiver = turn.path.receivers.remove(slot)?;
-    let waiting = receiver.selectors.desk.as_mut().map_or(0, |desk| desk.drop_waiting(&mut turn.path.scans));
+    let dropped = drop_waiting(&mut receiver, &mut turn.path.scans, &mut turn.path.ledger);
     if let Some(due) = receiver.due {
         turn.timers.cancel(due, Timer::Linger(slot));
     }
     turn.path.metrics.receivers -= 1;
-    turn.path.metrics.drop(DropReason::ReceiverGone, receiver.queue.clear() + waiting);
+    turn.path.metrics.drop(DropReason::ReceiverGone, dropped);
     Some(receiver)
+}
+
+/// Drops what waits for a receiver that leaves, and ends its legs. Returns the events dropped.
+pub(super) fn drop_waiting(receiver: &mut Receiver, scans: &mut ScanBudget, ledger: &mut Ledger) -> u64 {
+    let departed = Tally::missed(OutcomeReason::Departed);
+    receiver.queue.legs().end_all(departed, ledger);
+    let queued = receiver.queue.clear(|run| {
+        if let Some(entry) = run.entry {
+            ledger.end(entry, run.span(), departed);
+        }
+    });
+    let desk = receiver.selectors.desk.as_mut();
+    let held = desk.map_or(0, |desk| {
+        desk.drop_waiting(scans, |held| {
+            if let Some(entry) = held.entry {
+                ledger.end(entry, held.span(), departed);
+            }
+        })
+    });
+    queued + held
 }

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use millrace_proto::control::{Credit, Received, Refused, RefusedReason, TableCapacity};
-use millrace_proto::data::{Gap, HopHeader};
+use millrace_proto::data::{Gap, HopHeader, flag};
+use millrace_proto::limits::UNCONFIRMED_PER_PUBLISHER_MAX;
 use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError, PublisherId, PublisherKey, TagSetRef};
 
 use crate::core::ids::Proof;
-use crate::core::metrics::DropReason;
+use crate::core::metrics::{CoreMetrics, DropReason};
 use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
 use crate::core::turn::Close;
+use crate::ledger::{Level, Origin, Told};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
@@ -28,6 +30,10 @@ struct Progress {
     reported: u64,
     /// Its id is not proven: its runs are dropped.
     is_refused: bool,
+    /// How many publishers had the number before it.
+    life: u32,
+    /// Events that are to be told how they end, and were not.
+    untold: u64,
 }
 
 /// One publish stream.
@@ -36,6 +42,8 @@ pub(super) struct PublishStream {
     pub(super) stream: StreamKey,
     reader: RunReader,
     proof: Proof,
+    /// The client can read how events end.
+    confirms: bool,
     /// The last id that a run wrote out, and the one that it stands for.
     inline: Option<(PublisherId, Option<PublisherId>)>,
     /// By publisher number; numbers are dense, the table bounds them.
@@ -52,11 +60,12 @@ pub(super) struct PublishStream {
 }
 
 impl PublishStream {
-    pub(super) fn new(stream: StreamKey, tables: TableCapacity, proof: Proof) -> Self {
+    pub(super) fn new(stream: StreamKey, tables: TableCapacity, proof: Proof, confirms: bool) -> Self {
         Self {
             stream,
             reader: RunReader::new(tables, true),
             proof,
+            confirms,
             inline: None,
             progress: Vec::new(),
             bytes_read: 0,
@@ -79,10 +88,17 @@ impl PublishStream {
         limit: usize,
     ) -> Result<bool, Close> {
         let mut wrong = None;
-        let Self { reader, proof, inline, progress, bytes_read, unreported_bytes, asked, .. } = self;
+        let mut exceeds = false;
+        let Self { reader, proof, inline, progress, bytes_read, unreported_bytes, asked, confirms, .. } =
+            self;
+        let confirms = confirms.then_some(conn);
         if reader.has_left() {
-            let mut sink = Sink { path, proof, inline, progress, asked, out };
+            let exceeds = &mut exceeds;
+            let mut sink = Sink { path, proof, inline, progress, asked, out, confirms, exceeds };
             reader.go_on(&mut sink).map_err(|error| Close::undecodable("publish stream", &error))?;
+            if *exceeds {
+                return Err(too_many_untold());
+            }
             if reader.has_left() {
                 return Ok(true);
             }
@@ -94,7 +110,8 @@ impl PublishStream {
             *bytes_read += chunk.len() as u64;
             *unreported_bytes += chunk.len() as u64;
             path.metrics.bytes_in += chunk.len() as u64;
-            let mut sink = Sink { path, proof, inline, progress, asked, out };
+            let exceeds = &mut exceeds;
+            let mut sink = Sink { path, proof, inline, progress, asked, out, confirms, exceeds };
             if let Err(error) = reader.feed(chunk, &mut sink) {
                 wrong = Some(error);
             }
@@ -103,6 +120,9 @@ impl PublishStream {
         let state = ended.unwrap_or_else(|| transport.read(conn, self.stream, limit, &mut read));
         if let Some(error) = wrong {
             return Err(Close::undecodable("publish stream", &error));
+        }
+        if exceeds {
+            return Err(too_many_untold());
         }
         if self.bytes_read > credit {
             return Err(Close::new(CloseCode::Limit, "publish stream: more than the credit"));
@@ -164,6 +184,23 @@ impl PublishStream {
         }
     }
 
+    /// Appends how events ended; says how many were told, of those publishers that still have their number.
+    pub(super) fn tell_ended(&mut self, told: &[Told], out: &mut Vec<u8>, metrics: &mut CoreMetrics) {
+        for Told { number, life, outcome, events } in told {
+            let Some(progress) =
+                self.progress.get_mut(*number as usize).filter(|progress| progress.life == *life)
+            else {
+                continue;
+            };
+            progress.untold = progress.untold.saturating_sub(*events);
+            metrics.outcomes[outcome.kind as usize] += events;
+            for &reason in &outcome.reasons {
+                metrics.outcome_reasons[reason as usize] += events;
+            }
+            outcome.encode(out);
+        }
+    }
+
     /// Appends a higher credit when a quarter of `window` was used, and with it what was received; returns the credit in
     /// force.
     pub(super) fn extend_credit(&mut self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
@@ -177,6 +214,12 @@ impl PublishStream {
     }
 }
 
+/// A publisher has more events without an outcome than it may.
+fn too_many_untold() -> Close {
+    let reason = "publish stream: more events without an outcome than a publisher may have; await outcomes";
+    Close::new(CloseCode::Limit, reason)
+}
+
 struct Sink<'a> {
     path: &'a mut Path,
     proof: &'a Proof,
@@ -185,6 +228,10 @@ struct Sink<'a> {
     asked: &'a mut bool,
     /// Control frames for the client.
     out: &'a mut Vec<u8>,
+    /// The connection, if its client can read how events end.
+    confirms: Option<ConnKey>,
+    /// A publisher has more events without an outcome than it may.
+    exceeds: &'a mut bool,
 }
 
 impl Sink<'_> {
@@ -200,6 +247,18 @@ impl Sink<'_> {
                 id
             }
         }
+    }
+
+    /// Who is to be told how a run ends that asks for it.
+    #[cold]
+    fn origin(&mut self, number: Option<u64>, hop: &HopHeader<'_>, run: &RunIn<'_>) -> Option<Origin> {
+        let conn = self.confirms?;
+        Level::of_flags(hop.flags)?;
+        let number = u32::try_from(number?).ok()?;
+        let progress = self.progress.get_mut(number as usize)?;
+        progress.untold += run.body.count();
+        *self.exceeds |= progress.untold > UNCONFIRMED_PER_PUBLISHER_MAX;
+        Some(Origin::Publisher { conn, number, life: progress.life })
     }
 
     fn refuse(&mut self, reason: RefusedReason, publisher: Option<u64>, message: String) {
@@ -236,12 +295,19 @@ impl RunSink for Sink<'_> {
         if is_refused || tags.is_refused {
             let reason = if is_refused { DropReason::Publisher } else { DropReason::ReservedKey };
             self.path.metrics.drop(reason, run.body.count());
+            if let Some(origin) = self.origin(number, hop, run) {
+                self.path.tell_dropped(origin, hop.flags, &run.body);
+            }
             return;
         }
         if !self.path.holds.is_empty() {
             self.path.note_held(key.publisher);
         }
-        self.path.enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None });
+        let origin = match hop.flags & flag::LEVEL_MASK {
+            0 => None,
+            _ => self.origin(number, hop, run),
+        };
+        self.path.enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None, origin });
     }
 
     fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {
@@ -251,7 +317,8 @@ impl RunSink for Sink<'_> {
             if self.progress.len() <= place {
                 self.progress.resize(place + 1, Progress::default());
             }
-            self.progress[place] = Progress { is_refused: id.is_err(), ..Progress::default() };
+            let life = self.progress[place].life.wrapping_add(1);
+            self.progress[place] = Progress { is_refused: id.is_err(), life, ..Progress::default() };
         }
         match id {
             Ok(publisher) => PublisherKey { publisher, ..claimed },

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::ReceiverNumber;
-use millrace_proto::control::{Grant, OpenReceiver, OverflowPolicy, ReceiverClosed, Refused, RefusedReason};
+use millrace_proto::control::{
+    Ack, AckKind, Grant, OpenReceiver, OutcomeReason, OverflowPolicy, ReceiverClosed, Refused, RefusedReason,
+};
 use millrace_proto::data::{EndReason, GapReason, ReceiverEnd};
 use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble};
 
@@ -18,6 +20,7 @@ use crate::core::selectors::Selectors;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::turn::Turn;
 use crate::core::writing::{self, Done};
+use crate::ledger::Tally;
 use crate::transport::StreamKey;
 
 /// Longest linger that a receiver may ask for.
@@ -60,6 +63,7 @@ impl ClientSession {
             state,
             selectors: Selectors::default(),
             number: open.receiver,
+            acknowledges: self.confirms,
             conn: self.conn,
             linger: Duration::from_micros(open.linger_us).min(LINGER_MAX),
             due: None,
@@ -168,6 +172,21 @@ impl ClientSession {
         }
     }
 
+    /// A receiver's application has taken runs, or refused them.
+    pub(super) fn acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Ack) {
+        let Some(&slot) = self.receivers.get(&ack.receiver) else { return };
+        let path = &mut *turn.path;
+        let Some(receiver) = path.receivers.get_mut(slot) else { return };
+        path.metrics.leg_answers += 1;
+        let tally = match ack.kind {
+            AckKind::Taken => Tally::TAKEN,
+            _ => Tally::missed(OutcomeReason::Refused),
+        };
+        for (first, count) in ack.runs.iter() {
+            receiver.queue.legs().answer(first, count, tally, &mut path.ledger);
+        }
+    }
+
     pub(super) fn close_receiver(&mut self, turn: &mut Turn<'_>, number: ReceiverNumber) {
         if self.shares {
             if let Some(&slot) = self.receivers.get(&number) {
@@ -183,10 +202,7 @@ impl ClientSession {
         filing::end_all(turn, slot);
         let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
         receiver.state = State::Closing(receiver.stream());
-        let dropped = receiver.queue.clear();
-        let waiting =
-            receiver.selectors.desk.as_mut().map_or(0, |desk| desk.drop_waiting(&mut turn.path.scans));
-        let dropped = dropped + waiting;
+        let dropped = filing::drop_waiting(receiver, &mut turn.path.scans, &mut turn.path.ledger);
         turn.path.metrics.drop(DropReason::ReceiverGone, dropped);
         self.closing.push(slot);
         if let Done::IsOver(_) = writing::write_receiver(turn, slot) {

@@ -13,6 +13,7 @@ use crate::core::metrics::DropReason;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
+use crate::ledger::{Ended, outcomes};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
@@ -43,6 +44,8 @@ pub(in crate::core) struct ClientSession {
     pub(super) receivers_max: u32,
     /// Whether its receivers share one stream, as it asked in Hello.
     pub(super) shares: bool,
+    /// Whether it can read how events end, and acknowledges runs, as it listed in Hello.
+    pub(super) confirms: bool,
     /// That stream, from the first receiver on.
     pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
@@ -71,6 +74,7 @@ impl ClientSession {
             tables: None,
             receivers_max: 0,
             shares: false,
+            confirms: false,
             delivery: None,
             received_after: Duration::ZERO,
             proof: None,
@@ -102,7 +106,8 @@ impl ClientSession {
         }
         if stream.is_uni() {
             let proof = self.proof.take();
-            self.publish = proof.map(|proof| PublishStream::new(stream, turn.config.client_tables, proof));
+            let (tables, confirms) = (turn.config.client_tables, self.confirms);
+            self.publish = proof.map(|proof| PublishStream::new(stream, tables, proof, confirms));
         } else {
             self.control.stream = Some(stream);
         }
@@ -149,6 +154,7 @@ impl ClientSession {
     /// The connection is gone.
     pub(in crate::core) fn closed(self, turn: &mut Turn<'_>) {
         turn.path.metrics.clients -= 1;
+        turn.path.ledger.forget(self.conn);
         if let Some(publish) = &self.publish {
             let is_cut = !publish.finished && publish.is_cut();
             turn.path.metrics.drop(DropReason::StreamLost, u64::from(is_cut));
@@ -209,6 +215,14 @@ impl ClientSession {
         if let Some(publish) = self.publish.as_mut().filter(|publish| publish.due == Some(due)) {
             publish.due = None;
             publish.report(&mut self.control.out);
+            self.mark(turn);
+        }
+    }
+
+    /// Tells its publishers how events ended.
+    pub(in crate::core) fn tell_ended(&mut self, turn: &mut Turn<'_>, ended: &[Ended]) {
+        if let Some(publish) = &mut self.publish {
+            publish.tell_ended(&outcomes(ended), &mut self.control.out, &mut turn.path.metrics);
             self.mark(turn);
         }
     }

@@ -2,14 +2,15 @@
 
 use millrace_proto::data::{Gap, GapReason, HopHeader};
 use millrace_proto::stream::{LanePreamble, stream_kind};
-use millrace_proto::{CloseCode, DecodeError};
+use millrace_proto::{CloseCode, DecodeError, feature};
 
 use super::accepted::Accepted;
 use super::data_stream::DataStream;
 use super::session::LaneSession;
 use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunSink, Scope, Window};
 use crate::core::turn::{Close, Turn};
-use crate::transport::ReadState;
+use crate::ledger::{Level, Origin};
+use crate::transport::{ConnKey, ReadState};
 
 impl LaneSession {
     /// Reads runs that the peer routed to this router.
@@ -20,11 +21,13 @@ impl LaneSession {
         let mut wrong = None;
         let mut other_epoch = None;
         let path = &mut *turn.path;
+        let (conn, answers) = (self.conn, self.features.contains(feature::CONFIRMS));
         let state = turn.transport.read(self.conn, *stream, turn.config.limits.read_bytes, &mut |chunk| {
             if wrong.is_none() {
                 let other_epoch = &mut other_epoch;
-                wrong =
-                    reader.feed(chunk, &mut Sink { path, next_seq, gap_seen, accepted, other_epoch }).err();
+                wrong = reader
+                    .feed(chunk, &mut Sink { path, next_seq, gap_seen, accepted, conn, answers, other_epoch })
+                    .err();
             }
         });
         if let Some(epoch) = other_epoch {
@@ -54,6 +57,9 @@ struct Sink<'a> {
     next_seq: &'a mut u64,
     gap_seen: &'a mut bool,
     accepted: Accepted,
+    conn: ConnKey,
+    /// The peer wants to be told how runs end.
+    answers: bool,
     /// What the preamble said, when it is not the lane's epoch.
     other_epoch: &'a mut Option<u64>,
 }
@@ -82,7 +88,10 @@ impl RunSink for Sink<'_> {
         *self.gap_seen = false;
         *self.next_seq = seq + 1;
         self.path.metrics.events_from_peers += run.body.count();
-        let entered = Entered { publisher: publisher.key, flags: hop.flags, run, from: None };
+        let conn = self.conn;
+        let is_told = self.answers && Level::of_flags(hop.flags).is_some();
+        let origin = is_told.then_some(Origin::Lane { conn, seq });
+        let entered = Entered { publisher: publisher.key, flags: hop.flags, run, from: None, origin };
         self.path.deliver(tags, &entered, Scope::Router);
     }
 

@@ -1,9 +1,10 @@
 //! The session of a lane, and its control stream.
 
 use millrace_proto::control::{Ping, Pong, TableCapacity};
+use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::mesh::{LaneFrame, MeshFrame, PeerHello};
+use millrace_proto::mesh::{LaneFrame, LegAck, MeshFrame, PeerHello};
 use millrace_proto::stream::LanePreamble;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
@@ -14,6 +15,7 @@ use crate::core::metrics::DropReason;
 use crate::core::outlet::LaneOutlet;
 use crate::core::path::PeerLane;
 use crate::core::turn::{Close, Turn};
+use crate::ledger::{Ended, Tally, leg_acks};
 use crate::message::{DialId, ToControl};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey};
@@ -36,6 +38,8 @@ pub(in crate::core) struct LaneSession {
     heard: Time,
     pinged: Time,
     is_silent: bool,
+    /// What the peer can read.
+    pub(super) features: Features,
 }
 
 impl LaneSession {
@@ -54,6 +58,7 @@ impl LaneSession {
             heard: now,
             pinged: now,
             is_silent: false,
+            features: Features::default(),
         }
     }
 
@@ -93,6 +98,7 @@ impl LaneSession {
     pub(in crate::core) fn readable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
         self.heard = turn.now;
         if std::mem::take(&mut self.is_silent) {
+            self.suspect(turn, false);
             turn.mail.tell(ToControl::LaneHeard { conn: self.conn });
         }
         if self.control == Some(stream) {
@@ -150,10 +156,12 @@ impl LaneSession {
         match (self.said_hello, frame) {
             (false, MeshFrame::Lane(LaneFrame::PeerHello(hello))) => {
                 self.said_hello = true;
+                self.features = hello.features;
                 turn.mail.tell(ToControl::LaneHello { conn, dial: self.dial, hello });
             }
             (false, _) => return unexpected("PeerHello comes first"),
             (true, MeshFrame::Link(frame)) => turn.mail.tell(ToControl::LinkFrame { conn, frame }),
+            (true, MeshFrame::Lane(LaneFrame::LegAck(ack))) => self.answered(turn, &ack),
             (true, MeshFrame::Lane(frame)) => return self.handle_own(frame),
             // Proto gives kinds that it does not know and that may be skipped.
             (true, _) => turn.path.metrics.frames_skipped += 1,
@@ -172,6 +180,48 @@ impl LaneSession {
             _ => return unexpected("a frame of a feature that this router does not list"),
         }
         Ok(())
+    }
+
+    /// The peer answers for runs that this core has sent it.
+    fn answered(&self, turn: &mut Turn<'_>, ack: &LegAck) {
+        let path = &mut *turn.path;
+        let Some(lane) = self.accepted.and_then(|accepted| path.locations.peer_on(accepted.peer, self.conn))
+        else {
+            return;
+        };
+        path.metrics.leg_answers += 1;
+        let (legs, ledger) = (lane.outlet.legs(), &mut path.ledger);
+        let tally = Tally::answered(ack.kind, ack.receivers, ack.missed, &ack.reasons);
+        for (first, count) in ack.runs.iter() {
+            if ack.events.is_empty() {
+                legs.answer(first, count, tally, ledger);
+                continue;
+            }
+            for run in legs.among(first, count) {
+                for (offset, events) in ack.events.iter() {
+                    legs.answer_part(run, offset, events, tally, ledger);
+                }
+            }
+        }
+    }
+
+    /// Whether this core's runs that go to the peer are counted on. When they are not, those that were not answered count as
+    /// missed, because nobody knows for how long.
+    fn suspect(&self, turn: &mut Turn<'_>, is_suspect: bool) {
+        let path = &mut *turn.path;
+        if let Some(lane) =
+            self.accepted.and_then(|accepted| path.locations.peer_on(accepted.peer, self.conn))
+        {
+            lane.is_suspect = is_suspect;
+            if is_suspect {
+                lane.give_up(&mut path.ledger);
+            }
+        }
+    }
+
+    /// Tells the peer how its runs ended.
+    pub(in crate::core) fn tell_ended(&mut self, turn: &mut Turn<'_>, ended: &[Ended]) -> Result<(), Close> {
+        self.say(turn, |out| leg_acks(ended).iter().for_each(|ack| ack.encode(out)))
     }
 
     /// The peer has ended one stream of a lane before its time. What it does not read, or will not write, cannot be made
@@ -221,12 +271,15 @@ impl LaneSession {
             ),
             finished: turn.standing.are_lanes_over,
             told: 0,
+            answers: self.features.contains(feature::CONFIRMS),
+            is_suspect: self.is_silent,
         };
         if missed {
             lane.missed(path.position());
         }
         if let Some(old) = path.locations.set_peer(accepted.peer, lane) {
-            path.metrics.drop(DropReason::PeerLost, old.outlet.queued_events());
+            let dropped = old.end(&mut path.ledger);
+            path.metrics.drop(DropReason::PeerLost, dropped);
         }
     }
 
@@ -263,6 +316,7 @@ impl LaneSession {
         }
         if !self.is_silent && now.since(self.heard) >= turn.config.lane_silence {
             self.is_silent = true;
+            self.suspect(turn, true);
             turn.mail.tell(ToControl::LaneSilent { conn: self.conn });
         }
         Ok(())
@@ -272,10 +326,12 @@ impl LaneSession {
     /// and control hears of the end.
     pub(in crate::core) fn closed(&self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
         let path = &mut *turn.path;
+        path.ledger.forget(self.conn);
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;
             if let Some(outgoing) = path.locations.remove_peer(accepted.peer, self.conn) {
-                path.metrics.drop(DropReason::PeerLost, outgoing.outlet.queued_events());
+                let dropped = outgoing.end(&mut path.ledger);
+                path.metrics.drop(DropReason::PeerLost, dropped);
             }
         }
         let is_cut = self.data.as_ref().is_some_and(|data| !data.at_frame_boundary());

@@ -23,6 +23,7 @@ use super::queue::{Popped, QueuePolicy, RunQueue};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::core::slot::ReceiverSlot;
+use crate::ledger::{EntryId, Legs};
 use crate::routes::TagId;
 use crate::time::Time;
 
@@ -231,12 +232,24 @@ pub(in crate::core) struct ReceiverQueue {
     queue: RunQueue,
     /// While something waits.
     backlogged: Option<Backlogged>,
+    /// Runs that were written for this receiver.
+    runs: u64,
+    /// Those that its application is to acknowledge and has not, by their count.
+    legs: Legs,
 }
 
 impl ReceiverQueue {
     /// Nothing yet. Writes up to `grant` bytes until told otherwise.
     pub(in crate::core) fn new(policy: QueuePolicy, grant: u64, total: Total) -> Self {
-        Self { written: 0, grant, is_crowded: false, queue: RunQueue::new(policy, total), backlogged: None }
+        Self {
+            written: 0,
+            grant,
+            is_crowded: false,
+            queue: RunQueue::new(policy, total),
+            backlogged: None,
+            runs: 0,
+            legs: Legs::default(),
+        }
     }
 
     /// Bytes that wait.
@@ -318,6 +331,7 @@ impl ReceiverQueue {
     ) -> Fate {
         if self.queue.is_empty() && self.may_write(stream) {
             self.written += stream.write(run);
+            count_run(&mut self.runs, &mut self.legs, run, run.entry);
             return Fate::Kept;
         }
         let (fate, gap) = self.queue.offer(run, 0, lost);
@@ -348,10 +362,13 @@ impl ReceiverQueue {
     #[inline(never)]
     fn write_waiting(&mut self, stream: &mut DeliveryStream) {
         while !self.queue.is_empty() && self.may_write(stream) {
-            let written = &mut self.written;
-            self.queue.pop(|item| {
+            let Self { written, runs, legs, queue, .. } = self;
+            queue.pop(|item| {
                 *written += match item {
-                    Popped::Run(run, _) => stream.write(&run),
+                    Popped::Run(run, _) => {
+                        count_run(runs, legs, &run, run.entry);
+                        stream.write(&run)
+                    }
                     Popped::Gap(gap) => stream.write_gap(&gap),
                 };
             });
@@ -381,10 +398,11 @@ impl ReceiverQueue {
         self.has_grant() && self.queue.is_empty()
     }
 
-    /// A run with a body of so many bytes was written to a shared stream. What exceeds the grant is owed.
+    /// A run was written to a shared stream. What exceeds the grant is owed.
     #[inline]
-    pub(in crate::core) const fn count(&mut self, body_bytes: usize) {
-        self.written += body_bytes as u64;
+    pub(in crate::core) fn count(&mut self, run: &RunOut<'_>, entry: Option<EntryId>) {
+        self.written += run.body.len() as u64;
+        count_run(&mut self.runs, &mut self.legs, run, entry);
     }
 
     /// Queues a run, or drops by policy, and says what became of it; of older runs that gave way for it, `lost` is told.
@@ -403,9 +421,10 @@ impl ReceiverQueue {
 
     /// Writes the oldest that waits to a shared stream. The fields of a run are its target there.
     pub(in crate::core) fn pop_into(&mut self, number: ReceiverNumber, stream: &mut DeliveryStream) {
-        let Self { written, queue, .. } = self;
+        let Self { written, queue, runs, legs, .. } = self;
         queue.pop(|item| match item {
             Popped::Run(run, _) => {
+                count_run(runs, legs, &run, run.entry);
                 *written += run.body.len() as u64;
                 stream.deliver(&RunOut { fields: &[], ..run }, run.fields, 1);
             }
@@ -413,8 +432,24 @@ impl ReceiverQueue {
         });
     }
 
-    /// Drops everything that waits; what was written stays. Returns the events dropped.
-    pub(in crate::core) fn clear(&mut self) -> u64 {
-        self.queue.clear()
+    /// Drops everything that waits, and tells `lost` of each run that is a leg of an entry; what was written stays. Returns the
+    /// events dropped.
+    pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
+        self.queue.clear(lost)
+    }
+
+    /// What its application is to acknowledge and has not, by the count of runs written for it.
+    pub(in crate::core) const fn legs(&mut self) -> &mut Legs {
+        &mut self.legs
+    }
+}
+
+/// Counts a run that is written for a receiver.
+#[inline]
+fn count_run(runs: &mut u64, legs: &mut Legs, run: &RunOut<'_>, entry: Option<EntryId>) {
+    let number = *runs;
+    *runs += 1;
+    if let Some(entry) = entry {
+        legs.insert(number, entry, run.span());
     }
 }

@@ -11,6 +11,7 @@ use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
+use crate::ledger::Legs;
 use crate::routes::TagId;
 
 /// The stream of runs to one peer.
@@ -27,6 +28,8 @@ pub(in crate::core) struct LaneOutlet {
     /// Handed to the transport, which has not taken all of it.
     pending: Bytes,
     queue: RunQueue,
+    /// What was written and is not answered, by lane seq.
+    legs: Legs,
 }
 
 impl LaneOutlet {
@@ -51,12 +54,8 @@ impl LaneOutlet {
             expected_seq: 0,
             pending: Bytes::new(),
             queue: RunQueue::new(policy, Total::default()),
+            legs: Legs::default(),
         }
-    }
-
-    /// Events that wait in the queue.
-    pub(in crate::core) const fn queued_events(&self) -> u64 {
-        self.queue.events()
     }
 
     /// Whether there is something that the transport could take.
@@ -82,7 +81,7 @@ impl LaneOutlet {
         self.next_seq += 1;
         let run = &RunOut { buffer: None, ..*run };
         if self.queue.is_empty() && self.has_room() {
-            write(&mut self.encoder, &mut self.expected_seq, run, seq);
+            write(&mut self.encoder, &mut self.legs, &mut self.expected_seq, run, seq);
             return Fate::Kept;
         }
         let (fate, gap) = self.queue.offer(run, seq, lost);
@@ -102,12 +101,22 @@ impl LaneOutlet {
     /// Writes what waits, as far as there is room.
     pub(in crate::core) fn drain(&mut self) {
         while !self.queue.is_empty() && self.has_room() {
-            let Self { encoder, expected_seq, queue, .. } = self;
+            let Self { encoder, expected_seq, queue, legs, .. } = self;
             queue.pop(|item| match item {
-                Popped::Run(run, seq) => write(encoder, expected_seq, &run, seq),
+                Popped::Run(run, seq) => write(encoder, legs, expected_seq, &run, seq),
                 Popped::Gap(gap) => encoder.gap(&gap),
             });
         }
+    }
+
+    /// What was written and is not answered, by lane seq.
+    pub(in crate::core) const fn legs(&mut self) -> &mut Legs {
+        &mut self.legs
+    }
+
+    /// Drops what waits, and tells `lost` of each run that is a leg of an entry. Returns the events dropped.
+    pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
+        self.queue.clear(lost)
     }
 
     /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
@@ -132,7 +141,10 @@ impl LaneOutlet {
 }
 
 #[inline]
-fn write(encoder: &mut Encoder, expected_seq: &mut u64, run: &RunOut<'_>, seq: u64) {
+fn write(encoder: &mut Encoder, legs: &mut Legs, expected_seq: &mut u64, run: &RunOut<'_>, seq: u64) {
+    if let Some(entry) = run.entry {
+        legs.insert(seq, entry, run.span());
+    }
     let lane_seq = (seq != *expected_seq).then_some(seq);
     *expected_seq = seq + 1;
     encoder.run(run, lane_seq);

@@ -9,6 +9,7 @@ use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
+use crate::ledger::Legs;
 use crate::routes::TagId;
 
 /// The runs for one sibling core, as one stream that is cut into batches.
@@ -19,6 +20,10 @@ pub(in crate::core) struct MailboxOutlet {
     /// Bytes of a batch: a frame is begun only below it.
     out_max: usize,
     queue: RunQueue,
+    /// Number of the next run whose end is to be told.
+    next: u64,
+    /// What was written and is not answered, by these numbers.
+    legs: Legs,
 }
 
 impl MailboxOutlet {
@@ -29,7 +34,13 @@ impl MailboxOutlet {
             overflow: Overflow::DropOldest,
             reason: GapReason::MailboxOverflow,
         };
-        Self { encoder: Encoder::new(capacity), out_max, queue: RunQueue::new(policy, Total::default()) }
+        Self {
+            encoder: Encoder::new(capacity),
+            out_max,
+            queue: RunQueue::new(policy, Total::default()),
+            next: 0,
+            legs: Legs::default(),
+        }
     }
 
     /// Bytes that wait in the queue.
@@ -53,7 +64,7 @@ impl MailboxOutlet {
     pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let run = &RunOut { buffer: None, ..*run };
         if self.queue.is_empty() && self.has_room() {
-            self.encoder.run(run, None);
+            write(&mut self.encoder, &mut self.legs, &mut self.next, run);
             return Fate::Kept;
         }
         let (fate, gap) = self.queue.offer(run, 0, lost);
@@ -72,12 +83,17 @@ impl MailboxOutlet {
 
     fn drain(&mut self) {
         while !self.queue.is_empty() && self.has_room() {
-            let Self { encoder, queue, .. } = self;
+            let Self { encoder, queue, legs, next, .. } = self;
             queue.pop(|item| match item {
-                Popped::Run(run, _) => encoder.run(&run, None),
+                Popped::Run(run, _) => write(encoder, legs, next, &run),
                 Popped::Gap(gap) => encoder.gap(&gap),
             });
         }
+    }
+
+    /// What was written and is not answered, by the numbers that the batches carry.
+    pub(in crate::core) const fn legs(&mut self) -> &mut Legs {
+        &mut self.legs
     }
 
     /// All encoded bytes as a batch.
@@ -92,4 +108,16 @@ impl MailboxOutlet {
     pub(in crate::core) fn prefetch_names(&self, tag: &TagId, publisher: &PublisherKey) {
         self.encoder.prefetch_names(tag, Memo::default(), publisher);
     }
+}
+
+/// Writes a run; one whose end is to be told carries a number.
+#[inline]
+fn write(encoder: &mut Encoder, legs: &mut Legs, next: &mut u64, run: &RunOut<'_>) {
+    let number = run.entry.map(|entry| {
+        let number = *next;
+        *next += 1;
+        legs.insert(number, entry, run.span());
+        number
+    });
+    encoder.run(run, number);
 }

@@ -14,6 +14,7 @@ use millrace_proto::{PublisherKey, TagSetRef};
 
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
+use crate::ledger::EntryId;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
 
@@ -54,6 +55,7 @@ struct Waiting {
     events: u64,
     seq: u64,
     from: Option<CoreIndex>,
+    entry: Option<EntryId>,
     tags_bytes: usize,
     fields_bytes: usize,
     body: Body,
@@ -92,6 +94,7 @@ impl Waiting {
             buffer,
             events: self.events,
             from: self.from,
+            entry: self.entry,
         }
     }
 
@@ -197,11 +200,20 @@ impl RunQueue {
         (Fate::Kept, None)
     }
 
-    /// Drops everything, without a gap. Returns the events dropped.
-    pub(super) fn clear(&mut self) -> u64 {
-        self.total.take(self.bytes);
+    /// Drops everything, without a gap, and tells `lost` of each run that is a leg of an entry. Returns the events dropped.
+    pub(super) fn clear(&mut self, mut lost: impl FnMut(&RunOut<'_>)) -> u64 {
+        let events = self.events;
+        while let Some(item) = self.items.pop_front() {
+            if let Item::Run(waiting) = item {
+                let run = self.take_out(&waiting);
+                if run.entry.is_some() {
+                    lost(&run);
+                }
+            }
+        }
         let fresh = Self { refused: self.refused, ..Self::new(self.policy, self.total.clone()) };
-        std::mem::replace(self, fresh).events
+        *self = fresh;
+        events
     }
 
     fn push(&mut self, run: &RunOut<'_>, seq: u64) {
@@ -215,6 +227,7 @@ impl RunQueue {
             events: run.events,
             seq,
             from: run.from,
+            entry: run.entry,
             tags_bytes: tags.len(),
             fields_bytes: run.fields.len(),
             body,

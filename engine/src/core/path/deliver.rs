@@ -9,7 +9,6 @@ use millrace_proto::run::RunBody;
 use super::entered::{Entered, Scope};
 use super::fate::Fates;
 use super::leg::{Gathered, Leg};
-use super::owner::FORWARDED;
 use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Path, Scratch};
@@ -19,6 +18,7 @@ use crate::core::pacing::Crowd;
 use crate::core::receiver::Outlet;
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
+use crate::ledger::Tally;
 use crate::matching::{LocalTarget, Location};
 use crate::payload::ScanBudget;
 
@@ -27,6 +27,7 @@ impl Path {
     #[inline]
     pub(in crate::core) fn deliver(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, scope: Scope) {
         let tag = self.intern(tags);
+        let (entry, flags) = self.follow(entered);
         let Self {
             routes,
             directory,
@@ -38,10 +39,12 @@ impl Path {
             scratch,
             metrics,
             missed,
+            ledger,
             crowd,
             holds,
             ..
         } = self;
+        // The route cache has just given the name.
         let Some(route) = routes.resolve(tag, directory, local) else { return };
         let body = &entered.run.body;
         let mut run = RunOut {
@@ -49,14 +52,15 @@ impl Path {
             number: None,
             tags: tags.tags(),
             publisher: entered.publisher,
-            flags: entered.flags & FORWARDED,
+            flags,
             fields: &[],
             body: body.bytes(),
             buffer: entered.run.buffer,
             events: body.count(),
             from: entered.from,
+            entry,
         };
-        let mut fates = Fates { metrics, missed };
+        let mut fates = Fates { metrics, missed, ledger };
         let mut wanted = !route.local().is_empty();
         if scope != Scope::Core {
             let mut is_known = false;
@@ -82,6 +86,7 @@ impl Path {
         }
         run.number = Some(route.number());
         deliver_here(receivers, route.local(), &run, body, (scans, scratch), (crowd, holds), &mut fates);
+        fates.end(&run, Tally::NONE);
         if !wanted && scope == Scope::All {
             fates.metrics.events_unmatched += run.events;
         }
@@ -121,7 +126,8 @@ fn deliver_here(
         } else {
             scratch.fields.clear();
             data::put_matched(&mut scratch.fields, group.iter().map(|target| target.subscription));
-            leg::push(receiver, &RunOut { fields: &scratch.fields, ..*run }, fates);
+            let flags = run.own_flags();
+            leg::push(receiver, &RunOut { fields: &scratch.fields, flags, ..*run }, fates);
             true
         };
         let is_crowded = receiver.queue.is_crowded();

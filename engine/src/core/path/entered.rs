@@ -3,6 +3,7 @@
 use millrace_proto::PublisherKey;
 
 use super::reader::RunIn;
+use crate::ledger::Origin;
 use crate::message::CoreIndex;
 
 /// How far a run may still go.
@@ -24,4 +25,6 @@ pub(in crate::core) struct Entered<'a> {
     pub(in crate::core) run: &'a RunIn<'a>,
     /// The sibling core that handed it over.
     pub(in crate::core) from: Option<CoreIndex>,
+    /// Who is to be told how it ended, if anybody: then its flags have a level.
+    pub(in crate::core) origin: Option<Origin>,
 }

@@ -4,8 +4,11 @@
 //! reader. The second is the sibling core that handed a run over: it is told how many events were lost here
 //! ([`ToSibling::Missed`](crate::message::ToSibling::Missed)).
 
+use millrace_proto::control::OutcomeReason;
+
 use crate::core::metrics::{CoreMetrics, DropReason};
 use crate::core::run::{Fate, RunOut};
+use crate::ledger::{Answer, Ledger, Level, Tally};
 use crate::message::CoreIndex;
 
 /// Events that siblings handed over and that were lost here, since each was told last: by core.
@@ -23,11 +26,34 @@ impl Missed {
     }
 }
 
+/// What siblings are to be told of runs that they have handed over: by core. Bounded by the entries that siblings' runs have
+/// had since the rings between cores were last emptied.
+#[derive(Debug)]
+pub(in crate::core) struct Answers(Vec<Vec<Answer>>);
+
+impl Answers {
+    pub(super) fn new(cores: CoreIndex) -> Self {
+        Self(vec![Vec::new(); usize::from(cores)])
+    }
+
+    pub(in crate::core) fn add(&mut self, core: CoreIndex, answers: Vec<Answer>) {
+        if let Some(waiting) = self.0.get_mut(usize::from(core)) {
+            waiting.extend(answers);
+        }
+    }
+
+    /// What is to be told to a sibling, if anything.
+    pub(in crate::core) fn take(&mut self, core: CoreIndex) -> Option<Vec<Answer>> {
+        self.0.get_mut(usize::from(core)).map(std::mem::take).filter(|answers| !answers.is_empty())
+    }
+}
+
 /// Where fates are told.
 #[derive(Debug)]
 pub(super) struct Fates<'a> {
     pub(super) metrics: &'a mut CoreMetrics,
     pub(super) missed: &'a mut Missed,
+    pub(super) ledger: &'a mut Ledger,
 }
 
 impl Fates<'_> {
@@ -37,6 +63,22 @@ impl Fates<'_> {
         self.metrics.drop(reason, run.events);
         if let Some(missed) = run.from.and_then(|core| self.missed.0.get_mut(usize::from(core))) {
             *missed += run.events;
+        }
+        self.end(run, Tally::missed(reason.outcome()));
+    }
+
+    /// The copy is a leg, if anybody wants to be told.
+    #[inline]
+    pub(super) fn add(&mut self, run: &RunOut<'_>) {
+        if let Some(entry) = run.entry {
+            self.ledger.add(entry, run.span());
+        }
+    }
+
+    /// A leg ended, if the run is one.
+    pub(super) fn end(&mut self, run: &RunOut<'_>, tally: Tally) {
+        if let Some(entry) = run.entry {
+            self.ledger.end(entry, run.span(), tally);
         }
     }
 
@@ -49,5 +91,52 @@ impl Fates<'_> {
             Fate::TooLarge => self.lost(run, DropReason::TooLarge),
         }
         run.events
+    }
+}
+
+/// What a copy for a receiver is to its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// Nobody wants to be told.
+    Untold,
+    /// A leg, which ends when the receiver's application acknowledges.
+    Open,
+    /// Counted with this as soon as it is kept.
+    Counted(Tally),
+}
+
+impl Fates<'_> {
+    /// What the copy of a run for a receiver is to the run's entry. Opens the leg if it is one.
+    #[inline]
+    pub(super) fn begin(&mut self, run: &RunOut<'_>, acknowledges: bool) -> Copied {
+        match run.entry {
+            None => Copied::Untold,
+            Some(_) => self.begin_told(run, acknowledges),
+        }
+    }
+
+    #[cold]
+    fn begin_told(&mut self, run: &RunOut<'_>, acknowledges: bool) -> Copied {
+        let Some(entry) = run.entry else { return Copied::Untold };
+        match Level::of_flags(run.flags) {
+            Some(Level::Delivered) if acknowledges => {
+                self.ledger.add(entry, run.span());
+                Copied::Open
+            }
+            Some(Level::Delivered) => Copied::Counted(Tally::missed(OutcomeReason::CannotAcknowledge)),
+            _ => Copied::Counted(Tally::TAKEN),
+        }
+    }
+
+    /// Counts a copy that is no leg of its own, by what became of it.
+    #[cold]
+    pub(super) fn count(&mut self, run: &RunOut<'_>, kept: Tally, fate: Fate) {
+        let Some(entry) = run.entry else { return };
+        let tally = match fate {
+            Fate::Kept => kept,
+            Fate::Refused => Tally::missed(OutcomeReason::Overflow),
+            Fate::TooLarge => Tally::missed(OutcomeReason::TooLarge),
+        };
+        self.ledger.count(entry, run.span(), tally);
     }
 }

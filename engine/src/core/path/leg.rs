@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use millrace_proto::data::{self, Gap, Target};
+use millrace_proto::data::{self, Gap, Target, flag, target_flag};
 use millrace_proto::limits::TARGETS_BYTES_MAX;
 use millrace_proto::{ReceiverNumber, varint};
 
-use super::fate::Fates;
+use super::fate::{Copied, Fates};
 use crate::core::delivery::{Deliveries, Delivery};
 use crate::core::metrics::DropReason;
 use crate::core::receiver::{Outlet, Receiver};
@@ -36,19 +36,35 @@ impl Leg<'_> {
         run: &RunOut<'_>,
         fates: &mut Fates<'_>,
     ) {
+        let copied = fates.begin(run, self.receiver.acknowledges);
+        let entry = if copied == Copied::Open { run.entry } else { None };
+        let fate = self.push_copy(subscriptions, fields, &RunOut { entry, ..*run }, fates);
+        if let Copied::Counted(kept) = copied {
+            fates.count(run, kept, fate);
+        }
+    }
+
+    fn push_copy(
+        &mut self,
+        subscriptions: impl Iterator<Item = u16> + Clone,
+        fields: &mut Vec<u8>,
+        run: &RunOut<'_>,
+        fates: &mut Fates<'_>,
+    ) -> Fate {
         fields.clear();
         let Outlet::Shared(at) = self.receiver.outlet else {
             data::put_matched(fields, subscriptions);
-            push(self.receiver, &RunOut { fields, ..*run }, fates);
-            return;
+            let flags = run.own_flags();
+            return push_copy(self.receiver, &RunOut { fields, flags, ..*run }, fates);
         };
-        put_target(fields, self.receiver.number, subscriptions);
-        let Some(delivery) = self.deliveries.get_mut(at) else { return };
+        put_target(fields, self.receiver.number, run.flags, subscriptions);
+        let Some(delivery) = self.deliveries.get_mut(at) else { return Fate::Refused };
         if delivery.takes() && self.receiver.queue.may_pass() {
-            self.receiver.queue.count(run.body.len());
+            self.receiver.queue.count(run, run.entry);
             delivery.write(run, fields, 1, self.receiver.linger);
+            Fate::Kept
         } else {
-            queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates);
+            queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates)
         }
     }
 
@@ -70,13 +86,36 @@ impl Leg<'_> {
 /// Inlined, because a call costs a tenth of what a run does here.
 #[inline(always)]
 pub(super) fn push(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) {
-    let Receiver { queue, outlet: Outlet::Own(stream), dropped, .. } = receiver else { return };
+    if run.entry.is_some() {
+        push_told(receiver, run, fates);
+    } else {
+        push_copy(receiver, run, fates);
+    }
+}
+
+/// The same for a run whose publisher wants to be told.
+#[cold]
+fn push_told(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) {
+    let copied = fates.begin(run, receiver.acknowledges);
+    let entry = if copied == Copied::Open { run.entry } else { None };
+    let fate = push_copy(receiver, &RunOut { entry, ..*run }, fates);
+    if let Copied::Counted(kept) = copied {
+        fates.count(run, kept, fate);
+    }
+}
+
+#[inline(always)]
+fn push_copy(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) -> Fate {
+    let Receiver { queue, outlet: Outlet::Own(stream), dropped, .. } = receiver else {
+        return Fate::Refused;
+    };
     let overflow = DropReason::ReceiverOverflow;
     let fate = queue.push(run, stream, |older| {
         *dropped += older.events;
         fates.lost(older, overflow);
     });
     *dropped += fates.tell(fate, run, overflow);
+    fate
 }
 
 /// Queues a run for a receiver that shares its stream, and counts what became of it and of those that gave way for it. The
@@ -88,7 +127,7 @@ fn queue(
     delivery: &mut Delivery,
     run: &RunOut<'_>,
     fates: &mut Fates<'_>,
-) {
+) -> Fate {
     let Receiver { queue, dropped, .. } = receiver;
     let overflow = DropReason::ReceiverOverflow;
     let fate = queue.keep(run, |older| {
@@ -100,6 +139,7 @@ fn queue(
         delivery.refuse(slot);
     }
     receiver.line_up(slot, delivery);
+    fate
 }
 
 /// Receivers that share a stream and that a run is for, as far as they can take it now.
@@ -144,18 +184,25 @@ impl Gathered {
     ) {
         let receiver = &mut *leg.receiver;
         let before = targets.len();
-        put_target(targets, receiver.number, group.iter().map(|target| target.subscription));
+        let subscriptions = group.iter().map(|target| target.subscription);
+        put_target(targets, receiver.number, run.flags, subscriptions);
+        let copied = fates.begin(run, receiver.acknowledges);
+        let entry = if copied == Copied::Open { run.entry } else { None };
+        let mut fate = Fate::Kept;
         if self.takes && receiver.queue.may_pass() {
-            receiver.queue.count(run.body.len());
+            receiver.queue.count(run, entry);
             self.receivers += 1;
             self.linger = self.linger.min(receiver.linger);
-            return;
+        } else {
+            if let Some(delivery) = self.at.and_then(|at| leg.deliveries.get_mut(at)) {
+                let run = RunOut { fields: &targets[before..], entry, ..*run };
+                fate = queue(receiver, leg.slot, delivery, &run, fates);
+            }
+            targets.truncate(before);
         }
-        if let Some(delivery) = self.at.and_then(|at| leg.deliveries.get_mut(at)) {
-            let run = RunOut { fields: &targets[before..], ..*run };
-            queue(receiver, leg.slot, delivery, &run, fates);
+        if let Copied::Counted(kept) = copied {
+            fates.count(run, kept, fate);
         }
-        targets.truncate(before);
     }
 
     /// Writes the run for those that were gathered.
@@ -171,10 +218,17 @@ impl Gathered {
     }
 }
 
-/// Appends a receiver with the subscriptions that matched, in ascending order; repeated ones count once.
+/// Appends a receiver with the subscriptions that matched, in ascending order; repeated ones count once. A run that was sent
+/// before may be a duplicate.
 #[inline]
-fn put_target(out: &mut Vec<u8>, number: ReceiverNumber, subscriptions: impl Iterator<Item = u16> + Clone) {
-    if subscriptions.clone().all(|subscription| subscription == 0) {
+fn put_target(
+    out: &mut Vec<u8>,
+    number: ReceiverNumber,
+    flags: u64,
+    subscriptions: impl Iterator<Item = u16> + Clone,
+) {
+    let is_resent = flags & flag::RESENT != 0;
+    if !is_resent && subscriptions.clone().all(|subscription| subscription == 0) {
         varint::put(out, u64::from(number.0) << 1);
         return;
     }
@@ -186,5 +240,9 @@ fn put_target(out: &mut Vec<u8>, number: ReceiverNumber, subscriptions: impl Ite
             previous = Some(subscription);
         }
     }
-    Target { matched: &matched, ..Target::plain(number) }.put(out);
+    if matched == [0] {
+        matched.clear();
+    }
+    let flags = if is_resent { target_flag::MAYBE_DUPLICATE } else { 0 };
+    Target { matched: &matched, flags, ..Target::plain(number) }.put(out);
 }

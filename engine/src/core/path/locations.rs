@@ -1,5 +1,6 @@
 //! The locations of a run besides this core's own receivers: sibling cores and peers, each with its outlet.
 
+use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{Gap, GapReason};
 
 use super::fate::Fates;
@@ -7,6 +8,7 @@ use crate::core::config::CoreConfig;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::{LaneOutlet, MailboxOutlet};
 use crate::core::run::RunOut;
+use crate::ledger::{EntryId, Ledger, Legs, Tally};
 use crate::matching::Location;
 use crate::message::{CoreIndex, PeerIndex};
 use crate::transport::{ConnKey, StreamKey};
@@ -21,6 +23,10 @@ pub(in crate::core) struct PeerLane {
     pub(in crate::core) finished: bool,
     /// Position up to which the peer was told that it may have missed runs.
     pub(in crate::core) told: u64,
+    /// The peer answers for runs.
+    pub(in crate::core) answers: bool,
+    /// Nothing was heard on the lane for a while: what goes to it is not counted on.
+    pub(in crate::core) is_suspect: bool,
 }
 
 impl PeerLane {
@@ -31,6 +37,35 @@ impl PeerLane {
             self.told = position;
             self.outlet.push_gap(Gap { reason: GapReason::Joined, events: 0, router: None });
         }
+    }
+
+    /// Opens a leg to the peer; none when the peer cannot be counted on: then the events count as missed at once.
+    #[inline]
+    fn follow(&self, run: &RunOut<'_>, fates: &mut Fates<'_>) -> Option<EntryId> {
+        let entry = run.entry?;
+        if self.answers && !self.is_suspect {
+            fates.ledger.add(entry, run.span());
+            return Some(entry);
+        }
+        let reason = if self.answers { OutcomeReason::PeerLost } else { OutcomeReason::CannotAcknowledge };
+        fates.ledger.count(entry, run.span(), Tally::missed(reason));
+        None
+    }
+
+    /// The lane is gone, or not counted on: what it was to answer ends without an answer.
+    pub(in crate::core) fn give_up(&mut self, ledger: &mut Ledger) {
+        self.outlet.legs().end_all(Tally::missed(OutcomeReason::PeerLost), ledger);
+    }
+
+    /// The lane is over: what waits is dropped. Returns the events.
+    pub(in crate::core) fn end(mut self, ledger: &mut Ledger) -> u64 {
+        let lost = Tally::missed(OutcomeReason::PeerLost);
+        self.give_up(ledger);
+        self.outlet.clear(|run| {
+            if let Some(entry) = run.entry {
+                ledger.end(entry, run.span(), lost);
+            }
+        })
     }
 }
 
@@ -58,6 +93,7 @@ impl Locations {
             Location::Core(core) => {
                 let Some(Some(outlet)) = self.siblings.get_mut(usize::from(core)) else { return false };
                 fates.metrics.events_to_siblings += run.events;
+                fates.add(run);
                 let overflow = DropReason::MailboxOverflow;
                 let fate = outlet.push(run, |older| fates.lost(older, overflow));
                 fates.tell(fate, run, overflow);
@@ -65,14 +101,34 @@ impl Locations {
             Location::Peer(peer) => match self.peers.get_mut(usize::from(peer)) {
                 Some(Some(lane)) if !lane.finished => {
                     fates.metrics.events_to_peers += run.events;
+                    let run = &RunOut { entry: lane.follow(run, fates), ..*run };
                     let overflow = DropReason::LaneOverflow;
                     let fate = lane.outlet.push(run, |older| fates.lost(older, overflow));
                     fates.tell(fate, run, overflow);
                 }
-                _ => fates.lost(run, DropReason::PeerLost),
+                _ => {
+                    fates.add(run);
+                    fates.lost(run, DropReason::PeerLost);
+                }
             },
         }
         true
+    }
+
+    /// What a sibling core has not answered.
+    pub(in crate::core) fn sibling_legs(&mut self, core: CoreIndex) -> Option<&mut Legs> {
+        Some(self.siblings.get_mut(usize::from(core))?.as_mut()?.legs())
+    }
+
+    /// What siblings and peers have not answered.
+    pub(in crate::core) fn all_legs(&mut self) -> impl Iterator<Item = &mut Legs> {
+        let siblings = self.siblings.iter_mut().flatten().map(MailboxOutlet::legs);
+        siblings.chain(self.peers.iter_mut().flatten().map(|lane| lane.outlet.legs()))
+    }
+
+    /// The lane to a peer, if it is on this connection.
+    pub(in crate::core) fn peer_on(&mut self, peer: PeerIndex, conn: ConnKey) -> Option<&mut PeerLane> {
+        self.peers.get_mut(usize::from(peer))?.as_mut().filter(|lane| lane.conn == conn)
     }
 
     pub(super) fn sibling(&self, core: CoreIndex) -> Option<&MailboxOutlet> {

@@ -4,13 +4,16 @@
 //! each, in order, in [`Path::own`]; the first is its position.
 
 use millrace_proto::PublisherId;
+use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::flag;
+use millrace_proto::run::RunBody;
 
 use super::entered::{Entered, Scope};
 use super::fate::Fates;
 use super::reader::KnownTags;
 use super::state::Path;
 use crate::core::run::RunOut;
+use crate::ledger::{EntryId, Level, Origin, Span, Tally};
 use crate::matching::Location;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
@@ -58,21 +61,53 @@ impl Path {
         // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that the cache has given
         // up since is still no other's, so the cache is not asked again.
         let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
+        let (entry, flags) = self.follow(entered);
         let body = &entered.run.body;
         let run = RunOut {
             tag,
             number: None,
             tags: tags.tags(),
             publisher: entered.publisher,
-            flags: entered.flags & FORWARDED | flag::UNROUTED,
+            flags: flags | flag::UNROUTED,
             fields: &[],
             body: body.bytes(),
             buffer: None,
             events: body.count(),
             from: entered.from,
+            entry,
         };
-        let mut fates = Fates { metrics: &mut self.metrics, missed: &mut self.missed };
-        self.locations.copy(Location::Core(owner), &run, &mut fates);
+        let Self { metrics, missed, ledger, locations, .. } = self;
+        let mut fates = Fates { metrics, missed, ledger };
+        locations.copy(Location::Core(owner), &run, &mut fates);
+        fates.end(&run, Tally::NONE);
+    }
+
+    /// Opens an entry for a run whose origin wants to be told how it ends. Returns the entry, and the flags that go on with the
+    /// run: those of a run that is not followed have no level, so that nobody else follows it.
+    #[inline]
+    pub(super) fn follow(&mut self, entered: &Entered<'_>) -> (Option<EntryId>, u64) {
+        let flags = entered.flags & FORWARDED;
+        let entry = match entered.origin {
+            None => None,
+            Some(origin) => self.open_entry(origin, entered),
+        };
+        (entry, if entry.is_some() { flags } else { flags & !flag::LEVEL_MASK })
+    }
+
+    /// A run that may not be published was dropped.
+    pub(in crate::core) fn tell_dropped(&mut self, origin: Origin, flags: u64, body: &RunBody<'_>) {
+        let span = u32::try_from(body.count()).map(|events| Span { first: body.first_seq(), events });
+        if let (Some(level), Ok(span)) = (Level::of_flags(flags), span) {
+            self.ledger.tell(origin, level, span, Tally::dropped(OutcomeReason::Forbidden));
+        }
+    }
+
+    #[cold]
+    fn open_entry(&mut self, origin: Origin, entered: &Entered<'_>) -> Option<EntryId> {
+        let level = Level::of_flags(entered.flags)?;
+        let body = &entered.run.body;
+        let span = Span { first: body.first_seq(), events: u32::try_from(body.count()).ok()? };
+        self.ledger.open(origin, level, span)
     }
 
     /// The route cache's name for a tag set.

@@ -10,6 +10,7 @@ use super::leg::Leg;
 use super::state::{Path, Scratch};
 use crate::core::metrics::DropReason;
 use crate::core::run::RunOut;
+use crate::ledger::Tally;
 use crate::matching::LocalTarget;
 use crate::payload::{Held, HeldRun, Piece, Plan, ScanBudget};
 
@@ -45,7 +46,11 @@ pub(super) fn deliver_by_payload(
         progress: Box::default(),
         events: run.events,
         from: run.from,
+        entry: run.entry,
     };
+    if let Some(entry) = run.entry {
+        fates.ledger.add(entry, run.span());
+    }
     if desk.hold(held, scans).is_ok() {
         fates.metrics.pattern_waits += 1;
         if !was_waiting {
@@ -103,13 +108,13 @@ fn deliver_piece(
 impl Path {
     /// Begins a turn: receivers with runs that wait for their scan take their slices of it.
     pub(in crate::core) fn scan_waiting(&mut self) {
-        let Self { receivers, sift, scans, scratch, metrics, missed, .. } = self;
+        let Self { receivers, sift, scans, scratch, metrics, missed, ledger, .. } = self;
         sift.next_turn();
         scans.next_turn();
         while let Some((slot, slice)) = scans.take_turn() {
             let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
             let mut leg = Leg { slot, receiver, deliveries };
-            let mut fates = Fates { metrics, missed };
+            let mut fates = Fates { metrics, missed, ledger };
             let mut work = slice;
             let kept = scan_slice(&mut leg, &mut work, scans, scratch, &mut fates);
             scans.spend((slice - work).max(1));
@@ -147,7 +152,7 @@ fn scan_slice(
             }
             Some(Held::Run(held)) => held,
         };
-        let HeldRun { tag, tags, publisher, flags, body, plan, progress, events, from } = &mut *held;
+        let HeldRun { tag, tags, publisher, flags, body, plan, progress, events, from, entry } = &mut *held;
         // It was read before, when it came.
         let Ok(parsed) = RunBody::parse_head(body) else { continue };
         let run = RunOut {
@@ -161,12 +166,15 @@ fn scan_slice(
             buffer: None,
             events: *events,
             from: *from,
+            entry: *entry,
         };
         let is_done = progress.scan(plan, &parsed, work, |piece| {
             kept = true;
             deliver_piece(leg, &run, piece, scratch, fates);
         });
-        if !is_done && let Some(desk) = leg.receiver.selectors.desk.as_deref_mut() {
+        if is_done {
+            fates.end(&run, Tally::NONE);
+        } else if let Some(desk) = leg.receiver.selectors.desk.as_deref_mut() {
             desk.put_back(held, scans);
         }
     }

@@ -23,8 +23,10 @@ impl Path {
     pub(super) fn shed(&mut self) {
         let target = self.queue_budget_bytes - self.queue_budget_bytes / 16;
         let level = level(self.receivers.iter().map(|receiver| receiver.queue.bytes()).collect(), target);
-        let (mut fates, mut cut) =
-            (Fates { metrics: &mut self.metrics, missed: &mut self.missed }, Vec::new());
+        let (mut fates, mut cut) = (
+            Fates { metrics: &mut self.metrics, missed: &mut self.missed, ledger: &mut self.ledger },
+            Vec::new(),
+        );
         for (slot, receiver) in
             self.receivers.iter_mut().filter(|(_, receiver)| receiver.queue.bytes() > level)
         {

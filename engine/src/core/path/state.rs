@@ -3,7 +3,7 @@
 use millrace_proto::RouterId;
 use millrace_proto::data::{Gap, GapReason};
 
-use super::fate::Missed;
+use super::fate::{Answers, Missed};
 use super::locations::Locations;
 use super::shards::OwnShards;
 use super::sift::Sift;
@@ -14,6 +14,7 @@ use crate::core::ids::Ids;
 use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
+use crate::ledger::Ledger;
 use crate::matching::{Index, LocalTarget, Taker};
 use crate::payload::ScanBudget;
 use crate::routes::RouteCache;
@@ -35,6 +36,10 @@ pub(in crate::core) struct Path {
     pub(in crate::core) receivers: Receivers,
     pub(in crate::core) metrics: CoreMetrics,
     pub(in crate::core) missed: Missed,
+    /// What becomes of the runs whose publishers want to be told.
+    pub(in crate::core) ledger: Ledger,
+    /// What siblings are to be told of runs that they have handed over.
+    pub(in crate::core) answers: Answers,
     /// Whom the runs read last have crowded.
     pub(in crate::core) crowd: Crowd,
     /// Publishers that are held back for receivers on other cores.
@@ -74,6 +79,8 @@ impl Path {
             receivers: Receivers::default(),
             metrics: CoreMetrics::default(),
             missed: Missed::new(config.cores),
+            ledger: Ledger::new(config.limits.ledger),
+            answers: Answers::new(config.cores),
             crowd: Crowd::default(),
             holds: Holds::new(config),
             selectors_moved: 0,

@@ -1,7 +1,7 @@
 //! Which control frames are handled when: clients take turns, and wait for neither what ends nor each other for long.
 
 use millrace_proto::control::{ControlFrame, OpenReceiver, Ping, Subscribe};
-use millrace_proto::mesh::{InterestRequest, LegAck, LinkFrame, MeshFrame, PeerHello};
+use millrace_proto::mesh::{InterestRequest, LinkFrame, MeshFrame, PeerHello, Tickets};
 use millrace_proto::{CloseCode, ReceiverNumber, SubscriptionNumber};
 
 use super::world::{CONTROL, World, lane, open};
@@ -168,7 +168,7 @@ fn link_frames_go_to_control_and_frames_of_the_lane_stay_at_its_core() {
         "{told:?}"
     );
     let mut feature = Vec::new();
-    LegAck::default().encode(&mut feature);
+    Tickets::default().encode(&mut feature);
     world.send(conn, CONTROL, &feature);
     assert_eq!(world.memory.closed, [(conn, CloseCode::Unexpected)], "a feature that is not listed");
 }

@@ -1,5 +1,7 @@
 //! One core against a transport in memory: what clients see on their streams.
 
+mod confirms;
+mod confirms_between;
 mod deliveries;
 mod events;
 mod frames;

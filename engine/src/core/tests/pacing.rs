@@ -131,7 +131,7 @@ impl Pair {
                     if from == 0 { [&mut one[0], &mut other[0]] } else { [&mut other[0], &mut one[0]] };
                 while let Some(word) = one.core.next_to_sibling(to) {
                     is_quiet = false;
-                    other.core.sibling_told(other.now, &word);
+                    other.core.sibling_told(other.now, from, word);
                 }
                 while let Some(batch) = one.core.next_batch(to) {
                     is_quiet = false;

@@ -26,7 +26,7 @@ fn a_core_is_told_how_many_events_that_it_handed_over_were_lost() {
     let told = second.core.next_to_sibling(0);
     assert_eq!(told, Some(ToSibling::Missed { events: lost }));
     assert_eq!(second.core.next_to_sibling(0), None, "it is told once");
-    first.core.sibling_told(first.now, &told.unwrap());
+    first.core.sibling_told(first.now, 1, told.unwrap());
     assert_eq!(first.core.metrics().events_missed_by_siblings, lost);
 }
 

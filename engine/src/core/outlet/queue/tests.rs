@@ -80,6 +80,7 @@ fn push(queue: &mut RunQueue, model: &Model) {
         buffer: buffer.as_ref(),
         events: 1,
         from: None,
+        entry: None,
     };
     assert!(RunQueue::bytes_of(&run) > 0);
     queue.push(&run, *seq);
@@ -185,6 +186,6 @@ fn shedding_follows_the_policy_and_the_total_is_that_of_all_queues() {
     }
     assert_eq!((pop(&mut newest), pop(&mut newest)), (gap(lost[1]), None));
     push(&mut newest, &run(1, 1, 0, 10, false));
-    assert_eq!(newest.clear(), 1);
+    assert_eq!(newest.clear(|_| {}), 1);
     assert_eq!(total.bytes(), 0);
 }
