@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use millrace_proto::DEFAULT_PORT;
 
-/// A router's address: a DNS name (all its A and AAAA records are tried) or an IP address, and a UDP port. An IPv6 address
-/// may have a zone, as in `[fe80::1%eth0]:7400`.
+/// A router's address: a DNS name (all its A and AAAA records are tried) or an IP address, and a
+/// UDP port. An IPv6 address may have a zone, as in `[fe80::1%eth0]:7400`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouterAddress {
     host: String,
@@ -40,8 +40,9 @@ impl RouterAddress {
         host.strip_suffix('.').unwrap_or(host)
     }
 
-    /// Where it is, when no name has to be looked up. A zone means something for link-local addresses only: a number is used
-    /// as it is, the name of an interface is looked up by the system.
+    /// Where it is, when no name has to be looked up. A zone means something for link-local
+    /// addresses only: a number is used as it is, the name of an interface is looked up by the
+    /// system.
     pub(crate) fn socket_address(&self) -> Option<SocketAddr> {
         let Some((ip, zone)) = self.host.split_once('%') else {
             return self.host.parse().ok().map(|ip| SocketAddr::new(ip, self.port));

@@ -1,4 +1,4 @@
-//! The attachment of one connection, with the lookups and dials that it asks for as tasks.
+//! Runs the attachment of one connection: each lookup and each dial that it asks for is a task.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ enum Done {
     Dialled(AttemptId, Result<Box<Connected>, AttemptError>),
 }
 
-/// What whoever has the connection is to do.
+/// What the attachment wants of the task that owns the connection.
 enum Step {
     Attached(Box<Connected>),
     Leave { latest: Time },
@@ -35,13 +35,17 @@ pub(crate) struct Attaching {
     attachment: Attachment<RouterAddress, AttemptError>,
     connector: Connector,
     wants: Wants,
+    /// Lookups and dials under way.
     tasks: JoinSet<Done>,
+    /// Dials that the attachment has not abandoned.
     dials: BTreeMap<AttemptId, AbortHandle>,
-    /// Welcomed connections that the attachment has not spoken about yet.
+    /// Connections that their router has welcomed and the attachment has neither taken nor
+    /// abandoned.
     welcomed: BTreeMap<AttemptId, Box<Connected>>,
     /// The attempt that made the newest connection.
     current: AttemptId,
-    /// The router of the newest connection asked to be left, and another one is looked for.
+    /// Whether the router of the newest connection asked to be left and the attachment looks for
+    /// another one.
     is_moving: bool,
 }
 
@@ -72,15 +76,17 @@ impl Attaching {
         &self.connector
     }
 
-    /// Begins with a connection that was made beside the attachment.
+    /// Takes over a connection that [`Connector::connect_to`] made.
     pub(crate) fn begin_attached(&mut self, welcome: &Welcome) {
         self.current = self.attachment.begin_attached(welcome, self.connector.clock().now());
     }
 
-    /// Waits for the next connection. May be dropped at any time and called again. `shard` chooses the core of its router.
+    /// Waits for the next connection; `shard` chooses the core of its router. The future may be
+    /// dropped at any time, because lookups and dials go on in their tasks.
     ///
     /// # Errors
-    /// Only before the first one: [`ConnectError`] says why there is none.
+    /// [`ConnectError`] says why no router has welcomed the first connection. Later connections are
+    /// looked for without end.
     pub(crate) async fn attach(&mut self, shard: Option<Shard>) -> Result<Box<Connected>, ConnectError> {
         loop {
             match self.step(shard) {
@@ -99,14 +105,15 @@ impl Attaching {
         }
     }
 
-    /// The router of the present connection goes away.
+    /// Notes that the router of the present connection goes away.
     pub(crate) fn goaway(&mut self, goaway: &Goaway) {
         self.connector.tell(Change::Leaving);
         self.attachment.handle(Input::Goaway(goaway), self.connector.clock().now());
     }
 
-    /// Whether the present router is to be left from now on; with the moment when to close its connection at the latest. To be
-    /// asked while there is a connection, until it says so; then [`Attaching::attach`] finds the next one.
+    /// Returns, once, that the present router is to be left: the latest moment to close its
+    /// connection. The owner asks while it has a connection; then [`Attaching::attach`] finds the
+    /// next.
     pub(crate) fn poll_leave(&mut self, now: Time) -> Option<Time> {
         if self.is_moving || self.attachment.poll_timeout().is_none_or(|due| due > now) {
             return None;
@@ -120,12 +127,12 @@ impl Attaching {
         }
     }
 
-    /// When [`Attaching::poll_leave`] has something to say.
+    /// When the owner is to ask [`Attaching::poll_leave`] again.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         self.attachment.poll_timeout().filter(|_| !self.is_moving)
     }
 
-    /// The newest connection is gone.
+    /// Notes that the newest connection is lost.
     pub(crate) fn lost(&mut self, reason: &Disconnect) {
         self.is_moving = false;
         let (attempt, verdict) = (self.current, reason.verdict());
@@ -133,7 +140,7 @@ impl Attaching {
         self.attachment.handle(Input::Lost { attempt, verdict }, self.connector.clock().now());
     }
 
-    /// Does what the attachment says, up to the next thing that its user is to do.
+    /// Does what the attachment asks for, until it wants something of the connection's owner.
     fn step(&mut self, shard: Option<Shard>) -> Option<Step> {
         let now = self.connector.clock().now();
         while let Some(output) = self.attachment.poll_output(now) {
@@ -186,7 +193,7 @@ impl Attaching {
             Ok(Done::Resolved(router, outcome)) => {
                 self.attachment.handle(Input::Resolved { router: &router, outcome }, now);
             }
-            // Without its handle, it was abandoned while it was welcomed.
+            // A dial without a handle was abandoned; the next arm drops its connection.
             Ok(Done::Dialled(attempt, outcome)) if self.dials.remove(&attempt).is_some() => match outcome {
                 Ok(connected) => {
                     self.attachment.handle(Input::Welcomed { attempt, welcome: &connected.1 }, now);

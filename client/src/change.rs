@@ -9,7 +9,8 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::address::RouterAddress;
 use crate::disconnect::Disconnect;
 
-/// Something happened to a connection of a [`Client`](crate::Client). Also logged, as debug events of `tracing`.
+/// Something happened to a connection of a [`Client`](crate::Client). Also logged, as debug events
+/// of `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
@@ -19,7 +20,8 @@ pub enum Change {
         router: RouterAddress,
         /// Where it was reached.
         address: SocketAddr,
-        /// How long there was no connection; zero when the client moved from one router to the next.
+        /// How long there was no connection; zero when the client moved from one router to the
+        /// next.
         away: Duration,
     },
     /// The router asked to be left; the client looks for another one.
@@ -29,7 +31,8 @@ pub enum Change {
         /// Why.
         reason: Disconnect,
     },
-    /// No router can be reached; the client goes on trying. Told once per outage, at a new cause, and every 30 s.
+    /// No router can be reached; the client goes on trying. Told once per outage, at a new cause,
+    /// and every 30 s.
     Trouble {
         /// Which router, and why, for people: of several failures the one that says most.
         reason: String,
@@ -60,7 +63,8 @@ impl Changes {
         Self { receiver }
     }
 
-    /// The next change; `None` when the client and all that it made are gone. May be dropped at any time.
+    /// The next change; `None` when the client and all that it made are gone. May be dropped at any
+    /// time.
     pub async fn next(&mut self) -> Option<Change> {
         loop {
             match self.receiver.recv().await {

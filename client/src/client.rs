@@ -29,8 +29,8 @@ impl Client {
     /// Connects a publisher.
     ///
     /// # Errors
-    /// [`ConnectError`] when a router refuses, or none could be reached within [`Config::connect_within`]. Once connected, a
-    /// publisher reconnects by itself.
+    /// [`ConnectError`] when a router refuses, or none could be reached within
+    /// [`Config::connect_within`]. Once connected, a publisher reconnects by itself.
     pub async fn publisher(&self, options: PublisherOptions) -> Result<Publisher, ConnectError> {
         publisher::connect(self.connector.clone(), &self.hub, options).await
     }
@@ -38,8 +38,9 @@ impl Client {
     /// Connects a receiver; it has no subscriptions yet.
     ///
     /// # Errors
-    /// [`ConnectError`] when a router refuses, none could be reached within [`Config::connect_within`], or the options ask
-    /// for what no router does. Once connected, a receiver reconnects by itself.
+    /// [`ConnectError`] when a router refuses, none could be reached within
+    /// [`Config::connect_within`], or the options ask for what no router does. Once connected, a
+    /// receiver reconnects by itself.
     pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
         receiver::connect(self.connector.clone(), &self.hub, options).await
     }
@@ -57,14 +58,15 @@ impl Client {
         Ok(SubscriptionStream::new(self.receiver(options).await?, selectors)?)
     }
 
-    /// What happens to the connections of this client and its clones from here on: lost, troubled, attached.
+    /// What happens to the connections of this client and its clones from here on: lost, troubled,
+    /// attached.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes::new(self.connector.changes())
     }
 
-    /// Waits until the last packets of closed publishers and receivers have left, at most a second. For programs that
-    /// exit.
+    /// Waits until the last packets of closed publishers and receivers have left, at most a second.
+    /// For programs that exit.
     pub async fn close(self) {
         self.connector.close().await;
     }

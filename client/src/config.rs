@@ -1,4 +1,4 @@
-//! How a client reaches its routers: addresses, trust, identity, patience.
+//! How a client reaches its routers: addresses, trust, identity and time limits.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,29 +24,36 @@ use crate::setters::setters;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// Routers, any of which will do: they are tried in a new random order each time, all addresses of a name.
-    /// Default `127.0.0.1:7400`.
+    /// Routers to attach to; one is enough, because every router reaches the whole cluster. The
+    /// client tries them in a new random order each time, and all addresses of a name. Default
+    /// `127.0.0.1:7400`.
     pub routers: Vec<RouterAddress>,
-    /// Whose certificates are trusted. Default: the authority of a router in dev mode on this host.
+    /// Authorities whose certificates the client trusts. Default: that of a router in dev mode on
+    /// this host.
     pub trust: Trust,
-    /// This client's certificate, for routers that ask for one. Default none.
+    /// This client's certificate and key, for routers that ask for them. Default none.
     pub identity: Option<Identity>,
-    /// Name to expect in the router's certificate instead of the host of its address. Default none.
+    /// Name that the router's certificate must have instead of the host of its address. Default
+    /// none.
     pub server_name: Option<String>,
-    /// Silence after which a session is dead that has receivers, or whose publisher expects an answer: credit is used up, a
-    /// flush asked what was received, or the time to say so
-    /// ([`PublisherOptions::received_within`](crate::PublisherOptions::received_within)) has passed. Default 1.5 s; sane
-    /// from five round trips up. Two pings go out in that time.
+    /// Silence after which the client gives up a connection on which it expects something: one with
+    /// receivers, or whose publisher has used up its credit, waits for a flush, or has waited
+    /// longer than
+    /// [`PublisherOptions::received_within`](field@crate::PublisherOptions::received_within). The
+    /// client sends two pings in that time. Default 1.5 s; at least five round trips.
     pub silence: Duration,
-    /// Silence after which the session of a publisher that expects no answer is dead. Default 30 s.
+    /// Silence after which the client gives up any other connection. Default 30 s.
     pub idle_silence: Duration,
-    /// How long one connection may take to be made. Default 5 s.
+    /// How long making one connection may take, the router's answer to the greeting included.
+    /// Default 5 s.
     pub connect_timeout: Duration,
-    /// How long a new publisher or receiver goes on looking for its first router, behind the first attempt at each. Default
-    /// zero: one attempt. A router that refuses ends the search at once.
+    /// How long a new publisher or receiver goes on looking for its first router after it has tried
+    /// each once. Default zero: it tries each once. A router that refuses ends the search at once,
+    /// because it will refuse again.
     pub connect_within: Duration,
-    /// Longest pause between attempts to reconnect. Pauses start at 50 ms, double, and are drawn at random between zero
-    /// and their bound. Default 5 s.
+    /// Bound of the longest pause between attempts to reconnect. Bounds start at 50 ms and double;
+    /// the client draws each pause at random between zero and its bound, because the clients of a
+    /// dead router are not to come back all at once. Default 5 s.
     pub backoff_max: Duration,
 }
 
@@ -73,7 +80,7 @@ pub enum EnvironmentError {
     /// An address of `MILLRACE_ROUTER` cannot be read.
     #[error("MILLRACE_ROUTER: {0}")]
     Router(#[from] AddressError),
-    /// Only one of certificate and key is named.
+    /// Only one of `MILLRACE_CERT` and `MILLRACE_KEY` is set.
     #[error("MILLRACE_CERT and MILLRACE_KEY go together: set both or none")]
     HalfIdentity,
     /// A file that a variable names cannot be read.
@@ -111,8 +118,9 @@ impl Config {
         backoff_max: Duration,
     }
 
-    /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER` (addresses, separated by
-    /// commas), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM files). An empty variable counts as unset.
+    /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER`
+    /// (addresses, separated by commas), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM
+    /// files). An empty variable counts as unset.
     ///
     /// # Errors
     /// [`EnvironmentError`] names the variable or the file.
@@ -144,15 +152,16 @@ impl Config {
     }
 }
 
-/// Whose certificates are trusted.
+/// Authorities whose certificates a client trusts.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Trust {
-    /// The authority that a router in dev mode left on this host ([`dev`](crate::dev)); for loopback addresses only. Read
-    /// anew for each connection, so that a restarted router is found.
+    /// The authority that a router in dev mode left on this host ([`dev`](crate::dev)); for
+    /// loopback addresses only. The client reads it for each connection, because a restarted router
+    /// has a new one.
     #[default]
     Dev,
-    /// The authorities in a PEM file.
+    /// The authorities in a PEM file, which the client reads for each connection.
     File(PathBuf),
     /// The authorities in PEM text.
     Pem(Vec<u8>),
@@ -161,7 +170,7 @@ pub enum Trust {
 /// A client's certificate and key.
 #[derive(Clone)]
 pub struct Identity {
-    /// The certificate and those that lead to its authority, PEM.
+    /// The certificate, and those between it and its authority, PEM.
     pub certificate_pem: Vec<u8>,
     /// The private key, PEM.
     pub key_pem: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Makes connections: sockets, TLS and QUIC, and one greeted link for each dial. Where to and when is for
-//! [`Attaching`](crate::attaching::Attaching) to decide.
+//! Makes connections: opens sockets, sets up TLS and QUIC, and greets a router with each dial.
+//! [`Attaching`](crate::attaching::Attaching) decides where to and when.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -23,17 +23,19 @@ use crate::session::ConnectionConfig;
 use crate::session::liveness::LivenessConfig;
 use crate::tls::{self, TlsError};
 
-/// Addresses of one name, at most; more are left for the next attempt.
+/// Addresses taken from one lookup of a name, at most; a resolver may answer with any number.
 const ADDRESSES_MAX: usize = 64;
-/// Changes that wait for a listener, at most; the oldest give way.
+/// Changes that wait for a slow listener, at most; it misses the oldest of more.
 const CHANGES_MAX: usize = 64;
-/// How long closing waits for the last packets to leave.
+/// How long closing waits until the last packets have left.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-/// Streams that a router may open beyond one per receiver: a little air for moves.
+/// Streams that a router may open beyond one for each receiver, because the stream of a closed
+/// receiver may still be open when the next one begins.
 const ROUTER_STREAMS: u32 = 4;
-/// Flow control of one stream: above the largest receiver window, so that grants decide.
+/// Flow control of one stream, bytes: no smaller than the largest window of a receiver, because
+/// grants are to decide and not QUIC.
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// Bytes written but not acknowledged, at most: above any useful product of bandwidth and delay of one publisher.
+/// Bytes written but not acknowledged, at most: enough for 1 Gbit/s at a round trip of 30 ms.
 const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A connection that its router has welcomed.
@@ -46,15 +48,15 @@ pub(crate) struct Wants {
     pub(crate) receivers: u32,
     /// How long its publisher can wait to be told what was received; 0: the router's choice.
     pub(crate) received_within: Duration,
-    /// One delivery stream for all receivers is asked for.
+    /// Whether the Hello asks for one delivery stream for all receivers.
     pub(crate) share_deliveries: bool,
-    /// What proves its publisher's ids.
+    /// The secret that proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
 }
 
 impl Wants {
-    /// What a connection is for that receivers and a publisher share which wants `publisher`. Without
-    /// a secret it gets a new one, because a publisher may join it later.
+    /// The wants of a connection that receivers share with a publisher that wants `publisher`.
+    /// Without a secret it draws one, because a publisher may join it later.
     pub(crate) fn shared(publisher: &Self) -> Self {
         let Self { received_within, secret, .. } = *publisher;
         let secret = Some(secret.unwrap_or_else(|| PublisherSecret(rand::random())));
@@ -72,14 +74,14 @@ pub(crate) struct Connector {
 struct Inner {
     config: Config,
     endpoint: Endpoint,
-    /// Sockets of connections that do not share the first one; those without connections leave when the next comes.
+    /// Further sockets; [`Connector::on_own_socket`] removes those without connections.
     others: Arc<Mutex<Vec<Endpoint>>>,
     clock: Clock,
     changes: broadcast::Sender<Change>,
 }
 
 impl Connector {
-    /// Opens the socket.
+    /// Opens the socket that connections share.
     pub(crate) fn new(config: Config) -> Result<Self, ConnectError> {
         if config.routers.is_empty() {
             return Err(ConnectError::NoRouters);
@@ -89,8 +91,9 @@ impl Connector {
         Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: Clock::new(), changes }) })
     }
 
-    /// This connector with a socket of its own, for a connection to the same router as another one: with one source port for
-    /// both, packets of two cores could be merged on their way and would reach only one of them.
+    /// This connector with a socket of its own, for a second connection to the same router, because
+    /// the router's host may merge packets of one source port, and a merged packet reaches one core
+    /// only.
     pub(crate) fn on_own_socket(&self) -> Result<Self, ConnectError> {
         let Inner { config, others, clock, changes, .. } = &*self.inner;
         let endpoint = open_socket()?;
@@ -118,15 +121,15 @@ impl Connector {
         let _ = tokio::time::timeout(IDLE_WAIT, idle).await;
     }
 
-    /// What happens to connections from here on.
+    /// Changes of this client's connections from this call on.
     pub(crate) fn changes(&self) -> broadcast::Receiver<Change> {
         self.inner.changes.subscribe()
     }
 
-    /// Tells whoever listens.
+    /// Logs a change and tells it to all listeners.
     pub(crate) fn tell(&self, change: Change) {
         change.log();
-        // Nobody listens: the log has it.
+        // An error means that nobody listens; the log has the change.
         let _ = self.inner.changes.send(change);
     }
 
@@ -138,7 +141,7 @@ impl Connector {
         &self.inner.config
     }
 
-    /// Connects to a router and greets it. Bounded in time by who asks.
+    /// Connects to a router and greets it. The caller bounds the time that it takes.
     pub(crate) async fn dial(
         &self,
         place: Place,
@@ -173,7 +176,8 @@ impl Connector {
         Ok(Link::open(connection, place, config, self.inner.clock).await?)
     }
 
-    /// Makes one more connection to where a router was reached.
+    /// Makes one more connection to an address where a router was reached, within
+    /// [`Config::connect_timeout`](field@Config::connect_timeout).
     pub(crate) async fn connect_to(
         &self,
         place: &Place,
@@ -201,12 +205,13 @@ impl Connector {
         Ok(found.take(ADDRESSES_MAX).collect())
     }
 
-    /// Whether trust and identity can be used.
+    /// Checks that trust and identity can be used.
     pub(crate) fn check_tls(&self) -> Result<(), TlsError> {
         self.quic_config(None, 0).map(drop)
     }
 
-    /// TLS and transport of one connection for so many receivers; `shard` chooses the core of the router.
+    /// TLS and transport of one connection for so many receivers; `shard` chooses the router's
+    /// core.
     fn quic_config(&self, shard: Option<Shard>, receivers: u32) -> Result<quinn::ClientConfig, TlsError> {
         let tls = tls::client_config(&self.inner.config)?;
         let tls = QuicClientConfig::try_from(tls)
@@ -220,10 +225,10 @@ impl Connector {
     }
 }
 
-/// A socket on any address, for both families where the host has both.
+/// Opens a socket on any address, of both families where the host has both.
 fn open_socket() -> Result<Endpoint, ConnectError> {
     let any: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    // Hosts without IPv6 cannot bind the first.
+    // A host without IPv6 cannot bind the first.
     Endpoint::client(SocketAddr::new(any[0], 0))
         .or_else(|_| Endpoint::client(SocketAddr::new(any[1], 0)))
         .map_err(ConnectError::Socket)
@@ -244,7 +249,8 @@ fn transport(receivers: u32) -> TransportConfig {
     transport
 }
 
-/// An initial destination id that steers to the core which owns `shard`: bytes 1–2 carry it, the rest is random.
+/// A first destination id that steers to the core that owns `shard`: the low 12 bits of bytes 1 and
+/// 2 carry the shard, the rest is random.
 fn id_towards(shard: Shard) -> ConnectionId {
     let mut id: [u8; 12] = rand::random();
     let [high, low] = shard.number().to_be_bytes();
@@ -253,7 +259,7 @@ fn id_towards(shard: Shard) -> ConnectionId {
     ConnectionId::new(&id)
 }
 
-/// Closes a link in order, for a publisher or receiver that is done.
+/// Closes a link with the code Done, which tells the router that this side has nothing more to do.
 pub(crate) fn close_done(link: &Link) {
     link.close(CloseCode::Done, "");
 }

@@ -1,5 +1,5 @@
-//! Where a router in dev mode leaves the certificate of its authority, and where clients on the same
-//! host look for it: see [`millrace_certs::places`].
+//! Where a router in dev mode leaves the certificate of its authority, and where clients on the
+//! same host look for it: see [`millrace_certs::places`].
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! The Millrace client library: publish events, receive events.
 //!
-//! Publishing, to a router that speaks for an authority of one's own (with [`Config::default`], to a router in dev mode on
-//! this host; its authority is found by itself):
+//! Publishing, to a router that speaks for an authority of one's own (with [`Config::default`], to
+//! a router in dev mode on this host; its authority is found by itself):
 //!
 //! ```
 //! use millrace_client::{Client, Config, PublisherOptions, TagSet, Trust};
@@ -62,8 +62,8 @@
 //!
 //! What is promised: events of one tag set that enter through one router arrive in one order at
 //! every receiver, except around a lost connection. Both sides reconnect by themselves. A publisher
-//! reports events whose fate is unknown ([`Publisher::lost`]), or sends them again; a receiver finds
-//! a [`Gap`] where events may be missing.
+//! reports events whose fate is unknown ([`Publisher::lost`]), or sends them again; a receiver
+//! finds a [`Gap`] where events may be missing.
 //!
 //! Layers: [`session`] decides everything without I/O. The rest moves bytes between it, quinn and
 //! the application, and is behind the default feature `tokio`.

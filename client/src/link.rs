@@ -1,4 +1,5 @@
-//! One connection to a router with its control stream: what publishers and receivers have in common.
+//! One connection to a router with its control stream: what publishers and receivers have in
+//! common.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,8 +59,9 @@ impl Link {
         }
     }
 
-    /// Moves bytes of the control stream and time, once: returns when something was read or written, a timer of the
-    /// session ran out, or `until` has come. Events are the caller's to poll. May be dropped at any time.
+    /// Moves bytes of the control stream and time, once: returns when something was read or
+    /// written, a timer of the session ran out, or `until` has come. Events are the caller's to
+    /// poll. May be dropped at any time.
     pub(crate) async fn turn(&mut self, until: Option<Time>) -> Result<(), Disconnect> {
         if self.unwritten.is_empty() {
             self.unwritten = self.session.poll_control_output().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! TLS of clients: an explicit provider, AES-128 first, and the trust that the configuration asks for.
+//! TLS of clients: an explicit provider, AES-128 first, and the trust that the configuration asks
+//! for.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! The delivery streams of one connection, of either kind: bytes in, batches for the inboxes out.
+//! The delivery streams of one connection: bytes of quinn go in, batches for the inboxes come out.
+//!
+//! A router opens either one stream for each receiver or one that all receivers of the connection
+//! share; the Welcome says which.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -18,43 +21,49 @@ use crate::session::{
     SessionError, StreamFor,
 };
 
-/// Chunks of a stream taken at once: each is at most one packet's worth.
+/// Chunks that one read takes from a stream, at most; a chunk holds at most one packet's bytes.
 pub(super) const CHUNKS: usize = 64;
 
-/// The streams that the router opened, and what reads them.
+/// The delivery streams that the router has opened, and the sessions that decode them.
 pub(super) struct Incoming {
     tables: TableCapacity,
     streams: Vec<Stream>,
-    /// The stream that is asked first; each in turn.
+    /// Index of the stream that the next read asks first: reads begin behind the stream that had
+    /// something, because a busy stream would starve the others.
     first: usize,
     deliveries: Deliveries,
 }
 
 struct Stream {
     recv: RecvStream,
+    /// Reads the first bytes, which say whose stream it is; `None` behind them.
     preamble: Option<PreambleReader>,
-    /// Known behind the preamble.
+    /// The receiver that the preamble names; `None` for a shared stream.
     receiver: Option<ReceiverNumber>,
+    /// Whether the receiver's inbox takes more; without room the stream is left unread.
     has_room: bool,
 }
 
 enum Deliveries {
     /// A stream for each receiver.
     Own(BTreeMap<ReceiverNumber, Own>),
-    /// One for all.
+    /// One stream for all receivers.
     Shared(Box<DeliveriesSession>, Slots),
 }
 
 struct Own {
     session: ReceiverSession,
     batch: BatchBuilder,
+    /// Whether its stream has begun.
     is_known: bool,
 }
 
-/// What a chunk of the shared stream holds, by receiver.
+/// What the chunks of one read of the shared stream hold, sorted by receiver.
 #[derive(Default)]
 struct Slots {
+    /// By receiver number; `None` for receivers that are closed.
     slots: Vec<Option<Slot>>,
+    /// Receivers that got something in this read.
     touched: Vec<ReceiverNumber>,
     ends: Vec<ReceiverEnd>,
 }
@@ -66,8 +75,10 @@ struct Slot {
     is_touched: bool,
 }
 
-/// Takes what a receiver got: its batch, and how many bytes it counts.
+/// Hands batches to the applications.
 pub(super) trait Deliver {
+    /// Takes what a receiver got in one read, and the bytes of its window that this uses. Returns
+    /// whether the application got a batch; without a whole frame there is none.
     fn deliver(&mut self, receiver: ReceiverNumber, batch: &mut BatchBuilder, bytes: u64) -> bool;
 }
 
@@ -112,8 +123,8 @@ impl Incoming {
         Self { tables, streams: Vec::new(), first: 0, deliveries }
     }
 
-    /// A receiver is about to be asked for, while `held` bytes of an older connection wait for its application. Its first
-    /// grant.
+    /// Prepares for a receiver that the connection is about to ask for, and returns its first grant
+    /// in bytes. `held` bytes of an older connection still wait for its application.
     pub(super) fn open(&mut self, receiver: ReceiverNumber, window_bytes: u64, held: u64) -> u64 {
         match &mut self.deliveries {
             Deliveries::Own(receivers) => {
@@ -134,7 +145,7 @@ impl Incoming {
         }
     }
 
-    /// Nothing more is wanted for a receiver; the router may still send some.
+    /// Drops what the router still sends for a receiver that its application has closed.
     pub(super) fn close(&mut self, receiver: ReceiverNumber) {
         match &mut self.deliveries {
             Deliveries::Own(_) => self.streams.retain(|stream| stream.receiver != Some(receiver)),
@@ -146,10 +157,12 @@ impl Incoming {
         }
     }
 
-    /// The router said that a receiver is gone, or that it would not open it; whether its number is free on this connection.
+    /// Forgets a receiver that the router has ended or refused to open. Returns whether a new
+    /// receiver may take its number on this connection.
     pub(super) fn gone(&mut self, receiver: ReceiverNumber) -> bool {
         match &mut self.deliveries {
-            // A stream that is still to come would be taken for the next receiver's.
+            // The number stays taken until the stream has begun, because a late stream would be
+            // taken for the next receiver's.
             Deliveries::Own(receivers) => receivers.remove(&receiver).is_none_or(|own| own.is_known),
             Deliveries::Shared(session, _) => {
                 session.refused(receiver);
@@ -158,17 +171,21 @@ impl Incoming {
         }
     }
 
+    /// Adds a stream that the router has opened.
     pub(super) fn add(&mut self, recv: RecvStream) {
         let preamble = Some(PreambleReader::new());
         self.streams.push(Stream { recv, preamble, receiver: None, has_room: true });
     }
 
-    /// The receivers with a stream of their own, and whether it may be read.
+    /// The receivers whose own stream has begun, each with the flag that lets [`Incoming::next`]
+    /// read it.
     pub(super) fn own_streams(&mut self) -> impl Iterator<Item = (ReceiverNumber, &mut bool)> {
         self.streams.iter_mut().filter_map(|stream| Some((stream.receiver?, &mut stream.has_room)))
     }
 
-    /// The next chunks of any stream, and how many; none at its end. May be dropped at any time.
+    /// Reads the next chunks of any stream. Returns the stream's index and how many chunks there
+    /// are; `None` at the end of the stream. The future may be dropped at any time, because it
+    /// takes chunks only when it is ready.
     pub(super) async fn next(
         &mut self,
         chunks: &mut [Bytes; CHUNKS],
@@ -193,13 +210,17 @@ impl Incoming {
         .await
     }
 
-    /// A stream has ended; the receiver whose own it was.
+    /// Removes a stream that has ended. Returns the receiver whose own it was.
     pub(super) fn finished(&mut self, index: usize) -> Option<ReceiverNumber> {
         let stream = self.streams.swap_remove(index);
         stream.receiver
     }
 
-    /// Passes chunks of a stream on; the receivers that ended in them.
+    /// Decodes the chunks of one read and hands batches to `to`. Returns the receivers that the
+    /// router ended in them.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the router breaks the protocol: the connection is to be closed.
     pub(super) fn feed(
         &mut self,
         index: usize,
@@ -240,7 +261,8 @@ impl Incoming {
                 if let Some(own) = receivers.get_mut(&receiver)
                     && !to.deliver(receiver, &mut own.batch, bytes)
                 {
-                    // Part of a frame: it waits here, not with the application.
+                    // The session holds the begun frame, so its bytes leave the window at once:
+                    // the application gets nothing that it could take.
                     own.session.consumed(bytes);
                 }
                 Ok(Vec::new())
@@ -249,7 +271,8 @@ impl Incoming {
         }
     }
 
-    /// A receiver's application took bytes: of this connection, and in all.
+    /// Counts bytes that a receiver's application took: those of this connection, and those of all
+    /// its connections.
     pub(super) fn consumed(&mut self, receiver: ReceiverNumber, (here, in_all): (u64, u64)) {
         match &mut self.deliveries {
             Deliveries::Own(receivers) => {
@@ -261,7 +284,7 @@ impl Incoming {
         }
     }
 
-    /// Tells the router what it may write for a receiver whose application took something.
+    /// Grants the router what it may write for a receiver whose application has taken bytes.
     pub(super) fn grant(&mut self, receiver: ReceiverNumber, link: &mut Link) {
         match &mut self.deliveries {
             Deliveries::Own(receivers) => {
@@ -278,7 +301,7 @@ impl Incoming {
     }
 }
 
-/// The receiver of a stream that begins, if it is one receiver's.
+/// Files a stream behind its preamble. Returns its receiver; `None` for a shared stream.
 fn begin(deliveries: &mut Deliveries, stream: StreamFor) -> Result<Option<ReceiverNumber>, SessionError> {
     match (deliveries, stream) {
         (Deliveries::Shared(..), StreamFor::All) => Ok(None),

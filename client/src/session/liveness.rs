@@ -1,24 +1,27 @@
-//! Noticing that the other side is gone.
+//! Notices that the router is gone.
 //!
-//! Death is decided by silence on the session, not by QUIC's idle timeout. While nothing is heard, a ping goes out every
-//! third of the silence limit; a connection on which nothing was heard for the whole limit, although it was asked, is dead.
-//! Anything counts as heard: a pong, any other control frame, bytes of a receiver's stream.
+//! The session decides by its own silence limit and not by QUIC's idle timeout, because the limit
+//! depends on what the session waits for. While it hears nothing, it sends a ping every third of
+//! the limit; when it has asked and heard nothing for the whole limit, the connection is dead. A
+//! pong, any other control frame and bytes of a delivery stream all count as heard.
 //!
-//! Two limits: an *attentive* session (it has receivers, or its publisher waits for an answer that is due or for credit)
-//! uses the short one, 1.5 s by default; all others the long one, 30 s, so that 100,000 emitters of an event now and then
-//! cost few packets. Events on their way do not make a session attentive by themselves: the router may take its time to
-//! say that it has them. A session that turns attentive starts a new wait: silence that was allowed before is not held
-//! against the router.
+//! There are two limits. An *attentive* session has receivers, or its publisher waits for credit or
+//! for an answer that is due: it uses the short limit, 1.5 s by default. An idle session uses the
+//! long one, 30 s, because 100,000 emitters of an event now and then should cost few packets.
+//! Events on their way alone make no session attentive, because the router may take its time to say
+//! that it has them. A session that turns attentive begins a new wait, because the router was
+//! allowed to be silent before.
 
 use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LivenessConfig {
-    /// Silence after which an attentive session is dead. Default 1.5 s; sane from 5 round trips up.
+    /// Silence after which an attentive session is dead. Default 1.5 s; at least 5 round trips.
     pub silence_ns: u64,
-    /// Silence after which an idle session is dead. Default 30 s. `u64::MAX` leaves idle sessions to QUIC, its idle timeout and
-    /// its keep-alive: a ping of QUIC costs one packet each way, one on the control stream an ACK more.
+    /// Silence after which an idle session is dead. Default 30 s. `u64::MAX` leaves idle sessions
+    /// to the idle timeout and the keep-alive of QUIC, because a ping of QUIC costs one packet each
+    /// way and one on the control stream an ACK more.
     pub idle_silence_ns: u64,
     /// How long the router may take to answer the Hello. Default 5 s.
     pub welcome_ns: u64,
@@ -30,14 +33,14 @@ impl Default for LivenessConfig {
     }
 }
 
-/// What is due.
+/// What the session is to do when a timeout has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing yet.
+    /// Nothing.
     Nothing,
-    /// A ping should go out; it is counted as sent.
+    /// Send a ping; it counts as sent.
     Ping,
-    /// The other side is dead.
+    /// Close the connection, because the router is dead.
     Dead {
         /// How long it was silent.
         silent_ns: u64,
@@ -50,9 +53,10 @@ pub(super) struct Liveness {
     config: LivenessConfig,
     state: State,
     attentive: bool,
-    /// Longest time that this side may be silent, from the router's Welcome.
+    /// Silence after which the router takes this side for dead, from its Welcome; `u64::MAX` if it
+    /// did not say.
     own_silence_ns: u64,
-    /// When the present wait began: last heard, or turned attentive.
+    /// When the present wait began: when something was heard, or when the session turned attentive.
     waiting_since: Time,
     last_heard: Time,
     last_ping: Option<Time>,
@@ -78,7 +82,8 @@ impl Liveness {
         }
     }
 
-    /// The router answered; it counts this side as dead after `silence_ns` (0: it did not say).
+    /// Notes the router's Welcome; the router takes this side for dead after `silence_ns` of
+    /// silence (0: it did not say).
     pub(super) fn opened(&mut self, now: Time, silence_ns: u64) {
         self.state = State::Open;
         self.own_silence_ns = if silence_ns == 0 { u64::MAX } else { silence_ns };
@@ -136,7 +141,7 @@ impl Liveness {
             Due::Dead { silent_ns: now.nanos_since(self.last_heard) }
         } else if self.state == State::Open && self.limit_ns() < u64::MAX && now >= self.next_ping() {
             if self.last_ping.is_none() && silent_ns >= self.limit_ns() {
-                // This side slept through the whole wait: it asks before it judges.
+                // This side slept through the whole wait, so it asks before it judges.
                 self.waiting_since = now;
             }
             self.last_ping = Some(now);

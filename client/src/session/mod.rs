@@ -1,8 +1,8 @@
 //! Sans-IO sessions: everything a client decides, without sockets, tasks or clocks.
 //!
-//! One connection to a router carries one control stream and, as needed, one publish stream and one stream per receiver.
-//! Each has its session here; a driver (the async shell of this crate, the load generator's loop, the simulator) moves
-//! bytes and time:
+//! One connection to a router carries one control stream and, as needed, one publish stream and one
+//! stream per receiver. Each has its session here; a driver (the async shell of this crate, the
+//! load generator's loop, the simulator) moves bytes and time:
 //!
 //! ```text
 //!                    control bytes              publish bytes             receiver bytes
@@ -23,11 +23,12 @@
 //! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
 //! | [`Attachment`] | one client, across connections | which router it is at, and what it does to be |
 //!
-//! Rules that hold for all of them: time comes in as [`Time`](crate::time::Time); hostile bytes give an error with a
-//! [`CloseCode`](millrace_proto::CloseCode) and never a panic; after an error the session is only good for being dropped
-//! (a [`PublisherSession`] lives on: tell it that its stream is lost); memory is bounded by the configuration. Nothing here
-//! reads a clock, draws random numbers but from a seed that it was given, or iterates a hash map, so equal inputs give equal
-//! outputs.
+//! Rules that hold for all of them: time comes in as [`Time`](crate::time::Time); hostile bytes
+//! give an error with a [`CloseCode`](millrace_proto::CloseCode) and never a panic; after an error
+//! the session is only good for being dropped (a [`PublisherSession`] lives on: tell it that its
+//! stream is lost); memory is bounded by the configuration. Nothing here reads a clock, draws
+//! random numbers but from a seed that it was given, or iterates a hash map, so equal inputs give
+//! equal outputs.
 
 pub mod attachment;
 pub mod connection;

@@ -1,15 +1,17 @@
-//! What a client wants of whichever router it is connected to: its receivers and their subscriptions.
+//! The receivers and subscriptions that a client wants, whichever router it is connected to.
 //!
-//! The plan outlives connections. A driver changes it and passes the change to the connection of the moment; on a new
-//! connection, [`Plan::replay`] asks for everything anew, and the acknowledgements start from nothing. Receivers and
-//! subscriptions are replayed in the order of their numbers.
+//! The plan outlives connections. A driver changes the plan and passes the change to the present
+//! connection. On a new connection, [`Plan::replay`] asks for every receiver and subscription
+//! again, in the order of their numbers, and forgets all acknowledgements.
 //!
-//! Answers name a subscription by its number alone, and one for a subscription that has ended may still be on its way. So
-//! numbers are given in turn: one is used again when all the others have been, 1,024 subscriptions later.
+//! The plan gives subscription numbers in turn and uses one again 1,024 subscriptions later,
+//! because an answer names a subscription by its number alone and may arrive after the subscription
+//! has ended.
 //!
-//! The selectors of one subscription may be more than a frame holds (1,024 of 4,096 bytes each). It then stands on the wire
-//! as several subscriptions, its *parts*, each under a number of its own; the first number is the subscription's name. It has
-//! come as far as the part that is behind, and [`Plan::name_of`] tells whose part a number is.
+//! The selectors of one subscription may be more than a frame holds (1,024 of 4,096 bytes each).
+//! The plan then sends it as several subscriptions, its *parts*, each under a number of its own;
+//! the first number is the subscription's name. The subscription has come as far as the part that
+//! is furthest behind, and [`Plan::name_of`] tells whose part a number is.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +24,7 @@ use millrace_proto::{ReceiverNumber, RouterId, SubscriptionNumber};
 
 use super::ConnectionSession;
 
-/// How a receiver is to be opened.
+/// What a client wants of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReceiverWish {
     /// What happens when its queue at the router is full.
@@ -36,22 +38,23 @@ pub struct ReceiverWish {
 /// How far a subscription has come on the present connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Progress {
-    /// Asked for, not acknowledged.
+    /// The client has asked for it; no router has acknowledged it.
     #[default]
     Asked,
-    /// Effective for what enters through this router.
+    /// It gets the events that enter through this router.
     Router,
-    /// Effective for what enters anywhere, but for these routers.
+    /// It gets the events that enter anywhere, but for these routers.
     Cluster {
         /// Routers that did not acknowledge it.
         left_out: Vec<RouterId>,
-        /// Addresses of the mesh at which no router has answered: whoever may be there was left out as well.
+        /// Addresses of the mesh at which no router has answered; a router there may be left out,
+        /// too.
         unanswered: u64,
     },
 }
 
 impl Progress {
-    /// How much is missing, for comparing: stages first, then who is left out.
+    /// What is missing, ordered: the stage first, then how many are left out.
     const fn behind(&self) -> (u8, usize, u64) {
         match self {
             Self::Asked => (2, 0, 0),
@@ -61,7 +64,7 @@ impl Progress {
     }
 }
 
-/// Why a change of the plan is not possible; nothing changed.
+/// Why a change of the plan is not possible. The plan stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// No receiver number is free.
@@ -96,7 +99,7 @@ struct PlannedReceiver {
 }
 
 impl PlannedReceiver {
-    /// The first free number from where the last search ended, around the circle.
+    /// The first free number behind the one given last, around the circle.
     fn free_number(&self) -> Option<SubscriptionNumber> {
         (0..SUBSCRIPTIONS_PER_RECEIVER_MAX)
             .map(|step| SubscriptionNumber((self.next_number + step) % SUBSCRIPTIONS_PER_RECEIVER_MAX))
@@ -104,20 +107,21 @@ impl PlannedReceiver {
     }
 }
 
-/// What a Subscribe frame takes besides its selectors, and a selector besides its text, at most.
+/// Bytes of a Subscribe frame besides its selectors, at most.
 const FRAME_HEAD_BYTES: usize = 64;
+/// Bytes of a selector in a frame besides its text, at most.
 const SELECTOR_HEAD_BYTES: usize = 8;
 
-/// A subscription as it stands on the wire.
+/// A subscription, or a part of one, as it stands on the wire.
 #[derive(Debug, Clone)]
 struct PlannedSubscription {
-    /// The subscription that it is a part of: its own number, but for parts behind the first.
+    /// Number of the subscription's first part.
     name: SubscriptionNumber,
     selectors: Vec<String>,
     progress: Progress,
 }
 
-/// Cuts selectors so that each piece fits a frame.
+/// Cuts selectors into parts that fit a frame each.
 fn parts(selectors: Vec<String>) -> Vec<Vec<String>> {
     let room = CONTROL_FRAME_BYTES_MAX - FRAME_HEAD_BYTES;
     let (mut parts, mut bytes) = (vec![Vec::new()], 0);
@@ -135,14 +139,14 @@ fn parts(selectors: Vec<String>) -> Vec<Vec<String>> {
     parts
 }
 
-/// The receivers and subscriptions that there should be.
+/// The receivers and subscriptions that a client wants. See the [module](self).
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     receivers: BTreeMap<ReceiverNumber, PlannedReceiver>,
 }
 
 impl Plan {
-    /// Nothing.
+    /// A plan without receivers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -178,9 +182,9 @@ impl Plan {
         self.receivers.remove(&receiver);
     }
 
-    /// Plans a subscription under the receiver's next free number; numbers are given in turn from 0 to 1,023 and around.
-    /// Selectors that do not fit one frame take a number for each frame: see [`Plan::parts`].
-    /// The grammar of selectors is the caller's or the router's to check.
+    /// Plans a subscription under the receiver's next free number, from 0 to 1,023 and around.
+    /// Selectors that do not fit one frame take a number for each frame: see [`Plan::parts`]. The
+    /// plan does not check the grammar of selectors; the router does.
     ///
     /// # Errors
     /// [`PlanError`] names the bound.
@@ -258,7 +262,8 @@ impl Plan {
         Some(&planned.selectors)
     }
 
-    /// The progress of the slowest part of a subscription. Its list of those left out stands for all parts.
+    /// The progress of the slowest part of a subscription. Its list of those left out stands for
+    /// all parts.
     #[must_use]
     pub fn progress(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&Progress> {
         let planned = self.receivers.get(&receiver)?.subscriptions.values();
@@ -266,14 +271,14 @@ impl Plan {
         parts.max_by_key(|progress| progress.behind())
     }
 
-    /// How a planned receiver is opened, its first grant being `grant`.
+    /// The request that opens a planned receiver with a first grant of `grant` bytes.
     #[must_use]
     pub fn open_request(&self, receiver: ReceiverNumber, grant: u64) -> Option<OpenReceiver> {
         let ReceiverWish { policy, queue_bytes, linger_us } = self.receivers.get(&receiver)?.wish;
         Some(OpenReceiver { receiver, policy, queue_bytes, linger_us, grant })
     }
 
-    /// An acknowledgement arrived. One for a subscription that is no longer planned changes nothing.
+    /// Notes an acknowledgement. One for a subscription that is not planned changes nothing.
     pub fn on_subscribed(&mut self, subscribed: &Subscribed) {
         let Subscribed { receiver, subscription, stage, left_out, unanswered, .. } = subscribed;
         let planned = self.receivers.get_mut(receiver).and_then(|it| it.subscriptions.get_mut(subscription));
@@ -291,14 +296,15 @@ impl Plan {
         }
     }
 
-    /// The connection is gone: nothing is acknowledged any more.
+    /// Forgets all acknowledgements, because the connection that carried them is lost.
     pub fn on_lost(&mut self) {
         for planned in self.receivers.values_mut().flat_map(|receiver| receiver.subscriptions.values_mut()) {
             planned.progress = Progress::Asked;
         }
     }
 
-    /// Asks a new connection for everything; each receiver's first grant is `grant`.
+    /// Asks a new connection for every receiver and subscription; each receiver's first grant is
+    /// `grant` bytes.
     pub fn replay(&mut self, connection: &mut ConnectionSession, grant: u64) {
         self.on_lost();
         for (&number, receiver) in &self.receivers {

@@ -1,7 +1,9 @@
-//! Pauses between rounds: they double up to a bound, and each is drawn between zero and its bound, so that the clients of
-//! a dead router do not come back all at once.
+//! Pauses between rounds. The bound of a pause doubles up to a maximum, and each pause is drawn
+//! between zero and its bound, because the clients of a dead router should not come back all at
+//! once.
 
-/// A small generator (SplitMix64, Steele et al. 2014): equal seeds give equal sequences on every machine.
+/// A small generator (SplitMix64, Steele et al. 2014): equal seeds give equal sequences on every
+/// machine.
 #[derive(Debug, Clone)]
 pub(super) struct Chance(u64);
 
@@ -48,12 +50,12 @@ impl Backoff {
         Self { bound_ns: min_ns, min_ns, max_ns }
     }
 
-    /// The last connection was steady: the next search starts with small pauses.
+    /// Starts with small pauses again, because the last connection was steady.
     pub(super) fn reset(&mut self) {
         self.bound_ns = self.min_ns;
     }
 
-    /// Trying soon is useless: the next pause has the largest bound.
+    /// Gives the next pause the largest bound, because trying soon is useless.
     pub(super) fn saturate(&mut self) {
         self.bound_ns = self.max_ns;
     }

@@ -42,7 +42,7 @@ pub enum Cause<E> {
     NoAddress,
     /// Its name could not be looked up.
     Lookup(E),
-    /// It greeted, but it is the router that this client has just left.
+    /// It welcomed the client, but it is the router that the client has just left.
     Left,
     /// It did not answer in time.
     Timeout,
@@ -57,7 +57,7 @@ impl<E> Cause<E> {
         matches!(self, Self::Failed(Verdict::Refused, _))
     }
 
-    /// How much it says: of several failures in one round the one of the highest rank is told.
+    /// How much it says: a round that failed in several ways tells the failure of the highest rank.
     const fn rank(&self) -> u8 {
         match self {
             Self::NoRouters => 0,

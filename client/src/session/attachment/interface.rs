@@ -1,4 +1,4 @@
-//! What goes into an attachment and comes out of it.
+//! Settings, inputs and outputs of an attachment.
 
 use millrace_proto::control::{Goaway, Welcome};
 
@@ -9,7 +9,7 @@ use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 /// Settings of one attachment. All times in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttachmentConfig {
-    /// How long looking a name up, and making one connection, may take. Default 5 s.
+    /// How long one lookup of a name, and one connection, may take. Default 5 s.
     pub attempt_ns: u64,
     /// Head start of an address over the next one. Default 250 ms, as RFC 8305 has it.
     pub stagger_ns: u64,
@@ -17,14 +17,15 @@ pub struct AttachmentConfig {
     pub backoff_min_ns: u64,
     /// Bound of the longest pause. Default 5 s.
     pub backoff_max_ns: u64,
-    /// A connection that lived this long was good: pauses before the next one start small. Default 1 s.
+    /// A connection that lived longer than this was steady: pauses before the next one start small.
+    /// Default 1 s.
     pub steady_ns: u64,
-    /// How much longer than the router's grace a client waits for its last answers: the router closes when it must.
-    /// Default 2 s.
+    /// How much longer than the router's grace a client waits for the last answers, because the
+    /// router itself closes the connection when it must. Default 2 s.
     pub leave_slack_ns: u64,
     /// How long the first search may go on behind its first failed round. Default 0: one round.
     pub patience_ns: u64,
-    /// How often a lasting outage is told. Default 30 s.
+    /// Interval at which the attachment tells an outage that lasts. Default 30 s.
     pub tell_every_ns: u64,
 }
 
@@ -55,7 +56,7 @@ impl AttemptId {
     }
 }
 
-/// What happened.
+/// What a driver tells an attachment.
 #[derive(Debug)]
 pub enum Input<'a, R: Router, E> {
     /// A name was looked up, or could not be.
@@ -83,7 +84,7 @@ pub enum Input<'a, R: Router, E> {
     },
     /// The router of the present connection goes away.
     Goaway(&'a Goaway),
-    /// The connection of this attempt is gone. Means nothing for one that was replaced.
+    /// The connection of this attempt is lost. The attachment ignores one that it has replaced.
     Lost {
         /// The attempt that made it.
         attempt: AttemptId,
@@ -92,10 +93,10 @@ pub enum Input<'a, R: Router, E> {
     },
 }
 
-/// What to do.
+/// What an attachment asks its driver to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output<R: Router, E> {
-    /// Look a name up, beside whatever else is under way, and tell the outcome with [`Input::Resolved`].
+    /// Look a name up beside everything else, and tell the outcome with [`Input::Resolved`].
     Resolve {
         /// The router.
         router: R,
@@ -104,18 +105,18 @@ pub enum Output<R: Router, E> {
     Dial {
         /// Names the attempt.
         attempt: AttemptId,
-        /// The router: its certificate is for this name.
+        /// The router, whose name its certificate must have.
         router: R,
-        /// Where.
+        /// Where to dial.
         address: R::Address,
     },
-    /// Close this attempt's connection; nothing more is to be told of it.
+    /// Close this attempt's connection. The attachment ignores what is told about it later.
     Abandon {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// The client is attached by this attempt's connection. An older connection that it was to leave may be finished: until
-    /// `latest` of its [`Output::Leave`].
+    /// Use this attempt's connection. The driver may finish an older one until `latest` of its
+    /// [`Output::Leave`].
     Attached {
         /// The attempt.
         attempt: AttemptId,
@@ -123,22 +124,25 @@ pub enum Output<R: Router, E> {
         router: R,
         /// Where it was reached.
         address: R::Address,
-        /// How long the client was not attached, nanoseconds; 0 when it had a connection all the time.
+        /// How long the client was not attached, nanoseconds; 0 when it had a connection all the
+        /// time.
         away_ns: u64,
     },
-    /// The router goes away: take no more events for it, ask for what it has received. Another one is looked for.
+    /// The router goes away: take no more events for it, and ask what it has received. The
+    /// attachment looks for another one meanwhile.
     Leave {
         /// When to close its connection at the latest.
         latest: Time,
     },
-    /// A round failed while there is no connection; told once per outage and interval, and when the cause changes.
+    /// A round failed while the client has no connection. The attachment tells it once for each
+    /// outage and interval, and when the cause changes.
     Trouble {
         /// What says most about it.
         failure: Failure<R, E>,
         /// How long the client has not been attached, nanoseconds.
         away_ns: u64,
     },
-    /// The first search failed. Nothing follows.
+    /// The first search failed. The attachment asks for nothing more.
     GaveUp {
         /// What says most about it.
         failure: Failure<R, E>,

@@ -14,13 +14,13 @@ use crate::time::{SECOND_NS, Time};
 
 #[derive(Debug)]
 enum Search<R: Router, E> {
-    /// Not needed, or over for good.
+    /// The client is attached, or has given up.
     No,
     Pause(Time),
     Round(Round<R, E>),
 }
 
-/// The connection of the moment.
+/// The present connection.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     attempt: AttemptId,
@@ -36,14 +36,14 @@ struct Leaving {
     begun: bool,
 }
 
-/// An outage that was told.
+/// The last trouble that the attachment told.
 #[derive(Debug)]
 struct Told<E> {
     at: Time,
     cause: Cause<E>,
 }
 
-/// Where a client is attached, and what it does to be. See the [module](super).
+/// Decides where a client is attached. See the [module](super).
 #[derive(Debug)]
 pub struct Attachment<R: Router, E> {
     config: AttachmentConfig,
@@ -53,9 +53,9 @@ pub struct Attachment<R: Router, E> {
     next: AttemptId,
     search: Search<R, E>,
     held: Option<Held>,
-    /// Some router has welcomed this client.
+    /// Whether some router has welcomed this client.
     was_attached: bool,
-    /// Since when there is no connection.
+    /// When the last connection was lost, or the first search began.
     away_since: Time,
     told: Option<Told<E>>,
     outputs: VecDeque<Output<R, E>>,
@@ -80,8 +80,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
-    /// Begins with a connection that was made beside this attachment, whose router said `welcome`. Returns the attempt that
-    /// stands for it.
+    /// Takes over a connection that its driver made by itself and whose router said `welcome`.
+    /// Returns the attempt that stands for it.
     pub fn begin_attached(&mut self, welcome: &Welcome, now: Time) -> AttemptId {
         let attempt = self.next.take();
         self.routers.welcomed(&welcome.alternates);
@@ -97,13 +97,13 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.held.is_some()
     }
 
-    /// Since when the present connection is there.
+    /// When the present connection was made.
     #[must_use]
     pub fn attached_since(&self) -> Option<Time> {
         self.held.map(|held| held.since)
     }
 
-    /// Something happened. What concerns an attempt that was abandoned changes nothing.
+    /// Takes what happened. An input about an attempt that was abandoned changes nothing.
     pub fn handle(&mut self, input: Input<'_, R, E>, now: Time) {
         match input {
             Input::Resolved { router, outcome } => {
@@ -128,8 +128,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
-    /// Leaves the present connection and every attempt, and begins a new search at once, as after a steady connection. The
-    /// driver has closed its connections.
+    /// Forgets the present connection and every attempt, which the driver has closed, and begins a
+    /// new search at once, as after a steady connection.
     pub fn restart(&mut self, now: Time) {
         self.held = None;
         self.away_since = now;
@@ -138,7 +138,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.search = Search::Pause(now);
     }
 
-    /// What to do next, if anything. An attempt's time runs from when it is taken here.
+    /// What the driver is to do next, if anything. The time of an attempt runs from the call that
+    /// returns it.
     pub fn poll_output(&mut self, now: Time) -> Option<Output<R, E>> {
         if self.outputs.is_empty() {
             self.advance(now);
@@ -196,7 +197,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
         self.search = Search::Pause(now.after(self.backoff.next(&mut self.chance)));
         if self.held.is_some() {
-            // The old connection still serves; the end of it is told if no other is found by then.
+            // The old connection still serves, so this is no outage.
             return;
         }
         let news = self.told.as_ref().is_none_or(|told| {
@@ -217,7 +218,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             self.outputs.push_back(Output::Abandon { attempt });
             return;
         }
-        // Dials that the driver has not taken yet are not to begin.
+        // Lookups and dials that the driver has not taken are dropped, because the round is won.
         self.outputs.retain(|output| !matches!(output, Output::Dial { .. } | Output::Resolve { .. }));
         self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
         self.search = Search::No;

@@ -1,9 +1,11 @@
-//! Where a client is attached: which address it tries, when it tries again, when it leaves a router, when it is steady.
+//! Decides where a client is attached: which address it tries, when it tries again, when it leaves
+//! a router, and when a connection counts as steady.
 //!
-//! One [`Attachment`] serves one connection, across the routers that carry it. It dials nothing and reads no clock: a
-//! driver (the async shell of this crate, the load generator's crowds, the simulator) tells it what happened with
-//! [`Attachment::handle`], asks with [`Attachment::poll_output`] what to do, and comes back at
-//! [`Attachment::poll_timeout`]. Chance comes from a seed, so equal inputs give equal outputs.
+//! One [`Attachment`] serves one connection, across the routers that carry it. It dials nothing and
+//! reads no clock: a driver (the async shell of this crate, the load generator's crowds, the
+//! simulator) tells it what happened with [`Attachment::handle`], asks with
+//! [`Attachment::poll_output`] what to do, and comes back at [`Attachment::poll_timeout`]. Equal
+//! inputs give equal outputs, because chance comes from a seed.
 //!
 //! ```text
 //!             Resolve, Dial, Abandon                    Trouble, once per interval
@@ -16,13 +18,15 @@
 //!            └─► Leave, and a round beside the old connection
 //! ```
 //!
-//! A *round* tries every router once. Routers given by address are dialled while names are looked up, all of them side by
-//! side, so that a silent resolver holds nobody up. Each address has a head start over the next; the first router that
-//! welcomes the client wins, and the other attempts are abandoned.
+//! A *round* tries every router once. It looks all names up side by side and dials the routers that
+//! are given by address meanwhile, because a silent resolver should hold nobody up. Each address
+//! has a head start over the next. The first router that welcomes the client wins, and the
+//! attachment abandons the other attempts.
 //!
-//! A *refusal* is an answer that the next attempt will meet again: a certificate that nobody trusts, an identity that may
-//! not connect, a version. It ends the first search ([`Output::GaveUp`]), because whoever starts a program wants to know.
-//! A client that was attached before goes on with the longest pauses, because operators mend certificates and limits under
+//! A *refusal* is an answer that the next attempt will meet again: a certificate that nobody
+//! trusts, an identity that may not connect, a version. It ends the first search
+//! ([`Output::GaveUp`]), because whoever starts a program wants to know. A client that was attached
+//! before goes on with the longest pauses, because operators mend certificates and limits under
 //! running programs, and tells once per interval why ([`Output::Trouble`]).
 
 mod backoff;

@@ -8,7 +8,8 @@ use super::interface::{AttachmentConfig, AttemptId, Output};
 use super::routers::Router;
 use crate::time::Time;
 
-/// Addresses of one round, at most; a name with more has the rest tried in a later round, because each round draws anew.
+/// Addresses that one round tries, at most. A later round may try others of a name that has more,
+/// because each round draws their order anew.
 const ADDRESSES_MAX: usize = 64;
 
 /// An attempt under way.
@@ -23,7 +24,7 @@ struct Running<R: Router> {
 /// The state of one round.
 #[derive(Debug)]
 pub(super) struct Round<R: Router, E> {
-    /// Names that are being looked up.
+    /// Routers whose names are being looked up.
     lookups: Vec<R>,
     lookup_deadline: Time,
     waiting: VecDeque<(R, R::Address)>,
@@ -35,7 +36,7 @@ pub(super) struct Round<R: Router, E> {
 }
 
 impl<R: Router, E> Round<R, E> {
-    /// A round over `routers`; the names to look up go to `outputs`.
+    /// Begins a round over `routers` and asks for the lookups in `outputs`.
     pub(super) fn new(
         routers: Vec<R>,
         config: &AttachmentConfig,
@@ -70,7 +71,7 @@ impl<R: Router, E> Round<R, E> {
         }
     }
 
-    /// A name was looked up.
+    /// Takes the outcome of a lookup.
     pub(super) fn resolved(&mut self, router: &R, outcome: Result<Vec<R::Address>, E>, chance: &mut Chance) {
         let Some(at) = self.lookups.iter().position(|other| other == router) else { return };
         let router = self.lookups.swap_remove(at);
@@ -86,7 +87,7 @@ impl<R: Router, E> Round<R, E> {
         }
     }
 
-    /// Takes an attempt out of those under way; `None` for one that is not.
+    /// Removes an attempt; `None` for one that is not under way.
     pub(super) fn take(&mut self, attempt: AttemptId) -> Option<(R, R::Address)> {
         let at = self.running.iter().position(|running| running.id == attempt)?;
         let Running { router, address, .. } = self.running.swap_remove(at);
@@ -106,7 +107,8 @@ impl<R: Router, E> Round<R, E> {
         self.running.iter().map(|running| running.id)
     }
 
-    /// Does what is due: gives attempts and lookups up, and dials the next address.
+    /// Gives up attempts and lookups whose time has passed, and dials the next address when it is
+    /// due.
     pub(super) fn advance(
         &mut self,
         config: &AttachmentConfig,

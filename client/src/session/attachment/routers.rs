@@ -15,7 +15,8 @@ pub trait Router: Debug + Clone + PartialEq {
     /// Its address, when that is known without looking a name up.
     fn address(&self) -> Option<Self::Address>;
 
-    /// A router that another one named; `None` for text that cannot be read. A router's advice is no reason to fail.
+    /// A router that another one named; `None` for text that this version cannot read, because a
+    /// router's advice is no reason to fail.
     fn named(text: &str) -> Option<Self>
     where
         Self: Sized;
@@ -26,9 +27,10 @@ pub trait Router: Debug + Clone + PartialEq {
 pub(super) struct Routers<R> {
     configured: Vec<R>,
     alternates: Vec<R>,
-    /// The last router asked to leave: its alternates come first.
+    /// Whether the last router asked to be left; its alternates then come first.
     moving: bool,
-    /// The process life that asked to leave: it greets until it is gone, but going back would only mean leaving again.
+    /// The process that asked to be left. It welcomes clients until it is gone, but a client that
+    /// went back would have to leave again.
     left: Option<Incarnation>,
 }
 
@@ -37,13 +39,13 @@ impl<R: Router> Routers<R> {
         Self { configured, alternates: Vec::new(), moving: false, left: None }
     }
 
-    /// A router welcomed this client and named others.
+    /// Notes that a router welcomed this client and named others.
     pub(super) fn welcomed(&mut self, alternates: &[String]) {
         self.moving = false;
         self.set(alternates);
     }
 
-    /// A router goes away and named others; without any, those of its Welcome stay.
+    /// Notes that a router goes away and named others; if it named none, those of its Welcome stay.
     pub(super) fn moving(&mut self, incarnation: Incarnation, alternates: &[String]) {
         self.moving = true;
         self.left = Some(incarnation);
@@ -52,7 +54,7 @@ impl<R: Router> Routers<R> {
         }
     }
 
-    /// Whether this process life is not to be connected to.
+    /// Whether this process asked to be left.
     pub(super) fn has_left(&self, incarnation: Incarnation) -> bool {
         self.left == Some(incarnation)
     }
@@ -61,8 +63,8 @@ impl<R: Router> Routers<R> {
         self.alternates = alternates.iter().take(ALTERNATES_MAX).filter_map(|text| R::named(text)).collect();
     }
 
-    /// All of them, each once, in the order to be tried: configured ones first, or alternates first when the last router
-    /// asked to leave; each kind in a new random order.
+    /// All routers, each once, in the order in which a round tries them: configured ones first, or
+    /// alternates first when the last router asked to be left; each kind in a new random order.
     pub(super) fn order(&self, chance: &mut Chance) -> Vec<R> {
         let (mut configured, mut alternates) = (self.configured.clone(), self.alternates.clone());
         chance.shuffle(&mut configured);

@@ -284,7 +284,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 }
 
 proptest! {
-    /// Whatever happens: attempts under way are bounded, each ends once, pauses end, and a world that heals attaches.
+    /// Whatever happens: attempts under way are bounded, each ends once, pauses end, and a world
+    /// that heals attaches.
     #[test]
     fn every_attempt_ends_and_a_world_that_heals_attaches(
         seed: u64,
