@@ -4,21 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use millrace_attach::{ClientConnection, Publishing};
 use millrace_client::session::liveness::LivenessConfig;
-use millrace_client::session::{
-    ConnectionConfig, ConnectionSession, PublisherConfig, PublisherSession, ReceiverConfig, ReceiverSession,
-};
+use millrace_client::session::{ConnectionConfig, PublisherConfig, PublisherSession, ReceiverConfig};
 use millrace_proto::control::OpenReceiver;
 use millrace_proto::{
     ALPN_CLIENT, Epoch, PublisherId, PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet,
 };
-use millrace_quic::{ClientSettings, Core, CoreSettings, Dial, TransportSettings, tls};
+use millrace_quic::{ClientSettings, ConnId, Core, CoreSettings, Dial, TransportSettings, tls};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::library::RECEIVER_QUEUE_BYTES;
-use super::quic_app::{Clients, Connection, Publisher, Role};
+use super::quic_app::{Clients, Connection, Publisher, Role, Side};
 use super::{DriveError, Link, set_up};
 use crate::load::{Load, Shape};
 use crate::server::Server;
@@ -60,7 +58,7 @@ impl QuicLink {
             config.linger_ns = 0;
             config.buffer_bytes = PUBLISHER_QUEUE_BYTES;
             let session = PublisherSession::new(config);
-            clients.publishers.push(Publisher { session, conn: None, stream: None, pending: Bytes::new() });
+            clients.publishers.push(Publisher { session, connection: None });
         }
         for emitter in 0..shape.emitters as usize {
             let publisher = clients.load.publisher_of(emitter);
@@ -90,46 +88,53 @@ impl QuicLink {
 
     fn dial(&mut self, dialler: &Dialler<'_>, role: Role) -> Result<(), DriveError> {
         let client = dialler.settings(role)?;
-        let session = (!dialler.is_relay).then(|| self.session(role));
         let remote = dialler.server.address;
         self.core.with_io(|app, io| {
             let via = io.add_socket(SocketAddr::new(remote.ip(), 0))?;
             let dial = Dial { remote, server_name: "localhost".to_owned(), client, via, shard: None };
             let id = io.connect(&dial).map_err(|error| DriveError::Peer(error.to_string()))?;
+            let side = if dialler.is_relay {
+                Side::Relay(id, Publishing::new())
+            } else {
+                Side::Router(Box::new(towards_router(app, id, role)?))
+            };
+            let index = app.connections.len();
             if let Role::Publisher(number) = role {
-                app.publishers[number].conn = Some(id);
+                app.publishers[number].connection = Some(index);
             }
-            app.by_id.insert(id, app.connections.len());
-            app.connections.push(Connection { id, session, role, control: None, pending: Bytes::new() });
+            app.by_id.insert(id, index);
+            app.connections.push(Connection { side, role });
             Ok(())
         })
     }
+}
 
-    fn session(&self, role: Role) -> ConnectionSession {
-        let app = self.core.app();
-        let config = ConnectionConfig {
-            software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
-            receivers: u32::from(matches!(role, Role::Receiver(_))),
-            liveness: LivenessConfig {
-                silence_ns: SILENCE_NS,
-                idle_silence_ns: 2 * SILENCE_NS,
-                welcome_ns: SILENCE_NS,
-            },
-            ..ConnectionConfig::default()
+/// A connection to a router, and what its receiver asks for.
+fn towards_router(app: &Clients, id: ConnId, role: Role) -> Result<ClientConnection, DriveError> {
+    let config = ConnectionConfig {
+        software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
+        receivers: u32::from(matches!(role, Role::Receiver(_))),
+        liveness: LivenessConfig {
+            silence_ns: SILENCE_NS,
+            idle_silence_ns: 2 * SILENCE_NS,
+            welcome_ns: SILENCE_NS,
+        },
+        ..ConnectionConfig::default()
+    };
+    let mut connection = ClientConnection::new(id, config, app.time(std::time::Instant::now()));
+    if matches!(role, Role::Receiver(_)) {
+        let request = OpenReceiver {
+            receiver: ReceiverNumber(0),
+            linger_us: 0,
+            queue_bytes: RECEIVER_QUEUE_BYTES,
+            ..OpenReceiver::default()
         };
-        let mut session = ConnectionSession::new(config, app.time(std::time::Instant::now()));
-        if matches!(role, Role::Receiver(_)) {
-            session.open_receiver(&OpenReceiver {
-                receiver: ReceiverNumber(0),
-                linger_us: 0,
-                grant: ReceiverSession::new(app.receiver).first_grant(),
-                queue_bytes: RECEIVER_QUEUE_BYTES,
-                ..OpenReceiver::default()
-            });
-            session.subscribe(ReceiverNumber(0), SubscriptionNumber(0), &[EVERYTHING.to_owned()]);
-        }
-        session
+        connection
+            .open_receiver(request, app.receiver.window_bytes)
+            .map_err(|error| DriveError::Peer(error.to_string()))?;
+        connection.subscribe(ReceiverNumber(0), SubscriptionNumber(0), &[EVERYTHING.to_owned()]);
     }
+    Ok(connection)
 }
 
 /// The selector of every receiver.

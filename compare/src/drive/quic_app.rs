@@ -4,17 +4,17 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use bytes::Bytes;
+use millrace_attach::{ClientConnection, Event, Failure, Publishing};
 use millrace_client::session::{
-    ConnectionEvent, ConnectionSession, DeliveredRun, DeliverySink, PreambleReader, PublisherSession,
-    ReceiverSession, SessionError, TagHandle,
+    DeliveredRun, DeliverySink, PublisherSession, ReceiverConfig, ReceiverSession, SessionError, TagHandle,
 };
 use millrace_client::time::Time;
 use millrace_proto::control::{Stage, TableCapacity};
 use millrace_proto::data::Gap;
 use millrace_proto::frame;
 use millrace_proto::{CloseCode, ReceiverNumber};
-use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
+use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, StreamId};
+use millrace_sansio::{ReadState, Transport};
 
 use super::TICK;
 use crate::load::Load;
@@ -26,14 +26,29 @@ const PREAMBLE_BYTES_MAX: usize = 256;
 /// More than any run publishes.
 const RELAY_CREDIT: u64 = 1 << 60;
 
-/// One connection; `session` is absent towards a relay.
+/// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) id: ConnId,
-    pub(super) session: Option<ConnectionSession>,
+    pub(super) side: Side,
     pub(super) role: Role,
-    pub(super) control: Option<StreamId>,
-    pub(super) pending: Bytes,
+}
+
+/// What is on the other side of a connection.
+#[derive(Debug)]
+pub(super) enum Side {
+    /// A Millrace router.
+    Router(Box<ClientConnection>),
+    /// A relay: it takes publish streams and gives them back, and has no control stream.
+    Relay(ConnId, Publishing),
+}
+
+impl Connection {
+    fn id(&self) -> ConnId {
+        match &self.side {
+            Side::Router(connection) => connection.id(),
+            Side::Relay(id, _) => *id,
+        }
+    }
 }
 
 /// What a connection is for: the index of its publisher or receiver.
@@ -47,26 +62,16 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) session: PublisherSession,
-    pub(super) conn: Option<ConnId>,
-    pub(super) stream: Option<StreamId>,
-    pub(super) pending: Bytes,
+    /// The index of its connection, once it is dialled.
+    pub(super) connection: Option<usize>,
 }
 
-/// A stream with deliveries.
+/// A publish stream that a relay passes on.
 #[derive(Debug)]
-struct Incoming {
-    receiver: usize,
-    state: Begin,
+struct Relayed {
+    /// What arrived of the publisher's preamble, until it is complete.
+    preamble: Option<Vec<u8>>,
     session: ReceiverSession,
-}
-
-#[derive(Debug)]
-enum Begin {
-    /// A router's stream begins with its own preamble …
-    Delivery(PreambleReader),
-    /// … a relayed one with the publisher's.
-    Publish(Vec<u8>),
-    Done,
 }
 
 /// The app. See the module.
@@ -79,8 +84,8 @@ pub(super) struct Clients {
     pub(super) publishers: Vec<Publisher>,
     /// By emitter.
     pub(super) handles: Vec<TagHandle>,
-    incoming: HashMap<(ConnId, StreamId), Incoming, ahash::RandomState>,
-    pub(super) receiver: millrace_client::session::ReceiverConfig,
+    relayed: HashMap<(ConnId, StreamId), Relayed, ahash::RandomState>,
+    pub(super) receiver: ReceiverConfig,
     /// Connections that can be used: connected, and subscribed or with credit where that is needed.
     pub(super) ready: usize,
     pub(super) failed: Option<String>,
@@ -88,7 +93,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(load: Load, receiver: millrace_client::session::ReceiverConfig) -> Self {
+    pub(super) fn new(load: Load, receiver: ReceiverConfig) -> Self {
         let now = Instant::now();
         Self {
             load,
@@ -97,7 +102,7 @@ impl Clients {
             by_id: HashMap::default(),
             publishers: Vec::new(),
             handles: Vec::new(),
-            incoming: HashMap::default(),
+            relayed: HashMap::default(),
             receiver,
             ready: 0,
             failed: None,
@@ -134,150 +139,117 @@ impl Clients {
 
     fn write(&mut self, io: &mut Io<'_>, number: usize) {
         let time = self.time(io.now());
-        let publisher = &mut self.publishers[number];
-        let Some(conn) = publisher.conn else { return };
-        loop {
-            if publisher.pending.is_empty() {
-                let Some(bytes) = publisher.session.take_output(time) else { return };
-                publisher.pending = bytes;
-            }
-            if publisher.stream.is_none() {
-                publisher.stream = io.open_uni(conn);
-            }
-            let Some(stream) = publisher.stream else { return };
-            let mut chunks = [std::mem::take(&mut publisher.pending)];
-            if io.write(conn, stream, &mut chunks).is_err() {
-                return;
-            }
-            let [rest] = chunks;
-            publisher.pending = rest;
-            if !publisher.pending.is_empty() {
-                return;
-            }
+        let Publisher { session, connection } = &mut self.publishers[number];
+        let Some(index) = *connection else { return };
+        match &mut self.connections[index].side {
+            Side::Router(connection) => connection.publish(io, time, session),
+            Side::Relay(id, publishing) => publishing.write(io, *id, time, session),
+        };
+    }
+
+    fn flush(&mut self, io: &mut Io<'_>, index: usize) {
+        if let Side::Router(connection) = &mut self.connections[index].side {
+            connection.flush(io);
         }
     }
 
-    fn write_control(&mut self, io: &mut Io<'_>, index: usize) {
-        let connection = &mut self.connections[index];
-        let (Some(stream), Some(session)) = (connection.control, &mut connection.session) else { return };
+    fn events(&mut self, io: &mut Io<'_>, index: usize) {
+        let Self { connections, publishers, ready, failed, .. } = self;
+        let Connection { side: Side::Router(connection), role } = &mut connections[index] else { return };
+        let mut publisher = match *role {
+            Role::Publisher(number) => Some(&mut publishers[number].session),
+            Role::Receiver(_) => None,
+        };
         loop {
-            if connection.pending.is_empty() {
-                let Some(bytes) = session.poll_control_output() else { return };
-                connection.pending = bytes;
-            }
-            let mut chunks = [std::mem::take(&mut connection.pending)];
-            if io.write(connection.id, stream, &mut chunks).is_err() {
-                return;
-            }
-            let [rest] = chunks;
-            connection.pending = rest;
-            if !connection.pending.is_empty() {
-                return;
-            }
-        }
-    }
-
-    fn control_events(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        let Some(session) = &mut connection.session else { return };
-        while let Some(event) = session.poll_event() {
-            match (event, connection.role) {
-                (ConnectionEvent::Welcomed(welcome), Role::Publisher(number)) => {
-                    self.publishers[number].session.stream_started(welcome.tables);
-                }
-                (ConnectionEvent::Credit { bytes }, Role::Publisher(number)) => {
-                    let publisher = &mut self.publishers[number].session;
-                    self.ready += usize::from(publisher.next_seq() == 0 && bytes > 0);
-                    publisher.on_credit(bytes);
-                }
-                (ConnectionEvent::Received { next_seq }, Role::Publisher(number)) => {
-                    if let Err(error) = self.publishers[number].session.on_received(next_seq) {
-                        self.failed.get_or_insert(error.to_string());
+            match connection.poll_event(io, publisher.as_deref_mut()) {
+                Ok(Some(Event::Welcomed(welcome))) => {
+                    if let Some(publisher) = &mut publisher {
+                        publisher.stream_started(welcome.tables);
                     }
                 }
-                (ConnectionEvent::Subscribed(subscribed), _) if subscribed.stage == Stage::Cluster => {
-                    self.ready += 1;
+                Ok(Some(Event::Credit { bytes })) => {
+                    let is_first = publisher.as_ref().is_some_and(|it| it.next_seq() == 0 && bytes > 0);
+                    *ready += usize::from(is_first);
                 }
-                (ConnectionEvent::Refused(refused), _) => {
-                    self.failed.get_or_insert(format!("refused: {refused:?}"));
+                Ok(Some(Event::Subscribed(subscribed))) => {
+                    *ready += usize::from(subscribed.stage == Stage::Cluster);
                 }
-                (ConnectionEvent::Dead { .. }, _) => {
-                    self.failed.get_or_insert("the router fell silent".into());
+                Ok(Some(Event::Refused(refused))) => {
+                    failed.get_or_insert(format!("refused: {refused:?}"));
                 }
-                _ => {}
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(failure) => {
+                    failed.get_or_insert(failure.to_string());
+                    return;
+                }
             }
         }
     }
 
-    fn read_control(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
-        let time = self.time(io.now());
-        let connection = &mut self.connections[index];
-        let (id, Some(session)) = (connection.id, &mut connection.session) else { return };
-        let mut wrong = None;
-        let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
-            if wrong.is_none() {
-                wrong = session.control_data(time, chunk).err();
-            }
-        });
-        if outcome.state == ReadState::More {
-            io.wake(id, stream);
-        }
-        if let Some(error) = wrong {
-            self.fail(error.to_string());
-        }
-        self.control_events(index);
-    }
-
-    fn read_deliveries(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
+    fn read(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
         // Its own look at the clock: latency counts the work that this thread has done since it woke.
         let now = Instant::now();
         let time = self.time(now);
         let now_ns = self.load.ns(now);
-        let connection = &mut self.connections[index];
-        let id = connection.id;
-        let Some(incoming) = self.incoming.get_mut(&(id, stream)) else { return };
-        let load = &mut self.load;
-        let mut wrong = None;
-        let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
-            if wrong.is_none() {
-                wrong = incoming.data(chunk, load, now_ns).err();
+        let Self { connections, relayed, load, .. } = self;
+        let Connection { side, role } = &mut connections[index];
+        let receiver = match *role {
+            Role::Receiver(receiver) => receiver,
+            // Only a control stream is read.
+            Role::Publisher(_) => 0,
+        };
+        let mut sink = Sink { receiver, load, now_ns };
+        let (id, read) = match side {
+            Side::Router(connection) => {
+                (connection.id(), connection.readable(io, time, stream, READ_BYTES, &mut sink))
             }
-        });
-        if outcome.state == ReadState::More {
-            io.wake(id, stream);
-        }
-        if let Some(grant) = incoming.session.poll_grant()
-            && let Some(session) = &mut connection.session
-        {
-            session.heard(time);
-            session.grant(ReceiverNumber(0), grant);
-        }
-        if let Some(error) = wrong {
-            self.fail(error.to_string());
+            Side::Relay(id, _) => {
+                let Some(relayed) = relayed.get_mut(&(*id, stream)) else { return };
+                (*id, relayed.read(io, *id, stream, &mut sink).map_err(Failure::from))
+            }
+        };
+        match read {
+            Ok(ReadState::More) => io.wake(id, stream),
+            Ok(_) => {}
+            Err(failure) => self.fail(failure.to_string()),
         }
     }
 }
 
-impl Incoming {
+impl Relayed {
+    fn new(receiver: ReceiverConfig) -> Self {
+        Self { preamble: Some(Vec::new()), session: ReceiverSession::new(receiver) }
+    }
+
+    fn read(
+        &mut self,
+        io: &mut Io<'_>,
+        id: ConnId,
+        stream: StreamId,
+        sink: &mut Sink<'_>,
+    ) -> Result<ReadState, SessionError> {
+        let mut wrong = None;
+        let state = Transport::read(io, id, stream, READ_BYTES, &mut |chunk| {
+            if wrong.is_none() {
+                wrong = self.data(chunk, sink).err();
+            }
+        });
+        // A relay asks for no grants: this only moves the bound on what may arrive.
+        self.session.poll_grant();
+        wrong.map_or(Ok(state), Err)
+    }
+
     #[inline]
-    fn data(&mut self, mut chunk: &[u8], load: &mut Load, now_ns: u64) -> Result<(), SessionError> {
-        match &mut self.state {
-            Begin::Done => {}
-            Begin::Delivery(preamble) => {
-                let Some((_, taken)) = preamble.feed(chunk)? else { return Ok(()) };
-                chunk = &chunk[taken..];
-                self.state = Begin::Done;
-            }
-            Begin::Publish(partial) => {
-                let before = partial.len();
-                partial.extend_from_slice(chunk);
-                let Some((_, _, taken)) = frame::split(partial, PREAMBLE_BYTES_MAX)? else { return Ok(()) };
-                chunk = &chunk[taken - before..];
-                self.state = Begin::Done;
-            }
+    fn data(&mut self, mut chunk: &[u8], sink: &mut Sink<'_>) -> Result<(), SessionError> {
+        if let Some(partial) = &mut self.preamble {
+            let before = partial.len();
+            partial.extend_from_slice(chunk);
+            let Some((_, _, taken)) = frame::split(partial, PREAMBLE_BYTES_MAX)? else { return Ok(()) };
+            chunk = &chunk[taken - before..];
+            self.preamble = None;
         }
-        let mut sink = Sink { receiver: self.receiver, load, now_ns };
-        self.session.data(chunk, &mut sink)?;
+        self.session.data(chunk, sink)?;
         self.session.consumed(chunk.len() as u64);
         Ok(())
     }
@@ -305,50 +277,46 @@ impl DeliverySink for Sink<'_> {
 impl App for Clients {
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, _: &ConnectedInfo) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        let connection = &mut self.connections[index];
-        if connection.session.is_some() {
-            connection.control = io.open_bi(conn);
-            self.write_control(io, index);
-            return;
+        let Connection { side, role } = &mut self.connections[index];
+        match (side, *role) {
+            (Side::Router(connection), _) => {
+                connection.connected(io);
+                connection.flush(io);
+                return;
+            }
+            (Side::Relay(..), Role::Publisher(number)) => {
+                let session = &mut self.publishers[number].session;
+                session.stream_started(TableCapacity::CLIENT);
+                session.on_credit(RELAY_CREDIT);
+            }
+            (Side::Relay(..), Role::Receiver(_)) => {}
         }
         self.ready += 1;
-        if let Role::Publisher(number) = connection.role {
-            let session = &mut self.publishers[number].session;
-            session.stream_started(TableCapacity::CLIENT);
-            session.on_credit(RELAY_CREDIT);
-        }
     }
 
     fn stream_opened(&mut self, _: &mut Io<'_>, conn: ConnId, stream: StreamId) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        let connection = &self.connections[index];
-        let Role::Receiver(receiver) = connection.role else { return };
-        let state = match connection.session {
-            Some(_) => Begin::Delivery(PreambleReader::new()),
-            None => Begin::Publish(Vec::new()),
-        };
-        let session = ReceiverSession::new(self.receiver);
-        self.incoming.insert((conn, stream), Incoming { receiver, state, session });
+        match &mut self.connections[index].side {
+            Side::Router(connection) => connection.stream_opened(stream),
+            Side::Relay(..) => {
+                self.relayed.insert((conn, stream), Relayed::new(self.receiver));
+            }
+        }
     }
 
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        if self.connections[index].control == Some(stream) {
-            self.read_control(io, index, stream);
-        } else {
-            self.read_deliveries(io, index, stream);
-        }
-        self.write_control(io, index);
+        self.read(io, index, stream);
+        self.events(io, index);
+        self.flush(io, index);
     }
 
-    fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
+    fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, _: StreamId) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        match self.connections[index].role {
-            Role::Publisher(number) if self.connections[index].control != Some(stream) => {
-                self.write(io, number);
-            }
-            _ => self.write_control(io, index),
+        if let Role::Publisher(number) = self.connections[index].role {
+            self.write(io, number);
         }
+        self.flush(io, index);
     }
 
     fn stream_stopped(&mut self, _: &mut Io<'_>, _: ConnId, _: StreamId, code: u64) {
@@ -372,11 +340,11 @@ impl App for Clients {
         }
         let time = self.time(now);
         for index in 0..self.connections.len() {
-            let Some(session) = &mut self.connections[index].session else { continue };
-            if session.poll_timeout().is_some_and(|due| due <= time) {
-                session.handle_timeout(time);
-                self.control_events(index);
-                self.write_control(io, index);
+            let Side::Router(connection) = &mut self.connections[index].side else { continue };
+            if connection.poll_timeout().is_some_and(|due| due <= time) {
+                connection.handle_timeout(time);
+                self.events(io, index);
+                self.flush(io, index);
             }
         }
     }
@@ -390,7 +358,7 @@ impl Clients {
     /// Closes all connections.
     pub(super) fn close(&mut self, io: &mut Io<'_>) {
         for connection in &self.connections {
-            io.close(connection.id, CloseCode::Done.code(), b"");
+            io.close(connection.id(), CloseCode::Done.code(), b"");
         }
     }
 }
