@@ -137,6 +137,15 @@ impl ClientConnection {
                     }
                     Event::Received { seqs: before..publisher.received() }
                 }
+                // What has ended is for whoever asks the publisher.
+                ConnectionEvent::Outcome(outcome) => {
+                    if let Some(publisher) = &mut publisher
+                        && let Err(error) = publisher.on_outcome(&outcome)
+                    {
+                        return Err(self.fail(transport, error.into()));
+                    }
+                    continue;
+                }
                 ConnectionEvent::Subscribed(subscribed) => Event::Subscribed(subscribed),
                 ConnectionEvent::Refused(refused) => {
                     if refused.subscription.is_none() {

@@ -50,6 +50,8 @@ pub(crate) struct Wants {
     pub(crate) received_within: Duration,
     /// Whether the Hello asks for one delivery stream for all receivers.
     pub(crate) share_deliveries: bool,
+    /// Its publisher has a confirm level.
+    pub(crate) confirms: bool,
     /// The secret that proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
 }
@@ -60,7 +62,13 @@ impl Wants {
     pub(crate) fn shared(publisher: &Self) -> Self {
         let Self { received_within, secret, .. } = *publisher;
         let secret = Some(secret.unwrap_or_else(|| PublisherSecret(rand::random())));
-        Self { receivers: RECEIVERS_PER_CONNECTION_MAX, received_within, share_deliveries: true, secret }
+        Self {
+            receivers: RECEIVERS_PER_CONNECTION_MAX,
+            received_within,
+            share_deliveries: true,
+            confirms: false,
+            secret,
+        }
     }
 }
 
@@ -162,13 +170,14 @@ impl Connector {
             .endpoint
             .connect_with(quic, address, &name)
             .map_err(|error| Disconnect::Transport(error.to_string()))?;
-        let Wants { receivers, received_within, share_deliveries, secret } = wants;
+        let Wants { receivers, received_within, share_deliveries, confirms, secret } = wants;
         let received_within_us = nanos(received_within) / 1000;
         let config = ConnectionConfig {
             receivers,
             liveness,
             received_within_us,
             share_deliveries,
+            confirms,
             secret,
             ..ConnectionConfig::default()
         };

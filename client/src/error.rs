@@ -30,6 +30,15 @@ pub enum ConnectError {
          drop-oldest, drop-newest or disconnect"
     )]
     BlockPolicy,
+    /// The router does not say what became of events, and the publisher has a confirm level.
+    #[error(
+        "{router} does not confirm events: update the router, or publish without a confirm level, which \
+         tells only that a router has received them"
+    )]
+    ConfirmsUnavailable {
+        /// The router.
+        router: RouterAddress,
+    },
     /// The connection that receivers share has no place for another one.
     #[error(transparent)]
     Receivers(#[from] PlanError),

@@ -107,6 +107,7 @@ pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;
 
+pub use crate::session::publisher::{ConfirmLevel, Outcome, OutcomeReason};
 pub use millrace_proto::control::{OverflowPolicy, RefusedReason};
 pub use millrace_proto::id::EventId;
 pub use millrace_proto::tag::TagError;
@@ -124,7 +125,10 @@ pub use crate::{
     disconnect::Disconnect,
     error::ConnectError,
     event::{Event, Gap, GapReason, Item},
-    publisher::{Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats},
+    publisher::{
+        Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats,
+        Unconfirmed,
+    },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{
         Batch, BatchEvent, BatchItem, Coverage, Receiver, ReceiverConnection, ReceiverOptions,

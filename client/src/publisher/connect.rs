@@ -10,7 +10,7 @@ use super::feed::{Feed, FirstConnection};
 use super::options::{CONNECTIONS_MAX, Connections, PublisherOptions};
 use super::publishing::Publisher;
 use crate::attaching::Attaching;
-use crate::connector::{Connector, Wants};
+use crate::connector::{Connector, Wants, close_done};
 use crate::error::ConnectError;
 use crate::receiver::{Hub, Place, Proof, SharedHub, begin};
 use crate::session::plan::PlanError;
@@ -25,6 +25,7 @@ pub(crate) async fn connect(
     connector.check_tls()?;
     if options.connections == Connections::Shared
         && options.shard.is_none()
+        && !options.level.is_confirmed()
         && let Some(publisher) = connect_shared(&connector, hub, &options).await?
     {
         return Ok(publisher);
@@ -76,6 +77,10 @@ async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Res
     let wants = options.wants();
     let mut attaching = Attaching::new(connector.clone(), wants);
     let (link, welcome) = *attaching.attach(shard).await?;
+    if wants.confirms && !link.session.confirms() {
+        close_done(&link);
+        return Err(ConnectError::ConfirmsUnavailable { router: link.place.router });
+    }
     let count = match options.connections {
         Connections::Shared | Connections::One => 1,
         Connections::PerCore => welcome.cores.clamp(1, CONNECTIONS_MAX),

@@ -8,6 +8,7 @@ use millrace_proto::{PublisherKey, Shard};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::confirmation::Confirmation;
 use super::options::PublisherOptions;
 use super::outgoing::Outgoing;
 use super::state::{Ending, Shared};
@@ -16,7 +17,7 @@ use super::task::Task;
 use crate::attaching::Attaching;
 use crate::clock::Clock;
 use crate::link::Link;
-use crate::session::{PublishError, Tags};
+use crate::session::{ConfirmLevel, PublishError, Tags};
 
 /// A session with its task.
 #[derive(Debug)]
@@ -74,6 +75,19 @@ impl Feed {
         Ok(EventId { publisher: self.key, seq })
     }
 
+    pub(super) fn publish_confirmed(
+        &self,
+        tags: Tags<'_>,
+        time_ns: u64,
+        payload: &[u8],
+    ) -> Result<Confirmation, PublishError> {
+        if !self.shared.lock().level.is_confirmed() {
+            return Err(PublishError::NoConfirmLevel);
+        }
+        let (seq, outcome) = self.shared.publish_confirmed(tags, time_ns, payload)?;
+        Ok(Confirmation::new(EventId { publisher: self.key, seq }, outcome))
+    }
+
     /// Makes everything that is queued due; returns the seq behind the last event.
     pub(super) fn flush(&self) -> u64 {
         let mut state = self.shared.lock();
@@ -112,8 +126,14 @@ impl Feed {
         let state = self.shared.lock();
         PublisherStats {
             published: state.session.next_seq(),
-            received: state.session.received() - state.unknown,
+            received: match state.level {
+                ConfirmLevel::None => state.session.received() - state.unknown,
+                _ => state.received,
+            },
             unknown: state.unknown,
+            confirmed: state.confirmed,
+            partial: state.partial,
+            dropped: state.dropped,
             connections: state.connections,
         }
     }

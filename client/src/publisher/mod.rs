@@ -6,6 +6,10 @@
 //! may have got them; [`PublisherOptions::resend`] sends them again instead. Events that were still
 //! queued go out on the next connection, under the same publisher id and epoch.
 //!
+//! With a confirm level ([`PublisherOptions::level`]) each event has an [`Outcome`](crate::Outcome):
+//! [`Publisher::publish_confirmed`] gives a future of it, [`Publisher::flush`] waits for all, and those
+//! that are not confirmed are reported ([`Publisher::unconfirmed`]).
+//!
 //! A publisher of one source has one connection, on the core that owns its tag set. One of many
 //! sources may have a connection for each core of the router ([`Connections::PerCore`]): each event
 //! then goes over the connection whose core owns its shard, and crosses no mailbox in the router.
@@ -19,6 +23,7 @@
 //!                    shard % 3 = 2   └ feed: queue ── task ── connection ─► core 2 ┘
 //! ```
 
+mod confirmation;
 mod connect;
 mod feed;
 mod options;
@@ -28,10 +33,11 @@ mod state;
 mod stats;
 mod task;
 
+pub use confirmation::Confirmation;
 pub(crate) use connect::connect;
 pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{Outgoing, Turned};
 pub use publishing::Publisher;
-pub use stats::{Lost, PublisherStats};
+pub use stats::{Lost, PublisherStats, Unconfirmed};
 
 pub use crate::session::publisher::{HandlesExhausted, PublishError, TagHandle, Tags};

@@ -9,7 +9,7 @@ use millrace_proto::{PublisherKey, PublisherSecret, Shard};
 
 use crate::clock::nanos;
 use crate::connector::Wants;
-use crate::session::PublisherConfig;
+use crate::session::{ConfirmLevel, PublisherConfig};
 use crate::setters::setters;
 
 /// Connections of one publisher, whatever it asks for or a router says about its cores: a router of
@@ -48,8 +48,18 @@ pub struct PublisherOptions {
     /// Whether events that were on their way when a connection was lost are sent again on the next
     /// one, with their ids and in their order. Receivers may then get some of them twice. Default
     /// no: they are reported as unknown. What is not received counts against
-    /// [`PublisherOptions::buffer_bytes`] then.
+    /// [`PublisherOptions::buffer_bytes`] then. Without effect with a confirm level.
     pub resend: bool,
+    /// What the publisher is told about its events. Default [`ConfirmLevel::None`]: that a router has
+    /// received them. With another level each event has an [`Outcome`](crate::Outcome), is kept until
+    /// then, counted against [`PublisherOptions::buffer_bytes`] and against 65,536 events, and goes
+    /// out again with its id when the connection is lost before. Such a publisher has a connection of
+    /// its own.
+    pub level: ConfirmLevel,
+    /// Receivers that an event must be confirmed at: with none it ends as dropped, with fewer as
+    /// partial, because of [`OutcomeReason::FewReceivers`](crate::OutcomeReason::FewReceivers).
+    /// Default 0: what nobody wants is confirmed. Without effect without a level.
+    pub min_receivers: u64,
     /// Which connections. Default [`Connections::Shared`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the first connection is
@@ -66,6 +76,8 @@ impl Default for PublisherOptions {
             buffer_bytes: 1024 * 1024,
             received_within: Duration::from_secs(1),
             resend: false,
+            level: ConfirmLevel::None,
+            min_receivers: 0,
             connections: Connections::Shared,
             shard: None,
         }
@@ -79,6 +91,8 @@ impl PublisherOptions {
         buffer_bytes: usize,
         received_within: Duration,
         resend: bool,
+        level: ConfirmLevel,
+        min_receivers: u64,
         connections: Connections,
         shard: impl Into<Option<Shard>>,
     }
@@ -90,6 +104,7 @@ impl PublisherOptions {
             receivers: 0,
             received_within: self.received_within.min(RECEIVED_WITHIN_MAX),
             share_deliveries: false,
+            confirms: self.level.is_confirmed(),
             secret: self.secret,
         }
     }
@@ -102,6 +117,8 @@ impl PublisherOptions {
             buffer_bytes: self.buffer_bytes,
             received_within_ns: nanos(self.wants().received_within),
             resend: self.resend,
+            level: self.level,
+            min_receivers: self.min_receivers,
             ..PublisherConfig::new(key)
         }
     }

@@ -47,10 +47,14 @@ impl Outgoing {
         Self { shared, key, stream: None, out: Bytes::new(), progress: false }
     }
 
-    /// A connection begins whose router holds `tables`.
-    pub(crate) fn begin(&mut self, tables: TableCapacity) {
+    /// A connection begins whose router holds `tables`, and confirms or does not.
+    pub(crate) fn begin(&mut self, tables: TableCapacity, confirms: bool) {
         let mut state = self.shared.lock();
         state.session.stream_started(tables);
+        if !confirms && state.level.is_confirmed() {
+            tracing::warn!("a router does not confirm events: what it receives ends as unknown; update it");
+            state.session.cannot_confirm();
+        }
         state.connections += 1;
     }
 
@@ -80,7 +84,15 @@ impl Outgoing {
             ConnectionEvent::Credit { bytes } => self.shared.lock().session.on_credit(*bytes),
             ConnectionEvent::Received { next_seq } => {
                 self.progress = true;
-                self.shared.lock().session.on_received(*next_seq)?;
+                let mut state = self.shared.lock();
+                state.session.on_received(*next_seq)?;
+                state.settle(self.key);
+            }
+            ConnectionEvent::Outcome(outcome) => {
+                self.progress = true;
+                let mut state = self.shared.lock();
+                state.session.on_outcome(outcome)?;
+                state.settle(self.key);
             }
             ConnectionEvent::Refused(refused) => {
                 tracing::warn!(reason = ?refused.reason, "a router drops what is published: {}", refused.message);
@@ -111,7 +123,8 @@ impl Outgoing {
         let answer_due = session.answer_due().filter(|&due| due > now);
         let deadline = output_due.into_iter().chain(answer_due).min();
         let expects_answer = session.expects_answer(now);
-        let has_left = is_leaving && self.out.is_empty() && session.unreceived().is_empty();
+        let is_waiting = !session.unreceived().is_empty() || session.is_waiting();
+        let has_left = is_leaving && self.out.is_empty() && !is_waiting;
         // Nothing that is published from here on can go out before the present chunk is written or
         // credit arrives, and the task turns then anyway.
         state.woken = !self.out.is_empty() || session.is_out_of_credit(now);

@@ -7,8 +7,9 @@ use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, TagSet};
 use tokio::sync::Notify;
 
+use super::confirmation::Confirmation;
 use super::feed::Feed;
-use super::stats::{Lost, PublisherStats};
+use super::stats::{Lost, PublisherStats, Unconfirmed};
 use crate::clock::wall_time_ns;
 use crate::session::publisher::HandlesExhausted;
 use crate::session::{PublishError, TagHandle, Tags};
@@ -71,16 +72,24 @@ impl Publisher {
     ) -> Result<EventId, PublishError> {
         let (tags, time_ns, payload) = (tags.into(), wall_time_ns(time), payload.as_ref());
         let feed = self.feed(tags);
-        match feed.publish(tags, time_ns, payload) {
-            Err(PublishError::WouldBlock) => {
-                self.wait(|| match feed.publish(tags, time_ns, payload) {
-                    Err(PublishError::WouldBlock) => None,
-                    outcome => Some(outcome),
-                })
-                .await
-            }
-            outcome => outcome,
-        }
+        self.when_it_fits(|| feed.publish(tags, time_ns, payload)).await
+    }
+
+    /// Publishes an event that happens now, for a publisher with a confirm level
+    /// ([`PublisherOptions::level`](super::PublisherOptions::level)); waits while the queue is full, and
+    /// returns a future of what becomes of the event. Publish many, then wait for them: each takes a
+    /// round trip at least.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::WouldBlock`].
+    pub async fn publish_confirmed<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Confirmation, PublishError> {
+        let (tags, payload) = (tags.into(), payload.as_ref());
+        let (feed, time_ns) = (self.feed(tags), wall_time_ns(SystemTime::now()));
+        self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload)).await
     }
 
     /// Publishes an event that happens now, if the queue has room.
@@ -109,12 +118,12 @@ impl Publisher {
         self.feed(tags).publish(tags, wall_time_ns(time), payload.as_ref())
     }
 
-    /// Sends what is queued and waits until a router has received every event published so far, or the loss of those on
-    /// their way was reported. Waits through reconnects, for as long as no router can be reached: bound it with a timeout
+    /// Sends what is queued and waits until every event published so far has its outcome or, without a confirm level, until
+    /// a router has received it, or the loss of those on their way was reported. Waits through reconnects, for as long as no router can be reached: bound it with a timeout
     /// if that is too long.
     pub async fn flush(&self) {
         let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.flush())).collect();
-        let received = |(feed, end): &(&Feed, u64)| feed.shared.lock().session.received() >= *end;
+        let received = |(feed, end): &(&Feed, u64)| feed.shared.lock().session.settled() >= *end;
         self.wait(|| ends.iter().all(received).then_some(())).await;
     }
 
@@ -139,6 +148,17 @@ impl Publisher {
         self.feeds.iter().find_map(|feed| feed.shared.lock().lost.pop_front())
     }
 
+    /// The next report of events that have ended and are not confirmed. May be dropped at any time.
+    pub async fn unconfirmed(&self) -> Unconfirmed {
+        self.wait(|| self.try_unconfirmed()).await
+    }
+
+    /// The next report of events that have ended and are not confirmed, if there is one.
+    #[must_use]
+    pub fn try_unconfirmed(&self) -> Option<Unconfirmed> {
+        self.feeds.iter().find_map(|feed| feed.shared.lock().unconfirmed.pop_front())
+    }
+
     /// What has been done so far.
     #[must_use]
     pub fn stats(&self) -> PublisherStats {
@@ -146,6 +166,9 @@ impl Publisher {
             published: sum.published + one.published,
             received: sum.received + one.received,
             unknown: sum.unknown + one.unknown,
+            confirmed: sum.confirmed + one.confirmed,
+            partial: sum.partial + one.partial,
+            dropped: sum.dropped + one.dropped,
             connections: sum.connections + one.connections,
         })
     }
@@ -156,6 +179,23 @@ impl Publisher {
         match &self.feeds[..] {
             [only] => only,
             feeds => &feeds[usize::from(tags.shard().number()) % feeds.len()],
+        }
+    }
+
+    /// Publishes, and tries again whenever the queue may have room.
+    async fn when_it_fits<T>(
+        &self,
+        mut publish: impl FnMut() -> Result<T, PublishError>,
+    ) -> Result<T, PublishError> {
+        match publish() {
+            Err(PublishError::WouldBlock) => {
+                self.wait(|| match publish() {
+                    Err(PublishError::WouldBlock) => None,
+                    outcome => Some(outcome),
+                })
+                .await
+            }
+            outcome => outcome,
         }
     }
 

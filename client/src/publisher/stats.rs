@@ -5,9 +5,9 @@ use std::ops::Range;
 use millrace_proto::PublisherKey;
 
 use crate::disconnect::Disconnect;
+use crate::session::Outcome;
 
-/// Reports of lost connections that wait to be read, at most, per connection: the oldest give way,
-/// because totals in [`PublisherStats`] stay exact.
+/// Reports that wait to be read, at most, per connection and kind: the oldest give way, because totals in [`PublisherStats`] stay exact.
 pub(super) const REPORTS_MAX: usize = 1024;
 
 /// Events of which nobody knows whether a router got them: they were on their way when a connection was lost.
@@ -22,6 +22,18 @@ pub struct Lost {
     pub reason: Disconnect,
 }
 
+/// Events that have ended and are not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unconfirmed {
+    /// The part of their ids that they share.
+    pub key: PublisherKey,
+    /// Their seqs.
+    pub seqs: Range<u64>,
+    /// What became of each: anything but [`Outcome::Confirmed`].
+    pub outcome: Outcome,
+}
+
 /// What a publisher has done so far, over all of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -30,8 +42,15 @@ pub struct PublisherStats {
     pub published: u64,
     /// Events that a router said it received.
     pub received: u64,
-    /// Events that were on their way when a connection was lost.
+    /// Events that were on their way when a connection was lost or, with a confirm level, that ended as
+    /// [`Outcome::Unknown`].
     pub unknown: u64,
+    /// Events that ended as [`Outcome::Confirmed`].
+    pub confirmed: u64,
+    /// Events that ended as [`Outcome::Partial`].
+    pub partial: u64,
+    /// Events that ended as [`Outcome::Dropped`].
+    pub dropped: u64,
     /// Connections that were made, one after the other or at once.
     pub connections: u64,
 }

@@ -80,7 +80,7 @@ impl Task {
     }
 
     async fn drive(&mut self, link: &mut Link, welcome: &Welcome, leaving: &mut Option<Leaving>) -> End {
-        self.outgoing.begin(welcome.tables);
+        self.outgoing.begin(welcome.tables, link.session.confirms());
         let (connection, work) = (link.connection.clone(), self.outgoing.work());
         loop {
             let deadline = match self.turn(link, leaving) {

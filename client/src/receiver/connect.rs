@@ -17,8 +17,13 @@ use crate::session::plan::{PlanError, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 
 /// What a connection of one receiver is for.
-const WANTS_ONE: Wants =
-    Wants { receivers: 1, received_within: Duration::ZERO, share_deliveries: false, secret: None };
+const WANTS_ONE: Wants = Wants {
+    receivers: 1,
+    received_within: Duration::ZERO,
+    share_deliveries: false,
+    confirms: false,
+    secret: None,
+};
 
 /// A receiver on a connection of its own, or on the one of `shared`.
 pub(crate) async fn connect(

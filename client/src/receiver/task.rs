@@ -158,7 +158,7 @@ impl Task {
             open(&member.shared, link, &mut present.incoming);
         }
         if let Some(publisher) = &mut self.publisher {
-            publisher.begin(present.tables);
+            publisher.begin(present.tables, link.session.confirms());
         }
         let connection = link.connection.clone();
         let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
@@ -276,7 +276,7 @@ impl Task {
     fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
         if let Some(mut publisher) = self.hub.take_publisher() {
-            publisher.begin(present.tables);
+            publisher.begin(present.tables, link.session.confirms());
             let credit = ConnectionEvent::Credit { bytes: present.credit };
             hear(&mut publisher, &credit, link)?;
             self.publisher = Some(publisher);
@@ -348,6 +348,7 @@ impl Task {
             ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
             ConnectionEvent::Credit { .. }
             | ConnectionEvent::Received { .. }
+            | ConnectionEvent::Outcome(_)
             | ConnectionEvent::Refused(_) => {
                 if let ConnectionEvent::Credit { bytes } = event {
                     present.credit = present.credit.max(bytes);

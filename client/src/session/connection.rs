@@ -23,8 +23,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use millrace_proto::control::{
-    CloseReceiver, ControlFrame, Goaway, Grant, Hello, OpenReceiver, Ping, Pong, ReceiverClosed, Refused,
-    Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+    Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, OpenReceiver, Outcome, Ping, Pong,
+    ReceiverClosed, Refused, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
@@ -60,6 +60,9 @@ pub struct ConnectionConfig {
     /// Whether one delivery stream is asked for, for all receivers, instead of one for each. Routers that know of none open
     /// streams of their own all the same: [`ConnectionSession::shares_deliveries`]. Default no.
     pub share_deliveries: bool,
+    /// Whether confirms are asked for: outcomes for the publisher, and acknowledgements of what its
+    /// receivers take, which a client that asks for them owes. Default no.
+    pub confirms: bool,
     /// What proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
 }
@@ -73,6 +76,7 @@ impl Default for ConnectionConfig {
             liveness: LivenessConfig::default(),
             received_within_us: 0,
             share_deliveries: false,
+            confirms: false,
             secret: None,
         }
     }
@@ -93,6 +97,8 @@ pub enum ConnectionEvent {
         /// First seq that the router has not read.
         next_seq: u64,
     },
+    /// For [`PublisherSession::on_outcome`](super::PublisherSession::on_outcome).
+    Outcome(Outcome),
     /// A subscription reached a stage.
     Subscribed(Subscribed),
     /// A request was refused; nothing changed at the router.
@@ -125,6 +131,8 @@ pub struct ConnectionSession {
     tables: TableCapacity,
     /// One delivery stream was asked for; from the Welcome on, whether there is one.
     share_deliveries: bool,
+    /// Confirms were asked for; from the Welcome on, whether there are any.
+    confirms: bool,
 }
 
 impl ConnectionSession {
@@ -138,6 +146,7 @@ impl ConnectionSession {
             liveness,
             received_within_us,
             share_deliveries,
+            confirms,
             secret,
         } = config;
         let received_within_us = received_within_us.min(varint::MAX);
@@ -149,6 +158,9 @@ impl ConnectionSession {
         if share_deliveries {
             hello.deliveries = DELIVERIES_SHARED;
             hello.features = hello.features.with(feature::DELIVERIES);
+        }
+        if confirms {
+            hello.features = hello.features.with(feature::CONFIRMS);
         }
         hello.encode(&mut output);
         Self {
@@ -162,6 +174,7 @@ impl ConnectionSession {
             liveness: Liveness::new(liveness, now),
             tables,
             share_deliveries,
+            confirms,
         }
     }
 
@@ -183,6 +196,12 @@ impl ConnectionSession {
     #[must_use]
     pub const fn shares_deliveries(&self) -> bool {
         self.welcomed && self.share_deliveries
+    }
+
+    /// Whether the router confirms: it was asked to, and lists the feature. False until the Welcome.
+    #[must_use]
+    pub const fn confirms(&self) -> bool {
+        self.welcomed && self.confirms
     }
 
     /// Feeds bytes of the control stream.
@@ -284,6 +303,13 @@ impl ConnectionSession {
         CloseReceiver { receiver }.encode(self.requests());
     }
 
+    /// Acknowledges runs of a receiver. Nothing is written where the router does not confirm.
+    pub fn acknowledge(&mut self, ack: &Ack) {
+        if self.confirms() {
+            ack.encode(&mut self.output);
+        }
+    }
+
     fn requests(&mut self) -> &mut Vec<u8> {
         if self.welcomed { &mut self.output } else { &mut self.held }
     }
@@ -302,6 +328,11 @@ impl ConnectionSession {
             ControlFrame::Credit(credit) => ConnectionEvent::Credit { bytes: credit.bytes },
             ControlFrame::Received(received) if received.publisher == super::publisher::PUBLISHER_NUMBER => {
                 ConnectionEvent::Received { next_seq: received.next_seq }
+            }
+            ControlFrame::Outcome(outcome)
+                if self.confirms && outcome.publisher == super::publisher::PUBLISHER_NUMBER =>
+            {
+                ConnectionEvent::Outcome(outcome)
             }
             ControlFrame::Received(_) => {
                 return Err(SessionError::Unexpected {
@@ -337,6 +368,7 @@ impl ConnectionSession {
         }
         self.welcomed = true;
         self.share_deliveries = welcome.deliveries == DELIVERIES_SHARED;
+        self.confirms &= welcome.features.contains(feature::CONFIRMS);
         self.output.append(&mut self.held);
         self.held = Vec::new();
         self.liveness.opened(now, welcome.silence_us.saturating_mul(1000));

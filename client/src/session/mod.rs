@@ -42,7 +42,9 @@ pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
 pub use error::SessionError;
 pub use plan::Plan;
-pub use publisher::{PublishError, PublisherConfig, PublisherSession, Store, TagHandle, Tags};
+pub use publisher::{
+    ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Store, TagHandle, Tags,
+};
 pub use receiver::{
     DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession, StreamFor,
 };

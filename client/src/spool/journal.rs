@@ -6,9 +6,9 @@
 //! half whose checkpoint is not whole does not count; a bad entry behind the checkpoint is skipped
 //! and counted, and what it said is forgotten: its events are sent once more.
 
-use super::finals::Finals;
 use super::layout::{block, block_bytes, read_block};
 use super::storage::{StorageError, StorageFile, SyncFile};
+use crate::session::publisher::Finals;
 use std::ops::Range;
 
 /// Name of the file.

@@ -37,14 +37,13 @@
 //! | `store` | [`SpoolStore`]: a spool behind a publisher's session |
 //! | `recovery`, `survey`, `inspect` | what a start finds, and what it makes of it |
 //! | `record`, `segment`, `journal`, `identity`, `layout` | the bytes of the files |
-//! | `finals`, `index`, `reader` | what is kept in memory |
+//! | `index`, `reader` | what is kept in memory |
 //! | `storage`, `memory`, `disk`, `mapping` | what it stands on: memory with faults, or a folder |
 
 mod config;
 #[cfg(all(unix, feature = "spool"))]
 mod disk;
 mod error;
-mod finals;
 mod identity;
 mod index;
 mod inspect;

@@ -1,8 +1,8 @@
 //! A walk over the records of one segment, and where the last one ended.
 
-use super::finals::Finals;
 use super::record::{self, Found, Record};
 use super::segment::Place;
+use crate::session::publisher::Finals;
 
 /// Where the last reading ended.
 #[derive(Debug)]

@@ -201,6 +201,15 @@ impl<S: Storage> Store for SpoolStore<S> {
         }
     }
 
+    fn release_range(&mut self, seqs: Range<u64>) {
+        self.failed = self.spool.finish(seqs).err().or(self.failed.take());
+    }
+
+    fn held(&self) -> u64 {
+        let seqs = self.spool.seqs();
+        seqs.end - seqs.start
+    }
+
     fn unsent_bytes(&self) -> usize {
         self.unsent_bytes
     }

@@ -194,7 +194,7 @@ impl Survey {
         match &self.journal {
             JournalFile::Whole(read) => read.state.clone(),
             JournalFile::Missing | JournalFile::Blank | JournalFile::Damaged => State {
-                finals: super::finals::Finals::below(
+                finals: crate::session::publisher::Finals::below(
                     self.segments.first().map_or(0, |first| first.first_seq),
                 ),
                 ..State::default()

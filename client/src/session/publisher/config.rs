@@ -1,8 +1,39 @@
 //! Settings of one publisher's session.
 
 use millrace_proto::PublisherKey;
+use millrace_proto::data::flag;
 
 use crate::time::MILLISECOND_NS;
+
+/// What a publisher is told about its events, and so how long it keeps them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ConfirmLevel {
+    /// Nothing but that a router has received them.
+    #[default]
+    None,
+    /// Whether each event is in the queues of all receivers that match.
+    Routed,
+    /// Whether the applications of all receivers that match have acknowledged it.
+    Delivered,
+}
+
+impl ConfirmLevel {
+    /// Whether each event gets an outcome.
+    #[inline]
+    #[must_use]
+    pub const fn is_confirmed(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// The bits of a run's flags.
+    pub(super) const fn flags(self) -> u64 {
+        (match self {
+            Self::None => 0,
+            Self::Routed => 1,
+            Self::Delivered => 2,
+        }) & flag::LEVEL_MASK
+    }
+}
 
 /// Settings of one publisher.
 #[derive(Debug, Clone)]
@@ -29,8 +60,16 @@ pub struct PublisherConfig {
     /// Default 20 ms.
     pub received_within_ns: u64,
     /// Whether events that were on their way when a stream was lost go out again on the next one.
-    /// Default no: they are unknown.
+    /// Default no: they are unknown. Without effect with a confirm level: what has no outcome goes
+    /// out again.
     pub resend: bool,
+    /// What the publisher is told about its events. Default [`ConfirmLevel::None`]. The connection
+    /// is to ask for confirms, too
+    /// ([`ConnectionConfig::confirms`](crate::session::ConnectionConfig::confirms)).
+    pub level: ConfirmLevel,
+    /// Receivers that an event must be confirmed at: with fewer it is not confirmed. Default 0:
+    /// an event that nobody wants is confirmed.
+    pub min_receivers: u64,
 }
 
 impl PublisherConfig {
@@ -46,6 +85,8 @@ impl PublisherConfig {
             buffer_bytes: 1024 * 1024,
             received_within_ns: 20 * MILLISECOND_NS,
             resend: false,
+            level: ConfirmLevel::None,
+            min_receivers: 0,
         }
     }
 }

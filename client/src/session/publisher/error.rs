@@ -23,6 +23,9 @@ pub enum PublishError {
     /// A handle of another publisher.
     #[error("the tag handle belongs to another publisher: register the tag set with this one")]
     UnknownHandle,
+    /// The event's outcome is wanted, and the publisher asks for none.
+    #[error("the publisher is not told what becomes of its events: give it a confirm level")]
+    NoConfirmLevel,
     /// The publisher's store cannot take events.
     #[error("the publisher's store failed: {}", io::Error::from(*.kind))]
     Store {

@@ -36,6 +36,10 @@ pub struct MemoryStore {
     sent_bytes: usize,
     /// Runs that were handed out, before a rewind, too: no event joins them any more.
     sealed: usize,
+    /// Events of runs that are not final.
+    held: u64,
+    /// What runs take that are final and stand between others.
+    dead_bytes: usize,
     /// It held more than [`KEPT_BYTES`] when it was emptied last.
     was_large: bool,
 }
@@ -47,7 +51,16 @@ struct Run {
     first_seq: u64,
     base_time_ns: u64,
     count: u32,
+    /// Events that [`Store::release_range`] has not named.
+    pending: u32,
     bytes: usize,
+}
+
+impl Run {
+    #[inline]
+    const fn end_seq(&self) -> u64 {
+        self.first_seq + self.count as u64
+    }
 }
 
 #[derive(Debug)]
@@ -90,6 +103,8 @@ impl MemoryStore {
             sent: 0,
             sent_bytes: 0,
             sealed: 0,
+            held: 0,
+            dead_bytes: 0,
             was_large: false,
         }
     }
@@ -105,6 +120,11 @@ impl MemoryStore {
     fn pop(&mut self) {
         let Some(run) = self.runs.pop_front() else { return };
         self.head += run.bytes;
+        if run.pending == 0 {
+            self.dead_bytes -= run.bytes;
+        } else {
+            self.held -= u64::from(run.count);
+        }
         self.sent = self.sent.saturating_sub(1);
         self.sent_bytes = self.sent_bytes.saturating_sub(run.bytes);
         self.sealed = self.sealed.saturating_sub(1);
@@ -118,6 +138,32 @@ impl MemoryStore {
             }
             self.was_large = is_large;
         }
+    }
+
+    /// Takes what is final out from between the rest.
+    #[cold]
+    fn compact(&mut self) {
+        let Self { runs, events, head, sent, sent_bytes, sealed, .. } = self;
+        let mut kept = Vec::with_capacity(events.len() - *head - self.dead_bytes);
+        let (mut at, mut index) = (*head, 0);
+        let (sent_before, sealed_before) = (*sent, *sealed);
+        runs.retain(|run| {
+            let is_kept = run.pending > 0;
+            if is_kept {
+                kept.extend_from_slice(&events[at..at + run.bytes]);
+            } else {
+                if index < sent_before {
+                    *sent -= 1;
+                    *sent_bytes -= run.bytes;
+                }
+                *sealed -= usize::from(index < sealed_before);
+            }
+            at += run.bytes;
+            index += 1;
+            is_kept
+        });
+        (*events, *head) = (kept, 0);
+        self.dead_bytes = 0;
     }
 
     /// Moves what is held to the front where that saves from growing, and at least half of the
@@ -147,6 +193,7 @@ impl Store for MemoryStore {
         }
         self.make_room(payload.len() + EVENT_HEAD_BYTES_MAX);
         self.next_seq = seq + 1;
+        self.held += 1;
         let before = self.events.len();
         let is_open = self.runs.len() > self.sealed;
         if let Some(run) = self.runs.back_mut()
@@ -159,6 +206,7 @@ impl Store for MemoryStore {
             varint::put(&mut self.events, time_ns - run.base_time_ns);
             varint::put_prefixed(&mut self.events, payload);
             run.count += 1;
+            run.pending += 1;
             run.bytes += self.events.len() - before;
             return Ok(());
         }
@@ -169,13 +217,13 @@ impl Store for MemoryStore {
             Tags::Set(set) => RunTags::Set(set.clone()),
         };
         let bytes = self.events.len() - before;
-        self.runs.push_back(Run { tags, first_seq: seq, base_time_ns: time_ns, count: 1, bytes });
+        self.runs.push_back(Run { tags, first_seq: seq, base_time_ns: time_ns, count: 1, pending: 1, bytes });
         Ok(())
     }
 
     #[inline]
     fn next_run(&self) -> Option<StoredRun<'_>> {
-        let Run { tags, first_seq, base_time_ns, count, bytes } = self.runs.get(self.sent)?;
+        let Run { tags, first_seq, base_time_ns, count, bytes, .. } = self.runs.get(self.sent)?;
         let at = self.head + self.sent_bytes;
         Some(StoredRun {
             tags: tags.borrow(),
@@ -195,15 +243,48 @@ impl Store for MemoryStore {
     }
 
     fn rewind(&mut self) {
+        if self.dead_bytes > 0 {
+            self.compact();
+        }
         self.sent = 0;
         self.sent_bytes = 0;
     }
 
     #[inline]
     fn release(&mut self, below: u64) {
-        while self.runs.front().is_some_and(|run| run.first_seq + u64::from(run.count) <= below) {
+        while self.runs.front().is_some_and(|run| run.end_seq() <= below) {
             self.pop();
         }
+    }
+
+    fn release_range(&mut self, seqs: Range<u64>) {
+        let first = match self.runs.front() {
+            Some(run) if seqs.start < run.end_seq() => 0,
+            _ => self.runs.partition_point(|run| run.end_seq() <= seqs.start),
+        };
+        for run in self.runs.range_mut(first..) {
+            if run.first_seq >= seqs.end {
+                break;
+            }
+            let overlap = run.end_seq().min(seqs.end) - run.first_seq.max(seqs.start);
+            run.pending = run.pending.saturating_sub(u32::try_from(overlap).unwrap_or(u32::MAX));
+            if run.pending == 0 {
+                self.held -= u64::from(run.count);
+                self.dead_bytes += run.bytes;
+            }
+        }
+        while self.runs.front().is_some_and(|run| run.pending == 0) {
+            self.pop();
+        }
+        // Each byte moves at most once for each that was released.
+        if self.dead_bytes > KEPT_BYTES.max((self.events.len() - self.head) / 2) {
+            self.compact();
+        }
+    }
+
+    #[inline]
+    fn held(&self) -> u64 {
+        self.held
     }
 
     #[inline]

@@ -9,10 +9,14 @@
 //! after a flush. The router's credit (bytes of the stream, its preamble included) holds it back.
 //! The queue is bounded; [`PublishError::WouldBlock`] is the push-back when it is full.
 //!
+//! With a [`ConfirmLevel`] every event is kept until its [`Outcome`] has come, at most 65,536 of them,
+//! and goes out again, on another router, too, when the connection is lost before.
+//!
 //! | file | what it has |
 //! |---|---|
 //! | `session` | [`PublisherSession`]: when output is due, and what the router said |
-//! | `window` | which events are queued, on their way, received |
+//! | `window`, `finals` | which events are queued, on their way, received, ended |
+//! | `outcome` | [`Outcome`]: how an event ended |
 //! | `store`, `memory` | what holds them: [`Store`], [`MemoryStore`] |
 //! | `stream` | the tables, the credit and the encoding of one publish stream |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
@@ -38,8 +42,12 @@
 //! ```
 
 mod config;
+#[cfg(test)]
+mod confirm_tests;
 mod error;
+mod finals;
 mod memory;
+mod outcome;
 mod reports;
 mod session;
 mod store;
@@ -49,9 +57,11 @@ mod tags;
 mod tests;
 mod window;
 
-pub use config::PublisherConfig;
+pub use config::{ConfirmLevel, PublisherConfig};
 pub use error::PublishError;
+pub(crate) use finals::Finals;
 pub use memory::MemoryStore;
+pub use outcome::{Ended, Outcome, OutcomeReason};
 pub use session::PublisherSession;
 pub use store::{NewEvent, Store, StoreError, StoredRun};
 pub(super) use stream::PUBLISHER_NUMBER;

@@ -1,9 +1,10 @@
 //! One publisher: what it holds, the stream that it writes now, and when output is due.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
-use millrace_proto::control::TableCapacity;
+use millrace_proto::control::{self, TableCapacity};
 use millrace_proto::data::put_report;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{TagSet, varint};
@@ -11,6 +12,7 @@ use millrace_proto::{TagSet, varint};
 use super::config::PublisherConfig;
 use super::error::PublishError;
 use super::memory::MemoryStore;
+use super::outcome::{Ended, Outcome};
 use super::reports::Reports;
 use super::store::{NewEvent, Store};
 use super::stream::PublishStream;
@@ -37,6 +39,8 @@ pub struct PublisherSession<S = MemoryStore> {
     held: bool,
     stream: Option<PublishStream>,
     reports: Reports,
+    /// Events that ended and were not told; each once, so that the window bounds them.
+    ended: VecDeque<Ended>,
 }
 
 impl PublisherSession {
@@ -52,7 +56,7 @@ impl<S: Store> PublisherSession<S> {
     /// A publisher without a stream, that goes on with what `store` holds.
     #[must_use]
     pub fn with_store(config: PublisherConfig, store: S) -> Self {
-        let window = Window::new(store, config.resend);
+        let window = Window::new(store, config.resend, config.level);
         Self {
             handles: Handles::default(),
             oldest: Time::ZERO,
@@ -60,6 +64,7 @@ impl<S: Store> PublisherSession<S> {
             held: false,
             stream: None,
             reports: Reports::new(window.received(), config.received_within_ns),
+            ended: VecDeque::new(),
             window,
             config,
         }
@@ -121,12 +126,21 @@ impl<S: Store> PublisherSession<S> {
     }
 
     /// A connection is open and its router's publish table holds `tables`: output begins, as far as
-    /// credit goes, with the stream's preamble.
+    /// credit goes, with the stream's preamble. With a confirm level the router is taken to confirm,
+    /// unless [`PublisherSession::cannot_confirm`] says otherwise.
     pub fn stream_started(&mut self, tables: TableCapacity) {
         self.held = false;
+        // Routers that hold no publisher tell none what became of its events.
+        self.window.set_confirmed(tables.publishers > 0);
         self.reports.stream_started();
         self.stream =
             Some(PublishStream::new(self.config.key, self.config.index, tables, self.handles.len()));
+    }
+
+    /// The router of the stream that has just started does not confirm: its events go without a
+    /// level, and end as [`Outcome::Unknown`] when it has received them.
+    pub fn cannot_confirm(&mut self) {
+        self.window.set_confirmed(false);
     }
 
     /// No more events are taken for this stream; a chunk that was begun is finished, and the router
@@ -138,8 +152,8 @@ impl<S: Store> PublisherSession<S> {
     }
 
     /// The stream is gone. Returns the seqs that were on their way: whether the router got them is
-    /// unknown, and they are not sent again. With [`PublisherConfig::resend`] there are none,
-    /// because they go out on the next stream. Queued events stay queued for it.
+    /// unknown, and they are not sent again. With [`PublisherConfig::resend`] or a confirm level there
+    /// are none, because they go out on the next stream. Queued events stay queued for it.
     pub fn stream_lost(&mut self) -> Range<u64> {
         self.stream = None;
         let unknown = self.window.stream_lost();
@@ -170,8 +184,40 @@ impl<S: Store> PublisherSession<S> {
         }
         if self.window.received_below(next_seq) {
             self.reports.answered(next_seq);
+            if self.config.level.is_confirmed() && !self.window.is_confirmed() {
+                self.finish(self.window.settled()..next_seq, &Outcome::Unknown);
+            }
         }
         Ok(())
+    }
+
+    /// The router says what became of events: [`PublisherSession::poll_ended`] has those that had no
+    /// outcome before.
+    ///
+    /// # Errors
+    /// [`SessionError::Unexpected`] for events that were never sent, or without a level.
+    pub fn on_outcome(&mut self, said: &control::Outcome) -> Result<(), SessionError> {
+        let taken = self.window.taken();
+        let is_sent = said.seqs.iter().all(|(first, count)| first + count <= taken);
+        if !is_sent || !self.window.is_confirmed() {
+            return Err(SessionError::Unexpected { frame: "Outcome for events that were never sent" });
+        }
+        let outcome = Outcome::of(said, self.config.min_receivers);
+        for (first, count) in said.seqs.iter() {
+            self.finish(first..first + count, &outcome);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, seqs: Range<u64>, outcome: &Outcome) {
+        let news = self.window.finish(seqs);
+        self.ended.extend(news.into_iter().map(|seqs| Ended { seqs, outcome: outcome.clone() }));
+    }
+
+    /// Events that have had their outcome since the last call; with a confirm level, each event ends
+    /// once. To be called until `None` after whatever the router said.
+    pub fn poll_ended(&mut self) -> Option<Ended> {
+        self.ended.pop_front()
     }
 
     /// The next bytes of the stream, if some are due and credit allows them. Call until `None`;
@@ -245,13 +291,27 @@ impl<S: Store> PublisherSession<S> {
         self.window.unreceived()
     }
 
-    /// Whether the router has received every event (or the loss of it was reported).
+    /// First seq that waits for something: with a confirm level for its outcome, else as
+    /// [`PublisherSession::received`].
     #[must_use]
-    pub fn is_flushed(&self) -> bool {
-        self.window.received() == self.window.next_seq()
+    pub const fn settled(&self) -> u64 {
+        self.window.settled()
     }
 
-    /// Whether events stay held until the router has received them.
+    /// Whether some of what was taken for the present stream waits for something.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        self.window.settled() < self.window.taken()
+    }
+
+    /// Whether every event has its outcome or, without a confirm level, the router has received all
+    /// (or the loss was reported).
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.window.settled() == self.window.next_seq()
+    }
+
+    /// Whether events stay held until the router has received them, or has told their outcome.
     #[must_use]
     pub const fn resends(&self) -> bool {
         self.window.resends()
@@ -279,11 +339,14 @@ impl<S: Store> PublisherSession<S> {
         self.reports.answer_due(&self.window.unreceived())
     }
 
-    /// Whether the router should be saying something: an answer is due, or credit is missing. For
+    /// Whether the router should be saying something: an answer or an outcome is due, or credit is
+    /// missing. For
     /// [`ConnectionSession::set_attentive`](crate::session::ConnectionSession::set_attentive).
     #[must_use]
     pub fn expects_answer(&self, now: Time) -> bool {
-        self.answer_due().is_some_and(|due| due <= now) || self.is_out_of_credit(now)
+        self.answer_due().is_some_and(|due| due <= now)
+            || self.is_out_of_credit(now)
+            || (self.config.level.is_confirmed() && self.is_waiting())
     }
 
     /// Whether a report is asked for by itself, because no more events go out with it.

@@ -97,6 +97,13 @@ pub trait Store: fmt::Debug {
     /// its events are final.
     fn release(&mut self, below: u64);
 
+    /// These events are final, though earlier ones may not be. They were handed out; each event is
+    /// released once, by this method or by [`Store::release`], and one publisher uses one of them.
+    fn release_range(&mut self, seqs: Range<u64>);
+
+    /// Events that a rewind would hand out again, and those that were not handed out yet.
+    fn held(&self) -> u64;
+
     /// Bytes that [`Store::next_run`] has still to give, with what they cost in memory or on disk.
     fn unsent_bytes(&self) -> usize;
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream, flag};
+use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream};
 use millrace_proto::stream::PublishPreamble;
 use millrace_proto::table::{Naming, TableWriter};
 use millrace_proto::{PublisherKey, TagSet, varint};
@@ -180,16 +180,10 @@ fn put_body(out: &mut Vec<u8>, Outgoing { run, floor, .. }: &Outgoing<'_>) {
     out.extend_from_slice(events);
 }
 
-/// The flags of a run's hop header.
-#[inline]
-const fn flags(outgoing: &Outgoing<'_>) -> u64 {
-    if outgoing.is_resent { flag::RESENT } else { 0 }
-}
-
 /// Appends a run frame with numbers, its body written in place.
 #[inline]
 fn put_run(out: &mut Vec<u8>, tags: u64, outgoing: &Outgoing<'_>) {
-    let flags = flags(outgoing);
+    let flags = outgoing.flags;
     let hop_bytes = varint::size(flags) + varint::size(tags) + varint::size(PUBLISHER_NUMBER);
     varint::put(out, data::kind::RUN);
     varint::put(out, (1 + hop_bytes + head_bytes(outgoing) + outgoing.run.events.len()) as u64);
@@ -208,7 +202,7 @@ fn put_inline_run(
     publisher: PublisherOnStream,
     outgoing: &Outgoing<'_>,
 ) {
-    let header = HopHeader { tags, publisher, flags: flags(outgoing), lane_seq: None, fields: &[] };
+    let header = HopHeader { tags, publisher, flags: outgoing.flags, lane_seq: None, fields: &[] };
     let mut body = Vec::with_capacity(head_bytes(outgoing) + outgoing.run.events.len());
     put_body(&mut body, outgoing);
     data::put_run(out, &header, &body);

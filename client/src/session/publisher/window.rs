@@ -1,31 +1,51 @@
-//! What a publisher holds until it is final: which events are queued, on their way, or received,
-//! over a [`Store`] that keeps them.
+//! What a publisher holds until it is final: which events are queued, on their way, received, or
+//! ended, over a [`Store`] that keeps them.
 //!
 //! ```text
 //! next_seq     first seq that is not given yet      ┐ queued: goes out on this stream or the next
 //! taken        first seq not handed to a stream     ┘
 //!                                                   ┐ on the way: unknown, or sent again, if the
 //! received     first seq the router has not read    ┘ stream is lost now
+//!                                                   ┐ with a confirm level, sent again, too, but
+//! settled      first seq that is not final          ┘ for those that have had their outcome
 //! ```
 //!
-//! An event is final for a publisher that does not resend as soon as it is handed to a stream,
-//! because nothing is done with it afterwards; for one that resends, when the router has received
-//! it. A run that goes out again keeps its seqs and carries a flag, and every run says below which
-//! seq nothing is sent again (its *floor*), so that a receiver can know what it has had.
+//! An event is final
+//!
+//! - with a confirm level: when its outcome has come, in any order;
+//! - for a publisher that resends: when the router has received it;
+//! - for one that does not: as soon as it is handed to a stream, because nothing is done with it
+//!   afterwards.
+//!
+//! A run that goes out again keeps its seqs and carries a flag, and every run says below which seq
+//! nothing is sent again (its *floor*), so that a receiver can know what it has had. Runs are sent
+//! again whole while one of their events is not final, so the floor is where a run begins.
 
 use std::ops::Range;
 
+use millrace_proto::data::flag;
+
+use super::config::ConfirmLevel;
+use super::finals::Finals;
 use super::store::{NewEvent, Store, StoreError, StoredRun};
+
+/// Events without an outcome, at most: routers close a connection with more.
+pub(super) const UNCONFIRMED_MAX: u64 = 65_536;
 
 /// The events of one publisher that are not final.
 #[derive(Debug)]
 pub(super) struct Window<S> {
     store: S,
+    level: ConfirmLevel,
     resend: bool,
+    /// The confirm level in the flags of this stream's runs.
+    level_flags: u64,
     taken: u64,
     received: u64,
     /// Events below were handed to a stream before, perhaps by an earlier process.
     sent_below: u64,
+    /// Which events have had their outcome; with a confirm level only.
+    finals: Finals,
 }
 
 /// A run that is to be written.
@@ -34,20 +54,24 @@ pub(super) struct Outgoing<'a> {
     pub(super) run: StoredRun<'a>,
     /// The lowest seq that may still be sent, now or again.
     pub(super) floor: u64,
-    /// It was handed to a stream before.
-    pub(super) is_resent: bool,
+    /// Flags of its hop header.
+    pub(super) flags: u64,
 }
 
 impl<S: Store> Window<S> {
     /// Goes on with what the store holds, all of which may have been sent before.
-    pub(super) fn new(store: S, resend: bool) -> Self {
+    pub(super) fn new(store: S, resend: bool, level: ConfirmLevel) -> Self {
         let Range { start, end } = store.seqs();
-        Self { store, resend, taken: start, received: start, sent_below: end }
+        let (finals, level_flags) = (Finals::below(start), level.flags());
+        Self { store, level, resend, level_flags, taken: start, received: start, sent_below: end, finals }
     }
 
     /// Takes an event, whose seq is [`Window::next_seq`].
     #[inline]
     pub(super) fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
+        if self.level.is_confirmed() && self.store.held() >= UNCONFIRMED_MAX {
+            return Err(StoreError::Full);
+        }
         self.store.append(event)
     }
 
@@ -55,8 +79,8 @@ impl<S: Store> Window<S> {
     #[inline]
     pub(super) fn next_run(&self) -> Option<Outgoing<'_>> {
         let run = self.store.next_run()?;
-        let is_resent = run.first_seq < self.sent_below;
-        Some(Outgoing { run, floor: self.store.seqs().start, is_resent })
+        let resent = if run.first_seq < self.sent_below { flag::RESENT } else { 0 };
+        Some(Outgoing { run, floor: self.store.seqs().start, flags: self.level_flags | resent })
     }
 
     /// The run that [`Window::next_run`] gave and that ends at `end_seq` is in a stream.
@@ -65,7 +89,7 @@ impl<S: Store> Window<S> {
         self.taken = end_seq;
         self.sent_below = self.sent_below.max(end_seq);
         self.store.advance();
-        if !self.resend {
+        if !self.resends() {
             self.store.release(end_seq);
         }
     }
@@ -77,12 +101,43 @@ impl<S: Store> Window<S> {
             return false;
         }
         self.received = next_seq;
-        self.store.release(next_seq);
+        if !self.level.is_confirmed() {
+            self.store.release(next_seq);
+        }
         true
+    }
+
+    /// These events have their outcome; must not be above [`Window::taken`]. The parts of them that
+    /// had none before.
+    pub(super) fn finish(&mut self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        let news = self.finals.pending_in(seqs.clone());
+        // There are never more ranges than events in the window.
+        self.finals.insert(seqs);
+        for part in &news {
+            self.store.release_range(part.clone());
+        }
+        news
+    }
+
+    /// The stream's router confirms, or does not.
+    pub(super) fn set_confirmed(&mut self, is_confirmed: bool) {
+        self.level_flags = if is_confirmed { self.level.flags() } else { 0 };
+    }
+
+    /// Whether events of the present stream get an outcome from its router.
+    #[inline]
+    pub(super) const fn is_confirmed(&self) -> bool {
+        self.level_flags != 0
     }
 
     /// The stream is lost. What was on its way goes out again, or is returned: it is unknown.
     pub(super) fn stream_lost(&mut self) -> Range<u64> {
+        if self.level.is_confirmed() {
+            self.store.rewind();
+            let start = self.store.seqs().start;
+            (self.taken, self.received) = (start, start);
+            return start..start;
+        }
         if self.resend {
             self.store.rewind();
             self.taken = self.received;
@@ -95,7 +150,13 @@ impl<S: Store> Window<S> {
 
     #[inline]
     pub(super) const fn resends(&self) -> bool {
-        self.resend
+        self.resend || self.level.is_confirmed()
+    }
+
+    /// First seq that is not final, or not received where there are no outcomes.
+    #[inline]
+    pub(super) const fn settled(&self) -> u64 {
+        if self.level.is_confirmed() { self.finals.floor() } else { self.received }
     }
 
     #[inline]

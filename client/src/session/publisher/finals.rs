@@ -16,7 +16,7 @@ const RANGES_MAX: usize = 65_536;
 
 /// Final seqs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Finals {
+pub(crate) struct Finals {
     floor: u64,
     /// First seq → one past the last. None empty, none touching the next or the floor.
     ranges: BTreeMap<u64, u64>,
@@ -24,27 +24,27 @@ pub(super) struct Finals {
 
 impl Finals {
     /// Everything below `floor`.
-    pub(super) const fn below(floor: u64) -> Self {
+    pub(crate) const fn below(floor: u64) -> Self {
         Self { floor, ranges: BTreeMap::new() }
     }
 
     /// The lowest seq that is not final.
-    pub(super) const fn floor(&self) -> u64 {
+    pub(crate) const fn floor(&self) -> u64 {
         self.floor
     }
 
     /// One past the highest final seq.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.ranges.last_key_value().map_or(self.floor, |(_, &end)| end)
     }
 
     /// Ranges above the floor, ascending.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.ranges.iter().map(|(&first, &end)| first..end)
     }
 
     /// The lowest seq from `from` on that is not final.
-    pub(super) fn next_pending(&self, from: u64) -> u64 {
+    pub(crate) fn next_pending(&self, from: u64) -> u64 {
         let from = from.max(self.floor);
         match self.ranges.range(..=from).next_back() {
             Some((_, &end)) if end > from => end,
@@ -53,7 +53,7 @@ impl Finals {
     }
 
     /// The parts of `seqs` that are not final, ascending.
-    pub(super) fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+    pub(crate) fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
         let mut parts = Vec::new();
         let mut from = self.next_pending(seqs.start);
         while from < seqs.end {
@@ -65,12 +65,12 @@ impl Finals {
     }
 
     /// How many of `seqs` are not final.
-    pub(super) fn pending_count(&self, seqs: Range<u64>) -> u64 {
+    pub(crate) fn pending_count(&self, seqs: Range<u64>) -> u64 {
         self.pending_in(seqs).iter().map(|part| part.end - part.start).sum()
     }
 
     /// Adds `seqs`. False, and nothing changes, when they would be one range too many.
-    pub(super) fn insert(&mut self, seqs: Range<u64>) -> bool {
+    pub(crate) fn insert(&mut self, seqs: Range<u64>) -> bool {
         let (mut first, mut end) = (seqs.start.max(self.floor), seqs.end);
         if first >= end {
             return true;

@@ -1,0 +1,72 @@
+//! What became of an event that its publisher asked a confirm level for.
+
+use std::ops::Range;
+
+use millrace_proto::control::{self, OutcomeKind};
+
+pub use millrace_proto::control::OutcomeReason;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is at every receiver that matches, as far as the level asks.
+    Confirmed {
+        /// How many those are. 0: nobody wants it.
+        receivers: u64,
+    },
+    /// It is not at all of them.
+    Partial {
+        /// How many have it.
+        receivers: u64,
+        /// How many do not, as far as anybody knows.
+        missed: u64,
+        /// Why.
+        reasons: Vec<OutcomeReason>,
+    },
+    /// It is at none.
+    Dropped {
+        /// Why.
+        reason: OutcomeReason,
+    },
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether it is at every receiver that matches, and at as many as the publisher asked for.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        matches!(self, Self::Confirmed { .. })
+    }
+
+    /// What a router said, for a publisher that asks for `min_receivers`.
+    pub(super) fn of(said: &control::Outcome, min_receivers: u64) -> Self {
+        let control::Outcome { kind, receivers, missed, reasons, .. } = said;
+        let receivers = *receivers;
+        match kind {
+            OutcomeKind::Confirmed if receivers >= min_receivers => Self::Confirmed { receivers },
+            OutcomeKind::Confirmed if receivers == 0 => Self::Dropped { reason: OutcomeReason::FewReceivers },
+            OutcomeKind::Confirmed => Self::Partial {
+                receivers,
+                missed: min_receivers - receivers,
+                reasons: vec![OutcomeReason::FewReceivers],
+            },
+            OutcomeKind::Dropped => {
+                Self::Dropped { reason: reasons.first().copied().unwrap_or(OutcomeReason::Other) }
+            }
+            OutcomeKind::Unknown => Self::Unknown,
+            // Partial, and kinds that this version does not know: not confirmed.
+            _ => Self::Partial { receivers, missed: *missed, reasons: reasons.clone() },
+        }
+    }
+}
+
+/// Events that ended alike. Each event of a publisher with a confirm level ends once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Their seqs.
+    pub seqs: Range<u64>,
+    /// What became of each.
+    pub outcome: Outcome,
+}
