@@ -9,7 +9,7 @@ use std::time::Duration;
 use millrace_client::session::PublisherConfig;
 use millrace_client::session::plan::ReceiverWish;
 use millrace_engine::control::ControlConfig;
-use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits};
+use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits};
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::control::{OverflowPolicy, TableCapacity};
 use millrace_proto::{Epoch, Incarnation, PublisherId, PublisherKey, RouterId, Selector, TagSet};
@@ -151,7 +151,7 @@ fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
             ahead: AheadLimits { bytes_min: 1 << 10, ..AheadLimits::default() },
             credit_bytes: 1 << rng.random_range(12..20),
             read_bytes: 1 << rng.random_range(10..17),
-            queue_bytes_default: 1 << rng.random_range(14..20),
+            queues: QueueLimits { bytes_default: 1 << rng.random_range(14..20), ..QueueLimits::default() },
             ..CoreLimits::default()
         };
         let routes =

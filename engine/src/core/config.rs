@@ -58,15 +58,10 @@ pub struct CoreConfig {
 pub struct CoreLimits {
     /// Receivers on one connection, at most. Bounds the streams that a router opens.
     pub receivers_per_connection_max: u32,
-    /// Receivers on this core, at most. Bounds queue memory together with `queue_bytes_max`.
+    /// Receivers on this core, at most. Bounds queue memory together with `queues`.
     pub receivers_max: u32,
-    /// Bytes of a receiver's queue unless it asks for less.
-    pub queue_bytes_default: u64,
-    /// Bytes of a receiver's queue, at most.
-    pub queue_bytes_max: u64,
-    /// Bytes that wait for all receivers of this core together. Beyond, the largest queues give way first, each by its
-    /// policy, until a sixteenth is free.
-    pub queue_budget_bytes: u64,
+    /// What may wait for receivers.
+    pub queues: QueueLimits,
     /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a gap stands for them.
     pub link_queue_bytes: u64,
     /// How far a stream may run ahead of its reader's host.
@@ -106,6 +101,18 @@ pub struct AheadLimits {
     pub bytes_max: usize,
 }
 
+/// What may wait for the receivers of a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Bytes of a receiver's queue unless it asks for less.
+    pub bytes_default: u64,
+    /// Bytes of a receiver's queue, at most.
+    pub bytes_max: u64,
+    /// Bytes that wait for all receivers of this core together. Beyond, the largest queues give way
+    /// first, each by its policy, until a sixteenth is free.
+    pub budget_bytes: u64,
+}
+
 /// When a publisher is told what was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceivedLimits {
@@ -142,6 +149,12 @@ impl CoreConfig {
     }
 }
 
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { bytes_default: 16 << 20, bytes_max: 64 << 20, budget_bytes: 1 << 30 }
+    }
+}
+
 impl Default for AheadLimits {
     fn default() -> Self {
         Self { bytes_min: 32 * 1024, bytes_max: 1 << 20 }
@@ -159,9 +172,7 @@ impl Default for CoreLimits {
         Self {
             receivers_per_connection_max: millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX,
             receivers_max: 1 << 20,
-            queue_bytes_default: 16 << 20,
-            queue_bytes_max: 64 << 20,
-            queue_budget_bytes: 1 << 30,
+            queues: QueueLimits::default(),
             link_queue_bytes: 64 << 20,
             ahead: AheadLimits::default(),
             credit_bytes: 2 << 20,

@@ -78,7 +78,7 @@ impl Core {
         transport: &'a mut dyn Transport,
     ) -> (&'a mut HashMap<ConnKey, Connection, ahash::RandomState>, Turn<'a>) {
         let pace_max_ns = u64::try_from(self.config.limits.pace_max.as_nanos()).unwrap_or(u64::MAX);
-        self.path.crowd.set_now(now, pace_max_ns);
+        self.path.pacing.crowd.set_now(now, pace_max_ns);
         self.path.ledger.set_now(now);
         let turn = Turn {
             now,

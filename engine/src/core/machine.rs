@@ -71,8 +71,8 @@ impl Core {
     /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their queues.
     pub fn set_limits(&mut self, limits: CoreLimits) {
         self.path.scans.set_limits(limits.scans);
-        self.path.queue_budget_bytes = limits.queue_budget_bytes;
-        self.path.holds.set_pace_max(limits.pace_max);
+        self.path.clients.queue_budget_bytes = limits.queues.budget_bytes;
+        self.path.pacing.holds.set_pace_max(limits.pace_max);
         self.path.ledger.set_limits(limits.ledger);
         self.config.limits = limits;
     }
@@ -184,9 +184,9 @@ impl Core {
         match message {
             ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += events,
             ToSibling::Crowded { publisher, receiver } => {
-                self.path.holds.crowded(publisher, receiver, now);
+                self.path.pacing.holds.crowded(publisher, receiver, now);
             }
-            ToSibling::Relieved { receiver } => self.path.holds.relieved(receiver),
+            ToSibling::Relieved { receiver } => self.path.pacing.holds.relieved(receiver),
             ToSibling::Ended(answers) => self.path.sibling_answered(from, &answers),
         }
     }
@@ -280,7 +280,7 @@ impl Core {
     pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
         let answers = self.path.answers.take(to).map(ToSibling::Ended);
         let missed = || self.path.missed.take(to).map(|events| ToSibling::Missed { events });
-        answers.or_else(missed).or_else(|| self.path.holds.next_word(to))
+        answers.or_else(missed).or_else(|| self.path.pacing.holds.next_word(to))
     }
 
     /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are left unread; lanes, mail and
@@ -293,7 +293,7 @@ impl Core {
     /// ([`Core::handle_message`]) sees by it what a message has cost, and when to go on with the next turn.
     #[must_use]
     pub const fn selectors_moved(&self) -> u64 {
-        self.path.selectors_moved
+        self.path.clients.selectors_moved
     }
 
     /// When [`Core::turn`] is to be called at the latest.
@@ -319,7 +319,7 @@ impl Core {
     pub fn metrics(&self) -> CoreMetrics {
         let mut metrics = self.path.metrics.clone();
         metrics.queued_bytes = 0;
-        let total = self.path.accounts.total();
+        let total = self.path.clients.accounts.total();
         metrics.selector_bytes = total.bytes as u64;
         metrics.loose_selectors = total.loose as u64;
         metrics.open_confirms = self.path.ledger.len() as u64;

@@ -31,7 +31,7 @@ impl Core {
         }
         if !self.agenda.paced.is_empty() {
             for (conn, stream, until) in
-                self.agenda.paced.release(now, &self.path.receivers, &self.path.holds)
+                self.agenda.paced.release(now, &self.path.receivers, &self.path.pacing.holds)
             {
                 self.timers.cancel(until, Timer::Paced(conn));
                 self.agenda.unread.insert((conn, stream));
@@ -60,7 +60,7 @@ impl Core {
         }
         self.write_deliveries(now, transport);
         writing::write_peers(&mut self.path, transport);
-        self.path.holds.settle(now, &self.path.receivers);
+        self.path.pacing.holds.settle(now, &self.path.receivers);
         self.tell_ended(now, transport);
         for conn in std::mem::take(&mut self.agenda.dirty_clients) {
             self.drive_client(now, transport, conn, ClientSession::write_control);

@@ -170,13 +170,13 @@ impl RouterConfig {
     pub(crate) fn apply_to_core(&self, core: &mut CoreConfig) {
         core.limits.receivers_max = self.limits.receivers_per_core;
         core.limits.receivers_per_connection_max = self.limits.receivers_per_connection;
-        core.limits.queue_bytes_default = self.limits.receiver_queue_bytes;
-        core.limits.queue_bytes_max = self.limits.receiver_queue_bytes_max;
+        core.limits.queues.bytes_default = self.limits.receiver_queue_bytes;
+        core.limits.queues.bytes_max = self.limits.receiver_queue_bytes_max;
         let budget = match self.limits.queue_budget_bytes {
             0 => memory::queue_budget(),
             bytes => bytes,
         };
-        core.limits.queue_budget_bytes = budget / u64::from(core.cores.max(1));
+        core.limits.queues.budget_bytes = budget / u64::from(core.cores.max(1));
         core.limits.link_queue_bytes = self.limits.link_queue_bytes;
         core.limits.credit_bytes = self.limits.publisher_credit_bytes;
         core.limits.hello_timeout = self.limits.hello_timeout;

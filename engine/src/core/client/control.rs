@@ -71,8 +71,8 @@ impl ClientSession {
 
     /// Whether the control stream is left unread until more subscriptions were answered.
     const fn waits(&mut self) -> bool {
-        self.waits_for_answers = self.pending_requests >= PENDING_REQUESTS_MAX;
-        self.waits_for_answers
+        self.requests.wait_for_answers = self.requests.pending >= PENDING_REQUESTS_MAX;
+        self.requests.wait_for_answers
     }
 
     /// Keeps what was not handled of the control stream.
@@ -145,7 +145,7 @@ impl ClientSession {
             0 => limits.received.after,
             wished => Duration::from_micros(wished).min(limits.received.after_max),
         };
-        self.proof = Some(turn.path.ids.greet(hello.secret, welcome.identity.clone()));
+        self.proof = Some(turn.path.clients.ids.greet(hello.secret, welcome.identity.clone()));
         welcome.encode(&mut self.control.out);
         if let Some(grace_us) = standing.draining {
             standing.goaway(0, grace_us).encode(&mut self.control.out);

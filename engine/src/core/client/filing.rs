@@ -48,7 +48,7 @@ pub(super) fn objection(
         }
     }
     let less = open.selectors.cost_of(pending.subscription);
-    path.accounts.objection(pending.conn, more, less, &turn.config.limits.selectors)
+    path.clients.accounts.objection(pending.conn, more, less, &turn.config.limits.selectors)
 }
 
 /// What a selector will be charged with, without its patterns.
@@ -85,7 +85,7 @@ pub(super) fn file(
         let together = if filed.is_empty() { cover } else { Cost::default() };
         let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
         let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
-        path.accounts.add(receiver.conn, cost.and(patterns));
+        path.clients.accounts.add(receiver.conn, cost.and(patterns));
         let target = LocalTarget { receiver: slot, subscription, selector: number };
         let others = path.local.len();
         path.local.insert(&prepared.interest, target);
@@ -94,7 +94,7 @@ pub(super) fn file(
         }
         filed.push(FiledSelector { interest: prepared.interest, number, cost });
         path.metrics.selectors += 1;
-        path.selectors_moved += 1;
+        path.clients.selectors_moved += 1;
     }
     let replaced = receiver.selectors.replace(subscription, filed);
     unfile(turn, slot, subscription, replaced, &mut change);
@@ -116,13 +116,13 @@ pub(super) fn unfile(
         let held = path.local.len();
         path.local.remove(&interest, target);
         path.metrics.selectors -= 1;
-        path.selectors_moved += 1;
+        path.clients.selectors_moved += 1;
         if path.local.len() < held {
             change.remove.push(interest);
         }
         if let Some(receiver) = path.receivers.get_mut(slot) {
             let patterns = Cost { bytes: receiver.selectors.free(number), loose: 0 };
-            path.accounts.take(receiver.conn, cost.and(patterns));
+            path.clients.accounts.take(receiver.conn, cost.and(patterns));
         }
     }
 }

@@ -300,7 +300,7 @@ impl RunSink for Sink<'_> {
             }
             return;
         }
-        if !self.path.holds.is_empty() {
+        if !self.path.pacing.holds.is_empty() {
             self.path.note_held(key.publisher);
         }
         let origin = match hop.flags & flag::LEVEL_MASK {

@@ -36,8 +36,8 @@ impl ClientSession {
         let limits = &turn.config.limits;
         let policy = QueuePolicy {
             bytes_max: match open.queue_bytes {
-                0 => limits.queue_bytes_default,
-                wished => wished.min(limits.queue_bytes_max),
+                0 => limits.queues.bytes_default,
+                wished => wished.min(limits.queues.bytes_max),
             },
             overflow: match open.policy {
                 OverflowPolicy::DropNewest => Overflow::DropNewest,

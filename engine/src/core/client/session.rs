@@ -34,6 +34,15 @@ pub(in crate::core) struct ControlStream {
     dirty: bool,
 }
 
+/// Subscriptions of a client whose selectors are being read.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    /// How many.
+    pub(super) pending: u32,
+    /// The client's control stream is left unread until more of them were answered.
+    pub(super) wait_for_answers: bool,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(in crate::core) struct ClientSession {
@@ -58,10 +67,7 @@ pub(in crate::core) struct ClientSession {
     pub(super) streams: HashMap<StreamKey, ReceiverSlot, ahash::RandomState>,
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
-    /// Subscriptions whose selectors are being read.
-    pub(super) pending_requests: u32,
-    /// Its control stream is left unread until more of them were answered.
-    pub(super) waits_for_answers: bool,
+    pub(super) requests: Requests,
     /// Receivers that are closed and have not written everything: fewer than twice those that may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
@@ -83,8 +89,7 @@ impl ClientSession {
             receivers: BTreeMap::new(),
             streams: HashMap::default(),
             unopened: Vec::new(),
-            pending_requests: 0,
-            waits_for_answers: false,
+            requests: Requests::default(),
             closing: Vec::new(),
         }
     }
@@ -174,7 +179,7 @@ impl ClientSession {
         {
             turn.timers.cancel(due, Timer::Gathered(slot));
         }
-        turn.path.accounts.forget(self.conn);
+        turn.path.clients.accounts.forget(self.conn);
     }
 
     /// Has the control frames written at the end of the turn.
@@ -256,7 +261,7 @@ impl ClientSession {
             return Ok(());
         }
         let limits = &turn.config.limits;
-        turn.path.crowd.clear();
+        turn.path.pacing.crowd.clear();
         let has_more = publish.read(
             self.conn,
             turn.transport,
@@ -269,7 +274,7 @@ impl ClientSession {
             turn.path.metrics.lookups_put_off += 1;
             turn.agenda.put_off.get_or_insert((self.conn, stream));
         }
-        if let Some(receiver) = turn.path.crowd.take() {
+        if let Some(receiver) = turn.path.pacing.crowd.take() {
             let until = turn.now + limits.pace_max;
             turn.agenda.paced.insert(self.conn, stream, receiver, until);
             turn.timers.set(until, Timer::Paced(self.conn));

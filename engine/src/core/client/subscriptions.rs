@@ -36,7 +36,7 @@ impl ClientSession {
             );
             Some((RefusedReason::Limit, message))
         } else {
-            let objection = turn.path.accounts.objection(
+            let objection = turn.path.clients.accounts.objection(
                 self.conn,
                 Cost::of_texts(&selectors),
                 Cost::default(),
@@ -51,14 +51,14 @@ impl ClientSession {
             return;
         }
         let (Some(slot), Some(subscription)) = (slot, number) else { return };
-        self.pending_requests += 1;
+        self.requests.pending += 1;
         if let Some(open) = turn.path.receivers.get_mut(slot) {
             open.selectors.pending += selectors.len();
         }
         // They are only passed on here, which costs a fraction of filing them.
         turn.agenda.spend(selectors.len() / 4);
         let cost = Cost::of_texts(&selectors);
-        turn.path.accounts.add(self.conn, cost);
+        turn.path.clients.accounts.add(self.conn, cost);
         let pending = PendingSubscription {
             conn: self.conn,
             receiver,
@@ -79,7 +79,7 @@ impl ClientSession {
         result: Result<Vec<Prepared>, String>,
     ) {
         self.answered(turn);
-        turn.path.accounts.take(self.conn, pending.cost);
+        turn.path.clients.accounts.take(self.conn, pending.cost);
         let PendingSubscription { receiver, slot, subscription, selectors: asked, .. } = *pending;
         let is_void = receiver_of(turn, pending, token).is_none_or(|open| {
             open.selectors.pending = open.selectors.pending.saturating_sub(asked);
@@ -111,11 +111,11 @@ impl ClientSession {
 
     /// One request fewer is unanswered: the control stream may be read again.
     fn answered(&mut self, turn: &mut Turn<'_>) {
-        self.pending_requests = self.pending_requests.saturating_sub(1);
-        if self.pending_requests <= PENDING_REQUESTS_MAX / 2
-            && let Some(stream) = self.control.stream.filter(|_| self.waits_for_answers)
+        self.requests.pending = self.requests.pending.saturating_sub(1);
+        if self.requests.pending <= PENDING_REQUESTS_MAX / 2
+            && let Some(stream) = self.control.stream.filter(|_| self.requests.wait_for_answers)
         {
-            self.waits_for_answers = false;
+            self.requests.wait_for_answers = false;
             turn.put_client_behind(self.conn, stream);
         }
     }

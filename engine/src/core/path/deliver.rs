@@ -11,10 +11,8 @@ use super::fate::Fates;
 use super::leg::{Gathered, Leg};
 use super::reader::KnownTags;
 use super::sift::Sifted;
-use super::state::{Path, Scratch};
+use super::state::{Pacing, Path, Scratch};
 use super::{leg, scan};
-use crate::core::holds::Holds;
-use crate::core::pacing::Crowd;
 use crate::core::receiver::Outlet;
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
@@ -40,8 +38,7 @@ impl Path {
             metrics,
             missed,
             ledger,
-            crowd,
-            holds,
+            pacing,
             ..
         } = self;
         // The route cache has just given the name.
@@ -85,7 +82,7 @@ impl Path {
             }
         }
         run.number = Some(route.number());
-        deliver_here(receivers, route.local(), &run, body, (scans, scratch), (crowd, holds), &mut fates);
+        deliver_here(receivers, route.local(), &run, body, (scans, scratch), pacing, &mut fates);
         fates.end(&run, Tally::NONE);
         if !wanted && scope == Scope::All {
             fates.metrics.events_unmatched += run.events;
@@ -104,7 +101,7 @@ fn deliver_here(
     run: &RunOut<'_>,
     body: &RunBody<'_>,
     (scans, scratch): (&mut ScanBudget, &mut Scratch),
-    (crowd, holds): (&mut Crowd, &mut Holds),
+    Pacing { crowd, holds }: &mut Pacing,
     fates: &mut Fates<'_>,
 ) {
     let all = targets;

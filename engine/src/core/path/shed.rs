@@ -15,13 +15,13 @@ impl Path {
     /// Whether queues of receivers hold more than they may together.
     #[inline]
     pub(super) fn is_over_budget(&self) -> bool {
-        self.receivers.queued().bytes() > self.queue_budget_bytes
+        self.receivers.queued().bytes() > self.clients.queue_budget_bytes
     }
 
     /// Cuts the largest queues.
     #[cold]
     pub(super) fn shed(&mut self) {
-        let target = self.queue_budget_bytes - self.queue_budget_bytes / 16;
+        let target = self.clients.queue_budget_bytes - self.clients.queue_budget_bytes / 16;
         let level = level(self.receivers.iter().map(|receiver| receiver.queue.bytes()).collect(), target);
         let (mut fates, mut cut) = (
             Fates { metrics: &mut self.metrics, missed: &mut self.missed, ledger: &mut self.ledger },

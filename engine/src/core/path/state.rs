@@ -40,21 +40,33 @@ pub(in crate::core) struct Path {
     pub(in crate::core) ledger: Ledger,
     /// What siblings are to be told of runs that they have handed over.
     pub(in crate::core) answers: Answers,
+    pub(in crate::core) pacing: Pacing,
+    pub(in crate::core) clients: Clients,
+    /// What is left of the turn for scans of payloads, and who waits for them.
+    pub(in crate::core) scans: ScanBudget,
+    pub(super) scratch: Scratch,
+}
+
+/// Which publishers wait for which receivers.
+#[derive(Debug)]
+pub(in crate::core) struct Pacing {
     /// Whom the runs read last have crowded.
     pub(in crate::core) crowd: Crowd,
     /// Publishers that are held back for receivers on other cores.
     pub(in crate::core) holds: Holds,
+}
+
+/// What the clients of this core are, and may take.
+#[derive(Debug)]
+pub(in crate::core) struct Clients {
+    /// What their selectors take.
+    pub(in crate::core) accounts: Accounts,
+    /// Makes the secrets of those that show none.
+    pub(in crate::core) ids: Ids,
     /// Selectors that were filed in the local index or taken out of it.
     pub(in crate::core) selectors_moved: u64,
     /// What the queues of receivers may hold together.
     pub(in crate::core) queue_budget_bytes: u64,
-    /// What clients' selectors take.
-    pub(in crate::core) accounts: Accounts,
-    /// Makes the secrets of clients that show none.
-    pub(in crate::core) ids: Ids,
-    /// What is left of the turn for scans of payloads, and who waits for them.
-    pub(in crate::core) scans: ScanBudget,
-    pub(super) scratch: Scratch,
 }
 
 /// Memory that is used again for each run.
@@ -81,12 +93,13 @@ impl Path {
             missed: Missed::new(config.cores),
             ledger: Ledger::new(config.limits.ledger),
             answers: Answers::new(config.cores),
-            crowd: Crowd::default(),
-            holds: Holds::new(config),
-            selectors_moved: 0,
-            queue_budget_bytes: config.limits.queue_budget_bytes,
-            accounts: Accounts::default(),
-            ids: Ids::new(config),
+            pacing: Pacing { crowd: Crowd::default(), holds: Holds::new(config) },
+            clients: Clients {
+                accounts: Accounts::default(),
+                ids: Ids::new(config),
+                selectors_moved: 0,
+                queue_budget_bytes: config.limits.queues.budget_bytes,
+            },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
         }

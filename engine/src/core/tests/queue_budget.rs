@@ -9,7 +9,9 @@ use crate::core::{CoreLimits, DropReason};
 #[test]
 fn the_largest_queue_gives_way_first_and_others_notice_nothing() {
     let mut world = World::new();
-    world.core.set_limits(CoreLimits { queue_budget_bytes: 100_000, ..CoreLimits::default() });
+    let mut limits = CoreLimits::default();
+    limits.queues.budget_bytes = 100_000;
+    world.core.set_limits(limits);
     let still = |queue_bytes, policy| OpenReceiver { grant: 0, queue_bytes, policy, ..open() };
     let greedy = world.receiver(1, still(1 << 20, OverflowPolicy::DropOldest), &["a=1"]);
     let newest = world.receiver(2, still(1 << 20, OverflowPolicy::DropNewest), &["a=1"]);
