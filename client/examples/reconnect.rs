@@ -35,6 +35,7 @@ async fn main() -> anyhow::Result<()> {
         while let Some(item) = stream.next().await {
             match item {
                 Item::Event(event) => println!("received {}", String::from_utf8_lossy(&event.payload)),
+                // Also what the publisher sends before the router has the subscription again.
                 Item::Gap(gap) => println!("events may be missing here: {}", gap.reason.name()),
                 _ => {}
             }
