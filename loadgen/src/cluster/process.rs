@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::{ClusterError, CoreUse, Usage};
+use super::cores::CoreUse;
+use super::counters::Usage;
+use super::error::ClusterError;
 use millrace_measure::kernel;
 
 /// How long a router may take to end in order.

@@ -15,7 +15,8 @@ use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_quic::Io;
 
 use super::crowd::{Behaviour, Clients};
-use super::{Disturbance, Outcome};
+use super::kind::Disturbance;
+use super::outcome::Outcome;
 
 /// Connections that churn.
 pub(super) const CONNECTIONS: u32 = 8;

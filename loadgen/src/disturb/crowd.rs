@@ -16,7 +16,8 @@ use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
 use millrace_quic::{App, ClientSettings, CloseReason, ConnId, ConnectedInfo, Dial, Io, SocketId, StreamId};
 
-use super::{Order, Outcome};
+use super::kind::{Disturbance, Order};
+use super::outcome::Outcome;
 use crate::fleet::control::{Control, READ_BYTES};
 use crate::fleet::dial::session;
 use crate::fleet::{Epochs, Target};
@@ -67,7 +68,7 @@ pub(super) trait Behaviour {
     /// Clients that are ready: connected, and effective as far as they asked at once.
     fn ready(&self) -> u64;
     /// The disturbance begins.
-    fn begin(&mut self, order: super::Disturbance, clients: &mut Clients, io: &mut Io<'_>, now: Time);
+    fn begin(&mut self, order: Disturbance, clients: &mut Clients, io: &mut Io<'_>, now: Time);
     /// The disturbance is over.
     fn end(&mut self, now: Instant);
     /// Once per turn; what came of the disturbance, when that is known after its end.

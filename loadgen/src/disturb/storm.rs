@@ -11,8 +11,9 @@ use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_quic::Io;
 
 use super::crowd::{Behaviour, Clients};
+use super::kind::Disturbance;
+use super::outcome::Outcome;
 use super::tickets::Tickets;
-use super::{Disturbance, Outcome};
 
 /// How long a storm is watched, at most.
 const WATCHED_MAX: Duration = Duration::from_secs(60);

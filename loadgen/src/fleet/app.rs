@@ -1,8 +1,5 @@
 //! One thread's connections, as the app on top of its QUIC loop.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use millrace_client::session::ConnectionEvent;
@@ -10,16 +7,14 @@ use millrace_measure::kernel;
 use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
-use millrace_verify::oracle::Expected;
 
-use super::clock::Epochs;
-use super::control::{Control, READ_BYTES};
-use super::dial::{Dialling, Wish, dial_more, redial};
-use super::order::{Order, Orders};
-use super::publisher::{Emitters, Publisher};
-use super::receiver::{Receivers, Watch, checkers};
-use super::tally::Tally;
-use super::thread::Report;
+use super::connections::Role;
+use super::control::READ_BYTES;
+use super::dial::{dial_more, redial};
+use super::order::Order;
+use super::shared::Report;
+use super::state::FleetApp;
+use super::watch::checkers;
 
 /// How often sessions' clocks are looked at: far below their timeouts.
 const TEND_EVERY: Duration = Duration::from_millis(50);
@@ -27,75 +22,6 @@ const TEND_EVERY: Duration = Duration::from_millis(50);
 const TEND_PARTS: usize = 20;
 /// So many are looked at each time, at least.
 const TENDED_MIN: usize = 1024;
-
-/// What a connection is for, as an index into the thread's publishers or receivers.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Role {
-    Publisher(usize),
-    Receiver(usize),
-}
-
-/// One connection.
-#[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) control: Control,
-    pub(super) role: Role,
-    /// What it was dialled for.
-    pub(super) wish: Wish,
-    pub(super) is_welcomed: bool,
-    /// Subscriptions effective in the cluster.
-    pub(super) effective: u64,
-    dirty: bool,
-}
-
-impl Connection {
-    pub(super) fn new(control: Control, wish: Wish) -> Self {
-        Self { control, role: wish.role, wish, is_welcomed: false, effective: 0, dirty: false }
-    }
-}
-
-/// The app. See the module.
-#[derive(Debug)]
-pub(super) struct FleetApp {
-    pub(super) clock: Epochs,
-    pub(super) tally: Arc<Tally>,
-    pub(super) orders: Arc<Orders>,
-    pub(super) reports: Sender<Report>,
-    pub(super) seen: u64,
-    pub(super) first: bool,
-    pub(super) finishing: bool,
-    pub(super) dialling: Dialling,
-    pub(super) connections: Vec<Connection>,
-    pub(super) by_id: HashMap<ConnId, usize, ahash::RandomState>,
-    pub(super) publishers: Vec<Publisher>,
-    pub(super) publisher_conns: Vec<ConnId>,
-    pub(super) receivers: Vec<Receivers>,
-    pub(super) emitters: Emitters,
-    pub(super) watch: Watch,
-    pub(super) expected: Arc<Expected>,
-    pub(super) slow_receiver: bool,
-    pub(super) mine: Mine,
-    pub(super) dirty: Vec<usize>,
-    pub(super) tick: Duration,
-    pub(super) published_at: Instant,
-    pub(super) tended_at: Instant,
-    /// The connection that was looked at last.
-    pub(super) tended: usize,
-}
-
-/// Which receivers a thread checks: those on its connections.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mine {
-    pub(super) connections: u32,
-    pub(super) threads: u32,
-    pub(super) thread: u32,
-}
-
-impl Mine {
-    pub(super) const fn holds(self, receiver: u32) -> bool {
-        receiver % self.connections % self.threads == self.thread
-    }
-}
 
 impl FleetApp {
     fn mark(&mut self, index: usize) {

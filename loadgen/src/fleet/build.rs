@@ -2,34 +2,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use millrace_verify::workload::WorkloadError;
 
-use super::app::{FleetApp, Mine, Role};
-use super::clock::Epochs;
-use super::dial::{Dialling, Wish};
-use super::order::Orders;
+use super::connections::{Dialling, Role, Wish};
+use super::plan::FleetPlan;
 use super::publisher::{Emitters, Publisher};
-use super::receiver::{Opening, SLOW, Watch, checkers};
+use super::shared::Shared;
+use super::state::{FleetApp, Mine};
 use super::tally::Tally;
-use super::thread::{FleetPlan, Report};
+use super::watch::{Watch, checkers};
 use crate::scenario::Scenario;
 
-/// A receiver to be opened: its number in the workload, how, and its subscriptions with their selectors' texts.
-pub(super) type ReceiverWish = (u32, Opening, Vec<(u32, Vec<String>)>);
-
-/// What all threads share.
-#[derive(Debug, Clone)]
-pub(super) struct Shared {
-    pub(super) clock: Epochs,
-    pub(super) orders: Arc<Orders>,
-    pub(super) reports: Sender<Report>,
-}
-
-/// Bytes of window and of queue that the receiver has, at least, that is going to stall.
-const SLOW_BYTES_MIN: u64 = 16 * 1024;
 /// Bytes that a publisher queues at most: a quarter of a second at a tenth of a gigabit.
 const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
 
@@ -133,49 +118,4 @@ fn receiving(plan: &FleetPlan, thread: u32, threads: u32) -> Result<(Vec<Wish>, 
         wishes.push(Wish { role: Role::Receiver(wishes.len()), connection, redials: 0, place: None });
     }
     Ok((wishes, count))
-}
-
-/// The receivers of one connection.
-pub(super) fn receivers_of(plan: &FleetPlan, connection: u32) -> Result<Vec<ReceiverWish>, WorkloadError> {
-    let FleetPlan { scenario, generator, .. } = plan;
-    let mut receivers = Vec::new();
-    for receiver in (connection..scenario.workload.receivers).step_by(scenario.receiver_connections as usize)
-    {
-        let texts = generator.subscriptions(receiver)?.into_iter().map(|subscription| {
-            let texts = subscription.selectors.iter().map(|selector| selector.text().to_owned());
-            (subscription.number, texts.collect())
-        });
-        let slow = scenario.slow_receiver && receiver == SLOW;
-        let opening = if slow { slow_opening(plan) } else { opening(scenario) };
-        receivers.push((receiver, opening, texts.collect()));
-    }
-    Ok(receivers)
-}
-
-/// How receivers are opened.
-fn opening(scenario: &Scenario) -> Opening {
-    Opening {
-        linger_us: u64::try_from(scenario.receive_linger.as_micros()).unwrap_or(u64::MAX),
-        window_bytes: scenario.receive_window_bytes,
-        queue_bytes: scenario.receive_queue_bytes,
-        slow: false,
-    }
-}
-
-/// How the receiver is opened that is going to stall: with room for so much of its stream that it overflows within a second.
-fn slow_opening(plan: &FleetPlan) -> Opening {
-    let FleetPlan { scenario, expected, .. } = plan;
-    let workload = &scenario.workload;
-    let takes = |&emitter: &u32| expected.receivers(emitter).any(|(receiver, _)| receiver == SLOW);
-    let emitters = (0..workload.emitters).filter(takes).count() as u64;
-    let per_second = workload.events_per_second * emitters / u64::from(workload.emitters)
-        * u64::from(workload.payload_bytes);
-    let bytes = (per_second * 2 / 5).max(SLOW_BYTES_MIN);
-    let common = opening(scenario);
-    Opening {
-        window_bytes: common.window_bytes.min(bytes),
-        queue_bytes: common.queue_bytes.min(bytes),
-        slow: true,
-        ..common
-    }
 }

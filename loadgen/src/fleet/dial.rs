@@ -1,9 +1,8 @@
 //! Making connections: what a thread still has to dial, a few handshakes at a time.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
@@ -11,17 +10,16 @@ use millrace_client::time::Time;
 use millrace_proto::control::TableCapacity;
 use millrace_quic::{Dial, Io, SocketId};
 
-use super::app::{Connection, FleetApp, Role};
-use super::build::receivers_of;
+use super::connections::{Connection, Role, Wish};
 use super::control::Control;
+use super::opening::receivers_of;
+use super::plan::Target;
 use super::receiver::Receivers;
+use super::shared::Report;
+use super::state::FleetApp;
 use super::tally::Counter;
-use super::thread::{FleetPlan, Report, Target};
 use crate::scenario::Deliveries;
 
-/// Connections under way per thread, from the dial to the router's welcome: enough to keep a router busy, few enough not to
-/// be turned away. A router that is slow is dialled slowly.
-const DIALS_MAX: usize = 32;
 /// Sockets per thread, at most: connections beyond it share them. One process may hold 20,000 file descriptors.
 const SOCKETS_MAX: usize = 512;
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
@@ -33,44 +31,6 @@ const WELCOME_NS: u64 = 30_000_000_000;
 
 /// Times that a connection may be lost at set-up before that counts as lost for good.
 const REDIALS_MAX: u8 = 4;
-
-/// Connections that are yet to be made, and those under way.
-#[derive(Debug)]
-pub(super) struct Dialling {
-    pub(super) plan: FleetPlan,
-    pub(super) wishes: VecDeque<Wish>,
-    /// Connections that the thread will have in all.
-    pub(super) total: usize,
-    /// Dialled, and not yet welcomed: what has been established sets the pace.
-    pub(super) pending: usize,
-    pub(super) open: usize,
-    pub(super) sockets: Vec<SocketId>,
-    /// Handshakes begun per second, at most.
-    pub(super) per_second: f64,
-    pub(super) begun: u64,
-    pub(super) since: Instant,
-}
-
-impl Dialling {
-    /// Whether one more handshake may begin.
-    fn may(&self, now: Instant) -> bool {
-        let allowed = now.saturating_duration_since(self.since).as_secs_f64() * self.per_second;
-        self.pending < DIALS_MAX && (self.begun as f64) < allowed + DIALS_MAX as f64
-    }
-}
-
-/// A connection to be made.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wish {
-    /// What it is for.
-    pub(super) role: Role,
-    /// Its number among all connections of its kind, of all threads.
-    pub(super) connection: u32,
-    /// Times that it was lost at set-up.
-    pub(super) redials: u8,
-    /// Its place among the thread's connections, once it has one.
-    pub(super) place: Option<usize>,
-}
 
 /// Dials the connections that are missing, a few at a time.
 pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {

@@ -17,13 +17,14 @@ use millrace_client::{
 use millrace_measure::kernel;
 use tokio::task::LocalSet;
 
-use super::build::{Shared, emitter_routers};
+use super::build::emitter_routers;
 use super::clock::Epochs;
 use super::order::{Order, Orders};
-use super::receiver::{Watch, checkers};
+use super::plan::FleetPlan;
 use super::schedule::Schedule;
+use super::shared::{Report, Shared};
 use super::tally::Tally;
-use super::thread::{FleetPlan, Report};
+use super::watch::{Watch, checkers};
 
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE: Duration = Duration::from_secs(15);

@@ -7,18 +7,26 @@
 mod app;
 mod build;
 mod clock;
+mod connections;
 pub(crate) mod control;
 pub(crate) mod dial;
+mod judged;
 pub mod latency;
 mod library;
+mod opening;
 pub mod order;
+mod plan;
 mod publisher;
 mod receiver;
 mod schedule;
+mod shared;
+mod state;
 pub mod tally;
 mod thread;
-
-pub use latency::Latency;
-pub use thread::{Fleet, FleetError, FleetPlan, Gaps, Judged, SlowJudged, Target, ThreadTimes};
+mod watch;
 
 pub use clock::Epochs;
+pub use judged::{Gaps, Judged, SlowJudged};
+pub use latency::Latency;
+pub use plan::{FleetPlan, Target};
+pub use thread::{Fleet, FleetError, ThreadTimes};

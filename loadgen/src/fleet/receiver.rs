@@ -7,114 +7,14 @@ use millrace_client::session::{
     ReceiverSession, SessionError, StreamFor,
 };
 use millrace_proto::control::OpenReceiver;
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::Gap;
 use millrace_proto::{ReceiverNumber, SubscriptionNumber, TagSet};
 use millrace_quic::StreamId;
 use millrace_verify::checker::FleetChecker;
-use millrace_verify::oracle::Expected;
 
-use super::latency::Recorder;
-use super::order::Stretch;
+use super::opening::Opening;
 use super::tally::Tally;
-use super::thread::{Gaps, Judged, SlowJudged};
-
-/// The receiver that stalls, where one does.
-pub(super) const SLOW: u32 = 0;
-
-/// What a thread's receivers share.
-#[derive(Debug)]
-pub(super) struct Watch {
-    checker: FleetChecker,
-    /// Checks the receiver that stalls, if it is one of this thread's.
-    slow: Option<FleetChecker>,
-    recorder: Recorder,
-    stalled: bool,
-    /// Router of each emitter, for counting what crossed the mesh.
-    emitter_router: Vec<u8>,
-    tag_sets: Vec<TagSet>,
-    wrong_tags: u64,
-}
-
-/// The checkers of a thread: of the receivers that are `mine`, and of the slow one apart.
-pub(super) fn checkers(
-    expected: &Expected,
-    slow: bool,
-    mine: impl Fn(u32) -> bool,
-) -> (FleetChecker, Option<FleetChecker>) {
-    let has_slow = slow && mine(SLOW);
-    let others = FleetChecker::new(expected, |receiver| mine(receiver) && !(has_slow && receiver == SLOW));
-    (others, has_slow.then(|| FleetChecker::new(expected, |receiver| receiver == SLOW)))
-}
-
-impl Watch {
-    pub(super) fn new(
-        (checker, slow): (FleetChecker, Option<FleetChecker>),
-        emitter_router: Vec<u8>,
-        tag_sets: Vec<TagSet>,
-    ) -> Self {
-        let recorder = Recorder::new();
-        Self { checker, slow, recorder, stalled: false, emitter_router, tag_sets, wrong_tags: 0 }
-    }
-
-    /// Starts over: numbers from 0.
-    pub(super) fn reset(&mut self, (checker, slow): (FleetChecker, Option<FleetChecker>)) {
-        (self.checker, self.slow) = (checker, slow);
-        self.recorder.reset();
-        self.wrong_tags = 0;
-    }
-
-    /// A stretch begins at `start_ns`.
-    pub(super) fn begin(&mut self, stretch: &Stretch, start_ns: u64) {
-        self.recorder.begin(stretch.measured, start_ns);
-        self.stalled = stretch.stalled;
-    }
-
-    /// Time goes by.
-    #[inline]
-    pub(super) fn turn_slice(&mut self, now_ns: u64) {
-        self.recorder.turn(now_ns);
-    }
-
-    /// Takes a delivery to a receiver that never stalls.
-    pub(super) fn deliver(&mut self, receiver: u32, router: u8, payload: &[u8], now_ns: u64, tally: &Tally) {
-        tally.delivered.add(1);
-        let Some(stamp) = self.checker.deliver(receiver, payload) else { return };
-        self.recorder.record(now_ns.saturating_sub(stamp.scheduled_ns) / 1000);
-        let crossed = self.emitter_router.get(stamp.emitter as usize) != Some(&router);
-        tally.crossed.add(u64::from(crossed));
-    }
-
-    /// Takes a gap marker of a receiver that never stalls.
-    pub(super) fn gap(&mut self, gap: &Gap, tally: &Tally) {
-        self.checker.gap(gap);
-        tally.gaps.add(1);
-        tally.gap_events.add(gap.events);
-    }
-
-    /// The 99th percentile of latency in the half second that ended last, microseconds.
-    pub(super) const fn last_p99_us(&self) -> u64 {
-        self.recorder.last_p99_us()
-    }
-
-    /// Faults so far that a person should see at once.
-    pub(super) fn faults(&self) -> u64 {
-        let seen = self.checker.so_far();
-        seen.duplicated + seen.reordered + seen.corrupted + seen.unexpected
-    }
-
-    /// What came of it, given how often each emitter has published.
-    pub(super) fn judge(&mut self, published: &[u64]) -> Judged {
-        let mut verdict = self.checker.verdict(published);
-        verdict.corrupted += self.wrong_tags;
-        let slow = self.slow.as_ref().map(|checker| SlowJudged {
-            verdict: checker.verdict(published),
-            overflowed: checker.gaps().get(&GapReason::Overflow).map_or(0, |count| count.events),
-        });
-        let (latency, slices) = self.recorder.result();
-        let gaps: Gaps = self.checker.gaps().clone();
-        Judged { verdict, latency, slices, gaps, slow, ..Judged::default() }
-    }
-}
+use super::watch::Watch;
 
 /// One receiver.
 #[derive(Debug)]
@@ -149,16 +49,6 @@ pub(super) struct Receivers {
     config: ReceiverConfig,
     /// The receiver that stalls, and bytes that it has read and not let go.
     slow: Option<(usize, u64)>,
-}
-
-/// How a receiver is opened.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opening {
-    pub(super) linger_us: u64,
-    pub(super) window_bytes: u64,
-    pub(super) queue_bytes: u64,
-    /// It is the one that stalls.
-    pub(super) slow: bool,
 }
 
 impl Receivers {

@@ -1,59 +1,25 @@
 //! The fleet's threads: built from a plan, started, ordered about, and joined.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use millrace_proto::TagSet;
-use millrace_proto::data::GapReason;
-use millrace_quic::{ClientSettings, Core, CoreSettings};
-use millrace_verify::checker::{GapCount, Verdict};
-use millrace_verify::oracle::Expected;
-use millrace_verify::workload::{Generator, WorkloadError};
+use millrace_quic::{Core, CoreSettings};
+use millrace_verify::workload::WorkloadError;
 
-use super::app::FleetApp;
-use super::build::{Shared, build};
+use super::build::build;
 use super::clock::Epochs;
-use super::latency::{Latency, Slices, add_slice, empty_latency};
+use super::judged::Judged;
 use super::library::{Part, play};
 use super::order::{Order, Orders, Stretch};
+use super::plan::FleetPlan;
+use super::shared::{Report, Shared};
+use super::state::FleetApp;
 use super::tally::{Sum, Tally};
-use crate::scenario::{Driver, Scenario};
+use crate::scenario::Driver;
 
 /// How long a thread waits for its connections to close.
 const CLOSE_WAIT: Duration = Duration::from_millis(300);
-
-/// A router to connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Its address.
-    pub address: SocketAddr,
-    /// The name that its certificate has.
-    pub server_name: String,
-}
-
-/// What the fleet is made of.
-#[derive(Debug, Clone)]
-pub struct FleetPlan {
-    /// The scenario.
-    pub scenario: Scenario,
-    /// The routers.
-    pub targets: Vec<Target>,
-    /// The authorities that are trusted, PEM.
-    pub ca_pem: Arc<[u8]>,
-    /// TLS and transport of connections that publish.
-    pub publishing: Arc<ClientSettings>,
-    /// TLS and transport of connections that receive.
-    pub receiving: Arc<ClientSettings>,
-    /// The workload's tags and selectors.
-    pub generator: Arc<Generator>,
-    /// Who must get what.
-    pub expected: Arc<Expected>,
-    /// All emitters' tag sets.
-    pub tag_sets: Arc<[TagSet]>,
-}
 
 /// Why a fleet cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -67,100 +33,6 @@ pub enum FleetError {
     /// A thread is gone.
     #[error("a thread of the fleet has died; run again with RUST_BACKTRACE=1")]
     Thread,
-}
-
-/// What a thread says.
-#[derive(Debug)]
-pub(super) enum Report {
-    Published(Vec<(u32, u64)>),
-    Judged(Box<Judged>),
-    Lost(String),
-}
-
-/// Gap markers by reason.
-pub type Gaps = BTreeMap<GapReason, GapCount>;
-
-/// A verdict with its latencies.
-#[derive(Debug)]
-pub struct Judged {
-    /// What was expected and what came; without the receiver that stalls.
-    pub verdict: Verdict,
-    /// Scheduled time to application, microseconds; without the receiver that stalls.
-    pub latency: Latency,
-    /// The same by slices of the measured part.
-    pub slices: Slices,
-    /// How late the generator offered events, against their schedule, microseconds.
-    pub lag: Latency,
-    /// Gap markers since the last reset, by reason; without the receiver that stalls.
-    pub gaps: Gaps,
-    /// The receiver that stalls, where the scenario has one.
-    pub slow: Option<SlowJudged>,
-}
-
-/// What came to the receiver that stalls.
-#[derive(Debug, Clone, Copy)]
-pub struct SlowJudged {
-    /// What was expected and what came.
-    pub verdict: Verdict,
-    /// Events that its gap markers say its own queue had no room for: policy allows their loss, and no other.
-    pub overflowed: u64,
-}
-
-impl Default for Judged {
-    fn default() -> Self {
-        Self {
-            verdict: Verdict::default(),
-            latency: empty_latency(),
-            slices: Slices::new(),
-            lag: empty_latency(),
-            gaps: Gaps::new(),
-            slow: None,
-        }
-    }
-}
-
-impl Judged {
-    /// The whole verdict: of the slow receiver's losses, those that its gap markers own up to are left out.
-    #[must_use]
-    pub fn total(&self) -> Verdict {
-        let mut total = self.verdict;
-        if let Some(SlowJudged { mut verdict, overflowed }) = self.slow {
-            let excused = verdict.lost.min(overflowed);
-            verdict.lost -= excused;
-            verdict.excused_by_gap += excused;
-            total += verdict;
-        }
-        total
-    }
-
-    /// Takes up to `count` events out of the lost ones; how many that were.
-    pub(crate) fn take_lost(&mut self, count: u64) -> u64 {
-        let of_others = count.min(self.verdict.lost);
-        self.verdict.lost -= of_others;
-        let slow = self.slow.as_mut().map(|slow| &mut slow.verdict.lost);
-        let of_slow = slow.map_or(0, |lost| {
-            let taken = (count - of_others).min(*lost);
-            *lost -= taken;
-            taken
-        });
-        of_others + of_slow
-    }
-
-    fn merge(&mut self, part: &Self) {
-        self.verdict += part.verdict;
-        // All have the same bounds.
-        let _ = self.latency.add(&part.latency);
-        let _ = self.lag.add(&part.lag);
-        for (&number, slice) in &part.slices {
-            add_slice(&mut self.slices, number, slice);
-        }
-        for (&reason, count) in &part.gaps {
-            let sum = self.gaps.entry(reason).or_default();
-            sum.gaps += count.gaps;
-            sum.events += count.events;
-        }
-        self.slow = self.slow.or(part.slow);
-    }
 }
 
 /// Time of a thread on a CPU, and in the queue for one, nanoseconds.

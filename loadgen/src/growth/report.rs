@@ -6,7 +6,7 @@ use millrace_measure::figures::median;
 use serde::Serialize;
 
 use super::case::Case;
-use super::{GrowthOptions, Sample};
+use super::sample::{GrowthOptions, Sample};
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "millrace-loadgen-growth/1";
@@ -151,7 +151,7 @@ impl GrowthReport {
 mod tests {
     use std::time::Duration;
 
-    use super::super::What;
+    use super::super::case::What;
     use super::*;
 
     fn sample(cpu_ns_per_event: f64) -> Sample {

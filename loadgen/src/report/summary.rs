@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use millrace_measure::figures::grouped;
 
+use super::fault::Fault;
 use super::json::LatencyJson;
+use super::table::details;
 use super::verdict::Verdict;
-use super::{Fault, details};
 use crate::cluster::Home;
 use crate::run::{Attempt, RunResult};
 

@@ -2,7 +2,7 @@
 
 use millrace_measure::figures::grouped;
 
-use super::Fault;
+use super::fault::{Fault, faults};
 use crate::run::RunResult;
 
 /// What has to be said about a finished run: notes, then whether it passed.
@@ -20,7 +20,7 @@ impl Verdict {
     /// Of a result; `allowed` faults do not make it fail.
     pub(super) fn of(result: &RunResult, allowed: &[Fault]) -> Self {
         let (bad, excused): (Vec<_>, Vec<_>) =
-            super::faults(result).into_iter().partition(|(fault, _)| !allowed.contains(fault));
+            faults(result).into_iter().partition(|(fault, _)| !allowed.contains(fault));
         let mut notes = found(result).into_iter().collect::<Vec<_>>();
         notes.extend(excused.iter().map(|(fault, count)| format!("Allowed: {}", sentence(*fault, *count))));
         let losses = result.losses.iter().take(3);

@@ -4,11 +4,12 @@ use millrace_measure::figures::whole;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::bench::{Bench, LOOK_EVERY};
+use super::error::RunError;
 use super::headroom::Headroom;
 use super::settle::{Earlier, Settled, settle};
 use super::setup::resident;
 use super::timeline::{Point, Timeline};
-use super::{Bench, LOOK_EVERY, RunError};
 use crate::cluster::{Counters, EVENTS_IN, Home};
 use crate::disturb::Disturbance;
 use crate::fleet::order::Stretch;

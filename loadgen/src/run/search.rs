@@ -5,7 +5,8 @@ use millrace_measure::figures::grouped;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Wanted, attempt};
-use super::{Bench, RunError};
+use super::bench::Bench;
+use super::error::RunError;
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bench, LOOK_EVERY, RunError};
+use super::bench::{Bench, LOOK_EVERY};
+use super::error::RunError;
 use crate::cluster::{Counters, UnderWay};
 use crate::fleet::Judged;
 use crate::fleet::tally::Sum;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{Bench, LOOK_EVERY, RunError};
+use super::bench::{Bench, LOOK_EVERY};
+use super::error::RunError;
 use crate::cluster::Home;
 use millrace_measure::kernel;
 

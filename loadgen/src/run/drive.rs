@@ -1,0 +1,99 @@
+//! A whole run: connecting, the attempts, and the disturbed phases behind them.
+
+use std::sync::Arc;
+
+use millrace_measure::kernel;
+use millrace_verify::oracle::Expected;
+
+use super::attempt::{Attempt, Wanted, attempt};
+use super::bench::Bench;
+use super::error::RunError;
+use super::result::{Disturbed, RunOptions, RunResult};
+use super::{search, setup};
+use crate::cluster::Cluster;
+use crate::disturb::{Disturbance, Disturbers};
+use crate::fleet::{Fleet, FleetPlan};
+use crate::progress::Progress;
+use crate::scenario::Scenario;
+
+/// Runs a scenario on a cluster.
+///
+/// # Errors
+/// [`RunError`] when it could not be run at all; a rate that was not held is a result.
+pub fn run(
+    scenario: Scenario,
+    cluster: &Cluster,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<RunResult, RunError> {
+    let load_average = kernel::load_average();
+    progress.stage("preparing the workload");
+    let generator = Arc::new(scenario.workload.generator()?);
+    let [receiving, publishing] = cluster.clients(&scenario)?;
+    let plan = FleetPlan {
+        scenario: scenario.clone(),
+        targets: cluster.targets().to_vec(),
+        ca_pem: cluster.ca_pem().into(),
+        publishing,
+        receiving,
+        expected: Arc::new(Expected::of(&generator)?),
+        tag_sets: generator.tag_sets().into(),
+        generator,
+    };
+    progress.stage("connecting and subscribing");
+    let resident_before = cluster.usage().resident_bytes.unwrap_or_else(kernel::resident_bytes);
+    let fleet = Fleet::start(&plan)?;
+    let disturbers = Disturbers::default();
+    let mut bench = Bench { fleet, cluster, scenario: &scenario, disturbers, progress };
+    let set_up = setup::set_up(&mut bench, resident_before)?;
+    let settings = options.disturb_settings;
+    bench.disturbers = Disturbers::start(&options.disturb, settings, options.background, cluster, progress)?;
+    let attempts = match options.search {
+        Some(search) => search::search(&mut bench, search)?,
+        None => search::hold(&mut bench, options.step_down)?,
+    };
+    let disturbed = disturb(&mut bench, &options.disturb, attempts.last())?;
+    let resident_bytes = kernel::resident_bytes();
+    let routers_resident_bytes = cluster.usage().resident_bytes;
+    let Bench { mut fleet, disturbers, .. } = bench;
+    disturbers.finish();
+    fleet.listen();
+    let losses = std::mem::take(&mut fleet.losses);
+    fleet.finish()?;
+    let (home, routers) = (cluster.home(), cluster.targets().len());
+    let targets = cluster.targets().iter().map(|target| target.address.to_string()).collect();
+    let search = options.search;
+    Ok(RunResult {
+        scenario,
+        home,
+        routers,
+        targets,
+        set_up,
+        attempts,
+        search,
+        disturbed,
+        resident_bytes,
+        routers_resident_bytes,
+        losses,
+        load_average,
+    })
+}
+
+/// The disturbed phases, at the rate of the undisturbed one.
+fn disturb(
+    bench: &mut Bench<'_>,
+    disturbances: &[Disturbance],
+    undisturbed: Option<&Attempt>,
+) -> Result<Vec<Disturbed>, RunError> {
+    let Some(undisturbed) = undisturbed else { return Ok(Vec::new()) };
+    let mut phases = Vec::new();
+    for &disturbance in disturbances {
+        let duration = bench.scenario.duration;
+        let wanted = Wanted { rate: undisturbed.target, duration, disturbance: Some(disturbance) };
+        let attempt = attempt(bench, wanted)?;
+        let outcome = bench.disturbers.outcome(disturbance, &attempt.judged);
+        let undisturbed_p99 = undisturbed.p99();
+        phases.push(Disturbed { disturbance, attempt, outcome, undisturbed_p99 });
+    }
+    Ok(phases)
+}
