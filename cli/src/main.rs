@@ -6,6 +6,7 @@
 mod args;
 #[cfg(unix)]
 mod certs;
+mod failure;
 mod lines;
 mod outage;
 mod publish;
@@ -24,6 +25,7 @@ use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
+use crate::failure::Failure;
 
 /// Cheap frees across the runtime's threads.
 #[global_allocator]
@@ -68,70 +70,4 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         if is_empty { arg.env(Resettable::Reset) } else { arg }
     })
-}
-
-/// Why a command failed, and the exit code that says so.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    code: u8,
-    error: anyhow::Error,
-    /// What to try next.
-    hint: Option<String>,
-}
-
-impl Failure {
-    /// Something was not delivered, or was refused.
-    pub(crate) fn other(error: anyhow::Error) -> Self {
-        Self { code: 1, error, hint: None }
-    }
-
-    /// The command line asks for something that cannot be.
-    pub(crate) fn usage(error: anyhow::Error) -> Self {
-        Self { code: 2, error, hint: None }
-    }
-
-    /// No router could be reached.
-    pub(crate) fn unreachable(error: anyhow::Error) -> Self {
-        Self { code: 3, error, hint: None }
-    }
-
-    /// Interrupted a second time, before everything was done.
-    pub(crate) fn interrupted(error: anyhow::Error) -> Self {
-        Self { code: 130, error, hint: None }
-    }
-
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    fn report(self) -> ExitCode {
-        tell::tell(told(&self.error));
-        if let Some(hint) = self.hint {
-            tell::line(hint);
-        }
-        ExitCode::from(self.code)
-    }
-}
-
-/// An error and its causes in one line; many errors say their cause themselves, which is not repeated.
-fn told(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
-        "" => cause,
-        said if said.ends_with(&cause) => text,
-        said => format!("{said}: {cause}"),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_told_once() {
-        let cause = std::io::Error::other("no such name");
-        let error =
-            anyhow::Error::new(cause).context("cannot resolve x: no such name").context("unreachable");
-        assert_eq!(told(&error), "unreachable: cannot resolve x: no such name");
-    }
 }

@@ -12,8 +12,8 @@ use millrace_proto::{PublisherKey, TagSet};
 use serde::Serialize;
 use tokio::io::BufReader;
 
-use crate::Failure;
 use crate::args::{Pub, Reach};
+use crate::failure::Failure;
 use crate::lines::{Line, Lines};
 use crate::outage::Outage;
 use crate::signal::interrupt;

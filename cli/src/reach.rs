@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context;
 use millrace_client::{Client, CloseCode, Config, ConnectError, Disconnect, Identity, TlsError, Trust};
 
-use crate::Failure;
 use crate::args::Reach;
+use crate::failure::Failure;
 
 /// A client for the routers that the command line names.
 pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {

@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::anyhow;
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Waits for an interrupt (Ctrl-C) or, where there is one, for SIGTERM.
 pub(crate) async fn interrupt() -> Result<(), Failure> {

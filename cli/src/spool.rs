@@ -10,7 +10,8 @@ use clap::Subcommand;
 use millrace_client::spool::{DiskStorage, Fate, Identity, Inspection, OpenError, Spool, SpoolConfig};
 use serde::Serialize;
 
-use crate::{Failure, tell};
+use crate::failure::Failure;
+use crate::tell;
 
 /// Schema of the object that `spool inspect --json` prints.
 const SCHEMA: &str = "millrace.spool/1";

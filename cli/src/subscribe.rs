@@ -8,8 +8,8 @@ use millrace_client::session::plan::Progress;
 use millrace_client::{ReceiverOptions, SubscribeError, Subscription};
 use millrace_proto::Selector;
 
-use crate::Failure;
 use crate::args::{Reach, Sub};
+use crate::failure::Failure;
 use crate::outage::Outage;
 use crate::signal::interrupt;
 use crate::tell::tell;

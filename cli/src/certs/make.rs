@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::args::{Certs, What};
 use super::folder::{CA, CA_KEY, Folder, SECRET};
-use crate::{Failure, show, tell};
+use crate::failure::Failure;
+use crate::{show, tell};
 
 /// Schema of the object that `--json` prints.
 const SCHEMA: &str = "millrace.certs/1";

@@ -2,37 +2,20 @@
 
 use millrace_attach::{ClientConnection, Event};
 use millrace_client::session::ConnectionConfig;
-use millrace_client::session::attachment::{
-    Attachment, AttachmentConfig, AttemptId, Input, Output, Router, Verdict,
-};
+use millrace_client::session::attachment::{Attachment, AttachmentConfig, AttemptId, Input, Output, Verdict};
 use millrace_engine::transport::{ConnKey, Transport};
 use millrace_proto::CloseCode;
 use rand::RngExt;
 
 use super::link::Link;
-use super::{Around, Client, Role};
+use super::number::Number;
+use super::state::{Client, Role};
+use super::surroundings::Surroundings;
 use crate::network::{Endpoint, Host, Wire};
-
-/// A router, by its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Number(u32);
-
-impl Router for Number {
-    type Address = u32;
-
-    fn address(&self) -> Option<u32> {
-        Some(self.0)
-    }
-
-    /// Every client knows all routers already.
-    fn named(_: &str) -> Option<Self> {
-        None
-    }
-}
 
 impl Client {
     /// Begins to look for a router.
-    pub fn dial(&mut self, around: &mut Around<'_>) {
+    pub fn dial(&mut self, around: &mut Surroundings<'_>) {
         if self.attachment.is_none() {
             // A client of the simulator waits for its first router as long as it takes.
             let config = AttachmentConfig { patience_ns: u64::MAX, ..AttachmentConfig::default() };
@@ -44,7 +27,7 @@ impl Client {
     }
 
     /// Hears connections that are being made, and does what the attachment says.
-    pub(super) fn tend(&mut self, around: &mut Around<'_>) {
+    pub(super) fn tend(&mut self, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         let mut at = 0;
         while let Some(link) = self.dialling.get_mut(at) {
@@ -101,7 +84,7 @@ impl Client {
 
     /// Leaves the old connection for the next one: at once as a receiver, with its last answers as a publisher. Whether
     /// the next one took its place.
-    pub(super) fn leave(&mut self, around: &mut Around<'_>) -> bool {
+    pub(super) fn leave(&mut self, around: &mut Surroundings<'_>) -> bool {
         let now = around.queue.now();
         if self.link.is_some() && self.leaving.is_some_and(|latest| now >= latest) {
             self.close_link(around);
@@ -109,7 +92,7 @@ impl Client {
         self.switch(around)
     }
 
-    fn switch(&mut self, around: &mut Around<'_>) -> bool {
+    fn switch(&mut self, around: &mut Surroundings<'_>) -> bool {
         if self.next.is_none() {
             return false;
         }
@@ -131,7 +114,7 @@ impl Client {
         true
     }
 
-    fn close_link(&mut self, around: &mut Around<'_>) {
+    fn close_link(&mut self, around: &mut Surroundings<'_>) {
         if let Some(link) = &self.link {
             Wire { network: around.network, queue: around.queue }.close(
                 link.connection.id(),
@@ -142,7 +125,7 @@ impl Client {
         self.lose(Some(CloseCode::Done), around);
     }
 
-    fn begin(&mut self, attempt: AttemptId, router: u32, around: &mut Around<'_>) {
+    fn begin(&mut self, attempt: AttemptId, router: u32, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         let from = Endpoint { host: Host::Client(self.index), life: 0, core: 0 };
         let shard = around.rng.random_range(0..4096);
@@ -162,13 +145,13 @@ impl Client {
     }
 
     /// A connection is gone.
-    pub(super) fn closed(&mut self, conn: ConnKey, around: &mut Around<'_>) {
+    pub(super) fn closed(&mut self, conn: ConnKey, around: &mut Surroundings<'_>) {
         self.gone(conn, None, around);
         self.flow(around);
     }
 
     /// A connection is gone; this side closed it if there is a code.
-    pub(super) fn gone(&mut self, conn: ConnKey, code: Option<CloseCode>, around: &mut Around<'_>) {
+    pub(super) fn gone(&mut self, conn: ConnKey, code: Option<CloseCode>, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         if self.link.as_ref().is_some_and(|link| link.connection.id() == conn) {
             self.lose(code, around);

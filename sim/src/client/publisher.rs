@@ -12,7 +12,7 @@ use millrace_proto::{RouterId, TagSet};
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 use rand::RngExt;
 
-use super::Around;
+use super::surroundings::Surroundings;
 use crate::network::Wire;
 use crate::record::Record;
 
@@ -95,7 +95,7 @@ impl Publisher {
     }
 
     /// Publishes some events of one emitter; whether there is more to publish.
-    pub(super) fn publish(&mut self, clock_offset_ns: i64, around: &mut Around<'_>) -> bool {
+    pub(super) fn publish(&mut self, clock_offset_ns: i64, around: &mut Surroundings<'_>) -> bool {
         let now = around.queue.now();
         let wall_ns = (EPOCH_NS + now.0).saturating_add_signed(clock_offset_ns);
         let (emitter, tags) =

@@ -15,7 +15,7 @@ use millrace_verify::checker::Delivery;
 use millrace_verify::checker::convergence::Selectors;
 use rand::RngExt;
 
-use super::Around;
+use super::surroundings::Surroundings;
 use crate::record::Record;
 use crate::router::told;
 
@@ -95,7 +95,7 @@ impl Receivers {
         wanted.extend(selectors.map(told));
     }
 
-    pub(super) fn started(&mut self, connection: &mut ClientConnection, around: &mut Around<'_>) {
+    pub(super) fn started(&mut self, connection: &mut ClientConnection, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         for (&number, receiver) in &mut self.receivers {
             let session = around.record.new_receiver();
@@ -152,7 +152,7 @@ impl Receivers {
         }
     }
 
-    pub(super) fn churn(&mut self, connection: &mut ClientConnection, around: &mut Around<'_>) {
+    pub(super) fn churn(&mut self, connection: &mut ClientConnection, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         let at = around.rng.random_range(0..self.receivers.len().max(1));
         let Some((&number, receiver)) = self.receivers.iter_mut().nth(at) else { return };

@@ -1,16 +1,16 @@
-//! Looks at a running cluster: fill levels, defects that programs count themselves, and whether everything has settled.
+//! Looks at a running cluster: fill levels, and whether everything has settled.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_engine::time::Time;
-use millrace_proto::{CloseCode, RouterId};
+use millrace_proto::RouterId;
 use millrace_verify::checker::Findings;
 use millrace_verify::checker::convergence::{self, Directory};
 
 use super::{Report, World};
 use crate::client::Role;
-use crate::router::{MAIL_PLAUSIBLE, MAILBOX_BATCHES, Process};
+use crate::router::{MAIL_PLAUSIBLE, MAILBOX_BATCHES};
 
 /// Connections that a small cluster can plausibly have at a time, dead ones included.
 const CONNECTIONS_PLAUSIBLE: usize = 1024;
@@ -139,48 +139,4 @@ impl World {
 
 fn has_nothing_queued(router: &mut super::Router) -> bool {
     router.process.as_mut().is_none_or(|process| process.cores().all(|core| core.queued().bytes == 0))
-}
-
-/// Counters that stay at zero unless a program has a defect: streams are ordered, and everyone speaks the protocol.
-pub(super) fn defects(router: RouterId, process: &mut Process, findings: &mut Findings) {
-    let control = *process.control().metrics();
-    for (what, count) in [
-        ("digests of interest that did not agree", control.digests_mismatched),
-        ("changes of interest out of order", control.deltas_out_of_order),
-        ("mesh frames that were not allowed", control.frames_unexpected),
-        ("entries of interest that could not be read", control.interest_refused),
-        ("peers that told too much interest", control.interest_overflows),
-        ("peers with this router's id", control.id_conflicts),
-        ("hellos of another version", control.version_refused),
-    ] {
-        if count > 0 {
-            findings.add("mesh", || format!("router {router} counted {count} {what}"));
-        }
-    }
-    // A lane's hello may find its link gone: the peer dialled it before it heard of that.
-    let mut late_hellos = control.hellos_refused;
-    for core in process.cores() {
-        let metrics = core.metrics();
-        for code in [
-            CloseCode::Malformed,
-            CloseCode::Limit,
-            CloseCode::UnknownFrame,
-            CloseCode::Version,
-            CloseCode::Unexpected,
-            CloseCode::Internal,
-        ] {
-            let count = usize::try_from(code.code()).ok().and_then(|code| metrics.closed.get(code)).copied();
-            let excused = if code == CloseCode::Unexpected { late_hellos.min(count.unwrap_or(0)) } else { 0 };
-            late_hellos -= excused;
-            if let Some(count @ 1..) = count.map(|count| count - excused) {
-                findings.add("protocol", || {
-                    format!("router {router} closed {count} connections as {}", code.name())
-                });
-            }
-        }
-        if metrics.lane_skips > 0 {
-            findings
-                .add("protocol", || format!("router {router} counted {} skips of lanes", metrics.lane_skips));
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! A whole cluster in virtual time: routers, clients, network, faults, and the loop that moves them.
 
+mod defects;
 mod faults;
 mod inspect;
 
@@ -234,9 +235,9 @@ impl World {
         }
     }
 
-    fn client(&mut self, client: u32, work: impl FnOnce(&mut Client, &mut client::Around<'_>)) {
+    fn client(&mut self, client: u32, work: impl FnOnce(&mut Client, &mut client::Surroundings<'_>)) {
         let Self { network, queue, rng, record, ids, clock_offsets, clients, .. } = self;
-        let mut around = client::Around { network, queue, rng, record, routers: ids, clock_offsets };
+        let mut around = client::Surroundings { network, queue, rng, record, routers: ids, clock_offsets };
         work(&mut clients[client as usize], &mut around);
     }
 
@@ -279,6 +280,6 @@ impl World {
                 *self.dropped.entry(reason.name()).or_default() += count;
             }
         }
-        inspect::defects(id, process, &mut self.record.findings);
+        defects::defects(id, process, &mut self.record.findings);
     }
 }

@@ -1,0 +1,73 @@
+//! Why a command failed.
+
+use std::process::ExitCode;
+
+use crate::tell;
+
+/// Why a command failed, and the exit code that says so.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    error: anyhow::Error,
+    /// What to try next.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// Something was not delivered, or was refused.
+    pub(crate) fn other(error: anyhow::Error) -> Self {
+        Self { code: 1, error, hint: None }
+    }
+
+    /// The command line asks for something that cannot be.
+    pub(crate) fn usage(error: anyhow::Error) -> Self {
+        Self { code: 2, error, hint: None }
+    }
+
+    /// No router could be reached.
+    pub(crate) fn unreachable(error: anyhow::Error) -> Self {
+        Self { code: 3, error, hint: None }
+    }
+
+    /// Interrupted a second time, before everything was done.
+    pub(crate) fn interrupted(error: anyhow::Error) -> Self {
+        Self { code: 130, error, hint: None }
+    }
+
+    /// Adds what to try next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says it on standard error; the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        tell::tell(told(&self.error));
+        if let Some(hint) = self.hint {
+            tell::line(hint);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// An error and its causes in one line; many errors say their cause themselves, which is not repeated.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = std::io::Error::other("no such name");
+        let error =
+            anyhow::Error::new(cause).context("cannot resolve x: no such name").context("unreachable");
+        assert_eq!(told(&error), "unreachable: cannot resolve x: no such name");
+    }
+}

@@ -1,0 +1,225 @@
+//! What a client does: it reads its connections, lets its program act, and comes back when something is due.
+
+use std::time::Duration;
+
+use millrace_attach::{Event as Said, Failure};
+use millrace_client::session::attachment::{Attachment, Input, Verdict};
+use millrace_engine::transport::{ConnKey, ReadState, StreamKey};
+use millrace_proto::CloseCode;
+use rand::RngExt;
+
+use super::receivers::Programs;
+use super::state::{Client, Role};
+use super::surroundings::Surroundings;
+use crate::event::Event;
+use crate::network::{Notice, Wire};
+
+/// Bytes that a client reads from a stream at a time.
+const READ_BYTES: usize = 16 * 1024;
+
+impl Client {
+    /// Learns something of one of its connections.
+    pub fn notice(&mut self, conn: ConnKey, notice: Notice, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        if matches!(notice, Notice::Closed(_)) {
+            self.closed(conn, around);
+            return;
+        }
+        let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
+        let Some(link) = links.into_iter().find(|link| link.connection.id() == conn) else { return };
+        match notice {
+            Notice::Connected { .. } => {
+                let mut wire = Wire { network: around.network, queue: around.queue };
+                link.connection.connected(&mut wire);
+                link.heard = now;
+            }
+            Notice::StreamOpened(stream) => link.connection.stream_opened(stream),
+            Notice::Readable(stream) => {
+                link.heard = now;
+                self.read(conn, stream, around);
+            }
+            Notice::Closed(_)
+            | Notice::Writable(_)
+            | Notice::Acknowledged
+            | Notice::StreamsAvailable
+            | Notice::Stopped(_) => {}
+        }
+        self.flow(around);
+    }
+
+    /// Its timer is due.
+    pub fn timer(&mut self, around: &mut Surroundings<'_>) {
+        if self.timer.is_none_or(|timer| timer > around.queue.now()) {
+            return;
+        }
+        self.timer = None;
+        self.flow(around);
+    }
+
+    /// Its program publishes.
+    pub fn publish(&mut self, around: &mut Surroundings<'_>) {
+        let Role::Publisher(publisher) = &mut self.role else { return };
+        let offset = self.last_router.and_then(|router| around.clock_offsets.get(&router)).copied();
+        if publisher.publish(offset.unwrap_or(0), around) {
+            let pause = Duration::from_micros(around.rng.random_range(1_000..30_000));
+            around.queue.after(pause, Event::Publish { client: self.index });
+        }
+        self.flow(around);
+    }
+
+    /// Its program changes a subscription.
+    pub fn churn(&mut self, around: &mut Surroundings<'_>) {
+        if let (Role::Receivers(receivers), Some(link)) = (&mut self.role, &mut self.link) {
+            receivers.churn(&mut link.connection, around);
+        }
+        self.flow(around);
+    }
+
+    /// Lets the application of a receiver stand still, or go on.
+    pub fn set_slow(&mut self, receiver: u32, slow: bool, around: &mut Surroundings<'_>) {
+        if let Role::Receivers(receivers) = &mut self.role {
+            receivers.set_slow(receiver, slow, self.link.as_mut().map(|link| &mut link.connection));
+        }
+        self.flow(around);
+    }
+
+    fn read(&mut self, conn: ConnKey, stream: StreamKey, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
+        let Some(link) = links.into_iter().find(|link| link.connection.id() == conn) else { return };
+        let mut wire = Wire { network: around.network, queue: around.queue };
+        let mut programs = match &self.role {
+            Role::Publisher(_) => Programs::default(),
+            Role::Receivers(receivers) => receivers.programs(around.record),
+        };
+        loop {
+            match link.connection.readable(&mut wire, now, stream, READ_BYTES, &mut programs) {
+                Ok(ReadState::More) => {}
+                Ok(_) => return,
+                Err(failure) => {
+                    self.fail(conn, &failure, around);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A connection cannot go on, and is closed. That a router breaks the protocol is a finding.
+    fn fail(&mut self, conn: ConnKey, failure: &Failure, around: &mut Surroundings<'_>) {
+        if let Failure::Protocol(error) = failure {
+            let index = self.index;
+            around.record.findings.add("session", || format!("client {index}: {error}"));
+        }
+        self.gone(conn, Some(failure.close_code()), around);
+    }
+
+    /// Takes what the sessions have to say and passes it on.
+    pub(super) fn flow(&mut self, around: &mut Surroundings<'_>) {
+        self.tend(around);
+        self.flow_link(around);
+        if self.leave(around) {
+            self.flow_link(around);
+        }
+        self.set_timer(around);
+    }
+
+    fn flow_link(&mut self, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        let Some(link) = &mut self.link else { return };
+        link.connection.handle_timeout(now);
+        while let Some(link) = &mut self.link {
+            let publisher = match &mut self.role {
+                Role::Publisher(publisher) => Some(publisher.session()),
+                Role::Receivers(_) => None,
+            };
+            let mut wire = Wire { network: around.network, queue: around.queue };
+            match link.connection.poll_event(&mut wire, publisher) {
+                Ok(Some(event)) => self.event(event, around),
+                Ok(None) => break,
+                Err(failure) => {
+                    let conn = link.connection.id();
+                    self.fail(conn, &failure, around);
+                }
+            }
+        }
+        let Some(link) = &mut self.link else { return };
+        let mut wire = Wire { network: around.network, queue: around.queue };
+        let attentive = match &mut self.role {
+            Role::Publisher(publisher) => {
+                let router = around.routers[link.router as usize];
+                publisher.write(now, router, &mut link.connection, &mut wire, around.record);
+                publisher.expects_answer(now)
+            }
+            Role::Receivers(_) => true,
+        };
+        link.connection.set_attentive(now, attentive);
+        link.connection.flush(&mut wire);
+    }
+
+    fn set_timer(&mut self, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        let publisher = match &self.role {
+            Role::Publisher(publisher) => {
+                self.link.as_ref().and_then(|link| publisher.poll_timeout(now, &link.connection))
+            }
+            Role::Receivers(_) => None,
+        };
+        let attachment = self.attachment.as_ref().and_then(Attachment::poll_timeout);
+        let links = self.link.iter().chain(&self.next).chain(&self.dialling);
+        let sessions = links.filter_map(|link| link.connection.poll_timeout());
+        let due = sessions.chain(publisher).chain(attachment).chain(self.leaving).min();
+        if let Some(due) = due.map(|due| due.max(now + Duration::from_micros(10)))
+            && self.timer.is_none_or(|timer| timer > due)
+        {
+            self.timer = Some(due);
+            around.queue.at(due, Event::ClientTimer { client: self.index });
+        }
+    }
+
+    /// Takes what the router of the moment said.
+    fn event(&mut self, event: Said, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        let Some(link) = &mut self.link else { return };
+        let router = around.routers[link.router as usize];
+        match (event, &mut self.role) {
+            (Said::Credit { .. }, _) => {}
+            (Said::Received { seqs }, Role::Publisher(publisher)) => {
+                publisher.received(seqs, router, now, around.record);
+            }
+            (Said::Subscribed(subscribed), Role::Receivers(receivers)) => {
+                receivers.subscribed(&subscribed, now, around.record);
+            }
+            (Said::Refused(refused), _) => {
+                let index = self.index;
+                around.record.findings.add("session", || format!("client {index} was refused: {refused:?}"));
+            }
+            (Said::Goaway(goaway), _) => {
+                // Some stay until they are sent away.
+                if let Some(attachment) = &mut self.attachment
+                    && around.rng.random_range(0..3) > 0
+                {
+                    attachment.handle(Input::Goaway(&goaway), now);
+                }
+            }
+            (other, _) => {
+                let index = self.index;
+                around.record.findings.add("session", || format!("client {index} did not expect {other:?}"));
+            }
+        }
+    }
+
+    /// The connection of the moment is gone.
+    pub(super) fn lose(&mut self, code: Option<CloseCode>, around: &mut Surroundings<'_>) {
+        let Some(link) = self.link.take() else { return };
+        self.losses += 1;
+        self.leaving = None;
+        match &mut self.role {
+            Role::Publisher(publisher) => publisher.lost(),
+            Role::Receivers(receivers) => receivers.lost(link.heard, around.record),
+        }
+        if let Some(attachment) = &mut self.attachment {
+            let verdict = Verdict::of_close(code);
+            attachment.handle(Input::Lost { attempt: link.attempt, verdict }, around.queue.now());
+        }
+    }
+}
