@@ -53,8 +53,8 @@ enum PublisherPlace {
     Reserved,
     /// The task does not know it yet.
     Joined(Box<Outgoing>),
-    /// The publish stream of the present connection is used, whether or not its publisher is gone: a
-    /// router allows one.
+    /// The publish stream of the present connection is used, whether or not its publisher is gone:
+    /// a router allows one.
     Used,
 }
 

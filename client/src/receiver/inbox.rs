@@ -1,8 +1,9 @@
 //! Batches that wait for the application, and what it has taken of the present connection's stream.
 //!
-//! Bounded by the receiver's window: the router's grant follows what is taken. What is left over from the connection before
-//! counts against the first grant on a shared stream; a stream of one receiver is not read while more than two windows wait. Sessions that are lost one after the other
-//! leave one gap, however many they are.
+//! The receiver's window bounds what waits, because the router's grant follows what the application
+//! takes. What is left over from the connection before counts against the first grant on a shared
+//! stream; the task leaves a stream of one receiver unread while more than two windows wait.
+//! Sessions that are lost one after the other leave one gap, however many they are.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -23,7 +24,8 @@ pub(super) struct Inbox {
     connection: u64,
     waker: Option<Waker>,
     ended: bool,
-    /// Numbers on the wire that stand for a subscription of another number, because its selectors fill several frames.
+    /// Numbers on the wire that stand for a subscription of another number, because its selectors
+    /// fill several frames.
     names: BTreeMap<SubscriptionNumber, SubscriptionNumber>,
 }
 
@@ -61,7 +63,8 @@ impl Inbox {
         self.waker.take()
     }
 
-    /// Marks that a session was lost, unless the newest batch says so already; the waker as for [`Inbox::push`].
+    /// Marks that a session was lost, unless the newest batch says so already; the waker as for
+    /// [`Inbox::push`].
     pub(super) fn session_lost(&mut self) -> Option<Waker> {
         if self.batches.back().is_some_and(Batch::is_session_lost) {
             return None;

@@ -1,4 +1,5 @@
-//! Subscriptions as the application sees them: how to ask for them, their acknowledgements, and how to end them.
+//! Subscriptions as the application sees them: it asks for them, waits for acknowledgements, and
+//! ends them.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub enum SubscribeError {
     /// A bound is exceeded, or there is no selector.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The router refused it; it is no longer asked for.
+    /// The router refused it, and the client does not ask again.
     #[error("the router refused the subscription ({}): {message}", .reason.name())]
     Refused {
         /// Why.
@@ -56,7 +57,7 @@ impl From<Refused> for SubscribeError {
 pub struct Coverage {
     /// Routers that did not acknowledge it: linked but suspect, or known but not linked.
     pub left_out: Vec<RouterId>,
-    /// Addresses of the mesh at which no router has answered: whoever may be there was left out as well.
+    /// Addresses of the mesh at which no router has answered; a router there is left out, too.
     pub unanswered: u64,
 }
 
@@ -68,20 +69,21 @@ impl Coverage {
     }
 }
 
-/// Subscribes for a [`Receiver`](super::Receiver), for tasks other than the one that reads it. Cheap to clone; does not keep
-/// the receiver open.
+/// Subscribes for a [`Receiver`](super::Receiver), for tasks other than the one that reads it.
+/// Cheap to clone; does not keep the receiver open.
 #[derive(Debug, Clone)]
 pub struct Subscriber {
     pub(super) shared: Arc<Shared>,
 }
 
 impl Subscriber {
-    /// Subscribes to events that match any of the selectors. Returns at once; wait for [`Subscription::on_router`] or
-    /// [`Subscription::in_cluster`] to know that nothing published from then on is missed.
+    /// Subscribes to events that match any of the selectors. Returns at once; wait for
+    /// [`Subscription::on_router`] or [`Subscription::in_cluster`] to know that nothing published
+    /// from then on is missed.
     ///
     /// # Errors
-    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound; [`SubscribeError::Receiver`] why
-    /// this receiver has ended.
+    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound;
+    /// [`SubscribeError::Receiver`] why this receiver has ended.
     pub fn subscribe<S: AsRef<str>>(
         &self,
         selectors: impl IntoIterator<Item = S>,
@@ -133,7 +135,8 @@ impl Subscription {
         self.state.borrow().clone()
     }
 
-    /// Waits for the next change of its state, and returns it. For showing; to wait for a stage use the methods below.
+    /// Waits for the next change of its state, and returns it, for programs that show it. To wait
+    /// for a stage use the methods below.
     ///
     /// # Errors
     /// [`SubscribeError::Closed`].
@@ -151,8 +154,8 @@ impl Subscription {
         self.reached(reached).await.map(drop)
     }
 
-    /// Waits until it is effective for everything that enters through any router of the cluster. Returns who was left
-    /// out.
+    /// Waits until it is effective for everything that enters through any router of the cluster.
+    /// Returns who was left out.
     ///
     /// # Errors
     /// [`SubscribeError::Refused`], [`SubscribeError::Receiver`] or [`SubscribeError::Closed`].

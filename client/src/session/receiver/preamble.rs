@@ -6,7 +6,8 @@ use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble, stream_kind};
 
 use crate::session::SessionError;
 
-/// Bytes of a stream's preamble, at most: it holds one small field, and room for a few that later versions add.
+/// Bytes of a stream's preamble, at most: it holds one small field, and room for a few that later
+/// versions add.
 const PREAMBLE_BYTES_MAX: usize = 256;
 
 /// Whose events a stream carries.
@@ -14,7 +15,8 @@ const PREAMBLE_BYTES_MAX: usize = 256;
 pub enum StreamFor {
     /// One receiver's: for its [`ReceiverSession`](super::ReceiverSession).
     Receiver(ReceiverNumber),
-    /// Those of all receivers of the connection: for its [`DeliveriesSession`](super::DeliveriesSession).
+    /// Those of all receivers of the connection: for its
+    /// [`DeliveriesSession`](super::DeliveriesSession).
     All,
 }
 
@@ -31,8 +33,8 @@ impl PreambleReader {
         Self::default()
     }
 
-    /// Feeds a chunk. Once the preamble is complete: whose events follow, and how many bytes of this chunk belonged to the
-    /// preamble. What follows them goes to the session of the stream.
+    /// Feeds a chunk. Once the preamble is complete: whose events follow, and how many bytes of
+    /// this chunk belonged to the preamble. What follows them goes to the session of the stream.
     ///
     /// # Errors
     /// [`SessionError`] when the stream carries no events to receivers.
