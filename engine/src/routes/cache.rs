@@ -171,6 +171,14 @@ impl RouteCache {
         self.contains(id) && self.near[id.index as usize].is_settled(directory, local)
     }
 
+    /// What is kept as the tag set's number on a stream. Good for prefetching, and nothing else: the
+    /// entry may have gone to another tag set.
+    #[inline]
+    #[must_use]
+    pub fn number_last(&self, id: TagId) -> Memo {
+        self.near.get(id.index as usize).map_or_else(Memo::default, |near| near.number.get())
+    }
+
     /// The tags that `id` names, unless they went.
     #[inline]
     #[must_use]

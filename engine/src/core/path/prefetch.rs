@@ -23,17 +23,19 @@ use crate::matching::Location;
 /// Receivers that are prefetched together, at most: what a window of runs with two receivers each needs.
 const RECEIVERS_MAX: usize = 32;
 
+const _: () = assert!(WINDOW_FRAMES <= u16::BITS as usize, "each run of a window has a bit");
+
 impl Path {
     /// Prefetches what routing these runs reads.
     pub(in crate::core) fn prefetch(&self, window: &Window, scope: Scope) {
         let runs = window.runs();
-        // By run: whether a sibling routes it, so that it has no route here.
-        let mut is_others = [false; WINDOW_FRAMES];
-        for (run, is_others) in runs.iter().zip(&mut is_others) {
+        // A bit for each run that a sibling routes, so that it has no route here.
+        let mut others = 0_u16;
+        for (index, run) in runs.iter().enumerate() {
             if scope == Scope::All
                 && let Some(owner) = self.shards.other_owner(run.hash)
             {
-                *is_others = true;
+                others |= 1 << index;
                 self.prefetch_names(Location::Core(owner), run);
             } else {
                 self.routes.prefetch(run.tag);
@@ -41,9 +43,10 @@ impl Path {
         }
         let mut receivers = [(0, 0); RECEIVERS_MAX];
         let mut len = 0;
-        for (index, (run, _)) in
-            runs.iter().zip(is_others).enumerate().filter(|(_, (_, is_others))| !is_others)
-        {
+        for (index, run) in runs.iter().enumerate() {
+            if others >> index & 1 != 0 {
+                continue;
+            }
             let Some(route) = self.routes.resolved_last(run.tag) else { continue };
             if scope != Scope::Core {
                 let unfiltered = route.takers().iter().filter(|taker| taker.filter().is_none());
@@ -59,10 +62,8 @@ impl Path {
         for &(slot, index) in &receivers[..len] {
             let Some(receiver) = self.receivers.get(slot) else { continue };
             let run = &runs[index];
-            if let (Some(stream), Some(route)) =
-                (self.receivers.stream_of(receiver), self.routes.resolved_last(run.tag))
-            {
-                stream.prefetch_names(&run.tag, route.number().get(), &run.publisher);
+            if let Some(stream) = self.receivers.stream_of(receiver) {
+                stream.prefetch_names(&run.tag, self.routes.number_last(run.tag), &run.publisher);
             }
         }
     }
