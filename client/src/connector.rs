@@ -50,7 +50,7 @@ pub(crate) struct Wants {
     pub(crate) received_within: Duration,
     /// Whether the Hello asks for one delivery stream for all receivers.
     pub(crate) share_deliveries: bool,
-    /// Its publisher has a confirm level.
+    /// Confirms are asked for: its publisher has a level, or its receivers acknowledge.
     pub(crate) confirms: bool,
     /// The secret that proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
@@ -66,7 +66,7 @@ impl Wants {
             receivers: RECEIVERS_PER_CONNECTION_MAX,
             received_within,
             share_deliveries: true,
-            confirms: false,
+            confirms: true,
             secret,
         }
     }

@@ -131,7 +131,7 @@ pub use crate::{
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{
-        Batch, BatchEvent, BatchItem, Coverage, Receiver, ReceiverConnection, ReceiverOptions,
+        Acknowledge, Batch, BatchEvent, BatchItem, Coverage, Receiver, ReceiverConnection, ReceiverOptions,
         ReceiverRefused, SubscribeError, Subscriber, Subscription, SubscriptionState, SubscriptionStream,
     },
     tls::TlsError,

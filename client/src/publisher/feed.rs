@@ -128,7 +128,8 @@ impl Feed {
             published: state.session.next_seq(),
             received: match state.level {
                 ConfirmLevel::None => state.session.received() - state.unknown,
-                _ => state.received,
+                // An outcome tells it, too.
+                _ => state.received.max(state.session.settled()),
             },
             unknown: state.unknown,
             confirmed: state.confirmed,

@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::stats::{Lost, PublisherStats, Unconfirmed};
 use crate::clock::wall_time_ns;
 use crate::session::publisher::HandlesExhausted;
-use crate::session::{PublishError, TagHandle, Tags};
+use crate::session::{ConfirmLevel, PublishError, TagHandle, Tags};
 
 /// Publishes events. All methods take `&self`: share it in an [`Arc`] among tasks.
 ///
@@ -33,6 +33,12 @@ impl Publisher {
     #[must_use]
     pub fn key(&self) -> PublisherKey {
         self.feeds[0].key
+    }
+
+    /// What it is told about its events.
+    #[must_use]
+    pub fn level(&self) -> ConfirmLevel {
+        self.feeds[0].shared.lock().level
     }
 
     /// Who publishes, one for each connection: seqs are gapless for each of them.

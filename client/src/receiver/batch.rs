@@ -1,7 +1,7 @@
 //! Events as they cross from a receiver's task to the application: many at a time, with one buffer of payloads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -11,7 +11,8 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Event, Item};
-use crate::session::{DeliveredRun, DeliverySink};
+use crate::session::receiver::Fresh;
+use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
 /// Events and gaps in the order of the stream.
 #[derive(Debug, Default)]
@@ -23,6 +24,9 @@ pub struct Batch {
     pub(super) stream_bytes: u64,
     /// The connection that it came from.
     pub(super) connection: u64,
+    /// Runs that are to be acknowledged: how many entries are taken with the last of each, and its
+    /// number.
+    acks: Vec<(usize, u64)>,
 }
 
 #[derive(Debug)]
@@ -30,6 +34,7 @@ struct Run {
     tags: TagSet,
     publisher: PublisherKey,
     matched: Arc<[SubscriptionNumber]>,
+    maybe_duplicate: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub struct BatchEvent<'a> {
     pub payload: &'a [u8],
     /// The subscriptions that match it, ascending.
     pub matched: &'a [SubscriptionNumber],
+    /// This receiver may have had it before: its publisher has sent it again.
+    pub maybe_duplicate: bool,
 }
 
 /// One thing of a [`Batch`], borrowed.
@@ -89,6 +96,7 @@ impl Batch {
                     time: wall_time(*time_ns),
                     payload: &self.payloads[*start..*end],
                     matched: &run.matched,
+                    maybe_duplicate: run.maybe_duplicate,
                 })
             }
         })
@@ -106,9 +114,17 @@ impl Batch {
                     time: wall_time(*time_ns),
                     payload: self.payloads.slice(*start..*end),
                     matched: run.matched.clone(),
+                    maybe_duplicate: run.maybe_duplicate,
                 })
             }
         })
+    }
+
+    /// Numbers of the runs to acknowledge that end with its first `entries`, behind its first `before`.
+    pub(super) fn acks(&self, before: usize, entries: usize) -> impl Iterator<Item = u64> {
+        // A run of nothing but duplicates may stand in front of all entries.
+        let from = if before == 0 { 0 } else { self.acks.partition_point(|&(end, _)| end <= before) };
+        self.acks[from..].iter().take_while(move |&&(end, _)| end <= entries).map(|&(_, number)| number)
     }
 
     /// Puts the names of subscriptions in the place of the numbers that stand for them on the wire.
@@ -141,12 +157,32 @@ pub(super) struct BatchBuilder {
     /// The last list of matched subscriptions, as on the wire and as shared: it seldom changes.
     matched_bytes: Vec<u8>,
     matched: Option<Arc<[SubscriptionNumber]>>,
+    /// What the receiver has had, on this connection and before.
+    dedup: SharedDedup,
 }
 
+/// What a receiver has had: its connections use it one after the other.
+pub(super) type SharedDedup = Arc<Mutex<Dedup>>;
+
 impl BatchBuilder {
+    /// For a receiver that has had what `dedup` says.
+    pub(super) fn new(dedup: SharedDedup) -> Self {
+        Self { dedup, ..Self::default() }
+    }
+
+    /// What of a run the receiver has not had.
+    fn fresh(&self, run: &DeliveredRun<'_>) -> Fresh {
+        if !run.has_level() {
+            return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
+        }
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let mut dedup = self.dedup.lock().unwrap_or_else(PoisonError::into_inner);
+        dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
+    }
+
     /// What was filled in since the last time, if anything.
     pub(super) fn take(&mut self, stream_bytes: u64, connection: u64) -> Option<Batch> {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() && self.batch.acks.is_empty() {
             return None;
         }
         let mut batch = std::mem::take(&mut self.batch);
@@ -174,8 +210,10 @@ impl DeliverySink for BatchBuilder {
     fn run(&mut self, run: &DeliveredRun<'_>) {
         let matched = self.matched(run);
         let index = self.batch.runs.len();
-        self.batch.runs.push(Run { tags: run.tag_set(), publisher: run.publisher, matched });
-        for event in run.events() {
+        let fresh = self.fresh(run);
+        let maybe_duplicate = fresh.maybe_duplicate;
+        self.batch.runs.push(Run { tags: run.tag_set(), publisher: run.publisher, matched, maybe_duplicate });
+        for event in run.events().filter(|event| fresh.contains(event.seq)) {
             let start = self.payloads.len();
             self.payloads.extend_from_slice(event.payload);
             let end = self.payloads.len();
@@ -186,6 +224,9 @@ impl DeliverySink for BatchBuilder {
                 start,
                 end,
             });
+        }
+        if run.wants_ack() {
+            self.batch.acks.push((self.batch.entries.len(), run.number));
         }
     }
 

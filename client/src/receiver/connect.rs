@@ -21,7 +21,7 @@ const WANTS_ONE: Wants = Wants {
     receivers: 1,
     received_within: Duration::ZERO,
     share_deliveries: false,
-    confirms: false,
+    confirms: true,
     secret: None,
 };
 
@@ -45,20 +45,20 @@ pub(crate) async fn connect(
     let first = |hub: &Hub| hub.join(wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
     if options.connection == ReceiverConnection::Own {
         let (_, shared) = begin(connector, WANTS_ONE, first).await?;
-        return Ok(Receiver::new(shared));
+        return Ok(Receiver::new(shared, options.acknowledge));
     }
     // Whoever comes while the connection is made waits for it here.
     let mut present = shared.lock().await;
     if let Some(hub) = present.upgrade()
         && let Some(shared) = hub.join(wish, window_bytes)?
     {
-        return Ok(Receiver::new(shared));
+        return Ok(Receiver::new(shared, options.acknowledge));
     }
     // A publisher with the usual options may join it.
     let wants = Wants::shared(&PublisherOptions::default().wants());
     let (hub, shared) = begin(connector, wants, first).await?;
     *present = Arc::downgrade(&hub);
-    Ok(Receiver::new(shared))
+    Ok(Receiver::new(shared, options.acknowledge))
 }
 
 /// Makes a connection, which `first` joins as its first user.

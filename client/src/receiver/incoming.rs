@@ -14,7 +14,7 @@ use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{Gap, ReceiverEnd};
 use quinn::{ReadError, RecvStream};
 
-use super::batch::BatchBuilder;
+use super::batch::{BatchBuilder, SharedDedup};
 use crate::link::Link;
 use crate::session::{
     DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
@@ -125,13 +125,19 @@ impl Incoming {
 
     /// Prepares for a receiver that the connection is about to ask for, and returns its first grant
     /// in bytes. `held` bytes of an older connection still wait for its application.
-    pub(super) fn open(&mut self, receiver: ReceiverNumber, window_bytes: u64, held: u64) -> u64 {
+    pub(super) fn open(
+        &mut self,
+        receiver: ReceiverNumber,
+        window_bytes: u64,
+        held: u64,
+        dedup: SharedDedup,
+    ) -> u64 {
         match &mut self.deliveries {
             Deliveries::Own(receivers) => {
                 let config = ReceiverConfig { receiver, window_bytes, tables: self.tables };
                 let session = ReceiverSession::new(config);
                 let grant = session.first_grant();
-                receivers.insert(receiver, Own { session, batch: BatchBuilder::default(), is_known: false });
+                receivers.insert(receiver, Own { session, batch: BatchBuilder::new(dedup), is_known: false });
                 grant
             }
             Deliveries::Shared(session, slots) => {
@@ -139,7 +145,7 @@ impl Incoming {
                 if slots.slots.len() <= index {
                     slots.slots.resize_with(index + 1, || None);
                 }
-                slots.slots[index] = Some(Slot::default());
+                slots.slots[index] = Some(Slot { batch: BatchBuilder::new(dedup), ..Slot::default() });
                 session.open(receiver, window_bytes, held).unwrap_or_default()
             }
         }

@@ -10,6 +10,7 @@
 //! stream then ends, and [`Receiver::refused`] says why. Only a receiver that was open before and finds the next router
 //! full goes on trying, with growing pauses: places become free, and other routers may have some.
 
+mod acks;
 mod batch;
 mod connect;
 mod hub;
@@ -26,7 +27,7 @@ mod wake;
 pub use batch::{Batch, BatchEvent, BatchItem};
 pub(crate) use connect::{begin, connect};
 pub(crate) use hub::{Hub, Place, Proof, SharedHub};
-pub use options::{ReceiverConnection, ReceiverOptions};
+pub use options::{Acknowledge, ReceiverConnection, ReceiverOptions};
 pub use reading::Receiver;
 pub use state::{ReceiverRefused, SubscriptionState};
 pub use stream::SubscriptionStream;

@@ -31,6 +31,8 @@ pub struct ReceiverOptions {
     pub window_bytes: u64,
     /// Which connection it uses. Default [`ReceiverConnection::Shared`].
     pub connection: ReceiverConnection,
+    /// Who acknowledges events whose publisher asks for it. Default [`Acknowledge::Taken`].
+    pub acknowledge: Acknowledge,
 }
 
 impl ReceiverOptions {
@@ -40,7 +42,21 @@ impl ReceiverOptions {
         linger: Duration,
         window_bytes: u64,
         connection: ReceiverConnection,
+        acknowledge: Acknowledge,
     }
+}
+
+/// When a receiver acknowledges events whose publisher has the level
+/// [`Delivered`](crate::ConfirmLevel::Delivered). What is not acknowledged within the router's
+/// `limits.confirm_timeout` (30 s) is missed for the publisher. Acknowledgements are gathered for 20 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Acknowledge {
+    /// When the application has got them.
+    #[default]
+    Taken,
+    /// When the application says so: [`Receiver::acknowledge`](crate::Receiver::acknowledge).
+    Explicit,
 }
 
 /// Which connection a receiver uses.
@@ -65,6 +81,7 @@ impl Default for ReceiverOptions {
             linger: Duration::ZERO,
             window_bytes: WINDOW_BYTES,
             connection: ReceiverConnection::Shared,
+            acknowledge: Acknowledge::Taken,
         }
     }
 }

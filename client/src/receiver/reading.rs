@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use super::acks::Runs;
 use super::batch::Batch;
+use super::options::Acknowledge;
 use super::state::{ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
@@ -17,11 +19,14 @@ pub struct Receiver {
     shared: Arc<Shared>,
     /// The batch that [`Receiver::next`] is reading, and where it stands.
     current: Option<(Batch, usize)>,
+    acknowledge: Acknowledge,
+    /// Runs that were given and are not acknowledged.
+    given: Runs,
 }
 
 impl Receiver {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, current: None }
+    pub(super) fn new(shared: Arc<Shared>, acknowledge: Acknowledge) -> Self {
+        Self { shared, current: None, acknowledge, given: Runs::default() }
     }
 
     /// Its [`Subscriber`], for other tasks than the one that reads it.
@@ -59,15 +64,36 @@ impl Receiver {
     /// What [`Receiver::next`] has not given of its batch is skipped, so use one or the other. `None` as there.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         self.current = None;
-        std::future::poll_fn(|context| self.poll_batch(context)).await
+        let batch = std::future::poll_fn(|context| self.poll_batch(context)).await?;
+        self.gave(&batch, 0, batch.len());
+        Some(batch)
+    }
+
+    /// Acknowledges all events that were given so far, for a receiver of [`Acknowledge::Explicit`]:
+    /// publishers of the level [`Delivered`](crate::ConfirmLevel::Delivered) hear that they are
+    /// delivered. Events that were published in one run are acknowledged together, with the last of
+    /// them. Those of a connection that is lost are not: their publishers send them again.
+    pub fn acknowledge(&mut self) {
+        self.shared.acknowledge(&mut self.given);
+    }
+
+    /// The application gets the entries of a batch from `before` to `entries`.
+    fn gave(&mut self, batch: &Batch, before: usize, entries: usize) {
+        for number in batch.acks(before, entries) {
+            self.given.push(batch.connection, number);
+        }
+        if self.acknowledge == Acknowledge::Taken {
+            self.acknowledge();
+        }
     }
 
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
-            if let Some((batch, at)) = &mut self.current
-                && let Some(item) = batch.item(*at)
+            if let Some((batch, at)) = self.current.take()
+                && let Some(item) = batch.item(at)
             {
-                *at += 1;
+                self.gave(&batch, at, at + 1);
+                self.current = Some((batch, at + 1));
                 return Poll::Ready(Some(item));
             }
             match self.poll_batch(context) {
@@ -79,21 +105,27 @@ impl Receiver {
     }
 
     fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch>> {
-        let mut state = self.shared.lock();
-        let Some(batch) = state.inbox.pop() else {
-            if state.inbox.is_ended() {
-                return Poll::Ready(None);
+        loop {
+            let mut state = self.shared.lock();
+            let Some(batch) = state.inbox.pop() else {
+                if state.inbox.is_ended() {
+                    return Poll::Ready(None);
+                }
+                state.inbox.wait(context.waker());
+                return Poll::Pending;
+            };
+            // The session raises the grant at half of the window; waking the task more often gains nothing.
+            let wake = state.inbox.taken_in_all() >= self.shared.window_bytes / 4;
+            drop(state);
+            if wake {
+                self.shared.tell();
             }
-            state.inbox.wait(context.waker());
-            return Poll::Pending;
-        };
-        // The session raises the grant at half of the window; waking the task more often gains nothing.
-        let wake = state.inbox.taken_in_all() >= self.shared.window_bytes / 4;
-        drop(state);
-        if wake {
-            self.shared.tell();
+            if !batch.is_empty() {
+                return Poll::Ready(Some(batch));
+            }
+            // Nothing but duplicates of what was given before.
+            self.gave(&batch, 0, 0);
         }
-        Poll::Ready(Some(batch))
     }
 }
 

@@ -7,6 +7,8 @@ use millrace_proto::control::{Refused, RefusedReason};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use tokio::sync::watch;
 
+use super::acks::Runs;
+use super::batch::SharedDedup;
 use super::inbox::Inbox;
 use super::wake::Wake;
 use crate::link::Link;
@@ -40,6 +42,7 @@ pub(super) struct Shared {
     /// Its number on the connection.
     pub(super) number: ReceiverNumber,
     pub(super) window_bytes: u64,
+    pub(super) dedup: SharedDedup,
     state: Mutex<State>,
     wake: Arc<Wake>,
 }
@@ -56,6 +59,8 @@ pub(super) struct State {
     /// Subscriptions that were added since the present connection was told.
     pub(super) added: BTreeSet<SubscriptionNumber>,
     pub(super) inbox: Inbox,
+    /// Runs that the application has acknowledged since the router was told.
+    pub(super) acknowledged: Runs,
     pub(super) closed: bool,
     /// Why there is no receiver any more.
     pub(super) refused: Option<ReceiverRefused>,
@@ -78,10 +83,11 @@ impl Shared {
             ended: BTreeSet::new(),
             added: BTreeSet::new(),
             inbox: Inbox::default(),
+            acknowledged: Runs::default(),
             closed: false,
             refused: None,
         };
-        Ok(Self { number, window_bytes, state: Mutex::new(state), wake })
+        Ok(Self { number, window_bytes, dedup: SharedDedup::default(), state: Mutex::new(state), wake })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,6 +97,20 @@ impl Shared {
     /// Tells the task that there is something to do.
     pub(super) fn tell(&self) {
         self.wake.tell(self.number);
+    }
+
+    /// The application has acknowledged runs.
+    pub(super) fn acknowledge(&self, runs: &mut Runs) {
+        if runs.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let is_first = state.acknowledged.is_empty();
+        state.acknowledged.append(runs);
+        drop(state);
+        if is_first {
+            self.tell();
+        }
     }
 
     pub(super) fn unsubscribe(&self, number: SubscriptionNumber) {
@@ -137,6 +157,13 @@ impl State {
             if let Some(selectors) = self.plan.selectors(self.number, number) {
                 link.session.subscribe(self.number, number, selectors);
             }
+        }
+    }
+
+    /// Tells the router what the application has acknowledged.
+    pub(super) fn tell_acknowledged(&mut self, link: &mut Link) {
+        for ack in self.acknowledged.take(self.number, self.inbox.connection()) {
+            link.session.acknowledge(&ack);
         }
     }
 

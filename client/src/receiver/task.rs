@@ -11,6 +11,7 @@ use millrace_proto::data::{EndReason, ReceiverEnd};
 use quinn::RecvStream;
 use tokio::sync::Notify;
 
+use super::acks::Due;
 use super::batch::BatchBuilder;
 use super::hub::Hub;
 use super::incoming::{CHUNKS, Deliver, Incoming};
@@ -36,6 +37,7 @@ pub(super) struct Task {
 /// What is known of the present connection.
 struct Present {
     incoming: Incoming,
+    acks: Due,
     leaving: Option<Leaving>,
     /// What the router holds of the publish stream, and the credit that it gave for it.
     tables: TableCapacity,
@@ -82,8 +84,13 @@ impl Task {
 
     pub(super) async fn run(mut self, mut link: Link, mut welcome: Box<Welcome>) {
         loop {
-            let mut present =
-                Present { incoming: Incoming::new(&link), leaving: None, tables: welcome.tables, credit: 0 };
+            let mut present = Present {
+                incoming: Incoming::new(&link),
+                acks: Due::default(),
+                leaving: None,
+                tables: welcome.tables,
+                credit: 0,
+            };
             let end = self.drive(&mut link, &mut present).await;
             close_done(&link);
             let (reason, next) = match end {
@@ -248,14 +255,20 @@ impl Task {
         while let Some(event) = link.session.poll_event() {
             self.event(event, link, present)?;
         }
-        let Present { incoming, .. } = present;
+        let Present { incoming, acks, .. } = present;
         for shared in self.hub.take_joined() {
             open(&shared, link, incoming);
             self.members.add(vec![shared]);
         }
         while let Some(number) = self.hub.wake.next() {
-            self.serve(number, link, incoming);
+            self.serve(number, link, incoming, acks);
         }
+        while let Some(number) = acks.next(now) {
+            if let Some(member) = self.members.0.get(&number) {
+                member.shared.lock().tell_acknowledged(link);
+            }
+        }
+        let acks_due = acks.deadline();
         for (number, has_room) in incoming.own_streams() {
             if let Some(Member { shared, .. }) = self.members.0.get(&number) {
                 *has_room = shared.lock().inbox.bytes() < 2 * shared.window_bytes;
@@ -268,7 +281,7 @@ impl Task {
         if self.members.0.is_empty() && self.publisher.is_none() && self.hub.try_end() {
             return Err(End::Closed);
         }
-        Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).min())
+        Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).chain(acks_due).min())
     }
 
     /// Serves the publisher, and moves to the next connection when there is one and nothing that was
@@ -302,15 +315,19 @@ impl Task {
     }
 
     /// Does what a receiver's application wants.
-    fn serve(&mut self, number: ReceiverNumber, link: &mut Link, incoming: &mut Incoming) {
+    fn serve(&mut self, number: ReceiverNumber, link: &mut Link, incoming: &mut Incoming, acks: &mut Due) {
         let Some(Member { shared, .. }) = self.members.0.get(&number) else { return };
         let mut state = shared.lock();
         if !state.closed {
             state.tell_changes(link);
+            if !state.acknowledged.is_empty() {
+                acks.add(link.clock.now(), number);
+            }
             incoming.consumed(number, state.inbox.take_taken());
             incoming.grant(number, link);
             return;
         }
+        state.tell_acknowledged(link);
         drop(state);
         self.members.0.remove(&number);
         self.closing.insert(number);
@@ -446,7 +463,7 @@ fn open(shared: &Shared, link: &mut Link, incoming: &mut Incoming) {
     state.inbox.begin_connection();
     state.ended.clear();
     state.added.clear();
-    let grant = incoming.open(shared.number, shared.window_bytes, state.inbox.bytes());
+    let grant = incoming.open(shared.number, shared.window_bytes, state.inbox.bytes(), shared.dedup.clone());
     state.plan.replay(&mut link.session, grant);
 }
 

@@ -46,5 +46,6 @@ pub use publisher::{
     ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Store, TagHandle, Tags,
 };
 pub use receiver::{
-    DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession, StreamFor,
+    Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
+    StreamFor,
 };

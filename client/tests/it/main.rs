@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod confirms;
 mod flush;
 mod per_core;
 mod publisher;

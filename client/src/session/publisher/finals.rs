@@ -38,6 +38,11 @@ impl Finals {
         self.ranges.last_key_value().map_or(self.floor, |(_, &end)| end)
     }
 
+    /// How many ranges there are above the floor.
+    pub(crate) fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Ranges above the floor, ascending.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         self.ranges.iter().map(|(&first, &end)| first..end)

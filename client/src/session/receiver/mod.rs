@@ -12,6 +12,7 @@
 //! | what exceeds it | a frame is cut there | the last run may; it is owed |
 //! | a receiver ends with | the stream's end | ReceiverEnd |
 
+mod dedup;
 mod own;
 mod preamble;
 mod shared;
@@ -20,6 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use dedup::{Dedup, Fresh};
 pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
 pub use preamble::{PreambleReader, StreamFor};
 pub use shared::{DeliveriesSession, OpenError};

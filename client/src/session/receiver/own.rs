@@ -44,6 +44,8 @@ pub struct ReceiverSession {
     arrived: u64,
     consumed: u64,
     granted: u64,
+    /// Runs that have arrived.
+    runs: u64,
 }
 
 impl ReceiverSession {
@@ -59,6 +61,7 @@ impl ReceiverSession {
             arrived: 0,
             consumed: 0,
             granted: window_bytes,
+            runs: 0,
         }
     }
 
@@ -78,11 +81,12 @@ impl ReceiverSession {
         if self.arrived > self.granted + data::FRAME_BYTES_MAX as u64 {
             return Err(SessionError::Limit { what: "the receiver's grant" });
         }
-        let (tables, receiver) = (&mut self.tables, self.receiver);
+        let (tables, receiver, runs) = (&mut self.tables, self.receiver, &mut self.runs);
         self.reader.feed::<SessionError>(chunk, data::FRAME_BYTES_MAX, |kind, body| {
             match data::decode(kind, body)? {
                 DataFrame::Run { hop, body } => {
-                    sink.run(&tables.read(&hop, body)?.with_header(receiver, &hop));
+                    sink.run(&tables.read(&hop, body)?.with_header(receiver, &hop, *runs));
+                    *runs += 1;
                 }
                 DataFrame::Gap(gap) => sink.gap(receiver, &gap),
                 frame => tables.common(StreamFor::Receiver(receiver), &frame, sink)?,

@@ -52,6 +52,8 @@ struct Account {
     arrived: u64,
     consumed: u64,
     granted: u64,
+    /// Runs that have arrived.
+    runs: u64,
     is_due: bool,
 }
 
@@ -69,9 +71,9 @@ impl Accounts {
         self.0.get_mut(receiver.0 as usize)?.as_mut()
     }
 
-    /// A run of `bytes` arrived.
+    /// A run of `bytes` arrived; which one of the receiver it is.
     #[inline]
-    fn arrived(&mut self, receiver: ReceiverNumber, bytes: u64) -> Result<(), SessionError> {
+    fn arrived(&mut self, receiver: ReceiverNumber, bytes: u64) -> Result<u64, SessionError> {
         let account = self
             .get(receiver)
             .ok_or(SessionError::Unexpected { frame: "a run for a receiver that is not open" })?;
@@ -79,7 +81,8 @@ impl Accounts {
             return Err(SessionError::Limit { what: "the receiver's grant" });
         }
         account.arrived += bytes;
-        Ok(())
+        account.runs += 1;
+        Ok(account.runs - 1)
     }
 
     fn end(&mut self, receiver: ReceiverNumber) {
@@ -135,7 +138,8 @@ impl DeliveriesSession {
             return Err(OpenError::Taken(receiver));
         }
         let granted = window_bytes.saturating_sub(held);
-        *place = Some(Account { window_bytes, held, arrived: 0, consumed: 0, granted, is_due: false });
+        *place =
+            Some(Account { window_bytes, held, arrived: 0, consumed: 0, granted, runs: 0, is_due: false });
         Ok(granted)
     }
 
@@ -162,8 +166,8 @@ impl DeliveriesSession {
                     let run = tables.read(&hop, body)?;
                     let bytes = run.bytes() as u64;
                     for target in targets.iter() {
-                        accounts.arrived(target.receiver, bytes)?;
-                        sink.run(&run.with_target(&target));
+                        let number = accounts.arrived(target.receiver, bytes)?;
+                        sink.run(&run.with_target(&target, number));
                     }
                 }
                 DataFrame::ReceiverGap(gap) => accounts.gap(&gap, sink),

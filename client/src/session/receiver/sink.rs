@@ -6,6 +6,9 @@ use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
 
 use super::preamble::StreamFor;
 
+/// The confirm level that asks for acknowledgements.
+const DELIVERED: u64 = 2;
+
 /// Takes what a delivery stream carries, in its order.
 pub trait DeliverySink {
     /// A run of events that match, for [`DeliveredRun::receiver`]. A run for several receivers of a connection is given once
@@ -38,6 +41,8 @@ pub struct DeliveredRun<'a> {
     pub tag_number: Option<u64>,
     /// Who published.
     pub publisher: PublisherKey,
+    /// Which run of the receiver it is, from 0, since the receiver was opened: what acknowledges it.
+    pub number: u64,
     pub(super) matched: &'a [u8],
     pub(super) flags: u64,
     pub(super) body: RunBody<'a>,
@@ -90,6 +95,34 @@ impl<'a> DeliveredRun<'a> {
         self.flags
     }
 
+    /// Whether its publisher has a confirm level, and so may send it again.
+    #[inline]
+    #[must_use]
+    pub const fn has_level(&self) -> bool {
+        self.flags & flag::LEVEL_MASK != 0
+    }
+
+    /// The lowest seq that its publisher may still send.
+    #[inline]
+    #[must_use]
+    pub const fn floor(&self) -> u64 {
+        self.body.floor()
+    }
+
+    /// Whether its publisher wants to know that the receiver's application has taken it.
+    #[inline]
+    #[must_use]
+    pub const fn wants_ack(&self) -> bool {
+        self.flags & flag::LEVEL_MASK == DELIVERED
+    }
+
+    /// Whether the receiver may have had it before: it was sent again, or its router could not tell.
+    #[inline]
+    #[must_use]
+    pub const fn maybe_duplicate(&self) -> bool {
+        self.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0
+    }
+
     /// The tag set to keep: counts a reference where the stream defined it, copies it where it was written in full.
     #[must_use]
     pub fn tag_set(&self) -> TagSet {
@@ -98,7 +131,8 @@ impl<'a> DeliveredRun<'a> {
 
     /// The run as one of its targets gets it.
     #[inline]
-    pub(super) const fn with_target(mut self, target: &Target<'a>) -> Self {
+    pub(super) const fn with_target(mut self, target: &Target<'a>, number: u64) -> Self {
+        self.number = number;
         self.receiver = target.receiver;
         self.matched = target.matched;
         if target.flags & target_flag::MAYBE_DUPLICATE != 0 {
@@ -109,7 +143,8 @@ impl<'a> DeliveredRun<'a> {
 
     /// The run as the only receiver of its stream gets it.
     #[inline]
-    pub(super) fn with_header(mut self, receiver: ReceiverNumber, hop: &HopHeader<'a>) -> Self {
+    pub(super) fn with_header(mut self, receiver: ReceiverNumber, hop: &HopHeader<'a>, number: u64) -> Self {
+        self.number = number;
         self.receiver = receiver;
         self.matched = hop.matched_bytes();
         self

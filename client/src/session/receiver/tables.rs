@@ -48,6 +48,7 @@ impl Tables {
             tags,
             tag_number,
             publisher,
+            number: 0,
             matched: &[],
             flags: hop.flags,
             body,

@@ -1,0 +1,142 @@
+//! What a receiver's application has acknowledged and its router has not been told.
+//!
+//! Only runs that were published at level *delivered* are acknowledged, and only on the connection
+//! that they came on: the router counts the runs of each receiver from 0.
+
+use std::collections::VecDeque;
+
+use millrace_proto::ReceiverNumber;
+use millrace_proto::control::{Ack, AckKind, SeqRanges};
+
+use crate::time::{MILLISECOND_NS, Time};
+
+/// How long acknowledgements are gathered: each frame costs packets, and a publisher that waits for
+/// confirms publishes on meanwhile.
+const GATHER_NS: u64 = 20 * MILLISECOND_NS;
+/// Ranges that an application can leave unacknowledged, at most: the oldest give way, because routers
+/// give up what is not acknowledged in time.
+const RANGES_MAX: usize = 65_536;
+
+/// Runs by their numbers, as ranges.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// First number and count of each, rising.
+    ranges: VecDeque<(u64, u64)>,
+    /// The connection that they came on.
+    connection: u64,
+}
+
+impl Runs {
+    /// Adds a run of a connection; those of an older one are forgotten.
+    pub(super) fn push(&mut self, connection: u64, number: u64) {
+        self.push_range(connection, (number, 1));
+    }
+
+    fn push_range(&mut self, connection: u64, (first, count): (u64, u64)) {
+        if self.connection != connection {
+            self.connection = connection;
+            self.ranges.clear();
+        }
+        match self.ranges.back_mut() {
+            Some((before, have)) if *before + *have == first => *have += count,
+            _ => {
+                if self.ranges.len() == RANGES_MAX {
+                    self.ranges.pop_front();
+                }
+                self.ranges.push_back((first, count));
+            }
+        }
+    }
+
+    /// Moves all of `other`, which are newer, here.
+    pub(super) fn append(&mut self, other: &mut Self) {
+        let connection = other.connection;
+        other.ranges.drain(..).for_each(|range| self.push_range(connection, range));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The frames that tell the router of the connection; what came on another one is forgotten.
+    pub(super) fn take(&mut self, receiver: ReceiverNumber, connection: u64) -> Vec<Ack> {
+        if self.connection != connection {
+            self.ranges.clear();
+        }
+        let (mut frames, mut runs) = (Vec::new(), SeqRanges::new());
+        let frame = |runs| Ack { receiver, kind: AckKind::Taken, runs, ..Ack::default() };
+        for (first, count) in self.ranges.drain(..) {
+            if !runs.push(first, count) {
+                frames.push(frame(std::mem::take(&mut runs)));
+                runs.push(first, count);
+            }
+        }
+        if !runs.is_empty() {
+            frames.push(frame(runs));
+        }
+        frames
+    }
+}
+
+/// Which receivers of a connection have acknowledged something, oldest first; each once.
+#[derive(Debug, Default)]
+pub(super) struct Due(VecDeque<(Time, ReceiverNumber)>);
+
+impl Due {
+    /// A receiver has acknowledged something.
+    pub(super) fn add(&mut self, now: Time, receiver: ReceiverNumber) {
+        if !self.0.iter().any(|&(_, known)| known == receiver) {
+            self.0.push_back((now.after(GATHER_NS), receiver));
+        }
+    }
+
+    /// The next receiver whose acknowledgements are to be told now.
+    pub(super) fn next(&mut self, now: Time) -> Option<ReceiverNumber> {
+        self.0.pop_front_if(|(due, _)| *due <= now).map(|(_, receiver)| receiver)
+    }
+
+    /// When the next one is due.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.0.front().map(|&(due, _)| due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECEIVER: ReceiverNumber = ReceiverNumber(3);
+
+    #[test]
+    fn runs_are_told_as_ranges_in_as_many_frames_as_it_takes() {
+        let mut runs = Runs::default();
+        [0, 1, 2, 5].into_iter().for_each(|number| runs.push(1, number));
+        let frames = runs.take(RECEIVER, 1);
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0].runs.iter().collect::<Vec<_>>(), [(0, 3), (5, 1)]);
+        (0..2000).for_each(|number| runs.push(1, 2 * number));
+        assert_eq!(runs.take(RECEIVER, 1).len(), 2);
+        assert!(runs.is_empty());
+    }
+
+    #[test]
+    fn what_came_on_another_connection_is_forgotten() {
+        let mut runs = Runs::default();
+        runs.push(1, 7);
+        runs.push(2, 0);
+        assert_eq!(runs.take(RECEIVER, 2)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
+        runs.push(2, 1);
+        assert!(runs.take(RECEIVER, 3).is_empty());
+    }
+
+    #[test]
+    fn acknowledgements_are_gathered() {
+        let (mut due, start) = (Due::default(), Time::from_nanos(5));
+        due.add(start, RECEIVER);
+        due.add(start.after(1), RECEIVER);
+        assert_eq!(due.deadline(), Some(start.after(GATHER_NS)));
+        assert_eq!(due.next(start), None);
+        assert_eq!(due.next(start.after(GATHER_NS)), Some(RECEIVER));
+        assert_eq!(due.next(start.after(GATHER_NS)), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! Which events a receiver has had, so that one which its publisher sends again comes once.
+//!
+//! A publisher with a confirm level sends again what has no outcome, and says with every run below
+//! which seq nothing comes again: its *floor*. So the seqs at or above the floor that a receiver has
+//! had are remembered, and those below are forgotten. In doubt an event is delivered, marked as a
+//! possible duplicate: it is never dropped.
+//!
+//! ```text
+//! floor = 4, had = {4, 5, 8}       a run of 5–8, sent again: 6 and 7 are fresh
+//! ```
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use hashbrown::HashMap;
+use millrace_proto::PublisherKey;
+
+use crate::session::publisher::Finals;
+
+/// Publishers that are remembered, at most: the oldest give way.
+const PUBLISHERS_MAX: usize = 1024;
+/// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets one event
+/// of 64 has as many when a publisher's window of 65,536 events is full.
+const RANGES_MAX: usize = 1024;
+
+/// What one receiver has had, across connections.
+#[derive(Debug, Default)]
+pub struct Dedup {
+    publishers: HashMap<PublisherKey, Had, ahash::RandomState>,
+    /// The same publishers, in the order in which they came.
+    order: VecDeque<PublisherKey>,
+    /// Some publisher was forgotten.
+    has_forgotten: bool,
+    removed: u64,
+}
+
+/// What it has had of one publisher.
+#[derive(Debug)]
+struct Had {
+    /// Seqs below are not remembered.
+    known_from: u64,
+    /// Seqs that it has had, and all below `known_from`.
+    seqs: Finals,
+}
+
+/// What is fresh of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// Seqs to deliver, ascending; `None`: all.
+    pub parts: Option<Vec<Range<u64>>>,
+    /// The receiver may have had some of them.
+    pub maybe_duplicate: bool,
+}
+
+impl Fresh {
+    /// Whether an event is to be delivered.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, seq: u64) -> bool {
+        self.parts.as_ref().is_none_or(|parts| parts.iter().any(|part| part.contains(&seq)))
+    }
+}
+
+impl Dedup {
+    /// Takes a run with a confirm level: `floor` stands in its body, and `was_sent` says that it may
+    /// have come before.
+    pub fn take(&mut self, publisher: PublisherKey, seqs: Range<u64>, floor: u64, was_sent: bool) -> Fresh {
+        if !self.publishers.contains_key(&publisher) {
+            self.add(publisher, if was_sent { seqs.end } else { seqs.start });
+        }
+        let Some(had) = self.publishers.get_mut(&publisher) else {
+            return Fresh { parts: None, maybe_duplicate: was_sent };
+        };
+        had.forget_below(floor);
+        let maybe_duplicate = was_sent && seqs.start < had.known_from;
+        let is_new = had.seqs.end() <= seqs.start;
+        let parts = (!is_new).then(|| had.fresh(seqs.clone())).filter(|parts| *parts != [seqs.clone()]);
+        if let Some(parts) = &parts {
+            let fresh: u64 = parts.iter().map(|part| part.end - part.start).sum();
+            self.removed += seqs.end - seqs.start - fresh;
+        }
+        had.seqs.insert(seqs);
+        while had.seqs.len() > RANGES_MAX {
+            had.forget_lowest();
+        }
+        Fresh { parts, maybe_duplicate }
+    }
+
+    /// Events that were removed because the receiver has had them.
+    #[must_use]
+    pub const fn removed(&self) -> u64 {
+        self.removed
+    }
+
+    /// Remembers a publisher; behind a forgotten one nobody knows what came before `from`.
+    fn add(&mut self, publisher: PublisherKey, from: u64) {
+        if self.order.len() == PUBLISHERS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.publishers.remove(&oldest);
+            self.has_forgotten = true;
+        }
+        let known_from = if self.has_forgotten { from } else { 0 };
+        self.publishers.insert(publisher, Had { known_from, seqs: Finals::below(known_from) });
+        self.order.push_back(publisher);
+    }
+}
+
+impl Had {
+    fn forget_below(&mut self, floor: u64) {
+        if floor > self.known_from {
+            self.known_from = floor;
+            self.seqs.insert(0..floor);
+        }
+    }
+
+    fn forget_lowest(&mut self) {
+        let lowest = self.seqs.ranges().next();
+        if let Some(Range { end, .. }) = lowest {
+            self.forget_below(end);
+        }
+    }
+
+    /// What of a run was not had, as far as is remembered.
+    fn fresh(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        let forgotten = seqs.start..self.known_from.clamp(seqs.start, seqs.end);
+        let mut parts = self.seqs.pending_in(forgotten.end..seqs.end);
+        match parts.first_mut() {
+            Some(first) if first.start == forgotten.end => first.start = forgotten.start,
+            _ if forgotten.is_empty() => {}
+            _ => parts.insert(0, forgotten),
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use millrace_proto::{Epoch, PublisherId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn key(id: u128) -> PublisherKey {
+        PublisherKey { publisher: PublisherId(id), epoch: Epoch(2) }
+    }
+
+    fn all() -> Fresh {
+        Fresh { parts: None, maybe_duplicate: false }
+    }
+
+    fn parts(parts: &[(u64, u64)]) -> Fresh {
+        let parts = parts.iter().map(|&(first, end)| first..end).collect();
+        Fresh { parts: Some(parts), maybe_duplicate: false }
+    }
+
+    #[test]
+    fn what_comes_again_is_removed_and_the_rest_delivered() {
+        let mut dedup = Dedup::default();
+        assert_eq!(dedup.take(key(1), 4..6, 4, false), all());
+        assert_eq!(dedup.take(key(1), 8..9, 4, false), all());
+        assert_eq!(dedup.take(key(1), 5..9, 4, true), parts(&[(6, 8)]));
+        assert_eq!(dedup.take(key(1), 4..9, 4, true), parts(&[]));
+        assert_eq!(dedup.take(key(2), 4..9, 4, true), all(), "another publisher's seqs are others");
+        let epoch = PublisherKey { epoch: Epoch(3), ..key(1) };
+        assert_eq!(dedup.take(epoch, 4..9, 4, true), all(), "so are those of another life");
+        assert_eq!(dedup.removed(), 7);
+    }
+
+    #[test]
+    fn what_lies_below_the_floor_is_delivered_and_marked_where_it_may_have_come_before() {
+        let mut dedup = Dedup::default();
+        dedup.take(key(1), 0..10, 0, false);
+        dedup.take(key(1), 10..11, 10, false);
+        assert_eq!(dedup.take(key(1), 3..5, 3, false).parts, None);
+        let again = dedup.take(key(1), 3..5, 3, true);
+        assert!(again.maybe_duplicate && again.contains(3) && again.contains(4));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_forgotten_is_in_doubt() {
+        let mut dedup = Dedup::default();
+        for at in 0..2 * RANGES_MAX as u64 {
+            assert_eq!(dedup.take(key(0), 2 * at..2 * at + 1, 0, false), all());
+        }
+        let old = dedup.take(key(0), 0..1, 0, true);
+        assert!(old.maybe_duplicate && old.contains(0), "{old:?}");
+        let recent = 2 * (2 * RANGES_MAX as u64 - 1);
+        assert_eq!(dedup.take(key(0), recent..recent + 1, 0, true), parts(&[]));
+        for id in 1..=PUBLISHERS_MAX as u128 {
+            assert_eq!(dedup.take(key(id), 0..1, 0, false), all());
+        }
+        let old = dedup.take(key(0), recent..recent + 1, 0, true);
+        assert!(old.maybe_duplicate && old.contains(recent), "{old:?}");
+    }
+
+    proptest! {
+        /// Against a set of all that came, with floors that only rise: nothing is dropped that did not
+        /// come, and what is at or above the floor comes once.
+        #[test]
+        fn nothing_fresh_is_dropped(
+            runs in prop::collection::vec((0_u64..100, 1_u64..20, 0_u64..3), 1..80)
+        ) {
+            let (mut dedup, mut had, mut floor) = (Dedup::default(), BTreeSet::new(), 0);
+            for (above, count, rise) in runs {
+                floor += rise;
+                let first = floor + above;
+                let fresh = dedup.take(key(1), first..first + count, floor, true);
+                for seq in first..first + count {
+                    prop_assert_eq!(fresh.contains(seq), had.insert(seq));
+                }
+                prop_assert!(!fresh.maybe_duplicate);
+            }
+        }
+    }
+}
