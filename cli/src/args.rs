@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Parser, Subcommand};
-use millrace_client::{Connections, RouterAddress};
+use clap::{Parser, Subcommand, ValueEnum};
+use millrace_client::{ConfirmLevel, Connections, RouterAddress};
 use millrace_proto::control::OverflowPolicy;
 
 /// Publish and receive events through a Millrace cluster.
@@ -78,7 +78,7 @@ pub(crate) enum Command {
 /// Publish events.
 ///
 /// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given tags. The command ends
-/// when a router has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
+/// when every event has its outcome or, with `--confirm none`, when a router has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pub {
     /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several times; keys are unique.
@@ -100,7 +100,15 @@ pub(crate) struct Pub {
     /// one tag set always take the same connection, which keeps their order.
     #[arg(long, value_name = "one|per-core|N", default_value = "one")]
     pub(crate) connections: Connections,
-    /// How long to wait for a router to receive the last events.
+    /// What to be told about each event: `routed`, that it is in the queues of all receivers that match; `delivered`, that
+    /// their applications have acknowledged it; `none`, that a router has received it. Default: routed, or none at routers
+    /// that do not confirm. The command fails unless every event is confirmed.
+    #[arg(long, value_name = "none|routed|delivered", value_enum, hide_possible_values = true)]
+    pub(crate) confirm: Option<Confirm>,
+    /// Receivers that each event must be confirmed at; with 1, an event that nobody wants is a failure.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) min_receivers: u64,
+    /// How long to wait for the last events to be confirmed, or received.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
     /// Say on the way, too, how many events were sent, received, or are of unknown fate.
@@ -109,6 +117,27 @@ pub(crate) struct Pub {
     /// Do not say at the end what became of the events, unless some were not delivered to a router.
     #[arg(long, short, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+}
+
+/// What `pub` is to be told about each event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Confirm {
+    /// That a router has received it.
+    None,
+    /// That it is in the queues of all receivers that match.
+    Routed,
+    /// That the applications of all receivers that match have acknowledged it.
+    Delivered,
+}
+
+impl From<Confirm> for ConfirmLevel {
+    fn from(confirm: Confirm) -> Self {
+        match confirm {
+            Confirm::None => Self::None,
+            Confirm::Routed => Self::Routed,
+            Confirm::Delivered => Self::Delivered,
+        }
+    }
 }
 
 /// Receive the events that match any of the selectors.

@@ -1,12 +1,16 @@
 //! `millrace pub`: payloads of the command line, or lines of standard input, as events.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use millrace_client::{Changes, Lost, PublishError, Publisher, PublisherOptions, PublisherStats};
+use millrace_client::{
+    Changes, Client, ConfirmLevel, ConnectError, Lost, Outcome, OutcomeReason, PublishError, Publisher,
+    PublisherOptions, PublisherStats, Unconfirmed,
+};
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, TagSet};
 use serde::Serialize;
@@ -42,9 +46,10 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let options = PublisherOptions::default()
         .linger(command.linger)
         .connections(command.connections)
-        .shard(tags.shard());
-    let publisher = client.publisher(options).await.map_err(reach::unreachable)?;
-    let skipped = Skipped::default();
+        .shard(tags.shard())
+        .min_receivers(command.min_receivers);
+    let (publisher, level) = connect(&client, options, command).await?;
+    let (skipped, failures) = (Skipped::default(), Failures::default());
     let publish = async {
         if command.lines {
             publish_lines(&publisher, &tags, command.keep_cr, &skipped).await
@@ -55,38 +60,40 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let published = tokio::select! {
         published = publish => published,
         signal = interrupt() => signal.map(|()| {
-            tell("interrupted; waiting for the router to receive what was published (again to give up)");
+            tell("interrupted; waiting for what becomes of what was published (again to give up)");
         }),
-        never = watch(&publisher, &mut changes, &mut outage, &skipped, command.verbose) => match never {},
+        never = watch(&publisher, &mut changes, &mut outage, &skipped, &failures, command.verbose) => match never {},
     };
     let keys: Vec<PublisherKey> = publisher.keys().collect();
     let flushed = tokio::select! {
         flushed = tokio::time::timeout(command.timeout, publisher.flush()) => Ok(flushed.is_ok()),
         signal = interrupt() => signal.map(|()| false).and(Err(Failure::interrupted(anyhow!(
-            "gave up waiting for the last events to be received"
+            "gave up waiting for what becomes of the last events"
         )))),
-        never = watch(&publisher, &mut changes, &mut outage, &skipped, command.verbose) => match never {},
+        never = watch(&publisher, &mut changes, &mut outage, &skipped, &failures, command.verbose) => match never {},
     };
     while let Some(lost) = publisher.try_lost() {
         tell_lost(&lost);
+    }
+    while let Some(unconfirmed) = publisher.try_unconfirmed() {
+        failures.add(&unconfirmed);
     }
     let stats = match flushed {
         Ok(true) => publisher.close().await,
         Ok(false) | Err(_) => publisher.stats(),
     };
     client.close().await;
-    let summary = Summary::new(stats, skipped.count.get(), &keys);
+    let summary = Summary::new(stats, level, skipped.count.get(), &keys);
     summary.show(reach, command)?;
     published?;
-    let unreceived = summary.unreceived();
+    let waiting = summary.waiting();
     if !flushed? {
         let limit = humantime::format_duration(command.timeout);
-        return Err(Failure::other(anyhow!(
-            "{unreceived} of {} events were not received within {limit}",
-            stats.published
-        ))
-        .hint("Is a router reachable? --timeout waits longer."));
+        let what = if level.is_confirmed() { "have no outcome" } else { "were not received" };
+        return Err(Failure::other(anyhow!("{waiting} of {} events {what} within {limit}", stats.published))
+            .hint("Is a router reachable? --timeout waits longer."));
     }
+    failures.check()?;
     if stats.unknown > 0 {
         let error =
             anyhow!("{} events may be lost: a connection broke while they were on their way", stats.unknown);
@@ -96,6 +103,61 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         0 => Ok(()),
         1 => Err(Failure::other(anyhow!("1 line was too long for an event and was skipped"))),
         lines => Err(Failure::other(anyhow!("{lines} lines were too long for an event and were skipped"))),
+    }
+}
+
+/// Makes the publisher, and says which level it has: the one that was asked for, else *routed* where the router confirms.
+async fn connect(
+    client: &Client,
+    options: PublisherOptions,
+    command: &Pub,
+) -> Result<(Publisher, ConfirmLevel), Failure> {
+    let level = command.confirm.map_or(ConfirmLevel::Routed, ConfirmLevel::from);
+    if command.min_receivers > 0 && !level.is_confirmed() {
+        return Err(Failure::usage(anyhow!("--min-receivers needs confirms: leave --confirm none out")));
+    }
+    match client.publisher(options.clone().level(level)).await {
+        Ok(publisher) => Ok((publisher, level)),
+        Err(error @ ConnectError::ConfirmsUnavailable { .. })
+            if command.confirm.is_none() && command.min_receivers == 0 =>
+        {
+            tell(format_args!("{error}; going on without (--confirm none says nothing of it)"));
+            let level = ConfirmLevel::None;
+            let publisher = client.publisher(options.level(level)).await.map_err(reach::unreachable)?;
+            Ok((publisher, level))
+        }
+        Err(error @ ConnectError::ConfirmsUnavailable { .. }) => Err(Failure::other(error.into())),
+        Err(error) => Err(reach::unreachable(error)),
+    }
+}
+
+/// Events that ended and are not confirmed: how many, by how and why.
+#[derive(Debug, Default)]
+struct Failures(RefCell<BTreeMap<String, u64>>);
+
+impl Failures {
+    fn add(&self, unconfirmed: &Unconfirmed) {
+        let names = |reasons: &[OutcomeReason]| {
+            let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
+            names.join(", ")
+        };
+        let how = match &unconfirmed.outcome {
+            Outcome::Partial { reasons, .. } => format!("partial ({})", names(reasons)),
+            Outcome::Dropped { reason } => format!("dropped ({})", reason.name()),
+            _ => "unknown".to_owned(),
+        };
+        *self.0.borrow_mut().entry(how).or_default() += unconfirmed.seqs.end - unconfirmed.seqs.start;
+    }
+
+    /// Whether every event that ended is confirmed.
+    fn check(&self) -> Result<(), Failure> {
+        let counts = self.0.borrow();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let events: u64 = counts.values().sum();
+        let how: Vec<String> = counts.iter().map(|(how, count)| format!("{count} {how}")).collect();
+        Err(Failure::other(anyhow!("{events} events are not confirmed: {}", how.join("; "))))
     }
 }
 
@@ -137,6 +199,7 @@ async fn watch(
     changes: &mut Changes,
     outage: &mut Outage,
     skipped: &Skipped,
+    failures: &Failures,
     verbose: bool,
 ) -> Infallible {
     let mut progress = tokio::time::interval(PROGRESS_EVERY);
@@ -145,10 +208,10 @@ async fn watch(
     loop {
         tokio::select! {
             lost = publisher.lost() => tell_lost(&lost),
+            unconfirmed = publisher.unconfirmed() => failures.add(&unconfirmed),
             _ = skips.tick() => skipped.tell(),
             _ = progress.tick(), if verbose => {
-                let PublisherStats { published, received, unknown, .. } = publisher.stats();
-                tell(told(published, received, unknown, skipped.count.get()));
+                tell(told(&publisher.stats(), publisher.level(), skipped.count.get()));
             }
             Some(change) = changes.next() => outage.tell(&change),
         }
@@ -163,17 +226,36 @@ fn tell_lost(lost: &Lost) {
     }
 }
 
-/// What became of the events, as far as a publisher without confirms can tell.
-fn told(published: u64, received: u64, unknown: u64, skipped: u64) -> String {
-    let mut text = format!("{published} published, {received} received by a router");
-    let waiting = published - received - unknown;
-    for (count, what) in [(unknown, "may be lost"), (waiting, "not received yet"), (skipped, "lines skipped")]
-    {
+/// What became of the events, as far as the publisher is told.
+fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) -> String {
+    let PublisherStats { published, received, unknown, confirmed, partial, dropped, .. } = *stats;
+    let (mut text, waits) = match level {
+        ConfirmLevel::None => {
+            (format!("{published} published, {received} received by a router"), "not received yet")
+        }
+        _ => (format!("{published} published, {confirmed} confirmed"), "without an outcome"),
+    };
+    let counts = [
+        (partial, "partial"),
+        (dropped, "dropped"),
+        (unknown, "may be lost"),
+        (waiting(stats, level), waits),
+        (skipped, "lines skipped"),
+    ];
+    for (count, what) in counts {
         if count > 0 {
             text.push_str(&format!(", {count} {what}"));
         }
     }
     text
+}
+
+/// Events that the publisher still waits for.
+const fn waiting(stats: &PublisherStats, level: ConfirmLevel) -> u64 {
+    match level {
+        ConfirmLevel::None => stats.published - stats.received - stats.unknown,
+        _ => stats.published - stats.confirmed - stats.partial - stats.dropped - stats.unknown,
+    }
 }
 
 async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -> Result<(), Failure> {
@@ -212,34 +294,45 @@ struct Summary {
     epoch: String,
     published: u64,
     received: u64,
+    confirmed: u64,
+    partial: u64,
+    dropped: u64,
     unknown: u64,
     skipped: u64,
     connections: u64,
+    #[serde(skip)]
+    stats: PublisherStats,
+    #[serde(skip)]
+    level: ConfirmLevel,
 }
 
 impl Summary {
-    fn new(stats: PublisherStats, skipped: u64, keys: &[PublisherKey]) -> Self {
+    fn new(stats: PublisherStats, level: ConfirmLevel, skipped: u64, keys: &[PublisherKey]) -> Self {
         Self {
             schema: SUMMARY_SCHEMA,
             publishers: keys.iter().map(|key| key.publisher.to_string()).collect(),
             epoch: keys.first().map(|key| format!("{:016x}", key.epoch.0)).unwrap_or_default(),
             published: stats.published,
             received: stats.received,
+            confirmed: stats.confirmed,
+            partial: stats.partial,
+            dropped: stats.dropped,
             unknown: stats.unknown,
             skipped,
             connections: stats.connections,
+            stats,
+            level,
         }
     }
 
-    /// Events that no router has said it received, and that are not known to be lost.
-    const fn unreceived(&self) -> u64 {
-        self.published - self.received - self.unknown
+    /// Events that the publisher still waits for.
+    const fn waiting(&self) -> u64 {
+        waiting(&self.stats, self.level)
     }
 
     fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
         if command.verbose || !(command.quiet || reach.json) {
-            let Self { published, received, unknown, skipped, .. } = *self;
-            tell(told(published, received, unknown, skipped));
+            tell(told(&self.stats, self.level, self.skipped));
         }
         if reach.json {
             let text = serde_json::to_string(self).map_err(|error| Failure::other(error.into()))?;

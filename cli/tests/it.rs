@@ -131,6 +131,41 @@ fn mistakes_are_explained_before_anything_is_connected() {
 }
 
 #[test]
+fn summary_and_exit_code_say_what_became_of_every_event() {
+    let world = World::new();
+    let publish = |args: &[&str]| {
+        let args = [&["pub", "--tag", "host=a", "--json", "x", "y"], args].concat();
+        let published = world.millrace(&args).output().unwrap();
+        let summary: serde_json::Value = serde_json::from_slice(&published.stdout).unwrap();
+        let counts =
+            ["confirmed", "partial", "dropped", "unknown"].map(|name| summary[name].as_u64().unwrap());
+        (published.status.code().unwrap(), counts, String::from_utf8(published.stderr).unwrap())
+    };
+    assert_eq!(publish(&[]), (0, [2, 0, 0, 0], String::new()), "what nobody wants is confirmed");
+    assert_eq!(publish(&["--confirm", "none"]).1, [0; 4]);
+    let (code, counts, words) = publish(&["--min-receivers", "1"]);
+    assert_eq!((code, counts), (1, [0, 0, 2, 0]));
+    assert!(words.contains("2 events are not confirmed: 2 dropped (few_receivers)"), "{words}");
+    assert_eq!(
+        world
+            .millrace(&["pub", "--confirm", "none", "--min-receivers", "1", "x"])
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(2)
+    );
+
+    let receiver = world.subscribed(&["sub", "*", "-n", "3"]);
+    assert_eq!(
+        publish(&["--confirm", "delivered", "--min-receivers", "1"]),
+        (0, [2, 0, 0, 0], String::new())
+    );
+    world.millrace(&["pub", "--tag", "host=a", "end"]).output().unwrap();
+    assert!(receiver.wait_with_output().unwrap().status.success());
+}
+
+#[test]
 fn publisher_has_as_many_connections_as_it_is_told_to() {
     let world = World::of_cores(2);
     for (connections, count) in [("one", 1), ("per-core", 2), ("3", 3)] {
