@@ -12,76 +12,27 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod drive;
+mod error;
 pub mod load;
+mod options;
 mod placement;
 pub mod report;
+mod round;
 pub mod serve;
 pub mod server;
 pub mod system;
 pub mod workload;
 pub mod zenoh;
 
-use std::time::Duration;
+pub use error::CompareError;
+pub use options::Options;
 
 use millrace_measure::figures::grouped;
 
-use drive::{DriveError, Round};
+use drive::Round;
 use report::{Report, Row};
-use server::ServerError;
-use system::{Found, Places, System};
+use system::{Found, System};
 use workload::Workload;
-
-/// Why a round, or all of it, came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum CompareError {
-    /// The server.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The load on it.
-    #[error(transparent)]
-    Drive(#[from] DriveError),
-    /// A peer's report.
-    #[error("a peer's report cannot be read: {0}")]
-    Json(#[from] serde_json::Error),
-}
-
-/// What to compare.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Rounds of everything.
-    pub rounds: u32,
-    /// Length of each measured stretch.
-    pub duration: Duration,
-    /// Workloads, in their order.
-    pub workloads: Vec<Workload>,
-    /// Systems, in their order.
-    pub systems: Vec<System>,
-    /// Bytes of each payload, at least 28.
-    pub payload_bytes: u32,
-    /// Events under way at most in saturating workloads.
-    pub window: u64,
-    /// Where peers are.
-    pub places: Places,
-    /// Of the host, before anything was run.
-    pub load_average: f64,
-}
-
-impl Options {
-    /// What is left unsaid on the command line: everything, five rounds of five seconds.
-    #[must_use]
-    pub fn new(places: Places) -> Self {
-        Self {
-            rounds: 5,
-            duration: Duration::from_secs(5),
-            workloads: <Workload as clap::ValueEnum>::value_variants().to_vec(),
-            systems: System::ALL.to_vec(),
-            payload_bytes: 128,
-            window: 16_384,
-            places,
-            load_average: millrace_measure::kernel::load_average(),
-        }
-    }
-}
 
 /// Who is told how far a comparison is.
 pub trait Watcher {

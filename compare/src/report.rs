@@ -4,9 +4,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::drive::Round;
+use super::error::CompareError;
+use super::options::Options;
 use super::system::{Found, System};
 use super::workload::{BARS, Bar, Measure, Workload};
-use super::{CompareError, Options};
 use millrace_measure::Host;
 use millrace_measure::figures::{grouped, median};
 

@@ -1,17 +1,7 @@
-//! The systems under comparison: where they are found, how they are started, and how they are driven.
+//! The systems under comparison, and where they are found.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-
-use super::drive::library::LibraryLink;
-use super::drive::nats::NatsLink;
-use super::drive::quic::QuicLink;
-use super::drive::{Link, Round, Stretches, drive};
-use super::load::Shape;
-use super::serve::Served;
-use super::server::Server;
-use super::workload::Workload;
-use super::{CompareError, placement, zenoh};
 
 /// A system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -97,7 +87,7 @@ impl System {
     }
 
     /// Whether its server has one busy thread.
-    const fn is_one_core(self) -> bool {
+    pub(super) const fn is_one_core(self) -> bool {
         matches!(self, Self::Millrace | Self::Ceiling | Self::CeilingStockQuinn)
     }
 
@@ -117,47 +107,6 @@ impl System {
                 program(path, "version", GET_ZENOH)
             }
         }
-    }
-
-    /// One round: starts it, drives it, ends it.
-    pub(super) fn round(
-        self,
-        found: &Found,
-        workload: Workload,
-        shape: Shape,
-        stretches: &Stretches,
-    ) -> Result<Round, CompareError> {
-        let path = match found {
-            Found::Program { path, .. } => path.as_path(),
-            Found::Own | Found::Absent { .. } => Path::new(""),
-        };
-        let server = match self {
-            Self::Millrace => Server::own(Served::Millrace)?,
-            Self::Ceiling => Server::own(Served::Ceiling)?,
-            Self::CeilingStockQuinn => Server::own(Served::CeilingStockQuinn)?,
-            Self::NatsPlain => Server::nats(path, false)?,
-            Self::NatsTls => Server::nats(path, true)?,
-            Self::ZenohQuic => {
-                let server = zenoh::start(path)?;
-                return zenoh::drive(path, &server, shape, stretches);
-            }
-        };
-        if self.is_one_core() {
-            // Behind the server's start, which would inherit it.
-            placement::pin_generator();
-        }
-        let mut link: Box<dyn Link> = match self {
-            Self::Millrace if workload == Workload::P2pClient => {
-                Box::new(LibraryLink::connect(&server, shape)?)
-            }
-            Self::Millrace => Box::new(QuicLink::connect(&server, shape, false)?),
-            Self::NatsPlain => Box::new(NatsLink::connect(&server, shape, false)?),
-            Self::NatsTls => Box::new(NatsLink::connect(&server, shape, true)?),
-            Self::Ceiling | Self::CeilingStockQuinn | Self::ZenohQuic => {
-                Box::new(QuicLink::connect(&server, shape, true)?)
-            }
-        };
-        Ok(drive(link.as_mut(), server.pid(), stretches)?)
     }
 }
 

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::CompareError;
 use super::drive::{DriveError, Round, Stretches};
+use super::error::CompareError;
 use super::load::Shape;
 use super::server::{Server, ServerError};
 

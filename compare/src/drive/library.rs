@@ -11,15 +11,13 @@ use millrace_client::{
     ReceiverOptions, Trust,
 };
 
-use super::quic::{EVERYTHING, tags};
+use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
 use super::{DriveError, Link, SETUP_MAX, TICK};
 use crate::load::{Load, Shape};
 use crate::server::Server;
 
 /// Bytes that a publisher queues at most, as for the other links.
 const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
-/// Bytes that the router holds for a receiver: more than the load's window, so that nothing has to be dropped.
-pub(crate) const RECEIVER_QUEUE_BYTES: u64 = 32 << 20;
 
 /// The link.
 #[derive(Debug)]

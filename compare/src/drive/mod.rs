@@ -3,6 +3,7 @@
 //! Every system has a [`Link`]: connections of one thread that publish what the [`Load`] allows and check what arrives. The
 //! stretches are the same for all.
 
+mod events;
 pub(crate) mod library;
 pub(crate) mod nats;
 pub(crate) mod poll;

@@ -8,14 +8,12 @@ use millrace_attach::{ClientConnection, Publishing};
 use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, PublisherConfig, PublisherSession, ReceiverConfig};
 use millrace_proto::control::OpenReceiver;
-use millrace_proto::{
-    ALPN_CLIENT, Epoch, PublisherId, PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet,
-};
+use millrace_proto::{ALPN_CLIENT, Epoch, PublisherId, PublisherKey, ReceiverNumber, SubscriptionNumber};
 use millrace_quic::{ClientSettings, ConnId, Core, CoreSettings, Dial, TransportSettings, tls};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::library::RECEIVER_QUEUE_BYTES;
+use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
 use super::quic_app::{Clients, Connection, Publisher, Role, Side};
 use super::{DriveError, Link, set_up};
 use crate::load::{Load, Shape};
@@ -135,15 +133,6 @@ fn towards_router(app: &Clients, id: ConnId, role: Role) -> Result<ClientConnect
         connection.subscribe(ReceiverNumber(0), SubscriptionNumber(0), &[EVERYTHING.to_owned()]);
     }
     Ok(connection)
-}
-
-/// The selector of every receiver.
-pub(crate) const EVERYTHING: &str = "service=load";
-
-/// The tag set of an emitter.
-pub(crate) fn tags(emitter: usize) -> TagSet {
-    let host = format!("host=node-{emitter}.example");
-    TagSet::from_texts([host.as_str(), EVERYTHING]).expect("the tags are well-formed and few")
 }
 
 impl Dialler<'_> {

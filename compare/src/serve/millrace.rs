@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use millrace_router::{DevAuthority, Pinning, Router, RouterConfig};
 
-use super::{ServeError, announce};
+use super::common::{ServeError, announce};
 use crate::placement;
 
 /// Serves until the process ends.

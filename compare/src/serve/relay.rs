@@ -10,7 +10,8 @@ use millrace_quic::{
     StreamId, TransportSettings, steer, tls,
 };
 
-use super::{BUFFER_BYTES, RELAY_PUBLISH, RELAY_RECEIVE, ServeError, announce, relay_tls};
+use super::common::{BUFFER_BYTES, ServeError, announce, relay_tls};
+use crate::drive::quic::{RELAY_PUBLISH, RELAY_RECEIVE};
 use crate::placement;
 
 /// A publisher is read while its slowest receiver has less than this waiting.

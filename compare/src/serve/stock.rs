@@ -8,7 +8,8 @@ use bytes::Bytes;
 use millrace_quic::TransportSettings;
 use quinn::crypto::rustls::QuicServerConfig;
 
-use super::{BUFFER_BYTES, RELAY_RECEIVE, ServeError, announce, relay_tls};
+use super::common::{BUFFER_BYTES, ServeError, announce, relay_tls};
+use crate::drive::quic::RELAY_RECEIVE;
 use crate::placement;
 
 type Receivers = Arc<Mutex<Vec<quinn::Connection>>>;

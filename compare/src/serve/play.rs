@@ -1,0 +1,24 @@
+//! Playing a server until whoever started it is gone.
+
+use std::io::Read;
+
+use super::common::ServeError;
+use super::served::Served;
+use super::{millrace, relay, stock};
+
+/// Serves until standard input ends.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve(served: Served) -> Result<(), ServeError> {
+    std::thread::Builder::new().name("watch".into()).spawn(|| {
+        // Whoever started this process is gone when its end of the pipe is.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    })?;
+    match served {
+        Served::Millrace => millrace::serve(),
+        Served::Ceiling => relay::serve(),
+        Served::CeilingStockQuinn => stock::serve(),
+    }
+}
