@@ -101,25 +101,32 @@ fn deliver_here(
     run: &RunOut<'_>,
     body: &RunBody<'_>,
     (scans, scratch): (&mut ScanBudget, &mut Scratch),
-    Pacing { crowd, holds }: &mut Pacing,
+    pacing: &mut Pacing,
     fates: &mut Fates<'_>,
 ) {
+    let Pacing { crowd, holds } = &mut *pacing;
     let all = targets;
     let mut gathered = Gathered::default();
+    let mut is_put_off = false;
     while let Some(first) = targets.first() {
         let slot = first.receiver;
         let same = targets.iter().take_while(|target| target.receiver == slot).count();
         let (group, rest) = targets.split_at(same);
         targets = rest;
         let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
-        let kept = if receiver.selectors.has_patterns() && receiver.selectors.is_by_payload(group) {
-            let mut leg = Leg { slot, receiver, deliveries };
-            scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates)
-        } else if let Outlet::Shared(at) = receiver.outlet {
+        let is_by_payload = receiver.selectors.has_patterns() && receiver.selectors.is_by_payload(group);
+        let kept = if let Outlet::Shared(at) = receiver.outlet {
+            if is_by_payload {
+                is_put_off = true;
+                continue;
+            }
             gathered.turn_to(at, deliveries, &mut scratch.targets, run);
             let mut leg = Leg { slot, receiver, deliveries };
             gathered.add(&mut leg, group, &mut scratch.targets, run, fates);
             false
+        } else if is_by_payload {
+            let mut leg = Leg { slot, receiver, deliveries };
+            scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates)
         } else {
             scratch.fields.clear();
             data::put_matched(&mut scratch.fields, group.iter().map(|target| target.subscription));
@@ -140,4 +147,41 @@ fn deliver_here(
         }
     }
     gathered.flush(&mut receivers.deliveries, &scratch.targets, run);
+    if is_put_off {
+        deliver_put_off(receivers, all, run, body, (scans, scratch), pacing, fates);
+    }
+}
+
+/// Copies a run to the receivers that select by payload and share a stream. They come last, because whether the stream takes
+/// a frame was decided once for all who are gathered: a frame written in between would cross the stream's bound twice.
+#[cold]
+fn deliver_put_off(
+    receivers: &mut Receivers,
+    targets: &[LocalTarget],
+    run: &RunOut<'_>,
+    body: &RunBody<'_>,
+    (scans, scratch): (&mut ScanBudget, &mut Scratch),
+    Pacing { crowd, holds }: &mut Pacing,
+    fates: &mut Fates<'_>,
+) {
+    for group in targets.chunk_by(|one, next| one.receiver == next.receiver) {
+        let slot = group[0].receiver;
+        let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
+        if !matches!(receiver.outlet, Outlet::Shared(_)) || !receiver.selectors.is_by_payload(group) {
+            continue;
+        }
+        let mut leg = Leg { slot, receiver, deliveries };
+        let kept = scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates);
+        let is_crowded = receiver.queue.is_crowded();
+        if is_crowded {
+            receiver.queue.keep_time(crowd.now());
+        }
+        if kept {
+            receivers.mark(slot);
+        }
+        if is_crowded {
+            let all = targets.iter().map(|target| target.receiver);
+            crowd.note(receivers, slot, all, run, holds);
+        }
+    }
 }

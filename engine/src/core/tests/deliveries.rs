@@ -315,6 +315,26 @@ fn payload_patterns_choose_events_of_one_receiver() {
 }
 
 #[test]
+fn a_shared_stream_crosses_its_bound_by_one_frame_at_most_beside_payload_patterns() {
+    for selectors in [["*", "payload ~ /x/"], ["payload ~ /x/", "*"]] {
+        let mut world = World::new();
+        world.memory.unacknowledged = Some(Vec::new());
+        let conn = world.sharing(1);
+        for (receiver, selector) in (0..).zip(selectors) {
+            world.open_with(conn, receiver, OpenReceiver { grant: 1 << 30, ..open() }, &[selector]);
+        }
+        let publisher = world.client(2);
+        let payload = "x".repeat(5_000);
+        for seq in 0..20 {
+            world.publish(publisher, "host=a", seq, &[&payload]);
+        }
+        let (bound, frame) = (32 << 10, 5_100);
+        let ahead = world.core.queued().ahead_bytes;
+        assert!((bound..bound + frame).contains(&ahead), "{selectors:?}: {ahead}");
+    }
+}
+
+#[test]
 fn the_stream_is_written_when_the_first_of_its_receivers_is_due() {
     let mut world = World::new();
     let conn = world.sharing(1);
