@@ -168,8 +168,12 @@ impl State {
     }
 
     /// The router refused a subscription, which is then not asked for any more. Numbers that no subscription has mean
-    /// nothing.
+    /// nothing. Nor does it mean anything that the receiver is not open: the request has crossed the receiver's end, and all
+    /// that is planned is asked for when the receiver is opened anew.
     pub(super) fn subscription_refused(&mut self, number: u64, refused: Refused) {
+        if refused.reason == RefusedReason::Receiver {
+            return;
+        }
         let Some(number) = u32::try_from(number).ok().map(SubscriptionNumber) else { return };
         let Some(name) = self.plan.name_of(self.number, number) else { return };
         let others: Vec<_> = self.plan.parts(self.number, name).filter(|&part| part != number).collect();

@@ -130,6 +130,34 @@ async fn one_receiver_ends_or_is_refused_without_the_others() {
 }
 
 #[tokio::test]
+async fn a_subscription_that_crosses_the_end_of_its_receiver_is_asked_for_again() {
+    let authority = Authority::new();
+    let mut router = authority.router();
+    router.deliveries = 1;
+    let client = authority.client(&[&router], |_| {});
+    let (first, _second, mut peer) = two(&client, router.accept()).await;
+    let mut stream = peer.shared_deliveries().await;
+    let mut subscription = first.subscribe(["host"]).unwrap();
+    let asked = peer.subscribe().await;
+    let (receiver, number) = (asked.receiver, Some(u64::from(asked.subscription.0)));
+    let reason = RefusedReason::Receiver;
+    let refused = Refused { receiver, subscription: number, reason, ..Refused::default() };
+    peer.send(ControlFrame::Refused(refused)).await;
+    let mut end = Vec::new();
+    ReceiverEnd { receiver, reason: EndReason::Overflow, ..ReceiverEnd::default() }.encode(&mut end);
+    stream.write_all(&end).await.unwrap();
+    for selector in ["*", "host"] {
+        let asked = peer.subscribe().await;
+        assert_eq!(
+            (asked.receiver, asked.selectors.as_slice()),
+            (receiver, [selector.to_owned()].as_slice())
+        );
+        peer.acknowledge(&asked).await;
+    }
+    soon("the subscription", subscription.in_cluster()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_router_that_shares_no_stream_gives_each_receiver_its_own() {
     let authority = Authority::new();
     let router = authority.router();
