@@ -138,6 +138,8 @@ impl Client {
             tables: self.tables,
             receivers,
             received_within_us,
+            // Every other client, so that each seed has both kinds of delivery streams side by side.
+            share_deliveries: receivers > 0 && self.index % 2 == 1,
             ..ConnectionConfig::default()
         };
         let connection = ClientConnection::new(conn, config, now);

@@ -6,6 +6,7 @@ use millrace_attach::{Event as Said, Failure};
 use millrace_client::session::attachment::{Attachment, Input, Verdict};
 use millrace_engine::transport::{ConnKey, ReadState, StreamKey};
 use millrace_proto::CloseCode;
+use millrace_proto::control::RefusedReason;
 use rand::RngExt;
 
 use super::receivers::Programs;
@@ -95,12 +96,16 @@ impl Client {
         loop {
             match link.connection.readable(&mut wire, now, stream, READ_BYTES, &mut programs) {
                 Ok(ReadState::More) => {}
-                Ok(_) => return,
+                Ok(_) => break,
                 Err(failure) => {
                     self.fail(conn, &failure, around);
                     return;
                 }
             }
+        }
+        let ended = programs.into_ended();
+        if let Role::Receivers(receivers) = &mut self.role {
+            receivers.ended(&ended, &mut link.connection, around);
         }
     }
 
@@ -189,6 +194,10 @@ impl Client {
             (Said::Subscribed(subscribed), Role::Receivers(receivers)) => {
                 receivers.subscribed(&subscribed, now, around.record);
             }
+            // It has crossed the end of its receiver, and is asked for again when that is opened anew: who is refused it for
+            // another reason waits for it to the end.
+            (Said::Refused(refused), Role::Receivers(_))
+                if refused.reason == RefusedReason::Receiver && refused.subscription.is_some() => {}
             (Said::Refused(refused), _) => {
                 let index = self.index;
                 around.record.findings.add("session", || format!("client {index} was refused: {refused:?}"));

@@ -9,7 +9,7 @@ use millrace_client::session::plan::{Progress, ReceiverWish};
 use millrace_client::session::{DeliveredRun, DeliverySink, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::control::{Stage, Subscribed};
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, ReceiverEnd};
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::convergence::Selectors;
@@ -37,13 +37,14 @@ pub struct ReceiverSetup {
 /// A receiving client.
 #[derive(Debug)]
 pub struct Receivers {
-    plan: Plan,
     receivers: BTreeMap<ReceiverNumber, Receiver>,
 }
 
 #[derive(Debug)]
 struct Receiver {
     setup: ReceiverSetup,
+    /// Its own plan, because its end on a shared stream is no other's.
+    plan: Plan,
     /// Its number for the checkers, in the session of the moment.
     session_number: Option<u32>,
     slow: bool,
@@ -56,20 +57,23 @@ impl Receivers {
     /// Receivers that are not connected.
     #[must_use]
     pub fn new(setups: Vec<ReceiverSetup>) -> Self {
-        let mut plan = Plan::new();
         let mut receivers = BTreeMap::new();
-        for setup in setups {
-            let Ok(number) = plan.open_receiver(setup.wish) else { continue };
+        for (number, setup) in (0..).map(ReceiverNumber).zip(setups) {
+            let mut plan = Plan::new();
+            if plan.open_receiver_as(number, setup.wish).is_err() {
+                continue;
+            }
             let mut subscriptions = BTreeMap::new();
             for selectors in &setup.first {
                 if let Ok(subscription) = plan.subscribe(number, texts(selectors)) {
                     subscriptions.insert(subscription, selectors.clone());
                 }
             }
-            let receiver = Receiver { setup, session_number: None, slow: false, subscriptions, ending: None };
+            let receiver =
+                Receiver { setup, plan, session_number: None, slow: false, subscriptions, ending: None };
             receivers.insert(number, receiver);
         }
-        Self { plan, receivers }
+        Self { receivers }
     }
 
     /// Receivers on this connection.
@@ -84,7 +88,7 @@ impl Receivers {
         self.receivers.iter().all(|(&receiver, state)| {
             state.ending.is_none()
                 && state.subscriptions.keys().all(|&subscription| {
-                    matches!(self.plan.progress(receiver, subscription), Some(Progress::Cluster { .. }))
+                    matches!(state.plan.progress(receiver, subscription), Some(Progress::Cluster { .. }))
                 })
         })
     }
@@ -96,47 +100,39 @@ impl Receivers {
     }
 
     pub(super) fn started(&mut self, connection: &mut ClientConnection, around: &mut Surroundings<'_>) {
-        let now = around.queue.now();
         for (&number, receiver) in &mut self.receivers {
-            let session = around.record.new_receiver();
-            receiver.session_number = Some(session);
-            receiver.ending = None;
-            for (subscription, selectors) in &receiver.subscriptions {
-                around.record.asked(session, subscription.0, selectors.clone(), now);
-            }
-            let window_bytes = receiver.setup.window_bytes;
-            if let Some(request) = self.plan.open_request(number, window_bytes)
-                && let Err(error) = connection.open_receiver(request, window_bytes)
-            {
-                around.record.findings.add("session", || format!("receiver {}: {error}", number.0));
-            }
-            if receiver.slow {
-                connection.hold(number);
-            }
-            for (&subscription, selectors) in &receiver.subscriptions {
-                connection.subscribe(number, subscription, &texts(selectors));
+            receiver.start(number, connection, around);
+        }
+    }
+
+    /// The router ended receivers on the stream that all share: what follows is another session of each.
+    pub(super) fn ended(
+        &mut self,
+        ended: &[ReceiverNumber],
+        connection: &mut ClientConnection,
+        around: &mut Surroundings<'_>,
+    ) {
+        let now = around.queue.now();
+        for number in ended {
+            if let Some(receiver) = self.receivers.get_mut(number) {
+                receiver.lost(now, around.record);
+                receiver.start(*number, connection, around);
             }
         }
     }
 
     pub(super) fn lost(&mut self, heard: Time, record: &mut Record) {
-        self.plan.on_lost();
-        for receiver in self.receivers.values_mut() {
-            if let Some(session) = receiver.session_number.take() {
-                record.checker.lapsed(session, heard.0);
-            }
-            receiver.ending = None;
-        }
+        self.receivers.values_mut().for_each(|receiver| receiver.lost(heard, record));
     }
 
     /// The programs that take what arrives on the connection of the moment.
     pub(super) fn programs<'a>(&'a self, record: &'a mut Record) -> Programs<'a> {
-        Programs(Some((&self.receivers, record)))
+        Programs { of: Some((&self.receivers, record)), ended: Vec::new() }
     }
 
     pub(super) fn subscribed(&mut self, subscribed: &Subscribed, now: Time, record: &mut Record) {
-        self.plan.on_subscribed(subscribed);
         let Some(receiver) = self.receivers.get_mut(&subscribed.receiver) else { return };
+        receiver.plan.on_subscribed(subscribed);
         let Some(session) = receiver.session_number else { return };
         let subscription = subscribed.subscription;
         if subscribed.stage == Stage::Cluster && receiver.subscriptions.contains_key(&subscription) {
@@ -163,9 +159,9 @@ impl Receivers {
         let ended = receiver.subscriptions.keys().nth(around.rng.random_range(0..3)).copied();
         let selectors = receiver.setup.pool[around.rng.random_range(0..receiver.setup.pool.len())].clone();
         // Planned before the other goes, so that it has another number.
-        let Ok(subscription) = self.plan.subscribe(number, texts(&selectors)) else { return };
+        let Ok(subscription) = receiver.plan.subscribe(number, texts(&selectors)) else { return };
         if let Some(ended) = ended {
-            self.plan.unsubscribe(number, ended);
+            receiver.plan.unsubscribe(number, ended);
             receiver.subscriptions.remove(&ended);
             receiver.ending = Some((ended, subscription));
             around.record.checker.unsubscribe(session, ended.0, now.0);
@@ -194,11 +190,49 @@ impl Receivers {
     }
 }
 
+impl Receiver {
+    /// Asks a router for everything: another session for the checkers.
+    fn start(
+        &mut self,
+        number: ReceiverNumber,
+        connection: &mut ClientConnection,
+        around: &mut Surroundings<'_>,
+    ) {
+        let now = around.queue.now();
+        let session = around.record.new_receiver();
+        self.session_number = Some(session);
+        self.ending = None;
+        for (subscription, selectors) in &self.subscriptions {
+            around.record.asked(session, subscription.0, selectors.clone(), now);
+        }
+        let window_bytes = self.setup.window_bytes;
+        if let Some(request) = self.plan.open_request(number, window_bytes)
+            && let Err(error) = connection.open_receiver(request, window_bytes)
+        {
+            around.record.findings.add("session", || format!("receiver {}: {error}", number.0));
+        }
+        if self.slow {
+            connection.hold(number);
+        }
+        for (&subscription, selectors) in &self.subscriptions {
+            connection.subscribe(number, subscription, &texts(selectors));
+        }
+    }
+
+    fn lost(&mut self, heard: Time, record: &mut Record) {
+        self.plan.on_lost();
+        if let Some(session) = self.session_number.take() {
+            record.checker.lapsed(session, heard.0);
+        }
+        self.ending = None;
+    }
+}
+
 impl fmt::Display for Receivers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (&number, state) in &self.receivers {
             for &subscription in state.subscriptions.keys() {
-                let progress = self.plan.progress(number, subscription);
+                let progress = state.plan.progress(number, subscription);
                 write!(f, "receiver {}, subscription {}: {progress:?}; ", number.0, subscription.0)?;
             }
         }
@@ -212,12 +246,21 @@ fn texts(selectors: &[Selector]) -> Vec<String> {
 
 /// The programs that take events: none for a client that publishes.
 #[derive(Debug, Default)]
-pub(super) struct Programs<'a>(Option<(&'a BTreeMap<ReceiverNumber, Receiver>, &'a mut Record)>);
+pub(super) struct Programs<'a> {
+    of: Option<(&'a BTreeMap<ReceiverNumber, Receiver>, &'a mut Record)>,
+    /// Receivers that the router ended: at most as many as are open.
+    ended: Vec<ReceiverNumber>,
+}
 
 impl Programs<'_> {
+    /// The receivers that ended in what was read.
+    pub(super) fn into_ended(self) -> Vec<ReceiverNumber> {
+        self.ended
+    }
+
     /// The checkers' number of a receiver's session, and where to note what it takes.
     fn of(&mut self, receiver: ReceiverNumber) -> Option<(u32, &mut Record)> {
-        let (receivers, record) = self.0.as_mut()?;
+        let (receivers, record) = self.of.as_mut()?;
         Some((receivers.get(&receiver)?.session_number?, record))
     }
 }
@@ -240,5 +283,8 @@ impl DeliverySink for Programs<'_> {
         if let Some((receiver, record)) = self.of(receiver) {
             record.gap(receiver, gap);
         }
+    }
+    fn ended(&mut self, end: &ReceiverEnd) {
+        self.ended.push(end.receiver);
     }
 }
