@@ -1,4 +1,5 @@
-//! Events as they cross from a receiver's task to the application: many at a time, with one buffer of payloads.
+//! Events on their way from a connection's task to the application: many at a time, because one
+//! buffer then holds all their payloads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,14 +1,15 @@
-//! Receiving: one queue at the router for each receiver, one task for each connection that reads its streams and hands batches
-//! to the applications of its receivers.
+//! Receives events: the router keeps a queue for each receiver; one task for each connection reads
+//! its streams and hands batches to the applications of its receivers.
 //!
-//! The task notices the death of its connection by its own pings, reconnects and asks anew for every subscription. What
-//! it may have missed in between is marked by a [`Gap`](crate::Gap) with
-//! [`GapReason::SessionLost`](crate::GapReason::SessionLost) in its stream. The router sends no more than the application
-//! takes, plus one window.
+//! The task notices the death of its connection by its own pings, reconnects and asks again for
+//! every subscription. It marks what a receiver may have missed with a [`Gap`](crate::Gap) of
+//! [`GapReason::SessionLost`](crate::GapReason::SessionLost) in the receiver's stream. The router
+//! sends one window more than the application takes, at most.
 //!
-//! A router may refuse the receiver itself: its policy is not supported, its identity not allowed, the router full. The
-//! stream then ends, and [`Receiver::refused`] says why. Only a receiver that was open before and finds the next router
-//! full goes on trying, with growing pauses: places become free, and other routers may have some.
+//! A router may refuse the receiver itself: it does not support the policy, does not allow the
+//! identity, or is full. The receiver's stream then ends, and [`Receiver::refused`] says why. Only
+//! a receiver that was open before and finds the next router full goes on trying, with growing
+//! pauses, because places become free and other routers may have some.
 
 mod acks;
 mod batch;

@@ -1,4 +1,4 @@
-//! How a receiver is to be.
+//! Settings of one receiver.
 
 use std::time::Duration;
 
@@ -21,13 +21,15 @@ use crate::setters::setters;
 #[non_exhaustive]
 pub struct ReceiverOptions {
     /// What happens when its queue at the router is full. Default: the oldest events give way.
-    /// [`OverflowPolicy::Block`] is not possible yet: no router of this version offers it.
+    /// Routers of this version refuse [`OverflowPolicy::Block`].
     pub policy: OverflowPolicy,
     /// Bytes that its queue may hold; 0 = the router's default. The router may hold less.
     pub queue_bytes: u64,
-    /// How long the router may gather events before it writes them. Default 0; dashboards use 100 ms to 1 s.
+    /// How long the router may gather events before it writes them. Default 0; dashboards use 100
+    /// ms to 1 s.
     pub linger: Duration,
-    /// Bytes that may be on the way or waiting in this process. Default 1 MiB, at most 2 MiB (the stream's flow control).
+    /// Bytes that may be on their way or wait in this process. Default 1 MiB; at most 2 MiB,
+    /// because the stream's flow control ends there.
     pub window_bytes: u64,
     /// Which connection it uses. Default [`ReceiverConnection::Shared`].
     pub connection: ReceiverConnection,

@@ -1,10 +1,13 @@
-//! Delivery streams: bytes in, runs of events out, and the grants that keep the router from sending too much.
+//! Reads delivery streams: bytes go in; runs of events and the grants that bound what the router
+//! sends come out.
 //!
-//! A stream begins with a preamble ([`PreambleReader`]). It carries one receiver, which a [`ReceiverSession`] reads, or all
-//! receivers of its connection, which a [`DeliveriesSession`] reads: the Welcome says which
-//! ([`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries)). Either has one pair of tables.
-//! Runs go to a [`DeliverySink`] while they stand in the chunk: nothing is copied, and nothing is allocated but for new tag
-//! sets and for a frame that straddles two chunks.
+//! A stream begins with a preamble ([`PreambleReader`]). It carries one receiver, which a
+//! [`ReceiverSession`] reads, or all receivers of its connection, which a [`DeliveriesSession`]
+//! reads: the Welcome says which
+//! ([`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries)). Either
+//! has one pair of tables. A [`DeliverySink`] gets runs while they stand in the chunk, so the
+//! session copies no event, and allocates for new tag sets and for a frame that straddles two
+//! chunks only.
 //!
 //! | | stream of one receiver | stream of all |
 //! |---|---|---|

@@ -1,8 +1,9 @@
-//! The stream of one receiver.
+//! Reads the stream of one receiver.
 //!
-//! The grant is a position in the stream: the router writes no further. The application *consumes* bytes as it takes events;
-//! when half of the window is used up the session raises the grant to `consumed + window`. A chunk counts whole, its
-//! incomplete last frame included, so that a frame larger than the window still arrives.
+//! The grant is a position in the stream behind which the router writes nothing. The application
+//! *consumes* bytes as it takes events; when half of the window is used up, the session raises the
+//! grant to `consumed + window`. A chunk counts whole, its incomplete last frame included, because
+//! a frame larger than the window must still arrive.
 
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
@@ -22,7 +23,8 @@ pub const WINDOW_BYTES: u64 = 1024 * 1024;
 pub struct ReceiverConfig {
     /// The receiver, for the sink. Default 0.
     pub receiver: ReceiverNumber,
-    /// Bytes that may be on the way or waiting in this process. Default 1 MiB; fleets of many receivers use 64 KiB.
+    /// Bytes that may be on the way or waiting in this process. Default 1 MiB; fleets of many
+    /// receivers use 64 KiB.
     pub window_bytes: u64,
     /// What the connection's Hello announced.
     pub tables: TableCapacity,
@@ -65,7 +67,8 @@ impl ReceiverSession {
         }
     }
 
-    /// The grant that opens the receiver: [`OpenReceiver::grant`](millrace_proto::control::OpenReceiver::grant).
+    /// The grant that opens the receiver:
+    /// [`OpenReceiver::grant`](millrace_proto::control::OpenReceiver::grant).
     #[must_use]
     pub const fn first_grant(&self) -> u64 {
         self.window_bytes
@@ -77,7 +80,8 @@ impl ReceiverSession {
     /// [`SessionError`] for bytes that no router sends; the stream cannot be read further.
     pub fn data(&mut self, chunk: &[u8], sink: &mut impl DeliverySink) -> Result<(), SessionError> {
         self.arrived += chunk.len() as u64;
-        // The frame that crosses the grant may be finished; more is an attack on this side's memory.
+        // The frame that crosses the grant may be finished; more is an attack on this side's
+        // memory.
         if self.arrived > self.granted + data::FRAME_BYTES_MAX as u64 {
             return Err(SessionError::Limit { what: "the receiver's grant" });
         }

@@ -1,11 +1,13 @@
-//! The stream of all receivers of a connection.
+//! Reads the stream of all receivers of a connection.
 //!
-//! Every receiver has an account of its own: its grant counts bytes of run bodies for it since it was opened, and a run may
-//! be written while any of the grant is left. So a receiver whose application takes nothing holds up no other, and what
-//! waits for it in this process stays below its window and one run. Whoever reads the stream never has to stop.
+//! Every receiver has an account of its own. Its grant counts the bytes of run bodies for it since
+//! it was opened, and the router may write a run while any of the grant is left. What waits for a
+//! receiver in this process therefore stays below its window and one run; a receiver whose
+//! application takes nothing holds up no other, and whoever reads the stream never has to stop.
 //!
-//! A receiver's number is taken from [`DeliveriesSession::open`] until the stream says that the receiver has ended, because
-//! runs for it may be on their way; a receiver that the router refused ends by [`DeliveriesSession::refused`].
+//! A receiver's number is taken from [`DeliveriesSession::open`] until the stream says that the
+//! receiver has ended, because runs for it may be on their way; a receiver that the router refused
+//! ends by [`DeliveriesSession::refused`].
 
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
@@ -109,7 +111,8 @@ impl Accounts {
 }
 
 impl DeliveriesSession {
-    /// The session of a stream that has not begun; `tables` is what the connection's Hello announced.
+    /// The session of a stream that has not begun; `tables` is what the connection's Hello
+    /// announced.
     #[must_use]
     pub fn new(tables: TableCapacity) -> Self {
         Self {
@@ -120,8 +123,9 @@ impl DeliveriesSession {
         }
     }
 
-    /// A receiver is about to be asked for. It holds at most `window_bytes` and one run, of which `held` bytes wait already,
-    /// from an older connection: they are consumed first. Returns the first grant.
+    /// Opens the account of a receiver that the connection is about to ask for, and returns its
+    /// first grant. The receiver holds at most `window_bytes` and one run; `held` bytes of them
+    /// wait already, from an older connection, and are consumed first.
     ///
     /// # Errors
     /// [`OpenError`]; nothing changed.
