@@ -12,6 +12,7 @@ use millrace_engine::control::ControlConfig;
 use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits};
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::control::{OverflowPolicy, TableCapacity};
+use millrace_proto::feature::{self, Features};
 use millrace_proto::{Epoch, Incarnation, PublisherId, PublisherKey, RouterId, Selector, TagSet};
 use millrace_verify::fault::{Plan, Schedule};
 use millrace_verify::workload::{Generator, Workload, WorkloadError};
@@ -103,7 +104,7 @@ impl Scenario {
             uni_first: rng.random_range(1..4),
             bug,
         };
-        let routers = routers(&mut rng);
+        let routers = routers(seed, &mut rng);
         let count = u32::try_from(routers.len()).unwrap_or(u32::MAX);
         let schedule = Plan {
             seed: rng.random_range(0..u64::MAX),
@@ -140,7 +141,12 @@ impl Scenario {
     }
 }
 
-fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
+/// Every other router of every other seed is of an older version: it lists fewer features, and does without them.
+const fn is_older(seed: u64, router: u32) -> bool {
+    seed.is_multiple_of(2) && router % 2 == 1
+}
+
+fn routers(seed: u64, rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
     let lane_tables = tables(rng, 3..9);
     let core = |rng: &mut Pcg64Mcg, id, cores, seed| {
         let client_tables = tables(rng, 2..8);
@@ -171,8 +177,9 @@ fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
             let id = RouterId(rng.random_range(1..1 << 40));
             let address = format!("router-{index}:7400");
             let cores = rng.random_range(2..4);
+            let is_older = is_older(seed, index);
             let seed = rng.random_range(0..u64::MAX);
-            let control = ControlConfig {
+            let mut control = ControlConfig {
                 forget_after: FORGET_AFTER,
                 redial_max: Duration::from_secs(1),
                 digest_every: Duration::from_secs(1),
@@ -180,7 +187,11 @@ fn routers(rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
                 seed,
                 ..ControlConfig::new(id, Incarnation(0), address.clone(), cores)
             };
-            let core = core(rng, id, cores, seed);
+            let mut core = core(rng, id, cores, seed);
+            if is_older {
+                core.features = Features::default().with(feature::PROOF);
+                control.features = Features::default();
+            }
             let mail_delay = Duration::from_micros(1 << rng.random_range(4..11));
             RouterSetup { index, id, address, core, control, mail_delay }
         })
@@ -257,4 +268,27 @@ fn tables(rng: &mut Pcg64Mcg, log2: std::ops::Range<u32>) -> TableCapacity {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_other_seed_has_routers_of_two_feature_sets() {
+        for seed in 1..9 {
+            let scenario = Scenario::of(seed, Size::default(), None).unwrap();
+            let sets: BTreeSet<_> = scenario
+                .routers
+                .iter()
+                .map(|setup| {
+                    let features = setup.core.features.iter().chain(setup.control.features.iter());
+                    features.collect::<Vec<_>>()
+                })
+                .collect();
+            assert_eq!(sets.len(), if seed % 2 == 0 { 2 } else { 1 }, "seed {seed}: {sets:?}");
+        }
+    }
 }

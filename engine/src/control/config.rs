@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_proto::control::TableCapacity;
+use millrace_proto::feature::{self, Features};
 use millrace_proto::{Incarnation, RouterId};
 
 /// Routers known at once, linked or not. A full mesh is for about a hundred.
@@ -46,6 +47,9 @@ pub struct ControlConfig {
     pub advertise: String,
     /// This software, for operators.
     pub software: String,
+    /// What this router lists in PeerHello, and does: everything that it knows by default. With less it is as a router that
+    /// does not know the rest.
+    pub features: Features,
     /// Cores of this router, 1 to [`CORES_MAX`](millrace_proto::limits::CORES_MAX).
     pub cores: u16,
     /// What this router's lane readers hold.
@@ -95,6 +99,7 @@ impl ControlConfig {
             name: advertise.clone(),
             advertise,
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
+            features: Features::default().with(feature::CONFIRMS).with(feature::LITERALS),
             cores,
             tables: TableCapacity::LANE,
             seed: incarnation.0,

@@ -9,7 +9,6 @@
 //! - Where the smaller one has dialled in vain, it lets the larger one dial: a router that nobody reaches is linked all the
 //!   same, and says of itself that its address is wrong.
 
-use millrace_proto::feature::{self, Features};
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, RouterId};
@@ -40,7 +39,7 @@ impl Control {
             tables: self.config.tables,
             name: self.config.name.clone(),
             software: self.config.software.clone(),
-            features: Features::default().with(feature::CONFIRMS).with(feature::LITERALS),
+            features: self.config.features,
             ..PeerHello::default()
         }
     }
@@ -290,7 +289,8 @@ impl Control {
             peer.index = Some(self.directory.allocate_peer().ok_or(CloseCode::Busy)?);
         }
         let after_loss = std::mem::take(&mut peer.renewed);
-        peer.link = Some(Link { after_loss, features: hello.features, ..Link::new(self.now, target, lanes) });
+        let features = hello.features.common(self.config.features);
+        peer.link = Some(Link { after_loss, features, ..Link::new(self.now, target, lanes) });
         peer.interest.relink();
         peer.applying.clear();
         peer.leaving = false;

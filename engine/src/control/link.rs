@@ -22,7 +22,7 @@ pub(super) struct Link {
     pub(super) joined: bool,
     /// What entered through an earlier life of the peer may be missing.
     pub(super) after_loss: bool,
-    /// What the peer can read.
+    /// What both sides know.
     pub(super) features: Features,
     /// When the last snapshot was sent.
     pub(super) snapshot_at: Time,

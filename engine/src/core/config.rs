@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use millrace_proto::control::TableCapacity;
+use millrace_proto::feature::{self, Features};
 use millrace_proto::{Incarnation, PublisherSecret, RouterId};
 
 use super::account::SelectorLimits;
@@ -42,10 +43,11 @@ pub struct CoreConfig {
     pub out_bytes: usize,
     /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's idle timeout.
     pub client_silence: Duration,
-    /// Pings are sent this often on lanes.
-    pub lane_ping: Duration,
-    /// A lane that was silent for this long makes its peer suspect.
-    pub lane_silence: Duration,
+    /// What this core lists in Welcome, and does: everything that it knows by default. With less it is as a router that does
+    /// not know the rest.
+    pub features: Features,
+    /// When lanes are pinged, and when they count as silent.
+    pub lane_times: LaneTimes,
     /// Bounds of the route cache.
     pub routes: RouteCacheLimits,
     /// Its limits at the start.
@@ -89,6 +91,21 @@ pub struct CoreLimits {
     pub scans: ScanLimits,
     /// How many runs are followed for publishers that want to be told how they end, and how long.
     pub ledger: LedgerLimits,
+}
+
+/// When lanes are pinged, and when they count as silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneTimes {
+    /// Pings are sent this often. Default 250 ms.
+    pub ping: Duration,
+    /// A lane that was silent for this long makes its peer suspect. Default 1 s.
+    pub silence: Duration,
+}
+
+impl Default for LaneTimes {
+    fn default() -> Self {
+        Self { ping: Duration::from_millis(250), silence: Duration::from_secs(1) }
+    }
 }
 
 /// How far a receiver's stream may run ahead of what its host has acknowledged: twice the congestion
@@ -141,8 +158,11 @@ impl CoreConfig {
             lane_tables: TableCapacity::LANE,
             out_bytes: 128 * 1024,
             client_silence: Duration::from_secs(30),
-            lane_ping: Duration::from_millis(250),
-            lane_silence: Duration::from_secs(1),
+            features: Features::default()
+                .with(feature::DELIVERIES)
+                .with(feature::PROOF)
+                .with(feature::CONFIRMS),
+            lane_times: LaneTimes::default(),
             routes: RouteCacheLimits::default(),
             limits: CoreLimits::default(),
         }

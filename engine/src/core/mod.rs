@@ -66,6 +66,6 @@ mod turn_end;
 mod writing;
 
 pub use account::SelectorLimits;
-pub use config::{AheadLimits, CoreConfig, CoreLimits, QueueLimits, ReceivedLimits};
+pub use config::{AheadLimits, CoreConfig, CoreLimits, LaneTimes, QueueLimits, ReceivedLimits};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};

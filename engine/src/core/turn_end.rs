@@ -129,7 +129,7 @@ impl Core {
         if self.lanes.is_empty() {
             return;
         }
-        self.lanes_due = now + self.config.lane_ping / 4;
+        self.lanes_due = now + self.config.lane_times.ping / 4;
         self.timers.set(self.lanes_due, Timer::LanePing);
         for conn in self.lanes.clone() {
             self.drive_lane(now, transport, conn, LaneSession::tend);

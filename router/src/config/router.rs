@@ -194,8 +194,8 @@ impl RouterConfig {
         };
         core.limits.ledger.timeout = self.limits.confirm_timeout;
         core.limits.ledger.entries = self.limits.confirms_per_core as usize;
-        core.lane_ping = self.mesh.ping_every;
-        core.lane_silence = self.mesh.suspect_after;
+        core.lane_times.ping = self.mesh.ping_every;
+        core.lane_times.silence = self.mesh.suspect_after;
         // One router's memory, whatever the number of its cores: shards are spread evenly over them.
         let (whole, cores) = (RouteCacheLimits::default(), self.cores.max(1));
         core.routes.entries = whole.entries.div_ceil(u32::from(cores));

@@ -196,10 +196,10 @@ fn many_changes_at_once_make_few_versions() {
     assert!(cluster.routers[0].control.metrics().deltas_sent < 10);
 }
 
-/// What a router tells a peer with these features of its interest in a pattern.
-fn told_to(features: Features) -> (Vec<InterestEntry>, u64) {
+/// What a router of features `own` tells a peer of `features` of its interest in a pattern.
+fn told_to(own: Features, features: Features) -> (Vec<InterestEntry>, u64) {
     let mut cluster = Cluster::new(1);
-    let router = cluster.add(5, 1, &[]);
+    let router = cluster.add_with(5, 1, &[], |config| config.features = own);
     let now = cluster.now;
     let control = &mut cluster.routers[router].control;
     let selector = Arc::new(Selector::parse("a=1,payload ~ /RAID STATUS/").unwrap().interest());
@@ -228,9 +228,11 @@ fn told_to(features: Features) -> (Vec<InterestEntry>, u64) {
 }
 
 #[test]
-fn a_peer_that_does_not_know_literals_is_told_plain_interest() {
-    let (new, new_sum) = told_to(Features::default().with(feature::LITERALS));
-    let (old, old_sum) = told_to(Features::default());
+fn interest_is_plain_unless_both_sides_know_literals() {
+    let (none, literals) = (Features::default(), Features::default().with(feature::LITERALS));
+    let (new, new_sum) = told_to(literals, literals);
+    let (old, old_sum) = told_to(literals, none);
+    assert_eq!(told_to(none, literals), (old.clone(), old_sum));
     let literals = vec![Literal(b"RAID STATUS".to_vec())];
     assert_eq!((new[0].kind, &new[0].literals), (InterestKind::Payload, &literals));
     assert_eq!((old[0].kind, &*old[0].selector, old[0].literals.len()), (InterestKind::Plain, "a=1", 0));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millrace_proto::control::{ControlFrame, Hello, Pong, Welcome};
-use millrace_proto::feature::{self, Features};
+use millrace_proto::feature;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::{CloseCode, PROTOCOL_VERSION, frame};
 
@@ -117,8 +117,8 @@ impl ClientSession {
             return Err(Close::new(CloseCode::Version, reason));
         }
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
-        self.shares = hello.deliveries == 1;
-        self.confirms = hello.features.contains(feature::CONFIRMS);
+        self.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
+        self.confirms = hello.features.common(config.features).contains(feature::CONFIRMS);
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             router: config.router,
@@ -131,10 +131,7 @@ impl ClientSession {
             silence_us: micros(config.client_silence),
             software: config.software.clone(),
             deliveries: u64::from(self.shares),
-            features: Features::default()
-                .with(feature::DELIVERIES)
-                .with(feature::PROOF)
-                .with(feature::CONFIRMS),
+            features: config.features,
             ..Welcome::default()
         };
         // A shared stream carries what as many streams would.

@@ -38,7 +38,7 @@ pub(in crate::core) struct LaneSession {
     heard: Time,
     pinged: Time,
     is_silent: bool,
-    /// What the peer can read.
+    /// What both sides know.
     pub(super) features: Features,
 }
 
@@ -156,7 +156,7 @@ impl LaneSession {
         match (self.said_hello, frame) {
             (false, MeshFrame::Lane(LaneFrame::PeerHello(hello))) => {
                 self.said_hello = true;
-                self.features = hello.features;
+                self.features = hello.features.common(turn.config.features);
                 turn.mail.tell(ToControl::LaneHello { conn, dial: self.dial, hello });
             }
             (false, _) => return unexpected("PeerHello comes first"),
@@ -309,12 +309,12 @@ impl LaneSession {
             return Ok(());
         }
         let now = turn.now;
-        if now.since(self.pinged) >= turn.config.lane_ping {
+        if now.since(self.pinged) >= turn.config.lane_times.ping {
             self.pinged = now;
             let nonce = now.0 & millrace_proto::varint::MAX;
             self.say(turn, |out| Ping { nonce }.encode(out))?;
         }
-        if !self.is_silent && now.since(self.heard) >= turn.config.lane_silence {
+        if !self.is_silent && now.since(self.heard) >= turn.config.lane_times.silence {
             self.is_silent = true;
             self.suspect(turn, true);
             turn.mail.tell(ToControl::LaneSilent { conn: self.conn });

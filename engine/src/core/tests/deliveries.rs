@@ -13,11 +13,12 @@ use millrace_proto::frame::FrameReader;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::{DeliverAllPreamble, stream_kind};
 use millrace_proto::{
-    DecodeError, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber,
-    TagSet, feature,
+    DecodeError, Features, Incarnation, PROTOCOL_VERSION, PublisherId, PublisherKey, ReceiverNumber,
+    RouterId, SubscriptionNumber, TagSet, feature,
 };
 
 use super::world::{KEY, World, open};
+use crate::core::CoreConfig;
 use crate::transport::{ConnKey, StreamKey};
 
 /// The stream that the receivers of a connection share.
@@ -132,6 +133,23 @@ fn a_run_is_written_once_for_all_receivers_of_a_connection() {
     let welcome = welcome.unwrap();
     assert_eq!(welcome.deliveries, 1);
     assert!(welcome.features.contains(feature::DELIVERIES));
+}
+
+#[test]
+fn a_router_without_the_feature_gives_each_receiver_its_own_stream() {
+    let features = Features::default().with(feature::PROOF);
+    let mut world =
+        World::with(CoreConfig { features, ..CoreConfig::new(RouterId(1), Incarnation(2), 0, 1) });
+    let conn = world.sharing(1);
+    world.open_with(conn, 0, open(), &["*"]);
+    let publisher = world.client(2);
+    world.publish(publisher, "host=a", 0, &["one"]);
+    assert_eq!(world.stream(conn), ["0 one [0]"]);
+    let welcome = world.control_frames(conn).into_iter().find_map(|frame| match frame {
+        ControlFrame::Welcome(welcome) => Some((welcome.deliveries, welcome.features)),
+        _ => None,
+    });
+    assert_eq!(welcome, Some((0, features)));
 }
 
 #[test]

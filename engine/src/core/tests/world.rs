@@ -118,8 +118,12 @@ impl World {
 
     /// One core of a router with so many.
     pub(super) fn of(core: CoreIndex, cores: CoreIndex) -> Self {
+        Self::with(CoreConfig::new(RouterId(1), Incarnation(2), core, cores))
+    }
+
+    /// A core that is set up so.
+    pub(super) fn with(mut config: CoreConfig) -> Self {
         let now = Time(1_000_000_000);
-        let mut config = CoreConfig::new(RouterId(1), Incarnation(2), core, cores);
         // Queues are filled here to see what overflows.
         config.limits.pace_max = Duration::ZERO;
         let mut world = Self { core: Core::new(config, now), memory: Memory::default(), now };
