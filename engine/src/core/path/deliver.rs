@@ -110,7 +110,13 @@ fn deliver_here(
     let mut is_put_off = false;
     while let Some(first) = targets.first() {
         let slot = first.receiver;
-        let same = targets.iter().take_while(|target| target.receiver == slot).count();
+        // Mostly a receiver has one target.
+        let same = match targets.get(1) {
+            Some(next) if next.receiver == slot => {
+                targets.iter().take_while(|target| target.receiver == slot).count()
+            }
+            _ => 1,
+        };
         let (group, rest) = targets.split_at(same);
         targets = rest;
         let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
