@@ -1,8 +1,9 @@
-//! What each fuzz target checks, as plain functions: `cargo test -p millrace-proto` replays the committed corpus through
-//! the same code, and property tests feed it random bytes.
+//! What each fuzz target checks, as plain functions: `cargo test -p millrace-proto` replays the
+//! committed corpus through the same code, and property tests feed it random bytes.
 //!
-//! None may panic on any input but for a defect of `millrace-proto`. A frame that decodes must encode to bytes that
-//! decode to the same value, and encoding that value again gives the same bytes.
+//! None may panic on any input but for a defect of `millrace-proto`. A frame that decodes must
+//! encode to bytes that decode to the same value, and encoding that value again gives the same
+//! bytes.
 
 use millrace_proto::control::ControlFrame;
 use millrace_proto::data::{self, DataFrame, HopHeader, Targets, optional};
@@ -67,7 +68,8 @@ pub fn mesh_frame(bytes: &[u8]) {
 
 /// The first frame of a unidirectional stream.
 ///
-/// A preamble of another version may have more fields: what is written again has those that are known.
+/// A preamble of another version may have more fields: what is written again has those that are
+/// known.
 pub fn stream_preamble(bytes: &[u8]) {
     macro_rules! reads_what_it_writes {
         ($preamble:ty, $body:expr) => {
@@ -236,8 +238,8 @@ pub fn selector(bytes: &[u8]) {
     }
 }
 
-/// A stream cut into chunks at places that the first bytes choose: the same frames as in one piece. The stream goes on with
-/// one more frame, large enough to come in a buffer of its own.
+/// A stream cut into chunks at places that the first bytes choose: the same frames as in one piece.
+/// The stream goes on with one more frame, large enough to come in a buffer of its own.
 pub fn frame_reader(bytes: &[u8]) {
     const BODY_MAX: usize = 10_000;
     let Some((cuts, stream)) = bytes.split_at_checked(8) else { return };
@@ -274,7 +276,8 @@ pub fn frame_reader(bytes: &[u8]) {
     assert_eq!(read(&mut pieces), whole);
 }
 
-/// A writer's table and its reader's: the reader never overflows, and each number stands for the key that was named.
+/// A writer's table and its reader's: the reader never overflows, and each number stands for the
+/// key that was named.
 ///
 /// The first two bytes are the capacity; each later byte is a key to be named.
 pub fn table(bytes: &[u8]) {

@@ -25,8 +25,8 @@ pub struct ClientConnection {
 }
 
 impl ClientConnection {
-    /// A connection that was dialled `now`. Receivers and subscriptions may be asked for at once: they
-    /// wait for the router's Welcome.
+    /// A connection that was dialled `now`. Receivers and subscriptions may be asked for at once:
+    /// they wait for the router's Welcome.
     #[must_use]
     pub fn new(conn: ConnId, config: ConnectionConfig, now: Time) -> Self {
         Self {
@@ -72,7 +72,8 @@ impl ClientConnection {
     }
 
     /// Reads about `limit` bytes of a stream: the control stream's become events, the others' go to
-    /// `sink`. Says how the read ended; with [`ReadState::More`] the owner comes back to the stream.
+    /// `sink`. Says how the read ended; with [`ReadState::More`] the owner comes back to the
+    /// stream.
     ///
     /// # Errors
     /// [`Failure`]: the router broke the protocol, and the connection is closed.

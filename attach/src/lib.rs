@@ -1,8 +1,9 @@
 //! One client connection to a router, on any [`Transport`](millrace_sansio::Transport).
 //!
-//! A connection carries one control stream, one publish stream if it publishes, and delivery streams
-//! if it has receivers. The client library has a session for each of them; [`ClientConnection`] opens
-//! the streams, moves bytes between them and their sessions, and tells its owner what the router said.
+//! A connection carries one control stream, one publish stream if it publishes, and delivery
+//! streams if it has receivers. The client library has a session for each of them;
+//! [`ClientConnection`] opens the streams, moves bytes between them and their sessions, and tells
+//! its owner what the router said.
 //!
 //! ```text
 //!               owner: a loop that has connections, time and a clock
@@ -30,11 +31,11 @@
 //!
 //! - The publisher's session belongs to the owner and is lent to each call, because it outlives the
 //!   connection. Sessions of receivers belong to the connection and end with it.
-//! - A [`Failure`] is returned by the call that meets it. The connection is closed by then, with the
-//!   code that says why; the owner drops it, and tells the publisher that its stream is lost.
+//! - A [`Failure`] is returned by the call that meets it. The connection is closed by then, with
+//!   the code that says why; the owner drops it, and tells the publisher that its stream is lost.
 //! - Runs and gaps go to the owner's [`DeliverySink`](millrace_client::session::DeliverySink) while
-//!   they stand in the chunk that was read. What was read counts as taken by the application, so the
-//!   router may send more, but for receivers that are on [`hold`](ClientConnection::hold).
+//!   they stand in the chunk that was read. What was read counts as taken by the application, so
+//!   the router may send more, but for receivers that are on [`hold`](ClientConnection::hold).
 //! - Reading and writing allocate nothing per event, read no clock and take no lock.
 //! - Where to connect, when again, and what the connections of a program share is not decided here.
 

@@ -25,8 +25,8 @@ impl Outgoing {
         !self.pending.is_empty()
     }
 
-    /// Writes what waits and what `next` gives, as far as the stream takes it. `open` makes the stream
-    /// when it is first needed. Returns how many chunks `next` gave.
+    /// Writes what waits and what `next` gives, as far as the stream takes it. `open` makes the
+    /// stream when it is first needed. Returns how many chunks `next` gave.
     ///
     /// A stream that is gone takes everything, because its connection goes with it and its session
     /// counts what was handed out as lost.

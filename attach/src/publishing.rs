@@ -21,16 +21,16 @@ impl Publishing {
         Self::default()
     }
 
-    /// Whether part of a chunk waits for the stream, so that the publisher's time to write is when the
-    /// stream is writable.
+    /// Whether part of a chunk waits for the stream, so that the publisher's time to write is when
+    /// the stream is writable.
     #[inline]
     #[must_use]
     pub const fn is_blocked(&self) -> bool {
         self.out.is_blocked()
     }
 
-    /// Writes what is due, as far as credit and the stream allow. Returns how many chunks, of at most
-    /// 64 KiB or one run, were taken from the session.
+    /// Writes what is due, as far as credit and the stream allow. Returns how many chunks, of at
+    /// most 64 KiB or one run, were taken from the session.
     #[inline]
     pub fn write(
         &mut self,

@@ -1,4 +1,5 @@
-//! A certificate authority for development and tests, in memory or in a folder that all routers of one user share.
+//! A certificate authority for development and tests, in memory or in a folder that all routers of
+//! one user share.
 
 use std::fmt;
 use std::fs;
@@ -72,8 +73,9 @@ impl DevAuthority {
     }
 
     /// The authority in a folder. This makes one, readable for its owner alone, when there is none;
-    /// processes that start at the same time end up with the same one. A folder or file that another
-    /// user owns or may change is refused, because whoever holds the key can pose as any router.
+    /// processes that start at the same time end up with the same one. A folder or file that
+    /// another user owns or may change is refused, because whoever holds the key can pose as
+    /// any router.
     ///
     /// # Errors
     /// [`AuthorityError`].
@@ -97,8 +99,8 @@ impl DevAuthority {
         Ok(Self::with(key, ca_pem, Some(ca_path)))
     }
 
-    /// The folder of this user's authority: `$XDG_RUNTIME_DIR/millrace`, or `~/.cache/millrace` without the former. Clients
-    /// look for `dev-ca.pem` in the same places.
+    /// The folder of this user's authority: `$XDG_RUNTIME_DIR/millrace`, or `~/.cache/millrace`
+    /// without the former. Clients look for `dev-ca.pem` in the same places.
     ///
     /// # Errors
     /// [`AuthorityError::NoFolder`].
@@ -165,7 +167,8 @@ impl fmt::Debug for DevAuthority {
     }
 }
 
-/// Refuses what is not this user's own, or is open to others by one of the `forbidden` bits of its mode.
+/// Refuses what is not this user's own, or is open to others by one of the `forbidden` bits of its
+/// mode.
 fn own(path: &Path, forbidden: u32) -> Result<(), AuthorityError> {
     match not_own(path, forbidden) {
         Ok(None) => Ok(()),

@@ -1,8 +1,8 @@
-//! Whether certificate, key and authority fit together and will be believed: everything that peers and clients would
-//! find wrong later, told at once, with the file and what to do.
+//! Whether certificate, key and authority fit together and will be believed: everything that peers
+//! and clients would find wrong later, told at once, with the file and what to do.
 //!
-//! The check is pure: bytes and the time in, what is wrong out. Problems keep a router from starting; warnings are for
-//! the log.
+//! The check is pure: bytes and the time in, what is wrong out. Problems keep a router from
+//! starting; warnings are for the log.
 
 use std::time::Duration;
 
@@ -101,7 +101,8 @@ impl Default for Subject {
 struct Found {
     problems: Vec<String>,
     warnings: Vec<String>,
-    /// Dates are looked at one by one: a path through certificates is searched where they are right.
+    /// Dates are looked at one by one: a path through certificates is searched where they are
+    /// right.
     is_dated_right: bool,
 }
 
@@ -130,7 +131,8 @@ impl Found {
         }
     }
 
-    /// Usages, where the certificate restricts them: routers accept connections and dial each other.
+    /// Usages, where the certificate restricts them: routers accept connections and dial each
+    /// other.
     fn usages(&mut self, called: &str, certificate: &X509Certificate<'_>) {
         if let Ok(Some(usage)) = certificate.extended_key_usage() {
             for (allowed, name, what) in [

@@ -1,9 +1,9 @@
 //! The authority of a cluster, for those who have none: what `millrace certs` keeps in a folder.
 //!
-//! The authority's key is needed only to issue certificates, never by a router. Whoever holds it can
-//! pose as any router, so it belongs on the machine of whoever operates the cluster. A cluster whose
-//! certificates come from elsewhere (cert-manager, step, SPIRE) needs none of this: routers look at
-//! what stands in a certificate, and not at who issued it.
+//! The authority's key is needed only to issue certificates, never by a router. Whoever holds it
+//! can pose as any router, so it belongs on the machine of whoever operates the cluster. A cluster
+//! whose certificates come from elsewhere (cert-manager, step, SPIRE) needs none of this: routers
+//! look at what stands in a certificate, and not at who issued it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -86,8 +86,9 @@ pub struct ClusterAuthority {
 }
 
 impl ClusterAuthority {
-    /// Makes a new authority that is valid for `days` from `now`. Its name is the given one with a random
-    /// number, because whoever meets another of an equal name takes its certificates for forged ones.
+    /// Makes a new authority that is valid for `days` from `now`. Its name is the given one with a
+    /// random number, because whoever meets another of an equal name takes its certificates for
+    /// forged ones.
     ///
     /// # Errors
     /// [`IssueError`].

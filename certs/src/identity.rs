@@ -1,4 +1,5 @@
-//! A router's identity: its certificate chain with its key, the authority that is believed, and the cluster's secret.
+//! A router's identity: its certificate chain with its key, the authority that is believed, and the
+//! cluster's secret.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -45,7 +46,8 @@ pub enum IdentityError {
     Tls(#[from] rustls::Error),
 }
 
-/// A router's certificate chain and key, the authority of its cluster, and the secret that the cluster shares.
+/// A router's certificate chain and key, the authority of its cluster, and the secret that the
+/// cluster shares.
 #[derive(Clone)]
 pub struct Identity {
     inner: Arc<Inner>,
@@ -66,10 +68,11 @@ struct Inner {
 }
 
 impl Identity {
-    /// Reads PEM files: the chain (own certificate first), its key, and the authority's certificates. The cluster's secret
-    /// is read from `secret` (any bytes, at least 16; or two lines of text, two secrets, of which the first makes resumption
-    /// tickets and both are accepted); without one it is derived from the key, and then a router resets
-    /// connections of its predecessor only when it has the same key.
+    /// Reads PEM files: the chain (own certificate first), its key, and the authority's
+    /// certificates. The cluster's secret is read from `secret` (any bytes, at least 16; or two
+    /// lines of text, two secrets, of which the first makes resumption tickets and both are
+    /// accepted); without one it is derived from the key, and then a router resets connections
+    /// of its predecessor only when it has the same key.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -169,8 +172,8 @@ impl Identity {
         self.inner.expiry
     }
 
-    /// What is right and will become wrong, or keeps others away: certificates near their end, a key that others can
-    /// read. Each names its file and what to do.
+    /// What is right and will become wrong, or keeps others away: certificates near their end, a
+    /// key that others can read. Each names its file and what to do.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.inner.warnings
@@ -259,8 +262,8 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
     std::fs::read(path).map_err(|error| failed(error.to_string()))
 }
 
-/// As ssh looks at keys: one that is this user's own must not be open to others. Keys of other owners are left to those,
-/// because mounted secrets are theirs.
+/// As ssh looks at keys: one that is this user's own must not be open to others. Keys of other
+/// owners are left to those, because mounted secrets are theirs.
 fn open_to_others(key: &Path) -> Option<String> {
     let metadata = std::fs::metadata(key).ok()?;
     let is_own = metadata.uid() == rustix::process::geteuid().as_raw();

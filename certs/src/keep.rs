@@ -1,4 +1,5 @@
-//! Files that one user alone may use: how they are written, and how they are judged when they are found.
+//! Files that one user alone may use: how they are written, and how they are judged when they are
+//! found.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +11,8 @@ pub(crate) const OTHERS_WRITE: u32 = 0o022;
 /// Bits of a mode that let others use a file at all.
 pub(crate) const OTHERS_READ_OR_WRITE: u32 = 0o077;
 
-/// Writes a file that only its owner may read, whole or not at all; a file of that name is replaced.
+/// Writes a file that only its owner may read, whole or not at all; a file of that name is
+/// replaced.
 ///
 /// # Errors
 /// The system's.
@@ -31,7 +33,8 @@ pub(crate) fn private() -> OpenOptions {
 }
 
 /// Why a file or folder is not this user's own, or is open to others by one of the `forbidden` bits
-/// of its mode; as ssh looks at its keys. Links are judged as links: they do not lead out of the folder.
+/// of its mode; as ssh looks at its keys. Links are judged as links: they do not lead out of the
+/// folder.
 pub(crate) fn not_own(path: &Path, forbidden: u32) -> io::Result<Option<String>> {
     let metadata = fs::symlink_metadata(path)?;
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());

@@ -1,9 +1,10 @@
 //! Certificates of Millrace: what all programs agree on about TLS.
 //!
-//! One certificate authority speaks for a cluster. A certificate's role stands in a URI of its subject
-//! alternative names: `millrace://router/NAME` or `millrace://client/NAME`, or the same as a SPIFFE id.
-//! Routers believe each other by role, not by host name, because a mesh is dialled by addresses out of
-//! DNS that no certificate names. Clients check the host name of their router as usual.
+//! One certificate authority speaks for a cluster. A certificate's role stands in a URI of its
+//! subject alternative names: `millrace://router/NAME` or `millrace://client/NAME`, or the same as
+//! a SPIFFE id. Routers believe each other by role, not by host name, because a mesh is dialled by
+//! addresses out of DNS that no certificate names. Clients check the host name of their router as
+//! usual.
 //!
 //! | module | feature | what it is |
 //! |---|---|---|

@@ -1,4 +1,5 @@
-//! PEM files as operators bring them: what is in one, and what to do when it is something else than was wanted.
+//! PEM files as operators bring them: what is in one, and what to do when it is something else than
+//! was wanted.
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};

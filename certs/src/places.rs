@@ -2,8 +2,9 @@
 //! for the authority's certificate.
 //!
 //! One rule for both sides: the folder is `$XDG_RUNTIME_DIR/millrace`, or `$HOME/.cache/millrace`
-//! without the former. A client trusts what it finds in both, because the two processes may have been
-//! started from different sessions. Only routers on loopback addresses are ever trusted that way.
+//! without the former. A client trusts what it finds in both, because the two processes may have
+//! been started from different sessions. Only routers on loopback addresses are ever trusted that
+//! way.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! The cryptography of every Millrace connection: one choice for routers, clients and load generators.
+//! The cryptography of every Millrace connection: one choice for routers, clients and load
+//! generators.
 //!
 //! The provider is always passed explicitly, because other crates of a program may have enabled a
 //! second one, and rustls then has no default.
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use rustls::SupportedCipherSuite;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-/// What TLS and QUIC use: AES-128-GCM first (the fastest with hardware AES), X25519 first. aws-lc does
-/// handshakes and certificates; whoever is faster on this processor seals packets.
+/// What TLS and QUIC use: AES-128-GCM first (the fastest with hardware AES), X25519 first. aws-lc
+/// does handshakes and certificates; whoever is faster on this processor seals packets.
 ///
 /// Hybrid post-quantum groups are left out, because their hello takes two datagrams.
 #[must_use]
@@ -22,8 +23,8 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
     })
 }
 
-/// AES-GCM on 256-bit registers is ring's alone: on processors that have no wider ones, a packet costs
-/// ring 0.5 to 0.65 of what it costs aws-lc (docs/adr/0010).
+/// AES-GCM on 256-bit registers is ring's alone: on processors that have no wider ones, a packet
+/// costs ring 0.5 to 0.65 of what it costs aws-lc (docs/adr/0010).
 fn cipher_suites() -> Vec<SupportedCipherSuite> {
     #[cfg(target_arch = "x86_64")]
     if !std::is_x86_feature_detected!("avx512bw") {

@@ -7,8 +7,8 @@
 //!
 //! The second form is for authorities that issue SPIFFE ids alone (SPIFFE-ID, section 2): a path of
 //! exactly three segments, under any trust domain, because the authorities that a router believes
-//! decide which domains there are. Other URIs name no role, so that a workload of the same domain is
-//! a client only when somebody registered it as one.
+//! decide which domains there are. Other URIs name no role, so that a workload of the same domain
+//! is a client only when somebody registered it as one.
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;

@@ -36,7 +36,8 @@ const ROUTERS: &str = "Reaching routers";
 /// How to reach routers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reach {
-    /// A router, any of which will do; all addresses of a name are tried. May be given several times.
+    /// A router, any of which will do; all addresses of a name are tried. May be given several
+    /// times.
     #[arg(
         long,
         global = true,
@@ -47,7 +48,8 @@ pub(crate) struct Reach {
         default_value = "127.0.0.1:7400"
     )]
     pub(crate) router: Vec<RouterAddress>,
-    /// The authority that signed the routers' certificates, PEM. Without it, that of a router in dev mode on this host.
+    /// The authority that signed the routers' certificates, PEM. Without it, that of a router in
+    /// dev mode on this host.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_CA")]
     pub(crate) ca: Option<PathBuf>,
     /// This client's certificate, PEM, for routers that ask for one.
@@ -77,11 +79,13 @@ pub(crate) enum Command {
 
 /// Publish events.
 ///
-/// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given tags. The command ends
-/// when every event has its outcome or, with `--confirm none`, when a router has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
+/// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given
+/// tags. The command ends when every event has its outcome or, with `--confirm none`, when a router
+/// has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pub {
-    /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several times; keys are unique.
+    /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several
+    /// times; keys are unique.
     #[arg(long = "tag", short = 't', value_name = "KEY=VALUE")]
     pub(crate) tags: Vec<String>,
     /// Payloads, one event each.
@@ -96,16 +100,19 @@ pub(crate) struct Pub {
     /// Longest time that an event waits for company.
     #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
     pub(crate) linger: Duration,
-    /// Connections to the router: `one`, `per-core`, or a number. More than one help a publisher of many tag sets; events of
-    /// one tag set always take the same connection, which keeps their order.
+    /// Connections to the router: `one`, `per-core`, or a number. More than one help a publisher of
+    /// many tag sets; events of one tag set always take the same connection, which keeps their
+    /// order.
     #[arg(long, value_name = "one|per-core|N", default_value = "one")]
     pub(crate) connections: Connections,
-    /// What to be told about each event: `routed`, that it is in the queues of all receivers that match; `delivered`, that
-    /// their applications have acknowledged it; `none`, that a router has received it. Default: routed, or none at routers
-    /// that do not confirm. The command fails unless every event is confirmed.
+    /// What to be told about each event: `routed`, that it is in the queues of all receivers that
+    /// match; `delivered`, that their applications have acknowledged it; `none`, that a router
+    /// has received it. Default: routed, or none at routers that do not confirm. The command
+    /// fails unless every event is confirmed.
     #[arg(long, value_name = "none|routed|delivered", value_enum, hide_possible_values = true)]
     pub(crate) confirm: Option<Confirm>,
-    /// Receivers that each event must be confirmed at; with 1, an event that nobody wants is a failure.
+    /// Receivers that each event must be confirmed at; with 1, an event that nobody wants is a
+    /// failure.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) min_receivers: u64,
     /// How long to wait for the last events to be confirmed, or received.
@@ -142,10 +149,11 @@ impl From<Confirm> for ConfirmLevel {
 
 /// Receive the events that match any of the selectors.
 ///
-/// Prints a line for each event: time, tags and payload, separated by tabs. Bytes that are no text, control characters
-/// and backslashes are written as escapes (\n, \t, \\, \xNN), so that nothing is lost; a comma within a tag's value is \,.
-/// Acknowledgements and gaps go to standard error. With --json, events and gaps are objects on standard output and
-/// acknowledgements objects on standard error; a payload that is no text is in payload_hex.
+/// Prints a line for each event: time, tags and payload, separated by tabs. Bytes that are no text,
+/// control characters and backslashes are written as escapes (\n, \t, \\, \xNN), so that nothing is
+/// lost; a comma within a tag's value is \,. Acknowledgements and gaps go to standard error. With
+/// --json, events and gaps are objects on standard output and acknowledgements objects on standard
+/// error; a payload that is no text is in payload_hex.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SELECTORS)]
 pub(crate) struct Sub {

@@ -50,7 +50,8 @@ impl Failure {
     }
 }
 
-/// An error and its causes in one line; many errors say their cause themselves, which is not repeated.
+/// An error and its causes in one line; many errors say their cause themselves, which is not
+/// repeated.
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,

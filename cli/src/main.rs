@@ -1,7 +1,7 @@
 //! `millrace`: publish, subscribe and make certificates from a shell.
 //!
-//! Exit codes: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router could be reached,
-//! 130 interrupted before the end.
+//! Exit codes: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router
+//! could be reached, 130 interrupted before the end.
 
 mod args;
 #[cfg(unix)]
@@ -56,8 +56,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line. A variable of the environment that is empty counts as unset: that is how shells and unit files unset
-/// one.
+/// The command line. A variable of the environment that is empty counts as unset: that is how
+/// shells and unit files unset one.
 fn parse() -> Args {
     let command = Args::command();
     let command = without_empty_variables(command);

@@ -106,7 +106,8 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     }
 }
 
-/// Makes the publisher, and says which level it has: the one that was asked for, else *routed* where the router confirms.
+/// Makes the publisher, and says which level it has: the one that was asked for, else *routed*
+/// where the router confirms.
 async fn connect(
     client: &Client,
     options: PublisherOptions,
@@ -192,8 +193,8 @@ impl Skipped {
     }
 }
 
-/// Says what happens while it happens: connections that break, lines that are skipped and, when asked to, how far the
-/// command has come. Runs until it is dropped.
+/// Says what happens while it happens: connections that break, lines that are skipped and, when
+/// asked to, how far the command has come. Runs until it is dropped.
 async fn watch(
     publisher: &Publisher,
     changes: &mut Changes,

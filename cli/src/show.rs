@@ -69,7 +69,8 @@ pub(crate) fn gap_words(gap: &Gap) -> String {
     format!("gap: {events} here ({}{router})", gap.reason.name())
 }
 
-/// Writes one JSON object and a line break. Characters that steer a terminal are escapes, so that none reaches it raw.
+/// Writes one JSON object and a line break. Characters that steer a terminal are escapes, so that
+/// none reaches it raw.
 pub(crate) fn json_line(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Plain))?;
     out.write_all(b"\n")
@@ -139,7 +140,8 @@ fn since_1970(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Nanoseconds since 1970 as RFC 3339, UTC; times that it cannot write (beyond the year 9999) as nanoseconds.
+/// Nanoseconds since 1970 as RFC 3339, UTC; times that it cannot write (beyond the year 9999) as
+/// nanoseconds.
 fn time(ns: u64) -> String {
     const YEAR_10000_S: u64 = 253_402_300_800;
     if ns / 1_000_000_000 >= YEAR_10000_S {
@@ -156,8 +158,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Writes text as it is, all else as escapes that can be read back: `\\`, `\n`, `\r`, `\t`, `\xNN` per byte, and `\,` where
-/// a comma separates.
+/// Writes text as it is, all else as escapes that can be read back: `\\`, `\n`, `\r`, `\t`, `\xNN`
+/// per byte, and `\,` where a comma separates.
 fn escape(out: &mut impl Write, bytes: &[u8], commas: bool) -> io::Result<()> {
     for chunk in bytes.utf8_chunks() {
         let text = chunk.valid();

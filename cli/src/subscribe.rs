@@ -70,7 +70,8 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     outcome
 }
 
-/// Prints a batch, up to the number of events that are left, and lets it be seen. Returns the number of gaps in it.
+/// Prints a batch, up to the number of events that are left, and lets it be seen. Returns the
+/// number of gaps in it.
 fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<u64> {
     let mut gaps = 0;
     for item in batch.iter() {

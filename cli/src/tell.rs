@@ -1,7 +1,8 @@
 //! What the command says on standard error.
 //!
-//! A line that cannot be written (the reader is gone, the disk is full) is dropped: it never ends the work that it is about.
-//! What comes from elsewhere (a router's reasons, file names) may hold anything; nothing in it reaches a terminal raw.
+//! A line that cannot be written (the reader is gone, the disk is full) is dropped: it never ends
+//! the work that it is about. What comes from elsewhere (a router's reasons, file names) may hold
+//! anything; nothing in it reaches a terminal raw.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -18,8 +19,8 @@ pub(crate) fn line(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{}", safe(&text));
 }
 
-/// Whether a terminal does something with a character besides showing it: control characters, and those that turn the
-/// direction of text or break lines (U+2028, U+2029).
+/// Whether a terminal does something with a character besides showing it: control characters, and
+/// those that turn the direction of text or break lines (U+2028, U+2029).
 pub(crate) fn is_hazardous(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -28,7 +29,8 @@ pub(crate) fn is_hazardous(character: char) -> bool {
         )
 }
 
-/// The text with hazardous characters as `\u{…}`; line breaks stay, because hints have several lines.
+/// The text with hazardous characters as `\u{…}`; line breaks stay, because hints have several
+/// lines.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     let hazardous = |character: char| is_hazardous(character) && character != '\n';
     if !text.contains(hazardous) {

@@ -1,8 +1,10 @@
-//! Logs that grow while they are read, through `millrace pub --lines` into a mesh of three routers, and `millrace sub` on
-//! each of them: exactly the lines that were asked for, each once, in the order of their log.
+//! Logs that grow while they are read, through `millrace pub --lines` into a mesh of three routers,
+//! and `millrace sub` on each of them: exactly the lines that were asked for, each once, in the
+//! order of their log.
 //!
-//! Order holds within a tag set, so that is how lines are compared. A receiver has got all that it ever will when the end
-//! marks have come that are published through every router once all logs are over.
+//! Order holds within a tag set, so that is how lines are compared. A receiver has got all that it
+//! ever will when the end marks have come that are published through every router once all logs are
+//! over.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -138,7 +140,8 @@ impl Receiving {
         payload
     }
 
-    /// All lines that came before the end marks; the command is interrupted after that, and ends in order.
+    /// All lines that came before the end marks; the command is interrupted after that, and ends in
+    /// order.
     fn all(mut self) -> Logs {
         while self.ends < 3 {
             self.take();
@@ -183,7 +186,8 @@ impl Publishing {
     }
 }
 
-/// What `tail -n +1 -f` does: everything that is in the file, and what is added, until nobody can add any more.
+/// What `tail -n +1 -f` does: everything that is in the file, and what is added, until nobody can
+/// add any more.
 fn follow(path: &Path, changes: &mpsc::Receiver<()>, mut into: impl Write) {
     let mut file = File::open(path).unwrap();
     while changes.recv().is_ok() {

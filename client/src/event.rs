@@ -23,8 +23,8 @@ pub struct Event {
     pub payload: Bytes,
     /// The subscriptions that match it, ascending.
     pub matched: Arc<[SubscriptionNumber]>,
-    /// This receiver may have had it before: its publisher has sent it again. The same event has the
-    /// same id.
+    /// This receiver may have had it before: its publisher has sent it again. The same event has
+    /// the same id.
     pub maybe_duplicate: bool,
 }
 

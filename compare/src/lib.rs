@@ -4,10 +4,11 @@
 //! rounds × workloads × systems ─► server (own process) ◄─ link (one thread) ─► load (publishes, checks) ─► rows ─► ratios
 //! ```
 //!
-//! Rounds are interleaved, so that what disturbs the machine disturbs all systems alike; what counts is the median. Each
-//! [`system`] is started for a round in a process of its own, whose CPU and memory are measured. All are driven by one thread
-//! that verifies every payload ([`load`]), over a link for the system's protocol ([`drive`]). Relays without routing
-//! ([`serve`]) show what the transport alone would carry.
+//! Rounds are interleaved, so that what disturbs the machine disturbs all systems alike; what
+//! counts is the median. Each [`system`] is started for a round in a process of its own, whose CPU
+//! and memory are measured. All are driven by one thread that verifies every payload ([`load`]),
+//! over a link for the system's protocol ([`drive`]). Relays without routing ([`serve`]) show what
+//! the transport alone would carry.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 

@@ -1,8 +1,10 @@
-//! The load that every system gets: which event comes next, how many may be under way, and whether what arrives is right.
+//! The load that every system gets: which event comes next, how many may be under way, and whether
+//! what arrives is right.
 //!
-//! A *saturating* stretch is closed by a window: publishers go on while fewer than so many events are under way to the slowest
-//! receiver. A stretch *at a rate* is open: events are due by a schedule, and latency counts from their scheduled time.
-//! Every receiver gets every event. Payloads name their event and carry a checksum; per receiver and emitter the numbers
+//! A *saturating* stretch is closed by a window: publishers go on while fewer than so many events
+//! are under way to the slowest receiver. A stretch *at a rate* is open: events are due by a
+//! schedule, and latency counts from their scheduled time. Every receiver gets every event.
+//! Payloads name their event and carry a checksum; per receiver and emitter the numbers
 //! have no holes and no repetitions, because every transport compared here keeps its order.
 
 use std::time::{Duration, Instant};
@@ -12,7 +14,8 @@ use millrace_verify::payload::Stamp;
 
 use millrace_measure::figures::whole;
 
-/// A closed load is topped up when this part of the window is free: publishers write batches, not events.
+/// A closed load is topped up when this part of the window is free: publishers write batches, not
+/// events.
 const TOP_UP: u64 = 8;
 
 /// Who sends how much to whom.
@@ -170,7 +173,8 @@ impl Load {
         self.published.saturating_sub(settled.min().unwrap_or(0))
     }
 
-    /// Writes the next event: its emitter, its time in nanoseconds since 1970, its payload. It counts once [`Load::taken`].
+    /// Writes the next event: its emitter, its time in nanoseconds since 1970, its payload. It
+    /// counts once [`Load::taken`].
     #[inline]
     pub fn next(&mut self, now: Instant) -> (usize, u64, &[u8]) {
         let scheduled_ns = match self.pace {

@@ -1,7 +1,8 @@
 //! Where servers with one busy thread run, and their generator: on two processors, each its own.
 //!
-//! Two threads that wake each other for every batch may be put on one processor by the kernel; pinned, they cannot be. Servers
-//! with several busy threads, and their generator, are left to the kernel.
+//! Two threads that wake each other for every batch may be put on one processor by the kernel;
+//! pinned, they cannot be. Servers with several busy threads, and their generator, are left to the
+//! kernel.
 
 use core_affinity::CoreId;
 

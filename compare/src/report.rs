@@ -1,4 +1,5 @@
-//! What came of a comparison: rows of medians, ratios against the bars, and whether the yardsticks were sound.
+//! What came of a comparison: rows of medians, ratios against the bars, and whether the yardsticks
+//! were sound.
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;

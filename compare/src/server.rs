@@ -136,8 +136,8 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// What `find` makes of the first line that it takes; else the last line. The rest is read and forgotten, so that the
-/// program never waits for a reader.
+/// What `find` makes of the first line that it takes; else the last line. The rest is read and
+/// forgotten, so that the program never waits for a reader.
 fn first_line<T: Send + 'static>(
     output: Option<impl std::io::Read + Send + 'static>,
     find: impl Fn(&str) -> Option<T> + Send + 'static,

@@ -1,5 +1,6 @@
-//! zenoh is driven by a program of its own (`peers/zenoh`), so that its crates stay out of this build. It plays the router,
-//! and in another process it drives it with the same load and the same stretches.
+//! zenoh is driven by a program of its own (`peers/zenoh`), so that its crates stay out of this
+//! build. It plays the router, and in another process it drives it with the same load and the same
+//! stretches.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! The hot path of one core, for counting: runs enter on a publisher's stream, are routed, and are written to receivers'
-//! streams, which are acknowledged at once. No time is taken. `hot_path RUNS EVENTS_PER_RUN DELIVERIES` prints the allocations
-//! per run; receivers have streams of their own (`DELIVERIES` 0), or share that of their connection (1);
-//! under `valgrind --tool=callgrind`, two numbers of runs give the instructions per run. `bench-results/hot-path.sh` does both
+//! The hot path of one core, for counting: runs enter on a publisher's stream, are routed, and are
+//! written to receivers' streams, which are acknowledged at once. No time is taken. `hot_path RUNS
+//! EVENTS_PER_RUN DELIVERIES` prints the allocations per run; receivers have streams of their own
+//! (`DELIVERIES` 0), or share that of their connection (1); under `valgrind --tool=callgrind`, two
+//! numbers of runs give the instructions per run. `bench-results/hot-path.sh` does both
 //! and compares them with limits.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
 #![expect(clippy::print_stdout, reason = "its result")]

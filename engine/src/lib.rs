@@ -1,8 +1,9 @@
 //! Everything that decides in a Millrace router. Sans-IO: no tokio, no QUIC, no clock, no threads.
 //!
-//! A router is some [`core`]s and one [`control`]. A core owns the shards that fall to it and holds the sessions of its
-//! connections; control is the one writer of the directory and of the mesh's state. They share nothing and talk by
-//! [`message`]; time and connections are inputs ([`time`], [`transport`]).
+//! A router is some [`core`]s and one [`control`]. A core owns the shards that fall to it and holds
+//! the sessions of its connections; control is the one writer of the directory and of the mesh's
+//! state. They share nothing and talk by [`message`]; time and connections are inputs ([`time`],
+//! [`transport`]).
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 

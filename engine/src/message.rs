@@ -1,9 +1,10 @@
 //! What cores and control say to each other, and cores to their siblings besides runs.
 //!
-//! Control is the one writer of the router's directory and of the mesh's state; it runs on its own thread. Cores hold the
-//! connections, so everything that a peer's control stream carries passes through the core that its lane is on. Both
-//! directions are FIFO per core. The messages are bounded by what they describe: interest by the selectors of sessions,
-//! mesh frames by the frame limit.
+//! Control is the one writer of the router's directory and of the mesh's state; it runs on its own
+//! thread. Cores hold the connections, so everything that a peer's control stream carries passes
+//! through the core that its lane is on. Both directions are FIFO per core. The messages are
+//! bounded by what they describe: interest by the selectors of sessions, mesh frames by the frame
+//! limit.
 
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use crate::transport::ConnKey;
 /// A core of this router.
 pub type CoreIndex = u16;
 
-/// A peer's place in the directory ([`Location::Peer`]): given by control, reused only after every core has applied a
-/// directory without it.
+/// A peer's place in the directory ([`Location::Peer`]): given by control, reused only after every
+/// core has applied a directory without it.
 pub type PeerIndex = u16;
 
 /// Names one attempt to dial a lane.
@@ -37,8 +38,8 @@ pub struct Token(pub u64);
 pub struct Prepared {
     /// The whole selector.
     pub selector: Arc<Selector>,
-    /// What others need to know of it: the selector with literals in place of its payload patterns (the same `Arc` when it has
-    /// none).
+    /// What others need to know of it: the selector with literals in place of its payload patterns
+    /// (the same `Arc` when it has none).
     pub interest: Arc<Selector>,
     /// Its payload patterns.
     pub payload: Option<Arc<PayloadMatcher>>,
@@ -55,8 +56,8 @@ pub enum CoreOutput {
     Prepare(PrepareOrder),
 }
 
-/// From a core to whoever reads selectors: read these and compile their patterns, which costs time that neither cores nor
-/// control have. Answered by [`ToCore::Prepared`].
+/// From a core to whoever reads selectors: read these and compile their patterns, which costs time
+/// that neither cores nor control have. Answered by [`ToCore::Prepared`].
 #[derive(Debug)]
 pub struct PrepareOrder {
     /// For the answer.
@@ -76,8 +77,8 @@ pub struct CoreReceiver {
     pub receiver: u32,
 }
 
-/// From a core to a sibling, about what the sibling has handed to it: the way back. It travels beside the batches, on a ring
-/// that is read before them.
+/// From a core to a sibling, about what the sibling has handed to it: the way back. It travels
+/// beside the batches, on a ring that is read before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToSibling {
     /// Events were lost on their way to a receiver or peer.
@@ -85,8 +86,8 @@ pub enum ToSibling {
         /// How many, since the last time; once for each place that wanted them.
         events: u64,
     },
-    /// The runs of a publisher crowd a receiver: to be held back by the core that reads its stream. Said to all cores, because a
-    /// run does not say which that is.
+    /// The runs of a publisher crowd a receiver: to be held back by the core that reads its stream.
+    /// Said to all cores, because a run does not say which that is.
     Crowded {
         /// The publisher.
         publisher: PublisherId,
@@ -130,8 +131,9 @@ pub enum ToControl {
         /// What the peer said.
         hello: PeerHello,
     },
-    /// The same of a peer whose certificate does not prove the id that it says: it must give way to one that does. Whoever
-    /// drives the core finds that out, and says this in place of [`LaneHello`](Self::LaneHello).
+    /// The same of a peer whose certificate does not prove the id that it says: it must give way to
+    /// one that does. Whoever drives the core finds that out, and says this in place of
+    /// [`LaneHello`](Self::LaneHello).
     UnprovenHello {
         /// The lane's connection, on this core.
         conn: ConnKey,
@@ -204,14 +206,16 @@ pub enum ToCore {
         index: Index<Taker>,
         /// The filters that its takers name.
         prefilter: Arc<Prefilter>,
-        /// Peers whose interest is in the directory from this version on. They may have missed what this core routed
-        /// before, and are told so on its lane to each, between what it routed before and what it routes from here on.
+        /// Peers whose interest is in the directory from this version on. They may have missed what
+        /// this core routed before, and are told so on its lane to each, between what it
+        /// routed before and what it routes from here on.
         joined: Vec<PeerIndex>,
     },
-    /// Whether publishers may be granted credit: every known router's interest is applied on all owners, or the time to
-    /// wait for that is over.
+    /// Whether publishers may be granted credit: every known router's interest is applied on all
+    /// owners, or the time to wait for that is over.
     Synced(bool),
-    /// An outgoing connection for a lane was begun by the shell; the core says hello on it when it is connected.
+    /// An outgoing connection for a lane was begun by the shell; the core says hello on it when it
+    /// is connected.
     LaneDialled {
         /// Names the attempt.
         dial: DialId,
@@ -236,10 +240,11 @@ pub enum ToCore {
         outgoing: bool,
         /// The peer's runs arrive on it: the peer has an owner of its number.
         incoming: bool,
-        /// The peer's interest is known already: what this core routed before the lane was there, the peer may have
-        /// missed.
+        /// The peer's interest is known already: what this core routed before the lane was there,
+        /// the peer may have missed.
         missed: bool,
-        /// What entered through an earlier life of the peer may be missing: said before the lane's first run.
+        /// What entered through an earlier life of the peer may be missing: said before the lane's
+        /// first run.
         lost: bool,
         /// What to say, when the peer said hello first.
         hello: Option<PeerHello>,

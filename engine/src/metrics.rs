@@ -1,7 +1,9 @@
-//! What a metric is, and the macro that declares one: its name, kind and meaning stand once, at the field that counts it.
+//! What a metric is, and the macro that declares one: its name, kind and meaning stand once, at the
+//! field that counts it.
 //!
-//! [`metrics!`](crate::metrics!) writes a struct of plain numbers and the table [`Metric`] of them. Prometheus, `/status`
-//! and the load generator read the table, so that a new field shows everywhere.
+//! [`metrics!`](crate::metrics!) writes a struct of plain numbers and the table [`Metric`] of them.
+//! Prometheus, `/status` and the load generator read the table, so that a new field shows
+//! everywhere.
 //!
 //! ```
 //! millrace_engine::metrics! {
@@ -85,7 +87,8 @@ impl<T> Metric<T> {
         }
     }
 
-    /// Its meaning as plain text, without the marks of documentation, in one line and without a full stop at its end.
+    /// Its meaning as plain text, without the marks of documentation, in one line and without a
+    /// full stop at its end.
     #[must_use]
     pub fn plain_help(&self) -> String {
         let text = self.help.replace(['[', ']', '`'], "");
@@ -149,9 +152,10 @@ impl Times {
 
 /// Declares a struct of metrics. See the [module](mod@crate::metrics).
 ///
-/// A field is `name: counter "metric_name"`, `name: level "metric_name"`, `name: times "metric_name_seconds"`, or
-/// `name: counter "metric_name" by "label" in Labels`, where `Labels` has an array `ALL` and a function `name`. Each
-/// field has its documentation, which is the metric's help.
+/// A field is `name: counter "metric_name"`, `name: level "metric_name"`, `name: times
+/// "metric_name_seconds"`, or `name: counter "metric_name" by "label" in Labels`, where `Labels`
+/// has an array `ALL` and a function `name`. Each field has its documentation, which is the
+/// metric's help.
 #[macro_export]
 macro_rules! metrics {
     (

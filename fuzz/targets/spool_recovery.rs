@@ -1,5 +1,5 @@
-//! The folder of a spool with a segment, notes and an identity of any bytes: opening it, reading it, going on with it and
-//! opening it again end, without a panic, and no seq is given twice.
+//! The folder of a spool with a segment, notes and an identity of any bytes: opening it, reading
+//! it, going on with it and opening it again end, without a panic, and no seq is given twice.
 #![no_main]
 
 use millrace_client::spool::{Fate, Identity, MemoryStorage, Spool, SpoolConfig, Storage};

@@ -1,4 +1,5 @@
-//! What a person sees while a run goes on: one live line on standard error, or plain lines where it is no terminal.
+//! What a person sees while a run goes on: one live line on standard error, or plain lines where it
+//! is no terminal.
 
 use millrace_measure::figures::grouped;
 use std::cell::Cell;
@@ -83,7 +84,8 @@ impl Progress {
         self.show(&format!("{ready}/{clients} clients"));
     }
 
-    /// Events flow; `first` is what had been counted when the stretch began, `left` the time until it ends.
+    /// Events flow; `first` is what had been counted when the stretch began, `left` the time until
+    /// it ends.
     pub fn running(&self, sum: &Sum, first: &Sum, target: f64, left: Duration) {
         let now = Instant::now();
         let Some((at, before)) = self.last.get() else {

@@ -1,4 +1,5 @@
-//! Collections of runs: a folder each, with the command, the figures, the summary and the page, and an index of all.
+//! Collections of runs: a folder each, with the command, the figures, the summary and the page, and
+//! an index of all.
 //!
 //! The index is made anew from the folders each time; what a person wrote above its table stays.
 

@@ -90,7 +90,8 @@ impl Deliveries {
 /// Which router a connection leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// Publishers and receivers go round all routers: with two, half of the deliveries cross the mesh.
+    /// Publishers and receivers go round all routers: with two, half of the deliveries cross the
+    /// mesh.
     RoundRobin,
     /// Publishers on the first router, receivers on the others.
     Apart,
@@ -125,7 +126,8 @@ pub struct Scenario {
     pub receive_queue_bytes: u64,
     /// How events reach the receivers of a connection.
     pub deliveries: Deliveries,
-    /// Publishing connections send a packet now and then: small windows, no path discovery, acknowledgements that may wait.
+    /// Publishing connections send a packet now and then: small windows, no path discovery,
+    /// acknowledgements that may wait.
     pub lone_emitters: bool,
     /// Every receiver takes everything, whatever the number of emitters.
     pub everything: bool,
@@ -230,8 +232,9 @@ impl Scenario {
         }
     }
 
-    /// Brings numbers that depend on others in line with them, once all that was chosen is in place: no connection without
-    /// an emitter or receiver, no thread without a connection, and `rate` or what suits the preset.
+    /// Brings numbers that depend on others in line with them, once all that was chosen is in
+    /// place: no connection without an emitter or receiver, no thread without a connection, and
+    /// `rate` or what suits the preset.
     pub fn settle(&mut self, rate: Option<u64>) {
         let workload = &mut self.workload;
         workload.emitters = workload.emitters.max(1);

@@ -1,4 +1,5 @@
-//! What a run leaves behind besides its JSON: a page with plots, and a place in a collection of runs.
+//! What a run leaves behind besides its JSON: a page with plots, and a place in a collection of
+//! runs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

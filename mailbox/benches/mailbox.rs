@@ -1,4 +1,5 @@
-//! What a mailbox costs, beside rtrb: on one thread (no contention), across two threads, and the bell of an awake reader.
+//! What a mailbox costs, beside rtrb: on one thread (no contention), across two threads, and the
+//! bell of an awake reader.
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 
@@ -90,8 +91,8 @@ fn two_threads(c: &mut Criterion) {
     group.finish();
 }
 
-/// There and back between two threads, each of which sleeps until it is woken: twice the latency of an idle hop, the
-/// system's part of waking a thread included.
+/// There and back between two threads, each of which sleeps until it is woken: twice the latency of
+/// an idle hop, the system's part of waking a thread included.
 fn asleep(c: &mut Criterion) {
     c.bench_function("there and back, both asleep", |b| {
         let here = thread::current();

@@ -1,7 +1,8 @@
 //! The bell of a reader: a flag that says whether it sleeps, and what wakes it.
 //!
-//! All changes of the flag are read-modify-writes, which makes their order plain, to loom as well. They are rare: a reader
-//! lies down only when it has nothing to do, and a writer's ring is one load unless the reader sleeps.
+//! All changes of the flag are read-modify-writes, which makes their order plain, to loom as well.
+//! They are rare: a reader lies down only when it has nothing to do, and a writer's ring is one
+//! load unless the reader sleeps.
 
 use std::fmt;
 

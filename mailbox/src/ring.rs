@@ -1,15 +1,16 @@
 //! A ring of slots with one writer and one reader, without locks.
 //!
-//! Two counters that only grow say how much was written and how much was read; a slot is its counter modulo the (power of
-//! two) number of slots. The slots from `read` to `written` belong to the reader, the others to the writer:
+//! Two counters that only grow say how much was written and how much was read; a slot is its
+//! counter modulo the (power of two) number of slots. The slots from `read` to `written` belong to
+//! the reader, the others to the writer:
 //!
 //! ```text
 //! written = 6, read = 3, 4 slots     slot 0   slot 1   slot 2   slot 3
 //!                                     #4       #5      (free)    #3
 //! ```
 //!
-//! Each end keeps its own counter and what it last saw of the other one, so that the line of the other end is only
-//! touched when the ring looks full to the writer, or empty to the reader.
+//! Each end keeps its own counter and what it last saw of the other one, so that the line of the
+//! other end is only touched when the ring looks full to the writer, or empty to the reader.
 #![expect(unsafe_code, reason = "slots change owners by counters, which the borrow checker cannot see")]
 
 use std::fmt;
@@ -32,9 +33,9 @@ struct Ring<T> {
     read: Apart<AtomicUsize>,
 }
 
-// SAFETY: what crosses threads are values of T, each with one owner at a time: a slot is reached by the writer only while
-// `written - read < slots`, and by the reader only while `read < written`; release stores and acquire loads of the counters
-// order the two.
+// SAFETY: what crosses threads are values of T, each with one owner at a time: a slot is reached by
+// the writer only while `written - read < slots`, and by the reader only while `read < written`;
+// release stores and acquire loads of the counters order the two.
 unsafe impl<T: Send> Send for Ring<T> {}
 // SAFETY: as above: there is one `Writer` and one `Inbox` of a ring, and neither can be cloned.
 unsafe impl<T: Send> Sync for Ring<T> {}
@@ -52,7 +53,8 @@ impl<T> Drop for Ring<T> {
         let (written, mut read) =
             (self.written.0.load(Ordering::Relaxed), self.read.0.load(Ordering::Relaxed));
         while read != written {
-            // SAFETY: both ends are gone, so nobody else reaches the slots; those from `read` to `written` are filled.
+            // SAFETY: both ends are gone, so nobody else reaches the slots; those from `read` to `written`
+            // are filled.
             self.slot(read).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
             read = read.wrapping_add(1);
         }

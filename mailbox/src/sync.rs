@@ -1,4 +1,5 @@
-//! The primitives that everything here is made of: the standard library's, or loom's, which tries all interleavings.
+//! The primitives that everything here is made of: the standard library's, or loom's, which tries
+//! all interleavings.
 
 #[cfg(loom)]
 pub(crate) use loom::{

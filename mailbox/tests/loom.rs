@@ -1,4 +1,5 @@
-//! All interleavings of small programs, under the memory model: what the mailbox promises holds in each of them.
+//! All interleavings of small programs, under the memory model: what the mailbox promises holds in
+//! each of them.
 #![cfg(loom)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

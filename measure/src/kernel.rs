@@ -1,4 +1,5 @@
-//! What the kernel says of processes and threads: CPU time, waiting, memory; and the signals between a run and its routers.
+//! What the kernel says of processes and threads: CPU time, waiting, memory; and the signals
+//! between a run and its routers.
 #![expect(unsafe_code, reason = "clock_gettime, prctl and kill have no safe wrapper in std")]
 
 use std::fs;
@@ -25,7 +26,8 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// How long the calling thread was ready to run while no CPU was free, nanoseconds; 0 where the kernel does not tell.
+/// How long the calling thread was ready to run while no CPU was free, nanoseconds; 0 where the
+/// kernel does not tell.
 #[must_use]
 pub fn thread_waited_ns() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
@@ -77,8 +79,8 @@ pub fn resident_bytes_of(pid: u32) -> u64 {
 /// The unit of `/proc/stat`, on every architecture that this runs on.
 const TICK_NS: u64 = 10_000_000;
 
-/// CPU time since boot that a virtual machine was ready to use and its host gave to others, nanoseconds; 0 where the kernel
-/// does not tell.
+/// CPU time since boot that a virtual machine was ready to use and its host gave to others,
+/// nanoseconds; 0 where the kernel does not tell.
 #[must_use]
 pub fn stolen_ns() -> u64 {
     stolen_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default()) * TICK_NS

@@ -1,7 +1,8 @@
-//! Features: what a side can read beyond the first version of the protocol, told in Hello, Welcome and PeerHello.
+//! Features: what a side can read beyond the first version of the protocol, told in Hello, Welcome
+//! and PeerHello.
 //!
-//! A frame, field or value of a feature is sent only to a side that lists the feature. Who does not know a feature's number
-//! ignores it, so that a list never has to be understood in full.
+//! A frame, field or value of a feature is sent only to a side that lists the feature. Who does not
+//! know a feature's number ignores it, so that a list never has to be understood in full.
 //!
 //! ```
 //! use millrace_proto::feature::{self, Features};
@@ -14,7 +15,8 @@ use crate::control::Value;
 use crate::error::DecodeError;
 use crate::field::{self, Field};
 
-/// One delivery stream per connection: preamble DeliverAll, frames Deliver, ReceiverGap, ReceiverEnd.
+/// One delivery stream per connection: preamble DeliverAll, frames Deliver, ReceiverGap,
+/// ReceiverEnd.
 pub const DELIVERIES: u64 = 1;
 /// Publisher ids that are proven by a secret.
 pub const PROOF: u64 = 2;

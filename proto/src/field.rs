@@ -1,8 +1,9 @@
 //! Tagged fields: the body of a control frame, and the optional part of a hop header.
 //!
-//! A field is `number, length, value`, the first two varints. A reader skips numbers it does not know, so fields can be
-//! added; a field that appears twice counts once, with its last value, unless it is a list. Integers are a varint in the
-//! value; texts are UTF-8; lists are repeated fields.
+//! A field is `number, length, value`, the first two varints. A reader skips numbers it does not
+//! know, so fields can be added; a field that appears twice counts once, with its last value,
+//! unless it is a list. Integers are a varint in the value; texts are UTF-8; lists are repeated
+//! fields.
 //!
 //! Example: field 3 with the integer 300 is `03 02 41 2c`.
 

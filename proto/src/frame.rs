@@ -1,10 +1,13 @@
-//! Frames: `type, length, body`, the first two varints. All streams are sequences of frames behind a stream preamble.
+//! Frames: `type, length, body`, the first two varints. All streams are sequences of frames behind
+//! a stream preamble.
 //!
-//! Types are even when a reader must understand them (an unknown one closes the connection) and odd when it may skip
-//! them. [`FrameReader`] turns chunks of a stream, cut anywhere, into whole frames; it copies only frames that straddle
-//! two chunks, and its memory is bounded by the largest frame allowed.
+//! Types are even when a reader must understand them (an unknown one closes the connection) and odd
+//! when it may skip them. [`FrameReader`] turns chunks of a stream, cut anywhere, into whole
+//! frames; it copies only frames that straddle two chunks, and its memory is bounded by the largest
+//! frame allowed.
 //!
-//! A unidirectional stream starts with a preamble: its first frame says what the stream is ([`crate::stream`]).
+//! A unidirectional stream starts with a preamble: its first frame says what the stream is
+//! ([`crate::stream`]).
 
 use std::ops::Range;
 
@@ -27,7 +30,8 @@ pub type Split<'a> = (u64, &'a [u8], usize);
 /// Splits one frame off the front of `bytes`; `None` when the frame is not complete.
 ///
 /// # Errors
-/// [`DecodeError::Limit`] when the body is longer than `body_max`: known before the body has arrived.
+/// [`DecodeError::Limit`] when the body is longer than `body_max`: known before the body has
+/// arrived.
 #[inline]
 pub fn split(bytes: &[u8], body_max: usize) -> Result<Option<Split<'_>>, DecodeError> {
     let Some((kind, range)) = locate(bytes, body_max)? else { return Ok(None) };
@@ -48,14 +52,15 @@ fn locate(bytes: &[u8], body_max: usize) -> Result<Option<(u64, Range<usize>)>, 
     Ok(Some((kind, start..start + len)))
 }
 
-/// A straddling frame of at least this many bytes is gathered in a buffer of its own, which can be kept without a copy.
+/// A straddling frame of at least this many bytes is gathered in a buffer of its own, which can be
+/// kept without a copy.
 const SHARED_FROM: usize = 8 * 1024;
 
 /// Bytes that a reader holds back for later frames, at most, while no frame is incomplete.
 const IDLE_BYTES_MAX: usize = 256;
 
-/// Bytes reserved for a frame of which little has arrived: its length is a promise until then. Enough for what a client
-/// gathers before it writes.
+/// Bytes reserved for a frame of which little has arrived: its length is a promise until then.
+/// Enough for what a client gathers before it writes.
 const PROMISE_BYTES_MAX: usize = 18 * 1024;
 
 /// Frames that [`FrameReader::feed_windows`] hands over at once, at most.
@@ -68,15 +73,16 @@ pub struct Frame<'a> {
     pub kind: u64,
     /// Its body.
     pub body: &'a [u8],
-    /// The buffer that `body` lies in, when it holds this frame alone: to keep a part of the body without a copy. Who keeps a
-    /// small part keeps all of it.
+    /// The buffer that `body` lies in, when it holds this frame alone: to keep a part of the body
+    /// without a copy. Who keeps a small part keeps all of it.
     pub buffer: Option<&'a Bytes>,
 }
 
 /// Cuts a stream, which arrives in chunks of any size, into frames.
 ///
-/// After an error the reader is poisoned: the stream cannot be read further, and every later chunk is refused. A stream
-/// that ends while [`buffered`](Self::buffered) is not 0 was cut within a frame.
+/// After an error the reader is poisoned: the stream cannot be read further, and every later chunk
+/// is refused. A stream that ends while [`buffered`](Self::buffered) is not 0 was cut within a
+/// frame.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     /// The start of a frame whose end has not arrived; empty otherwise.
@@ -97,11 +103,12 @@ impl FrameReader {
         self.partial.len()
     }
 
-    /// Feeds the next chunk; `each` gets the type and body of every frame that is complete, in order.
+    /// Feeds the next chunk; `each` gets the type and body of every frame that is complete, in
+    /// order.
     ///
     /// # Errors
-    /// Whatever `each` returns, [`DecodeError::Limit`] (converted) for a frame longer than `body_max`, and
-    /// [`DecodeError::Malformed`] after an earlier error.
+    /// Whatever `each` returns, [`DecodeError::Limit`] (converted) for a frame longer than
+    /// `body_max`, and [`DecodeError::Malformed`] after an earlier error.
     pub fn feed<E: From<DecodeError>>(
         &mut self,
         chunk: &[u8],
@@ -122,9 +129,9 @@ impl FrameReader {
         self.rest(chunk, body_max)
     }
 
-    /// Like [`feed`](Self::feed), for readers that pass on what they read, and look at what comes next before they do:
-    /// `window` gets up to [`WINDOW_FRAMES`] whole frames at once. A frame that straddles chunks comes alone; when it is
-    /// large, with a buffer of its own.
+    /// Like [`feed`](Self::feed), for readers that pass on what they read, and look at what comes
+    /// next before they do: `window` gets up to [`WINDOW_FRAMES`] whole frames at once. A frame
+    /// that straddles chunks comes alone; when it is large, with a buffer of its own.
     ///
     /// # Errors
     /// As [`feed`](Self::feed). The frames before one that is too long are handed over first.
@@ -186,7 +193,8 @@ impl FrameReader {
     fn gather(&mut self, bytes: &[u8], total: usize) {
         if self.partial.capacity() - self.partial.len() < bytes.len() {
             let arrived = self.partial.len() + bytes.len();
-            // Never more than the frame takes, and little for a promise; beyond it four times what has arrived.
+            // Never more than the frame takes, and little for a promise; beyond it four times what has
+            // arrived.
             let wanted = total.min(PROMISE_BYTES_MAX.max(arrived.saturating_mul(4))).max(arrived);
             self.partial.reserve_exact(wanted - self.partial.len());
         }

@@ -1,8 +1,9 @@
 //! The wire of Millrace: tags, selectors, ids, and every frame that crosses a connection.
 //!
-//! The crate has no I/O and no clock. Encoders append to a caller's `Vec<u8>`; decoders borrow from the bytes they are
-//! given and check every length against a named bound in [`limits`] before they use it. Decoding a byte string never
-//! panics. `docs/wire.md` is the same protocol in prose, complete enough to write a client in another language.
+//! The crate has no I/O and no clock. Encoders append to a caller's `Vec<u8>`; decoders borrow from
+//! the bytes they are given and check every length against a named bound in [`limits`] before they
+//! use it. Decoding a byte string never panics. `docs/wire.md` is the same protocol in prose,
+//! complete enough to write a client in another language.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -51,7 +52,8 @@ pub use tag::{Shard, TagSet, TagSetRef};
 pub const ALPN_CLIENT: &[u8] = b"millrace/1";
 /// ALPN name of the protocol between routers.
 pub const ALPN_PEER: &[u8] = b"millrace-peer/1";
-/// Version of both protocols. A Hello with another major version is refused with [`CloseCode::Version`].
+/// Version of both protocols. A Hello with another major version is refused with
+/// [`CloseCode::Version`].
 pub const PROTOCOL_VERSION: u64 = 1;
 /// Default UDP port of a router, for clients and peers.
 pub const DEFAULT_PORT: u16 = 7400;

@@ -1,7 +1,8 @@
 //! Every bound of the wire, in one place, each with its reason.
 //!
-//! Who makes a tag set or a selector beyond them is told which; a peer that sends more than they allow is closed with
-//! [`CloseCode::Limit`](crate::CloseCode::Limit) or [`CloseCode::Malformed`](crate::CloseCode::Malformed).
+//! Who makes a tag set or a selector beyond them is told which; a peer that sends more than they
+//! allow is closed with [`CloseCode::Limit`](crate::CloseCode::Limit) or
+//! [`CloseCode::Malformed`](crate::CloseCode::Malformed).
 
 /// Tags in one tag set. Matching visits each tag once, so this bounds the work per new tag set.
 pub const TAGS_PER_SET_MAX: usize = 32;
@@ -14,18 +15,20 @@ pub const TAG_SET_BYTES_MAX: usize = 1 + TAGS_PER_SET_MAX * (2 + TAG_KEY_BYTES_M
 
 /// Bytes of one event's payload.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
-/// Events in one run. Larger runs gain nothing: a run is one unit of routing, and 4,096 already amortise its cost.
+/// Events in one run. Larger runs gain nothing: a run is one unit of routing, and 4,096 already
+/// amortise its cost.
 pub const EVENTS_PER_RUN_MAX: u64 = 4096;
 /// Bytes of one run body: one event of the largest payload always fits.
 pub const RUN_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 256;
 /// Bytes of one hop header: inline tags are its largest field.
 pub const HOP_HEADER_BYTES_MAX: usize = TAG_SET_BYTES_MAX + 8192;
-/// Bytes of the targets of one delivered run: four of the largest, or all 1,024 receivers with a few subscriptions each. A run
-/// for more is written in several frames.
+/// Bytes of the targets of one delivered run: four of the largest, or all 1,024 receivers with a
+/// few subscriptions each. A run for more is written in several frames.
 pub const TARGETS_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of one frame on a data stream.
 pub const DATA_FRAME_BYTES_MAX: usize = HOP_HEADER_BYTES_MAX + TARGETS_BYTES_MAX + RUN_BYTES_MAX + 16;
-/// Bytes of one frame on a control stream. Snapshots of interest are cut into frames of at most this size.
+/// Bytes of one frame on a control stream. Snapshots of interest are cut into frames of at most
+/// this size.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of one selector's text.
@@ -59,11 +62,13 @@ pub const RANGES_PER_FRAME_MAX: usize = 1024;
 pub const TICKETS_PER_FRAME_MAX: usize = 2048;
 /// Positions in one frame: 44 KiB at most, those of a hundred routers of ten cores.
 pub const POSITIONS_PER_FRAME_MAX: usize = 1024;
-/// Members of groups in one frame: 64 KiB would hold more than twice as many with names of full length.
+/// Members of groups in one frame: 64 KiB would hold more than twice as many with names of full
+/// length.
 pub const MEMBERS_PER_FRAME_MAX: usize = 256;
 /// Records of sets in one frame. Identities have up to 256 bytes, so that all fit 64 KiB.
 pub const SETS_PER_FRAME_MAX: usize = 128;
-/// Literals of one interest: those of a pattern with a few alternatives. Beyond it the interest is told as a plain one.
+/// Literals of one interest: those of a pattern with a few alternatives. Beyond it the interest is
+/// told as a plain one.
 pub const LITERALS_PER_INTEREST_MAX: usize = 16;
 /// Bytes of a literal; a longer one is cut, for its start is as good a filter.
 pub const LITERAL_BYTES_MAX: usize = 64;
@@ -90,7 +95,8 @@ pub const LANE_TABLE_PUBLISHERS: u64 = 262_144;
 
 /// Addresses of other routers in a Welcome or a Goaway.
 pub const ALTERNATES_MAX: usize = 64;
-/// Bytes of an address or of any other short text (names, reasons) in a control frame. Longer ones are cut when written.
+/// Bytes of an address or of any other short text (names, reasons) in a control frame. Longer ones
+/// are cut when written.
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// Cores of one router: the shard hash has 4,096 values.
 pub const CORES_MAX: u16 = 256;

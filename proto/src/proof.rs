@@ -1,8 +1,10 @@
-//! What proves who somebody is: a publisher's secret, a client's token, and the ids that follow from proofs.
+//! What proves who somebody is: a publisher's secret, a client's token, and the ids that follow
+//! from proofs.
 //!
-//! A publisher id is a hash, so that whoever has seen it cannot publish under it: routers make it from the secret, which
-//! is shown to them alone, in Hello. The same secret, identity and index give the same id at every router. A router's id
-//! follows from the name in its certificate and from its address.
+//! A publisher id is a hash, so that whoever has seen it cannot publish under it: routers make it
+//! from the secret, which is shown to them alone, in Hello. The same secret, identity and index
+//! give the same id at every router. A router's id follows from the name in its certificate and
+//! from its address.
 //!
 //! ```text
 //! publisher id = first 16 bytes of SHA-256( secret (32 bytes) ‖ identity (UTF-8) ‖ index (8 bytes, big-endian) )
@@ -19,7 +21,8 @@ use crate::field::{self, Field};
 use crate::id::{PublisherId, RouterId};
 use crate::limits::TOKEN_BYTES_MAX;
 
-/// What a client proves its publisher ids with: 32 random bytes, drawn once and kept with its spool. Never logged.
+/// What a client proves its publisher ids with: 32 random bytes, drawn once and kept with its
+/// spool. Never logged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublisherSecret(pub [u8; 32]);
 
@@ -66,8 +69,8 @@ impl Value for Token {
 }
 
 impl PublisherSecret {
-    /// Another secret that follows from this one, for a `purpose` and a number: whoever knows it learns nothing about this
-    /// one, nor about those of other purposes or numbers.
+    /// Another secret that follows from this one, for a `purpose` and a number: whoever knows it
+    /// learns nothing about this one, nor about those of other purposes or numbers.
     #[must_use]
     pub fn derive(&self, purpose: &str, number: u128) -> Self {
         let hash =
@@ -77,8 +80,9 @@ impl PublisherSecret {
 }
 
 impl PublisherId {
-    /// The id that a client with this secret publishes under as its publisher number `index`, where routers know it as
-    /// `identity`: the text of [`Welcome::identity`](crate::control::Welcome::identity), empty when it has none.
+    /// The id that a client with this secret publishes under as its publisher number `index`, where
+    /// routers know it as `identity`: the text of
+    /// [`Welcome::identity`](crate::control::Welcome::identity), empty when it has none.
     #[must_use]
     pub fn derive(secret: &PublisherSecret, identity: &str, index: u64) -> Self {
         let hash =
@@ -88,7 +92,8 @@ impl PublisherId {
 }
 
 impl RouterId {
-    /// The id of the router with this name in its certificate that is reached at `advertise` (`host:port`).
+    /// The id of the router with this name in its certificate that is reached at `advertise`
+    /// (`host:port`).
     #[must_use]
     pub fn derive(name: &str, advertise: &str) -> Self {
         let hash = Sha256::new().chain_update(name).chain_update([0]).chain_update(advertise);

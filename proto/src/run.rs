@@ -6,9 +6,10 @@
 //! first seq, floor distance, base time (ns since 1970), count, then per event: time delta (ns), length, payload
 //! ```
 //!
-//! All integers are varints. `floor distance` is `first seq − floor`, where floor is the lowest seq that may still be
-//! resent. Time deltas count from the base time, so no event of a run is earlier than its base. A router checks a body
-//! completely when it enters (its lengths must add up), and never reads payloads unless a subscription asks for it.
+//! All integers are varints. `floor distance` is `first seq − floor`, where floor is the lowest seq
+//! that may still be resent. Time deltas count from the base time, so no event of a run is earlier
+//! than its base. A router checks a body completely when it enters (its lengths must add up), and
+//! never reads payloads unless a subscription asks for it.
 
 use std::cmp::Ordering;
 
@@ -37,7 +38,8 @@ impl<'a> RunBody<'a> {
     /// Checks that `bytes` are exactly one run body.
     ///
     /// # Errors
-    /// [`DecodeError`] when a bound is exceeded, the run is empty, seqs overflow, or lengths do not add up.
+    /// [`DecodeError`] when a bound is exceeded, the run is empty, seqs overflow, or lengths do not
+    /// add up.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a length is compared with its bound first")]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
@@ -240,8 +242,8 @@ impl RunBuilder {
         self.events.len()
     }
 
-    /// Whether another event of `payload_bytes` keeps the run within its bounds. An event of at most
-    /// [`PAYLOAD_BYTES_MAX`] always fits an empty run.
+    /// Whether another event of `payload_bytes` keeps the run within its bounds. An event of at
+    /// most [`PAYLOAD_BYTES_MAX`] always fits an empty run.
     #[must_use]
     pub fn fits(&self, payload_bytes: usize) -> bool {
         payload_bytes <= PAYLOAD_BYTES_MAX
@@ -272,8 +274,8 @@ impl RunBuilder {
             + self.events.len()
     }
 
-    /// Appends the body to `out`: a valid one when at least one event was pushed. The builder is empty after it, until
-    /// the next start.
+    /// Appends the body to `out`: a valid one when at least one event was pushed. The builder is
+    /// empty after it, until the next start.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let mut head = varint::Gathered::<{ 4 * 8 }>::default();
         head.put(self.first_seq);

@@ -1,6 +1,7 @@
 //! Preambles: the first frame of a unidirectional stream says what the stream carries.
 //!
-//! The bidirectional stream that a client (or a dialling router) opens first is the control stream, and has none.
+//! The bidirectional stream that a client (or a dialling router) opens first is the control stream,
+//! and has none.
 
 use crate::control::message;
 use crate::id::ReceiverNumber;

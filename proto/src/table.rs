@@ -1,14 +1,16 @@
 //! Numbers that stand for tag sets and publishers on one stream.
 //!
-//! The writer of a stream owns its tables: [`TableWriter`] says, for each thing to be named, whether its number is known,
-//! must be defined first, or whether the thing is better written in full. The reader ([`TableReader`]) announced its
-//! capacity; streams are ordered, so a number that is defined again simply replaces what it stood for, and eviction needs
-//! no message. Both sides count the same entries and bytes, so a writer that honours the capacity can never overflow a
+//! The writer of a stream owns its tables: [`TableWriter`] says, for each thing to be named,
+//! whether its number is known, must be defined first, or whether the thing is better written in
+//! full. The reader ([`TableReader`]) announced its capacity; streams are ordered, so a number that
+//! is defined again simply replaces what it stood for, and eviction needs no message. Both sides
+//! count the same entries and bytes, so a writer that honours the capacity can never overflow a
 //! reader.
 //!
-//! Eviction is second chance: a hand goes round the entries and takes the first that was not used since it last passed,
-//! looking at two at most. When both were in use, the newcomer is written inline: a stream with more hot tag sets than the
-//! table holds degrades to inline tags for the excess, instead of defining each one anew for every run.
+//! Eviction is second chance: a hand goes round the entries and takes the first that was not used
+//! since it last passed, looking at two at most. When both were in use, the newcomer is written
+//! inline: a stream with more hot tag sets than the table holds degrades to inline tags for the
+//! excess, instead of defining each one anew for every run.
 
 use std::cell::Cell;
 use std::hash::Hash;
@@ -31,22 +33,24 @@ pub enum Naming {
 /// Mixes keys that peers choose: seeded, so that nobody can make them collide.
 static HASHER: LazyLock<ahash::RandomState> = LazyLock::new(ahash::RandomState::new);
 
-/// A number that a table gave, for whoever asks again for the same thing: good until the table gives a number to another
-/// thing. The default is good for no table.
+/// A number that a table gave, for whoever asks again for the same thing: good until the table
+/// gives a number to another thing. The default is good for no table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memo {
     stamp: u64,
     number: u32,
 }
 
-/// Stamps of tables; 0 is no table's. Each is given once, so a memo is never good for another table.
+/// Stamps of tables; 0 is no table's. Each is given once, so a memo is never good for another
+/// table.
 static STAMPS: AtomicU64 = AtomicU64::new(1);
 
 fn next_stamp() -> u64 {
     STAMPS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a lookup reads: all in one place, so that it costs one cache miss and not one for each of hash, key and number.
+/// What a lookup reads: all in one place, so that it costs one cache miss and not one for each of
+/// hash, key and number.
 #[derive(Debug, Clone)]
 struct Place<K> {
     key: K,
@@ -64,7 +68,8 @@ struct Slot<K> {
 /// The writer's side of one table.
 #[derive(Debug)]
 pub struct TableWriter<K> {
-    /// Open addressing with linear probing; the length is a power of two, and a quarter of it at least is vacant.
+    /// Open addressing with linear probing; the length is a power of two, and a quarter of it at
+    /// least is vacant.
     places: Vec<Option<Place<K>>>,
     /// What makes a memo good: a new one after each eviction.
     stamp: u64,
@@ -122,7 +127,8 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
         self.define(key, bytes)
     }
 
-    /// As [`name`](Self::name), for a key that is likely to be the one of the call before: it is compared first.
+    /// As [`name`](Self::name), for a key that is likely to be the one of the call before: it is
+    /// compared first.
     #[inline]
     pub fn name_as_before(&mut self, key: &K, bytes: u64) -> Naming {
         if let Some(Some(place)) = self.places.get_mut(self.last)
@@ -136,8 +142,9 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
         naming
     }
 
-    /// As [`name`](Self::name), without a lookup while `memo`, which is kept with the key, is good. A key that is named so
-    /// does not count as used: eviction may take it, which makes all memos of the table bad.
+    /// As [`name`](Self::name), without a lookup while `memo`, which is kept with the key, is good.
+    /// A key that is named so does not count as used: eviction may take it, which makes all
+    /// memos of the table bad.
     #[inline]
     pub fn name_by_memo(&mut self, key: &K, bytes: u64, memo: &Cell<Memo>) -> Naming {
         let Memo { stamp, number } = memo.get();
@@ -166,8 +173,8 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
         matches!(self.places.get(self.last), Some(Some(place)) if place.key == *key)
     }
 
-    /// Starts the way of the memory that [`name`](Self::name) will read to the core, without waiting for it where the
-    /// caller does so for several keys in a row.
+    /// Starts the way of the memory that [`name`](Self::name) will read to the core, without
+    /// waiting for it where the caller does so for several keys in a row.
     #[inline]
     pub fn prefetch(&self, key: &K) {
         let place = self.places.get(self.home(key));
@@ -278,7 +285,8 @@ pub struct TableReader<T> {
 }
 
 impl<T> TableReader<T> {
-    /// An empty table of at most `entries_max` things of `bytes_max` bytes; `what` names them in errors.
+    /// An empty table of at most `entries_max` things of `bytes_max` bytes; `what` names them in
+    /// errors.
     #[must_use]
     pub fn new(entries_max: u64, bytes_max: u64, what: &'static str) -> Self {
         Self { entries: Vec::new(), bytes: 0, entries_max, bytes_max, what }
@@ -286,8 +294,8 @@ impl<T> TableReader<T> {
 
     /// From here on `number` stands for `thing`, of `bytes` bytes.
     ///
-    /// Memory is taken as numbers are used: a gap of numbers costs what its highest number does, so numbers must be
-    /// dense enough that no more than 1,024 are skipped at once.
+    /// Memory is taken as numbers are used: a gap of numbers costs what its highest number does, so
+    /// numbers must be dense enough that no more than 1,024 are skipped at once.
     ///
     /// # Errors
     /// [`DecodeError::Limit`] when the table would exceed what was announced; nothing changed then.

@@ -1,14 +1,16 @@
 //! Tag sets: what an event is about, as `key=value` tags, and the shard they hash to.
 //!
-//! The canonical form is the only form: a count, then for each tag, in order of its key's bytes, key and value behind
-//! their lengths. Two tag sets are equal exactly when their canonical bytes are. `{rack=r7, host=web-1}` is
+//! The canonical form is the only form: a count, then for each tag, in order of its key's bytes,
+//! key and value behind their lengths. Two tag sets are equal exactly when their canonical bytes
+//! are. `{rack=r7, host=web-1}` is
 //!
 //! ```text
 //! 02   04 h o s t   05 w e b - 1   04 r a c k   02 r 7
 //! ```
 //!
-//! Keys are 1–128 bytes of `A–Z a–z 0–9 . _ - /`; values are 0–1,024 bytes of UTF-8 without control characters. The shard
-//! is the low twelve bits of XXH3-64 over the canonical bytes: the same on every machine and in every language.
+//! Keys are 1–128 bytes of `A–Z a–z 0–9 . _ - /`; values are 0–1,024 bytes of UTF-8 without control
+//! characters. The shard is the low twelve bits of XXH3-64 over the canonical bytes: the same on
+//! every machine and in every language.
 
 #[cfg(feature = "serde")]
 mod serde;
@@ -197,7 +199,8 @@ impl<'a> TagSetRef<'a> {
     /// Checks that `bytes` are exactly one tag set in canonical form.
     ///
     /// # Errors
-    /// [`DecodeError`] when they are not: wrong order, repeated keys, forbidden characters, bounds, left-over bytes.
+    /// [`DecodeError`] when they are not: wrong order, repeated keys, forbidden characters, bounds,
+    /// left-over bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > TAG_SET_BYTES_MAX {
             return Err(DecodeError::Limit { what: "tag set" });
@@ -229,8 +232,8 @@ impl<'a> TagSetRef<'a> {
         Ok(Self { canonical: bytes })
     }
 
-    /// Takes bytes that [`TagSetRef::parse`] accepted before, without checking them again. Bytes that were not accepted
-    /// give a tag set whose iteration ends early; nothing panics.
+    /// Takes bytes that [`TagSetRef::parse`] accepted before, without checking them again. Bytes
+    /// that were not accepted give a tag set whose iteration ends early; nothing panics.
     #[inline]
     #[must_use]
     pub const fn trusted(canonical: &'a [u8]) -> Self {

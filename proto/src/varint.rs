@@ -1,6 +1,8 @@
-//! Variable-length integers of QUIC (RFC 9000 §16): 1, 2, 4 or 8 bytes, the two top bits of the first tell which.
+//! Variable-length integers of QUIC (RFC 9000 §16): 1, 2, 4 or 8 bytes, the two top bits of the
+//! first tell which.
 //!
-//! `37` is `25`, `15293` is `7b bd`. Values reach 2^62 − 1. Longer encodings than necessary are read, never written.
+//! `37` is `25`, `15293` is `7b bd`. Values reach 2^62 − 1. Longer encodings than necessary are
+//! read, never written.
 
 use crate::error::DecodeError;
 
@@ -49,7 +51,8 @@ pub const fn encoded(value: u64) -> ([u8; 8], usize) {
     ((value << (64 - 8 * size) | length_bits).to_be_bytes(), size)
 }
 
-/// Reads a varint at the start of `bytes`: its value and its size, or `None` when bytes are missing.
+/// Reads a varint at the start of `bytes`: its value and its size, or `None` when bytes are
+/// missing.
 #[inline(always)]
 #[must_use]
 pub fn peek(bytes: &[u8]) -> Option<(u64, usize)> {
@@ -72,7 +75,8 @@ fn peek_short(bytes: &[u8]) -> Option<(u64, usize)> {
     Some(((u64::from_be_bytes(eight) & MAX) >> (64 - 8 * size), size))
 }
 
-/// A few varints, gathered before they are appended: room is made once, not for each. Holds `BYTES` bytes, eight for each.
+/// A few varints, gathered before they are appended: room is made once, not for each. Holds `BYTES`
+/// bytes, eight for each.
 #[derive(Debug)]
 pub(crate) struct Gathered<const BYTES: usize> {
     bytes: [u8; BYTES],
@@ -106,7 +110,8 @@ impl<const BYTES: usize> Gathered<BYTES> {
         }
     }
 
-    /// Adds up to four bytes as they are, which cost more to append by themselves. Returns whether it did.
+    /// Adds up to four bytes as they are, which cost more to append by themselves. Returns whether
+    /// it did.
     #[inline]
     pub(crate) fn put_few(&mut self, bytes: &[u8]) -> bool {
         let Some(places) = self.bytes.get_mut(self.len..self.len + 4).filter(|_| bytes.len() <= 4) else {
@@ -151,7 +156,8 @@ pub fn take_bytes<'a>(bytes: &mut &'a [u8], len: usize) -> Result<&'a [u8], Deco
 /// Takes a length of at most `max` off the front of `bytes`, then as many bytes.
 ///
 /// # Errors
-/// [`DecodeError::Truncated`] when bytes are missing, [`DecodeError::Limit`] (naming `what`) above `max`.
+/// [`DecodeError::Truncated`] when bytes are missing, [`DecodeError::Limit`] (naming `what`) above
+/// `max`.
 #[inline]
 pub fn take_prefixed<'a>(
     bytes: &mut &'a [u8],

@@ -473,7 +473,8 @@ fn texts_for_people_are_cut_to_their_bound() {
 fn beyond_their_bounds_messages_are_refused() {
     let refused =
         |bytes: &[u8], kind: u64| ControlFrame::decode(kind, bytes).unwrap_err().close_code().name();
-    // A field that is longer than the frame, an integer of 70 bits, a list that is too long, a text that is no UTF-8.
+    // A field that is longer than the frame, an integer of 70 bits, a list that is too long, a text
+    // that is no UTF-8.
     assert_eq!(refused(&[0x01, 0x02, 0x05], Ping::KIND), "malformed");
     assert_eq!(refused(&[0x01, 0x09, 0xc0, 0, 0, 0, 0, 0, 0, 0, 1], Ping::KIND), "malformed");
     assert_eq!(refused(&[0x03, 0x00].repeat(1025), Subscribe::KIND), "limit");

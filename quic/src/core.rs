@@ -108,8 +108,8 @@ impl<A: App> Core<A> {
         self.finish((start - before - spun, spun, finish - start), (datagrams_in, datagrams_out))
     }
 
-    /// Waits for something to do, at most `wait`: polls as far as the core may, then sleeps. Returns
-    /// the clock behind it, and how long it polled.
+    /// Waits for something to do, at most `wait`: polls as far as the core may, then sleeps.
+    /// Returns the clock behind it, and how long it polled.
     fn rest(&mut self, before: Instant, wait: Duration) -> (Instant, Duration) {
         if wait.is_zero() {
             self.sockets.wait(wait);

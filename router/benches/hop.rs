@@ -1,6 +1,7 @@
-//! What a hop between two cores of a router costs per run: the same runs of one event enter on the core that owns them, and
-//! on its sibling, from where they cross in a mailbox. The difference is the hop: encoding into the batch, the mailbox, and
-//! reading the batch. Nobody subscribes, so nothing else happens to a run.
+//! What a hop between two cores of a router costs per run: the same runs of one event enter on the
+//! core that owns them, and on its sibling, from where they cross in a mailbox. The difference is
+//! the hop: encoding into the batch, the mailbox, and reading the batch. Nobody subscribes, so
+//! nothing else happens to a run.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 
 use std::hint::black_box;
@@ -120,7 +121,8 @@ impl World {
         self.cores[self.entry].readable(self.now, &mut self.pipe, CONN, stream);
     }
 
-    /// One batch of runs of one event each, from the publisher's bytes to the owner; returns the time without making them.
+    /// One batch of runs of one event each, from the publisher's bytes to the owner; returns the
+    /// time without making them.
     fn pass(&mut self) -> Duration {
         for _ in 0..RUNS {
             let handle = self.handles[self.next];

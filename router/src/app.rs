@@ -1,9 +1,10 @@
 //! One core's program on its QUIC loop: the engine, its mail, and the lanes that it dials.
 //!
-//! Nothing here blocks, and nothing decides but for two things that only the shell can see: which protocol a connection
-//! speaks, and whether its certificate allows that.
+//! Nothing here blocks, and nothing decides but for two things that only the shell can see: which
+//! protocol a connection speaks, and whether its certificate allows that.
 //!
-//! A turn: control's messages, siblings' segments and batches, the engine's turn, then outgoing mail.
+//! A turn: control's messages, siblings' segments and batches, the engine's turn, then outgoing
+//! mail.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -29,14 +30,15 @@ use crate::metrics::ShellMetrics;
 use crate::strangers::{Stranger, Strangers};
 use crate::tls::{Role, role_of};
 
-/// With more batches in a mailbox, publishers are left unread: what is on its way to its reader already, and what lanes
-/// bring, must find room.
+/// With more batches in a mailbox, publishers are left unread: what is on its way to its reader
+/// already, and what lanes bring, must find room.
 const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
 /// When mail did not fit, or a mailbox is above half, it is tried again after this time.
 const MAIL_RETRY: Duration = Duration::from_micros(200);
-/// Messages of control taken in one turn, and selectors that come and go by them: interest of a whole peer, or a storm of
-/// subscriptions, must not hold up the streams. Well below a millisecond; the last message may go beyond, by the selectors of
-/// one subscription and of the one that it replaces.
+/// Messages of control taken in one turn, and selectors that come and go by them: interest of a
+/// whole peer, or a storm of subscriptions, must not hold up the streams. Well below a millisecond;
+/// the last message may go beyond, by the selectors of one subscription and of the one that it
+/// replaces.
 const COMMANDS_PER_TURN: u64 = 256;
 /// A lane's socket outlives its connection by this time, so that the close is heard.
 const SOCKET_LINGER: Duration = Duration::from_secs(1);
@@ -134,8 +136,8 @@ impl CoreApp {
         self.end.clone()
     }
 
-    /// Whether a sibling has sent something that was not taken. Control's messages are taken in batches, too; those that
-    /// are left keep the core awake by [`App::deadline`].
+    /// Whether a sibling has sent something that was not taken. Control's messages are taken in
+    /// batches, too; those that are left keep the core awake by [`App::deadline`].
     pub(crate) fn has_mail(&self) -> bool {
         let waits = |sibling: &Sibling| {
             !sibling.words_in.is_empty() || !sibling.batches_in.is_empty() || !sibling.segments_in.is_empty()
@@ -159,7 +161,8 @@ impl CoreApp {
         self.parts.engine.close_clients(now, io);
     }
 
-    /// When all cores have sent their last batches: takes them in, and finishes the lanes behind them.
+    /// When all cores have sent their last batches: takes them in, and finishes the lanes behind
+    /// them.
     pub(crate) fn finish_lanes(&mut self, io: &mut Io<'_>) {
         self.take_mail(io);
         self.parts.engine.finish_lanes(io);
@@ -251,7 +254,8 @@ impl CoreApp {
         }
     }
 
-    /// Sends what a turn brought for control, in few batches, and for the reader of selectors, as one. Whether some is left.
+    /// Sends what a turn brought for control, in few batches, and for the reader of selectors, as
+    /// one. Whether some is left.
     fn send_to_control(&mut self, io: &mut Io<'_>) -> bool {
         let held = self.gather_for_control(io);
         self.parts.selectors.post();

@@ -1,8 +1,8 @@
-//! The control thread: it runs the engine's control, resolves names, and serves the admin page. Nothing on a core waits
-//! for it.
+//! The control thread: it runs the engine's control, resolves names, and serves the admin page.
+//! Nothing on a core waits for it.
 //!
-//! A core's mailbox is bounded. While one is full, control's outputs stay where they are and inputs wait; cores never
-//! wait for control, so this always ends.
+//! A core's mailbox is bounded. While one is full, control's outputs stay where they are and inputs
+//! wait; cores never wait for control, so this always ends.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -99,8 +99,8 @@ impl ControlThread {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
         loop {
-            // While a core cannot take its next message, control gets neither inputs nor time: what waits for the core
-            // would grow.
+            // While a core cannot take its next message, control gets neither inputs nor time: what waits for
+            // the core would grow.
             while !self.send_outputs() {
                 self.picture();
                 self.control.note_held();
@@ -130,7 +130,8 @@ impl ControlThread {
         }
     }
 
-    /// Takes inputs, from `next` on, until control has handled enough to look at its outputs; `false` when told to stop.
+    /// Takes inputs, from `next` on, until control has handled enough to look at its outputs;
+    /// `false` when told to stop.
     fn round(&mut self, mut next: Option<Input>) -> bool {
         let mut handled = 0;
         while let Some(input) = next {

@@ -1,8 +1,10 @@
-//! Whether a peer may be who it says: a router's id follows from its certificate's name and the address that it advertises.
+//! Whether a peer may be who it says: a router's id follows from its certificate's name and the
+//! address that it advertises.
 //!
-//! Who holds one router's certificate can prove to be that router under any address, and no other router under any. Routers
-//! that share a certificate differ by their addresses. A peer that proves nothing may come under an id that nobody has
-//! proven; control takes it from it when somebody does.
+//! Who holds one router's certificate can prove to be that router under any address, and no other
+//! router under any. Routers that share a certificate differ by their addresses. A peer that proves
+//! nothing may come under an id that nobody has proven; control takes it from it when somebody
+//! does.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +17,8 @@ use millrace_proto::mesh::PeerHello;
 /// Time between two lines about peers that say they are others.
 const SAID_FOR: Duration = Duration::from_secs(10);
 
-/// The id of a router: the first 8 bytes of SHA-256 over its certificate's name, a zero byte, and its advertised address.
+/// The id of a router: the first 8 bytes of SHA-256 over its certificate's name, a zero byte, and
+/// its advertised address.
 pub(crate) fn router_id(name: &str, advertise: &str) -> RouterId {
     let mut hash = digest::Context::new(&digest::SHA256);
     for part in [name.as_bytes(), &[0], advertise.as_bytes()] {
@@ -45,7 +48,8 @@ impl Credentials {
         self.names.remove(&conn);
     }
 
-    /// Whether a peer's certificate proves the id that its hello says. Says in the log, once in a while, where it does not.
+    /// Whether a peer's certificate proves the id that its hello says. Says in the log, once in a
+    /// while, where it does not.
     pub(crate) fn proves(&mut self, now: Instant, conn: ConnKey, hello: &PeerHello) -> bool {
         let name = self.names.get(&conn).map_or("", String::as_str);
         if hello.router == router_id(name, &hello.advertise) {

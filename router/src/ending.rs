@@ -1,4 +1,5 @@
-//! How connections end, by name: what is told to the engine is only the code of those that the other side closed in words.
+//! How connections end, by name: what is told to the engine is only the code of those that the
+//! other side closed in words.
 
 use millrace_quic::CloseReason;
 
@@ -12,7 +13,8 @@ pub enum Ending {
     Application,
     /// A router that was dialled would not take it.
     Refused,
-    /// TLS failed, on either side. Failed handshakes of those who dial us are counted as such, not here.
+    /// TLS failed, on either side. Failed handshakes of those who dial us are counted as such, not
+    /// here.
     Tls,
     /// The other side violated QUIC.
     ProtocolError,

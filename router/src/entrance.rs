@@ -1,5 +1,5 @@
-//! What new connections begin with, in both directions. A reload replaces it on every core; connections that stand keep
-//! what they began with.
+//! What new connections begin with, in both directions. A reload replaces it on every core;
+//! connections that stand keep what they began with.
 
 use std::sync::Arc;
 

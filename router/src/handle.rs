@@ -111,8 +111,8 @@ impl View {
         self.inputs.try_send(Input::Ask(Box::new(answer))).map_err(|_| Ended)
     }
 
-    /// Asks every core; `answer` is called once for each that lives, on its thread. Returns the last pictures of those
-    /// that have ended.
+    /// Asks every core; `answer` is called once for each that lives, on its thread. Returns the
+    /// last pictures of those that have ended.
     pub(crate) fn ask_cores(
         &self,
         answer: impl Fn(CoreSnapshot) + Send + Clone + 'static,
@@ -133,8 +133,8 @@ impl View {
         self.certificate_expiry.load(Ordering::Relaxed)
     }
 
-    /// Has the process read its settings anew, and waits until they are applied or refused. Returns a line for each
-    /// difference.
+    /// Has the process read its settings anew, and waits until they are applied or refused. Returns
+    /// a line for each difference.
     pub(crate) fn reload(&self) -> Result<Vec<String>, ReloadError> {
         self.reloader.get().ok_or(ReloadError::Embedded)?()
     }
@@ -318,7 +318,8 @@ impl RouterHandle {
         self.view.control().map(|(status, _)| status)
     }
 
-    /// A picture of each core, in order. Waits for one turn of each; those that have ended show their last one.
+    /// A picture of each core, in order. Waits for one turn of each; those that have ended show
+    /// their last one.
     #[must_use]
     pub fn cores(&self) -> Vec<CoreSnapshot> {
         self.view.cores()
@@ -333,8 +334,8 @@ impl RouterHandle {
         Ok(Seen { status, control, cores: self.view.cores() })
     }
 
-    /// Whether a thread of the router has ended by itself, which only a defect of the program does. What it held is lost;
-    /// the router should be started anew.
+    /// Whether a thread of the router has ended by itself, which only a defect of the program does.
+    /// What it held is lost; the router should be started anew.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         let ended = |thread: &Mutex<Option<JoinHandle<()>>>| {
@@ -380,9 +381,9 @@ impl RouterHandle {
         self.view.certificate_expiry()
     }
 
-    /// Gives new connections, on all cores, the identity of `config` and its rule for clients without a certificate.
-    /// Connections that stand are not disturbed. Other settings of `config` count from the next start. Returns when every
-    /// core has it.
+    /// Gives new connections, on all cores, the identity of `config` and its rule for clients
+    /// without a certificate. Connections that stand are not disturbed. Other settings of
+    /// `config` count from the next start. Returns when every core has it.
     ///
     /// # Errors
     /// [`ReloadError`]; nothing was changed.
@@ -396,7 +397,8 @@ impl RouterHandle {
         for core in &self.view.cores {
             core.post.send(Command::Enter(entrance.clone()));
         }
-        // A core that answers has taken what was sent before: whoever connects from here on meets the new identity.
+        // A core that answers has taken what was sent before: whoever connects from here on meets the new
+        // identity.
         self.view.cores();
         self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
         Ok(())
@@ -407,8 +409,8 @@ impl RouterHandle {
         let _ = self.view.reloader.set(reloader);
     }
 
-    /// Says goodbye to clients and peers, waits until clients are gone or `grace` is over, writes what is queued, and ends.
-    /// A grace of more than a day counts as a day.
+    /// Says goodbye to clients and peers, waits until clients are gone or `grace` is over, writes
+    /// what is queued, and ends. A grace of more than a day counts as a day.
     pub fn stop(&self, grace: Duration) {
         let grace = grace.min(GRACE_MAX);
         let end = Instant::now() + grace;
@@ -433,7 +435,8 @@ impl RouterHandle {
         self.end(|| Command::Kill);
     }
 
-    /// Waits for room in control's mailbox for as long as `patience` says; one that has ended takes everything.
+    /// Waits for room in control's mailbox for as long as `patience` says; one that has ended takes
+    /// everything.
     fn tell_control(&self, mut input: Input, patience: impl Fn() -> bool) {
         while let Err(TrySendError::Full(back)) = self.view.inputs.try_send(input) {
             if !patience() {

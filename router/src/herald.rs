@@ -1,7 +1,8 @@
-//! What the router says in its log of the mesh and of events that it drops: one line each, with peer and cause.
+//! What the router says in its log of the mesh and of events that it drops: one line each, with
+//! peer and cause.
 //!
-//! Control limits its notices itself. Overflows are looked for in the cores' counters, so that nothing is said on the way
-//! of an event.
+//! Control limits its notices itself. Overflows are looked for in the cores' counters, so that
+//! nothing is said on the way of an event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +110,8 @@ pub(crate) const fn trouble(what: Trouble) -> &'static str {
     }
 }
 
-/// Says when events begin to be dropped, how many were while it goes on, and when that ends. Runs until the cores end.
+/// Says when events begin to be dropped, how many were while it goes on, and when that ends. Runs
+/// until the cores end.
 pub(crate) async fn watch_overflows(view: Arc<View>) {
     let mut watch = Watch::default();
     loop {

@@ -1,4 +1,5 @@
-//! The Millrace router: sockets, threads, mailboxes, TLS, admin page and settings around the engine, which decides.
+//! The Millrace router: sockets, threads, mailboxes, TLS, admin page and settings around the
+//! engine, which decides.
 //!
 //! ```text
 //!            ┌─ core thread 0 ─ quic loop ─ engine core ─┐
@@ -57,7 +58,8 @@ pub use start::Router;
 pub use start_error::{ReloadError, StartError};
 pub use tls::{AuthorityError, DevAuthority, Identity, IdentityError};
 
-/// The router as a process: what the binary `millrace-router` runs, for programs that are a router when asked to be.
+/// The router as a process: what the binary `millrace-router` runs, for programs that are a router
+/// when asked to be.
 pub mod process {
     pub use crate::cli::Cli;
     pub use crate::run::run;

@@ -1,8 +1,8 @@
-//! The process's log: a thread of its own writes the lines, so that no other thread waits for standard error or ends
-//! because of it.
+//! The process's log: a thread of its own writes the lines, so that no other thread waits for
+//! standard error or ends because of it.
 //!
-//! The reader of standard error may end, stop reading, or sit on a full disk. A line that cannot be written is lost and
-//! counted ([`lost`]); the next line is tried again.
+//! The reader of standard error may end, stop reading, or sit on a full disk. A line that cannot be
+//! written is lost and counted ([`lost`]); the next line is tried again.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,8 +38,8 @@ pub(crate) struct Logs {
 static LOGS: OnceLock<Logs> = OnceLock::new();
 
 impl Logs {
-    /// Begins the log of this process, once; later calls change its filter. A program that embeds the router and has set
-    /// up a log of its own keeps that one.
+    /// Begins the log of this process, once; later calls change its filter. A program that embeds
+    /// the router and has set up a log of its own keeps that one.
     ///
     /// # Errors
     /// The filter cannot be read.

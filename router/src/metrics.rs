@@ -101,8 +101,8 @@ impl CoreSnapshot {
         self.quic.datagrams_in as f64 / (self.quic.turns as f64).max(1.0)
     }
 
-    /// Datagrams that reached this core without a hop from a sibling, because the kernel or their own socket steered them
-    /// here.
+    /// Datagrams that reached this core without a hop from a sibling, because the kernel or their
+    /// own socket steered them here.
     #[must_use]
     pub const fn hops_saved(&self) -> u64 {
         self.quic.datagrams_in.saturating_sub(self.quic.foreign_out)
@@ -115,7 +115,8 @@ impl CoreSnapshot {
         index.and_then(|index| self.engine.closed.get(index)).copied().unwrap_or(0)
     }
 
-    /// Tells every whole number of this core: its metric's name, the value of its label where it has one, and itself.
+    /// Tells every whole number of this core: its metric's name, the value of its label where it
+    /// has one, and itself.
     pub fn each_number(&self, mut tell: impl FnMut(&'static str, Option<&'static str>, u64)) {
         numbers(CoreMetrics::DECLARED, &self.engine, &mut tell);
         numbers(RouteCacheMetrics::DECLARED, &self.routes, &mut tell);

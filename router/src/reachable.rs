@@ -11,7 +11,8 @@ pub(crate) struct Reachable {
 }
 
 impl Reachable {
-    /// Of an unspecified address, the one that this host would leave from; every other one as it is.
+    /// Of an unspecified address, the one that this host would leave from; every other one as it
+    /// is.
     pub(crate) fn from(bound: SocketAddr) -> Self {
         Self::among(bound, leaves_from)
     }
@@ -20,7 +21,8 @@ impl Reachable {
         if !bound.ip().is_unspecified() {
             return Self { address: bound, is_guessed: false };
         }
-        // Reserved for documentation (RFC 5737, RFC 3849): nobody has them, so that they are behind the default route.
+        // Reserved for documentation (RFC 5737, RFC 3849): nobody has them, so that they are behind the
+        // default route.
         let v4 = || leaves_from("0.0.0.0:0", "192.0.2.1:9");
         let v6 = || leaves_from("[::]:0", "[2001:db8::1]:9").filter(|_| bound.is_ipv6());
         let found = v4().or_else(v6);

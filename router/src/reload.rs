@@ -1,4 +1,5 @@
-//! Reads settings and certificates anew while the router runs: whole or not at all, and the difference is logged.
+//! Reads settings and certificates anew while the router runs: whole or not at all, and the
+//! difference is logged.
 
 use crate::cli::{Cli, Plan};
 use crate::config::declare::Change;
@@ -8,7 +9,8 @@ use crate::handle::RouterHandle;
 use crate::logs::Logs;
 use crate::start_error::ReloadError;
 
-/// Reads everything anew and applies it. Returns a line for each difference; none where there is nothing new.
+/// Reads everything anew and applies it. Returns a line for each difference; none where there is
+/// nothing new.
 ///
 /// # Errors
 /// What is refused; nothing was changed.

@@ -1,7 +1,9 @@
-//! Names to addresses: seeds of the mesh, and targets of dials. Runs on the control thread, never on a core.
+//! Names to addresses: seeds of the mesh, and targets of dials. Runs on the control thread, never
+//! on a core.
 //!
-//! Addresses come from the system (files, DNS search domains and all); SRV names, which begin with an underscore, from
-//! DNS itself. Where DNS servers are named in the settings, they are asked for both.
+//! Addresses come from the system (files, DNS search domains and all); SRV names, which begin with
+//! an underscore, from DNS itself. Where DNS servers are named in the settings, they are asked for
+//! both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -65,7 +67,8 @@ impl Resolver {
         Some(found.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    /// What asks DNS. Made anew each time: names are looked up again because they change, so nothing is cached.
+    /// What asks DNS. Made anew each time: names are looked up again because they change, so
+    /// nothing is cached.
     fn dns(&self) -> Option<TokioResolver> {
         if self.servers.is_empty() {
             return TokioResolver::builder_tokio().ok()?.build().ok();
@@ -108,8 +111,9 @@ impl Resolver {
     }
 }
 
-/// Looks the seeds up for ever, side by side, and tells control whenever something changed: addresses at once, and names
-/// when they have answered, so that a silent name server holds up nobody else. What a failed lookup gave before is kept.
+/// Looks the seeds up for ever, side by side, and tells control whenever something changed:
+/// addresses at once, and names when they have answered, so that a silent name server holds up
+/// nobody else. What a failed lookup gave before is kept.
 pub(crate) async fn watch_seeds(
     resolver: Resolver,
     seeds: Arc<[String]>,

@@ -24,7 +24,8 @@ use crate::watch::Watch;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two looks at whether all threads live.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// Who asks for a reload waits this long for its answer: it takes milliseconds, unless the router ends.
+/// Who asks for a reload waits this long for its answer: it takes milliseconds, unless the router
+/// ends.
 const RELOAD_MAX: Duration = Duration::from_secs(5);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
@@ -90,7 +91,8 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error and its causes in one line; many errors say their cause themselves, which is not repeated.
+/// An error and its causes in one line; many errors say their cause themselves, which is not
+/// repeated.
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,

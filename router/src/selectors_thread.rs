@@ -1,11 +1,13 @@
 //! The thread that reads selectors and compiles their payload patterns.
 //!
-//! One frame of a client can ask for minutes of that. Here it holds up nobody: cores route, control serves the mesh, and
-//! clients take turns. A turn is one selector. Clients whose next selector has no pattern, which takes microseconds,
-//! come before those whose next has one, which may take a tenth of a second; the latter have a turn after
-//! [`PLAIN_PER_TURN`] of the former, so that nobody waits for ever.
+//! One frame of a client can ask for minutes of that. Here it holds up nobody: cores route, control
+//! serves the mesh, and clients take turns. A turn is one selector. Clients whose next selector has
+//! no pattern, which takes microseconds, come before those whose next has one, which may take a
+//! tenth of a second; the latter have a turn after [`PLAIN_PER_TURN`] of the former, so that nobody
+//! waits for ever.
 //!
-//! Orders of one client are answered in their order, because a later one may replace what an earlier one asked for.
+//! Orders of one client are answered in their order, because a later one may replace what an
+//! earlier one asked for.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,9 +22,11 @@ use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
 use crate::mail::{Command, CorePost, Order, SelectorsPost};
 
-/// Where there are more answers, a core is told of those that are there after this time, and before a pattern is compiled.
+/// Where there are more answers, a core is told of those that are there after this time, and before
+/// a pattern is compiled.
 const TELL_AFTER: Duration = Duration::from_millis(1);
-/// Selectors without a pattern that are read before one with a pattern has its turn: a few milliseconds.
+/// Selectors without a pattern that are read before one with a pattern has its turn: a few
+/// milliseconds.
 const PLAIN_PER_TURN: usize = 1024;
 /// An order, and what was read of it.
 struct Reading {
@@ -39,7 +43,8 @@ impl Reading {
 
 type Client = (CoreIndex, ConnKey);
 
-/// Whose turn it is: clients with orders, each once, among those whose next selector is plain or among the others.
+/// Whose turn it is: clients with orders, each once, among those whose next selector is plain or
+/// among the others.
 #[derive(Default)]
 struct Turns {
     orders: HashMap<Client, VecDeque<Reading>, ahash::RandomState>,

@@ -1,8 +1,9 @@
-//! Who answers at a seed and is no router of this cluster: what is wrong, what to do, and how often to say it.
+//! Who answers at a seed and is no router of this cluster: what is wrong, what to do, and how often
+//! to say it.
 //!
-//! One certificate authority speaks for a cluster, so that another cluster shows itself by its certificates. Every
-//! meeting is counted; the log says each address once in a while, because it is dialled again for ever: the operator may
-//! be about to replace its certificate.
+//! One certificate authority speaks for a cluster, so that another cluster shows itself by its
+//! certificates. Every meeting is counted; the log says each address once in a while, because it is
+//! dialled again for ever: the operator may be about to replace its certificate.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use millrace_quic::CloseReason;
 
 /// Time between two lines about one address.
 const SAID_FOR: Duration = Duration::from_secs(60);
-/// Addresses that are remembered: more than a mesh has routers. Of others nothing is said before there is room.
+/// Addresses that are remembered: more than a mesh has routers. Of others nothing is said before
+/// there is room.
 const ADDRESSES_MAX: usize = 256;
 
 /// Alerts of TLS as QUIC codes (RFC 9001, section 4.8; RFC 8446, section 6).
@@ -105,7 +107,8 @@ struct Said {
 }
 
 impl Strangers {
-    /// A stranger has answered at an address: how often it did since the last line, if it is time for the next one.
+    /// A stranger has answered at an address: how often it did since the last line, if it is time
+    /// for the next one.
     pub(crate) fn met(&mut self, now: Instant, remote: SocketAddr) -> Option<u64> {
         if let Some(said) = self.said.get_mut(&remote) {
             said.since += 1;

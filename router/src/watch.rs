@@ -1,4 +1,5 @@
-//! What a router says while nothing is asked of it: that its certificate nears its end, and that log lines were lost.
+//! What a router says while nothing is asked of it: that its certificate nears its end, and that
+//! log lines were lost.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::Time;
 use crate::time::nanos;
 
-/// The farthest moment that [`Clock::instant`] tells apart: platforms represent an `Instant` of this
-/// distance, and nothing waits longer than a century.
+/// The farthest moment that [`Clock::instant`] tells apart: platforms represent an `Instant` of
+/// this distance, and nothing waits longer than a century.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Turns a program's moments into [`Time`] and back. One per program, or per part of it whose times

@@ -6,8 +6,8 @@ use std::fmt;
 
 /// A connection, named by its transport. Never used again for another connection.
 ///
-/// State machines only compare it. A transport that keeps its connections in slots packs the slot and
-/// its generation into the number: [`from_parts`](Self::from_parts).
+/// State machines only compare it. A transport that keeps its connections in slots packs the slot
+/// and its generation into the number: [`from_parts`](Self::from_parts).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
@@ -20,8 +20,8 @@ impl ConnId {
         Self((generation as u64) << 32 | index as u64)
     }
 
-    /// The slot: dense on the QUIC loop, bounded by the largest number of connections that were open
-    /// at once. Good for indexing a table, provided that the whole name is compared, too.
+    /// The slot: dense on the QUIC loop, bounded by the largest number of connections that were
+    /// open at once. Good for indexing a table, provided that the whole name is compared, too.
     #[inline]
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is the slot")]
@@ -43,8 +43,8 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// A stream of one connection: its QUIC stream id, below 2⁶² (RFC 9000 §2.1). Bit 0 tells who opened
-/// it, bit 1 its direction.
+/// A stream of one connection: its QUIC stream id, below 2⁶² (RFC 9000 §2.1). Bit 0 tells who
+/// opened it, bit 1 its direction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 

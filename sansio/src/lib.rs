@@ -1,9 +1,9 @@
 //! What Millrace's state machines and the loops that drive them have in common.
 //!
-//! A state machine (the engine's cores and control, the client's sessions) decides; a loop (the QUIC
-//! loop of a router or a load generator, the simulator's network, the tokio shell of the client
-//! library) moves bytes and time. Both sides use the words of this crate, so that a session runs on
-//! any loop and no loop needs translations of its own:
+//! A state machine (the engine's cores and control, the client's sessions) decides; a loop (the
+//! QUIC loop of a router or a load generator, the simulator's network, the tokio shell of the
+//! client library) moves bytes and time. Both sides use the words of this crate, so that a session
+//! runs on any loop and no loop needs translations of its own:
 //!
 //! | type | what it is |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | [`ConnId`], [`StreamId`] | names of connections and of their streams |
 //! | [`Transport`] | connections as a state machine uses them |
 //!
-//! Nothing here does I/O, reads a clock or knows a frame: codes of close and stop are plain numbers,
-//! because the QUIC loop carries them without knowing what they mean.
+//! Nothing here does I/O, reads a clock or knows a frame: codes of close and stop are plain
+//! numbers, because the QUIC loop carries them without knowing what they mean.
 
 mod clock;
 mod ids;

@@ -1,8 +1,8 @@
 //! Time as state machines see it: an input, in nanoseconds since a start that the driver chose.
 //!
 //! A router counts from its own start, the client library from the client's, the simulator from
-//! virtual time zero. The time of day (of events, nanoseconds since 1970) is a plain `u64` elsewhere
-//! and never compared with these.
+//! virtual time zero. The time of day (of events, nanoseconds since 1970) is a plain `u64`
+//! elsewhere and never compared with these.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -13,8 +13,8 @@ pub const MILLISECOND_NS: u64 = 1_000_000;
 /// One second in nanoseconds.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
-/// A moment, in nanoseconds since the driver's start. Never goes back; says nothing about the time of
-/// day. Sums stop at the end of time, which is 584 years after the start.
+/// A moment, in nanoseconds since the driver's start. Never goes back; says nothing about the time
+/// of day. Sums stop at the end of time, which is 584 years after the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Time(pub u64);
 

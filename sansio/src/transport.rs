@@ -1,14 +1,15 @@
 //! Connections and their streams, as a state machine uses them.
 //!
 //! One trait serves both sides. A router's core and a client's session do the same with a
-//! connection: they open streams, write buffers as far as flow control allows, read what has arrived,
-//! and finish, stop or close. What differs is who calls whom. Arrivals (a stream was opened, is
-//! readable or writable; a connection is closed) come from the loop as calls of the state machine,
-//! and the loop lends its transport for the time of such a call. So dialling, timers and wake-ups
-//! stay with the loop, because each loop has its own way for them.
+//! connection: they open streams, write buffers as far as flow control allows, read what has
+//! arrived, and finish, stop or close. What differs is who calls whom. Arrivals (a stream was
+//! opened, is readable or writable; a connection is closed) come from the loop as calls of the
+//! state machine, and the loop lends its transport for the time of such a call. So dialling, timers
+//! and wake-ups stay with the loop, because each loop has its own way for them.
 //!
-//! The QUIC loop's `Io` and the simulator's `Wire` implement the trait. The tokio shell of the client
-//! library does not: quinn's streams are tasks that wait, so the shell drives the sessions directly.
+//! The QUIC loop's `Io` and the simulator's `Wire` implement the trait. The tokio shell of the
+//! client library does not: quinn's streams are tasks that wait, so the shell drives the sessions
+//! directly.
 
 use bytes::Bytes;
 
@@ -37,17 +38,19 @@ pub trait Transport {
     fn open_uni(&mut self, conn: ConnId) -> Option<StreamId>;
     /// Opens a bidirectional stream; `None` while the peer allows no more.
     fn open_bi(&mut self, conn: ConnId) -> Option<StreamId>;
-    /// Writes as much of `bytes` as the stream takes and advances it past that. The caller writes what
-    /// is left again when the stream is writable.
+    /// Writes as much of `bytes` as the stream takes and advances it past that. The caller writes
+    /// what is left again when the stream is writable.
     ///
-    /// The transport keeps what it took, as the same buffer, until the other host has acknowledged it
-    /// or the stream is over, and then drops it: that tells a writer how far its stream runs ahead.
+    /// The transport keeps what it took, as the same buffer, until the other host has acknowledged
+    /// it or the stream is over, and then drops it: that tells a writer how far its stream runs
+    /// ahead.
     ///
     /// # Errors
     /// [`StreamGone`].
     fn write(&mut self, conn: ConnId, stream: StreamId, bytes: &mut Bytes) -> Result<(), StreamGone>;
-    /// Prefetches into the processor's cache what [`write`](Self::write) will read of a stream. Called
-    /// for several streams in a row before the first of them is written. Changes nothing.
+    /// Prefetches into the processor's cache what [`write`](Self::write) will read of a stream.
+    /// Called for several streams in a row before the first of them is written. Changes
+    /// nothing.
     fn prefetch(&mut self, conn: ConnId, stream: StreamId) {
         let _ = (conn, stream);
     }
@@ -66,7 +69,8 @@ pub trait Transport {
     fn finish(&mut self, conn: ConnId, stream: StreamId);
     /// Tells the writer of a stream, with a code of the application, that the rest is not wanted.
     fn stop(&mut self, conn: ConnId, stream: StreamId, code: u64);
-    /// Closes a connection with a code of the application and words for people. What was written and
-    /// not acknowledged may be lost. Loops of routers do not report this end to their core again.
+    /// Closes a connection with a code of the application and words for people. What was written
+    /// and not acknowledged may be lost. Loops of routers do not report this end to their core
+    /// again.
     fn close(&mut self, conn: ConnId, code: u64, reason: &str);
 }

@@ -1,8 +1,9 @@
 //! A deterministic simulator of Millrace clusters.
 //!
-//! It runs the router's own engine (several cores and one control per router) and the client library's own sessions over a
-//! simulated network, in virtual time, with faults; and it judges what happened with the checkers of `millrace-verify`. It
-//! contains no routing, session or spool code. A run is a function of its seed alone.
+//! It runs the router's own engine (several cores and one control per router) and the client
+//! library's own sessions over a simulated network, in virtual time, with faults; and it judges
+//! what happened with the checkers of `millrace-verify`. It contains no routing, session or spool
+//! code. A run is a function of its seed alone.
 //!
 //! | module | what it is |
 //! |---|---|

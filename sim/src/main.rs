@@ -39,7 +39,8 @@ struct Args {
     /// Print every event of each run.
     #[arg(long)]
     trace: bool,
-    /// Put a bug in, and report which checker catches it after how many seeds. The exit code is 0 when one does.
+    /// Put a bug in, and report which checker catches it after how many seeds. The exit code is 0
+    /// when one does.
     #[arg(long, value_enum)]
     bug: Option<Bug>,
     /// Run each seed twice and compare.

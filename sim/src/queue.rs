@@ -1,6 +1,7 @@
 //! The event queue: what happens next, in virtual time.
 //!
-//! Events of one moment happen in the order in which they were scheduled, so a run depends on nothing but its inputs.
+//! Events of one moment happen in the order in which they were scheduled, so a run depends on
+//! nothing but its inputs.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -43,7 +43,8 @@ impl Record {
         }
     }
 
-    /// A number for a receiver's session: each session is judged by itself, for nothing is promised across two.
+    /// A number for a receiver's session: each session is judged by itself, for nothing is promised
+    /// across two.
     pub const fn new_receiver(&mut self) -> u32 {
         self.next_receiver += 1;
         self.next_receiver - 1
@@ -55,7 +56,8 @@ impl Record {
         self.next_receiver
     }
 
-    /// A receiver asks for a subscription. It may also get what entered elsewhere earlier and is still on its way.
+    /// A receiver asks for a subscription. It may also get what entered elsewhere earlier and is
+    /// still on its way.
     pub fn asked(&mut self, receiver: u32, subscription: u32, selectors: Vec<Selector>, now: Time) {
         let at = now.0.saturating_sub(self.settle_ns);
         if let Err(error) = self.checker.asked(receiver, subscription, selectors, at) {

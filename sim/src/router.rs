@@ -1,8 +1,10 @@
-//! A simulated router: the engine's cores and its control, joined by mailboxes that take their time.
+//! A simulated router: the engine's cores and its control, joined by mailboxes that take their
+//! time.
 //!
-//! Each core and control is a thread of its own in a real router; here each is called when an event is due for it. Mail
-//! between them is first in, first out, and random times pass before it is taken. A core takes in whatever arrives at once
-//! and ends its turn a little later, as a loop does that reads before it writes.
+//! Each core and control is a thread of its own in a real router; here each is called when an event
+//! is due for it. Mail between them is first in, first out, and random times pass before it is
+//! taken. A core takes in whatever arrives at once and ends its turn a little later, as a loop does
+//! that reads before it writes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -93,8 +95,9 @@ struct CoreHost {
     to_control: VecDeque<CoreOutput>,
     /// By sender.
     batches: Vec<VecDeque<Vec<u8>>>,
-    /// What siblings say about what this core has handed to them, in the order of arrival. Read before batches, and at each
-    /// turn; one turn of a sibling says at most one, so it is as short as the other cores are turns ahead.
+    /// What siblings say about what this core has handed to them, in the order of arrival. Read
+    /// before batches, and at each turn; one turn of a sibling says at most one, so it is as
+    /// short as the other cores are turns ahead.
     words: VecDeque<(CoreIndex, ToSibling)>,
     turn: Option<Time>,
     /// Its connections, for the end.
@@ -347,7 +350,8 @@ impl Process {
         }
     }
 
-    /// Tells a core whether one of its mailboxes is above half. A batch that is taken leads to its next turn.
+    /// Tells a core whether one of its mailboxes is above half. A batch that is taken leads to its
+    /// next turn.
     fn press(&mut self, core: CoreIndex) {
         let depths = self.cores.iter().map(|host| host.batches[usize::from(core)].len());
         let pressed = depths.max().is_some_and(|depth| depth > MAILBOX_BATCHES / 2);

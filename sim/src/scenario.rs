@@ -1,7 +1,7 @@
 //! What a seed stands for: a cluster, its clients, their workload, and what breaks.
 //!
-//! Everything follows from the seed. Sizes are chosen so that limits are met often: small tables, windows and queues make
-//! eviction, back-pressure and overflow the rule rather than the exception.
+//! Everything follows from the seed. Sizes are chosen so that limits are met often: small tables,
+//! windows and queues make eviction, back-pressure and overflow the rule rather than the exception.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -141,7 +141,8 @@ impl Scenario {
     }
 }
 
-/// Every other router of every other seed is of an older version: it lists fewer features, and does without them.
+/// Every other router of every other seed is of an older version: it lists fewer features, and does
+/// without them.
 const fn is_older(seed: u64, router: u32) -> bool {
     seed.is_multiple_of(2) && router % 2 == 1
 }

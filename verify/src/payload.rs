@@ -4,8 +4,9 @@
 //! checksum (8)   emitter (4)   n (8)   scheduled time, ns (8)   text   filler '.' up to the chosen size
 //! ```
 //!
-//! Integers are little-endian; the checksum is XXH3-64 of everything behind it. The text is what payload patterns see.
-//! Encoding fills a buffer of the caller, decoding borrows: neither allocates.
+//! Integers are little-endian; the checksum is XXH3-64 of everything behind it. The text is what
+//! payload patterns see. Encoding fills a buffer of the caller, decoding borrows: neither
+//! allocates.
 
 use xxhash_rust::xxh3::xxh3_64;
 

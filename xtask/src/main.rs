@@ -1,4 +1,5 @@
-//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `cargo xtask sizes`.
+//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `cargo xtask
+//! sizes`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -38,10 +39,11 @@ struct Options {
 enum Command {
     /// Fails when files of a crate use each other in a circle, or a source file is too long.
     ///
-    /// A file uses another when it names, by a path or an import, something that the other declares.
-    /// Re-exports are followed to the declaration. The tables of contents (`mod.rs`, `lib.rs`,
-    /// `main.rs`) do not use what they re-export. Not seen: calls of methods that another file adds to
-    /// a type, and what macros expand to. Code under `#[cfg(test)]` is left out.
+    /// A file uses another when it names, by a path or an import, something that the other
+    /// declares. Re-exports are followed to the declaration. The tables of contents (`mod.rs`,
+    /// `lib.rs`, `main.rs`) do not use what they re-export. Not seen: calls of methods that
+    /// another file adds to a type, and what macros expand to. Code under `#[cfg(test)]` is
+    /// left out.
     Circles {
         /// Folders of crates, e.g. `engine`. Without any: those whose files may form no circle.
         crates: Vec<PathBuf>,
@@ -52,8 +54,8 @@ enum Command {
     /// Fails when a source file, a function, or a struct of a core is larger than it may be.
     ///
     /// A function has at most 80 lines, from its signature to its closing brace; a struct in
-    /// `engine/src/core` at most 16 fields; a file at most 500 lines. Not seen: what macros expand to.
-    /// Code that only tests are built with may have long functions.
+    /// `engine/src/core` at most 16 fields; a file at most 500 lines. Not seen: what macros expand
+    /// to. Code that only tests are built with may have long functions.
     Sizes {
         /// Folders of crates, e.g. `engine`. Without any: the whole tree.
         crates: Vec<PathBuf>,
@@ -69,7 +71,8 @@ fn main() -> Result<ExitCode> {
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints circles and long files of these crates; of all, where none is named. Returns how many there are.
+/// Prints circles and long files of these crates; of all, where none is named. Returns how many
+/// there are.
 fn circles(root: &Path, crates: Vec<PathBuf>, edges: bool) -> Result<usize> {
     let places = places(root, &crates);
     let crates = if crates.is_empty() {
@@ -106,7 +109,8 @@ fn circles(root: &Path, crates: Vec<PathBuf>, edges: bool) -> Result<usize> {
     Ok(found)
 }
 
-/// Prints what is too large in these crates; in all, where none is named. Returns how much there is.
+/// Prints what is too large in these crates; in all, where none is named. Returns how much there
+/// is.
 fn sizes(root: &Path, crates: &[PathBuf]) -> Result<usize> {
     let mut out = std::io::stdout().lock();
     let mut found = 0;

@@ -17,7 +17,8 @@ pub(crate) const FUNCTION_LINES_MAX: usize = 80;
 /// Most fields of a struct in a folder of [`FEW_FIELDS`].
 pub(crate) const FIELDS_MAX: usize = 16;
 
-/// Folders whose structs may have at most [`FIELDS_MAX`] fields: a core's state is to stay in named parts.
+/// Folders whose structs may have at most [`FIELDS_MAX`] fields: a core's state is to stay in named
+/// parts.
 const FEW_FIELDS: [&str; 1] = ["engine/src/core"];
 
 /// Something that is larger than it may be.
@@ -43,7 +44,8 @@ impl fmt::Display for Large {
     }
 }
 
-/// What is too large in the sources below a folder of the root. Code that only tests are built with is left out.
+/// What is too large in the sources below a folder of the root. Code that only tests are built with
+/// is left out.
 pub(crate) fn find(root: &Path, place: &Path) -> Result<Vec<Large>> {
     let mut found = Vec::new();
     for path in files::below(place)? {

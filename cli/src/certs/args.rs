@@ -6,9 +6,10 @@ use clap::Subcommand;
 
 /// Make certificates for the routers and clients of a cluster.
 ///
-/// `init` makes an authority in a folder, `router` and `client` make certificates that it vouches for. The folder is
-/// for whoever operates the cluster: routers and clients get their own certificate and key, and ca.pem. All files are
-/// readable for their owner alone, and none is replaced without --force.
+/// `init` makes an authority in a folder, `router` and `client` make certificates that it vouches
+/// for. The folder is for whoever operates the cluster: routers and clients get their own
+/// certificate and key, and ca.pem. All files are readable for their owner alone, and none is
+/// replaced without --force.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Certs {
     /// Folder of the authority.
@@ -38,7 +39,8 @@ pub(crate) enum What {
         /// Name of the router; a renewed certificate keeps it.
         #[arg(value_name = "NAME")]
         name: String,
-        /// A DNS name or IP address by which clients reach it. Give all: its own, and the one that all routers share.
+        /// A DNS name or IP address by which clients reach it. Give all: its own, and the one that
+        /// all routers share.
         #[arg(long = "san", value_name = "HOST", required = true, value_delimiter = ',')]
         sans: Vec<String>,
         /// How long the certificate is valid.

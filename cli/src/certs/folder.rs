@@ -48,7 +48,8 @@ impl<'a> Folder<'a> {
         Ok((authority, open_to_others(&key)))
     }
 
-    /// Refuses to go on when one of the files is there and must not be replaced; `because` says what would be lost.
+    /// Refuses to go on when one of the files is there and must not be replaced; `because` says
+    /// what would be lost.
     pub(super) fn must_lack(&self, names: &[&str], because: &str) -> anyhow::Result<()> {
         let taken = names.iter().map(|name| self.file(name)).find(|path| path.symlink_metadata().is_ok());
         match taken {

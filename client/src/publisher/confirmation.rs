@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 use crate::session::Outcome;
 
 /// What becomes of an event, once it is known: a future of its [`Outcome`]. It waits through
-/// reconnects, for as long as no router can be reached; bound it with a timeout if that is too long.
-/// Dropping it changes nothing for the event.
+/// reconnects, for as long as no router can be reached; bound it with a timeout if that is too
+/// long. Dropping it changes nothing for the event.
 #[derive(Debug)]
 #[must_use = "an event that nobody waits for is published with `publish`"]
 pub struct Confirmation {

@@ -6,9 +6,10 @@
 //! may have got them; [`PublisherOptions::resend`] sends them again instead. Events that were still
 //! queued go out on the next connection, under the same publisher id and epoch.
 //!
-//! With a confirm level ([`PublisherOptions::level`]) each event has an [`Outcome`](crate::Outcome):
-//! [`Publisher::publish_confirmed`] gives a future of it, [`Publisher::flush`] waits for all, and those
-//! that are not confirmed are reported ([`Publisher::unconfirmed`]).
+//! With a confirm level ([`PublisherOptions::level`]) each event has an
+//! [`Outcome`](crate::Outcome): [`Publisher::publish_confirmed`] gives a future of it,
+//! [`Publisher::flush`] waits for all, and those that are not confirmed are reported
+//! ([`Publisher::unconfirmed`]).
 //!
 //! A publisher of one source has one connection, on the core that owns its tag set. One of many
 //! sources may have a connection for each core of the router ([`Connections::PerCore`]): each event

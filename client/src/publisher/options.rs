@@ -31,30 +31,34 @@ const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PublisherOptions {
-    /// What its ids follow from, for a publisher that outlives the process. Default: random. Its connections have the ids of
-    /// the indexes 0, 1, … ([`PublisherId::derive`](millrace_proto::PublisherId::derive)). Keep it secret: who knows it can
-    /// publish under these ids.
+    /// What its ids follow from, for a publisher that outlives the process. Default: random. Its
+    /// connections have the ids of the indexes 0, 1, …
+    /// ([`PublisherId::derive`](millrace_proto::PublisherId::derive)). Keep it secret: who knows it
+    /// can publish under these ids.
     pub secret: Option<PublisherSecret>,
-    /// Longest time that an event waits for company. Default 5 ms; 0 sends as soon as the task turns.
+    /// Longest time that an event waits for company. Default 5 ms; 0 sends as soon as the task
+    /// turns.
     pub linger: Duration,
     /// Most bytes queued before publishing blocks, for each connection. Default 1 MiB.
     pub buffer_bytes: usize,
-    /// How long the router may take to say what it has received. Default 1 s; more than 10 s is 10 s, and 0 leaves it to the
-    /// router, which takes 20 ms. It bounds how many events are reported as unknown ([`Lost`](super::Lost)) after a lost
-    /// connection, how old [`PublisherStats::received`](super::PublisherStats::received) is, and with 1.75 s more how soon a
-    /// dead router is noticed by a publisher of few events. Flushing and closing do not wait for it. Each such message costs
-    /// two packets: the longer, the cheaper is a publisher of an event now and then.
+    /// How long the router may take to say what it has received. Default 1 s; more than 10 s is 10
+    /// s, and 0 leaves it to the router, which takes 20 ms. It bounds how many events are
+    /// reported as unknown ([`Lost`](super::Lost)) after a lost connection, how old
+    /// [`PublisherStats::received`](super::PublisherStats::received) is, and with 1.75 s more how
+    /// soon a dead router is noticed by a publisher of few events. Flushing and closing do not
+    /// wait for it. Each such message costs two packets: the longer, the cheaper is a publisher
+    /// of an event now and then.
     pub received_within: Duration,
     /// Whether events that were on their way when a connection was lost are sent again on the next
     /// one, with their ids and in their order. Receivers may then get some of them twice. Default
     /// no: they are reported as unknown. What is not received counts against
     /// [`PublisherOptions::buffer_bytes`] then. Without effect with a confirm level.
     pub resend: bool,
-    /// What the publisher is told about its events. Default [`ConfirmLevel::None`]: that a router has
-    /// received them. With another level each event has an [`Outcome`](crate::Outcome), is kept until
-    /// then, counted against [`PublisherOptions::buffer_bytes`] and against 65,536 events, and goes
-    /// out again with its id when the connection is lost before. Such a publisher has a connection of
-    /// its own.
+    /// What the publisher is told about its events. Default [`ConfirmLevel::None`]: that a router
+    /// has received them. With another level each event has an [`Outcome`](crate::Outcome), is
+    /// kept until then, counted against [`PublisherOptions::buffer_bytes`] and against 65,536
+    /// events, and goes out again with its id when the connection is lost before. Such a
+    /// publisher has a connection of its own.
     pub level: ConfirmLevel,
     /// Receivers that an event must be confirmed at: with none it ends as dropped, with fewer as
     /// partial, because of [`OutcomeReason::FewReceivers`](crate::OutcomeReason::FewReceivers).
@@ -62,9 +66,9 @@ pub struct PublisherOptions {
     pub min_receivers: u64,
     /// Which connections. Default [`Connections::Shared`].
     pub connections: Connections,
-    /// The shard of its main tag set: the connection then lands on the core that owns it. Default: the first connection is
-    /// on any core, later ones are on the core that owns the first event's tag set. Without effect with a connection for
-    /// each core.
+    /// The shard of its main tag set: the connection then lands on the core that owns it. Default:
+    /// the first connection is on any core, later ones are on the core that owns the first
+    /// event's tag set. Without effect with a connection for each core.
     pub shard: Option<Shard>,
 }
 
@@ -97,8 +101,8 @@ impl PublisherOptions {
         shard: impl Into<Option<Shard>>,
     }
 
-    /// What each of its connections is for. The wait for `Received` is what the router will make of it: what its Hello asks
-    /// for and what its session counts on are the same.
+    /// What each of its connections is for. The wait for `Received` is what the router will make of
+    /// it: what its Hello asks for and what its session counts on are the same.
     pub(crate) fn wants(&self) -> Wants {
         Wants {
             receivers: 0,
@@ -129,17 +133,17 @@ impl PublisherOptions {
 #[non_exhaustive]
 pub enum Connections {
     /// The one that the receivers of its [`Client`](crate::Client) share. A connection has room for
-    /// one publisher: a second publisher, or one with a secret, a shard, or a time for `Received` of
-    /// its own, gets a connection of its own.
+    /// one publisher: a second publisher, or one with a secret, a shard, or a time for `Received`
+    /// of its own, gets a connection of its own.
     #[default]
     Shared,
     /// One of its own: for a publisher of one source that is not to share its fate with receivers.
     One,
-    /// One for each core of the router, each from its own socket: for publishers of many sources and
-    /// many events.
+    /// One for each core of the router, each from its own socket: for publishers of many sources
+    /// and many events.
     PerCore,
-    /// So many, at most 256, each from its own socket. Connection i is on core i modulo the router's
-    /// cores; with a multiple of their number no event crosses between cores, as with
+    /// So many, at most 256, each from its own socket. Connection i is on core i modulo the
+    /// router's cores; with a multiple of their number no event crosses between cores, as with
     /// [`Connections::PerCore`].
     Exactly(NonZeroU16),
 }

@@ -1,4 +1,5 @@
-//! A publisher's share of one connection after the other: what the task of a connection does for it.
+//! A publisher's share of one connection after the other: what the task of a connection does for
+//! it.
 
 use std::sync::Arc;
 

@@ -66,7 +66,8 @@ impl Publisher {
         self.publish_at(tags, SystemTime::now(), payload).await
     }
 
-    /// Publishes an event that happened at `time` (before 1970: in 1970); waits while the queue is full.
+    /// Publishes an event that happened at `time` (before 1970: in 1970); waits while the queue is
+    /// full.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -82,9 +83,9 @@ impl Publisher {
     }
 
     /// Publishes an event that happens now, for a publisher with a confirm level
-    /// ([`PublisherOptions::level`](super::PublisherOptions::level)); waits while the queue is full, and
-    /// returns a future of what becomes of the event. Publish many, then wait for them: each takes a
-    /// round trip at least.
+    /// ([`PublisherOptions::level`](super::PublisherOptions::level)); waits while the queue is
+    /// full, and returns a future of what becomes of the event. Publish many, then wait for
+    /// them: each takes a round trip at least.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -124,9 +125,10 @@ impl Publisher {
         self.feed(tags).publish(tags, wall_time_ns(time), payload.as_ref())
     }
 
-    /// Sends what is queued and waits until every event published so far has its outcome or, without a confirm level, until
-    /// a router has received it, or the loss of those on their way was reported. Waits through reconnects, for as long as no router can be reached: bound it with a timeout
-    /// if that is too long.
+    /// Sends what is queued and waits until every event published so far has its outcome or,
+    /// without a confirm level, until a router has received it, or the loss of those on their
+    /// way was reported. Waits through reconnects, for as long as no router can be reached: bound
+    /// it with a timeout if that is too long.
     pub async fn flush(&self) {
         let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.flush())).collect();
         let received = |(feed, end): &(&Feed, u64)| feed.shared.lock().session.settled() >= *end;

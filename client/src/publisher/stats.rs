@@ -7,10 +7,12 @@ use millrace_proto::PublisherKey;
 use crate::disconnect::Disconnect;
 use crate::session::Outcome;
 
-/// Reports that wait to be read, at most, per connection and kind: the oldest give way, because totals in [`PublisherStats`] stay exact.
+/// Reports that wait to be read, at most, per connection and kind: the oldest give way, because
+/// totals in [`PublisherStats`] stay exact.
 pub(super) const REPORTS_MAX: usize = 1024;
 
-/// Events of which nobody knows whether a router got them: they were on their way when a connection was lost.
+/// Events of which nobody knows whether a router got them: they were on their way when a connection
+/// was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lost {
@@ -42,8 +44,8 @@ pub struct PublisherStats {
     pub published: u64,
     /// Events that a router said it received.
     pub received: u64,
-    /// Events that were on their way when a connection was lost or, with a confirm level, that ended as
-    /// [`Outcome::Unknown`].
+    /// Events that were on their way when a connection was lost or, with a confirm level, that
+    /// ended as [`Outcome::Unknown`].
     pub unknown: u64,
     /// Events that ended as [`Outcome::Confirmed`].
     pub confirmed: u64,

@@ -13,8 +13,8 @@ use crate::time::{MILLISECOND_NS, Time};
 /// How long acknowledgements are gathered: each frame costs packets, and a publisher that waits for
 /// confirms publishes on meanwhile.
 const GATHER_NS: u64 = 20 * MILLISECOND_NS;
-/// Ranges that an application can leave unacknowledged, at most: the oldest give way, because routers
-/// give up what is not acknowledged in time.
+/// Ranges that an application can leave unacknowledged, at most: the oldest give way, because
+/// routers give up what is not acknowledged in time.
 const RANGES_MAX: usize = 65_536;
 
 /// Runs by their numbers, as ranges.

@@ -121,7 +121,8 @@ impl Batch {
         })
     }
 
-    /// Numbers of the runs to acknowledge that end with its first `entries`, behind its first `before`.
+    /// Numbers of the runs to acknowledge that end with its first `entries`, behind its first
+    /// `before`.
     pub(super) fn acks(&self, before: usize, entries: usize) -> impl Iterator<Item = u64> {
         // A run of nothing but duplicates may stand in front of all entries.
         let from = if before == 0 { 0 } else { self.acks.partition_point(|&(end, _)| end <= before) };

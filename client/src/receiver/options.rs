@@ -50,7 +50,8 @@ impl ReceiverOptions {
 
 /// When a receiver acknowledges events whose publisher has the level
 /// [`Delivered`](crate::ConfirmLevel::Delivered). What is not acknowledged within the router's
-/// `limits.confirm_timeout` (30 s) is missed for the publisher. Acknowledgements are gathered for 20 ms.
+/// `limits.confirm_timeout` (30 s) is missed for the publisher. Acknowledgements are gathered for
+/// 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Acknowledge {

@@ -35,12 +35,13 @@ impl Receiver {
         Subscriber { shared: self.shared.clone() }
     }
 
-    /// Subscribes to events that match any of the selectors. Returns at once; wait for [`Subscription::on_router`] or
-    /// [`Subscription::in_cluster`] to know that nothing published from then on is missed.
+    /// Subscribes to events that match any of the selectors. Returns at once; wait for
+    /// [`Subscription::on_router`] or [`Subscription::in_cluster`] to know that nothing
+    /// published from then on is missed.
     ///
     /// # Errors
-    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound; [`SubscribeError::Receiver`] why
-    /// this receiver has ended.
+    /// [`SubscribeError::Selector`] names the column; [`SubscribeError::Plan`] the bound;
+    /// [`SubscribeError::Receiver`] why this receiver has ended.
     pub fn subscribe<S: AsRef<str>>(
         &self,
         selectors: impl IntoIterator<Item = S>,
@@ -54,14 +55,16 @@ impl Receiver {
         self.shared.lock().refused.clone()
     }
 
-    /// The next event or gap; waits for it, through reconnects. `None` when a router refused this receiver, behind
-    /// everything that arrived: [`Receiver::refused`] says why. May be dropped at any time.
+    /// The next event or gap; waits for it, through reconnects. `None` when a router refused this
+    /// receiver, behind everything that arrived: [`Receiver::refused`] says why. May be dropped
+    /// at any time.
     pub async fn next(&mut self) -> Option<Item> {
         std::future::poll_fn(|context| self.poll_item(context)).await
     }
 
-    /// The next events and gaps, as many as there are: the cheapest way to read a busy stream. May be dropped at any time.
-    /// What [`Receiver::next`] has not given of its batch is skipped, so use one or the other. `None` as there.
+    /// The next events and gaps, as many as there are: the cheapest way to read a busy stream. May
+    /// be dropped at any time. What [`Receiver::next`] has not given of its batch is skipped,
+    /// so use one or the other. `None` as there.
     pub async fn next_batch(&mut self) -> Option<Batch> {
         self.current = None;
         let batch = std::future::poll_fn(|context| self.poll_batch(context)).await?;

@@ -1,4 +1,5 @@
-//! One receiver as its application and its connection's task share it: the plan, who waits, what has arrived.
+//! One receiver as its application and its connection's task share it: the plan, who waits, what
+//! has arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,8 @@ use crate::link::Link;
 use crate::session::Plan;
 use crate::session::plan::{PlanError, Progress, ReceiverWish};
 
-/// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more; open another receiver
-/// when the cause is gone.
+/// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more;
+/// open another receiver when the cause is gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("the router refused the receiver ({}): {message}", .reason.name())]
@@ -33,7 +34,8 @@ pub struct ReceiverRefused {
 pub enum SubscriptionState {
     /// Asked for, as far as acknowledged. Starts anew with each connection.
     Progress(Progress),
-    /// Refused; it is no longer asked for. Without a subscription's number, the whole receiver was refused.
+    /// Refused; it is no longer asked for. Without a subscription's number, the whole receiver was
+    /// refused.
     Refused(Refused),
 }
 
@@ -54,7 +56,8 @@ pub(super) struct State {
     pub(super) plan: Plan,
     /// Who waits for acknowledgements.
     pub(super) watches: BTreeMap<SubscriptionNumber, watch::Sender<SubscriptionState>>,
-    /// Subscriptions that ended since the present connection was told; told before `added`, which may reuse their numbers.
+    /// Subscriptions that ended since the present connection was told; told before `added`, which
+    /// may reuse their numbers.
     pub(super) ended: BTreeSet<SubscriptionNumber>,
     /// Subscriptions that were added since the present connection was told.
     pub(super) added: BTreeSet<SubscriptionNumber>,
@@ -167,9 +170,10 @@ impl State {
         }
     }
 
-    /// The router refused a subscription, which is then not asked for any more. Numbers that no subscription has mean
-    /// nothing. Nor does it mean anything that the receiver is not open: the request has crossed the receiver's end, and all
-    /// that is planned is asked for when the receiver is opened anew.
+    /// The router refused a subscription, which is then not asked for any more. Numbers that no
+    /// subscription has mean nothing. Nor does it mean anything that the receiver is not open:
+    /// the request has crossed the receiver's end, and all that is planned is asked for when
+    /// the receiver is opened anew.
     pub(super) fn subscription_refused(&mut self, number: u64, refused: Refused) {
         if refused.reason == RefusedReason::Receiver {
             return;
@@ -184,7 +188,8 @@ impl State {
         }
     }
 
-    /// The router refused the receiver: all who wait for a subscription hear it, and later ones are told at once.
+    /// The router refused the receiver: all who wait for a subscription hear it, and later ones are
+    /// told at once.
     pub(super) fn receiver_refused(&mut self, refused: &Refused) {
         let Refused { reason, message, .. } = refused;
         self.refused = Some(ReceiverRefused { reason: *reason, message: message.clone() });

@@ -284,8 +284,8 @@ impl Task {
         Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).chain(acks_due).min())
     }
 
-    /// Serves the publisher, and moves to the next connection when there is one and nothing that was
-    /// published is on its way. Returns the next deadline.
+    /// Serves the publisher, and moves to the next connection when there is one and nothing that
+    /// was published is on its way. Returns the next deadline.
     fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
         if let Some(mut publisher) = self.hub.take_publisher() {
@@ -392,7 +392,8 @@ impl Task {
             member.shared.lock().subscription_refused(subscription, refused);
             return Ok(());
         }
-        // For now: places become free, here and elsewhere. Other receivers of the connection are not to suffer for it.
+        // For now: places become free, here and elsewhere. Other receivers of the connection are not to
+        // suffer for it.
         if member.was_open && is_only && refused.reason == RefusedReason::Limit {
             let reason = format!("{}: {}", refused.reason.name(), refused.message);
             return Err(End::Lost(Disconnect::Ended(reason)));
@@ -415,7 +416,8 @@ impl Task {
         }
     }
 
-    /// A receiver ended on the shared stream: as it was asked to, or it is opened anew where that may help.
+    /// A receiver ended on the shared stream: as it was asked to, or it is opened anew where that
+    /// may help.
     fn ended(&mut self, end: ReceiverEnd, link: &mut Link, incoming: &mut Incoming) -> Result<(), End> {
         let number = end.receiver;
         if self.closing.remove(&number) {

@@ -11,9 +11,10 @@
 //!         ◀──────────────────────────────── Goaway: move within its delay
 //! ```
 //!
-//! Requests made before the Welcome wait for it. Pings are answered with the newest nonce only, so a router that pings
-//! without end costs one pong per poll. Feed what the stream carries to [`ConnectionSession::control_data`], take events
-//! until [`ConnectionSession::poll_event`] has none, write what [`ConnectionSession::poll_control_output`] gives, and call
+//! Requests made before the Welcome wait for it. Pings are answered with the newest nonce only, so
+//! a router that pings without end costs one pong per poll. Feed what the stream carries to
+//! [`ConnectionSession::control_data`], take events until [`ConnectionSession::poll_event`] has
+//! none, write what [`ConnectionSession::poll_control_output`] gives, and call
 //! [`ConnectionSession::handle_timeout`] when [`ConnectionSession::poll_timeout`] says.
 
 #[cfg(test)]
@@ -39,8 +40,8 @@ use crate::time::Time;
 /// Deliveries in Hello and Welcome: one stream for all receivers.
 const DELIVERIES_SHARED: u64 = 1;
 
-/// Events that may wait for [`ConnectionSession::poll_event`]; a driver that takes them after each chunk of up to 64 KiB
-/// never comes near.
+/// Events that may wait for [`ConnectionSession::poll_event`]; a driver that takes them after each
+/// chunk of up to 64 KiB never comes near.
 const EVENTS_MAX: usize = 65_536;
 
 /// Settings of one connection.
@@ -54,11 +55,13 @@ pub struct ConnectionConfig {
     pub receivers: u32,
     /// When silence means death.
     pub liveness: LivenessConfig,
-    /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0: the router's choice,
-    /// 20 ms. Routers make nobody wait for more than 10 s; what exceeds an integer of the wire is cut to its largest.
+    /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0:
+    /// the router's choice, 20 ms. Routers make nobody wait for more than 10 s; what exceeds an
+    /// integer of the wire is cut to its largest.
     pub received_within_us: u64,
-    /// Whether one delivery stream is asked for, for all receivers, instead of one for each. Routers that know of none open
-    /// streams of their own all the same: [`ConnectionSession::shares_deliveries`]. Default no.
+    /// Whether one delivery stream is asked for, for all receivers, instead of one for each.
+    /// Routers that know of none open streams of their own all the same:
+    /// [`ConnectionSession::shares_deliveries`]. Default no.
     pub share_deliveries: bool,
     /// Whether confirms are asked for: outcomes for the publisher, and acknowledgements of what its
     /// receivers take, which a client that asks for them owes. Default no.
@@ -107,8 +110,8 @@ pub enum ConnectionEvent {
     ReceiverClosed(ReceiverClosed),
     /// The router goes away.
     Goaway(Goaway),
-    /// Nothing was heard for too long: close with [`CloseCode::Timeout`](millrace_proto::CloseCode::Timeout) and
-    /// reconnect.
+    /// Nothing was heard for too long: close with
+    /// [`CloseCode::Timeout`](millrace_proto::CloseCode::Timeout) and reconnect.
     Dead {
         /// How long nothing was heard.
         silent_ns: u64,
@@ -191,14 +194,15 @@ impl ConnectionSession {
         self.tables
     }
 
-    /// Whether all receivers share one delivery stream: it was asked for, and the router's Welcome says so, too. False until
-    /// the Welcome.
+    /// Whether all receivers share one delivery stream: it was asked for, and the router's Welcome
+    /// says so, too. False until the Welcome.
     #[must_use]
     pub const fn shares_deliveries(&self) -> bool {
         self.welcomed && self.share_deliveries
     }
 
-    /// Whether the router confirms: it was asked to, and lists the feature. False until the Welcome.
+    /// Whether the router confirms: it was asked to, and lists the feature. False until the
+    /// Welcome.
     #[must_use]
     pub const fn confirms(&self) -> bool {
         self.welcomed && self.confirms
@@ -266,7 +270,8 @@ impl ConnectionSession {
     }
 
     /// Attentive: this side has receivers, or its publisher
-    /// [expects an answer](super::PublisherSession::expects_answer). See [`liveness`](super::liveness).
+    /// [expects an answer](super::PublisherSession::expects_answer). See
+    /// [`liveness`](super::liveness).
     #[inline]
     pub fn set_attentive(&mut self, now: Time, attentive: bool) {
         self.liveness.set_attentive(now, attentive);

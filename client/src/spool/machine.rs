@@ -272,7 +272,8 @@ impl<S: Storage> Spool<S> {
         Ok(())
     }
 
-    /// Notes that a segment has its header: a file without one is damaged from here on, not unfinished.
+    /// Notes that a segment has its header: a file without one is damaged from here on, not
+    /// unfinished.
     fn note_begun(&mut self, first_seq: u64) -> Result<(), StorageError> {
         let note = Note::Begun(first_seq);
         self.state.apply(&note);

@@ -1,5 +1,6 @@
-//! The async shell against a small router made of protocol frames, and, where the answers matter, against a real one: real
-//! QUIC on loopback, ports chosen by the system, and no sleeps; whatever a test waits for is something the other side does.
+//! The async shell against a small router made of protocol frames, and, where the answers matter,
+//! against a real one: real QUIC on loopback, ports chosen by the system, and no sleeps; whatever a
+//! test waits for is something the other side does.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

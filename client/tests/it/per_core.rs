@@ -20,7 +20,8 @@ fn tags_of(core: u16, cores: u16, number: usize) -> TagSet {
     sets.by_ref().filter(|tags| tags.shard().owner(cores) == core).nth(number).unwrap()
 }
 
-/// A publisher at a router of these cores, and the router's side of each connection, found by what arrives on it.
+/// A publisher at a router of these cores, and the router's side of each connection, found by what
+/// arrives on it.
 async fn connect(client: &millrace_client::Client, router: &FakeRouter) -> (Publisher, Vec<Peer>) {
     let accept = async {
         let mut peers = Vec::new();

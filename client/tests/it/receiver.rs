@@ -1,4 +1,5 @@
-//! Receivers: subscriptions and their acknowledgements, events and gaps, grants, reconnecting, moving.
+//! Receivers: subscriptions and their acknowledgements, events and gaps, grants, reconnecting,
+//! moving.
 
 use std::time::Duration;
 
@@ -277,7 +278,8 @@ async fn the_end_of_a_subscription_is_told_before_the_next_one() {
 async fn an_address_that_does_not_answer_keeps_nobody_from_the_others() {
     let authority = Authority::new();
     let router = authority.router();
-    // A socket that nobody reads, and a name of which hosts with IPv6 know one more address: nobody listens there.
+    // A socket that nobody reads, and a name of which hosts with IPv6 know one more address: nobody
+    // listens there.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let client = authority.client(&[], |config| {
         let silent = silent.local_addr().unwrap().to_string().parse().unwrap();

@@ -1,4 +1,5 @@
-//! Receivers and a publisher that share a connection, with one delivery stream and with one for each.
+//! Receivers and a publisher that share a connection, with one delivery stream and with one for
+//! each.
 
 use millrace_client::{Client, Item, PublisherOptions, Receiver, ReceiverConnection, ReceiverOptions};
 use millrace_proto::control::{ControlFrame, Goaway, Refused, RefusedReason};

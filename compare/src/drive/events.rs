@@ -2,7 +2,8 @@
 
 use millrace_proto::TagSet;
 
-/// Bytes that the router holds for a receiver: more than the load's window, so that nothing has to be dropped.
+/// Bytes that the router holds for a receiver: more than the load's window, so that nothing has to
+/// be dropped.
 pub(super) const RECEIVER_QUEUE_BYTES: u64 = 32 << 20;
 
 /// The selector of every receiver.

@@ -1,7 +1,7 @@
 //! Driving one system with one load: stretches, and what is measured in them.
 //!
-//! Every system has a [`Link`]: connections of one thread that publish what the [`Load`] allows and check what arrives. The
-//! stretches are the same for all.
+//! Every system has a [`Link`]: connections of one thread that publish what the [`Load`] allows and
+//! check what arrives. The stretches are the same for all.
 
 mod events;
 pub(crate) mod library;
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::load::Load;
 use millrace_measure::kernel;
 
-/// At the end of a stretch, how long nothing may arrive before what is missing counts as lost: long against what a starved host
-/// takes to repeat a packet.
+/// At the end of a stretch, how long nothing may arrive before what is missing counts as lost: long
+/// against what a starved host takes to repeat a packet.
 const QUIET: Duration = Duration::from_secs(10);
 /// A link's turn returns after this long at most.
 const TURN_MAX: Duration = Duration::from_millis(1);
@@ -50,7 +50,8 @@ pub trait Link {
     /// Does something with the load.
     fn with_load(&mut self, f: &mut dyn FnMut(&mut Load));
 
-    /// Publishes what the load allows, moves bytes, hands what arrived to the load; waits at most `wait` for something to do.
+    /// Publishes what the load allows, moves bytes, hands what arrived to the load; waits at most
+    /// `wait` for something to do.
     ///
     /// # Errors
     /// [`DriveError`]: the run is over.

@@ -1,6 +1,8 @@
-//! A link to nats-server: a lean client that writes batches of PUBs, parses MSGs and checks them, on plain TCP or TLS.
+//! A link to nats-server: a lean client that writes batches of PUBs, parses MSGs and checks them,
+//! on plain TCP or TLS.
 //!
-//! Nothing is allocated per event and no byte is copied more often than it must be, so that the server is shown at its best.
+//! Nothing is allocated per event and no byte is copied more often than it must be, so that the
+//! server is shown at its best.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -240,7 +242,8 @@ impl Connection {
         Ok(true)
     }
 
-    /// Decrypts what was read. rustls takes 4 KiB at a time, which is why it does not read from the socket itself.
+    /// Decrypts what was read. rustls takes 4 KiB at a time, which is why it does not read from the
+    /// socket itself.
     fn unseal(&mut self, bytes: usize) -> Result<(), DriveError> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         let mut sealed = &self.sealed[..bytes];

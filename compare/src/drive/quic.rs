@@ -45,7 +45,8 @@ struct Dialler<'a> {
 }
 
 impl QuicLink {
-    /// Connects and subscribes. A relay gets publish streams as they are and has no control streams.
+    /// Connects and subscribes. A relay gets publish streams as they are and has no control
+    /// streams.
     pub(crate) fn connect(server: &Server, shape: Shape, is_relay: bool) -> Result<Self, DriveError> {
         let receiver = ReceiverConfig { window_bytes: RECEIVE_WINDOW_BYTES, ..ReceiverConfig::default() };
         let mut clients = Clients::new(Load::new(shape), receiver);

@@ -1,5 +1,6 @@
-//! The connections of one thread, as the app on top of our QUIC loop: to a Millrace router with the client's sessions, or to
-//! a relay that passes publish streams on as they are. Encoding, decoding and checking are the same for both.
+//! The connections of one thread, as the app on top of our QUIC loop: to a Millrace router with the
+//! client's sessions, or to a relay that passes publish streams on as they are. Encoding, decoding
+//! and checking are the same for both.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! What the servers share: their errors, how they say that they are ready, and the relays' certificate.
+//! What the servers share: their errors, how they say that they are ready, and the relays'
+//! certificate.
 
 use std::io::Write;
 use std::net::SocketAddr;

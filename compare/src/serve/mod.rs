@@ -1,5 +1,5 @@
-//! Servers that this program plays itself, each in a process of its own: a Millrace router, and the relays that show what
-//! the transport alone can carry.
+//! Servers that this program plays itself, each in a process of its own: a Millrace router, and the
+//! relays that show what the transport alone can carry.
 
 mod common;
 mod millrace;

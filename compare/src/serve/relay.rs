@@ -1,5 +1,6 @@
-//! The ceiling: a relay of buffers on our QUIC loop. It reads publishers' streams, cuts them into buffers without looking
-//! inside, and writes each to every receiver; one stream per publisher and receiver.
+//! The ceiling: a relay of buffers on our QUIC loop. It reads publishers' streams, cuts them into
+//! buffers without looking inside, and writes each to every receiver; one stream per publisher and
+//! receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! The same relay on quinn as it comes, on one thread of tokio: shows whether the loop of our own is worth its code.
+//! The same relay on quinn as it comes, on one thread of tokio: shows whether the loop of our own
+//! is worth its code.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

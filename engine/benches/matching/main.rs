@@ -1,9 +1,11 @@
-//! What a lookup costs: uncached in three mixes of 100,000 selectors, cached, and while the directory changes.
+//! What a lookup costs: uncached in three mixes of 100,000 selectors, cached, and while the
+//! directory changes.
 //!
-//! Mixes: `own`, each selector its own equality; `groups_1k`, groups of 1,000 share one; `groups_10k`, groups of 10,000 do.
-//! In all, 100 selectors are on the scan list; a tag set has ten tags, exactly one of which selectors are filed under; the
-//! second requirement of a selector is a list, a glob, a comparison or a negation; at most ten selectors match.
-//! Allocations are counted; those that must not allocate end the run with an error if they do.
+//! Mixes: `own`, each selector its own equality; `groups_1k`, groups of 1,000 share one;
+//! `groups_10k`, groups of 10,000 do. In all, 100 selectors are on the scan list; a tag set has ten
+//! tags, exactly one of which selectors are filed under; the second requirement of a selector is a
+//! list, a glob, a comparison or a negation; at most ten selectors match. Allocations are counted;
+//! those that must not allocate end the run with an error if they do.
 //!
 //! `cargo bench -p millrace-engine --bench matching`
 
@@ -129,8 +131,9 @@ fn cached(c: &mut Criterion) {
     assert_eq!(allocations(), before, "a cached lookup allocates");
 }
 
-/// A million lookups and a thousand changes in each second of traffic: one change per thousand lookups, a new snapshot per
-/// ten changes. Only the lookups are timed: changes are the control thread's work.
+/// A million lookups and a thousand changes in each second of traffic: one change per thousand
+/// lookups, a new snapshot per ten changes. Only the lookups are timed: changes are the control
+/// thread's work.
 fn changing(c: &mut Criterion) {
     const LOOKUPS_PER_SNAPSHOT: usize = 10_000;
     const CHANGES_PER_SNAPSHOT: usize = 10;

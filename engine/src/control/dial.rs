@@ -16,7 +16,8 @@ use crate::time::Time;
 const PROBE_EPOCH: u64 = 1;
 
 impl Control {
-    /// The pause after `failures` attempts in a row: doubles from `redial_min` to `redial_max`; half of it is jitter.
+    /// The pause after `failures` attempts in a row: doubles from `redial_min` to `redial_max`;
+    /// half of it is jitter.
     pub(super) fn pause(&mut self, failures: u32) -> Duration {
         self.pause_within(failures, self.config.redial_max)
     }
@@ -74,8 +75,9 @@ impl Control {
         }
     }
 
-    /// Dials seeds again that lead to a linked router under an address which that one does not advertise: others may be
-    /// behind it. Whoever is linked already refuses, because the epoch is the lowest.
+    /// Dials seeds again that lead to a linked router under an address which that one does not
+    /// advertise: others may be behind it. Whoever is linked already refuses, because the epoch
+    /// is the lowest.
     fn probe_due(&mut self) {
         let due: Vec<String> = self
             .dialling
@@ -194,7 +196,8 @@ impl Control {
         !target.seed && peer.is_some_and(|peer| peer.incarnation.is_none() && !peer.once_linked)
     }
 
-    /// An address leads to this process. It may lead elsewhere the next time, unless it is this router's for certain.
+    /// An address leads to this process. It may lead elsewhere the next time, unless it is this
+    /// router's for certain.
     fn heard_myself(&mut self, address: &str) {
         if address == self.config.advertise {
             self.reached_myself(address);
@@ -214,8 +217,8 @@ impl Control {
         }
     }
 
-    /// The addresses of a router may be dialled again: soon if dialling is this side's task, else only in case the peer
-    /// has not learned of this router.
+    /// The addresses of a router may be dialled again: soon if dialling is this side's task, else
+    /// only in case the peer has not learned of this router.
     pub(super) fn rearm(&mut self, router: RouterId) {
         let next =
             self.now + if router > self.config.router { self.pause(1) } else { self.config.sync_timeout / 2 };

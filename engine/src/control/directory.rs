@@ -1,7 +1,8 @@
 //! The directory: all interest of cores and peers, indexed, versioned, and handed to the cores.
 //!
-//! Changes gather in the index; [`Directory::publish`] makes a version of them. A core is given the newest version when it
-//! has applied the one before, so at most one is on its way to each core and versions may be skipped.
+//! Changes gather in the index; [`Directory::publish`] makes a version of them. A core is given the
+//! newest version when it has applied the one before, so at most one is on its way to each core and
+//! versions may be skipped.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -79,8 +80,8 @@ impl Directory {
         self.changed = true;
     }
 
-    /// A core finds its own subscribers in an index of its own. What the only core wants is counted and makes no version,
-    /// which is half of what a change costs here.
+    /// A core finds its own subscribers in an index of its own. What the only core wants is counted
+    /// and makes no version, which is half of what a change costs here.
     fn is_for_nobody(&self, location: Location) -> bool {
         matches!(location, Location::Core(_)) && self.cores.len() == 1
     }
@@ -162,8 +163,8 @@ impl Directory {
         (view.applied >= version).then_some(view.position)
     }
 
-    /// The first interest of a new link is among the changes, if there are any: cores tell the peer with the version
-    /// that has it what they routed before.
+    /// The first interest of a new link is among the changes, if there are any: cores tell the peer
+    /// with the version that has it what they routed before.
     pub(super) fn joined(&mut self, peer: PeerIndex) {
         if self.changed {
             for view in &mut self.cores {
@@ -172,8 +173,8 @@ impl Directory {
         }
     }
 
-    /// A place for a peer: the lowest that no core may still have in its directory. `None` when cores are so far behind
-    /// that all are taken.
+    /// A place for a peer: the lowest that no core may still have in its directory. `None` when
+    /// cores are so far behind that all are taken.
     pub(super) fn allocate_peer(&mut self) -> Option<PeerIndex> {
         let applied = self.applied_everywhere();
         self.peers.allocate(applied)
@@ -213,9 +214,11 @@ impl PeerIndexes {
     }
 }
 
-/// Versions of a peer's interest on their way to the cores: what is to be acknowledged when all have applied it.
+/// Versions of a peer's interest on their way to the cores: what is to be acknowledged when all
+/// have applied it.
 ///
-/// Two at most: the one that is awaited, whose positions are noted core by core, and the newest behind it.
+/// Two at most: the one that is awaited, whose positions are noted core by core, and the newest
+/// behind it.
 #[derive(Debug, Default)]
 pub(super) struct Applying {
     awaited: Option<Awaited>,
@@ -239,7 +242,8 @@ impl Applying {
         }
     }
 
-    /// Notes how far the cores are. Returns a version that all have applied, with each core's position.
+    /// Notes how far the cores are. Returns a version that all have applied, with each core's
+    /// position.
     pub(super) fn poll(&mut self, directory: &Directory) -> Option<(u64, Vec<u64>)> {
         let awaited = self.awaited.as_mut()?;
         awaited.positions.resize(directory.cores.len(), None);

@@ -1,5 +1,5 @@
-//! The exchange of interest: versions of the own interest to peers, versions of theirs into the directory, and the
-//! acknowledgements both ways.
+//! The exchange of interest: versions of the own interest to peers, versions of theirs into the
+//! directory, and the acknowledgements both ways.
 
 use std::sync::Arc;
 
@@ -102,8 +102,8 @@ impl Control {
         }
     }
 
-    /// Says on a new link all that there is to say: first whom this router knows, so that a peer which has applied its
-    /// interest knows whose it is still to get.
+    /// Says on a new link all that there is to say: first whom this router knows, so that a peer
+    /// which has applied its interest knows whose it is still to get.
     pub(super) fn greet(&mut self, router: RouterId) {
         self.gossip_to(router);
         self.send_snapshot(router);
@@ -273,7 +273,8 @@ impl Control {
         }
     }
 
-    /// Known routers that have not acknowledged a version of the own interest, or can no longer be believed to hold it.
+    /// Known routers that have not acknowledged a version of the own interest, or can no longer be
+    /// believed to hold it.
     fn left_out(&self, interest: u64) -> Vec<RouterId> {
         let acknowledged = |peer: &Peer| {
             peer.is_waited_for() && peer.link.as_ref().is_some_and(|link| link.acked >= interest)

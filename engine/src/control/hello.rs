@@ -2,12 +2,14 @@
 //!
 //! The router with the smaller id dials. Both sides decide alike:
 //!
-//! - A hello that repeats the lane and epoch of the dial accepts it; one with epoch 0 refuses it, and says who refuses.
+//! - A hello that repeats the lane and epoch of the dial accepts it; one with epoch 0 refuses it,
+//!   and says who refuses.
 //! - Called by a larger router, this one learns where it is, refuses, and dials it.
-//! - Called again on a lane that is up, this one keeps the lane of the higher epoch, or else the older one.
+//! - Called again on a lane that is up, this one keeps the lane of the higher epoch, or else the
+//!   older one.
 //! - The side that called itself knows by the id.
-//! - Where the smaller one has dialled in vain, it lets the larger one dial: a router that nobody reaches is linked all the
-//!   same, and says of itself that its address is wrong.
+//! - Where the smaller one has dialled in vain, it lets the larger one dial: a router that nobody
+//!   reaches is linked all the same, and says of itself that its address is wrong.
 
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
@@ -76,8 +78,8 @@ impl Control {
         }
     }
 
-    /// Whether a peer may come under the id that it says: whoever proves it has it, and whoever does not may have one that
-    /// nobody proves.
+    /// Whether a peer may come under the id that it says: whoever proves it has it, and whoever
+    /// does not may have one that nobody proves.
     fn identify(&mut self, hello: &PeerHello, proven: bool) -> Result<(), CloseCode> {
         let router = hello.router;
         let taken = router == self.config.router || self.peers.get(&router).is_some_and(|peer| peer.proven);

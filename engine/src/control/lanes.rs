@@ -1,7 +1,7 @@
 //! What happens to lanes that are up: frames, silence, loss; and the end of links and of peers.
 //!
-//! That runs may be missing is not said from here: the core that reads a lane says it behind the lane's last run, and the
-//! owner that writes one before the run that may follow a miss.
+//! That runs may be missing is not said from here: the core that reads a lane says it behind the
+//! lane's last run, and the owner that writes one before the run that may follow a miss.
 
 use millrace_proto::mesh::LinkFrame;
 use millrace_proto::{CloseCode, RouterId};
@@ -96,8 +96,8 @@ impl Control {
         }
     }
 
-    /// Ends a link: its lanes are closed, and what they still carried is lost, as the core of each says, unless it had
-    /// ended in order. The peer's interest stays until it is forgotten.
+    /// Ends a link: its lanes are closed, and what they still carried is lost, as the core of each
+    /// says, unless it had ended in order. The peer's interest stays until it is forgotten.
     pub(super) fn drop_link(&mut self, router: RouterId, code: CloseCode) {
         let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.take()) else { return };
         self.mesh_changed = true;
@@ -137,8 +137,9 @@ impl Control {
         }
     }
 
-    /// A peer is gone for good, as far as this router can tell. It stays known while others reach it, unless it said that
-    /// it goes: the others will find out, and what they say of it until then is no reason to look for it.
+    /// A peer is gone for good, as far as this router can tell. It stays known while others reach
+    /// it, unless it said that it goes: the others will find out, and what they say of it until
+    /// then is no reason to look for it.
     pub(super) fn forget(&mut self, router: RouterId) {
         let left = self.peers.get(&router).is_some_and(|peer| peer.leaving);
         self.drop_link(router, CloseCode::Timeout);

@@ -30,7 +30,8 @@ pub struct Control {
     pub(super) config: ControlConfig,
     pub(super) now: Time,
     pub(super) peers: BTreeMap<RouterId, Peer>,
-    /// Who left in order, until when others are not believed that it is there; at most [`PEERS_MAX`](super::PEERS_MAX).
+    /// Who left in order, until when others are not believed that it is there; at most
+    /// [`PEERS_MAX`](super::PEERS_MAX).
     pub(super) departed: BTreeMap<RouterId, Time>,
     /// Lanes that are up: whose, and which.
     pub(super) lanes: BTreeMap<(CoreIndex, ConnKey), (RouterId, u16)>,
@@ -62,7 +63,8 @@ pub struct Control {
     pub(super) alone_since: Option<Time>,
     /// When another process was met that has its id or its address.
     pub(super) twin_seen: Option<Time>,
-    /// When one was met that has its id, which is bound to its certificate's name: not a matter of a peer's word.
+    /// When one was met that has its id, which is bound to its certificate's name: not a matter of
+    /// a peer's word.
     pub(super) twin_met: Option<Time>,
     pub(super) trouble: Option<Trouble>,
     /// The hello that is being handled is of a peer that has proven its id.
@@ -72,16 +74,16 @@ pub struct Control {
     pub(super) leaves_at: Option<Time>,
     pub(super) metrics: ControlMetrics,
     pub(super) patterns: PatternBook,
-    /// Not bounded by itself: whoever drives control gives it nothing while outputs wait, so here is what one round of
-    /// inputs and one timeout lead to, at most a snapshot for each peer and an acknowledgement for each of
-    /// [`WAITING_MAX`](super::WAITING_MAX) changes.
+    /// Not bounded by itself: whoever drives control gives it nothing while outputs wait, so here
+    /// is what one round of inputs and one timeout lead to, at most a snapshot for each peer
+    /// and an acknowledgement for each of [`WAITING_MAX`](super::WAITING_MAX) changes.
     pub(super) outputs: VecDeque<ControlOutput>,
 }
 
 impl Control {
-    /// Control of a router that knows nobody. Its first outputs are an empty directory for each core. Call
-    /// [`set_seeds`](Self::set_seeds) once the seeds are known, even when there are none: until then, or the join timeout,
-    /// it is not synced.
+    /// Control of a router that knows nobody. Its first outputs are an empty directory for each
+    /// core. Call [`set_seeds`](Self::set_seeds) once the seeds are known, even when there are
+    /// none: until then, or the join timeout, it is not synced.
     #[must_use]
     pub fn new(config: ControlConfig, now: Time) -> Self {
         let mut control = Self {
@@ -122,8 +124,8 @@ impl Control {
         control
     }
 
-    /// Sets the addresses (`host:port`) under which routers may be found, every name having been looked up. An address that
-    /// vanished is a hint, not a death: links stay.
+    /// Sets the addresses (`host:port`) under which routers may be found, every name having been
+    /// looked up. An address that vanished is a hint, not a death: links stay.
     pub fn set_seeds(&mut self, now: Time, seeds: Vec<String>) {
         self.set_found_seeds(now, seeds, 0);
     }
@@ -214,8 +216,8 @@ impl Control {
         self.look_at.into_iter().chain(self.publish_at()).min()
     }
 
-    /// Counts that outputs have to wait because a core's mailbox is full. Until they were taken, neither inputs nor time may
-    /// be given: what waits would grow.
+    /// Counts that outputs have to wait because a core's mailbox is full. Until they were taken,
+    /// neither inputs nor time may be given: what waits would grow.
     pub const fn note_held(&mut self) {
         self.metrics.outputs_held += 1;
     }
@@ -225,9 +227,9 @@ impl Control {
         self.outputs.pop_front()
     }
 
-    /// Tells clients and peers that this router goes away within `grace`. Until then it is a member of the mesh like any
-    /// other: what its clients still publish reaches who wants it, also on routers that start meanwhile, which link with it
-    /// and are told at once.
+    /// Tells clients and peers that this router goes away within `grace`. Until then it is a member
+    /// of the mesh like any other: what its clients still publish reaches who wants it, also on
+    /// routers that start meanwhile, which link with it and are told at once.
     pub fn drain(&mut self, now: Time, grace: Duration) {
         self.now = now;
         if self.leaves_at.is_some() {
@@ -315,7 +317,8 @@ impl Control {
         &self.metrics
     }
 
-    /// Every entry of the directory, sorted: where, and the selector's text. For checks; costs a sort of them all.
+    /// Every entry of the directory, sorted: where, and the selector's text. For checks; costs a
+    /// sort of them all.
     pub fn directory_dump(&self) -> impl Iterator<Item = (Location, &str)> {
         let own = self.own.entries().map(|(core, selector)| (Location::Core(core), selector.text()));
         let peers = self.peers.values().filter_map(|peer| Some((peer.location()?, peer)));

@@ -1,5 +1,5 @@
-//! The mesh as a whole: how each peer stands, who is forgotten, what the peers tell each other, and whether this router
-//! is synced.
+//! The mesh as a whole: how each peer stands, who is forgotten, what the peers tell each other, and
+//! whether this router is synced.
 
 use millrace_proto::RouterId;
 use millrace_proto::limits::ALTERNATES_MAX;
@@ -66,8 +66,8 @@ impl Control {
         self.check_standing();
     }
 
-    /// Forgets whom it is time to forget: the suspect after a while, those who left, and those whom others have told of and
-    /// nobody reaches any more, at once.
+    /// Forgets whom it is time to forget: the suspect after a while, those who left, and those whom
+    /// others have told of and nobody reaches any more, at once.
     fn forget_due(&mut self) {
         self.departed.retain(|_, until| *until > self.now);
         let gone: Vec<RouterId> = self
@@ -166,14 +166,16 @@ impl Control {
                 continue;
             }
             let advertise = peer.advertise.clone();
-            // Of itself a peer hears whether it is heard, whatever it says: a path that works one way shows so.
+            // Of itself a peer hears whether it is heard, whatever it says: a path that works one way shows
+            // so.
             let linked = if other == router { peer.heard } else { peer.reached };
             told.peers.push(KnownPeer { router: other, advertise, linked });
         }
         self.say(router, LinkFrame::Peers(told));
     }
 
-    /// A peer tells whom it knows. Only routers that it is linked to count: whom nobody reaches is forgotten everywhere.
+    /// A peer tells whom it knows. Only routers that it is linked to count: whom nobody reaches is
+    /// forgotten everywhere.
     pub(super) fn peers_told(&mut self, router: RouterId, told: &Peers) {
         self.mesh_changed = true;
         for peer in self.peers.values_mut() {

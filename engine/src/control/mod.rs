@@ -1,7 +1,7 @@
 //! Control: the one writer of a router's directory, and the state machine of its mesh.
 //!
-//! One per router, on its own thread; cores and control talk by [`message`](crate::message). Sans-IO and deterministic:
-//! the same inputs at the same times give the same outputs.
+//! One per router, on its own thread; cores and control talk by [`message`](crate::message).
+//! Sans-IO and deterministic: the same inputs at the same times give the same outputs.
 //!
 //! ```text
 //!  cores ── ToControl ──► handle ─┐           ┌─► poll_output ──► ToCore, Dial

@@ -1,7 +1,9 @@
-//! What the control plane has to say: each thing once, with peer and cause, and again only after a while.
+//! What the control plane has to say: each thing once, with peer and cause, and again only after a
+//! while.
 //!
-//! Whoever drives control writes notices to a log. The same notice of the same peer within [`SAY_EVERY`] is counted, and
-//! told with the next one: a peer that comes and goes ten times a second fills no disk.
+//! Whoever drives control writes notices to a log. The same notice of the same peer within
+//! [`SAY_EVERY`] is counted, and told with the next one: a peer that comes and goes ten times a
+//! second fills no disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,7 +16,8 @@ use crate::time::Time;
 
 /// Shortest time between two equal notices of one peer.
 pub const SAY_EVERY: Duration = Duration::from_secs(10);
-/// Notices that wait to be taken, and kinds of notices of one peer that are remembered: more than one input leads to.
+/// Notices that wait to be taken, and kinds of notices of one peer that are remembered: more than
+/// one input leads to.
 const WAITING_MAX: usize = 4 * PEERS_MAX;
 /// Pairs of notice and peer that are remembered.
 const SAID_MAX: usize = 16 * PEERS_MAX;
@@ -90,7 +93,8 @@ pub enum Notice {
     },
     /// Something is wrong with this router's place in the mesh: why, or that it is over.
     Degraded(Option<Trouble>),
-    /// This router's selectors are more than it tells its peers: it asks them for every event, or does so no longer.
+    /// This router's selectors are more than it tells its peers: it asks them for every event, or
+    /// does so no longer.
     InterestOverflow(bool),
 }
 

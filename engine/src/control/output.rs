@@ -14,8 +14,8 @@ pub enum ControlOutput {
         /// The message.
         message: ToCore,
     },
-    /// Resolve `target`, begin a connection on the core, and give the core [`ToCore::LaneDialled`] with this hello; or
-    /// say [`Control::dial_failed`](super::Control::dial_failed).
+    /// Resolve `target`, begin a connection on the core, and give the core [`ToCore::LaneDialled`]
+    /// with this hello; or say [`Control::dial_failed`](super::Control::dial_failed).
     Dial {
         /// Names the attempt.
         dial: DialId,
@@ -25,7 +25,8 @@ pub enum ControlOutput {
         core: CoreIndex,
         /// Number of the lane.
         lane: u16,
-        /// Goes into the destination connection id, which steers to the peer's core `shard % its cores`.
+        /// Goes into the destination connection id, which steers to the peer's core `shard % its
+        /// cores`.
         shard: u16,
         /// What the core says when connected.
         hello: PeerHello,

@@ -114,8 +114,8 @@ impl Peer {
         }
     }
 
-    /// Whether this router is linked with it. Who leaves is a member until it is gone: what its clients still publish must
-    /// reach new routers, too.
+    /// Whether this router is linked with it. Who leaves is a member until it is gone: what its
+    /// clients still publish must reach new routers, too.
     pub(super) fn is_reached(&self, state: PeerState) -> bool {
         state == PeerState::Linked
             || (state == PeerState::Leaving && self.link.as_ref().is_some_and(Link::is_complete))
@@ -135,7 +135,8 @@ impl Peer {
         self.index.map(Location::Peer)
     }
 
-    /// Its link, as long as lanes that are not up are to be dialled: those of a peer that leaves end for good.
+    /// Its link, as long as lanes that are not up are to be dialled: those of a peer that leaves
+    /// end for good.
     pub(super) fn link_to_complete(&self) -> Option<&Link> {
         self.link.as_ref().filter(|link| !self.leaving || !link.was_complete)
     }

@@ -1,7 +1,8 @@
 //! Reads selectors and compiles their payload patterns: work that a core has no time for.
 //!
-//! Equal patterns are one: whoever subscribes with a pattern that somebody uses shares it, on whichever core and connection
-//! that is, so that a thousand receivers with one pattern take its memory, and its compiler's time, once.
+//! Equal patterns are one: whoever subscribes with a pattern that somebody uses shares it, on
+//! whichever core and connection that is, so that a thousand receivers with one pattern take its
+//! memory, and its compiler's time, once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,8 +14,8 @@ use millrace_proto::selector::{Pattern, PatternError, PayloadMatcher};
 use crate::message::Prepared;
 use crate::payload::combine;
 
-/// Entries of patterns that nobody uses any more are swept when the book has twice as many entries as after the last time,
-/// and this many at least.
+/// Entries of patterns that nobody uses any more are swept when the book has twice as many entries
+/// as after the last time, and this many at least.
 const SWEEP_MIN: usize = 256;
 
 /// The payload patterns in use, by text.
@@ -26,8 +27,8 @@ pub struct PatternBook {
 }
 
 impl PatternBook {
-    /// Reads one selector and compiles those of its patterns that nobody uses yet, which takes up to a tenth of a
-    /// second each.
+    /// Reads one selector and compiles those of its patterns that nobody uses yet, which takes up
+    /// to a tenth of a second each.
     ///
     /// # Errors
     /// The selector, where in it, and what is wrong.
@@ -62,9 +63,9 @@ impl PatternBook {
     }
 }
 
-/// Reads the selectors of a [`PrepareOrder`](crate::message::PrepareOrder) at once. It can take minutes: a
-/// program whose control must not wait reads them elsewhere, one by one, and gives the core its
-/// [`ToCore::Prepared`](crate::message::ToCore::Prepared) itself.
+/// Reads the selectors of a [`PrepareOrder`](crate::message::PrepareOrder) at once. It can take
+/// minutes: a program whose control must not wait reads them elsewhere, one by one, and gives the
+/// core its [`ToCore::Prepared`](crate::message::ToCore::Prepared) itself.
 ///
 /// # Errors
 /// Which is the first bad one, where, and what is wrong.
@@ -77,7 +78,8 @@ pub fn prepare(book: &mut PatternBook, texts: &[String]) -> Result<Vec<Prepared>
     Ok(prepared)
 }
 
-/// Finds the patterns of a subscription together where that takes fewer passes. Takes half a second at the most.
+/// Finds the patterns of a subscription together where that takes fewer passes. Takes half a second
+/// at the most.
 pub fn cover(prepared: &mut [Prepared]) {
     let patterns = prepared.iter().filter_map(|prepared| prepared.payload.as_ref());
     let patterns: Vec<_> = patterns.flat_map(|payload| payload.patterns().iter().cloned()).collect();

@@ -1,7 +1,9 @@
-//! How this router stands in the mesh: whether it has joined, and what is wrong with its place, if anything.
+//! How this router stands in the mesh: whether it has joined, and what is wrong with its place, if
+//! anything.
 //!
-//! Joining is over once; what goes wrong later is told, and does not send clients away. What one peer says is never
-//! enough: trouble with another router needs own evidence, and a router that nobody reaches counts that against itself.
+//! Joining is over once; what goes wrong later is told, and does not send clients away. What one
+//! peer says is never enough: trouble with another router needs own evidence, and a router that
+//! nobody reaches counts that against itself.
 
 use std::time::Duration;
 

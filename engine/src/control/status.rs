@@ -88,7 +88,8 @@ pub struct Status {
     pub synced: bool,
     /// Whether `synced` came from the timeout rather than from all known routers.
     pub join_timed_out: bool,
-    /// Whether this router was ready once: it was linked with enough others, or waited long enough for them.
+    /// Whether this router was ready once: it was linked with enough others, or waited long enough
+    /// for them.
     pub joined: bool,
     /// Linked routers that it needs for that.
     pub peers_needed: usize,
@@ -100,14 +101,16 @@ pub struct Status {
     pub twin: bool,
     /// Addresses of routers, and names of seeds, at which nobody has answered.
     pub unanswered: u64,
-    /// Whether this router has more selectors than it tells its peers, and asks them for every event.
+    /// Whether this router has more selectors than it tells its peers, and asks them for every
+    /// event.
     pub coarse: bool,
     /// Whether this router is going away.
     pub draining: bool,
 }
 
 impl Status {
-    /// Whether to send clients here. A router that was ready and loses its peers stays ready, and is degraded.
+    /// Whether to send clients here. A router that was ready and loses its peers stays ready, and
+    /// is degraded.
     #[must_use]
     pub const fn ready(&self) -> bool {
         self.synced && self.joined && !self.twin && !self.draining

@@ -37,7 +37,8 @@ impl WaitingList {
         self.for_router.len() + self.for_cluster.len()
     }
 
-    /// Nothing is left to be told beyond this version of the own interest: who waited for a later one waits for this one.
+    /// Nothing is left to be told beyond this version of the own interest: who waited for a later
+    /// one waits for this one.
     pub(super) fn covered_by(&mut self, interest: u64) {
         for list in [&mut self.for_router, &mut self.for_cluster] {
             for waiting in list.iter_mut().rev().take_while(|waiting| waiting.interest > interest) {
@@ -58,8 +59,8 @@ impl WaitingList {
         self.for_cluster.pop_front_if(|waiting| waiting.interest <= interest_acked)
     }
 
-    /// The change that has to be answered early because too many wait; the flag says whether it is effective on the
-    /// router at least.
+    /// The change that has to be answered early because too many wait; the flag says whether it is
+    /// effective on the router at least.
     pub(super) fn overflow(&mut self) -> Option<(Waiting, bool)> {
         if self.len() <= WAITING_MAX {
             return None;

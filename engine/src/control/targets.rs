@@ -21,7 +21,8 @@ pub(super) struct Target {
     pub(super) seed: bool,
     /// It is an address of this router.
     pub(super) own: bool,
-    /// Dialling it reached this router itself, although it is no address of this host: something in between chose it.
+    /// Dialling it reached this router itself, although it is no address of this host: something in
+    /// between chose it.
     pub(super) echo: bool,
     /// Who answered there last, or advertises it.
     pub(super) router: Option<RouterId>,
@@ -48,8 +49,9 @@ pub(super) struct Dialling {
     /// Names of seeds that do not resolve.
     pub(super) unresolved: u64,
     pub(super) last: u64,
-    /// Epoch of the next lane dialled. Moves on when an attempt or a lane is lost, so that a redial replaces what the peer
-    /// may still believe in, while two attempts that reach one router by two addresses are equals, and it keeps the first.
+    /// Epoch of the next lane dialled. Moves on when an attempt or a lane is lost, so that a redial
+    /// replaces what the peer may still believe in, while two attempts that reach one router by
+    /// two addresses are equals, and it keeps the first.
     pub(super) epoch: u64,
     /// What makes jitter differ from attempt to attempt.
     pub(super) draws: u64,
@@ -60,7 +62,8 @@ impl Dialling {
         Self { epoch: 1, ..Self::default() }
     }
 
-    /// Addresses at which no other router has answered, and names that have none: nobody can say whether one is there.
+    /// Addresses at which no other router has answered, and names that have none: nobody can say
+    /// whether one is there.
     pub(super) fn unanswered(&self) -> u64 {
         let silent = self.targets.values().filter(|target| !target.own && target.router.is_none());
         silent.count() as u64 + self.unresolved
@@ -95,7 +98,8 @@ impl Dialling {
         Some(attempt)
     }
 
-    /// Knows an address of a router, or of nobody in particular. False when there is no room or it is no address.
+    /// Knows an address of a router, or of nobody in particular. False when there is no room or it
+    /// is no address.
     pub(super) fn learn(&mut self, address: &str, router: Option<RouterId>, next: Time) -> bool {
         if let Some(target) = self.targets.get_mut(address) {
             target.router = router.or(target.router);

@@ -1,8 +1,10 @@
-//! What clients' selectors and payload patterns take: one account per connection, and one of the core.
+//! What clients' selectors and payload patterns take: one account per connection, and one of the
+//! core.
 //!
-//! A selector takes memory on every router, and time in lookups of others' tag sets when no tag leads to it quickly: such a
-//! selector is *loose*. Each connection may have so much of both ([`SelectorLimits`]); who asks for more is refused with
-//! `limit`, and what the connection has stays.
+//! A selector takes memory on every router, and time in lookups of others' tag sets when no tag
+//! leads to it quickly: such a selector is *loose*. Each connection may have so much of both
+//! ([`SelectorLimits`]); who asks for more is refused with `limit`, and what the connection has
+//! stays.
 
 use std::collections::HashMap;
 
@@ -11,7 +13,8 @@ use millrace_proto::Selector;
 use crate::message::Prepared;
 use crate::transport::ConnKey;
 
-/// What one selector takes besides its own bytes, in the local index, in control and in the directory.
+/// What one selector takes besides its own bytes, in the local index, in control and in the
+/// directory.
 const OVERHEAD_BYTES: usize = 320;
 /// What a text that is still to be read takes besides its bytes.
 const TEXT_OVERHEAD_BYTES: usize = 64;
@@ -19,17 +22,18 @@ const TEXT_OVERHEAD_BYTES: usize = 64;
 /// Bounds of selectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelectorLimits {
-    /// Bytes that one connection's selectors and patterns take, as they are kept. Default 32 MiB: some 75,000 usual
-    /// selectors.
+    /// Bytes that one connection's selectors and patterns take, as they are kept. Default 32 MiB:
+    /// some 75,000 usual selectors.
     pub bytes_per_connection: usize,
     /// The same for all connections of a core. Default 1 GiB.
     pub bytes_per_core: usize,
-    /// Most loose selectors of one connection. A selector is loose if it has no equality, shares its equality with 64
-    /// others, or stands in more than 16 subscriptions of one receiver. Each is looked at in lookups of tag sets that it does not match, some
-    /// 50 ns. Default 1,024.
+    /// Most loose selectors of one connection. A selector is loose if it has no equality, shares
+    /// its equality with 64 others, or stands in more than 16 subscriptions of one receiver.
+    /// Each is looked at in lookups of tag sets that it does not match, some 50 ns. Default
+    /// 1,024.
     pub loose_per_connection: usize,
-    /// The same for all connections of a core: a lookup of a tag set that is new takes some 15 ms at the worst. Default
-    /// 262,144.
+    /// The same for all connections of a core: a lookup of a tag set that is new takes some 15 ms
+    /// at the worst. Default 262,144.
     pub loose_per_core: usize,
 }
 
@@ -91,7 +95,8 @@ impl Accounts {
         self.total
     }
 
-    /// Checks the limits for a connection that releases `less` and takes `more`. Returns the reason for a refusal.
+    /// Checks the limits for a connection that releases `less` and takes `more`. Returns the reason
+    /// for a refusal.
     pub(super) fn objection(
         &self,
         client: ConnKey,

@@ -15,14 +15,15 @@ use super::backlog::Backlog;
 use super::pacing::Paced;
 use crate::transport::{ConnKey, StreamKey};
 
-/// Work on clients' control frames that one turn takes: well below a millisecond. A frame counts as one, a selector that
-/// goes as one, and one that comes as a quarter, because here it is only passed on: it is filed when it has been read, at the
-/// pace of whoever hands in control's messages ([`Core::selectors_moved`](super::Core::selectors_moved)). What is left waits
-/// for the next turn, behind events.
+/// Work on clients' control frames that one turn takes: well below a millisecond. A frame counts as
+/// one, a selector that goes as one, and one that comes as a quarter, because here it is only
+/// passed on: it is filed when it has been read, at the pace of whoever hands in control's messages
+/// ([`Core::selectors_moved`](super::Core::selectors_moved)). What is left waits for the next turn,
+/// behind events.
 pub(super) const FRAMES_PER_TURN: usize = 256;
 
-/// The part of it that one client takes before it is the next one's turn, and that frames have in each turn, however many
-/// selectors went with connections and replaced subscriptions.
+/// The part of it that one client takes before it is the next one's turn, and that frames have in
+/// each turn, however many selectors went with connections and replaced subscriptions.
 pub(super) const FRAMES_PER_CLIENT: usize = 64;
 
 /// What a turn still reads and writes, and its budget.
@@ -30,8 +31,8 @@ pub(super) const FRAMES_PER_CLIENT: usize = 64;
 pub(super) struct Agenda {
     /// Streams with more to read, next turn.
     pub(super) unread: BTreeSet<(ConnKey, StreamKey)>,
-    /// The first publish stream of which some was left because the turn had no more time for lookups: the next turn begins
-    /// behind it.
+    /// The first publish stream of which some was left because the turn had no more time for
+    /// lookups: the next turn begins behind it.
     pub(super) put_off: Option<(ConnKey, StreamKey)>,
     /// A mailbox towards a sibling is above half.
     pub(super) pressed: bool,

@@ -1,5 +1,5 @@
-//! What a core is told: what it is, for its life, and its limits, which may change while it runs. Every bound has its reason
-//! here.
+//! What a core is told: what it is, for its life, and its limits, which may change while it runs.
+//! Every bound has its reason here.
 
 use std::time::Duration;
 
@@ -26,25 +26,28 @@ pub struct CoreConfig {
     /// Its software, for Welcome and hello.
     pub software: String,
     /// Seed of hash tables; the same seed and inputs give the same outputs. It must be control's
-    /// [`seed`](crate::control::ControlConfig::seed): a route is looked up in the directory and in the core's own index by
-    /// one hash.
+    /// [`seed`](crate::control::ControlConfig::seed): a route is looked up in the directory and in
+    /// the core's own index by one hash.
     pub seed: u64,
-    /// What the publisher ids follow from of clients that show no secret: the same on all cores of a router. What
-    /// [`CoreConfig::new`] sets can be guessed; a shell sets random bytes.
+    /// What the publisher ids follow from of clients that show no secret: the same on all cores of
+    /// a router. What [`CoreConfig::new`] sets can be guessed; a shell sets random bytes.
     pub secret: PublisherSecret,
     /// What this core's readers of publish streams hold.
     pub client_tables: TableCapacity,
-    /// Tag sets and publishers for which this core keeps numbers per receiver's stream, at most: a client that announces
-    /// more is not given more.
+    /// Tag sets and publishers for which this core keeps numbers per receiver's stream, at most: a
+    /// client that announces more is not given more.
     pub receiver_tables: TableCapacity,
-    /// What this core's readers of lanes hold, and the most that it keeps numbers for towards a peer.
+    /// What this core's readers of lanes hold, and the most that it keeps numbers for towards a
+    /// peer.
     pub lane_tables: TableCapacity,
-    /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of segments.
+    /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of
+    /// segments.
     pub out_bytes: usize,
-    /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's idle timeout.
+    /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's
+    /// idle timeout.
     pub client_silence: Duration,
-    /// What this core lists in Welcome, and does: everything that it knows by default. With less it is as a router that does
-    /// not know the rest.
+    /// What this core lists in Welcome, and does: everything that it knows by default. With less it
+    /// is as a router that does not know the rest.
     pub features: Features,
     /// When lanes are pinged, and when they count as silent.
     pub lane_times: LaneTimes,
@@ -54,8 +57,9 @@ pub struct CoreConfig {
     pub limits: CoreLimits,
 }
 
-/// Limits of one core. They may change while it runs ([`Core::set_limits`](super::Core::set_limits)); those of queues hold for
-/// receivers and lanes that come later.
+/// Limits of one core. They may change while it runs
+/// ([`Core::set_limits`](super::Core::set_limits)); those of queues hold for receivers and lanes
+/// that come later.
 #[derive(Debug, Clone)]
 pub struct CoreLimits {
     /// Receivers on one connection, at most. Bounds the streams that a router opens.
@@ -64,22 +68,26 @@ pub struct CoreLimits {
     pub receivers_max: u32,
     /// What may wait for receivers.
     pub queues: QueueLimits,
-    /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a gap stands for them.
+    /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a
+    /// gap stands for them.
     pub link_queue_bytes: u64,
     /// How far a stream may run ahead of its reader's host.
     pub ahead: AheadLimits,
-    /// How far a publisher may write ahead of what was read: with the round trip it bounds the throughput of one publisher.
-    /// Below the window of its connection, so that control frames pass while it is left unread.
+    /// How far a publisher may write ahead of what was read: with the round trip it bounds the
+    /// throughput of one publisher. Below the window of its connection, so that control frames
+    /// pass while it is left unread.
     pub credit_bytes: u64,
-    /// A publisher waits for a receiver whose queue is half full at most this long at a time, and not for one that took
-    /// nothing for as long; zero: never.
+    /// A publisher waits for a receiver whose queue is half full at most this long at a time, and
+    /// not for one that took nothing for as long; zero: never.
     pub pace_max: Duration,
     /// Bytes read from one stream before other streams get their turn.
     pub read_bytes: usize,
-    /// Bytes of control frames that wait for one client, at most; a client that does not read them is closed.
+    /// Bytes of control frames that wait for one client, at most; a client that does not read them
+    /// is closed.
     pub control_out_bytes: usize,
-    /// Bytes of mesh frames that wait for one lane, at most; a peer that does not read them is closed, and gets a snapshot
-    /// when it comes back. Above a snapshot of four million selectors of 60 bytes.
+    /// Bytes of mesh frames that wait for one lane, at most; a peer that does not read them is
+    /// closed, and gets a snapshot when it comes back. Above a snapshot of four million
+    /// selectors of 60 bytes.
     pub lane_out_bytes: usize,
     /// When a publisher is told what was received.
     pub received: ReceivedLimits,
@@ -108,8 +116,8 @@ impl Default for LaneTimes {
     }
 }
 
-/// How far a receiver's stream may run ahead of what its host has acknowledged: twice the congestion
-/// window of its connection, within these bounds. The last frame may cross the line.
+/// How far a receiver's stream may run ahead of what its host has acknowledged: twice the
+/// congestion window of its connection, within these bounds. The last frame may cross the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AheadLimits {
     /// Bytes, at least: enough for bursts on a path that is not known yet.
@@ -209,7 +217,8 @@ impl Default for CoreLimits {
     }
 }
 
-/// What the other side announced that it holds, as far as this router is willing to keep track of it.
+/// What the other side announced that it holds, as far as this router is willing to keep track of
+/// it.
 pub(super) fn at_most(announced: TableCapacity, most: TableCapacity) -> TableCapacity {
     TableCapacity {
         tag_sets: announced.tag_sets.min(most.tag_sets),

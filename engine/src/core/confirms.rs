@@ -1,4 +1,5 @@
-//! Where the ledger meets connections and siblings: who is told how runs ended, who answers, and what is given up.
+//! Where the ledger meets connections and siblings: who is told how runs ended, who answers, and
+//! what is given up.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ impl Core {
         }
     }
 
-    /// Gives up runs that were not answered in time, and forgets what stood for them and for those whose publishers are gone.
+    /// Gives up runs that were not answered in time, and forgets what stood for them and for those
+    /// whose publishers are gone.
     pub(super) fn expire_confirms(&mut self, now: Time) {
         self.confirms_due = None;
         self.path.ledger.set_now(now);

@@ -1,8 +1,9 @@
 //! The stream that all receivers of a connection share, for clients that ask for it.
 //!
-//! A run that several of them want is encoded once, with their numbers as targets. Queues, policies, grants and gaps stay
-//! with each receiver, above the stream: a receiver without grant waits in its own queue, and costs the others nothing.
-//! Receivers that have something queued and grant left are listed, and write a run each in turns.
+//! A run that several of them want is encoded once, with their numbers as targets. Queues,
+//! policies, grants and gaps stay with each receiver, above the stream: a receiver without grant
+//! waits in its own queue, and costs the others nothing. Receivers that have something queued and
+//! grant left are listed, and write a run each in turns.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,14 +18,17 @@ use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
-/// The stream of all receivers of a connection. What a delivery touches comes first, so that it lies in few cache lines.
+/// The stream of all receivers of a connection. What a delivery touches comes first, so that it
+/// lies in few cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Delivery {
     pub(super) stream: DeliveryStream,
-    /// Receivers with something queued and grant left, each once: bounded by the connection's receivers.
+    /// Receivers with something queued and grant left, each once: bounded by the connection's
+    /// receivers.
     waiting: VecDeque<ReceiverSlot>,
-    /// Ends that wait for room, before everything else: as many as the connection may have receivers.
+    /// Ends that wait for room, before everything else: as many as the connection may have
+    /// receivers.
     ends: VecDeque<ReceiverEnd>,
     /// Whether it stands in the list of those that have something to write.
     dirty: bool,
@@ -60,7 +64,8 @@ impl Delivery {
         self.stream.has_room() && self.waiting.is_empty() && self.ends.is_empty()
     }
 
-    /// Encodes a run once for the receivers that `targets` names. `linger` is the shortest of theirs.
+    /// Encodes a run once for the receivers that `targets` names. `linger` is the shortest of
+    /// theirs.
     #[inline]
     pub(super) fn write(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64, linger: Duration) {
         self.stream.deliver(run, targets, receivers);

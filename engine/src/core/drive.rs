@@ -108,7 +108,8 @@ impl Core {
         });
     }
 
-    /// Lets a session act, and closes its connection if it says so. Says whether there is such a connection.
+    /// Lets a session act, and closes its connection if it says so. Says whether there is such a
+    /// connection.
     #[inline]
     pub(super) fn drive(
         &mut self,

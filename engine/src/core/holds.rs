@@ -6,12 +6,14 @@
 //! core 2: receiver 7 is relieved ──▶ Relieved { (2, 7) }            core 0: the stream is read again
 //! ```
 //!
-//! A run does not say on which core its publisher's stream is, so that the word goes to every core, and the one that reads
-//! the next run of the publisher acts on it. A word that comes late, or not at all, costs a receiver what its own queue
-//! drops, and a publisher at most [`CoreLimits::pace_max`](super::CoreLimits::pace_max).
+//! A run does not say on which core its publisher's stream is, so that the word goes to every core,
+//! and the one that reads the next run of the publisher acts on it. A word that comes late, or not
+//! at all, costs a receiver what its own queue drops, and a publisher at most
+//! [`CoreLimits::pace_max`](super::CoreLimits::pace_max).
 //!
-//! The receiver's core judges by what it sees. Receivers on other cores may take everything that comes, so that it is not
-//! waited for if it takes less than a tenth of that. See [`pacing`](super::pacing) for the rules.
+//! The receiver's core judges by what it sees. Receivers on other cores may take everything that
+//! comes, so that it is not waited for if it takes less than a tenth of that. See
+//! [`pacing`](super::pacing) for the rules.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,8 +26,8 @@ use super::slot::ReceiverSlot;
 use crate::message::{CoreIndex, CoreReceiver, ToSibling};
 use crate::time::Time;
 
-/// Publishers that one core holds back, or asks others to hold back: beyond it receivers' queues drop what they would. Who
-/// has a thousand publishers at work drowns nobody by one of them.
+/// Publishers that one core holds back, or asks others to hold back: beyond it receivers' queues
+/// drop what they would. Who has a thousand publishers at work drowns nobody by one of them.
 const HELD_MAX: usize = 1024;
 
 /// What this core asks of others, and what others ask of it.
@@ -33,9 +35,11 @@ const HELD_MAX: usize = 1024;
 pub(super) struct Holds {
     core: CoreIndex,
     pace_max: Duration,
-    /// Publishers that others were asked to hold back, for whose sake, and when they may be asked again.
+    /// Publishers that others were asked to hold back, for whose sake, and when they may be asked
+    /// again.
     asked: BTreeMap<PublisherId, (ReceiverSlot, Time)>,
-    /// Publishers that this core was asked to hold back, for whose sake, and until when at the latest.
+    /// Publishers that this core was asked to hold back, for whose sake, and until when at the
+    /// latest.
     held: BTreeMap<PublisherId, (CoreReceiver, Time)>,
     /// Words for each sibling, in order.
     words: Vec<VecDeque<ToSibling>>,
@@ -131,8 +135,8 @@ impl Holds {
         self.words.get_mut(usize::from(to))?.pop_front()
     }
 
-    /// Says something to all siblings. One that does not read misses words: it holds nobody back then, or for as long as it
-    /// may.
+    /// Says something to all siblings. One that does not read misses words: it holds nobody back
+    /// then, or for as long as it may.
     fn say(&mut self, word: ToSibling) {
         for (core, words) in self.words.iter_mut().enumerate() {
             if core != usize::from(self.core) && words.len() < 2 * HELD_MAX {

@@ -1,9 +1,10 @@
-//! Whose publisher ids a connection may use: those that follow from its secret, or those that this router makes for it.
+//! Whose publisher ids a connection may use: those that follow from its secret, or those that this
+//! router makes for it.
 //!
-//! A client that shows a secret has the ids that follow from it. For any other client the router makes a secret for the
-//! connection and maps each claimed id to one that follows from it. Ids that a router has made carry a mark that only this
-//! router's secret can make, so that every core knows them without asking the others: who claims one on another
-//! connection is refused.
+//! A client that shows a secret has the ids that follow from it. For any other client the router
+//! makes a secret for the connection and maps each claimed id to one that follows from it. Ids that
+//! a router has made carry a mark that only this router's secret can make, so that every core knows
+//! them without asking the others: who claims one on another connection is refused.
 //!
 //! ```text
 //! made id = first 8 bytes of a hash of (router's secret, connection, claimed id) ‖ mark of these 8 bytes
@@ -53,8 +54,8 @@ impl Ids {
 }
 
 impl Proof {
-    /// The id that runs carry whose publisher claims `claimed` as its publisher number `index`; an error says why there is
-    /// none.
+    /// The id that runs carry whose publisher claims `claimed` as its publisher number `index`; an
+    /// error says why there is none.
     pub(super) fn prove(&self, claimed: PublisherId, index: u64) -> Result<PublisherId, &'static str> {
         let Some(marks) = &self.marks else {
             let id = PublisherId::derive(&self.secret, &self.identity, index);

@@ -1,4 +1,5 @@
-//! How a core leaves: clients are told to move, then what was received, then the streams to peers end.
+//! How a core leaves: clients are told to move, then what was received, then the streams to peers
+//! end.
 
 use millrace_proto::CloseCode;
 
@@ -11,10 +12,12 @@ use crate::time::Time;
 use crate::transport::Transport;
 
 impl Core {
-    /// Begins the end in order: nothing is read from clients any more, they are told what was received, and closed with
-    /// `going_away` by the second turn from here: what a connection is told in the turn that closes it never leaves. What
-    /// they published may still be on its way to its owner. The end of a router goes on when no core [has
-    /// batches](Core::has_batches) and all batches were taken in: then [`Core::finish_lanes`] on each.
+    /// Begins the end in order: nothing is read from clients any more, they are told what was
+    /// received, and closed with `going_away` by the second turn from here: what a connection
+    /// is told in the turn that closes it never leaves. What they published may still be on its
+    /// way to its owner. The end of a router goes on when no core [has
+    /// batches](Core::has_batches) and all batches were taken in: then [`Core::finish_lanes`] on
+    /// each.
     pub fn close_clients(&mut self, now: Time, transport: &mut dyn Transport) {
         self.turn(now, transport);
         self.ending = Ending::Told;
@@ -45,8 +48,8 @@ impl Core {
         self.path.locations.has_written_peers()
     }
 
-    /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call [`Core::turn`] until
-    /// the transport has sent it.
+    /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call
+    /// [`Core::turn`] until the transport has sent it.
     pub fn finish_lanes(&mut self, transport: &mut dyn Transport) {
         self.standing.are_lanes_over = true;
         for lane in self.path.locations.peers_mut() {

@@ -68,7 +68,8 @@ impl Core {
         }
     }
 
-    /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their queues.
+    /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their
+    /// queues.
     pub fn set_limits(&mut self, limits: CoreLimits) {
         self.path.scans.set_limits(limits.scans);
         self.path.clients.queue_budget_bytes = limits.queues.budget_bytes;
@@ -84,7 +85,8 @@ impl Core {
         self.path.metrics.clients += 1;
     }
 
-    /// A peer's connection is there: one that was dialled ([`ToCore::LaneDialled`]), or an incoming one.
+    /// A peer's connection is there: one that was dialled ([`ToCore::LaneDialled`]), or an incoming
+    /// one.
     pub fn peer_connected(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
         if self.connections.contains_key(&conn) {
             self.drive_lane(now, transport, conn, LaneSession::connected);
@@ -152,14 +154,16 @@ impl Core {
     /// A batch of a sibling core.
     ///
     /// # Errors
-    /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones that use its numbers.
+    /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones
+    /// that use its numbers.
     pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
         let Some(reader) = self.siblings.get_mut(usize::from(from)) else { return Ok(()) };
         sibling::read_batch(reader, batch, from, self.config.router, &mut self.path)?;
         self.batch_error.take().map_or(Ok(()), Err)
     }
 
-    /// Whether a sibling's next batch can be read: what it has handed over before is not left for the next turn.
+    /// Whether a sibling's next batch can be read: what it has handed over before is not left for
+    /// the next turn.
     #[must_use]
     pub fn takes_batches(&mut self, from: CoreIndex) -> bool {
         let from = usize::from(from);
@@ -179,7 +183,8 @@ impl Core {
         }
     }
 
-    /// A word of a sibling core about what this core has handed to it. To be handed in before its batches.
+    /// A word of a sibling core about what this core has handed to it. To be handed in before its
+    /// batches.
     pub fn sibling_told(&mut self, now: Time, from: CoreIndex, message: ToSibling) {
         match message {
             ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += events,
@@ -263,34 +268,37 @@ impl Core {
         }
     }
 
-    /// The next message for control, or for the reader of selectors: to be taken until there is none after each call into the
-    /// core.
+    /// The next message for control, or for the reader of selectors: to be taken until there is
+    /// none after each call into the core.
     pub fn poll_output(&mut self) -> Option<CoreOutput> {
         self.mail.pop()
     }
 
-    /// The next batch for a sibling's mailbox: to be taken only when the mailbox has room. What is not taken waits here,
-    /// bounded, and presses back on publishers.
+    /// The next batch for a sibling's mailbox: to be taken only when the mailbox has room. What is
+    /// not taken waits here, bounded, and presses back on publishers.
     pub fn next_batch(&mut self, to: CoreIndex) -> Option<Vec<u8>> {
         self.path.locations.take_batch(to)
     }
 
-    /// What a sibling is to be told about what it has handed over, if anything: for a small ring of its own, which its reader
-    /// reads before batches. To be taken only when the ring has room; what is not taken is added to what comes.
+    /// What a sibling is to be told about what it has handed over, if anything: for a small ring of
+    /// its own, which its reader reads before batches. To be taken only when the ring has room;
+    /// what is not taken is added to what comes.
     pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
         let answers = self.path.answers.take(to).map(ToSibling::Ended);
         let missed = || self.path.missed.take(to).map(|events| ToSibling::Missed { events });
         answers.or_else(missed).or_else(|| self.path.pacing.holds.next_word(to))
     }
 
-    /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are left unread; lanes, mail and
-    /// control are not. Nothing here watches mailboxes: call this, and [`Core::turn`], when that changes.
+    /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are
+    /// left unread; lanes, mail and control are not. Nothing here watches mailboxes: call this,
+    /// and [`Core::turn`], when that changes.
     pub const fn set_pressed(&mut self, pressed: bool) {
         self.agenda.pressed = pressed;
     }
 
     /// Selectors that were filed or taken out since the start. Whoever hands in what control says
-    /// ([`Core::handle_message`]) sees by it what a message has cost, and when to go on with the next turn.
+    /// ([`Core::handle_message`]) sees by it what a message has cost, and when to go on with the
+    /// next turn.
     #[must_use]
     pub const fn selectors_moved(&self) -> u64 {
         self.path.clients.selectors_moved

@@ -11,13 +11,14 @@ use super::slot::ReceiverSlot;
 use crate::message::{CoreOutput, PrepareOrder, ToControl, Token};
 use crate::transport::ConnKey;
 
-/// Messages that may wait before control streams of clients and lanes are left unread: what clients bring in four turns. One
-/// client's share of a turn, or one read of a lane, may come on top, and what ends with connections. Each message is at most
-/// a frame of 64 KiB, so some 64 MiB wait here when control does not keep up, and the rest in the windows of those who send
-/// it.
+/// Messages that may wait before control streams of clients and lanes are left unread: what clients
+/// bring in four turns. One client's share of a turn, or one read of a lane, may come on top, and
+/// what ends with connections. Each message is at most a frame of 64 KiB, so some 64 MiB wait here
+/// when control does not keep up, and the rest in the windows of those who send it.
 pub(super) const OUTPUTS_MAX: usize = 1024;
 
-/// A subscription on its way through control: one for each request that is not effective in the cluster yet.
+/// A subscription on its way through control: one for each request that is not effective in the
+/// cluster yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingSubscription {
     pub(super) conn: ConnKey,
@@ -39,10 +40,11 @@ pub(super) struct InterestChange {
 /// What a core says, and what it has asked.
 #[derive(Debug, Default)]
 pub(super) struct Mail {
-    /// Bounded by [`OUTPUTS_MAX`] for what frames lead to; besides that, an end of each connection and an answer to each
-    /// message of control.
+    /// Bounded by [`OUTPUTS_MAX`] for what frames lead to; besides that, an end of each connection
+    /// and an answer to each message of control.
     outputs: VecDeque<CoreOutput>,
-    /// Bounded for each client by its requests that may be unanswered, and its receivers' subscriptions.
+    /// Bounded for each client by its requests that may be unanswered, and its receivers'
+    /// subscriptions.
     pub(super) pending: HashMap<Token, PendingSubscription, ahash::RandomState>,
     last_token: u64,
 }

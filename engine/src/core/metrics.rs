@@ -19,7 +19,8 @@ pub enum DropReason {
     PeerLost,
     /// The event does not fit the queue at all.
     TooLarge,
-    /// The run was not read completely before its stream was lost. How many events it had is not known: it counts as one.
+    /// The run was not read completely before its stream was lost. How many events it had is not
+    /// known: it counts as one.
     StreamLost,
     /// The receiver's payload patterns cost more than it may take: the events were not looked at.
     PatternBudget,
@@ -204,6 +205,7 @@ pub struct Queued {
     pub ahead_bytes: u64,
     /// The part of it that belongs to the receiver with the most.
     pub ahead_bytes_most: u64,
-    /// Events that the queue of one receiver has dropped since it was opened: of the one with the most.
+    /// Events that the queue of one receiver has dropped since it was opened: of the one with the
+    /// most.
     pub dropped_most: u64,
 }

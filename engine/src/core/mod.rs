@@ -1,8 +1,9 @@
 //! One core of a router: the sessions of its connections, and the shards that it owns.
 //!
-//! The shell feeds a core what happens on its connections, what its siblings and control send, and the time; at the end of
-//! each turn it calls [`Core::turn`], which writes what has gathered. Afterwards it takes the mail: [`Core::poll_output`] for
-//! control and the reader of selectors, [`Core::next_to_sibling`] and [`Core::next_batch`] for siblings.
+//! The shell feeds a core what happens on its connections, what its siblings and control send, and
+//! the time; at the end of each turn it calls [`Core::turn`], which writes what has gathered.
+//! Afterwards it takes the mail: [`Core::poll_output`] for control and the reader of selectors,
+//! [`Core::next_to_sibling`] and [`Core::next_batch`] for siblings.
 //!
 //! ```text
 //! publish stream ─┐                            ┌─ receiver ─ stream
@@ -10,8 +11,9 @@
 //! sibling batch ──┘                            └─ sibling ── batch
 //! ```
 //!
-//! Invariants: no input blocks; a run is copied at most once per location; nothing is dropped without a count in
-//! [`CoreMetrics`] and, where a receiver would have got it, a gap in that receiver's stream.
+//! Invariants: no input blocks; a run is copied at most once per location; nothing is dropped
+//! without a count in [`CoreMetrics`] and, where a receiver would have got it, a gap in that
+//! receiver's stream.
 //!
 //! | file | what |
 //! |---|---|

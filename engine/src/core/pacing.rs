@@ -1,19 +1,21 @@
 //! Pacing: a publisher waits a little for a receiver that it is about to drown.
 //!
-//! A receiver whose queue is more than half full is *crowded*. When a publisher's run reaches one, the publisher's stream is
-//! left unread until a quarter of the queue is left, at most [`CoreLimits::pace_max`](super::CoreLimits::pace_max) at a
-//! time. Other streams are read meanwhile, and QUIC's windows and the publisher's credit do the rest.
+//! A receiver whose queue is more than half full is *crowded*. When a publisher's run reaches one,
+//! the publisher's stream is left unread until a quarter of the queue is left, at most
+//! [`CoreLimits::pace_max`](super::CoreLimits::pace_max) at a time. Other streams are read
+//! meanwhile, and QUIC's windows and the publisher's credit do the rest.
 //!
-//! Nobody waits for a receiver that gains nothing by it, because each wait costs the publisher's other receivers: not for one
-//! that took nothing for `pace_max`, and not for one that takes less than a tenth of what the fastest receiver of the
-//! same run takes. Those overflow by their own policy.
+//! Nobody waits for a receiver that gains nothing by it, because each wait costs the publisher's
+//! other receivers: not for one that took nothing for `pace_max`, and not for one that takes less
+//! than a tenth of what the fastest receiver of the same run takes. Those overflow by their own
+//! policy.
 //!
-//! A receiver on another core than the publisher's stream is waited for in the same way: see [`holds`](super::holds). One
-//! behind a peer is not.
+//! A receiver on another core than the publisher's stream is waited for in the same way: see
+//! [`holds`](super::holds). One behind a peer is not.
 //!
-//! Worked example: a receiver with a queue of 16 MiB takes 5 MB/s of 50 MB/s. Its queue is half full after 190 ms; from
-//! then on the publisher is read for as long as 256 KiB last, and waits until the queue has drained to 4 MiB, or
-//! 250 ms.
+//! Worked example: a receiver with a queue of 16 MiB takes 5 MB/s of 50 MB/s. Its queue is half
+//! full after 190 ms; from then on the publisher is read for as long as 256 KiB last, and waits
+//! until the queue has drained to 4 MiB, or 250 ms.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +36,8 @@ const SLOWEST_SHARE: u64 = 10;
 pub(super) enum WaitFor {
     /// A receiver of this core.
     Here(ReceiverSlot),
-    /// A receiver for whose sake a core, maybe this one, has asked others to hold the publisher back.
+    /// A receiver for whose sake a core, maybe this one, has asked others to hold the publisher
+    /// back.
     There(CoreReceiver),
 }
 
@@ -42,7 +45,8 @@ pub(super) enum WaitFor {
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     slowest: Option<WaitFor>,
-    /// How long a receiver may take nothing and still be waited for, nanoseconds: set at each call into the core.
+    /// How long a receiver may take nothing and still be waited for, nanoseconds: set at each call
+    /// into the core.
     pace_max_ns: u64,
     now: Time,
 }
@@ -145,7 +149,8 @@ impl Paced {
         self.0.remove(&(conn, stream)).map(|waiting| waiting.until)
     }
 
-    /// Takes out the streams that need not wait any more, with the times until which they would have.
+    /// Takes out the streams that need not wait any more, with the times until which they would
+    /// have.
     pub(super) fn release(
         &mut self,
         now: Time,

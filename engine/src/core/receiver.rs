@@ -21,7 +21,8 @@ pub(super) enum State {
     Live(StreamKey),
     /// It is written on the stream that the receivers of its connection share.
     Shared,
-    /// Its client has closed it: the stream, if there is one, is finished once it has taken what was written.
+    /// Its client has closed it: the stream, if there is one, is finished once it has taken what
+    /// was written.
     Closing(Option<StreamKey>),
 }
 
@@ -56,7 +57,8 @@ pub(super) struct Receiver {
     pub(super) due: Option<Time>,
     /// Events that its queue dropped.
     pub(super) dropped: u64,
-    /// The newest request when it was opened: older ones were meant for another receiver of its number.
+    /// The newest request when it was opened: older ones were meant for another receiver of its
+    /// number.
     pub(super) opened: Token,
 }
 

@@ -152,8 +152,8 @@ impl Receivers {
         }
     }
 
-    /// Writes to a shared stream, as far as it takes it: ends of receivers first, then what waits for receivers, a run of each
-    /// in turns.
+    /// Writes to a shared stream, as far as it takes it: ends of receivers first, then what waits
+    /// for receivers, a run of each in turns.
     pub(super) fn drain_into(&mut self, at: DeliverySlot) {
         let Self { slots, deliveries, .. } = self;
         let Some(delivery) = deliveries.get_mut(at) else { return };

@@ -21,8 +21,8 @@ pub(super) struct RunOut<'a> {
     pub(super) tags: TagSetRef<'a>,
     pub(super) publisher: PublisherKey,
     pub(super) flags: u64,
-    /// Optional fields of the hop header that do not depend on the stream, encoded; in the queue of a receiver that shares its
-    /// stream, its target.
+    /// Optional fields of the hop header that do not depend on the stream, encoded; in the queue of
+    /// a receiver that shares its stream, its target.
     pub(super) fields: &'a [u8],
     pub(super) body: &'a [u8],
     /// The buffer that the body lies in, if it may be kept instead of copied.
@@ -30,7 +30,8 @@ pub(super) struct RunOut<'a> {
     pub(super) events: u64,
     /// The sibling core that handed it over: it is told when a receiver here does not get the run.
     pub(super) from: Option<CoreIndex>,
-    /// The ledger's entry of a run whose publisher wants to be told, while this copy is a leg of it.
+    /// The ledger's entry of a run whose publisher wants to be told, while this copy is a leg of
+    /// it.
     pub(super) entry: Option<EntryId>,
 }
 

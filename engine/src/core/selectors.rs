@@ -25,10 +25,12 @@ pub(super) struct FiledSelector {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Selectors {
-    /// Payload patterns, and what waits for them; none when no selector of this receiver ever had one.
+    /// Payload patterns, and what waits for them; none when no selector of this receiver ever had
+    /// one.
     pub(super) desk: Option<Box<Desk>>,
     by_subscription: BTreeMap<u16, Vec<FiledSelector>>,
-    /// The newest request when a subscription was ended: what was asked for under its number up to then is void.
+    /// The newest request when a subscription was ended: what was asked for under its number up to
+    /// then is void.
     ended: BTreeMap<u16, Token>,
     /// Numbers that are free again.
     free: Vec<u16>,
@@ -94,8 +96,8 @@ impl Selectors {
         self.by_subscription.remove(&subscription).unwrap_or_default()
     }
 
-    /// Whether a subscription was ended after the request that `token` names: then its selectors are not filed when they come
-    /// back, and nobody is told how far they have come.
+    /// Whether a subscription was ended after the request that `token` names: then its selectors
+    /// are not filed when they come back, and nobody is told how far they have come.
     pub(super) fn was_ended(&self, subscription: u16, token: Token) -> bool {
         self.ended.get(&subscription).is_some_and(|&ended| token <= ended)
     }

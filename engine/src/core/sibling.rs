@@ -53,8 +53,9 @@ impl RunSink for SiblingSink<'_> {
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         self.path.receivers.gap_to_all(gap);
-        // The mailbox itself dropped runs, and they may have been on their way to this core as their owner: whoever would
-        // have got them from here must know. A gap that names a router was told to everyone by the core that read it.
+        // The mailbox itself dropped runs, and they may have been on their way to this core as their owner:
+        // whoever would have got them from here must know. A gap that names a router was told to
+        // everyone by the core that read it.
         if gap.router.is_none() {
             let gap = Gap { router: Some(self.router), ..gap.clone() };
             self.path.locations.gap_to_siblings(&gap);

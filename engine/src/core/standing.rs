@@ -1,4 +1,5 @@
-//! Where the router stands, as control and the shell have told this core, and how far its end has come.
+//! Where the router stands, as control and the shell have told this core, and how far its end has
+//! come.
 
 use millrace_proto::control::Goaway;
 

@@ -13,14 +13,15 @@ pub(super) enum Timer {
     Received(ConnKey),
     /// Lanes are pinged, and looked at for silence. One while there are lanes.
     LanePing,
-    /// A connection must have said hello. One for each connection of the last `hello_timeout`: bounded by the handshakes that
-    /// the shell admits in that time.
+    /// A connection must have said hello. One for each connection of the last `hello_timeout`:
+    /// bounded by the handshakes that the shell admits in that time.
     Hello(ConnKey),
     /// A publisher has waited for a receiver long enough. At most one for each client.
     Paced(ConnKey),
     /// What a receiver has gathered is written. At most one for each receiver.
     Linger(ReceiverSlot),
-    /// What the receivers of a connection have gathered on their stream is written. At most one for each connection.
+    /// What the receivers of a connection have gathered on their stream is written. At most one for
+    /// each connection.
     Gathered(DeliverySlot),
     /// Runs whose ends are to be told have waited long enough for answers. One while there are any.
     Confirms,
@@ -48,8 +49,9 @@ impl Timers {
         self.set.first().map(|&(due, _)| due)
     }
 
-    /// Takes out what is due, by kind and then by time. Whoever handles one of them looks whether it still holds: an earlier
-    /// one may have cancelled it. To be given back ([`give_back`](Self::give_back)).
+    /// Takes out what is due, by kind and then by time. Whoever handles one of them looks whether
+    /// it still holds: an earlier one may have cancelled it. To be given back
+    /// ([`give_back`](Self::give_back)).
     pub(super) fn take_due(&mut self, now: Time) -> Vec<(Time, Timer)> {
         let mut due = std::mem::take(&mut self.spare);
         while let Some(&(time, timer)) = self.set.first()

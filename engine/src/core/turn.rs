@@ -1,7 +1,7 @@
 //! What a session is lent for one call: the core around it.
 //!
-//! A session does what it does through its [`Turn`], and says with [`Close`] that its connection ends. It never looks itself
-//! up, and never reaches another session.
+//! A session does what it does through its [`Turn`], and says with [`Close`] that its connection
+//! ends. It never looks itself up, and never reaches another session.
 
 use std::borrow::Cow;
 
@@ -54,14 +54,16 @@ impl Turn<'_> {
         self.agenda.pressed || self.path.locations.siblings_pressed(self.config.limits.link_queue_bytes)
     }
 
-    /// Leaves a client's control stream unread until its turn comes; counts it if it was not left already.
+    /// Leaves a client's control stream unread until its turn comes; counts it if it was not left
+    /// already.
     pub(super) fn put_client_behind(&mut self, conn: ConnKey, stream: StreamKey) {
         if self.agenda.clients.insert(conn, stream) {
             self.path.metrics.control_paused += 1;
         }
     }
 
-    /// Leaves a lane's control stream unread until its turn comes; counts it if it was not left already.
+    /// Leaves a lane's control stream unread until its turn comes; counts it if it was not left
+    /// already.
     pub(super) fn put_lane_behind(&mut self, conn: ConnKey, stream: StreamKey) {
         if self.agenda.lanes.insert(conn, stream) {
             self.path.metrics.control_paused += 1;

@@ -1,4 +1,5 @@
-//! The end of a core's turn: what was left unread is read, what is due is done, what has gathered is written.
+//! The end of a core's turn: what was left unread is read, what is due is done, what has gathered
+//! is written.
 
 use millrace_proto::CloseCode;
 
@@ -68,7 +69,8 @@ impl Core {
         self.agenda.frame_budget = FRAMES_PER_TURN;
     }
 
-    /// Reads control streams that were left unread: those of lanes first, because routers are few and wait for each other.
+    /// Reads control streams that were left unread: those of lanes first, because routers are few
+    /// and wait for each other.
     fn read_backlog(&mut self, now: Time, transport: &mut dyn Transport) {
         while self.mail.has_room()
             && let Some((conn, stream)) = self.agenda.lanes.pop()

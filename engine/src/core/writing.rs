@@ -88,7 +88,8 @@ pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     if receiver.is_over() { Done::IsOver(conn) } else { Done::GoesOn }
 }
 
-/// Writes what the receivers of a connection have gathered on their stream, now or when the first of them is due.
+/// Writes what the receivers of a connection have gathered on their stream, now or when the first
+/// of them is due.
 pub(super) fn write_dirty_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
     let Some(delivery) = turn.path.receivers.deliveries.get_mut(slot) else { return };
     delivery.clean();
@@ -102,7 +103,8 @@ pub(super) fn write_dirty_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
     }
 }
 
-/// Writes what was gathered on a shared stream whose first receiver is due, if it was not written since that was set.
+/// Writes what was gathered on a shared stream whose first receiver is due, if it was not written
+/// since that was set.
 pub(super) fn write_gathered(turn: &mut Turn<'_>, slot: DeliverySlot, due: Time) {
     if turn.path.receivers.deliveries.get(slot).is_some_and(|delivery| delivery.due == Some(due)) {
         write_delivery(turn, slot);
@@ -171,8 +173,8 @@ pub(super) fn write_peers(path: &mut Path, transport: &mut dyn Transport) {
     }
 }
 
-/// Offers bytes to a stream. Returns how many it took and, if it takes no more, what is left; none when there were no bytes, or
-/// the stream is gone.
+/// Offers bytes to a stream. Returns how many it took and, if it takes no more, what is left; none
+/// when there were no bytes, or the stream is gone.
 fn offer(
     transport: &mut dyn Transport,
     conn: ConnKey,

@@ -15,10 +15,11 @@ use crate::transport::ConnKey;
 /// Bounds of a core's ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerLimits {
-    /// Runs that are followed at once, at most. What exceeds them is routed, and told as unknown. Some 200 bytes each.
+    /// Runs that are followed at once, at most. What exceeds them is routed, and told as unknown.
+    /// Some 200 bytes each.
     pub entries: usize,
-    /// Events that are counted one by one, at most, because not all events of their run have the same receivers. 32 bytes
-    /// each.
+    /// Events that are counted one by one, at most, because not all events of their run have the
+    /// same receivers. 32 bytes each.
     pub cut_events: usize,
     /// A run that was not answered for after this time ends as partial.
     pub timeout: Duration,
@@ -122,8 +123,8 @@ impl Ledger {
         (self.timed_out, self.refused)
     }
 
-    /// Follows a run. The entry has one leg: the guard, to be ended ([`end`](Self::end)) when all legs were added. None when
-    /// there is no room: then its origin is told that nobody knows.
+    /// Follows a run. The entry has one leg: the guard, to be ended ([`end`](Self::end)) when all
+    /// legs were added. None when there is no room: then its origin is told that nobody knows.
     pub fn open(&mut self, origin: Origin, level: Level, span: Span) -> Option<EntryId> {
         if self.len() >= self.limits.entries {
             self.refused += u64::from(span.events);
@@ -229,8 +230,8 @@ impl Ledger {
         }
     }
 
-    /// Whether entries have ended otherwise than by their legs since this was asked last: what stands for those legs is to be
-    /// [swept](super::Legs::sweep).
+    /// Whether entries have ended otherwise than by their legs since this was asked last: what
+    /// stands for those legs is to be [swept](super::Legs::sweep).
     pub const fn take_orphans(&mut self) -> bool {
         std::mem::replace(&mut self.has_orphans, false)
     }

@@ -23,7 +23,8 @@ impl Count {
         }
     }
 
-    /// Adds what a leg came to, and ends `legs` of them. Says what the event came to when that was the last.
+    /// Adds what a leg came to, and ends `legs` of them. Says what the event came to when that was
+    /// the last.
     fn settle(&mut self, tally: Tally, legs: u32) -> Option<Tally> {
         if self.open == OVER {
             return None;
@@ -102,7 +103,8 @@ impl Entry {
         }
     }
 
-    /// `legs` legs of these events ended, and came to `tally`. Tells `ended` of the events for which they were the last.
+    /// `legs` legs of these events ended, and came to `tally`. Tells `ended` of the events for
+    /// which they were the last.
     pub(super) fn settle(&mut self, span: Span, tally: Tally, legs: u32, ended: &mut Vec<Ended>) {
         let Some((from, to)) = self.cut(span) else { return };
         let (origin, level, run) = (self.origin, self.level, self.span);
@@ -155,8 +157,8 @@ impl Entry {
         self.settle(self.span, Tally::unknown(reason), OVER, ended);
     }
 
-    /// Which of its events these are, counted from its first; none when they are no events of it. Counts each event by itself
-    /// if they are not all.
+    /// Which of its events these are, counted from its first; none when they are no events of it.
+    /// Counts each event by itself if they are not all.
     fn cut(&mut self, span: Span) -> Option<(usize, usize)> {
         let from = usize::try_from(span.first.checked_sub(self.span.first)?).ok()?;
         let to = from.checked_add(span.events as usize)?;

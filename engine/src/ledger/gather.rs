@@ -1,4 +1,5 @@
-//! What ended in a turn, gathered: events and runs that ended alike are told as ranges, not one by one.
+//! What ended in a turn, gathered: events and runs that ended alike are told as ranges, not one by
+//! one.
 
 use millrace_proto::control::{Outcome, SeqRanges};
 use millrace_proto::mesh::LegAck;
@@ -135,7 +136,8 @@ pub struct ToldRuns {
     pub level: Level,
     /// How they ended.
     pub tally: Tally,
-    /// Which events of each, counted from its first: how many are left out, and how many follow; 0 and 0 for all.
+    /// Which events of each, counted from its first: how many are left out, and how many follow; 0
+    /// and 0 for all.
     pub part: (u64, u64),
     /// The runs' numbers.
     pub runs: SeqRanges,

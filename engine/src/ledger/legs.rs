@@ -1,7 +1,8 @@
 //! What the numbers of an outlet stand for: legs that its reader has not answered.
 //!
-//! A leg comes in when it is written, under the number that both ends count, and leaves with its answer, whole or event by
-//! event. What is answered twice, or was never asked, finds nothing here and changes nothing.
+//! A leg comes in when it is written, under the number that both ends count, and leaves with its
+//! answer, whole or event by event. What is answered twice, or was never asked, finds nothing here
+//! and changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,8 @@ pub struct Leg {
     spans: Vec<Span>,
 }
 
-/// The unanswered legs of one outlet. Bounded by the entries of the core, once [swept](Self::sweep).
+/// The unanswered legs of one outlet. Bounded by the entries of the core, once
+/// [swept](Self::sweep).
 #[derive(Debug, Default)]
 pub struct Legs(BTreeMap<u64, Leg>);
 
@@ -41,7 +43,8 @@ impl Legs {
         self.0.len()
     }
 
-    /// `count` numbers from `first` on were answered. Costs what is unanswered among them, however many they are.
+    /// `count` numbers from `first` on were answered. Costs what is unanswered among them, however
+    /// many they are.
     pub fn answer(&mut self, first: u64, count: u64, tally: Tally, ledger: &mut Ledger) {
         while let Some((&number, _)) = self.0.range(first..first.saturating_add(count)).next() {
             if let Some(leg) = self.0.remove(&number) {

@@ -1,10 +1,11 @@
 //! What became of the events that publishers want to be told of: confirms, on the router's side.
 //!
-//! A run with confirm level *routed* or *delivered* opens an **entry** on each core that it reaches. An entry knows where the
-//! run came from (its [`Origin`]), and counts its open **legs**: copies that nobody has answered for yet. When the last leg of
-//! an event ends, the event's [`Tally`] goes to the origin: in an Outcome to a publisher, in a message to a sibling core, in a
-//! LegAck to a peer. An answer to a leg is the tally of the entry at the other end, so that sums travel back the way that
-//! the run came.
+//! A run with confirm level *routed* or *delivered* opens an **entry** on each core that it
+//! reaches. An entry knows where the run came from (its [`Origin`]), and counts its open **legs**:
+//! copies that nobody has answered for yet. When the last leg of an event ends, the event's
+//! [`Tally`] goes to the origin: in an Outcome to a publisher, in a message to a sibling core, in a
+//! LegAck to a peer. An answer to a leg is the tally of the entry at the other end, so that sums
+//! travel back the way that the run came.
 //!
 //! ```text
 //! publisher ◀─Outcome─ entry core ◀─message─ owner core ◀─LegAck─ peer's entry core ◀─message─ its sibling ◀─Ack─ receiver
@@ -17,7 +18,8 @@
 //! | to a receiver of this core, *delivered* | when its application acknowledges; as missed when the run is dropped or the receiver leaves |
 //! | to a payload scan that waits | when the run was scanned; each event that is wanted has a leg of its own by then |
 //!
-//! Worked example: events 7 to 9 go to a peer with two receivers, and event 8, because of its payload, to one receiver here.
+//! Worked example: events 7 to 9 go to a peer with two receivers, and event 8, because of its
+//! payload, to one receiver here.
 //!
 //! ```text
 //! open     legs 1 1 1     the guard, which holds the entry while its legs are counted
@@ -27,15 +29,18 @@
 //! end      legs   0       the receiver. Told: 8 confirmed at three
 //! ```
 //!
-//! An entry counts for all its events together until a leg or an answer is for some of them; from then on it counts for each.
-//! Every operation costs the events that it is for, or one step while the entry is not cut.
+//! An entry counts for all its events together until a leg or an answer is for some of them; from
+//! then on it counts for each. Every operation costs the events that it is for, or one step while
+//! the entry is not cut.
 //!
-//! Legs are answered by numbers that both ends count: lane seqs, numbers that sibling batches carry, runs written for a
-//! receiver. [`Legs`] keeps what a number stands for. A number leaves it with its answer, so that no leg ends twice.
+//! Legs are answered by numbers that both ends count: lane seqs, numbers that sibling batches
+//! carry, runs written for a receiver. [`Legs`] keeps what a number stands for. A number leaves it
+//! with its answer, so that no leg ends twice.
 //!
-//! Bounds: a core has at most [`LedgerLimits::entries`] entries and [`LedgerLimits::cut_events`] events that are counted one by
-//! one; what exceeds them is routed all the same, and told as *unknown* because of *busy*. Each entry ends after
-//! [`LedgerLimits::timeout`] at the latest, as partial because of *timeout*. Entries of a connection that is gone are forgotten.
+//! Bounds: a core has at most [`LedgerLimits::entries`] entries and [`LedgerLimits::cut_events`]
+//! events that are counted one by one; what exceeds them is routed all the same, and told as
+//! *unknown* because of *busy*. Each entry ends after [`LedgerLimits::timeout`] at the latest, as
+//! partial because of *timeout*. Entries of a connection that is gone are forgotten.
 //!
 //! A run with level *none* never comes here.
 //!

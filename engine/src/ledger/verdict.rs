@@ -15,7 +15,8 @@ pub enum Level {
 }
 
 impl Level {
-    /// The level that a run's flags ask for. None for level none, and for *kept*, which this router does not list.
+    /// The level that a run's flags ask for. None for level none, and for *kept*, which this router
+    /// does not list.
     #[must_use]
     pub const fn of_flags(flags: u64) -> Option<Self> {
         match flags & flag::LEVEL_MASK {
@@ -157,7 +158,8 @@ impl Tally {
         Self { reasons: Reasons::one(reason), is_dropped: true, ..Self::NONE }
     }
 
-    /// What an answer from elsewhere says. What is not confirmed there misses at least one receiver.
+    /// What an answer from elsewhere says. What is not confirmed there misses at least one
+    /// receiver.
     #[must_use]
     pub fn answered(kind: OutcomeKind, receivers: u64, missed: u64, reasons: &[OutcomeReason]) -> Self {
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);

@@ -84,7 +84,8 @@ impl Members {
     }
 }
 
-/// 65,536 buckets: a million groups are sixteen to a bucket, which a lookup passes in a few cache lines.
+/// 65,536 buckets: a million groups are sixteen to a bucket, which a lookup passes in a few cache
+/// lines.
 #[derive(Debug, Clone)]
 pub(super) struct Buckets {
     slots: Paged<Option<Arc<[Group]>>>,

@@ -5,16 +5,19 @@ use millrace_proto::TagSetRef;
 use super::log::Change;
 use super::{Index, TagMark, Target};
 
-/// Newer changes that a refresh looks at before it finds that looking everything up again is cheaper.
+/// Newer changes that a refresh looks at before it finds that looking everything up again is
+/// cheaper.
 const PATCH_STEPS_MAX: u32 = 64;
-/// Of a contribution that was never filled: newer than any version, so that no refresh takes it for valid.
+/// Of a contribution that was never filled: newer than any version, so that no refresh takes it for
+/// valid.
 const NEVER: u64 = u64::MAX;
 
 /// The targets of one tag set in one index, as of one version.
 #[derive(Debug, Clone)]
 pub struct Contribution<T> {
     validated_at: u64,
-    /// Sorted by target, each with the number of its selectors that match: never 0 between refreshes.
+    /// Sorted by target, each with the number of its selectors that match: never 0 between
+    /// refreshes.
     counts: Vec<(T, i32)>,
 }
 
@@ -78,7 +81,8 @@ impl<T: Target> Contribution<T> {
 }
 
 impl<T: Target> Index<T> {
-    /// Whether nothing changed after version `since` in the regions of these tags and in the scan list.
+    /// Whether nothing changed after version `since` in the regions of these tags and in the scan
+    /// list.
     #[inline]
     pub(crate) fn unchanged_since(&self, since: u64, marks: &[TagMark]) -> bool {
         // All regions are read before any is judged, so that the reads overlap.
@@ -86,14 +90,15 @@ impl<T: Target> Index<T> {
         newest <= since && since <= self.version()
     }
 
-    /// Whether no selector that changed after version `since` matches `tags`. False also when that cannot be told, or
-    /// not cheaply.
+    /// Whether no selector that changed after version `since` matches `tags`. False also when that
+    /// cannot be told, or not cheaply.
     pub(crate) fn unconcerned_since(&self, since: u64, tags: TagSetRef<'_>, marks: &[TagMark]) -> bool {
         self.changes_since(since, marks, |change| !change.selector.matches_tags(tags)).is_some()
     }
 
-    /// Brings a contribution up to date. `marks` are those of `tags`, by this index's [hasher](Index::hasher); `entry` is
-    /// new, or was last refreshed from this index or an earlier snapshot of it, with the same tags.
+    /// Brings a contribution up to date. `marks` are those of `tags`, by this index's
+    /// [hasher](Index::hasher); `entry` is new, or was last refreshed from this index or an
+    /// earlier snapshot of it, with the same tags.
     pub fn refresh(&self, tags: TagSetRef<'_>, marks: &[TagMark], entry: &mut Contribution<T>) -> Refresh {
         let since = std::mem::replace(&mut entry.validated_at, self.version());
         if since == self.version() || self.unchanged_since(since, marks) {
@@ -126,8 +131,9 @@ impl<T: Target> Index<T> {
         }
     }
 
-    /// Visits the changes after version `since` under any of these tags and in the scan list, each once, until `visit`
-    /// returns false. None then, and when the changes cannot be known or are too many.
+    /// Visits the changes after version `since` under any of these tags and in the scan list, each
+    /// once, until `visit` returns false. None then, and when the changes cannot be known or
+    /// are too many.
     fn changes_since(
         &self,
         since: u64,

@@ -13,8 +13,8 @@ use super::tag_hash::{TagHash, TagHasher};
 use super::targets::{Removal, Targets};
 use super::{LocalTarget, Target};
 
-/// A group is looked through for selectors that would be better off elsewhere when it reaches this size, and whenever it
-/// has doubled since.
+/// A group is looked through for selectors that would be better off elsewhere when it reaches this
+/// size, and whenever it has doubled since.
 const REBALANCE_MIN: usize = 64;
 
 /// Selectors under one tag that a lookup looks at without anybody noticing: about a microsecond.
@@ -22,8 +22,9 @@ const CROWDED: usize = 64;
 
 /// Selectors and their targets. See the [module](super) for how it works.
 ///
-/// A clone is a snapshot: it costs a few hundred pointers, shares everything, and never changes. Versions order the
-/// states of one index and its snapshots; those of different indexes have nothing to do with each other.
+/// A clone is a snapshot: it costs a few hundred pointers, shares everything, and never changes.
+/// Versions order the states of one index and its snapshots; those of different indexes have
+/// nothing to do with each other.
 #[derive(Debug, Clone)]
 pub struct Index<T> {
     hasher: TagHasher,
@@ -72,8 +73,8 @@ impl Index<LocalTarget> {
 }
 
 impl<T: Target> Index<T> {
-    /// An empty index. `seed` makes its hashes unpredictable to who chooses tags; caches that refresh from several indexes
-    /// need the same seed in all of them.
+    /// An empty index. `seed` makes its hashes unpredictable to who chooses tags; caches that
+    /// refresh from several indexes need the same seed in all of them.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -143,8 +144,9 @@ impl<T: Target> Index<T> {
         &self.hasher
     }
 
-    /// Visits the targets of every selector that matches, without any cache. A target is visited once for each of its
-    /// selectors that matches. Returns how many selectors were looked at, some 50 ns each.
+    /// Visits the targets of every selector that matches, without any cache. A target is visited
+    /// once for each of its selectors that matches. Returns how many selectors were looked at,
+    /// some 50 ns each.
     pub fn matches(&self, tags: TagSetRef<'_>, mut visit: impl FnMut(T)) -> u64 {
         let probe = Probe::new(tags, &self.hasher);
         let mut steps = 0;
@@ -205,7 +207,8 @@ impl<T: Target> Index<T> {
         pages + self.log.bytes() + self.filed_bytes
     }
 
-    /// Whether no tag leads to a selector quickly: it has no equality, or `CROWDED` others are filed under each of its.
+    /// Whether no tag leads to a selector quickly: it has no equality, or `CROWDED` others are
+    /// filed under each of its.
     #[must_use]
     pub fn is_crowded(&self, selector: &Selector) -> bool {
         let hashes = selector.equalities().map(|(key, value)| self.hasher.tag(key, value));
@@ -304,8 +307,8 @@ impl<T: Target> Index<T> {
         }
     }
 
-    /// Moves selectors out of a group that has doubled, to a tag of theirs under which less than half as many are filed.
-    /// The cost is in proportion to the inserts that made it double.
+    /// Moves selectors out of a group that has doubled, to a tag of theirs under which less than
+    /// half as many are filed. The cost is in proportion to the inserts that made it double.
     fn rebalance(&mut self, crowded: TagHash) {
         let Some(group) = self.buckets.get(crowded) else { return };
         if group.len() < REBALANCE_MIN || !group.len().is_power_of_two() {

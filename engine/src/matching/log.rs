@@ -1,16 +1,18 @@
 //! What changed last: one log of all changes, threaded by region.
 //!
-//! Every change takes the next version. For each region of tag hashes (and for the scan list) the log knows the version of
-//! the last change; each change names the one before it in its region. Whoever knows the version at which it was right
-//! before walks back from the region's last change until it meets that version.
+//! Every change takes the next version. For each region of tag hashes (and for the scan list) the
+//! log knows the version of the last change; each change names the one before it in its region.
+//! Whoever knows the version at which it was right before walks back from the region's last change
+//! until it meets that version.
 //!
 //! ```text
 //! region 5 ──▶ change 9 ──▶ change 4 ──▶ 0          seen at 6: change 9 is new
 //! region 8 ──▶ change 7 ──▶ 0                       seen at 7: nothing is new
 //! ```
 //!
-//! The log keeps the last [`CHANGES_KEPT`] changes, or fewer when their selectors are long ([`SELECTOR_BYTES_KEPT`]): a
-//! selector that nobody wants any more lives on in it. A walk that leaves it says so, and the caller starts over.
+//! The log keeps the last [`CHANGES_KEPT`] changes, or fewer when their selectors are long
+//! ([`SELECTOR_BYTES_KEPT`]): a selector that nobody wants any more lives on in it. A walk that
+//! leaves it says so, and the caller starts over.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +22,8 @@ use millrace_proto::Selector;
 use super::paged::Paged;
 use super::tag_hash::TagMark;
 
-/// Changes that are kept. At 1,000 changes a second, half a minute: longer than a busy tag set is unseen. 2 MiB.
+/// Changes that are kept. At 1,000 changes a second, half a minute: longer than a busy tag set is
+/// unseen. 2 MiB.
 pub(super) const CHANGES_KEPT: usize = 32 * 1024;
 /// Bytes of selectors in them: those of usual length, a hundred bytes or two, all have room.
 pub(super) const SELECTOR_BYTES_KEPT: usize = 8 << 20;

@@ -1,15 +1,16 @@
 //! Matching: which targets want the events of a tag set.
 //!
-//! One [`Index`] holds selectors with their targets. It is used twice: as the *directory* (`Index<Taker>`: which cores
-//! and peers have subscribers), written by the control thread and read by all cores as immutable snapshots, and as each
-//! core's *local* index (`Index<LocalTarget>`: which subscriptions of its own receivers), written in place. A clone is a
-//! snapshot: it shares all pages, and a later write copies only the pages it touches.
+//! One [`Index`] holds selectors with their targets. It is used twice: as the *directory*
+//! (`Index<Taker>`: which cores and peers have subscribers), written by the control thread and read
+//! by all cores as immutable snapshots, and as each core's *local* index (`Index<LocalTarget>`:
+//! which subscriptions of its own receivers), written in place. A clone is a snapshot: it shares
+//! all pages, and a later write copies only the pages it touches.
 //!
 //! # How a lookup works
 //!
-//! Each selector is filed under its *access tag*: the equality requirement under which fewest selectors are filed. A tag
-//! set can only match selectors that are filed under one of its tags, plus those without any equality, which are on the
-//! *scan list*. With
+//! Each selector is filed under its *access tag*: the equality requirement under which fewest
+//! selectors are filed. A tag set can only match selectors that are filed under one of its tags,
+//! plus those without any equality, which are on the *scan list*. With
 //!
 //! ```text
 //! s1: host=web-1,severity!=debug      filed under host=web-1
@@ -17,21 +18,24 @@
 //! s3: temperature>60                  scan list
 //! ```
 //!
-//! the tag set `{cluster=c1, host=web-1}` meets the groups of its two tags and the scan list. Large groups and the scan list
-//! are sieved by one more requirement (see `sieve`); what is left is evaluated in full, so hashes never decide a match.
+//! the tag set `{cluster=c1, host=web-1}` meets the groups of its two tags and the scan list. Large
+//! groups and the scan list are sieved by one more requirement (see `sieve`); what is left is
+//! evaluated in full, so hashes never decide a match.
 //!
 //! # How a lookup is remembered
 //!
-//! A [`Contribution`] holds what a lookup found and the version of the index at which that was right. Every change has its
-//! own version and is recorded in a log, threaded by region of tag hashes (see `log`). [`Index::refresh`] reads the last
-//! change of each tag's region; where nothing is newer, nothing has changed for this tag set. Else it walks the newer
-//! changes and evaluates only the selectors that changed under one of its tags.
-//! docs/adr/0002-route-cache-validation.md has the reasons.
+//! A [`Contribution`] holds what a lookup found and the version of the index at which that was
+//! right. Every change has its own version and is recorded in a log, threaded by region of tag
+//! hashes (see `log`). [`Index::refresh`] reads the last change of each tag's region; where nothing
+//! is newer, nothing has changed for this tag set. Else it walks the newer changes and evaluates
+//! only the selectors that changed under one of its tags. docs/adr/0002-route-cache-validation.md
+//! has the reasons.
 //!
-//! Moving a selector to another access tag is no change: every tag set that it matches has both tags, so a later removal,
-//! recorded under the new one, is seen by all who counted it.
+//! Moving a selector to another access tag is no change: every tag set that it matches has both
+//! tags, so a later removal, recorded under the new one, is seen by all who counted it.
 //!
-//! The module has no clock and no I/O; equal seeds and equal calls give equal results on one machine.
+//! The module has no clock and no I/O; equal seeds and equal calls give equal results on one
+//! machine.
 
 mod bucket;
 mod contribution;
@@ -66,8 +70,9 @@ pub enum Location {
 
 impl Target for Location {}
 
-/// What an entry of the directory leads to: a location, and which filter a payload must pass to be wanted there. Sorted by
-/// location, and one without a filter is its location's first. Four bytes, because routes keep many.
+/// What an entry of the directory leads to: a location, and which filter a payload must pass to be
+/// wanted there. Sorted by location, and one without a filter is its location's first. Four bytes,
+/// because routes keep many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Taker(u32);
 
@@ -81,7 +86,8 @@ impl Taker {
     /// Filters have lower numbers.
     pub const FILTERS_MAX: FilterNumber = (1 << Self::FILTER_BITS) - 1;
 
-    /// A location that wants events, those that pass the filter if there is one. A filter whose number is too high is none.
+    /// A location that wants events, those that pass the filter if there is one. A filter whose
+    /// number is too high is none.
     #[must_use]
     pub const fn new(location: Location, filter: Option<FilterNumber>) -> Self {
         let (kind, number) = match location {
@@ -132,7 +138,8 @@ pub struct LocalTarget {
     pub receiver: u32,
     /// The subscription, by its number within the receiver.
     pub subscription: u16,
-    /// The selector, by its number within the subscription: it names the payload patterns that are still to be met.
+    /// The selector, by its number within the subscription: it names the payload patterns that are
+    /// still to be met.
     pub selector: u16,
 }
 

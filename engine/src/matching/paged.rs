@@ -1,8 +1,9 @@
-//! An array that is cheap to copy: pages of slots behind reference counts, copied when written while shared.
+//! An array that is cheap to copy: pages of slots behind reference counts, copied when written
+//! while shared.
 //!
-//! A clone copies one pointer per page. A write to a page that a clone also holds copies that page first; a write to a page
-//! that nobody else holds happens in place. Pages exist from the first write to one of their slots, so a large array
-//! that is hardly used is small.
+//! A clone copies one pointer per page. A write to a page that a clone also holds copies that page
+//! first; a write to a page that nobody else holds happens in place. Pages exist from the first
+//! write to one of their slots, so a large array that is hardly used is small.
 
 use std::sync::Arc;
 

@@ -39,7 +39,8 @@ impl<'a> Probe<'a> {
         &self.hashes[..self.count]
     }
 
-    /// Whether the tags meet every requirement of `selector`. Both are in order of their keys: one pass over both decides.
+    /// Whether the tags meet every requirement of `selector`. Both are in order of their keys: one
+    /// pass over both decides.
     #[inline]
     pub(super) fn meets(&self, selector: &Selector) -> bool {
         selector.met_by(self.tags().iter().copied())

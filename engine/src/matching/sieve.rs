@@ -1,8 +1,9 @@
 //! Sorts out, among many selectors that share an access tag, those that cannot match.
 //!
-//! Each selector is filed by one more requirement, the one that promises to let the fewest tag sets pass, as one row: a
-//! 32-bit *mark* and the selector's number. Rows of one kind (a *facet* of one key) lie side by side, so that a lookup
-//! computes one mark from the tag's value and compares it with a run of marks, many at a time:
+//! Each selector is filed by one more requirement, the one that promises to let the fewest tag sets
+//! pass, as one row: a 32-bit *mark* and the selector's number. Rows of one kind (a *facet* of one
+//! key) lie side by side, so that a lookup computes one mark from the tag's value and compares it
+//! with a run of marks, many at a time:
 //!
 //! | requirement | facet | mark | a row is a candidate when |
 //! |---|---|---|---|
@@ -13,8 +14,9 @@
 //! | `k` | `Present` | | the key is there |
 //! | anything else | `Any` | | always |
 //!
-//! Candidates are a superset: each is evaluated in full afterwards. `in (a,b)` is one candidate at most, since a key has one
-//! value (rows of one selector never have the same mark). 10,000 rows are 40 KB of marks: about 2 µs.
+//! Candidates are a superset: each is evaluated in full afterwards. `in (a,b)` is one candidate at
+//! most, since a key has one value (rows of one selector never have the same mark). 10,000 rows are
+//! 40 KB of marks: about 2 µs.
 
 use std::sync::Arc;
 
@@ -74,7 +76,8 @@ impl Sieve {
         self.selectors
     }
 
-    /// Files selector number `number`; `access` is the requirement that its group already stands for.
+    /// Files selector number `number`; `access` is the requirement that its group already stands
+    /// for.
     pub(super) fn insert(
         &mut self,
         number: u32,
@@ -230,7 +233,8 @@ impl Run {
         self.sift(|mark| mark == wanted, visit);
     }
 
-    /// Visits the rows whose mark passes. Sixteen at a time are compared without a branch, since hardly any passes.
+    /// Visits the rows whose mark passes. Sixteen at a time are compared without a branch, since
+    /// hardly any passes.
     #[inline]
     fn sift(&self, passes: impl Fn(u32) -> bool, visit: &mut impl FnMut(u32)) {
         for chunk in &self.chunks {
@@ -322,8 +326,8 @@ fn length(text: &str) -> u16 {
     u16::try_from(text.len()).unwrap_or(u16::MAX)
 }
 
-/// A number as 32 bits whose order never contradicts that of the numbers: `a < b` gives at most as much for `a` as for
-/// `b`. None when the text is not a number, which no comparison accepts.
+/// A number as 32 bits whose order never contradicts that of the numbers: `a < b` gives at most as
+/// much for `a` as for `b`. None when the text is not a number, which no comparison accepts.
 fn ordered(text: &[u8]) -> Option<u32> {
     let number = std::str::from_utf8(text).ok()?.parse::<f64>().ok().filter(|number| !number.is_nan())?;
     #[expect(

@@ -11,7 +11,8 @@ use super::{Contribution, Index, LocalTarget, Location, Refresh, TagMark};
 
 const VALUES: [&str; 8] = ["a", "b", "web-1", "web-12", "7", "-3.5", "12", ""];
 
-/// Selectors of every form, most of which share `cluster=c0`, so that groups grow, are sieved and rebalanced.
+/// Selectors of every form, most of which share `cluster=c0`, so that groups grow, are sieved and
+/// rebalanced.
 fn pool() -> Vec<Arc<Selector>> {
     let second = [
         "k0=a",
@@ -226,7 +227,8 @@ fn an_entry_older_than_the_log_is_rebuilt_if_its_tags_changed_and_valid_if_not()
 fn selectors_leave_a_crowded_tag_for_one_of_their_own() {
     let mut index = Index::new(5);
     let all: Vec<_> = (0..500).map(|n| selector(&format!("cluster=c,host=h{n},x>0"))).collect();
-    // While nothing is filed, the first equality is as good as any; hosts are crowded first, so the cluster is taken.
+    // While nothing is filed, the first equality is as good as any; hosts are crowded first, so the
+    // cluster is taken.
     let crowd: Vec<_> = (0..500).flat_map(|n| (0..2).map(move |m| format!("host=h{n},y={m}"))).collect();
     for text in &crowd {
         index.insert(&selector(text), Location::Peer(0));

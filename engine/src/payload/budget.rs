@@ -7,11 +7,11 @@ use super::plan::{Plan, Progress};
 /// Bounds of one core's scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
-    /// Steps in one turn: bytes of payloads times automata. Default 128 KiB, some 150 µs. A receiver has a quarter of it
-    /// at once, and a slice of it in each turn in which it waits.
+    /// Steps in one turn: bytes of payloads times automata. Default 128 KiB, some 150 µs. A
+    /// receiver has a quarter of it at once, and a slice of it in each turn in which it waits.
     pub work_per_turn: usize,
-    /// Bytes of runs that wait for one receiver; beyond, a gap stands for what comes. Default 2 MiB: the largest event has
-    /// room.
+    /// Bytes of runs that wait for one receiver; beyond, a gap stands for what comes. Default 2
+    /// MiB: the largest event has room.
     pub wait_bytes_per_receiver: usize,
     /// The same for all receivers of the core. Default 64 MiB.
     pub wait_bytes: usize,
@@ -101,7 +101,8 @@ impl ScanBudget {
         self.waiting.push_back(slot);
     }
 
-    /// The receiver whose turn it is, and the steps that it may take; none when nobody waits or nothing is left.
+    /// The receiver whose turn it is, and the steps that it may take; none when nobody waits or
+    /// nothing is left.
     pub fn take_turn(&mut self) -> Option<(u32, usize)> {
         // The other half is for what comes in this turn: who waits does not make others wait, too.
         if self.left <= self.limits.work_per_turn / 2 {

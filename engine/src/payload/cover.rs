@@ -7,7 +7,8 @@ use millrace_proto::selector::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Pattern};
 
 /// Bytes that an automaton of several patterns may take.
 const COMBINED_BYTES_MAX: usize = 128 * 1024;
-/// Automata that are tried for one subscription: each takes up to some 50 ms of the thread that makes them.
+/// Automata that are tried for one subscription: each takes up to some 50 ms of the thread that
+/// makes them.
 const TRIES_MAX: usize = 8;
 
 /// Automata of some patterns.
@@ -52,8 +53,8 @@ pub(super) fn address(pattern: &Arc<Pattern>) -> usize {
     Arc::as_ptr(pattern).addr()
 }
 
-/// Makes automata of several patterns each, where they stay small. It takes half a second at the most: not for a core's
-/// loop. A pattern that goes with no other is left out, for it has its own.
+/// Makes automata of several patterns each, where they stay small. It takes half a second at the
+/// most: not for a core's loop. A pattern that goes with no other is left out, for it has its own.
 #[must_use]
 pub fn combine(mut patterns: Vec<Arc<Pattern>>) -> Cover {
     patterns.sort_unstable_by(|one, other| one.text().cmp(other.text()));

@@ -123,8 +123,8 @@ impl Desk {
         self.patterns.contains_key(&address(pattern))
     }
 
-    /// Sets, or takes away, the patterns of a selector, which `cover` may find together with others. Returns by how many
-    /// bytes there are more patterns, or fewer.
+    /// Sets, or takes away, the patterns of a selector, which `cover` may find together with
+    /// others. Returns by how many bytes there are more patterns, or fewer.
     pub fn set(
         &mut self,
         selector: u16,
@@ -257,7 +257,8 @@ impl Desk {
         }
     }
 
-    /// Drops everything that waits, and tells `lost` of each run; returns its events, as far as they were not scanned.
+    /// Drops everything that waits, and tells `lost` of each run; returns its events, as far as
+    /// they were not scanned.
     pub fn drop_waiting(&mut self, budget: &mut ScanBudget, mut lost: impl FnMut(&HeldRun)) -> u64 {
         let mut events = 0;
         while let Some(held) = self.take(budget) {

@@ -1,5 +1,5 @@
-//! How the events of one run are scanned for one receiver: which automata read their payloads, and who wants an event that
-//! they find what in.
+//! How the events of one run are scanned for one receiver: which automata read their payloads, and
+//! who wants an event that they find what in.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ pub struct Plan {
     /// The number of an automaton's first pattern among those of all.
     firsts: Vec<u32>,
     patterns: u32,
-    /// In ascending order of subscriptions: a subscription, and up to which of `wanted` its patterns go, all of which
-    /// must be found.
+    /// In ascending order of subscriptions: a subscription, and up to which of `wanted` its
+    /// patterns go, all of which must be found.
     targets: Vec<(u16, u32)>,
     wanted: Vec<u32>,
 }
@@ -29,8 +29,9 @@ impl Plan {
         self.wanted.clear();
     }
 
-    /// Adds a subscription that wants an event when all of these patterns are found, each by an automaton and its index
-    /// there; every event when there is none. Subscriptions are added in ascending order.
+    /// Adds a subscription that wants an event when all of these patterns are found, each by an
+    /// automaton and its index there; every event when there is none. Subscriptions are added
+    /// in ascending order.
     pub fn add<'a>(&mut self, subscription: u16, patterns: impl Iterator<Item = (&'a Arc<Automaton>, u32)>) {
         for (automaton, index) in patterns {
             let known = self.automata.iter().position(|other| Arc::ptr_eq(other, automaton));
@@ -71,8 +72,8 @@ pub struct Piece<'a> {
     pub events: u64,
 }
 
-/// How far a run was scanned. Kept with a run that waits; one that is used again holds no memory of the last run but its
-/// buffers.
+/// How far a run was scanned. Kept with a run that waits; one that is used again holds no memory of
+/// the last run but its buffers.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Events scanned.
@@ -104,8 +105,8 @@ impl Progress {
         self.current.clear();
     }
 
-    /// Scans on while `work` is left, and emits what is wanted. True when the run was scanned to its end; what is left
-    /// of it otherwise comes with the next call.
+    /// Scans on while `work` is left, and emits what is wanted. True when the run was scanned to
+    /// its end; what is left of it otherwise comes with the next call.
     pub fn scan(
         &mut self,
         plan: &Plan,

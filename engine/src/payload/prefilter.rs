@@ -1,8 +1,9 @@
-//! The prefilter: which locations may want a run, if all that they want of it is behind payload patterns.
+//! The prefilter: which locations may want a run, if all that they want of it is behind payload
+//! patterns.
 //!
-//! A location whose only reason is a pattern is told with the pattern's [`Literals`]; equal ones are one *filter*. Whoever
-//! has a run for such locations looks for the literals of all filters in one pass over the run's bytes, and copies it to
-//! those of whose filters one was found:
+//! A location whose only reason is a pattern is told with the pattern's [`Literals`]; equal ones
+//! are one *filter*. Whoever has a run for such locations looks for the literals of all filters in
+//! one pass over the run's bytes, and copies it to those of whose filters one was found:
 //!
 //! ```text
 //! filters    0: "RAID STATUS"      1: "sshd: " or "sudo: "
@@ -10,12 +11,12 @@
 //! run        ... RAID status ... sudo: x ...      0 is not found (its head is, its rest is not), 1 is
 //! ```
 //!
-//! Each position costs one look into a table of 64 Ki bits, by the hash of the three bytes there. Where the bit is set,
-//! the literals with that head are compared, which takes *work*: whoever chooses literals and payloads chooses how often, so
-//! that it is bounded by the caller.
+//! Each position costs one look into a table of 64 Ki bits, by the hash of the three bytes there.
+//! Where the bit is set, the literals with that head are compared, which takes *work*: whoever
+//! chooses literals and payloads chooses how often, so that it is bounded by the caller.
 //!
-//! What is found is a superset of what the patterns want: a literal may lie across two payloads of the run. A literal
-//! that is in a payload is always found.
+//! What is found is a superset of what the patterns want: a literal may lie across two payloads of
+//! the run. A literal that is in a payload is always found.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use millrace_proto::selector::{LITERAL_BYTES_MIN, Literals};
 
 use crate::matching::{FilterNumber, Taker};
 
-/// Filters of one directory: with 16 literals each, a quarter of the table's bits is set. A location that comes with more of
-/// them gets everything.
+/// Filters of one directory: with 16 literals each, a quarter of the table's bits is set. A
+/// location that comes with more of them gets everything.
 pub const FILTERS_MAX: usize = 1024;
 const _: () = assert!(FILTERS_MAX <= Taker::FILTERS_MAX as usize, "a taker names every filter");
 
@@ -49,7 +50,8 @@ type Filtered = (Box<[u8]>, FilterNumber);
 pub struct Found([u64; FILTERS_MAX / 64]);
 
 impl Found {
-    /// Whether a filter was found. One that no directory has is: what is not known lets everything pass.
+    /// Whether a filter was found. One that no directory has is: what is not known lets everything
+    /// pass.
     #[must_use]
     pub fn has(&self, filter: FilterNumber) -> bool {
         self.0.get(usize::from(filter / 64)).is_none_or(|bits| bits >> (filter % 64) & 1 == 1)
@@ -87,7 +89,8 @@ impl Prefilter {
         made
     }
 
-    /// The filters of which `bytes` contain a literal; none when `work`, which comparisons take, does not suffice to tell.
+    /// The filters of which `bytes` contain a literal; none when `work`, which comparisons take,
+    /// does not suffice to tell.
     #[must_use]
     pub fn scan(&self, bytes: &[u8], work: &mut usize) -> Option<Found> {
         let mut found = Found::default();
@@ -202,7 +205,8 @@ impl FilterTable {
         self.numbers.is_empty()
     }
 
-    /// The filters as they are; made anew when one came or went, which takes a millisecond when there are as many as may be.
+    /// The filters as they are; made anew when one came or went, which takes a millisecond when
+    /// there are as many as may be.
     pub fn prefilter(&mut self) -> Arc<Prefilter> {
         if std::mem::take(&mut self.is_changed) {
             let filters = self.numbers.iter().map(|(literals, &(number, _))| (number, &**literals));

@@ -10,16 +10,18 @@ use super::eviction::{Eviction, Standing};
 use super::table::{Table, mark};
 use crate::matching::{Index, LocalTarget, Refresh, Taker};
 
-/// From this share on, a lookup does not wait for the near part before it asks for the far part's memory.
+/// From this share on, a lookup does not wait for the near part before it asks for the far part's
+/// memory.
 const FAR_SHARE_HIGH: u8 = 96;
 
 /// Bounds of one core's route cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteCacheLimits {
-    /// Tag sets, at least 1. Address space for them is reserved at the start, memory is taken on use: about 520 bytes
-    /// each, more with many tags or targets. Default: 1,000,000.
+    /// Tag sets, at least 1. Address space for them is reserved at the start, memory is taken on
+    /// use: about 520 bytes each, more with many tags or targets. Default: 1,000,000.
     pub entries: u32,
-    /// Bytes of all entries together. The entry that was looked up last stays even if it alone takes more. Default: 1 GiB.
+    /// Bytes of all entries together. The entry that was looked up last stays even if it alone
+    /// takes more. Default: 1 GiB.
     pub bytes: usize,
 }
 
@@ -147,16 +149,16 @@ impl RouteCache {
         self.near.get(id.index as usize).is_some_and(|near| near.generation == id.generation)
     }
 
-    /// Starts the way of what [`resolve`](Self::resolve) reads to the core, without waiting for it where the caller does so
-    /// for several ids in a row.
+    /// Starts the way of what [`resolve`](Self::resolve) reads to the core, without waiting for it
+    /// where the caller does so for several ids in a row.
     #[inline]
     pub fn prefetch(&self, id: TagId) {
         let lines = self.near.get(id.index as usize).map_or(0, Near::prefetch);
         std::hint::black_box(lines);
     }
 
-    /// Where events with these tags went when they were resolved last. Both indexes may have changed since: good for
-    /// fetching what is likely to be needed, and nothing else.
+    /// Where events with these tags went when they were resolved last. Both indexes may have
+    /// changed since: good for fetching what is likely to be needed, and nothing else.
     #[inline]
     #[must_use]
     pub fn resolved_last(&self, id: TagId) -> Option<Resolved<'_>> {
@@ -171,8 +173,8 @@ impl RouteCache {
         self.contains(id) && self.near[id.index as usize].is_settled(directory, local)
     }
 
-    /// What is kept as the tag set's number on a stream. Good for prefetching, and nothing else: the
-    /// entry may have gone to another tag set.
+    /// What is kept as the tag set's number on a stream. Good for prefetching, and nothing else:
+    /// the entry may have gone to another tag set.
     #[inline]
     #[must_use]
     pub fn number_last(&self, id: TagId) -> Memo {
@@ -186,8 +188,8 @@ impl RouteCache {
         self.contains(id).then(|| self.far[id.index as usize].tags())
     }
 
-    /// Where events with these tags go, as of both indexes; None when the tags went. Each index is always the same one, or
-    /// a later snapshot of it, and both have one seed.
+    /// Where events with these tags go, as of both indexes; None when the tags went. Each index is
+    /// always the same one, or a later snapshot of it, and both have one seed.
     #[inline]
     pub fn resolve(
         &mut self,
@@ -282,7 +284,8 @@ impl RouteCache {
         }
     }
 
-    /// Evicts until there is room for one more entry, or, while one is kept, until the bytes are within their limit.
+    /// Evicts until there is room for one more entry, or, while one is kept, until the bytes are
+    /// within their limit.
     fn make_room(&mut self, keep: Option<TagId>) {
         let entries_max = self.limits.entries.max(1) as usize;
         while self.metrics.bytes > self.limits.bytes as u64

@@ -1,4 +1,5 @@
-//! One tag set and where its events go: what every lookup reads, and what only a change or a first meeting needs.
+//! One tag set and where its events go: what every lookup reads, and what only a change or a first
+//! meeting needs.
 
 use std::cell::Cell;
 
@@ -48,8 +49,9 @@ pub(super) struct Near {
 
 const _: () = assert!(size_of::<Near>() == 128, "a route is two cache lines");
 
-/// What only a search by tags, a change that comes close, a first meeting or an eviction reads. Its place follows from the
-/// index alone, so that its memory can be on the way while the near part's is.
+/// What only a search by tags, a change that comes close, a first meeting or an eviction reads. Its
+/// place follows from the index alone, so that its memory can be on the way while the near part's
+/// is.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Far {
@@ -85,8 +87,8 @@ impl Canonical {
         }
     }
 
-    /// Starts the way of all its cache lines to the core. Tags are read one behind the other, each where the one before
-    /// ends: without this, every line would be waited for by itself.
+    /// Starts the way of all its cache lines to the core. Tags are read one behind the other, each
+    /// where the one before ends: without this, every line would be waited for by itself.
     #[inline]
     fn prefetch(&self) {
         let [a, b, c, d] = [self.len, self.bytes[63], self.bytes[127], self.bytes[191]];
@@ -146,7 +148,8 @@ impl Near {
         self.directory_at == directory && self.local_at == local
     }
 
-    /// Tries to make it right by the near part alone, which suffices while nothing changed in the regions of its tags.
+    /// Tries to make it right by the near part alone, which suffices while nothing changed in the
+    /// regions of its tags.
     #[inline]
     pub(super) fn confirm(&mut self, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
         let Some(marks) = self.marks.get(..usize::from(self.marks_len)) else { return false };
@@ -286,7 +289,8 @@ fn len_or_far(len: usize) -> u8 {
     u8::try_from(len).unwrap_or(FAR)
 }
 
-/// Puts the targets into the near slots if they fit, else into the far list. Returns their count, or [`FAR`].
+/// Puts the targets into the near slots if they fit, else into the far list. Returns their count,
+/// or [`FAR`].
 fn place<T: Copy>(targets: impl ExactSizeIterator<Item = T>, near: &mut [T], far: &mut Vec<T>) -> u8 {
     far.clear();
     let len = targets.len();

@@ -1,9 +1,10 @@
 //! Which entry goes when there is no room: S3-FIFO (Yang et al., SOSP 2023).
 //!
-//! New entries wait in a short queue, a tenth of the whole. Who was looked up again by the time its turn comes moves to the
-//! main queue; who was not goes, and leaves a mark. Who comes back while its mark is there enters the main queue at
-//! once. The main queue gives a second chance for each recent lookup. A scan over a million tag sets that
-//! are met once thus only passes through the short queue.
+//! New entries wait in a short queue, a tenth of the whole. Who was looked up again by the time its
+//! turn comes moves to the main queue; who was not goes, and leaves a mark. Who comes back while
+//! its mark is there enters the main queue at once. The main queue gives a second chance for each
+//! recent lookup. A scan over a million tag sets that are met once thus only passes through the
+//! short queue.
 
 use std::collections::VecDeque;
 
@@ -19,7 +20,8 @@ pub(super) struct Eviction {
     short: VecDeque<TagId>,
     main: VecDeque<TagId>,
     short_max: usize,
-    /// Marks of those that went from the short queue, each at the slot that its low bits name. 0: none.
+    /// Marks of those that went from the short queue, each at the slot that its low bits name. 0:
+    /// none.
     ghosts: Vec<u32>,
     ghost_slots: usize,
 }
@@ -71,8 +73,9 @@ impl Eviction {
         self.ghosts[mark as usize & (self.ghost_slots - 1)] = mark;
     }
 
-    /// The entry that is to go next, and whether a mark of it is to be left. None when all must stay. `judge` tells an
-    /// entry's standing, and cools it by one lookup. Those that went already are forgotten on the way.
+    /// The entry that is to go next, and whether a mark of it is to be left. None when all must
+    /// stay. `judge` tells an entry's standing, and cools it by one lookup. Those that went
+    /// already are forgotten on the way.
     pub(super) fn next(&mut self, mut judge: impl FnMut(TagId) -> Standing) -> Option<(TagId, bool)> {
         // Each entry is passed at most once per unit of heat, plus once in the short queue.
         let mut kept = false;

@@ -1,8 +1,9 @@
 //! Routes: for each tag set that a core has met, where its events go.
 //!
-//! A [`RouteCache`] interns tag sets: a [`TagId`] names one for as long as it stays, and reaches its entry without hashing or
-//! comparing anything. An entry holds the canonical tags, the locations (from the directory) and the local targets (from
-//! the core's own index), and the versions at which these were right. [`RouteCache::resolve`] makes them right again, at
+//! A [`RouteCache`] interns tag sets: a [`TagId`] names one for as long as it stays, and reaches
+//! its entry without hashing or comparing anything. An entry holds the canonical tags, the
+//! locations (from the directory) and the local targets (from the core's own index), and the
+//! versions at which these were right. [`RouteCache::resolve`] makes them right again, at
 //! the cost of what changed for this tag set; see [`matching`](crate::matching) for how.
 //!
 //! Two cache lines answer most lookups, also most of those after a change elsewhere:
@@ -13,8 +14,8 @@
 //! far      hash, canonical tags | counts per target | longer lists
 //! ```
 //!
-//! Entries and bytes are bounded. What is met once does not push out what is met often (see `eviction`). An id whose
-//! entry went is refused, never taken for another tag set.
+//! Entries and bytes are bounded. What is met once does not push out what is met often (see
+//! `eviction`). An id whose entry went is refused, never taken for another tag set.
 
 mod cache;
 mod entry;

@@ -1,9 +1,9 @@
 //! Finds an entry's index by the hash of its tag set.
 //!
-//! Linear probing over 8-byte slots, at most half full: a lookup of an entry that is there reads one cache line, nearly
-//! always. Removal shifts back what follows, so there are no tombstones, and never a pause to sort the table anew. A probe
-//! ends after [`PROBE_MAX`] slots: hashes are not seeded, and who sends tag sets that collide on purpose loses
-//! those, and nobody waits.
+//! Linear probing over 8-byte slots, at most half full: a lookup of an entry that is there reads
+//! one cache line, nearly always. Removal shifts back what follows, so there are no tombstones, and
+//! never a pause to sort the table anew. A probe ends after [`PROBE_MAX`] slots: hashes are not
+//! seeded, and who sends tag sets that collide on purpose loses those, and nobody waits.
 
 /// Slots that a probe looks at. Half full, fewer than one chance set in 100,000 needs more.
 const PROBE_MAX: usize = 64;
@@ -27,7 +27,8 @@ pub(super) struct Crowded {
     pub(super) index: u32,
 }
 
-/// The bits of a tag set's hash that the table uses. The low ones are the shard's, and alike for all of one core.
+/// The bits of a tag set's hash that the table uses. The low ones are the shard's, and alike for
+/// all of one core.
 #[inline]
 pub(super) const fn mark(hash: u64) -> u32 {
     (hash >> 32) as u32

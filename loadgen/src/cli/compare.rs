@@ -22,7 +22,8 @@ pub(crate) struct Compare {
     /// Writes all figures as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Adds the comparison to a collection of runs: a folder with command, JSON and summary, and the collection's index.
+    /// Adds the comparison to a collection of runs: a folder with command, JSON and summary, and
+    /// the collection's index.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
     record: Option<PathBuf>,
     /// Rounds of everything; what counts is the median.

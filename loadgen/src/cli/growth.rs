@@ -10,7 +10,8 @@ use millrace_loadgen::record::Record;
 
 use super::output::{Places, write};
 
-/// What an event costs routers when there are more selectors, connections, or routers, in interleaved rounds.
+/// What an event costs routers when there are more selectors, connections, or routers, in
+/// interleaved rounds.
 #[derive(Debug, Args)]
 pub(crate) struct Growth {
     /// What grows; repeat it or separate by commas. Default: everything.
@@ -19,7 +20,8 @@ pub(crate) struct Growth {
     /// Writes all figures as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Adds the figures to a collection of runs: a folder with command, JSON and summary, and the collection's index.
+    /// Adds the figures to a collection of runs: a folder with command, JSON and summary, and the
+    /// collection's index.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
     record: Option<PathBuf>,
     /// Rounds of everything; what counts is the median of their ratios.

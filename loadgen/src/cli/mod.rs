@@ -14,8 +14,9 @@ use options::RunArgs;
 
 /// Measures what Millrace routers can carry, and verifies every event on the way.
 ///
-/// With no arguments: 100,000 emitters publish a million events per second for ten seconds through two linked routers in
-/// this process, to 10,000 receivers. Every event is checked: lost, duplicated or reordered ones make the exit code 1.
+/// With no arguments: 100,000 emitters publish a million events per second for ten seconds through
+/// two linked routers in this process, to 10,000 receivers. Every event is checked: lost,
+/// duplicated or reordered ones make the exit code 1.
 #[derive(Debug, Parser)]
 #[command(
     version,

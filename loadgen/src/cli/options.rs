@@ -54,7 +54,8 @@ pub(crate) struct RunArgs {
     /// Writes the report as one page with plots to this file; it needs nothing else.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Adds the run to a collection of runs: a folder with command, JSON, summary and page, and the collection's index.
+    /// Adds the run to a collection of runs: a folder with command, JSON, summary and page, and the
+    /// collection's index.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
     pub(crate) record: Option<PathBuf>,
     /// Searches the highest rate that loses nothing and stays under --p99; begins at --rate.
@@ -63,8 +64,8 @@ pub(crate) struct RunArgs {
     /// The 99th percentile of latency that --max allows.
     #[arg(long, value_parser = humantime::parse_duration, default_value = "20ms", requires = "max")]
     pub(crate) p99: Duration,
-    /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver (one stalls), churn,
-    /// storm, storm-resumed; several with commas.
+    /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver
+    /// (one stalls), churn, storm, storm-resumed; several with commas.
     #[arg(long, value_enum, value_delimiter = ',', help_heading = "Disturbances")]
     pub(crate) disturb: Vec<Disturbance>,
     /// Distinct selectors that churn subscribes per second, and unsubscribes a second later.
@@ -73,8 +74,8 @@ pub(crate) struct RunArgs {
     /// Clients that reconnect at once in a storm.
     #[arg(long, value_name = "N", default_value = "10000", help_heading = "Disturbances")]
     pub(crate) storm_clients: u32,
-    /// A router to use instead of own ones; repeat it for more. Needs --preset, because the load goes to somebody's
-    /// cluster; MILLRACE_ROUTER is not read here for the same reason.
+    /// A router to use instead of own ones; repeat it for more. Needs --preset, because the load
+    /// goes to somebody's cluster; MILLRACE_ROUTER is not read here for the same reason.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', help_heading = "Routers")]
     pub(crate) router: Vec<String>,
     /// CA certificates of the routers, PEM; without it the dev mode's CA of this host is used.
@@ -110,7 +111,8 @@ pub(crate) struct RunArgs {
     /// Connections that receive.
     #[arg(long, help_heading = "Clients")]
     pub(crate) receiver_connections: Option<u32>,
-    /// Idle connections ping this often; at least three times in the silence that routers allow, 30 s.
+    /// Idle connections ping this often; at least three times in the silence that routers allow, 30
+    /// s.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
     pub(crate) keep_alive: Option<Duration>,
     /// Handshakes per second at set-up, at most.
@@ -122,7 +124,8 @@ pub(crate) struct RunArgs {
     /// How long routers gather events for a receiver.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
     pub(crate) receive_linger: Option<Duration>,
-    /// How long publishers can wait to be told what was received, at most 10 s; 0s leaves it to the router.
+    /// How long publishers can wait to be told what was received, at most 10 s; 0s leaves it to the
+    /// router.
     #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
     pub(crate) received_within: Option<Duration>,
     /// Bytes that a receiver lets come ahead of its application.
@@ -169,7 +172,8 @@ pub(crate) struct RunArgs {
     pub(crate) verbose: bool,
 }
 
-/// A number of events per second: digits with commas or underscores between them, and `k` or `M` behind them.
+/// A number of events per second: digits with commas or underscores between them, and `k` or `M`
+/// behind them.
 fn rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("\"{text}\" is no rate: write 300000, 300k or 1.2M");
     let plain: String = text.chars().filter(|c| !matches!(c, ',' | '_')).collect();

@@ -29,7 +29,8 @@ pub struct CoreUse {
     /// Segments that belonged to siblings.
     #[serde(skip)]
     pub foreign_out: u64,
-    /// Datagrams that reached it without a hop from a sibling, because the kernel or their own socket steered them here.
+    /// Datagrams that reached it without a hop from a sibling, because the kernel or their own
+    /// socket steered them here.
     pub hops_saved: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The routers that a run uses: embedded ones or processes of their own, linked with each other, or those at given addresses.
+//! The routers that a run uses: embedded ones or processes of their own, linked with each other, or
+//! those at given addresses.
 
 mod certificates;
 mod cores;

@@ -84,7 +84,8 @@ impl RouterProcess {
         *usage.resident_bytes.get_or_insert(0) += kernel::resident_bytes_of(self.child.id());
     }
 
-    /// Adds its counters by their names in `/metrics`, and drops by reason; its cores, as `router` of the cluster.
+    /// Adds its counters by their names in `/metrics`, and drops by reason; its cores, as `router`
+    /// of the cluster.
     pub(super) fn add_counters(
         &self,
         router: usize,

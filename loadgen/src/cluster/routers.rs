@@ -1,4 +1,5 @@
-//! The routers that a run uses: how they are started or found, and what clients need to connect to them.
+//! The routers that a run uses: how they are started or found, and what clients need to connect to
+//! them.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -50,7 +51,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `routers` routers of `cores` cores in this process and waits until all are linked with all.
+    /// Starts `routers` routers of `cores` cores in this process and waits until all are linked
+    /// with all.
     ///
     /// # Errors
     /// [`ClusterError::Start`], [`ClusterError::Link`].
@@ -85,7 +87,8 @@ impl Cluster {
         Ok(Self { routers: Routers::Embedded(embedded), targets, ca, ca_pem })
     }
 
-    /// Starts `routers` processes, each a router of `cores` cores, and waits until all are linked with all.
+    /// Starts `routers` processes, each a router of `cores` cores, and waits until all are linked
+    /// with all.
     ///
     /// # Errors
     /// [`ClusterError::Start`], [`ClusterError::Link`], [`ClusterError::Ca`].
@@ -112,7 +115,8 @@ impl Cluster {
         Ok(Self { routers: Routers::Processes(started, folder), targets, ca, ca_pem })
     }
 
-    /// Uses the routers at these addresses. Without `ca`, the dev mode's certificates of this host are trusted.
+    /// Uses the routers at these addresses. Without `ca`, the dev mode's certificates of this host
+    /// are trusted.
     ///
     /// # Errors
     /// [`ClusterError::Resolve`], [`ClusterError::Ca`], [`ClusterError::NoCa`].
@@ -206,7 +210,8 @@ impl Cluster {
         Ok(Arc::new(ClientSettings::new(tls::client(config, &[ALPN_CLIENT]), transport)?))
     }
 
-    /// What the routers have used so far. Cheap for processes; embedded cores are asked, which takes a turn of each.
+    /// What the routers have used so far. Cheap for processes; embedded cores are asked, which
+    /// takes a turn of each.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let mut usage = Usage::default();

@@ -1,7 +1,8 @@
 //! Churn: distinct selectors are subscribed by schedule, and unsubscribed a second later.
 //!
-//! Selectors come ten to a subscription, as a receiver's do in the main workload. Slots (client, receiver, number) are used in
-//! turn, so that one is not used again before an answer to its last use would be old.
+//! Selectors come ten to a subscription, as a receiver's do in the main workload. Slots (client,
+//! receiver, number) are used in turn, so that one is not used again before an answer to its last
+//! use would be old.
 
 use millrace_measure::figures::whole;
 use std::collections::VecDeque;

@@ -1,5 +1,6 @@
-//! Many light clients on one thread: they dial, subscribe, and dial again when they lose their connection. When and after
-//! which pause is decided by the client library's [`Attachment`]; what the clients do besides is their [`Behaviour`].
+//! Many light clients on one thread: they dial, subscribe, and dial again when they lose their
+//! connection. When and after which pause is decided by the client library's [`Attachment`]; what
+//! the clients do besides is their [`Behaviour`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -28,8 +29,8 @@ const SOCKETS_MAX: usize = 256;
 const DIALS_PER_TURN: usize = 16;
 /// Handshakes under way while a crowd first connects, which is no storm.
 const CALM_DIALS_MAX: usize = 16;
-/// How long a connection may take to be made: twice as long as in the client library, because one thread plays all clients,
-/// and what thousands of hosts do at once it does one after the other.
+/// How long a connection may take to be made: twice as long as in the client library, because one
+/// thread plays all clients, and what thousands of hosts do at once it does one after the other.
 const CONNECT_NS: u64 = 10_000_000_000;
 /// QUIC's codes of TLS alerts begin here (RFC 9001 §4.8).
 const TLS_ALERTS: u64 = 0x100;
@@ -220,7 +221,8 @@ impl Clients {
                         self.refused = Some(reason);
                     }
                 }
-                // What is attached was welcomed a moment ago; a crowd does not follow a router's advice to move.
+                // What is attached was welcomed a moment ago; a crowd does not follow a router's advice to
+                // move.
                 Output::Attached { .. }
                 | Output::Resolve { .. }
                 | Output::Leave { .. }

@@ -1,4 +1,5 @@
-//! The crowds that a run needs: started and connected, told when to disturb, asked what came of it, and joined.
+//! The crowds that a run needs: started and connected, told when to disturb, asked what came of it,
+//! and joined.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,7 +1,8 @@
 //! Disturbances: what else goes on in a cluster while others want their events in time.
 //!
-//! Each comes with a phase of its own behind the undisturbed one, at the same rate. What it may cost is known: the receiver
-//! that stalls loses by its own overflow what its gap markers say, and nobody else loses anything.
+//! Each comes with a phase of its own behind the undisturbed one, at the same rate. What it may
+//! cost is known: the receiver that stalls loses by its own overflow what its gap markers say, and
+//! nobody else loses anything.
 //!
 //! | disturbance | what happens | who plays it |
 //! |---|---|---|

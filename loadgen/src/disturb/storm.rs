@@ -1,5 +1,5 @@
-//! A storm: all clients lose their connections at once and reconnect. It is over when every subscription is effective in
-//! the cluster again.
+//! A storm: all clients lose their connections at once and reconnect. It is over when every
+//! subscription is effective in the cluster again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

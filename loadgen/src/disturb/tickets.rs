@@ -1,4 +1,5 @@
-//! A store of TLS tickets for a crowd that speaks to one cluster: any ticket will do for any of its connections.
+//! A store of TLS tickets for a crowd that speaks to one cluster: any ticket will do for any of its
+//! connections.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

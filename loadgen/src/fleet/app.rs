@@ -18,7 +18,8 @@ use super::watch::checkers;
 
 /// How often sessions' clocks are looked at: far below their timeouts.
 const TEND_EVERY: Duration = Duration::from_millis(50);
-/// Many sessions are looked at in parts, all of them within this many looks: a second, of timeouts of ten and more.
+/// Many sessions are looked at in parts, all of them within this many looks: a second, of timeouts
+/// of ten and more.
 const TEND_PARTS: usize = 20;
 /// So many are looked at each time, at least.
 const TENDED_MIN: usize = 1024;

@@ -8,8 +8,8 @@ use millrace_quic::SocketId;
 use super::control::Control;
 use super::plan::FleetPlan;
 
-/// Connections under way per thread, from the dial to the router's welcome: enough to keep a router busy, few enough not to
-/// be turned away. A router that is slow is dialled slowly.
+/// Connections under way per thread, from the dial to the router's welcome: enough to keep a router
+/// busy, few enough not to be turned away. A router that is slow is dialled slowly.
 const DIALS_MAX: usize = 32;
 
 /// What a connection is for, as an index into the thread's publishers or receivers.

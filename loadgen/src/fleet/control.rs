@@ -32,7 +32,8 @@ impl Control {
         self.stream == Some(stream)
     }
 
-    /// Reads what has arrived; events follow from the session. A connection that breaks the protocol is closed.
+    /// Reads what has arrived; events follow from the session. A connection that breaks the
+    /// protocol is closed.
     pub(crate) fn read(&mut self, io: &mut Io<'_>, stream: StreamId, time: Time) -> bool {
         let (id, session) = (self.id, &mut self.session);
         let mut wrong = None;

@@ -20,13 +20,15 @@ use super::state::FleetApp;
 use super::tally::Counter;
 use crate::scenario::Deliveries;
 
-/// Sockets per thread, at most: connections beyond it share them. One process may hold 20,000 file descriptors.
+/// Sockets per thread, at most: connections beyond it share them. One process may hold 20,000 file
+/// descriptors.
 const SOCKETS_MAX: usize = 512;
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE_NS: u64 = 15_000_000_000;
 /// Connections of a fleet are kept alive by QUIC, for half the packets.
 const LEFT_TO_QUIC_NS: u64 = u64::MAX;
-/// A handshake may be repeated for so long: where 100,000 connect on a busy host, some packets are lost more than once.
+/// A handshake may be repeated for so long: where 100,000 connect on a busy host, some packets are
+/// lost more than once.
 const WELCOME_NS: u64 = 30_000_000_000;
 
 /// Times that a connection may be lost at set-up before that counts as lost for good.
@@ -44,7 +46,8 @@ pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
 }
 
 fn socket(app: &mut FleetApp, io: &mut Io<'_>, remote: SocketAddr, place: usize) -> Result<SocketId, String> {
-    // Neighbours share a socket: they publish one behind the other, and what is due together leaves in one call.
+    // Neighbours share a socket: they publish one behind the other, and what is due together leaves in
+    // one call.
     let total = app.dialling.total.max(1);
     let wanted = place.min(total - 1) * total.min(SOCKETS_MAX) / total;
     while app.dialling.sockets.len() <= wanted {
@@ -122,8 +125,8 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
     Ok(())
 }
 
-/// A connection is lost while all are being set up: it is dialled again, unless that has gone on for too long. Whether it
-/// will be.
+/// A connection is lost while all are being set up: it is dialled again, unless that has gone on
+/// for too long. Whether it will be.
 pub(super) fn redial(app: &mut FleetApp, place: usize) -> bool {
     let connection = &mut app.connections[place];
     let mut wish = connection.wish;
@@ -149,8 +152,8 @@ pub(super) fn redial(app: &mut FleetApp, place: usize) -> bool {
     true
 }
 
-/// The session of a connection that may open so many receivers. It pings its router after `keep_alive` of silence, or after
-/// a third of the silence that the router allows.
+/// The session of a connection that may open so many receivers. It pings its router after
+/// `keep_alive` of silence, or after a third of the silence that the router allows.
 pub(crate) fn session(receivers: u32, keep_alive: Duration, time: Time) -> ConnectionSession {
     ConnectionSession::new(session_config(receivers, keep_alive), time)
 }

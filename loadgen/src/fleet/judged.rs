@@ -32,7 +32,8 @@ pub struct Judged {
 pub struct SlowJudged {
     /// What was expected and what came.
     pub verdict: Verdict,
-    /// Events that its gap markers say its own queue had no room for: policy allows their loss, and no other.
+    /// Events that its gap markers say its own queue had no room for: policy allows their loss, and
+    /// no other.
     pub overflowed: u64,
 }
 
@@ -50,7 +51,8 @@ impl Default for Judged {
 }
 
 impl Judged {
-    /// The whole verdict: of the slow receiver's losses, those that its gap markers own up to are left out.
+    /// The whole verdict: of the slow receiver's losses, those that its gap markers own up to are
+    /// left out.
     #[must_use]
     pub fn total(&self) -> Verdict {
         let mut total = self.verdict;

@@ -70,7 +70,8 @@ impl Recorder {
         *self = Self::new();
     }
 
-    /// A stretch begins at `start_ns`. One that is not measured changes nothing: what was published before may still come.
+    /// A stretch begins at `start_ns`. One that is not measured changes nothing: what was published
+    /// before may still come.
     pub(super) fn begin(&mut self, measured: bool, start_ns: u64) {
         if measured && !self.measured {
             self.measured = true;

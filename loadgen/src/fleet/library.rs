@@ -1,7 +1,9 @@
-//! A thread of the fleet on the public client library: what users' programs get, with the same schedule and checkers.
+//! A thread of the fleet on the public client library: what users' programs get, with the same
+//! schedule and checkers.
 //!
-//! One tokio runtime per thread. A task per receiver checks what it gets in batches; one loop follows orders and offers
-//! events by the schedule. Tag sets of runs are not looked at here, only payloads: the library's own tests do.
+//! One tokio runtime per thread. A task per receiver checks what it gets in batches; one loop
+//! follows orders and offers events by the schedule. Tag sets of runs are not looked at here, only
+//! payloads: the library's own tests do.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -9,7 +9,8 @@ use crate::scenario::Scenario;
 /// Bytes of window and of queue that the receiver has, at least, that is going to stall.
 const SLOW_BYTES_MIN: u64 = 16 * 1024;
 
-/// A receiver to be opened: its number in the workload, how, and its subscriptions with their selectors' texts.
+/// A receiver to be opened: its number in the workload, how, and its subscriptions with their
+/// selectors' texts.
 pub(super) type ReceiverWish = (u32, Opening, Vec<(u32, Vec<String>)>);
 
 /// How a receiver is opened.
@@ -49,7 +50,8 @@ fn opening(scenario: &Scenario) -> Opening {
     }
 }
 
-/// How the receiver is opened that is going to stall: with room for so much of its stream that it overflows within a second.
+/// How the receiver is opened that is going to stall: with room for so much of its stream that it
+/// overflows within a second.
 fn slow_opening(plan: &FleetPlan) -> Opening {
     let FleetPlan { scenario, expected, .. } = plan;
     let workload = &scenario.workload;

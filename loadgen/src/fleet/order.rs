@@ -17,7 +17,8 @@ pub struct Stretch {
     pub reset: bool,
     /// Whether latency is recorded.
     pub measured: bool,
-    /// Whether receiver 0 stalls, where the scenario has a slow one; from the next stretch without this on it catches up.
+    /// Whether receiver 0 stalls, where the scenario has a slow one; from the next stretch without
+    /// this on it catches up.
     pub stalled: bool,
 }
 
@@ -30,7 +31,8 @@ pub enum Order {
     Publish(Stretch),
     /// Report how often each emitter has published.
     Count,
-    /// Report the verdict and the latencies, given how often each emitter of the whole workload has published.
+    /// Report the verdict and the latencies, given how often each emitter of the whole workload has
+    /// published.
     Judge(Arc<[u64]>),
     /// Close everything and return.
     Finish,

@@ -114,8 +114,8 @@ impl Receivers {
         self.streams.insert(stream, Stream::Preamble(PreambleReader::new()));
     }
 
-    /// Feeds bytes of a stream; `granted` is told grants at once, because checking is all that is done with them, but for the
-    /// receiver that stalls.
+    /// Feeds bytes of a stream; `granted` is told grants at once, because checking is all that is
+    /// done with them, but for the receiver that stalls.
     #[inline]
     pub(super) fn data(
         &mut self,

@@ -1,7 +1,8 @@
-//! The schedule of one thread's emitters: which event is due when, whatever the system does (open loop).
+//! The schedule of one thread's emitters: which event is due when, whatever the system does (open
+//! loop).
 //!
-//! Emitters take turns, a run each. An event that could not be offered in time is offered as soon as it can be, with the time
-//! at which it was due: latency counts from there.
+//! Emitters take turns, a run each. An event that could not be offered in time is offered as soon
+//! as it can be, with the time at which it was due: latency counts from there.
 
 use millrace_measure::figures::whole;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use super::latency::{LATENCY_MAX_US, Latency, empty_latency};
 use super::order::Stretch;
 use super::tally::Tally;
 
-/// Events offered between two looks at the sockets: bounds how long a thread that fell behind is deaf.
+/// Events offered between two looks at the sockets: bounds how long a thread that fell behind is
+/// deaf.
 const EVENTS_PER_TURN_MAX: u64 = 8192;
 
 /// One emitter.
@@ -111,7 +113,8 @@ impl Schedule {
         self.pace = Some(Pace { order, start, interval_ns, done: 0, events, measured });
     }
 
-    /// Offers what is due; `publish` takes each event, or says why not. Whether it has to be called again at once.
+    /// Offers what is due; `publish` takes each event, or says why not. Whether it has to be called
+    /// again at once.
     #[inline]
     pub(super) fn offer(
         &mut self,

@@ -11,7 +11,8 @@ use crate::scenario::{Placement, Preset, Scenario};
 /// What grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// Selectors that match nothing, 1 to 100,000, over 100,000 tag sets, while the directory changes 1,000 times a second.
+    /// Selectors that match nothing, 1 to 100,000, over 100,000 tag sets, while the directory
+    /// changes 1,000 times a second.
     Selectors,
     /// Publishing connections, 10 to 10,000, at the same rate and batch size.
     Connections,

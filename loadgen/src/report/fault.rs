@@ -11,7 +11,8 @@ use crate::run::RunResult;
 pub enum Fault {
     /// Events that never arrived.
     Lost,
-    /// Events that had not arrived when waiting for them ended, while something still moved: whether they are lost is not known.
+    /// Events that had not arrived when waiting for them ended, while something still moved:
+    /// whether they are lost is not known.
     Unsettled,
     /// Events that arrived twice.
     Duplicated,
@@ -25,7 +26,8 @@ pub enum Fault {
     Disconnected,
     /// The wanted rate was not held.
     Rate,
-    /// A disturbance took longer than it may: churn that was not effective, a storm that did not settle.
+    /// A disturbance took longer than it may: churn that was not effective, a storm that did not
+    /// settle.
     Disturbed,
 }
 
@@ -47,8 +49,8 @@ impl Fault {
     }
 }
 
-/// What was wrong in the attempt that counts and in the disturbed phases, with how often. A rate that was held after
-/// stepping down is no fault.
+/// What was wrong in the attempt that counts and in the disturbed phases, with how often. A rate
+/// that was held after stepping down is no fault.
 #[must_use]
 pub fn faults(result: &RunResult) -> Vec<(Fault, u64)> {
     let mut sums: BTreeMap<Fault, u64> = BTreeMap::new();

@@ -114,16 +114,19 @@ pub struct ConnectionsJson {
     #[serde(flatten)]
     pub set_up: SetUp,
     pub bytes_per_connection: f64,
-    /// The same after the warm-up, in which every emitter has published, and everything was delivered.
+    /// The same after the warm-up, in which every emitter has published, and everything was
+    /// delivered.
     pub bytes_per_connection_warmed_up: f64,
     /// The most seen while events were under way.
     pub bytes_per_connection_at_most: f64,
-    /// The same at the end of the run, when everything was delivered, after so many events of each emitter.
+    /// The same at the end of the run, when everything was delivered, after so many events of each
+    /// emitter.
     pub bytes_per_connection_at_end: f64,
     pub events_per_emitter: u64,
     /// Growth of the same memory from the end of the set-up to the end of the run.
     pub growth_bytes: i64,
-    /// The same from the end of the warm-up: what events leave behind, apart from what the first of each connection sets up.
+    /// The same from the end of the warm-up: what events leave behind, apart from what the first of
+    /// each connection sets up.
     pub growth_since_warm_up_bytes: i64,
     pub keep_alive_s: f64,
     /// How long publishers can wait to be told what was received.
@@ -184,7 +187,8 @@ pub struct Json {
     pub per_event: BTreeMap<String, f64>,
     /// Of routers that this run started.
     pub cores: Vec<CoreJson>,
-    /// Resident memory; embedded routers and the generator are one process, so both sides show the same number.
+    /// Resident memory; embedded routers and the generator are one process, so both sides show the
+    /// same number.
     pub rss_bytes: Sides<Option<u64>>,
     pub rss_note: &'static str,
     pub attempts: Vec<AttemptJson>,

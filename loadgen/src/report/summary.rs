@@ -1,4 +1,5 @@
-//! The summary that a person reads at the end of a run: about twelve lines of at most 80 columns, then the verdict.
+//! The summary that a person reads at the end of a run: about twelve lines of at most 80 columns,
+//! then the verdict.
 
 use std::fmt::Write as _;
 

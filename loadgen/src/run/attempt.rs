@@ -21,9 +21,11 @@ use millrace_measure::kernel;
 const BEHIND_MAX: Duration = Duration::from_millis(1500);
 /// A rate is held when it was offered to within this part of itself.
 const OFFERED_MIN: f64 = 0.985;
-/// … and when routers received this part of it while it was offered: what is left lingers and is on the way.
+/// … and when routers received this part of it while it was offered: what is left lingers and is on
+/// the way.
 const CARRIED_MIN: f64 = 0.95;
-/// … and when the last delivery came soon after the last event, lingers aside: nothing had piled up.
+/// … and when the last delivery came soon after the last event, lingers aside: nothing had piled
+/// up.
 const SETTLED_MAX: Duration = Duration::from_millis(500);
 
 /// One attempt at a rate.
@@ -47,7 +49,8 @@ pub struct Attempt {
     pub behind: Duration,
     /// What was expected and what came; covers the warm-up, too.
     pub judged: Judged,
-    /// Deliveries that were missing when waiting for them ended although something still moved: not lost, not there.
+    /// Deliveries that were missing when waiting for them ended although something still moved: not
+    /// lost, not there.
     pub unsettled: u64,
     /// Deliveries of the measured part that crossed the mesh.
     pub crossed: u64,
@@ -55,8 +58,9 @@ pub struct Attempt {
     pub gap_events: u64,
     /// CPU seconds of the routers and of the generator in the measured part.
     pub cpu: (f64, f64),
-    /// Resident memory with nothing under way: after the warm-up, in which every emitter has published, and after everything
-    /// was delivered. Of the router processes, or of this process.
+    /// Resident memory with nothing under way: after the warm-up, in which every emitter has
+    /// published, and after everything was delivered. Of the router processes, or of this
+    /// process.
     pub resident_bytes: (u64, u64),
     /// What the routers counted in the measured part, and what they dropped.
     pub counters: Counters,
@@ -68,29 +72,33 @@ pub struct Attempt {
     pub timeline: Vec<Point>,
     /// How long lingers may hold an event back.
     lingers: Duration,
-    /// Whether nobody knows what routers received by the end: they do not count for us, and tell publishers later.
+    /// Whether nobody knows what routers received by the end: they do not count for us, and tell
+    /// publishers later.
     untold: bool,
 }
 
 impl Attempt {
-    /// Whether the rate was offered in time, carried as fast as it was offered, and nothing is wrong.
+    /// Whether the rate was offered in time, carried as fast as it was offered, and nothing is
+    /// wrong.
     #[must_use]
     pub fn held(&self) -> bool {
         let lingering = self.lingers.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
-        // Where only publishers could say what was received, and are told late, deliveries alone are judged.
+        // Where only publishers could say what was received, and are told late, deliveries alone are
+        // judged.
         let taken = self.untold || self.ingress >= self.offered * (CARRIED_MIN - lingering);
         let carried = taken && self.settled <= SETTLED_MAX + self.lingers;
         self.offered >= self.target * OFFERED_MIN && carried && self.is_clean()
     }
 
-    /// Whether everything that was published was delivered once and in order, but for what a receiver that stalls lost by
-    /// its own overflow.
+    /// Whether everything that was published was delivered once and in order, but for what a
+    /// receiver that stalls lost by its own overflow.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.judged.total().is_clean() && self.unsettled == 0 && self.connections_lost == 0
     }
 
-    /// Whether every loss has a gap marker or a drop counter: then the rate was too high, and nothing was lost silently.
+    /// Whether every loss has a gap marker or a drop counter: then the rate was too high, and
+    /// nothing was lost silently.
     #[must_use]
     pub fn is_explained(&self) -> bool {
         let verdict = self.judged.total();

@@ -28,7 +28,8 @@ pub struct Headroom {
     pub lag_max_us: u64,
     /// Times that a publisher's queue was full: then the system pushed back.
     pub pushed_back: u64,
-    /// Whether the generator was the bottleneck: a thread without room, or events that were late although nothing pushed back.
+    /// Whether the generator was the bottleneck: a thread without room, or events that were late
+    /// although nothing pushed back.
     pub is_bottleneck: bool,
 }
 

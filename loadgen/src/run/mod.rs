@@ -1,5 +1,6 @@
-//! One run: connect, subscribe, warm up, publish at the wanted rate, let it settle, judge; and again at a lower rate when
-//! the host could not hold it, at many rates to find the highest, or disturbed.
+//! One run: connect, subscribe, warm up, publish at the wanted rate, let it settle, judge; and
+//! again at a lower rate when the host could not hold it, at many rates to find the highest, or
+//! disturbed.
 
 mod attempt;
 mod bench;

@@ -67,7 +67,8 @@ pub struct RunResult {
     pub search: Option<Search>,
     /// Disturbed phases, in their order.
     pub disturbed: Vec<Disturbed>,
-    /// Resident memory of the generator's process at the end; holds the routers, too, where they are embedded.
+    /// Resident memory of the generator's process at the end; holds the routers, too, where they
+    /// are embedded.
     pub resident_bytes: u64,
     /// Resident memory of router processes at the end.
     pub routers_resident_bytes: Option<u64>,

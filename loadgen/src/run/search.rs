@@ -1,5 +1,5 @@
-//! The highest rate that holds, by bisection over short bounded runs: below the wanted rate when the host cannot carry it,
-//! and with `--max` wherever it is, as long as p99 stays under a limit.
+//! The highest rate that holds, by bisection over short bounded runs: below the wanted rate when
+//! the host cannot carry it, and with `--max` wherever it is, as long as p99 stays under a limit.
 
 use millrace_measure::figures::grouped;
 use std::time::Duration;
@@ -63,15 +63,16 @@ impl Search {
     }
 }
 
-/// Searches, then confirms what was found for the full duration. All steps in their order; the last one counts.
+/// Searches, then confirms what was found for the full duration. All steps in their order; the last
+/// one counts.
 pub(super) fn search(bench: &mut Bench<'_>, search: Search) -> Result<Vec<Attempt>, RunError> {
     let first = bench.scenario.workload.events_per_second as f64;
     let good = |attempt: &Attempt| search.is_good(attempt);
     bisect(bench, Vec::new(), Bounds::default(), first, CLOSE, &good)
 }
 
-/// Tries the wanted rate; if the host does not carry it, and every event that is missing is accounted for, looks for the
-/// highest rate that holds.
+/// Tries the wanted rate; if the host does not carry it, and every event that is missing is
+/// accounted for, looks for the highest rate that holds.
 pub(super) fn hold(bench: &mut Bench<'_>, step_down: bool) -> Result<Vec<Attempt>, RunError> {
     let rate = bench.scenario.workload.events_per_second as f64;
     let wanted = attempt(bench, Wanted { rate, duration: bench.scenario.duration, disturbance: None })?;

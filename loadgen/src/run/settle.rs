@@ -1,9 +1,10 @@
 //! Settling: waiting until what was published has come, however slow the host is.
 //!
-//! It is over when every delivery is there or has a gap marker or a drop counter. What is missing besides is lost only if
-//! nothing moves any more, neither at receivers nor in routers, for a time that is long against the latencies seen: a packet
-//! that is repeated on a starved host takes a multiple of them. A system that still moves after [`SETTLE_MAX`] did not
-//! settle, which says nothing about what it would have lost.
+//! It is over when every delivery is there or has a gap marker or a drop counter. What is missing
+//! besides is lost only if nothing moves any more, neither at receivers nor in routers, for a time
+//! that is long against the latencies seen: a packet that is repeated on a starved host takes a
+//! multiple of them. A system that still moves after [`SETTLE_MAX`] did not settle, which says
+//! nothing about what it would have lost.
 
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,8 @@ pub(super) fn settle(
         if !is_quiet && waited < SETTLE_MAX + lingers {
             continue;
         }
-        // Asking costs: the cores are asked once per quiet stretch, and the checkers walk all that they know.
+        // Asking costs: the cores are asked once per quiet stretch, and the checkers walk all that they
+        // know.
         let under_way = bench.cluster.under_way();
         let seen = Motion::of(&sum, under_way);
         if under_way.waiting_bytes > 0 || motion.is_none_or(|(before, _)| before != seen) {

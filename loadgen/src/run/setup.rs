@@ -30,7 +30,8 @@ pub struct SetUp {
     pub seconds: f64,
     /// Connections that were lost or refused meanwhile, and dialled again.
     pub redials: u64,
-    /// Resident memory before the first connection: of the router processes, or of this process with embedded ones.
+    /// Resident memory before the first connection: of the router processes, or of this process
+    /// with embedded ones.
     pub resident_before_bytes: u64,
     /// The same with all connections and subscriptions.
     pub resident_after_bytes: u64,

@@ -9,7 +9,8 @@ use crate::fleet::latency::{SLICE, Slices};
 use crate::fleet::tally::Sum;
 use millrace_measure::kernel;
 
-/// One slice. Rates are per second; latencies are those of the deliveries that came in it, microseconds.
+/// One slice. Rates are per second; latencies are those of the deliveries that came in it,
+/// microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[allow(missing_docs, reason = "the names are the interface and say what they are")]
 pub struct Point {

@@ -1,7 +1,8 @@
-//! A link to a zenoh router: a session per publisher and per receiver, each a QUIC connection of its own.
+//! A link to a zenoh router: a session per publisher and per receiver, each a QUIC connection of
+//! its own.
 //!
-//! One thread publishes and checks, as with every other system. What zenoh's own threads receive waits in one inbox: that
-//! costs a lock and a reference per delivery.
+//! One thread publishes and checks, as with every other system. What zenoh's own threads receive
+//! waits in one inbox: that costs a lock and a reference per delivery.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -6,9 +6,9 @@
 //! millrace-peer-zenoh drive TASK     drives that router with one round, and says what came of it
 //! ```
 //!
-//! Router and driver are separate processes. The load, its window and its checker are those of the comparison; zenoh is left
-//! at its defaults, but for scouting, which is off, and for publishers, which wait when there is congestion instead of
-//! dropping.
+//! Router and driver are separate processes. The load, its window and its checker are those of the
+//! comparison; zenoh is left at its defaults, but for scouting, which is off, and for publishers,
+//! which wait when there is congestion instead of dropping.
 
 mod link;
 

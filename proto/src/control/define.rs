@@ -43,7 +43,8 @@ macro_rules! message {
 }
 pub(crate) use message;
 
-/// Defines a record: a struct whose fields have numbers, which stands in messages as a list of nested fields.
+/// Defines a record: a struct whose fields have numbers, which stands in messages as a list of
+/// nested fields.
 macro_rules! record {
     ($(#[$doc:meta])* pub struct $name:ident, at most $max:path { $($(#[$field_doc:meta])* $number:literal $field:ident: $type:ty,)* }) => {
         $(#[$doc])*
@@ -75,7 +76,8 @@ pub(crate) use record;
 
 /// Defines an enum with numbers on the wire and names in metrics; the first variant is the default.
 ///
-/// A number that is not in the table is read as the variant behind `unknown`, so that later versions can add some.
+/// A number that is not in the table is read as the variant behind `unknown`, so that later
+/// versions can add some.
 macro_rules! wire_enum {
     ($(#[$doc:meta])* pub enum $name:ident, unknown $unknown:ident { $(#[$first_doc:meta])* $first_number:literal $first:ident = $first_text:literal, $($(#[$variant_doc:meta])* $number:literal $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*

@@ -1,5 +1,5 @@
-//! Frame types of control streams between client and router. 0x74–0x7f are free; 0x60–0x6f and 0x80–0x8f are those
-//! between routers ([`crate::mesh::kind`]).
+//! Frame types of control streams between client and router. 0x74–0x7f are free; 0x60–0x6f and
+//! 0x80–0x8f are those between routers ([`crate::mesh::kind`]).
 
 #![allow(missing_docs, reason = "each is documented at the message of the same name")]
 pub const HELLO: u64 = 0x20;

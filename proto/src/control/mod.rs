@@ -1,14 +1,17 @@
-//! Control frames between a client and its router, on the bidirectional stream that the client opens first.
+//! Control frames between a client and its router, on the bidirectional stream that the client
+//! opens first.
 //!
-//! Every body is a sequence of [fields](crate::field); an absent integer is 0, an absent text empty, an absent list empty.
-//! The client says [`Hello`] first, the router answers [`Welcome`]; nothing else is sent before. Both may [`Ping`].
+//! Every body is a sequence of [fields](crate::field); an absent integer is 0, an absent text
+//! empty, an absent list empty. The client says [`Hello`] first, the router answers [`Welcome`];
+//! nothing else is sent before. Both may [`Ping`].
 //!
 //! | direction | frames |
 //! |---|---|
 //! | client → router | Hello, OpenReceiver, Subscribe, Unsubscribe, Grant, CloseReceiver, Ping, Pong; Ack, Move, Member, Standby, Quenched |
 //! | router → client | Welcome, Credit, Received, Subscribed, Refused, ReceiverClosed, Goaway, Ping, Pong; Outcome, Quench, Unquench, SetState, Demand, Replies |
 //!
-//! Those behind the semicolons belong to [features](crate::feature), and are sent only to a side that lists them.
+//! Those behind the semicolons belong to [features](crate::feature), and are sent only to a side
+//! that lists them.
 
 mod define;
 mod frame;

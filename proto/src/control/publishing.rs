@@ -1,4 +1,5 @@
-//! Frames about a connection's publish stream: what may be written, what was read, what became of it, and what is wanted.
+//! Frames about a connection's publish stream: what may be written, what was read, what became of
+//! it, and what is wanted.
 
 use super::kind;
 use super::ranges::SeqRanges;

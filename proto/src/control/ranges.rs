@@ -1,7 +1,8 @@
 //! Ranges of numbers that rise: which events ended, which runs were taken.
 //!
-//! On the wire, as acknowledgements of QUIC: for each range, how many numbers are left out since the end of the range before
-//! (for the first: since 0), and how many follow. The ranges 3–5 and 10 are `03 03 04 01`.
+//! On the wire, as acknowledgements of QUIC: for each range, how many numbers are left out since
+//! the end of the range before (for the first: since 0), and how many follow. The ranges 3–5 and 10
+//! are `03 03 04 01`.
 
 use super::value::Value;
 use crate::error::DecodeError;
@@ -23,8 +24,9 @@ impl SeqRanges {
         Self { ranges: Vec::new() }
     }
 
-    /// Adds the `count` numbers from `first` on, behind all that are in it. False when it cannot: they are not behind the
-    /// others, exceed the integers of the wire, or would be more ranges than a frame has. An empty range changes nothing.
+    /// Adds the `count` numbers from `first` on, behind all that are in it. False when it cannot:
+    /// they are not behind the others, exceed the integers of the wire, or would be more ranges
+    /// than a frame has. An empty range changes nothing.
     pub fn push(&mut self, first: u64, count: u64) -> bool {
         let end = self.ranges.last().map_or(0, |&(first, count)| first + count);
         if count == 0 {

@@ -12,8 +12,9 @@ use crate::proof::{PublisherSecret, Token};
 
 /// What a reader of data streams can hold, announced before they start.
 ///
-/// A writer never exceeds it; where a capacity is 0, everything is written inline. Absent parts have the defaults of a
-/// client. Bytes are those of canonical tag sets; publishers count as entries only.
+/// A writer never exceeds it; where a capacity is 0, everything is written inline. Absent parts
+/// have the defaults of a client. Bytes are those of canonical tag sets; publishers count as
+/// entries only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableCapacity {
     /// Tag sets at once.

@@ -1,14 +1,15 @@
 //! Deliveries: a run for several receivers of one connection, on the one stream that they share.
 //!
-//! A Deliver frame is `hop header length, hop header, targets length, targets, run body`. A target is `receiver << 1 | more`;
-//! with `more`, fields follow behind their length. A run for receiver 3, and for receiver 5 because of its subscriptions
-//! 1 and 2, has the targets
+//! A Deliver frame is `hop header length, hop header, targets length, targets, run body`. A target
+//! is `receiver << 1 | more`; with `more`, fields follow behind their length. A run for receiver 3,
+//! and for receiver 5 because of its subscriptions 1 and 2, has the targets
 //!
 //! ```text
 //! 06   0b 04  01 02 01 02
 //! ```
 //!
-//! A run is written once however many receivers want it, and a receiver with one subscription costs one or two bytes.
+//! A run is written once however many receivers want it, and a receiver with one subscription costs
+//! one or two bytes.
 
 use super::hop::check_matched;
 use crate::error::DecodeError;
@@ -40,7 +41,8 @@ pub mod target_flag {
 pub struct Target<'a> {
     /// The receiver.
     pub receiver: ReceiverNumber,
-    /// Its subscriptions that matched, as encoded varints in ascending order; empty means subscription 0 alone.
+    /// Its subscriptions that matched, as encoded varints in ascending order; empty means
+    /// subscription 0 alone.
     pub matched: &'a [u8],
     /// [`target_flag`] bits.
     pub flags: u64,

@@ -30,7 +30,8 @@ pub enum DataFrame<'a> {
         number: u64,
         /// The publisher.
         publisher: PublisherKey,
-        /// On publish streams: what the id is derived from besides secret and identity; 0 when it is not said.
+        /// On publish streams: what the id is derived from besides secret and identity; 0 when it
+        /// is not said.
         index: u64,
     },
     /// A number for a source of positions.
@@ -75,8 +76,8 @@ pub enum DataFrame<'a> {
     },
 }
 
-/// Decodes the body of a [`kind::RUN`] frame: its header on this stream, and the run. For readers that see little else, and
-/// so need not ask which frame it was.
+/// Decodes the body of a [`kind::RUN`] frame: its header on this stream, and the run. For readers
+/// that see little else, and so need not ask which frame it was.
 ///
 /// # Errors
 /// [`DecodeError`] for malformed and oversized runs.

@@ -1,7 +1,8 @@
-//! The hop header: the part of a run's frame that is written anew for each stream that the run crosses.
+//! The hop header: the part of a run's frame that is written anew for each stream that the run
+//! crosses.
 //!
-//! `flags, [tag set number], [publisher number], optional fields`. A number is absent when its flag says that the thing
-//! itself stands in a field.
+//! `flags, [tag set number], [publisher number], optional fields`. A number is absent when its flag
+//! says that the thing itself stands in a field.
 
 use super::define::{put_publisher, take_publisher};
 use crate::error::DecodeError;
@@ -13,7 +14,8 @@ use crate::varint;
 
 /// Bits of a hop header's flags. Unknown bits are ignored and not forwarded.
 pub mod flag {
-    /// Bits 0–1: confirm level that the publisher asked for (0 none, 1 routed, 2 delivered; 3 kept, reserved).
+    /// Bits 0–1: confirm level that the publisher asked for (0 none, 1 routed, 2 delivered; 3 kept,
+    /// reserved).
     pub const LEVEL_MASK: u64 = 0b11;
     /// The tag set stands in [`super::hop_field::TAGS`] instead of a number.
     pub const INLINE_TAGS: u64 = 1 << 2;
@@ -25,14 +27,15 @@ pub mod flag {
     pub const MAYBE_DUPLICATE: u64 = 1 << 5;
     /// Reserved: the run's body is encoded.
     pub const ENCODED: u64 = 1 << 6;
-    /// Between the cores of one router: its owner has not routed this run. Routers ignore it in what comes from anybody else.
+    /// Between the cores of one router: its owner has not routed this run. Routers ignore it in
+    /// what comes from anybody else.
     pub const UNROUTED: u64 = 1 << 7;
     /// All bits that this version knows, besides the inline ones.
     pub(in super::super) const KNOWN: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE | UNROUTED;
 }
 
-/// Numbers of a hop header's optional fields. Readers skip those they do not know; [`super::optional`] says what is in
-/// those from [`TICKET`](hop_field::TICKET) on.
+/// Numbers of a hop header's optional fields. Readers skip those they do not know;
+/// [`super::optional`] says what is in those from [`TICKET`](hop_field::TICKET) on.
 pub mod hop_field {
     /// Inline tag set, canonical bytes.
     pub const TAGS: u64 = 1;
@@ -87,8 +90,9 @@ pub struct HopHeader<'a> {
     pub flags: u64,
     /// Lane seq, where it does not follow from the run before.
     pub lane_seq: Option<u64>,
-    /// Optional fields that do not depend on the stream, as they stand on the wire: [`hop_field`] numbers besides `TAGS`,
-    /// `PUBLISHER` and `LANE_SEQ`, which are members of their own. Who hands a run on copies them without knowing them.
+    /// Optional fields that do not depend on the stream, as they stand on the wire: [`hop_field`]
+    /// numbers besides `TAGS`, `PUBLISHER` and `LANE_SEQ`, which are members of their own. Who
+    /// hands a run on copies them without knowing them.
     pub fields: &'a [u8],
 }
 
@@ -182,7 +186,8 @@ impl<'a> HopHeader<'a> {
             _ => None,
         };
         let mut lane_seq = None;
-        // Fields that depend on the stream are written first. One behind the others counts, too, and stays among them.
+        // Fields that depend on the stream are written first. One behind the others counts, too, and stays
+        // among them.
         let mut optional: &[u8] = &[];
         let mut items = Fields::new(bytes);
         loop {
@@ -219,8 +224,8 @@ impl<'a> HopHeader<'a> {
     }
 }
 
-/// Appends the field [`hop_field::MATCHED`]: subscription numbers in ascending order, of which repeated ones count once.
-/// Nothing for subscription 0 alone.
+/// Appends the field [`hop_field::MATCHED`]: subscription numbers in ascending order, of which
+/// repeated ones count once. Nothing for subscription 0 alone.
 #[inline]
 pub fn put_matched(out: &mut Vec<u8>, mut subscriptions: impl Iterator<Item = u16>) {
     let Some(mut previous) = subscriptions.next() else { return };
@@ -248,8 +253,8 @@ pub fn put_matched(out: &mut Vec<u8>, mut subscriptions: impl Iterator<Item = u1
     }
 }
 
-/// The numbers of a run's tag set and publisher, from its frame's body; nothing else of it is looked at. `None` when not
-/// both have one.
+/// The numbers of a run's tag set and publisher, from its frame's body; nothing else of it is
+/// looked at. `None` when not both have one.
 #[inline]
 #[must_use]
 pub fn peek_numbers(body: &[u8]) -> Option<(u64, u64)> {

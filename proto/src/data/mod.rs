@@ -1,8 +1,9 @@
 //! Frames of data streams: definitions of numbers, runs, deliveries, markers.
 //!
-//! A run frame is `hop header length, hop header, run body`. The hop header is written anew for each stream that the run
-//! crosses: `flags, [tag set number], [publisher number], optional fields`. A number is absent when its flag says that the
-//! thing itself stands in a field. The body is never touched.
+//! A run frame is `hop header length, hop header, run body`. The hop header is written anew for
+//! each stream that the run crosses: `flags, [tag set number], [publisher number], optional
+//! fields`. A number is absent when its flag says that the thing itself stands in a field. The body
+//! is never touched.
 
 mod define;
 mod deliver;

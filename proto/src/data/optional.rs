@@ -1,7 +1,8 @@
 //! What stands in the optional fields of a hop header.
 //!
-//! [`HopHeader::fields`] holds these fields as they came, so that who hands a run on copies them without knowing them.
-//! Who needs one looks for it here. Each value has one form, given at its type.
+//! [`HopHeader::fields`] holds these fields as they came, so that who hands a run on copies them
+//! without knowing them. Who needs one looks for it here. Each value has one form, given at its
+//! type.
 
 use super::hop::{HopHeader, hop_field};
 use crate::error::DecodeError;
@@ -61,7 +62,8 @@ impl<'a> HopHeader<'a> {
         Ok(path.iter().map(|id| ClusterId(u64::from_be_bytes(*id))))
     }
 
-    /// The rules' version, and the tags that routers added: an integer, and a tag set in canonical form.
+    /// The rules' version, and the tags that routers added: an integer, and a tag set in canonical
+    /// form.
     ///
     /// # Errors
     /// [`DecodeError`] when the field is there and malformed.
@@ -79,7 +81,8 @@ impl<'a> HopHeader<'a> {
         self.field(hop_field::SET).map(StandbySet::parse).transpose()
     }
 
-    /// Microseconds that the run had left when it was written: an integer. Each writer takes off what passed with it.
+    /// Microseconds that the run had left when it was written: an integer. Each writer takes off
+    /// what passed with it.
     ///
     /// # Errors
     /// [`DecodeError`] when the field is there and is not so.
@@ -127,12 +130,14 @@ impl<'a> GroupTicket<'a> {
     }
 }
 
-/// Whom a run is for besides those whose selectors match, and what it asks or answers: nested fields.
+/// Whom a run is for besides those whose selectors match, and what it asks or answers: nested
+/// fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Addressed<'a> {
     /// Field 1, for each: names of receivers.
     pub to: Vec<&'a str>,
-    /// Field 2: the run is a request, and this token is where replies go. Written by the requester's router.
+    /// Field 2: the run is a request, and this token is where replies go. Written by the
+    /// requester's router.
     pub reply_to: Option<[u8; REPLY_TOKEN_BYTES]>,
     /// Field 3: the run is a reply, to the request with this token.
     pub answers: Option<[u8; REPLY_TOKEN_BYTES]>,
@@ -185,8 +190,9 @@ impl<'a> Addressed<'a> {
     }
 }
 
-/// The set of a standby publisher: `generation, set length, set`, then nothing, or for each event of the run its source seq,
-/// the first as it is, each other one as what it exceeds the one before by.
+/// The set of a standby publisher: `generation, set length, set`, then nothing, or for each event
+/// of the run its source seq, the first as it is, each other one as what it exceeds the one before
+/// by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StandbySet<'a> {
     /// The set.

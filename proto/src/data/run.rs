@@ -17,8 +17,8 @@ pub fn put_run_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize
     put_head(out, header, None, body_bytes, 0);
 }
 
-/// Appends a frame that delivers a run to several receivers: `header` for this stream without matched subscriptions,
-/// `targets` as [`Target::put`](super::Target::put) wrote them, at most
+/// Appends a frame that delivers a run to several receivers: `header` for this stream without
+/// matched subscriptions, `targets` as [`Target::put`](super::Target::put) wrote them, at most
 /// [`TARGETS_BYTES_MAX`](crate::limits::TARGETS_BYTES_MAX) bytes, `body` as it came.
 #[inline]
 pub fn put_deliver(out: &mut Vec<u8>, header: &HopHeader<'_>, targets: &[u8], body: &[u8]) {
@@ -32,8 +32,8 @@ pub fn put_deliver_head(out: &mut Vec<u8>, header: &HopHeader<'_>, targets: &[u8
     put_head(out, header, Some(targets), body_bytes, 0);
 }
 
-/// Appends the head of a run's frame, with the targets if it has some, and makes room for `reserve` bytes behind it.
-/// Inlined, so that frames without targets pay nothing for them.
+/// Appends the head of a run's frame, with the targets if it has some, and makes room for `reserve`
+/// bytes behind it. Inlined, so that frames without targets pay nothing for them.
 #[inline(always)]
 fn put_head(
     out: &mut Vec<u8>,

@@ -1,13 +1,16 @@
-//! Control frames between routers, on the bidirectional stream that the dialling router opens first on each lane.
+//! Control frames between routers, on the bidirectional stream that the dialling router opens first
+//! on each lane.
 //!
-//! Both sides say [`PeerHello`] first. Lane 0 then carries the link's interest; every lane may carry [`Ping`](crate::control::Ping) and
-//! [`Pong`](crate::control::Pong). Interest is numbered by its writer: an entry is added under a number and taken away by it.
+//! Both sides say [`PeerHello`] first. Lane 0 then carries the link's interest; every lane may
+//! carry [`Ping`](crate::control::Ping) and [`Pong`](crate::control::Pong). Interest is numbered by
+//! its writer: an entry is added under a number and taken away by it.
 //!
-//! A snapshot is a sequence of [`Interest`] frames, the first with `reset`; `more` is set on all but the last frame of a
-//! snapshot or batch, and the version counts as arrived when a frame without `more` does.
+//! A snapshot is a sequence of [`Interest`] frames, the first with `reset`; `more` is set on all
+//! but the last frame of a snapshot or batch, and the version counts as arrived when a frame
+//! without `more` does.
 //!
-//! What every lane's core says about its own runs (legs, tickets) goes over its own lane; what concerns the link (interest,
-//! groups, sets, history) goes over lane 0.
+//! What every lane's core says about its own runs (legs, tickets) goes over its own lane; what
+//! concerns the link (interest, groups, sets, history) goes over lane 0.
 
 mod frame;
 pub mod kind;

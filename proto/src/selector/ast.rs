@@ -1,4 +1,5 @@
-//! What a selector is made of when it was read, and how its parts are spelt. [`Kept`](super::kept::Kept) is what stays of it.
+//! What a selector is made of when it was read, and how its parts are spelt.
+//! [`Kept`](super::kept::Kept) is what stays of it.
 
 use std::cmp::Ordering;
 
@@ -107,7 +108,8 @@ pub(super) fn write_pattern(out: &mut String, pattern: &str) {
     out.push('/');
 }
 
-/// Whether `c` may stand in a value that is not quoted. The wildcards `*` and `?` may, and make it a glob.
+/// Whether `c` may stand in a value that is not quoted. The wildcards `*` and `?` may, and make it
+/// a glob.
 pub(super) fn is_bare(c: char) -> bool {
     const SPECIAL: [char; 15] = ['"', '\\', '\'', ',', '(', ')', '=', '!', '<', '>', '~', '&', '|', ';', '`'];
     c.is_ascii_alphanumeric() || (!SPECIAL.contains(&c) && !c.is_whitespace() && !c.is_control())

@@ -1,11 +1,14 @@
-//! Automata that find payload patterns: one table step per byte of the payload, whatever pattern and payload are.
+//! Automata that find payload patterns: one table step per byte of the payload, whatever pattern
+//! and payload are.
 //!
-//! An [`Automaton`] is a dense table (a DFA): a row per state, a column per class of bytes. Whoever subscribes chooses the
-//! pattern and whoever publishes chooses the payload, so nothing that is slow on some payloads is used, and a pattern whose
-//! table is too large is refused. One automaton can find several patterns in one pass; its table may be
-//! the product of theirs, so that many patterns take several automata.
+//! An [`Automaton`] is a dense table (a DFA): a row per state, a column per class of bytes. Whoever
+//! subscribes chooses the pattern and whoever publishes chooses the payload, so nothing that is
+//! slow on some payloads is used, and a pattern whose table is too large is refused. One automaton
+//! can find several patterns in one pass; its table may be the product of theirs, so that many
+//! patterns take several automata.
 //!
-//! A [`Scan`] can stop after any byte and go on later: the work of one call is bounded by the caller.
+//! A [`Scan`] can stop after any byte and go on later: the work of one call is bounded by the
+//! caller.
 
 use regex_automata::dfa::{Automaton as _, StartKind, dense};
 use regex_automata::nfa::thompson;
@@ -51,7 +54,8 @@ impl Scan {
 }
 
 impl Automaton {
-    /// Makes the automaton of some patterns, of at most `bytes_max` bytes. It takes up to 100 ms: not for a core's loop.
+    /// Makes the automaton of some patterns, of at most `bytes_max` bytes. It takes up to 100 ms:
+    /// not for a core's loop.
     ///
     /// # Errors
     /// Why it cannot be made, in words; nothing was kept.
@@ -100,9 +104,10 @@ impl Automaton {
         Scan { state: self.start, at: 0, is_over: false }
     }
 
-    /// Reads on in a payload while `work` is left, which a byte takes one of, and each pattern told. `found` is told
-    /// the index of each pattern that matches, maybe several times, and says whether that was the last one of
-    /// interest. True when nothing more can be found in this payload.
+    /// Reads on in a payload while `work` is left, which a byte takes one of, and each pattern
+    /// told. `found` is told the index of each pattern that matches, maybe several times, and
+    /// says whether that was the last one of interest. True when nothing more can be found in
+    /// this payload.
     pub fn advance(
         &self,
         scan: &mut Scan,
@@ -110,7 +115,8 @@ impl Automaton {
         work: &mut usize,
         mut found: impl FnMut(usize) -> bool,
     ) -> bool {
-        // The state that was told last: a pattern that goes on matching, like `a.*`, stays there and is not told again.
+        // The state that was told last: a pattern that goes on matching, like `a.*`, stays there and is not
+        // told again.
         let mut told = None;
         while !scan.is_over && scan.at < payload.len() && *work > 0 {
             let end = payload.len().min(scan.at.saturating_add(*work));

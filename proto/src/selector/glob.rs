@@ -1,16 +1,17 @@
 //! Globs: `*` stands for any text, also none; `?` for any one character.
 //!
-//! Matching costs a walk over the glob and the value, whatever both are, because whoever subscribes chooses the one and
-//! whoever publishes the other. A glob is cut at its stars:
+//! Matching costs a walk over the glob and the value, whatever both are, because whoever subscribes
+//! chooses the one and whoever publishes the other. A glob is cut at its stars:
 //!
 //! ```text
 //! web-*-db?-*.example     begins with `web-`, then has `-db?-` somewhere, and ends with `.example` behind that
 //! ```
 //!
-//! The first and the last part stand at the ends of the value. Each part between two stars is looked for from where the one
-//! before it ended, and the earliest place is the best, because it leaves the most for the others. A part without `?` is
-//! found by a linear substring search; one with `?` by [`find_characters`], 64 bytes of the part at a time. Values are
-//! compared as UTF-8 bytes, `?` takes a whole character.
+//! The first and the last part stand at the ends of the value. Each part between two stars is
+//! looked for from where the one before it ended, and the earliest place is the best, because it
+//! leaves the most for the others. A part without `?` is found by a linear substring search; one
+//! with `?` by [`find_characters`], 64 bytes of the part at a time. Values are compared as UTF-8
+//! bytes, `?` takes a whole character.
 
 use memchr::memmem;
 
@@ -105,9 +106,10 @@ fn find(part: &[u8], value: &[u8]) -> Option<usize> {
 const WORD_BITS: usize = u64::BITS as usize;
 const WORDS_MAX: usize = TAG_VALUE_BYTES_MAX.div_ceil(WORD_BITS);
 
-/// [`find`] for a part with `?`: bit `i` of `state` says that the value, up to the byte that was read last, ends with
-/// what the first `i + 1` bytes of the part stand for. Each byte of the value moves all bits one place on (the Shift-And
-/// search of Baeza-Yates and Gonnet, 1992); inside a character, those that stand at a `?` stay.
+/// [`find`] for a part with `?`: bit `i` of `state` says that the value, up to the byte that was
+/// read last, ends with what the first `i + 1` bytes of the part stand for. Each byte of the value
+/// moves all bits one place on (the Shift-And search of Baeza-Yates and Gonnet, 1992); inside a
+/// character, those that stand at a `?` stay.
 fn find_characters(part: &[u8], value: &[u8]) -> Option<usize> {
     let words = part.len().div_ceil(WORD_BITS);
     // Parsing bounds a glob, so that nothing is cut here.

@@ -1,14 +1,15 @@
 //! A selector as it is kept: its canonical text, and where in it everything stands.
 //!
-//! Routers hold each other's selectors by the million, so that a selector is little more than its text:
+//! Routers hold each other's selectors by the million, so that a selector is little more than its
+//! text:
 //!
 //! ```text
 //! store    host=web-1,x in (a,"b\\"")b"     the text, behind it those values whose spelling in it differs
 //! spans    Equals 0+4 5+5 | In 11+1 [16+1 26+2]
 //! ```
 //!
-//! A requirement takes ten bytes besides its text and each value of a list four. [`Requirement`] and [`Operation`] are
-//! views that borrow from it.
+//! A requirement takes ten bytes besides its text and each value of a list four. [`Requirement`]
+//! and [`Operation`] are views that borrow from it.
 
 use super::ast::{self, Comparison};
 use super::{glob, number};
@@ -90,7 +91,8 @@ impl<'a> Values<'a> {
 }
 
 impl Operation<'_> {
-    /// Whether a key with this value (its bytes as they stand in the tag set), or an absent key, meets it.
+    /// Whether a key with this value (its bytes as they stand in the tag set), or an absent key,
+    /// meets it.
     #[must_use]
     #[inline]
     pub fn matches(&self, value: Option<&[u8]>) -> bool {
@@ -176,7 +178,8 @@ impl Code {
     }
 }
 
-/// Numbers of one requirement in `spans`: its code, its key, and its value or the place and number of its list's.
+/// Numbers of one requirement in `spans`: its code, its key, and its value or the place and number
+/// of its list's.
 const PER_REQUIREMENT: usize = 5;
 
 /// The requirements and the text of a selector.
@@ -295,7 +298,8 @@ impl Kept {
         Requirement { key: text(store, &row[1..]), operation }
     }
 
-    /// Whether every requirement is met; both sides are sorted by key, so one walk over the tags is enough.
+    /// Whether every requirement is met; both sides are sorted by key, so one walk over the tags is
+    /// enough.
     #[inline]
     pub(super) fn met_by<'t>(&self, mut tags: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> bool {
         let mut current = tags.next();
@@ -317,8 +321,8 @@ impl Kept {
     }
 }
 
-/// Added to the place of a value that is spelt differently in the text, until the text's length is known: above any place
-/// in a text.
+/// Added to the place of a value that is spelt differently in the text, until the text's length is
+/// known: above any place in a text.
 const RESPELT: u16 = 0x8000;
 
 /// Where in `spans` and behind them in `lists` the places of values stand.
@@ -386,8 +390,8 @@ impl Writer {
     }
 }
 
-/// Texts are read from at most [`SELECTOR_BYTES_MAX`](crate::limits::SELECTOR_BYTES_MAX) bytes, and canonical ones are
-/// refused beyond it, so that every place is far below 2^15.
+/// Texts are read from at most [`SELECTOR_BYTES_MAX`](crate::limits::SELECTOR_BYTES_MAX) bytes, and
+/// canonical ones are refused beyond it, so that every place is far below 2^15.
 fn narrow(number: usize) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
 }

@@ -1,7 +1,8 @@
-//! Literals of payload patterns: bytes of which a payload must contain some, or the pattern is not in it.
+//! Literals of payload patterns: bytes of which a payload must contain some, or the pattern is not
+//! in it.
 //!
-//! A router that has events for another one looks for the literals of its patterns, which takes about a step per byte
-//! whatever the patterns are, and keeps to itself what has none of them:
+//! A router that has events for another one looks for the literals of its patterns, which takes
+//! about a step per byte whatever the patterns are, and keeps to itself what has none of them:
 //!
 //! | pattern | literals |
 //! |---|---|
@@ -18,19 +19,22 @@ use regex_syntax::hir::{Hir, HirKind};
 use super::payload;
 use crate::limits::{LITERAL_BYTES_MAX, LITERALS_PER_INTEREST_MAX};
 
-/// Bytes of a literal, at least: a shorter one is in so many payloads that looking for it costs more than it spares.
+/// Bytes of a literal, at least: a shorter one is in so many payloads that looking for it costs
+/// more than it spares.
 pub const LITERAL_BYTES_MIN: usize = 3;
-/// Parts of a pattern that are looked at together for where a literal begins: what follows adds little.
+/// Parts of a pattern that are looked at together for where a literal begins: what follows adds
+/// little.
 const PARTS_TOGETHER: usize = 8;
 
-/// Bytes of which a payload must contain one: at least one literal and at most [`LITERALS_PER_INTEREST_MAX`], sorted, each
-/// of [`LITERAL_BYTES_MIN`] to [`LITERAL_BYTES_MAX`] bytes.
+/// Bytes of which a payload must contain one: at least one literal and at most
+/// [`LITERALS_PER_INTEREST_MAX`], sorted, each of [`LITERAL_BYTES_MIN`] to [`LITERAL_BYTES_MAX`]
+/// bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Literals(Box<[Box<[u8]>]>);
 
 impl Literals {
-    /// These literals, the long ones cut. None when there are none or too many, or one is too short: such a filter keeps
-    /// nothing away.
+    /// These literals, the long ones cut. None when there are none or too many, or one is too
+    /// short: such a filter keeps nothing away.
     #[must_use]
     pub fn new<'a>(literals: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let cut = |literal: &'a [u8]| &literal[..literal.len().min(LITERAL_BYTES_MAX)];
@@ -42,7 +46,8 @@ impl Literals {
         fits.then(|| Self(literals.into_iter().map(Box::from).collect()))
     }
 
-    /// The literals of a selector's patterns, all of which must be found: those of the pattern that tells most.
+    /// The literals of a selector's patterns, all of which must be found: those of the pattern that
+    /// tells most.
     pub(super) fn of_patterns(patterns: &[Box<str>]) -> Option<Self> {
         let hirs = patterns.iter().filter_map(|pattern| payload::parse(pattern).ok());
         hirs.filter_map(|hir| best(&hir)).max_by_key(Self::promise)

@@ -1,7 +1,8 @@
 //! Selectors: which events a receiver wants.
 //!
-//! A selector is one conjunction: requirements on tags, joined by commas, all of which must hold. The grammar is that of
-//! Kubernetes label selectors, with globs, numbers, quoting and payload patterns added:
+//! A selector is one conjunction: requirements on tags, joined by commas, all of which must hold.
+//! The grammar is that of Kubernetes label selectors, with globs, numbers, quoting and payload
+//! patterns added:
 //!
 //! | written | met when the tag |
 //! |---|---|
@@ -16,12 +17,13 @@
 //! | `payload ~ /RAID [0-9]+/` | (the payload) contains a match; `\/` is a slash; several patterns: all must match |
 //! | `*`, alone | everything |
 //!
-//! Unquoted values are any text without white space and `, ( ) = ! < > ~ & | ; " ' \` and the backtick. An empty value is
-//! written `""`, or nothing. White space between the parts means nothing. `payload` is an ordinary key where no `~` follows.
+//! Unquoted values are any text without white space and `, ( ) = ! < > ~ & | ; " ' \` and the
+//! backtick. An empty value is written `""`, or nothing. White space between the parts means
+//! nothing. `payload` is an ordinary key where no `~` follows.
 //!
-//! The *canonical text* of a selector has its requirements sorted and said once, in one spelling: a list of one value is
-//! an equality, `host=*` is `host`, numbers are in shortest form, values are quoted only where they must be. Routers
-//! count interest by canonical text.
+//! The *canonical text* of a selector has its requirements sorted and said once, in one spelling: a
+//! list of one value is an equality, `host=*` is `host`, numbers are in shortest form, values are
+//! quoted only where they must be. Routers count interest by canonical text.
 
 mod ast;
 mod automaton;
@@ -119,7 +121,8 @@ impl Selector {
         Ok(Self { kept, patterns, literals: None })
     }
 
-    /// The canonical text: two selectors with the same text are the same, and the text reads back to the selector.
+    /// The canonical text: two selectors with the same text are the same, and the text reads back
+    /// to the selector.
     #[must_use]
     pub fn text(&self) -> &str {
         self.kept.text()
@@ -136,8 +139,8 @@ impl Selector {
         &self.patterns
     }
 
-    /// Bytes of memory that it takes: its text, ten bytes for each requirement, four for each value of a list, and its
-    /// patterns once more.
+    /// Bytes of memory that it takes: its text, ten bytes for each requirement, four for each value
+    /// of a list, and its patterns once more.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let patterns: usize = self.patterns.iter().map(|pattern| size_of::<Box<str>>() + pattern.len()).sum();
@@ -153,7 +156,8 @@ impl Selector {
         })
     }
 
-    /// Whether a tag set meets every requirement on tags. One walk over the tags, without allocation.
+    /// Whether a tag set meets every requirement on tags. One walk over the tags, without
+    /// allocation.
     #[must_use]
     pub fn matches_tags(&self, tags: TagSetRef<'_>) -> bool {
         self.kept.met_by(tags.iter_bytes())
@@ -176,8 +180,8 @@ impl Selector {
         Self::parse(text).unwrap_or_else(|_| self.clone())
     }
 
-    /// What routers tell each other of this selector: itself without its payload patterns, and the literals of which a
-    /// payload must contain one, if its patterns have any.
+    /// What routers tell each other of this selector: itself without its payload patterns, and the
+    /// literals of which a payload must contain one, if its patterns have any.
     #[must_use]
     pub fn interest(&self) -> Self {
         let literals = Literals::of_patterns(&self.patterns).map(Arc::new);

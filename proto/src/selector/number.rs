@@ -1,19 +1,21 @@
 //! Decimal numbers in selectors and in the tag values that they are compared with.
 //!
-//! A number is `[+-] digits [. digits] [e [+-] digits]`; digits may be absent on one side of the dot. There is no infinity
-//! and no NaN. Numbers are compared digit by digit, so every comparison is exact: nanosecond times and 64-bit ids
-//! beside each other, fractions beside integers, `1e3` beside `1000`.
+//! A number is `[+-] digits [. digits] [e [+-] digits]`; digits may be absent on one side of the
+//! dot. There is no infinity and no NaN. Numbers are compared digit by digit, so every comparison
+//! is exact: nanosecond times and 64-bit ids beside each other, fractions beside integers, `1e3`
+//! beside `1000`.
 //!
 //! ```text
 //! −12.50e1  =  −0.125 × 10^3      negative, digits 1 2 5, point 3
 //! ```
 //!
-//! Two numbers of one sign are ordered by `point`, then by their digits as text. Reading one costs a walk over its text,
-//! and so does comparing it; nothing is copied.
+//! Two numbers of one sign are ordered by `point`, then by their digits as text. Reading one costs
+//! a walk over its text, and so does comparing it; nothing is copied.
 
 use std::cmp::Ordering;
 
-/// Digits of a number between its first and its last that is not 0: more than any counter, time or measurement has.
+/// Digits of a number between its first and its last that is not 0: more than any counter, time or
+/// measurement has.
 const DIGITS_MAX: usize = 64;
 
 /// Largest exponent, in both directions, of a number written as `d.ddd × 10^n`: nine digits.
@@ -21,8 +23,8 @@ const EXPONENT_MAX: i64 = 999_999_999;
 
 /// A number, as digits of the text that it was read from.
 ///
-/// Its amount is `0.digits × 10^point`, where the digits are `whole` followed by `part`. They neither begin nor end with
-/// 0, so that equal numbers have equal digits.
+/// Its amount is `0.digits × 10^point`, where the digits are `whole` followed by `part`. They
+/// neither begin nor end with 0, so that equal numbers have equal digits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Decimal<'a> {
     negative: bool,
@@ -125,7 +127,8 @@ impl Decimal<'_> {
 
     /// The one spelling of the number.
     ///
-    /// Amounts from 10^-6 to below 10^21 are written without exponent, as JavaScript does; others as `d.ddde-n`.
+    /// Amounts from 10^-6 to below 10^21 are written without exponent, as JavaScript does; others
+    /// as `d.ddde-n`.
     pub(super) fn canonical(&self) -> String {
         let mut digits: String = self.digits().map(char::from).collect();
         let length = count(self.whole) + count(self.part);

@@ -1,7 +1,8 @@
-//! Reads a selector's text. Every error names the column at which reading stopped and what was expected there.
+//! Reads a selector's text. Every error names the column at which reading stopped and what was
+//! expected there.
 //!
-//! Written by hand, one function per rule of the grammar, because the errors are half of the work: each rule knows the
-//! mistakes that people make at its place.
+//! Written by hand, one function per rule of the grammar, because the errors are half of the work:
+//! each rule knows the mistakes that people make at its place.
 
 use super::ast::{self, Comparison, Operation, Requirement};
 use super::error::SelectorError;
@@ -322,8 +323,8 @@ impl<'a> Scanner<'a> {
         Ok(values)
     }
 
-    /// A value: bare, in double quotes, or empty where nothing stands before the next sign, as in Kubernetes; `behind` says
-    /// what it stands behind.
+    /// A value: bare, in double quotes, or empty where nothing stands before the next sign, as in
+    /// Kubernetes; `behind` says what it stands behind.
     fn value(&mut self, behind: &str) -> Result<Value, SelectorError> {
         self.space();
         let at = self.at;

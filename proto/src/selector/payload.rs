@@ -1,9 +1,10 @@
 //! Payload patterns, compiled: the second stage of matching, behind the tags.
 //!
-//! Patterns are regular expressions on bytes. Classes like `\w` mean ASCII unless the pattern asks for Unicode with
-//! `(?u)`. Each becomes an [`Automaton`] of at most [`PATTERN_COMPILED_BYTES_MAX`] bytes, which takes one step per byte of a
-//! payload; a pattern that has none so small is refused, because it would cost others their time. Compiling may
-//! take a tenth of a second: it is not for a core's loop.
+//! Patterns are regular expressions on bytes. Classes like `\w` mean ASCII unless the pattern asks
+//! for Unicode with `(?u)`. Each becomes an [`Automaton`] of at most [`PATTERN_COMPILED_BYTES_MAX`]
+//! bytes, which takes one step per byte of a payload; a pattern that has none so small is refused,
+//! because it would cost others their time. Compiling may take a tenth of a second: it is not for a
+//! core's loop.
 
 use std::sync::Arc;
 
@@ -37,7 +38,8 @@ pub enum PatternError {
     },
 }
 
-/// One payload pattern, compiled. Whoever compiles shares equal ones: two handles to one pattern are one pattern.
+/// One payload pattern, compiled. Whoever compiles shares equal ones: two handles to one pattern
+/// are one pattern.
 #[derive(Debug)]
 pub struct Pattern {
     text: Box<str>,
@@ -77,7 +79,8 @@ impl Pattern {
     }
 }
 
-/// The compiled payload patterns of one selector, all of which must match. Cloning it counts a reference.
+/// The compiled payload patterns of one selector, all of which must match. Cloning it counts a
+/// reference.
 #[derive(Debug, Clone)]
 pub struct PayloadMatcher {
     patterns: Arc<[Arc<Pattern>]>,
@@ -101,14 +104,16 @@ impl PayloadMatcher {
         &self.patterns
     }
 
-    /// Whether every pattern is found somewhere in `payload`. Costs a step per byte and pattern: a router bounds these.
+    /// Whether every pattern is found somewhere in `payload`. Costs a step per byte and pattern: a
+    /// router bounds these.
     #[must_use]
     pub fn matches(&self, payload: &[u8]) -> bool {
         self.patterns.iter().all(|pattern| pattern.automaton.is_match(payload))
     }
 }
 
-/// Where in `pattern` (byte offset), and why, it is not a regular expression. Cheap: nothing is compiled.
+/// Where in `pattern` (byte offset), and why, it is not a regular expression. Cheap: nothing is
+/// compiled.
 pub(super) fn check(pattern: &str) -> Result<(), (usize, String)> {
     parse(pattern).map(drop)
 }

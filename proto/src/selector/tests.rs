@@ -1,4 +1,5 @@
-//! The grammar, its errors, its bounds, and the meaning of selectors against a naive reading of them.
+//! The grammar, its errors, its bounds, and the meaning of selectors against a naive reading of
+//! them.
 
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Tag sets as text, and from what applications hold: `host=web-1,path="/a, b"`.
 //!
-//! Tags are joined by commas. A value stands as it is, or in double quotes with `\"` and `\\`; it is written in quotes when
-//! it has a comma, a quote or a backslash, or white space at an end.
+//! Tags are joined by commas. A value stands as it is, or in double quotes with `\"` and `\\`; it
+//! is written in quotes when it has a comma, a quote or a backslash, or white space at an end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -280,7 +280,8 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
     ]
 }
 
-/// A run on the stream of all receivers: for receiver 3, and for receiver 5 because of its subscriptions 1 and 2.
+/// A run on the stream of all receivers: for receiver 3, and for receiver 5 because of its
+/// subscriptions 1 and 2.
 pub(crate) fn targets() -> Vec<u8> {
     let mut targets = Vec::new();
     Target::plain(RECEIVER).put(&mut targets);

@@ -1,4 +1,5 @@
-//! The frames of a client's and a lane's session, with the values that the golden vectors are made of.
+//! The frames of a client's and a lane's session, with the values that the golden vectors are made
+//! of.
 
 use millrace_proto::control::{
     CloseReceiver, ControlFrame, Credit, Goaway, Grant, Hello, OpenReceiver, OverflowPolicy, Ping, Pong,

@@ -1,7 +1,8 @@
 //! Golden vectors: every frame of the wire, byte for byte, and the shards of tag sets.
 //!
-//! `frames.txt` holds them, one `stream name: hex` a line, for other implementations to use. The examples of
-//! `docs/wire.md` are taken from it, which is checked here too. A difference means that the wire has changed.
+//! `frames.txt` holds them, one `stream name: hex` a line, for other implementations to use. The
+//! examples of `docs/wire.md` are taken from it, which is checked here too. A difference means that
+//! the wire has changed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
@@ -190,7 +191,8 @@ fn ids_follow_from_what_proves_them() {
     assert_eq!(RouterId::derive("r1", "10.0.0.1:7400").to_string(), "7663ebc8c2efc541");
 }
 
-/// A reader of the first version skips what is odd and refuses what is even, and takes no unknown value for malformed.
+/// A reader of the first version skips what is odd and refuses what is even, and takes no unknown
+/// value for malformed.
 #[test]
 fn what_this_version_does_not_know_is_skipped_refused_or_other() {
     let gap = Gap::decode(&[0x01, 0x02, 0x41, 0x2c]).unwrap();

@@ -1,7 +1,8 @@
-//! What the pages show: answers of control and cores within a bound, or the last picture with its age.
+//! What the pages show: answers of control and cores within a bound, or the last picture with its
+//! age.
 //!
-//! Control can be busy for seconds with the interest of a whole peer, and a mailbox can be full. A page says so and shows
-//! what was known last; it never waits longer than [`ANSWER_MAX`].
+//! Control can be busy for seconds with the interest of a whole peer, and a mailbox can be full. A
+//! page says so and shows what was known last; it never waits longer than [`ANSWER_MAX`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +13,14 @@ use tokio::time::{timeout, timeout_at};
 use crate::handle::{Seen, View};
 use crate::metrics::CoreSnapshot;
 
-/// How long control and cores may take to answer; they do within milliseconds. Two looks, one of which waits for the
-/// other, stay within a second.
+/// How long control and cores may take to answer; they do within milliseconds. Two looks, one of
+/// which waits for the other, stay within a second.
 const ANSWER_MAX: Duration = Duration::from_millis(400);
-/// A look serves every request that comes within this time: whoever asks often does not keep control busy.
+/// A look serves every request that comes within this time: whoever asks often does not keep
+/// control busy.
 const FRESH: Duration = Duration::from_millis(20);
-/// Control that has been silent for longer is not alive. The largest interest that a peer may tell takes it seconds.
+/// Control that has been silent for longer is not alive. The largest interest that a peer may tell
+/// takes it seconds.
 const CONTROL_SILENT_MAX: Duration = Duration::from_secs(60);
 
 /// A router as it was seen.

@@ -1,4 +1,5 @@
-//! `/metrics`: every number of the router, made anew for each scrape from the tables that declare them.
+//! `/metrics`: every number of the router, made anew for each scrape from the tables that declare
+//! them.
 
 use millrace_engine::control::{ControlMetrics, PeerState, PeerStatus, Status};
 use millrace_engine::core::CoreMetrics;

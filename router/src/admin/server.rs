@@ -1,8 +1,8 @@
 //! The connections of the admin page: a bound, a time limit, and the check of `Host`.
 //!
-//! A connection carries one request and lives for [`CONNECTION_MAX`] at most, whatever its client does, so that half a
-//! request holds a descriptor only for a while. Where [`CONNECTIONS_MAX`] are open, the oldest makes room: a client that
-//! opens connections and says nothing keeps nobody out.
+//! A connection carries one request and lives for [`CONNECTION_MAX`] at most, whatever its client
+//! does, so that half a request holds a descriptor only for a while. Where [`CONNECTIONS_MAX`] are
+//! open, the oldest makes room: a client that opens connections and says nothing keeps nobody out.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,7 +28,8 @@ const CONNECTION_MAX: Duration = Duration::from_secs(10);
 const HEAD_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, and of what is read ahead.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// After an error of accepting, which mostly is a want of descriptors, the next try waits for this time.
+/// After an error of accepting, which mostly is a want of descriptors, the next try waits for this
+/// time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the runtime ends.
@@ -72,8 +73,9 @@ async fn answer(stream: TcpStream, pages: Router) {
     let _ = timeout(CONNECTION_MAX, connection).await;
 }
 
-/// Refuses requests that reached loopback under a name that is not loopback's. A web page in a browser on this host can
-/// have its own name resolve to 127.0.0.1 and read what it fetches (DNS rebinding); the browser tells that name as `Host`.
+/// Refuses requests that reached loopback under a name that is not loopback's. A web page in a
+/// browser on this host can have its own name resolve to 127.0.0.1 and read what it fetches (DNS
+/// rebinding); the browser tells that name as `Host`.
 async fn check_host(request: Request, next: Next) -> Response {
     if is_addressed_to_loopback(request.version(), request.uri(), request.headers()) {
         return next.run(request).await;

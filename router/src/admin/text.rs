@@ -1,7 +1,8 @@
 //! The two texts that scrapers read: Prometheus' own (version 0.0.4) and OpenMetrics 1.0.
 //!
-//! They differ in three things: Prometheus' names a family of counters with its `_total`, OpenMetrics' without; OpenMetrics
-//! names units; and it ends with a mark, by which a reader knows that nothing is missing.
+//! They differ in three things: Prometheus' names a family of counters with its `_total`,
+//! OpenMetrics' without; OpenMetrics names units; and it ends with a mark, by which a reader knows
+//! that nothing is missing.
 
 use std::fmt::Write as _;
 
@@ -128,7 +129,8 @@ impl Page {
     }
 }
 
-/// Label values and help as both formats want them. Peers choose some: other control characters become spaces.
+/// Label values and help as both formats want them. Peers choose some: other control characters
+/// become spaces.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

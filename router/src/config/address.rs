@@ -1,7 +1,7 @@
 //! Addresses as people write them: what can be dialled, and what to write instead of what cannot.
 //!
-//! Parsing asks nobody: names are looked up later. Names are kept in lower case and without their final dot, because
-//! DNS takes both spellings for one name.
+//! Parsing asks nobody: names are looked up later. Names are kept in lower case and without their
+//! final dot, because DNS takes both spellings for one name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};

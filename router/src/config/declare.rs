@@ -1,4 +1,5 @@
-//! One declaration per setting. What reads, prints, checks and documents settings is derived from these.
+//! One declaration per setting. What reads, prints, checks and documents settings is derived from
+//! these.
 //!
 //! ```text
 //! section! {
@@ -10,8 +11,8 @@
 //! }
 //! ```
 //!
-//! makes the struct with its defaults, and a [`Setting`] for each field of `Settings`. In the brackets stand the flag and
-//! the environment variable, where there are some.
+//! makes the struct with its defaults, and a [`Setting`] for each field of `Settings`. In the
+//! brackets stand the flag and the environment variable, where there are some.
 
 use toml::Value;
 
@@ -22,7 +23,8 @@ use super::kinds::Form;
 pub(crate) enum Change {
     /// A reload applies it at once.
     Live,
-    /// A reload applies it to connections that begin afterwards; older ones keep what they began with.
+    /// A reload applies it to connections that begin afterwards; older ones keep what they began
+    /// with.
     Drain,
     /// It counts from the next start. A reload that would change it is refused whole.
     Restart,

@@ -1,4 +1,5 @@
-//! The flags that declarations name, for clap: each takes its help text, default and environment variable from there.
+//! The flags that declarations name, for clap: each takes its help text, default and environment
+//! variable from there.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 

@@ -1,6 +1,8 @@
-//! Settings from where they are given: defaults, then the file, then the environment, then flags; the last one counts.
+//! Settings from where they are given: defaults, then the file, then the environment, then flags;
+//! the last one counts.
 //!
-//! What cannot be read is refused wherever it is given, with the place: also where a later layer would replace it.
+//! What cannot be read is refused wherever it is given, with the place: also where a later layer
+//! would replace it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -127,7 +129,8 @@ impl Layers {
         Ok(())
     }
 
-    /// Takes `section.key=value`. The value is TOML; what is not, is taken as the setting's flag would take it.
+    /// Takes `section.key=value`. The value is TOML; what is not, is taken as the setting's flag
+    /// would take it.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The default of the budget of queues, at most: more than receivers of a healthy cluster ever have waiting.
+/// The default of the budget of queues, at most: more than receivers of a healthy cluster ever have
+/// waiting.
 const QUEUE_BUDGET_MAX: u64 = 1 << 30;
 /// Where nothing can be read.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
@@ -27,8 +28,8 @@ fn total_of(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Files that may bound the process's memory: those of its group and of all groups above it, in both versions of control
-/// groups. What does not exist bounds nothing.
+/// Files that may bound the process's memory: those of its group and of all groups above it, in
+/// both versions of control groups. What does not exist bounds nothing.
 fn groups_of(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

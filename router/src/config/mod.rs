@@ -1,8 +1,9 @@
 //! Settings of a router, declared once and read in two stages.
 //!
-//! `settings` declares each setting: name, meaning, default, range, change, flag and environment variable. `layers`
-//! reads file, environment and `flags` into `settings::Settings`; `router` checks those that depend on each other and
-//! gives [`RouterConfig`], which a router starts from. `pages` prints the file and the reference page.
+//! `settings` declares each setting: name, meaning, default, range, change, flag and environment
+//! variable. `layers` reads file, environment and `flags` into `settings::Settings`; `router`
+//! checks those that depend on each other and gives [`RouterConfig`], which a router starts from.
+//! `pages` prints the file and the reference page.
 
 pub(crate) mod address;
 pub(crate) mod declare;

@@ -1,4 +1,5 @@
-//! What is printed from the declarations: a configuration file with every key, and the reference page.
+//! What is printed from the declarations: a configuration file with every key, and the reference
+//! page.
 
 use std::fmt::Write;
 

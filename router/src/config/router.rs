@@ -1,4 +1,5 @@
-//! What a router is told when it starts: settings that were checked, with the identity that was read from their files.
+//! What a router is told when it starts: settings that were checked, with the identity that was
+//! read from their files.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use super::pinning::Pinning;
 use super::settings::{CoreThreads, General, LimitSettings, MeshSettings, Settings, all};
 use crate::tls::Identity;
 
-/// Everything that a router is told when it starts. Units, ranges and defaults stand in `docs/reference/config.md`.
+/// Everything that a router is told when it starts. Units, ranges and defaults stand in
+/// `docs/reference/config.md`.
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
     /// Certificate, key, authority and the cluster's secret.
@@ -24,8 +26,8 @@ pub struct RouterConfig {
     pub name: Option<String>,
     /// UDP address for clients and peers; port 0 lets the system choose. Default 127.0.0.1:0.
     pub listen: SocketAddr,
-    /// How others reach this router, `host:port`; names it, too: a router that comes back under the same address is the
-    /// same router. Default: the address that is bound.
+    /// How others reach this router, `host:port`; names it, too: a router that comes back under the
+    /// same address is the same router. Default: the address that is bound.
     pub advertise: Option<String>,
     /// Cores: threads that route. Default 1.
     pub cores: u16,
@@ -34,8 +36,8 @@ pub struct RouterConfig {
     /// How long a core without work looks for packets before it sleeps, while its last rests were
     /// short; 0 to 1 ms. Default 0: it sleeps at once.
     pub spin: Duration,
-    /// Whether the kernel gives each packet to its core. Default yes. Without it packets reach any core, and cores pass them
-    /// on: everything works, at a cost per packet.
+    /// Whether the kernel gives each packet to its core. Default yes. Without it packets reach any
+    /// core, and cores pass them on: everything works, at a cost per packet.
     pub kernel_steering: bool,
     /// TCP address of the admin page, which has no authentication; none by default.
     pub admin: Option<SocketAddr>,
@@ -117,7 +119,8 @@ impl RouterConfig {
         }
     }
 
-    /// Looks for settings that cannot work: each against its declaration, then those that depend on each other.
+    /// Looks for settings that cannot work: each against its declaration, then those that depend on
+    /// each other.
     ///
     /// # Errors
     /// [`ConfigError`]: the first one.

@@ -1,4 +1,5 @@
-//! Every setting of a router: its name in the file, meaning, default, range, and when a change counts.
+//! Every setting of a router: its name in the file, meaning, default, range, and when a change
+//! counts.
 //!
 //! `docs/reference/config.md` is printed from this page (`millrace-router --print-reference`).
 
@@ -17,7 +18,8 @@ use super::kinds::{
 };
 use super::pinning::Pinning;
 
-/// Credit of a publisher, at most: 256 KiB less than the window of its connection, for control frames.
+/// Credit of a publisher, at most: 256 KiB less than the window of its connection, for control
+/// frames.
 pub(super) const PUBLISHER_CREDIT_MAX: u64 = 2 << 20;
 /// Where the admin page is by default.
 pub(crate) const ADMIN_DEFAULT: SocketAddr =

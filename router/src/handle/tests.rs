@@ -1,4 +1,5 @@
-//! What a core does while its sibling does nothing at all: the sibling's thread is held inside a picture that is taken of it.
+//! What a core does while its sibling does nothing at all: the sibling's thread is held inside a
+//! picture that is taken of it.
 
 use std::sync::mpsc;
 

@@ -13,8 +13,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use millrace_certs::{Identity, IdentityError, Role, role_of};
 
-/// For accepted connections. A client may stay without a certificate here: what it may then do is decided when its
-/// protocol is known.
+/// For accepted connections. A client may stay without a certificate here: what it may then do is
+/// decided when its protocol is known.
 pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
     let provider = tls::crypto_provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider.clone())
@@ -28,8 +28,8 @@ pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerCon
     Ok(tls::server(config, &[ALPN_CLIENT, ALPN_PEER]))
 }
 
-/// Lets clients resume their sessions, so that ten thousand that come back at once cost no signatures, whichever router
-/// they come to. Peers prove their certificates each time.
+/// Lets clients resume their sessions, so that ten thousand that come back at once cost no
+/// signatures, whichever router they come to. Peers prove their certificates each time.
 pub(crate) fn resumption(identity: &Identity) -> Result<Resumption, IdentityError> {
     let authorities = Authorities::new(&identity.roots(), &tls::crypto_provider())?;
     Ok(Resumption { authorities, without: ALPN_PEER.to_vec() })

@@ -170,7 +170,8 @@ fn router_with_a_peers_identity() -> (RouterHandle, (String, String)) {
     (Router::start(RouterConfig::new(identity)).unwrap(), (made.cert, made.key))
 }
 
-/// A router of the same cluster says this on its control stream, and that on the stream of its runs.
+/// A router of the same cluster says this on its control stream, and that on the stream of its
+/// runs.
 async fn peer_bytes_are_refused(control: &[u8], runs: &[u8], code: CloseCode) {
     let (router, identity) = router_with_a_peers_identity();
     let mut raw = Raw::dial(&router, ALPN_PEER, Some(&identity));

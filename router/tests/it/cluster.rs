@@ -1,10 +1,12 @@
 //! Three router processes; one of them is killed while everybody publishes, and comes back.
 //!
-//! The promise that is checked, per receiver and tag set: numbers rise by one, from 0 where the receiver had subscribed
-//! before the publisher began. Where they do not, a gap stands between the neighbours that names the router through which
-//! the missing events entered, or all; for the router that was killed it may stand later, because its publisher may have moved,
-//! and go on elsewhere, before the others know that it is gone. What a publisher reported as lost may be missing, too. Nothing
-//! comes twice. Of what entered through the routers that lived, their own receivers get everything.
+//! The promise that is checked, per receiver and tag set: numbers rise by one, from 0 where the
+//! receiver had subscribed before the publisher began. Where they do not, a gap stands between the
+//! neighbours that names the router through which the missing events entered, or all; for the
+//! router that was killed it may stand later, because its publisher may have moved,
+//! and go on elsewhere, before the others know that it is gone. What a publisher reported as lost
+//! may be missing, too. Nothing comes twice. Of what entered through the routers that lived, their
+//! own receivers get everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,5 @@
-//! Whole routers over real QUIC on loopback: ports of the system's choice, and no waiting but for what is to come.
+//! Whole routers over real QUIC on loopback: ports of the system's choice, and no waiting but for
+//! what is to come.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod admin;

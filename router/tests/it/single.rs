@@ -56,7 +56,8 @@ async fn order_of_one_tag_set_is_kept_over_many_events() {
     tokio::join!(publish, receive);
 }
 
-/// Events of a deliver stream before its one overflow gap, those that the gap says are missing, and those behind it.
+/// Events of a deliver stream before its one overflow gap, those that the gap says are missing, and
+/// those behind it.
 fn around_the_gap(stream: &[u8]) -> Option<(u64, u64, u64)> {
     let (mut before, mut gap, mut behind) = (0, None, 0);
     let mut frame = |kind: u64, body: &[u8]| {

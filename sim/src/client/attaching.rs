@@ -1,4 +1,5 @@
-//! How a client comes to a router and leaves it: what its attachment says, done on the simulated network.
+//! How a client comes to a router and leaves it: what its attachment says, done on the simulated
+//! network.
 
 use millrace_attach::{ClientConnection, Event};
 use millrace_client::session::ConnectionConfig;
@@ -82,8 +83,8 @@ impl Client {
         self.switch(around);
     }
 
-    /// Leaves the old connection for the next one: at once as a receiver, with its last answers as a publisher. Whether
-    /// the next one took its place.
+    /// Leaves the old connection for the next one: at once as a receiver, with its last answers as
+    /// a publisher. Whether the next one took its place.
     pub(super) fn leave(&mut self, around: &mut Surroundings<'_>) -> bool {
         let now = around.queue.now();
         if self.link.is_some() && self.leaving.is_some_and(|latest| now >= latest) {

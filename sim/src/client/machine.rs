@@ -1,4 +1,5 @@
-//! What a client does: it reads its connections, lets its program act, and comes back when something is due.
+//! What a client does: it reads its connections, lets its program act, and comes back when
+//! something is due.
 
 use std::time::Duration;
 
@@ -194,8 +195,8 @@ impl Client {
             (Said::Subscribed(subscribed), Role::Receivers(receivers)) => {
                 receivers.subscribed(&subscribed, now, around.record);
             }
-            // It has crossed the end of its receiver, and is asked for again when that is opened anew: who is refused it for
-            // another reason waits for it to the end.
+            // It has crossed the end of its receiver, and is asked for again when that is opened anew: who is
+            // refused it for another reason waits for it to the end.
             (Said::Refused(refused), Role::Receivers(_))
                 if refused.reason == RefusedReason::Receiver && refused.subscription.is_some() => {}
             (Said::Refused(refused), _) => {

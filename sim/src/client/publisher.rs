@@ -26,7 +26,8 @@ const WORD_BYTES: usize = 24;
 pub struct PublisherSetup {
     /// Its session.
     pub config: PublisherConfig,
-    /// How long it says that it can wait for `Received`; `None` says nothing, and counts on what `config` says.
+    /// How long it says that it can wait for `Received`; `None` says nothing, and counts on what
+    /// `config` says.
     pub received_within: Option<Duration>,
     /// Its emitters.
     pub emitters: Vec<(u32, TagSet)>,

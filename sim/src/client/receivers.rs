@@ -1,5 +1,5 @@
-//! A client that receives: a plan of receivers and subscriptions, replayed on each connection, and programs that take
-//! events, some slowly.
+//! A client that receives: a plan of receivers and subscriptions, replayed on each connection, and
+//! programs that take events, some slowly.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -105,7 +105,8 @@ impl Receivers {
         }
     }
 
-    /// The router ended receivers on the stream that all share: what follows is another session of each.
+    /// The router ended receivers on the stream that all share: what follows is another session of
+    /// each.
     pub(super) fn ended(
         &mut self,
         ended: &[ReceiverNumber],

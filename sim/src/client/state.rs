@@ -44,7 +44,8 @@ pub struct Client {
     pub(super) link: Option<Link>,
     /// The connection that follows it, while a publisher waits for its last answers.
     pub(super) next: Option<Link>,
-    /// When the connection of the moment is closed at the latest, by a client that was asked to leave it.
+    /// When the connection of the moment is closed at the latest, by a client that was asked to
+    /// leave it.
     pub(super) leaving: Option<Time>,
     pub(super) last_router: Option<u32>,
     pub(super) timer: Option<Time>,
@@ -89,7 +90,8 @@ impl Client {
         self.link.as_ref().map(|link| link.router)
     }
 
-    /// Whether nothing is left to do: it is connected, its events are received, its subscriptions in force.
+    /// Whether nothing is left to do: it is connected, its events are received, its subscriptions
+    /// in force.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.router().is_some()

@@ -98,8 +98,8 @@ impl Network {
         Crossings::clone(&self.crossings)
     }
 
-    /// A congestion window that never changes: a quarter of a stream's window, so that what streams may hold ahead is less
-    /// than that.
+    /// A congestion window that never changes: a quarter of a stream's window, so that what streams
+    /// may hold ahead is less than that.
     #[must_use]
     pub const fn congestion_window(&self) -> u64 {
         self.config.window / 4

@@ -1,11 +1,14 @@
-//! The simulated network: connections and streams as QUIC gives them, without packets, ciphers or bandwidth.
+//! The simulated network: connections and streams as QUIC gives them, without packets, ciphers or
+//! bandwidth.
 //!
-//! A connection joins a host that dialled and a router. Its streams are ordered byte streams with a window each; nothing
-//! orders two streams. Loss is delay, as QUIC sends again. What is sent into a partition waits for its end, and is void
-//! when the connection dies first. A connection whose other end has vanished dies at its idle timeout, or by a stateless
-//! reset once the other host answers again.
+//! A connection joins a host that dialled and a router. Its streams are ordered byte streams with a
+//! window each; nothing orders two streams. Loss is delay, as QUIC sends again. What is sent into a
+//! partition waits for its end, and is void when the connection dies first. A connection whose
+//! other end has vanished dies at its idle timeout, or by a stateless reset once the other host
+//! answers again.
 //!
-//! Invariant: bytes of a stream arrive in order, each once, or the connection is reported as closed.
+//! Invariant: bytes of a stream arrive in order, each once, or the connection is reported as
+//! closed.
 
 //! | file | what it is |
 //! |---|---|

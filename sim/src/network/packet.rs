@@ -91,7 +91,8 @@ pub enum Notice {
     Readable(StreamKey),
     /// A stream takes more.
     Writable(StreamKey),
-    /// The other host has acknowledged bytes of a stream. QUIC does not tell; a process works in the same turn.
+    /// The other host has acknowledged bytes of a stream. QUIC does not tell; a process works in
+    /// the same turn.
     Acknowledged,
     /// More streams may be opened.
     StreamsAvailable,

@@ -1,6 +1,8 @@
-//! Bugs on purpose: changes of the bytes between two routers, as a defect of the program would make them.
+//! Bugs on purpose: changes of the bytes between two routers, as a defect of the program would make
+//! them.
 //!
-//! They show that the checkers notice. A stream that is tampered with is taken apart into frames and put together again.
+//! They show that the checkers notice. A stream that is tampered with is taken apart into frames
+//! and put together again.
 
 use bytes::Bytes;
 use millrace_proto::data::{self, DataFrame, HopHeader, PublisherOnStream, TagsOnStream};
@@ -70,7 +72,8 @@ impl Tamper {
             Ok(())
         });
         self.reader = reader;
-        // A pair changes places only when it is written at once: nothing waits here for a run that may not come.
+        // A pair changes places only when it is written at once: nothing waits here for a run that may not
+        // come.
         out.append(&mut self.held);
         if outcome.is_err() {
             out.extend_from_slice(bytes);

@@ -5,7 +5,8 @@ use millrace_verify::checker::Findings;
 
 use crate::router::Process;
 
-/// Counters that stay at zero unless a program has a defect: streams are ordered, and everyone speaks the protocol.
+/// Counters that stay at zero unless a program has a defect: streams are ordered, and everyone
+/// speaks the protocol.
 pub(super) fn defects(router: RouterId, process: &mut Process, findings: &mut Findings) {
     let control = *process.control().metrics();
     for (what, count) in [

@@ -16,7 +16,8 @@ use crate::router::{MAIL_PLAUSIBLE, MAILBOX_BATCHES};
 const CONNECTIONS_PLAUSIBLE: usize = 1024;
 /// Largest queue that a receiver of a scenario asks for.
 const QUEUE_BYTES_MAX: u64 = 1 << 20;
-/// Largest frame of a scenario with what it defines: by so much may a stream cross the line that bounds it.
+/// Largest frame of a scenario with what it defines: by so much may a stream cross the line that
+/// bounds it.
 const FRAME_PLAUSIBLE: usize = 32 << 10;
 
 impl World {

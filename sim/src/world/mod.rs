@@ -1,4 +1,5 @@
-//! A whole cluster in virtual time: routers, clients, network, faults, and the loop that moves them.
+//! A whole cluster in virtual time: routers, clients, network, faults, and the loop that moves
+//! them.
 
 mod defects;
 mod faults;

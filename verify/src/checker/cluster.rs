@@ -1,9 +1,10 @@
 //! The checker of simulator and multi-host tests: records a whole run, then judges it.
 //!
-//! The caller says what happened, as it happens: events published and received, subscriptions asked for, effective, lapsed and
-//! ended, deliveries and gaps at each receiver, and, where it can see them, copies between locations, fill levels and
-//! directories. [`ClusterChecker::report`] is called once everything has settled. Memory grows with the run: meant for
-//! up to a few million deliveries.
+//! The caller says what happened, as it happens: events published and received, subscriptions asked
+//! for, effective, lapsed and ended, deliveries and gaps at each receiver, and, where it can see
+//! them, copies between locations, fill levels and directories. [`ClusterChecker::report`] is
+//! called once everything has settled. Memory grows with the run: meant for up to a few million
+//! deliveries.
 
 use std::collections::BTreeMap;
 
@@ -76,8 +77,9 @@ struct Receiver {
 }
 
 impl ClusterChecker {
-    /// A checker for emitters with these tag sets, whose payloads carry `words`. `settle_ns` is how long an event that its
-    /// router has received may still be on its way: events closer to the end of a subscription are not owed.
+    /// A checker for emitters with these tag sets, whose payloads carry `words`. `settle_ns` is how
+    /// long an event that its router has received may still be on its way: events closer to the
+    /// end of a subscription are not owed.
     #[must_use]
     pub fn new(tag_sets: Vec<TagSet>, words: Words, settle_ns: u64) -> Self {
         Self {
@@ -91,8 +93,8 @@ impl ClusterChecker {
         }
     }
 
-    /// An emitter that exists publishes its next event, through `entry` as far as it knows. Returns the event's number, to
-    /// be put into its payload.
+    /// An emitter that exists publishes its next event, through `entry` as far as it knows. Returns
+    /// the event's number, to be put into its payload.
     pub fn published(&mut self, emitter: u32, at: u64, entry: Option<RouterId>) -> u64 {
         self.history.publish(emitter, at, entry)
     }
@@ -117,8 +119,8 @@ impl ClusterChecker {
         interest.ask(subscription, selectors, at, self.history.words())
     }
 
-    /// A receiver learns that its subscription is effective in the cluster, with the routers that were left out; some may
-    /// have been left out that nobody knows.
+    /// A receiver learns that its subscription is effective in the cluster, with the routers that
+    /// were left out; some may have been left out that nobody knows.
     pub fn effective(
         &mut self,
         receiver: u32,
@@ -130,7 +132,8 @@ impl ClusterChecker {
         self.receivers.entry(receiver).or_default().interest.effective(subscription, at, left_out, unknown);
     }
 
-    /// A receiver's session is lost: nothing is owed to it until its subscriptions are effective again.
+    /// A receiver's session is lost: nothing is owed to it until its subscriptions are effective
+    /// again.
     pub fn lapsed(&mut self, receiver: u32, at: u64) {
         self.receivers.entry(receiver).or_default().interest.lapse(at);
     }
@@ -145,7 +148,8 @@ impl ClusterChecker {
         self.receivers.entry(receiver).or_default().interest.unsubscribed(subscription, at);
     }
 
-    /// A receiver's application takes an event. Returns what its payload says, or `None` when it is damaged.
+    /// A receiver's application takes an event. Returns what its payload says, or `None` when it is
+    /// damaged.
     pub fn delivered(&mut self, delivery: Delivery<'_>) -> Option<Stamp> {
         let Delivery { receiver, tags, payload, matched } = delivery;
         let stamp = match Stamp::decode(payload) {
@@ -186,7 +190,8 @@ impl ClusterChecker {
         self.bounds.observe(name, value, bound, &mut self.findings);
     }
 
-    /// The live routers' directories, after everything has settled, and what the receivers attached to each router want.
+    /// The live routers' directories, after everything has settled, and what the receivers attached
+    /// to each router want.
     pub fn converged(
         &mut self,
         directories: &BTreeMap<RouterId, Directory>,

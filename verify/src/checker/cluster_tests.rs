@@ -1,4 +1,5 @@
-//! A clean run of two routers is accepted; each fault put into it is found by the checker that is meant to.
+//! A clean run of two routers is accepted; each fault put into it is found by the checker that is
+//! meant to.
 
 use millrace_proto::data::GapReason;
 
@@ -20,7 +21,8 @@ fn event(emitter: u32, n: u64) -> Seen {
     Seen::Event { emitter, n, damaged: false, tags_of: emitter }
 }
 
-/// Two emitters of one tag set and one of another, entering at A; receiver 0 wants the first two, receiver 1 all.
+/// Two emitters of one tag set and one of another, entering at A; receiver 0 wants the first two,
+/// receiver 1 all.
 fn clean() -> [Vec<Seen>; 2] {
     let all = (0..EVENTS).flat_map(|n| (0..3).map(move |emitter| (emitter, n)));
     let of = |emitters: u32| all.clone().filter(move |&(emitter, _)| emitter < emitters);

@@ -1,8 +1,9 @@
-//! Completeness: every receiver got what it was owed, or a gap stands where it is missing; nobody got what it did not ask
-//! for.
+//! Completeness: every receiver got what it was owed, or a gap stands where it is missing; nobody
+//! got what it did not ask for.
 //!
-//! A missing event is excused by a gap that stands between its neighbours in the stream (the closest delivered events, before
-//! and behind, of its emitter and entry router) and names that router, or all.
+//! A missing event is excused by a gap that stands between its neighbours in the stream (the
+//! closest delivered events, before and behind, of its emitter and entry router) and names that
+//! router, or all.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +85,8 @@ struct Row {
     owed: bool,
 }
 
-/// Counts what is missing among the events of one emitter and entry router, in order of their numbers.
+/// Counts what is missing among the events of one emitter and entry router, in order of their
+/// numbers.
 fn missing(
     rows: &[Row],
     entry: RouterId,
@@ -156,7 +158,8 @@ impl<'a> Taking<'a> {
         taking.map(|&(record, _)| record)
     }
 
-    /// Why the event should not have been delivered for the subscriptions that it came with, if it should not.
+    /// Why the event should not have been delivered for the subscriptions that it came with, if it
+    /// should not.
     fn why_not(&self, matched: &[u32]) -> Option<String> {
         let allowed = |number: Option<u32>| {
             let mut named =

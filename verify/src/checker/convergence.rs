@@ -1,4 +1,5 @@
-//! Convergence: once nothing changes any more, every router knows exactly what the receivers of every other want.
+//! Convergence: once nothing changes any more, every router knows exactly what the receivers of
+//! every other want.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,8 @@ use super::Findings;
 /// The name of this checker in findings.
 pub const NAME: &str = "convergence";
 
-/// Canonical texts of selectors, without payload patterns: the form in which routers tell each other.
+/// Canonical texts of selectors, without payload patterns: the form in which routers tell each
+/// other.
 pub type Selectors = BTreeSet<String>;
 
 /// One live router's directory.
@@ -21,8 +23,9 @@ pub struct Directory {
     pub peers: BTreeMap<RouterId, Selectors>,
 }
 
-/// Compares the directories of all live routers with what the receivers attached to each `wanted`, and with each other.
-/// Routers that are not in `directories` are dead: nobody may know of interest there.
+/// Compares the directories of all live routers with what the receivers attached to each `wanted`,
+/// and with each other. Routers that are not in `directories` are dead: nobody may know of interest
+/// there.
 pub fn check(
     directories: &BTreeMap<RouterId, Directory>,
     wanted: &BTreeMap<RouterId, Selectors>,

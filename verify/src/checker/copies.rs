@@ -1,4 +1,5 @@
-//! Copies: an event crosses to each router at most once, reaches each core at most once, and goes at most one hop.
+//! Copies: an event crosses to each router at most once, reaches each core at most once, and goes
+//! at most one hop.
 
 use ahash::AHashSet;
 use millrace_proto::RouterId;
@@ -17,8 +18,8 @@ pub struct Place {
     pub core: u16,
 }
 
-/// One copy of an event on its way to a location: over a lane, or through a mailbox to a sibling that has sessions for it.
-/// Handing an event that just entered to its owner is not a copy.
+/// One copy of an event on its way to a location: over a lane, or through a mailbox to a sibling
+/// that has sessions for it. Handing an event that just entered to its owner is not a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hop {
     /// The event's emitter.

@@ -1,9 +1,10 @@
-//! The load generator's checker: counts losses, duplicates and disorder while millions of events per second arrive.
+//! The load generator's checker: counts losses, duplicates and disorder while millions of events
+//! per second arrive.
 //!
-//! Subscriptions are fixed, so every pair of emitter and receiver that may meet is known and has a slot with the next event
-//! number that it expects: 16 bytes each. The usual delivery costs one look at the emitter's few slots. A number beyond the
-//! next opens a *hole*; a number below it fills its hole (reordered) or is a duplicate. What is left of the holes at the end
-//! is lost.
+//! Subscriptions are fixed, so every pair of emitter and receiver that may meet is known and has a
+//! slot with the next event number that it expects: 16 bytes each. The usual delivery costs one
+//! look at the emitter's few slots. A number beyond the next opens a *hole*; a number below it
+//! fills its hole (reordered) or is a duplicate. What is left of the holes at the end is lost.
 //!
 //! Several threads share a workload by checking their own receivers each; their verdicts add up.
 
@@ -16,8 +17,8 @@ use crate::oracle::Expected;
 use crate::payload::Stamp;
 use crate::workload::{WordMask, Words};
 
-/// Most holes that are remembered, each some 40 bytes. Beyond it what is missing counts as lost at once, and as duplicated
-/// if it arrives after all.
+/// Most holes that are remembered, each some 40 bytes. Beyond it what is missing counts as lost at
+/// once, and as duplicated if it arrives after all.
 const HOLES_MAX: usize = 1 << 20;
 
 /// Checks the deliveries of one thread's receivers. See the module.
@@ -129,7 +130,8 @@ impl FleetChecker {
         &self.seen
     }
 
-    /// The verdict when emitter `e` has published events `0..published[e]` and all that would arrive has arrived.
+    /// The verdict when emitter `e` has published events `0..published[e]` and all that would
+    /// arrive has arrived.
     #[must_use]
     pub fn verdict(&self, published: &[u64]) -> Verdict {
         let mut verdict = Verdict { lost: self.lost_at_once, ..self.seen };

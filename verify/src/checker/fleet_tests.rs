@@ -1,4 +1,5 @@
-//! Each fault put into a clean history is counted as what it is; any history is counted as a naive model counts it.
+//! Each fault put into a clean history is counted as what it is; any history is counted as a naive
+//! model counts it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::workload::Workload;
 
-/// What each receiver of a small workload gets when nothing goes wrong, in order: (receiver, emitter, n).
+/// What each receiver of a small workload gets when nothing goes wrong, in order: (receiver,
+/// emitter, n).
 fn clean(expected: &Expected, each: u64) -> Vec<(u32, u32, u64)> {
     let mut deliveries = Vec::new();
     for n in 0..each {

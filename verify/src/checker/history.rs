@@ -11,7 +11,8 @@ pub struct EventRecord {
     pub published_at: u64,
     /// The router that it went to, as far as the publisher knew.
     pub entry: Option<RouterId>,
-    /// When the publisher learned that the router has it. Without that it may be lost without anyone's fault.
+    /// When the publisher learned that the router has it. Without that it may be lost without
+    /// anyone's fault.
     pub received_at: Option<u64>,
 }
 
@@ -80,7 +81,8 @@ impl History {
         events.len() as u64 - 1
     }
 
-    /// Notes that `entry` has told the publisher that it has event `n`. Ignored for events that were not published.
+    /// Notes that `entry` has told the publisher that it has event `n`. Ignored for events that
+    /// were not published.
     pub fn received(&mut self, emitter: u32, n: u64, entry: RouterId, at: u64) {
         let events = self.emitters.get_mut(emitter as usize).map(|emitter| &mut emitter.events);
         let event = events.zip(usize::try_from(n).ok()).and_then(|(events, n)| events.get_mut(n));

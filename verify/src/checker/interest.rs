@@ -5,9 +5,9 @@
 //!   │ may be delivered │ must be delivered (or a gap) │ may be delivered │
 //! ```
 //!
-//! An event counts as inside a span when it was published after the span began and received by its router so long before it
-//! ended that it had time to arrive (`settle_ns`). A lapse (a lost session) ends the obligation until the subscription is
-//! effective again.
+//! An event counts as inside a span when it was published after the span began and received by its
+//! router so long before it ended that it had time to arrive (`settle_ns`). A lapse (a lost
+//! session) ends the obligation until the subscription is effective again.
 
 use millrace_proto::{RouterId, Selector, TagSetRef};
 
@@ -37,8 +37,8 @@ struct Obligation {
     until: Option<u64>,
     /// Routers that had not acknowledged: events that enter there are not owed.
     left_out: Vec<RouterId>,
-    /// Routers that nobody knows may have been left out, too: what enters at one is owed once something that entered there
-    /// has been delivered.
+    /// Routers that nobody knows may have been left out, too: what enters at one is owed once
+    /// something that entered there has been delivered.
     unknown: bool,
 }
 
@@ -128,8 +128,8 @@ impl Record {
             && self.removed_at.is_none_or(|removed| event.published_at <= removed)
     }
 
-    /// Whether an event that matches must be delivered for it, or a gap in its place. Something that entered the same router
-    /// and was published at `reached_from` has been delivered.
+    /// Whether an event that matches must be delivered for it, or a gap in its place. Something
+    /// that entered the same router and was published at `reached_from` has been delivered.
     #[must_use]
     pub fn must_take(&self, event: &EventRecord, settle_ns: u64, reached_from: Option<u64>) -> bool {
         let (Some(received), Some(entry)) = (event.received_at, event.entry) else {

@@ -1,9 +1,9 @@
 //! What was delivered, compared with what had to be.
 //!
-//! Two users, two depths. The load generator feeds a [`FleetChecker`]: millions of deliveries per second, subscriptions that
-//! never change, counters as a result. The simulator and the multi-host tests feed a [`ClusterChecker`]: everything is
-//! recorded, subscriptions come and go, routers die, and a loss is excused by a gap that stands in the right place. Its
-//! parts are one checker a file:
+//! Two users, two depths. The load generator feeds a [`FleetChecker`]: millions of deliveries per
+//! second, subscriptions that never change, counters as a result. The simulator and the multi-host
+//! tests feed a [`ClusterChecker`]: everything is recorded, subscriptions come and go, routers die,
+//! and a loss is excused by a gap that stands in the right place. Its parts are one checker a file:
 //!
 //! | checker | what it refuses |
 //! |---|---|

@@ -1,8 +1,10 @@
-//! Agreement: the events of one tag set that enter through one router reach every receiver in one and the same order.
+//! Agreement: the events of one tag set that enter through one router reach every receiver in one
+//! and the same order.
 //!
-//! Each receiver's stream is a chain of such events. One order that fits all chains exists exactly when the chains together
-//! have no cycle (Kahn's algorithm, linear in the deliveries). Disorder within one emitter is the business of
-//! [`stream`](super::stream); only tag sets with several emitters are looked at here.
+//! Each receiver's stream is a chain of such events. One order that fits all chains exists exactly
+//! when the chains together have no cycle (Kahn's algorithm, linear in the deliveries). Disorder
+//! within one emitter is the business of [`stream`](super::stream); only tag sets with several
+//! emitters are looked at here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +108,8 @@ mod tests {
     use super::*;
     use crate::workload::Words;
 
-    /// Disagreements when receivers get these events of two emitters with one tag set and a third with another.
+    /// Disagreements when receivers get these events of two emitters with one tag set and a third
+    /// with another.
     fn check_streams(streams: &[&[Event]]) -> u64 {
         let tags = |text| TagSet::from_texts([text]).unwrap();
         let mut history = History::new(Words::default(), vec![tags("a=b"), tags("a=b"), tags("a=c")]);

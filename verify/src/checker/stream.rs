@@ -1,7 +1,8 @@
 //! One receiver's stream as its application saw it: duplicates, disorder, and where gaps stand.
 //!
-//! Order is promised for the events of one tag set that entered through one router, so disorder is judged within
-//! (emitter, entry router): an event behind a later one of its kind is reordered, once.
+//! Order is promised for the events of one tag set that entered through one router, so disorder is
+//! judged within (emitter, entry router): an event behind a later one of its kind is reordered,
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,8 @@ impl Stream {
         self.events.push(taken);
     }
 
-    /// Adds a gap at the end; `router` is the one that the missing events entered through, none means any.
+    /// Adds a gap at the end; `router` is the one that the missing events entered through, none
+    /// means any.
     pub fn gap(&mut self, router: Option<RouterId>) {
         self.gaps.push((self.events.len(), router));
     }
@@ -60,8 +62,8 @@ impl Stream {
         &self.events
     }
 
-    /// Whether a gap stands behind the event at `after` (or the start) and before the one at `before` (or the end), and
-    /// speaks of events that entered through `entry`.
+    /// Whether a gap stands behind the event at `after` (or the start) and before the one at
+    /// `before` (or the end), and speaks of events that entered through `entry`.
     #[must_use]
     pub fn has_gap(&self, after: Option<usize>, before: Option<usize>, entry: RouterId) -> bool {
         let from = self.gaps.partition_point(|&(at, _)| after.is_some_and(|after| at <= after));
@@ -115,7 +117,8 @@ mod tests {
     const A: RouterId = RouterId(1);
     const B: RouterId = RouterId(2);
 
-    /// Duplicates and disorder of a stream of event numbers; odd ones from 100 on entered through another router.
+    /// Duplicates and disorder of a stream of event numbers; odd ones from 100 on entered through
+    /// another router.
     fn check(numbers: &[u64]) -> (u64, u64) {
         let mut history = History::new(Words::default(), vec![TagSet::from_texts(["a=b"]).unwrap()]);
         for n in 0..200 {

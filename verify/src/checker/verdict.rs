@@ -40,7 +40,8 @@ impl Verdict {
     }
 }
 
-/// Sums what several checkers of one workload saw, each of its own receivers. What was published is the same for all.
+/// Sums what several checkers of one workload saw, each of its own receivers. What was published is
+/// the same for all.
 impl AddAssign for Verdict {
     fn add_assign(&mut self, other: Self) {
         self.published = self.published.max(other.published);

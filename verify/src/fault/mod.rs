@@ -1,6 +1,7 @@
 //! Fault schedules: what breaks when, as data, and a seeded generator of them.
 //!
-//! Routers are numbered from 0, receivers as in their workload. Times are virtual ns since the start of a run.
+//! Routers are numbered from 0, receivers as in their workload. Times are virtual ns since the
+//! start of a run.
 
 mod plan;
 
@@ -72,8 +73,8 @@ pub enum Fault {
         /// The router.
         router: u32,
     },
-    /// A router goes away in order: it tells everyone, ends half-way through the fault, and starts again at its end, as a
-    /// new incarnation.
+    /// A router goes away in order: it tells everyone, ends half-way through the fault, and starts
+    /// again at its end, as a new incarnation.
     Drain {
         /// The router.
         router: u32,

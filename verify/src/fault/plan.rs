@@ -1,7 +1,8 @@
 //! Generates fault schedules from a seed.
 //!
-//! A generated schedule leaves at least two routers alive for good, never does two things to one router's process at a time,
-//! and ends all but crashes before its own end, so that a cluster can settle.
+//! A generated schedule leaves at least two routers alive for good, never does two things to one
+//! router's process at a time, and ends all but crashes before its own end, so that a cluster can
+//! settle.
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -94,7 +95,8 @@ impl Plan {
         })
     }
 
-    /// Whether a fault leaves two routers for good and does not touch a process that another fault has stopped.
+    /// Whether a fault leaves two routers for good and does not touch a process that another fault
+    /// has stopped.
     fn fits(&self, wanted: &Scheduled, faults: &[Scheduled]) -> bool {
         let Some(router) = wanted.fault.stopped() else {
             return true;

@@ -31,10 +31,12 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The expected takers of a whole workload. Large workloads are matched on all cores; the result does not depend on it.
+    /// The expected takers of a whole workload. Large workloads are matched on all cores; the
+    /// result does not depend on it.
     ///
     /// # Errors
-    /// [`OracleError`] when a selector of the workload does not parse or a pattern does not compile.
+    /// [`OracleError`] when a selector of the workload does not parse or a pattern does not
+    /// compile.
     pub fn of(generator: &Generator) -> Result<Self, OracleError> {
         let mut matcher = Matcher::new(generator.words().clone());
         for receiver in 0..generator.receivers() {
@@ -84,7 +86,8 @@ impl Expected {
         &self.matches[self.starts[at] as usize..self.starts[at + 1] as usize]
     }
 
-    /// The receivers that take events of `emitter`, in order, each once, with the words that any of its subscriptions takes.
+    /// The receivers that take events of `emitter`, in order, each once, with the words that any of
+    /// its subscriptions takes.
     pub fn receivers(&self, emitter: u32) -> impl Iterator<Item = (u32, WordMask)> {
         self.matches(emitter)
             .chunk_by(|a, b| a.receiver == b.receiver)

@@ -1,8 +1,9 @@
 //! The naive matcher: evaluates selectors as they are written.
 //!
-//! To be fast enough for 100,000 selectors it files each under the values of one of its `=` or `in` requirements (under the
-//! hash of key and value) and looks only where the tag set has tags. That is a superset of what matches; every candidate is
-//! then evaluated in full, so that neither a hash collision nor a badly chosen requirement can change the result.
+//! To be fast enough for 100,000 selectors it files each under the values of one of its `=` or `in`
+//! requirements (under the hash of key and value) and looks only where the tag set has tags. That
+//! is a superset of what matches; every candidate is then evaluated in full, so that neither a hash
+//! collision nor a badly chosen requirement can change the result.
 
 use ahash::AHashMap;
 use millrace_proto::selector::{Operation, Requirement};

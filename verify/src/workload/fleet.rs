@@ -1,11 +1,13 @@
 //! A fleet: hosts in racks of 40, clusters of 25 racks, eight regions.
 //!
-//! Emitters are shuffled once; the receivers' selectors, counted through, take them in that order. With as many selectors
-//! as emitters, every emitter is thus the *target* of exactly one. Selectors that do not name their target's `fqdn` reach
-//! it through its rack or cluster and take in up to two neighbours, which is where events with several takers come from.
-//! Selectors by `fqdn` are subscription 0 of their receiver, the others subscription 1.
+//! Emitters are shuffled once; the receivers' selectors, counted through, take them in that order.
+//! With as many selectors as emitters, every emitter is thus the *target* of exactly one. Selectors
+//! that do not name their target's `fqdn` reach it through its rack or cluster and take in up to
+//! two neighbours, which is where events with several takers come from. Selectors by `fqdn` are
+//! subscription 0 of their receiver, the others subscription 1.
 //!
-//! The same hosts serve [`Shape::Blocks`](super::Shape::Blocks), where a receiver's one selector takes a block of neighbours.
+//! The same hosts serve [`Shape::Blocks`](super::Shape::Blocks), where a receiver's one selector
+//! takes a block of neighbours.
 
 use millrace_proto::TagSet;
 use rand::SeedableRng;

@@ -1,7 +1,8 @@
 //! Workloads: who emits, who subscribes to what, how much of it, as data.
 //!
-//! A [`Workload`] is a few numbers and a seed; its [`Generator`] gives any emitter's tag set and any receiver's
-//! subscriptions, the same on every machine, so that several load processes share one workload without talking.
+//! A [`Workload`] is a few numbers and a seed; its [`Generator`] gives any emitter's tag set and
+//! any receiver's subscriptions, the same on every machine, so that several load processes share
+//! one workload without talking.
 //!
 //! | shape | what it is like |
 //! |---|---|

@@ -1,6 +1,8 @@
-//! Random tags and selectors from a small universe, so that they meet often, with every operator of the grammar.
+//! Random tags and selectors from a small universe, so that they meet often, with every operator of
+//! the grammar.
 //!
-//! Each emitter and each receiver has its own random numbers, which follow from the seed and its number alone.
+//! Each emitter and each receiver has its own random numbers, which follow from the seed and its
+//! number alone.
 
 use millrace_proto::TagSet;
 use rand::{RngExt, SeedableRng};

@@ -8,14 +8,16 @@ use super::words::Words;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// Hosts in racks, clusters and regions. Every emitter has at least one receiver, every receiver an emitter.
+    /// Hosts in racks, clusters and regions. Every emitter has at least one receiver, every
+    /// receiver an emitter.
     Fleet,
-    /// The hosts of a fleet. Each receiver has one selector, which takes a block of hosts: every host has a receiver, and
-    /// every receiver one host or more.
+    /// The hosts of a fleet. Each receiver has one selector, which takes a block of hosts: every
+    /// host has a receiver, and every receiver one host or more.
     Blocks,
     /// The hosts of a fleet. Each receiver has the selector `*`.
     Everything,
-    /// Tags and selectors drawn from a small universe. Some emitters have no receiver, some have all.
+    /// Tags and selectors drawn from a small universe. Some emitters have no receiver, some have
+    /// all.
     Random,
 }
 
@@ -36,9 +38,11 @@ pub struct Workload {
     pub emitters: u32,
     /// Receivers, at least 1.
     pub receivers: u32,
-    /// Selectors of each receiver, 1 to 1,024. A fleet needs `receivers × selectors_per_receiver ≥ emitters`.
+    /// Selectors of each receiver, 1 to 1,024. A fleet needs `receivers × selectors_per_receiver ≥
+    /// emitters`.
     pub selectors_per_receiver: u32,
-    /// Of a fleet's selectors, percent that name one emitter by `fqdn`; the others hide it behind other requirements.
+    /// Of a fleet's selectors, percent that name one emitter by `fqdn`; the others hide it behind
+    /// other requirements.
     pub fqdn_percent: u32,
     /// Of a fleet's other selectors, at most how many have no equality at all.
     pub scan_selectors: u32,
@@ -59,8 +63,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The main job: 100,000 emitters, 10,000 receivers with ten selectors each, 128-byte payloads, one event per run, a
-    /// million events per second.
+    /// The main job: 100,000 emitters, 10,000 receivers with ten selectors each, 128-byte payloads,
+    /// one event per run, a million events per second.
     #[must_use]
     pub fn million() -> Self {
         Self {
@@ -81,8 +85,8 @@ impl Workload {
         }
     }
 
-    /// A fleet in which every receiver names one emitter: `receivers / emitters` copies of each event, one of each with
-    /// equal numbers.
+    /// A fleet in which every receiver names one emitter: `receivers / emitters` copies of each
+    /// event, one of each with equal numbers.
     #[must_use]
     pub fn pipes(emitters: u32, receivers: u32) -> Self {
         Self {
@@ -104,13 +108,15 @@ impl Workload {
         Self { name: "everything".into(), shape, selectors_per_receiver, ..Self::pipes(emitters, receivers) }
     }
 
-    /// The shape, and the selectors of each receiver, by which everything is taken: each emitter by name where they are few.
+    /// The shape, and the selectors of each receiver, by which everything is taken: each emitter by
+    /// name where they are few.
     #[must_use]
     pub const fn everything_by(emitters: u32) -> (Shape, u32) {
         if emitters <= NAMED_MAX { (Shape::Fleet, emitters) } else { (Shape::Everything, 1) }
     }
 
-    /// A fleet in which every receiver has one selector, for its own block of emitters. 60,000 events per second.
+    /// A fleet in which every receiver has one selector, for its own block of emitters. 60,000
+    /// events per second.
     #[must_use]
     pub fn blocks(emitters: u32, receivers: u32) -> Self {
         Self {
@@ -124,7 +130,8 @@ impl Workload {
         }
     }
 
-    /// A small random workload: every operator, several selectors and subscriptions per receiver, payload patterns.
+    /// A small random workload: every operator, several selectors and subscriptions per receiver,
+    /// payload patterns.
     #[must_use]
     pub fn random(seed: u64, emitters: u32, receivers: u32) -> Self {
         Self {

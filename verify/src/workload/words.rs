@@ -1,14 +1,15 @@
 //! Texts that payloads carry in turn, so that payload patterns have something to match.
 //!
-//! Event `n` of emitter `e` carries word `(e + n) % words`: everyone can tell which events a pattern takes, and count them
-//! without looking at each.
+//! Event `n` of emitter `e` carries word `(e + n) % words`: everyone can tell which events a
+//! pattern takes, and count them without looking at each.
 
 use serde::{Deserialize, Serialize};
 
 /// Most words of a workload: a [`WordMask`] has one bit for each.
 pub const WORDS_MAX: usize = 32;
 
-/// Which words a subscription takes: bit `i` stands for word `i`. [`Words::ALL`] when it has no patterns.
+/// Which words a subscription takes: bit `i` stands for word `i`. [`Words::ALL`] when it has no
+/// patterns.
 pub type WordMask = u32;
 
 /// The texts, at most [`WORDS_MAX`]. None means that payloads carry no text.

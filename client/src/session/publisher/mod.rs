@@ -1,16 +1,16 @@
 //! The publishing half of a client: events in, one stream of bytes out.
 //!
-//! Each event gets its seq at once and joins a queue of *runs*, consecutive events with one tag set.
-//! The session encodes a run when it takes it for the stream and not before, because the numbers of
-//! tag sets belong to the stream that carries them. So events that were still queued when a
-//! connection died go out on the next one.
+//! Each event gets its seq at once and joins a queue of *runs*, consecutive events with one tag
+//! set. The session encodes a run when it takes it for the stream and not before, because the
+//! numbers of tag sets belong to the stream that carries them. So events that were still queued
+//! when a connection died go out on the next one.
 //!
 //! Output is *due* when 16 KiB are queued, when the oldest queued event has waited for `linger`, or
 //! after a flush. The router's credit (bytes of the stream, its preamble included) holds it back.
 //! The queue is bounded; [`PublishError::WouldBlock`] is the push-back when it is full.
 //!
-//! With a [`ConfirmLevel`] every event is kept until its [`Outcome`] has come, at most 65,536 of them,
-//! and goes out again, on another router, too, when the connection is lost before.
+//! With a [`ConfirmLevel`] every event is kept until its [`Outcome`] has come, at most 65,536 of
+//! them, and goes out again, on another router, too, when the connection is lost before.
 //!
 //! | file | what it has |
 //! |---|---|

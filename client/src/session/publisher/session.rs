@@ -126,8 +126,8 @@ impl<S: Store> PublisherSession<S> {
     }
 
     /// A connection is open and its router's publish table holds `tables`: output begins, as far as
-    /// credit goes, with the stream's preamble. With a confirm level the router is taken to confirm,
-    /// unless [`PublisherSession::cannot_confirm`] says otherwise.
+    /// credit goes, with the stream's preamble. With a confirm level the router is taken to
+    /// confirm, unless [`PublisherSession::cannot_confirm`] says otherwise.
     pub fn stream_started(&mut self, tables: TableCapacity) {
         self.held = false;
         // Routers that hold no publisher tell none what became of its events.
@@ -144,16 +144,17 @@ impl<S: Store> PublisherSession<S> {
     }
 
     /// No more events are taken for this stream; a chunk that was begun is finished, and the router
-    /// is asked for a report. Once [`PublisherSession::unreceived`] is empty the publisher can leave
-    /// without any event unknown.
+    /// is asked for a report. Once [`PublisherSession::unreceived`] is empty the publisher can
+    /// leave without any event unknown.
     pub fn hold(&mut self) {
         self.held = true;
         self.reports.want_last(self.window.unreceived());
     }
 
     /// The stream is gone. Returns the seqs that were on their way: whether the router got them is
-    /// unknown, and they are not sent again. With [`PublisherConfig::resend`] or a confirm level there
-    /// are none, because they go out on the next stream. Queued events stay queued for it.
+    /// unknown, and they are not sent again. With [`PublisherConfig::resend`] or a confirm level
+    /// there are none, because they go out on the next stream. Queued events stay queued for
+    /// it.
     pub fn stream_lost(&mut self) -> Range<u64> {
         self.stream = None;
         let unknown = self.window.stream_lost();
@@ -191,8 +192,8 @@ impl<S: Store> PublisherSession<S> {
         Ok(())
     }
 
-    /// The router says what became of events: [`PublisherSession::poll_ended`] has those that had no
-    /// outcome before.
+    /// The router says what became of events: [`PublisherSession::poll_ended`] has those that had
+    /// no outcome before.
     ///
     /// # Errors
     /// [`SessionError::Unexpected`] for events that were never sent, or without a level.
@@ -214,8 +215,8 @@ impl<S: Store> PublisherSession<S> {
         self.ended.extend(news.into_iter().map(|seqs| Ended { seqs, outcome: outcome.clone() }));
     }
 
-    /// Events that have had their outcome since the last call; with a confirm level, each event ends
-    /// once. To be called until `None` after whatever the router said.
+    /// Events that have had their outcome since the last call; with a confirm level, each event
+    /// ends once. To be called until `None` after whatever the router said.
     pub fn poll_ended(&mut self) -> Option<Ended> {
         self.ended.pop_front()
     }
@@ -278,8 +279,8 @@ impl<S: Store> PublisherSession<S> {
         self.window.next_seq()
     }
 
-    /// First seq that the router has not said it read; everything below is received, or was reported
-    /// by [`PublisherSession::stream_lost`].
+    /// First seq that the router has not said it read; everything below is received, or was
+    /// reported by [`PublisherSession::stream_lost`].
     #[must_use]
     pub const fn received(&self) -> u64 {
         self.window.received()

@@ -1,7 +1,8 @@
 //! What holds a publisher's events until they are final: the interface between the
 //! [window](super::window) and memory or a disk.
 //!
-//! A store is a row of *runs*, consecutive events with one tag set, oldest first, and a place in it:
+//! A store is a row of *runs*, consecutive events with one tag set, oldest first, and a place in
+//! it:
 //!
 //! ```text
 //!   handed out ───────────┐┌─ not handed out yet

@@ -1,4 +1,5 @@
-//! What goes in as events comes out as a stream that a router reads back: order, tables, credit, linger, loss.
+//! What goes in as events comes out as a stream that a router reads back: order, tables, credit,
+//! linger, loss.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! Which events a receiver has had, so that one which its publisher sends again comes once.
 //!
 //! A publisher with a confirm level sends again what has no outcome, and says with every run below
-//! which seq nothing comes again: its *floor*. So the seqs at or above the floor that a receiver has
-//! had are remembered, and those below are forgotten. In doubt an event is delivered, marked as a
-//! possible duplicate: it is never dropped.
+//! which seq nothing comes again: its *floor*. So the seqs at or above the floor that a receiver
+//! has had are remembered, and those below are forgotten. In doubt an event is delivered, marked as
+//! a possible duplicate: it is never dropped.
 //!
 //! ```text
 //! floor = 4, had = {4, 5, 8}       a run of 5–8, sent again: 6 and 7 are fresh
@@ -62,8 +62,8 @@ impl Fresh {
 }
 
 impl Dedup {
-    /// Takes a run with a confirm level: `floor` stands in its body, and `was_sent` says that it may
-    /// have come before.
+    /// Takes a run with a confirm level: `floor` stands in its body, and `was_sent` says that it
+    /// may have come before.
     pub fn take(&mut self, publisher: PublisherKey, seqs: Range<u64>, floor: u64, was_sent: bool) -> Fresh {
         if !self.publishers.contains_key(&publisher) {
             self.add(publisher, if was_sent { seqs.end } else { seqs.start });

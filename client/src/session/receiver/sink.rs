@@ -11,8 +11,8 @@ const DELIVERED: u64 = 2;
 
 /// Takes what a delivery stream carries, in its order.
 pub trait DeliverySink {
-    /// A run of events that match, for [`DeliveredRun::receiver`]. A run for several receivers of a connection is given once
-    /// for each of them.
+    /// A run of events that match, for [`DeliveredRun::receiver`]. A run for several receivers of a
+    /// connection is given once for each of them.
     fn run(&mut self, run: &DeliveredRun<'_>);
 
     /// Events for `receiver` are missing at this place.
@@ -23,8 +23,8 @@ pub trait DeliverySink {
         let _ = end;
     }
 
-    /// From here on `number` stands for `tags` on `stream`: for sinks that keep something of their own
-    /// per tag set, so that no event needs a hash. One sink may serve several streams.
+    /// From here on `number` stands for `tags` on `stream`: for sinks that keep something of their
+    /// own per tag set, so that no event needs a hash. One sink may serve several streams.
     fn tags_defined(&mut self, stream: StreamFor, number: u64, tags: &TagSet) {
         let _ = (stream, number, tags);
     }
@@ -41,7 +41,8 @@ pub struct DeliveredRun<'a> {
     pub tag_number: Option<u64>,
     /// Who published.
     pub publisher: PublisherKey,
-    /// Which run of the receiver it is, from 0, since the receiver was opened: what acknowledges it.
+    /// Which run of the receiver it is, from 0, since the receiver was opened: what acknowledges
+    /// it.
     pub number: u64,
     pub(super) matched: &'a [u8],
     pub(super) flags: u64,
@@ -83,7 +84,8 @@ impl<'a> DeliveredRun<'a> {
         Target { matched: self.matched, ..Target::plain(self.receiver) }.matched()
     }
 
-    /// The matched subscriptions as they stand on the wire: varints, ascending; empty means subscription 0 alone.
+    /// The matched subscriptions as they stand on the wire: varints, ascending; empty means
+    /// subscription 0 alone.
     #[must_use]
     pub const fn matched_bytes(&self) -> &'a [u8] {
         self.matched
@@ -116,14 +118,16 @@ impl<'a> DeliveredRun<'a> {
         self.flags & flag::LEVEL_MASK == DELIVERED
     }
 
-    /// Whether the receiver may have had it before: it was sent again, or its router could not tell.
+    /// Whether the receiver may have had it before: it was sent again, or its router could not
+    /// tell.
     #[inline]
     #[must_use]
     pub const fn maybe_duplicate(&self) -> bool {
         self.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0
     }
 
-    /// The tag set to keep: counts a reference where the stream defined it, copies it where it was written in full.
+    /// The tag set to keep: counts a reference where the stream defined it, copies it where it was
+    /// written in full.
     #[must_use]
     pub fn tag_set(&self) -> TagSet {
         self.shared.map_or_else(|| self.tags.to_owned(), TagSet::clone)

@@ -151,7 +151,8 @@ fn preambles_are_read_however_they_are_cut() {
     assert!(PreambleReader::new().feed(&[0x52, 0x80, 0x01, 0, 0]).is_err());
 }
 
-/// Tag set and publisher 0, a run for 3 and 5, a gap of 3, one of all, a run for 5, and the end of 3.
+/// Tag set and publisher 0, a run for 3 and 5, a gap of 3, one of all, a run for 5, and the end of
+/// 3.
 fn shared_stream() -> Vec<u8> {
     let mut out = Vec::new();
     let web = TagSet::from_texts(["host=web-1"]).unwrap();

@@ -1,7 +1,9 @@
-//! What one peer wants: the entries that it told, at a version, and the selectors that they put into the directory.
+//! What one peer wants: the entries that it told, at a version, and the selectors that they put
+//! into the directory.
 //!
-//! A version counts when its last frame has arrived; until then its frames are only gathered. A snapshot replaces what
-//! was held by difference. Additions are applied before removals, so what is wanted throughout is never missing.
+//! A version counts when its last frame has arrived; until then its frames are only gathered. A
+//! snapshot replaces what was held by difference. Additions are applied before removals, so what is
+//! wanted throughout is never missing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -49,7 +51,8 @@ struct Gathering {
 pub(in crate::control) enum Step {
     /// More frames of its version follow, or it was skipped while a snapshot is awaited.
     Nothing,
-    /// Its version is in the directory that is published next; `refused` entries of it were ignored.
+    /// Its version is in the directory that is published next; `refused` entries of it were
+    /// ignored.
     Applied {
         /// It was a snapshot.
         snapshot: bool,
@@ -205,8 +208,9 @@ impl Advertised {
         }
     }
 
-    /// Whether what is held agrees with the peer's digest; `None` when no snapshot of this link has arrived. A digest of
-    /// another version does not agree: on an ordered stream it means that a version is missing.
+    /// Whether what is held agrees with the peer's digest; `None` when no snapshot of this link has
+    /// arrived. A digest of another version does not agree: on an ordered stream it means that
+    /// a version is missing.
     pub(in crate::control) fn agrees(&mut self, digest: &InterestDigest) -> Option<bool> {
         if self.needs_snapshot || self.gathering.is_some() {
             return None;
@@ -223,8 +227,8 @@ impl Advertised {
     }
 }
 
-/// Reads an entry. Payload interest whose literals are no good filter is taken without them: a superset, which costs
-/// bandwidth but no event.
+/// Reads an entry. Payload interest whose literals are no good filter is taken without them: a
+/// superset, which costs bandwidth but no event.
 fn read(told: &InterestEntry) -> Entry {
     let literals = match told.kind {
         InterestKind::Payload => Literals::new(told.literals.iter().map(|literal| &*literal.0)),

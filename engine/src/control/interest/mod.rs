@@ -1,4 +1,5 @@
-//! Interest as routers tell it to each other: numbered entries, versions, and a digest that both sides can compute.
+//! Interest as routers tell it to each other: numbered entries, versions, and a digest that both
+//! sides can compute.
 
 mod advertised;
 mod own;

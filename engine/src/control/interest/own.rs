@@ -1,11 +1,13 @@
 //! What this router wants: the union of its cores' interest, numbered and versioned for its peers.
 //!
-//! Changes gather until [`OwnInterest::publish`] makes a version of them. A selector that comes and goes in between is
-//! never told to anyone; one that goes and comes back gets a new number, and its reader adds before it removes.
+//! Changes gather until [`OwnInterest::publish`] makes a version of them. A selector that comes and
+//! goes in between is never told to anyone; one that goes and comes back gets a new number, and its
+//! reader adds before it removes.
 //!
-//! What is told is bounded, because a peer holds it, too, and a lane has to carry it at once when a link begins. Beyond the
-//! bound the interest is *coarse*: one selector that matches everything stands for all. Events that nobody here wants cross
-//! the mesh then, and none is missing. With half of the bound the selectors are told again.
+//! What is told is bounded, because a peer holds it, too, and a lane has to carry it at once when a
+//! link begins. Beyond the bound the interest is *coarse*: one selector that matches everything
+//! stands for all. Events that nobody here wants cross the mesh then, and none is missing. With
+//! half of the bound the selectors are told again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -56,8 +58,8 @@ struct Held {
 }
 
 impl OwnInterest {
-    /// No interest, at version 1. The seed is for memory only: it shows in no output. At most `told_max` selectors are told,
-    /// and as many as take `told_bytes_max` bytes in frames.
+    /// No interest, at version 1. The seed is for memory only: it shows in no output. At most
+    /// `told_max` selectors are told, and as many as take `told_bytes_max` bytes in frames.
     pub(in crate::control) fn new(seed: u64, told_max: usize, told_bytes_max: usize) -> Self {
         Self {
             held: HashMap::with_hasher(RandomState::with_seeds(seed, !seed, 0x6d69_6c6c, 0x7261_6365)),
@@ -142,7 +144,8 @@ impl OwnInterest {
         self.told.len()
     }
 
-    /// Makes a version of the changes, if any; the frames bring a reader of the version before to it.
+    /// Makes a version of the changes, if any; the frames bring a reader of the version before to
+    /// it.
     pub(in crate::control) fn publish(&mut self) -> Vec<Interest> {
         if !self.is_changed() {
             return Vec::new();
@@ -211,7 +214,8 @@ impl OwnInterest {
     }
 }
 
-/// The same for a peer that does not know literals: it is told the tags alone, so that it sends all that they select.
+/// The same for a peer that does not know literals: it is told the tags alone, so that it sends all
+/// that they select.
 pub(in crate::control) fn without_literals(frames: &[Interest]) -> Vec<Interest> {
     let mut frames = frames.to_vec();
     for entry in frames.iter_mut().flat_map(|frame| &mut frame.add) {

@@ -1,4 +1,5 @@
-//! What must hold on the simulated cluster: an acknowledgement when it is given, convergence when all is quiet.
+//! What must hold on the simulated cluster: an acknowledgement when it is given, convergence when
+//! all is quiet.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +49,8 @@ impl Cluster {
         }
     }
 
-    /// Every router that lives is linked to every other, and each core's directory is what all want.
+    /// Every router that lives is linked to every other, and each core's directory is what all
+    /// want.
     pub(super) fn check_converged(&self) {
         let alive = || (0..self.routers.len()).filter(|&place| self.routers[place].alive);
         for place in alive() {

@@ -1,5 +1,5 @@
-//! A cluster of controls with fake cores: they apply directories with a delay, and their lanes are FIFO queues with
-//! delays, all drawn from one seed. Frames cross as bytes.
+//! A cluster of controls with fake cores: they apply directories with a delay, and their lanes are
+//! FIFO queues with delays, all drawn from one seed. Frames cross as bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -390,7 +390,8 @@ impl Cluster {
         self.drain_outputs(router);
     }
 
-    /// The lanes of a router that are open at both ends: its key, core, and the router at the other end.
+    /// The lanes of a router that are open at both ends: its key, core, and the router at the other
+    /// end.
     pub(super) fn lanes_of(&self, router: usize) -> Vec<(ConnKey, CoreIndex, usize)> {
         let of = |(&conn, ends): (&u64, &[End; 2])| {
             let side = ends.iter().position(|end| end.router == router && self.lives(router, end.life))?;
@@ -409,7 +410,8 @@ impl Cluster {
         }
     }
 
-    /// Ends a router without a word. Its peers notice silence after 1 s, and lose its lanes after 3 s.
+    /// Ends a router without a word. Its peers notice silence after 1 s, and lose its lanes after 3
+    /// s.
     pub(super) fn crash(&mut self, router: usize) {
         let life = self.routers[router].life;
         let ends: Vec<_> = self

@@ -1,4 +1,5 @@
-//! Control among its like: scenarios on a small simulated cluster, and random histories that must converge.
+//! Control among its like: scenarios on a small simulated cluster, and random histories that must
+//! converge.
 
 mod checks;
 mod cluster;

@@ -1,4 +1,5 @@
-//! Random histories converge, what is acknowledged is true throughout, and a seed repeats itself exactly.
+//! Random histories converge, what is acknowledged is true throughout, and a seed repeats itself
+//! exactly.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;

@@ -34,7 +34,8 @@ pub(super) struct Router {
     pub(super) refused: Vec<CloseCode>,
     pub(super) outgoing: Vec<(CoreIndex, u16)>,
     pub(super) waits: BTreeMap<Token, (CoreIndex, String)>,
-    /// By core and peer: where its lane leads, and the position up to which the peer was told what it missed.
+    /// By core and peer: where its lane leads, and the position up to which the peer was told what
+    /// it missed.
     pub(super) lanes_out: BTreeMap<(CoreIndex, PeerIndex), (usize, u64)>,
     pub(super) to_control_busy: Vec<Time>,
     pub(super) to_core_busy: Vec<Time>,

@@ -20,11 +20,12 @@ use crate::matching::{Index, LocalTarget};
 use crate::message::Prepared;
 use crate::payload::ScanBudget;
 
-/// Subscriptions of one receiver that may have the same selector before it counts as loose: an event that it matches is told
-/// the numbers of all of them.
+/// Subscriptions of one receiver that may have the same selector before it counts as loose: an
+/// event that it matches is told the numbers of all of them.
 const SAME_PER_RECEIVER_MAX: usize = 16;
-/// Selectors of this core that may differ in the literals of their payload patterns alone. A tag set that meets them all is
-/// looked up as often; beyond it their patterns are told to nobody, so that all that the tags select comes here.
+/// Selectors of this core that may differ in the literals of their payload patterns alone. A tag
+/// set that meets them all is looked up as often; beyond it their patterns are told to nobody, so
+/// that all that the tags select comes here.
 const ALIKE_MAX: usize = 16;
 
 /// Why a subscription's selectors take more than their connection, or the core, may have.

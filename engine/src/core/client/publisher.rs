@@ -1,4 +1,5 @@
-//! The router's side of a publish stream: reads runs, tells the publisher what was received, and grants it credit.
+//! The router's side of a publish stream: reads runs, tells the publisher what was received, and
+//! grants it credit.
 
 use std::time::Duration;
 
@@ -16,11 +17,11 @@ use crate::ledger::{Level, Origin, Told};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
-/// Times at which publishers are told what was received are whole multiples of this: those that are due within it are told
-/// in one turn.
+/// Times at which publishers are told what was received are whole multiples of this: those that are
+/// due within it are told in one turn.
 const RECEIVED_STEP: Duration = Duration::from_millis(1);
-/// Refusals are told while less than this waits for the client; beyond it they are counted alone. Well below what closes a
-/// client that does not read its control stream.
+/// Refusals are told while less than this waits for the client; beyond it they are counted alone.
+/// Well below what closes a client that does not read its control stream.
 const REFUSALS_BYTES: usize = 64 * 1024;
 
 /// How far one publisher of the stream was read.
@@ -77,7 +78,8 @@ impl PublishStream {
         }
     }
 
-    /// Reads up to `limit` bytes and routes what they hold; refusals go to `out`. Says whether more has arrived.
+    /// Reads up to `limit` bytes and routes what they hold; refusals go to `out`. Says whether more
+    /// has arrived.
     pub(super) fn read(
         &mut self,
         conn: ConnKey,
@@ -145,7 +147,8 @@ impl PublishStream {
         }
     }
 
-    /// Whether some of what has arrived waits for the next turn, because its tag sets are to be looked up.
+    /// Whether some of what has arrived waits for the next turn, because its tag sets are to be
+    /// looked up.
     pub(super) const fn is_put_off(&self) -> bool {
         self.reader.has_left()
     }
@@ -167,7 +170,8 @@ impl PublishStream {
         self.progress.iter().any(|progress| progress.next_seq > progress.reported)
     }
 
-    /// Whether the publisher is to be told at once: it has asked for that, or `bytes` were read since it was told last.
+    /// Whether the publisher is to be told at once: it has asked for that, or `bytes` were read
+    /// since it was told last.
     pub(super) const fn is_pressing(&self, bytes: u64) -> bool {
         self.asked || self.unreported_bytes >= bytes
     }
@@ -184,7 +188,8 @@ impl PublishStream {
         }
     }
 
-    /// Appends how events ended; says how many were told, of those publishers that still have their number.
+    /// Appends how events ended; says how many were told, of those publishers that still have their
+    /// number.
     pub(super) fn tell_ended(&mut self, told: &[Told], out: &mut Vec<u8>, metrics: &mut CoreMetrics) {
         for Told { number, life, outcome, events } in told {
             let Some(progress) =
@@ -201,8 +206,8 @@ impl PublishStream {
         }
     }
 
-    /// Appends a higher credit when a quarter of `window` was used, and with it what was received; returns the credit in
-    /// force.
+    /// Appends a higher credit when a quarter of `window` was used, and with it what was received;
+    /// returns the credit in force.
     pub(super) fn extend_credit(&mut self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
         if credit.saturating_sub(self.bytes_read) > window / 4 * 3 {
             return credit;

@@ -210,7 +210,8 @@ impl ClientSession {
         }
     }
 
-    /// Ends a receiver on a shared stream: what waits for it is dropped, and its number is free behind the end.
+    /// Ends a receiver on a shared stream: what waits for it is dropped, and its number is free
+    /// behind the end.
     pub(in crate::core) fn end_receiver(
         &mut self,
         turn: &mut Turn<'_>,
@@ -234,7 +235,8 @@ impl ClientSession {
         }
     }
 
-    /// Finishes the stream of a receiver that was closed, and that has taken everything that was written.
+    /// Finishes the stream of a receiver that was closed, and that has taken everything that was
+    /// written.
     pub(in crate::core) fn finish_receiver(&mut self, turn: &mut Turn<'_>, slot: ReceiverSlot) {
         let Some(receiver) = filing::remove_receiver(turn, slot) else { return };
         self.closing.retain(|&closing| closing != slot);

@@ -17,16 +17,16 @@ use crate::ledger::{Ended, outcomes};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
-/// Subscriptions of one client whose selectors are being read, at most: beyond them its control stream is left unread until
-/// half of them were answered.
+/// Subscriptions of one client whose selectors are being read, at most: beyond them its control
+/// stream is left unread until half of them were answered.
 pub(super) const PENDING_REQUESTS_MAX: u32 = 1024;
 
 /// A client's control stream.
 #[derive(Debug, Default)]
 pub(in crate::core) struct ControlStream {
     pub(super) stream: Option<StreamKey>,
-    /// What was read and not handled: frames that wait for their turn, and the start of one. At most what one read brings,
-    /// behind the start of a frame: 80 KiB.
+    /// What was read and not handled: frames that wait for their turn, and the start of one. At
+    /// most what one read brings, behind the start of a frame: 80 KiB.
     pub(in crate::core) input: Vec<u8>,
     /// Frames that wait for the transport, bounded by `control_out_bytes`.
     pub(in crate::core) out: Vec<u8>,
@@ -68,7 +68,8 @@ pub(in crate::core) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pub(super) requests: Requests,
-    /// Receivers that are closed and have not written everything: fewer than twice those that may be open.
+    /// Receivers that are closed and have not written everything: fewer than twice those that may
+    /// be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
 

@@ -154,7 +154,8 @@ impl ClientSession {
     }
 }
 
-/// The receiver that a request was made for, if it is still open: not a later one in its place or of its number.
+/// The receiver that a request was made for, if it is still open: not a later one in its place or
+/// of its number.
 fn receiver_of<'a>(
     turn: &'a mut Turn<'_>,
     pending: &PendingSubscription,

@@ -1,8 +1,9 @@
 //! A lane's session: one of the connections of a link between two routers.
 //!
-//! Its control stream carries hellos, pings and, on lane 0, the frames of the link, which control reads and writes. Each side
-//! that has an owner on the lane opens one unidirectional stream for its runs. A lane carries events only after control has
-//! accepted it; what arrives before stays unread.
+//! Its control stream carries hellos, pings and, on lane 0, the frames of the link, which control
+//! reads and writes. Each side that has an owner on the lane opens one unidirectional stream for
+//! its runs. A lane carries events only after control has accepted it; what arrives before stays
+//! unread.
 //!
 //! | file | what |
 //! |---|---|

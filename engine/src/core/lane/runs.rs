@@ -42,8 +42,8 @@ impl LaneSession {
             ReadState::More => {
                 turn.agenda.unread.insert((self.conn, *stream));
             }
-            // A stream that ends within a frame was not finished in order: it stays unfinished, and closing the
-            // connection then counts as a loss.
+            // A stream that ends within a frame was not finished in order: it stays unfinished, and closing
+            // the connection then counts as a loss.
             ReadState::Finished => *finished = reader.at_frame_boundary(),
             ReadState::Lost => return Err(Self::stopped(turn, "the runs of this lane were reset")),
             ReadState::Drained => {}

@@ -205,8 +205,8 @@ impl LaneSession {
         }
     }
 
-    /// Whether this core's runs that go to the peer are counted on. When they are not, those that were not answered count as
-    /// missed, because nobody knows for how long.
+    /// Whether this core's runs that go to the peer are counted on. When they are not, those that
+    /// were not answered count as missed, because nobody knows for how long.
     fn suspect(&self, turn: &mut Turn<'_>, is_suspect: bool) {
         let path = &mut *turn.path;
         if let Some(lane) =
@@ -224,9 +224,9 @@ impl LaneSession {
         self.say(turn, |out| leg_acks(ended).iter().for_each(|ack| ack.encode(out)))
     }
 
-    /// The peer has ended one stream of a lane before its time. What it does not read, or will not write, cannot be made
-    /// good on this connection: the lane is closed, both sides' receivers hear of what may be missing, and a lane of a
-    /// higher epoch takes its place.
+    /// The peer has ended one stream of a lane before its time. What it does not read, or will not
+    /// write, cannot be made good on this connection: the lane is closed, both sides' receivers
+    /// hear of what may be missing, and a lane of a higher epoch takes its place.
     pub(in crate::core) fn stopped(turn: &mut Turn<'_>, reason: &'static str) -> Close {
         turn.path.metrics.lane_stops += 1;
         Close::new(CloseCode::Unexpected, reason)
@@ -322,8 +322,8 @@ impl LaneSession {
         Ok(())
     }
 
-    /// The connection is gone: what it carried is counted, receivers hear of what may be missing behind the lane's last run,
-    /// and control hears of the end.
+    /// The connection is gone: what it carried is counted, receivers hear of what may be missing
+    /// behind the lane's last run, and control hears of the end.
     pub(in crate::core) fn closed(&self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
         let path = &mut *turn.path;
         path.ledger.forget(self.conn);
@@ -344,8 +344,9 @@ impl LaneSession {
         turn.mail.tell(ToControl::LaneClosed { conn, dial, orderly, code });
     }
 
-    /// The peer whose runs may be lost when the lane ends now: not all that it had written was read. An owner opens its
-    /// stream as soon as the lane is accepted and finishes it in order, so one that was not seen is not finished.
+    /// The peer whose runs may be lost when the lane ends now: not all that it had written was
+    /// read. An owner opens its stream as soon as the lane is accepted and finishes it in
+    /// order, so one that was not seen is not finished.
     fn lost(&self) -> Option<RouterId> {
         let accepted = self.accepted?;
         let read_all = self.data.as_ref().map_or(!accepted.incoming, |data| data.finished);

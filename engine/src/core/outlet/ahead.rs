@@ -1,15 +1,16 @@
 //! How far a receiver's stream may run ahead of its reader's host: `stream_ahead`.
 //!
-//! What was encoded for a stream is beyond every overflow policy, so it is kept short: bytes that were encoded and that
-//! the reader's host has not acknowledged are at most about `clamp(2 × congestion window, min, max)`. Twice the window,
-//! because one window is on its way and the next has to be there when it is acknowledged; more would only wait, and grow
-//! old. What exceeds it stays in the receiver's queue. What the host has acknowledged and its application not yet taken
+//! What was encoded for a stream is beyond every overflow policy, so it is kept short: bytes that
+//! were encoded and that the reader's host has not acknowledged are at most about `clamp(2 ×
+//! congestion window, min, max)`. Twice the window, because one window is on its way and the next
+//! has to be there when it is acknowledged; more would only wait, and grow old. What exceeds it
+//! stays in the receiver's queue. What the host has acknowledged and its application not yet taken
 //! is not seen here: the receiver's grant bounds that.
 //!
 //! Nobody is asked how much that is. A transport lets go of bytes when they are acknowledged
-//! ([`Transport::write`](crate::transport::Transport::write)), so each buffer counts itself in when it is made and out
-//! when its last reference goes. A receiver that waits for room is put on a list by the buffer that makes it: no polling,
-//! one addition and one subtraction for each buffer.
+//! ([`Transport::write`](crate::transport::Transport::write)), so each buffer counts itself in when
+//! it is made and out when its last reference goes. A receiver that waits for room is put on a list
+//! by the buffer that makes it: no polling, one addition and one subtraction for each buffer.
 //!
 //! The counters are atomic because [`Bytes`] may travel between threads; one core's do not.
 
@@ -112,8 +113,8 @@ impl Ahead {
         self.meter.held.load(Ordering::Relaxed)
     }
 
-    /// Bytes that the next buffer may have. At most half of what may be ahead, so that one buffer is filled while another
-    /// is acknowledged; a transport lets go of whole buffers.
+    /// Bytes that the next buffer may have. At most half of what may be ahead, so that one buffer
+    /// is filled while another is acknowledged; a transport lets go of whole buffers.
     pub(in crate::core) fn room(&self) -> usize {
         let buffer = self.buffer_max.min(self.max / 4).max(self.buffer_min.min(self.max / 2));
         buffer.min(self.max.saturating_sub(self.held()))

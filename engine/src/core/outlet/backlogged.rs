@@ -2,14 +2,16 @@
 
 use crate::time::Time;
 
-/// What one receiver took since its queue last began to fill: looked at at the end of each turn that touched it.
+/// What one receiver took since its queue last began to fill: looked at at the end of each turn
+/// that touched it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct Backlogged {
     /// When the queue began to fill.
     pub(in crate::core) since: Time,
     /// When something had been taken last, or the queue began to fill.
     pub(in crate::core) taken_at: Time,
-    /// Bytes that had been written to the receiver in all when the queue began to fill, and by the last look.
+    /// Bytes that had been written to the receiver in all when the queue began to fill, and by the
+    /// last look.
     written_before: u64,
     written: u64,
 }

@@ -1,12 +1,13 @@
 //! To a client: a stream, and the queue of a receiver that drains into it.
 //!
-//! A [`DeliveryStream`] is what one stream needs: an encoder, what the transport has not taken, and how far the stream may
-//! run ahead of its reader's host ([`Ahead`]). A [`ReceiverQueue`] is what one receiver needs: what waits for it, its policy
-//! and its grant. A run is written while its receiver has grant left and the stream has room; otherwise it waits in the
-//! receiver's queue, so that it holds up nobody else.
+//! A [`DeliveryStream`] is what one stream needs: an encoder, what the transport has not taken, and
+//! how far the stream may run ahead of its reader's host ([`Ahead`]). A [`ReceiverQueue`] is what
+//! one receiver needs: what waits for it, its policy and its grant. A run is written while its
+//! receiver has grant left and the stream has room; otherwise it waits in the receiver's queue, so
+//! that it holds up nobody else.
 //!
-//! A large body that came in a buffer of its own is a piece of its own in the stream: all receivers of this core hold the
-//! same buffer.
+//! A large body that came in a buffer of its own is a piece of its own in the stream: all receivers
+//! of this core hold the same buffer.
 
 use std::collections::VecDeque;
 
@@ -48,7 +49,8 @@ impl Piece {
     }
 }
 
-/// One stream to a client. What writing a run touches comes first, so that it lies in few cache lines.
+/// One stream to a client. What writing a run touches comes first, so that it lies in few cache
+/// lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::core) struct DeliveryStream {
@@ -223,7 +225,8 @@ impl DeliveryStream {
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::core) struct ReceiverQueue {
-    /// Bytes written to the stream for this receiver, without the stream's preamble; of a shared stream, bytes of run bodies.
+    /// Bytes written to the stream for this receiver, without the stream's preamble; of a shared
+    /// stream, bytes of run bodies.
     written: u64,
     /// Bytes that may be written: a frame is begun only below it.
     grant: u64,
@@ -315,13 +318,14 @@ impl ReceiverQueue {
         self.written < self.grant && stream.has_room()
     }
 
-    /// Whether lingering is useless, because nothing more can be appended before the stream is sent.
+    /// Whether lingering is useless, because nothing more can be appended before the stream is
+    /// sent.
     pub(in crate::core) fn can_gather_no_more(&self, stream: &DeliveryStream) -> bool {
         !self.may_write(stream) || stream.is_blocked() || !self.queue.is_empty()
     }
 
-    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older runs that gave way for it,
-    /// `lost` is told.
+    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older
+    /// runs that gave way for it, `lost` is told.
     #[inline]
     pub(in crate::core) fn push(
         &mut self,
@@ -376,7 +380,8 @@ impl ReceiverQueue {
         self.count_crowd();
     }
 
-    /// Drops by policy until `bytes_max` wait, and tells `lost` of each run; a gap stands where they were.
+    /// Drops by policy until `bytes_max` wait, and tells `lost` of each run; a gap stands where
+    /// they were.
     pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         self.queue.shed(bytes_max, lost);
     }
@@ -392,7 +397,8 @@ impl ReceiverQueue {
         self.written < self.grant
     }
 
-    /// Whether a run may be written now, as far as this receiver is concerned: nothing waits, and some of the grant is left.
+    /// Whether a run may be written now, as far as this receiver is concerned: nothing waits, and
+    /// some of the grant is left.
     #[inline]
     pub(in crate::core) fn may_pass(&self) -> bool {
         self.has_grant() && self.queue.is_empty()
@@ -405,7 +411,8 @@ impl ReceiverQueue {
         count_run(&mut self.runs, &mut self.legs, run, entry);
     }
 
-    /// Queues a run, or drops by policy, and says what became of it; of older runs that gave way for it, `lost` is told.
+    /// Queues a run, or drops by policy, and says what became of it; of older runs that gave way
+    /// for it, `lost` is told.
     pub(in crate::core) fn keep(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let (fate, gap) = self.queue.offer(run, 0, lost);
         if let Some(gap) = gap {
@@ -432,8 +439,8 @@ impl ReceiverQueue {
         });
     }
 
-    /// Drops everything that waits, and tells `lost` of each run that is a leg of an entry; what was written stays. Returns the
-    /// events dropped.
+    /// Drops everything that waits, and tells `lost` of each run that is a leg of an entry; what
+    /// was written stays. Returns the events dropped.
     pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
         self.queue.clear(lost)
     }

@@ -1,7 +1,7 @@
 //! Encoding runs for one reader: numbers for tag sets and publishers, and frames.
 //!
-//! Bodies are copied behind their heads, so that the transport gets few pieces. An outlet that shares a large body with
-//! others takes the head alone, and puts the body behind it.
+//! Bodies are copied behind their heads, so that the transport gets few pieces. An outlet that
+//! shares a large body with others takes the head alone, and puts the body behind it.
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, TagsOnStream};
@@ -27,7 +27,8 @@ pub(in crate::core) struct Written {
 pub(super) struct Encoder {
     /// What was encoded and not taken.
     out: Vec<u8>,
-    /// Length of the last buffer that was taken: the next one starts with as much, and no idle stream holds memory.
+    /// Length of the last buffer that was taken: the next one starts with as much, and no idle
+    /// stream holds memory.
     out_hint: usize,
     written: Written,
     tags: TableWriter<TagId>,
@@ -80,7 +81,8 @@ impl Encoder {
         data::put_run_head(&mut self.out, &header, run.body.len());
     }
 
-    /// Counts events as written: of a run for several receivers, once for each, by whoever knows how many they are.
+    /// Counts events as written: of a run for several receivers, once for each, by whoever knows
+    /// how many they are.
     #[inline]
     pub(super) const fn count(&mut self, events: u64) {
         self.written.events += events;
@@ -164,8 +166,8 @@ impl Encoder {
         Some(std::mem::take(&mut self.out))
     }
 
-    /// What was encoded, up to a head whose body stands elsewhere. What was reserved for more stays here: only bytes written
-    /// count.
+    /// What was encoded, up to a head whose body stands elsewhere. What was reserved for more stays
+    /// here: only bytes written count.
     pub(super) fn take_head(&mut self) -> Vec<u8> {
         if self.out.capacity() > 2 * self.out.len() + HEAD_BYTES {
             let head = self.out.clone();
@@ -187,7 +189,8 @@ impl Encoder {
         self.out.len() ^ self.tags.len() ^ self.publishers.len()
     }
 
-    /// Prefetches the names of a run's tag set and publisher; `memo` is what is known of the former.
+    /// Prefetches the names of a run's tag set and publisher; `memo` is what is known of the
+    /// former.
     #[inline(always)]
     pub(super) fn prefetch_names(&self, tag: &TagId, memo: Memo, publisher: &PublisherKey) {
         if !self.tags.knows(memo) {

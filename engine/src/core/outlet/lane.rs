@@ -1,5 +1,5 @@
-//! To a peer: numbers its runs, so that a jump after a drop is seen, and copies every body, because a lane may have far more
-//! under way than a receiver.
+//! To a peer: numbers its runs, so that a jump after a drop is seen, and copies every body, because
+//! a lane may have far more under way than a receiver.
 
 use bytes::Bytes;
 use millrace_proto::PublisherKey;
@@ -73,8 +73,8 @@ impl LaneOutlet {
         self.encoder.len() + self.pending.len() < self.out_max
     }
 
-    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older runs that gave way for it,
-    /// `lost` is told.
+    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older
+    /// runs that gave way for it, `lost` is told.
     #[inline]
     pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let seq = self.next_seq;
@@ -114,7 +114,8 @@ impl LaneOutlet {
         &mut self.legs
     }
 
-    /// Drops what waits, and tells `lost` of each run that is a leg of an entry. Returns the events dropped.
+    /// Drops what waits, and tells `lost` of each run that is a leg of an entry. Returns the events
+    /// dropped.
     pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
         self.queue.clear(lost)
     }

@@ -58,8 +58,8 @@ impl MailboxOutlet {
         self.encoder.len() < self.out_max
     }
 
-    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older runs that gave way for it,
-    /// `lost` is told.
+    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older
+    /// runs that gave way for it, `lost` is told.
     #[inline]
     pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let run = &RunOut { buffer: None, ..*run };

@@ -1,9 +1,9 @@
 //! Outlets: each writes runs to one stream, or to one sibling core's mailbox.
 //!
-//! A run is either *written* (encoded behind what was written before; never dropped after that) or *queued* (kept apart from
-//! the stream's tables, so that it can still be dropped). It is written at once while nothing is queued, and what is encoded
-//! and waits is below its bound. Numbers are assigned when a run is written, so a drop never leaves a number that the reader
-//! does not know.
+//! A run is either *written* (encoded behind what was written before; never dropped after that) or
+//! *queued* (kept apart from the stream's tables, so that it can still be dropped). It is written
+//! at once while nothing is queued, and what is encoded and waits is below its bound. Numbers are
+//! assigned when a run is written, so a drop never leaves a number that the reader does not know.
 //!
 //! ```text
 //! push → [ queue: runs and gaps, bounded, drops by policy ] → [ encoder: tables, bytes ] → transport or mailbox

@@ -1,10 +1,11 @@
 //! Runs and gaps that wait to be written: in order, bounded in bytes, droppable.
 //!
-//! What is known of each run stands in one queue, its bytes (tag set, fields, body) in blocks, one behind the other:
-//! a queue that is filled and emptied all the time allocates once per block, and is read in the order it lies in memory.
-//! Only large bodies that came in buffers of their own are kept as they are. A run lies in one block, so that blocks end with
-//! room that no run fitted in: less than half of the memory reserved, except for the block that is being filled. An empty
-//! queue holds no memory.
+//! What is known of each run stands in one queue, its bytes (tag set, fields, body) in blocks, one
+//! behind the other: a queue that is filled and emptied all the time allocates once per block, and
+//! is read in the order it lies in memory. Only large bodies that came in buffers of their own are
+//! kept as they are. A run lies in one block, so that blocks end with room that no run fitted in:
+//! less than half of the memory reserved, except for the block that is being filled. An empty queue
+//! holds no memory.
 
 use std::collections::VecDeque;
 
@@ -21,7 +22,8 @@ use crate::routes::TagId;
 /// Bytes that a queued run takes besides those that it is made of: what is known of it.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are one gap of all routers.
+/// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are
+/// one gap of all routers.
 const GAPS_MAX: usize = 64;
 
 /// The first block, and the largest; between them, each is twice as large as the one before.
@@ -172,8 +174,8 @@ impl RunQueue {
         self.refused
     }
 
-    /// Queues a run, or drops by policy. Says what became of the run, with a gap that has to be put behind everything;
-    /// of older runs that gave way for it, `lost` is told.
+    /// Queues a run, or drops by policy. Says what became of the run, with a gap that has to be put
+    /// behind everything; of older runs that gave way for it, `lost` is told.
     pub(super) fn offer(
         &mut self,
         run: &RunOut<'_>,
@@ -200,7 +202,8 @@ impl RunQueue {
         (Fate::Kept, None)
     }
 
-    /// Drops everything, without a gap, and tells `lost` of each run that is a leg of an entry. Returns the events dropped.
+    /// Drops everything, without a gap, and tells `lost` of each run that is a leg of an entry.
+    /// Returns the events dropped.
     pub(super) fn clear(&mut self, mut lost: impl FnMut(&RunOut<'_>)) -> u64 {
         let events = self.events;
         while let Some(item) = self.items.pop_front() {
@@ -276,7 +279,8 @@ impl RunQueue {
         true
     }
 
-    /// Takes the oldest item and gives it to `write`, a run with its seq; `false` when there is none.
+    /// Takes the oldest item and gives it to `write`, a run with its seq; `false` when there is
+    /// none.
     pub(super) fn pop(&mut self, write: impl FnOnce(Popped<'_>)) -> bool {
         match self.items.pop_front() {
             Some(Item::Run(waiting)) => {
@@ -321,8 +325,8 @@ impl RunQueue {
         }
     }
 
-    /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and tells `lost` of each; one gap of this reason
-    /// stands where they were.
+    /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and tells `lost` of each;
+    /// one gap of this reason stands where they were.
     fn drop_oldest(
         &mut self,
         bytes: u64,
@@ -358,7 +362,8 @@ impl RunQueue {
 }
 
 impl RunQueue {
-    /// Drops runs by its policy until `bytes_max` are left, and tells `lost` of each; a gap stands where they were.
+    /// Drops runs by its policy until `bytes_max` are left, and tells `lost` of each; a gap stands
+    /// where they were.
     pub(super) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         let QueuePolicy { overflow, reason, .. } = self.policy;
         match overflow {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A sum that queues of one core keep. The core's thread alone writes it: the atomic is there so that a core can move to its
-/// thread.
+/// A sum that queues of one core keep. The core's thread alone writes it: the atomic is there so
+/// that a core can move to its thread.
 #[derive(Debug, Clone, Default)]
 pub(in crate::core) struct Total(Arc<AtomicU64>);
 

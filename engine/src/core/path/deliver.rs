@@ -1,7 +1,8 @@
 //! Copies a run to every location that wants it, and to the receivers of this core among them.
 //!
-//! The route cache says which: sibling cores and peers from the directory, receivers from this core's own index. A receiver
-//! that selects by payload gets those events of a run that it wants, as runs of their own.
+//! The route cache says which: sibling cores and peers from the directory, receivers from this
+//! core's own index. A receiver that selects by payload gets those events of a run that it wants,
+//! as runs of their own.
 
 use millrace_proto::data::{self, flag};
 use millrace_proto::run::RunBody;
@@ -158,8 +159,9 @@ fn deliver_here(
     }
 }
 
-/// Copies a run to the receivers that select by payload and share a stream. They come last, because whether the stream takes
-/// a frame was decided once for all who are gathered: a frame written in between would cross the stream's bound twice.
+/// Copies a run to the receivers that select by payload and share a stream. They come last, because
+/// whether the stream takes a frame was decided once for all who are gathered: a frame written in
+/// between would cross the stream's bound twice.
 #[cold]
 fn deliver_put_off(
     receivers: &mut Receivers,

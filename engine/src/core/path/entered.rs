@@ -11,7 +11,8 @@ use crate::message::CoreIndex;
 pub(in crate::core) enum Scope {
     /// Anywhere: its owner routes it.
     All,
-    /// Anywhere within this router: it came from a peer, so that it goes to no peer. One hop, no loops.
+    /// Anywhere within this router: it came from a peer, so that it goes to no peer. One hop, no
+    /// loops.
     Router,
     /// To this core's sessions: a sibling has routed it.
     Core,

@@ -1,8 +1,8 @@
 //! What became of the legs of runs: of the copies for single locations.
 //!
-//! An outlet says it of the run that was pushed, and of the older runs that gave way for it. The counters are the first
-//! reader. The second is the sibling core that handed a run over: it is told how many events were lost here
-//! ([`ToSibling::Missed`](crate::message::ToSibling::Missed)).
+//! An outlet says it of the run that was pushed, and of the older runs that gave way for it. The
+//! counters are the first reader. The second is the sibling core that handed a run over: it is told
+//! how many events were lost here ([`ToSibling::Missed`](crate::message::ToSibling::Missed)).
 
 use millrace_proto::control::OutcomeReason;
 
@@ -26,8 +26,8 @@ impl Missed {
     }
 }
 
-/// What siblings are to be told of runs that they have handed over: by core. Bounded by the entries that siblings' runs have
-/// had since the rings between cores were last emptied.
+/// What siblings are to be told of runs that they have handed over: by core. Bounded by the entries
+/// that siblings' runs have had since the rings between cores were last emptied.
 #[derive(Debug)]
 pub(in crate::core) struct Answers(Vec<Vec<Answer>>);
 
@@ -82,7 +82,8 @@ impl Fates<'_> {
         }
     }
 
-    /// What became of a run at a location, whose queue drops for the reason `overflow`. Returns the events lost.
+    /// What became of a run at a location, whose queue drops for the reason `overflow`. Returns the
+    /// events lost.
     #[inline]
     pub(super) fn tell(&mut self, fate: Fate, run: &RunOut<'_>, overflow: DropReason) -> u64 {
         match fate {

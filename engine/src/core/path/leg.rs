@@ -1,7 +1,9 @@
-//! The last step of a run: into one receiver's queue, or onto the stream that it shares with others.
+//! The last step of a run: into one receiver's queue, or onto the stream that it shares with
+//! others.
 //!
-//! Targets are sorted by receiver, and those of one connection mostly stand together. As long as they do, their numbers are
-//! gathered, and the run is written once for all of them. Whoever cannot take it now queues it for itself.
+//! Targets are sorted by receiver, and those of one connection mostly stand together. As long as
+//! they do, their numbers are gathered, and the run is written once for all of them. Whoever cannot
+//! take it now queues it for itself.
 
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use crate::core::run::{Fate, RunOut};
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::matching::LocalTarget;
 
-/// Bytes of targets with which a frame is written: the largest target takes less than a quarter of what a frame may have.
+/// Bytes of targets with which a frame is written: the largest target takes less than a quarter of
+/// what a frame may have.
 const GATHERED_BYTES_MAX: usize = TARGETS_BYTES_MAX / 4 * 3;
 
 /// A receiver, and where it may write.
@@ -28,7 +31,8 @@ pub(super) struct Leg<'a> {
 }
 
 impl Leg<'_> {
-    /// Pushes a run to this receiver alone, because of these subscriptions. `fields` is memory to use.
+    /// Pushes a run to this receiver alone, because of these subscriptions. `fields` is memory to
+    /// use.
     pub(super) fn push(
         &mut self,
         subscriptions: impl Iterator<Item = u16> + Clone,
@@ -82,8 +86,8 @@ impl Leg<'_> {
     }
 }
 
-/// Pushes a run to a receiver with a stream of its own, and counts what became of it and of those that gave way for it.
-/// Inlined, because a call costs a tenth of what a run does here.
+/// Pushes a run to a receiver with a stream of its own, and counts what became of it and of those
+/// that gave way for it. Inlined, because a call costs a tenth of what a run does here.
 #[inline(always)]
 pub(super) fn push(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) {
     if run.entry.is_some() {
@@ -118,8 +122,8 @@ fn push_copy(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) -
     fate
 }
 
-/// Queues a run for a receiver that shares its stream, and counts what became of it and of those that gave way for it. The
-/// run's fields are its target.
+/// Queues a run for a receiver that shares its stream, and counts what became of it and of those
+/// that gave way for it. The run's fields are its target.
 #[cold]
 fn queue(
     receiver: &mut Receiver,
@@ -218,8 +222,8 @@ impl Gathered {
     }
 }
 
-/// Appends a receiver with the subscriptions that matched, in ascending order; repeated ones count once. A run that was sent
-/// before may be a duplicate.
+/// Appends a receiver with the subscriptions that matched, in ascending order; repeated ones count
+/// once. A run that was sent before may be a duplicate.
 #[inline]
 fn put_target(
     out: &mut Vec<u8>,

@@ -1,4 +1,5 @@
-//! The locations of a run besides this core's own receivers: sibling cores and peers, each with its outlet.
+//! The locations of a run besides this core's own receivers: sibling cores and peers, each with its
+//! outlet.
 
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{Gap, GapReason};
@@ -30,8 +31,8 @@ pub(in crate::core) struct PeerLane {
 }
 
 impl PeerLane {
-    /// The peer may have missed runs before `position`: a gap behind the runs that it did not miss and before those that
-    /// it will not miss.
+    /// The peer may have missed runs before `position`: a gap behind the runs that it did not miss
+    /// and before those that it will not miss.
     pub(in crate::core) fn missed(&mut self, position: u64) {
         if position > self.told {
             self.told = position;
@@ -39,7 +40,8 @@ impl PeerLane {
         }
     }
 
-    /// Opens a leg to the peer; none when the peer cannot be counted on: then the events count as missed at once.
+    /// Opens a leg to the peer; none when the peer cannot be counted on: then the events count as
+    /// missed at once.
     #[inline]
     fn follow(&self, run: &RunOut<'_>, fates: &mut Fates<'_>) -> Option<EntryId> {
         let entry = run.entry?;
@@ -179,7 +181,8 @@ impl Locations {
         self.siblings.iter().flatten().any(|outlet| outlet.queued_bytes() > link_queue_bytes / 2)
     }
 
-    /// The interest of these peers is in the directory from `position` on: says to each what it may have missed.
+    /// The interest of these peers is in the directory from `position` on: says to each what it may
+    /// have missed.
     pub(in crate::core) fn tell_joined(&mut self, peers: &[PeerIndex], position: u64) {
         for &peer in peers {
             if let Some(Some(lane)) = self.peers.get_mut(usize::from(peer)) {

@@ -1,12 +1,14 @@
 //! What lookups of new tag sets take in one turn.
 //!
-//! A tag set that the route cache does not know, or whose route has changed, is looked up in all selectors that may match. One
-//! lookup is bounded by how many selectors clients may have that no tag leads to quickly
-//! ([`SelectorLimits`](crate::core::SelectorLimits)), and all lookups of a turn by [`STEPS_PER_TURN`]: what comes beyond
-//! is left unread, and with it what follows on its stream. Runs whose routes are known go on.
+//! A tag set that the route cache does not know, or whose route has changed, is looked up in all
+//! selectors that may match. One lookup is bounded by how many selectors clients may have that no
+//! tag leads to quickly ([`SelectorLimits`](crate::core::SelectorLimits)), and all lookups of a
+//! turn by [`STEPS_PER_TURN`]: what comes beyond is left unread, and with it what follows on its
+//! stream. Runs whose routes are known go on.
 //!
-//! Publishers take turns: the next turn begins behind the stream that had no more time in this one. What sibling cores hand over
-//! may take half of a turn. Runs of peers are not left unread, because everything between routers drains.
+//! Publishers take turns: the next turn begins behind the stream that had no more time in this one.
+//! What sibling cores hand over may take half of a turn. Runs of peers are not left unread, because
+//! everything between routers drains.
 
 use super::reader::KnownTags;
 use super::state::Path;

@@ -1,7 +1,7 @@
 //! The owner's stage: which core routes a run, and what it does before the run is copied.
 //!
-//! A run that a publisher sent goes to its shard's owner: this core, or a sibling. What the owner does with a run is one call
-//! each, in order, in [`Path::own`]; the first is its position.
+//! A run that a publisher sent goes to its shard's owner: this core, or a sibling. What the owner
+//! does with a run is one call each, in order, in [`Path::own`]; the first is its position.
 
 use millrace_proto::PublisherId;
 use millrace_proto::control::OutcomeReason;
@@ -58,8 +58,8 @@ impl Path {
 
     /// Hands a run to the sibling that owns it.
     fn hand_over(&mut self, owner: CoreIndex, tags: &mut KnownTags, entered: &Entered<'_>) {
-        // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that the cache has given
-        // up since is still no other's, so the cache is not asked again.
+        // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that
+        // the cache has given up since is still no other's, so the cache is not asked again.
         let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
         let (entry, flags) = self.follow(entered);
         let body = &entered.run.body;
@@ -82,8 +82,9 @@ impl Path {
         fates.end(&run, Tally::NONE);
     }
 
-    /// Opens an entry for a run whose origin wants to be told how it ends. Returns the entry, and the flags that go on with the
-    /// run: those of a run that is not followed have no level, so that nobody else follows it.
+    /// Opens an entry for a run whose origin wants to be told how it ends. Returns the entry, and
+    /// the flags that go on with the run: those of a run that is not followed have no level, so
+    /// that nobody else follows it.
     #[inline]
     pub(super) fn follow(&mut self, entered: &Entered<'_>) -> (Option<EntryId>, u64) {
         let flags = entered.flags & FORWARDED;

@@ -1,14 +1,16 @@
-//! Prefetching: brings into the cache what the next runs will touch, before the first of them is routed.
+//! Prefetching: brings into the cache what the next runs will touch, before the first of them is
+//! routed.
 //!
-//! Why: routing a run touches memory in many places (its route, its receivers, the tables of their streams), and each of them
-//! costs some hundred cycles when it is not in the cache. A run by itself waits for one after the other; the runs of a window
-//! wait for all of them together.
+//! Why: routing a run touches memory in many places (its route, its receivers, the tables of their
+//! streams), and each of them costs some hundred cycles when it is not in the cache. A run by
+//! itself waits for one after the other; the runs of a window wait for all of them together.
 //!
-//! The rule: the reader looks at the frames of up to 16 runs that have arrived ([`Window`]), and this page reads a word of
-//! what each of them will touch, in steps: routes; then the receivers that the routes name; then the names on the streams of
-//! siblings, peers and receivers. Each step needs what the one before has brought; within a step nothing waits. It changes
-//! nothing, and what it cannot find it leaves out: a run that is alone, a tag set that was not met before, a route that is not
-//! resolved, receivers beyond [`RECEIVERS_MAX`].
+//! The rule: the reader looks at the frames of up to 16 runs that have arrived ([`Window`]), and
+//! this page reads a word of what each of them will touch, in steps: routes; then the receivers
+//! that the routes name; then the names on the streams of siblings, peers and receivers. Each step
+//! needs what the one before has brought; within a step nothing waits. It changes nothing, and what
+//! it cannot find it leaves out: a run that is alone, a tag set that was not met before, a route
+//! that is not resolved, receivers beyond [`RECEIVERS_MAX`].
 //!
 //! At the end of a turn the same is done for streams that are written
 //! ([`Transport::prefetch`](crate::transport::Transport::prefetch)).
@@ -20,7 +22,8 @@ use super::reader::{Coming, Window};
 use super::state::Path;
 use crate::matching::Location;
 
-/// Receivers that are prefetched together, at most: what a window of runs with two receivers each needs.
+/// Receivers that are prefetched together, at most: what a window of runs with two receivers each
+/// needs.
 const RECEIVERS_MAX: usize = 32;
 
 const _: () = assert!(WINDOW_FRAMES <= u16::BITS as usize, "each run of a window has a bit");

@@ -1,4 +1,5 @@
-//! Reads runs from a stream: a publisher's, a lane's, or a sibling core's batches, which use the same frames.
+//! Reads runs from a stream: a publisher's, a lane's, or a sibling core's batches, which use the
+//! same frames.
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
@@ -45,17 +46,19 @@ pub(in crate::core) struct RunPublisher {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct RunIn<'a> {
     pub(in crate::core) body: RunBody<'a>,
-    /// The buffer that the body lies in, if it is large and most of what the buffer holds: then it may be kept without a copy.
+    /// The buffer that the body lies in, if it is large and most of what the buffer holds: then it
+    /// may be kept without a copy.
     pub(in crate::core) buffer: Option<&'a Bytes>,
 }
 
-/// A body of at least this many bytes may be kept. Each is two pieces of a stream, which QUIC looks through one by one for
-/// each packet: they must be few.
+/// A body of at least this many bytes may be kept. Each is two pieces of a stream, which QUIC looks
+/// through one by one for each packet: they must be few.
 const KEPT_FROM: usize = 8 * 1024;
 
 impl<'a> RunIn<'a> {
-    /// A body, and the buffer that its frame came in. What is kept of a buffer keeps all of it, and only the body counts
-    /// against anything, so a frame that is mostly something else is copied.
+    /// A body, and the buffer that its frame came in. What is kept of a buffer keeps all of it, and
+    /// only the body counts against anything, so a frame that is mostly something else is
+    /// copied.
     fn new(body: RunBody<'a>, buffer: Option<&'a Bytes>) -> Self {
         let bytes = body.bytes().len();
         Self { body, buffer: buffer.filter(|buffer| bytes >= KEPT_FROM && bytes >= buffer.len() / 4 * 3) }
@@ -74,8 +77,9 @@ pub(in crate::core) struct Coming {
 
 /// The runs that come next, as far as their names have been met before.
 ///
-/// Routing a run touches memory in many places, each of which takes some hundred cycles when it is out of cache. One run
-/// by itself waits for one after the other; the runs of a window wait together.
+/// Routing a run touches memory in many places, each of which takes some hundred cycles when it is
+/// out of cache. One run by itself waits for one after the other; the runs of a window wait
+/// together.
 #[derive(Debug)]
 pub(in crate::core) struct Window {
     runs: [Coming; WINDOW_FRAMES],
@@ -95,8 +99,8 @@ pub(in crate::core) trait RunSink {
     fn prefetch(&mut self, window: &Window);
     /// A run was read.
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>);
-    /// A number stands for another publisher from here on. Returns whom its runs name: the publisher that was claimed, if
-    /// the other side is trusted with it.
+    /// A number stands for another publisher from here on. Returns whom its runs name: the
+    /// publisher that was claimed, if the other side is trusted with it.
     fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {
         let _ = (number, index);
         claimed
@@ -110,7 +114,8 @@ pub(in crate::core) trait RunSink {
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
     /// The preamble was read: the first frame of the stream, not a data frame.
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError>;
-    /// The publisher wants to be told what was received: only publish streams have somebody to tell.
+    /// The publisher wants to be told what was received: only publish streams have somebody to
+    /// tell.
     fn report(&mut self) {
         self.skipped();
     }
@@ -206,7 +211,8 @@ impl RunReader {
 }
 
 impl Tables {
-    /// Whether a frame is a run that cannot be routed without a lookup, as far as that shows before it is read.
+    /// Whether a frame is a run that cannot be routed without a lookup, as far as that shows before
+    /// it is read.
     #[cold]
     fn has_lookup(&self, frame: &Frame<'_>, sink: &impl RunSink) -> bool {
         let numbers = || data::peek_numbers(frame.body);

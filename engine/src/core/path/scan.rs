@@ -1,5 +1,6 @@
-//! Runs whose payloads decide who of a receiver's subscriptions gets them: scanned at once within what the turn has left, or
-//! in later turns. [`payload`](crate::payload) has the rules; here they meet queues.
+//! Runs whose payloads decide who of a receiver's subscriptions gets them: scanned at once within
+//! what the turn has left, or in later turns. [`payload`](crate::payload) has the rules; here they
+//! meet queues.
 
 use millrace_proto::TagSetRef;
 use millrace_proto::data::{Gap, GapReason};
@@ -14,8 +15,9 @@ use crate::ledger::Tally;
 use crate::matching::LocalTarget;
 use crate::payload::{Held, HeldRun, Piece, Plan, ScanBudget};
 
-/// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same subscriptions want
-/// form a new run. What cannot be scanned in this turn waits. Says whether the receiver has something to write.
+/// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same
+/// subscriptions want form a new run. What cannot be scanned in this turn waits. Says whether the
+/// receiver has something to write.
 pub(super) fn deliver_by_payload(
     leg: &mut Leg<'_>,
     group: &[LocalTarget],

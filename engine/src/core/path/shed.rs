@@ -1,11 +1,12 @@
-//! The budget of receivers' queues: when all together hold more than the core may, the largest give way first.
+//! The budget of receivers' queues: when all together hold more than the core may, the largest give
+//! way first.
 //!
 //! ```text
 //! queues    9 7 7 3 1  = 27     budget 20: those above 5 are cut to 5     5 5 5 3 1 = 19
 //! ```
 //!
-//! Nobody with a small queue notices. A sixteenth of the budget is made free at once, so that looking at all queues
-//! is paid for by what came since.
+//! Nobody with a small queue notices. A sixteenth of the budget is made free at once, so that
+//! looking at all queues is paid for by what came since.
 
 use super::fate::Fates;
 use super::state::Path;

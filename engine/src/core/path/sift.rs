@@ -1,8 +1,9 @@
-//! Looks for literals before a run is copied to a sibling or peer that wants it only for the sake of payload patterns.
+//! Looks for literals before a run is copied to a sibling or peer that wants it only for the sake
+//! of payload patterns.
 //!
-//! [`Prefilter`] has the rules. A run is looked through once for all its locations, and only if one of them has a filter.
-//! Where something is found, its events are looked through one by one, and a location gets those from the first that it
-//! may want to the last, as a run of its own:
+//! [`Prefilter`] has the rules. A run is looked through once for all its locations, and only if one
+//! of them has a filter. Where something is found, its events are looked through one by one, and a
+//! location gets those from the first that it may want to the last, as a run of its own:
 //!
 //! ```text
 //! run         0: fine   1: RAID lost   2: fine   3: RAID back   4: fine      filter "RAID": 1 to 3
@@ -17,8 +18,9 @@ use crate::core::run::RunOut;
 use crate::matching::Taker;
 use crate::payload::{Found, Prefilter};
 
-/// Comparisons of literals in one turn: some 0.3 ms. Payloads that hold none of a literal's beginnings take none, so that
-/// only who makes payloads and literals alike gets there. What comes beyond it is copied as if there were no filter.
+/// Comparisons of literals in one turn: some 0.3 ms. Payloads that hold none of a literal's
+/// beginnings take none, so that only who makes payloads and literals alike gets there. What comes
+/// beyond it is copied as if there were no filter.
 const WORK_PER_TURN: usize = 32 * 1024;
 
 /// The filters of the directory, and what is left of the turn for them.
@@ -54,8 +56,8 @@ impl Sift {
         self.work = WORK_PER_TURN;
     }
 
-    /// What of a run a location may want whose filters `takers` name. `is_known` says that the run was looked through for
-    /// another location.
+    /// What of a run a location may want whose filters `takers` name. `is_known` says that the run
+    /// was looked through for another location.
     #[cold]
     pub(super) fn sift(
         &mut self,

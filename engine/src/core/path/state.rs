@@ -110,8 +110,8 @@ impl Path {
         self.shards.position
     }
 
-    /// What entered through a router, and reached this one on a lane of this core, may be missing from here on: said on
-    /// every core behind the lane's runs.
+    /// What entered through a router, and reached this one on a lane of this core, may be missing
+    /// from here on: said on every core behind the lane's runs.
     pub(in crate::core) fn router_lost(&mut self, router: RouterId) {
         let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(router) };
         self.receivers.gap_to_all(&gap);

@@ -20,7 +20,8 @@ use crate::message::ToCore;
 use crate::payload::FilterTable;
 use crate::transport::{ConnKey, StreamKey};
 
-/// Cores of one router, each in a world of its own, whose directories say that every other core wants `*`.
+/// Cores of one router, each in a world of its own, whose directories say that every other core
+/// wants `*`.
 struct Cores(Vec<World>);
 
 impl Cores {

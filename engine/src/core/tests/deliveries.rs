@@ -53,8 +53,8 @@ impl World {
         self.say(conn, &ControlFrame::Grant(Grant { receiver: ReceiverNumber(receiver), bytes }));
     }
 
-    /// What the shared stream says: `seq payload for receiver [subscriptions], …`, `gap reason events for [receivers]`, `end
-    /// receiver reason dropped`.
+    /// What the shared stream says: `seq payload for receiver [subscriptions], …`, `gap reason
+    /// events for [receivers]`, `end receiver reason dropped`.
     fn shared(&self, conn: ConnKey) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(written) = self.memory.written.get(&(conn, SHARED)) else { return lines };
@@ -309,7 +309,8 @@ fn what_the_stream_does_not_take_waits_for_each_receiver_and_is_written_in_turns
     for seq in 3..5 {
         world.publish(publisher, "host=b", seq, &["x"]);
     }
-    // Whoever closes one meanwhile is heard when there is room: before the others, whose runs were not begun.
+    // Whoever closes one meanwhile is heard when there is room: before the others, whose runs were not
+    // begun.
     world.open_with(conn, 2, open(), &["*"]);
     world.say(conn, &ControlFrame::CloseReceiver(CloseReceiver { receiver: ReceiverNumber(2) }));
     world.memory.room = None;

@@ -1,4 +1,5 @@
-//! Which control frames are handled when: clients take turns, and wait for neither what ends nor each other for long.
+//! Which control frames are handled when: clients take turns, and wait for neither what ends nor
+//! each other for long.
 
 use millrace_proto::control::{ControlFrame, OpenReceiver, Ping, Subscribe};
 use millrace_proto::mesh::{InterestRequest, LinkFrame, MeshFrame, PeerHello, Tickets};

@@ -157,7 +157,8 @@ impl Pair {
     }
 }
 
-/// A receiver on core `has` that takes some of what core `reads` reads and core `owns` owns, and then no more.
+/// A receiver on core `has` that takes some of what core `reads` reads and core `owns` owns, and
+/// then no more.
 fn crowded_pair([reads, owns, has]: [usize; 3]) -> (Pair, ConnKey, ConnKey) {
     let mut pair = Pair::new();
     let slow = receiver(&mut pair.0[has], 1, 100);

@@ -1,4 +1,5 @@
-//! Payload patterns that cost more than a turn has, and selectors that take more than one connection may have.
+//! Payload patterns that cost more than a turn has, and selectors that take more than one
+//! connection may have.
 
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::{CloseReceiver, ControlFrame, RefusedReason, Subscribe, Unsubscribe};

@@ -15,7 +15,8 @@ use crate::message::ToCore;
 use crate::payload::FilterTable;
 use crate::transport::ConnKey;
 
-/// A core of several, whose siblings want what these selectors say: each the one of its place, from 1 on.
+/// A core of several, whose siblings want what these selectors say: each the one of its place, from
+/// 1 on.
 fn world(wanted: &[&[&str]]) -> World {
     let mut world = World::new();
     let cores = u16::try_from(wanted.len() + 1).unwrap();

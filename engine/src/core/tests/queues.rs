@@ -78,7 +78,8 @@ fn a_stream_that_takes_little_at_a_time_gets_everything_in_order() {
     assert_eq!(world.stream(receiver), expected);
 }
 
-/// A receiver whose host acknowledges nothing, and events of 1,000 bytes for it until some are dropped.
+/// A receiver whose host acknowledges nothing, and events of 1,000 bytes for it until some are
+/// dropped.
 fn unacknowledged(congestion_window: u64) -> (World, ConnKey) {
     let mut world = World::new();
     world.memory.congestion_window = congestion_window;

@@ -219,7 +219,8 @@ impl World {
         self.send(conn, PUBLISH, &bytes);
     }
 
-    /// Publishes a run of one event for each tag, on a stream of its own, in one piece. The turn ends once.
+    /// Publishes a run of one event for each tag, on a stream of its own, in one piece. The turn
+    /// ends once.
     pub(super) fn publish_at_once(&mut self, conn: ConnKey, tags: impl Iterator<Item = String>) {
         let mut bytes = Vec::new();
         frame::put(&mut bytes, stream_kind::PUBLISH, |_| {});
@@ -242,7 +243,8 @@ impl World {
         }
     }
 
-    /// What a receiver's stream says: `seq payload [subscriptions]` for events, `gap reason events` for gaps.
+    /// What a receiver's stream says: `seq payload [subscriptions]` for events, `gap reason events`
+    /// for gaps.
     pub(super) fn stream(&self, conn: ConnKey) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(written) = self.memory.written.get(&(conn, StreamKey(3))) else { return lines };

@@ -1,4 +1,5 @@
-//! A run as one page that needs nothing else: figures, plots over time, the curve of latencies, the host, the verdict.
+//! A run as one page that needs nothing else: figures, plots over time, the curve of latencies, the
+//! host, the verdict.
 
 mod page;
 mod plot;

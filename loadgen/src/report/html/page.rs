@@ -50,7 +50,8 @@ pub fn page(result: &RunResult, allowed: &[Fault], command: &str, at: SystemTime
     )
 }
 
-/// The run in a few lines: what was typed, when, with which version, what was wanted, and what held.
+/// The run in a few lines: what was typed, when, with which version, what was wanted, and what
+/// held.
 fn head(result: &RunResult, attempt: &Attempt, command: &str, at: SystemTime) -> String {
     let wanted = grouped(result.scenario.workload.events_per_second as f64);
     let held = match attempt.held() {
@@ -141,7 +142,8 @@ fn percentiles(timeline: &[Point]) -> Plot {
     }
 }
 
-/// Latency against the share of deliveries that took longer: each step to the right is ten times rarer.
+/// Latency against the share of deliveries that took longer: each step to the right is ten times
+/// rarer.
 fn curve(attempt: &Attempt) -> Plot {
     let latency = &attempt.judged.latency;
     // The last tenth of the rarest event: beyond it the curve is a line to the side.

@@ -1,4 +1,5 @@
-//! Line plots as SVG. Lines have colours that the page's style replaces, so that one drawing serves light and dark.
+//! Line plots as SVG. Lines have colours that the page's style replaces, so that one drawing serves
+//! light and dark.
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};

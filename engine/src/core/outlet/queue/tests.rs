@@ -33,7 +33,8 @@ impl Model {
     }
 }
 
-/// Gaps of other reasons move to the front, once for each router; then comes that of what was dropped.
+/// Gaps of other reasons move to the front, once for each router; then comes that of what was
+/// dropped.
 fn drop_oldest(model: &mut VecDeque<Model>, bytes: u64, bytes_max: u64) -> u64 {
     let (mut dropped, mut overflow, mut others) = (0, 0, Vec::new());
     while model.iter().map(Model::bytes).sum::<u64>() + bytes > bytes_max {
