@@ -5,10 +5,10 @@
 //! |---|---|
 //! | [`source`] | reads a crate: its modules, what each declares, imports and names |
 //! | [`edges`] | resolves names to the files that declare them: which file uses which |
-//! | [`circles`] | finds files that use each other |
+//! | [`circles`](mod@circles) | finds files that use each other |
 //! | [`files`] | lists the Rust files of the repository |
 //! | [`lengths`] | finds files that are too long |
-//! | [`sizes`] | finds functions that are too long, structs with too many fields |
+//! | [`sizes`](mod@sizes) | finds functions that are too long, structs with too many fields |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
 mod circles;
