@@ -8,18 +8,15 @@ use millrace_proto::control::OpenReceiver;
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_sansio::{ConnId, ReadState, StreamId, Time, Transport};
 
+use crate::control::ControlStream;
 use crate::deliveries::Deliveries;
 use crate::event::{Event, Failure};
-use crate::outgoing::Outgoing;
 use crate::publishing::Publishing;
 
 /// One connection to a router, from its dial on.
 #[derive(Debug)]
 pub struct ClientConnection {
-    conn: ConnId,
-    session: ConnectionSession,
-    is_connected: bool,
-    control: Outgoing,
+    control: ControlStream,
     publishing: Publishing,
     deliveries: Deliveries,
 }
@@ -30,10 +27,7 @@ impl ClientConnection {
     #[must_use]
     pub fn new(conn: ConnId, config: ConnectionConfig, now: Time) -> Self {
         Self {
-            conn,
-            session: ConnectionSession::new(config, now),
-            is_connected: false,
-            control: Outgoing::default(),
+            control: ControlStream::new(conn, ConnectionSession::new(config, now)),
             publishing: Publishing::new(),
             deliveries: Deliveries::default(),
         }
@@ -43,13 +37,13 @@ impl ClientConnection {
     #[inline]
     #[must_use]
     pub const fn id(&self) -> ConnId {
-        self.conn
+        self.control.id()
     }
 
     /// Whether the router has answered.
     #[must_use]
     pub const fn is_welcomed(&self) -> bool {
-        self.session.is_welcomed()
+        self.control.session.is_welcomed()
     }
 
     /// Whether this is the control stream.
@@ -62,8 +56,7 @@ impl ClientConnection {
     /// The handshake is complete: the control stream can be opened, here or at the next
     /// [`flush`](Self::flush) after the router allows it.
     pub fn connected(&mut self, transport: &mut impl Transport) {
-        self.is_connected = true;
-        self.control.open(|| transport.open_bi(self.conn));
+        self.control.connected(transport);
     }
 
     /// The router opened a stream.
@@ -89,10 +82,11 @@ impl ClientConnection {
         let read = if self.control.is(stream) {
             self.read_control(transport, now, stream, limit)
         } else {
-            let Self { conn, session, deliveries, .. } = self;
+            let Self { control, deliveries, .. } = self;
+            let (conn, session) = (control.id(), &mut control.session);
             session.heard(now);
             let grant = |receiver, bytes| session.grant(receiver, bytes);
-            deliveries.read((transport, *conn), stream, limit, sink, grant)
+            deliveries.read((transport, conn), stream, limit, sink, grant)
         };
         read.map_err(|error| self.fail(transport, error.into()))
     }
@@ -101,13 +95,13 @@ impl ClientConnection {
     #[inline]
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.session.poll_timeout()
+        self.control.session.poll_timeout()
     }
 
     /// Time has gone by: a ping may be due, or the router may have been silent for too long.
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.session.poll_timeout().is_some_and(|due| due <= now) {
-            self.session.handle_timeout(now);
+        if self.control.session.poll_timeout().is_some_and(|due| due <= now) {
+            self.control.session.handle_timeout(now);
         }
     }
 
@@ -122,7 +116,7 @@ impl ClientConnection {
         transport: &mut impl Transport,
         mut publisher: Option<&mut PublisherSession>,
     ) -> Result<Option<Event>, Failure> {
-        while let Some(event) = self.session.poll_event() {
+        while let Some(event) = self.control.session.poll_event() {
             let event = match event {
                 ConnectionEvent::Welcomed(welcome) => Event::Welcomed(welcome),
                 ConnectionEvent::Credit { bytes } => {
@@ -174,7 +168,7 @@ impl ClientConnection {
         now: Time,
         publisher: &mut PublisherSession,
     ) -> u64 {
-        self.publishing.write(transport, self.conn, now, publisher)
+        self.publishing.write(transport, self.control.id(), now, publisher)
     }
 
     /// Whether part of a publisher's chunk waits for the publish stream.
@@ -188,17 +182,12 @@ impl ClientConnection {
     #[inline]
     #[must_use]
     pub fn has_output(&self) -> bool {
-        self.control.is_blocked() || self.session.has_output()
+        self.control.has_output()
     }
 
     /// Writes what the control stream has to carry: the Hello, requests, grants, pings and pongs.
     pub fn flush(&mut self, transport: &mut impl Transport) {
-        let Self { conn, session, is_connected, control, .. } = self;
-        if !*is_connected {
-            return;
-        }
-        control.open(|| transport.open_bi(*conn));
-        control.write(transport, *conn, |_| None, || session.poll_control_output());
+        self.control.flush(transport);
     }
 
     /// Asks for a receiver that may be `window_bytes` ahead of its application; the request's first
@@ -209,7 +198,7 @@ impl ClientConnection {
     pub fn open_receiver(&mut self, mut request: OpenReceiver, window_bytes: u64) -> Result<(), OpenError> {
         self.deliveries.open(request.receiver, window_bytes)?;
         request.grant = window_bytes;
-        self.session.open_receiver(&request);
+        self.control.session.open_receiver(&request);
         Ok(())
     }
 
@@ -220,12 +209,12 @@ impl ClientConnection {
         subscription: SubscriptionNumber,
         selectors: &[String],
     ) {
-        self.session.subscribe(receiver, subscription, selectors);
+        self.control.session.subscribe(receiver, subscription, selectors);
     }
 
     /// Takes a subscription away.
     pub fn unsubscribe(&mut self, receiver: ReceiverNumber, subscription: SubscriptionNumber) {
-        self.session.unsubscribe(receiver, subscription);
+        self.control.session.unsubscribe(receiver, subscription);
     }
 
     /// A receiver's application takes nothing from here on: what arrives for it uses its window up.
@@ -236,14 +225,14 @@ impl ClientConnection {
     /// A receiver's application takes what waits, and goes on.
     pub fn release(&mut self, receiver: ReceiverNumber) {
         if let Some(bytes) = self.deliveries.release(receiver) {
-            self.session.grant(receiver, bytes);
+            self.control.session.grant(receiver, bytes);
         }
     }
 
     /// Whether silence of the router means something; see
     /// [`liveness`](millrace_client::session::liveness).
     pub fn set_attentive(&mut self, now: Time, attentive: bool) {
-        self.session.set_attentive(now, attentive);
+        self.control.session.set_attentive(now, attentive);
     }
 
     fn read_control(
@@ -253,16 +242,9 @@ impl ClientConnection {
         stream: StreamId,
         limit: usize,
     ) -> Result<ReadState, SessionError> {
-        let Self { conn, session, deliveries, .. } = self;
-        let mut wrong = None;
-        let state = transport.read(*conn, stream, limit, &mut |chunk| {
-            if wrong.is_none() {
-                wrong = session.control_data(now, chunk).err();
-            }
-        });
-        if let Some(error) = wrong {
-            return Err(error);
-        }
+        let Self { control, deliveries, .. } = self;
+        let state = control.read(transport, now, stream, limit)?;
+        let session = &control.session;
         if session.is_welcomed() {
             deliveries.begin(session.shares_deliveries(), session.tables());
         }
@@ -272,7 +254,7 @@ impl ClientConnection {
     /// Closes the connection for what went wrong.
     #[cold]
     fn fail(&self, transport: &mut impl Transport, failure: Failure) -> Failure {
-        transport.close(self.conn, failure.close_code().code(), &failure.to_string());
+        transport.close(self.control.id(), failure.close_code().code(), &failure.to_string());
         failure
     }
 }

@@ -42,6 +42,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 mod connection;
+mod control;
 mod deliveries;
 mod event;
 mod outgoing;
@@ -50,5 +51,6 @@ mod publishing;
 mod tests;
 
 pub use connection::ClientConnection;
+pub use control::ControlStream;
 pub use event::{Event, Failure};
 pub use publishing::Publishing;

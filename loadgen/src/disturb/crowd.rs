@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use millrace_attach::ControlStream;
 use millrace_client::session::attachment::{AttemptId, Cause, Input, Output, Router, Verdict};
 use millrace_client::session::{Attachment, AttachmentConfig, ConnectionEvent, ConnectionSession};
 use millrace_client::time::Time;
@@ -19,7 +20,7 @@ use millrace_quic::{App, ClientSettings, CloseReason, ConnId, ConnectedInfo, Dia
 
 use super::kind::{Disturbance, Order};
 use super::outcome::Outcome;
-use crate::fleet::control::{Control, READ_BYTES};
+use crate::fleet::control::{self, READ_BYTES};
 use crate::fleet::dial::session;
 use crate::fleet::{Epochs, Target};
 
@@ -82,7 +83,7 @@ pub(super) trait Behaviour {
 struct Client {
     attachment: Attachment<Target, CloseReason>,
     /// The one connection, from its dial on.
-    control: Option<Control>,
+    control: Option<ControlStream>,
     /// The attempt that made it.
     attempt: AttemptId,
     is_welcomed: bool,
@@ -139,8 +140,8 @@ impl Clients {
         self.waiting.clear();
         for (number, client) in self.clients.iter_mut().enumerate() {
             if let Some(control) = client.control.take() {
-                self.by_id.remove(&control.id);
-                io.close(control.id, CloseCode::Done.code(), b"");
+                self.by_id.remove(&control.id());
+                io.close(control.id(), CloseCode::Done.code(), b"");
             }
             client.is_welcomed = false;
             client.alarm = None;
@@ -212,8 +213,8 @@ impl Clients {
                     let client = &mut self.clients[number];
                     if let Some(control) = client.control.take_if(|_| client.attempt == attempt) {
                         self.pending = self.pending.saturating_sub(1);
-                        self.by_id.remove(&control.id);
-                        io.close(control.id, CloseCode::Timeout.code(), b"");
+                        self.by_id.remove(&control.id());
+                        io.close(control.id(), CloseCode::Timeout.code(), b"");
                     }
                 }
                 Output::GaveUp { failure } => {
@@ -262,7 +263,7 @@ impl Clients {
             return true;
         };
         self.by_id.insert(id, number);
-        self.clients[number].control = Some(Control::new(id, session(receivers, KEEP_ALIVE, now)));
+        self.clients[number].control = Some(ControlStream::new(id, session(receivers, KEEP_ALIVE, now)));
         true
     }
 }
@@ -347,7 +348,7 @@ impl<B: Behaviour> CrowdApp<B> {
                 Ok(Order::Finish) | Err(TryRecvError::Disconnected) => {
                     self.is_finished = true;
                     for control in self.clients.clients.iter().filter_map(|client| client.control.as_ref()) {
-                        io.close(control.id, CloseCode::Done.code(), b"");
+                        io.close(control.id(), CloseCode::Done.code(), b"");
                     }
                     return;
                 }
@@ -373,7 +374,7 @@ impl<B: Behaviour> CrowdApp<B> {
         loop {
             let Some(control) = &mut self.clients.clients[number].control else { return };
             let Some(event) = control.session.poll_event() else { return };
-            let id = control.id;
+            let id = control.id();
             match &event {
                 ConnectionEvent::Welcomed(welcome) => {
                     let (now, client) = (self.clock.time(io.now()), &mut self.clients.clients[number]);
@@ -425,7 +426,7 @@ impl<B: Behaviour> App for CrowdApp<B> {
         let time = self.clock.time(io.now());
         match &mut self.clients.clients[number].control {
             Some(control) if control.is(stream) => {
-                if control.read(io, stream, time) {
+                if control::read(control, io, stream, time) {
                     self.events(io, number);
                     self.clients.mark(number);
                 }
@@ -473,7 +474,7 @@ impl<B: Behaviour> App for CrowdApp<B> {
             self.clients.clients[number].dirty = false;
             self.events(io, number);
             if let Some(control) = &mut self.clients.clients[number].control {
-                control.write(io);
+                control.flush(io);
             }
         }
         self.ready.count.store(self.behaviour.ready(), Ordering::Relaxed);

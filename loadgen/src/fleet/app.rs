@@ -9,7 +9,7 @@ use millrace_proto::control::Stage;
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
 
 use super::connections::Role;
-use super::control::READ_BYTES;
+use super::control::{self, READ_BYTES};
 use super::dial::{dial_more, redial};
 use super::order::Order;
 use super::shared::Report;
@@ -48,7 +48,7 @@ impl FleetApp {
                     let first = self.publishers[number].credit(bytes);
                     self.tally.credited.add(u64::from(first));
                     let time = self.clock.time(io.now());
-                    let conn = self.connections[index].control.id;
+                    let conn = self.connections[index].control.id();
                     self.publishers[number].write(io, conn, time, &self.tally);
                 }
                 (ConnectionEvent::Received { next_seq }, Role::Publisher(number)) => {
@@ -56,7 +56,7 @@ impl FleetApp {
                     let before = session.received();
                     if session.on_received(next_seq).is_err() {
                         io.close(
-                            self.connections[index].control.id,
+                            self.connections[index].control.id(),
                             CloseCode::Unexpected.code(),
                             b"received",
                         );
@@ -70,7 +70,7 @@ impl FleetApp {
                 }
                 (ConnectionEvent::Refused(_), _) => self.tally.refused.add(1),
                 (ConnectionEvent::Dead { .. }, _) => {
-                    io.close(self.connections[index].control.id, CloseCode::Timeout.code(), b"silent");
+                    io.close(self.connections[index].control.id(), CloseCode::Timeout.code(), b"silent");
                 }
                 _ => {}
             }
@@ -79,7 +79,7 @@ impl FleetApp {
 
     fn read_control(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
         let time = self.clock.time(io.now());
-        if self.connections[index].control.read(io, stream, time) {
+        if control::read(&mut self.connections[index].control, io, stream, time) {
             self.control_events(io, index);
             self.mark(index);
         }
@@ -89,7 +89,7 @@ impl FleetApp {
         let now = io.now();
         let (now_ns, time) = (self.clock.ns(now), self.clock.time(now));
         let control = &mut self.connections[index].control;
-        let (id, session) = (control.id, &mut control.session);
+        let (id, session) = (control.id(), &mut control.session);
         session.heard(time);
         let receivers = &mut self.receivers[number];
         let (watch, tally) = (&mut self.watch, &self.tally);
@@ -147,7 +147,7 @@ impl FleetApp {
             Order::Finish => {
                 self.finishing = true;
                 for connection in &self.connections {
-                    io.close(connection.control.id, CloseCode::Done.code(), b"");
+                    io.close(connection.control.id(), CloseCode::Done.code(), b"");
                 }
             }
         }
@@ -266,7 +266,7 @@ impl App for FleetApp {
             self.control_events(io, index);
             let connection = &mut self.connections[index];
             connection.dirty = false;
-            connection.control.write(io);
+            connection.control.flush(io);
         }
     }
 

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use millrace_attach::ControlStream;
 use millrace_quic::SocketId;
 
-use super::control::Control;
 use super::plan::FleetPlan;
 
 /// Connections under way per thread, from the dial to the router's welcome: enough to keep a router
@@ -35,7 +35,7 @@ pub(super) struct Wish {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) control: Control,
+    pub(super) control: ControlStream,
     pub(super) role: Role,
     /// What it was dialled for.
     pub(super) wish: Wish,
@@ -47,7 +47,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(control: Control, wish: Wish) -> Self {
+    pub(super) fn new(control: ControlStream, wish: Wish) -> Self {
         Self { control, role: wish.role, wish, is_welcomed: false, effective: 0, dirty: false }
     }
 }

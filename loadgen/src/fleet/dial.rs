@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_attach::ControlStream;
 use millrace_client::session::liveness::LivenessConfig;
 use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
 use millrace_client::time::Time;
@@ -11,7 +12,6 @@ use millrace_proto::control::TableCapacity;
 use millrace_quic::{Dial, Io, SocketId};
 
 use super::connections::{Connection, Role, Wish};
-use super::control::Control;
 use super::opening::receivers_of;
 use super::plan::Target;
 use super::receiver::Receivers;
@@ -89,7 +89,7 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
             if scenario.own_connections {
                 config.liveness.idle_silence_ns = LEFT_TO_QUIC_NS;
             }
-            Connection::new(Control::new(conn, ConnectionSession::new(config, time)), wish)
+            Connection::new(ControlStream::new(conn, ConnectionSession::new(config, time)), wish)
         }
         Role::Receiver(number) => {
             let wanted = receivers_of(&plan, wish.connection).map_err(|error| error.to_string())?;
@@ -114,7 +114,7 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
                 Some(old) => *old = half,
                 None => app.receivers.push(half),
             }
-            Connection::new(Control::new(conn, session), wish)
+            Connection::new(ControlStream::new(conn, session), wish)
         }
     };
     app.by_id.insert(conn, place);

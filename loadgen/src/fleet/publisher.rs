@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use millrace_attach::Publishing;
 use millrace_client::session::{PublisherConfig, PublisherSession};
 use millrace_client::time::Time;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::{Epoch, PublisherId, PublisherKey, TagSet};
-use millrace_quic::{ConnId, Io, StreamId};
+use millrace_quic::{ConnId, Io};
 use millrace_verify::workload::Workload;
 
 use super::clock::Epochs;
@@ -23,8 +23,7 @@ const FLUSH_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) session: PublisherSession,
-    stream: Option<StreamId>,
-    pending: Bytes,
+    publishing: Publishing,
     /// Stands in the list of those whose linger goes by.
     lingering: bool,
     /// Stands in the list of those that have enough for a write.
@@ -41,8 +40,7 @@ impl Publisher {
         config.buffer_bytes = buffer_bytes;
         Self {
             session: PublisherSession::new(config),
-            stream: None,
-            pending: Bytes::new(),
+            publishing: Publishing::new(),
             lingering: false,
             full: false,
             credited: false,
@@ -56,8 +54,7 @@ impl Publisher {
     /// Its connection is lost before anything was published; whether it had credit.
     pub(super) fn lost(&mut self) -> bool {
         self.session.stream_lost();
-        self.stream = None;
-        self.pending = Bytes::new();
+        self.publishing = Publishing::new();
         std::mem::take(&mut self.credited)
     }
 
@@ -69,27 +66,7 @@ impl Publisher {
 
     /// Writes what is due.
     pub(super) fn write(&mut self, io: &mut Io<'_>, conn: ConnId, now: Time, tally: &Tally) {
-        loop {
-            if self.pending.is_empty() {
-                let Some(bytes) = self.session.take_output(now) else { return };
-                tally.writes.add(1);
-                self.pending = bytes;
-            }
-            if self.stream.is_none() {
-                self.stream = io.open_uni(conn);
-            }
-            let Some(stream) = self.stream else { return };
-            let mut chunks = [std::mem::take(&mut self.pending)];
-            // A stream that is gone goes with its connection, which is counted there.
-            if io.write(conn, stream, &mut chunks).is_err() {
-                return;
-            }
-            let [rest] = chunks;
-            self.pending = rest;
-            if !self.pending.is_empty() {
-                return;
-            }
-        }
+        tally.writes.add(self.publishing.write(io, conn, now, &mut self.session));
     }
 }
 
