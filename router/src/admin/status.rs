@@ -1,12 +1,15 @@
 //! `/status`: what the router knows, as JSON for people and scripts.
 
-use millrace_engine::control::{PeerState, Status, Trouble};
+use millrace_engine::control::{ControlMetrics, PeerState, Status, Trouble};
+use millrace_engine::core::CoreMetrics;
+use millrace_engine::metrics::{Metric, Read};
+use millrace_engine::routes::RouteCacheMetrics;
 use millrace_proto::CloseCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::look::Look;
 use crate::handle::View;
-use crate::metrics::CoreSnapshot;
+use crate::metrics::{self, CoreSnapshot, ShellMetrics};
 
 /// The page.
 pub(super) fn page(view: &View, look: &Look) -> Value {
@@ -64,12 +67,37 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
             "acked_version": peer.acked_version,
             "reached_by": peer.reached_by,
         })).collect::<Vec<_>>(),
+        "metrics": declared(ControlMetrics::DECLARED, &seen.control),
         "cores": seen.cores.iter().map(core).collect::<Vec<_>>(),
     })
 }
 
+/// Every declared number, by the name that it has on `/metrics` between `millrace_` and `_total`. Of
+/// numbers by label, those that are not 0.
+fn declared<T>(metrics: &[Metric<T>], of: &T) -> Map<String, Value> {
+    let value = |metric: &Metric<T>| match metric.read {
+        Read::Number(number) => number(of).into(),
+        Read::Real(number) => number(of).into(),
+        Read::ByLabel { rows, .. } => {
+            let mut by_label = Map::new();
+            rows(of, &mut |label, count| {
+                if count > 0 {
+                    by_label.insert(label.to_owned(), count.into());
+                }
+            });
+            by_label.into()
+        }
+        Read::Times(times) => json!({ "count": times(of).count(), "sum_s": times(of).sum_seconds() }),
+    };
+    metrics.iter().map(|metric| (metric.name.to_owned(), value(metric))).collect()
+}
+
 fn core(core: &CoreSnapshot) -> Value {
-    let closed: serde_json::Map<String, Value> = CloseCode::ALL
+    let mut numbers = declared(CoreMetrics::DECLARED, &core.engine);
+    numbers.extend(declared(RouteCacheMetrics::DECLARED, &core.routes));
+    numbers.extend(declared(ShellMetrics::DECLARED, &core.shell));
+    numbers.extend(declared(metrics::DECLARED, core));
+    let closed: Map<String, Value> = CloseCode::ALL
         .into_iter()
         .filter(|&code| core.closed(code) > 0)
         .map(|code| (code.name().to_owned(), core.closed(code).into()))
@@ -90,6 +118,7 @@ fn core(core: &CoreSnapshot) -> Value {
         "dropped": core.engine.dropped.iter().sum::<u64>(),
         "closed": closed,
         "position": core.position,
+        "metrics": numbers,
     })
 }
 

@@ -33,6 +33,8 @@ fn pages_show_what_the_router_knows() {
     let page: serde_json::Value = serde_json::from_str(&page).unwrap();
     assert_eq!((code, page["name"].as_str()), (200, Some("shown")));
     assert_eq!(page["schema"], "millrace-router-status/1");
+    assert_eq!(page["cores"][0]["metrics"]["ingress_events"], 0, "what `/metrics` has is here, too");
+    assert!(page["cores"][0]["metrics"]["dropped_events"].is_object());
     let (code, page) = get(admin, "/metrics");
     assert_eq!(code, 200);
     for line in [
