@@ -6,9 +6,9 @@ use millrace_sansio::{ConnId, ReadState, StreamId, Time, Transport};
 
 use crate::outgoing::Outgoing;
 
-/// The control stream of one connection, and its session. [`ClientConnection`](crate::ClientConnection)
-/// has one; for itself it serves owners that read delivery streams in their own way, such as a load
-/// generator that judges what it reads.
+/// The control stream of one connection, and its session.
+/// [`ClientConnection`](crate::ClientConnection) has one; for itself it serves owners that read
+/// delivery streams in their own way, such as a load generator that judges what it reads.
 #[derive(Debug)]
 pub struct ControlStream {
     conn: ConnId,

@@ -72,8 +72,8 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
     })
 }
 
-/// Every declared number, by the name that it has on `/metrics` between `millrace_` and `_total`. Of
-/// numbers by label, those that are not 0.
+/// Every declared number, by the name that it has on `/metrics` between `millrace_` and `_total`.
+/// Of numbers by label, those that are not 0.
 fn declared<T>(metrics: &[Metric<T>], of: &T) -> Map<String, Value> {
     let value = |metric: &Metric<T>| match metric.read {
         Read::Number(number) => number(of).into(),
