@@ -1,12 +1,13 @@
-//! The Rust files of this repository.
+//! The files of this repository, by how their names end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// All Rust files below a folder, sorted; build folders, hidden ones and links are left out.
-pub(crate) fn below(place: &Path) -> Result<Vec<PathBuf>> {
+/// All files below a folder whose names end so, sorted; build folders, hidden ones and links are
+/// left out.
+pub(crate) fn below(place: &Path, end: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![place.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -19,7 +20,7 @@ pub(crate) fn below(place: &Path) -> Result<Vec<PathBuf>> {
             }
             if path.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".rs") {
+            } else if name.ends_with(end) {
                 found.push(path);
             }
         }

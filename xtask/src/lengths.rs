@@ -27,7 +27,7 @@ impl fmt::Display for Long {
 /// All Rust files below a folder of the root that are too long.
 pub(crate) fn find(root: &Path, place: &Path) -> Result<Vec<Long>> {
     let mut found = Vec::new();
-    for path in files::below(place)? {
+    for path in files::below(place, ".rs")? {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let lines = text.lines().count();
         if lines > LINES_MAX {

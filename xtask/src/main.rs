@@ -1,5 +1,4 @@
-//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `cargo xtask
-//! sizes`.
+//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `sizes`, `links`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -7,6 +6,7 @@
 //! | [`edges`] | resolves names to the files that declare them: which file uses which |
 //! | [`circles`](mod@circles) | finds files that use each other |
 //! | [`files`] | lists the Rust files of the repository |
+//! | [`links`](mod@links) | finds links of pages that lead nowhere |
 //! | [`lengths`] | finds files that are too long |
 //! | [`sizes`](mod@sizes) | finds functions that are too long, structs with too many fields |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
@@ -15,6 +15,7 @@ mod circles;
 mod edges;
 mod files;
 mod lengths;
+mod links;
 mod sizes;
 mod source;
 
@@ -26,7 +27,10 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// Crates whose files may not form circles.
-const CRATES: [&str; 8] = ["sansio", "certs", "attach", "proto", "engine", "quic", "router", "client"];
+const CRATES: [&str; 16] = [
+    "sansio", "certs", "attach", "proto", "engine", "quic", "mailbox", "router", "client", "cli", "verify",
+    "measure", "compare", "loadgen", "sim", "xtask",
+];
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Checks of this repository itself")]
@@ -60,6 +64,10 @@ enum Command {
         /// Folders of crates, e.g. `engine`. Without any: the whole tree.
         crates: Vec<PathBuf>,
     },
+    /// Fails when a link of a page (`*.md`) leads to no file or heading of this repository.
+    ///
+    /// Links with a scheme are left out, because nothing is fetched.
+    Links,
 }
 
 fn main() -> Result<ExitCode> {
@@ -67,6 +75,7 @@ fn main() -> Result<ExitCode> {
     let found = match Options::parse().command {
         Command::Circles { crates, edges } => circles(root, crates, edges)?,
         Command::Sizes { crates } => sizes(root, &crates)?,
+        Command::Links => links(root)?,
     };
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -132,6 +141,19 @@ fn sizes(root: &Path, crates: &[PathBuf]) -> Result<usize> {
         )?;
     }
     Ok(found)
+}
+
+/// Prints links of pages that lead nowhere. Returns how many there are.
+fn links(root: &Path) -> Result<usize> {
+    let mut out = std::io::stdout().lock();
+    let (broken, count) = links::find(root)?;
+    for link in &broken {
+        writeln!(out, "{link}")?;
+    }
+    if broken.is_empty() {
+        writeln!(out, "{count} links of pages, all lead somewhere")?;
+    }
+    Ok(broken.len())
 }
 
 /// Where to look: the folders of these crates; the whole tree where no crate is named.

@@ -48,7 +48,7 @@ impl fmt::Display for Large {
 /// is left out.
 pub(crate) fn find(root: &Path, place: &Path) -> Result<Vec<Large>> {
     let mut found = Vec::new();
-    for path in files::below(place)? {
+    for path in files::below(place, ".rs")? {
         let relative = path.strip_prefix(root)?.to_owned();
         if relative.components().any(|part| part.as_os_str() == "tests") || relative.ends_with("tests.rs") {
             continue;
