@@ -1,10 +1,11 @@
 //! One connection to a router. See the crate.
 
+use millrace_client::session::publisher::Store;
 use millrace_client::session::receiver::OpenError;
 use millrace_client::session::{
     ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PublisherSession, SessionError,
 };
-use millrace_proto::control::OpenReceiver;
+use millrace_proto::control::{Ack, OpenReceiver};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_sansio::{ConnId, ReadState, StreamId, Time, Transport};
 
@@ -44,6 +45,13 @@ impl ClientConnection {
     #[must_use]
     pub const fn is_welcomed(&self) -> bool {
         self.control.session.is_welcomed()
+    }
+
+    /// Whether the router tells outcomes and takes acknowledgements: it was asked to, and can. False
+    /// until its Welcome.
+    #[must_use]
+    pub const fn confirms(&self) -> bool {
+        self.control.session.confirms()
     }
 
     /// Whether this is the control stream.
@@ -111,10 +119,10 @@ impl ClientConnection {
     /// # Errors
     /// [`Failure`]: the router broke the protocol or was silent for too long, and the connection is
     /// closed.
-    pub fn poll_event(
+    pub fn poll_event<S: Store>(
         &mut self,
         transport: &mut impl Transport,
-        mut publisher: Option<&mut PublisherSession>,
+        mut publisher: Option<&mut PublisherSession<S>>,
     ) -> Result<Option<Event>, Failure> {
         while let Some(event) = self.control.session.poll_event() {
             let event = match event {
@@ -162,11 +170,11 @@ impl ClientConnection {
     /// Writes what the publisher has due, as far as credit and the stream allow. Returns how many
     /// chunks were taken from its session.
     #[inline]
-    pub fn publish(
+    pub fn publish<S: Store>(
         &mut self,
         transport: &mut impl Transport,
         now: Time,
-        publisher: &mut PublisherSession,
+        publisher: &mut PublisherSession<S>,
     ) -> u64 {
         self.publishing.write(transport, self.control.id(), now, publisher)
     }
@@ -215,6 +223,12 @@ impl ClientConnection {
     /// Takes a subscription away.
     pub fn unsubscribe(&mut self, receiver: ReceiverNumber, subscription: SubscriptionNumber) {
         self.control.session.unsubscribe(receiver, subscription);
+    }
+
+    /// A receiver's application has taken runs that want to be acknowledged
+    /// ([`wants_ack`](millrace_client::session::DeliveredRun::wants_ack)), or refused them.
+    pub fn acknowledge(&mut self, ack: &Ack) {
+        self.control.session.acknowledge(ack);
     }
 
     /// A receiver's application takes nothing from here on: what arrives for it uses its window up.

@@ -1,6 +1,7 @@
 //! The publish stream of one connection: what a publisher's session has to write goes to a stream.
 
 use millrace_client::session::PublisherSession;
+use millrace_client::session::publisher::Store;
 use millrace_sansio::{ConnId, Time, Transport};
 
 use crate::outgoing::Outgoing;
@@ -32,12 +33,12 @@ impl Publishing {
     /// Writes what is due, as far as credit and the stream allow. Returns how many chunks, of at
     /// most 64 KiB or one run, were taken from the session.
     #[inline]
-    pub fn write(
+    pub fn write<S: Store>(
         &mut self,
         transport: &mut impl Transport,
         conn: ConnId,
         now: Time,
-        publisher: &mut PublisherSession,
+        publisher: &mut PublisherSession<S>,
     ) -> u64 {
         self.out.write(transport, conn, |transport| transport.open_uni(conn), || publisher.take_output(now))
     }

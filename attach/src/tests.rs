@@ -7,9 +7,11 @@ use millrace_client::session::{
     ConnectionConfig, DeliveredRun, DeliverySink, PublisherConfig, PublisherSession,
 };
 use millrace_proto::control::{
-    ControlFrame, Credit, OpenReceiver, Received, Refused, RefusedReason, TableCapacity, Welcome,
+    Ack, AckKind, ControlFrame, Credit, OpenReceiver, Received, Refused, RefusedReason, TableCapacity,
+    Welcome,
 };
 use millrace_proto::data::{self, Gap, HopHeader, Target};
+use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::run::RunBuilder;
@@ -27,6 +29,8 @@ const PUBLISH: StreamId = StreamId(2);
 /// The first stream that the router opens.
 const DELIVERIES: StreamId = StreamId(3);
 const WINDOW_BYTES: u64 = 200;
+/// No publisher.
+const NOBODY: Option<&mut PublisherSession> = None;
 
 /// Streams of one connection, as the peer of the tested side sees them.
 #[derive(Default)]
@@ -106,7 +110,10 @@ struct World {
 impl World {
     /// Dialled and connected, not welcomed.
     fn new(share_deliveries: bool) -> Self {
-        let config = ConnectionConfig { receivers: 8, share_deliveries, ..ConnectionConfig::default() };
+        Self::with(ConnectionConfig { receivers: 8, share_deliveries, ..ConnectionConfig::default() })
+    }
+
+    fn with(config: ConnectionConfig) -> Self {
         let mut memory = Memory { allows_bi: true, ..Memory::default() };
         let mut connection = ClientConnection::new(CONN, config, Time::ZERO);
         connection.connected(&mut memory);
@@ -134,7 +141,7 @@ impl World {
     }
 
     fn event(&mut self) -> Event {
-        self.connection.poll_event(&mut self.memory, None).unwrap().expect("an event")
+        self.connection.poll_event(&mut self.memory, NOBODY).unwrap().expect("an event")
     }
 
     fn open(&mut self, receiver: u32) {
@@ -367,11 +374,27 @@ fn received_for_events_that_were_never_sent_closes_the_connection() {
 }
 
 #[test]
+fn acknowledgements_go_to_a_router_that_takes_them() {
+    for features in [Features::default(), Features::default().with(feature::CONFIRMS)] {
+        let config = ConnectionConfig { receivers: 1, confirms: true, ..ConnectionConfig::default() };
+        let mut world = World::with(config);
+        let welcome = Welcome { version: 1, features, ..Welcome::default() };
+        world.hear(&ControlFrame::Welcome(welcome));
+        assert_eq!(world.connection.confirms(), features.contains(feature::CONFIRMS));
+        world.said();
+        let mut ack = Ack { kind: AckKind::Taken, ..Ack::default() };
+        assert!(ack.runs.push(3, 2));
+        world.connection.acknowledge(&ack);
+        assert_eq!(world.said().contains(&ControlFrame::Ack(ack)), world.connection.confirms());
+    }
+}
+
+#[test]
 fn a_silent_router_is_left_with_the_code_that_says_so() {
     let mut world = World::new(false);
     let due = world.connection.poll_timeout().unwrap();
     world.connection.handle_timeout(due);
-    let failure = world.connection.poll_event(&mut world.memory, None).unwrap_err();
+    let failure = world.connection.poll_event(&mut world.memory, NOBODY).unwrap_err();
     assert!(matches!(failure, Failure::Silent { .. }));
     assert_eq!(world.memory.closed, Some(CloseCode::Timeout.code()));
 }

@@ -2,8 +2,8 @@
 //! network.
 
 use millrace_attach::{ClientConnection, Event};
-use millrace_client::session::ConnectionConfig;
 use millrace_client::session::attachment::{Attachment, AttachmentConfig, AttemptId, Input, Output, Verdict};
+use millrace_client::session::{ConnectionConfig, PublisherSession};
 use millrace_engine::transport::{ConnKey, Transport};
 use millrace_proto::CloseCode;
 use rand::RngExt;
@@ -34,7 +34,7 @@ impl Client {
         while let Some(link) = self.dialling.get_mut(at) {
             link.connection.handle_timeout(now);
             let mut wire = Wire { network: around.network, queue: around.queue };
-            match link.connection.poll_event(&mut wire, None) {
+            match link.connection.poll_event(&mut wire, None::<&mut PublisherSession>) {
                 Ok(Some(Event::Welcomed(welcome))) => {
                     let attempt = link.attempt;
                     link.welcome = Some(welcome.clone());

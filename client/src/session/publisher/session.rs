@@ -273,6 +273,12 @@ impl<S: Store> PublisherSession<S> {
         (self.window.unsent_bytes() > 0 && !self.held).then(|| self.oldest.after(self.config.linger_ns))
     }
 
+    /// What holds the events, for what a session has no word for: a spool's syncs, and events that
+    /// it gave up. What a session hands out and releases is left to the session.
+    pub const fn store_mut(&mut self) -> &mut S {
+        self.window.store_mut()
+    }
+
     /// Seq that the next event gets.
     #[must_use]
     pub fn next_seq(&self) -> u64 {

@@ -66,6 +66,10 @@ impl<S: Store> Window<S> {
         Self { store, level, resend, level_flags, taken: start, received: start, sent_below: end, finals }
     }
 
+    pub(super) const fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
     /// Takes an event, whose seq is [`Window::next_seq`].
     #[inline]
     pub(super) fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
