@@ -33,6 +33,7 @@ pub mod id;
 pub mod limits;
 pub mod mesh;
 pub mod proof;
+mod protocol;
 pub mod run;
 pub mod selector;
 pub mod stream;
@@ -45,15 +46,6 @@ pub use error::DecodeError;
 pub use feature::Features;
 pub use id::{Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber};
 pub use proof::{PublisherSecret, Token};
+pub use protocol::{ALPN_CLIENT, ALPN_PEER, DEFAULT_PORT, PROTOCOL_VERSION};
 pub use selector::{Selector, SelectorError};
 pub use tag::{Shard, TagSet, TagSetRef};
-
-/// ALPN name of the protocol between clients and routers.
-pub const ALPN_CLIENT: &[u8] = b"millrace/1";
-/// ALPN name of the protocol between routers.
-pub const ALPN_PEER: &[u8] = b"millrace-peer/1";
-/// Version of both protocols. A Hello with another major version is refused with
-/// [`CloseCode::Version`].
-pub const PROTOCOL_VERSION: u64 = 1;
-/// Default UDP port of a router, for clients and peers.
-pub const DEFAULT_PORT: u16 = 7400;

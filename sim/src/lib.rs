@@ -27,26 +27,8 @@ pub mod record;
 pub mod report;
 pub mod router;
 pub mod scenario;
+mod seed;
 pub mod summary;
 pub mod world;
 
-use std::panic::{self, AssertUnwindSafe};
-
-use network::Bug;
-use report::Report;
-use scenario::{Scenario, Size};
-use world::World;
-
-/// Runs one seed. A panic is a finding.
-#[must_use]
-pub fn run(seed: u64, size: Size, bug: Option<Bug>, trace: bool) -> Report {
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| match Scenario::of(seed, size, bug) {
-        Ok(scenario) => World::new(scenario, trace).run(),
-        Err(error) => Report::panicked(seed, error.to_string()),
-    }));
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-        Report::panicked(seed, text.unwrap_or_else(|| "no message".into()))
-    })
-}
+pub use seed::run;

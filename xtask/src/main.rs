@@ -1,10 +1,12 @@
-//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `sizes`, `links`.
+//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `sizes`, `faces`,
+//! `links`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`source`] | reads a crate: its modules, what each declares, imports and names |
 //! | [`edges`] | resolves names to the files that declare them: which file uses which |
 //! | [`circles`](mod@circles) | finds files that use each other |
+//! | [`faces`](mod@faces) | finds faces of folders that hold more than a table of contents |
 //! | [`files`] | lists the Rust files of the repository |
 //! | [`links`](mod@links) | finds links of pages that lead nowhere |
 //! | [`lengths`] | finds files that are too long |
@@ -13,6 +15,7 @@
 
 mod circles;
 mod edges;
+mod faces;
 mod files;
 mod lengths;
 mod links;
@@ -64,6 +67,11 @@ enum Command {
         /// Folders of crates, e.g. `engine`. Without any: the whole tree.
         crates: Vec<PathBuf>,
     },
+    /// Fails when the face of a folder (`mod.rs`, `lib.rs`) is more than a table of contents.
+    ///
+    /// A face holds docs, declarations of modules and re-exports. Types, functions and constants have
+    /// files of their own, so that a folder's listing names them. Tests are left out.
+    Faces,
     /// Fails when a link of a page (`*.md`) leads to no file or heading of this repository.
     ///
     /// Links with a scheme are left out, because nothing is fetched.
@@ -75,6 +83,7 @@ fn main() -> Result<ExitCode> {
     let found = match Options::parse().command {
         Command::Circles { crates, edges } => circles(root, crates, edges)?,
         Command::Sizes { crates } => sizes(root, &crates)?,
+        Command::Faces => faces(root)?,
         Command::Links => links(root)?,
     };
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -141,6 +150,19 @@ fn sizes(root: &Path, crates: &[PathBuf]) -> Result<usize> {
         )?;
     }
     Ok(found)
+}
+
+/// Prints what is misplaced in the faces of folders. Returns how much there is.
+fn faces(root: &Path) -> Result<usize> {
+    let mut out = std::io::stdout().lock();
+    let found = faces::find(root, root)?;
+    for misplaced in &found {
+        writeln!(out, "{misplaced}")?;
+    }
+    if found.is_empty() {
+        writeln!(out, "every mod.rs and lib.rs is a table of contents")?;
+    }
+    Ok(found.len())
 }
 
 /// Prints links of pages that lead nowhere. Returns how many there are.

@@ -11,8 +11,9 @@ use millrace_client::{
     ReceiverOptions, Trust,
 };
 
+use super::error::{DriveError, SETUP_MAX};
 use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
-use super::{DriveError, Link, SETUP_MAX, TICK};
+use super::link::{Link, TICK};
 use crate::load::{Load, Shape};
 use crate::server::Server;
 

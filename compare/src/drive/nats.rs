@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::{DriveError, Link, SETUP_MAX, TICK, poll};
+use super::error::{DriveError, SETUP_MAX};
+use super::link::{self, Link, TICK};
+use super::poll;
 use crate::load::{Load, Shape};
 use crate::server::Server;
 
@@ -78,7 +80,7 @@ impl NatsLink {
             receiver.out.extend_from_slice(b"PING\r\n");
         }
         // The answer to the second PING comes behind the subscriptions.
-        super::set_up(&mut link, |link| link.receivers.iter().all(|receiver| receiver.pongs == 2))?;
+        link::set_up(&mut link, |link| link.receivers.iter().all(|receiver| receiver.pongs == 2))?;
         Ok(link)
     }
 

@@ -13,9 +13,10 @@ use millrace_quic::{ClientSettings, ConnId, Core, CoreSettings, Dial, TransportS
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::error::DriveError;
 use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
+use super::link::{Link, set_up};
 use super::quic_app::{Clients, Connection, Publisher, Role, Side};
-use super::{DriveError, Link, set_up};
 use crate::load::{Load, Shape};
 use crate::server::Server;
 

@@ -17,7 +17,7 @@ use millrace_proto::{CloseCode, ReceiverNumber};
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, StreamId};
 use millrace_sansio::{ReadState, Transport};
 
-use super::TICK;
+use super::link::TICK;
 use crate::load::Load;
 
 /// Bytes read from one stream before the next one's turn.

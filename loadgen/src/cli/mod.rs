@@ -1,82 +1,10 @@
 //! The command line of `millrace-loadgen`: one file per command, and where their results go.
 
+mod command;
 mod compare;
 mod growth;
 mod options;
 mod output;
 mod run;
 
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-use options::RunArgs;
-
-/// Measures what Millrace routers can carry, and verifies every event on the way.
-///
-/// With no arguments: 100,000 emitters publish a million events per second for ten seconds through
-/// two linked routers in this process, to 10,000 receivers. Every event is checked: lost,
-/// duplicated or reordered ones make the exit code 1.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  millrace-loadgen                                        the main job
-  millrace-loadgen run --preset p2p --duration 5s         one publisher, one receiver
-  millrace-loadgen run --preset million --rate 300000 --json out.json
-  millrace-loadgen run --preset p2p --max --p99 20ms      the highest rate with p99 below 20 ms
-  millrace-loadgen run --preset fleet --processes --connections 22000
-  millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
-  millrace-loadgen growth --json growth.json
-  millrace-loadgen compare --nats-server nats-server --json compare.json
-  millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
-)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Runs one preset and judges it.
-    Run(Box<RunArgs>),
-    /// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
-    Compare(Box<compare::Compare>),
-    /// What an event costs routers when there are more selectors, connections, or routers.
-    Growth(growth::Growth),
-    /// Is a router: what --processes starts.
-    #[command(hide = true)]
-    Router(Box<millrace_router::process::Cli>),
-    /// Is a server: what `compare` starts.
-    #[command(hide = true)]
-    Serve(compare::Serve),
-}
-
-impl Cli {
-    /// Runs the command; without one, `run` with its defaults.
-    pub(crate) fn execute(self) -> ExitCode {
-        let command =
-            self.command.unwrap_or_else(|| match Self::parse_from(["millrace-loadgen", "run"]).command {
-                Some(command) => command,
-                None => unreachable!("`run` is a command"),
-            });
-        let outcome = match command {
-            Command::Run(args) => run::execute(&args),
-            Command::Compare(compare) => compare.execute(),
-            Command::Growth(growth) => growth.execute(),
-            Command::Serve(serve) => serve.execute(),
-            Command::Router(cli) => {
-                millrace_measure::kernel::end_with_parent();
-                return millrace_router::process::run(&cli);
-            }
-        };
-        match outcome {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::from(1),
-            Err(error) => {
-                eprintln!("millrace-loadgen: {error:#}");
-                ExitCode::from(2)
-            }
-        }
-    }
-}
+pub(crate) use command::Cli;

@@ -14,6 +14,7 @@ mod marker;
 pub mod optional;
 mod run;
 
+pub use crate::limits::DATA_FRAME_BYTES_MAX as FRAME_BYTES_MAX;
 pub use define::{
     Source, put_define_indexed_publisher, put_define_publisher, put_define_source, put_define_tags,
 };
@@ -22,6 +23,3 @@ pub use frame::{DataFrame, decode, decode_run};
 pub use hop::{HopHeader, PublisherOnStream, TagsOnStream, flag, hop_field, peek_numbers, put_matched};
 pub use marker::{Cursor, EndReason, Gap, GapReason, ReceiverEnd, ReceiverGap, Replay, put_report};
 pub use run::{put_deliver, put_deliver_head, put_run, put_run_head};
-
-/// Largest body of a frame on a data stream.
-pub const FRAME_BYTES_MAX: usize = crate::limits::DATA_FRAME_BYTES_MAX;

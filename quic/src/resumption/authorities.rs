@@ -11,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{CertificateError, DistinguishedName, Error, RootCertStore};
 use x509_parser::parse_x509_certificate;
 
-use super::Proof;
+use super::proof::Proof;
 
 /// Verifies the certificates of clients. Cheap to clone.
 #[derive(Clone, Debug)]

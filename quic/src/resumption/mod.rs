@@ -13,32 +13,12 @@
 //! ```
 
 mod authorities;
+mod proof;
 mod session;
+mod setting;
 mod tickets;
 
 pub use authorities::Authorities;
 pub(crate) use session::Sessions;
+pub use setting::Resumption;
 pub(crate) use tickets::TicketKeys;
-
-/// Turns resumption on for accepted connections; see [`crate::ServerSettings::resumption`].
-#[derive(Clone, Debug)]
-pub struct Resumption {
-    /// The authorities of clients' certificates, which are verified with them.
-    pub authorities: Authorities,
-    /// The application protocol whose connections neither use tickets nor get any.
-    pub without: Vec<u8>,
-}
-
-/// What a client has proven, as its tickets state it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Proof {
-    /// When the first certificate of its chain ends, seconds since 1970.
-    pub(crate) end: u64,
-    /// Hash of the authority that its chain leads to.
-    pub(crate) issuer: [u8; 32],
-}
-
-impl Proof {
-    /// Of a client that showed no certificate.
-    pub(crate) const NONE: Self = Self { end: u64::MAX, issuer: [0; 32] };
-}

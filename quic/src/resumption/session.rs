@@ -21,8 +21,9 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, Resol
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use super::tickets::{Tickets, system_seconds};
-use super::{Proof, Resumption, TicketKeys};
+use super::proof::Proof;
+use super::setting::Resumption;
+use super::tickets::{TicketKeys, Tickets, system_seconds};
 
 /// Begins the TLS sessions of accepted connections, with resumption.
 pub(crate) struct Sessions {

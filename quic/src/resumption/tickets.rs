@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf;
 
-use super::Proof;
+use super::proof::Proof;
 
 /// Length of a period, seconds.
 const PERIOD_S: u32 = 12 * 60 * 60;

@@ -7,24 +7,12 @@ compile_error!(
     "routers and their load generator run on Linux; clients and `millrace` build on other systems, too"
 );
 
+mod event;
 mod poll;
 mod reuseport;
 mod send;
 
+pub(crate) use event::event_fd;
 pub(crate) use poll::{Interest, Poll};
 pub(crate) use reuseport::{attach_program, detach_program, kernel_drops};
 pub(crate) use send::{BATCH_MAX, Message, Sender};
-
-use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
-
-/// A non-blocking eventfd.
-pub(crate) fn event_fd() -> io::Result<OwnedFd> {
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just opened and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}

@@ -5,7 +5,7 @@ use std::io::{self, IoSliceMut};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta};
 
-use super::{Sockets, lookup};
+use super::sockets::{Sockets, lookup};
 use crate::{Arrival, Ecn, SocketId};
 
 /// Size of a buffer: the most that the kernel merges.

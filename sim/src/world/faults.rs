@@ -3,7 +3,7 @@
 use millrace_engine::time::Time;
 use millrace_verify::fault::{Fault, Phase};
 
-use super::World;
+use super::cluster::World;
 use crate::client::Role;
 use crate::router::Process;
 

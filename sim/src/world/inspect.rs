@@ -8,8 +8,9 @@ use millrace_proto::RouterId;
 use millrace_verify::checker::Findings;
 use millrace_verify::checker::convergence::{self, Directory};
 
-use super::{Report, World};
+use super::cluster::{Router, World};
 use crate::client::Role;
+use crate::report::Report;
 use crate::router::{MAIL_PLAUSIBLE, MAILBOX_BATCHES};
 
 /// Connections that a small cluster can plausibly have at a time, dead ones included.
@@ -138,6 +139,6 @@ impl World {
     }
 }
 
-fn has_nothing_queued(router: &mut super::Router) -> bool {
+fn has_nothing_queued(router: &mut Router) -> bool {
     router.process.as_mut().is_none_or(|process| process.cores().all(|core| core.queued().bytes == 0))
 }

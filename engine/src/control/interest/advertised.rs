@@ -13,7 +13,7 @@ use millrace_proto::Selector;
 use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind};
 use millrace_proto::selector::Literals;
 
-use super::{Digest, SUM_MASK};
+use super::digest::{Digest, SUM_MASK};
 use crate::control::directory::Directory;
 use crate::matching::Location;
 

@@ -16,7 +16,7 @@ use ahash::RandomState;
 use millrace_proto::Selector;
 use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind, Literal};
 
-use super::Digest;
+use super::digest::Digest;
 use crate::control::config::MESH_FRAME_BYTES;
 use crate::message::CoreIndex;
 

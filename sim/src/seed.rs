@@ -1,0 +1,22 @@
+//! One seed, from its scenario to its report.
+
+use std::panic::{self, AssertUnwindSafe};
+
+use crate::network::Bug;
+use crate::report::Report;
+use crate::scenario::{Scenario, Size};
+use crate::world::World;
+
+/// Runs one seed. A panic is a finding.
+#[must_use]
+pub fn run(seed: u64, size: Size, bug: Option<Bug>, trace: bool) -> Report {
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| match Scenario::of(seed, size, bug) {
+        Ok(scenario) => World::new(scenario, trace).run(),
+        Err(error) => Report::panicked(seed, error.to_string()),
+    }));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        Report::panicked(seed, text.unwrap_or_else(|| "no message".into()))
+    })
+}
