@@ -8,12 +8,9 @@ use super::config::{HEARSAY_REDIAL_MAX, PROBE_EVERY, SILENT_REDIAL_AFTER};
 use super::machine::Control;
 use super::output::ControlOutput;
 use super::peer::Peer;
-use super::targets::{Dial, Retry, Target};
+use super::targets::{Dial, FIRST_EPOCH, Retry, Target};
 use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
-
-/// Epoch of a probe: it replaces no lane.
-const PROBE_EPOCH: u64 = 1;
 
 impl Control {
     /// The pause after `failures` attempts in a row: doubles from `redial_min` to `redial_max`;
@@ -42,7 +39,8 @@ impl Control {
         for address in due {
             // An address dialled in this round may lead to the same router.
             if self.dialling.targets.get(&address).is_some_and(|target| self.is_wanted(target)) {
-                let dial = self.begin_dial(address.clone(), 0, None, self.dialling.epoch);
+                let epoch = self.epoch_at(&address);
+                let dial = self.begin_dial(address.clone(), 0, None, epoch);
                 if let Some(target) = self.dialling.targets.get_mut(&address) {
                     target.dial = Some(dial);
                 }
@@ -69,7 +67,8 @@ impl Control {
     }
 
     fn dial_lane(&mut self, router: RouterId, target: String, number: u16) {
-        let dial = self.begin_dial(target, number, Some(router), self.dialling.epoch);
+        let epoch = self.peers.get(&router).map_or(FIRST_EPOCH, |peer| peer.epoch);
+        let dial = self.begin_dial(target, number, Some(router), epoch);
         if let Some(lane) = self.lane_mut(router, number) {
             lane.dial = Some(dial);
         }
@@ -87,7 +86,7 @@ impl Control {
             .map(|(address, _)| address.clone())
             .collect();
         for address in due {
-            let dial = self.begin_dial(address.clone(), 0, None, PROBE_EPOCH);
+            let dial = self.begin_dial(address.clone(), 0, None, FIRST_EPOCH);
             let next = self.now + self.config.dial_timeout + PROBE_EVERY;
             if let Some(target) = self.dialling.targets.get_mut(&address) {
                 target.dial = Some(dial);
@@ -117,10 +116,8 @@ impl Control {
                 }
             }
         }
-        if !due.is_empty() {
-            self.dialling.lost();
-        }
         for (router, target, number) in due {
+            self.lost_to(router);
             self.dial_lane(router, target, number);
         }
     }
@@ -145,11 +142,25 @@ impl Control {
         dial
     }
 
+    /// Epoch of an attempt for lane 0. Where a peer believes in a lane of that epoch, it refuses,
+    /// and says who it is.
+    fn epoch_at(&self, address: &str) -> u64 {
+        let router = self.dialling.targets.get(address).and_then(|target| target.router);
+        router.and_then(|router| self.peers.get(&router)).map_or(FIRST_EPOCH, |peer| peer.epoch)
+    }
+
+    /// A lane of a peer, or an attempt to dial one beside its lane 0, is lost.
+    pub(super) fn lost_to(&mut self, router: RouterId) {
+        if let Some(peer) = self.peers.get_mut(&router) {
+            peer.epoch = self.dialling.next_epoch();
+        }
+    }
+
     /// An attempt ended without a hello, or with one that says no.
     pub(super) fn attempt_failed(&mut self, attempt: &Dial, code: Option<CloseCode>) {
         self.metrics.dials_failed += 1;
-        self.dialling.lost();
         if let Some(router) = attempt.router {
+            self.lost_to(router);
             let failures = self.lane_mut(router, attempt.lane).map_or(1, |lane| lane.retry.failures + 1);
             let next = self.now + self.pause(failures);
             if let Some(lane) = self.lane_mut(router, attempt.lane) {
@@ -163,7 +174,7 @@ impl Control {
             self.put_off(&attempt.target);
             let router = self.dialling.targets.get(&attempt.target).and_then(|target| target.router);
             if let Some(peer) = router.and_then(|router| self.peers.get_mut(&router)) {
-                peer.unreachable = true;
+                peer.unreachable |= peer.link.is_none();
             }
         }
         self.mesh_changed = true;

@@ -9,7 +9,9 @@
 //!   older one.
 //! - The side that called itself knows by the id.
 //! - Where the smaller one has dialled in vain, it lets the larger one dial: a router that nobody
-//!   reaches is linked all the same, and says of itself that its address is wrong.
+//!   reaches is linked all the same, and says of itself that its address is wrong. A link belongs
+//!   to the side that dialled it, with all its lanes; the smaller one's takes the place of the
+//!   larger one's.
 
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
@@ -20,7 +22,7 @@ use super::link::{LaneUp, Link};
 use super::machine::Control;
 use super::notice::{Notice, Refusal};
 use super::peer::Peer;
-use super::targets::{Dial, Retry};
+use super::targets::{Dial, Retry, Target};
 use crate::message::{CoreIndex, DialId, ToCore};
 use crate::transport::ConnKey;
 
@@ -70,7 +72,7 @@ impl Control {
         if let Err(code) = may_be.and_then(|()| self.answered(core, conn, &attempt, hello)) {
             self.close_lane(core, conn, None, code);
             if code == CloseCode::Replaced && attempt.router.is_none() {
-                self.dialling.lost();
+                self.refused_by(hello.router);
                 self.put_off(&attempt.target);
             } else {
                 self.attempt_failed(&attempt, Some(code));
@@ -111,7 +113,8 @@ impl Control {
         let accepts = (hello.lane, hello.epoch) == (attempt.lane, attempt.epoch);
         if attempt.lane > 0 {
             let expected = attempt.router == Some(router);
-            let linked = self.peers.get(&router).is_some_and(|peer| peer.link.is_some());
+            let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
+            let linked = link.is_some_and(Link::is_ours);
             if !accepts || !expected || !linked {
                 // The peer has no link that this lane could belong to: begin again with lane 0.
                 if let Some(expected) = attempt.router {
@@ -136,7 +139,8 @@ impl Control {
             self.metrics.wrong_direction += u64::from(router < self.config.router);
             return Err(CloseCode::Replaced);
         }
-        if self.lane_up(router, 0).is_some_and(|lane| lane.epoch > attempt.epoch) {
+        let ours = self.peers.get(&router).and_then(|peer| peer.link.as_ref()).filter(|link| link.is_ours());
+        if ours.and_then(Link::control).is_some_and(|lane| lane.epoch > attempt.epoch) {
             self.metrics.doubles_closed += 1;
             return Err(CloseCode::Replaced);
         }
@@ -149,29 +153,33 @@ impl Control {
     /// A peer dialled a lane to this router.
     fn called(&mut self, core: CoreIndex, conn: ConnKey, hello: &PeerHello) -> Result<(), CloseCode> {
         self.check(hello)?;
-        let router = hello.router;
-        if router > self.config.router && !self.is_out_of_reach(hello) {
-            self.learn(hello)?;
-            self.metrics.wrong_direction += 1;
-            self.dial_soon(&hello.advertise);
-            return Err(CloseCode::Replaced);
-        }
         if hello.epoch == REFUSED {
             self.metrics.hellos_refused += 1;
             return Err(CloseCode::Malformed);
         }
+        let router = hello.router;
+        if hello.lane == 0 || router > self.config.router {
+            self.learn(hello)?;
+        }
+        if router > self.config.router && !self.may_call(hello) {
+            self.metrics.wrong_direction += 1;
+            self.dial_soon(&hello.advertise);
+            return Err(CloseCode::Replaced);
+        }
         let same_life =
             self.peers.get(&router).is_some_and(|peer| peer.incarnation == Some(hello.incarnation));
-        let up = self.lane_up(router, hello.lane).filter(|_| same_life);
+        let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
+        let link = link.filter(|link| same_life && !link.is_ours());
+        let up = link.and_then(|link| link.lanes.get(usize::from(hello.lane))?.up);
         if up.is_some_and(|lane| lane.epoch >= hello.epoch) {
             self.metrics.doubles_closed += 1;
             return Err(CloseCode::Replaced);
         }
         if hello.lane == 0 {
-            self.learn(hello)?;
             return self.begin_link(core, conn, hello, None);
         }
-        let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref()).filter(|_| same_life);
+        let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
+        let link = link.filter(|link| same_life && !link.is_ours());
         let exists = link.is_some_and(|link| usize::from(hello.lane) < link.lanes.len());
         if !exists || hello.lane % self.config.cores != core {
             self.metrics.hellos_refused += 1;
@@ -182,11 +190,24 @@ impl Control {
         Ok(())
     }
 
-    /// Whether this router has dialled a larger one in vain, and may let itself be called.
-    fn is_out_of_reach(&self, hello: &PeerHello) -> bool {
-        let tried =
-            self.dialling.targets.get(&hello.advertise).is_some_and(|target| target.retry.failures > 0);
-        self.peers.get(&hello.router).is_some_and(|peer| peer.unreachable && tried)
+    /// Whether a larger router may dial: it has the link, or this router has dialled it in vain
+    /// since it began this life.
+    fn may_call(&self, hello: &PeerHello) -> bool {
+        let Some(peer) = self.peers.get(&hello.router) else { return false };
+        let tried = |target: &Target| target.retry.failures > 0;
+        match &peer.link {
+            Some(link) => !link.is_ours(),
+            None => peer.unreachable && self.dialling.targets.get(&hello.advertise).is_some_and(tried),
+        }
+    }
+
+    /// A router that this one should dial refuses lane 0, although there is no link: it believes in
+    /// a lane of an earlier link, and the next attempt replaces it.
+    fn refused_by(&mut self, router: RouterId) {
+        let unlinked = self.peers.get(&router).is_some_and(|peer| peer.link.is_none());
+        if router > self.config.router && unlinked {
+            self.lost_to(router);
+        }
     }
 
     /// What any hello must be.
@@ -230,6 +251,7 @@ impl Control {
         peer.name.clone_from(&hello.name);
         peer.proven |= proves;
         let known_life = peer.incarnation.replace(hello.incarnation);
+        peer.unreachable &= known_life == Some(hello.incarnation);
         if known_life.is_some_and(|life| life != hello.incarnation) {
             peer.renewed = !peer.leaving || peer.link.is_some();
             self.drop_link(router, CloseCode::Replaced);

@@ -80,7 +80,7 @@ impl Control {
         } else if number == 0 || !others_up {
             self.drop_link(router, CloseCode::Replaced);
         } else {
-            self.dialling.lost();
+            self.lost_to(router);
             let next = self.now + self.pause(1);
             if let Some(lane) = self.lane_mut(router, number) {
                 lane.retry.failures = 1;
@@ -118,7 +118,7 @@ impl Control {
         for other in self.peers.values_mut() {
             other.told_by.remove(&router);
         }
-        self.dialling.lost();
+        self.lost_to(router);
         self.rearm(router);
     }
 

@@ -74,6 +74,12 @@ impl Link {
         }
     }
 
+    /// Whether this router dialled it: the peer's lanes belong to another link then, and the other
+    /// way round. Epochs of two diallers tell nothing about each other.
+    pub(super) const fn is_ours(&self) -> bool {
+        self.target.is_some()
+    }
+
     /// Whether the peer can read the literals of interest.
     pub(super) const fn knows_literals(&self) -> bool {
         self.features.contains(feature::LITERALS)

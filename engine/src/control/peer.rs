@@ -10,6 +10,7 @@ use super::interest::Advertised;
 use super::link::Link;
 use super::notice::Suspicion;
 use super::status::{PeerState, PeerStatus};
+use super::targets::FIRST_EPOCH;
 use crate::matching::Location;
 use crate::message::PeerIndex;
 use crate::time::Time;
@@ -44,8 +45,11 @@ pub(super) struct Peer {
     pub(super) renewed: bool,
     /// It said that it is going away.
     pub(super) leaving: bool,
-    /// A dial to it failed since it was last linked.
+    /// A dial to it failed since it was last linked, or since it began this life.
     pub(super) unreachable: bool,
+    /// Epoch of the next lane dialled to it: moves on when an attempt or a lane of its is lost, and
+    /// never for another router's sake, because a lane of a higher epoch replaces one that works.
+    pub(super) epoch: u64,
     /// Since when it is not linked and heard; `None` while it is.
     pub(super) unwell_since: Option<Time>,
     /// State at the last look.
@@ -76,6 +80,7 @@ impl Peer {
             renewed: false,
             leaving: false,
             unreachable: false,
+            epoch: FIRST_EPOCH,
             unwell_since: Some(now),
             state: PeerState::Known,
             reached: false,

@@ -8,6 +8,10 @@ use super::config::{ADDRESS_BYTES_MAX, TARGETS_MAX};
 use crate::message::DialId;
 use crate::time::Time;
 
+/// Epoch of whatever is dialled before anything was lost, and of what is dialled without knowing
+/// who is there: it replaces no lane.
+pub(super) const FIRST_EPOCH: u64 = 1;
+
 /// When to try again, and how often that failed so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Retry {
@@ -49,17 +53,15 @@ pub(super) struct Dialling {
     /// Names of seeds that do not resolve.
     pub(super) unresolved: u64,
     pub(super) last: u64,
-    /// Epoch of the next lane dialled. Moves on when an attempt or a lane is lost, so that a redial
-    /// replaces what the peer may still believe in, while two attempts that reach one router by
-    /// two addresses are equals, and it keeps the first.
-    pub(super) epoch: u64,
+    /// The last epoch that a loss has made.
+    last_epoch: u64,
     /// What makes jitter differ from attempt to attempt.
     pub(super) draws: u64,
 }
 
 impl Dialling {
     pub(super) fn new() -> Self {
-        Self { epoch: 1, ..Self::default() }
+        Self { last_epoch: FIRST_EPOCH, ..Self::default() }
     }
 
     /// Addresses at which no other router has answered, and names that have none: nobody can say
@@ -81,9 +83,12 @@ impl Dialling {
         self.targets.values().any(|target| target.seed && target.router == Some(router))
     }
 
-    /// An attempt or a lane is lost: lanes dialled from here on are of a higher epoch.
-    pub(super) fn lost(&mut self) {
-        self.epoch += 1;
+    /// An epoch above all before it, for what is dialled again after a loss: it replaces what the
+    /// peer may still believe in. Two attempts that reach one router by two addresses are equals
+    /// without a loss between them, and the peer keeps the first.
+    pub(super) fn next_epoch(&mut self) -> u64 {
+        self.last_epoch += 1;
+        self.last_epoch
     }
 
     /// Ends an attempt.

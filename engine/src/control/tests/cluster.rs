@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_proto::data::GapReason;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::mesh::{LaneFrame, MeshFrame};
+use millrace_proto::mesh::{LaneFrame, MeshFrame, PeerHello};
 use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, frame};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -21,6 +21,11 @@ use crate::transport::ConnKey;
 pub(super) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
+
+/// When a first packet that nobody answers is sent again, as QUIC's first probe timeout has it.
+const FIRST_RESEND: Duration = ms(1000);
+/// A first packet is not sent again after a pause of this length: control gives up before.
+const GIVE_UP: Duration = ms(8000);
 
 /// One end of a connection: router, its life, and core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,18 @@ enum Event {
     Frame(u64, usize, Vec<u8>),
     Closed(u64, usize, bool, Option<CloseCode>),
     DialFailed(usize, u64, DialId),
+    /// A first packet is sent again to where nobody has answered.
+    Dial(usize, u64, Duration, Box<Call>),
+}
+
+/// What a router dials, as long as nobody answers.
+#[derive(Debug, Clone)]
+struct Call {
+    dial: DialId,
+    target: String,
+    core: CoreIndex,
+    shard: u16,
+    hello: PeerHello,
 }
 
 pub(super) struct Cluster {
@@ -56,6 +73,10 @@ pub(super) struct Cluster {
     /// Takes frames away: sender, frame.
     #[expect(clippy::type_complexity, reason = "one closure of the tests")]
     pub(super) filter: Box<dyn FnMut(usize, &MeshFrame) -> bool>,
+    /// Nobody says that there is no router at an address.
+    pub(super) is_silent: bool,
+    /// Longest way from one place to the next, in microseconds.
+    pub(super) delay_max_us: u64,
     /// Every output, for comparing two runs.
     pub(super) trace: Vec<String>,
 }
@@ -71,6 +92,8 @@ impl Cluster {
             events: BTreeMap::new(),
             sequence: 0,
             filter: Box::new(|_, _| true),
+            is_silent: false,
+            delay_max_us: 5_000,
             trace: Vec::new(),
         }
     }
@@ -107,7 +130,7 @@ impl Cluster {
     }
 
     fn delay(&mut self) -> Duration {
-        Duration::from_micros(self.rng.random_range(50..5_000))
+        Duration::from_micros(self.rng.random_range(50..self.delay_max_us))
     }
 
     fn at(&mut self, time: Time, event: Event) {
@@ -167,6 +190,9 @@ impl Cluster {
             Event::DialFailed(router, life, dial) if self.lives(router, life) => {
                 self.routers[router].control.dial_failed(self.now, dial);
                 self.drain_outputs(router);
+            }
+            Event::Dial(router, life, resend, call) if self.lives(router, life) && resend < GIVE_UP => {
+                self.dial(router, resend, *call);
             }
             Event::Frame(conn, side, bytes) => self.frame_arrives(conn, side, &bytes),
             Event::Closed(conn, side, orderly, code) => {
@@ -330,35 +356,43 @@ impl Cluster {
                     self.at(time, Event::ToCore(router, life, core, message));
                 }
                 ControlOutput::Dial { dial, target, core, shard, hello, .. } => {
-                    let life = self.routers[router].life;
-                    let answers = self.addresses.get(&target).copied();
-                    let Some(to) =
-                        answers.filter(|&to| self.routers.get(to).is_some_and(|there| there.alive))
-                    else {
-                        let time = self.now + self.delay();
-                        self.at(time, Event::DialFailed(router, life, dial));
-                        continue;
-                    };
-                    self.sequence += 1;
-                    let conn = self.sequence;
-                    let end = |router: usize, life, core, dial| End {
-                        router,
-                        life,
-                        core,
-                        open: true,
-                        greeted: false,
-                        accepted: false,
-                        dial,
-                        busy_until: Time::ZERO,
-                    };
-                    let there = shard % self.routers[to].config.cores;
-                    let ends =
-                        [end(router, life, core, Some(dial)), end(to, self.routers[to].life, there, None)];
-                    self.conns.insert(conn, ends);
-                    self.send_frame(key(conn, 0), &MeshFrame::from(hello));
+                    self.dial(router, FIRST_RESEND, Call { dial, target, core, shard, hello });
                 }
             }
         }
+    }
+
+    /// Connects two routers. Where nobody is, the attempt fails at once, or its first packet is
+    /// sent again after longer and longer pauses.
+    fn dial(&mut self, router: usize, resend: Duration, call: Call) {
+        let life = self.routers[router].life;
+        let answers = self.addresses.get(&call.target).copied();
+        let Some(to) = answers.filter(|&to| self.routers.get(to).is_some_and(|there| there.alive)) else {
+            if self.is_silent {
+                self.at(self.now + resend, Event::Dial(router, life, 2 * resend, Box::new(call)));
+            } else {
+                let time = self.now + self.delay();
+                self.at(time, Event::DialFailed(router, life, call.dial));
+            }
+            return;
+        };
+        self.sequence += 1;
+        let conn = self.sequence;
+        let end = |router: usize, life, core, dial| End {
+            router,
+            life,
+            core,
+            open: true,
+            greeted: false,
+            accepted: false,
+            dial,
+            busy_until: Time::ZERO,
+        };
+        let there = call.shard % self.routers[to].config.cores;
+        let ends =
+            [end(router, life, call.core, Some(call.dial)), end(to, self.routers[to].life, there, None)];
+        self.conns.insert(conn, ends);
+        self.send_frame(key(conn, 0), &MeshFrame::from(call.hello));
     }
 
     pub(super) fn subscribe(&mut self, router: usize, core: CoreIndex, text: &str) -> Token {

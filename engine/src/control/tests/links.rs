@@ -4,7 +4,10 @@ use millrace_proto::mesh::{LinkFrame, MeshFrame, PeerHello};
 use millrace_proto::{CloseCode, Incarnation, RouterId};
 
 use super::cluster::{Cluster, ms};
-use crate::control::{Control, ControlConfig, ControlOutput, PeerState};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::control::{Control, ControlConfig, ControlOutput, Notice, PeerState};
 use crate::message::ToControl;
 use crate::time::Time;
 use crate::transport::ConnKey;
@@ -218,4 +221,79 @@ fn the_table_of_peers_is_bounded() {
     let control = &cluster.routers[router].control;
     assert_eq!(control.status().peers.len(), crate::control::PEERS_MAX);
     assert_eq!(control.metrics().peers_refused, 300 - crate::control::PEERS_MAX as u64);
+}
+
+/// As pods start behind one name: each has an address of its own besides the name that it
+/// advertises, knows the addresses of all, and is there some time after the others begin to dial
+/// it.
+fn pods(seed: u64, delay_max_us: u64) -> Cluster {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let mut cluster = Cluster::new(seed);
+    cluster.delay_max_us = delay_max_us;
+    cluster.is_silent = rng.random();
+    let seeds = ["ip0:1", "ip1:1", "ip2:1"];
+    for (place, address) in seeds.iter().enumerate() {
+        cluster.alias(address, place);
+    }
+    for _ in 0..seeds.len() {
+        cluster.add(rng.random(), rng.random_range(1..4), &[]);
+    }
+    for place in 0..seeds.len() {
+        cluster.crash(place);
+    }
+    for place in 0..seeds.len() {
+        cluster.run(ms(rng.random_range(0..400)));
+        cluster.routers[place].seeds = seeds.map(str::to_owned).to_vec();
+        cluster.restart(place);
+    }
+    cluster
+}
+
+#[test]
+fn pods_that_start_together_are_linked_soon_and_stay_so() {
+    for seed in 0..200 {
+        let mut cluster = pods(seed, 5_000);
+        cluster.run(ms(8_000));
+        cluster.check_converged();
+        for router in &cluster.routers {
+            let ill = |notice: &&Notice| matches!(notice, Notice::Suspect { .. } | Notice::Degraded(Some(_)));
+            assert_eq!(router.said.iter().find(ill), None, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn pods_that_start_together_on_slow_machines_are_linked_in_the_end() {
+    for seed in 0..70 {
+        for delay_max_us in [30_000, 150_000, 400_000] {
+            let mut cluster = pods(seed, delay_max_us);
+            cluster.run(ms(20_000));
+            cluster.check_converged();
+        }
+    }
+}
+
+#[test]
+fn a_router_that_nobody_reaches_is_linked_with_all_lanes() {
+    for cores in [(1, 2), (2, 1), (2, 2), (3, 2)] {
+        let mut cluster = Cluster::new(1);
+        cluster.add(1, cores.0, &[]);
+        cluster.add_with(3, cores.1, &["r0:1"], |config| "nowhere:1".clone_into(&mut config.advertise));
+        cluster.run(ms(15_000));
+        cluster.check_converged();
+    }
+}
+
+#[test]
+fn a_router_that_was_not_there_yet_is_dialled_when_it_calls() {
+    let mut cluster = Cluster::new(1);
+    cluster.add(1, 2, &["r1:1"]);
+    cluster.add(2, 2, &["r0:1"]);
+    cluster.crash(1);
+    cluster.run(ms(10_000));
+    assert!(cluster.routers[0].control.metrics().dials_failed > 0);
+    cluster.restart(1);
+    cluster.run(ms(8_000));
+    cluster.check_converged();
+    assert_eq!(cluster.routers[1].control.status().trouble, None, "its address is right");
 }
