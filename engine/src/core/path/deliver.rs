@@ -1,8 +1,8 @@
 //! Copies a run to every location that wants it, and to the receivers of this core among them.
 //!
-//! The route cache says which: sibling cores and peers from the directory, receivers from this
-//! core's own index. A receiver that selects by payload gets those events of a run that it wants,
-//! as runs of their own.
+//! The route cache names them: sibling cores and peers from the directory, receivers from this
+//! core's own index. A receiver that selects by payload gets the events of a run that it wants as
+//! runs of their own.
 
 use millrace_proto::data::{self, flag};
 use millrace_proto::run::RunBody;
@@ -14,9 +14,10 @@ use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Pacing, Path, Scratch};
 use super::{leg, scan};
-use crate::core::receiver::Outlet;
+use crate::core::receiver::{Outlet, Receiver};
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
+use crate::core::slot::ReceiverSlot;
 use crate::ledger::Tally;
 use crate::matching::{LocalTarget, Location};
 use crate::payload::ScanBudget;
@@ -42,7 +43,7 @@ impl Path {
             pacing,
             ..
         } = self;
-        // The route cache has just given the name.
+        // The route cache has just returned this name.
         let Some(route) = routes.resolve(tag, directory, local) else { return };
         let body = &entered.run.body;
         let mut run = RunOut {
@@ -105,13 +106,12 @@ fn deliver_here(
     pacing: &mut Pacing,
     fates: &mut Fates<'_>,
 ) {
-    let Pacing { crowd, holds } = &mut *pacing;
     let all = targets;
     let mut gathered = Gathered::default();
     let mut is_put_off = false;
     while let Some(first) = targets.first() {
         let slot = first.receiver;
-        // Mostly a receiver has one target.
+        // Most receivers have one target.
         let same = match targets.get(1) {
             Some(next) if next.receiver == slot => {
                 targets.iter().take_while(|target| target.receiver == slot).count()
@@ -141,17 +141,8 @@ fn deliver_here(
             leg::push(receiver, &RunOut { fields: &scratch.fields, flags, ..*run }, fates);
             true
         };
-        let is_crowded = receiver.queue.is_crowded();
-        if is_crowded {
-            receiver.queue.keep_time(crowd.now());
-        }
-        if kept {
-            receivers.mark(slot);
-        }
-        if is_crowded {
-            let all = all.iter().map(|target| target.receiver);
-            crowd.note(receivers, slot, all, run, holds);
-        }
+        let left = Left::at(receiver, kept, pacing);
+        left.note(slot, receivers, all, run, pacing);
     }
     gathered.flush(&mut receivers.deliveries, &scratch.targets, run);
     if is_put_off {
@@ -169,7 +160,7 @@ fn deliver_put_off(
     run: &RunOut<'_>,
     body: &RunBody<'_>,
     (scans, scratch): (&mut ScanBudget, &mut Scratch),
-    Pacing { crowd, holds }: &mut Pacing,
+    pacing: &mut Pacing,
     fates: &mut Fates<'_>,
 ) {
     for group in targets.chunk_by(|one, next| one.receiver == next.receiver) {
@@ -180,14 +171,44 @@ fn deliver_put_off(
         }
         let mut leg = Leg { slot, receiver, deliveries };
         let kept = scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates);
+        let left = Left::at(receiver, kept, pacing);
+        left.note(slot, receivers, targets, run, pacing);
+    }
+}
+
+/// The state in which a run leaves a receiver.
+struct Left {
+    /// The receiver has something to write.
+    kept: bool,
+    /// Its queue is more than half full.
+    is_crowded: bool,
+}
+
+impl Left {
+    #[inline]
+    fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
         let is_crowded = receiver.queue.is_crowded();
         if is_crowded {
-            receiver.queue.keep_time(crowd.now());
+            receiver.queue.keep_time(pacing.crowd.now());
         }
-        if kept {
+        Self { kept, is_crowded }
+    }
+
+    /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of all
+    /// receivers of the run.
+    #[inline]
+    fn note(
+        &self,
+        slot: ReceiverSlot,
+        receivers: &mut Receivers,
+        targets: &[LocalTarget],
+        run: &RunOut<'_>,
+        Pacing { crowd, holds }: &mut Pacing,
+    ) {
+        if self.kept {
             receivers.mark(slot);
         }
-        if is_crowded {
+        if self.is_crowded {
             let all = targets.iter().map(|target| target.receiver);
             crowd.note(receivers, slot, all, run, holds);
         }
