@@ -1,10 +1,10 @@
-//! What clients' selectors and payload patterns take: one account per connection, and one of the
+//! Accounts of the selectors and payload patterns of clients: one per connection, and one for the
 //! core.
 //!
-//! A selector takes memory on every router, and time in lookups of others' tag sets when no tag
-//! leads to it quickly: such a selector is *loose*. Each connection may have so much of both
-//! ([`SelectorLimits`]); who asks for more is refused with `limit`, and what the connection has
-//! stays.
+//! A selector takes memory on every router. It also takes time in lookups of other clients' tag
+//! sets when no tag leads to it quickly: such a selector is *loose*. [`SelectorLimits`] bounds both
+//! for each connection. The core refuses a request beyond a bound with `limit`, and the connection
+//! keeps what it has.
 
 use std::collections::HashMap;
 
@@ -13,27 +13,27 @@ use millrace_proto::Selector;
 use crate::message::Prepared;
 use crate::transport::ConnKey;
 
-/// What one selector takes besides its own bytes, in the local index, in control and in the
+/// Bytes that one selector takes beside its own: in the local index, in control and in the
 /// directory.
 const OVERHEAD_BYTES: usize = 320;
-/// What a text that is still to be read takes besides its bytes.
+/// Bytes that a selector's text takes beside its own while it waits to be read.
 const TEXT_OVERHEAD_BYTES: usize = 64;
 
 /// Bounds of selectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelectorLimits {
-    /// Bytes that one connection's selectors and patterns take, as they are kept. Default 32 MiB:
+    /// Bytes of the selectors and patterns of one connection, as they are kept. Default 32 MiB:
     /// some 75,000 usual selectors.
     pub bytes_per_connection: usize,
-    /// The same for all connections of a core. Default 1 GiB.
+    /// Bytes of the selectors and patterns of all connections of a core. Default 1 GiB.
     pub bytes_per_core: usize,
-    /// Most loose selectors of one connection. A selector is loose if it has no equality, shares
-    /// its equality with 64 others, or stands in more than 16 subscriptions of one receiver.
-    /// Each is looked at in lookups of tag sets that it does not match, some 50 ns. Default
-    /// 1,024.
+    /// Most loose selectors of one connection. A selector is loose if it has no equality, if it
+    /// shares its equality with 64 others, or if it stands in more than 16 subscriptions of one
+    /// receiver. Lookups of tag sets that it does not match evaluate it, too, in some 50 ns.
+    /// Default 1,024.
     pub loose_per_connection: usize,
-    /// The same for all connections of a core: a lookup of a tag set that is new takes some 15 ms
-    /// at the worst. Default 262,144.
+    /// Most loose selectors of all connections of a core: with so many, the lookup of a new tag set
+    /// takes some 15 ms. Default 262,144.
     pub loose_per_core: usize,
 }
 
@@ -48,7 +48,7 @@ impl Default for SelectorLimits {
     }
 }
 
-/// What something takes.
+/// What an account is charged with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Cost {
     pub(super) bytes: usize,
@@ -56,18 +56,18 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// Of texts that are to be read.
+    /// The cost of texts that wait to be read.
     pub(super) fn of_texts(texts: &[String]) -> Self {
         let bytes = texts.iter().map(|text| TEXT_OVERHEAD_BYTES + text.len()).sum();
         Self { bytes, loose: 0 }
     }
 
-    /// Of a selector as it is filed, without its patterns.
+    /// The cost of a filed selector, without its patterns.
     pub(super) fn of_selector(interest: &Selector, is_loose: bool) -> Self {
         Self { bytes: OVERHEAD_BYTES + interest.bytes(), loose: usize::from(is_loose) }
     }
 
-    /// Bytes that an automaton of several of a subscription's patterns takes.
+    /// The cost of an automaton that covers several of a subscription's patterns.
     pub(super) fn of_cover(prepared: &[Prepared]) -> Self {
         let cover = prepared.iter().find_map(|prepared| prepared.cover.as_ref());
         Self { bytes: cover.map_or(0, |cover| cover.bytes()), loose: 0 }
@@ -85,7 +85,7 @@ impl Cost {
 /// The accounts of one core.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    /// Only of connections that have something: bounded by them.
+    /// Connections that are charged with something: at most as many as there are connections.
     clients: HashMap<ConnKey, Cost, ahash::RandomState>,
     total: Cost,
 }
@@ -96,7 +96,7 @@ impl Accounts {
     }
 
     /// Checks the limits for a connection that releases `less` and takes `more`. Returns the reason
-    /// for a refusal.
+    /// for a refusal, if there is one.
     pub(super) fn objection(
         &self,
         client: ConnKey,
@@ -147,7 +147,7 @@ impl Accounts {
         self.total = self.total.without(cost);
     }
 
-    /// A connection is gone, and with it all that it had.
+    /// Releases everything that a connection was charged with, because it is gone.
     pub(super) fn forget(&mut self, client: ConnKey) {
         if let Some(own) = self.clients.remove(&client) {
             self.total = self.total.without(own);

@@ -15,32 +15,32 @@ use super::backlog::Backlog;
 use super::pacing::Paced;
 use crate::transport::{ConnKey, StreamKey};
 
-/// Work on clients' control frames that one turn takes: well below a millisecond. A frame counts as
-/// one, a selector that goes as one, and one that comes as a quarter, because here it is only
-/// passed on: it is filed when it has been read, at the pace of whoever hands in control's messages
-/// ([`Core::selectors_moved`](super::Core::selectors_moved)). What is left waits for the next turn,
-/// behind events.
+/// Most work on clients' control frames in one turn: well below a millisecond. A frame counts as
+/// one. A selector that goes counts as one, too. One that comes counts as a quarter, because the
+/// core only passes it on; the caller that hands in control's messages files it later, at its own
+/// pace ([`Core::selectors_moved`](super::Core::selectors_moved)). The rest waits for the next
+/// turn, behind events.
 pub(super) const FRAMES_PER_TURN: usize = 256;
 
-/// The part of it that one client takes before it is the next one's turn, and that frames have in
-/// each turn, however many selectors went with connections and replaced subscriptions.
+/// Most work on the frames of one client before the next client has its turn. Frames have at least
+/// this much in each turn, however many selectors went with connections and replaced subscriptions.
 pub(super) const FRAMES_PER_CLIENT: usize = 64;
 
 /// What a turn still reads and writes, and its budget.
 #[derive(Debug)]
 pub(super) struct Agenda {
-    /// Streams with more to read, next turn.
+    /// Streams with more to read in the next turn.
     pub(super) unread: BTreeSet<(ConnKey, StreamKey)>,
-    /// The first publish stream of which some was left because the turn had no more time for
+    /// The first publish stream that the core left unread because the turn had no more time for
     /// lookups: the next turn begins behind it.
     pub(super) put_off: Option<(ConnKey, StreamKey)>,
-    /// A mailbox towards a sibling is above half.
+    /// Whether a mailbox towards a sibling is above half.
     pub(super) pressed: bool,
-    /// Publish streams that are left unread meanwhile: at most one for each client.
+    /// Publish streams that the core leaves unread while `pressed`: at most one for each client.
     pub(super) paused: BTreeSet<(ConnKey, StreamKey)>,
-    /// Publish streams that are left unread for a receiver's sake.
+    /// Publish streams that the core leaves unread because a receiver of theirs is crowded.
     pub(super) paced: Paced,
-    /// What is left of this turn's work on control frames.
+    /// Work on control frames that is left in this turn.
     pub(super) frame_budget: usize,
     /// Control streams of clients that wait for their turn.
     pub(super) clients: Backlog,
@@ -71,7 +71,7 @@ impl Agenda {
         let later = match self.put_off.take() {
             Some(last) => {
                 let mut behind = first.split_off(&last);
-                // It comes last itself.
+                // The last stream itself comes last.
                 if behind.remove(&last) {
                     first.insert(last);
                 }

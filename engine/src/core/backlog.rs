@@ -1,15 +1,16 @@
-//! Streams that were left unread and take turns: one that always has more holds up no other.
+//! Control streams that were left unread and are read in turns, so that a busy one holds up no
+//! other.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use crate::transport::{ConnKey, StreamKey};
 
-/// Control streams that wait to be read, each at most once: at most one for each connection.
+/// Control streams that wait to be read, each once: at most one for each connection.
 #[derive(Debug)]
 pub(super) struct Backlog {
     streams: BTreeSet<(ConnKey, StreamKey)>,
-    /// The one that was read last.
+    /// The stream that was read last; the next one in order has its turn.
     last: (ConnKey, StreamKey),
 }
 
@@ -27,12 +28,12 @@ impl Backlog {
         self.streams.range((conn, StreamKey(0))..).next().is_some_and(|&(first, _)| first == conn)
     }
 
-    /// `false` if it waits already.
+    /// Adds a stream; `false` if it waits already.
     pub(super) fn insert(&mut self, conn: ConnKey, stream: StreamKey) -> bool {
         self.streams.insert((conn, stream))
     }
 
-    /// The next one.
+    /// Takes the stream whose turn it is.
     pub(super) fn pop(&mut self) -> Option<(ConnKey, StreamKey)> {
         let later = self.streams.range((Bound::Excluded(self.last), Bound::Unbounded)).next().copied();
         let next = later.or_else(|| self.streams.first().copied())?;

@@ -1,4 +1,4 @@
-//! What a core is told: what it is, for its life, and its limits, which may change while it runs.
+//! Settings of a core: those that are fixed for its life, and limits that may change while it runs.
 //! Every bound has its reason here.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::ledger::LedgerLimits;
 use crate::payload::ScanLimits;
 use crate::routes::RouteCacheLimits;
 
-/// What one core is, for its life. All cores of a router have the same but for `core`.
+/// What one core is, for its life. All cores of a router have the same values but for `core`.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {
     /// This core, below `cores`.
@@ -21,33 +21,33 @@ pub struct CoreConfig {
     pub cores: u16,
     /// This router.
     pub router: RouterId,
-    /// Its process life.
+    /// This life of the router's process.
     pub incarnation: Incarnation,
-    /// Its software, for Welcome and hello.
+    /// Name and version of the router's software, for Welcome and hello.
     pub software: String,
-    /// Seed of hash tables; the same seed and inputs give the same outputs. It must be control's
-    /// [`seed`](crate::control::ControlConfig::seed): a route is looked up in the directory and in
-    /// the core's own index by one hash.
+    /// Seed of hash tables; equal seeds and inputs give equal outputs. It must be control's
+    /// [`seed`](crate::control::ControlConfig::seed), because one hash of a tag set serves the
+    /// directory and the core's own index.
     pub seed: u64,
-    /// What the publisher ids follow from of clients that show no secret: the same on all cores of
-    /// a router. What [`CoreConfig::new`] sets can be guessed; a shell sets random bytes.
+    /// The secret from which publisher ids of clients follow that show none: the same on all cores
+    /// of a router. [`CoreConfig::new`] sets one that can be guessed; a shell sets random bytes.
     pub secret: PublisherSecret,
-    /// What this core's readers of publish streams hold.
+    /// Tag sets and publishers that this core's readers of publish streams hold.
     pub client_tables: TableCapacity,
-    /// Tag sets and publishers for which this core keeps numbers per receiver's stream, at most: a
-    /// client that announces more is not given more.
+    /// Most tag sets and publishers for which this core keeps numbers per receiver's stream,
+    /// whatever a client announces.
     pub receiver_tables: TableCapacity,
-    /// What this core's readers of lanes hold, and the most that it keeps numbers for towards a
-    /// peer.
+    /// Tag sets and publishers that this core's readers of lanes hold, and the most for which it
+    /// keeps numbers towards a peer.
     pub lane_tables: TableCapacity,
     /// Bytes of encoded frames that wait for a stream above QUIC's own buffer: two full batches of
     /// segments.
     pub out_bytes: usize,
-    /// Silence after which a client's session counts as dead; told in Welcome, enforced by QUIC's
-    /// idle timeout.
+    /// Silence after which a client's session counts as dead. Welcome tells it, and QUIC's idle
+    /// timeout enforces it.
     pub client_silence: Duration,
-    /// What this core lists in Welcome, and does: everything that it knows by default. With less it
-    /// is as a router that does not know the rest.
+    /// Features that this core lists in Welcome and acts on. Default: all that it knows. With fewer
+    /// it behaves as a router that does not know the others.
     pub features: Features,
     /// When lanes are pinged, and when they count as silent.
     pub lane_times: LaneTimes,
@@ -58,55 +58,55 @@ pub struct CoreConfig {
 }
 
 /// Limits of one core. They may change while it runs
-/// ([`Core::set_limits`](super::Core::set_limits)); those of queues hold for receivers and lanes
-/// that come later.
+/// ([`Core::set_limits`](super::Core::set_limits)); changed limits of queues hold for receivers and
+/// lanes that open later.
 #[derive(Debug, Clone)]
 pub struct CoreLimits {
-    /// Receivers on one connection, at most. Bounds the streams that a router opens.
+    /// Most receivers on one connection. Bounds the streams that a router opens.
     pub receivers_per_connection_max: u32,
-    /// Receivers on this core, at most. Bounds queue memory together with `queues`.
+    /// Most receivers on this core. Bounds the memory of queues together with `queues`.
     pub receivers_max: u32,
-    /// What may wait for receivers.
+    /// Bounds of receivers' queues.
     pub queues: QueueLimits,
-    /// Bytes that wait for one lane or one sibling core, at most; beyond it the oldest go, and a
-    /// gap stands for them.
+    /// Most bytes that wait for one lane or one sibling core. Beyond it the oldest runs give way,
+    /// and a gap stands for them.
     pub link_queue_bytes: u64,
     /// How far a stream may run ahead of its reader's host.
     pub ahead: AheadLimits,
-    /// How far a publisher may write ahead of what was read: with the round trip it bounds the
-    /// throughput of one publisher. Below the window of its connection, so that control frames
-    /// pass while it is left unread.
+    /// How far a publisher may write ahead of what the core has read, in bytes: with the round trip
+    /// it bounds the throughput of one publisher. It is below the window of the connection, so that
+    /// control frames pass while the core leaves the stream unread.
     pub credit_bytes: u64,
-    /// A publisher waits for a receiver whose queue is half full at most this long at a time, and
-    /// not for one that took nothing for as long; zero: never.
+    /// How long a publisher waits at a time for a receiver whose queue is half full. It does not
+    /// wait for a receiver that took nothing for as long. Zero: publishers never wait.
     pub pace_max: Duration,
-    /// Bytes read from one stream before other streams get their turn.
+    /// Most bytes that the core reads from one stream before other streams have their turn.
     pub read_bytes: usize,
-    /// Bytes of control frames that wait for one client, at most; a client that does not read them
-    /// is closed.
+    /// Most bytes of control frames that wait for one client. The core closes a client that does
+    /// not read them.
     pub control_out_bytes: usize,
-    /// Bytes of mesh frames that wait for one lane, at most; a peer that does not read them is
-    /// closed, and gets a snapshot when it comes back. Above a snapshot of four million
-    /// selectors of 60 bytes.
+    /// Most bytes of mesh frames that wait for one lane. The core closes a lane whose peer does not
+    /// read them, and the peer gets a snapshot when it comes back. A snapshot of four million
+    /// selectors of 60 bytes stays below this.
     pub lane_out_bytes: usize,
-    /// When a publisher is told what was received.
+    /// When the core tells a publisher what was received.
     pub received: ReceivedLimits,
-    /// A connection that has not said hello after this time is closed.
+    /// How long a connection may take to say hello before the core closes it.
     pub hello_timeout: Duration,
-    /// What clients' selectors may take.
+    /// Bounds of clients' selectors.
     pub selectors: SelectorLimits,
-    /// What scanning payloads may take.
+    /// Bounds of the scans of payloads.
     pub scans: ScanLimits,
-    /// How many runs are followed for publishers that want to be told how they end, and how long.
+    /// How many runs the ledger follows for publishers that ask how they end, and for how long.
     pub ledger: LedgerLimits,
 }
 
-/// When lanes are pinged, and when they count as silent.
+/// When the core pings lanes, and when a lane counts as silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneTimes {
-    /// Pings are sent this often. Default 250 ms.
+    /// Time between pings. Default 250 ms.
     pub ping: Duration,
-    /// A lane that was silent for this long makes its peer suspect. Default 1 s.
+    /// Silence on a lane that makes its peer suspect. Default 1 s.
     pub silence: Duration,
 }
 
@@ -117,35 +117,35 @@ impl Default for LaneTimes {
 }
 
 /// How far a receiver's stream may run ahead of what its host has acknowledged: twice the
-/// congestion window of its connection, within these bounds. The last frame may cross the line.
+/// congestion window of its connection, within these bounds. The last frame may cross the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AheadLimits {
-    /// Bytes, at least: enough for bursts on a path that is not known yet.
+    /// Least bytes: enough for bursts on a path that is not known yet.
     pub bytes_min: usize,
-    /// Bytes, at most, because what is in a stream is beyond the overflow policy.
+    /// Most bytes, because the overflow policy does not reach bytes in a stream.
     pub bytes_max: usize,
 }
 
-/// What may wait for the receivers of a core.
+/// Bounds of the queues of receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// Bytes of a receiver's queue unless it asks for less.
+    /// Bytes of a receiver's queue whose client asks for none.
     pub bytes_default: u64,
-    /// Bytes of a receiver's queue, at most.
+    /// Most bytes of a receiver's queue.
     pub bytes_max: u64,
-    /// Bytes that wait for all receivers of this core together. Beyond, the largest queues give way
-    /// first, each by its policy, until a sixteenth is free.
+    /// Most bytes that wait for all receivers of this core together. Beyond it the largest queues
+    /// give way first, each by its policy, until a sixteenth of the budget is free.
     pub budget_bytes: u64,
 }
 
-/// When a publisher is told what was received.
+/// When the core tells a publisher what was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceivedLimits {
-    /// After this time at the latest, unless the publisher can wait longer.
+    /// Time after which it tells at the latest, unless the publisher can wait longer.
     pub after: Duration,
-    /// The longest that a publisher may wait.
+    /// Longest time that a publisher may ask to wait.
     pub after_max: Duration,
-    /// After this many bytes at the latest.
+    /// Bytes after which it tells at the latest.
     pub bytes: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Where the ledger meets connections and siblings: who is told how runs ended, who answers, and
-//! what is given up.
+//! Hands what the ledger knows to connections and siblings: how runs ended, and which answers are
+//! given up.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::message::CoreIndex;
 use crate::time::Time;
 use crate::transport::Transport;
 
-/// Entries are given up in steps of this, so that a core does not wake for each.
+/// The core gives up entries at multiples of this, so that it does not wake for each.
 const EXPIRY_STEP: Duration = Duration::from_millis(10);
 
 impl Core {
@@ -44,8 +44,8 @@ impl Core {
         }
     }
 
-    /// Gives up runs that were not answered in time, and forgets what stood for them and for those
-    /// whose publishers are gone.
+    /// Gives up runs without an answer in time, and forgets their legs and those of publishers that
+    /// are gone.
     pub(super) fn expire_confirms(&mut self, now: Time) {
         self.confirms_due = None;
         self.path.ledger.set_now(now);
@@ -57,7 +57,7 @@ impl Core {
 }
 
 impl Path {
-    /// A sibling answers for runs that this core has handed to it.
+    /// Takes a sibling's answers for runs that this core has handed to it.
     pub(super) fn sibling_answered(&mut self, from: CoreIndex, answers: &[Answer]) {
         let Some(legs) = self.locations.sibling_legs(from) else { return };
         for Answer { tally, part: (offset, events), runs } in answers {
@@ -73,7 +73,7 @@ impl Path {
         }
     }
 
-    /// Forgets legs whose entries are over.
+    /// Forgets legs whose entries have ended.
     fn sweep_legs(&mut self) {
         let Self { ledger, locations, receivers, .. } = self;
         locations.all_legs().for_each(|legs| legs.sweep(ledger));

@@ -1,11 +1,12 @@
-//! What a connection of a core is, and how it takes what happens on its streams.
+//! A connection of a core is a client or a lane, and passes the events of its streams to that
+//! session.
 
 use super::client::ClientSession;
 use super::lane::LaneSession;
 use super::turn::{Close, Turn};
 use crate::transport::StreamKey;
 
-/// What a connection is.
+/// The session of a connection.
 #[derive(Debug)]
 pub(super) enum Connection {
     Client(Box<ClientSession>),
@@ -48,7 +49,7 @@ impl Connection {
         }
     }
 
-    /// Its control stream's turn has come.
+    /// Reads the control stream, because its turn has come.
     pub(super) fn read_control(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
         match self {
             Self::Client(client) => client.read_control(turn, stream),

@@ -1,9 +1,9 @@
 //! The stream that all receivers of a connection share, for clients that ask for it.
 //!
-//! A run that several of them want is encoded once, with their numbers as targets. Queues,
-//! policies, grants and gaps stay with each receiver, above the stream: a receiver without grant
-//! waits in its own queue, and costs the others nothing. Receivers that have something queued and
-//! grant left are listed, and write a run each in turns.
+//! The core encodes a run that several of these receivers want once, with their numbers as targets.
+//! Each receiver keeps its queue, policy, grant and gaps above the stream: one without grant waits
+//! in its own queue and costs the others nothing. Receivers with queued runs and grant left stand
+//! in a line, and each writes one run in its turn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::transport::{ConnKey, StreamKey};
 #[repr(C)]
 pub(super) struct Delivery {
     pub(super) stream: DeliveryStream,
-    /// Receivers with something queued and grant left, each once: bounded by the connection's
-    /// receivers.
+    /// Receivers with queued runs and grant left, each once: at most the connection's receivers.
     waiting: VecDeque<ReceiverSlot>,
-    /// Ends that wait for room, before everything else: as many as the connection may have
-    /// receivers.
+    /// Ends of receivers that wait for room and are written before everything else: at most as many
+    /// as the connection may have receivers.
     ends: VecDeque<ReceiverEnd>,
-    /// Whether it stands in the list of those that have something to write.
+    /// Whether it stands in the list of streams with something to write.
     dirty: bool,
-    /// Shortest linger among receivers encoded for since `due` was set; `Duration::MAX` if none.
+    /// Shortest linger of the receivers that runs were encoded for since `due` was set;
+    /// `Duration::MAX` if there are none.
     linger: Duration,
-    /// When what was gathered is due; none while nothing waits.
+    /// When gathered runs are due; none while nothing waits.
     pub(super) due: Option<Time>,
     pub(super) conn: ConnKey,
     /// None until QUIC allows the stream.
     pub(super) key: Option<StreamKey>,
-    /// Receivers whose queue has refused a run: their policy says to end them. Each once.
+    /// Receivers whose queue has refused a run, each once: their policy ends them.
     refused: Vec<ReceiverSlot>,
 }
 
@@ -58,13 +58,13 @@ impl Delivery {
         }
     }
 
-    /// Whether a run may be encoded now: there is room, and nobody waits for it.
+    /// Whether a run may be encoded at once: the stream has room, and no receiver waits for it.
     #[inline]
     pub(super) fn takes(&self) -> bool {
         self.stream.has_room() && self.waiting.is_empty() && self.ends.is_empty()
     }
 
-    /// Encodes a run once for the receivers that `targets` names. `linger` is the shortest of
+    /// Encodes a run once for the receivers that `targets` names; `linger` is the shortest among
     /// theirs.
     #[inline]
     pub(super) fn write(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64, linger: Duration) {
@@ -72,31 +72,31 @@ impl Delivery {
         self.linger = self.linger.min(linger);
     }
 
-    /// Encodes a gap for these receivers; for all that are open when there are none.
+    /// Encodes a gap for these receivers; for all open ones when the list is empty.
     pub(super) fn write_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
         self.stream.deliver_gap(gap, receivers);
         self.linger = Duration::ZERO;
     }
 
-    /// Encodes an end that waits; `false` when there is none.
+    /// Encodes the oldest end that waits; `false` when there is none.
     pub(super) fn write_end(&mut self) -> bool {
         let Some(end) = self.ends.pop_front() else { return false };
         self.stream.end_receiver(&end);
         true
     }
 
-    /// The stream is open: what was encoded goes.
+    /// Gives the stream its key: QUIC has opened it.
     pub(super) const fn open(&mut self, key: StreamKey) {
         self.key = Some(key);
         self.linger = Duration::ZERO;
     }
 
-    /// A receiver is over.
+    /// Puts the end of a receiver behind the other ends that wait.
     pub(super) fn end(&mut self, end: ReceiverEnd) {
         self.ends.push_back(end);
     }
 
-    /// Ends that wait for room.
+    /// How many ends wait for room.
     pub(super) fn ends(&self) -> usize {
         self.ends.len()
     }
@@ -106,17 +106,17 @@ impl Delivery {
         self.waiting.push_back(slot);
     }
 
-    /// The receiver whose turn it is.
+    /// Takes the receiver whose turn it is out of the line.
     pub(super) fn next_in_line(&mut self) -> Option<ReceiverSlot> {
         self.waiting.pop_front()
     }
 
-    /// Whether somebody waits for room.
+    /// Whether a receiver stands in line.
     pub(super) fn has_line(&self) -> bool {
         !self.waiting.is_empty() || !self.ends.is_empty()
     }
 
-    /// A receiver's queue has refused a run.
+    /// Notes that a receiver's queue has refused a run.
     #[cold]
     pub(super) fn refuse(&mut self, slot: ReceiverSlot) {
         if !self.refused.contains(&slot) {
@@ -124,7 +124,7 @@ impl Delivery {
         }
     }
 
-    /// A receiver is gone.
+    /// Forgets a receiver that is gone.
     pub(super) fn forget(&mut self, slot: ReceiverSlot) {
         self.waiting.retain(|&waiting| waiting != slot);
         self.refused.retain(|&refused| refused != slot);
@@ -138,7 +138,7 @@ impl Delivery {
             || !self.takes()
     }
 
-    /// When what was encoded is due, if that is earlier than what was set before.
+    /// When encoded runs are due, if that is earlier than the time that was set before.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Time> {
         let linger = std::mem::replace(&mut self.linger, Duration::MAX);
         if linger == Duration::MAX {
@@ -148,12 +148,12 @@ impl Delivery {
         self.due.is_none_or(|before| due < before).then_some(due)
     }
 
-    /// Everything that was encoded is being written.
+    /// Resets the linger, because everything that was encoded is being written.
     pub(super) const fn begin_anew(&mut self) {
         self.linger = Duration::MAX;
     }
 
-    /// It is taken from the list of those that have something to write.
+    /// Marks it as taken from the list of streams with something to write.
     pub(super) const fn clean(&mut self) {
         self.dirty = false;
     }
@@ -164,9 +164,9 @@ impl Delivery {
 pub(super) struct Deliveries {
     slots: Vec<Option<Delivery>>,
     free: Vec<DeliverySlot>,
-    /// Those with something to write at the end of the turn, each once.
+    /// Streams with something to write at the end of the turn, each once.
     dirty: Vec<DeliverySlot>,
-    /// Those that have room again.
+    /// Streams that have room again.
     wakes: Arc<Wakes>,
 }
 
@@ -212,7 +212,7 @@ impl Deliveries {
         !self.dirty.is_empty() || self.wakes.any()
     }
 
-    /// Where streams that wait are listed when they have room again.
+    /// The list in which streams that wait stand when they have room again.
     pub(super) fn wakes(&self) -> Arc<Wakes> {
         Arc::clone(&self.wakes)
     }
@@ -226,7 +226,7 @@ impl Deliveries {
         }
     }
 
-    /// The streams that have something to write; the list begins anew.
+    /// Takes the streams with something to write, and leaves the list empty.
     pub(super) fn take_dirty(&mut self) -> Vec<DeliverySlot> {
         std::mem::take(&mut self.dirty)
     }

@@ -1,4 +1,4 @@
-//! Lends sessions what they need to act, and closes their connections when they say so.
+//! Lends sessions what they need to act, and closes the connections of those that ask for it.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::time::Time;
 use crate::transport::{ConnKey, Transport};
 
 impl Core {
-    /// Ends what a receiver's writing has shown to be over.
+    /// Ends a receiver or a connection when writing the receiver has shown it to be over.
     pub(super) fn settle_written(
         &mut self,
         now: Time,
@@ -35,7 +35,7 @@ impl Core {
         }
     }
 
-    /// Writes the streams that receivers of a connection share and that have something to write.
+    /// Writes the shared streams that have something to write.
     pub(super) fn write_deliveries(&mut self, now: Time, transport: &mut dyn Transport) {
         let dirty = self.path.receivers.deliveries.take_dirty();
         for window in dirty.chunks(writing::WRITE_WINDOW) {
@@ -64,7 +64,7 @@ impl Core {
         });
     }
 
-    /// Closes a connection that this side does not want any more, and counts why.
+    /// Closes a connection from this side, and counts why.
     pub(super) fn close(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, close: &Close) {
         self.path.metrics.close(close.code);
         transport.close(conn, close.code.code(), &close.reason);
@@ -93,7 +93,8 @@ impl Core {
         (&mut self.connections, turn)
     }
 
-    /// As [`drive`](Self::drive), but clients are not heard once the core ends.
+    /// Lets a session act as [`drive`](Self::drive) does, unless it is a client's and the core
+    /// ends.
     #[inline]
     pub(super) fn hear(
         &mut self,
@@ -108,8 +109,8 @@ impl Core {
         });
     }
 
-    /// Lets a session act, and closes its connection if it says so. Says whether there is such a
-    /// connection.
+    /// Lets a session act, and closes its connection if it asks for that. Returns whether there is
+    /// such a connection.
     #[inline]
     pub(super) fn drive(
         &mut self,
@@ -126,7 +127,7 @@ impl Core {
         true
     }
 
-    /// As [`drive`](Self::drive), if the connection is a client's.
+    /// Lets a session act as [`drive`](Self::drive) does, if the connection is a client's.
     pub(super) fn drive_client(
         &mut self,
         now: Time,
@@ -140,7 +141,7 @@ impl Core {
         })
     }
 
-    /// As [`drive`](Self::drive), if the connection is a lane.
+    /// Lets a session act as [`drive`](Self::drive) does, if the connection is a lane.
     pub(super) fn drive_lane(
         &mut self,
         now: Time,

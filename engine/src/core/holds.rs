@@ -26,22 +26,23 @@ use super::slot::ReceiverSlot;
 use crate::message::{CoreIndex, CoreReceiver, ToSibling};
 use crate::time::Time;
 
-/// Publishers that one core holds back, or asks others to hold back: beyond it receivers' queues
-/// drop what they would. Who has a thousand publishers at work drowns nobody by one of them.
+/// Most publishers that one core holds back, or asks others to hold back. Beyond it receivers'
+/// queues drop events as they would without holds: among a thousand publishers, one alone drowns
+/// nobody.
 const HELD_MAX: usize = 1024;
 
-/// What this core asks of others, and what others ask of it.
+/// Holds that this core has asked siblings for, and holds that siblings have asked it for.
 #[derive(Debug)]
 pub(super) struct Holds {
     core: CoreIndex,
     pace_max: Duration,
-    /// Publishers that others were asked to hold back, for whose sake, and when they may be asked
-    /// again.
+    /// Publishers that siblings were asked to hold back, with the crowded receiver and the time
+    /// from which they may be asked again.
     asked: BTreeMap<PublisherId, (ReceiverSlot, Time)>,
-    /// Publishers that this core was asked to hold back, for whose sake, and until when at the
-    /// latest.
+    /// Publishers that this core holds back, with the crowded receiver and the latest end of the
+    /// hold.
     held: BTreeMap<PublisherId, (CoreReceiver, Time)>,
-    /// Words for each sibling, in order.
+    /// Messages for each sibling, in order.
     words: Vec<VecDeque<ToSibling>>,
 }
 
@@ -61,7 +62,7 @@ impl Holds {
         self.pace_max = pace_max;
     }
 
-    /// Whether others may be asked to hold a publisher back: they were not asked lately.
+    /// Whether siblings may be asked to hold a publisher back: the last request is old enough.
     pub(super) fn may_ask(&self, publisher: PublisherId, now: Time) -> bool {
         match self.asked.get(&publisher) {
             Some(&(_, again)) => again <= now,
@@ -74,18 +75,18 @@ impl Holds {
         self.asked.insert(publisher, (receiver, now + self.pace_max));
         let receiver = CoreReceiver { core: self.core, receiver };
         self.say(ToSibling::Crowded { publisher, receiver });
-        // The owner of a run may be another core than its publisher's, and this core the publisher's.
+        // This core may be the one that reads the publisher's stream, too.
         self.crowded(publisher, receiver, now);
     }
 
-    /// Another core, or this one, asks to hold a publisher back.
+    /// Holds a publisher back, because a sibling or this core asks for it.
     pub(super) fn crowded(&mut self, publisher: PublisherId, receiver: CoreReceiver, now: Time) {
         if self.held.len() < HELD_MAX || self.held.contains_key(&publisher) {
             self.held.insert(publisher, (receiver, now + self.pace_max));
         }
     }
 
-    /// A receiver need not be waited for any more.
+    /// Ends the holds for a receiver, because it is relieved.
     pub(super) fn relieved(&mut self, receiver: CoreReceiver) {
         self.held.retain(|_, (other, _)| *other != receiver);
     }
@@ -96,17 +97,18 @@ impl Holds {
         self.held.is_empty()
     }
 
-    /// For whose sake a publisher is held back.
+    /// The receiver for which a publisher is held back.
     pub(super) fn get(&self, publisher: PublisherId) -> Option<CoreReceiver> {
         self.held.get(&publisher).map(|&(receiver, _)| receiver)
     }
 
-    /// Whether somebody is held back for a receiver's sake.
+    /// Whether a publisher is held back for this receiver.
     pub(super) fn has(&self, receiver: CoreReceiver) -> bool {
         self.held.values().any(|&(other, _)| other == receiver)
     }
 
-    /// Forgets what is over, and says which receivers are relieved: at the end of each turn.
+    /// Forgets holds that are over, and tells siblings which receivers are relieved: at the end of
+    /// each turn.
     pub(super) fn settle(&mut self, now: Time, receivers: &Receivers) {
         if !self.held.is_empty() {
             self.held.retain(|_, &mut (_, until)| now < until);
@@ -130,13 +132,13 @@ impl Holds {
         }
     }
 
-    /// The next word for a sibling.
+    /// Takes the next message for a sibling.
     pub(super) fn next_word(&mut self, to: CoreIndex) -> Option<ToSibling> {
         self.words.get_mut(usize::from(to))?.pop_front()
     }
 
-    /// Says something to all siblings. One that does not read misses words: it holds nobody back
-    /// then, or for as long as it may.
+    /// Queues a message for all siblings. One that does not read misses messages: it then holds
+    /// nobody back, or holds a publisher for the longest time allowed.
     fn say(&mut self, word: ToSibling) {
         for (core, words) in self.words.iter_mut().enumerate() {
             if core != usize::from(self.core) && words.len() < 2 * HELD_MAX {

@@ -1,10 +1,10 @@
-//! Whose publisher ids a connection may use: those that follow from its secret, or those that this
-//! router makes for it.
+//! Which publisher ids a connection may use.
 //!
 //! A client that shows a secret has the ids that follow from it. For any other client the router
-//! makes a secret for the connection and maps each claimed id to one that follows from it. Ids that
-//! a router has made carry a mark that only this router's secret can make, so that every core knows
-//! them without asking the others: who claims one on another connection is refused.
+//! makes a secret for the connection and maps each claimed id to one that follows from that secret.
+//! Ids that a router has made carry a mark that only this router's secret can make, so that every
+//! core recognises them without asking its siblings, and refuses a client that claims one on
+//! another connection.
 //!
 //! ```text
 //! made id = first 8 bytes of a hash of (router's secret, connection, claimed id) ‖ mark of these 8 bytes
@@ -20,14 +20,14 @@ pub(super) struct Ids {
     secret: PublisherSecret,
     /// Incarnation and core, above the count of connections.
     base: u128,
-    /// Clients that were greeted.
+    /// How many clients were greeted.
     greeted: u64,
 }
 
-/// What the ids of one connection follow from.
+/// The secret that the ids of one connection follow from.
 #[derive(Debug)]
 pub(super) struct Proof {
-    /// Whom Welcome takes the client for.
+    /// The client's identity, as Welcome tells it.
     identity: String,
     secret: PublisherSecret,
     /// The router's, if the client has shown no secret of its own.
@@ -40,7 +40,7 @@ impl Ids {
         Self { secret: config.secret, base, greeted: 0 }
     }
 
-    /// What the ids of a connection follow from whose client has shown `secret`, or none.
+    /// Makes the proof of a connection whose client has shown `secret`, or none.
     pub(super) fn greet(&mut self, secret: Option<PublisherSecret>, identity: String) -> Proof {
         self.greeted += 1;
         match secret {
@@ -54,8 +54,8 @@ impl Ids {
 }
 
 impl Proof {
-    /// The id that runs carry whose publisher claims `claimed` as its publisher number `index`; an
-    /// error says why there is none.
+    /// The id for the runs of a publisher that claims `claimed` as its publisher number `index`.
+    /// The error says why there is none.
     pub(super) fn prove(&self, claimed: PublisherId, index: u64) -> Result<PublisherId, &'static str> {
         let Some(marks) = &self.marks else {
             let id = PublisherId::derive(&self.secret, &self.identity, index);
@@ -78,7 +78,7 @@ impl Proof {
     }
 }
 
-/// The first half of an id, and its mark.
+/// The first half of an id, with its mark.
 fn marked(secret: &PublisherSecret, id: PublisherId) -> PublisherId {
     let head = id.0 >> 64;
     let mark = PublisherId::derive(&secret.derive("mark", head), "", 0);

@@ -1,5 +1,5 @@
-//! How a core leaves: clients are told to move, then what was received, then the streams to peers
-//! end.
+//! How a core leaves: it tells clients to move, tells publishers what was received, and finishes
+//! the streams to peers last.
 
 use millrace_proto::CloseCode;
 
@@ -12,12 +12,12 @@ use crate::time::Time;
 use crate::transport::Transport;
 
 impl Core {
-    /// Begins the end in order: nothing is read from clients any more, they are told what was
-    /// received, and closed with `going_away` by the second turn from here: what a connection
-    /// is told in the turn that closes it never leaves. What they published may still be on its
-    /// way to its owner. The end of a router goes on when no core [has
-    /// batches](Core::has_batches) and all batches were taken in: then [`Core::finish_lanes`] on
-    /// each.
+    /// Begins the end in order: the core reads nothing more from clients, tells them what was
+    /// received, and closes them with `going_away` by the second turn from here, because a
+    /// connection never sends what it is told in the turn that closes it. Events that they
+    /// published may still be on their way to their owner. The router's end goes on when no core
+    /// [has batches](Core::has_batches) and every core has read its siblings' batches: then the
+    /// shell calls [`Core::finish_lanes`] on each.
     pub fn close_clients(&mut self, now: Time, transport: &mut dyn Transport) {
         self.turn(now, transport);
         self.ending = Ending::Told;
@@ -48,8 +48,8 @@ impl Core {
         self.path.locations.has_written_peers()
     }
 
-    /// Finishes the streams to peers behind what is queued for them: nothing more is routed. Call
-    /// [`Core::turn`] until the transport has sent it.
+    /// Finishes the streams to peers behind the runs that are queued for them; the core routes
+    /// nothing more. Call [`Core::turn`] until the transport has sent everything.
     pub fn finish_lanes(&mut self, transport: &mut dyn Transport) {
         self.standing.are_lanes_over = true;
         for lane in self.path.locations.peers_mut() {
@@ -67,7 +67,7 @@ impl Core {
         self.drive_clients(now, transport, |client, turn| {
             let delay_us = (grace_us / 2).saturating_mul(index) / count.max(1);
             index += 1;
-            // Who has not said Hello yet is told behind its Welcome.
+            // A client that has not said Hello is told behind its Welcome.
             if client.said_hello() {
                 client.report();
                 turn.standing.goaway(delay_us, grace_us).encode(&mut client.control.out);

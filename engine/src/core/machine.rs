@@ -1,4 +1,4 @@
-//! The core as the shell sees it: what it is fed, and what it is asked for.
+//! The core as the shell sees it: its inputs, and the outputs that the shell takes.
 
 use std::collections::HashMap;
 
@@ -35,14 +35,15 @@ pub struct Core {
     pub(super) lanes: Vec<ConnKey>,
     /// When lanes are pinged next.
     pub(super) lanes_due: Time,
-    /// When the oldest run whose end is to be told is looked at; none when nobody looks.
+    /// When the core looks at the oldest run whose end is to be told; none while there is no such
+    /// run.
     pub(super) confirms_due: Option<Time>,
     pub(super) ending: Ending,
     /// Readers of siblings' batches, by core.
     siblings: Vec<RunReader>,
-    /// Siblings whose next batch was not taken when it was last asked for, by core.
+    /// Whether this core left a sibling's next batch waiting when it was last asked, by core.
     batches_wait: Vec<bool>,
-    /// What was wrong with a batch of which the rest was read later.
+    /// The error in a batch whose end was read in a later turn.
     batch_error: Option<DecodeError>,
 }
 
@@ -68,8 +69,7 @@ impl Core {
         }
     }
 
-    /// Sets the limits from here on. Receivers and lanes that are there keep the bounds of their
-    /// queues.
+    /// Sets the limits from here on. Open receivers and lanes keep the bounds of their queues.
     pub fn set_limits(&mut self, limits: CoreLimits) {
         self.path.scans.set_limits(limits.scans);
         self.path.clients.queue_budget_bytes = limits.queues.budget_bytes;
@@ -78,15 +78,15 @@ impl Core {
         self.config.limits = limits;
     }
 
-    /// A client's connection is there.
+    /// A client has connected.
     pub fn client_connected(&mut self, now: Time, conn: ConnKey) {
         self.connections.insert(conn, Connection::Client(Box::new(ClientSession::new(conn))));
         self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
         self.path.metrics.clients += 1;
     }
 
-    /// A peer's connection is there: one that was dialled ([`ToCore::LaneDialled`]), or an incoming
-    /// one.
+    /// A peer has connected: on a connection that this side dialled ([`ToCore::LaneDialled`]), or
+    /// on an incoming one.
     pub fn peer_connected(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
         if self.connections.contains_key(&conn) {
             self.drive_lane(now, transport, conn, LaneSession::connected);
@@ -111,7 +111,7 @@ impl Core {
         self.hear(now, transport, conn, |session, turn| session.readable(turn, stream));
     }
 
-    /// A stream that took less than was offered takes more.
+    /// A stream that took less than it was offered has room again.
     pub fn writable(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
         self.drive(now, transport, conn, |session, turn| session.writable(turn, stream));
     }
@@ -124,12 +124,12 @@ impl Core {
         });
     }
 
-    /// The reader of a stream does not want more of it.
+    /// The reader of a stream asks for no more of it.
     pub fn stopped(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey, stream: StreamKey) {
         self.drive(now, transport, conn, |session, turn| session.stopped(turn, stream));
     }
 
-    /// A connection is gone. `code` is what the other side gave, if it closed the connection.
+    /// A connection has ended. `code` is the other side's, if that side closed it.
     pub fn closed(
         &mut self,
         now: Time,
@@ -151,9 +151,10 @@ impl Core {
         }
     }
 
-    /// A batch of a sibling core.
+    /// Reads a batch of a sibling core.
     ///
     /// # Errors
+    ///
     /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones
     /// that use its numbers.
     pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
@@ -162,8 +163,8 @@ impl Core {
         self.batch_error.take().map_or(Ok(()), Err)
     }
 
-    /// Whether a sibling's next batch can be read: what it has handed over before is not left for
-    /// the next turn.
+    /// Whether the core reads a sibling's next batch: no part of the one before is left for the
+    /// next turn.
     #[must_use]
     pub fn takes_batches(&mut self, from: CoreIndex) -> bool {
         let from = usize::from(from);
@@ -174,7 +175,7 @@ impl Core {
         !has_left
     }
 
-    /// Goes on with batches that were left.
+    /// Reads on in batches of which a part was left.
     pub(super) fn read_batches_left(&mut self) {
         for (from, reader) in (0..).zip(&mut self.siblings).filter(|(_, reader)| reader.has_left()) {
             if let Err(error) = sibling::go_on(reader, from, self.config.router, &mut self.path) {
@@ -183,8 +184,8 @@ impl Core {
         }
     }
 
-    /// A word of a sibling core about what this core has handed to it. To be handed in before its
-    /// batches.
+    /// Takes a sibling's message about runs that this core has handed to it. The caller hands it in
+    /// before that sibling's batches.
     pub fn sibling_told(&mut self, now: Time, from: CoreIndex, message: ToSibling) {
         match message {
             ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += events,
@@ -268,43 +269,43 @@ impl Core {
         }
     }
 
-    /// The next message for control, or for the reader of selectors: to be taken until there is
-    /// none after each call into the core.
+    /// Takes the next message for control, or for the reader of selectors. Call it after each call
+    /// into the core, until there is none.
     pub fn poll_output(&mut self) -> Option<CoreOutput> {
         self.mail.pop()
     }
 
-    /// The next batch for a sibling's mailbox: to be taken only when the mailbox has room. What is
-    /// not taken waits here, bounded, and presses back on publishers.
+    /// Takes the next batch for a sibling's mailbox. Call it only when the mailbox has room: what
+    /// is not taken waits here, bounded, and presses back on publishers.
     pub fn next_batch(&mut self, to: CoreIndex) -> Option<Vec<u8>> {
         self.path.locations.take_batch(to)
     }
 
-    /// What a sibling is to be told about what it has handed over, if anything: for a small ring of
-    /// its own, which its reader reads before batches. To be taken only when the ring has room;
-    /// what is not taken is added to what comes.
+    /// Takes the next message to a sibling about runs that it has handed over. It goes into a small
+    /// ring of its own, which the sibling reads before batches. Call it only when the ring has
+    /// room; messages that are not taken are merged with later ones.
     pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
         let answers = self.path.answers.take(to).map(ToSibling::Ended);
         let missed = || self.path.missed.take(to).map(|events| ToSibling::Missed { events });
         answers.or_else(missed).or_else(|| self.path.pacing.holds.next_word(to))
     }
 
-    /// Says whether a mailbox towards a sibling is above half. While one is, publish streams are
-    /// left unread; lanes, mail and control are not. Nothing here watches mailboxes: call this,
-    /// and [`Core::turn`], when that changes.
+    /// Says whether a mailbox towards a sibling is above half. While one is, the core leaves
+    /// publish streams unread, but no lanes, mail or control streams. The core does not watch
+    /// mailboxes: call this, and [`Core::turn`], when that changes.
     pub const fn set_pressed(&mut self, pressed: bool) {
         self.agenda.pressed = pressed;
     }
 
-    /// Selectors that were filed or taken out since the start. Whoever hands in what control says
-    /// ([`Core::handle_message`]) sees by it what a message has cost, and when to go on with the
-    /// next turn.
+    /// Selectors that were filed or taken out since the start. The caller of
+    /// [`Core::handle_message`] sees by it what a message has cost, and when to begin the next
+    /// turn.
     #[must_use]
     pub const fn selectors_moved(&self) -> u64 {
         self.path.clients.selectors_moved
     }
 
-    /// When [`Core::turn`] is to be called at the latest.
+    /// The time at which [`Core::turn`] is due at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         if (self.agenda.has_backlog() && self.mail.has_room())
@@ -336,7 +337,7 @@ impl Core {
         metrics
     }
 
-    /// What waits for receivers. Visits every receiver.
+    /// Sums up what waits for receivers. Visits every receiver.
     #[must_use]
     pub fn queued(&self) -> Queued {
         let mut total = Queued::default();
@@ -362,7 +363,7 @@ impl Core {
         &self.path.routes
     }
 
-    /// Position that the next run of this core's shards will get.
+    /// Position of the next run of this core's shards.
     #[must_use]
     pub const fn position(&self) -> u64 {
         self.path.position()

@@ -1,4 +1,5 @@
-//! What a core has to say to control and to the reader of selectors, and what it has asked of them.
+//! Messages of a core to control and to the reader of selectors, and the subscriptions that wait
+//! for an answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use super::slot::ReceiverSlot;
 use crate::message::{CoreOutput, PrepareOrder, ToControl, Token};
 use crate::transport::ConnKey;
 
-/// Messages that may wait before control streams of clients and lanes are left unread: what clients
-/// bring in four turns. One client's share of a turn, or one read of a lane, may come on top, and
-/// what ends with connections. Each message is at most a frame of 64 KiB, so some 64 MiB wait here
-/// when control does not keep up, and the rest in the windows of those who send it.
+/// Messages that may wait before the core leaves control streams of clients and lanes unread: what
+/// clients bring in four turns. One client's share of a turn, or one read of a lane, may come on
+/// top, and what ends with connections. Each message is at most a frame of 64 KiB, so that some 64
+/// MiB wait here when control does not keep up; the rest waits in the windows of those who send it.
 pub(super) const OUTPUTS_MAX: usize = 1024;
 
 /// A subscription on its way through control: one for each request that is not effective in the
@@ -26,31 +27,31 @@ pub(super) struct PendingSubscription {
     pub(super) slot: ReceiverSlot,
     pub(super) subscription: u16,
     pub(super) selectors: usize,
-    /// What its texts are charged with while they are being read.
+    /// The charge for its texts while they wait to be read.
     pub(super) cost: Cost,
 }
 
-/// First and last references to interest, of one change.
+/// Selectors that this core begins to want, and those that it wants for the last time, in one
+/// change.
 #[derive(Debug, Default)]
 pub(super) struct InterestChange {
     pub(super) add: Vec<Arc<Selector>>,
     pub(super) remove: Vec<Arc<Selector>>,
 }
 
-/// What a core says, and what it has asked.
+/// Messages on their way out, and subscriptions on their way through control.
 #[derive(Debug, Default)]
 pub(super) struct Mail {
-    /// Bounded by [`OUTPUTS_MAX`] for what frames lead to; besides that, an end of each connection
-    /// and an answer to each message of control.
+    /// Bounded by [`OUTPUTS_MAX`] for frames; besides them, one end of each connection and one
+    /// answer to each message of control.
     outputs: VecDeque<CoreOutput>,
-    /// Bounded for each client by its requests that may be unanswered, and its receivers'
-    /// subscriptions.
+    /// Bounded for each client by its requests without an answer and its receivers' subscriptions.
     pub(super) pending: HashMap<Token, PendingSubscription, ahash::RandomState>,
     last_token: u64,
 }
 
 impl Mail {
-    /// Whether what frames lead to still has room.
+    /// Whether there is room for what another frame leads to.
     pub(super) fn has_room(&self) -> bool {
         self.outputs.len() < OUTPUTS_MAX
     }
@@ -60,7 +61,7 @@ impl Mail {
         self.outputs.push_back(CoreOutput::ToControl(message));
     }
 
-    /// Says how a core's interest changed, if it did.
+    /// Tells control how the core's interest changed, if it did.
     pub(super) fn tell_interest(&mut self, change: InterestChange) {
         let InterestChange { add, remove } = change;
         if !add.is_empty() || !remove.is_empty() {
@@ -77,7 +78,7 @@ impl Mail {
         self.outputs.push_back(CoreOutput::Prepare(order));
     }
 
-    /// The request whose change of interest has come this far; the last stage ends it.
+    /// The request whose change of interest has reached `stage`; the last stage removes it.
     pub(super) fn reached(&mut self, token: Token, stage: Stage) -> Option<PendingSubscription> {
         match stage {
             Stage::Router => self.pending.get(&token).copied(),
@@ -91,7 +92,7 @@ impl Mail {
         Token(self.last_token)
     }
 
-    /// The next thing to be said.
+    /// Takes the oldest message.
     pub(super) fn pop(&mut self) -> Option<CoreOutput> {
         self.outputs.pop_front()
     }
@@ -99,13 +100,13 @@ impl Mail {
 
 #[cfg(test)]
 impl Mail {
-    /// Has it hold `len` messages; those that are added mean nothing.
+    /// Fills it up to `len` messages without a meaning.
     pub(super) fn fill(&mut self, len: usize) {
         let filler = || CoreOutput::ToControl(ToControl::LaneHeard { conn: ConnKey(0) });
         self.outputs.resize_with(len, filler);
     }
 
-    /// Says something that was taken once more.
+    /// Puts a message back that was taken.
     pub(super) fn say_again(&mut self, output: CoreOutput) {
         self.outputs.push_back(output);
     }

@@ -19,20 +19,20 @@
 //! |---|---|
 //! | `machine.rs` | the core as the shell sees it |
 //! | `connection.rs` | a connection: a client's or a lane |
-//! | `drive.rs`, `turn.rs` | lends sessions what they need for one call; what that is |
-//! | `agenda.rs`, `backlog.rs` | what a turn still reads and writes, and its budget |
+//! | `drive.rs`, `turn.rs` | lend a session what it needs for one call |
+//! | `agenda.rs`, `backlog.rs` | streams that a turn leaves unread, and its budget |
 //! | `pacing.rs` | when a publisher waits for a receiver |
-//! | `confirms.rs` | who is told how runs ended, and what is given up |
-//! | `timers.rs` | what is due, and when |
-//! | `mail.rs` | what is said to control, and what was asked of it |
-//! | `standing.rs`, `config.rs` | where the router stands, what the core is, its limits |
+//! | `confirms.rs` | tells publishers, siblings and peers how runs ended |
+//! | `timers.rs` | when the core acts without being called |
+//! | `mail.rs` | messages to control, and subscriptions that wait for an answer |
+//! | `standing.rs`, `config.rs` | the router's standing; settings and limits of the core |
 //! | `client/`, `lane/`, `sibling.rs` | sessions, and batches of siblings |
-//! | `path/`, `outlet/` | the way of a run, and where it ends |
+//! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
 //! | `delivery.rs` | the stream that receivers of a connection share |
-//! | `turn_end.rs`, `writing.rs` | the end of a turn; what it hands to the transport |
+//! | `turn_end.rs`, `writing.rs` | the end of a turn, and what it hands to the transport |
 //! | `leaving.rs` | the end in order |
-//! | `metrics.rs` | what is counted |
+//! | `metrics.rs` | counters |
 
 mod account;
 mod agenda;

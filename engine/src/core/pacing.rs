@@ -28,16 +28,17 @@ use crate::message::CoreReceiver;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
-/// A receiver that takes less than this part of what the fastest takes is waited for by nobody.
+/// A publisher does not wait for a receiver that takes less than this part of what the fastest
+/// takes.
 const SLOWEST_SHARE: u64 = 10;
 
-/// Whom a publisher waits for.
+/// The receiver that a publisher waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WaitFor {
     /// A receiver of this core.
     Here(ReceiverSlot),
-    /// A receiver for whose sake a core, maybe this one, has asked others to hold the publisher
-    /// back.
+    /// A receiver of the core that has asked siblings, this core perhaps among them, to hold the
+    /// publisher back.
     There(CoreReceiver),
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// The core acts at this time.
+    /// Sets the time of this call into the core.
     pub(super) const fn set_now(&mut self, now: Time, pace_max_ns: u64) {
         self.now = now;
         self.pace_max_ns = pace_max_ns;
@@ -62,7 +63,7 @@ impl Crowd {
         self.now
     }
 
-    /// Forgets what was crowded before.
+    /// Forgets the crowded receiver, before a stream is read.
     pub(super) const fn clear(&mut self) {
         self.slowest = None;
     }
@@ -72,7 +73,7 @@ impl Crowd {
         self.slowest.take()
     }
 
-    /// A run reached a crowded receiver, among others; `all` are the receivers of the run.
+    /// Notes that a run has reached a crowded receiver; `all` are the receivers of the run.
     #[cold]
     pub(super) fn note(
         &mut self,
@@ -83,7 +84,8 @@ impl Crowd {
         holds: &mut Holds,
     ) {
         let publisher = run.publisher.publisher;
-        // A sibling's runs come from a stream that another core reads, or this one through it.
+        // A sibling's runs come from a stream that another core reads, or this core reads through
+        // it.
         let is_known = match run.from {
             None => self.slowest.is_some(),
             Some(_) => !holds.may_ask(publisher, self.now),
@@ -102,7 +104,7 @@ impl Crowd {
             let Some(other) = receivers.get(other).map(|receiver| &receiver.queue) else { continue };
             let rate = match other.backlogged().filter(|_| !other.is_empty()) {
                 Some(backlogged) => backlogged.rate(self.now),
-                // One without a backlog takes all that comes, as this one would have to.
+                // A receiver without a backlog takes all that comes, as this one would have to.
                 None => per_second(own.taken() + queue.bytes(), self.now.nanos_since(own.since)),
             };
             fastest = fastest.max(rate);
@@ -116,7 +118,7 @@ impl Crowd {
         }
     }
 
-    /// A run was read whose publisher is held back for a receiver of another core.
+    /// Notes that a run of a held publisher was read.
     pub(super) fn note_held(&mut self, receiver: CoreReceiver) {
         self.slowest.get_or_insert(WaitFor::There(receiver));
     }
@@ -139,18 +141,18 @@ impl Paced {
         self.0.insert((conn, stream), Waiting { receiver, until });
     }
 
-    /// Whether a stream is left unread.
+    /// Whether a stream is left unread for a receiver's sake.
     pub(super) fn has(&self, conn: ConnKey, stream: StreamKey) -> bool {
         self.0.contains_key(&(conn, stream))
     }
 
-    /// Forgets a stream. Returns until when it would have waited.
+    /// Forgets a stream. Returns the time at which its wait would have ended.
     pub(super) fn remove(&mut self, conn: ConnKey, stream: StreamKey) -> Option<Time> {
         self.0.remove(&(conn, stream)).map(|waiting| waiting.until)
     }
 
-    /// Takes out the streams that need not wait any more, with the times until which they would
-    /// have.
+    /// Takes out the streams whose receiver is relieved, with the times at which their waits would
+    /// have ended.
     pub(super) fn release(
         &mut self,
         now: Time,

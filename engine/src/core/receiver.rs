@@ -15,14 +15,13 @@ use crate::transport::{ConnKey, StreamKey};
 /// How far a receiver's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// It takes runs, and QUIC has not allowed its stream yet.
+    /// It takes runs, but QUIC has not allowed its stream yet.
     Opening,
     /// Its stream is open.
     Live(StreamKey),
-    /// It is written on the stream that the receivers of its connection share.
+    /// Its runs go to the stream that the receivers of its connection share.
     Shared,
-    /// Its client has closed it: the stream, if there is one, is finished once it has taken what
-    /// was written.
+    /// Its client has closed it: the stream, if there is one, is finished behind what was written.
     Closing(Option<StreamKey>),
 }
 
@@ -53,12 +52,12 @@ pub(super) struct Receiver {
     pub(super) acknowledges: bool,
     pub(super) conn: ConnKey,
     pub(super) linger: Duration,
-    /// When what was gathered is due; none while nothing waits.
+    /// When gathered runs are due; none while nothing waits.
     pub(super) due: Option<Time>,
     /// Events that its queue dropped.
     pub(super) dropped: u64,
-    /// The newest request when it was opened: older ones were meant for another receiver of its
-    /// number.
+    /// The newest request of the client when it opened: older ones were meant for another receiver
+    /// of the same number.
     pub(super) opened: Token,
 }
 
@@ -101,7 +100,7 @@ impl Receiver {
         self.is_closing() && (self.stream().is_none() || is_written)
     }
 
-    /// Stands in line for its shared stream from here on, if something waits and grant is left.
+    /// Joins the line for its shared stream, if something waits and grant is left.
     #[inline]
     pub(super) fn line_up(&mut self, slot: ReceiverSlot, delivery: &mut Delivery) {
         if !self.in_line && self.queue.has_grant() && !self.queue.is_empty() {
@@ -110,7 +109,7 @@ impl Receiver {
         }
     }
 
-    /// Whether to gather more before it is written is in vain.
+    /// Whether lingering is useless, because nothing more can be gathered.
     pub(super) fn has_gathered(&self) -> bool {
         self.linger.is_zero()
             || self

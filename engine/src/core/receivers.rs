@@ -105,7 +105,7 @@ impl Receivers {
         !self.dirty.is_empty() || self.wakes.any() || self.deliveries.has_dirty()
     }
 
-    /// Where streams list the receivers that they have room for again.
+    /// The list in which streams name receivers that they have room for again.
     pub(super) fn wakes(&self) -> Arc<Wakes> {
         Arc::clone(&self.wakes)
     }
@@ -120,12 +120,12 @@ impl Receivers {
         self.deliveries.mark_woken();
     }
 
-    /// The receivers that have something to write; the list begins anew.
+    /// Takes the receivers that have something to write, and leaves the list empty.
     pub(super) fn take_dirty(&mut self) -> Vec<ReceiverSlot> {
         std::mem::take(&mut self.dirty)
     }
 
-    /// What counts the bytes of all queues.
+    /// The sum of the bytes of all queues.
     #[inline]
     pub(super) const fn queued(&self) -> &Total {
         &self.queued
@@ -142,7 +142,7 @@ impl Receivers {
         self.slots.iter().flatten()
     }
 
-    /// Has a receiver that shares its stream write what waits, if it has grant.
+    /// Puts a receiver with grant into the line for its shared stream.
     pub(super) fn line_up(&mut self, slot: ReceiverSlot) {
         let Some((receiver, deliveries)) = self.parts_mut(slot) else { return };
         let Outlet::Shared(at) = receiver.outlet else { return };
@@ -152,8 +152,8 @@ impl Receivers {
         }
     }
 
-    /// Writes to a shared stream, as far as it takes it: ends of receivers first, then what waits
-    /// for receivers, a run of each in turns.
+    /// Writes to a shared stream as long as it has room: ends of receivers first, then a queued run
+    /// of each receiver in turns.
     pub(super) fn drain_into(&mut self, at: DeliverySlot) {
         let Self { slots, deliveries, .. } = self;
         let Some(delivery) = deliveries.get_mut(at) else { return };
@@ -173,7 +173,7 @@ impl Receivers {
     /// Puts a gap into the stream of every receiver that is not closed.
     pub(super) fn gap_to_all(&mut self, gap: &Gap) {
         let Self { slots, dirty, deliveries, .. } = self;
-        // By shared stream: who is told at once, and whether that is everybody.
+        // By shared stream: the receivers that read the gap at once, and whether they are all.
         let mut told: BTreeMap<DeliverySlot, (Vec<ReceiverNumber>, bool)> = BTreeMap::new();
         for (slot, place) in (0..).zip(slots.iter_mut()) {
             let Some(receiver) = place.as_mut().filter(|receiver| !receiver.is_closing()) else { continue };
@@ -206,7 +206,7 @@ impl Receivers {
         self.line_up_all();
     }
 
-    /// Has all receivers that share their stream write what waits.
+    /// Puts all receivers with grant into the lines for their shared streams.
     fn line_up_all(&mut self) {
         let count = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         (0..count).for_each(|slot| self.line_up(slot));

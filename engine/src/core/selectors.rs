@@ -13,11 +13,11 @@ use crate::payload::Desk;
 /// One selector of a subscription, filed in the local index.
 #[derive(Debug)]
 pub(super) struct FiledSelector {
-    /// What the local index knows: the selector without its payload patterns.
+    /// The selector as the local index has it: without its payload patterns.
     pub(super) interest: Arc<Selector>,
-    /// Its place among the receiver's selectors.
+    /// Its number among the receiver's selectors.
     pub(super) number: u16,
-    /// What it is charged with, without its patterns.
+    /// The charge for it, without its patterns.
     pub(super) cost: Cost,
 }
 
@@ -25,12 +25,11 @@ pub(super) struct FiledSelector {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Selectors {
-    /// Payload patterns, and what waits for them; none when no selector of this receiver ever had
-    /// one.
+    /// Payload patterns, and runs that wait for their scan; none until a selector of this receiver
+    /// has a pattern.
     pub(super) desk: Option<Box<Desk>>,
     by_subscription: BTreeMap<u16, Vec<FiledSelector>>,
-    /// The newest request when a subscription was ended: what was asked for under its number up to
-    /// then is void.
+    /// The newest request when a subscription ended: earlier requests under its number are void.
     ended: BTreeMap<u16, Token>,
     /// Numbers that are free again.
     free: Vec<u16>,
@@ -46,27 +45,27 @@ impl Selectors {
         self.desk.is_some()
     }
 
-    /// Whether a run for these selectors is to be scanned, or waits behind one that is.
+    /// Whether a run for these selectors is scanned, or waits behind one that is.
     pub(super) fn is_by_payload(&self, targets: &[LocalTarget]) -> bool {
         self.desk.as_ref().is_some_and(|desk| {
             desk.is_waiting() || targets.iter().any(|target| desk.matcher(target.selector).is_some())
         })
     }
 
-    /// What is filed for a subscription is charged with, without patterns.
+    /// The charge for a subscription's selectors, without patterns.
     pub(super) fn cost_of(&self, subscription: u16) -> Cost {
         let filed = self.by_subscription.get(&subscription);
         filed.into_iter().flatten().fold(Cost::default(), |cost, filed| cost.and(filed.cost))
     }
 
-    /// How many count against the receiver's bound when `subscription` is replaced.
+    /// How many selectors count against the receiver's bound when `subscription` is replaced.
     pub(super) fn count_without(&self, subscription: Option<u16>) -> usize {
         let all: usize = self.by_subscription.values().map(Vec::len).sum();
         let replaced = subscription.and_then(|number| self.by_subscription.get(&number)).map_or(0, Vec::len);
         all + self.pending - replaced
     }
 
-    /// A number for a selector, and by how many bytes there are more patterns.
+    /// Numbers a selector. Returns the number, and how many more bytes the patterns take.
     pub(super) fn number(&mut self, prepared: &Prepared) -> (u16, isize) {
         let number = self.free.pop().unwrap_or_else(|| {
             self.next_number += 1;
@@ -79,30 +78,30 @@ impl Selectors {
         (number, desk.set(number, prepared.payload.clone(), prepared.cover.as_ref()))
     }
 
-    /// Gives a number back. Returns by how many bytes there are fewer patterns.
+    /// Frees a number. Returns how many fewer bytes the patterns take.
     pub(super) fn free(&mut self, number: u16) -> usize {
         self.free.push(number);
         self.desk.as_mut().map_or(0, |desk| desk.set(number, None, None).unsigned_abs())
     }
 
-    /// Keeps what was filed for a subscription; returns what it replaces.
+    /// Keeps the selectors of a subscription; returns those that they replace.
     pub(super) fn replace(&mut self, subscription: u16, filed: Vec<FiledSelector>) -> Vec<FiledSelector> {
         self.by_subscription.insert(subscription, filed).unwrap_or_default()
     }
 
-    /// Ends a subscription: requests up to `last` are void. Returns what was filed for it.
+    /// Ends a subscription: requests up to `last` are void. Returns its selectors.
     pub(super) fn end(&mut self, subscription: u16, last: Token) -> Vec<FiledSelector> {
         self.ended.insert(subscription, last);
         self.by_subscription.remove(&subscription).unwrap_or_default()
     }
 
-    /// Whether a subscription was ended after the request that `token` names: then its selectors
-    /// are not filed when they come back, and nobody is told how far they have come.
+    /// Whether a subscription ended after the request that `token` names: then the core files none
+    /// of the request's selectors, and tells nobody how far they have come.
     pub(super) fn was_ended(&self, subscription: u16, token: Token) -> bool {
         self.ended.get(&subscription).is_some_and(|&ended| token <= ended)
     }
 
-    /// Takes all that is filed.
+    /// Takes the selectors of all subscriptions.
     pub(super) fn take_all(&mut self) -> BTreeMap<u16, Vec<FiledSelector>> {
         std::mem::take(&mut self.by_subscription)
     }

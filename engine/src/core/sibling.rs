@@ -1,4 +1,4 @@
-//! What sibling cores of this router hand over: batches of runs, as a stream without a network.
+//! Reads the batches of sibling cores: runs, as on a stream without a network.
 
 use millrace_proto::data::{Gap, HopHeader};
 use millrace_proto::{DecodeError, RouterId};
@@ -22,7 +22,7 @@ pub(super) fn read_batch(
     read
 }
 
-/// Goes on with what was left of batches.
+/// Reads on in batches of which a part was left.
 pub(super) fn go_on(
     reader: &mut RunReader,
     from: CoreIndex,
@@ -46,16 +46,16 @@ impl RunSink for SiblingSink<'_> {
     #[inline]
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
         let (publisher, flags, from) = (publisher.key, hop.flags, Some(self.from));
-        // Runs whose end is to be told carry a number.
+        // A run whose end is to be told carries a number.
         let origin = hop.lane_seq.map(|number| Origin::Sibling { core: self.from, number });
         self.path.enter_from_sibling(tags, &Entered { publisher, flags, run, from, origin });
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         self.path.receivers.gap_to_all(gap);
-        // The mailbox itself dropped runs, and they may have been on their way to this core as their owner:
-        // whoever would have got them from here must know. A gap that names a router was told to
-        // everyone by the core that read it.
+        // The mailbox itself dropped runs, perhaps on their way to this core as their owner, so
+        // that every location that would have got them from here has to know. A gap that names a
+        // router was told to all by the core that read it.
         if gap.router.is_none() {
             let gap = Gap { router: Some(self.router), ..gap.clone() };
             self.path.locations.gap_to_siblings(&gap);

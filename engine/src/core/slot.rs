@@ -1,4 +1,4 @@
-//! The names of a receiver and of a shared stream on their core.
+//! Names of receivers and of shared streams on their core.
 
 /// A receiver's place on its core: the `receiver` of [`LocalTarget`](crate::matching::LocalTarget).
 /// It is used again after the receiver is gone.

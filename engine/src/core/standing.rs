@@ -1,18 +1,18 @@
-//! Where the router stands, as control and the shell have told this core, and how far its end has
+//! The router's standing as control and the shell have told this core, and how far its end has
 //! come.
 
 use millrace_proto::control::Goaway;
 
-/// Where the router stands.
+/// The router's standing.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// Publishers may be granted credit.
+    /// Whether publishers get credit.
     pub(super) is_synced: bool,
     /// Addresses of other routers, for Welcome and Goaway.
     pub(super) alternates: Vec<String>,
-    /// The grace in microseconds, once the router is going away.
+    /// The grace in microseconds, once the router drains.
     pub(super) draining: Option<u64>,
-    /// Nothing more is routed: lanes are finished as soon as they are there.
+    /// Whether the core has finished its lanes: it then finishes each new lane at once.
     pub(super) are_lanes_over: bool,
 }
 
@@ -28,7 +28,8 @@ impl Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     NotBegun,
-    /// Clients are not listened to. They were told what was received, which leaves with this turn.
+    /// The core hears no client. Publishers were told what was received, which leaves with this
+    /// turn.
     Told,
     /// Clients are closed.
     Over,

@@ -1,4 +1,4 @@
-//! When a core looks at something again without being called: one set for all reasons.
+//! When a core acts without being called: one set of timers for all reasons.
 
 use std::collections::BTreeSet;
 
@@ -6,24 +6,23 @@ use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
-/// What is due. Of those that are due in one turn, the variants come in this order.
+/// What is due. The core handles timers that are due in one turn in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// A publisher is to be told what was received. At most one for each client.
+    /// A publisher is told what was received. At most one for each client.
     Received(ConnKey),
-    /// Lanes are pinged, and looked at for silence. One while there are lanes.
+    /// The core pings lanes, and looks for silent ones. One while there are lanes.
     LanePing,
     /// A connection must have said hello. One for each connection of the last `hello_timeout`:
     /// bounded by the handshakes that the shell admits in that time.
     Hello(ConnKey),
-    /// A publisher has waited for a receiver long enough. At most one for each client.
+    /// A publisher's wait for a receiver ends. At most one for each client.
     Paced(ConnKey),
-    /// What a receiver has gathered is written. At most one for each receiver.
+    /// Gathered runs of a receiver are written. At most one for each receiver.
     Linger(ReceiverSlot),
-    /// What the receivers of a connection have gathered on their stream is written. At most one for
-    /// each connection.
+    /// Gathered runs of a shared stream are written. At most one for each connection.
     Gathered(DeliverySlot),
-    /// Runs whose ends are to be told have waited long enough for answers. One while there are any.
+    /// The wait for answers of the oldest runs ends. One while the ledger follows any.
     Confirms,
 }
 
@@ -31,7 +30,7 @@ pub(super) enum Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     set: BTreeSet<(Time, Timer)>,
-    /// What [`take_due`](Self::take_due) returned last, to be used again.
+    /// The list that [`take_due`](Self::take_due) returned last, whose memory is used again.
     spare: Vec<(Time, Timer)>,
 }
 
@@ -44,13 +43,13 @@ impl Timers {
         self.set.remove(&(due, timer));
     }
 
-    /// The time of the first.
+    /// The time of the first timer.
     pub(super) fn first(&self) -> Option<Time> {
         self.set.first().map(|&(due, _)| due)
     }
 
-    /// Takes out what is due, by kind and then by time. Whoever handles one of them looks whether
-    /// it still holds: an earlier one may have cancelled it. To be given back
+    /// Takes out the timers that are due, by kind and then by time. Their handler checks whether
+    /// each still holds, because an earlier one may have cancelled it, and gives the list back
     /// ([`give_back`](Self::give_back)).
     pub(super) fn take_due(&mut self, now: Time) -> Vec<(Time, Timer)> {
         let mut due = std::mem::take(&mut self.spare);

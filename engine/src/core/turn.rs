@@ -1,7 +1,7 @@
-//! What a session is lent for one call: the core around it.
+//! What the core lends a session for one call.
 //!
-//! A session does what it does through its [`Turn`], and says with [`Close`] that its connection
-//! ends. It never looks itself up, and never reaches another session.
+//! A session acts through its [`Turn`], and ends its connection by returning a [`Close`]. It never
+//! looks itself up, and never reaches another session.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub(super) struct Turn<'a> {
     pub(super) now: Time,
     pub(super) transport: &'a mut dyn Transport,
     pub(super) config: &'a CoreConfig,
-    /// Where the router stands.
+    /// The router's standing.
     pub(super) standing: &'a Standing,
     pub(super) path: &'a mut Path,
     pub(super) mail: &'a mut Mail,
@@ -30,7 +30,7 @@ pub(super) struct Turn<'a> {
     pub(super) agenda: &'a mut Agenda,
 }
 
-/// A connection is to be closed, and why.
+/// Why a connection is to be closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Close {
     pub(super) code: CloseCode,
@@ -42,35 +42,33 @@ impl Close {
         Self { code, reason: reason.into() }
     }
 
-    /// The other side wrote what cannot be read; `place` says where.
+    /// The other side wrote bytes that cannot be decoded; `place` says where.
     pub(super) fn undecodable(place: &str, error: &DecodeError) -> Self {
         Self::new(error.close_code(), format!("{place}: {error}"))
     }
 }
 
 impl Turn<'_> {
-    /// Whether publishers are to be left unread because a sibling core cannot keep up.
+    /// Whether publish streams stay unread because a sibling core does not keep up.
     pub(super) fn is_pressed(&self) -> bool {
         self.agenda.pressed || self.path.locations.siblings_pressed(self.config.limits.link_queue_bytes)
     }
 
-    /// Leaves a client's control stream unread until its turn comes; counts it if it was not left
-    /// already.
+    /// Leaves a client's control stream unread until its turn comes, and counts that once.
     pub(super) fn put_client_behind(&mut self, conn: ConnKey, stream: StreamKey) {
         if self.agenda.clients.insert(conn, stream) {
             self.path.metrics.control_paused += 1;
         }
     }
 
-    /// Leaves a lane's control stream unread until its turn comes; counts it if it was not left
-    /// already.
+    /// Leaves a lane's control stream unread until its turn comes, and counts that once.
     pub(super) fn put_lane_behind(&mut self, conn: ConnKey, stream: StreamKey) {
         if self.agenda.lanes.insert(conn, stream) {
             self.path.metrics.control_paused += 1;
         }
     }
 
-    /// Writes control frames; what the stream does not take stays.
+    /// Writes control frames; `out` keeps the bytes that the stream does not take.
     pub(super) fn write_out(&mut self, conn: ConnKey, stream: StreamKey, out: &mut Vec<u8>) {
         if out.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! The end of a core's turn: what was left unread is read, what is due is done, what has gathered
-//! is written.
+//! The end of a core's turn: it reads streams that it left unread, handles timers that are due, and
+//! writes what has gathered.
 
 use millrace_proto::CloseCode;
 
@@ -15,7 +15,8 @@ use crate::time::Time;
 use crate::transport::{ConnKey, Transport};
 
 impl Core {
-    /// Ends a turn: reads what was left unread, keeps time, and writes what has gathered.
+    /// Ends a turn: reads streams that were left unread, handles timers that are due, and writes
+    /// what has gathered.
     pub fn turn(&mut self, now: Time, transport: &mut dyn Transport) {
         match self.ending {
             Ending::NotBegun => {}
@@ -69,8 +70,8 @@ impl Core {
         self.agenda.frame_budget = FRAMES_PER_TURN;
     }
 
-    /// Reads control streams that were left unread: those of lanes first, because routers are few
-    /// and wait for each other.
+    /// Reads control streams that were left unread: lanes first, because routers are few and wait
+    /// for each other.
     fn read_backlog(&mut self, now: Time, transport: &mut dyn Transport) {
         while self.mail.has_room()
             && let Some((conn, stream)) = self.agenda.lanes.pop()
@@ -96,7 +97,7 @@ impl Core {
                         Ok(())
                     });
                 }
-                // Released where the turn begins.
+                // The beginning of the turn has released it.
                 Timer::Paced(_) => {}
                 Timer::LanePing => self.tend_lanes(now, transport),
                 Timer::Hello(conn) => self.close_silent_newcomer(now, transport, conn),
@@ -119,14 +120,14 @@ impl Core {
     fn close_silent_newcomer(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
         let waits = self.connections.get(&conn).is_some_and(|session| !session.said_hello());
         if self.agenda.waits(conn) {
-            // Its hello may be among what was left unread.
+            // The hello may be in a stream that the core has left unread.
             self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
         } else if waits {
             self.close(now, transport, conn, &Close::new(CloseCode::Timeout, "no hello"));
         }
     }
 
-    /// Pings lanes, and finds those that are silent.
+    /// Pings lanes, and tells control which ones are silent.
     fn tend_lanes(&mut self, now: Time, transport: &mut dyn Transport) {
         if self.lanes.is_empty() {
             return;

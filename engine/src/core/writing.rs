@@ -1,4 +1,4 @@
-//! Hands what has gathered for receivers and peers to the transport.
+//! Hands the runs that have gathered for receivers and peers to the transport.
 
 use bytes::Bytes;
 use millrace_proto::CloseCode;
@@ -14,18 +14,18 @@ use crate::transport::{ConnKey, StreamKey, Transport};
 /// Receivers whose streams are prefetched together before they are written.
 pub(super) const WRITE_WINDOW: usize = 16;
 
-/// What writing a receiver has shown.
+/// The outcome of writing a receiver.
 #[derive(Debug)]
 pub(super) enum Done {
-    /// It goes on.
+    /// The receiver goes on.
     GoesOn,
-    /// It was closed, and everything was written: its stream is to be finished.
+    /// The receiver is closed and everything was written: its stream is finished.
     IsOver(ConnKey),
     /// Its connection is to be closed.
     Close(ConnKey, Close),
 }
 
-/// Writes a receiver that has gathered something, now or when its linger is over.
+/// Writes a receiver with gathered runs at once, or sets the timer of its linger.
 pub(super) fn write_dirty(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     let Some(receiver) = turn.path.receivers.get_mut(slot) else { return Done::GoesOn };
     receiver.dirty = false;
@@ -45,7 +45,7 @@ pub(super) fn write_dirty(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     Done::GoesOn
 }
 
-/// Writes a receiver whose linger is over, if it was not written since that was set.
+/// Writes a receiver whose linger is over, unless it was written after the timer was set.
 pub(super) fn write_lingering(turn: &mut Turn<'_>, slot: ReceiverSlot, due: Time) -> Done {
     match turn.path.receivers.get(slot) {
         Some(receiver) if receiver.due == Some(due) => write_receiver(turn, slot),
@@ -53,7 +53,7 @@ pub(super) fn write_lingering(turn: &mut Turn<'_>, slot: ReceiverSlot, due: Time
     }
 }
 
-/// Writes what a receiver has gathered, as far as its stream takes it.
+/// Writes a receiver's gathered runs as far as its stream takes them.
 pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     let Turn { now, transport, config, path, timers, .. } = turn;
     let Some(receiver) = path.receivers.get_mut(slot) else { return Done::GoesOn };
@@ -88,8 +88,8 @@ pub(super) fn write_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     if receiver.is_over() { Done::IsOver(conn) } else { Done::GoesOn }
 }
 
-/// Writes what the receivers of a connection have gathered on their stream, now or when the first
-/// of them is due.
+/// Writes a shared stream with gathered runs at once, or sets the timer of its receivers' shortest
+/// linger.
 pub(super) fn write_dirty_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
     let Some(delivery) = turn.path.receivers.deliveries.get_mut(slot) else { return };
     delivery.clean();
@@ -103,15 +103,14 @@ pub(super) fn write_dirty_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
     }
 }
 
-/// Writes what was gathered on a shared stream whose first receiver is due, if it was not written
-/// since that was set.
+/// Writes a shared stream whose linger is over, unless it was written after the timer was set.
 pub(super) fn write_gathered(turn: &mut Turn<'_>, slot: DeliverySlot, due: Time) {
     if turn.path.receivers.deliveries.get(slot).is_some_and(|delivery| delivery.due == Some(due)) {
         write_delivery(turn, slot);
     }
 }
 
-/// Writes what waits on a shared stream and for its receivers, as far as the stream takes it.
+/// Writes a shared stream and its receivers' queues as far as the stream takes them.
 fn write_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
     let Turn { transport, config, path, timers, .. } = turn;
     let Some(delivery) = path.receivers.deliveries.get_mut(slot) else { return };
@@ -150,7 +149,7 @@ fn ahead_max(config: &CoreConfig, transport: &dyn Transport, conn: ConnKey) -> u
     usize::try_from(ahead).unwrap_or(usize::MAX)
 }
 
-/// Writes runs to peers; finishes streams that end.
+/// Writes runs to peers, and finishes streams that end.
 pub(super) fn write_peers(path: &mut Path, transport: &mut dyn Transport) {
     for lane in path.locations.peers_mut() {
         if !lane.outlet.has_output() && !lane.finished {
@@ -173,8 +172,8 @@ pub(super) fn write_peers(path: &mut Path, transport: &mut dyn Transport) {
     }
 }
 
-/// Offers bytes to a stream. Returns how many it took and, if it takes no more, what is left; none
-/// when there were no bytes, or the stream is gone.
+/// Offers bytes to a stream. Returns how many it took, and the rest if it is full; none when there
+/// were no bytes, or the stream is gone.
 fn offer(
     transport: &mut dyn Transport,
     conn: ConnKey,

@@ -17,7 +17,7 @@ use crate::transport::{ReadState, StreamKey};
 pub(in crate::core) const CONTROL_READ_BYTES: usize = 16 * 1024;
 
 impl ClientSession {
-    /// Takes control frames, as many as fit what is left of this turn's work on them.
+    /// Reads and handles control frames, as many as the turn's budget allows.
     pub(in crate::core) fn read_control(
         &mut self,
         turn: &mut Turn<'_>,
@@ -27,14 +27,14 @@ impl ClientSession {
             return Ok(());
         }
         let mut input = std::mem::take(&mut self.control.input);
-        // Of a stream whose frames have waited nobody knows whether there is more.
+        // Frames of this stream have waited, so that nobody knows whether more has arrived.
         let mut state = ReadState::More;
         if matches!(frame::split(&input, CONTROL_FRAME_BYTES_MAX), Ok(None)) {
             state = turn.transport.read(self.conn, stream, CONTROL_READ_BYTES, &mut |chunk| {
                 input.extend_from_slice(chunk);
             });
         }
-        // Who ends the stream is heard to the end at once: it has no more turns.
+        // A stream that ends is read to its end at once, because it has no more turns.
         let is_last = matches!(state, ReadState::Finished | ReadState::Lost);
         let rest = turn.agenda.frame_budget.saturating_sub(FRAMES_PER_CLIENT);
         let mut handled = 0;
@@ -69,13 +69,13 @@ impl ClientSession {
         Ok(())
     }
 
-    /// Whether the control stream is left unread until more subscriptions were answered.
+    /// Whether the control stream stays unread until more subscriptions have their answer.
     const fn waits(&mut self) -> bool {
         self.requests.wait_for_answers = self.requests.pending >= PENDING_REQUESTS_MAX;
         self.requests.wait_for_answers
     }
 
-    /// Keeps what was not handled of the control stream.
+    /// Keeps the bytes of the control stream that were not handled.
     fn keep(&mut self, mut input: Vec<u8>, handled: usize) {
         input.drain(..handled);
         if input.is_empty() {
@@ -155,7 +155,7 @@ impl ClientSession {
     }
 }
 
-/// How a client is closed whose control stream cannot be read.
+/// Closes a client whose control stream cannot be decoded.
 fn broken(error: &millrace_proto::DecodeError) -> Close {
     Close::undecodable("control stream", error)
 }

@@ -1,4 +1,4 @@
-//! Files selectors in the core's local index, and takes them out: of a subscription, of a receiver.
+//! Files selectors of subscriptions in the core's local index, and takes them out.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::matching::{Index, LocalTarget};
 use crate::message::Prepared;
 use crate::payload::ScanBudget;
 
-/// Subscriptions of one receiver that may have the same selector before it counts as loose: an
-/// event that it matches is told the numbers of all of them.
+/// Subscriptions of one receiver that may have the same selector before it counts as loose, because
+/// each event that it matches carries the numbers of all of them.
 const SAME_PER_RECEIVER_MAX: usize = 16;
 /// Selectors of this core that may differ in the literals of their payload patterns alone. A tag
-/// set that meets them all is looked up as often; beyond it their patterns are told to nobody, so
-/// that all that the tags select comes here.
+/// set that meets all of them costs as many lookups. Beyond this number the core tells siblings and
+/// peers no literals, so that all events that the tags select come here.
 const ALIKE_MAX: usize = 16;
 
 /// Why a subscription's selectors take more than their connection, or the core, may have.
@@ -52,7 +52,7 @@ pub(super) fn objection(
     path.clients.accounts.objection(pending.conn, more, less, &turn.config.limits.selectors)
 }
 
-/// What a selector will be charged with, without its patterns.
+/// The charge for a selector, without its patterns.
 fn cost(path: &Path, slot: ReceiverSlot, prepared: &Prepared) -> Cost {
     let interest = &prepared.interest;
     Cost::of_selector(interest, is_loose(&path.local, slot, interest))
@@ -73,7 +73,7 @@ pub(super) fn file(
     let mut change = InterestChange::default();
     let path = &mut *turn.path;
     let Some(receiver) = path.receivers.get_mut(slot) else { return change };
-    // New selectors come before old ones go, so that a replaced subscription misses nothing.
+    // New selectors come before old ones go, so that the receiver misses no event.
     let mut filed = Vec::with_capacity(selectors.len());
     let cover = Cost::of_cover(&selectors);
     for mut prepared in selectors {
@@ -82,7 +82,7 @@ pub(super) fn file(
         }
         let (number, pattern_bytes) = receiver.selectors.number(&prepared);
         let is_loose = is_loose(&path.local, slot, &prepared.interest);
-        // What is found together is charged with the first.
+        // The first selector carries the charge for the automaton that covers several.
         let together = if filed.is_empty() { cover } else { Cost::default() };
         let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
         let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
@@ -138,7 +138,7 @@ pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
     turn.mail.tell_interest(change);
 }
 
-/// Takes a receiver and its subscriptions away; what was queued for it is counted.
+/// Removes a receiver and its subscriptions, and counts the events that were queued for it.
 pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
     end_all(turn, slot);
     let mut receiver = turn.path.receivers.remove(slot)?;
@@ -151,7 +151,8 @@ pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option
     Some(receiver)
 }
 
-/// Drops what waits for a receiver that leaves, and ends its legs. Returns the events dropped.
+/// Drops the runs that wait for a receiver that leaves, and ends its legs. Returns the events
+/// dropped.
 pub(super) fn drop_waiting(receiver: &mut Receiver, scans: &mut ScanBudget, ledger: &mut Ledger) -> u64 {
     let departed = Tally::missed(OutcomeReason::Departed);
     receiver.queue.legs().end_all(departed, ledger);

@@ -17,23 +17,23 @@ use crate::ledger::{Level, Origin, Told};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
-/// Times at which publishers are told what was received are whole multiples of this: those that are
-/// due within it are told in one turn.
+/// The core tells publishers what was received at whole multiples of this, so that it tells several
+/// in one turn.
 const RECEIVED_STEP: Duration = Duration::from_millis(1);
-/// Refusals are told while less than this waits for the client; beyond it they are counted alone.
-/// Well below what closes a client that does not read its control stream.
+/// Most bytes that may wait for the client while refusals are told; beyond them they are only
+/// counted. It is well below what closes a client that does not read its control stream.
 const REFUSALS_BYTES: usize = 64 * 1024;
 
-/// How far one publisher of the stream was read.
+/// How far the core has read one publisher of the stream.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     next_seq: u64,
     reported: u64,
-    /// Its id is not proven: its runs are dropped.
+    /// Whether its id is not proven, so that its runs are dropped.
     is_refused: bool,
     /// How many publishers had the number before it.
     life: u32,
-    /// Events that are to be told how they end, and were not.
+    /// Events whose end the publisher asks for and has not been told.
     untold: u64,
 }
 
@@ -43,20 +43,20 @@ pub(super) struct PublishStream {
     pub(super) stream: StreamKey,
     reader: RunReader,
     proof: Proof,
-    /// The client can read how events end.
+    /// Whether the client can read how events end.
     confirms: bool,
-    /// The last id that a run wrote out, and the one that it stands for.
+    /// The last id that a run wrote out, and the id that stands for it; none if it was refused.
     inline: Option<(PublisherId, Option<PublisherId>)>,
     /// By publisher number; numbers are dense, the table bounds them.
     progress: Vec<Progress>,
     bytes_read: u64,
     unreported_bytes: u64,
-    /// The publisher has asked to be told at once.
+    /// Whether the publisher has asked to be told at once.
     asked: bool,
-    /// When the core looks at this publisher again, to tell it `received`, if there is such a time.
+    /// When the core tells the publisher `received`, if there is such a time.
     pub(super) due: Option<Time>,
     pub(super) finished: bool,
-    /// How the stream has ended, while some of it is left to be routed.
+    /// How the stream has ended, while a part of it waits for the next turn.
     ended: Option<ReadState>,
 }
 
@@ -78,7 +78,7 @@ impl PublishStream {
         }
     }
 
-    /// Reads up to `limit` bytes and routes what they hold; refusals go to `out`. Says whether more
+    /// Reads up to `limit` bytes and routes their runs; refusals go to `out`. Returns whether more
     /// has arrived.
     pub(super) fn read(
         &mut self,
@@ -147,20 +147,21 @@ impl PublishStream {
         }
     }
 
-    /// Whether some of what has arrived waits for the next turn, because its tag sets are to be
-    /// looked up.
+    /// Whether a part of what has arrived waits for the next turn, because its tag sets need
+    /// lookups.
     pub(super) const fn is_put_off(&self) -> bool {
         self.reader.has_left()
     }
 
-    /// Has the publisher told by `time`, or a little later, together with others. Returns when.
+    /// Sets the time to tell the publisher to `time`, or a little later, when others are told, too.
+    /// Returns it.
     pub(super) fn set_due(&mut self, time: Time) -> Time {
         let due = time.rounded_up(RECEIVED_STEP);
         self.due = Some(due);
         due
     }
 
-    /// Whether a run was begun and not read to its end.
+    /// Whether the stream ends within a run.
     pub(super) fn is_cut(&self) -> bool {
         !self.reader.at_frame_boundary()
     }
@@ -170,8 +171,8 @@ impl PublishStream {
         self.progress.iter().any(|progress| progress.next_seq > progress.reported)
     }
 
-    /// Whether the publisher is to be told at once: it has asked for that, or `bytes` were read
-    /// since it was told last.
+    /// Whether to tell the publisher at once: it has asked for that, or `bytes` were read since it
+    /// was told last.
     pub(super) const fn is_pressing(&self, bytes: u64) -> bool {
         self.asked || self.unreported_bytes >= bytes
     }
@@ -188,7 +189,7 @@ impl PublishStream {
         }
     }
 
-    /// Appends how events ended; says how many were told, of those publishers that still have their
+    /// Appends how events ended. Returns how many were told, of publishers that still have their
     /// number.
     pub(super) fn tell_ended(&mut self, told: &[Told], out: &mut Vec<u8>, metrics: &mut CoreMetrics) {
         for Told { number, life, outcome, events } in told {
@@ -206,8 +207,8 @@ impl PublishStream {
         }
     }
 
-    /// Appends a higher credit when a quarter of `window` was used, and with it what was received;
-    /// returns the credit in force.
+    /// Appends a higher credit when a quarter of `window` is used, and with it what was received.
+    /// Returns the credit in force.
     pub(super) fn extend_credit(&mut self, credit: u64, window: u64, out: &mut Vec<u8>) -> u64 {
         if credit.saturating_sub(self.bytes_read) > window / 4 * 3 {
             return credit;
@@ -219,7 +220,7 @@ impl PublishStream {
     }
 }
 
-/// A publisher has more events without an outcome than it may.
+/// Closes a client whose publisher has more events without an outcome than it may.
 fn too_many_untold() -> Close {
     let reason = "publish stream: more events without an outcome than a publisher may have; await outcomes";
     Close::new(CloseCode::Limit, reason)
@@ -235,12 +236,12 @@ struct Sink<'a> {
     out: &'a mut Vec<u8>,
     /// The connection, if its client can read how events end.
     confirms: Option<ConnKey>,
-    /// A publisher has more events without an outcome than it may.
+    /// Set when a publisher has more events without an outcome than it may.
     exceeds: &'a mut bool,
 }
 
 impl Sink<'_> {
-    /// The id that a run carries which writes `claimed` out. Its index is 0.
+    /// The id for a run that writes `claimed` out, with index 0.
     #[cold]
     fn prove_inline(&mut self, claimed: PublisherId) -> Option<PublisherId> {
         match *self.inline {
@@ -254,7 +255,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Who is to be told how a run ends that asks for it.
+    /// Whom to tell how a run ends, if it asks for that.
     #[cold]
     fn origin(&mut self, number: Option<u64>, hop: &HopHeader<'_>, run: &RunIn<'_>) -> Option<Origin> {
         let conn = self.confirms?;

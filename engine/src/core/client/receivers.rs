@@ -78,14 +78,14 @@ impl ClientSession {
         self.open_streams(turn);
     }
 
-    /// A stream to this client that begins with `preamble`.
+    /// Makes a stream to this client that begins with `preamble`.
     fn new_stream(&self, turn: &Turn<'_>, wakes: Arc<Wakes>, preamble: &[u8]) -> DeliveryStream {
         let limits = &turn.config.limits;
         let ahead = Ahead::new(limits.ahead.bytes_min, LINGER_BYTES, turn.config.out_bytes, wakes);
         DeliveryStream::new(self.tables.unwrap_or_default(), ahead, preamble)
     }
 
-    /// The stream that this client's receivers share.
+    /// The stream that this client's receivers share; made with the first receiver.
     fn delivery(&mut self, turn: &mut Turn<'_>) -> DeliverySlot {
         if let Some(slot) = self.delivery {
             return slot;
@@ -105,7 +105,7 @@ impl ClientSession {
         delivery.is_some_and(|delivery| delivery.key == Some(stream))
     }
 
-    /// Has the stream that its receivers share written at the end of the turn.
+    /// Marks the stream that its receivers share as having something to write.
     pub(super) fn mark_delivery(&self, turn: &mut Turn<'_>) {
         if let Some(slot) = self.delivery {
             turn.path.receivers.deliveries.mark(slot);
@@ -172,7 +172,7 @@ impl ClientSession {
         }
     }
 
-    /// A receiver's application has taken runs, or refused them.
+    /// Takes an acknowledgement: a receiver's application has taken runs, or refused them.
     pub(super) fn acknowledged(&mut self, turn: &mut Turn<'_>, ack: &Ack) {
         let Some(&slot) = self.receivers.get(&ack.receiver) else { return };
         let path = &mut *turn.path;
@@ -210,7 +210,7 @@ impl ClientSession {
         }
     }
 
-    /// Ends a receiver on a shared stream: what waits for it is dropped, and its number is free
+    /// Ends a receiver on a shared stream: drops the runs that wait for it. Its number is free
     /// behind the end.
     pub(in crate::core) fn end_receiver(
         &mut self,
@@ -235,8 +235,7 @@ impl ClientSession {
         }
     }
 
-    /// Finishes the stream of a receiver that was closed, and that has taken everything that was
-    /// written.
+    /// Finishes the stream of a closed receiver once everything that was written for it has left.
     pub(in crate::core) fn finish_receiver(&mut self, turn: &mut Turn<'_>, slot: ReceiverSlot) {
         let Some(receiver) = filing::remove_receiver(turn, slot) else { return };
         self.closing.retain(|&closing| closing != slot);
@@ -246,12 +245,13 @@ impl ClientSession {
         }
     }
 
-    /// The client does not want more of a receiver's stream.
+    /// Ends a receiver whose client asks for no more of its stream.
     pub(super) fn receiver_stopped(&mut self, turn: &mut Turn<'_>, stream: StreamKey) {
         let Some(slot) = self.streams.remove(&stream) else { return };
         self.closing.retain(|&closing| closing != slot);
         let Some(receiver) = filing::remove_receiver(turn, slot) else { return };
-        // Of one that its client has closed the end was told, and its number may be another's.
+        // A receiver that its client has closed has its end already, and its number may be
+        // another's.
         if !receiver.is_closing() {
             self.receivers.remove(&receiver.number);
             let reason = "its stream was stopped".to_owned();

@@ -17,16 +17,16 @@ use crate::ledger::{Ended, outcomes};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
-/// Subscriptions of one client whose selectors are being read, at most: beyond them its control
-/// stream is left unread until half of them were answered.
+/// Most subscriptions of one client whose selectors are being read. Beyond them the core leaves its
+/// control stream unread until half of them have their answer.
 pub(super) const PENDING_REQUESTS_MAX: u32 = 1024;
 
 /// A client's control stream.
 #[derive(Debug, Default)]
 pub(in crate::core) struct ControlStream {
     pub(super) stream: Option<StreamKey>,
-    /// What was read and not handled: frames that wait for their turn, and the start of one. At
-    /// most what one read brings, behind the start of a frame: 80 KiB.
+    /// Bytes that were read and not handled: frames that wait for their turn, and the start of one.
+    /// At most 80 KiB: one read, behind the start of a frame.
     pub(in crate::core) input: Vec<u8>,
     /// Frames that wait for the transport, bounded by `control_out_bytes`.
     pub(in crate::core) out: Vec<u8>,
@@ -39,7 +39,7 @@ pub(in crate::core) struct ControlStream {
 pub(super) struct Requests {
     /// How many.
     pub(super) pending: u32,
-    /// The client's control stream is left unread until more of them were answered.
+    /// Whether the control stream stays unread until more of them have their answer.
     pub(super) wait_for_answers: bool,
 }
 
@@ -51,15 +51,15 @@ pub(in crate::core) struct ClientSession {
     /// Set by Hello.
     pub(super) tables: Option<TableCapacity>,
     pub(super) receivers_max: u32,
-    /// Whether its receivers share one stream, as it asked in Hello.
+    /// Whether its receivers share one stream, as Hello asks.
     pub(super) shares: bool,
-    /// Whether it can read how events end, and acknowledges runs, as it listed in Hello.
+    /// Whether it reads how events end and acknowledges runs, as Hello lists.
     pub(super) confirms: bool,
-    /// That stream, from the first receiver on.
+    /// The stream that its receivers share, from the first receiver on.
     pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
     pub(super) received_after: Duration,
-    /// What its publisher ids follow from: set by Hello, taken by the publish stream.
+    /// The secret of its publisher ids: set by Hello, taken by the publish stream.
     pub(super) proof: Option<Proof>,
     pub(super) publish: Option<PublishStream>,
     credit: u64,
@@ -68,8 +68,7 @@ pub(in crate::core) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pub(super) requests: Requests,
-    /// Receivers that are closed and have not written everything: fewer than twice those that may
-    /// be open.
+    /// Closed receivers with something left to write: fewer than twice as many as may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
 
@@ -183,7 +182,7 @@ impl ClientSession {
         turn.path.clients.accounts.forget(self.conn);
     }
 
-    /// Has the control frames written at the end of the turn.
+    /// Marks the client as having control frames to write at the end of the turn.
     pub(in crate::core) fn mark(&mut self, turn: &mut Turn<'_>) {
         if !self.control.dirty && !self.control.out.is_empty() {
             self.control.dirty = true;
@@ -209,14 +208,14 @@ impl ClientSession {
         self.mark(turn);
     }
 
-    /// Tells the publisher what was received: where a packet leaves anyway, that is for free.
+    /// Tells the publisher what was received, when a packet to it leaves anyway.
     pub(in crate::core) fn report(&mut self) {
         if let Some(publish) = &mut self.publish {
             publish.report(&mut self.control.out);
         }
     }
 
-    /// The time to tell the publisher what was received has come, if it still holds.
+    /// Tells the publisher what was received, if the timer still holds.
     pub(in crate::core) fn report_due(&mut self, turn: &mut Turn<'_>, due: Time) {
         if let Some(publish) = self.publish.as_mut().filter(|publish| publish.due == Some(due)) {
             publish.due = None;

@@ -1,4 +1,4 @@
-//! A client's subscriptions: asked for, read elsewhere, filed, effective, ended.
+//! A client's subscriptions: asked for, read by another thread, filed, effective, ended.
 
 use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscribed, Unsubscribe};
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
@@ -55,7 +55,7 @@ impl ClientSession {
         if let Some(open) = turn.path.receivers.get_mut(slot) {
             open.selectors.pending += selectors.len();
         }
-        // They are only passed on here, which costs a fraction of filing them.
+        // The core only passes them on, which costs a fraction of filing them.
         turn.agenda.spend(selectors.len() / 4);
         let cost = Cost::of_texts(&selectors);
         turn.path.clients.accounts.add(self.conn, cost);
@@ -70,7 +70,7 @@ impl ClientSession {
         turn.mail.order(pending, selectors);
     }
 
-    /// A subscription's selectors were read.
+    /// Files a subscription's selectors, which were read.
     pub(in crate::core) fn prepared(
         &mut self,
         turn: &mut Turn<'_>,
@@ -109,7 +109,7 @@ impl ClientSession {
         }
     }
 
-    /// One request fewer is unanswered: the control stream may be read again.
+    /// Counts an answer: the control stream may be read again.
     fn answered(&mut self, turn: &mut Turn<'_>) {
         self.requests.pending = self.requests.pending.saturating_sub(1);
         if self.requests.pending <= PENDING_REQUESTS_MAX / 2
@@ -120,7 +120,7 @@ impl ClientSession {
         }
     }
 
-    /// A change of interest has come this far.
+    /// Tells the client how far the change of interest has come.
     pub(in crate::core) fn effective(
         &mut self,
         turn: &mut Turn<'_>,
@@ -154,8 +154,8 @@ impl ClientSession {
     }
 }
 
-/// The receiver that a request was made for, if it is still open: not a later one in its place or
-/// of its number.
+/// The receiver that made a request, if it is still open: not a later one in its slot or with its
+/// number.
 fn receiver_of<'a>(
     turn: &'a mut Turn<'_>,
     pending: &PendingSubscription,

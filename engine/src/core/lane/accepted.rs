@@ -6,13 +6,13 @@ use millrace_proto::mesh::PeerHello;
 
 use crate::message::PeerIndex;
 
-/// What control said of an accepted lane.
+/// What control has said of an accepted lane.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct Accepted {
     pub(in crate::core) peer: PeerIndex,
     pub(in crate::core) router: RouterId,
     pub(in crate::core) outgoing: bool,
-    /// The peer has an owner whose runs arrive on it.
+    /// Whether the peer has an owner whose runs arrive on it.
     pub(in crate::core) incoming: bool,
     /// Which dial of the lane this is: the peer's stream of runs repeats it.
     pub(in crate::core) epoch: u64,
@@ -24,8 +24,8 @@ pub(in crate::core) struct Acceptance {
     pub(in crate::core) accepted: Accepted,
     pub(in crate::core) hello: Option<PeerHello>,
     pub(in crate::core) tables: TableCapacity,
-    /// The peer may have missed what this core routed before.
+    /// Whether the peer may have missed runs that this core routed before.
     pub(in crate::core) missed: bool,
-    /// What entered through an earlier life of the peer may be missing.
+    /// Whether runs that entered through an earlier life of the peer may be missing.
     pub(in crate::core) lost: bool,
 }

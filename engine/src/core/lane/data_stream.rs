@@ -1,4 +1,4 @@
-//! What a lane keeps of the stream of its peer's runs.
+//! The lane's side of the stream of its peer's runs.
 
 use millrace_proto::control::TableCapacity;
 
@@ -12,7 +12,7 @@ pub(super) struct DataStream {
     pub(super) reader: RunReader,
     /// Lane seq of the next run.
     pub(super) next_seq: u64,
-    /// A gap stands before the next run: it explains a jump of lane seqs.
+    /// Whether a gap stands before the next run, which explains a jump of lane seqs.
     pub(super) gap_seen: bool,
     pub(super) finished: bool,
 }
@@ -23,7 +23,7 @@ impl DataStream {
         Self { stream, reader, next_seq: 0, gap_seen: false, finished: false }
     }
 
-    /// Whether what was read ends between two frames.
+    /// Whether the bytes read so far end between two frames.
     pub(super) fn at_frame_boundary(&self) -> bool {
         self.reader.at_frame_boundary()
     }

@@ -42,8 +42,8 @@ impl LaneSession {
             ReadState::More => {
                 turn.agenda.unread.insert((self.conn, *stream));
             }
-            // A stream that ends within a frame was not finished in order: it stays unfinished, and closing
-            // the connection then counts as a loss.
+            // A peer that ends its stream within a frame has not finished in order: the stream
+            // stays unfinished, and closing the connection then counts as a loss.
             ReadState::Finished => *finished = reader.at_frame_boundary(),
             ReadState::Lost => return Err(Self::stopped(turn, "the runs of this lane were reset")),
             ReadState::Drained => {}
@@ -58,9 +58,9 @@ struct Sink<'a> {
     gap_seen: &'a mut bool,
     accepted: Accepted,
     conn: ConnKey,
-    /// The peer wants to be told how runs end.
+    /// Whether the peer asks how runs end.
     answers: bool,
-    /// What the preamble said, when it is not the lane's epoch.
+    /// The epoch of the preamble, if it is not the lane's.
     other_epoch: &'a mut Option<u64>,
 }
 
@@ -79,7 +79,7 @@ impl RunSink for Sink<'_> {
     #[inline]
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>) {
         let seq = hop.lane_seq.unwrap_or(*self.next_seq);
-        // A jump is announced in the hop header, and its gap stands in the stream before it.
+        // The hop header announces a jump, and its gap stands in the stream before it.
         if seq != *self.next_seq && !*self.gap_seen {
             self.path.metrics.lane_skips += 1;
             let reason = GapReason::LaneOverflow;

@@ -29,7 +29,7 @@ pub(in crate::core) struct LaneSession {
     /// Control frames that wait for the transport, bounded by `lane_out_bytes`.
     out: Vec<u8>,
     dial: Option<DialId>,
-    /// To be said when the connection is there.
+    /// The hello of a dialled lane, until the connection is there.
     hello: Option<PeerHello>,
     pub(in crate::core) said_hello: bool,
     pub(super) accepted: Option<Accepted>,
@@ -38,7 +38,7 @@ pub(in crate::core) struct LaneSession {
     heard: Time,
     pinged: Time,
     is_silent: bool,
-    /// What both sides know.
+    /// Features that both sides know.
     pub(super) features: Features,
 }
 
@@ -62,7 +62,7 @@ impl LaneSession {
         }
     }
 
-    /// The connection that was dialled is there.
+    /// Says hello, because the dialled connection is there.
     pub(in crate::core) fn connected(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
         self.heard = turn.now;
         self.control = turn.transport.open_bi(self.conn);
@@ -163,13 +163,13 @@ impl LaneSession {
             (true, MeshFrame::Link(frame)) => turn.mail.tell(ToControl::LinkFrame { conn, frame }),
             (true, MeshFrame::Lane(LaneFrame::LegAck(ack))) => self.answered(turn, &ack),
             (true, MeshFrame::Lane(frame)) => return self.handle_own(frame),
-            // Proto gives kinds that it does not know and that may be skipped.
+            // Proto returns kinds that it does not know and that may be skipped.
             (true, _) => turn.path.metrics.frames_skipped += 1,
         }
         Ok(())
     }
 
-    /// Handles a frame of the lane itself: the core at the other end says it to this one.
+    /// Handles a frame between the two cores of the lane.
     fn handle_own(&mut self, frame: LaneFrame) -> Result<(), Close> {
         let unexpected = |what: &'static str| Err(Close::new(CloseCode::Unexpected, what));
         match frame {
@@ -182,7 +182,7 @@ impl LaneSession {
         Ok(())
     }
 
-    /// The peer answers for runs that this core has sent it.
+    /// Takes the peer's answers for runs that this core has sent it.
     fn answered(&self, turn: &mut Turn<'_>, ack: &LegAck) {
         let path = &mut *turn.path;
         let Some(lane) = self.accepted.and_then(|accepted| path.locations.peer_on(accepted.peer, self.conn))
@@ -205,8 +205,8 @@ impl LaneSession {
         }
     }
 
-    /// Whether this core's runs that go to the peer are counted on. When they are not, those that
-    /// were not answered count as missed, because nobody knows for how long.
+    /// Sets whether this core counts on the peer for its runs. When it does not, runs without an
+    /// answer count as missed, because nobody knows when the peer returns.
     fn suspect(&self, turn: &mut Turn<'_>, is_suspect: bool) {
         let path = &mut *turn.path;
         if let Some(lane) =
@@ -224,15 +224,15 @@ impl LaneSession {
         self.say(turn, |out| leg_acks(ended).iter().for_each(|ack| ack.encode(out)))
     }
 
-    /// The peer has ended one stream of a lane before its time. What it does not read, or will not
-    /// write, cannot be made good on this connection: the lane is closed, both sides' receivers
-    /// hear of what may be missing, and a lane of a higher epoch takes its place.
+    /// Closes the lane, because the peer has ended one of its streams before its time and nothing
+    /// can replace that on this connection. Receivers of both sides are told what may be missing,
+    /// and a lane of a higher epoch takes its place.
     pub(in crate::core) fn stopped(turn: &mut Turn<'_>, reason: &'static str) -> Close {
         turn.path.metrics.lane_stops += 1;
         Close::new(CloseCode::Unexpected, reason)
     }
 
-    /// Control accepts the lane.
+    /// Takes control's acceptance of the lane.
     pub(in crate::core) fn accept(
         &mut self,
         turn: &mut Turn<'_>,
@@ -243,7 +243,7 @@ impl LaneSession {
         if let Some(hello) = hello {
             hello.encode(&mut self.out);
         }
-        // A lane that is closed here is counted in `closed`, so it is counted first.
+        // `closed` counts down, so the lane is counted before it can be closed.
         turn.path.metrics.lanes += 1;
         self.write_control(turn)?;
         if accepted.outgoing {
@@ -322,8 +322,8 @@ impl LaneSession {
         Ok(())
     }
 
-    /// The connection is gone: what it carried is counted, receivers hear of what may be missing
-    /// behind the lane's last run, and control hears of the end.
+    /// Ends the lane with its connection: counts what it carried, tells receivers behind its last
+    /// run what may be missing, and tells control.
     pub(in crate::core) fn closed(&self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
         let path = &mut *turn.path;
         path.ledger.forget(self.conn);
@@ -344,9 +344,9 @@ impl LaneSession {
         turn.mail.tell(ToControl::LaneClosed { conn, dial, orderly, code });
     }
 
-    /// The peer whose runs may be lost when the lane ends now: not all that it had written was
-    /// read. An owner opens its stream as soon as the lane is accepted and finishes it in
-    /// order, so one that was not seen is not finished.
+    /// The peer whose runs may be lost if the lane ends here: not everything that it wrote was
+    /// read. A peer opens its stream as soon as the lane is accepted and finishes it in order, so
+    /// that a stream that never came is not finished.
     fn lost(&self) -> Option<RouterId> {
         let accepted = self.accepted?;
         let read_all = self.data.as_ref().map_or(!accepted.incoming, |data| data.finished);

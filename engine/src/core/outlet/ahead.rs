@@ -1,18 +1,19 @@
 //! How far a receiver's stream may run ahead of its reader's host: `stream_ahead`.
 //!
-//! What was encoded for a stream is beyond every overflow policy, so it is kept short: bytes that
-//! were encoded and that the reader's host has not acknowledged are at most about `clamp(2 ×
-//! congestion window, min, max)`. Twice the window, because one window is on its way and the next
-//! has to be there when it is acknowledged; more would only wait, and grow old. What exceeds it
-//! stays in the receiver's queue. What the host has acknowledged and its application not yet taken
-//! is not seen here: the receiver's grant bounds that.
+//! No overflow policy reaches what was encoded for a stream, so that the outlet keeps it short:
+//! bytes that are encoded and that the reader's host has not acknowledged are at most about
+//! `clamp(2 × congestion window, min, max)`. It is twice the window because one window is on its
+//! way while the next has to be there when it is acknowledged; more would only wait, and grow old.
+//! The rest stays in the receiver's queue. Bytes that the host has acknowledged and its application
+//! has not taken are bounded by the receiver's grant instead.
 //!
-//! Nobody is asked how much that is. A transport lets go of bytes when they are acknowledged
-//! ([`Transport::write`](crate::transport::Transport::write)), so each buffer counts itself in when
-//! it is made and out when its last reference goes. A receiver that waits for room is put on a list
-//! by the buffer that makes it: no polling, one addition and one subtraction for each buffer.
+//! The buffers count themselves. A transport drops bytes when they are acknowledged
+//! ([`Transport::write`](crate::transport::Transport::write)), so each buffer adds itself to the
+//! count when it is made and leaves it with its last reference. The buffer that makes room puts the
+//! receiver that waits for it on a list: no polling, one addition and one subtraction for each
+//! buffer.
 //!
-//! The counters are atomic because [`Bytes`] may travel between threads; one core's do not.
+//! The counters are atomic because [`Bytes`] may travel between threads; those of one core do not.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use bytes::Bytes;
 
 use crate::core::slot::ReceiverSlot;
 
-/// Receivers whose streams have room again. Each is listed once, so it is bounded by the receivers.
+/// Receivers whose streams have room again, each once: at most as many as there are receivers.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Wakes {
     any: AtomicBool,
@@ -33,7 +34,7 @@ impl Wakes {
         self.any.load(Ordering::Relaxed)
     }
 
-    /// The list, which begins anew.
+    /// Takes the list, and leaves it empty.
     pub(in crate::core) fn take(&self) -> Vec<ReceiverSlot> {
         self.any.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
@@ -47,9 +48,9 @@ impl Wakes {
 
 #[derive(Debug)]
 struct Meter {
-    /// Bytes of buffers that the transport has not let go.
+    /// Bytes of buffers that the transport holds.
     held: AtomicUsize,
-    /// Somebody waits until `held` is at most this.
+    /// Whether a receiver waits until `held` is at most this.
     waits: AtomicBool,
     wake_at: AtomicUsize,
     slot: AtomicU32,
@@ -80,19 +81,20 @@ impl<B: AsRef<[u8]>> Drop for Held<B> {
     }
 }
 
-/// What one stream holds ahead of its reader's host, and how much it may.
+/// Bytes that one stream holds ahead of its reader's host, and their bound.
 #[derive(Debug)]
 pub(in crate::core) struct Ahead {
     meter: Arc<Meter>,
-    /// Bytes, at most.
+    /// Most bytes ahead.
     max: usize,
-    /// Bytes of one buffer: at least, where half of `max` allows it, and at most.
+    /// Bytes of one buffer: the least, where half of `max` allows it, and the most.
     buffer_min: usize,
     buffer_max: usize,
 }
 
 impl Ahead {
-    /// Nothing yet; `max` bytes until told otherwise, in buffers of `buffer_min` to `buffer_max`.
+    /// A stream without buffers: at most `max` bytes ahead, in buffers of `buffer_min` to
+    /// `buffer_max` bytes.
     pub(in crate::core) fn new(max: usize, buffer_min: usize, buffer_max: usize, wakes: Arc<Wakes>) -> Self {
         let meter = Meter {
             held: AtomicUsize::new(0),
@@ -108,25 +110,25 @@ impl Ahead {
         self.max = max;
     }
 
-    /// Bytes that the transport has not let go.
+    /// Bytes that the transport holds.
     pub(in crate::core) fn held(&self) -> usize {
         self.meter.held.load(Ordering::Relaxed)
     }
 
-    /// Bytes that the next buffer may have. At most half of what may be ahead, so that one buffer
-    /// is filled while another is acknowledged; a transport lets go of whole buffers.
+    /// Bytes that the next buffer may have: at most half of `max`, because a transport drops whole
+    /// buffers, and one is filled while another is acknowledged.
     pub(in crate::core) fn room(&self) -> usize {
         let buffer = self.buffer_max.min(self.max / 4).max(self.buffer_min.min(self.max / 2));
         buffer.min(self.max.saturating_sub(self.held()))
     }
 
-    /// Makes a buffer for the transport, and counts it until the transport lets it go.
+    /// Makes a buffer for the transport that counts itself until the transport drops it.
     pub(in crate::core) fn hold<B: AsRef<[u8]> + Send + 'static>(&self, bytes: B) -> Bytes {
         self.meter.held.fetch_add(bytes.as_ref().len(), Ordering::Relaxed);
         Bytes::from_owner(Held { bytes, meter: Arc::clone(&self.meter) })
     }
 
-    /// Lists `slot` in the [`Wakes`] when there is room for a buffer.
+    /// Puts `slot` on the list of [`Wakes`] when there is room for a buffer.
     pub(in crate::core) fn wait(&self, slot: ReceiverSlot) {
         let wake_at = self.max / 4 * 3;
         if self.held() > wake_at {

@@ -1,28 +1,28 @@
-//! How fast a receiver takes what waits for it.
+//! How fast a receiver takes the runs that wait for it.
 
 use crate::time::Time;
 
-/// What one receiver took since its queue last began to fill: looked at at the end of each turn
-/// that touched it.
+/// Bytes that one receiver took since its queue last began to fill, measured at the end of each
+/// turn that touched the queue.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct Backlogged {
     /// When the queue began to fill.
     pub(in crate::core) since: Time,
-    /// When something had been taken last, or the queue began to fill.
+    /// When it last took something, or when the queue began to fill.
     pub(in crate::core) taken_at: Time,
-    /// Bytes that had been written to the receiver in all when the queue began to fill, and by the
-    /// last look.
+    /// Bytes that had been written to the receiver in all when the queue began to fill, and at the
+    /// last measurement.
     written_before: u64,
     written: u64,
 }
 
 impl Backlogged {
-    /// The queue begins to fill, at a receiver to which so much has been written.
+    /// The queue of a receiver begins to fill, to which `written` bytes have been written.
     pub(in crate::core) const fn begin(now: Time, written: u64) -> Self {
         Self { since: now, taken_at: now, written_before: written, written }
     }
 
-    /// A later look.
+    /// Measures again.
     pub(in crate::core) const fn look(&mut self, now: Time, written: u64) {
         if written > self.written {
             self.taken_at = now;
@@ -30,7 +30,7 @@ impl Backlogged {
         }
     }
 
-    /// Bytes taken since then.
+    /// Bytes taken since the queue began to fill.
     pub(in crate::core) const fn taken(&self) -> u64 {
         self.written - self.written_before
     }
@@ -41,7 +41,7 @@ impl Backlogged {
     }
 }
 
-/// A rate over so many nanoseconds, a millisecond at least.
+/// Bytes per second over `ns` nanoseconds, a millisecond at least.
 pub(in crate::core) fn per_second(bytes: u64, ns: u64) -> u64 {
     let per_second = u128::from(bytes) * 1_000_000_000 / u128::from(ns.max(1_000_000));
     u64::try_from(per_second).unwrap_or(u64::MAX)

@@ -1,13 +1,13 @@
 //! To a client: a stream, and the queue of a receiver that drains into it.
 //!
-//! A [`DeliveryStream`] is what one stream needs: an encoder, what the transport has not taken, and
-//! how far the stream may run ahead of its reader's host ([`Ahead`]). A [`ReceiverQueue`] is what
-//! one receiver needs: what waits for it, its policy and its grant. A run is written while its
-//! receiver has grant left and the stream has room; otherwise it waits in the receiver's queue, so
-//! that it holds up nobody else.
+//! A [`DeliveryStream`] belongs to one stream: its encoder, bytes that the transport has not taken,
+//! and how far the stream may run ahead of its reader's host ([`Ahead`]). A [`ReceiverQueue`]
+//! belongs to one receiver: the runs that wait, its policy and its grant. A run is written while
+//! its receiver has grant left and the stream has room. Otherwise it waits in the receiver's queue,
+//! so that it holds up no other receiver.
 //!
-//! A large body that came in a buffer of its own is a piece of its own in the stream: all receivers
-//! of this core hold the same buffer.
+//! A large body that came in a buffer of its own becomes a piece of its own in the stream, because
+//! all receivers of this core share the buffer.
 
 use std::collections::VecDeque;
 
@@ -28,10 +28,10 @@ use crate::ledger::{EntryId, Legs};
 use crate::routes::TagId;
 use crate::time::Time;
 
-/// A receiver that gathers writes at once when this much has gathered.
+/// Bytes that a lingering receiver gathers before it writes at once.
 pub(in crate::core) const LINGER_BYTES: usize = 16 * 1024;
 
-/// A part of what was encoded.
+/// A part of the encoded bytes.
 #[derive(Debug)]
 enum Piece {
     /// Heads, and bodies that were copied.
@@ -54,13 +54,13 @@ impl Piece {
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::core) struct DeliveryStream {
-    /// What was encoded last; what was encoded before it is in `pieces`.
+    /// Encodes the newest bytes; older ones are in `pieces`.
     encoder: Encoder,
-    /// Bytes that may wait for the transport: a frame is begun only below it.
+    /// A frame is begun only while fewer bytes than this wait for the transport.
     out_max: usize,
     /// Bytes in `pieces`.
     pieces_bytes: usize,
-    /// Handed to the transport, which has not taken all of it.
+    /// Bytes that the transport was offered and has not taken.
     pending: Bytes,
     ahead: Ahead,
     pieces: VecDeque<Piece>,
@@ -80,34 +80,34 @@ impl DeliveryStream {
         self.ahead.set_max(bytes_max);
     }
 
-    /// Bytes that the reader's host has not acknowledged, of what was handed to the transport.
+    /// Bytes that the transport holds because the reader's host has not acknowledged them.
     pub(in crate::core) fn ahead_bytes(&self) -> usize {
         self.ahead.held()
     }
 
-    /// Lists the receiver when acknowledgements make room.
+    /// Puts the receiver on the list of those with room when acknowledgements make room.
     pub(in crate::core) fn wait_for_room(&self, slot: ReceiverSlot) {
         self.ahead.wait(slot);
     }
 
-    /// Whether there is something that the transport could take.
+    /// Whether there are bytes for the transport.
     pub(in crate::core) const fn has_output(&self) -> bool {
         self.encoder.len() > 0 || !self.pending.is_empty() || self.pieces_bytes > 0
     }
 
-    /// Whether nothing was encoded, and no memory is held for it.
+    /// Whether nothing is encoded and no memory is held for it.
     #[inline]
     pub(in crate::core) fn is_bare(&self) -> bool {
         self.encoder.is_bare() && self.pending.is_empty() && self.pieces.capacity() == 0
     }
 
-    /// Bytes encoded that wait for the transport.
+    /// Encoded bytes that wait for the transport.
     #[inline]
     pub(in crate::core) const fn out_bytes(&self) -> usize {
         self.encoder.len() + self.pending.len() + self.pieces_bytes
     }
 
-    /// Whether the transport left some of what it was given.
+    /// Whether the transport left a part of the bytes that it was offered.
     pub(in crate::core) const fn is_blocked(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -118,7 +118,7 @@ impl DeliveryStream {
         self.out_bytes() < self.out_max
     }
 
-    /// Appends a run; returns the bytes that it took.
+    /// Appends a run. Returns the bytes that it takes.
     #[inline]
     fn write(&mut self, run: &RunOut<'_>) -> u64 {
         let before = self.out_bytes();
@@ -134,7 +134,7 @@ impl DeliveryStream {
         (self.out_bytes() - before) as u64
     }
 
-    /// Appends a run for the receivers that `targets` names, so many.
+    /// Appends a run for the receivers that `targets` names; there are `receivers` of them.
     #[inline]
     pub(in crate::core) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64) {
         self.encoder.count(run.events * receivers);
@@ -149,7 +149,7 @@ impl DeliveryStream {
         }
     }
 
-    /// Appends a gap for these receivers of the stream; for all of them when there are none.
+    /// Appends a gap for these receivers of the stream; for all of them when the list is empty.
     pub(in crate::core) fn deliver_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
         self.encoder.deliver_gap(gap, receivers);
     }
@@ -159,19 +159,19 @@ impl DeliveryStream {
         self.encoder.end_receiver(end);
     }
 
-    /// Looks how much may be encoded by now.
+    /// Updates how many bytes may be encoded from what the host has acknowledged.
     pub(in crate::core) fn look_for_room(&mut self) {
         self.out_max = self.ahead.room();
     }
 
-    /// Appends a gap; returns the bytes that it took.
+    /// Appends a gap. Returns the bytes that it takes.
     fn write_gap(&mut self, gap: &Gap) -> u64 {
         let before = self.encoder.len();
         self.encoder.gap(gap);
         (self.encoder.len() - before) as u64
     }
 
-    /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
+    /// Takes bytes for the transport, first those that it left. Empty when there are none.
     pub(in crate::core) fn take(&mut self) -> Bytes {
         if !self.pending.is_empty() {
             return std::mem::take(&mut self.pending);
@@ -198,12 +198,12 @@ impl DeliveryStream {
         piece
     }
 
-    /// Gives back what the transport did not take.
+    /// Gives back bytes that the transport did not take.
     pub(in crate::core) fn put_back(&mut self, rest: Bytes) {
         self.pending = rest;
     }
 
-    /// What was encoded since this was asked last.
+    /// Counts of what was encoded since the last call.
     pub(in crate::core) fn take_written(&mut self) -> Written {
         self.encoder.take_written()
     }
@@ -221,28 +221,28 @@ impl DeliveryStream {
     }
 }
 
-/// What waits for one receiver, and how much of it may be written.
+/// The runs that wait for one receiver, and its grant.
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::core) struct ReceiverQueue {
-    /// Bytes written to the stream for this receiver, without the stream's preamble; of a shared
-    /// stream, bytes of run bodies.
+    /// Bytes written to the stream for this receiver, without the preamble. On a shared stream:
+    /// bytes of run bodies.
     written: u64,
-    /// Bytes that may be written: a frame is begun only below it.
+    /// Bytes that may be written in all: a frame is begun only below it.
     grant: u64,
-    /// More than half of the queue is taken.
+    /// Whether more than half of the queue is taken.
     is_crowded: bool,
     queue: RunQueue,
-    /// While something waits.
+    /// Since when the queue fills, and what was taken since; none while nothing waits.
     backlogged: Option<Backlogged>,
     /// Runs that were written for this receiver.
     runs: u64,
-    /// Those that its application is to acknowledge and has not, by their count.
+    /// Runs that its application has not acknowledged, by their count.
     legs: Legs,
 }
 
 impl ReceiverQueue {
-    /// Nothing yet. Writes up to `grant` bytes until told otherwise.
+    /// An empty queue, with `grant` bytes to begin with.
     pub(in crate::core) fn new(policy: QueuePolicy, grant: u64, total: Total) -> Self {
         Self {
             written: 0,
@@ -271,13 +271,13 @@ impl ReceiverQueue {
         self.queue.is_empty()
     }
 
-    /// Whether more than half of the queue is taken: publishers may have to wait.
+    /// Whether more than half of the queue is taken, so that publishers may have to wait.
     #[inline]
     pub(in crate::core) const fn is_crowded(&self) -> bool {
         self.is_crowded
     }
 
-    /// Whether no more than a quarter of the queue is taken: nobody has to wait any more.
+    /// Whether at most a quarter of the queue is taken, so that no publisher has to wait.
     pub(in crate::core) const fn is_relieved(&self) -> bool {
         self.queue.bytes() <= self.queue.bytes_max() / 4
     }
@@ -287,7 +287,7 @@ impl ReceiverQueue {
         self.backlogged
     }
 
-    /// Looks at what waits, and since when: at the end of each turn that touched it.
+    /// Measures how fast the queue drains: at the end of each turn that touched it.
     #[inline]
     pub(in crate::core) fn keep_time(&mut self, now: Time) {
         if self.queue.is_empty() {
@@ -302,12 +302,12 @@ impl ReceiverQueue {
         self.is_crowded = self.queue.bytes() > self.queue.bytes_max() / 2;
     }
 
-    /// Whether it has refused a run: its policy says to end the receiver's connection.
+    /// Whether it has refused a run, by a policy that ends the receiver.
     pub(in crate::core) const fn has_refused(&self) -> bool {
         self.queue.has_refused()
     }
 
-    /// Raises the grant; grants never fall.
+    /// Raises the grant and writes what it allows; a grant never falls.
     pub(in crate::core) fn grant(&mut self, bytes: u64, stream: &mut DeliveryStream) {
         self.grant = self.grant.max(bytes);
         self.drain_into(stream);
@@ -318,14 +318,13 @@ impl ReceiverQueue {
         self.written < self.grant && stream.has_room()
     }
 
-    /// Whether lingering is useless, because nothing more can be appended before the stream is
-    /// sent.
+    /// Whether lingering is useless, because the stream takes no more before it is sent.
     pub(in crate::core) fn can_gather_no_more(&self, stream: &DeliveryStream) -> bool {
         !self.may_write(stream) || stream.is_blocked() || !self.queue.is_empty()
     }
 
-    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older
-    /// runs that gave way for it, `lost` is told.
+    /// Takes a run: writes it, queues it, or drops by policy. Returns what became of it, and calls
+    /// `lost` for each older run that gave way for it.
     #[inline]
     pub(in crate::core) fn push(
         &mut self,
@@ -353,7 +352,7 @@ impl ReceiverQueue {
         }
     }
 
-    /// Writes what waits, as far as grant and stream allow.
+    /// Writes queued runs as far as grant and stream allow.
     #[inline]
     pub(in crate::core) fn drain_into(&mut self, stream: &mut DeliveryStream) {
         stream.out_max = stream.ahead.room();
@@ -380,39 +379,38 @@ impl ReceiverQueue {
         self.count_crowd();
     }
 
-    /// Drops by policy until `bytes_max` wait, and tells `lost` of each run; a gap stands where
-    /// they were.
+    /// Drops by policy until at most `bytes_max` wait, and calls `lost` for each run; a gap stands
+    /// for them.
     pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         self.queue.shed(bytes_max, lost);
     }
 
-    /// Raises the grant on a shared stream; grants never fall.
+    /// Raises the grant of a receiver that shares its stream; a grant never falls.
     pub(in crate::core) fn raise(&mut self, bytes: u64) {
         self.grant = self.grant.max(bytes);
     }
 
-    /// Whether some of the grant is left.
+    /// Whether any grant is left.
     #[inline]
     pub(in crate::core) const fn has_grant(&self) -> bool {
         self.written < self.grant
     }
 
-    /// Whether a run may be written now, as far as this receiver is concerned: nothing waits, and
-    /// some of the grant is left.
+    /// Whether this receiver lets a run be written at once: its queue is empty, and grant is left.
     #[inline]
     pub(in crate::core) fn may_pass(&self) -> bool {
         self.has_grant() && self.queue.is_empty()
     }
 
-    /// A run was written to a shared stream. What exceeds the grant is owed.
+    /// Counts a run that was written to a shared stream. Bytes beyond the grant are owed.
     #[inline]
     pub(in crate::core) fn count(&mut self, run: &RunOut<'_>, entry: Option<EntryId>) {
         self.written += run.body.len() as u64;
         count_run(&mut self.runs, &mut self.legs, run, entry);
     }
 
-    /// Queues a run, or drops by policy, and says what became of it; of older runs that gave way
-    /// for it, `lost` is told.
+    /// Queues a run, or drops by policy. Returns what became of it, and calls `lost` for each older
+    /// run that gave way for it.
     pub(in crate::core) fn keep(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let (fate, gap) = self.queue.offer(run, 0, lost);
         if let Some(gap) = gap {
@@ -426,7 +424,7 @@ impl ReceiverQueue {
         self.queue.push_gap(gap);
     }
 
-    /// Writes the oldest that waits to a shared stream. The fields of a run are its target there.
+    /// Writes the oldest queued run or gap to a shared stream, where a run's fields are its target.
     pub(in crate::core) fn pop_into(&mut self, number: ReceiverNumber, stream: &mut DeliveryStream) {
         let Self { written, queue, runs, legs, .. } = self;
         queue.pop(|item| match item {
@@ -439,13 +437,13 @@ impl ReceiverQueue {
         });
     }
 
-    /// Drops everything that waits, and tells `lost` of each run that is a leg of an entry; what
-    /// was written stays. Returns the events dropped.
+    /// Drops everything that waits, and calls `lost` for each run that is a leg of an entry;
+    /// written runs stay. Returns the events dropped.
     pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
         self.queue.clear(lost)
     }
 
-    /// What its application is to acknowledge and has not, by the count of runs written for it.
+    /// Runs that its application has not acknowledged, by the count of runs written for it.
     pub(in crate::core) const fn legs(&mut self) -> &mut Legs {
         &mut self.legs
     }

@@ -1,7 +1,7 @@
-//! Encoding runs for one reader: numbers for tag sets and publishers, and frames.
+//! Encodes runs for one reader: numbers for tag sets and publishers, and frames.
 //!
-//! Bodies are copied behind their heads, so that the transport gets few pieces. An outlet that
-//! shares a large body with others takes the head alone, and puts the body behind it.
+//! The encoder copies bodies behind their heads, so that the transport gets few pieces. An outlet
+//! that shares a large body with others takes the head alone, and puts the body behind it.
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, TagsOnStream};
@@ -14,7 +14,7 @@ use crate::routes::TagId;
 /// Room for the head of a run frame.
 pub(super) const HEAD_BYTES: usize = 64;
 
-/// What was encoded: never dropped after that.
+/// Counts of what was encoded, which is never dropped.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::core) struct Written {
     pub(in crate::core) events: u64,
@@ -25,10 +25,10 @@ pub(in crate::core) struct Written {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Encoder {
-    /// What was encoded and not taken.
+    /// Encoded bytes that were not taken.
     out: Vec<u8>,
-    /// Length of the last buffer that was taken: the next one starts with as much, and no idle
-    /// stream holds memory.
+    /// Length of the last buffer that was taken. The next one starts with as much, and an idle
+    /// stream holds no memory.
     out_hint: usize,
     written: Written,
     tags: TableWriter<TagId>,
@@ -52,19 +52,19 @@ impl Encoder {
         self.out.splice(0..0, frame.iter().copied());
     }
 
-    /// Bytes that were encoded and not taken.
+    /// Encoded bytes that were not taken.
     #[inline]
     pub(super) const fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether nothing was encoded, and no memory is held for it.
+    /// Whether nothing is encoded and no memory is held for it.
     #[inline]
     pub(super) const fn is_bare(&self) -> bool {
         self.out.capacity() == 0
     }
 
-    /// Appends a run with a copy of its body, and the definitions that it needs.
+    /// Appends a run with a copy of its body, behind the definitions that it needs.
     #[inline]
     pub(super) fn run(&mut self, run: &RunOut<'_>, lane_seq: Option<u64>) {
         self.count(run.events);
@@ -81,14 +81,14 @@ impl Encoder {
         data::put_run_head(&mut self.out, &header, run.body.len());
     }
 
-    /// Counts events as written: of a run for several receivers, once for each, by whoever knows
-    /// how many they are.
+    /// Counts events as written: once for each receiver of a run, by the caller, who knows how many
+    /// there are.
     #[inline]
     pub(super) const fn count(&mut self, events: u64) {
         self.written.events += events;
     }
 
-    /// Appends a run for `targets`, with a copy of its body, and the definitions that it needs.
+    /// Appends a run for `targets` with a copy of its body, behind the definitions that it needs.
     #[inline]
     pub(super) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8]) {
         self.reserve(self.out_hint.max(run.body.len() + targets.len() + HEAD_BYTES));
@@ -103,7 +103,8 @@ impl Encoder {
         data::put_deliver_head(&mut self.out, &header, targets, run.body.len());
     }
 
-    /// Appends a gap marker for these receivers of the stream; for all of them when there are none.
+    /// Appends a gap marker for these receivers of the stream; for all of them when the list is
+    /// empty.
     pub(super) fn deliver_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
         self.written.gaps += 1;
         let Gap { reason, events, router } = *gap;
@@ -155,10 +156,10 @@ impl Encoder {
         HopHeader { tags, publisher, flags: run.flags, lane_seq, fields: run.fields }
     }
 
-    /// What was encoded, if anything. The next buffer starts with as much room.
+    /// Takes the encoded bytes, if there are any. The next buffer starts with as much room.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         if self.out.is_empty() {
-            // What `take_head` has left: an idle stream holds nothing.
+            // `take_head` may have left room: an idle stream holds none.
             self.out = Vec::new();
             return None;
         }
@@ -166,8 +167,8 @@ impl Encoder {
         Some(std::mem::take(&mut self.out))
     }
 
-    /// What was encoded, up to a head whose body stands elsewhere. What was reserved for more stays
-    /// here: only bytes written count.
+    /// Takes the encoded bytes up to a head whose body stands elsewhere. Room beyond them stays
+    /// here, because only written bytes count.
     pub(super) fn take_head(&mut self) -> Vec<u8> {
         if self.out.capacity() > 2 * self.out.len() + HEAD_BYTES {
             let head = self.out.clone();
@@ -178,7 +179,7 @@ impl Encoder {
         }
     }
 
-    /// What was encoded since this was asked last.
+    /// Counts of what was encoded since the last call.
     pub(super) fn take_written(&mut self) -> Written {
         std::mem::take(&mut self.written)
     }
@@ -189,8 +190,8 @@ impl Encoder {
         self.out.len() ^ self.tags.len() ^ self.publishers.len()
     }
 
-    /// Prefetches the names of a run's tag set and publisher; `memo` is what is known of the
-    /// former.
+    /// Prefetches the names of a run's tag set and publisher; `memo` is the number of the tag set,
+    /// as the route keeps it.
     #[inline(always)]
     pub(super) fn prefetch_names(&self, tag: &TagId, memo: Memo, publisher: &PublisherKey) {
         if !self.tags.knows(memo) {

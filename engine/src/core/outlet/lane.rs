@@ -58,7 +58,7 @@ impl LaneOutlet {
         }
     }
 
-    /// Whether there is something that the transport could take.
+    /// Whether there are bytes for the transport.
     pub(in crate::core) const fn has_output(&self) -> bool {
         self.encoder.len() > 0 || !self.pending.is_empty()
     }
@@ -73,8 +73,8 @@ impl LaneOutlet {
         self.encoder.len() + self.pending.len() < self.out_max
     }
 
-    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older
-    /// runs that gave way for it, `lost` is told.
+    /// Takes a run: writes it, queues it, or drops by policy. Returns what became of it, and calls
+    /// `lost` for each older run that gave way for it.
     #[inline]
     pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let seq = self.next_seq;
@@ -98,7 +98,7 @@ impl LaneOutlet {
         }
     }
 
-    /// Writes what waits, as far as there is room.
+    /// Writes queued runs as far as there is room.
     pub(in crate::core) fn drain(&mut self) {
         while !self.queue.is_empty() && self.has_room() {
             let Self { encoder, expected_seq, queue, legs, .. } = self;
@@ -109,18 +109,18 @@ impl LaneOutlet {
         }
     }
 
-    /// What was written and is not answered, by lane seq.
+    /// Runs that the peer has not answered for, by lane seq.
     pub(in crate::core) const fn legs(&mut self) -> &mut Legs {
         &mut self.legs
     }
 
-    /// Drops what waits, and tells `lost` of each run that is a leg of an entry. Returns the events
-    /// dropped.
+    /// Drops everything that waits, and calls `lost` for each run that is a leg of an entry.
+    /// Returns the events dropped.
     pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
         self.queue.clear(lost)
     }
 
-    /// Bytes for the transport: what it did not take last time first. Empty when there is nothing.
+    /// Takes bytes for the transport, first those that it left. Empty when there are none.
     pub(in crate::core) fn take(&mut self) -> Bytes {
         if self.pending.is_empty() {
             self.encoder.take().map_or_else(Bytes::new, Bytes::from)
@@ -129,7 +129,7 @@ impl LaneOutlet {
         }
     }
 
-    /// Gives back what the transport did not take.
+    /// Gives back bytes that the transport did not take.
     pub(in crate::core) fn put_back(&mut self, rest: Bytes) {
         self.pending = rest;
     }

@@ -17,17 +17,17 @@ use crate::routes::TagId;
 #[repr(C)]
 pub(in crate::core) struct MailboxOutlet {
     encoder: Encoder,
-    /// Bytes of a batch: a frame is begun only below it.
+    /// A frame is begun only while a batch has fewer bytes than this.
     out_max: usize,
     queue: RunQueue,
     /// Number of the next run whose end is to be told.
     next: u64,
-    /// What was written and is not answered, by these numbers.
+    /// Runs that the sibling has not answered for, by these numbers.
     legs: Legs,
 }
 
 impl MailboxOutlet {
-    /// Nothing yet, for a reader with tables of `capacity`.
+    /// An empty outlet for a reader with tables of `capacity`.
     pub(in crate::core) fn new(capacity: TableCapacity, queue_bytes_max: u64, out_max: usize) -> Self {
         let policy = QueuePolicy {
             bytes_max: queue_bytes_max,
@@ -58,8 +58,8 @@ impl MailboxOutlet {
         self.encoder.len() < self.out_max
     }
 
-    /// Takes a run: writes it, or queues it, or drops by policy. Says what became of it; of older
-    /// runs that gave way for it, `lost` is told.
+    /// Takes a run: writes it, queues it, or drops by policy. Returns what became of it, and calls
+    /// `lost` for each older run that gave way for it.
     #[inline]
     pub(in crate::core) fn push(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         let run = &RunOut { buffer: None, ..*run };
@@ -91,12 +91,12 @@ impl MailboxOutlet {
         }
     }
 
-    /// What was written and is not answered, by the numbers that the batches carry.
+    /// Runs that the sibling has not answered for, by the numbers that the batches carry.
     pub(in crate::core) const fn legs(&mut self) -> &mut Legs {
         &mut self.legs
     }
 
-    /// All encoded bytes as a batch.
+    /// Takes all encoded bytes as a batch.
     pub(in crate::core) fn take_batch(&mut self) -> Option<Vec<u8>> {
         let batch = self.encoder.take()?;
         self.drain();

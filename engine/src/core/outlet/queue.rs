@@ -1,11 +1,11 @@
 //! Runs and gaps that wait to be written: in order, bounded in bytes, droppable.
 //!
-//! What is known of each run stands in one queue, its bytes (tag set, fields, body) in blocks, one
-//! behind the other: a queue that is filled and emptied all the time allocates once per block, and
-//! is read in the order it lies in memory. Only large bodies that came in buffers of their own are
-//! kept as they are. A run lies in one block, so that blocks end with room that no run fitted in:
-//! less than half of the memory reserved, except for the block that is being filled. An empty queue
-//! holds no memory.
+//! One queue holds an item for each run, and blocks hold the bytes of the runs (tag set, fields,
+//! body) one behind the other. A queue that fills and empties all the time therefore allocates once
+//! per block, and is read in the order in which it lies in memory. Only large bodies that came in
+//! buffers of their own stay in these. A run lies in one block, so that a block ends with room that
+//! no run fitted in: less than half of the memory reserved, except for the block that is being
+//! filled. An empty queue holds no memory.
 
 use std::collections::VecDeque;
 
@@ -19,11 +19,11 @@ use crate::ledger::EntryId;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
 
-/// Bytes that a queued run takes besides those that it is made of: what is known of it.
+/// Bytes that a queued run takes beside its own.
 const OVERHEAD_BYTES: u64 = 128;
 
-/// Gaps of other reasons between two overflow gaps are kept apart up to this many; then they are
-/// one gap of all routers.
+/// Most gaps of other reasons that stay apart between two overflow gaps; more of them become one
+/// gap of all routers.
 const GAPS_MAX: usize = 64;
 
 /// The first block, and the largest; between them, each is twice as large as the one before.
@@ -35,20 +35,20 @@ const BLOCK_BYTES_MAX: usize = 64 * 1024;
 pub(in crate::core) enum Overflow {
     DropOldest,
     DropNewest,
-    /// The queue refuses, and no gap stands for it: its receiver's connection ends.
+    /// None: the queue refuses the new run without a gap, because its receiver ends.
     Refuse,
 }
 
-/// How much may wait, and what gives way.
+/// The bound of a queue, and which events give way.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct QueuePolicy {
     pub(in crate::core) bytes_max: u64,
     pub(in crate::core) overflow: Overflow,
-    /// What the gap says that stands for dropped events.
+    /// The reason in the gap that stands for dropped events.
     pub(in crate::core) reason: GapReason,
 }
 
-/// What is known of a run. Its bytes are the next ones in the blocks, all in one block.
+/// A queued run without its bytes, which are the next ones in the blocks, all in one block.
 #[derive(Debug)]
 struct Waiting {
     tag: TagId,
@@ -65,7 +65,7 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Body {
-    /// In the block, so many bytes.
+    /// In the block, with this length.
     Copied(usize),
     /// In a buffer of its own.
     Kept(Bytes),
@@ -112,24 +112,24 @@ enum Item {
     Gap(Gap),
 }
 
-/// What waits for one stream.
+/// Runs and gaps that wait for one stream.
 #[derive(Debug)]
 pub(super) struct RunQueue {
     items: VecDeque<Item>,
     blocks: VecDeque<Vec<u8>>,
-    /// Where the oldest run's bytes start in the first block.
+    /// Where the oldest run's bytes begin in the first block.
     head: usize,
     bytes: u64,
     events: u64,
     gaps: usize,
     policy: QueuePolicy,
     refused: bool,
-    /// Counts its bytes, too.
+    /// The sum that counts its bytes, too.
     total: Total,
 }
 
 impl RunQueue {
-    /// Nothing waits yet. What will counts in `total`, too, until it is taken or cleared.
+    /// An empty queue. Bytes of its runs count in `total`, too, until they are taken or cleared.
     pub(super) fn new(policy: QueuePolicy, total: Total) -> Self {
         Self {
             items: VecDeque::new(),
@@ -154,7 +154,7 @@ impl RunQueue {
         self.bytes
     }
 
-    /// Bytes that they may take.
+    /// Most bytes that the runs may take.
     pub(super) const fn bytes_max(&self) -> u64 {
         self.policy.bytes_max
     }
@@ -169,13 +169,13 @@ impl RunQueue {
         (run.tags.canonical().len() + run.fields.len() + run.body.len()) as u64 + OVERHEAD_BYTES
     }
 
-    /// Whether a run was refused by [`Overflow::Refuse`].
+    /// Whether [`Overflow::Refuse`] has refused a run.
     pub(super) const fn has_refused(&self) -> bool {
         self.refused
     }
 
-    /// Queues a run, or drops by policy. Says what became of the run, with a gap that has to be put
-    /// behind everything; of older runs that gave way for it, `lost` is told.
+    /// Queues a run, or drops by policy. Returns what became of the run, with a gap that the caller
+    /// puts behind everything, and calls `lost` for each older run that gave way for it.
     pub(super) fn offer(
         &mut self,
         run: &RunOut<'_>,
@@ -202,7 +202,7 @@ impl RunQueue {
         (Fate::Kept, None)
     }
 
-    /// Drops everything, without a gap, and tells `lost` of each run that is a leg of an entry.
+    /// Drops everything without a gap, and calls `lost` for each run that is a leg of an entry.
     /// Returns the events dropped.
     pub(super) fn clear(&mut self, mut lost: impl FnMut(&RunOut<'_>)) -> u64 {
         let events = self.events;
@@ -247,7 +247,7 @@ impl RunQueue {
         self.items.push_back(Item::Run(waiting));
     }
 
-    /// The last block, if it has room for `bytes`, or a new one.
+    /// The last block if it has room for `bytes`, otherwise a new one.
     fn block_for(&mut self, bytes: usize) -> &mut Vec<u8> {
         let last = self.blocks.back().map(|block| (block.capacity() - block.len(), block.capacity()));
         let next = match last {
@@ -263,7 +263,7 @@ impl RunQueue {
         &mut self.blocks[last]
     }
 
-    /// Puts a gap behind everything; whether it became an item of its own.
+    /// Puts a gap behind everything. Returns whether it is an item of its own.
     pub(super) fn push_gap(&mut self, gap: Gap) -> bool {
         if let Some(Item::Gap(last)) = self.items.back_mut()
             && (last.reason == gap.reason && last.router == gap.router || self.gaps >= GAPS_MAX)
@@ -307,9 +307,10 @@ impl RunQueue {
         waiting.run(self.blocks.front().map_or(&[][..], |block| &block[bytes..]))
     }
 
-    /// Steps over the next `bytes` in the blocks, and returns where in the first block they start.
+    /// Steps over the next `bytes` in the blocks. Returns where they begin in the first block.
     fn skip_to(&mut self, bytes: usize) -> usize {
-        // Bytes of one run are in one block, so what is left of the first is either theirs or nobody's.
+        // The bytes of a run are in one block, so the rest of the first block is either theirs or
+        // empty.
         while self.blocks.front().is_some_and(|block| block.len() - self.head < bytes) {
             self.blocks.pop_front();
             self.head = 0;
@@ -325,7 +326,7 @@ impl RunQueue {
         }
     }
 
-    /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and tells `lost` of each;
+    /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and calls `lost` for each;
     /// one gap of this reason stands where they were.
     fn drop_oldest(
         &mut self,
@@ -362,8 +363,8 @@ impl RunQueue {
 }
 
 impl RunQueue {
-    /// Drops runs by its policy until `bytes_max` are left, and tells `lost` of each; a gap stands
-    /// where they were.
+    /// Drops runs by policy until at most `bytes_max` are left, and calls `lost` for each; a gap
+    /// stands where they were.
     pub(super) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         let QueuePolicy { overflow, reason, .. } = self.policy;
         match overflow {
@@ -414,7 +415,7 @@ impl RunQueue {
     }
 }
 
-/// What was taken from a queue.
+/// An item that was taken from a queue.
 #[derive(Debug)]
 pub(super) enum Popped<'a> {
     /// A run, and its seq.
@@ -423,7 +424,7 @@ pub(super) enum Popped<'a> {
 }
 
 /// Adds a gap to those that move to the front together: one for each reason and router, and beyond
-/// [`GAPS_MAX`] one that speaks of all routers.
+/// [`GAPS_MAX`] one gap of all routers.
 fn merge(gaps: &mut Vec<Gap>, gap: Gap) {
     let same = gaps.iter_mut().find(|other| other.reason == gap.reason && other.router == gap.router);
     if let Some(same) = same {

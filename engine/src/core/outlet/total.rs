@@ -1,10 +1,10 @@
-//! Bytes that wait in several queues together.
+//! The sum of the bytes that wait in several queues.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A sum that queues of one core keep. The core's thread alone writes it: the atomic is there so
-/// that a core can move to its thread.
+/// A sum that the queues of one core keep. Only the core's thread writes it; it is atomic so that a
+/// core can move to its thread.
 #[derive(Debug, Clone, Default)]
 pub(in crate::core) struct Total(Arc<AtomicU64>);
 

@@ -6,15 +6,14 @@ use super::reader::RunIn;
 use crate::ledger::Origin;
 use crate::message::CoreIndex;
 
-/// How far a run may still go.
+/// How far a run may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::core) enum Scope {
     /// Anywhere: its owner routes it.
     All,
-    /// Anywhere within this router: it came from a peer, so that it goes to no peer. One hop, no
-    /// loops.
+    /// Anywhere within this router, because it came from a peer: one hop, no loops.
     Router,
-    /// To this core's sessions: a sibling has routed it.
+    /// To this core's sessions, because a sibling has routed it.
     Core,
 }
 
@@ -26,6 +25,6 @@ pub(in crate::core) struct Entered<'a> {
     pub(in crate::core) run: &'a RunIn<'a>,
     /// The sibling core that handed it over.
     pub(in crate::core) from: Option<CoreIndex>,
-    /// Who is to be told how it ended, if anybody: then its flags have a level.
+    /// Whom to tell how it ends, if its flags have a level.
     pub(in crate::core) origin: Option<Origin>,
 }

@@ -1,8 +1,8 @@
-//! What became of the legs of runs: of the copies for single locations.
+//! What became of the legs of runs, which are their copies for single locations.
 //!
-//! An outlet says it of the run that was pushed, and of the older runs that gave way for it. The
-//! counters are the first reader. The second is the sibling core that handed a run over: it is told
-//! how many events were lost here ([`ToSibling::Missed`](crate::message::ToSibling::Missed)).
+//! An outlet reports the run that was pushed, and the older runs that gave way for it. Counters
+//! read that first. The sibling core that handed a run over reads it second: it learns how many
+//! events were lost here ([`ToSibling::Missed`](crate::message::ToSibling::Missed)).
 
 use millrace_proto::control::OutcomeReason;
 
@@ -11,7 +11,7 @@ use crate::core::run::{Fate, RunOut};
 use crate::ledger::{Answer, Ledger, Level, Tally};
 use crate::message::CoreIndex;
 
-/// Events that siblings handed over and that were lost here, since each was told last: by core.
+/// Events that siblings handed over and that were lost here since each of them was told, by core.
 #[derive(Debug)]
 pub(in crate::core) struct Missed(Vec<u64>);
 
@@ -20,13 +20,13 @@ impl Missed {
         Self(vec![0; usize::from(cores)])
     }
 
-    /// What is to be told to a sibling, if anything.
+    /// Takes the count for a sibling, if it is not zero.
     pub(in crate::core) fn take(&mut self, core: CoreIndex) -> Option<u64> {
         self.0.get_mut(usize::from(core)).map(std::mem::take).filter(|&events| events > 0)
     }
 }
 
-/// What siblings are to be told of runs that they have handed over: by core. Bounded by the entries
+/// Answers for siblings about runs that they have handed over, by core. At most as many as entries
 /// that siblings' runs have had since the rings between cores were last emptied.
 #[derive(Debug)]
 pub(in crate::core) struct Answers(Vec<Vec<Answer>>);
@@ -42,13 +42,13 @@ impl Answers {
         }
     }
 
-    /// What is to be told to a sibling, if anything.
+    /// Takes the answers for a sibling, if there are any.
     pub(in crate::core) fn take(&mut self, core: CoreIndex) -> Option<Vec<Answer>> {
         self.0.get_mut(usize::from(core)).map(std::mem::take).filter(|answers| !answers.is_empty())
     }
 }
 
-/// Where fates are told.
+/// Where outlets report fates.
 #[derive(Debug)]
 pub(super) struct Fates<'a> {
     pub(super) metrics: &'a mut CoreMetrics,
@@ -57,7 +57,7 @@ pub(super) struct Fates<'a> {
 }
 
 impl Fates<'_> {
-    /// A run was dropped at a location.
+    /// Counts a run that was dropped at a location.
     #[cold]
     pub(super) fn lost(&mut self, run: &RunOut<'_>, reason: DropReason) {
         self.metrics.drop(reason, run.events);
@@ -67,7 +67,7 @@ impl Fates<'_> {
         self.end(run, Tally::missed(reason.outcome()));
     }
 
-    /// The copy is a leg, if anybody wants to be told.
+    /// Opens a leg for a copy whose run has an entry.
     #[inline]
     pub(super) fn add(&mut self, run: &RunOut<'_>) {
         if let Some(entry) = run.entry {
@@ -75,15 +75,15 @@ impl Fates<'_> {
         }
     }
 
-    /// A leg ended, if the run is one.
+    /// Ends the leg of a copy whose run has an entry.
     pub(super) fn end(&mut self, run: &RunOut<'_>, tally: Tally) {
         if let Some(entry) = run.entry {
             self.ledger.end(entry, run.span(), tally);
         }
     }
 
-    /// What became of a run at a location, whose queue drops for the reason `overflow`. Returns the
-    /// events lost.
+    /// Counts the fate of a run at a location whose queue drops for the reason `overflow`. Returns
+    /// the events lost.
     #[inline]
     pub(super) fn tell(&mut self, fate: Fate, run: &RunOut<'_>, overflow: DropReason) -> u64 {
         match fate {
@@ -95,19 +95,19 @@ impl Fates<'_> {
     }
 }
 
-/// What a copy for a receiver is to its entry.
+/// How a receiver's copy counts for the run's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Copied {
-    /// Nobody wants to be told.
+    /// The run has no entry.
     Untold,
-    /// A leg, which ends when the receiver's application acknowledges.
+    /// As a leg, which ends when the receiver's application acknowledges.
     Open,
-    /// Counted with this as soon as it is kept.
+    /// With this tally, as soon as the copy is kept.
     Counted(Tally),
 }
 
 impl Fates<'_> {
-    /// What the copy of a run for a receiver is to the run's entry. Opens the leg if it is one.
+    /// How the copy of a run for a receiver counts for the run's entry. Opens the leg if it is one.
     #[inline]
     pub(super) fn begin(&mut self, run: &RunOut<'_>, acknowledges: bool) -> Copied {
         match run.entry {
@@ -129,7 +129,7 @@ impl Fates<'_> {
         }
     }
 
-    /// Counts a copy that is no leg of its own, by what became of it.
+    /// Counts a copy that is no leg of its own by its fate.
     #[cold]
     pub(super) fn count(&mut self, run: &RunOut<'_>, kept: Tally, fate: Fate) {
         let Some(entry) = run.entry else { return };

@@ -1,9 +1,9 @@
 //! The last step of a run: into one receiver's queue, or onto the stream that it shares with
 //! others.
 //!
-//! Targets are sorted by receiver, and those of one connection mostly stand together. As long as
-//! they do, their numbers are gathered, and the run is written once for all of them. Whoever cannot
-//! take it now queues it for itself.
+//! Targets are sorted by receiver, and the receivers of one connection mostly stand together. While
+//! they do, this step gathers their numbers, and writes the run once for all of them. A receiver
+//! that cannot take the run at once queues it for itself.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::matching::LocalTarget;
 
 /// Bytes of targets with which a frame is written: the largest target takes less than a quarter of
-/// what a frame may have.
+/// a frame's limit.
 const GATHERED_BYTES_MAX: usize = TARGETS_BYTES_MAX / 4 * 3;
 
-/// A receiver, and where it may write.
+/// A receiver, and the streams to which it may write.
 pub(super) struct Leg<'a> {
     pub(super) slot: ReceiverSlot,
     pub(super) receiver: &'a mut Receiver,
@@ -31,8 +31,7 @@ pub(super) struct Leg<'a> {
 }
 
 impl Leg<'_> {
-    /// Pushes a run to this receiver alone, because of these subscriptions. `fields` is memory to
-    /// use.
+    /// Pushes a run to this receiver alone, for these subscriptions. `fields` is memory to use.
     pub(super) fn push(
         &mut self,
         subscriptions: impl Iterator<Item = u16> + Clone,
@@ -86,8 +85,8 @@ impl Leg<'_> {
     }
 }
 
-/// Pushes a run to a receiver with a stream of its own, and counts what became of it and of those
-/// that gave way for it. Inlined, because a call costs a tenth of what a run does here.
+/// Pushes a run to a receiver with a stream of its own, and counts what became of it and of the
+/// runs that gave way for it. Inlined, because a call costs a tenth of what a run does here.
 #[inline(always)]
 pub(super) fn push(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) {
     if run.entry.is_some() {
@@ -97,7 +96,7 @@ pub(super) fn push(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<
     }
 }
 
-/// The same for a run whose publisher wants to be told.
+/// Pushes a run whose publisher asks how it ends.
 #[cold]
 fn push_told(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) {
     let copied = fates.begin(run, receiver.acknowledges);
@@ -122,7 +121,7 @@ fn push_copy(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) -
     fate
 }
 
-/// Queues a run for a receiver that shares its stream, and counts what became of it and of those
+/// Queues a run for a receiver that shares its stream, and counts what became of it and of the runs
 /// that gave way for it. The run's fields are its target.
 #[cold]
 fn queue(
@@ -146,19 +145,20 @@ fn queue(
     fate
 }
 
-/// Receivers that share a stream and that a run is for, as far as they can take it now.
+/// Receivers of a run that share one stream and can take the run at once.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     at: Option<DeliverySlot>,
     /// Whether the stream takes the run.
     takes: bool,
     receivers: u64,
-    /// The shortest of theirs.
+    /// The shortest linger among them.
     linger: Duration,
 }
 
 impl Gathered {
-    /// The next receiver shares this stream: what was gathered for another one is written.
+    /// Turns to the stream of the next receiver: a run for the receivers of another stream is
+    /// written.
     #[inline]
     pub(super) fn turn_to(
         &mut self,
@@ -209,7 +209,7 @@ impl Gathered {
         }
     }
 
-    /// Writes the run for those that were gathered.
+    /// Writes the run for the receivers that were gathered.
     #[inline]
     pub(super) fn flush(&self, deliveries: &mut Deliveries, targets: &[u8], run: &RunOut<'_>) {
         let Some(at) = self.at else { return };
@@ -222,8 +222,8 @@ impl Gathered {
     }
 }
 
-/// Appends a receiver with the subscriptions that matched, in ascending order; repeated ones count
-/// once. A run that was sent before may be a duplicate.
+/// Appends a receiver with the subscriptions that matched, ascending; a repeated one counts once. A
+/// run that is sent again may be a duplicate.
 #[inline]
 fn put_target(
     out: &mut Vec<u8>,

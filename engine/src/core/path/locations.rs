@@ -1,4 +1,4 @@
-//! The locations of a run besides this core's own receivers: sibling cores and peers, each with its
+//! The locations of a run beside this core's own receivers: sibling cores and peers, each with its
 //! outlet.
 
 use millrace_proto::control::OutcomeReason;
@@ -14,25 +14,25 @@ use crate::matching::Location;
 use crate::message::{CoreIndex, PeerIndex};
 use crate::transport::{ConnKey, StreamKey};
 
-/// This core's lane to a peer, for the runs that it owns.
+/// This core's lane to a peer, for runs that it owns.
 #[derive(Debug)]
 pub(in crate::core) struct PeerLane {
     pub(in crate::core) conn: ConnKey,
     pub(in crate::core) stream: Option<StreamKey>,
     pub(in crate::core) outlet: LaneOutlet,
-    /// Nothing more is routed to it: the stream ends behind what was written.
+    /// Whether nothing more is routed to it: the stream ends behind what was written.
     pub(in crate::core) finished: bool,
     /// Position up to which the peer was told that it may have missed runs.
     pub(in crate::core) told: u64,
-    /// The peer answers for runs.
+    /// Whether the peer answers for runs.
     pub(in crate::core) answers: bool,
-    /// Nothing was heard on the lane for a while: what goes to it is not counted on.
+    /// Whether the lane was silent for a while, so that its runs count as missed.
     pub(in crate::core) is_suspect: bool,
 }
 
 impl PeerLane {
-    /// The peer may have missed runs before `position`: a gap behind the runs that it did not miss
-    /// and before those that it will not miss.
+    /// Tells the peer that it may have missed runs before `position`: the gap stands behind the
+    /// runs that it got and before those that it will get.
     pub(in crate::core) fn missed(&mut self, position: u64) {
         if position > self.told {
             self.told = position;
@@ -40,7 +40,7 @@ impl PeerLane {
         }
     }
 
-    /// Opens a leg to the peer; none when the peer cannot be counted on: then the events count as
+    /// Opens a leg to the peer; none when nobody counts on the peer: then the events count as
     /// missed at once.
     #[inline]
     fn follow(&self, run: &RunOut<'_>, fates: &mut Fates<'_>) -> Option<EntryId> {
@@ -54,12 +54,12 @@ impl PeerLane {
         None
     }
 
-    /// The lane is gone, or not counted on: what it was to answer ends without an answer.
+    /// Ends the legs of a lane that is gone, or that nobody counts on, without an answer.
     pub(in crate::core) fn give_up(&mut self, ledger: &mut Ledger) {
         self.outlet.legs().end_all(Tally::missed(OutcomeReason::PeerLost), ledger);
     }
 
-    /// The lane is over: what waits is dropped. Returns the events.
+    /// Ends the lane and drops what waits for it. Returns the events dropped.
     pub(in crate::core) fn end(mut self, ledger: &mut Ledger) -> u64 {
         let lost = Tally::missed(OutcomeReason::PeerLost);
         self.give_up(ledger);
@@ -88,7 +88,7 @@ impl Locations {
         Self { siblings, peers: Vec::new() }
     }
 
-    /// Copies a run to a sibling or peer. Says whether that is a location besides this core.
+    /// Copies a run to a sibling or peer. Returns whether that is a location beside this core.
     #[inline]
     pub(super) fn copy(&mut self, location: Location, run: &RunOut<'_>, fates: &mut Fates<'_>) -> bool {
         match location {
@@ -117,12 +117,12 @@ impl Locations {
         true
     }
 
-    /// What a sibling core has not answered.
+    /// Runs that a sibling core has not answered for.
     pub(in crate::core) fn sibling_legs(&mut self, core: CoreIndex) -> Option<&mut Legs> {
         Some(self.siblings.get_mut(usize::from(core))?.as_mut()?.legs())
     }
 
-    /// What siblings and peers have not answered.
+    /// Runs that siblings and peers have not answered for.
     pub(in crate::core) fn all_legs(&mut self) -> impl Iterator<Item = &mut Legs> {
         let siblings = self.siblings.iter_mut().flatten().map(MailboxOutlet::legs);
         siblings.chain(self.peers.iter_mut().flatten().map(|lane| lane.outlet.legs()))
@@ -151,7 +151,7 @@ impl Locations {
         self.peers.iter().flatten().all(|lane| lane.outlet.is_empty())
     }
 
-    /// Makes a lane the one for this core's runs to a peer; the one that it was is returned.
+    /// Makes a lane the one for this core's runs to a peer. Returns the one that it replaces.
     pub(in crate::core) fn set_peer(&mut self, peer: PeerIndex, lane: PeerLane) -> Option<PeerLane> {
         let index = usize::from(peer);
         if self.peers.len() <= index {
@@ -160,13 +160,13 @@ impl Locations {
         self.peers[index].replace(lane)
     }
 
-    /// Takes the lane to a peer away, if it is on this connection.
+    /// Removes the lane to a peer, if it is on this connection.
     pub(in crate::core) fn remove_peer(&mut self, peer: PeerIndex, conn: ConnKey) -> Option<PeerLane> {
         let lane = self.peers.get_mut(usize::from(peer))?;
         if lane.as_ref()?.conn == conn { lane.take() } else { None }
     }
 
-    /// The next batch for a sibling's mailbox.
+    /// Takes the next batch for a sibling's mailbox.
     pub(in crate::core) fn take_batch(&mut self, to: CoreIndex) -> Option<Vec<u8>> {
         self.siblings.get_mut(usize::from(to))?.as_mut()?.take_batch()
     }
@@ -176,13 +176,13 @@ impl Locations {
         self.siblings.iter().flatten().any(|outlet| !outlet.is_empty())
     }
 
-    /// Whether a sibling cannot keep up: then publishers are left unread.
+    /// Whether a sibling does not keep up, so that publish streams stay unread.
     pub(in crate::core) fn siblings_pressed(&self, link_queue_bytes: u64) -> bool {
         self.siblings.iter().flatten().any(|outlet| outlet.queued_bytes() > link_queue_bytes / 2)
     }
 
-    /// The interest of these peers is in the directory from `position` on: says to each what it may
-    /// have missed.
+    /// Tells these peers what they may have missed before `position`, from which on the directory
+    /// has their interest.
     pub(in crate::core) fn tell_joined(&mut self, peers: &[PeerIndex], position: u64) {
         for &peer in peers {
             if let Some(Some(lane)) = self.peers.get_mut(usize::from(peer)) {

@@ -1,23 +1,23 @@
-//! What lookups of new tag sets take in one turn.
+//! How many lookups of new tag sets one turn may take.
 //!
-//! A tag set that the route cache does not know, or whose route has changed, is looked up in all
-//! selectors that may match. One lookup is bounded by how many selectors clients may have that no
-//! tag leads to quickly ([`SelectorLimits`](crate::core::SelectorLimits)), and all lookups of a
-//! turn by [`STEPS_PER_TURN`]: what comes beyond is left unread, and with it what follows on its
-//! stream. Runs whose routes are known go on.
+//! A tag set that the route cache does not know, or whose route has changed, is looked up among all
+//! selectors that may match. [`SelectorLimits`](crate::core::SelectorLimits) bounds one lookup,
+//! because it bounds the selectors that no tag leads to quickly. [`STEPS_PER_TURN`] bounds all
+//! lookups of a turn: beyond it the core leaves a run with a new tag set unread, and with it
+//! everything that follows on its stream. Runs with known routes go on.
 //!
 //! Publishers take turns: the next turn begins behind the stream that had no more time in this one.
-//! What sibling cores hand over may take half of a turn. Runs of peers are not left unread, because
+//! Batches of sibling cores may take half of a turn. Runs of peers are never left unread, because
 //! everything between routers drains.
 
 use super::reader::KnownTags;
 use super::state::Path;
 
-/// Selectors that the lookups of a turn look at: some 0.8 ms.
+/// Selectors that the lookups of a turn evaluate: some 0.8 ms.
 const STEPS_PER_TURN: u64 = 16 * 1024;
 
 impl Path {
-    /// A turn begins.
+    /// Begins a turn.
     pub(in crate::core) const fn lookups_begin(&mut self) {
         self.lookups_before = self.routes.steps();
     }
@@ -34,12 +34,13 @@ impl Path {
         self.routes.steps() - self.lookups_before >= STEPS_PER_TURN / 2
     }
 
-    /// Whether runs with these tags can be routed without a lookup, as this core's or another's.
+    /// Whether runs with these tags need no lookup, whether this core or a sibling routes them.
     pub(in crate::core) fn is_settled(&self, tags: &KnownTags) -> bool {
         self.shards.other_owner(tags.hash).is_some() || self.is_settled_here(tags)
     }
 
-    /// The same of what a sibling has handed over: it is routed here in any case.
+    /// Whether runs with these tags that a sibling has handed over need no lookup: this core routes
+    /// them in any case.
     pub(in crate::core) fn is_settled_here(&self, tags: &KnownTags) -> bool {
         self.routes.is_settled(tags.id, &self.directory, &self.local)
     }

@@ -1,7 +1,7 @@
 //! The owner's stage: which core routes a run, and what it does before the run is copied.
 //!
-//! A run that a publisher sent goes to its shard's owner: this core, or a sibling. What the owner
-//! does with a run is one call each, in order, in [`Path::own`]; the first is its position.
+//! A publisher's run goes to the owner of its shard: this core, or a sibling. The owner's steps are
+//! one call each, in order, in [`Path::own`]; the first one gives the run its position.
 
 use millrace_proto::PublisherId;
 use millrace_proto::control::OutcomeReason;
@@ -18,7 +18,7 @@ use crate::matching::Location;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
 
-/// Flags that go on with a run.
+/// Flags that stay with a run on its way.
 pub(super) const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
 
 impl Path {
@@ -31,7 +31,7 @@ impl Path {
         }
     }
 
-    /// A run is read while publishers are held back for receivers on other cores.
+    /// Notes a run that is read while publishers are held back for receivers on other cores.
     #[cold]
     pub(in crate::core) fn note_held(&mut self, publisher: PublisherId) {
         if let Some(receiver) = self.pacing.holds.get(publisher) {
@@ -39,7 +39,8 @@ impl Path {
         }
     }
 
-    /// A run arrives from a sibling core: to be routed by its owner, or routed already.
+    /// A run arrives from a sibling core: this core routes it as its owner, or the sibling has
+    /// routed it.
     pub(in crate::core) fn enter_from_sibling(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
         self.metrics.events_from_siblings += run.run.body.count();
         if run.flags & flag::UNROUTED != 0 {
@@ -49,7 +50,7 @@ impl Path {
         }
     }
 
-    /// What an owner does with a run, in order.
+    /// Takes the owner's steps with a run, in order.
     #[inline]
     fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
         self.shards.number();
@@ -58,8 +59,9 @@ impl Path {
 
     /// Hands a run to the sibling that owns it.
     fn hand_over(&mut self, owner: CoreIndex, tags: &mut KnownTags, entered: &Entered<'_>) {
-        // The table of the mailbox needs a name for the tag set, which the route cache gives. A name that
-        // the cache has given up since is still no other's, so the cache is not asked again.
+        // The mailbox's table needs a name for the tag set, and the route cache gives it. Even a
+        // name that the cache has since given up belongs to no other tag set, so that the cache is
+        // asked only once.
         let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
         let (entry, flags) = self.follow(entered);
         let body = &entered.run.body;
@@ -82,9 +84,9 @@ impl Path {
         fates.end(&run, Tally::NONE);
     }
 
-    /// Opens an entry for a run whose origin wants to be told how it ends. Returns the entry, and
-    /// the flags that go on with the run: those of a run that is not followed have no level, so
-    /// that nobody else follows it.
+    /// Opens an entry for a run whose origin asks how it ends. Returns the entry, and the flags
+    /// that stay with the run: without an entry they have no level, so that no later core follows
+    /// it.
     #[inline]
     pub(super) fn follow(&mut self, entered: &Entered<'_>) -> (Option<EntryId>, u64) {
         let flags = entered.flags & FORWARDED;
@@ -95,7 +97,7 @@ impl Path {
         (entry, if entry.is_some() { flags } else { flags & !flag::LEVEL_MASK })
     }
 
-    /// A run that may not be published was dropped.
+    /// Tells the origin of a run that it was dropped, because it may not be published.
     pub(in crate::core) fn tell_dropped(&mut self, origin: Origin, flags: u64, body: &RunBody<'_>) {
         let span = u32::try_from(body.count()).map(|events| Span { first: body.first_seq(), events });
         if let (Some(level), Ok(span)) = (Level::of_flags(flags), span) {

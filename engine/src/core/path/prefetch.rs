@@ -2,17 +2,17 @@
 //! routed.
 //!
 //! Why: routing a run touches memory in many places (its route, its receivers, the tables of their
-//! streams), and each of them costs some hundred cycles when it is not in the cache. A run by
-//! itself waits for one after the other; the runs of a window wait for all of them together.
+//! streams), and each of them costs some hundred cycles when it is not in the cache. A single run
+//! waits for one after the other; the runs of a window wait for all of them together.
 //!
 //! The rule: the reader looks at the frames of up to 16 runs that have arrived ([`Window`]), and
-//! this page reads a word of what each of them will touch, in steps: routes; then the receivers
+//! this file reads a word of each place that they will touch, in steps: routes; then the receivers
 //! that the routes name; then the names on the streams of siblings, peers and receivers. Each step
-//! needs what the one before has brought; within a step nothing waits. It changes nothing, and what
-//! it cannot find it leaves out: a run that is alone, a tag set that was not met before, a route
-//! that is not resolved, receivers beyond [`RECEIVERS_MAX`].
+//! needs the result of the one before; within a step nothing waits. Prefetching changes nothing,
+//! and leaves out what it cannot find: a run that is alone, a new tag set, a route that is not
+//! resolved, receivers beyond [`RECEIVERS_MAX`].
 //!
-//! At the end of a turn the same is done for streams that are written
+//! At the end of a turn the core does the same for streams that it writes
 //! ([`Transport::prefetch`](crate::transport::Transport::prefetch)).
 
 use millrace_proto::frame::WINDOW_FRAMES;
@@ -22,14 +22,14 @@ use super::reader::{Coming, Window};
 use super::state::Path;
 use crate::matching::Location;
 
-/// Receivers that are prefetched together, at most: what a window of runs with two receivers each
-/// needs.
+/// Most receivers that are prefetched together: enough for a window of runs with two receivers
+/// each.
 const RECEIVERS_MAX: usize = 32;
 
 const _: () = assert!(WINDOW_FRAMES <= u16::BITS as usize, "each run of a window has a bit");
 
 impl Path {
-    /// Prefetches what routing these runs reads.
+    /// Prefetches what the core reads to route these runs.
     pub(in crate::core) fn prefetch(&self, window: &Window, scope: Scope) {
         let runs = window.runs();
         // A bit for each run that a sibling routes, so that it has no route here.

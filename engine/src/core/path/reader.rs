@@ -11,15 +11,15 @@ use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSetRef};
 
 use crate::routes::TagId;
 
-/// A tag set that a stream has a number for, with what this core knows of it.
+/// A tag set that has a number on a stream, and what this core knows of it.
 #[derive(Debug)]
 pub(in crate::core) struct KnownTags {
     canonical: Box<[u8]>,
-    /// XXH3-64 of the canonical bytes: says the shard.
+    /// XXH3-64 of the canonical bytes, which gives the shard.
     pub(in crate::core) hash: u64,
-    /// Where the route cache had it last: found without hashing while it is still there.
+    /// The route cache's last name for it, by which it is found without hashing while it is cached.
     pub(in crate::core) id: TagId,
-    /// Its runs are dropped: the sink does not take it.
+    /// Whether the sink refuses it, so that its runs are dropped.
     pub(in crate::core) is_refused: bool,
 }
 
@@ -42,23 +42,23 @@ pub(in crate::core) struct RunPublisher {
     pub(in crate::core) number: Option<u64>,
 }
 
-/// The body of a run, and how to keep it.
+/// The body of a run, and the buffer it may stay in.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct RunIn<'a> {
     pub(in crate::core) body: RunBody<'a>,
-    /// The buffer that the body lies in, if it is large and most of what the buffer holds: then it
-    /// may be kept without a copy.
+    /// The buffer that the body lies in, if the body is large and most of the buffer: then an
+    /// outlet may keep it without a copy.
     pub(in crate::core) buffer: Option<&'a Bytes>,
 }
 
-/// A body of at least this many bytes may be kept. Each is two pieces of a stream, which QUIC looks
-/// through one by one for each packet: they must be few.
+/// Bytes from which on an outlet may keep a body. Each kept body is two pieces of a stream, which
+/// QUIC looks through one by one for each packet, so that they must be few.
 const KEPT_FROM: usize = 8 * 1024;
 
 impl<'a> RunIn<'a> {
-    /// A body, and the buffer that its frame came in. What is kept of a buffer keeps all of it, and
-    /// only the body counts against anything, so a frame that is mostly something else is
-    /// copied.
+    /// A body, and the buffer of its frame. An outlet that keeps a body keeps the whole buffer,
+    /// while only the body counts against its bounds, so that a frame with more than the body in it
+    /// is copied.
     fn new(body: RunBody<'a>, buffer: Option<&'a Bytes>) -> Self {
         let bytes = body.bytes().len();
         Self { body, buffer: buffer.filter(|buffer| bytes >= KEPT_FROM && bytes >= buffer.len() / 4 * 3) }
@@ -68,18 +68,17 @@ impl<'a> RunIn<'a> {
 /// A run that comes next.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::core) struct Coming {
-    /// Where the route cache had its tag set last.
+    /// The route cache's last name for its tag set.
     pub(in crate::core) tag: TagId,
     /// XXH3-64 of its tag set.
     pub(in crate::core) hash: u64,
     pub(in crate::core) publisher: PublisherKey,
 }
 
-/// The runs that come next, as far as their names have been met before.
+/// The next runs of a stream, as far as their names are known.
 ///
 /// Routing a run touches memory in many places, each of which takes some hundred cycles when it is
-/// out of cache. One run by itself waits for one after the other; the runs of a window wait
-/// together.
+/// out of cache. A single run waits for one after the other; the runs of a window wait together.
 #[derive(Debug)]
 pub(in crate::core) struct Window {
     runs: [Coming; WINDOW_FRAMES],
@@ -93,14 +92,14 @@ impl Window {
     }
 }
 
-/// What happens with the runs of a stream.
+/// Takes the runs of a stream.
 pub(in crate::core) trait RunSink {
-    /// These runs come next: prefetches what routing them reads. Changes nothing.
+    /// Prefetches what the core reads to route these runs, which come next. Changes nothing.
     fn prefetch(&mut self, window: &Window);
-    /// A run was read.
+    /// Takes a run.
     fn run(&mut self, tags: &mut KnownTags, publisher: RunPublisher, hop: &HopHeader<'_>, run: &RunIn<'_>);
-    /// A number stands for another publisher from here on. Returns whom its runs name: the
-    /// publisher that was claimed, if the other side is trusted with it.
+    /// Gives a number to a publisher. Returns the publisher that its runs carry: the claimed one,
+    /// if the other side is trusted with it.
     fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {
         let _ = (number, index);
         claimed
@@ -110,34 +109,33 @@ pub(in crate::core) trait RunSink {
         let _ = tags;
         true
     }
-    /// A gap marker was read.
+    /// Takes a gap marker.
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
-    /// The preamble was read: the first frame of the stream, not a data frame.
+    /// Takes the preamble: the first frame of the stream, not a data frame.
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError>;
-    /// The publisher wants to be told what was received: only publish streams have somebody to
-    /// tell.
+    /// The publisher asks to be told what was received, which publish streams alone do.
     fn report(&mut self) {
         self.skipped();
     }
-    /// A frame was skipped.
+    /// Counts a frame that was skipped.
     fn skipped(&mut self);
-    /// Whether the turn has no more time for tag sets that are to be looked up.
+    /// Whether the turn has no more time for lookups of tag sets.
     fn is_spent(&self) -> bool {
         false
     }
-    /// Whether a tag set's runs can be routed without a lookup.
+    /// Whether the runs of a tag set need no lookup.
     fn is_settled(&self, tags: &KnownTags) -> bool {
         let _ = tags;
         true
     }
 }
 
-/// Reads one stream of runs: frames and the tables that its writer fills.
+/// Reads the runs of one stream: its frames, and the tables that its writer fills.
 #[derive(Debug)]
 pub(in crate::core) struct RunReader {
     frames: FrameReader,
     tables: Tables,
-    /// What is left unread in this turn: whole frames.
+    /// Whole frames that were left unread in this turn.
     left: Vec<u8>,
 }
 
@@ -149,7 +147,7 @@ struct Tables {
 }
 
 impl RunReader {
-    /// A reader whose first frame is a preamble, if `preamble`.
+    /// A reader whose first frame is a preamble, if `preamble` says so.
     pub(in crate::core) fn new(capacity: TableCapacity, preamble: bool) -> Self {
         Self {
             frames: FrameReader::new(),
@@ -167,13 +165,13 @@ impl RunReader {
         self.frames.buffered() == 0
     }
 
-    /// Whether some of what was fed is left for the next turn.
+    /// Whether some of the bytes that it was fed are left for the next turn.
     #[inline]
     pub(in crate::core) const fn has_left(&self) -> bool {
         !self.left.is_empty()
     }
 
-    /// Reads what was left.
+    /// Reads what was left unread.
     #[cold]
     pub(in crate::core) fn go_on(&mut self, sink: &mut impl RunSink) -> Result<(), DecodeError> {
         let bytes = std::mem::take(&mut self.left);
@@ -190,11 +188,11 @@ impl RunReader {
         Ok(())
     }
 
-    /// Reads the next chunk; leaves what the turn has no more time for, and all that follows it.
+    /// Reads the next chunk. Leaves what the turn has no more time for, and everything behind it.
     pub(in crate::core) fn feed(&mut self, chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
         let Self { frames, tables, left } = self;
         frames.feed_windows(chunk, data::FRAME_BYTES_MAX, |window| {
-            // One alone has nothing to wait with.
+            // A single run has no other to wait with.
             if window.len() > 1 {
                 tables.look_ahead(window, sink);
             }
@@ -211,8 +209,7 @@ impl RunReader {
 }
 
 impl Tables {
-    /// Whether a frame is a run that cannot be routed without a lookup, as far as that shows before
-    /// it is read.
+    /// Whether a frame is a run that needs a lookup, as far as its head shows.
     #[cold]
     fn has_lookup(&self, frame: &Frame<'_>, sink: &impl RunSink) -> bool {
         let numbers = || data::peek_numbers(frame.body);
@@ -220,7 +217,7 @@ impl Tables {
         !self.preamble && frame.kind == data::kind::RUN && !numbers().is_some_and(is_settled)
     }
 
-    /// Shows the sink the runs among these frames.
+    /// Shows the sink which runs are among these frames.
     #[inline]
     fn look_ahead(&self, frames: &[Frame<'_>], sink: &mut impl RunSink) {
         let publisher = PublisherKey { publisher: PublisherId(0), epoch: Epoch(0) };
@@ -260,7 +257,7 @@ impl Tables {
             DataFrame::Gap(gap) => sink.gap(&gap)?,
             DataFrame::Report => sink.report(),
             DataFrame::Skipped { .. } | DataFrame::Cursor(_) | DataFrame::Replay(_) => sink.skipped(),
-            // Frames of features that this side does not list.
+            // These frames belong to features that this side does not list.
             _ => return Err(DecodeError::UnknownFrame { kind }),
         }
         Ok(())

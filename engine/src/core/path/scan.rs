@@ -1,6 +1,5 @@
-//! Runs whose payloads decide who of a receiver's subscriptions gets them: scanned at once within
-//! what the turn has left, or in later turns. [`payload`](crate::payload) has the rules; here they
-//! meet queues.
+//! Scans payloads of runs for receivers that select by payload: at once within the turn's budget,
+//! or in later turns. [`payload`](crate::payload) has the rules; this file applies them to queues.
 
 use millrace_proto::TagSetRef;
 use millrace_proto::data::{Gap, GapReason};
@@ -15,9 +14,9 @@ use crate::ledger::Tally;
 use crate::matching::LocalTarget;
 use crate::payload::{Held, HeldRun, Piece, Plan, ScanBudget};
 
-/// Delivers those events of a run whose payload, too, is wanted: consecutive events that the same
-/// subscriptions want form a new run. What cannot be scanned in this turn waits. Says whether the
-/// receiver has something to write.
+/// Delivers the events of a run whose payloads the receiver wants: consecutive events that the same
+/// subscriptions want form a new run. A run that cannot be scanned in this turn waits. Returns
+/// whether the receiver has something to write.
 pub(super) fn deliver_by_payload(
     leg: &mut Leg<'_>,
     group: &[LocalTarget],
@@ -108,7 +107,8 @@ fn deliver_piece(
 }
 
 impl Path {
-    /// Begins a turn: receivers with runs that wait for their scan take their slices of it.
+    /// Begins a turn: each receiver with runs that wait for their scan takes its slice of the
+    /// budget.
     pub(in crate::core) fn scan_waiting(&mut self) {
         let Self { receivers, sift, scans, scratch, metrics, missed, ledger, .. } = self;
         sift.next_turn();
@@ -134,7 +134,7 @@ impl Path {
     }
 }
 
-/// Goes on with what waits at one receiver while `work` is left.
+/// Scans runs that wait at one receiver while `work` is left.
 fn scan_slice(
     leg: &mut Leg<'_>,
     work: &mut usize,
@@ -155,7 +155,7 @@ fn scan_slice(
             Some(Held::Run(held)) => held,
         };
         let HeldRun { tag, tags, publisher, flags, body, plan, progress, events, from, entry } = &mut *held;
-        // It was read before, when it came.
+        // The body was parsed when it came.
         let Ok(parsed) = RunBody::parse_head(body) else { continue };
         let run = RunOut {
             tag: *tag,

@@ -4,7 +4,7 @@ use millrace_proto::tag::Shard;
 
 use crate::message::CoreIndex;
 
-/// The shards that this core owns among those of its router, and how many runs they had.
+/// The shards that this core owns among those of its router, and the position of their next run.
 #[derive(Debug)]
 pub(super) struct OwnShards {
     core: CoreIndex,

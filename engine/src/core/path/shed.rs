@@ -1,19 +1,19 @@
-//! The budget of receivers' queues: when all together hold more than the core may, the largest give
-//! way first.
+//! The budget of receivers' queues: when they hold more than the core allows, the largest give way
+//! first.
 //!
 //! ```text
 //! queues    9 7 7 3 1  = 27     budget 20: those above 5 are cut to 5     5 5 5 3 1 = 19
 //! ```
 //!
-//! Nobody with a small queue notices. A sixteenth of the budget is made free at once, so that
-//! looking at all queues is paid for by what came since.
+//! A small queue loses nothing. Each cut frees a sixteenth of the budget, so that the events that
+//! came since pay for looking at all queues.
 
 use super::fate::Fates;
 use super::state::Path;
 use crate::core::metrics::DropReason;
 
 impl Path {
-    /// Whether queues of receivers hold more than they may together.
+    /// Whether receivers' queues hold more than the budget.
     #[inline]
     pub(super) fn is_over_budget(&self) -> bool {
         self.receivers.queued().bytes() > self.clients.queue_budget_bytes

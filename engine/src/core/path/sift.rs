@@ -1,9 +1,9 @@
-//! Looks for literals before a run is copied to a sibling or peer that wants it only for the sake
-//! of payload patterns.
+//! Looks for literals in a run before it is copied to a sibling or peer that wants it only for its
+//! payload patterns.
 //!
-//! [`Prefilter`] has the rules. A run is looked through once for all its locations, and only if one
-//! of them has a filter. Where something is found, its events are looked through one by one, and a
-//! location gets those from the first that it may want to the last, as a run of its own:
+//! [`Prefilter`] has the rules. The core looks through a run once for all its locations, and only
+//! if one of them has a filter. When it finds a literal, it looks through the events one by one,
+//! and a location gets those from the first to the last that it may want, as a run of its own:
 //!
 //! ```text
 //! run         0: fine   1: RAID lost   2: fine   3: RAID back   4: fine      filter "RAID": 1 to 3
@@ -18,25 +18,25 @@ use crate::core::run::RunOut;
 use crate::matching::Taker;
 use crate::payload::{Found, Prefilter};
 
-/// Comparisons of literals in one turn: some 0.3 ms. Payloads that hold none of a literal's
-/// beginnings take none, so that only who makes payloads and literals alike gets there. What comes
-/// beyond it is copied as if there were no filter.
+/// Comparisons of literals in one turn: some 0.3 ms. A payload without the beginning of a literal
+/// takes none, so that only a client that makes both payloads and literals exceeds this. Runs
+/// beyond it are copied as if there were no filter.
 const WORK_PER_TURN: usize = 32 * 1024;
 
-/// The filters of the directory, and what is left of the turn for them.
+/// The filters of the directory, and the comparisons left in this turn.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Sift {
     prefilter: Arc<Prefilter>,
     work: usize,
-    /// What the run at hand contains; none when there was no work left to tell.
+    /// Filters that the run at hand meets; none when no comparisons were left to find out.
     whole: Option<Found>,
-    /// What each of its events contains, if there are several and one contains anything.
+    /// Filters that each of its events meets, if it has several events and one of them meets any.
     each: Vec<Found>,
     builder: RunBuilder,
     part: Vec<u8>,
 }
 
-/// What of a run a location may want.
+/// The part of a run that a location may want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sifted<'a> {
     Nothing,
@@ -46,18 +46,18 @@ pub(super) enum Sifted<'a> {
 }
 
 impl Sift {
-    /// These filters belong to the directory from here on.
+    /// Sets the filters of the directory.
     pub(in crate::core) fn set(&mut self, prefilter: Arc<Prefilter>) {
         self.prefilter = prefilter;
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     pub(super) const fn next_turn(&mut self) {
         self.work = WORK_PER_TURN;
     }
 
-    /// What of a run a location may want whose filters `takers` name. `is_known` says that the run
-    /// was looked through for another location.
+    /// The part of a run that a location may want whose filters `takers` name. `is_known` says that
+    /// the run was looked through for another location.
     #[cold]
     pub(super) fn sift(
         &mut self,

@@ -26,23 +26,23 @@ pub(in crate::core) struct Path {
     pub(in crate::core) routes: RouteCache,
     /// Steps of lookups before this turn.
     pub(super) lookups_before: u64,
-    /// Who wants what: sibling cores and peers.
+    /// Which sibling cores and peers want which events.
     pub(in crate::core) directory: Index<Taker>,
-    /// Who wants what: receivers of this core.
+    /// Which receivers of this core want which events.
     pub(in crate::core) local: Index<LocalTarget>,
     pub(in crate::core) locations: Locations,
-    /// Which of them a payload keeps away.
+    /// Filters of payloads for siblings and peers.
     pub(in crate::core) sift: Sift,
     pub(in crate::core) receivers: Receivers,
     pub(in crate::core) metrics: CoreMetrics,
     pub(in crate::core) missed: Missed,
-    /// What becomes of the runs whose publishers want to be told.
+    /// Entries of runs whose publishers ask how they end.
     pub(in crate::core) ledger: Ledger,
-    /// What siblings are to be told of runs that they have handed over.
+    /// Answers for siblings about runs that they have handed over.
     pub(in crate::core) answers: Answers,
     pub(in crate::core) pacing: Pacing,
     pub(in crate::core) clients: Clients,
-    /// What is left of the turn for scans of payloads, and who waits for them.
+    /// The turn's budget for scans of payloads, and the receivers that wait for it.
     pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
 }
@@ -50,26 +50,26 @@ pub(in crate::core) struct Path {
 /// Which publishers wait for which receivers.
 #[derive(Debug)]
 pub(in crate::core) struct Pacing {
-    /// Whom the runs read last have crowded.
+    /// The receiver that the runs read last have crowded.
     pub(in crate::core) crowd: Crowd,
     /// Publishers that are held back for receivers on other cores.
     pub(in crate::core) holds: Holds,
 }
 
-/// What the clients of this core are, and may take.
+/// Accounts and ids of the clients of this core.
 #[derive(Debug)]
 pub(in crate::core) struct Clients {
-    /// What their selectors take.
+    /// Charges for their selectors.
     pub(in crate::core) accounts: Accounts,
-    /// Makes the secrets of those that show none.
+    /// Makes secrets for clients that show none.
     pub(in crate::core) ids: Ids,
     /// Selectors that were filed in the local index or taken out of it.
     pub(in crate::core) selectors_moved: u64,
-    /// What the queues of receivers may hold together.
+    /// Most bytes that the queues of receivers hold together.
     pub(in crate::core) queue_budget_bytes: u64,
 }
 
-/// Memory that is used again for each run.
+/// Memory that each run uses again.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// Optional fields of the hop header.
@@ -105,13 +105,13 @@ impl Path {
         }
     }
 
-    /// Position that the next run of this core's shards will get.
+    /// Position of the next run of this core's shards.
     pub(in crate::core) const fn position(&self) -> u64 {
         self.shards.position
     }
 
-    /// What entered through a router, and reached this one on a lane of this core, may be missing
-    /// from here on: said on every core behind the lane's runs.
+    /// Tells receivers on every core, behind the lane's runs, that events may be missing which
+    /// entered through a router and came on a lane of this core.
     pub(in crate::core) fn router_lost(&mut self, router: RouterId) {
         let gap = Gap { reason: GapReason::RouterLost, events: 0, router: Some(router) };
         self.receivers.gap_to_all(&gap);
