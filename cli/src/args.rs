@@ -28,7 +28,9 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
 
 With a cluster:
   millrace certs init                                   an authority, for certificates of routers and clients
-  millrace --router routers.example:7400 --ca ca.pem sub '*'";
+  millrace --router routers.example:7400 --ca ca.pem sub '*'
+  millrace ctl status                                   how the router on this host stands
+  millrace ctl why host=web-1,service=pay               whom such an event would meet, and why not";
 
 /// Heading of the options that say how to reach routers.
 const ROUTERS: &str = "Reaching routers";
@@ -71,6 +73,7 @@ pub(crate) struct Reach {
 pub(crate) enum Command {
     Pub(Pub),
     Sub(Sub),
+    Ctl(crate::ctl::Ctl),
     #[cfg(unix)]
     Certs(crate::certs::Certs),
     #[cfg(unix)]

@@ -1,11 +1,13 @@
-//! `millrace`: publish, subscribe and make certificates from a shell.
+//! `millrace`: publish, subscribe, make certificates and look after routers from a shell.
 //!
 //! Exit codes: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router
 //! could be reached, 130 interrupted before the end.
 
+mod admin;
 mod args;
 #[cfg(unix)]
 mod certs;
+mod ctl;
 mod failure;
 mod lines;
 mod outage;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         match &args.command {
             Command::Pub(command) => publish::run(&args.reach, command).await,
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
+            Command::Ctl(command) => ctl::run(command, args.reach.json).await,
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),
             #[cfg(unix)]

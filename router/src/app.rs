@@ -204,6 +204,7 @@ impl CoreApp {
                     self.parts.require_client_certificate = entrance.require_client_certificate;
                     self.entrance = Some(entrance);
                 }
+                Command::Ask(question) => question(&self.parts.engine, io),
                 Command::Inspect(inspection) => self.inspections.push(inspection),
                 Command::ShutDown { flush, busy } => self.end = Some(End::ShutDown { flush, busy }),
                 Command::Kill => self.end = Some(End::Kill),

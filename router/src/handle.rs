@@ -11,11 +11,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use millrace_engine::control::{Control, ControlMetrics, Status};
+use millrace_engine::core::Core;
 use millrace_proto::{Incarnation, RouterId};
-use millrace_quic::Keys;
+use millrace_quic::{Io, Keys};
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 
+use crate::asked::{Process, Reloaded};
 use crate::config::RouterConfig;
 use crate::entrance::Entrance;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
@@ -47,9 +49,6 @@ pub struct TimedOut {
     /// What was seen last.
     pub last: Box<Seen>,
 }
-
-/// Reads settings anew, applies them, and says what has changed.
-type Reloader = Box<dyn Fn() -> Result<Vec<String>, ReloadError> + Send + Sync>;
 
 /// A router at one moment.
 #[derive(Debug, Clone)]
@@ -99,7 +98,7 @@ pub(crate) struct View {
     ca_pem: String,
     /// End of the certificate, seconds since 1970.
     certificate_expiry: AtomicI64,
-    reloader: OnceLock<Reloader>,
+    process: OnceLock<Process>,
     cores: Vec<CoreLink>,
     inputs: tokio::sync::mpsc::Sender<Input>,
     pictures: PictureFrame,
@@ -135,8 +134,20 @@ impl View {
 
     /// Has the process read its settings anew, and waits until they are applied or refused. Returns
     /// a line for each difference.
-    pub(crate) fn reload(&self) -> Result<Vec<String>, ReloadError> {
-        self.reloader.get().ok_or(ReloadError::Embedded)?()
+    pub(crate) fn reload(&self) -> Reloaded {
+        self.process.get().ok_or(ReloadError::Embedded)?.reload()
+    }
+
+    /// Has the process end in order; returns the time that clients have.
+    pub(crate) fn drain(&self, grace: Option<Duration>) -> Result<Duration, ReloadError> {
+        self.process.get().ok_or(ReloadError::Embedded)?.drain(grace)
+    }
+
+    /// Asks one core, unless its mailbox is full: `question` is called on its thread, or dropped.
+    pub(crate) fn try_ask_core(&self, core: u16, question: impl FnOnce(&Core, &Io<'_>) + Send + 'static) {
+        if let Some(core) = self.cores.get(usize::from(core)) {
+            drop(core.post.try_send(Command::Ask(Box::new(question))));
+        }
     }
 
     /// The same for whoever must not wait: cores whose mailbox is full are not asked.
@@ -218,7 +229,7 @@ impl RouterHandle {
             placement: starting.placement.clone(),
             ca_pem: starting.config.identity.ca_pem().to_owned(),
             certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),
-            reloader: OnceLock::new(),
+            process: OnceLock::new(),
             cores,
             inputs,
             pictures: PictureFrame::default(),
@@ -404,9 +415,9 @@ impl RouterHandle {
         Ok(())
     }
 
-    /// Who reads settings anew when the admin page asks for it; the first one stays.
-    pub(crate) fn on_reload(&self, reloader: Reloader) {
-        let _ = self.view.reloader.set(reloader);
+    /// Whom the admin page asks for what only the process can do; the first one stays.
+    pub(crate) fn set_process(&self, process: Process) {
+        let _ = self.view.process.set(process);
     }
 
     /// Says goodbye to clients and peers, waits until clients are gone or `grace` is over, writes

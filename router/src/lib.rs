@@ -23,6 +23,7 @@
 
 mod admin;
 mod app;
+mod asked;
 mod budget;
 mod cli;
 mod clock;

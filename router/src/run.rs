@@ -11,32 +11,22 @@ use millrace_engine::control::PeerState;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::asked::{Asked, Process, Reloaded};
 use crate::cli::{Cli, Plan};
 use crate::config::pages;
 use crate::handle::RouterHandle;
 use crate::logs::Logs;
 use crate::reload::apply;
 use crate::start::Router;
-use crate::start_error::{ReloadError, StartError};
+use crate::start_error::StartError;
 use crate::watch::Watch;
 
 /// Between two looks at whether the router is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two looks at whether all threads live.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// Who asks for a reload waits this long for its answer: it takes milliseconds, unless the router
-/// ends.
-const RELOAD_MAX: Duration = Duration::from_secs(5);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
-
-/// What somebody asks of the process.
-enum Asked {
-    /// SIGTERM or SIGINT.
-    End,
-    /// SIGHUP, or the admin page, which waits for the answer.
-    Reload(Option<mpsc::SyncSender<Result<Vec<String>, ReloadError>>>),
-}
 
 /// Runs until a signal ends it. Exit code 2 means settings that are not valid, 1 any other failure.
 #[must_use]
@@ -109,23 +99,11 @@ fn serve(
     let logs = Logs::begin(plan.log_filter(), plan.settings.log.json).map_err(anyhow::Error::msg)?;
     let handle = start(&mut plan);
     let served = handle.and_then(|handle| {
-        handle.on_reload(asking_for_reload(asking));
+        handle.set_process(Process::new(asking));
         serve_until_asked(cli, &mut plan, &handle, &asked, logs)
     });
     logs.flush();
     served
-}
-
-/// What the admin page calls to have settings read anew.
-fn asking_for_reload(
-    asking: mpsc::Sender<Asked>,
-) -> Box<dyn Fn() -> Result<Vec<String>, ReloadError> + Send + Sync> {
-    Box::new(move || {
-        let ended = || ReloadError::Process("the router is ending".into());
-        let (sender, answer) = mpsc::sync_channel(1);
-        asking.send(Asked::Reload(Some(sender))).map_err(|_| ended())?;
-        answer.recv_timeout(RELOAD_MAX).map_err(|_| ended())?
-    })
 }
 
 fn serve_until_asked(
@@ -136,7 +114,7 @@ fn serve_until_asked(
     logs: &Logs,
 ) -> Result<()> {
     plan.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    let reload = |plan: &mut Plan, answer: Option<mpsc::SyncSender<_>>| {
+    let reload = |plan: &mut Plan, answer: Option<mpsc::SyncSender<Reloaded>>| {
         let result = apply(cli, plan, handle, logs);
         if let Some(answer) = answer {
             // Whoever asked may have given up.
@@ -145,7 +123,7 @@ fn serve_until_asked(
     };
     let mut watch = Watch::default();
     let mut ready = false;
-    loop {
+    let asked_grace = loop {
         if !ready && handle.status().is_ok_and(|status| status.ready()) {
             ready = true;
             say_ready(handle, plan);
@@ -156,7 +134,13 @@ fn serve_until_asked(
         }
         match asked.recv_timeout(if ready { WATCH_EVERY } else { LOOK_EVERY }) {
             Ok(Asked::Reload(answer)) => reload(plan, answer),
-            Ok(Asked::End) | Err(RecvTimeoutError::Disconnected) => break,
+            Ok(Asked::Drain(grace, answer)) => {
+                let grace = grace.unwrap_or(plan.settings.general.grace);
+                // Whoever asked may have given up.
+                let _ = answer.try_send(grace);
+                break Some(grace);
+            }
+            Ok(Asked::End) | Err(RecvTimeoutError::Disconnected) => break None,
             Err(RecvTimeoutError::Timeout) if handle.has_failed() => {
                 if !ready {
                     handle.stop(Duration::ZERO);
@@ -165,7 +149,7 @@ fn serve_until_asked(
             }
             Err(RecvTimeoutError::Timeout) => watch.look(handle.certificate_expiry()),
         }
-    }
+    };
     if !ready {
         handle.stop(Duration::ZERO);
         return Ok(());
@@ -174,7 +158,7 @@ fn serve_until_asked(
         // Clients may take their time to move; a person should not wonder.
         let _ = writeln!(io::stderr(), "Going away; Ctrl-C again ends at once.");
     }
-    end(handle, asked, plan.settings.general.grace);
+    end(handle, asked, asked_grace.unwrap_or(plan.settings.general.grace));
     Ok(())
 }
 

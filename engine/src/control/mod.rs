@@ -21,7 +21,7 @@
 //! | `prepare.rs`, `subscribe.rs` | selectors that are read; subscriptions that wait for a stage |
 //! | `standing.rs`, `trouble.rs` | whether this router has joined; what is wrong with its place |
 //! | `notice.rs`, `notify.rs` | what people are told |
-//! | `status.rs`, `metrics.rs` | what others can see |
+//! | `status.rs`, `routes.rs`, `metrics.rs` | what others can see |
 
 mod config;
 mod dial;
@@ -39,6 +39,7 @@ mod notify;
 mod output;
 mod peer;
 mod prepare;
+mod routes;
 mod standing;
 mod status;
 mod subscribe;
@@ -56,5 +57,6 @@ pub use metrics::ControlMetrics;
 pub use notice::{Notice, Refusal, SAY_EVERY, Said, Suspicion};
 pub use output::ControlOutput;
 pub use prepare::{PatternBook, cover, prepare};
+pub use routes::{Route, Routes, RoutesQuery, Subscriber};
 pub use status::{PeerState, PeerStatus, Status};
 pub use trouble::Trouble;

@@ -33,6 +33,7 @@
 //! | `turn_end.rs`, `writing.rs` | the end of a turn, and what it hands to the transport |
 //! | `leaving.rs` | the end in order |
 //! | `metrics.rs` | counters |
+//! | `look.rs`, `picture.rs` | what people are told who ask about its clients |
 
 mod account;
 mod agenda;
@@ -47,12 +48,14 @@ mod holds;
 mod ids;
 mod lane;
 mod leaving;
+mod look;
 mod machine;
 mod mail;
 mod metrics;
 mod outlet;
 mod pacing;
 mod path;
+mod picture;
 mod receiver;
 mod receivers;
 mod run;
@@ -71,3 +74,4 @@ pub use account::SelectorLimits;
 pub use config::{AheadLimits, CoreConfig, CoreLimits, LaneTimes, QueueLimits, ReceivedLimits};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};
+pub use picture::{SessionOrder, SessionPicture, Sessions, Wanting, WantingReceiver, WantingSelector};

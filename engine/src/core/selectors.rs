@@ -52,6 +52,17 @@ impl Selectors {
         })
     }
 
+    /// How many are filed.
+    pub(super) fn count(&self) -> usize {
+        self.by_subscription.values().map(Vec::len).sum()
+    }
+
+    /// The text of the selector with this number, without its payload patterns.
+    pub(super) fn text(&self, subscription: u16, number: u16) -> Option<&str> {
+        let filed = self.by_subscription.get(&subscription)?;
+        filed.iter().find(|filed| filed.number == number).map(|filed| filed.interest.text())
+    }
+
     /// The charge for a subscription's selectors, without patterns.
     pub(super) fn cost_of(&self, subscription: u16) -> Cost {
         let filed = self.by_subscription.get(&subscription);

@@ -182,6 +182,12 @@ impl<T: Target> Index<T> {
         filed.filter(|filed| filed.selector.text() == selector.text()).count()
     }
 
+    /// Every selector with its targets, in no order that means anything.
+    pub fn entries(&self) -> impl Iterator<Item = (&Arc<Selector>, &[T])> {
+        let filed = (0..self.slots_used).filter_map(|number| self.filed(number));
+        filed.map(|filed| (&filed.selector, filed.targets.as_slice()))
+    }
+
     /// Number of selectors.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -41,6 +41,7 @@ mod bucket;
 mod contribution;
 mod index;
 mod log;
+mod nearest;
 mod paged;
 mod probe;
 mod sieve;
@@ -53,6 +54,7 @@ mod tests;
 
 pub use contribution::{Contribution, Refresh};
 pub use index::Index;
+pub use nearest::{Miss, nearest, unmet_by};
 pub use tag_hash::{TagHash, TagHasher, TagMark};
 pub use taker::{FilterNumber, Location, Taker};
 pub use target::{LocalTarget, Target};

@@ -1,15 +1,22 @@
-//! The admin page: `/` lists what there is. Read only, without authentication: it belongs on
-//! loopback.
+//! The admin page: `/` lists what there is. GET reads, POST changes; without authentication: it
+//! belongs on loopback.
 //!
 //! It runs on a thread of its own, so that it answers within a second whatever control does. On
 //! loopback it answers only requests that name loopback as their host.
 
+mod answer;
+mod ask;
+mod changes;
 mod look;
 mod numbers;
 mod pages;
 mod process;
+mod query;
+mod routes;
 mod server;
+mod sessions;
 mod status;
 mod text;
+mod why;
 
 pub(crate) use pages::serve;

@@ -4,15 +4,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 
+use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{numbers, server, status};
+use super::{changes, numbers, routes, server, sessions, status, why};
 use crate::handle::View;
 
 /// What the page has, each with a line about it.
@@ -22,10 +23,14 @@ const PATHS: &[(&str, &str)] = &[
     ("/readyz", "200 when clients should come, else 503 and why not"),
     ("/metrics", "counters, levels and times for Prometheus; as OpenMetrics when `Accept` asks for that"),
     ("/status", "what this router knows of itself, its peers and its cores, as JSON"),
+    ("/sessions", "clients for which most waits: ?order=queue|drops|published&top=20"),
+    ("/routes", "who wants what, page by page: ?contains=TEXT&after=SELECTOR&top=100"),
+    ("/why", "whom an event with these tags would meet, and why not others: ?tags=KEY=VALUE,…"),
     (
         "/reload",
         "POST: reads settings and certificates anew, whole or not at all; 200 with the differences, 409 with why not",
     ),
+    ("/drain", "POST: ends the router in order, as SIGTERM does: ?grace=5s"),
 ];
 
 /// Serves until `stop` is dropped.
@@ -44,7 +49,11 @@ pub(crate) async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/status", get(status_page))
-        .route("/reload", post(reload))
+        .route("/sessions", get(sessions_page))
+        .route("/routes", get(routes_page))
+        .route("/why", get(why_page))
+        .route("/reload", post(changes::reload))
+        .route("/drain", post(changes::drain))
         .with_state(Arc::new(Looker::new(view)));
     tokio::select! {
         () = server::serve(listener, pages) => {}
@@ -86,15 +95,6 @@ async fn list(headers: HeaderMap) -> Response {
     lines.concat().into_response()
 }
 
-fn json_page(page: &Value) -> Response {
-    let text = format!("{page:#}\n");
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-fn unavailable(why: &str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
-}
-
 const NOT_BEGUN: &str = "control has not begun";
 
 async fn live(State(looker): State<Arc<Looker>>) -> Response {
@@ -128,18 +128,25 @@ async fn status_page(State(looker): State<Arc<Looker>>) -> Response {
     }
 }
 
-/// Browsers name the page that a request comes from: no foreign page may change a router.
-async fn reload(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Response {
-    if headers.contains_key(header::ORIGIN) {
-        return (StatusCode::FORBIDDEN, "not from a web page\n").into_response();
+/// A page that is bounded by its query.
+fn asked(page: Result<Option<Value>, String>) -> Response {
+    match page {
+        Ok(Some(page)) => json_page(&page),
+        Ok(None) => unavailable("control or a core does not answer"),
+        Err(why) => bad_query(&why),
     }
-    let view = looker.view.clone();
-    // The process answers when it is done; nobody else waits for that here.
-    match tokio::task::spawn_blocking(move || view.reload()).await {
-        Ok(Ok(changes)) => json_page(&json!({ "schema": "millrace-router-reload/1", "changes": changes })),
-        Ok(Err(error)) => (StatusCode::CONFLICT, format!("nothing was changed: {error}\n")).into_response(),
-        Err(_) => unavailable("the router is ending\n"),
-    }
+}
+
+async fn sessions_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(sessions::page(&looker.view, query.as_deref()).await.map(Some))
+}
+
+async fn routes_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(routes::page(&looker.view, query.as_deref()).await)
+}
+
+async fn why_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(why::page(&looker.view, query.as_deref()).await)
 }
 
 #[cfg(test)]

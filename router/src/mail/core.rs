@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
+use millrace_engine::core::Core;
 use millrace_engine::message::{DialId, ToCore};
 use millrace_proto::mesh::PeerHello;
-use millrace_quic::Waker;
+use millrace_quic::{Io, Waker};
 
 use crate::entrance::Entrance;
 use crate::metrics::CoreSnapshot;
@@ -20,6 +21,9 @@ pub(crate) const COMMANDS_MAX: usize = 16_384;
 /// Takes a picture when it is ready.
 pub(crate) type Inspection = Box<dyn FnOnce(CoreSnapshot) + Send>;
 
+/// Looks at a core and its connections.
+pub(crate) type CoreQuestion = Box<dyn FnOnce(&Core, &Io<'_>) + Send>;
+
 /// From other threads of the router to a core.
 pub(crate) enum Command {
     /// From control, for the engine.
@@ -28,6 +32,8 @@ pub(crate) enum Command {
     Dial { dial: DialId, remote: SocketAddr, server_name: String, shard: u16, hello: PeerHello },
     /// Accept and dial new connections with this from now on.
     Enter(Arc<Entrance>),
+    /// Answer a question at the beginning of a turn.
+    Ask(CoreQuestion),
     /// Take a picture between two turns.
     Inspect(Inspection),
     /// Close what is left in order, within this time, and end.

@@ -96,12 +96,26 @@ fn root_lists_every_path_as_text_or_json() {
     assert_eq!((code, json["schema"].as_str()), (200, Some("millrace-router-admin/1")));
     let paths: Vec<&str> =
         json["paths"].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect();
-    assert_eq!(paths, ["/", "/livez", "/readyz", "/metrics", "/status", "/reload"]);
+    assert_eq!(
+        paths,
+        [
+            "/",
+            "/livez",
+            "/readyz",
+            "/metrics",
+            "/status",
+            "/sessions",
+            "/routes",
+            "/why",
+            "/reload",
+            "/drain"
+        ]
+    );
     assert_eq!(text.lines().count(), paths.len());
     for (line, path) in text.lines().zip(paths) {
         assert!(line.starts_with(path) && line.len() > 30, "{line}");
         // What changes something is not had by looking.
-        let code = if path == "/reload" { 405 } else { 200 };
+        let code = if ["/reload", "/drain"].contains(&path) { 405 } else { 200 };
         assert_eq!(get(admin, path).0, code, "{path}");
     }
 }

@@ -63,7 +63,7 @@ fn hang_up_reloads_whole_or_not_at_all_and_logs_the_difference() {
 }
 
 /// The answer to a request without a body: its head and its body.
-fn post(addr: std::net::SocketAddr, path: &str, more: &str) -> String {
+pub(crate) fn post(addr: std::net::SocketAddr, path: &str, more: &str) -> String {
     let mut stream = std::net::TcpStream::connect(addr).unwrap();
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {addr}\r\n{more}Connection: close\r\nContent-Length: 0\r\n\r\n"

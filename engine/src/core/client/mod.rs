@@ -8,9 +8,11 @@
 //! | `receivers.rs` | opens, grants and closes receivers |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
 //! | `filing.rs` | selectors into the local index, and out of it |
+//! | `picture.rs` | a session as people are shown it |
 
 mod control;
 mod filing;
+mod picture;
 mod publisher;
 mod receivers;
 mod session;

@@ -78,6 +78,11 @@ impl PublishStream {
         }
     }
 
+    /// Bytes read so far.
+    pub(super) const fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
     /// Reads up to `limit` bytes and routes their runs; refusals go to `out`. Returns whether more
     /// has arrived.
     pub(super) fn read(

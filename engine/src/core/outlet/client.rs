@@ -260,6 +260,11 @@ impl ReceiverQueue {
         self.queue.bytes()
     }
 
+    /// Bytes that may wait.
+    pub(in crate::core) const fn bytes_max(&self) -> u64 {
+        self.queue.bytes_max()
+    }
+
     /// Events that wait.
     pub(in crate::core) const fn events(&self) -> u64 {
         self.queue.events()

@@ -7,6 +7,7 @@ mod events;
 mod frames;
 mod lanes;
 mod large;
+mod look;
 mod lookups;
 mod pacing;
 mod payload;

@@ -1,0 +1,17 @@
+//! The routers' admin pages: where they are, how they are asked, and what they answer.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `address` | URLs of the command line |
+//! | `http` | one request, its bounds, and what its failure means |
+//! | `ask` | the same question to several routers |
+//! | `pages` | what the pages say, as far as the commands read it |
+
+mod address;
+mod ask;
+mod http;
+pub(crate) mod pages;
+
+pub(crate) use address::{AdminArgs, AdminUrl};
+pub(crate) use ask::{Answer, all, one};
+pub(crate) use http::{AskError, Method};

@@ -1,0 +1,244 @@
+//! What admin pages say, as far as the commands read it. Fields that a router does not have, being
+//! older, are empty; those that it has besides are left alone. docs/reference/admin.md describes
+//! all of them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// `/status`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    pub(crate) router: String,
+    pub(crate) incarnation: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) addr: String,
+    pub(crate) advertise: String,
+    pub(crate) ready: bool,
+    pub(crate) synced: bool,
+    pub(crate) joined: bool,
+    pub(crate) degraded: bool,
+    pub(crate) draining: bool,
+    pub(crate) trouble: Option<Trouble>,
+    pub(crate) peers_needed: usize,
+    pub(crate) control_age_s: f64,
+    pub(crate) silent_cores: Vec<u16>,
+    pub(crate) certificate_expiry: Option<i64>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) cores: Vec<Core>,
+}
+
+/// What is wrong with a router's place in the mesh.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Trouble {
+    pub(crate) kind: String,
+    pub(crate) about: String,
+}
+
+/// A peer, as a router sees it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Peer {
+    pub(crate) router: String,
+    pub(crate) name: String,
+    pub(crate) advertise: String,
+    pub(crate) state: String,
+    pub(crate) lanes_up: u64,
+    pub(crate) lanes: u64,
+    pub(crate) interest: u64,
+}
+
+/// A core.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Core {
+    pub(crate) core: u16,
+    pub(crate) uptime_s: f64,
+    pub(crate) cpu_s: f64,
+    pub(crate) busy_share: f64,
+    pub(crate) clients: u64,
+    pub(crate) receivers: u64,
+    pub(crate) selectors: u64,
+    pub(crate) queued_bytes: u64,
+    pub(crate) events_in: u64,
+    pub(crate) events_out: u64,
+    pub(crate) dropped: u64,
+    pub(crate) metrics: BTreeMap<String, Value>,
+}
+
+impl Status {
+    /// A sum over the cores.
+    pub(crate) fn sum(&self, number: impl Fn(&Core) -> u64) -> u64 {
+        self.cores.iter().map(number).sum()
+    }
+
+    /// A sum over the cores of a number of `/metrics`; of one by label, of all labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        self.sum(|core| core.metric(name))
+    }
+
+    /// In a word, how it stands.
+    pub(crate) fn state(&self) -> &'static str {
+        if self.draining {
+            "draining"
+        } else if !self.ready {
+            "not ready"
+        } else if self.degraded {
+            "degraded"
+        } else {
+            "ready"
+        }
+    }
+
+    /// Peers in a state.
+    pub(crate) fn peers_in(&self, state: &str) -> usize {
+        self.peers.iter().filter(|peer| peer.state == state).count()
+    }
+}
+
+impl Core {
+    /// A number of `/metrics`; of one by label, the sum.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        match self.metrics.get(name) {
+            Some(Value::Object(labels)) => labels.values().filter_map(Value::as_u64).sum(),
+            Some(value) => value.as_u64().unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// The numbers of a metric by label that are not 0.
+    pub(crate) fn labels(&self, name: &str) -> impl Iterator<Item = (&str, u64)> {
+        let labels = self.metrics.get(name).and_then(Value::as_object);
+        labels.into_iter().flatten().map(|(label, count)| (label.as_str(), count.as_u64().unwrap_or(0)))
+    }
+}
+
+/// `/sessions`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sessions {
+    pub(crate) name: String,
+    pub(crate) count: u64,
+    pub(crate) sessions: Vec<Session>,
+}
+
+/// A client's connection.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Session {
+    pub(crate) session: String,
+    pub(crate) remote: Option<String>,
+    pub(crate) rtt_us: u64,
+    pub(crate) publishes: bool,
+    pub(crate) published_bytes: u64,
+    pub(crate) receivers: u64,
+    pub(crate) selectors: u64,
+    pub(crate) queued_events: u64,
+    pub(crate) queued_bytes: u64,
+    pub(crate) queue_bytes_max: u64,
+    pub(crate) dropped_events: u64,
+}
+
+/// `/routes`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Routes {
+    pub(crate) name: String,
+    pub(crate) count: u64,
+    pub(crate) coarse: bool,
+    pub(crate) next: Option<String>,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// Who wants what.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Route {
+    pub(crate) selector: String,
+    pub(crate) core: Option<u16>,
+    pub(crate) router: Option<String>,
+    pub(crate) router_name: Option<String>,
+    pub(crate) by_payload: bool,
+}
+
+/// `/why`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Why {
+    pub(crate) router: String,
+    pub(crate) name: String,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) owner_core: u16,
+    pub(crate) takes_events: bool,
+    pub(crate) receivers_count: u64,
+    pub(crate) receivers: Vec<WhyReceiver>,
+    pub(crate) nearest: Vec<Miss>,
+    pub(crate) peers: Vec<WhyPeer>,
+}
+
+/// A receiver that an event would meet.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WhyReceiver {
+    pub(crate) session: String,
+    pub(crate) receiver: u64,
+    pub(crate) selectors: Vec<WhySelector>,
+    pub(crate) queued_bytes: u64,
+    pub(crate) queue_bytes_max: u64,
+    pub(crate) dropped_events: u64,
+}
+
+/// One of its selectors that match.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WhySelector {
+    pub(crate) selector: String,
+    pub(crate) by_payload: bool,
+}
+
+/// A peer that an event would meet, or would not.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WhyPeer {
+    pub(crate) router: String,
+    pub(crate) name: String,
+    pub(crate) wants: bool,
+    pub(crate) by_payload: bool,
+    pub(crate) why_not: Option<String>,
+    pub(crate) nearest: Vec<Miss>,
+}
+
+/// A selector that does not match, and what it lacks.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Miss {
+    pub(crate) selector: String,
+    pub(crate) unmet: Vec<Unmet>,
+}
+
+/// A requirement that is not met.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Unmet {
+    pub(crate) key: String,
+    pub(crate) requires: String,
+    pub(crate) has: Option<String>,
+}
+
+/// `/reload`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Reloaded {
+    pub(crate) changes: Vec<String>,
+}
+
+/// `/drain`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Draining {
+    pub(crate) grace_s: f64,
+}

@@ -1,0 +1,103 @@
+//! The command line of `millrace ctl`.
+
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::admin::AdminArgs;
+
+/// Look at routers that run, and change them.
+///
+/// Asks the admin pages of the routers that --admin names; by default that of a router on this
+/// host. With --json, each router's answer is one object on a line, as its admin page gives it, with
+/// the page's URL as `admin`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ctl {
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// How routers stand: whether they are ready, their peers, and what they have done.
+    Status,
+    /// The clients for which most waits, which lost most, or which published most.
+    Sessions(Sessions),
+    /// Who wants what: the selectors that a router knows, and where their subscribers are.
+    Routes(Routes),
+    /// Whom an event with these tags would meet, and what keeps it from others.
+    Why(Why),
+    /// Have routers read their settings and certificates anew, whole or not at all.
+    Reload,
+    /// End routers in order, one after the other: each tells its clients and peers, and waits for them
+    /// to move.
+    Drain(Drain),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sessions {
+    /// How many of each router.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) top: u16,
+    /// By what they are ranked.
+    #[arg(long, value_enum, default_value_t = Order::Queue)]
+    pub(crate) order: Order,
+}
+
+/// By what sessions are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// Bytes that wait for them.
+    Queue,
+    /// Events that their queues dropped.
+    Drops,
+    /// Bytes that they published.
+    Published,
+}
+
+impl Order {
+    /// Its name in a query.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Drops => "drops",
+            Self::Published => "published",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Routes {
+    /// Only selectors that contain this text.
+    #[arg(value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) contains: String,
+    /// How many of each router.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) top: u16,
+    /// Go on behind this selector: the next page.
+    #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
+    pub(crate) after: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Why {
+    /// The event's tags, key=value, separated by commas; \, is a comma within a value.
+    #[arg(value_name = "TAGS", required = true)]
+    pub(crate) tags: Vec<String>,
+    /// How many receivers of each router to show.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) top: u16,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drain {
+    /// Time for clients to move, such as 10s. Default: the router's setting `grace`.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) grace: Option<Duration>,
+    /// Do not wait until the router has ended.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}

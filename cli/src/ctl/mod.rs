@@ -1,0 +1,24 @@
+//! `millrace ctl`: looks at routers that run, and changes them, through their admin pages.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `args`, `run` | the command line, and what it leads to |
+//! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
+//! | `table` | columns that fit a screen |
+//! | `figures` | bytes, counts and durations for people |
+//! | `status`, `sessions`, `routes`, `why` | what is looked at |
+//! | `change` | reload and drain |
+
+mod answers;
+mod args;
+mod change;
+mod figures;
+mod routes;
+mod run;
+mod sessions;
+mod status;
+mod table;
+mod why;
+
+pub(crate) use args::Ctl;
+pub(crate) use run::run;

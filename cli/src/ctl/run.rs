@@ -1,0 +1,18 @@
+//! From the command line to the question.
+
+use super::args::{Ctl, What};
+use super::{change, routes, sessions, status, why};
+use crate::failure::Failure;
+
+/// Does what the command line asks for.
+pub(crate) async fn run(command: &Ctl, json: bool) -> Result<(), Failure> {
+    let urls = &command.admin.admin;
+    match &command.what {
+        What::Status => status::run(urls, json).await,
+        What::Sessions(sessions) => sessions::run(urls, sessions, json).await,
+        What::Routes(routes) => routes::run(urls, routes, json).await,
+        What::Why(why) => why::run(urls, why, json).await,
+        What::Reload => change::reload(urls, json).await,
+        What::Drain(drain) => change::drain(urls, drain, json).await,
+    }
+}
