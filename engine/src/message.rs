@@ -1,10 +1,9 @@
-//! What cores and control say to each other, and cores to their siblings besides runs.
+//! Messages between cores and control, and those between sibling cores besides runs.
 //!
-//! Control is the one writer of the router's directory and of the mesh's state; it runs on its own
-//! thread. Cores hold the connections, so everything that a peer's control stream carries passes
-//! through the core that its lane is on. Both directions are FIFO per core. The messages are
-//! bounded by what they describe: interest by the selectors of sessions, mesh frames by the frame
-//! limit.
+//! Control is the one writer of the router's directory and of the mesh's state, and runs on its own
+//! thread. Cores hold the connections, so that the frames of a peer's control stream pass through
+//! the core that holds the lane. Both directions are FIFO per core. The sources of the messages
+//! bound them: interest by the selectors of sessions, mesh frames by the frame limit.
 
 use std::sync::Arc;
 
@@ -21,15 +20,15 @@ use crate::transport::ConnKey;
 /// A core of this router.
 pub type CoreIndex = u16;
 
-/// A peer's place in the directory ([`Location::Peer`](crate::matching::Location::Peer)): given by
-/// control, reused only after every core has applied a directory without it.
+/// A peer's place in the directory ([`Location::Peer`](crate::matching::Location::Peer)). Control
+/// gives it, and reuses it only after every core has applied a directory without it.
 pub type PeerIndex = u16;
 
 /// Names one attempt to dial a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DialId(pub u64);
 
-/// Names one request of a session at its core, which alone knows what it means.
+/// Names one request of a session; only the session's core knows its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -38,7 +37,7 @@ pub struct Token(pub u64);
 pub struct Prepared {
     /// The whole selector.
     pub selector: Arc<Selector>,
-    /// What others need to know of it: the selector with literals in place of its payload patterns
+    /// The selector as siblings and peers know it: with literals in place of its payload patterns
     /// (the same `Arc` when it has none).
     pub interest: Arc<Selector>,
     /// Its payload patterns.
@@ -47,20 +46,20 @@ pub struct Prepared {
     pub cover: Option<Arc<Cover>>,
 }
 
-/// What a core says to others than its siblings, in the order in which it says it.
+/// A core's message to another thread than its siblings', in the order of sending.
 #[derive(Debug)]
 pub enum CoreOutput {
     /// For control.
     ToControl(ToControl),
-    /// For whoever reads selectors.
+    /// To the reader of selectors.
     Prepare(PrepareOrder),
 }
 
-/// From a core to whoever reads selectors: read these and compile their patterns, which costs time
-/// that neither cores nor control have. Answered by [`ToCore::Prepared`].
+/// From a core to the reader of selectors: read these and compile their patterns, which takes time
+/// that neither cores nor control have. [`ToCore::Prepared`] answers it.
 #[derive(Debug)]
 pub struct PrepareOrder {
-    /// For the answer.
+    /// Repeated in the answer.
     pub token: Token,
     /// The client that asks: clients take turns.
     pub client: ConnKey,
@@ -77,8 +76,8 @@ pub struct CoreReceiver {
     pub receiver: u32,
 }
 
-/// From a core to a sibling, about what the sibling has handed to it: the way back. It travels
-/// beside the batches, on a ring that is read before them.
+/// From a core to a sibling, about runs that the sibling has handed over. It travels against them,
+/// on a ring that the sibling reads before batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToSibling {
     /// Events were lost on their way to a receiver or peer.
@@ -86,27 +85,27 @@ pub enum ToSibling {
         /// How many, since the last time; once for each place that wanted them.
         events: u64,
     },
-    /// The runs of a publisher crowd a receiver: to be held back by the core that reads its stream.
-    /// Said to all cores, because a run does not say which that is.
+    /// The runs of a publisher crowd a receiver, so that the core that reads its stream holds it
+    /// back. It goes to all cores, because a run does not say which core that is.
     Crowded {
         /// The publisher.
         publisher: PublisherId,
-        /// For whose sake.
+        /// The crowded receiver.
         receiver: CoreReceiver,
     },
-    /// Nobody need be held back for a receiver any more.
+    /// The receiver is relieved: no publisher waits for it.
     Relieved {
         /// The receiver.
         receiver: CoreReceiver,
     },
-    /// How runs ended whose publishers want to be told, as far as they went through the sender.
+    /// How runs ended whose publishers ask for that, as far as they went through the sender.
     Ended(Vec<Answer>),
 }
 
 /// From a core to control.
 #[derive(Debug)]
 pub enum ToControl {
-    /// The interest of this core's sessions changed: only first references and last ones.
+    /// The interest of this core's sessions changed: first and last references only.
     Interest {
         /// Interest that has its first reference on this core.
         add: Vec<Arc<Selector>>,
@@ -115,14 +114,14 @@ pub enum ToControl {
         /// Where to report how far the change has come ([`ToCore::Effective`]), once per stage.
         token: Option<Token>,
     },
-    /// This core routes by the directory of this version from here on.
+    /// The core routes by the directory of this version from here on.
     Applied {
         /// Version of the directory.
         version: u64,
-        /// Position that its next run will get.
+        /// Position of its next run.
         position: u64,
     },
-    /// A peer said hello on a lane; answered by [`ToCore::AcceptLane`] or [`ToCore::CloseLane`].
+    /// A peer said hello on a lane. [`ToCore::AcceptLane`] or [`ToCore::CloseLane`] answers it.
     LaneHello {
         /// The lane's connection, on this core.
         conn: ConnKey,
@@ -131,8 +130,8 @@ pub enum ToControl {
         /// What the peer said.
         hello: PeerHello,
     },
-    /// The same of a peer whose certificate does not prove the id that it says: it must give way to
-    /// one that does. Whoever drives the core finds that out, and says this in place of
+    /// A peer said hello whose certificate does not prove the id that it claims: it gives way to a
+    /// peer that proves it. The driver of the core checks that, and sends this in place of
     /// [`LaneHello`](Self::LaneHello).
     UnprovenHello {
         /// The lane's connection, on this core.
@@ -144,7 +143,7 @@ pub enum ToControl {
     },
     /// A frame of the link arrived. Frames of the lane itself end at the core that holds it.
     LinkFrame {
-        /// The lane: the peer keeps to the rules if it is lane 0.
+        /// The lane. The peer follows the protocol if it is lane 0.
         conn: ConnKey,
         /// The frame.
         frame: LinkFrame,
@@ -165,7 +164,7 @@ pub enum ToControl {
         conn: ConnKey,
         /// Set when this router dialled it.
         dial: Option<DialId>,
-        /// Whether all that the peer had written was read: then nothing is missing.
+        /// Whether everything that the peer wrote was read, so that nothing is missing.
         orderly: bool,
         /// Close code that the peer gave, if it closed the connection.
         code: Option<CloseCode>,
@@ -184,7 +183,7 @@ pub enum ToCore {
     Prepared {
         /// From the request.
         token: Token,
-        /// The selectors in the order of the request, or what was wrong with the first bad one.
+        /// The selectors in the order of the request, or the error of the first bad one.
         result: Result<Vec<Prepared>, String>,
     },
     /// How far a change of interest has come.
@@ -206,16 +205,15 @@ pub enum ToCore {
         index: Index<Taker>,
         /// The filters that its takers name.
         prefilter: Arc<Prefilter>,
-        /// Peers whose interest is in the directory from this version on. They may have missed what
-        /// this core routed before, and are told so on its lane to each, between what it
-        /// routed before and what it routes from here on.
+        /// Peers whose interest is in the directory from this version on. They may have missed runs
+        /// that this core routed before. Its lane to each of them tells that, between the runs
+        /// before and after.
         joined: Vec<PeerIndex>,
     },
     /// Whether publishers may be granted credit: every known router's interest is applied on all
-    /// owners, or the time to wait for that is over.
+    /// owners, or the time to wait for that has ended.
     Synced(bool),
-    /// An outgoing connection for a lane was begun by the shell; the core says hello on it when it
-    /// is connected.
+    /// The shell began an outgoing connection for a lane; the core says hello when it is connected.
     LaneDialled {
         /// Names the attempt.
         dial: DialId,
@@ -240,13 +238,13 @@ pub enum ToCore {
         outgoing: bool,
         /// The peer's runs arrive on it: the peer has an owner of its number.
         incoming: bool,
-        /// The peer's interest is known already: what this core routed before the lane was there,
-        /// the peer may have missed.
+        /// Whether the peer may have missed runs that this core routed before the lane was there,
+        /// because its interest is known already.
         missed: bool,
-        /// What entered through an earlier life of the peer may be missing: said before the lane's
-        /// first run.
+        /// Whether events may be missing that entered through an earlier life of the peer. The core
+        /// tells that before the lane's first run.
         lost: bool,
-        /// What to say, when the peer said hello first.
+        /// The hello to answer with, when the peer said hello first.
         hello: Option<PeerHello>,
         /// What the peer's reader holds.
         tables: millrace_proto::control::TableCapacity,

@@ -1,5 +1,4 @@
-//! What a metric is, and the macro that declares one: its name, kind and meaning stand once, at the
-//! field that counts it.
+//! Declares metrics: name, kind and meaning of each stand once, at the field that counts it.
 //!
 //! [`metrics!`](crate::metrics!) writes a struct of plain numbers and the table [`Metric`] of them.
 //! Prometheus, `/status` and the load generator read the table, so that a new field shows
@@ -21,7 +20,7 @@
 //! assert_eq!(Shop::DECLARED[0].total(&shop), 3);
 //! ```
 //!
-//! Counting stays an addition to a field: nothing here is on the way of an event.
+//! Counting is an addition to a field; nothing else here runs for an event.
 
 use std::time::Duration;
 
@@ -118,7 +117,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Upper bounds of the buckets, in milliseconds; one more bucket has what took longer.
+    /// Upper bounds of the buckets, in milliseconds; one more bucket counts longer times.
     pub const BOUNDS: [u64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
 
     /// Counts one.
@@ -134,13 +133,13 @@ impl Times {
         self.counts.iter().sum()
     }
 
-    /// What they took together, in seconds.
+    /// Their sum, in seconds.
     #[must_use]
     pub fn sum_seconds(&self) -> f64 {
         Duration::from_nanos(self.sum_ns).as_secs_f64()
     }
 
-    /// Each bound in seconds, with how many took at most that.
+    /// Each bound in seconds, with the number of times that are at most that.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut sum = 0;
         Self::BOUNDS.into_iter().zip(self.counts).map(move |(bound, count)| {

@@ -1,4 +1,4 @@
-//! Whom to dial, and when: the pauses between attempts, and what an attempt's end means.
+//! Dials addresses and lanes: which, when, and what the end of an attempt means.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Control {
         Duration::from_nanos(full / 2 + draw % (full / 2 + 1))
     }
 
-    /// Dials every address and lane that is due.
+    /// Dials every address and lane whose time has come.
     pub(super) fn dial_due(&mut self) {
         let due: Vec<String> = self
             .dialling
@@ -37,7 +37,7 @@ impl Control {
             .map(|(address, _)| address.clone())
             .collect();
         for address in due {
-            // An address dialled in this round may lead to the same router.
+            // An address that was dialled in this round may lead to the same router.
             if self.dialling.targets.get(&address).is_some_and(|target| self.is_wanted(target)) {
                 let epoch = self.epoch_at(&address);
                 let dial = self.begin_dial(address.clone(), 0, None, epoch);
@@ -74,9 +74,9 @@ impl Control {
         }
     }
 
-    /// Dials seeds again that lead to a linked router under an address which that one does not
-    /// advertise: others may be behind it. Whoever is linked already refuses, because the epoch
-    /// is the lowest.
+    /// Dials seeds again that lead to a linked router under an address which it does not advertise,
+    /// because others may be behind it. A router that is linked refuses, because the epoch is the
+    /// lowest.
     fn probe_due(&mut self) {
         let due: Vec<String> = self
             .dialling
@@ -102,7 +102,7 @@ impl Control {
             && peer.is_some_and(|peer| peer.advertise != address && peer.link.is_some() && !peer.leaving)
     }
 
-    /// Dials lanes beside those that have been silent for long. A new lane 0 begins a new link.
+    /// Dials lanes beside those that were silent for long. A new lane 0 begins a new link.
     fn redial_silent(&mut self) {
         let now = self.now;
         let mut due = Vec::new();
@@ -142,21 +142,21 @@ impl Control {
         dial
     }
 
-    /// Epoch of an attempt for lane 0. Where a peer believes in a lane of that epoch, it refuses,
-    /// and says who it is.
+    /// The epoch for an attempt at lane 0. A peer that holds a lane of that epoch refuses, and says
+    /// who it is.
     fn epoch_at(&self, address: &str) -> u64 {
         let router = self.dialling.targets.get(address).and_then(|target| target.router);
         router.and_then(|router| self.peers.get(&router)).map_or(FIRST_EPOCH, |peer| peer.epoch)
     }
 
-    /// A lane of a peer, or an attempt to dial one beside its lane 0, is lost.
+    /// Handles the loss of a peer's lane, or of an attempt beside its lane 0.
     pub(super) fn lost_to(&mut self, router: RouterId) {
         if let Some(peer) = self.peers.get_mut(&router) {
             peer.epoch = self.dialling.next_epoch();
         }
     }
 
-    /// An attempt ended without a hello, or with one that says no.
+    /// Handles the end of an attempt without a hello, or with one that refuses.
     pub(super) fn attempt_failed(&mut self, attempt: &Dial, code: Option<CloseCode>) {
         self.metrics.dials_failed += 1;
         if let Some(router) = attempt.router {
@@ -207,8 +207,8 @@ impl Control {
         !target.seed && peer.is_some_and(|peer| peer.incarnation.is_none() && !peer.once_linked)
     }
 
-    /// An address leads to this process. It may lead elsewhere the next time, unless it is this
-    /// router's for certain.
+    /// Notes that an address led to this process. It may lead elsewhere the next time, unless it
+    /// certainly is this router's.
     fn heard_myself(&mut self, address: &str) {
         if address == self.config.advertise {
             self.reached_myself(address);
@@ -228,8 +228,8 @@ impl Control {
         }
     }
 
-    /// The addresses of a router may be dialled again: soon if dialling is this side's task, else
-    /// only in case the peer has not learned of this router.
+    /// Allows the addresses of a router to be dialled again: soon if this side is to dial,
+    /// otherwise late, in case the peer has not learned of this router.
     pub(super) fn rearm(&mut self, router: RouterId) {
         let next =
             self.now + if router > self.config.router { self.pause(1) } else { self.config.sync_timeout / 2 };
@@ -238,7 +238,8 @@ impl Control {
         }
     }
 
-    /// Gives up attempts that took too long, and addresses that nobody stands for.
+    /// Gives up attempts that took too long, and forgets addresses that belong to no seed or
+    /// router.
     pub(super) fn tidy_dials(&mut self) {
         let late: Vec<DialId> = self
             .dialling
@@ -266,7 +267,7 @@ impl Control {
         });
     }
 
-    /// When the next dial is due, or the next attempt given up.
+    /// The time at which the next dial is due, or the next attempt is given up.
     pub(super) fn next_dial(&self) -> Option<Time> {
         let lanes = self
             .peers

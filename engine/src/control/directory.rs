@@ -1,8 +1,8 @@
 //! The directory: all interest of cores and peers, indexed, versioned, and handed to the cores.
 //!
-//! Changes gather in the index; [`Directory::publish`] makes a version of them. A core is given the
-//! newest version when it has applied the one before, so at most one is on its way to each core and
-//! versions may be skipped.
+//! Changes gather in the index; [`Directory::publish`] makes a version of them. A core gets the
+//! newest version when it has applied the one before, so that at most one is on its way to each
+//! core and versions may be skipped.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreIndex, PeerIndex, ToCore};
 use crate::payload::FilterTable;
 
-/// The index and how far each core is with it.
+/// The index, and the version that each core routes by.
 #[derive(Debug)]
 pub(super) struct Directory {
     index: Index<Taker>,
@@ -31,12 +31,12 @@ struct CoreView {
     sent: u64,
     applied: u64,
     position: u64,
-    /// Peers that its next version has anew.
+    /// Peers whose interest is new in the next version.
     joined: BTreeSet<PeerIndex>,
 }
 
 impl Directory {
-    /// An empty directory, whose first version is still to be published.
+    /// An empty directory that has published no version.
     pub(super) fn new(seed: u64, cores: u16) -> Self {
         Self {
             index: Index::new(seed),
@@ -49,7 +49,7 @@ impl Directory {
         }
     }
 
-    /// Adds a pair that is not there.
+    /// Adds a pair that the directory does not have.
     pub(super) fn insert(&mut self, selector: &Arc<Selector>, location: Location) {
         if self.is_for_nobody(location) {
             self.entries += 1;
@@ -62,7 +62,7 @@ impl Directory {
         }
     }
 
-    /// Takes a pair that is there.
+    /// Removes a pair that the directory has.
     pub(super) fn remove(&mut self, selector: &Arc<Selector>, location: Location) {
         if self.is_for_nobody(location) {
             self.entries -= 1;
@@ -80,8 +80,9 @@ impl Directory {
         self.changed = true;
     }
 
-    /// A core finds its own subscribers in an index of its own. What the only core wants is counted
-    /// and makes no version, which is half of what a change costs here.
+    /// Whether a location reads no version: a core finds its own subscribers in an index of its
+    /// own, so that the interest of a router's only core is counted and makes no version. That
+    /// halves the cost of a change here.
     fn is_for_nobody(&self, location: Location) -> bool {
         matches!(location, Location::Core(_)) && self.cores.len() == 1
     }
@@ -91,12 +92,12 @@ impl Directory {
         self.entries
     }
 
-    /// Newest version published.
+    /// The newest version that was published.
     pub(super) const fn version(&self) -> u64 {
         self.version
     }
 
-    /// Version that covers every change so far.
+    /// The version that covers every change so far.
     pub(super) fn version_of_changes(&self) -> u64 {
         self.version + u64::from(self.changed)
     }
@@ -106,7 +107,7 @@ impl Directory {
         self.changed
     }
 
-    /// Makes a version of the changes, if any, and gives it to the cores that are ready for it.
+    /// Makes a version of the changes, if there are any, and gives it to the cores that are ready.
     pub(super) fn publish(&mut self, outputs: &mut VecDeque<ControlOutput>) -> bool {
         if !self.changed {
             return false;
@@ -119,7 +120,7 @@ impl Directory {
         true
     }
 
-    /// A core routes by a version. Messages that make no sense are ignored.
+    /// Notes that a core routes by a version. Messages without a meaning are ignored.
     pub(super) fn applied(
         &mut self,
         core: CoreIndex,
@@ -157,14 +158,14 @@ impl Directory {
         self.cores.iter().map(|view| view.applied).min().unwrap_or(self.version)
     }
 
-    /// Position at which a core applied what it routes by, if that is at least `version`.
+    /// Position at which a core applied its version, if that is at least `version`.
     fn position(&self, core: usize, version: u64) -> Option<u64> {
         let view = self.cores.get(core)?;
         (view.applied >= version).then_some(view.position)
     }
 
-    /// The first interest of a new link is among the changes, if there are any: cores tell the peer
-    /// with the version that has it what they routed before.
+    /// Notes that the changes hold the first interest of a new link, if it has any: with their
+    /// version, cores tell the peer what they routed before.
     pub(super) fn joined(&mut self, peer: PeerIndex) {
         if self.changed {
             for view in &mut self.cores {
@@ -173,14 +174,14 @@ impl Directory {
         }
     }
 
-    /// A place for a peer: the lowest that no core may still have in its directory. `None` when
-    /// cores are so far behind that all are taken.
+    /// A place for a peer: the lowest that no core may have in its directory. `None` when all are
+    /// taken, because cores are far behind.
     pub(super) fn allocate_peer(&mut self) -> Option<PeerIndex> {
         let applied = self.applied_everywhere();
         self.peers.allocate(applied)
     }
 
-    /// A peer's entries were removed; its place is free when all cores have applied that.
+    /// Frees a peer's place, whose entries were removed, once all cores have applied that.
     pub(super) fn release_peer(&mut self, peer: PeerIndex) {
         for view in &mut self.cores {
             view.joined.remove(&peer);
@@ -189,12 +190,12 @@ impl Directory {
     }
 }
 
-/// Which places of peers are free.
+/// The places of peers that are free.
 #[derive(Debug, Default)]
 struct PeerIndexes {
     used: PeerIndex,
     free: BTreeSet<PeerIndex>,
-    /// With the version from which on no core knows it, in order.
+    /// Places, with the version from which on no core knows them, in order.
     retiring: VecDeque<(u64, PeerIndex)>,
 }
 
@@ -214,10 +215,10 @@ impl PeerIndexes {
     }
 }
 
-/// Versions of a peer's interest on their way to the cores: what is to be acknowledged when all
-/// have applied it.
+/// Versions of a peer's interest on their way to the cores, to be acknowledged when all have
+/// applied them.
 ///
-/// Two at most: the one that is awaited, whose positions are noted core by core, and the newest
+/// Two at most: the one that is awaited, whose positions are noted core by core, and the newest one
 /// behind it.
 #[derive(Debug, Default)]
 pub(super) struct Applying {
@@ -233,7 +234,8 @@ struct Awaited {
 }
 
 impl Applying {
-    /// A version of the peer's interest is in the directory from `directory` on.
+    /// Adds a version of the peer's interest, which the directory has from its version `directory`
+    /// on.
     pub(super) fn push(&mut self, interest: u64, directory: u64) {
         if self.awaited.is_some() {
             self.next = Some((interest, directory));
@@ -242,8 +244,8 @@ impl Applying {
         }
     }
 
-    /// Notes how far the cores are. Returns a version that all have applied, with each core's
-    /// position.
+    /// Notes how far the cores are. Returns a version that all of them have applied, with each
+    /// core's position.
     pub(super) fn poll(&mut self, directory: &Directory) -> Option<(u64, Vec<u64>)> {
         let awaited = self.awaited.as_mut()?;
         awaited.positions.resize(directory.cores.len(), None);

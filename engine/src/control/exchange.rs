@@ -18,7 +18,7 @@ use crate::message::{CoreIndex, ToCore, Token};
 use crate::time::Time;
 
 impl Control {
-    /// A core's sessions want more or less.
+    /// Takes a change of what a core's sessions want.
     pub(super) fn interest_changed(
         &mut self,
         core: CoreIndex,
@@ -47,12 +47,13 @@ impl Control {
         }
     }
 
-    /// When changes are to be published: at once after a pause, else at the end of the batch.
+    /// The time at which changes are published: at once after a pause, otherwise at the end of the
+    /// batch.
     pub(super) fn publish_at(&self) -> Option<Time> {
         (self.directory.is_changed() || self.own.is_changed()).then_some(self.publish_from)
     }
 
-    /// Makes versions of all changes: for the cores and for the peers.
+    /// Makes versions of all changes, for the cores and for the peers.
     pub(super) fn publish(&mut self) {
         self.publish_from = self.now + self.config.batch;
         if self.directory.publish(&mut self.outputs) {
@@ -65,7 +66,8 @@ impl Control {
             self.notify(Notice::InterestOverflow(!was_coarse));
         }
         if frames.is_empty() {
-            // What was new went again before it was told: the version that was to cover it does not come.
+            // An entry came and went before it was told, so that no further version covers its
+            // change.
             self.waiting.covered_by(self.own.version());
             return;
         }
@@ -89,7 +91,7 @@ impl Control {
             .map(|(&router, _)| router)
     }
 
-    /// Says a frame on lane 0.
+    /// Sends a frame on lane 0.
     pub(super) fn say(&mut self, router: RouterId, frame: LinkFrame) {
         if let Some(lane) = self.lane_up(router, 0) {
             self.give(lane.core, ToCore::LinkFrame { conn: lane.conn, frame });
@@ -102,8 +104,8 @@ impl Control {
         }
     }
 
-    /// Says on a new link all that there is to say: first whom this router knows, so that a peer
-    /// which has applied its interest knows whose it is still to get.
+    /// Sends everything that a new link needs: first the known routers, so that the peer knows
+    /// whose interest it lacks when it has applied this one's.
     pub(super) fn greet(&mut self, router: RouterId) {
         self.gossip_to(router);
         self.send_snapshot(router);
@@ -128,7 +130,7 @@ impl Control {
         self.say(router, LinkFrame::InterestDigest(self.own.digest(self.knows_literals(router))));
     }
 
-    /// The peer's copy of the own interest is wrong.
+    /// Sends a snapshot, because the peer's copy of the own interest is wrong.
     pub(super) fn snapshot_asked(&mut self, router: RouterId) {
         if let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) {
             link.snapshot_wanted = true;
@@ -149,7 +151,7 @@ impl Control {
         }
     }
 
-    /// When the next digest or snapshot is due.
+    /// The time at which the next digest or snapshot is due.
     pub(super) fn next_exchange(&self) -> Option<Time> {
         let links =
             self.peers.values().filter_map(|peer| peer.link.as_ref()).filter(|link| link.control().is_some());
@@ -161,7 +163,7 @@ impl Control {
             .min()
     }
 
-    /// A frame of a peer's interest.
+    /// Takes a frame of a peer's interest.
     pub(super) fn interest_told(&mut self, router: RouterId, frame: Interest) {
         let Some(peer) = self.peers.get_mut(&router) else { return };
         let Some(location) = peer.location() else { return };
@@ -202,12 +204,13 @@ impl Control {
                 self.metrics.digests_mismatched += 1;
                 self.say(router, LinkFrame::InterestRequest(InterestRequest { version }));
             }
-            // A snapshot was asked for, and has not come since: ask again.
+            // A snapshot was asked for and has not come: ask again.
             None => self.say(router, LinkFrame::InterestRequest(InterestRequest { version })),
         }
     }
 
-    /// Tells a peer what all cores have applied, once every lane that they answer on is up.
+    /// Acknowledges to a peer what all cores have applied, once every lane is up that they answer
+    /// on.
     pub(super) fn acknowledge(&mut self, router: RouterId) {
         let Some(peer) = self.peers.get_mut(&router) else { return };
         if !peer.link.as_ref().is_some_and(super::link::Link::is_complete) {
@@ -223,7 +226,7 @@ impl Control {
         }
     }
 
-    /// A core has applied a version of the directory.
+    /// Notes that a core has applied a version of the directory.
     pub(super) fn directory_applied(&mut self, core: CoreIndex, version: u64, position: u64) {
         self.directory.applied(core, version, position, &mut self.outputs);
         let linked: Vec<RouterId> = self.linked().collect();
@@ -232,7 +235,7 @@ impl Control {
         }
     }
 
-    /// A peer's cores have applied a version of the own interest.
+    /// Notes that a peer's cores have applied a version of the own interest.
     pub(super) fn interest_acknowledged(&mut self, router: RouterId, ack: &InterestAck) {
         if ack.version > self.own.version() {
             self.metrics.frames_unexpected += 1;
@@ -242,14 +245,14 @@ impl Control {
         link.acked = link.acked.max(ack.version);
     }
 
-    /// Reports the changes of interest that have come further.
+    /// Tells sessions how far their changes of interest have come.
     pub(super) fn report_effective(&mut self) {
         let applied = self.directory.applied_everywhere();
         while let Some(waiting) = self.waiting.effective_on_router(applied) {
             self.report(waiting, Stage::Router, Vec::new(), 0);
         }
         if !self.synced {
-            // Whom seeds lead to is still being found out.
+            // Control does not know yet which routers are behind the seeds.
             return self.report_overflow();
         }
         let waited_for = self.peers.values().filter(|peer| peer.is_waited_for());
@@ -261,7 +264,7 @@ impl Control {
         self.report_overflow();
     }
 
-    /// Answers early what too many wait for.
+    /// Answers the oldest changes early while too many wait.
     fn report_overflow(&mut self) {
         while let Some((waiting, on_router)) = self.waiting.overflow() {
             self.metrics.waiting_overflows += 1;
@@ -273,8 +276,8 @@ impl Control {
         }
     }
 
-    /// Known routers that have not acknowledged a version of the own interest, or can no longer be
-    /// believed to hold it.
+    /// Known routers that have not acknowledged a version of the own interest, or that may have
+    /// lost it.
     fn left_out(&self, interest: u64) -> Vec<RouterId> {
         let acknowledged = |peer: &Peer| {
             peer.is_waited_for() && peer.link.as_ref().is_some_and(|link| link.acked >= interest)

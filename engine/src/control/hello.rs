@@ -1,17 +1,16 @@
-//! Hellos: who is there, whether the lane is wanted, and who dials whom.
+//! Hellos: which router a peer is, whether its lane is wanted, and which side dials.
 //!
 //! The router with the smaller id dials. Both sides decide alike:
 //!
 //! - A hello that repeats the lane and epoch of the dial accepts it; one with epoch 0 refuses it,
 //!   and says who refuses.
-//! - Called by a larger router, this one learns where it is, refuses, and dials it.
-//! - Called again on a lane that is up, this one keeps the lane of the higher epoch, or else the
-//!   older one.
-//! - The side that called itself knows by the id.
-//! - Where the smaller one has dialled in vain, it lets the larger one dial: a router that nobody
-//!   reaches is linked all the same, and says of itself that its address is wrong. A link belongs
-//!   to the side that dialled it, with all its lanes; the smaller one's takes the place of the
-//!   larger one's.
+//! - A router that is called by a larger one learns where that is, refuses, and dials it.
+//! - A router that is called again on a lane that is up keeps the lane of the higher epoch; of two
+//!   with one epoch, it keeps the older one.
+//! - A router that has called itself sees that by the id.
+//! - A router that has dialled a larger one in vain lets that one dial: a router that nobody
+//!   reaches is linked all the same, and reports its own address as wrong. A link with all its lanes
+//!   belongs to the side that dialled it; the smaller router's link replaces the larger one's.
 
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
@@ -30,7 +29,7 @@ use crate::transport::ConnKey;
 const REFUSED: u64 = 0;
 
 impl Control {
-    /// What this router says on a lane.
+    /// The hello of this router on a lane.
     pub(super) fn hello(&self, lane: u16, epoch: u64) -> PeerHello {
         PeerHello {
             version: PROTOCOL_VERSION,
@@ -80,8 +79,8 @@ impl Control {
         }
     }
 
-    /// Whether a peer may come under the id that it says: whoever proves it has it, and whoever
-    /// does not may have one that nobody proves.
+    /// Checks whether a peer may have the id that it claims: one that proves an id has it, and one
+    /// that does not may have an id that nobody proves.
     fn identify(&mut self, hello: &PeerHello, proven: bool) -> Result<(), CloseCode> {
         let router = hello.router;
         let taken = router == self.config.router || self.peers.get(&router).is_some_and(|peer| peer.proven);
@@ -99,7 +98,7 @@ impl Control {
         Ok(())
     }
 
-    /// A lane that this router dialled was answered.
+    /// Takes the hello that answers a dial.
     fn answered(
         &mut self,
         core: CoreIndex,
@@ -116,7 +115,7 @@ impl Control {
             let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
             let linked = link.is_some_and(Link::is_ours);
             if !accepts || !expected || !linked {
-                // The peer has no link that this lane could belong to: begin again with lane 0.
+                // The peer has no link that this lane could belong to: begin with lane 0 again.
                 if let Some(expected) = attempt.router {
                     self.drop_link(expected, CloseCode::Replaced);
                 }
@@ -150,7 +149,7 @@ impl Control {
         self.begin_link(core, conn, hello, Some(attempt.target.clone()))
     }
 
-    /// A peer dialled a lane to this router.
+    /// Takes the hello of a peer that has dialled this router.
     fn called(&mut self, core: CoreIndex, conn: ConnKey, hello: &PeerHello) -> Result<(), CloseCode> {
         self.check(hello)?;
         if hello.epoch == REFUSED {
@@ -190,8 +189,8 @@ impl Control {
         Ok(())
     }
 
-    /// Whether a larger router may dial: it has the link, or this router has dialled it in vain
-    /// since it began this life.
+    /// Whether a larger router may dial: it has the link, or this router has dialled it in vain in
+    /// this life of the peer.
     fn may_call(&self, hello: &PeerHello) -> bool {
         let Some(peer) = self.peers.get(&hello.router) else { return false };
         let tried = |target: &Target| target.retry.failures > 0;
@@ -201,8 +200,8 @@ impl Control {
         }
     }
 
-    /// A router that this one should dial refuses lane 0, although there is no link: it believes in
-    /// a lane of an earlier link, and the next attempt replaces it.
+    /// Handles the refusal of lane 0 by a router that this one should dial, without a link: it
+    /// still holds a lane of an earlier link, which the next attempt replaces.
     fn refused_by(&mut self, router: RouterId) {
         let unlinked = self.peers.get(&router).is_some_and(|peer| peer.link.is_none());
         if router > self.config.router && unlinked {
@@ -210,7 +209,7 @@ impl Control {
         }
     }
 
-    /// What any hello must be.
+    /// Checks what holds for any hello.
     fn check(&mut self, hello: &PeerHello) -> Result<(), CloseCode> {
         if hello.version != PROTOCOL_VERSION {
             self.metrics.version_refused += 1;
@@ -239,7 +238,7 @@ impl Control {
         Ok(())
     }
 
-    /// Takes in who a peer is. A new incarnation ends all that was of the old one.
+    /// Learns which router a peer is. A new incarnation ends everything of the one before.
     fn learn(&mut self, hello: &PeerHello) -> Result<(), CloseCode> {
         let router = hello.router;
         if !self.know(router, &hello.advertise) {
@@ -260,7 +259,7 @@ impl Control {
         Ok(())
     }
 
-    /// Makes sure that a router and its address are known. False when there is no room.
+    /// Learns a router and its address. False when there is no room.
     pub(super) fn know(&mut self, router: RouterId, advertise: &str) -> bool {
         if let Some(peer) = self.peers.get_mut(&router) {
             if peer.advertise != advertise {
@@ -291,7 +290,7 @@ impl Control {
         }
     }
 
-    /// Lane 0 is up: a link begins, in place of any before it.
+    /// Begins a link, because lane 0 is up, in place of any link before it.
     fn begin_link(
         &mut self,
         core: CoreIndex,
@@ -300,7 +299,7 @@ impl Control {
         target: Option<String>,
     ) -> Result<(), CloseCode> {
         let router = hello.router;
-        // The snapshot is of a version: what waits for one goes to the links that exist before.
+        // The snapshot is of a published version; links that exist get the changes before it.
         self.publish();
         if self.peers.get(&router).is_some_and(|peer| peer.link.is_some()) {
             self.metrics.doubles_closed += 1;
@@ -328,7 +327,7 @@ impl Control {
         Ok(())
     }
 
-    /// Takes a lane into its link, in place of any before it.
+    /// Takes a lane into its link, in place of any lane before it.
     fn accept_lane(
         &mut self,
         core: CoreIndex,

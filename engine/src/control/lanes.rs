@@ -1,7 +1,8 @@
 //! What happens to lanes that are up: frames, silence, loss; and the end of links and of peers.
 //!
-//! That runs may be missing is not said from here: the core that reads a lane says it behind the
-//! lane's last run, and the owner that writes one before the run that may follow a miss.
+//! Control does not tell receivers that runs may be missing. The core that reads a lane tells it
+//! behind the lane's last run, and the owner that writes a lane tells it before the run that may
+//! follow a miss.
 
 use millrace_proto::mesh::LinkFrame;
 use millrace_proto::{CloseCode, RouterId};
@@ -34,7 +35,7 @@ impl Control {
             LinkFrame::InterestRequest(_) => self.snapshot_asked(router),
             LinkFrame::Peers(peers) => self.peers_told(router, &peers),
             LinkFrame::Goaway(_) => self.leaving(router),
-            // These are of features that this side does not list.
+            // These frames belong to features that this side does not list.
             _ => self.metrics.frames_unexpected += 1,
         }
     }
@@ -76,7 +77,7 @@ impl Control {
             .and_then(|peer| peer.link.as_ref())
             .is_some_and(|link| link.lanes_up().count() > 0);
         if leaving && others_up {
-            // What the others still carry is read to its end.
+            // Cores read what the other lanes still carry to its end.
         } else if number == 0 || !others_up {
             self.drop_link(router, CloseCode::Replaced);
         } else {
@@ -96,8 +97,9 @@ impl Control {
         }
     }
 
-    /// Ends a link: its lanes are closed, and what they still carried is lost, as the core of each
-    /// says, unless it had ended in order. The peer's interest stays until it is forgotten.
+    /// Ends a link and closes its lanes. Unless it had ended in order, what they still carried is
+    /// lost, and the core of each lane tells that. The peer's interest stays until the peer is
+    /// forgotten.
     pub(super) fn drop_link(&mut self, router: RouterId, code: CloseCode) {
         let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.take()) else { return };
         self.mesh_changed = true;
@@ -122,7 +124,7 @@ impl Control {
         self.rearm(router);
     }
 
-    /// Takes a peer's interest out of the directory.
+    /// Removes a peer's interest from the directory.
     pub(super) fn clear_interest(&mut self, router: RouterId) {
         let Some(peer) = self.peers.get_mut(&router) else { return };
         peer.applying.clear();
@@ -137,9 +139,9 @@ impl Control {
         }
     }
 
-    /// A peer is gone for good, as far as this router can tell. It stays known while others reach
-    /// it, unless it said that it goes: the others will find out, and what they say of it until
-    /// then is no reason to look for it.
+    /// Forgets a peer that is gone for good, as far as this router can tell. It stays known while
+    /// others reach it, unless it said that it leaves: then the others will find out, and until
+    /// then their word is no reason to look for it.
     pub(super) fn forget(&mut self, router: RouterId) {
         let left = self.peers.get(&router).is_some_and(|peer| peer.leaving);
         self.drop_link(router, CloseCode::Timeout);

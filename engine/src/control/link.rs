@@ -1,4 +1,4 @@
-//! A link: the lanes between this router and a peer, and what lane 0 carries.
+//! A link: the lanes between this router and a peer, and the state of lane 0.
 
 use millrace_proto::feature::{self, Features};
 
@@ -7,26 +7,26 @@ use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
-/// All lanes to one peer. It begins with lane 0 and ends with it.
+/// All lanes to one peer. A link begins and ends with lane 0.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// Where this router dialled the peer; `None` when the peer dialled.
+    /// The address that this router dialled; `None` when the peer dialled.
     pub(super) target: Option<String>,
-    /// By number: as many as the larger side has cores.
+    /// Lanes by number: as many as the side with more cores has.
     pub(super) lanes: Vec<Lane>,
-    /// All lanes were up at once.
+    /// Whether all lanes were up at one time.
     pub(super) was_complete: bool,
     /// Version of the own interest that the peer has acknowledged; 0 before the first.
     pub(super) acked: u64,
-    /// The peer's first interest on this link was taken in.
+    /// Whether the peer's first interest on this link was applied.
     pub(super) joined: bool,
-    /// What entered through an earlier life of the peer may be missing.
+    /// Whether events may be missing that entered through an earlier life of the peer.
     pub(super) after_loss: bool,
-    /// What both sides know.
+    /// Features that both sides know.
     pub(super) features: Features,
     /// When the last snapshot was sent.
     pub(super) snapshot_at: Time,
-    /// The peer asked for a snapshot and has to wait for it.
+    /// Whether the peer waits for a snapshot that it has asked for.
     pub(super) snapshot_wanted: bool,
     /// When the next digest is due.
     pub(super) digest_at: Time,
@@ -47,12 +47,12 @@ pub(super) struct LaneUp {
     pub(super) core: CoreIndex,
     pub(super) conn: ConnKey,
     pub(super) epoch: u64,
-    /// Since when nothing is heard on it; `None` while something is.
+    /// Since when the lane is silent; `None` while it is heard.
     pub(super) silent_since: Option<Time>,
 }
 
 impl Lane {
-    /// Since when it is up and silent.
+    /// Since when the lane is up and silent.
     pub(super) fn silent_since(&self) -> Option<Time> {
         self.up?.silent_since
     }
@@ -74,8 +74,8 @@ impl Link {
         }
     }
 
-    /// Whether this router dialled it: the peer's lanes belong to another link then, and the other
-    /// way round. Epochs of two diallers tell nothing about each other.
+    /// Whether this router dialled it. The peer's lanes then belong to another link, and the other
+    /// way round. Epochs of two diallers cannot be compared.
     pub(super) const fn is_ours(&self) -> bool {
         self.target.is_some()
     }

@@ -1,4 +1,4 @@
-//! Control of one router: what it knows, what it is told, and what it does next.
+//! The state machine of control: its inputs, its outputs, and the time at which it is due.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -30,60 +30,60 @@ pub struct Control {
     pub(super) config: ControlConfig,
     pub(super) now: Time,
     pub(super) peers: BTreeMap<RouterId, Peer>,
-    /// Who left in order, until when others are not believed that it is there; at most
-    /// [`PEERS_MAX`](super::PEERS_MAX).
+    /// Routers that left in order, each with the time until which control ignores others' word that
+    /// it is there; at most [`PEERS_MAX`](super::PEERS_MAX).
     pub(super) departed: BTreeMap<RouterId, Time>,
-    /// Lanes that are up: whose, and which.
+    /// Lanes that are up, with their router and number.
     pub(super) lanes: BTreeMap<(CoreIndex, ConnKey), (RouterId, u16)>,
     pub(super) dialling: Dialling,
     pub(super) own: OwnInterest,
     pub(super) directory: Directory,
     pub(super) waiting: WaitingList,
-    /// Changes are published from here on.
+    /// The earliest time at which changes are published.
     pub(super) publish_from: Time,
-    /// Something about peers, lanes or dials changed since the last look.
+    /// Whether peers, lanes or dials have changed since control last looked at the mesh.
     pub(super) mesh_changed: bool,
-    /// When to look at the mesh again.
+    /// The time at which control looks at the mesh again.
     pub(super) look_at: Option<Time>,
     pub(super) gossip_changed: bool,
     pub(super) gossip_from: Time,
     pub(super) alternates: Vec<String>,
     pub(super) seeds_known: bool,
-    /// Until when publishers wait for credit.
+    /// The end of the publishers' wait for credit.
     pub(super) sync_deadline: Time,
     pub(super) synced: bool,
     pub(super) join_timed_out: bool,
-    /// Until when this router waits for enough others.
+    /// The end of this router's wait for enough others.
     pub(super) join_deadline: Time,
-    /// It is ready, or was.
+    /// Whether it is ready, or was.
     pub(super) joined: bool,
-    /// It was linked with somebody.
+    /// Whether it was linked with another router.
     pub(super) was_linked: bool,
-    /// Since when it is linked with nobody although there should be others.
+    /// Since when it is linked with nobody although others should be there.
     pub(super) alone_since: Option<Time>,
-    /// When another process was met that has its id or its address.
+    /// When it last met another process with its id or its address.
     pub(super) twin_seen: Option<Time>,
-    /// When one was met that has its id, which is bound to its certificate's name: not a matter of
-    /// a peer's word.
+    /// When it last met one with its id, where ids are bound to the names of certificates, so that
+    /// no peer's word is needed.
     pub(super) twin_met: Option<Time>,
     pub(super) trouble: Option<Trouble>,
-    /// The hello that is being handled is of a peer that has proven its id.
+    /// Whether the peer whose hello is being handled has proven its id.
     pub(super) proves: bool,
     pub(super) notices: Notices,
-    /// When it goes away, once it has said so.
+    /// When it leaves, once it has told that it drains.
     pub(super) leaves_at: Option<Time>,
     pub(super) metrics: ControlMetrics,
     pub(super) patterns: PatternBook,
-    /// Not bounded by itself: whoever drives control gives it nothing while outputs wait, so here
-    /// is what one round of inputs and one timeout lead to, at most a snapshot for each peer
-    /// and an acknowledgement for each of [`WAITING_MAX`](super::WAITING_MAX) changes.
+    /// Bounded by its callers, who give control no input while outputs wait: they are those of one
+    /// round of inputs and one timeout, at most a snapshot for each peer and an acknowledgement for
+    /// each of [`WAITING_MAX`](super::WAITING_MAX) changes.
     pub(super) outputs: VecDeque<ControlOutput>,
 }
 
 impl Control {
-    /// Control of a router that knows nobody. Its first outputs are an empty directory for each
+    /// Control of a router that knows no others. Its first outputs are an empty directory for each
     /// core. Call [`set_seeds`](Self::set_seeds) once the seeds are known, even when there are
-    /// none: until then, or the join timeout, it is not synced.
+    /// none: until then, or until the join timeout, it is not synced.
     #[must_use]
     pub fn new(config: ControlConfig, now: Time) -> Self {
         let mut control = Self {
@@ -124,13 +124,14 @@ impl Control {
         control
     }
 
-    /// Sets the addresses (`host:port`) under which routers may be found, every name having been
-    /// looked up. An address that vanished is a hint, not a death: links stay.
+    /// Sets the addresses (`host:port`) under which routers may be found, with every name looked
+    /// up. Links stay when an address vanishes, because that is no evidence of a death.
     pub fn set_seeds(&mut self, now: Time, seeds: Vec<String>) {
         self.set_found_seeds(now, seeds, 0);
     }
 
-    /// The same while `unresolved` names have no address yet: somebody may be behind each.
+    /// Sets the seeds while `unresolved` names have no address yet, behind each of which a router
+    /// may be.
     pub fn set_found_seeds(&mut self, now: Time, seeds: Vec<String>, unresolved: u64) {
         self.now = now;
         self.dialling.unresolved = unresolved;
@@ -170,7 +171,7 @@ impl Control {
         self.settle();
     }
 
-    /// Reads selectors for a core, where nobody else does.
+    /// Reads selectors for a core, in programs that have no other thread for that.
     pub fn prepare(&mut self, now: Time, core: CoreIndex, order: &PrepareOrder) {
         self.now = now;
         let result = prepare(&mut self.patterns, &order.selectors);
@@ -180,14 +181,14 @@ impl Control {
         self.settle();
     }
 
-    /// A dial could not be begun: its target does not resolve.
+    /// Ends a dial that could not be begun, because its target does not resolve.
     pub fn dial_failed(&mut self, now: Time, dial: DialId) {
         self.now = now;
         self.dial_ended(dial);
         self.settle();
     }
 
-    /// The target of a dial is an address of this router. It is not dialled again.
+    /// Ends a dial whose target is an address of this router, and does not dial it again.
     pub fn dial_leads_home(&mut self, now: Time, dial: DialId) {
         self.now = now;
         if let Some(attempt) = self.dialling.take(dial) {
@@ -203,7 +204,7 @@ impl Control {
         }
     }
 
-    /// Does what is due. Calling it early is harmless.
+    /// Does everything that is due. Calling it early is harmless.
     pub fn handle_timeout(&mut self, now: Time) {
         self.now = now;
         self.mesh_changed |= self.look_at.is_some_and(|at| at <= now);
@@ -216,20 +217,20 @@ impl Control {
         self.look_at.into_iter().chain(self.publish_at()).min()
     }
 
-    /// Counts that outputs have to wait because a core's mailbox is full. Until they were taken,
-    /// neither inputs nor time may be given: what waits would grow.
+    /// Counts that outputs wait because a core's mailbox is full. The caller gives control neither
+    /// inputs nor time until they were taken, because they would grow.
     pub const fn note_held(&mut self) {
         self.metrics.outputs_held += 1;
     }
 
-    /// The next thing to do; call until `None` after every input.
+    /// Takes the next output; call until `None` after every input.
     pub fn poll_output(&mut self) -> Option<ControlOutput> {
         self.outputs.pop_front()
     }
 
-    /// Tells clients and peers that this router goes away within `grace`. Until then it is a member
-    /// of the mesh like any other: what its clients still publish reaches who wants it, also on
-    /// routers that start meanwhile, which link with it and are told at once.
+    /// Tells clients and peers that this router leaves within `grace`. Until then it is a member of
+    /// the mesh like any other: events that its clients still publish reach all who want them, even
+    /// on routers that start meanwhile, which link with it and are told at once.
     pub fn drain(&mut self, now: Time, grace: Duration) {
         self.now = now;
         if self.leaves_at.is_some() {
@@ -246,7 +247,7 @@ impl Control {
         self.settle();
     }
 
-    /// Tells a peer that this router goes away, if it does.
+    /// Tells a peer that this router leaves, if it does.
     pub(super) fn say_goodbye(&mut self, router: RouterId) {
         let Some(leaves_at) = self.leaves_at else { return };
         let grace_us = u64::try_from(leaves_at.since(self.now).as_micros()).unwrap_or(u64::MAX);
@@ -254,9 +255,10 @@ impl Control {
         self.say(router, LinkFrame::Goaway(goaway));
     }
 
-    /// Does what the last input made possible or due.
+    /// Does everything that the last input has made possible or due.
     fn settle(&mut self) {
-        // Forgetting a peer changes the mesh again: a second look forgets those whom it alone had reached.
+        // Forgetting a peer changes the mesh: the second look forgets routers that it alone had
+        // reached.
         for _ in 0..2 {
             if !std::mem::take(&mut self.mesh_changed) {
                 break;
@@ -284,7 +286,7 @@ impl Control {
         }
     }
 
-    /// A picture of what is known, as of the last input.
+    /// A picture of what control knows after the last input.
     #[must_use]
     pub fn status(&self) -> Status {
         let status =
@@ -317,8 +319,8 @@ impl Control {
         &self.metrics
     }
 
-    /// Every entry of the directory, sorted: where, and the selector's text. For checks; costs a
-    /// sort of them all.
+    /// Every entry of the directory, sorted, as location and text of the selector. For checks,
+    /// because it sorts them all.
     pub fn directory_dump(&self) -> impl Iterator<Item = (Location, &str)> {
         let own = self.own.entries().map(|(core, selector)| (Location::Core(core), selector.text()));
         let peers = self.peers.values().filter_map(|peer| Some((peer.location()?, peer)));

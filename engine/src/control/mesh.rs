@@ -1,5 +1,5 @@
-//! The mesh as a whole: how each peer stands, who is forgotten, what the peers tell each other, and
-//! whether this router is synced.
+//! The mesh as a whole: the state of each peer, which peers are forgotten, gossip, and whether this
+//! router is synced.
 
 use millrace_proto::RouterId;
 use millrace_proto::limits::ALTERNATES_MAX;
@@ -14,18 +14,18 @@ use super::status::PeerState;
 use crate::message::ToCore;
 use crate::time::Time;
 
-/// Bytes of a known peer in a frame beyond its address.
+/// Bytes of a known peer in a frame beside its address.
 const KNOWN_PEER_FRAMING_BYTES: usize = 24;
 
 impl Control {
-    /// Looks at every peer again after something changed or time has passed.
+    /// Looks at every peer again after a change, or when time has passed.
     pub(super) fn look_at_mesh(&mut self) {
         let (now, patience) = (self.now, self.config.sync_timeout);
         let mut news = Vec::new();
         for (&router, peer) in &mut self.peers {
             let state = peer.state(now, patience);
             if state == PeerState::Leaving {
-                // It has its own time to go, as long as it is heard.
+                // A leaving peer stays for the time that it said, while it is heard.
                 let silent = peer.link.as_ref().is_some_and(Link::is_silent);
                 peer.unwell_since = silent.then(|| peer.unwell_since.unwrap_or(now));
             }
@@ -66,8 +66,8 @@ impl Control {
         self.check_standing();
     }
 
-    /// Forgets whom it is time to forget: the suspect after a while, those who left, and those whom
-    /// others have told of and nobody reaches any more, at once.
+    /// Forgets peers whose time has come: suspect ones after a while, those who left, and at once
+    /// those that only others have told of and that none of them reaches.
     fn forget_due(&mut self) {
         self.departed.retain(|_, until| *until > self.now);
         let gone: Vec<RouterId> = self
@@ -116,7 +116,7 @@ impl Control {
         }
     }
 
-    /// When the mesh is to be looked at again if nothing happens.
+    /// The time at which control looks at the mesh again without a change.
     pub(super) fn next_look(&self) -> Option<Time> {
         let peers = self.peers.values().flat_map(|peer| {
             let idle = peer.index.is_none() && !peer.told_by.is_empty();
@@ -139,7 +139,7 @@ impl Control {
             .min()
     }
 
-    /// Tells all linked peers whom this router knows, when that has changed and not too often.
+    /// Tells all linked peers which routers this one knows, after a change and not too often.
     pub(super) fn gossip_due(&mut self) {
         if !self.gossip_changed || self.now < self.gossip_from {
             return;
@@ -152,7 +152,7 @@ impl Control {
         }
     }
 
-    /// Tells one peer.
+    /// Tells one peer which routers this one knows.
     pub(super) fn gossip_to(&mut self, router: RouterId) {
         if self.lane_up(router, 0).is_none() {
             return;
@@ -166,16 +166,16 @@ impl Control {
                 continue;
             }
             let advertise = peer.advertise.clone();
-            // Of itself a peer hears whether it is heard, whatever it says: a path that works one way shows
-            // so.
+            // About itself a peer is told whether it is heard: a path that works in one direction
+            // shows by that.
             let linked = if other == router { peer.heard } else { peer.reached };
             told.peers.push(KnownPeer { router: other, advertise, linked });
         }
         self.say(router, LinkFrame::Peers(told));
     }
 
-    /// A peer tells whom it knows. Only routers that it is linked to count: whom nobody reaches is
-    /// forgotten everywhere.
+    /// Takes a peer's list of routers. Only routers that it is linked to count, because all forget
+    /// a router that nobody reaches.
     pub(super) fn peers_told(&mut self, router: RouterId, told: &Peers) {
         self.mesh_changed = true;
         for peer in self.peers.values_mut() {
@@ -193,7 +193,7 @@ impl Control {
             let unproven = self.peers.get(&known.router).map(|peer| peer.incarnation.is_none());
             match unproven {
                 Some(false) => {}
-                // Nobody has proven which address is right: each is tried.
+                // Nobody has proven which address is right, so that control tries each.
                 Some(true) if known.advertise != self.config.advertise => {
                     self.dialling.learn(&known.advertise, Some(known.router), self.now);
                 }
@@ -217,7 +217,7 @@ impl Control {
         may
     }
 
-    /// A peer says whether it hears this router.
+    /// Takes a peer's word whether it hears this router.
     fn hearing_told(&mut self, router: RouterId, heard: bool) {
         let now = self.now;
         if let Some(peer) = self.peers.get_mut(&router) {

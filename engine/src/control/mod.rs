@@ -11,17 +11,17 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `machine.rs`, `output.rs` | control as its thread sees it; what it wants done |
+//! | `machine.rs`, `output.rs` | the state machine of control; its outputs |
 //! | `config.rs` | settings and bounds |
-//! | `hello.rs`, `lanes.rs`, `link.rs` | who is there; lanes that come and go; the link that they form |
-//! | `targets.rs`, `dial.rs` | addresses and attempts; whom to dial, and when |
-//! | `mesh.rs`, `peer.rs` | what routers say of each other; what is known of one |
-//! | `interest/`, `exchange.rs` | who wants what, and how routers tell each other |
+//! | `hello.rs`, `lanes.rs`, `link.rs` | which router a peer is; lanes that come and go; the link that they form |
+//! | `targets.rs`, `dial.rs` | addresses and attempts; which to dial, and when |
+//! | `mesh.rs`, `peer.rs` | gossip and the state of all peers; one known router |
+//! | `interest/`, `exchange.rs` | interest, and how routers exchange it |
 //! | `directory.rs` | the index of all interest, which cores route by |
-//! | `prepare.rs`, `subscribe.rs` | selectors that are read; subscriptions that wait for a stage |
-//! | `standing.rs`, `trouble.rs` | whether this router has joined; what is wrong with its place |
-//! | `notice.rs`, `notify.rs` | what people are told |
-//! | `status.rs`, `routes.rs`, `metrics.rs` | what others can see |
+//! | `prepare.rs`, `subscribe.rs` | reads selectors; subscriptions that wait for a stage |
+//! | `standing.rs`, `trouble.rs` | whether this router has joined; trouble with its place |
+//! | `notice.rs`, `notify.rs` | notices for people |
+//! | `status.rs`, `routes.rs`, `metrics.rs` | what `/status` and `/metrics` read |
 
 mod config;
 mod dial;

@@ -1,9 +1,8 @@
-//! What the control plane has to say: each thing once, with peer and cause, and again only after a
-//! while.
+//! What control tells people: each notice once, with peer and cause, and again only after a while.
 //!
-//! Whoever drives control writes notices to a log. The same notice of the same peer within
-//! [`SAY_EVERY`] is counted, and told with the next one: a peer that comes and goes ten times a
-//! second fills no disk.
+//! The driver of control writes notices to a log. An equal notice of the same peer within
+//! [`SAY_EVERY`] is counted and told with the next one, so that a peer that comes and goes ten
+//! times a second fills no disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -16,8 +15,7 @@ use crate::time::Time;
 
 /// Shortest time between two equal notices of one peer.
 pub const SAY_EVERY: Duration = Duration::from_secs(10);
-/// Notices that wait to be taken, and kinds of notices of one peer that are remembered: more than
-/// one input leads to.
+/// Most notices that wait to be taken: more than one input leads to.
 const WAITING_MAX: usize = 4 * PEERS_MAX;
 /// Pairs of notice and peer that are remembered.
 const SAID_MAX: usize = 16 * PEERS_MAX;
@@ -40,13 +38,13 @@ pub enum Suspicion {
 pub enum Refusal {
     /// It speaks another version of the protocol.
     Version,
-    /// Its hello says what cannot be.
+    /// Its hello contradicts itself or the protocol.
     Malformed,
     /// This router knows as many routers as it can.
     Full,
     /// It told more selectors than a peer may.
     Interest,
-    /// It says that it is a router that another one proves to be.
+    /// It claims the id of a router that another peer proves to be.
     Impostor,
 }
 
@@ -68,7 +66,7 @@ pub enum Notice {
     Forgotten(RouterId),
     /// A peer says that it goes away.
     Leaving(RouterId),
-    /// A peer that said so is gone.
+    /// A peer that said it would leave is gone.
     Left(RouterId),
     /// A peer was refused.
     Refused {
@@ -79,7 +77,7 @@ pub enum Notice {
     },
     /// Another process has this router's id, or advertises its address.
     Twin {
-        /// The name by which it goes.
+        /// The name of that process.
         name: String,
     },
     /// This router is ready.
@@ -91,10 +89,10 @@ pub enum Notice {
         /// Whether it waited in vain for more.
         timed_out: bool,
     },
-    /// Something is wrong with this router's place in the mesh: why, or that it is over.
+    /// This router's place in the mesh is in trouble; none when that is over.
     Degraded(Option<Trouble>),
-    /// This router's selectors are more than it tells its peers: it asks them for every event, or
-    /// does so no longer.
+    /// Whether this router asks its peers for every event, because it has more selectors than it
+    /// tells them.
     InterestOverflow(bool),
 }
 
@@ -115,18 +113,18 @@ impl Notice {
     }
 }
 
-/// A notice, who it is about, and how often it was left out since it was told last.
+/// A notice, the peer that it is about, and how often it was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     /// What happened.
     pub notice: Notice,
     /// The peer's name and advertised address, where they are known.
     pub peer: Option<(String, String)>,
-    /// Equal notices that were not told.
+    /// Equal notices that were left out since the last one.
     pub left_out: u64,
 }
 
-/// Notices that wait, and what was said lately.
+/// Notices that wait, and those that were told lately.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     waiting: VecDeque<Said>,
@@ -134,7 +132,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Has a notice told, unless an equal one was told lately.
+    /// Queues a notice, unless an equal one was told lately.
     pub(super) fn take_in(&mut self, now: Time, notice: Notice, peer: Option<(String, String)>) {
         if let Some((at, left_out)) = self.said.get_mut(&notice)
             && now < *at + SAY_EVERY
@@ -153,7 +151,7 @@ impl Notices {
         self.waiting.push_back(Said { notice, peer, left_out });
     }
 
-    /// The next one to tell.
+    /// Takes the oldest notice.
     pub(super) fn pop(&mut self) -> Option<Said> {
         self.waiting.pop_front()
     }

@@ -1,10 +1,10 @@
-//! What control wants done, by whoever drives it.
+//! The outputs of control, for its driver.
 
 use millrace_proto::mesh::PeerHello;
 
 use crate::message::{CoreIndex, DialId, ToCore};
 
-/// What control wants done.
+/// A task for the driver of control.
 #[derive(Debug)]
 pub enum ControlOutput {
     /// Give this to a core, behind everything given to it before.

@@ -1,4 +1,4 @@
-//! A known router: who it is, its link, its interest, and how it stands.
+//! A known router: its identity, its link, its interest, and its state.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::time::Time;
 /// One known router.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Its process life, once it said hello.
+    /// The life of its process, once it said hello.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) name: String,
     pub(super) advertise: String,
@@ -27,36 +27,39 @@ pub(super) struct Peer {
     pub(super) link: Option<Link>,
     pub(super) interest: Advertised,
     pub(super) applying: Applying,
-    /// A snapshot of its interest in this incarnation is applied on all cores.
+    /// Whether a snapshot of its interest in this incarnation is applied on all cores.
     pub(super) applied: bool,
     /// Linked routers that say they are linked to it, each with the address that it tells.
     pub(super) told_by: BTreeMap<RouterId, String>,
-    /// Its certificate proves its id.
+    /// Whether its certificate proves its id.
     pub(super) proven: bool,
-    /// It was linked with all lanes once: that it should be is this router's own evidence.
+    /// Whether it was linked with all lanes once: this router's own evidence that it should be.
     pub(super) once_linked: bool,
-    /// It says since then that it does not hear this router, although it is heard.
+    /// Since when it says that it does not hear this router, although this router hears it.
     pub(super) deaf_since: Option<Time>,
-    /// It answered a dial then; linking is its task, and it has not done so since.
+    /// When it answered a dial, if linking is its task and it has not linked since.
     pub(super) called_since: Option<Time>,
-    /// Whether all its lanes were up and heard at the last look: what it is told of itself.
+    /// Whether all its lanes were up and heard at the last look, which is what it is told of
+    /// itself.
     pub(super) heard: bool,
-    /// Its life is another than before, and what entered through the one before may be missing.
+    /// Whether it began a new life, so that events may be missing that entered through the one
+    /// before.
     pub(super) renewed: bool,
-    /// It said that it is going away.
+    /// Whether it said that it leaves.
     pub(super) leaving: bool,
-    /// A dial to it failed since it was last linked, or since it began this life.
+    /// Whether a dial to it failed since it was last linked, or since it began this life.
     pub(super) unreachable: bool,
-    /// Epoch of the next lane dialled to it: moves on when an attempt or a lane of its is lost, and
-    /// never for another router's sake, because a lane of a higher epoch replaces one that works.
+    /// Epoch of the next lane dialled to it. It rises when a lane of this peer, or an attempt to
+    /// dial one, is lost, and never because of another router: a lane of a higher epoch replaces
+    /// one that works.
     pub(super) epoch: u64,
-    /// Since when it is not linked and heard; `None` while it is.
+    /// Since when it is not both linked and heard; `None` while it is.
     pub(super) unwell_since: Option<Time>,
     /// State at the last look.
     pub(super) state: PeerState,
-    /// Whether this router reached it then: what it tells the others.
+    /// Whether this router reached it at the last look, which is what others are told.
     pub(super) reached: bool,
-    /// It was linked, became suspect, and has neither recovered nor been forgotten.
+    /// Whether it became suspect and has neither recovered nor been forgotten.
     pub(super) was_suspected: bool,
 }
 
@@ -88,7 +91,7 @@ impl Peer {
         }
     }
 
-    /// How it stands. A link that takes longer than `patience` to complete is suspect.
+    /// Its state. A link that takes longer than `patience` to complete is suspect.
     pub(super) fn state(&self, now: Time, patience: Duration) -> PeerState {
         let Some(link) = &self.link else {
             return if self.index.is_some() { PeerState::Suspect } else { PeerState::Known };
@@ -108,7 +111,7 @@ impl Peer {
         }
     }
 
-    /// Why it is suspect.
+    /// The reason why it is suspect.
     pub(super) fn suspicion(&self, now: Time, patience: Duration) -> Suspicion {
         match &self.link {
             None => Suspicion::Lost,
@@ -119,8 +122,8 @@ impl Peer {
         }
     }
 
-    /// Whether this router is linked with it. Who leaves is a member until it is gone: what its
-    /// clients still publish must reach new routers, too.
+    /// Whether this router is linked with it. A leaving router is a member until it is gone,
+    /// because events that its clients still publish must reach new routers, too.
     pub(super) fn is_reached(&self, state: PeerState) -> bool {
         state == PeerState::Linked
             || (state == PeerState::Leaving && self.link.as_ref().is_some_and(Link::is_complete))
@@ -131,7 +134,7 @@ impl Peer {
         self.link.as_ref().is_some_and(|link| link.is_complete() && !link.is_silent())
     }
 
-    /// Whether it is known from others alone, none of whom reach it any more.
+    /// Whether only others have told of it, and none of them reaches it.
     pub(super) fn is_hearsay(&self) -> bool {
         self.incarnation.is_none() && self.index.is_none() && self.link.is_none() && self.told_by.is_empty()
     }
@@ -140,13 +143,13 @@ impl Peer {
         self.index.map(Location::Peer)
     }
 
-    /// Its link, as long as lanes that are not up are to be dialled: those of a peer that leaves
-    /// end for good.
+    /// Its link, if lanes that are not up are to be dialled: those of a leaving peer end for good.
     pub(super) fn link_to_complete(&self) -> Option<&Link> {
         self.link.as_ref().filter(|link| !self.leaving || !link.was_complete)
     }
 
-    /// Whether changes of the own interest wait for it: it is there and can answer.
+    /// Whether changes of the own interest wait for its acknowledgement: it is there and can
+    /// answer.
     pub(super) fn is_waited_for(&self) -> bool {
         self.state != PeerState::Suspect && self.link.as_ref().is_some_and(|link| link.control().is_some())
     }

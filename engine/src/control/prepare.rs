@@ -1,8 +1,7 @@
-//! Reads selectors and compiles their payload patterns: work that a core has no time for.
+//! Reads selectors and compiles their payload patterns, for which a core has no time.
 //!
-//! Equal patterns are one: whoever subscribes with a pattern that somebody uses shares it, on
-//! whichever core and connection that is, so that a thousand receivers with one pattern take its
-//! memory, and its compiler's time, once.
+//! Subscriptions with equal patterns share one, on whichever core and connection they are, so that
+//! a thousand receivers with one pattern take its memory and its compiler's time once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,24 +13,25 @@ use millrace_proto::selector::{Pattern, PatternError, PayloadMatcher};
 use crate::message::Prepared;
 use crate::payload::combine;
 
-/// Entries of patterns that nobody uses any more are swept when the book has twice as many entries
-/// as after the last time, and this many at least.
+/// Entries from which on the book sweeps patterns that nobody uses: it also needs twice as many
+/// entries as after the last sweep.
 const SWEEP_MIN: usize = 256;
 
 /// The payload patterns in use, by text.
 #[derive(Debug, Default)]
 pub struct PatternBook {
-    /// Bounded by the patterns in use, which connections account for, twice over.
+    /// At most twice as many as the patterns in use, which connections account for.
     patterns: HashMap<Box<str>, Weak<Pattern>, ahash::RandomState>,
     sweep_at: usize,
 }
 
 impl PatternBook {
-    /// Reads one selector and compiles those of its patterns that nobody uses yet, which takes up
-    /// to a tenth of a second each.
+    /// Reads one selector and compiles those of its patterns that are new, in up to a tenth of a
+    /// second each.
     ///
     /// # Errors
-    /// The selector, where in it, and what is wrong.
+    ///
+    /// The selector, the column, and what is wrong there.
     pub fn read(&mut self, text: &str) -> Result<Prepared, String> {
         let failed = |error: &dyn std::fmt::Display| format!("selector \"{text}\": {error}");
         let selector = Arc::new(Selector::parse(text).map_err(|error| failed(&error))?);
@@ -63,12 +63,13 @@ impl PatternBook {
     }
 }
 
-/// Reads the selectors of a [`PrepareOrder`](crate::message::PrepareOrder) at once. It can take
-/// minutes: a program whose control must not wait reads them elsewhere, one by one, and gives the
+/// Reads all selectors of a [`PrepareOrder`](crate::message::PrepareOrder). That can take minutes:
+/// a program whose control must not wait reads them on another thread, one by one, and gives the
 /// core its [`ToCore::Prepared`](crate::message::ToCore::Prepared) itself.
 ///
 /// # Errors
-/// Which is the first bad one, where, and what is wrong.
+///
+/// The first bad selector, the column, and what is wrong there.
 pub fn prepare(book: &mut PatternBook, texts: &[String]) -> Result<Vec<Prepared>, String> {
     if texts.len() > SELECTORS_PER_RECEIVER_MAX {
         return Err(format!("{} selectors, at most {SELECTORS_PER_RECEIVER_MAX} are allowed", texts.len()));
@@ -78,8 +79,8 @@ pub fn prepare(book: &mut PatternBook, texts: &[String]) -> Result<Vec<Prepared>
     Ok(prepared)
 }
 
-/// Finds the patterns of a subscription together where that takes fewer passes. Takes half a second
-/// at the most.
+/// Combines the patterns of a subscription where that takes fewer passes. Takes up to half a
+/// second.
 pub fn cover(prepared: &mut [Prepared]) {
     let patterns = prepared.iter().filter_map(|prepared| prepared.payload.as_ref());
     let patterns: Vec<_> = patterns.flat_map(|payload| payload.patterns().iter().cloned()).collect();

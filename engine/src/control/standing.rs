@@ -1,9 +1,8 @@
-//! How this router stands in the mesh: whether it has joined, and what is wrong with its place, if
-//! anything.
+//! The standing of this router in the mesh: whether it has joined, and what trouble its place has.
 //!
-//! Joining is over once; what goes wrong later is told, and does not send clients away. What one
-//! peer says is never enough: trouble with another router needs own evidence, and a router that
-//! nobody reaches counts that against itself.
+//! A router joins once. Later trouble is told, and sends no client away. The word of one peer is
+//! never enough: trouble with another router needs own evidence, and a router that nobody reaches
+//! counts that against itself.
 
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::trouble::Trouble;
 use crate::time::Time;
 
 impl Control {
-    /// Other routers that are known or that a seed promises.
+    /// Other routers that are known, or that a seed promises.
     fn others(&self) -> usize {
         let known = self.peers.values().filter(|peer| !peer.leaving).count();
         known.saturating_add(self.dialling.silent_seeds())
@@ -33,12 +32,12 @@ impl Control {
         self.config.min_peers.unwrap_or(if others == 0 { 0 } else { (others / 2).max(1) })
     }
 
-    /// How long a router may take to link with this one after it was called.
+    /// How long a router that was called may take to link with this one.
     pub(super) fn unreached_after(&self) -> Duration {
         self.config.dial_timeout + self.config.sync_timeout
     }
 
-    /// Looks at how this router stands.
+    /// Updates the standing.
     pub(super) fn check_standing(&mut self) {
         let (others, linked) = (self.others(), self.reached());
         if !self.joined && self.synced {
@@ -68,7 +67,7 @@ impl Control {
         }
         let is_called =
             self.peers.values().any(|peer| peer.link.as_ref().is_some_and(|link| link.target.is_none()));
-        // A smaller one dials, unless it has done so in vain.
+        // The smaller router dials, unless it has done so in vain.
         let is_out_of_reach = |(&router, peer): (&RouterId, &Peer)| {
             let calls =
                 peer.link.as_ref().is_some_and(|link| link.target.is_some()) && router < self.config.router;
@@ -90,7 +89,7 @@ impl Control {
         is_recent(self.twin_met, self.now)
     }
 
-    /// When this is to be looked at again if nothing happens.
+    /// The time at which the standing is checked again without a change.
     pub(super) fn next_standing(&self) -> Option<Time> {
         let join = (!self.joined).then_some(self.join_deadline);
         let alone = self.alone_since.map(|since| since + self.config.sync_timeout);
@@ -99,7 +98,7 @@ impl Control {
     }
 }
 
-/// Whether a twin that was met then is still to be reckoned with.
+/// Whether a twin was met so recently that it still counts.
 fn is_recent(met: Option<Time>, now: Time) -> bool {
     met.is_some_and(|at| now < at + TWIN_MEMORY)
 }

@@ -4,10 +4,10 @@ use millrace_proto::{Incarnation, RouterId};
 
 use super::trouble::Trouble;
 
-/// How a known router stands to this one.
+/// The state of a known router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PeerState {
-    /// Heard of, never linked in its present life.
+    /// Others have told of it, and it was not linked in its present life.
     Known,
     /// Its first lane is up, others are not yet.
     Linking,
@@ -15,12 +15,12 @@ pub enum PeerState {
     Linked,
     /// It was linked; a lane is lost or silent. Its interest stays until it is forgotten.
     Suspect,
-    /// It said that it is going away.
+    /// It said that it leaves.
     Leaving,
 }
 
 impl PeerState {
-    /// All, from first heard of to going away.
+    /// All states, from known to leaving.
     pub const ALL: [Self; 5] = [Self::Known, Self::Linking, Self::Linked, Self::Suspect, Self::Leaving];
 
     /// Its name in metrics and `/status`.
@@ -41,7 +41,7 @@ impl PeerState {
 pub struct PeerStatus {
     /// The router.
     pub router: RouterId,
-    /// Its process life, once it said hello.
+    /// The life of its process, once it said hello.
     pub incarnation: Option<Incarnation>,
     /// Its name for people.
     pub name: String,
@@ -72,7 +72,7 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Newest version of the directory.
     pub directory_version: u64,
-    /// Version that every core routes by, or a newer one.
+    /// Version that every core routes by; some may be further.
     pub directory_applied: u64,
     /// Entries of the directory: pairs of selector and location.
     pub directory_entries: usize,
@@ -88,8 +88,8 @@ pub struct Status {
     pub synced: bool,
     /// Whether `synced` came from the timeout rather than from all known routers.
     pub join_timed_out: bool,
-    /// Whether this router was ready once: it was linked with enough others, or waited long enough
-    /// for them.
+    /// Whether this router was ready once: linked with enough others, or done with waiting for
+    /// them.
     pub joined: bool,
     /// Linked routers that it needs for that.
     pub peers_needed: usize,
@@ -101,8 +101,8 @@ pub struct Status {
     pub twin: bool,
     /// Addresses of routers, and names of seeds, at which nobody has answered.
     pub unanswered: u64,
-    /// Whether this router has more selectors than it tells its peers, and asks them for every
-    /// event.
+    /// Whether this router asks its peers for every event, because it has more selectors than it
+    /// tells them.
     pub coarse: bool,
     /// Whether this router is going away.
     pub draining: bool,

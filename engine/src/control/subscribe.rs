@@ -1,6 +1,6 @@
 //! Changes of interest whose sessions wait to hear how far they have come.
 //!
-//! Versions only grow, so both stages are queues: the front is always the next to be answered.
+//! Versions only grow, so that both stages are queues: the front is always answered next.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::config::WAITING_MAX;
 use crate::message::{CoreIndex, Token};
 use crate::time::Time;
 
-/// Who waits, and for what.
+/// A change of interest, and the session that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) core: CoreIndex,
@@ -37,8 +37,8 @@ impl WaitingList {
         self.for_router.len() + self.for_cluster.len()
     }
 
-    /// Nothing is left to be told beyond this version of the own interest: who waited for a later
-    /// one waits for this one.
+    /// Lets changes that wait for a later version of the own interest wait for this one, because no
+    /// later version is left to be told.
     pub(super) fn covered_by(&mut self, interest: u64) {
         for list in [&mut self.for_router, &mut self.for_cluster] {
             for waiting in list.iter_mut().rev().take_while(|waiting| waiting.interest > interest) {
@@ -47,20 +47,20 @@ impl WaitingList {
         }
     }
 
-    /// The next change that is effective on the router; it waits for the cluster from here on.
+    /// Takes the next change that is effective on the router, and lets it wait for the cluster.
     pub(super) fn effective_on_router(&mut self, directory_applied: u64) -> Option<Waiting> {
         let waiting = self.for_router.pop_front_if(|waiting| waiting.directory <= directory_applied)?;
         self.for_cluster.push_back(waiting);
         Some(waiting)
     }
 
-    /// The next change that every peer that counts has acknowledged.
+    /// Takes the next change that every peer that counts has acknowledged.
     pub(super) fn effective_in_cluster(&mut self, interest_acked: u64) -> Option<Waiting> {
         self.for_cluster.pop_front_if(|waiting| waiting.interest <= interest_acked)
     }
 
-    /// The change that has to be answered early because too many wait; the flag says whether it is
-    /// effective on the router at least.
+    /// Takes the oldest change, to be answered early because too many wait; the flag says whether
+    /// it is effective on the router at least.
     pub(super) fn overflow(&mut self) -> Option<(Waiting, bool)> {
         if self.len() <= WAITING_MAX {
             return None;

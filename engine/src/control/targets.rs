@@ -8,11 +8,10 @@ use super::config::{ADDRESS_BYTES_MAX, TARGETS_MAX};
 use crate::message::DialId;
 use crate::time::Time;
 
-/// Epoch of whatever is dialled before anything was lost, and of what is dialled without knowing
-/// who is there: it replaces no lane.
+/// The epoch before anything was lost, and of a dial to an unknown router: it replaces no lane.
 pub(super) const FIRST_EPOCH: u64 = 1;
 
-/// When to try again, and how often that failed so far.
+/// When to try again, and how many attempts have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Retry {
     pub(super) failures: u32,
@@ -23,12 +22,12 @@ pub(super) struct Retry {
 #[derive(Debug, Default)]
 pub(super) struct Target {
     pub(super) seed: bool,
-    /// It is an address of this router.
+    /// Whether it is an address of this router.
     pub(super) own: bool,
-    /// Dialling it reached this router itself, although it is no address of this host: something in
-    /// between chose it.
+    /// Whether dialling it led back to this router although it is no address of this host, because
+    /// something in between chose it.
     pub(super) echo: bool,
-    /// Who answered there last, or advertises it.
+    /// The router that answered there last, or that advertises it.
     pub(super) router: Option<RouterId>,
     pub(super) dial: Option<DialId>,
     pub(super) retry: Retry,
@@ -50,12 +49,12 @@ pub(super) struct Dial {
 pub(super) struct Dialling {
     pub(super) targets: BTreeMap<String, Target>,
     pub(super) attempts: BTreeMap<DialId, Dial>,
-    /// Names of seeds that do not resolve.
+    /// How many names of seeds do not resolve.
     pub(super) unresolved: u64,
     pub(super) last: u64,
-    /// The last epoch that a loss has made.
+    /// The last epoch that was made for a loss.
     last_epoch: u64,
-    /// What makes jitter differ from attempt to attempt.
+    /// Counts draws of jitter, so that it differs from attempt to attempt.
     pub(super) draws: u64,
 }
 
@@ -64,14 +63,14 @@ impl Dialling {
         Self { last_epoch: FIRST_EPOCH, ..Self::default() }
     }
 
-    /// Addresses at which no other router has answered, and names that have none: nobody can say
-    /// whether one is there.
+    /// Addresses at which no other router has answered, and names without an address: a router may
+    /// be behind each.
     pub(super) fn unanswered(&self) -> u64 {
         let silent = self.targets.values().filter(|target| !target.own && target.router.is_none());
         silent.count() as u64 + self.unresolved
     }
 
-    /// Seeds behind which there should be another router, and nobody has answered.
+    /// Seeds at which another router should be, and nobody has answered.
     pub(super) fn silent_seeds(&self) -> usize {
         let silent = |target: &&Target| target.seed && !target.own && !target.echo && target.router.is_none();
         let names = usize::try_from(self.unresolved).unwrap_or(usize::MAX);
@@ -83,9 +82,9 @@ impl Dialling {
         self.targets.values().any(|target| target.seed && target.router == Some(router))
     }
 
-    /// An epoch above all before it, for what is dialled again after a loss: it replaces what the
-    /// peer may still believe in. Two attempts that reach one router by two addresses are equals
-    /// without a loss between them, and the peer keeps the first.
+    /// An epoch above all before it, for a dial after a loss: it replaces the lane that the peer
+    /// may still hold. Without a loss, two attempts that reach one router by two addresses are
+    /// equals, and the peer keeps the first.
     pub(super) fn next_epoch(&mut self) -> u64 {
         self.last_epoch += 1;
         self.last_epoch
@@ -103,8 +102,8 @@ impl Dialling {
         Some(attempt)
     }
 
-    /// Knows an address of a router, or of nobody in particular. False when there is no room or it
-    /// is no address.
+    /// Learns an address of a router, or of no router in particular. False when there is no room or
+    /// it is no address.
     pub(super) fn learn(&mut self, address: &str, router: Option<RouterId>, next: Time) -> bool {
         if let Some(target) = self.targets.get_mut(address) {
             target.router = router.or(target.router);
@@ -124,7 +123,7 @@ impl Dialling {
         self.targets.values().any(|target| target.router == Some(router) && target.dial.is_some())
     }
 
-    /// When attempts are given up.
+    /// The times at which attempts are given up.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Time> {
         self.attempts.values().map(|attempt| attempt.deadline)
     }

@@ -15,13 +15,13 @@ use crate::transport::ConnKey;
 /// Bounds of a core's ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerLimits {
-    /// Runs that are followed at once, at most. What exceeds them is routed, and told as unknown.
-    /// Some 200 bytes each.
+    /// Most runs that the ledger follows at once, some 200 bytes each. A run beyond them is routed,
+    /// and its publisher is told *unknown*.
     pub entries: usize,
-    /// Events that are counted one by one, at most, because not all events of their run have the
-    /// same receivers. 32 bytes each.
+    /// Most events that the ledger counts one by one, because the events of their run have
+    /// different receivers. 32 bytes each.
     pub cut_events: usize,
-    /// A run that was not answered for after this time ends as partial.
+    /// Time after which a run without an answer ends as partial.
     pub timeout: Duration,
 }
 
@@ -31,14 +31,14 @@ impl Default for LedgerLimits {
     }
 }
 
-/// Names an entry; of one that is over it names none.
+/// Names an entry; the id of an entry that has ended names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryId {
     index: u32,
     generation: NonZeroU32,
 }
 
-/// Neighbours in a list of slots.
+/// The neighbours of a slot in a list.
 #[derive(Debug, Clone, Copy, Default)]
 struct Links {
     before: Option<u32>,
@@ -50,9 +50,9 @@ struct Slot {
     generation: NonZeroU32,
     entry: Option<Entry>,
     opened: Time,
-    /// Among all, by age.
+    /// In the list of all entries, by age.
     age: Links,
-    /// Among those of the connection.
+    /// In the list of the entries of its connection.
     conn: Links,
 }
 
@@ -64,19 +64,20 @@ pub struct Ledger {
     free: Vec<u32>,
     oldest: Option<u32>,
     newest: Option<u32>,
-    /// The newest of each connection.
+    /// The newest entry of each connection.
     by_conn: HashMap<ConnKey, u32, ahash::RandomState>,
     cut_events: usize,
     now: Time,
     ended: Vec<Ended>,
-    /// Entries ended otherwise than by their legs: what stands for those may be forgotten.
+    /// Whether entries have ended otherwise than by their legs, so that those legs may be
+    /// forgotten.
     has_orphans: bool,
     timed_out: u64,
     refused: u64,
 }
 
 impl Ledger {
-    /// No entries.
+    /// A ledger without entries.
     #[must_use]
     pub fn new(limits: LedgerLimits) -> Self {
         Self {
@@ -95,12 +96,12 @@ impl Ledger {
         }
     }
 
-    /// Sets the time of what follows.
+    /// Sets the time for the next calls.
     pub const fn set_now(&mut self, now: Time) {
         self.now = now;
     }
 
-    /// Sets the bounds of what follows.
+    /// Sets the bounds for the next calls.
     pub const fn set_limits(&mut self, limits: LedgerLimits) {
         self.limits = limits;
     }
@@ -117,14 +118,14 @@ impl Ledger {
         self.len() == 0
     }
 
-    /// Runs that ended by the timeout, and events that were not followed because of the bounds.
+    /// Runs that ended by the timeout, and events that the bounds kept from being followed.
     #[must_use]
     pub const fn troubles(&self) -> (u64, u64) {
         (self.timed_out, self.refused)
     }
 
-    /// Follows a run. The entry has one leg: the guard, to be ended ([`end`](Self::end)) when all
-    /// legs were added. None when there is no room: then its origin is told that nobody knows.
+    /// Follows a run. The entry has one leg, the guard, which the caller ends ([`end`](Self::end))
+    /// when all legs are added. None when there is no room: then the origin is told *unknown*.
     pub fn open(&mut self, origin: Origin, level: Level, span: Span) -> Option<EntryId> {
         if self.len() >= self.limits.entries {
             self.refused += u64::from(span.events);
@@ -161,19 +162,19 @@ impl Ledger {
         Some(id)
     }
 
-    /// The level that an entry is for; none when it is over.
+    /// The level that an entry is for; none when it has ended.
     #[must_use]
     pub fn level(&self, id: EntryId) -> Option<Level> {
         self.get(id).map(Entry::level)
     }
 
-    /// The whole run of an entry; none when it is over.
+    /// The whole run of an entry; none when it has ended.
     #[must_use]
     pub fn span(&self, id: EntryId) -> Option<Span> {
         self.get(id).map(Entry::span)
     }
 
-    /// Whether an entry is not over.
+    /// Whether an entry has not ended.
     #[must_use]
     pub fn has(&self, id: EntryId) -> bool {
         self.get(id).is_some()
@@ -184,22 +185,22 @@ impl Ledger {
         self.change(id, span, |entry, _| entry.add(span));
     }
 
-    /// A leg of these events ended, and came to this.
+    /// Ends a leg of these events with a tally.
     pub fn end(&mut self, id: EntryId, span: Span, tally: Tally) {
         self.change(id, span, |entry, ended| entry.settle(span, tally, 1, ended));
     }
 
-    /// Adds what a leg came to that was over before it was opened.
+    /// Adds the tally of a leg that ended as it was opened.
     pub fn count(&mut self, id: EntryId, span: Span, tally: Tally) {
         self.change(id, span, |entry, ended| entry.settle(span, tally, 0, ended));
     }
 
-    /// Tells an origin of events that are not followed.
+    /// Tells an origin about events that the ledger does not follow.
     pub fn tell(&mut self, origin: Origin, level: Level, span: Span, tally: Tally) {
         self.ended.push(Ended { origin, level, run: span, span, tally });
     }
 
-    /// A connection is gone: nobody is told of what came from it.
+    /// Forgets the entries of a connection that is gone, because nobody is left to be told.
     pub fn forget(&mut self, conn: ConnKey) {
         let mut next = self.by_conn.get(&conn).copied();
         while let Some(index) = next {
@@ -210,13 +211,13 @@ impl Ledger {
         self.ended.retain(|ended| ended.origin.conn() != Some(conn));
     }
 
-    /// When the oldest entry is given up.
+    /// The time at which the oldest entry is given up.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.oldest.map(|index| self.slots[index as usize].opened + self.limits.timeout)
     }
 
-    /// Gives up entries whose time is over.
+    /// Gives up entries whose time has come.
     pub fn expire(&mut self) {
         while let Some(index) = self.oldest
             && self.slots[index as usize].opened + self.limits.timeout <= self.now
@@ -230,26 +231,27 @@ impl Ledger {
         }
     }
 
-    /// Whether entries have ended otherwise than by their legs since this was asked last: what
-    /// stands for those legs is to be [swept](super::Legs::sweep).
+    /// Whether entries have ended otherwise than by their legs since the last call, so that outlets
+    /// may [sweep](super::Legs::sweep) those legs.
     pub const fn take_orphans(&mut self) -> bool {
         std::mem::replace(&mut self.has_orphans, false)
     }
 
-    /// Whether somebody is to be told.
+    /// Whether an origin is to be told.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// Who is to be told what, sorted: by origin first. To be [given back](Self::give_back).
+    /// Takes what origins are to be told, sorted by origin. The caller [gives it
+    /// back](Self::give_back).
     pub fn take_ended(&mut self) -> Vec<Ended> {
         let mut ended = std::mem::take(&mut self.ended);
         ended.sort_unstable_by_key(Ended::order);
         ended
     }
 
-    /// Gives a list back, so that its memory is used again.
+    /// Takes a list back, so that its memory is used again.
     pub fn give_back(&mut self, mut ended: Vec<Ended>) {
         if self.ended.is_empty() {
             ended.clear();
@@ -262,7 +264,7 @@ impl Ledger {
         slot.entry.as_ref()
     }
 
-    /// Changes an entry, unless it is over, and removes it when that has ended it.
+    /// Changes an entry, unless it has ended, and removes it when the change ends it.
     fn change(&mut self, id: EntryId, span: Span, act: impl FnOnce(&mut Entry, &mut Vec<Ended>)) {
         let Some(slot) =
             self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)

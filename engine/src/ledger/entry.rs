@@ -1,14 +1,15 @@
-//! One entry: the events of a run, how many legs of each are open, and what ended ones came to.
+//! One entry: the events of a run, the number of open legs of each, and the tally of those that
+//! ended.
 
 use millrace_proto::control::OutcomeReason;
 
 use super::gather::Ended;
 use super::verdict::{Level, Origin, Span, Tally};
 
-/// Legs that are open, and the sum of those that ended.
+/// Open legs, and the sum of the tallies of those that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Count {
-    /// [`OVER`] when the event was told.
+    /// [`OVER`] when the origin was told of the event.
     open: u32,
     tally: Tally,
 }
@@ -18,13 +19,13 @@ const OVER: u32 = u32::MAX;
 impl Count {
     fn add(&mut self) {
         if self.open != OVER {
-            // A leg takes memory where it goes, so that there are far fewer.
+            // Each leg takes memory at its location, so that there are far fewer.
             self.open = self.open.saturating_add(1).min(OVER - 1);
         }
     }
 
-    /// Adds what a leg came to, and ends `legs` of them. Says what the event came to when that was
-    /// the last.
+    /// Adds the tally of `legs` legs and ends them. Returns the event's tally when they were its
+    /// last.
     fn settle(&mut self, tally: Tally, legs: u32) -> Option<Tally> {
         if self.open == OVER {
             return None;
@@ -39,26 +40,26 @@ impl Count {
     }
 }
 
-/// What is counted: once for all events while nothing was for some of them alone.
+/// One count for all events, until a leg or an answer is for some of them.
 #[derive(Debug)]
 enum Counts {
     All(Count),
     Each(Box<[Count]>),
 }
 
-/// One run whose origin wants to be told.
+/// A run whose origin asks how it ends.
 #[derive(Debug)]
 pub(super) struct Entry {
     origin: Origin,
     level: Level,
     span: Span,
     counts: Counts,
-    /// Events that were not told.
+    /// Events of which the origin was not told.
     left: u32,
 }
 
 impl Entry {
-    /// With one leg, which holds it.
+    /// An entry with one leg, the guard.
     pub(super) const fn new(origin: Origin, level: Level, span: Span) -> Self {
         let counts = Counts::All(Count { open: 1, tally: Tally::NONE });
         Self { origin, level, span, counts, left: span.events }
@@ -76,7 +77,7 @@ impl Entry {
         self.span
     }
 
-    /// Whether all its events were told.
+    /// Whether the origin was told of all events.
     pub(super) const fn is_over(&self) -> bool {
         self.left == 0
     }
@@ -89,12 +90,12 @@ impl Entry {
         }
     }
 
-    /// Whether its events are counted one by one from here on if something is for these.
+    /// Whether a leg of these events would make the entry count its events one by one.
     pub(super) const fn is_cut_by(&self, span: Span) -> bool {
         matches!(self.counts, Counts::All(_)) && span.events < self.span.events
     }
 
-    /// One more leg of these events is open.
+    /// Opens a leg of these events.
     pub(super) fn add(&mut self, span: Span) {
         let Some((from, to)) = self.cut(span) else { return };
         match &mut self.counts {
@@ -103,8 +104,8 @@ impl Entry {
         }
     }
 
-    /// `legs` legs of these events ended, and came to `tally`. Tells `ended` of the events for
-    /// which they were the last.
+    /// Ends `legs` legs of these events with `tally`. Adds the events to `ended` for which they
+    /// were the last.
     pub(super) fn settle(&mut self, span: Span, tally: Tally, legs: u32, ended: &mut Vec<Ended>) {
         let Some((from, to)) = self.cut(span) else { return };
         let (origin, level, run) = (self.origin, self.level, self.span);
@@ -134,7 +135,7 @@ impl Entry {
         }
     }
 
-    /// Ends all that is open, and says why.
+    /// Ends all open legs for this reason.
     pub(super) fn give_up(&mut self, reason: OutcomeReason, ended: &mut Vec<Ended>) {
         let over = |count: &Count| if count.open == OVER { 0 } else { count.open };
         match &self.counts {
@@ -152,13 +153,13 @@ impl Entry {
         }
     }
 
-    /// Nobody follows its events any more: those that were not told are unknown.
+    /// Ends all events of which the origin was not told as unknown, because nobody follows them.
     pub(super) fn abandon(&mut self, reason: OutcomeReason, ended: &mut Vec<Ended>) {
         self.settle(self.span, Tally::unknown(reason), OVER, ended);
     }
 
-    /// Which of its events these are, counted from its first; none when they are no events of it.
-    /// Counts each event by itself if they are not all.
+    /// The indices of these events in the run; none when they are not in it. Counts events one by
+    /// one from here on if they are not all.
     fn cut(&mut self, span: Span) -> Option<(usize, usize)> {
         let from = usize::try_from(span.first.checked_sub(self.span.first)?).ok()?;
         let to = from.checked_add(span.events as usize)?;

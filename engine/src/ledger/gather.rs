@@ -1,5 +1,5 @@
-//! What ended in a turn, gathered: events and runs that ended alike are told as ranges, not one by
-//! one.
+//! Gathers what ended in a turn, so that origins are told of events and runs that ended alike in
+//! ranges.
 
 use millrace_proto::control::{Outcome, SeqRanges};
 use millrace_proto::mesh::LegAck;
@@ -9,20 +9,20 @@ use super::verdict::{Level, Origin, Span, Tally};
 /// Events that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Who is told.
+    /// Whom to tell.
     pub origin: Origin,
-    /// What the origin had asked for.
+    /// The level that the origin asked for.
     pub level: Level,
-    /// The run that they are of.
+    /// Their run.
     pub run: Span,
-    /// Which of its events.
+    /// The events of the run that ended.
     pub span: Span,
-    /// How.
+    /// How they ended.
     pub tally: Tally,
 }
 
 impl Ended {
-    /// Who is told, without a number that rises with each run.
+    /// The side to tell, without a number that rises with each run.
     const fn whom(&self) -> (u8, u64, u64) {
         match self.origin {
             Origin::Publisher { conn, number, life } => (0, conn.0, (number as u64) << 32 | life as u64),
@@ -31,7 +31,7 @@ impl Ended {
         }
     }
 
-    /// The number that is told: that of the first event for a publisher, that of the run otherwise.
+    /// The number to tell: for a publisher that of the first event, otherwise that of the run.
     const fn number(&self) -> u64 {
         match self.origin {
             Origin::Publisher { .. } => self.span.first,
@@ -40,7 +40,7 @@ impl Ended {
         }
     }
 
-    /// The events, counted from the first of the run; 0 and 0 when they are all of it.
+    /// The events as offset and count in the run; 0 and 0 for the whole run.
     const fn part(&self) -> (u64, u64) {
         if self.span.events == self.run.events {
             (0, 0)
@@ -49,10 +49,10 @@ impl Ended {
         }
     }
 
-    /// Those of one origin that ended alike stand together, in the order of their numbers.
+    /// Sorts events of one origin that ended alike together, in the order of their numbers.
     pub(super) fn order(&self) -> impl Ord + use<> {
         let whom = self.whom();
-        // For a publisher all events count alike.
+        // A publisher is told of events, whichever part of a run they are.
         let part = if whom.0 == 0 { (0, 0) } else { self.part() };
         (whom, self.level, self.tally, part, self.number())
     }
@@ -72,13 +72,13 @@ pub struct Told {
     pub number: u32,
     /// How many publishers had the number before it.
     pub life: u32,
-    /// The events.
+    /// The events, and how they ended.
     pub outcome: Outcome,
-    /// How many they are.
+    /// The count of the events.
     pub events: u64,
 }
 
-/// What a client's publishers are told. `ended` is of one connection, sorted.
+/// Outcomes for a client's publishers. `ended` is of one connection, sorted.
 pub fn outcomes(ended: &[Ended]) -> Vec<Told> {
     let mut told: Vec<Told> = Vec::new();
     let mut before: Option<(u32, u32, Tally)> = None;
@@ -109,7 +109,7 @@ pub fn outcomes(ended: &[Ended]) -> Vec<Told> {
     told
 }
 
-/// What a peer is told on a lane. `ended` is of one lane, sorted.
+/// Acknowledgements for a peer on a lane. `ended` is of one lane, sorted.
 pub fn leg_acks(ended: &[Ended]) -> Vec<LegAck> {
     told_runs(ended)
         .into_iter()
@@ -132,18 +132,17 @@ pub fn leg_acks(ended: &[Ended]) -> Vec<LegAck> {
 /// Runs that ended alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldRuns {
-    /// What was asked.
+    /// The level that was asked for.
     pub level: Level,
     /// How they ended.
     pub tally: Tally,
-    /// Which events of each, counted from its first: how many are left out, and how many follow; 0
-    /// and 0 for all.
+    /// Offset and count of the events in each run; 0 and 0 for the whole run.
     pub part: (u64, u64),
     /// The runs' numbers.
     pub runs: SeqRanges,
 }
 
-/// What a sibling core is told. `ended` is for one core, sorted.
+/// Answers for a sibling core. `ended` is for one core, sorted.
 pub fn answers(ended: &[Ended]) -> Vec<Answer> {
     told_runs(ended)
         .into_iter()
@@ -151,14 +150,14 @@ pub fn answers(ended: &[Ended]) -> Vec<Answer> {
         .collect()
 }
 
-/// What became of runs that a sibling core has handed over.
+/// How runs ended that a sibling core has handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// How they ended.
     pub tally: Tally,
-    /// Which events of each, as in [`ToldRuns::part`].
+    /// The events of each run, as in [`ToldRuns::part`].
     pub part: (u64, u64),
-    /// The numbers that they had in the batches.
+    /// The numbers of the runs in the batches.
     pub runs: SeqRanges,
 }
 

@@ -1,8 +1,8 @@
-//! What the numbers of an outlet stand for: legs that its reader has not answered.
+//! The legs of one outlet that its reader has not answered, by number.
 //!
-//! A leg comes in when it is written, under the number that both ends count, and leaves with its
-//! answer, whole or event by event. What is answered twice, or was never asked, finds nothing here
-//! and changes nothing.
+//! An outlet inserts a leg when it writes the copy, under a number that both ends count. The leg
+//! leaves with its answer, whole or event by event. An answer that comes twice, or that nobody
+//! asked for, finds no leg and changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,39 +12,39 @@ use super::verdict::{Span, Tally};
 /// A leg that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
-    /// Its entry.
+    /// The entry that it is a leg of.
     pub entry: EntryId,
     /// Seq of the first event that was written.
     first: u64,
-    /// Its events, as far as they were not answered: in rising order, mostly one span.
+    /// Its events without an answer, in rising order, mostly one span.
     spans: Vec<Span>,
 }
 
-/// The unanswered legs of one outlet. Bounded by the entries of the core, once
+/// The unanswered legs of one outlet: at most as many as the core has entries, once
 /// [swept](Self::sweep).
 #[derive(Debug, Default)]
 pub struct Legs(BTreeMap<u64, Leg>);
 
 impl Legs {
-    /// A leg was written under a number, which is above all before it.
+    /// Inserts a leg that was written under a number above all before it.
     pub fn insert(&mut self, number: u64, entry: EntryId, span: Span) {
         self.0.insert(number, Leg { entry, first: span.first, spans: vec![span] });
     }
 
-    /// Whether none is unanswered.
+    /// Whether no leg is unanswered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Legs that are unanswered.
+    /// How many legs are unanswered.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// `count` numbers from `first` on were answered. Costs what is unanswered among them, however
-    /// many they are.
+    /// Answers `count` numbers from `first` on. The cost is that of the unanswered legs among them,
+    /// however large the count is.
     pub fn answer(&mut self, first: u64, count: u64, tally: Tally, ledger: &mut Ledger) {
         while let Some((&number, _)) = self.0.range(first..first.saturating_add(count)).next() {
             if let Some(leg) = self.0.remove(&number) {
@@ -59,7 +59,7 @@ impl Legs {
         self.0.range(first..first.saturating_add(count)).map(|(&number, _)| number).collect()
     }
 
-    /// Some events of a leg were answered: `events` of them, `offset` behind its first.
+    /// Answers `events` events of a leg, `offset` behind its first.
     pub fn answer_part(&mut self, number: u64, offset: u64, events: u64, tally: Tally, ledger: &mut Ledger) {
         let Some(leg) = self.0.get_mut(&number) else { return };
         let from = leg.first.saturating_add(offset);
@@ -85,14 +85,14 @@ impl Legs {
         }
     }
 
-    /// Its reader is gone: all that is unanswered ends with this.
+    /// Ends all unanswered legs with this tally, because their reader is gone.
     pub fn end_all(&mut self, tally: Tally, ledger: &mut Ledger) {
         for leg in std::mem::take(&mut self.0).into_values() {
             leg.end(tally, ledger);
         }
     }
 
-    /// Forgets legs whose entry is over.
+    /// Forgets legs whose entry has ended.
     pub fn sweep(&mut self, ledger: &Ledger) {
         self.0.retain(|_, leg| ledger.has(leg.entry));
     }

@@ -1,11 +1,11 @@
-//! What confirms speak of: levels, origins, and what a leg ends with.
+//! Levels and origins of runs that are followed, and the tallies with which their legs end.
 
 use millrace_proto::control::{OutcomeKind, OutcomeReason};
 use millrace_proto::data::flag;
 
 use crate::transport::ConnKey;
 
-/// What a publisher wants to be told of.
+/// How far a publisher wants its events followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// The run is queued for every receiver that matches, on that receiver's core.
@@ -27,12 +27,12 @@ impl Level {
     }
 }
 
-/// Where a run came from: who is told how it ended.
+/// Where a run came from, and so whom to tell how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A publisher of this core.
     Publisher {
-        /// Its connection.
+        /// The publisher's connection.
         conn: ConnKey,
         /// Its number there.
         number: u32,
@@ -41,14 +41,14 @@ pub enum Origin {
     },
     /// A sibling core.
     Sibling {
-        /// Which.
+        /// The core.
         core: u16,
         /// The number that its batch carried with the run.
         number: u64,
     },
     /// A peer's lane.
     Lane {
-        /// Its connection.
+        /// The lane's connection.
         conn: ConnKey,
         /// The run's lane seq.
         seq: u64,
@@ -56,7 +56,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The connection that it is on, if it is on one.
+    /// The connection of the origin, if it has one.
     #[must_use]
     pub const fn conn(&self) -> Option<ConnKey> {
         match *self {
@@ -88,7 +88,7 @@ impl Span {
 pub struct Reasons(u32);
 
 impl Reasons {
-    /// A set of one.
+    /// A set of one reason.
     #[must_use]
     pub const fn one(reason: OutcomeReason) -> Self {
         Self(1 << reason as u32)
@@ -117,49 +117,49 @@ impl FromIterator<OutcomeReason> for Reasons {
     }
 }
 
-/// How an event ended: what its legs ended with, added up.
+/// How an event ended: the sum of what its legs ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Tally {
-    /// Receivers that have it, as far as the level asks.
+    /// Receivers that have the event, as far as the level asks.
     pub receivers: u32,
-    /// Receivers that do not, as far as anybody knows: at least one where there is a reason.
+    /// Receivers that miss it, as far as anybody knows: at least one where there is a reason.
     pub missed: u32,
-    /// Why not.
+    /// Why they miss it.
     pub reasons: Reasons,
-    /// Nobody followed it.
+    /// Whether nobody followed it.
     pub is_unknown: bool,
-    /// It was not routed.
+    /// Whether it was not routed.
     pub is_dropped: bool,
 }
 
 impl Tally {
-    /// Nothing: what a guard ends with.
+    /// The tally of a guard: nothing.
     pub const NONE: Self =
         Self { receivers: 0, missed: 0, reasons: Reasons(0), is_unknown: false, is_dropped: false };
 
-    /// One receiver has it.
+    /// The tally of one receiver that has the event.
     pub const TAKEN: Self = Self { receivers: 1, ..Self::NONE };
 
-    /// One leg ended without it.
+    /// The tally of one leg that ended without the event.
     #[must_use]
     pub const fn missed(reason: OutcomeReason) -> Self {
         Self { missed: 1, reasons: Reasons::one(reason), ..Self::NONE }
     }
 
-    /// The run was routed, and nobody follows it.
+    /// The tally of a run that was routed, and that nobody follows.
     #[must_use]
     pub const fn unknown(reason: OutcomeReason) -> Self {
         Self { reasons: Reasons::one(reason), is_unknown: true, ..Self::NONE }
     }
 
-    /// The run was not routed.
+    /// The tally of a run that was not routed.
     #[must_use]
     pub const fn dropped(reason: OutcomeReason) -> Self {
         Self { reasons: Reasons::one(reason), is_dropped: true, ..Self::NONE }
     }
 
-    /// What an answer from elsewhere says. What is not confirmed there misses at least one
-    /// receiver.
+    /// The tally of an answer from another core or router. An event that is not confirmed there
+    /// misses at least one receiver.
     #[must_use]
     pub fn answered(kind: OutcomeKind, receivers: u64, missed: u64, reasons: &[OutcomeReason]) -> Self {
         let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -174,7 +174,7 @@ impl Tally {
         Self { receivers: count(receivers), missed: count(missed).max(1), reasons, ..Self::NONE }
     }
 
-    /// Both together.
+    /// The sum of two tallies.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {
@@ -186,7 +186,7 @@ impl Tally {
         }
     }
 
-    /// How it ended.
+    /// The kind of outcome that this is.
     #[must_use]
     pub const fn kind(&self) -> OutcomeKind {
         if self.is_dropped {

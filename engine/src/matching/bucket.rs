@@ -8,7 +8,8 @@ use super::paged::Paged;
 use super::sieve::Sieve;
 use super::tag_hash::TagHash;
 
-/// Selectors that a group keeps as plain numbers: evaluating them costs no more than sieving them.
+/// Selectors that a group keeps as plain numbers, because evaluating so few costs no more than
+/// sieving them.
 const FEW_MAX: usize = 6;
 
 /// The selectors filed under one access tag.
@@ -42,7 +43,7 @@ impl Group {
         &mut self.members
     }
 
-    /// The numbers of all selectors, in no particular but a repeatable order.
+    /// The numbers of all selectors, in an order that means nothing and is the same each time.
     pub(super) fn numbers(&self) -> Vec<u32> {
         match &self.members {
             Members::Few { .. } => self.members.few().to_vec(),
@@ -61,7 +62,7 @@ impl Members {
         }
     }
 
-    /// Adds a plain number; false when there is no room for one.
+    /// Adds a plain number; false when there is no room for it.
     pub(super) fn push(&mut self, number: u32) -> bool {
         match self {
             Self::Few { count, numbers } if usize::from(*count) < FEW_MAX => {
@@ -84,7 +85,7 @@ impl Members {
     }
 }
 
-/// 65,536 buckets: a million groups are sixteen to a bucket, which a lookup passes in a few cache
+/// 65,536 buckets: a million groups are sixteen to a bucket, which a lookup reads in a few cache
 /// lines.
 #[derive(Debug, Clone)]
 pub(super) struct Buckets {
@@ -103,7 +104,7 @@ impl Buckets {
         groups.iter().find(|group| group.access == access)
     }
 
-    /// The group of an access tag for writing, made if need be.
+    /// The group of an access tag for writing; made if there is none.
     pub(super) fn get_mut(&mut self, access: TagHash) -> &mut Group {
         let slot = self.slots.get_mut(access.bucket());
         let groups = slot.get_or_insert_with(|| Arc::new([]));

@@ -1,23 +1,21 @@
-//! What one lookup in one index found, and how it is brought up to date.
+//! The result of one lookup in one index, and how it is brought up to date.
 
 use millrace_proto::TagSetRef;
 
 use super::log::Change;
 use super::{Index, TagMark, Target};
 
-/// Newer changes that a refresh looks at before it finds that looking everything up again is
-/// cheaper.
+/// Changes that a refresh evaluates before a new lookup of everything is cheaper.
 const PATCH_STEPS_MAX: u32 = 64;
-/// Of a contribution that was never filled: newer than any version, so that no refresh takes it for
-/// valid.
+/// The version of a contribution that was never filled: newer than any other, so that no refresh
+/// takes it for valid.
 const NEVER: u64 = u64::MAX;
 
 /// The targets of one tag set in one index, as of one version.
 #[derive(Debug, Clone)]
 pub struct Contribution<T> {
     validated_at: u64,
-    /// Sorted by target, each with the number of its selectors that match: never 0 between
-    /// refreshes.
+    /// Sorted by target, each with the number of its matching selectors: never 0 between refreshes.
     counts: Vec<(T, i32)>,
 }
 
@@ -34,7 +32,7 @@ pub enum Refresh {
     Hit,
     /// Only the selectors that changed were evaluated, and some match.
     Patched,
-    /// Everything was looked up again, which took so many steps: selectors that were looked at.
+    /// Everything was looked up again, with so many selectors evaluated.
     Rebuilt(u64),
 }
 
@@ -50,7 +48,7 @@ impl<T: Target> Contribution<T> {
         self.validated_at
     }
 
-    /// States that this was right at `version`, as somebody else found.
+    /// Sets the version at which this was right, as the caller has found.
     pub(crate) const fn confirm(&mut self, version: u64) {
         self.validated_at = version;
     }
@@ -67,7 +65,7 @@ impl<T: Target> Contribution<T> {
         }
     }
 
-    /// Sorts what was pushed one by one, and adds up what came several times.
+    /// Sorts the targets, and merges those that were pushed several times.
     fn tally(&mut self) {
         self.counts.sort_unstable_by_key(|&(target, _)| target);
         self.counts.dedup_by(|next, kept| {
@@ -90,8 +88,8 @@ impl<T: Target> Index<T> {
         newest <= since && since <= self.version()
     }
 
-    /// Whether no selector that changed after version `since` matches `tags`. False also when that
-    /// cannot be told, or not cheaply.
+    /// Whether no selector that changed after version `since` matches `tags`. False also when the
+    /// index cannot tell, or not cheaply.
     pub(crate) fn unconcerned_since(&self, since: u64, tags: TagSetRef<'_>, marks: &[TagMark]) -> bool {
         self.changes_since(since, marks, |change| !change.selector.matches_tags(tags)).is_some()
     }
@@ -132,8 +130,8 @@ impl<T: Target> Index<T> {
     }
 
     /// Visits the changes after version `since` under any of these tags and in the scan list, each
-    /// once, until `visit` returns false. None then, and when the changes cannot be known or
-    /// are too many.
+    /// once, until `visit` returns false. None in that case, and when the changes are too old or
+    /// too many.
     fn changes_since(
         &self,
         since: u64,

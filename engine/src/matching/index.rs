@@ -13,23 +13,22 @@ use super::tag_hash::{TagHash, TagHasher};
 use super::targets::{Removal, Targets};
 use super::{LocalTarget, Target};
 
-/// A group is looked through for selectors that would be better off elsewhere when it reaches this
-/// size, and whenever it has doubled since.
+/// Size at which a group is searched for selectors that fit better elsewhere; it is searched again
+/// whenever it has doubled.
 const REBALANCE_MIN: usize = 64;
 
-/// Selectors under one tag that a lookup looks at without anybody noticing: about a microsecond.
+/// Selectors under one tag that a lookup evaluates in about a microsecond.
 const CROWDED: usize = 64;
 
 /// Selectors and their targets. See the [module](super) for how it works.
 ///
 /// A clone is a snapshot: it costs a few hundred pointers, shares everything, and never changes.
-/// Versions order the states of one index and its snapshots; those of different indexes have
-/// nothing to do with each other.
+/// Versions order the states of one index and its snapshots, but not those of different indexes.
 #[derive(Debug, Clone)]
 pub struct Index<T> {
     hasher: TagHasher,
     selectors: Paged<Slot<T>>,
-    /// The first free slot, and how many were ever used.
+    /// The first free slot.
     free: Option<u32>,
     slots_used: u32,
     names: Paged<Option<Arc<[u32]>>>,
@@ -56,7 +55,7 @@ impl<T> Default for Slot<T> {
 #[derive(Debug, Clone)]
 struct Filed<T> {
     selector: Arc<Selector>,
-    /// None: on the scan list.
+    /// The access tag; none for the scan list.
     access: Option<TagHash>,
     targets: Targets<T>,
 }
@@ -73,8 +72,8 @@ impl Index<LocalTarget> {
 }
 
 impl<T: Target> Index<T> {
-    /// An empty index. `seed` makes its hashes unpredictable to who chooses tags; caches that
-    /// refresh from several indexes need the same seed in all of them.
+    /// An empty index. `seed` keeps its hashes from whoever chooses tags. Caches that refresh from
+    /// several indexes need the same seed in all of them.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -91,7 +90,7 @@ impl<T: Target> Index<T> {
         }
     }
 
-    /// Adds a target to a selector. False, and nothing changes, when it has it already.
+    /// Adds a target to a selector. False, without a change, when the selector has it.
     pub fn insert(&mut self, selector: &Arc<Selector>, target: T) -> bool {
         let name = self.name_slot(selector);
         let found = self.find(name, selector);
@@ -115,7 +114,8 @@ impl<T: Target> Index<T> {
         true
     }
 
-    /// Takes a target from a selector. False, and nothing changes, when it does not have it.
+    /// Removes a target from a selector. False, without a change, when the selector does not have
+    /// it.
     pub fn remove(&mut self, selector: &Arc<Selector>, target: T) -> bool {
         let name = self.name_slot(selector);
         let Some(number) = self.find(name, selector) else { return false };
@@ -130,14 +130,14 @@ impl<T: Target> Index<T> {
         true
     }
 
-    /// The number of changes so far: moves with every insert and remove that did something.
+    /// The number of changes so far: each insert and remove that changes something raises it.
     #[inline]
     #[must_use]
     pub fn version(&self) -> u64 {
         self.log.version()
     }
 
-    /// What hashes tags for this index.
+    /// The hasher of tags for this index.
     #[inline]
     #[must_use]
     pub const fn hasher(&self) -> &TagHasher {
@@ -145,7 +145,7 @@ impl<T: Target> Index<T> {
     }
 
     /// Visits the targets of every selector that matches, without any cache. A target is visited
-    /// once for each of its selectors that matches. Returns how many selectors were looked at,
+    /// once for each of its selectors that matches. Returns how many selectors were evaluated, in
     /// some 50 ns each.
     pub fn matches(&self, tags: TagSetRef<'_>, mut visit: impl FnMut(T)) -> u64 {
         let probe = Probe::new(tags, &self.hasher);
@@ -160,7 +160,7 @@ impl<T: Target> Index<T> {
         };
         for (place, &hash) in probe.hashes().iter().enumerate() {
             let Some(group) = self.buckets.get(hash) else { continue };
-            // Tags with one hash share a group: it is visited for the first of them.
+            // Tags with one hash share a group: the first of them visits it.
             if probe.hashes()[..place].contains(&hash) {
                 continue;
             }
@@ -173,7 +173,7 @@ impl<T: Target> Index<T> {
         steps
     }
 
-    /// How many selectors have the text of this one: they differ in their literals.
+    /// How many selectors have the text of this one, and so differ in their literals alone.
     #[must_use]
     pub fn alike(&self, selector: &Selector) -> usize {
         let numbers = self.names.get(self.name_slot(selector)).and_then(Option::as_ref);
@@ -206,7 +206,7 @@ impl<T: Target> Index<T> {
         self.scan.len()
     }
 
-    /// Bytes of memory taken, estimated. Snapshots share most of it.
+    /// Estimated bytes of memory. Snapshots share most of it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let pages = self.selectors.bytes() + self.names.bytes() + self.buckets.bytes();
@@ -214,7 +214,7 @@ impl<T: Target> Index<T> {
     }
 
     /// Whether no tag leads to a selector quickly: it has no equality, or `CROWDED` others are
-    /// filed under each of its.
+    /// filed under each of its equalities.
     #[must_use]
     pub fn is_crowded(&self, selector: &Selector) -> bool {
         let hashes = selector.equalities().map(|(key, value)| self.hasher.tag(key, value));
@@ -240,7 +240,7 @@ impl<T: Target> Index<T> {
         numbers.iter().copied().find(is_it)
     }
 
-    /// Adds a selector that is not there, and files it under its emptiest equality.
+    /// Adds a new selector, and files it under its emptiest equality.
     fn add(&mut self, name: usize, selector: &Arc<Selector>, target: T) -> Option<TagHash> {
         let hashes = selector.equalities().map(|(key, value)| self.hasher.tag(key, value));
         let access = hashes.min_by_key(|&hash| self.buckets.get(hash).map_or(0, Group::len));
@@ -313,8 +313,8 @@ impl<T: Target> Index<T> {
         }
     }
 
-    /// Moves selectors out of a group that has doubled, to a tag of theirs under which less than
-    /// half as many are filed. The cost is in proportion to the inserts that made it double.
+    /// Moves selectors out of a group that has doubled, to a tag of theirs under which fewer than
+    /// half as many are filed. The inserts that made it double pay for that.
     fn rebalance(&mut self, crowded: TagHash) {
         let Some(group) = self.buckets.get(crowded) else { return };
         if group.len() < REBALANCE_MIN || !group.len().is_power_of_two() {
@@ -347,7 +347,7 @@ fn access_tag<'a>(hasher: &TagHasher, selector: &'a Selector, access: TagHash) -
     selector.equalities().find(|&(key, value)| hasher.tag(key, value) == access)
 }
 
-/// What a selector takes in one index: itself, a slot, a row, a name, and what allocations cost.
+/// Bytes of a selector in one index: its own, a slot, a row, a name, and what allocations cost.
 fn selector_bytes(selector: &Selector) -> usize {
     const FIXED: usize = 192;
     FIXED + selector.bytes()

@@ -1,9 +1,9 @@
-//! What changed last: one log of all changes, threaded by region.
+//! One log of all changes, threaded by region.
 //!
 //! Every change takes the next version. For each region of tag hashes (and for the scan list) the
-//! log knows the version of the last change; each change names the one before it in its region.
-//! Whoever knows the version at which it was right before walks back from the region's last change
-//! until it meets that version.
+//! log knows the version of the last change, and each change names the one before it in its region.
+//! A reader that was right at some version walks back from the region's last change until it meets
+//! that version.
 //!
 //! ```text
 //! region 5 ──▶ change 9 ──▶ change 4 ──▶ 0          seen at 6: change 9 is new
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The log keeps the last [`CHANGES_KEPT`] changes, or fewer when their selectors are long
-//! ([`SELECTOR_BYTES_KEPT`]): a selector that nobody wants any more lives on in it. A walk that
-//! leaves it says so, and the caller starts over.
+//! ([`SELECTOR_BYTES_KEPT`]), because it keeps selectors that nobody wants alive. A walk that
+//! leaves the log says so, and the caller looks everything up again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,17 +22,18 @@ use millrace_proto::Selector;
 use super::paged::Paged;
 use super::tag_hash::TagMark;
 
-/// Changes that are kept. At 1,000 changes a second, half a minute: longer than a busy tag set is
-/// unseen. 2 MiB.
+/// Changes that are kept. At 1,000 changes a second they last half a minute, longer than a busy tag
+/// set goes without a lookup. 2 MiB.
 pub(super) const CHANGES_KEPT: usize = 32 * 1024;
-/// Bytes of selectors in them: those of usual length, a hundred bytes or two, all have room.
+/// Bytes of selectors in them. Selectors of usual length, a hundred bytes or two, all have room.
 pub(super) const SELECTOR_BYTES_KEPT: usize = 8 << 20;
 const CHANGES_PER_PAGE: usize = 128;
 
 /// A selector gained or lost a target.
 #[derive(Debug, Clone)]
 pub(super) struct Change<T> {
-    /// The access tag under which the selector was filed then. Of no meaning for the scan list.
+    /// The access tag under which the selector was filed at that time. Means nothing for the scan
+    /// list.
     pub(super) access: TagMark,
     /// The version of the previous change in the same region.
     pub(super) earlier: u64,
@@ -48,7 +49,7 @@ pub(super) struct ChangeLog<T> {
     /// The version of the first change in the first page.
     first: u64,
     pages: VecDeque<Arc<Vec<Change<T>>>>,
-    /// Bytes of the selectors in all pages, each counted as often as it is there.
+    /// Bytes of the selectors in all pages; a selector counts as often as it occurs.
     selector_bytes: usize,
     regions: Paged<u64>,
     scan: u64,
@@ -66,7 +67,7 @@ impl<T: Copy> ChangeLog<T> {
         }
     }
 
-    /// The version of the last change of all.
+    /// The version of the last change.
     #[inline]
     pub(super) const fn version(&self) -> u64 {
         self.version
@@ -84,7 +85,7 @@ impl<T: Copy> ChangeLog<T> {
         self.scan
     }
 
-    /// The change that made `version`, unless it is too long ago.
+    /// The change that made `version`, unless it is too old.
     #[inline]
     pub(super) fn change(&self, version: u64) -> Option<&Change<T>> {
         let place = usize::try_from(version.checked_sub(self.first)?).ok()?;
@@ -124,7 +125,7 @@ impl<T: Copy> ChangeLog<T> {
         }
     }
 
-    /// Bytes taken.
+    /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
         self.selector_bytes
             + self.pages.len() * CHANGES_PER_PAGE * size_of::<Change<T>>()

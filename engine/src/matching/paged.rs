@@ -2,8 +2,8 @@
 //! while shared.
 //!
 //! A clone copies one pointer per page. A write to a page that a clone also holds copies that page
-//! first; a write to a page that nobody else holds happens in place. Pages exist from the first
-//! write to one of their slots, so a large array that is hardly used is small.
+//! first; a write to another page happens in place. A page is allocated by the first write to one
+//! of its slots, so that a large array with few entries is small.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A tag set made ready for one uncached lookup: taken apart and hashed once, for many selectors.
+//! A tag set prepared for one uncached lookup: split and hashed once, for many selectors.
 
 use millrace_proto::{Selector, TagSetRef, limits::TAGS_PER_SET_MAX};
 
@@ -39,7 +39,7 @@ impl<'a> Probe<'a> {
         &self.hashes[..self.count]
     }
 
-    /// Whether the tags meet every requirement of `selector`. Both are in order of their keys: one
+    /// Whether the tags meet every requirement of `selector`. Both are sorted by key, so that one
     /// pass over both decides.
     #[inline]
     pub(super) fn meets(&self, selector: &Selector) -> bool {

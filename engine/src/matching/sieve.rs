@@ -26,7 +26,7 @@ use millrace_proto::selector::{Comparison, Operation, Requirement};
 use super::probe::Probe;
 use super::tag_hash::TagHasher;
 
-/// Rows in one chunk: what a write copies when a snapshot shares it.
+/// Rows in one chunk, which a write copies when a snapshot shares it.
 const ROWS_PER_CHUNK: usize = 512;
 
 /// What a row's mark says about the key's value.
@@ -76,8 +76,7 @@ impl Sieve {
         self.selectors
     }
 
-    /// Files selector number `number`; `access` is the requirement that its group already stands
-    /// for.
+    /// Files selector number `number`; `access` is the requirement that its whole group has.
     pub(super) fn insert(
         &mut self,
         number: u32,
@@ -100,7 +99,7 @@ impl Sieve {
         self.selectors += 1;
     }
 
-    /// Takes out what [`Sieve::insert`] filed with the same arguments.
+    /// Takes out the rows that [`Sieve::insert`] filed with the same arguments.
     pub(super) fn remove(
         &mut self,
         number: u32,
@@ -233,7 +232,7 @@ impl Run {
         self.sift(|mark| mark == wanted, visit);
     }
 
-    /// Visits the rows whose mark passes. Sixteen at a time are compared without a branch, since
+    /// Visits the rows whose mark passes. Sixteen at a time are compared without a branch, because
     /// hardly any passes.
     #[inline]
     fn sift(&self, passes: impl Fn(u32) -> bool, visit: &mut impl FnMut(u32)) {
@@ -255,7 +254,7 @@ impl Run {
 }
 
 impl<'a> Filing<'a> {
-    /// The filing of a selector: by the requirement that promises most, the access tag left aside.
+    /// The filing of a selector: by the requirement that promises most, apart from the access tag.
     fn of(selector: &'a Selector, access: Option<(&str, &str)>, hasher: &TagHasher) -> Self {
         let is_access = |requirement: &Requirement<'_>| match (requirement.operation, access) {
             (Operation::Equals(value), Some(access)) => (requirement.key, value) == access,
@@ -297,7 +296,8 @@ impl<'a> Filing<'a> {
     }
 }
 
-/// How much a requirement promises to sort out; 0: nothing, since it is also met without the key.
+/// How many tag sets a requirement promises to sort out. 0: none, because tag sets without the key
+/// meet it.
 fn promise(operation: &Operation<'_>) -> usize {
     match operation {
         Operation::Equals(_) => 1_000,
@@ -326,8 +326,9 @@ fn length(text: &str) -> u16 {
     u16::try_from(text.len()).unwrap_or(u16::MAX)
 }
 
-/// A number as 32 bits whose order never contradicts that of the numbers: `a < b` gives at most as
-/// much for `a` as for `b`. None when the text is not a number, which no comparison accepts.
+/// A number as 32 bits whose order never contradicts that of the numbers: from `a < b` follows that
+/// `a` gives at most as much as `b`. None for a text that is no number, which no comparison
+/// accepts.
 fn ordered(text: &[u8]) -> Option<u32> {
     let number = std::str::from_utf8(text).ok()?.parse::<f64>().ok().filter(|number| !number.is_nan())?;
     #[expect(

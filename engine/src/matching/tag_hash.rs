@@ -1,15 +1,14 @@
 //! Hashes of single tags, their marks, and the regions that they fall into.
 //!
-//! A tag is hashed in the form it has inside a canonical tag set (key and value behind their
-//! lengths), with a seed: who chooses tags cannot choose collisions. The hashes stay in memory;
-//! they differ between machines.
+//! A tag is hashed in the form that it has inside a canonical tag set (key and value behind their
+//! lengths), with a seed, so that nobody can choose tags that collide. The hashes stay in memory,
+//! because they differ between machines.
 
 use ahash::RandomState;
 use millrace_proto::{TagSetRef, limits, varint};
 
-/// Bits of a region's number. 16,384 regions: their versions (128 KiB) fit a core's second cache,
-/// and with hundreds of changes between two lookups of a tag set few regions that it asks for have
-/// one.
+/// Bits of a region's number. The versions of 16,384 regions (128 KiB) fit a core's second cache.
+/// With hundreds of changes between two lookups of a tag set, few of its regions have one.
 const REGION_BITS: u32 = 14;
 
 /// The hash of one `key=value`.
@@ -31,7 +30,7 @@ impl TagHash {
     }
 }
 
-/// Half a [`TagHash`]: what remembers a tag set's tags to ask for their changes. Tags with one mark
+/// Half a [`TagHash`], by which a tag set asks for the changes of its tags. Tags with one mark
 /// share their changes, which costs an evaluation in a few billion and never a wrong result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct TagMark(u32);

@@ -1,4 +1,5 @@
-//! What an entry of the directory leads to: a core or a peer that has subscribers, and a filter.
+//! The targets of the directory's selectors: cores and peers that have subscribers, each with a
+//! filter or without.
 
 use std::fmt::{self, Debug};
 
@@ -15,24 +16,24 @@ pub enum Location {
 
 impl Target for Location {}
 
-/// What an entry of the directory leads to: a location, and which filter a payload must pass to be
-/// wanted there. Sorted by location, and one without a filter is its location's first. Four bytes,
+/// A target in the directory: a location, and the filter that a payload must pass to be wanted
+/// there. Sorted by location; the target without a filter is its location's first. Four bytes,
 /// because routes keep many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Taker(u32);
 
-/// Names literals of which a payload must contain one, in the directory that has it; see
+/// Names a filter of a directory: literals of which a payload must contain one. See
 /// [`Prefilter`](crate::payload::Prefilter).
 pub type FilterNumber = u16;
 
 impl Taker {
     const FILTER_BITS: u32 = 15;
     const PEER: u32 = 1 << (Self::FILTER_BITS + u16::BITS);
-    /// Filters have lower numbers.
+    /// Numbers of filters are below this.
     pub const FILTERS_MAX: FilterNumber = (1 << Self::FILTER_BITS) - 1;
 
-    /// A location that wants events, those that pass the filter if there is one. A filter whose
-    /// number is too high is none.
+    /// A location that wants all events, or those that pass a filter. A filter whose number is too
+    /// high counts as none.
     #[must_use]
     pub const fn new(location: Location, filter: Option<FilterNumber>) -> Self {
         let (kind, number) = match location {
@@ -54,7 +55,7 @@ impl Taker {
         if self.0 & Self::PEER == 0 { Location::Core(number) } else { Location::Peer(number) }
     }
 
-    /// The filter, unless everything is wanted.
+    /// The filter; none when the location wants all events.
     #[inline]
     #[must_use]
     pub const fn filter(self) -> Option<FilterNumber> {

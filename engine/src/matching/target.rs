@@ -1,9 +1,9 @@
-//! What a selector leads to: on a core, one selector of one subscription.
+//! What a selector is filed for; on a core, one selector of one subscription.
 
 use std::fmt::Debug;
 use std::hash::Hash;
 
-/// What a selector leads to.
+/// What a selector is filed for.
 pub trait Target: Copy + Ord + Eq + Hash + Debug {}
 
 /// One selector of one subscription of a receiver on this core.
@@ -13,8 +13,8 @@ pub struct LocalTarget {
     pub receiver: u32,
     /// The subscription, by its number within the receiver.
     pub subscription: u16,
-    /// The selector, by its number within the subscription: it names the payload patterns that are
-    /// still to be met.
+    /// The selector, by its number within the subscription: it names the payload patterns that an
+    /// event has yet to meet.
     pub selector: u16,
 }
 

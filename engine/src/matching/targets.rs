@@ -18,7 +18,7 @@ impl<T: Copy + Ord> Targets<T> {
         }
     }
 
-    /// Adds a target; false when it was there.
+    /// Adds a target; false when it is there already.
     pub(super) fn insert(&mut self, target: T) -> bool {
         let Err(place) = self.as_slice().binary_search(&target) else { return false };
         match self {
@@ -49,14 +49,14 @@ impl<T: Copy + Ord> Targets<T> {
     }
 }
 
-/// What taking out a target did.
+/// The outcome of removing a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Removal {
     /// It was not there.
     Missing,
     /// It is gone, others are left.
     Removed,
-    /// It is the last one and still there: the selector is to be taken out with it.
+    /// It is the last one and was left: the selector goes with it.
     Last,
 }
 

@@ -1,4 +1,4 @@
-//! What one core spends on scanning payloads, and who waits for it.
+//! How much one core spends on scanning payloads, and which receivers wait for it.
 
 use std::collections::VecDeque;
 
@@ -8,12 +8,12 @@ use super::plan::{Plan, Progress};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
     /// Steps in one turn: bytes of payloads times automata. Default 128 KiB, some 150 µs. A
-    /// receiver has a quarter of it at once, and a slice of it in each turn in which it waits.
+    /// receiver may take a quarter of it at once, and a slice of it in each turn in which it waits.
     pub work_per_turn: usize,
-    /// Bytes of runs that wait for one receiver; beyond, a gap stands for what comes. Default 2
-    /// MiB: the largest event has room.
+    /// Bytes of runs that wait for one receiver; beyond them a gap stands for further runs. Default
+    /// 2 MiB: room for the largest event.
     pub wait_bytes_per_receiver: usize,
-    /// The same for all receivers of the core. Default 64 MiB.
+    /// Bytes of runs that wait for all receivers of the core. Default 64 MiB.
     pub wait_bytes: usize,
 }
 
@@ -23,10 +23,10 @@ impl Default for ScanLimits {
     }
 }
 
-/// Steps that one receiver's runs take before the next one's turn.
+/// Steps that the runs of one receiver take before another receiver has its turn.
 const SLICE: usize = 16 * 1024;
 
-/// What is left of one core's turn for scans, and the receivers that wait.
+/// The rest of one core's turn for scans, and the receivers that wait.
 #[derive(Debug)]
 pub struct ScanBudget {
     limits: ScanLimits,
@@ -34,16 +34,16 @@ pub struct ScanBudget {
     turn: u64,
     /// Receivers with runs that wait, each once, by slot.
     waiting: VecDeque<u32>,
-    /// Bytes of all that waits.
+    /// Bytes of all runs that wait.
     pub(super) wait_bytes: usize,
-    /// For runs that are scanned at once.
+    /// Memory for the plan of a run that is scanned at once.
     pub plan: Plan,
-    /// The same.
+    /// Memory for the progress of a run that is scanned at once.
     pub progress: Progress,
 }
 
 impl ScanBudget {
-    /// Nothing was spent, nobody waits.
+    /// A budget of which nothing is spent.
     #[must_use]
     pub fn new(limits: ScanLimits) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl ScanBudget {
         self.limits
     }
 
-    /// Sets other bounds, from here on.
+    /// Sets the bounds from here on.
     pub const fn set_limits(&mut self, limits: ScanLimits) {
         self.limits = limits;
     }
@@ -74,18 +74,18 @@ impl ScanBudget {
         self.limits.work_per_turn
     }
 
-    /// The number of the turn, and what one receiver may take in it at once.
+    /// The number of the turn, and the steps that one receiver may take in it at once.
     pub(super) const fn share(&self) -> (u64, usize) {
         (self.turn, self.limits.work_per_turn / 4)
     }
 
-    /// What is left of the turn.
+    /// Steps that are left in the turn.
     #[must_use]
     pub const fn left(&self) -> usize {
         self.left
     }
 
-    /// Counts what was spent; it may be more than was left by what was found.
+    /// Spends steps. Those of matches found on the way may exceed what was left.
     pub const fn spend(&mut self, work: usize) {
         self.left = self.left.saturating_sub(work);
     }
@@ -96,22 +96,22 @@ impl ScanBudget {
         self.left = self.limits.work_per_turn;
     }
 
-    /// Puts a receiver that waits behind the others; it is not among them.
+    /// Puts a receiver behind the others that wait; it is not among them.
     pub fn put_last(&mut self, slot: u32) {
         self.waiting.push_back(slot);
     }
 
-    /// The receiver whose turn it is, and the steps that it may take; none when nobody waits or
-    /// nothing is left.
+    /// The receiver whose turn it is, and the steps that it may take; none when no receiver waits
+    /// or no steps are left.
     pub fn take_turn(&mut self) -> Option<(u32, usize)> {
-        // The other half is for what comes in this turn: who waits does not make others wait, too.
+        // Half of the turn is for new runs, so that those that wait do not make others wait.
         if self.left <= self.limits.work_per_turn / 2 {
             return None;
         }
         Some((self.waiting.pop_front()?, self.left.min(SLICE)))
     }
 
-    /// Whether anybody waits.
+    /// Whether a receiver waits.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()

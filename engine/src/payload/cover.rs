@@ -1,41 +1,42 @@
-//! Which automata find a receiver's patterns: as few as stay small.
+//! Combines a receiver's patterns into few automata, as long as these stay small.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use millrace_proto::selector::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Pattern};
 
-/// Bytes that an automaton of several patterns may take.
+/// Most bytes of an automaton of several patterns.
 const COMBINED_BYTES_MAX: usize = 128 * 1024;
-/// Automata that are tried for one subscription: each takes up to some 50 ms of the thread that
-/// makes them.
+/// Automata that are tried for one subscription. Each takes the thread that makes them up to some
+/// 50 ms.
 const TRIES_MAX: usize = 8;
 
-/// Automata of some patterns.
+/// Automata that find several patterns each.
 #[derive(Debug, Default)]
 pub struct Cover {
     automata: Vec<Arc<Automaton>>,
-    /// By address of a pattern, which `patterns` keeps alive: its automaton, and its index there.
+    /// The automaton of a pattern, and the pattern's index there, by the address of a pattern that
+    /// `patterns` keeps alive.
     places: HashMap<usize, (u32, u32), ahash::RandomState>,
     patterns: Vec<Arc<Pattern>>,
     bytes: usize,
 }
 
 impl Cover {
-    /// The automaton that finds a pattern, by its index here, and the pattern's index there.
+    /// The automaton that finds a pattern, and the pattern's index there.
     #[must_use]
     pub fn place(&self, pattern: &Arc<Pattern>) -> Option<(&Arc<Automaton>, u32)> {
         let &(automaton, index) = self.places.get(&address(pattern))?;
         Some((&self.automata[automaton as usize], index))
     }
 
-    /// Bytes that its automata take besides the patterns' own.
+    /// Bytes of its automata, without those that patterns have of their own.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Automata of several patterns.
+    /// How many automata it has.
     #[must_use]
     pub const fn automata(&self) -> usize {
         self.automata.len()
@@ -48,13 +49,13 @@ impl Cover {
     }
 }
 
-/// The address of a pattern: its name while somebody holds it.
+/// The address of a pattern, which names it while somebody holds it.
 pub(super) fn address(pattern: &Arc<Pattern>) -> usize {
     Arc::as_ptr(pattern).addr()
 }
 
-/// Makes automata of several patterns each, where they stay small. It takes half a second at the
-/// most: not for a core's loop. A pattern that goes with no other is left out, for it has its own.
+/// Makes automata of several patterns each, where they stay small. That takes up to half a second,
+/// too long for a core's loop. A pattern that fits no other keeps its own automaton alone.
 #[must_use]
 pub fn combine(mut patterns: Vec<Arc<Pattern>>) -> Cover {
     patterns.sort_unstable_by(|one, other| one.text().cmp(other.text()));
@@ -66,7 +67,7 @@ pub fn combine(mut patterns: Vec<Arc<Pattern>>) -> Cover {
         if part.len() < 2 || tries >= TRIES_MAX {
             continue;
         }
-        // What is not small apart is not small together.
+        // Patterns whose own automata are not small do not make a small one together.
         let apart: usize = part.iter().map(|pattern| pattern.automaton().bytes()).sum();
         let combined = (apart <= COMBINED_BYTES_MAX).then(|| {
             tries += 1;

@@ -16,15 +16,16 @@ use crate::matching::LocalTarget;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
 
-/// What a run that waits takes besides its bytes.
+/// Bytes that a run takes beside its own while it waits.
 const OVERHEAD_BYTES: usize = 512;
-/// Gaps that wait, one behind the other or between runs: beyond, they are one gap of all routers.
+/// Most gaps that wait one behind the other or between runs; more of them become one gap of all
+/// routers.
 const GAPS_MAX: usize = 64;
 
-/// A run that waits for its scan, or for one before it.
+/// A run that waits for its scan, or for the scan of one before it.
 #[derive(Debug)]
 pub struct HeldRun {
-    /// Its tag set's name in the route cache then.
+    /// The route cache's name for its tag set, when it came.
     pub tag: TagId,
     /// Its tag set in canonical form.
     pub tags: Box<[u8]>,
@@ -34,15 +35,15 @@ pub struct HeldRun {
     pub flags: u64,
     /// Its body.
     pub body: Box<[u8]>,
-    /// Who wants what, as it was when the run came.
+    /// The automata and subscriptions of its scan, as they were when it came.
     pub plan: Plan,
     /// How far it was scanned.
     pub progress: Box<Progress>,
-    /// Events of it.
+    /// How many events it has.
     pub events: u64,
     /// The sibling core that handed it over.
     pub from: Option<CoreIndex>,
-    /// The ledger's entry, of which the scan is a leg, if the publisher wants to be told.
+    /// The ledger's entry, of which the scan is a leg, if the publisher asks how the run ends.
     pub entry: Option<EntryId>,
 }
 
@@ -54,18 +55,18 @@ impl HeldRun {
     /// All its events.
     #[must_use]
     pub fn span(&self) -> Span {
-        // It was read before, when it came.
+        // The body was parsed when it came.
         let first = RunBody::parse_head(&self.body).map_or(0, |body| body.first_seq());
         Span { first, events: u32::try_from(self.events).unwrap_or(0) }
     }
 
-    /// Events of it that were not scanned.
+    /// How many of its events were not scanned.
     fn events_left(&self) -> u64 {
         self.events.saturating_sub(self.progress.events() as u64)
     }
 }
 
-/// What waits, in the order of the receiver.
+/// A run or gap that waits, in the order of its receiver.
 #[derive(Debug)]
 pub enum Held {
     /// A run.
@@ -78,24 +79,25 @@ pub enum Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom;
 
-/// A pattern that selectors have.
+/// A pattern of some selectors.
 #[derive(Debug)]
 struct Used {
     pattern: Arc<Pattern>,
     uses: u32,
-    /// Where it is found together with others.
+    /// The automata that find it together with others.
     cover: Option<Arc<Cover>>,
 }
 
 impl Used {
-    /// What finds it, and its index there.
+    /// The automaton that finds it, and its index there.
     fn place(&self) -> (&Arc<Automaton>, u32) {
         let together = self.cover.as_ref().and_then(|cover| cover.place(&self.pattern));
         together.unwrap_or_else(|| (self.pattern.automaton(), 0))
     }
 }
 
-/// A receiver's patterns and what waits for them. A receiver that never had a pattern has none.
+/// A receiver's patterns, and the runs that wait for their scan. A receiver without patterns has
+/// none.
 #[derive(Debug, Default)]
 pub struct Desk {
     /// By selector number.
@@ -105,7 +107,7 @@ pub struct Desk {
     waiting: VecDeque<Held>,
     gaps: usize,
     wait_bytes: usize,
-    /// Steps taken at once in this turn.
+    /// The turn in which `spent` was spent.
     turn: u64,
     spent: usize,
 }
@@ -123,8 +125,8 @@ impl Desk {
         self.patterns.contains_key(&address(pattern))
     }
 
-    /// Sets, or takes away, the patterns of a selector, which `cover` may find together with
-    /// others. Returns by how many bytes there are more patterns, or fewer.
+    /// Sets or removes the patterns of a selector, which `cover` may find together with others.
+    /// Returns how many more bytes the patterns take; a negative number for fewer.
     pub fn set(
         &mut self,
         selector: u16,
@@ -162,7 +164,7 @@ impl Desk {
         bytes
     }
 
-    /// Whether anything waits: then everything else waits behind it.
+    /// Whether a run waits, so that everything behind it waits, too.
     #[inline]
     #[must_use]
     pub fn is_waiting(&self) -> bool {
@@ -182,7 +184,7 @@ impl Desk {
         }
     }
 
-    /// Whether a run of so much work can be scanned at once, within this turn. Then it is spent.
+    /// Whether a run of so much work may be scanned at once in this turn. Spends the work if so.
     pub fn admits(&mut self, work: usize, budget: &ScanBudget) -> bool {
         let (turn, share) = budget.share();
         if self.turn != turn {
@@ -195,10 +197,11 @@ impl Desk {
         fits
     }
 
-    /// Lets a run wait. It is the caller's to list the receiver when nothing waited before.
+    /// Lets a run wait. The caller lists the receiver when nothing waited before.
     ///
     /// # Errors
-    /// There is no room: the run is gone.
+    ///
+    /// [`NoRoom`]: the run is dropped.
     pub fn hold(&mut self, run: HeldRun, budget: &mut ScanBudget) -> Result<(), NoRoom> {
         let (bytes, limits) = (run.bytes(), budget.limits());
         if self.wait_bytes + bytes > limits.wait_bytes_per_receiver
@@ -212,7 +215,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Lets a gap wait behind what waits.
+    /// Lets a gap wait behind everything else.
     pub fn hold_gap(&mut self, gap: Gap) {
         if let Some(Held::Gap(last)) = self.waiting.back_mut()
             && (last.reason == gap.reason && last.router == gap.router || self.gaps >= GAPS_MAX)
@@ -227,7 +230,8 @@ impl Desk {
         self.waiting.push_back(Held::Gap(gap));
     }
 
-    /// Takes what waits first; a run that is not done is [put back](Self::put_back).
+    /// Takes the oldest item. The caller [puts back](Self::put_back) a run that it did not scan to
+    /// its end.
     pub fn take(&mut self, budget: &mut ScanBudget) -> Option<Held> {
         let held = self.waiting.pop_front()?;
         match &held {
@@ -257,8 +261,8 @@ impl Desk {
         }
     }
 
-    /// Drops everything that waits, and tells `lost` of each run; returns its events, as far as
-    /// they were not scanned.
+    /// Drops everything that waits, and calls `lost` for each run. Returns how many events were not
+    /// scanned.
     pub fn drop_waiting(&mut self, budget: &mut ScanBudget, mut lost: impl FnMut(&HeldRun)) -> u64 {
         let mut events = 0;
         while let Some(held) = self.take(budget) {

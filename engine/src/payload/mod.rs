@@ -1,9 +1,9 @@
 //! Payload patterns: which events of a run a receiver wants when its selectors ask for more than
 //! tags.
 //!
-//! Whoever subscribes chooses patterns, whoever publishes chooses payloads, and both may be the
-//! same hostile client: bytes times automata is the only measure of this work, and everything here
-//! is bounded in it.
+//! A client that subscribes chooses patterns, a client that publishes chooses payloads, and one
+//! hostile client may do both. The work is therefore measured in bytes times automata, and
+//! everything here is bounded in it.
 //!
 //! ```text
 //! run ─▶ Plan: which automata, for whom ─▶ fits what is left of this turn ─▶ scanned at once ─▶ pieces for the queue
@@ -11,14 +11,14 @@
 //!                                               └▶ no room to wait: a gap of its own reason (pattern_budget)
 //! ```
 //!
-//! A scan stops after any byte and goes on in the next turn, so that one event of a megabyte and a
-//! thousand patterns hold up nobody but their receiver. What such a receiver gets behind a run that
-//! waits, waits behind it, also what needs no scan: its order stays as it was. Other receivers, and
-//! other clients, notice nothing: a core spends [`ScanBudget::work_per_turn`] on scans in a turn,
-//! which receivers that wait share, a slice each.
+//! A scan may stop after any byte and go on in the next turn, so that one event of a megabyte and a
+//! thousand patterns hold up their receiver alone. Everything that this receiver gets behind a run
+//! that waits, waits, too, even without a scan of its own, so that its order stays the same. Other
+//! receivers and clients notice nothing: a core spends [`ScanBudget::work_per_turn`] on scans in a
+//! turn, and the receivers that wait share it in slices.
 //!
-//! The patterns of one subscription are found in one pass where one automaton of them stays small
-//! ([`Cover`]), which is made off the core's thread, where selectors are read.
+//! One automaton finds several patterns of a subscription in one pass, where it stays small
+//! ([`Cover`]). It is made where selectors are read, off the core's thread.
 
 mod budget;
 mod cover;

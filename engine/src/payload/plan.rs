@@ -1,26 +1,26 @@
-//! How the events of one run are scanned for one receiver: which automata read their payloads, and
-//! who wants an event that they find what in.
+//! How the events of one run are scanned for one receiver: the automata that read their payloads,
+//! and the subscriptions that want an event for what they find.
 
 use std::sync::Arc;
 
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::selector::{Automaton, Scan};
 
-/// The automata of one run and one receiver, and the subscriptions that what they find is for.
+/// The automata for one run and one receiver, and the subscriptions that their patterns are for.
 #[derive(Debug, Default)]
 pub struct Plan {
     automata: Vec<Arc<Automaton>>,
-    /// The number of an automaton's first pattern among those of all.
+    /// For each automaton, the number of its first pattern among those of all automata.
     firsts: Vec<u32>,
     patterns: u32,
-    /// In ascending order of subscriptions: a subscription, and up to which of `wanted` its
-    /// patterns go, all of which must be found.
+    /// Subscriptions, ascending, each with the end of its patterns in `wanted`, all of which must
+    /// be found.
     targets: Vec<(u16, u32)>,
     wanted: Vec<u32>,
 }
 
 impl Plan {
-    /// Forgets everything.
+    /// Clears the plan for another run.
     pub fn clear(&mut self) {
         self.automata.clear();
         self.firsts.clear();
@@ -29,9 +29,9 @@ impl Plan {
         self.wanted.clear();
     }
 
-    /// Adds a subscription that wants an event when all of these patterns are found, each by an
-    /// automaton and its index there; every event when there is none. Subscriptions are added
-    /// in ascending order.
+    /// Adds a subscription that wants an event when all of these patterns are found, each given by
+    /// its automaton and its index there; every event when there are none. The caller adds
+    /// subscriptions in ascending order.
     pub fn add<'a>(&mut self, subscription: u16, patterns: impl Iterator<Item = (&'a Arc<Automaton>, u32)>) {
         for (automaton, index) in patterns {
             let known = self.automata.iter().position(|other| Arc::ptr_eq(other, automaton));
@@ -46,13 +46,13 @@ impl Plan {
         self.targets.push((subscription, u32::try_from(self.wanted.len()).unwrap_or(u32::MAX)));
     }
 
-    /// Steps that scanning `bytes` of payloads takes, without those of what is found.
+    /// Steps for scanning `bytes` of payloads, without those for patterns that are found.
     #[must_use]
     pub const fn work(&self, bytes: usize) -> usize {
         self.automata.len().saturating_mul(bytes)
     }
 
-    /// Bytes that it takes.
+    /// Bytes of memory.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.automata.len() * (size_of::<Arc<Automaton>>() + size_of::<u32>())
@@ -64,7 +64,7 @@ impl Plan {
 /// Consecutive events of a run that the same subscriptions want.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece<'a> {
-    /// In ascending order.
+    /// The subscriptions, ascending.
     pub subscriptions: &'a [u16],
     /// A run body.
     pub body: &'a [u8],
@@ -72,18 +72,18 @@ pub struct Piece<'a> {
     pub events: u64,
 }
 
-/// How far a run was scanned. Kept with a run that waits; one that is used again holds no memory of
-/// the last run but its buffers.
+/// How far a run was scanned. A run that waits keeps it; when it is used again, nothing but its
+/// buffers stays from the run before.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Events scanned.
     events: usize,
-    /// Of the next event: the automaton that reads it, and how far.
+    /// The automaton that reads the next event, and how far it has read.
     automaton: usize,
     scan: Option<Scan>,
-    /// Of the next event: which patterns were found, a bit each.
+    /// The patterns that were found in the next event, a bit each.
     found: Vec<u64>,
-    /// Whom the events in `builder` are for.
+    /// The subscriptions that want the events in `builder`.
     current: Vec<u16>,
     wanted: Vec<u16>,
     builder: RunBuilder,
@@ -97,7 +97,7 @@ impl Progress {
         self.events
     }
 
-    /// To be used for another run.
+    /// Clears it for another run.
     pub fn restart(&mut self) {
         self.events = 0;
         self.automaton = 0;
@@ -105,8 +105,8 @@ impl Progress {
         self.current.clear();
     }
 
-    /// Scans on while `work` is left, and emits what is wanted. True when the run was scanned to
-    /// its end; what is left of it otherwise comes with the next call.
+    /// Scans on while `work` is left, and emits the pieces that are wanted. True when the run was
+    /// scanned to its end; otherwise the next call scans the rest.
     pub fn scan(
         &mut self,
         plan: &Plan,
@@ -137,12 +137,12 @@ impl Progress {
         true
     }
 
-    /// Reads on in one payload; whether it was read by all automata.
+    /// Reads on in one payload. Returns whether all automata have read it.
     fn scan_payload(&mut self, plan: &Plan, payload: &[u8], work: &mut usize) -> bool {
         if self.automaton == 0 && self.scan.is_none() {
             self.found.clear();
             self.found.resize((plan.patterns as usize).div_ceil(64), 0);
-            // An event costs something even where its payload is empty.
+            // An event costs a step even when its payload is empty.
             *work = work.saturating_sub(1);
         }
         while let Some(automaton) = plan.automata.get(self.automaton) {
@@ -166,7 +166,7 @@ impl Progress {
         true
     }
 
-    /// Which subscriptions want the event that was read.
+    /// Finds the subscriptions that want the event which was read.
     fn decide(&mut self, plan: &Plan) {
         self.wanted.clear();
         let mut from = 0;

@@ -1,9 +1,8 @@
-//! The prefilter: which locations may want a run, if all that they want of it is behind payload
-//! patterns.
+//! The prefilter: which locations may want a run, when payload patterns are all their reason.
 //!
-//! A location whose only reason is a pattern is told with the pattern's [`Literals`]; equal ones
-//! are one *filter*. Whoever has a run for such locations looks for the literals of all filters in
-//! one pass over the run's bytes, and copies it to those of whose filters one was found:
+//! A location that wants events only for patterns tells the patterns' [`Literals`]; equal ones are
+//! one *filter*. The core that has a run for such locations looks for the literals of all filters
+//! in one pass over the run's bytes, and copies the run to locations whose filters it has found:
 //!
 //! ```text
 //! filters    0: "RAID STATUS"      1: "sshd: " or "sudo: "
@@ -12,11 +11,11 @@
 //! ```
 //!
 //! Each position costs one look into a table of 64 Ki bits, by the hash of the three bytes there.
-//! Where the bit is set, the literals with that head are compared, which takes *work*: whoever
-//! chooses literals and payloads chooses how often, so that it is bounded by the caller.
+//! Where the bit is set, the core compares the literals with that head. Such comparisons are *work*
+//! that the caller bounds, because clients choose literals and payloads.
 //!
-//! What is found is a superset of what the patterns want: a literal may lie across two payloads of
-//! the run. A literal that is in a payload is always found.
+//! The filters found are a superset of what the patterns want, because a literal may lie across two
+//! payloads of the run. A literal inside a payload is always found.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,38 +25,38 @@ use millrace_proto::selector::{LITERAL_BYTES_MIN, Literals};
 
 use crate::matching::{FilterNumber, Taker};
 
-/// Filters of one directory: with 16 literals each, a quarter of the table's bits is set. A
-/// location that comes with more of them gets everything.
+/// Most filters of one directory: with 16 literals each, a quarter of the table's bits is set. A
+/// location with a filter beyond them gets everything.
 pub const FILTERS_MAX: usize = 1024;
 const _: () = assert!(FILTERS_MAX <= Taker::FILTERS_MAX as usize, "a taker names every filter");
 
 const HEAD_BITS: u32 = 16;
 
-/// The filters of one version of the directory. Immutable: cores share it.
+/// The filters of one version of the directory. Immutable, because cores share it.
 #[derive(Debug, Default)]
 pub struct Prefilter {
     /// A bit for each hash of a literal's first three bytes; empty when there is no filter.
     heads: Box<[u64]>,
-    /// By the first three bytes: literals, and the filters that have them.
+    /// Literals with the filters that have them, by their first three bytes.
     literals: HashMap<u32, Vec<Filtered>, RandomState>,
 }
 
 /// A literal, and a filter that has it.
 type Filtered = (Box<[u8]>, FilterNumber);
 
-/// Filters that were found, a bit each.
+/// A set of filters, a bit each.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Found([u64; FILTERS_MAX / 64]);
 
 impl Found {
-    /// Whether a filter was found. One that no directory has is: what is not known lets everything
-    /// pass.
+    /// Whether a filter was found. True for a filter that no directory has, because an unknown
+    /// filter lets everything pass.
     #[must_use]
     pub fn has(&self, filter: FilterNumber) -> bool {
         self.0.get(usize::from(filter / 64)).is_none_or(|bits| bits >> (filter % 64) & 1 == 1)
     }
 
-    /// Whether none was found.
+    /// Whether no filter was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&bits| bits == 0)
@@ -71,7 +70,7 @@ impl Found {
 }
 
 impl Prefilter {
-    /// Filters by their numbers. Hashing is seeded because peers choose literals.
+    /// Takes filters by their numbers. Hashing is seeded because peers choose literals.
     fn new<'a>(filters: impl Iterator<Item = (FilterNumber, &'a Literals)>, hash: &RandomState) -> Self {
         let mut made = Self { heads: Box::default(), literals: HashMap::with_hasher(hash.clone()) };
         let mut heads = vec![0; 1 << HEAD_BITS >> 6];
@@ -89,8 +88,8 @@ impl Prefilter {
         made
     }
 
-    /// The filters of which `bytes` contain a literal; none when `work`, which comparisons take,
-    /// does not suffice to tell.
+    /// The filters of which `bytes` contain a literal; none when the comparisons need more than
+    /// `work`.
     #[must_use]
     pub fn scan(&self, bytes: &[u8], work: &mut usize) -> Option<Found> {
         let mut found = Found::default();
@@ -130,11 +129,11 @@ const fn slot(head: u32) -> usize {
     (head.wrapping_mul(0x9e37_79b1) >> (u32::BITS - HEAD_BITS)) as usize
 }
 
-/// The numbers of filters, given by whoever writes the directory.
+/// The numbers of filters, for the writer of the directory.
 #[derive(Debug)]
 pub struct FilterTable {
     hash: RandomState,
-    /// With how many entries of the directory have them.
+    /// The number of each filter, and how many entries of the directory have it.
     numbers: HashMap<Arc<Literals>, (FilterNumber, usize), RandomState>,
     free: Vec<FilterNumber>,
     used: FilterNumber,
@@ -143,7 +142,7 @@ pub struct FilterTable {
 }
 
 impl FilterTable {
-    /// No filters. The seed is for memory only.
+    /// A table without filters. The seed is for hashing in memory only.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let hash = RandomState::with_seeds(seed, !seed, 0x6c69_7465, 0x7261_6c73);
@@ -157,7 +156,8 @@ impl FilterTable {
         }
     }
 
-    /// The number of a filter that one more entry has; none when there are too many filters.
+    /// Counts one more entry for a filter and returns its number; none when there are too many
+    /// filters.
     pub fn refer(&mut self, literals: &Arc<Literals>) -> Option<FilterNumber> {
         if let Some((number, references)) = self.numbers.get_mut(literals) {
             *references += 1;
@@ -176,13 +176,13 @@ impl FilterTable {
         Some(number)
     }
 
-    /// The number of a filter that entries have.
+    /// The number of a filter that an entry has.
     #[must_use]
     pub fn get(&self, literals: &Arc<Literals>) -> Option<FilterNumber> {
         self.numbers.get(literals).map(|&(number, _)| number)
     }
 
-    /// One entry fewer has a filter.
+    /// Counts one entry fewer for a filter.
     pub fn unrefer(&mut self, literals: &Arc<Literals>) {
         let Some((number, references)) = self.numbers.get_mut(literals) else { return };
         *references -= 1;
@@ -205,8 +205,8 @@ impl FilterTable {
         self.numbers.is_empty()
     }
 
-    /// The filters as they are; made anew when one came or went, which takes a millisecond when
-    /// there are as many as may be.
+    /// The prefilter of the current filters. After a change it is made again, which takes a
+    /// millisecond with the most filters.
     pub fn prefilter(&mut self) -> Arc<Prefilter> {
         if std::mem::take(&mut self.is_changed) {
             let filters = self.numbers.iter().map(|(literals, &(number, _))| (number, &**literals));

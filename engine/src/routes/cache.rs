@@ -10,15 +10,15 @@ use super::eviction::{Eviction, Standing};
 use super::table::{Table, mark};
 use crate::matching::{Index, LocalTarget, Refresh, Taker};
 
-/// From this share on, a lookup does not wait for the near part before it asks for the far part's
-/// memory.
+/// Share of lookups that need the far part from which on a lookup asks for the far part's memory
+/// before it has read the near part.
 const FAR_SHARE_HIGH: u8 = 96;
 
 /// Bounds of one core's route cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteCacheLimits {
-    /// Tag sets, at least 1. Address space for them is reserved at the start, memory is taken on
-    /// use: about 520 bytes each, more with many tags or targets. Default: 1,000,000.
+    /// Tag sets, at least 1. The cache reserves address space for them at the start and takes
+    /// memory on use: about 520 bytes each, more with many tags or targets. Default: 1,000,000.
     pub entries: u32,
     /// Bytes of all entries together. The entry that was looked up last stays even if it alone
     /// takes more. Default: 1 GiB.
@@ -60,7 +60,7 @@ crate::metrics! {
     }
 }
 
-/// Interned tag sets and where their events go. See the [module](super).
+/// Interned tag sets and the routes of their events. See the [module](super).
 #[derive(Debug)]
 pub struct RouteCache {
     near: Vec<Near>,
@@ -74,7 +74,7 @@ pub struct RouteCache {
     far_share: u8,
 }
 
-/// An entry that is right for the indexes it was resolved with.
+/// An entry that is valid for the indexes that it was resolved with.
 #[derive(Debug, Clone, Copy)]
 pub struct Resolved<'a> {
     near: &'a Near,
@@ -96,7 +96,7 @@ impl<'a> Resolved<'a> {
         self.near.takers(self.far)
     }
 
-    /// Where the tag set's number on the stream that it was written to last is kept.
+    /// Holds the tag set's number on the stream that it was last written to.
     #[inline]
     #[must_use]
     pub const fn number(&self) -> &'a Cell<Memo> {
@@ -128,7 +128,7 @@ impl RouteCache {
         }
     }
 
-    /// The id of a tag set, which is added if need be; another may go for it. `hash` is
+    /// The id of a tag set, which the cache adds if it is new; another one may give way. `hash` is
     /// [`TagSetRef::hash`] of the tags.
     pub fn intern(&mut self, tags: TagSetRef<'_>, hash: u64) -> TagId {
         let far = &self.far;
@@ -149,16 +149,16 @@ impl RouteCache {
         self.near.get(id.index as usize).is_some_and(|near| near.generation == id.generation)
     }
 
-    /// Starts the way of what [`resolve`](Self::resolve) reads to the core, without waiting for it
-    /// where the caller does so for several ids in a row.
+    /// Prefetches what [`resolve`](Self::resolve) reads. It does not wait for memory, so that a
+    /// caller may prefetch several ids in a row.
     #[inline]
     pub fn prefetch(&self, id: TagId) {
         let lines = self.near.get(id.index as usize).map_or(0, Near::prefetch);
         std::hint::black_box(lines);
     }
 
-    /// Where events with these tags went when they were resolved last. Both indexes may have
-    /// changed since: good for fetching what is likely to be needed, and nothing else.
+    /// The route of these tags as it was last resolved. Both indexes may have changed since, so
+    /// that it serves prefetching alone.
     #[inline]
     #[must_use]
     pub fn resolved_last(&self, id: TagId) -> Option<Resolved<'_>> {
@@ -167,28 +167,28 @@ impl RouteCache {
         Some(Resolved { near, far: &self.far[index] })
     }
 
-    /// Whether [`resolve`](Self::resolve) would find that nothing is to be looked up.
+    /// Whether [`resolve`](Self::resolve) would find the route without a lookup.
     #[must_use]
     pub fn is_settled(&self, id: TagId, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
         self.contains(id) && self.near[id.index as usize].is_settled(directory, local)
     }
 
-    /// What is kept as the tag set's number on a stream. Good for prefetching, and nothing else:
-    /// the entry may have gone to another tag set.
+    /// The number that is kept for the tag set on a stream. The entry may belong to another tag set
+    /// by now, so that it serves prefetching alone.
     #[inline]
     #[must_use]
     pub fn number_last(&self, id: TagId) -> Memo {
         self.near.get(id.index as usize).map_or_else(Memo::default, |near| near.number.get())
     }
 
-    /// The tags that `id` names, unless they went.
+    /// The tags that `id` names; none when they were evicted.
     #[inline]
     #[must_use]
     pub fn get(&self, id: TagId) -> Option<TagSetRef<'_>> {
         self.contains(id).then(|| self.far[id.index as usize].tags())
     }
 
-    /// Where events with these tags go, as of both indexes; None when the tags went. Each index is
+    /// The route of these tags by both indexes; none when the tags were evicted. Each index is
     /// always the same one, or a later snapshot of it, and both have one seed.
     #[inline]
     pub fn resolve(
@@ -218,14 +218,14 @@ impl RouteCache {
         Some(Resolved { near: &self.near[index], far: &self.far[index] })
     }
 
-    /// Selectors that lookups have looked at so far.
+    /// Selectors that lookups have evaluated so far.
     #[inline]
     #[must_use]
     pub const fn steps(&self) -> u64 {
         self.metrics.steps
     }
 
-    /// What it holds and did.
+    /// Its metrics.
     #[must_use]
     pub const fn metrics(&self) -> RouteCacheMetrics {
         self.metrics
@@ -246,7 +246,7 @@ impl RouteCache {
             None => {
                 self.near.push(Near::new(1));
                 self.far.push(far);
-                // Bounded by the limit, which is a u32.
+                // The limit, which is a u32, bounds it.
                 u32::try_from(self.far.len() - 1).unwrap_or(u32::MAX)
             }
         };
@@ -264,7 +264,7 @@ impl RouteCache {
         let index = id.index as usize;
         let far = &mut self.far[index];
         let near = &mut self.near[index];
-        // What changed nearby mostly does not match: then what the entry owns is not even read.
+        // Nearby changes mostly do not match: then the lookup reads nothing that the entry owns.
         if far.is_unconcerned(near, directory, local) {
             self.metrics.unconcerned += 1;
             return;
@@ -284,8 +284,8 @@ impl RouteCache {
         }
     }
 
-    /// Evicts until there is room for one more entry, or, while one is kept, until the bytes are
-    /// within their limit.
+    /// Evicts entries until there is room for one more. With `keep`, evicts others until the bytes
+    /// are within their limit.
     fn make_room(&mut self, keep: Option<TagId>) {
         let entries_max = self.limits.entries.max(1) as usize;
         while self.metrics.bytes > self.limits.bytes as u64

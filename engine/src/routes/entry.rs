@@ -1,5 +1,5 @@
-//! One tag set and where its events go: what every lookup reads, and what only a change or a first
-//! meeting needs.
+//! One tag set and the route of its events, in two parts: one that every lookup reads, and one that
+//! only changes and first lookups need.
 
 use std::cell::Cell;
 
@@ -19,21 +19,22 @@ pub struct TagId {
 const TAKERS_NEAR: usize = 4;
 const LOCAL_NEAR: usize = 4;
 const MARKS_NEAR: usize = 10;
-/// Bytes of canonical tags that need no place of their own: ten tags of usual length.
+/// Bytes of canonical tags that are kept in place: ten tags of usual length.
 const CANONICAL_NEAR: usize = 224;
-/// In place of a count: there are more than fit, and they are in the far part.
+/// Stands for a count when there are more than fit, and they are in the far part.
 const FAR: u8 = u8::MAX;
-/// Heat stops here: an entry that was busy is cold after this many rounds without a lookup.
+/// Most heat: a busy entry is cold after this many rounds without a lookup.
 const HEAT_MAX: u8 = 3;
-/// No version of an index is this new, so the first lookup fills the entry.
+/// Newer than any version of an index, so that the first lookup fills the entry.
 const NEVER: u64 = u64::MAX;
 
-/// What every lookup reads: two cache lines, the first of which tells whether the second is right.
+/// The part that every lookup reads: two cache lines, the first of which tells whether the second
+/// is valid.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(super) struct Near {
     pub(super) generation: u32,
-    /// How often it was looked up lately.
+    /// How often it was looked up in the last rounds.
     heat: u8,
     takers_len: u8,
     local_len: u8,
@@ -43,15 +44,14 @@ pub(super) struct Near {
     marks: [TagMark; MARKS_NEAR],
     takers: [Taker; TAKERS_NEAR],
     local: [LocalTarget; LOCAL_NEAR],
-    /// The tag set's number on the stream to receivers of this core that it was written to last.
+    /// The tag set's number on the stream to receivers of this core that it was last written to.
     pub(super) number: Cell<Memo>,
 }
 
 const _: () = assert!(size_of::<Near>() == 128, "a route is two cache lines");
 
-/// What only a search by tags, a change that comes close, a first meeting or an eviction reads. Its
-/// place follows from the index alone, so that its memory can be on the way while the near part's
-/// is.
+/// The part that a search by tags, a change nearby, a first lookup or an eviction reads. Its place
+/// follows from the index alone, so that its memory can be fetched together with the near part's.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Far {
@@ -69,7 +69,7 @@ pub(super) struct Far {
 #[derive(Debug)]
 #[repr(C)]
 struct Canonical {
-    /// Of bytes that are in place; 0 (no tag set is so short) when they are in `long`.
+    /// Length of bytes that are in place; 0 (no tag set is so short) when they are in `long`.
     len: u8,
     bytes: [u8; CANONICAL_NEAR],
     long: Box<[u8]>,
@@ -87,8 +87,8 @@ impl Canonical {
         }
     }
 
-    /// Starts the way of all its cache lines to the core. Tags are read one behind the other, each
-    /// where the one before ends: without this, every line would be waited for by itself.
+    /// Prefetches all its cache lines. A reader of tags finds each behind the end of the one
+    /// before, so that without this it would wait for every line by itself.
     #[inline]
     fn prefetch(&self) {
         let [a, b, c, d] = [self.len, self.bytes[63], self.bytes[127], self.bytes[191]];
@@ -130,13 +130,13 @@ impl Near {
 
     #[inline]
     pub(super) const fn warm(&mut self) {
-        // A saturated entry is not written: its line stays clean.
+        // A saturated entry is not written, so that its line stays clean.
         if self.heat < HEAT_MAX {
             self.heat += 1;
         }
     }
 
-    /// Takes one unit of heat, and tells how much there was.
+    /// Takes one unit of heat. Returns how much there was before.
     pub(super) const fn cool(&mut self) -> u8 {
         let heat = self.heat;
         self.heat = heat.saturating_sub(1);
@@ -148,8 +148,8 @@ impl Near {
         self.directory_at == directory && self.local_at == local
     }
 
-    /// Tries to make it right by the near part alone, which suffices while nothing changed in the
-    /// regions of its tags.
+    /// Tries to validate the entry by the near part alone, which suffices while nothing changed in
+    /// the regions of its tags.
     #[inline]
     pub(super) fn confirm(&mut self, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
         let Some(marks) = self.marks.get(..usize::from(self.marks_len)) else { return false };
@@ -162,7 +162,7 @@ impl Near {
         right
     }
 
-    /// Whether it is right, as [`confirm`](Self::confirm) would find.
+    /// Whether the entry is valid, as [`confirm`](Self::confirm) would find.
     pub(super) fn is_settled(&self, directory: &Index<Taker>, local: &Index<LocalTarget>) -> bool {
         let Some(marks) = self.marks.get(..usize::from(self.marks_len)) else {
             return self.is_right_at(directory.version(), local.version());
@@ -199,12 +199,12 @@ impl Far {
         }
     }
 
-    /// What an evicted entry leaves.
+    /// The state of an evicted entry.
     pub(super) fn vacant() -> Self {
         Self::new(TagSetRef::trusted(&[]), 0)
     }
 
-    /// Starts the way of its tags' memory to the core.
+    /// Prefetches the memory of its tags.
     #[inline]
     pub(super) fn prefetch(&self) {
         self.canonical.prefetch();
@@ -215,7 +215,7 @@ impl Far {
         TagSetRef::trusted(self.canonical.as_slice())
     }
 
-    /// Whether nothing that changed matches: it is then right as it is, and known to be.
+    /// Whether no change matches, so that the entry is valid as it is, and marked so.
     pub(super) fn is_unconcerned(
         &self,
         near: &mut Near,
@@ -232,7 +232,7 @@ impl Far {
         unconcerned
     }
 
-    /// Makes both parts right. What the two indexes had to do is returned, together.
+    /// Makes both parts valid. Returns what the lookups in the two indexes did, together.
     pub(super) fn refresh(
         &mut self,
         near: &mut Near,
@@ -272,7 +272,7 @@ impl Far {
         }
     }
 
-    /// Bytes that the entry takes, both parts and what they own.
+    /// Bytes of the entry: both parts and what they own.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Near>()
             + size_of::<Self>()
@@ -289,8 +289,8 @@ fn len_or_far(len: usize) -> u8 {
     u8::try_from(len).unwrap_or(FAR)
 }
 
-/// Puts the targets into the near slots if they fit, else into the far list. Returns their count,
-/// or [`FAR`].
+/// Puts the targets into the near slots if they fit, otherwise into the far list. Returns their
+/// count, or [`FAR`].
 fn place<T: Copy>(targets: impl ExactSizeIterator<Item = T>, near: &mut [T], far: &mut Vec<T>) -> u8 {
     far.clear();
     let len = targets.len();

@@ -1,10 +1,10 @@
-//! Which entry goes when there is no room: S3-FIFO (Yang et al., SOSP 2023).
+//! Which entry is evicted when there is no room: S3-FIFO (Yang et al., SOSP 2023).
 //!
-//! New entries wait in a short queue, a tenth of the whole. Who was looked up again by the time its
-//! turn comes moves to the main queue; who was not goes, and leaves a mark. Who comes back while
-//! its mark is there enters the main queue at once. The main queue gives a second chance for each
-//! recent lookup. A scan over a million tag sets that are met once thus only passes through the
-//! short queue.
+//! New entries wait in a short queue, a tenth of the whole. An entry that was looked up again by
+//! the time its turn comes moves to the main queue; another one is evicted, and leaves a mark. An
+//! entry that comes back while its mark is there enters the main queue at once. The main queue
+//! gives a second chance for each recent lookup. A scan over a million tag sets that are met once
+//! therefore passes through the short queue alone.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use super::entry::TagId;
 
 /// The short queue's part of all entries.
 const SHORT_PART: usize = 10;
-/// A new entry's first lookup is why it was added; this many mean that it was met again.
+/// Lookups that show that an entry was met again; the first one is the reason why it was added.
 const MET_AGAIN: u8 = 2;
 
 #[derive(Debug)]
@@ -20,20 +20,20 @@ pub(super) struct Eviction {
     short: VecDeque<TagId>,
     main: VecDeque<TagId>,
     short_max: usize,
-    /// Marks of those that went from the short queue, each at the slot that its low bits name. 0:
-    /// none.
+    /// Marks of entries that were evicted from the short queue, each at the slot that its low bits
+    /// name. 0: none.
     ghosts: Vec<u32>,
     ghost_slots: usize,
 }
 
-/// What is known of a queued entry.
+/// The state of a queued entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Standing {
-    /// It went in another way.
+    /// It was removed otherwise.
     Gone,
     /// It must stay, whatever its heat.
     Kept,
-    /// It was looked up so often lately.
+    /// It was looked up so often in the last rounds.
     Heat(u8),
 }
 
@@ -48,7 +48,7 @@ impl Eviction {
         }
     }
 
-    /// Entries queued, also those that went in another way.
+    /// Queued entries, with those that were removed otherwise.
     pub(super) fn queued(&self) -> usize {
         self.short.len() + self.main.len()
     }
@@ -65,7 +65,7 @@ impl Eviction {
         }
     }
 
-    /// Leaves a mark of an entry that went from the short queue.
+    /// Leaves the mark of an entry that was evicted from the short queue.
     pub(super) fn remember(&mut self, mark: u32) {
         if self.ghosts.is_empty() {
             self.ghosts = vec![0; self.ghost_slots];
@@ -73,14 +73,14 @@ impl Eviction {
         self.ghosts[mark as usize & (self.ghost_slots - 1)] = mark;
     }
 
-    /// The entry that is to go next, and whether a mark of it is to be left. None when all must
-    /// stay. `judge` tells an entry's standing, and cools it by one lookup. Those that went
-    /// already are forgotten on the way.
+    /// The entry to evict next, and whether to leave a mark of it. None when all must stay. `judge`
+    /// returns an entry's standing, and cools it by one lookup. Entries that were removed otherwise
+    /// leave the queue on the way.
     pub(super) fn next(&mut self, mut judge: impl FnMut(TagId) -> Standing) -> Option<(TagId, bool)> {
-        // Each entry is passed at most once per unit of heat, plus once in the short queue.
+        // An entry has at most one turn for each unit of heat, and one in the short queue.
         let mut kept = false;
         for _ in 0..self.queued() * 5 {
-            // The one that is kept may be all there is in the main queue.
+            // The kept entry may be the only one in the main queue.
             let is_short =
                 self.short.len() > self.short_max || self.main.is_empty() || kept && !self.short.is_empty();
             let queue = if is_short { &mut self.short } else { &mut self.main };

@@ -1,12 +1,12 @@
 //! Routes: for each tag set that a core has met, where its events go.
 //!
-//! A [`RouteCache`] interns tag sets: a [`TagId`] names one for as long as it stays, and reaches
-//! its entry without hashing or comparing anything. An entry holds the canonical tags, the
-//! locations (from the directory) and the local targets (from the core's own index), and the
-//! versions at which these were right. [`RouteCache::resolve`] makes them right again, at
-//! the cost of what changed for this tag set; see [`matching`](crate::matching) for how.
+//! A [`RouteCache`] interns tag sets: a [`TagId`] names one while it is cached, and leads to its
+//! entry without hashing or comparing anything. An entry holds the canonical tags, the locations
+//! (from the directory), the local targets (from the core's own index), and the versions of both
+//! indexes at which these were valid. [`RouteCache::resolve`] makes an entry valid again, at the
+//! cost of what changed for this tag set; [`matching`](crate::matching) says how.
 //!
-//! Two cache lines answer most lookups, also most of those after a change elsewhere:
+//! Two cache lines answer most lookups, even after changes elsewhere:
 //!
 //! ```text
 //! line 1   generation, heat, counts | version: directory, local | marks of up to 10 tags
@@ -14,8 +14,9 @@
 //! far      hash, canonical tags | counts per target | longer lists
 //! ```
 //!
-//! Entries and bytes are bounded. What is met once does not push out what is met often (see
-//! `eviction`). An id whose entry went is refused, never taken for another tag set.
+//! Entries and bytes are bounded. A tag set that is met once does not evict one that is met often
+//! (see `eviction`). The cache refuses an id whose entry was evicted, and never takes it for
+//! another tag set.
 
 mod cache;
 mod entry;

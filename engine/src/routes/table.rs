@@ -1,11 +1,13 @@
 //! Finds an entry's index by the hash of its tag set.
 //!
-//! Linear probing over 8-byte slots, at most half full: a lookup of an entry that is there reads
-//! one cache line, nearly always. Removal shifts back what follows, so there are no tombstones, and
-//! never a pause to sort the table anew. A probe ends after [`PROBE_MAX`] slots: hashes are not
-//! seeded, and who sends tag sets that collide on purpose loses those, and nobody waits.
+//! Linear probing over 8-byte slots, at most half full, so that the lookup of a cached entry nearly
+//! always reads one cache line. A removal shifts back the slots behind it, so that there are no
+//! tombstones, and never a pause to rebuild the table. A probe ends after [`PROBE_MAX`] slots.
+//! Because hashes are not seeded, a client may send tag sets that collide; it loses their entries,
+//! and nobody waits.
 
-/// Slots that a probe looks at. Half full, fewer than one chance set in 100,000 needs more.
+/// Slots that a probe reads. In a table that is half full, fewer than one random set of hashes in
+/// 100,000 needs more.
 const PROBE_MAX: usize = 64;
 
 #[derive(Debug)]
@@ -21,14 +23,14 @@ struct Slot {
     link: u32,
 }
 
-/// A place for one more entry could not be found near its home: the entry `index` must go first.
+/// No free slot was found near an index's home: the entry `index` must be evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Crowded {
     pub(super) index: u32,
 }
 
-/// The bits of a tag set's hash that the table uses. The low ones are the shard's, and alike for
-/// all of one core.
+/// The bits of a tag set's hash that the table uses. The low ones belong to the shard, and are
+/// alike for all tag sets of one core.
 #[inline]
 pub(super) const fn mark(hash: u64) -> u32 {
     (hash >> 32) as u32
@@ -53,7 +55,7 @@ impl Table {
         None
     }
 
-    /// Adds an index that is not there.
+    /// Adds an index that is not in the table.
     pub(super) fn insert(&mut self, mark: u32, index: u32) -> Result<(), Crowded> {
         for step in 0..PROBE_MAX {
             let at = self.at(mark, step);
@@ -77,7 +79,7 @@ impl Table {
             if slot.link == 0 {
                 break;
             }
-            // It may move back unless its home lies behind the hole.
+            // A slot may move back unless its home lies behind the hole.
             let from_home = next.wrapping_sub(self.at(slot.mark, 0)) & self.mask;
             let from_hole = next.wrapping_sub(hole) & self.mask;
             if from_home >= from_hole {

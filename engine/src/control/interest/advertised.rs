@@ -1,9 +1,9 @@
-//! What one peer wants: the entries that it told, at a version, and the selectors that they put
-//! into the directory.
+//! The interest of one peer: the entries that it told, at a version, and their selectors in the
+//! directory.
 //!
-//! A version counts when its last frame has arrived; until then its frames are only gathered. A
-//! snapshot replaces what was held by difference. Additions are applied before removals, so what is
-//! wanted throughout is never missing.
+//! A version counts when its last frame has arrived; until then its frames are gathered. A snapshot
+//! replaces what is held by difference. Additions are applied before removals, so that a selector
+//! that is wanted throughout is never missing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::matching::Location;
 #[derive(Debug)]
 pub(in crate::control) struct Advertised {
     entries: BTreeMap<u64, Entry>,
-    /// How many entries name a selector: the directory knows it once.
+    /// How many entries name a selector: the directory has it once.
     references: HashMap<Arc<Selector>, u32, RandomState>,
     digest: Digest,
     version: u64,
     gathering: Option<Gathering>,
-    /// Nothing but a snapshot helps: the first one of a link, or what repairs a defect.
+    /// Whether only a snapshot helps: the first one of a link, or one that repairs a defect.
     needs_snapshot: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// None: it cannot be read, or is of a kind that this version does not serve.
+    /// None for an entry that cannot be read, or whose kind this version does not serve.
     selector: Option<Arc<Selector>>,
     digest: u64,
 }
@@ -46,27 +46,26 @@ struct Gathering {
     remove: Vec<u64>,
 }
 
-/// What a frame led to.
+/// The effect of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::control) enum Step {
-    /// More frames of its version follow, or it was skipped while a snapshot is awaited.
+    /// None: more frames of its version follow, or it was skipped because a snapshot is awaited.
     Nothing,
-    /// Its version is in the directory that is published next; `refused` entries of it were
-    /// ignored.
+    /// Its version is in the directory that is published next.
     Applied {
-        /// It was a snapshot.
+        /// Whether it was a snapshot.
         snapshot: bool,
         /// Entries that were ignored.
         refused: u64,
     },
-    /// It does not follow what is held; nothing was applied. Ask for a snapshot.
+    /// It does not follow the version that is held, and nothing was applied. Ask for a snapshot.
     OutOfOrder,
-    /// It would be more than a peer may tell; nothing was applied.
+    /// It exceeds what a peer may tell, and nothing was applied.
     Overflow,
 }
 
 impl Advertised {
-    /// Nothing held. The seed is for memory only.
+    /// No interest. The seed is for hashing in memory only.
     pub(in crate::control) fn new(seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
@@ -82,18 +81,18 @@ impl Advertised {
         self.entries.len()
     }
 
-    /// Version held; 0 before the first.
+    /// The version that is held; 0 before the first.
     pub(in crate::control) const fn version(&self) -> u64 {
         self.version
     }
 
-    /// A new link: its first version must be a snapshot. What is held stays until then.
+    /// Begins a new link: its first version must be a snapshot. The entries stay until it comes.
     pub(in crate::control) fn relink(&mut self) {
         self.gathering = None;
         self.needs_snapshot = true;
     }
 
-    /// Forgets everything, in the directory as well.
+    /// Forgets all entries, in the directory as well.
     pub(in crate::control) fn clear(&mut self, directory: &mut Directory, location: Location) {
         for entry in std::mem::take(&mut self.entries).into_values() {
             self.unrefer(&entry, directory, location);
@@ -103,7 +102,7 @@ impl Advertised {
         self.relink();
     }
 
-    /// Takes a frame. `entries_max` bounds what is held and what is gathered.
+    /// Takes a frame. `entries_max` bounds the entries that are held, and those that are gathered.
     pub(in crate::control) fn take(
         &mut self,
         frame: Interest,
@@ -208,8 +207,8 @@ impl Advertised {
         }
     }
 
-    /// Whether what is held agrees with the peer's digest; `None` when no snapshot of this link has
-    /// arrived. A digest of another version does not agree: on an ordered stream it means that
+    /// Whether the entries agree with the peer's digest; `None` before the first snapshot of this
+    /// link. A digest of another version does not agree, because on an ordered stream it means that
     /// a version is missing.
     pub(in crate::control) fn agrees(&mut self, digest: &InterestDigest) -> Option<bool> {
         if self.needs_snapshot || self.gathering.is_some() {
@@ -227,7 +226,7 @@ impl Advertised {
     }
 }
 
-/// Reads an entry. Payload interest whose literals are no good filter is taken without them: a
+/// Reads an entry. Payload interest whose literals are no good filter is read without them: a
 /// superset, which costs bandwidth but no event.
 fn read(told: &InterestEntry) -> Entry {
     let literals = match told.kind {

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 /// Sums on the wire are cut to 62 bits, the most that a varint holds.
 pub(super) const SUM_MASK: u64 = (1 << 62) - 1;
 
-/// A digest of a set of entries that is kept up to date as entries come and go.
+/// A digest of a set of entries, updated as entries come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Digest {
     count: u64,
@@ -14,7 +14,7 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// What one entry adds to the sum: XXH3-64 of its kind and its selector's text.
+    /// The part of one entry in the sum: XXH3-64 of its kind and its selector's text.
     pub(super) fn of_entry(kind: InterestKind, selector: &str) -> u64 {
         let mut hash = Xxh3Default::new();
         hash.update(&[kind as u8]);

@@ -1,13 +1,14 @@
-//! What this router wants: the union of its cores' interest, numbered and versioned for its peers.
+//! The interest of this router: the union of its cores' interest, numbered and versioned for its
+//! peers.
 //!
 //! Changes gather until [`OwnInterest::publish`] makes a version of them. A selector that comes and
-//! goes in between is never told to anyone; one that goes and comes back gets a new number, and its
+//! goes in between is told to nobody. One that goes and comes back gets a new number, and its
 //! reader adds before it removes.
 //!
-//! What is told is bounded, because a peer holds it, too, and a lane has to carry it at once when a
-//! link begins. Beyond the bound the interest is *coarse*: one selector that matches everything
-//! stands for all. Events that nobody here wants cross the mesh then, and none is missing. With
-//! half of the bound the selectors are told again.
+//! The told interest is bounded, because each peer holds it, too, and a lane has to carry it at
+//! once when a link begins. Beyond the bound the interest is *coarse*: one selector that matches
+//! everything stands for all. Events that nobody here wants then cross the mesh, and none is
+//! missing. Below half of the bound the selectors are told again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,31 +21,31 @@ use super::digest::Digest;
 use crate::control::config::MESH_FRAME_BYTES;
 use crate::message::CoreIndex;
 
-/// Bytes that an entry takes in a frame beyond its text: tags, lengths and number.
+/// Bytes of an entry in a frame beside its text: tags, lengths and number.
 const ENTRY_FRAMING_BYTES: usize = 24;
-/// Bytes that a literal takes in a frame beyond itself.
+/// Bytes of a literal in a frame beside its own.
 const LITERAL_FRAMING_BYTES: usize = 4;
-/// Bytes that a removed number takes in a frame, at most.
+/// Most bytes of a removed number in a frame.
 const REMOVED_BYTES: usize = 16;
-/// Numbers of one list in a control frame: the decoder's bound.
+/// Most numbers of one list in a control frame: the decoder's bound.
 const REMOVED_PER_FRAME_MAX: usize = 4096;
 
 /// The interest of all cores of this router.
 #[derive(Debug)]
 pub(in crate::control) struct OwnInterest {
     held: HashMap<Arc<Selector>, Held, RandomState>,
-    /// By number: what peers were told, at `version`.
+    /// Entries that peers were told, by number, at `version`.
     told: BTreeMap<u64, Arc<Selector>>,
     adding: BTreeMap<u64, Arc<Selector>>,
     removing: BTreeSet<u64>,
     next_number: u64,
     version: u64,
     digest: Digest,
-    /// Of what is told to peers that do not know literals.
+    /// The digest for peers that do not know literals.
     plain_digest: Digest,
-    /// Bytes that the selectors held take in frames.
+    /// Bytes of all selectors in frames.
     held_bytes: usize,
-    /// One selector stands for all of them.
+    /// Whether one selector stands for all of them.
     coarse: bool,
     told_max: usize,
     told_bytes_max: usize,
@@ -53,13 +54,13 @@ pub(in crate::control) struct OwnInterest {
 #[derive(Debug)]
 struct Held {
     number: u64,
-    /// Cores that want it, sorted. Never empty.
+    /// Cores that want it, sorted; never empty.
     cores: Vec<CoreIndex>,
 }
 
 impl OwnInterest {
-    /// No interest, at version 1. The seed is for memory only: it shows in no output. At most
-    /// `told_max` selectors are told, and as many as take `told_bytes_max` bytes in frames.
+    /// No interest, at version 1. The seed is for hashing in memory only, and shows in no output.
+    /// At most `told_max` selectors are told, which take at most `told_bytes_max` bytes in frames.
     pub(in crate::control) fn new(seed: u64, told_max: usize, told_bytes_max: usize) -> Self {
         Self {
             held: HashMap::with_hasher(RandomState::with_seeds(seed, !seed, 0x6d69_6c6c, 0x7261_6365)),
@@ -77,7 +78,7 @@ impl OwnInterest {
         }
     }
 
-    /// A core wants a selector. False when it already did.
+    /// Adds a core that wants a selector. False when it is there already.
     pub(in crate::control) fn add(&mut self, core: CoreIndex, selector: &Arc<Selector>) -> bool {
         if let Some(held) = self.held.get_mut(selector) {
             let Err(place) = held.cores.binary_search(&core) else { return false };
@@ -93,7 +94,7 @@ impl OwnInterest {
         true
     }
 
-    /// A core no longer wants a selector. False when it did not.
+    /// Removes a core that wants a selector. False when it is not there.
     pub(in crate::control) fn remove(&mut self, core: CoreIndex, selector: &Arc<Selector>) -> bool {
         let Some(held) = self.held.get_mut(selector) else { return false };
         let Ok(place) = held.cores.binary_search(&core) else { return false };
@@ -109,12 +110,12 @@ impl OwnInterest {
         true
     }
 
-    /// Version that peers were told.
+    /// The version that peers were told.
     pub(in crate::control) const fn version(&self) -> u64 {
         self.version
     }
 
-    /// Version that covers every change so far.
+    /// The version that covers every change so far.
     pub(in crate::control) fn version_of_changes(&self) -> u64 {
         self.version + u64::from(self.is_changed())
     }
@@ -129,7 +130,7 @@ impl OwnInterest {
         self.coarse
     }
 
-    /// Whether `times` what is held is within what may be told.
+    /// Whether `times` the selectors are within what may be told.
     fn fits(&self, times: usize) -> bool {
         self.held.len() <= self.told_max / times && self.held_bytes <= self.told_bytes_max / times
     }
@@ -144,8 +145,8 @@ impl OwnInterest {
         self.told.len()
     }
 
-    /// Makes a version of the changes, if any; the frames bring a reader of the version before to
-    /// it.
+    /// Makes a version of the changes, if there are any. Its frames bring a reader of the version
+    /// before up to date.
     pub(in crate::control) fn publish(&mut self) -> Vec<Interest> {
         if !self.is_changed() {
             return Vec::new();
@@ -172,7 +173,7 @@ impl OwnInterest {
         frames.finish()
     }
 
-    /// Makes a version of one selector for all, or of each again.
+    /// Makes a version that replaces all selectors by one, or one by all.
     fn tell_anew(&mut self) -> Vec<Interest> {
         self.coarse = !self.coarse;
         self.version += 1;
@@ -203,7 +204,7 @@ impl OwnInterest {
         frames.finish()
     }
 
-    /// What a reader of the told version should hold, one that knows literals or not.
+    /// The digest of the told version for a reader that knows literals, or does not.
     pub(in crate::control) fn digest(&self, literals: bool) -> InterestDigest {
         if literals { self.digest } else { self.plain_digest }.frame(self.version)
     }
@@ -214,8 +215,8 @@ impl OwnInterest {
     }
 }
 
-/// The same for a peer that does not know literals: it is told the tags alone, so that it sends all
-/// that they select.
+/// The frames for a peer that does not know literals: they have the tags alone, so that it sends
+/// all events that the tags select.
 pub(in crate::control) fn without_literals(frames: &[Interest]) -> Vec<Interest> {
     let mut frames = frames.to_vec();
     for entry in frames.iter_mut().flat_map(|frame| &mut frame.add) {
