@@ -74,6 +74,9 @@ pub(crate) enum Command {
     Pub(Pub),
     Sub(Sub),
     Ctl(crate::ctl::Ctl),
+    Check(crate::check::Check),
+    Completions(crate::shell::Completions),
+    Man(crate::shell::Man),
     #[cfg(unix)]
     Certs(crate::certs::Certs),
     #[cfg(unix)]

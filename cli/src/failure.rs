@@ -8,7 +8,8 @@ use crate::tell;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
-    error: anyhow::Error,
+    /// None: everything was said already.
+    error: Option<anyhow::Error>,
     /// What to try next.
     pub(crate) hint: Option<String>,
 }
@@ -16,22 +17,27 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something was not delivered, or was refused.
     pub(crate) fn other(error: anyhow::Error) -> Self {
-        Self { code: 1, error, hint: None }
+        Self { code: 1, error: Some(error), hint: None }
     }
 
     /// The command line asks for something that cannot be.
     pub(crate) fn usage(error: anyhow::Error) -> Self {
-        Self { code: 2, error, hint: None }
+        Self { code: 2, error: Some(error), hint: None }
     }
 
     /// No router could be reached.
     pub(crate) fn unreachable(error: anyhow::Error) -> Self {
-        Self { code: 3, error, hint: None }
+        Self { code: 3, error: Some(error), hint: None }
     }
 
     /// Interrupted a second time, before everything was done.
     pub(crate) fn interrupted(error: anyhow::Error) -> Self {
-        Self { code: 130, error, hint: None }
+        Self { code: 130, error: Some(error), hint: None }
+    }
+
+    /// Everything was said already; only the exit code is left.
+    pub(crate) const fn said(code: u8) -> Self {
+        Self { code, error: None, hint: None }
     }
 
     /// Adds what to try next.
@@ -42,7 +48,9 @@ impl Failure {
 
     /// Says it on standard error; the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        tell::tell(told(&self.error));
+        if let Some(error) = &self.error {
+            tell::tell(told(error));
+        }
         if let Some(hint) = self.hint {
             tell::line(hint);
         }

@@ -1,18 +1,20 @@
 //! `millrace`: publish, subscribe, make certificates and look after routers from a shell.
 //!
-//! Exit codes: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router
+//! Exit codes of all but `check`: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router
 //! could be reached, 130 interrupted before the end.
 
 mod admin;
 mod args;
 #[cfg(unix)]
 mod certs;
+mod check;
 mod ctl;
 mod failure;
 mod lines;
 mod outage;
 mod publish;
 mod reach;
+mod shell;
 mod show;
 mod signal;
 #[cfg(unix)]
@@ -33,6 +35,9 @@ use crate::failure::Failure;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What monitoring systems take for "it could not be found out".
+const CHECK_UNKNOWN: i32 = 3;
+
 fn main() -> ExitCode {
     let args = parse();
     // A stopped pager blocks only this thread; connections live on another one.
@@ -44,6 +49,9 @@ fn main() -> ExitCode {
         match &args.command {
             Command::Pub(command) => publish::run(&args.reach, command).await,
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
+            Command::Check(command) => check::run(command, args.reach.json).await,
+            Command::Completions(command) => shell::completions(command),
+            Command::Man(command) => shell::man(command),
             Command::Ctl(command) => ctl::run(command, args.reach.json).await,
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),
@@ -64,8 +72,20 @@ fn main() -> ExitCode {
 fn parse() -> Args {
     let command = Args::command();
     let command = without_empty_variables(command);
-    let matches = command.get_matches();
-    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&error));
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error))
+}
+
+/// Says what is wrong with the command line, or the help that was asked for. Wrong usage of `check`
+/// is unknown to monitoring systems, for which 2 is critical.
+fn refuse(error: &clap::Error) -> ! {
+    let is_option = |word: &std::ffi::OsString| word.as_encoded_bytes().starts_with(b"-");
+    let command = std::env::args_os().skip(1).find(|word| !is_option(word));
+    if error.use_stderr() && command.is_some_and(|word| word == "check") {
+        let _ = error.print();
+        std::process::exit(CHECK_UNKNOWN);
+    }
+    error.exit()
 }
 
 fn without_empty_variables(command: clap::Command) -> clap::Command {

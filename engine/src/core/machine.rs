@@ -328,6 +328,7 @@ impl Core {
     pub fn metrics(&self) -> CoreMetrics {
         let mut metrics = self.path.metrics.clone();
         metrics.queued_bytes = 0;
+        metrics.queue_budget_bytes = self.path.clients.queue_budget_bytes;
         let total = self.path.clients.accounts.total();
         metrics.selector_bytes = total.bytes as u64;
         metrics.loose_selectors = total.loose as u64;

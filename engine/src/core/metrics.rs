@@ -152,6 +152,8 @@ crate::metrics! {
         lanes: level "lanes",
         /// Level: bytes queued for receivers above their streams.
         queued_bytes: level "queued_bytes",
+        /// Level: bytes that may be queued for all receivers of this core together.
+        queue_budget_bytes: level "queue_budget_bytes",
         /// Turns in which publishers were left unread because a sibling could not keep up.
         paused_turns: counter "paused_turns",
         /// Times that a publisher waited for a receiver whose queue was half full.

@@ -40,6 +40,7 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
             "about": crate::herald::trouble(trouble),
         })),
         "draining": status.draining,
+        "certificate_expiry": view.certificate_expiry(),
         "control_age_s": look.control_age.map_or(0.0, |age| age.as_secs_f64()),
         "silent_cores": look.silent_cores,
         "directory": {
