@@ -5,6 +5,7 @@ use std::time::Duration;
 use millrace_proto::{CloseCode, RouterId};
 
 use super::config::{HEARSAY_REDIAL_MAX, PROBE_EVERY, SILENT_REDIAL_AFTER};
+use super::link::Link;
 use super::machine::Control;
 use super::output::ControlOutput;
 use super::peer::Peer;
@@ -74,15 +75,15 @@ impl Control {
         }
     }
 
-    /// Dials seeds again that lead to a linked router under an address which it does not advertise,
-    /// because others may be behind it. A router that is linked refuses, because the epoch is the
-    /// lowest.
+    /// Dials linked routers where an answer tells something. Whoever is linked already refuses,
+    /// because the epoch is the lowest.
     fn probe_due(&mut self) {
         let due: Vec<String> = self
             .dialling
             .targets
             .iter()
-            .filter(|(address, target)| self.may_be_virtual(address, target) && target.retry.next <= self.now)
+            .filter(|(address, target)| self.is_worth_a_probe(address, target))
+            .filter(|(_, target)| target.retry.next <= self.now)
             .map(|(address, _)| address.clone())
             .collect();
         for address in due {
@@ -95,11 +96,15 @@ impl Control {
         }
     }
 
-    fn may_be_virtual(&self, address: &str, target: &Target) -> bool {
-        let peer = target.router.and_then(|router| self.peers.get(&router));
-        target.seed
-            && target.dial.is_none()
-            && peer.is_some_and(|peer| peer.advertise != address && peer.link.is_some() && !peer.leaving)
+    /// Whether an answer from this address of a linked router tells something: behind a seed that it
+    /// does not advertise there may be others, and a larger router that had to call, because this
+    /// one had dialled it in vain, hears that its address is reached after all.
+    fn is_worth_a_probe(&self, address: &str, target: &Target) -> bool {
+        let Some(router) = target.router.filter(|_| target.dial.is_none()) else { return false };
+        let Some(peer) = self.peers.get(&router).filter(|peer| !peer.leaving) else { return false };
+        let Some(link) = &peer.link else { return false };
+        let is_advertised = peer.advertise == address;
+        (target.seed && !is_advertised) || (is_advertised && !link.is_ours() && router > self.config.router)
     }
 
     /// Dials lanes beside those that were silent for long. A new lane 0 begins a new link.
@@ -187,13 +192,13 @@ impl Control {
             return;
         };
         let longest = if self.is_hearsay(address) { HEARSAY_REDIAL_MAX } else { self.config.redial_max };
-        let linked = self
-            .dialling
-            .targets
-            .get(address)
-            .and_then(|target| self.peers.get(&target.router?))
-            .is_some_and(|peer| peer.link.is_some());
-        let pause = if linked { PROBE_EVERY } else { self.pause_within(failures, longest) };
+        let peer = self.dialling.targets.get(address).and_then(|target| self.peers.get(&target.router?));
+        let link = peer.and_then(|peer| peer.link.as_ref());
+        let pause = match link.map(Link::is_ours) {
+            Some(true) => PROBE_EVERY,
+            Some(false) => self.config.redial_max,
+            None => self.pause_within(failures, longest),
+        };
         let next = self.now + pause;
         if let Some(target) = self.dialling.targets.get_mut(address) {
             target.retry = Retry { failures, next };
@@ -278,9 +283,9 @@ impl Control {
             .filter(|lane| lane.up.is_none() && lane.dial.is_none())
             .map(|lane| lane.retry.next);
         let targets = self.dialling.targets.values().filter(|target| self.is_wanted(target));
-        let virtual_ones =
-            self.dialling.targets.iter().filter(|(address, target)| self.may_be_virtual(address, target));
-        let probes = virtual_ones.map(|(_, target)| target.retry.next);
+        let probed =
+            self.dialling.targets.iter().filter(|(address, target)| self.is_worth_a_probe(address, target));
+        let probes = probed.map(|(_, target)| target.retry.next);
         let silent = self
             .peers
             .values()

@@ -21,7 +21,7 @@ use super::link::{LaneUp, Link};
 use super::machine::Control;
 use super::notice::{Notice, Refusal};
 use super::peer::Peer;
-use super::targets::{Dial, Retry, Target};
+use super::targets::{Dial, FIRST_EPOCH, Retry, Target};
 use crate::message::{CoreIndex, DialId, ToCore};
 use crate::transport::ConnKey;
 
@@ -71,8 +71,8 @@ impl Control {
         if let Err(code) = may_be.and_then(|()| self.answered(core, conn, &attempt, hello)) {
             self.close_lane(core, conn, None, code);
             if code == CloseCode::Replaced && attempt.router.is_none() {
-                self.refused_by(hello.router);
                 self.put_off(&attempt.target);
+                self.refused_by(hello.router, &attempt.target);
             } else {
                 self.attempt_failed(&attempt, Some(code));
             }
@@ -167,6 +167,16 @@ impl Control {
         }
         let same_life =
             self.peers.get(&router).is_some_and(|peer| peer.incarnation == Some(hello.incarnation));
+        if hello.lane == 0
+            && hello.epoch == FIRST_EPOCH
+            && let Some(peer) = self.peers.get_mut(&router)
+            && peer.link.as_ref().is_some_and(Link::is_ours)
+        {
+            // A probe, or a dial that crossed this router's: the link stays.
+            peer.calls_back = true;
+            self.metrics.doubles_closed += 1;
+            return Err(CloseCode::Replaced);
+        }
         let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
         let link = link.filter(|link| same_life && !link.is_ours());
         let up = link.and_then(|link| link.lanes.get(usize::from(hello.lane))?.up);
@@ -177,8 +187,6 @@ impl Control {
         if hello.lane == 0 {
             return self.begin_link(core, conn, hello, None);
         }
-        let link = self.peers.get(&router).and_then(|peer| peer.link.as_ref());
-        let link = link.filter(|link| same_life && !link.is_ours());
         let exists = link.is_some_and(|link| usize::from(hello.lane) < link.lanes.len());
         if !exists || hello.lane % self.config.cores != core {
             self.metrics.hellos_refused += 1;
@@ -200,11 +208,14 @@ impl Control {
         }
     }
 
-    /// Handles the refusal of lane 0 by a router that this one should dial, without a link: it
-    /// still holds a lane of an earlier link, which the next attempt replaces.
-    fn refused_by(&mut self, router: RouterId) {
-        let unlinked = self.peers.get(&router).is_some_and(|peer| peer.link.is_none());
-        if router > self.config.router && unlinked {
+    /// Handles the refusal of lane 0. Where there is a link, the answer is all that a probe is for.
+    /// Without a link, a router that this one should dial still holds a lane of an earlier link,
+    /// which the next attempt replaces.
+    fn refused_by(&mut self, router: RouterId, address: &str) {
+        let linked = self.peers.get(&router).is_some_and(|peer| peer.link.is_some());
+        if linked && let Some(target) = self.dialling.targets.get_mut(address) {
+            target.retry.next = self.now + PROBE_EVERY;
+        } else if router > self.config.router {
             self.lost_to(router);
         }
     }
@@ -319,6 +330,7 @@ impl Control {
         peer.leaving = false;
         peer.unreachable = false;
         peer.called_since = None;
+        peer.calls_back = false;
         peer.deaf_since = None;
         peer.unwell_since = Some(self.now);
         self.accept_lane(core, conn, hello, 0, answer);

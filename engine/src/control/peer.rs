@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) deaf_since: Option<Time>,
     /// When it answered a dial, if linking is its task and it has not linked since.
     pub(super) called_since: Option<Time>,
+    /// Whether it has dialled this router since this one called it: the address is right.
+    pub(super) calls_back: bool,
     /// Whether all its lanes were up and heard at the last look, which is what it is told of
     /// itself.
     pub(super) heard: bool,
@@ -79,6 +81,7 @@ impl Peer {
             once_linked: false,
             deaf_since: None,
             called_since: None,
+            calls_back: false,
             heard: false,
             renewed: false,
             leaving: false,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use millrace_proto::RouterId;
 
 use super::config::TWIN_MEMORY;
+use super::link::Link;
 use super::machine::Control;
 use super::notice::Notice;
 use super::peer::Peer;
@@ -66,11 +67,12 @@ impl Control {
             return Some(Trouble::Alone);
         }
         let is_called =
-            self.peers.values().any(|peer| peer.link.as_ref().is_some_and(|link| link.target.is_none()));
+            self.peers.values().any(|peer| peer.link.as_ref().is_some_and(|link| !link.is_ours()));
         // The smaller router dials, unless it has done so in vain.
         let is_out_of_reach = |(&router, peer): (&RouterId, &Peer)| {
-            let calls =
-                peer.link.as_ref().is_some_and(|link| link.target.is_some()) && router < self.config.router;
+            let calls = peer.link.as_ref().is_some_and(Link::is_ours)
+                && !peer.calls_back
+                && router < self.config.router;
             calls || long(peer.called_since, self.unreached_after())
         };
         if !is_called && self.peers.iter().any(is_out_of_reach) {

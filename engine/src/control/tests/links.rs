@@ -7,7 +7,7 @@ use super::cluster::{Cluster, ms};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::control::{Control, ControlConfig, ControlOutput, Notice, PeerState};
+use crate::control::{Control, ControlConfig, ControlOutput, Notice, PeerState, Trouble};
 use crate::message::ToControl;
 use crate::time::Time;
 use crate::transport::ConnKey;
@@ -296,4 +296,20 @@ fn a_router_that_was_not_there_yet_is_dialled_when_it_calls() {
     cluster.run(ms(8_000));
     cluster.check_converged();
     assert_eq!(cluster.routers[1].control.status().trouble, None, "its address is right");
+}
+
+#[test]
+fn a_router_that_had_to_call_is_at_peace_once_its_address_is_reached() {
+    let mut cluster = Cluster::new(1);
+    cluster.add(1, 2, &["r1:1"]);
+    cluster.alias("r1:1", usize::MAX);
+    cluster.add(2, 2, &["r0:1"]);
+    cluster.alias("r1:1", usize::MAX);
+    cluster.run(ms(15_000));
+    cluster.check_converged();
+    assert_eq!(cluster.routers[1].control.status().trouble, Some(Trouble::Unreached));
+    cluster.alias("r1:1", 1);
+    cluster.run(ms(8_000));
+    assert_eq!(cluster.routers[1].control.status().trouble, None, "it is dialled again all the time");
+    assert!(cluster.routers.iter().all(|router| router.gaps.is_empty()), "and keeps its link");
 }
