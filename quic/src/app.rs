@@ -1,6 +1,6 @@
-//! What a user of the loop implements: one set of callbacks per core.
+//! The callbacks that a program implements to run on one core's loop.
 //!
-//! Callbacks run inside the turn and never overlap. They must not block: everything else on the
+//! They run inside the turn and never overlap. They must not block, because everything else on the
 //! core waits for them.
 
 use std::net::SocketAddr;
@@ -13,52 +13,53 @@ use crate::{ConnId, ForeignSegment, Io, SocketId, StreamId};
 
 /// The program on top of one core's connections.
 ///
-/// For each connection the order is `connected`, then any of the stream callbacks, then `closed`. A
-/// dialled connection that fails gets `closed` alone. An incoming one whose handshake fails is
-/// never mentioned, only counted.
+/// For each connection the loop calls `connected`, then any of the stream callbacks, then `closed`.
+/// A dialled connection that fails gets `closed` alone. An incoming one whose handshake fails is
+/// counted, and the app never hears of it.
 pub trait App {
-    /// The handshake is complete: streams may be opened and written.
+    /// The handshake is complete: the app may open and write streams.
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, info: &ConnectedInfo);
 
     /// The remote opened a stream. `readable` follows at once for what came with it.
     fn stream_opened(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId);
 
-    /// The stream has bytes, or its end, or a reset, to be taken with [`Io::read`].
+    /// The stream has bytes, an end, or a reset for [`Io::read`].
     ///
-    /// Not repeated for bytes that were left behind: a reader that stops at
-    /// [`crate::ReadState::More`] calls [`Io::wake`] to be called again in the next turn. One that
-    /// stays away puts the stream under back-pressure.
+    /// The loop does not repeat the call for bytes that were left behind: a reader that stops at
+    /// [`crate::ReadState::More`] calls [`Io::wake`] to be called again in the next turn. A reader
+    /// that stays away puts the stream under back-pressure.
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId);
 
     /// A stream whose last write was short takes bytes again.
     fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId);
 
-    /// The remote does not want more of the stream that we write; it is over.
+    /// The remote asks for no more of a stream that we write; the stream is over.
     fn stream_stopped(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId, code: u64);
 
     /// The remote allows more streams than before in one direction class.
     fn streams_available(&mut self, io: &mut Io<'_>, conn: ConnId, uni: bool);
 
-    /// The connection is over; `conn` is dead from here on. Called once, also after [`Io::close`].
+    /// The connection is over, and `conn` names nothing from here on. Called once, after
+    /// [`Io::close`], too.
     fn closed(&mut self, io: &mut Io<'_>, conn: ConnId, reason: &CloseReason);
 
-    /// Once per turn, after events and before transmission: drain mailboxes, flush batches, run own
-    /// timers.
+    /// Called once per turn, after events and before transmission, to drain mailboxes, flush
+    /// batches and run the app's own timers.
     fn turn(&mut self, io: &mut Io<'_>);
 
-    /// The app's next own timer: the core sleeps no longer than until then. A time in the past
+    /// The time of the app's next timer, at which the core wakes at the latest. A time in the past
     /// keeps it awake.
     fn deadline(&self) -> Option<Instant>;
 
-    /// A segment that arrived here but belongs to a sibling core, whose number is given; hand it to
-    /// that core's [`Io::inject`]. The default gives it up and counts it.
+    /// A segment arrived here that belongs to a sibling core, whose number is given. The app passes
+    /// it to that core's [`Io::inject`]. The default drops and counts it.
     fn foreign(&mut self, io: &mut Io<'_>, core: u16, segment: ForeignSegment) {
         let _ = (core, segment);
         io.drop_foreign();
     }
 }
 
-/// Who dialled.
+/// The side that dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// We did.
@@ -67,7 +68,7 @@ pub enum Side {
     Server,
 }
 
-/// What is known of a connection when its handshake is complete.
+/// Facts about a connection whose handshake is complete.
 #[derive(Clone, Debug)]
 pub struct ConnectedInfo {
     /// Our side of the connection.
@@ -95,8 +96,8 @@ pub enum CloseReason {
         /// The application's words, at most one packet long.
         reason: Bytes,
     },
-    /// The remote would not take the connection at this moment (CONNECTION_REFUSED): try another
-    /// router, or later.
+    /// The remote refuses new connections at this moment (CONNECTION_REFUSED): try another router,
+    /// or later.
     Refused,
     /// The remote's transport closed it. Codes from 0x100 are TLS alerts (RFC 9001 §4.8).
     Remote {
@@ -112,7 +113,7 @@ pub enum CloseReason {
         /// What was wrong.
         reason: String,
     },
-    /// The remote has lost its state, typically by a restart.
+    /// The remote has lost its state, mostly by a restart.
     Reset,
     /// Nothing was heard for longer than the idle timeout, or the handshake never completed.
     TimedOut,

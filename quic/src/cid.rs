@@ -1,10 +1,10 @@
-//! Connection ids that steer: bytes 1 and 2 tell the core, everything else is random.
+//! Connection ids that steer: bytes 1 and 2 give the core, all others are random.
 //!
 //! `value = bytes 1–2, big-endian, & 0xfff`; the core is `value % cores`. Byte 0 is left to load
-//! balancers. The same arithmetic runs in the kernel's steering program ([`crate::steer`]), in
-//! [`steering_value`] on received packets, and in the ids that a core issues, so all packets of a
+//! balancers. The kernel's steering program ([`crate::steer`]), [`steering_value`] on received
+//! packets, and the ids that a core issues use the same arithmetic, so that all packets of a
 //! connection reach the core that made it. A client may put a shard number (12 bits, too) into its
-//! initial destination id and so chooses the core that accepts it.
+//! initial destination id, and so chooses the core that accepts it.
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
 use rand::rngs::StdRng;
@@ -44,14 +44,14 @@ impl ConnectionIdGenerator for CoreIds {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut id = [0; CID_BYTES];
         self.rng.fill_bytes(&mut id);
-        // As many values as fit, so that each core uses the same number of them.
+        // Each core uses the same number of values: as many as fit.
         let per_core = (VALUE_MASK + 1) / self.cores;
         let value = self.rng.random_range(0..per_core) * self.cores + self.core;
         set_value(&mut id, value);
         ConnectionId::new(&id)
     }
 
-    /// An id of another core is never answered with a reset: the sibling may well know it.
+    /// A core never answers an id of another core with a reset, because the sibling may know it.
     fn validate(&self, id: &ConnectionId) -> Result<(), InvalidCid> {
         let steers_here = id.len() == CID_BYTES
             && (u16::from_be_bytes([id[1], id[2]]) & VALUE_MASK) % self.cores == self.core;

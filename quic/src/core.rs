@@ -1,4 +1,4 @@
-//! One core: the driver on real sockets and the real clock, in turns that are budgeted in time.
+//! One core: the driver on real sockets and the real clock, in turns with budgets of time.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,8 +14,8 @@ use crate::{
 /// Steps of the driver between two looks at the clock.
 const STEPS_PER_CLOCK: usize = 16;
 
-/// One core's run-to-completion loop with its app. Whoever owns it calls [`Core::turn`] forever, on
-/// one thread.
+/// One core's run-to-completion loop with its app. The owner calls [`Core::turn`] forever, on one
+/// thread.
 #[derive(Debug)]
 pub struct Core<A: App> {
     app: A,
@@ -28,12 +28,12 @@ pub struct Core<A: App> {
     now: Instant,
 }
 
-/// What one turn was like.
+/// Times and counts of one turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TurnStats {
     /// Time asleep before the work.
     pub slept: Duration,
-    /// Time spent polling before it slept or the work began; see [`CoreSettings::spin`].
+    /// Time spent polling before the sleep or the work; see [`CoreSettings::spin`].
     pub spun: Duration,
     /// Time awake.
     pub busy: Duration,
@@ -70,13 +70,13 @@ impl<A: App> Core<A> {
         Ok(Self { app, driver, sockets, receiver, settings, spin, now: Instant::now() })
     }
 
-    /// What wakes this core from other threads.
+    /// Wakes this core from other threads.
     pub fn waker(&self) -> Waker {
         self.sockets.waker()
     }
 
     /// Takes one turn: sleeps at most `max_wait` if there is nothing to do, then receives, fires
-    /// timers, calls the app, and transmits, each within its budget of time. What is left over
+    /// timers, calls the app, and transmits, each within its budget of time. Work beyond a budget
     /// comes first in the next turn.
     pub fn turn(&mut self, max_wait: Duration) -> TurnStats {
         let before = Instant::now();
@@ -91,7 +91,7 @@ impl<A: App> Core<A> {
             self.driver.unpark();
         }
         self.receive(start + self.settings.receive_budget);
-        // What is left in the sockets holds what all others wait for, too.
+        // Packets that are left in the sockets belong to connections that wait, too.
         let unread = self.sockets.has_ready();
         self.driver.begin_turn(self.now, &mut self.sockets, unread);
         // Three quarters at most, so that a flood of events cannot keep packets from leaving.
@@ -100,7 +100,7 @@ impl<A: App> Core<A> {
         self.work(end - quarter, Self::dispatch_one);
         self.app.turn(&mut Io::new(&mut self.driver, &mut self.sockets, self.now));
         self.tick();
-        // Whatever came before, each turn moves something out.
+        // Each turn transmits something, even when its time is up.
         self.work(end.max(self.now + quarter), Self::transmit_one);
         self.sockets.flush();
 
@@ -213,12 +213,12 @@ impl<A: App> Core<A> {
         &self.app
     }
 
-    /// The app, to change it. What it has to do with connections goes through [`Core::with_io`].
+    /// The app, to change it. Its work on connections goes through [`Core::with_io`].
     pub fn app_mut(&mut self) -> &mut A {
         &mut self.app
     }
 
-    /// Runs something with the app and its I/O between two turns; packets leave in the next one.
+    /// Calls `f` with the app and its I/O between two turns; packets leave in the next one.
     pub fn with_io<R>(&mut self, f: impl FnOnce(&mut A, &mut Io<'_>) -> R) -> R {
         let now = self.tick();
         f(&mut self.app, &mut Io::new(&mut self.driver, &mut self.sockets, now))

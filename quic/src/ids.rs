@@ -1,7 +1,8 @@
 //! Names of connections, streams and sockets, as the app sees them.
 //!
-//! A name of something that is gone stays harmless: connections and sockets carry a generation, so
-//! a slot's next user never answers to the old name. A [`ConnId`] is made of slot and generation.
+//! The name of something that is gone does no harm: connections and sockets carry a generation, so
+//! that a slot's next user never answers to an old name. A [`ConnId`] is made of slot and
+//! generation.
 
 use std::fmt;
 

@@ -12,10 +12,10 @@ use crate::{
     StreamId, WriteError,
 };
 
-/// The core's connections and sockets, lent to the app for the time of one callback.
+/// The core's connections and sockets, lent to the app for one callback.
 ///
-/// Nothing blocks and nothing is sent before the end of the turn. Calls on a connection or stream
-/// that is gone do nothing and say so where they return something.
+/// No call blocks, and nothing leaves before the end of the turn. Calls on a connection or stream
+/// that is gone do nothing, and say so where they return something.
 pub struct Io<'a> {
     driver: &'a mut Driver,
     net: &'a mut dyn Network,
@@ -48,8 +48,8 @@ impl<'a> Io<'a> {
         self.net.add_socket(local)
     }
 
-    /// Closes a socket made by [`Io::add_socket`]. Connections that still use it hear nothing more
-    /// and time out: close or migrate them before.
+    /// Closes a socket made by [`Io::add_socket`]. Connections that still use it hear nothing and
+    /// time out: close or migrate them before.
     pub fn remove_socket(&mut self, socket: SocketId) {
         self.net.remove_socket(socket);
     }
@@ -74,7 +74,7 @@ impl<'a> Io<'a> {
     /// Reads at most `bytes_max` bytes in order. `sink` gets them piece by piece, borrowed from the
     /// received packets: copy what is needed beyond the call.
     ///
-    /// What was read is what the remote may send anew; what stays unread is at most the stream's
+    /// The remote may send as many bytes as were read; unread bytes are bounded by the stream's
     /// receive window.
     pub fn read(
         &mut self,
@@ -87,16 +87,17 @@ impl<'a> Io<'a> {
     }
 
     /// Writes as much as the stream takes, and returns the number of bytes. Chunks that were taken
-    /// are left empty, one that was taken in part is advanced. After a short write (also 0)
-    /// `writable` follows when there is room.
+    /// whole are left empty, and one that was taken in part is advanced. After a short write (even
+    /// of 0 bytes) `writable` follows when there is room.
     ///
-    /// Callers put what they have into one chunk per stream and turn, of some KiB where there is so
-    /// much. Chunks are never merged here: each stays as it is until all of it is acknowledged, and
-    /// for each stream frame quinn walks the list of those from its begin, so n small ones in
-    /// flight cost n² steps.
+    /// A caller puts everything that it has for a stream into one chunk per turn, of some KiB where
+    /// there is so much. This layer never merges chunks: each stays as it is until all of it is
+    /// acknowledged, and for each stream frame quinn walks the list of those chunks from its begin,
+    /// so that n small ones in flight cost n² steps.
     ///
     /// # Errors
-    /// [`WriteError`]: the stream takes nothing any more.
+    ///
+    /// [`WriteError`]: the stream takes no more.
     pub fn write(
         &mut self,
         conn: ConnId,
@@ -125,7 +126,7 @@ impl<'a> Io<'a> {
         self.driver.reset(conn, stream, code);
     }
 
-    /// Tells the remote that we read no more of a stream: what was not read is forgotten.
+    /// Tells the remote that we read no more of a stream, and forgets its unread bytes.
     pub fn stop(&mut self, conn: ConnId, stream: StreamId, code: u64) {
         self.driver.stop(conn, stream, code);
     }
@@ -136,8 +137,8 @@ impl<'a> Io<'a> {
         self.driver.wake(conn, stream);
     }
 
-    /// Closes a connection at once: what was written but not acknowledged may be lost. `closed`
-    /// follows within the turn or the next, with [`crate::CloseReason::Local`].
+    /// Closes a connection at once: bytes that were written but not acknowledged may be lost.
+    /// `closed` follows within the turn or the next, with [`crate::CloseReason::Local`].
     pub fn close(&mut self, conn: ConnId, code: u64, reason: &[u8]) {
         self.driver.close(self.now, conn, code, reason);
     }

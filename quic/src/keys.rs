@@ -1,11 +1,11 @@
 //! Keys that outlive a process: a restarted router can reset its predecessor's connections and
 //! accept its tokens.
 //!
-//! Derived with HKDF-SHA256 (RFC 5869) from a secret that all routers of a cluster share, and the
-//! address that one router advertises. So all cores of a router, and the process that comes after
-//! it, agree; a neighbour's keys differ, and it cannot reset connections that are not its own. The
-//! key of session tickets alone is the whole cluster's: a client that lost its router resumes its
-//! session with another one.
+//! They are derived with HKDF-SHA256 (RFC 5869) from a secret that all routers of a cluster share,
+//! and from the address that one router advertises. All cores of a router therefore agree, and so
+//! does the process that comes after it. A neighbour's keys differ, so that it cannot reset
+//! connections that are not its own. The key of resumption tickets alone is the whole cluster's,
+//! because a client that lost its router resumes its session with another one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::sealing;
 pub struct Keys {
     reset: [u8; 32],
     token: [u8; 32],
-    /// The first makes tickets, all are accepted.
+    /// The first one makes tickets; all are accepted.
     tickets: TicketKeys,
 }
 
 impl Keys {
     /// Keys of one router in the cluster of `secret`. `address` tells routers apart and stays the
-    /// same over a restart: what the router advertises, with its host and its bound address where
-    /// two routers may be told to advertise the same.
+    /// same over a restart: it is what the router advertises, with its host and its bound address
+    /// where two routers may advertise the same.
     pub fn derive(secret: &[u8; 32], address: &str) -> Self {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"millrace quic keys 1").extract(secret);
         let key = |label: &str, address: &str| {
@@ -42,14 +42,13 @@ impl Keys {
         Self { reset: key("reset", address), token: key("token", address), tickets: vec![key("ticket", "")] }
     }
 
-    /// Keys that nobody else can know, for a process without a cluster secret: its successor cannot
+    /// Keys that nobody else can know, for a process without a cluster secret. Its successor cannot
     /// use them.
     pub fn random() -> Self {
         Self::derive(&rand::random(), "")
     }
 
-    /// These keys, which also accept resumption tickets made under the secret that the cluster had
-    /// before.
+    /// These keys, which accept resumption tickets made under the cluster's previous secret, too.
     #[must_use]
     pub fn accepting(mut self, previous: &[u8; 32]) -> Self {
         self.tickets.truncate(1);

@@ -1,4 +1,4 @@
-//! Plain counters of one core. They only grow; whoever shows them takes differences.
+//! Counters of one core. They only grow; a reader takes differences.
 
 /// Datagrams given up, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! What lies under the driver: sockets that take and deliver UDP datagrams.
+//! The sockets under the driver, which take and deliver UDP datagrams.
 //!
-//! The real one is UDP with batched system calls; tests put a simulated one, lossy and in virtual
-//! time, in its place.
+//! The real implementation is UDP with batched system calls. Tests use a simulated one, lossy and
+//! in virtual time.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -48,14 +48,14 @@ impl Ecn {
     }
 }
 
-/// Where a received datagram, or a buffer of several, came in.
+/// Where a received datagram, or a buffer of several, arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// The socket that it was read from.
     pub socket: SocketId,
     /// Its sender.
     pub remote: SocketAddr,
-    /// Our address that it was sent to, where the platform tells: answers leave from there.
+    /// Our address that it was sent to, where the platform reports it: answers leave from there.
     pub local_ip: Option<IpAddr>,
     /// Its ECN mark.
     pub ecn: Option<Ecn>,
@@ -107,8 +107,8 @@ pub trait Network {
     /// The system's refusal; nothing changed then.
     fn add_socket(&mut self, local: SocketAddr) -> io::Result<SocketId>;
 
-    /// Closes a socket that `add_socket` made; what still wanted to leave through it is counted as
-    /// dropped.
+    /// Closes a socket that `add_socket` made, and counts datagrams that were still to leave
+    /// through it as dropped.
     fn remove_socket(&mut self, socket: SocketId);
 
     /// The address a socket is bound to; `None` when there is no such socket.
@@ -118,13 +118,12 @@ pub trait Network {
     /// offload.
     fn segments_max(&self, socket: SocketId) -> usize;
 
-    /// Whether the kernel is not taking datagrams of this socket at this moment: nothing new is
-    /// produced for it then.
+    /// Whether the kernel refuses datagrams of this socket at this moment; then none are produced
+    /// for it.
     fn is_blocked(&self, socket: SocketId) -> bool;
 
-    /// Takes one outgoing datagram. `data` may be swapped for another buffer, which is cleared by
-    /// the caller.
+    /// Takes one outgoing datagram. It may swap `data` for another buffer, which the caller clears.
     ///
-    /// A datagram that was taken is sent, kept until it can be, or counted as dropped.
+    /// A datagram that was taken is sent, kept until it can be sent, or counted as dropped.
     fn send(&mut self, outgoing: Outgoing, data: &mut Vec<u8>);
 }

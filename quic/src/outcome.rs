@@ -1,16 +1,16 @@
-//! What calls of [`crate::Io`] answer, and why they fail.
+//! Results of calls of [`crate::Io`], and their errors.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// What a read has found.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOutcome {
     /// Bytes that the sink got.
     pub bytes: usize,
-    /// Why there were not more.
+    /// Why it ended.
     pub state: ReadState,
 }
 
@@ -30,10 +30,10 @@ pub enum ReadState {
     Unknown,
 }
 
-/// Why a stream takes nothing any more.
+/// Why a stream takes no more bytes.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum WriteError {
-    /// The remote does not want more of it; chunks may have been taken in part.
+    /// The remote asks for no more of it; chunks may have been taken in part.
     #[error("the remote has stopped the stream with code {0}")]
     Stopped(u64),
     /// The stream was finished or reset, never existed, or its connection is over.
@@ -60,7 +60,7 @@ pub enum ConnectError {
     /// The core has as many connections as its settings allow.
     #[error("the core has as many connections as it may")]
     TooMany,
-    /// quinn refused for a reason that our settings rule out.
+    /// quinn refused for a reason that our settings should exclude.
     #[error("{0}")]
     Other(String),
 }
@@ -75,7 +75,7 @@ impl ConnectError {
     }
 }
 
-/// What one connection has done so far.
+/// Numbers of one connection so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnStats {

@@ -1,7 +1,7 @@
-//! What quinn-proto asks of a router's keys: signing reset tokens, sealing address tokens.
+//! The keys that quinn-proto asks for: they sign reset tokens and seal address tokens.
 //!
-//! quinn-proto has implementations for one crypto library, ring where a program has enabled it
-//! anywhere. These are for aws-lc-rs, whatever else a program is built of.
+//! quinn-proto implements them on one crypto library, ring where a program has enabled it anywhere.
+//! These are on aws-lc-rs, whatever else is built into a program.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use quinn_proto::crypto::{AeadKey, CryptoError, HandshakeTokenKey, HmacKey};
 /// Bytes of a signature.
 const SIGNATURE_LEN: usize = 32;
 
-/// Signs what resets a connection.
+/// Signs reset tokens.
 struct Signing(hmac::Key);
 
 /// Makes a key for each address token.
@@ -54,7 +54,7 @@ impl HandshakeTokenKey for Tokens {
 }
 
 impl Sealing {
-    /// Each key seals one token: it needs no other nonce.
+    /// Each key seals one token, so that a constant nonce is safe.
     fn nonce() -> Nonce {
         Nonce::assume_unique_for_key([0; NONCE_LEN])
     }

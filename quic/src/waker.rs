@@ -32,7 +32,7 @@ impl Waker {
         }
     }
 
-    /// Takes the signal back before the turn looks at its mailboxes, so that a later one is not
+    /// Takes the signal back before the turn looks at its mailboxes, so that no later signal is
     /// lost.
     pub(crate) fn lower(&self) {
         let _ = (&self.0.event).read(&mut [0; 8]);

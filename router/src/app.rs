@@ -1,10 +1,10 @@
 //! One core's program on its QUIC loop: the engine, its mail, and the lanes that it dials.
 //!
-//! Nothing here blocks, and nothing decides but for two things that only the shell can see: which
-//! protocol a connection speaks, and whether its certificate allows that.
+//! Nothing here blocks. The program decides two things alone, because only the shell can see them:
+//! which protocol a connection speaks, and whether its certificate allows that.
 //!
-//! A turn: control's messages, siblings' segments and batches, the engine's turn, then outgoing
-//! mail.
+//! A turn handles control's messages, then siblings' segments and batches, then the engine's turn,
+//! and sends the outgoing mail last.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -30,20 +30,19 @@ use crate::metrics::ShellMetrics;
 use crate::strangers::{Stranger, Strangers};
 use crate::tls::{Role, role_of};
 
-/// With more batches in a mailbox, publishers are left unread: what is on its way to its reader
-/// already, and what lanes bring, must find room.
+/// Batches in a mailbox from which on publishers are left unread: runs that are on their way to the
+/// mailbox already, and those that lanes bring, still have to find room.
 const PRESSED_ABOVE: u64 = BATCHES_MAX as u64 / 2;
-/// When mail did not fit, or a mailbox is above half, it is tried again after this time.
+/// Time after which mail that did not fit, or a mailbox above half, is tried again.
 const MAIL_RETRY: Duration = Duration::from_micros(200);
-/// Messages of control taken in one turn, and selectors that come and go by them: interest of a
-/// whole peer, or a storm of subscriptions, must not hold up the streams. Well below a millisecond;
-/// the last message may go beyond, by the selectors of one subscription and of the one that it
-/// replaces.
+/// Messages of control handled in one turn, plus the selectors that come and go by them, so that a
+/// storm of subscriptions does not hold up the streams. Well below a millisecond; the last message
+/// may exceed it by two subscriptions.
 const COMMANDS_PER_TURN: u64 = 256;
-/// A lane's socket outlives its connection by this time, so that the close is heard.
+/// How long a lane's socket outlives its connection, so that the other side hears the close.
 const SOCKET_LINGER: Duration = Duration::from_secs(1);
 
-/// What a core's program is made from.
+/// The parts of a core's program.
 pub(crate) struct AppParts {
     pub(crate) clock: Clock,
     pub(crate) number: CoreIndex,
@@ -69,19 +68,19 @@ struct Dialled {
 pub(crate) struct CoreApp {
     parts: AppParts,
     pub(crate) metrics: ShellMetrics,
-    /// Every connection that is not closed, for the end.
+    /// Every connection that is not closed, to be closed at the end.
     open: BTreeSet<ConnId>,
     /// Lanes that were dialled.
     dialled: BTreeMap<ConnId, Dialled>,
     strangers: Strangers,
     credentials: Credentials,
-    /// A mailbox towards a sibling is above half.
+    /// Whether a mailbox towards a sibling is above half.
     pressed: bool,
     retired: VecDeque<(Instant, SocketId)>,
-    /// Some mail is held back; try again then.
+    /// When to send mail again that found no room.
     held: Option<Instant>,
     inspections: Vec<Inspection>,
-    /// What new connections are to be accepted with, until the core's QUIC has it.
+    /// Settings for new connections, until the core's QUIC has them.
     entrance: Option<Arc<Entrance>>,
     end: Option<End>,
 }
@@ -121,12 +120,11 @@ impl CoreApp {
         self.parts.siblings = siblings;
     }
 
-    /// Pictures that were asked for and not yet taken.
     pub(crate) fn take_inspections(&mut self) -> Vec<Inspection> {
         std::mem::take(&mut self.inspections)
     }
 
-    /// What connections are to be accepted with from now on, once.
+    /// Takes new settings for connections, if there are any.
     pub(crate) fn take_entrance(&mut self) -> Option<Arc<Entrance>> {
         self.entrance.take()
     }
@@ -136,8 +134,8 @@ impl CoreApp {
         self.end.clone()
     }
 
-    /// Whether a sibling has sent something that was not taken. Control's messages are taken in
-    /// batches, too; those that are left keep the core awake by [`App::deadline`].
+    /// Whether a sibling has sent something that was not taken. Messages of control that are left
+    /// over keep the core awake by [`App::deadline`].
     pub(crate) fn has_mail(&self) -> bool {
         let waits = |sibling: &Sibling| {
             !sibling.words_in.is_empty() || !sibling.batches_in.is_empty() || !sibling.segments_in.is_empty()
@@ -150,7 +148,7 @@ impl CoreApp {
         self.parts.siblings.iter().map(|sibling| sibling.batches_out.depth() as u64).sum()
     }
 
-    /// Entries in the fullest of them.
+    /// Entries in the fullest mailbox towards a sibling.
     fn fullest_mailbox(&self) -> u64 {
         self.parts.siblings.iter().map(|sibling| sibling.batches_out.depth() as u64).max().unwrap_or(0)
     }
@@ -161,19 +159,18 @@ impl CoreApp {
         self.parts.engine.close_clients(now, io);
     }
 
-    /// When all cores have sent their last batches: takes them in, and finishes the lanes behind
+    /// Reads the last batches of all cores, which have sent them, and finishes the lanes behind
     /// them.
     pub(crate) fn finish_lanes(&mut self, io: &mut Io<'_>) {
         self.take_mail(io);
         self.parts.engine.finish_lanes(io);
     }
 
-    /// The longest round trip of the connections that are left.
+    /// The longest round trip of the open connections.
     pub(crate) fn longest_rtt(&self, io: &Io<'_>) -> Duration {
         self.open.iter().map(|&conn| io.rtt(conn)).max().unwrap_or_default()
     }
 
-    /// Closes what is left.
     pub(crate) fn close_all(&mut self, io: &mut Io<'_>) {
         for &conn in &self.open {
             io.close(conn, CloseCode::GoingAway.code(), b"this router is going away");
@@ -210,7 +207,6 @@ impl CoreApp {
                 Command::Kill => self.end = Some(End::Kill),
             }
         }
-        // More may wait.
         self.held = Some(io.now());
     }
 
@@ -255,15 +251,15 @@ impl CoreApp {
         }
     }
 
-    /// Sends what a turn brought for control, in few batches, and for the reader of selectors, as
-    /// one. Whether some is left.
+    /// Sends a turn's messages to control, in few batches, and those to the reader of selectors, as
+    /// one. Returns whether some are left.
     fn send_to_control(&mut self, io: &mut Io<'_>) -> bool {
         let held = self.gather_for_control(io);
         self.parts.selectors.post();
         !self.parts.control.post(self.parts.number) || held
     }
 
-    /// Whether some is left.
+    /// Gathers messages for control. Returns whether some are left.
     fn gather_for_control(&mut self, io: &mut Io<'_>) -> bool {
         loop {
             if self.parts.control.is_gathered() && !self.parts.control.post(self.parts.number) {
@@ -291,7 +287,7 @@ impl CoreApp {
         }
     }
 
-    /// Passes a message to control, which hears whether a peer has proven who it is.
+    /// Passes a message to control, with whether a peer has proven its id.
     fn put_for_control(&mut self, io: &mut Io<'_>, message: ToControl) {
         let message = match message {
             ToControl::LaneHello { conn, dial, hello }
@@ -308,7 +304,8 @@ impl CoreApp {
     fn take_mail(&mut self, io: &mut Io<'_>) {
         let now = self.parts.clock.at(io.now());
         for sibling in &mut self.parts.siblings {
-            // At most what is there now, so that a fast writer cannot hold this core in the loop.
+            // Bounded by the segments that are there, so that a fast writer does not hold this core
+            // in the loop.
             for _ in 0..sibling.segments_in.count() {
                 let Some(segment) = sibling.segments_in.pop() else { break };
                 io.inject(segment);
@@ -318,7 +315,7 @@ impl CoreApp {
                 self.parts.engine.sibling_told(now, sibling.core, word);
             }
             for _ in 0..sibling.batches_in.count() {
-                // What is left of the one before comes first, in the next turn.
+                // The rest of the batch before comes first, in the next turn.
                 if !self.parts.engine.takes_batches(sibling.core) {
                     break;
                 }
@@ -335,7 +332,7 @@ impl CoreApp {
         let mut held = self.send_to_control(io);
         let mut pressed = false;
         for sibling in &mut self.parts.siblings {
-            // What finds no room is added to what comes.
+            // Messages that find no room are merged with later ones.
             while sibling.words_out.has_room()
                 && let Some(word) = self.parts.engine.next_to_sibling(sibling.core)
             {
@@ -368,7 +365,7 @@ impl CoreApp {
         self.parts.engine.set_pressed(pressed);
     }
 
-    /// The first thing that is wrong with a new connection.
+    /// The first reason why a new connection may not stay.
     fn objection(&self, info: &ConnectedInfo) -> Option<(CloseCode, &'static str)> {
         let role = || info.peer_certificates.first().map_or(Role::None, role_of);
         match info.alpn.as_deref() {
@@ -487,7 +484,8 @@ impl fmt::Debug for CoreApp {
     }
 }
 
-/// Where a lane's socket binds: the router's own address where that can reach the remote, else any.
+/// The address that a lane's socket binds: the router's own where that can reach the remote,
+/// otherwise any.
 fn lane_address(local: SocketAddr, remote: SocketAddr) -> SocketAddr {
     let reaches =
         local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback());

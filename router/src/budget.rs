@@ -1,8 +1,8 @@
 //! Bytes that may wait in a mailbox: one budget for all of its writers.
 //!
-//! A mailbox bounded in messages alone is bounded by its largest message times their number. A
-//! [`Share`] goes with each message and comes back when the message is dropped, wherever that
-//! happens.
+//! A mailbox that is bounded in messages alone may hold that many of the largest message. Therefore
+//! a [`Share`] travels with each message, and gives its bytes back when the message is dropped,
+//! wherever that happens.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +19,7 @@ impl Budget {
         Self { bytes_max, taken: Arc::default() }
     }
 
-    /// Whether the next message may wait. Each writer can overdraw by the one message that it sends
-    /// then.
+    /// Whether the next message may wait. Each writer may then overdraw by that one message.
     pub(crate) fn has_room(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.bytes_max
     }
@@ -32,7 +31,7 @@ impl Budget {
     }
 }
 
-/// What one message has taken of a budget; returned on drop.
+/// The bytes of one message in a budget, given back on drop.
 #[derive(Debug)]
 pub(crate) struct Share {
     bytes: usize,

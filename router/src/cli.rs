@@ -1,4 +1,4 @@
-//! The command line of `millrace-router`, and what it comes to together with file and environment.
+//! The command line of `millrace-router`, and the settings that it makes with file and environment.
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, UdpSocket};
@@ -60,20 +60,20 @@ pub struct Cli {
     pub(crate) print_reference: bool,
 }
 
-/// What the command line comes to.
+/// The settings and the identity that a router starts with.
 pub(crate) struct Plan {
     pub(crate) config: RouterConfig,
     pub(crate) settings: Settings,
     /// The development authority, in development mode.
     pub(crate) dev: Option<DevAuthority>,
-    /// Nobody asked for this very admin port: another will do.
+    /// Whether another admin port will do, because nobody has asked for this one.
     pub(crate) any_admin_port: bool,
     /// Where clients find the authority, if it is a file.
     pub(crate) ca_path: Option<PathBuf>,
 }
 
 impl Plan {
-    /// What start accepts, and the first hour would bring to light. Each says what to do.
+    /// Settings that start accepts and that would fail in the first hour, each with the cure.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let RouterConfig { identity, listen, advertise, .. } = &self.config;
         let mut warnings = Vec::new();
@@ -113,7 +113,8 @@ impl Cli {
     /// Reads file, environment and flags.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    ///
+    /// The setting, its place, and what is wrong with it.
     fn layers(&self) -> Result<Layers, String> {
         let mut layers = Layers::default();
         let set = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
@@ -130,10 +131,11 @@ impl Cli {
         Ok(layers)
     }
 
-    /// Puts everything together, and checks it.
+    /// Merges file, environment and flags, and checks the result.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    ///
+    /// The setting, its place, and what is wrong with it.
     pub(crate) fn plan(&self) -> Result<Plan> {
         let layers = self.layers().map_err(anyhow::Error::msg)?;
         let any_admin_port = !layers.is_given("admin.listen");
@@ -179,7 +181,7 @@ fn identity(settings: &Settings, dev: Option<&DevAuthority>) -> Result<Identity>
     Ok(Identity::from_files(cert, key, ca, secret.as_deref())?)
 }
 
-/// All addresses of both families, or of IPv4 where there is no IPv6.
+/// All addresses of both families; those of IPv4 where the host has no IPv6.
 fn default_listen(dev: bool) -> SocketAddr {
     if dev {
         return SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT));

@@ -1,8 +1,7 @@
-//! The control thread: it runs the engine's control, resolves names, and serves the admin page.
-//! Nothing on a core waits for it.
+//! The control thread: it runs the engine's control and resolves names. No core waits for it.
 //!
-//! A core's mailbox is bounded. While one is full, control's outputs stay where they are and inputs
-//! wait; cores never wait for control, so this always ends.
+//! A core's mailbox is bounded. While one is full, control's outputs stay where they are and its
+//! inputs wait. That always ends, because cores never wait for control.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,14 +18,14 @@ use crate::herald;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::resolve::Resolver;
 
-/// Messages handled between two looks at the outputs, and at most a batch besides.
+/// Messages that control handles before it sends its outputs; a batch may exceed it.
 const MESSAGES_PER_ROUND: usize = 256;
-/// When a core's mailbox was full, it is tried again after this time.
+/// Time after which a core's full mailbox is tried again.
 const RETRY: Duration = Duration::from_millis(1);
 /// The longest time between two looks at the clock.
 const IDLE_MAX: Duration = Duration::from_secs(1);
 
-/// Between two pictures that control leaves for those to whom it is too busy to answer.
+/// Time between two pictures that control leaves for readers to whom it is too busy to answer.
 const PICTURE_EVERY: Duration = Duration::from_millis(250);
 
 /// A dial whose target is being resolved.
@@ -43,13 +42,13 @@ pub(crate) struct ControlThread {
     control: Control,
     cores: Vec<CorePost>,
     resolver: Resolver,
-    /// Where this router listens.
+    /// The address on which this router listens.
     local: SocketAddr,
     inputs: mpsc::Receiver<Input>,
-    /// For what runs beside this task.
+    /// A sender of inputs, for tasks that run beside this one.
     own: mpsc::Sender<Input>,
     resolving: BTreeMap<DialId, Resolving>,
-    /// What a full mailbox did not take.
+    /// The output that a full mailbox did not take.
     held: Option<(CoreIndex, Command)>,
     pictures: PictureFrame,
     pictured: Option<Instant>,
@@ -79,7 +78,7 @@ impl ControlThread {
         }
     }
 
-    /// Leaves a picture, when it is time for one.
+    /// Leaves a picture, when one is due.
     fn picture(&mut self) {
         let now = Instant::now();
         if self.pictured.is_some_and(|at| now - at < PICTURE_EVERY) {
@@ -99,8 +98,8 @@ impl ControlThread {
     /// Runs until told to stop.
     pub(crate) async fn run(mut self) {
         loop {
-            // While a core cannot take its next message, control gets neither inputs nor time: what waits for
-            // the core would grow.
+            // While a core cannot take its next message, control gets neither inputs nor time,
+            // because the messages for that core would grow.
             while !self.send_outputs() {
                 self.picture();
                 self.control.note_held();
@@ -130,7 +129,7 @@ impl ControlThread {
         }
     }
 
-    /// Takes inputs, from `next` on, until control has handled enough to look at its outputs;
+    /// Handles inputs, from `next` on, until control has handled enough to send its outputs;
     /// `false` when told to stop.
     fn round(&mut self, mut next: Option<Input>) -> bool {
         let mut handled = 0;
@@ -184,7 +183,7 @@ impl ControlThread {
                     let (resolver, own) = (self.resolver.clone(), self.own.clone());
                     tokio::spawn(async move {
                         let remote = resolver.resolve_one(&target, dial.0).await;
-                        // The thread has stopped when nobody listens.
+                        // Without a listener the thread has stopped.
                         let _ = own.send(Input::Resolved { dial, remote }).await;
                     });
                 }
@@ -212,10 +211,10 @@ impl ControlThread {
     }
 }
 
-/// Whether an address is one on which this router listens.
+/// Whether this router listens at an address.
 fn is_own(local: SocketAddr, remote: SocketAddr) -> bool {
     let (listens_at, ip) = (local.ip().to_canonical(), remote.ip().to_canonical());
-    // Only an address of this host can be bound; nothing is sent by that.
+    // Only an address of this host can be bound, and binding sends nothing.
     let is_here = || std::net::UdpSocket::bind((ip, 0)).is_ok();
     local.port() == remote.port() && (listens_at == ip || (listens_at.is_unspecified() && is_here()))
 }

@@ -11,14 +11,13 @@ use crate::app::CoreApp;
 use crate::mail::End;
 use crate::metrics::{CoreSnapshot, thread_cpu};
 
-/// The longest sleep: everything that matters wakes the core earlier.
+/// The longest sleep. Everything that matters wakes the core earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// What was flushed has arrived, or the other side is gone, when no datagram came or went for so
-/// many of the longest round trips, and this time besides: what is unacknowledged is sent again
-/// sooner, after about three.
+/// The end counts as heard when no datagram came or went for so many of the longest round trips,
+/// and this time besides: an unacknowledged packet is sent again sooner, after about three.
 const QUIET_ROUND_TRIPS: u32 = 4;
 const QUIET: Duration = Duration::from_millis(30);
-/// While it ends, a core looks at its siblings' progress after this time.
+/// How often an ending core looks at its siblings' progress.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// Time for close frames to leave.
 const CLOSING: Duration = Duration::from_millis(20);
@@ -27,7 +26,7 @@ const CLOSING: Duration = Duration::from_millis(20);
 pub(crate) struct CoreThread {
     pub(crate) quic: Core<CoreApp>,
     pub(crate) bell: Arc<Doorbell>,
-    /// The picture at the end, for whoever asks later.
+    /// The last picture, which stays after the end.
     pub(crate) last: Arc<Mutex<Option<CoreSnapshot>>>,
 }
 
@@ -82,8 +81,8 @@ impl CoreThread {
         stats
     }
 
-    /// Ends in order, in step with the other cores: no more from clients; what they published
-    /// reaches its owner; lanes are finished; and what was written is acknowledged.
+    /// Ends in order, in step with the other cores: hears clients no more, hands their events to
+    /// the owners, finishes lanes, and waits for acknowledgements.
     fn shut_down(&mut self, flush: Duration, busy: &AtomicUsize) {
         let end = Instant::now() + flush;
         self.quic.with_io(|app, io| app.close_clients(io));
@@ -113,13 +112,13 @@ impl CoreThread {
     }
 
     /// Turns until all cores have sent their last batches; false when one did not in time. Then
-    /// lanes are not finished, so that peers know that something may be missing.
+    /// lanes are not finished, so that peers learn that events may be missing.
     fn mail_is_over(&mut self, end: Instant, busy: &AtomicUsize) -> bool {
         let mut sending = true;
         loop {
             if sending && !self.quic.app_mut().engine().has_batches() {
                 sending = false;
-                // Behind the last push: who reads 0 finds all batches.
+                // Behind the last push, so that a core that reads 0 finds all batches.
                 busy.fetch_sub(1, Ordering::AcqRel);
             }
             if busy.load(Ordering::Acquire) == 0 {

@@ -1,10 +1,9 @@
-//! Whether a peer may be who it says: a router's id follows from its certificate's name and the
-//! address that it advertises.
+//! Whether a peer may have the id that it claims: a router's id follows from its certificate's name
+//! and the address that it advertises.
 //!
-//! Who holds one router's certificate can prove to be that router under any address, and no other
-//! router under any. Routers that share a certificate differ by their addresses. A peer that proves
-//! nothing may come under an id that nobody has proven; control takes it from it when somebody
-//! does.
+//! The holder of one router's certificate can prove to be that router under any address, and no
+//! other router. Routers that share a certificate differ by their addresses. A peer that proves
+//! nothing may have an id that nobody has proven; control takes it away when a peer proves it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use millrace_engine::transport::ConnKey;
 use millrace_proto::RouterId;
 use millrace_proto::mesh::PeerHello;
 
-/// Time between two lines about peers that say they are others.
+/// Time between two log lines about peers whose claims are not proven.
 const SAID_FOR: Duration = Duration::from_secs(10);
 
 /// The id of a router: the first 8 bytes of SHA-256 over its certificate's name, a zero byte, and
@@ -38,18 +37,18 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// A connection is a peer's, by its certificate.
+    /// Keeps the certificate's name of a peer that has connected.
     pub(crate) fn admit(&mut self, conn: ConnKey, name: String) {
         self.names.insert(conn, name);
     }
 
-    /// A connection has ended.
+    /// Forgets a connection that has ended.
     pub(crate) fn forget(&mut self, conn: ConnKey) {
         self.names.remove(&conn);
     }
 
-    /// Whether a peer's certificate proves the id that its hello says. Says in the log, once in a
-    /// while, where it does not.
+    /// Whether a peer's certificate proves the id in its hello. Where it does not, the log says so
+    /// once in a while.
     pub(crate) fn proves(&mut self, now: Instant, conn: ConnKey, hello: &PeerHello) -> bool {
         let name = self.names.get(&conn).map_or("", String::as_str);
         if hello.router == router_id(name, &hello.advertise) {

@@ -1,5 +1,5 @@
-//! How connections end, by name: what is told to the engine is only the code of those that the
-//! other side closed in words.
+//! How connections end, by name, for metrics. The engine learns only the code with which the other
+//! side closed.
 
 use millrace_quic::CloseReason;
 
@@ -11,10 +11,9 @@ pub enum Ending {
     Local,
     /// The other side closed it with a code of the protocol.
     Application,
-    /// A router that was dialled would not take it.
+    /// A router that was dialled refused.
     Refused,
-    /// TLS failed, on either side. Failed handshakes of those who dial us are counted as such, not
-    /// here.
+    /// TLS failed, on either side. Failed handshakes of newcomers are counted as such instead.
     Tls,
     /// The other side violated QUIC.
     ProtocolError,
@@ -26,7 +25,7 @@ pub enum Ending {
     TimedOut,
     /// No common version of QUIC.
     Version,
-    /// In a way that this version does not name.
+    /// For a reason that this version does not name.
     Other,
 }
 
@@ -67,7 +66,7 @@ impl Ending {
             CloseReason::Local => Self::Local,
             CloseReason::Application { .. } => Self::Application,
             CloseReason::Refused => Self::Refused,
-            // Alerts of TLS (RFC 9001, section 4.8).
+            // TLS alerts (RFC 9001, section 4.8).
             CloseReason::Remote { code: 0x100..=0x1ff, .. }
             | CloseReason::Protocol { code: 0x100..=0x1ff, .. } => Self::Tls,
             CloseReason::Protocol { .. } => Self::ProtocolError,

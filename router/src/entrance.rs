@@ -1,5 +1,5 @@
-//! What new connections begin with, in both directions. A reload replaces it on every core;
-//! connections that stand keep what they began with.
+//! Settings with which new connections begin, in both directions. A reload replaces them on every
+//! core; open connections keep theirs.
 
 use std::sync::Arc;
 
@@ -13,18 +13,19 @@ use crate::tls::{client_config, resumption, server_config};
 /// How connections are accepted and dialled.
 #[derive(Debug, Clone)]
 pub(crate) struct Entrance {
-    /// For those that are accepted.
+    /// Settings of accepted connections.
     pub(crate) server: ServerSettings,
-    /// For lanes that are dialled.
+    /// Settings of lanes that are dialled.
     pub(crate) dialling: Arc<ClientSettings>,
     /// Whether clients without a certificate are refused.
     pub(crate) require_client_certificate: bool,
 }
 
 impl Entrance {
-    /// From settings and the identity in them.
+    /// From the settings and the identity in them.
     ///
     /// # Errors
+    ///
     /// [`StartError::Identity`] or [`StartError::Quic`].
     pub(crate) fn of(config: &RouterConfig, keys: &Keys) -> Result<Self, StartError> {
         let tls = server_config(&config.identity)?;

@@ -1,8 +1,8 @@
-//! What the router says in its log of the mesh and of events that it drops: one line each, with
-//! peer and cause.
+//! The router's log lines about the mesh and about dropped events: one line each, with peer and
+//! cause.
 //!
-//! Control limits its notices itself. Overflows are looked for in the cores' counters, so that
-//! nothing is said on the way of an event.
+//! Control limits its notices itself. The herald finds overflows in the cores' counters, so that no
+//! event waits for a log line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::handle::View;
 
-/// Between two looks at the counters, and so the shortest time between two lines about one reason.
+/// Time between two looks at the counters, and so the shortest time between two lines about one
+/// reason.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long cores may take to answer a look.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -90,7 +91,7 @@ const fn refusal(why: Refusal) -> &'static str {
     }
 }
 
-/// What is wrong, and what to do about it.
+/// The trouble in words, with the cure.
 pub(crate) const fn trouble(what: Trouble) -> &'static str {
     match what {
         Trouble::Twin => {
@@ -110,8 +111,8 @@ pub(crate) const fn trouble(what: Trouble) -> &'static str {
     }
 }
 
-/// Says when events begin to be dropped, how many were while it goes on, and when that ends. Runs
-/// until the cores end.
+/// Logs when events begin to be dropped, how many are dropped while it goes on, and when it ends.
+/// Runs until the cores end.
 pub(crate) async fn watch_overflows(view: Arc<View>) {
     let mut watch = Watch::default();
     loop {
@@ -123,7 +124,7 @@ pub(crate) async fn watch_overflows(view: Arc<View>) {
                 cores.push(snapshot);
             }
         };
-        // Half a picture would show counters that fall.
+        // A picture without all cores would show counters that fall.
         if timeout(ANSWER_MAX, gather).await.is_err() || cores.len() != usize::from(view.core_count()) {
             continue;
         }
@@ -149,7 +150,7 @@ fn drops(metrics: &CoreMetrics, reason: DropReason) -> u64 {
     metrics.dropped.get(reason as usize).copied().unwrap_or(0)
 }
 
-/// What became of a counter since the last look.
+/// How a counter has changed since the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Begins(u64),

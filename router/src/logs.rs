@@ -1,8 +1,8 @@
 //! The process's log: a thread of its own writes the lines, so that no other thread waits for
 //! standard error or ends because of it.
 //!
-//! The reader of standard error may end, stop reading, or sit on a full disk. A line that cannot be
-//! written is lost and counted ([`lost`]); the next line is tried again.
+//! The reader of standard error may end, stop reading, or sit on a full disk. The log counts a line
+//! that cannot be written as lost ([`lost`]), and tries the next one again.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +15,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-/// Lines that wait for standard error, at most: a burst of every thread, about 1 MiB.
+/// Most lines that wait for standard error: a burst of every thread, about 1 MiB.
 const LINES_MAX: usize = 4096;
-/// Before the process ends, lines that wait get this time.
+/// How long the end of the process waits for lines to be written.
 const FLUSH_MAX: Duration = Duration::from_millis(250);
 /// Between two looks at whether they are written.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -29,7 +29,7 @@ pub(crate) fn lost() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// How the log is written, and what of it.
+/// The process's log and its filter.
 pub(crate) struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
     pipe: LinePipe,
@@ -38,10 +38,11 @@ pub(crate) struct Logs {
 static LOGS: OnceLock<Logs> = OnceLock::new();
 
 impl Logs {
-    /// Begins the log of this process, once; later calls change its filter. A program that embeds
-    /// the router and has set up a log of its own keeps that one.
+    /// Begins the log of this process once; later calls change its filter. A program that embeds
+    /// the router and has a log of its own keeps that one.
     ///
     /// # Errors
+    ///
     /// The filter cannot be read.
     pub(crate) fn begin(filter: &str, json: bool) -> Result<&'static Self, String> {
         let parsed = parse(filter)?;
@@ -68,18 +69,19 @@ impl Logs {
         Ok(logs)
     }
 
-    /// Changes what is logged, on all threads at once.
+    /// Changes the filter on all threads at once.
     ///
     /// # Errors
+    ///
     /// The filter cannot be read; nothing is changed.
     pub(crate) fn set_filter(&self, filter: &str) -> Result<(), String> {
         let parsed = parse(filter)?;
-        // The layer is gone where an embedding program has its own log.
+        // An embedding program with its own log has no such layer.
         let _ = self.filter.reload(parsed);
         Ok(())
     }
 
-    /// Waits until what was said before is written, for a quarter of a second at most.
+    /// Waits until earlier lines are written, for a quarter of a second at most.
     pub(crate) fn flush(&self) {
         self.pipe.flush_within(FLUSH_MAX);
     }
@@ -116,7 +118,7 @@ struct Progress {
 }
 
 impl LinePipe {
-    /// Lines go to `sink`, from a thread of their own.
+    /// A pipe to `sink`, which a thread of its own writes.
     fn to(mut sink: Box<dyn Write + Send>) -> Self {
         let (lines, waiting): (_, Receiver<Vec<u8>>) = sync_channel(LINES_MAX);
         let progress = Arc::new(Progress::default());
@@ -129,7 +131,7 @@ impl LinePipe {
                 done.done.fetch_add(1, Ordering::Release);
             }
         };
-        // Without the thread every line counts as lost: its receiver is gone.
+        // Without the thread every line counts as lost, because its receiver is gone.
         let _ = thread::Builder::new().name("millrace-log".into()).spawn(write);
         Self { lines, progress }
     }

@@ -1,17 +1,18 @@
-//! How others reach a router that does not say what it advertises.
+//! The address that a router advertises when its settings name none.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-/// What a router advertises where nobody has said it.
+/// An advertised address that no setting names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reachable {
     pub(crate) address: SocketAddr,
-    /// The router listens on all addresses, and no route says which one others would see.
+    /// Whether it is a guess: the router listens on all addresses, and no route shows which one
+    /// others see.
     is_guessed: bool,
 }
 
 impl Reachable {
-    /// Of an unspecified address, the one that this host would leave from; every other one as it
+    /// For an unspecified address, the one that packets of this host leave from; any other as it
     /// is.
     pub(crate) fn from(bound: SocketAddr) -> Self {
         Self::among(bound, leaves_from)
@@ -21,8 +22,8 @@ impl Reachable {
         if !bound.ip().is_unspecified() {
             return Self { address: bound, is_guessed: false };
         }
-        // Reserved for documentation (RFC 5737, RFC 3849): nobody has them, so that they are behind the
-        // default route.
+        // These are reserved for documentation (RFC 5737, RFC 3849): no host has them, so that
+        // packets to them leave by the default route.
         let v4 = || leaves_from("0.0.0.0:0", "192.0.2.1:9");
         let v6 = || leaves_from("[::]:0", "[2001:db8::1]:9").filter(|_| bound.is_ipv6());
         let found = v4().or_else(v6);
@@ -30,7 +31,7 @@ impl Reachable {
         Self { address: SocketAddr::new(ip, bound.port()), is_guessed: found.is_none() }
     }
 
-    /// What to say of it.
+    /// A warning about a guess.
     pub(crate) fn warning(self) -> Option<String> {
         self.is_guessed.then(|| {
             format!(

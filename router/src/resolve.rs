@@ -1,9 +1,8 @@
 //! Names to addresses: seeds of the mesh, and targets of dials. Runs on the control thread, never
 //! on a core.
 //!
-//! Addresses come from the system (files, DNS search domains and all); SRV names, which begin with
-//! an underscore, from DNS itself. Where DNS servers are named in the settings, they are asked for
-//! both.
+//! The system resolves addresses (files, DNS search domains and all); DNS itself resolves SRV
+//! names, which begin with an underscore. Where the settings name DNS servers, these resolve both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -31,14 +30,14 @@ const ADDRESSES_MAX: usize = 256;
 /// Looks names up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resolver {
-    /// IPv6 addresses are of no use to a router that is bound to IPv4.
+    /// Whether IPv6 addresses are left out, because the router is bound to IPv4.
     pub(crate) ipv4_only: bool,
     /// DNS servers; none: the system's.
     pub(crate) servers: Arc<[SocketAddr]>,
 }
 
 impl Resolver {
-    /// One of the addresses of `host:port`; which one turns with `attempt`.
+    /// One of the addresses of `host:port`; another one with each `attempt`.
     pub(crate) async fn resolve_one(&self, target: &str, attempt: u64) -> Option<SocketAddr> {
         let all = self.addresses(target).await?;
         let index = attempt % u64::try_from(all.len()).ok()?.max(1);
@@ -67,8 +66,8 @@ impl Resolver {
         Some(found.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    /// What asks DNS. Made anew each time: names are looked up again because they change, so
-    /// nothing is cached.
+    /// A client of DNS, made for each lookup because names are looked up when they may have changed
+    /// and nothing is to be cached.
     fn dns(&self) -> Option<TokioResolver> {
         if self.servers.is_empty() {
             return TokioResolver::builder_tokio().ok()?.build().ok();
@@ -97,7 +96,8 @@ impl Resolver {
         Some(found.into_iter().map(|address| address.to_string()).collect())
     }
 
-    /// Targets of an SRV name (RFC 2782). All are dialled, so priorities and weights do not matter.
+    /// Targets of an SRV name (RFC 2782). Control dials all of them, so that priorities and weights
+    /// do not matter.
     async fn services(&self, name: &str) -> Option<Vec<String>> {
         let lookup = timeout(LOOKUP_MAX, self.dns()?.srv_lookup(name)).await.ok()?.ok()?;
         let targets = lookup.answers().iter().filter_map(|record| match &record.data {
@@ -111,9 +111,9 @@ impl Resolver {
     }
 }
 
-/// Looks the seeds up for ever, side by side, and tells control whenever something changed:
-/// addresses at once, and names when they have answered, so that a silent name server holds up
-/// nobody else. What a failed lookup gave before is kept.
+/// Looks the seeds up for ever, side by side, and tells control about each change: addresses at
+/// once, and names when they have answered, so that a silent name server holds up no other. A
+/// failed lookup keeps the addresses before it.
 pub(crate) async fn watch_seeds(
     resolver: Resolver,
     seeds: Arc<[String]>,

@@ -21,9 +21,9 @@ use crate::start::Router;
 use crate::start_error::StartError;
 use crate::watch::Watch;
 
-/// Between two looks at whether the router is ready.
+/// Time between two looks at whether the router is ready.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Between two looks at whether all threads live.
+/// Time between two looks at whether all threads live.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
@@ -34,7 +34,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_reference {
         return printed(&pages::reference());
     }
-    // Before anything takes its time: a signal that comes early must find somebody.
+    // Signals are caught first, because one may come while the router starts.
     let asked = if cli.check || cli.print_config { Ok(mpsc::channel()) } else { signals() };
     let asked = match asked {
         Ok(asked) => asked,
@@ -53,7 +53,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
 }
 
-/// Prints the settings, or what is to be said of them.
+/// Prints the settings, or their warnings.
 fn look(cli: &Cli, plan: &Plan) -> ExitCode {
     let warnings = plan.warnings();
     for warning in &warnings {
@@ -76,13 +76,12 @@ fn printed(text: &str) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
-    // Nobody can be told when standard error is closed.
+    // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "millrace-router: {}", told(error).trim_end());
     ExitCode::from(code)
 }
 
-/// An error and its causes in one line; many errors say their cause themselves, which is not
-/// repeated.
+/// An error and its causes in one line, without causes that the error already says.
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
@@ -117,7 +116,7 @@ fn serve_until_asked(
     let reload = |plan: &mut Plan, answer: Option<mpsc::SyncSender<Reloaded>>| {
         let result = apply(cli, plan, handle, logs);
         if let Some(answer) = answer {
-            // Whoever asked may have given up.
+            // The sender may have given up.
             let _ = answer.try_send(result);
         }
     };
@@ -128,7 +127,7 @@ fn serve_until_asked(
             ready = true;
             say_ready(handle, plan);
             if let Err(error) = announce(cli, plan, handle) {
-                // Who started the router has gone; its clients have not.
+                // The reader of the ready line has gone, but the clients have not.
                 tracing::warn!(%error, "nobody reads the ready line on standard output");
             }
         }
@@ -136,7 +135,7 @@ fn serve_until_asked(
             Ok(Asked::Reload(answer)) => reload(plan, answer),
             Ok(Asked::Drain(grace, answer)) => {
                 let grace = grace.unwrap_or(plan.settings.general.grace);
-                // Whoever asked may have given up.
+                // The sender may have given up.
                 let _ = answer.try_send(grace);
                 break Some(grace);
             }
@@ -155,7 +154,7 @@ fn serve_until_asked(
         return Ok(());
     }
     if plan.dev.is_some() && !cli.ready_json {
-        // Clients may take their time to move; a person should not wonder.
+        // Clients may take their time to move, and a person should not wonder.
         let _ = writeln!(io::stderr(), "Going away; Ctrl-C again ends at once.");
     }
     end(handle, asked, asked_grace.unwrap_or(plan.settings.general.grace));
@@ -206,7 +205,7 @@ fn start(plan: &mut Plan) -> Result<RouterHandle> {
     })
 }
 
-/// Signals, as what they ask for; the sender is for others who ask.
+/// Turns signals into what they ask for. The sender is for others who ask.
 fn signals() -> Result<(mpsc::Sender<Asked>, mpsc::Receiver<Asked>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, receiver) = mpsc::channel();
@@ -274,7 +273,7 @@ fn announce(cli: &Cli, plan: &Plan, handle: &RouterHandle) -> io::Result<()> {
     out.flush()
 }
 
-/// What a person needs next.
+/// The next steps for a person.
 fn welcome(plan: &Plan, handle: &RouterHandle) -> String {
     let addr = handle.addr();
     let usual = addr == std::net::SocketAddr::from(([127, 0, 0, 1], millrace_proto::DEFAULT_PORT));

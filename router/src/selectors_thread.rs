@@ -1,13 +1,13 @@
 //! The thread that reads selectors and compiles their payload patterns.
 //!
-//! One frame of a client can ask for minutes of that. Here it holds up nobody: cores route, control
-//! serves the mesh, and clients take turns. A turn is one selector. Clients whose next selector has
-//! no pattern, which takes microseconds, come before those whose next has one, which may take a
-//! tenth of a second; the latter have a turn after [`PLAIN_PER_TURN`] of the former, so that nobody
-//! waits for ever.
+//! One frame of a client can ask for minutes of this work. On a thread of its own it holds up
+//! nobody: cores route, control serves the mesh, and clients take turns. A turn is one selector.
+//! Clients whose next selector has no pattern, which takes microseconds, come before those whose
+//! next has one, which may take a tenth of a second. The latter have a turn after
+//! [`PLAIN_PER_TURN`] of the former, so that nobody waits for ever.
 //!
-//! Orders of one client are answered in their order, because a later one may replace what an
-//! earlier one asked for.
+//! Orders of one client are answered in their order, because a later one may replace the
+//! subscription of an earlier one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
 use crate::mail::{Command, CorePost, Order, SelectorsPost};
 
-/// Where there are more answers, a core is told of those that are there after this time, and before
-/// a pattern is compiled.
+/// Time after which a core is told of its answers although more follow. It is also told before a
+/// pattern is compiled.
 const TELL_AFTER: Duration = Duration::from_millis(1);
 /// Selectors without a pattern that are read before one with a pattern has its turn: a few
 /// milliseconds.
 const PLAIN_PER_TURN: usize = 1024;
-/// An order, and what was read of it.
+/// An order, and the selectors of it that were read.
 struct Reading {
     order: Order,
     read: Vec<Prepared>,
@@ -43,8 +43,8 @@ impl Reading {
 
 type Client = (CoreIndex, ConnKey);
 
-/// Whose turn it is: clients with orders, each once, among those whose next selector is plain or
-/// among the others.
+/// Clients with orders, each once, in order of their turns: those whose next selector is plain
+/// apart from the others.
 #[derive(Default)]
 struct Turns {
     orders: HashMap<Client, VecDeque<Reading>, ahash::RandomState>,
@@ -53,7 +53,7 @@ struct Turns {
     plain_since: usize,
 }
 
-/// What came of a turn.
+/// The result of an order.
 struct Answer {
     core: CoreIndex,
     token: Token,
@@ -89,7 +89,8 @@ impl Turns {
         self.plain.is_empty() || (self.plain_since >= PLAIN_PER_TURN && !self.costly.is_empty())
     }
 
-    /// Reads one selector of whose turn it is; an answer when that was the last one of its order.
+    /// Reads one selector of the client whose turn it is. Returns an answer when it was the last
+    /// one of its order.
     fn turn(&mut self, book: &mut PatternBook) -> Option<Answer> {
         let client = if self.next_is_costly() {
             self.plain_since = 0;
@@ -119,7 +120,7 @@ impl Turns {
     }
 }
 
-/// The selectors of an order, their patterns found together where that takes fewer passes.
+/// The selectors of an order, with their patterns combined where that takes fewer passes.
 fn covered(mut read: Vec<Prepared>) -> Vec<Prepared> {
     cover(&mut read);
     read
@@ -132,7 +133,8 @@ pub(crate) struct SelectorsThread {
 }
 
 impl SelectorsThread {
-    /// The thread's part and the cores' part. Once `stop` is set, orders are dropped unread.
+    /// The thread, and the mailbox for the cores. Once `stop` is set, the thread drops orders
+    /// unread.
     pub(crate) fn new(stop: Arc<AtomicBool>) -> (SelectorsPost, Self) {
         let (post, orders) = SelectorsPost::new();
         (post, Self { orders, stop })
@@ -141,7 +143,7 @@ impl SelectorsThread {
     /// Runs until the last core has ended.
     pub(crate) fn run(self, cores: &[CorePost]) {
         let (mut turns, mut book) = (Turns::default(), PatternBook::default());
-        // Cores that do not know of their last answers, and since when.
+        // Cores that were not told of their last answers, and since when.
         let mut untold: Vec<bool> = vec![false; cores.len()];
         let mut since: Option<Instant> = None;
         let tell = |untold: &mut Vec<bool>, since: &mut Option<Instant>| {

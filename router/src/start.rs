@@ -1,4 +1,4 @@
-//! Starts a router: checks its settings, binds everything, and only then runs threads.
+//! Starts a router: checks its settings, binds everything, and then runs threads.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -67,9 +67,9 @@ impl Router {
     }
 }
 
-/// The router's keys. Host name and bound address go into them besides the advertised address: they
-/// stay the same over a restart, and differ where a copied setting makes two routers advertise the
-/// same, of which neither may reset the other's connections.
+/// The router's keys. They are derived from host name and bound address besides the advertised
+/// address: these stay the same over a restart, and differ where a copied setting makes two routers
+/// advertise one address, so that neither can reset the other's connections.
 fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
     let host = rustix::system::uname();
     let place = format!("{advertise}\0{}\0{addr}", host.nodename().to_string_lossy());
@@ -80,7 +80,7 @@ fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
     }
 }
 
-/// A core's QUIC with what others need to reach it.
+/// A core's QUIC, and the ends by which others reach the core.
 struct Made {
     quic: Core<CoreApp>,
     post: CorePost,
@@ -222,8 +222,8 @@ impl Starting {
     }
 }
 
-/// Runs the admin page on a thread of its own: control can be busy for seconds, and the page must
-/// say so.
+/// Runs the admin page on a thread of its own, because control can be busy for seconds and the page
+/// must say so.
 fn run_admin(listener: std::net::TcpListener, handle: &RouterHandle) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -237,11 +237,11 @@ fn run_admin(listener: std::net::TcpListener, handle: &RouterHandle) -> io::Resu
     Ok(())
 }
 
-/// Where CPUs are short, this thread gets a third of what a core gets: events come before what may
-/// change about them.
+/// Gives this thread a third of a core's share where CPUs are short: events come before changes to
+/// their routes.
 fn step_back() {
     const NICE: i32 = 5;
-    // Where the system forbids it, threads are equal.
+    // Where the system refuses, threads are equal.
     let _ = rustix::process::nice(NICE);
 }
 

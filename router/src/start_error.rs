@@ -1,4 +1,4 @@
-//! Why a router does not start, or does not take new settings: with the setting to change.
+//! Why a router does not start, or refuses new settings, with the setting to change.
 
 use std::io;
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ pub enum ReloadError {
         /// The name in the new certificate.
         new: String,
     },
-    /// What the process refuses: its file, environment or flags.
+    /// The process refuses its file, environment or flags.
     #[error("{0}")]
     Process(String),
     /// The router was not started by a process that reads settings.
@@ -70,7 +70,7 @@ pub enum ReloadError {
     Embedded,
 }
 
-/// What to do about an address that cannot be had.
+/// The cure for an address that cannot be bound.
 fn cure(error: &io::Error, address: &SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => {

@@ -1,4 +1,4 @@
-//! What all parts of one router share while it starts, and its handle keeps.
+//! Values that all parts of one router share while it starts, and that its handle keeps.
 
 use std::net::SocketAddr;
 
@@ -9,14 +9,14 @@ use crate::clock::Clock;
 use crate::config::RouterConfig;
 use crate::placement::Placement;
 
-/// What all parts of one router share while it starts.
+/// Values that all parts of one router share while it starts.
 pub(crate) struct Starting {
     pub(crate) clock: Clock,
     pub(crate) addr: SocketAddr,
     pub(crate) router: RouterId,
     pub(crate) incarnation: Incarnation,
     pub(crate) advertise: String,
-    /// Seed of hash tables, of all cores and of control: they compare hashes of tags.
+    /// Seed of hash tables, for all cores and control, which compare hashes of tags.
     pub(crate) seed: u64,
     pub(crate) keys: Keys,
     /// Where the threads run.

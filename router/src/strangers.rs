@@ -1,9 +1,9 @@
-//! Who answers at a seed and is no router of this cluster: what is wrong, what to do, and how often
-//! to say it.
+//! Processes that answer at a seed and are no router of this cluster: what is wrong, the cure, and
+//! how often the log says it.
 //!
-//! One certificate authority speaks for a cluster, so that another cluster shows itself by its
-//! certificates. Every meeting is counted; the log says each address once in a while, because it is
-//! dialled again for ever: the operator may be about to replace its certificate.
+//! One certificate authority vouches for a cluster, so that another cluster shows by its
+//! certificates. Every meeting is counted. The log names each address once in a while, because
+//! control dials it for ever: the operator may be about to replace its certificate.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use millrace_quic::CloseReason;
 
 /// Time between two lines about one address.
 const SAID_FOR: Duration = Duration::from_secs(60);
-/// Addresses that are remembered: more than a mesh has routers. Of others nothing is said before
+/// Most addresses that are remembered: more than a mesh has routers. Others are not logged until
 /// there is room.
 const ADDRESSES_MAX: usize = 256;
 
@@ -29,16 +29,16 @@ mod alert {
     pub(super) const NO_PROTOCOL: u64 = 0x178;
 }
 
-/// What answered a dial.
+/// A process that answered a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stranger {
-    /// Its certificate is of another authority.
+    /// Its certificate is another authority's.
     OtherAuthority,
-    /// Its certificate is of ours, and is not valid.
+    /// Its certificate is our authority's, and is not valid.
     BadCertificate,
-    /// Its certificate is of ours, and not a router's.
+    /// Its certificate is our authority's, but not a router's.
     NoRouter,
-    /// It does not believe our certificate.
+    /// It does not trust our certificate.
     Distrusting,
     /// It speaks QUIC, but not this protocol.
     OtherProtocol,
@@ -68,7 +68,7 @@ impl Stranger {
         }
     }
 
-    /// What is wrong, and what to do about it.
+    /// The trouble in words, with the cure.
     pub(crate) const fn advice(self) -> &'static str {
         match self {
             Self::OtherAuthority => {
@@ -94,7 +94,7 @@ impl Stranger {
     }
 }
 
-/// What was said of which address, and when.
+/// When each address was last logged, and how often it has answered since.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
     said: BTreeMap<SocketAddr, Said>,
@@ -107,8 +107,8 @@ struct Said {
 }
 
 impl Strangers {
-    /// A stranger has answered at an address: how often it did since the last line, if it is time
-    /// for the next one.
+    /// Counts a stranger at an address. Returns the count since the last line, if the next one is
+    /// due.
     pub(crate) fn met(&mut self, now: Instant, remote: SocketAddr) -> Option<u64> {
         if let Some(said) = self.said.get_mut(&remote) {
             said.since += 1;

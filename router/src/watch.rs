@@ -1,5 +1,4 @@
-//! What a router says while nothing is asked of it: that its certificate nears its end, and that
-//! log lines were lost.
+//! Log lines that nobody asks for: a certificate nears its end, or log lines were lost.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +12,7 @@ const LAST_DAY_SAID_FOR: Duration = Duration::from_secs(3600);
 /// Between two lines about lost lines.
 const LOST_SAID_FOR: Duration = Duration::from_secs(10);
 
-/// What was said, and when.
+/// When each was last logged.
 #[derive(Debug)]
 pub(crate) struct Watch {
     certificate_said: Instant,
@@ -22,7 +21,7 @@ pub(crate) struct Watch {
 }
 
 impl Default for Watch {
-    /// The start says itself what is wrong with its certificates.
+    /// The start reports its certificates itself.
     fn default() -> Self {
         let now = Instant::now();
         Self { certificate_said: now, lost_said: now, lost: logs::lost() }
@@ -30,7 +29,7 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Says what is due. `expiry` is the end of the certificate, seconds since 1970.
+    /// Logs what is due. `expiry` is the end of the certificate, seconds since 1970.
     pub(crate) fn look(&mut self, expiry: i64) {
         let now = Instant::now();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,17 +1,17 @@
-//! Who may begin a handshake, and when.
+//! Which newcomers begin a handshake, and when.
 //!
-//! A handshake costs a signature and a few hundred microseconds of a core that everybody else waits
-//! for. So newcomers wait in line, few of them are served per turn, and each pays a token (see
-//! [`Admission`]). Who comes while the line is long, or few tokens are left, first has to prove its
-//! address, which costs it a round trip and this core next to nothing. A client that has proven its
-//! address keeps its place in the queue. If it dialled again instead, abandoned handshakes would
-//! keep the storm going.
+//! A handshake costs a signature and a few hundred microseconds of a core that all its connections
+//! wait for. The core therefore lets newcomers wait in line, serves few of them per turn, and takes
+//! a token from each (see [`crate::Admission`]). While the line is long, or few tokens are left, a
+//! newcomer first has to prove its address, which costs it a round trip and this core next to
+//! nothing. A client that has proven its address keeps its place in the line. If it dialled again
+//! instead, abandoned handshakes would keep the storm going.
 //!
 //! Established connections come first. While a core is behind, because a socket holds more than a
 //! turn can receive or many connections have work, it admits newcomers at a fixed rate. Otherwise a
 //! storm of handshakes would queue before everybody's packets, in the socket's buffer or inside of
-//! the core. The queue drops newcomers that have waited too long, because most of those clients
-//! have given up.
+//! the core. The line drops newcomers that have waited too long, because most of those clients have
+//! given up.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -24,12 +24,12 @@ use super::prefixes::Room;
 use super::slots::Phase;
 use crate::{Network, SocketId};
 
-/// With more connections that wait to be heard or to send, a core is behind: well above what one
+/// A core with more connections that wait to be heard or to send is behind: well above what one
 /// turn receives.
 const BEHIND_ABOVE: usize = 256;
 impl Driver {
-    /// Begins as many of the waiting handshakes as one turn may; `unread` says that this turn could
-    /// not receive everything.
+    /// Begins as many of the waiting handshakes as one turn may. `unread` says whether this turn
+    /// could not receive everything.
     pub fn begin_turn(&mut self, now: Instant, net: &mut dyn Network, unread: bool) {
         self.waking.extend(self.woken.drain(..));
         let busy = self.events.len().max(self.transmit.len());
@@ -85,13 +85,13 @@ impl Driver {
         }
     }
 
-    /// Drops one who waited, without an answer.
+    /// Drops a newcomer that waited, without an answer.
     pub(super) fn ignore(&mut self, newcomer: Newcomer) {
         self.prefixes.end(newcomer.prefix, false);
         self.endpoint.ignore(newcomer.incoming);
     }
 
-    /// Ends handshakes that have taken too long, also those that their clients keep alive.
+    /// Ends handshakes that take too long, even when their clients keep them alive.
     fn expire_handshakes(&mut self, now: Instant) {
         while let Some(&(end, id)) = self.handshakes.front() {
             let under_way = self.slots.by_id(id).filter(|live| live.phase == Phase::Accepting);

@@ -8,7 +8,7 @@ const TOKEN: u64 = 1_000_000_000;
 /// Refills `rate` tokens per second up to `burst`; starts full.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Billionths of tokens: what one token per second brings in a nanosecond.
+    /// Billionths of tokens: so many come in a nanosecond at one token per second.
     level: u64,
     rate: u64,
     capacity: u64,
@@ -36,14 +36,14 @@ impl Bucket {
         self.level >= TOKEN
     }
 
-    /// Whether half of the burst or more is left, besides so many tokens that are as good as taken.
+    /// Whether half of the burst or more would be left without `tokens` tokens that are promised.
     pub(super) fn is_half_full_without(&mut self, now: Instant, tokens: usize) -> bool {
         self.fill(now);
         let taken = u64::try_from(tokens).unwrap_or(u64::MAX).saturating_mul(TOKEN);
         self.level >= (self.capacity / 2).saturating_add(taken)
     }
 
-    /// When there will be a token, at the latest.
+    /// The time at which there is a token, at the latest.
     pub(super) fn next(&self) -> Option<Instant> {
         let missing = TOKEN.saturating_sub(self.level);
         Some(self.filled_at? + Duration::from_nanos(missing.div_ceil(self.rate.max(1))))

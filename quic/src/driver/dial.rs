@@ -34,8 +34,8 @@ impl Driver {
     }
 }
 
-/// `remote` as a socket bound to `local` has to name it; `None` when the two address families do
-/// not meet.
+/// `remote` in the form that a socket bound to `local` needs; `None` when the two address families
+/// do not meet.
 fn reachable(local: SocketAddr, remote: SocketAddr) -> Option<SocketAddr> {
     match (local, remote.ip()) {
         (SocketAddr::V6(_), IpAddr::V4(ip)) => {

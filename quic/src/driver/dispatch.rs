@@ -1,4 +1,4 @@
-//! Tells the app what connections report.
+//! Calls the app for events of connections.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::ids::stream_from_proto;
 use crate::{App, CloseReason, ConnId, ConnectedInfo, Io, Network, Side, TransportSettings};
 
 impl Driver {
-    /// Runs something with the app and its I/O outside of its callbacks.
+    /// Calls `f` with the app and its I/O outside of the callbacks.
     pub fn with_io<A, R>(
         &mut self,
         now: Instant,
@@ -24,8 +24,8 @@ impl Driver {
         f(app, &mut Io::new(self, net, now))
     }
 
-    /// Tells the app all events of one connection, or hands it one foreign segment or one stream
-    /// that asked to be woken; `false` when there is nothing to tell.
+    /// Gives the app all events of one connection, one foreign segment, or one stream that asked to
+    /// be woken; `false` when there are none.
     pub fn dispatch_next(&mut self, now: Instant, net: &mut dyn Network, app: &mut impl App) -> bool {
         if let Some((core, segment)) = self.foreign.pop_front() {
             app.foreign(&mut Io::new(self, net, now), core, segment);
@@ -129,8 +129,7 @@ impl Driver {
         }
     }
 
-    /// quinn says only that streams were opened, and stays silent about the bytes that came with
-    /// them.
+    /// quinn reports that streams were opened, but not the bytes that came with them.
     fn streams_opened(
         &mut self,
         id: ConnId,
@@ -148,7 +147,7 @@ impl Driver {
     }
 }
 
-/// The remote learns of it with the next packet.
+/// The remote learns of the wider windows with the next packet.
 fn widen(conn: &mut Connection, transport: &TransportSettings) {
     conn.set_receive_window(VarInt::from_u32(transport.receive_window_bytes));
     conn.set_send_window(transport.send_window_bytes);

@@ -1,7 +1,8 @@
-//! The line of those who wait for their handshake, and the tokens that let them in.
+//! The line of newcomers that wait for their handshake, and the tokens that let them in.
 //!
-//! Invariants: the line is at most as long as what the door lets in within [`SERVED_WITHIN`];
-//! whoever has waited for longer leaves it unserved, because most clients have given up by then.
+//! Invariants: the line is at most as long as the number that the door lets in within
+//! [`SERVED_WITHIN`]. A newcomer that has waited longer leaves it unserved, because most clients
+//! have given up by then.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,14 +13,15 @@ use super::bucket::Bucket;
 use super::prefixes::Prefix;
 use crate::Admission;
 
-/// Connections that wait for their handshake, at most; each takes some 3 KB. Beyond the first few
+/// Most connections that wait for their handshake; each takes some 3 KB. Beyond the first few
 /// hundred all have proven their addresses.
 const WAITING_MAX: usize = 16_384;
-/// Who has waited for so long is not let in: most give up after five seconds, and their handshake
-/// is lost work. The line is at most what the door lets in within this time.
+/// A newcomer that has waited so long is not let in, because most clients give up after five
+/// seconds and their handshake is lost work. The line is at most as long as the number that the
+/// door lets in within this time.
 const SERVED_WITHIN: Duration = Duration::from_secs(4);
-/// Nobody joins a line whose first has waited for this long: who does not get in within seconds
-/// gives up, and the work is lost.
+/// Nobody joins a line whose first has waited this long, because a client that does not get in
+/// within seconds gives up.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The part of the handshakes per second that a core begins while it is behind, so that it is not
@@ -76,24 +78,24 @@ impl Door {
         self.waiting.push_back(newcomer);
     }
 
-    /// Whether somebody waits who can be let in.
+    /// Whether a newcomer waits that can be let in.
     pub(super) fn is_ready(&self) -> bool {
         !self.waiting.is_empty() && self.bucket.has_token()
     }
 
-    /// When somebody who waits for a token can be let in.
+    /// The time at which a newcomer that waits for a token can be let in.
     pub(super) fn next(&self) -> Option<Instant> {
         if self.waiting.is_empty() { None } else { self.bucket.next() }
     }
 
-    /// Takes the first in line, if it has waited for too long.
+    /// Takes the first in line, if it has waited too long.
     pub(super) fn next_expired(&mut self, now: Instant) -> Option<Newcomer> {
         let expired = |first: &mut Newcomer| now.saturating_duration_since(first.since) >= SERVED_WITHIN;
         self.waiting.pop_front_if(expired)
     }
 
-    /// Who is let in next, for a token; while the core is behind, for one of the few that there are
-    /// then.
+    /// Takes the newcomer to let in next, for a token; while the core is behind, for one of the few
+    /// tokens of that time.
     pub(super) fn next_in_line(&mut self, now: Instant, is_behind: bool) -> Option<Newcomer> {
         if self.waiting.is_empty() || (is_behind && !self.behind.take(now)) || !self.bucket.take(now) {
             return None;

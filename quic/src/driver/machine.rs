@@ -1,4 +1,4 @@
-//! The driver's state, its timers, and the queues by which its parts pass connections on.
+//! The driver's state, its timers, and the queues between its parts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::{
     WideProtocol,
 };
 
-/// What a [`Driver`] is made from.
+/// What a [`Driver`] is built from.
 #[derive(Clone, Debug)]
 pub struct DriverSettings {
-    /// The loop's settings. Budgets in time are the caller's business.
+    /// The loop's settings. The caller keeps the budgets of time.
     pub core: CoreSettings,
     /// Accepts connections on [`crate::SocketId::SHARED`] when given.
     pub server: Option<ServerSettings>,
@@ -52,13 +52,13 @@ pub struct Driver {
     pub(super) foreign: VecDeque<(u16, ForeignSegment)>,
     pub(super) door: Option<Door>,
     pub(super) prefixes: Prefixes,
-    /// Accepted connections in the order in which their handshakes must end. One entry for each
-    /// that was accepted within the timeout, so bounded by the rate of handshakes.
+    /// Accepted connections in the order in which their handshakes must end. The rate of handshakes
+    /// bounds it, because it has one entry for each that was accepted within the timeout.
     pub(super) handshakes: VecDeque<(Instant, ConnId)>,
-    /// Which of the accepted connections get wider windows.
+    /// The accepted connections that get wider windows.
     pub(super) wide: Option<WideProtocol>,
     pub(super) answers: Bucket,
-    /// Counted inside of handshakes.
+    /// A count that handshakes raise.
     pub(super) resumptions_refused: Arc<AtomicU64>,
     pub(super) core: u16,
     pub(super) cores: u16,
@@ -153,8 +153,8 @@ impl Driver {
         let Some(index) = self.timers.pop_due(now) else { return false };
         let Some(live) = self.slots.get(index) else { return true };
         match live.conn.poll_timeout() {
-            // It has moved since the entry was made: the usual fate of a loss timer, whose packet
-            // was acknowledged in time.
+            // The timer has moved since the entry was made, as a loss timer does whose packet is
+            // acknowledged in time.
             Some(at) if at > now => self.timers.arm(index, at),
             _ => {
                 live.conn.handle_timeout(now);
@@ -165,14 +165,14 @@ impl Driver {
         true
     }
 
-    /// When [`Driver::fire_next`], or [`Driver::begin_turn`] at the door, has something to do next.
+    /// The time at which [`Driver::fire_next`], or [`Driver::begin_turn`] at the door, is due next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let door = self.door.as_ref().and_then(Door::next);
         let handshake = self.handshakes.front().map(|(end, _)| *end);
         [self.timers.next(), door, handshake].into_iter().flatten().min()
     }
 
-    /// Whether anything is left to do before time passes or datagrams arrive.
+    /// Whether there is work before time passes or datagrams arrive.
     pub fn has_work(&self) -> bool {
         !self.events.is_empty()
             || !self.transmit.is_empty()
@@ -182,7 +182,7 @@ impl Driver {
             || self.door.as_ref().is_some_and(Door::is_ready)
     }
 
-    /// Counters; those of sockets are added by whoever owns the sockets.
+    /// Counters; the owner of the sockets adds theirs.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -216,8 +216,8 @@ impl Driver {
         }
     }
 
-    /// Passes on what a connection has for the endpoint. The last such event is kept back until the
-    /// app has been told.
+    /// Passes a connection's events on to the endpoint. The last such event stays until the app has
+    /// heard of the end.
     pub(super) fn forward_endpoint_events(&mut self, index: u32) {
         let Some(live) = self.slots.get(index) else { return };
         let handle = ConnectionHandle(index as usize);

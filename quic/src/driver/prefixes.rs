@@ -1,5 +1,5 @@
-//! Connections by the address prefix that they came from, so that one host cannot take what all
-//! others need.
+//! Connections by the address prefix that they came from, so that one host cannot take the room of
+//! all others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,16 +13,16 @@ pub(super) enum Prefix {
     V6(u64),
 }
 
-/// What one prefix may still do.
+/// The room that one prefix has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     /// Less than half is taken.
     Plenty,
     /// Half is taken: newcomers prove their address first.
     Scarce,
-    /// As many handshakes as it may have.
+    /// The prefix has as many handshakes as it may.
     NoHandshakes,
-    /// As many connections as it may have.
+    /// The prefix has as many connections as it may.
     NoConnections,
 }
 
@@ -32,8 +32,8 @@ struct Count {
     open: u32,
 }
 
-/// One entry per prefix with connections: never more than there are connections, waiting ones
-/// included.
+/// Counts per prefix with connections: at most as many as there are connections and newcomers in
+/// line.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
     limits: NewcomerLimits,
@@ -78,14 +78,14 @@ impl Prefixes {
         }
     }
 
-    /// Counts one that waits for its handshake.
+    /// Counts a newcomer that waits for its handshake.
     pub(super) fn begin(&mut self, prefix: Option<Prefix>) {
         if let Some(prefix) = prefix {
             self.counts.entry(prefix).or_default().handshakes += 1;
         }
     }
 
-    /// One that was counted has completed its handshake.
+    /// Counts its handshake as complete.
     pub(super) fn complete(&mut self, prefix: Option<Prefix>) {
         if let Some(count) = prefix.and_then(|prefix| self.counts.get_mut(&prefix)) {
             count.handshakes = count.handshakes.saturating_sub(1);
@@ -93,7 +93,7 @@ impl Prefixes {
         }
     }
 
-    /// Forgets one that was counted, with or without a complete handshake.
+    /// Forgets a connection, with or without a complete handshake.
     pub(super) fn end(&mut self, prefix: Option<Prefix>, was_complete: bool) {
         let Some(prefix) = prefix else { return };
         let Some(count) = self.counts.get_mut(&prefix) else { return };

@@ -10,12 +10,13 @@ use crate::network::Ecn;
 use crate::{Arrival, ForeignSegment, Network, Outgoing, SocketId, cid};
 
 impl Driver {
-    /// Takes what one receive call put into one buffer: datagrams of `stride` bytes each, the last
-    /// may be shorter.
+    /// Takes the bytes that one receive call put into one buffer: datagrams of `stride` bytes each,
+    /// the last may be shorter.
     ///
-    /// The kernel merges datagrams by sender and port, so those in one buffer may be of several
-    /// connections and even of several cores. On the shared port, each is compared with this core
-    /// before quinn sees it: quinn would not know a sibling's connection, and answer with a reset.
+    /// The kernel merges datagrams by sender and port, so that those in one buffer may belong to
+    /// several connections and even to several cores. On the shared port the guard compares each
+    /// with this core before quinn sees it: quinn would not know a sibling's connection, and answer
+    /// with a reset.
     pub fn handle_buffer(
         &mut self,
         now: Instant,
@@ -33,9 +34,9 @@ impl Driver {
         for segment in buffer.chunks(stride) {
             self.metrics.datagrams_in += 1;
             let owner = self.owner(segment).filter(|owner| guarded && *owner != self.core);
-            // Each datagram gets memory of its own, because a connection keeps slices of what
-            // cannot be read yet: in memory that datagrams share, one that waits for its
-            // predecessor would hold the whole burst that it came in.
+            // Each datagram gets memory of its own, because a connection keeps slices of datagrams
+            // that it cannot read yet. In shared memory, one that waits for its predecessor would
+            // hold the whole burst that it came in.
             let data = BytesMut::from(segment);
             match owner {
                 Some(owner) => {
@@ -48,8 +49,8 @@ impl Driver {
         }
     }
 
-    /// Takes one datagram that a sibling core received for this one. One that is not for this core
-    /// after all is counted and dropped: it must not travel in circles.
+    /// Takes one datagram that a sibling core received for this one. It counts and drops one that
+    /// belongs to another core, so that none travels in circles.
     pub fn inject(&mut self, now: Instant, net: &mut dyn Network, segment: ForeignSegment) {
         if self.owner(&segment.data).is_none_or(|owner| owner != self.core) {
             self.metrics.drops.foreign += 1;
@@ -94,8 +95,8 @@ impl Driver {
         }
     }
 
-    /// Sends a packet of the endpoint's, which is in `scratch`. Nothing is kept for it when the
-    /// socket is blocked.
+    /// Sends a packet of the endpoint's, which is in `scratch`; drops it when the socket is
+    /// blocked.
     pub(super) fn respond(&mut self, net: &mut dyn Network, socket: SocketId, transmit: &Transmit) {
         if net.is_blocked(socket) {
             self.metrics.drops.answer_blocked += 1;

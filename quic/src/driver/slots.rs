@@ -1,11 +1,11 @@
-//! Connections of one core by slot, with what the loop has to know of each.
+//! Connections of one core by slot, with the loop's state of each.
 
 use quinn_proto::{Connection, ConnectionHandle};
 
 use super::prefixes::Prefix;
 use crate::{ConnId, SocketId};
 
-/// What the app knows of a connection.
+/// How much the app knows of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Incoming, handshake under way: the app knows nothing.
@@ -14,7 +14,7 @@ pub(super) enum Phase {
     Dialling,
     /// Connected.
     Open,
-    /// The app was told of the end, or must never be told; the rest is between quinn and the
+    /// The app has heard of the end, or must never hear of it; the rest is between quinn and the
     /// remote.
     Over,
 }
@@ -27,15 +27,16 @@ pub(super) struct Live {
     pub(super) phase: Phase,
     /// The prefix that the connection counts for, if it was accepted from a network with bounds.
     pub(super) prefix: Option<Prefix>,
-    /// Its handshake was completed.
+    /// Whether its handshake was completed.
     pub(super) is_complete: bool,
-    /// In the queue of connections with events.
+    /// Whether it is in the queue of connections with events.
     pub(super) in_events: bool,
-    /// In the queue of connections to transmit, or parked until their socket takes datagrams again.
+    /// Whether it is in the queue of connections to transmit, or parked until its socket takes
+    /// datagrams.
     pub(super) in_transmit: bool,
-    /// The app has closed it and waits for `closed`.
+    /// Whether the app has closed it and waits for `closed`.
     pub(super) closing: bool,
-    /// quinn will say no more: the slot is to be freed.
+    /// Whether quinn has no more events for it, so that the slot is to be freed.
     pub(super) drained: bool,
 }
 
@@ -45,7 +46,8 @@ struct Slot {
     live: Option<Live>,
 }
 
-/// The slot number is that of quinn's slab, so both stay in step; the generation makes it a name.
+/// Live connections. A slot's number is that of quinn's slab, so that both stay in step; with the
+/// generation it becomes a name.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,

@@ -9,8 +9,8 @@ use super::Driver;
 use crate::ids::{stream_from_proto, stream_to_proto};
 use crate::{ConnId, ConnStats, ReadOutcome, ReadState, SocketId, StreamId, WriteError};
 
-/// Streams that wait for [`crate::Io::wake`] per turn; more than one core can have open streams
-/// that are read in parts.
+/// Most streams that wait for [`crate::Io::wake`] in a turn: more than one core can have open
+/// streams that are read in parts.
 const WAKES_MAX: usize = 1 << 20;
 
 impl Driver {
@@ -68,7 +68,7 @@ impl Driver {
         }
         let mut writer = live.conn.send_stream(stream_to_proto(stream));
         let (mut taken, mut first) = (0, 0);
-        // Until all is taken or quinn says that it is full: only then will it tell when there is
+        // Writes until all is taken or quinn says that it is full, because only then it reports
         // room again.
         let result = loop {
             if chunks[first..].iter().all(Bytes::is_empty) {
@@ -86,12 +86,12 @@ impl Driver {
                 Err(quinn_proto::WriteError::ClosedStream) => break Err(WriteError::Closed),
             }
         };
-        // Also when nothing was taken: the remote is told what blocks us.
+        // Marked even when nothing was taken, because the remote is told what blocks us.
         self.mark_transmit(id.index());
         result.map(|()| taken)
     }
 
-    /// Reads what quinn keeps of a stream that we write, and forgets it again.
+    /// Reads quinn's state of a stream that we write, and discards it.
     pub(crate) fn prefetch(&mut self, id: ConnId, stream: StreamId) {
         let Some(live) = self.slots.by_id(id) else { return };
         if may_write(live.conn.side().is_client(), stream) {

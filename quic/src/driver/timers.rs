@@ -1,9 +1,9 @@
 //! Timers of connections: a binary heap with one entry per connection, and the place of each entry.
 //!
-//! An entry is never later than its connection's own next timeout, and may be earlier: moving a
-//! timer later costs nothing until it fires and is armed again. So the usual packet (a short
-//! acknowledgement timer before a long idle timer) costs one sift up and one down, and memory is
-//! one entry per connection however often timers move.
+//! An entry is never later than its connection's own next timeout, and may be earlier, because
+//! moving a timer later costs nothing until it fires and is armed again. The usual packet (a short
+//! acknowledgement timer before a long idle timer) therefore costs one sift up and one down, and
+//! memory is one entry per connection however often timers move.
 
 use std::time::Instant;
 

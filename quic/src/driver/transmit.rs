@@ -1,4 +1,4 @@
-//! Sends what connections have: one burst per connection and round.
+//! Sends packets of connections: one burst per connection and round.
 
 use std::time::Instant;
 
@@ -10,8 +10,9 @@ use crate::{Network, Outgoing};
 const BURST_BYTES: usize = 65_487;
 
 impl Driver {
-    /// Sends one burst of one connection; `false` when no connection has packets. One that has more
-    /// goes to the end of the queue; one whose socket is blocked waits for [`Driver::unpark`].
+    /// Sends one burst of one connection; `false` when no connection has packets. A connection with
+    /// more packets goes to the end of the queue; one whose socket is blocked waits for
+    /// [`Driver::unpark`].
     pub fn transmit_next(&mut self, now: Instant, net: &mut dyn Network) -> bool {
         let Some(index) = self.transmit.pop_front() else { return false };
         let Some(live) = self.slots.get(index) else { return true };
@@ -24,8 +25,8 @@ impl Driver {
         let segments_max = net.segments_max(live.socket).min(BURST_BYTES / mtu).max(1);
         let mut left = self.gso_segments;
         let mut more = true;
-        // Without offload a burst is several polls; a burst that was cut short is usually the last,
-        // so ask right away.
+        // Without offload a burst takes several polls. A burst that was cut short is usually the
+        // last, so that the next poll follows at once.
         while more && left > 0 {
             self.scratch.clear();
             let segments = left.min(segments_max);
@@ -55,8 +56,7 @@ impl Driver {
         true
     }
 
-    /// Lets connections transmit again that waited for their socket; those whose socket is still
-    /// blocked park again.
+    /// Lets parked connections transmit again; those whose socket is still blocked park again.
     pub fn unpark(&mut self) {
         self.transmit.extend(self.parked.drain(..));
     }

@@ -1,5 +1,5 @@
-//! The authorities that clients' certificates are verified with, one by one, so that it is known
-//! which one it was.
+//! The authorities that clients' certificates are verified with, one by one, so that the router
+//! knows which one vouches.
 
 use std::sync::Arc;
 
@@ -28,9 +28,10 @@ struct Authority {
 }
 
 impl Authorities {
-    /// From the authorities' certificates and what verifies signatures.
+    /// Takes the authorities' certificates, and the provider that verifies signatures.
     ///
     /// # Errors
+    ///
     /// There is no authority, or the provider cannot verify with one.
     pub fn new(roots: &RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Self, Error> {
         let mut each = Vec::with_capacity(roots.roots.len());
@@ -50,10 +51,11 @@ impl Authorities {
         Ok(Self { each: each.into(), hints: roots.subjects().into() })
     }
 
-    /// Verifies a chain and says what it proves.
+    /// Verifies a chain and returns what it proves.
     ///
     /// # Errors
-    /// Why no authority stands for it.
+    ///
+    /// Why no authority vouches for it.
     pub(super) fn prove(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -74,7 +76,7 @@ impl Authorities {
         Err(refusal)
     }
 
-    /// Whether what was proven counts for this router now, seconds since 1970.
+    /// Whether a proof counts for this router at `now`, seconds since 1970.
     pub(super) fn accept(&self, proof: &Proof, now: u64) -> bool {
         let is_issuer_known =
             *proof == Proof::NONE || self.each.iter().any(|authority| authority.hash == proof.issuer);
@@ -85,13 +87,13 @@ impl Authorities {
         &self.hints
     }
 
-    /// One that verifies signatures, which is the same with all authorities.
+    /// A verifier of signatures, which all authorities share.
     pub(super) fn first(&self) -> &dyn ClientCertVerifier {
         &*self.each[0].verifier
     }
 }
 
-/// When a certificate ends, seconds since 1970; at once if that cannot be read.
+/// When a certificate ends, seconds since 1970; 0 if that cannot be read.
 fn end_of(certificate: &CertificateDer<'_>) -> u64 {
     let end = parse_x509_certificate(certificate).map(|(_, read)| read.validity().not_after.timestamp());
     end.ok().and_then(|end| u64::try_from(end).ok()).unwrap_or(0)

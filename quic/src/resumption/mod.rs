@@ -1,11 +1,11 @@
-//! TLS resumption: who may go on with a session that an earlier handshake has begun, at any router
+//! TLS resumption: which clients may go on with the session of an earlier handshake, at any router
 //! of the cluster.
 //!
-//! A resumption ticket is a session, sealed for the client to keep; routers remember nothing. With
-//! the session stands what the client proved in its full handshake: when the first certificate of
-//! its chain ends, and a hash of the authority that the chain leads to. Each ticket of a resumed
-//! session states the same again, so that a chain of tickets ends with the certificate that it
-//! began with. Connections of the peer protocol neither use tickets nor get any.
+//! A resumption ticket is a session, sealed for the client to keep; routers remember nothing.
+//! Beside the session it states what the client proved in its full handshake: when the first
+//! certificate of its chain ends, and a hash of the authority that the chain leads to. Each ticket
+//! of a resumed session states the same again, so that a chain of tickets ends with the certificate
+//! that it began with. Connections of the peer protocol neither use tickets nor get any.
 //!
 //! ```text
 //! full handshake:  chain --Authorities::prove--> Proof --Tickets::seal--> ticket

@@ -10,6 +10,6 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// Of a client that showed no certificate.
+    /// The proof of a client that showed no certificate.
     pub(crate) const NONE: Self = Self { end: u64::MAX, issuer: [0; 32] };
 }

@@ -1,10 +1,10 @@
 //! One connection's side of resumption: rustls asks it for the certificate, for verification, and
 //! for tickets.
 //!
-//! rustls shares one configuration between connections and tells neither verifier nor ticketer
-//! which connection it asks for. So each accepted connection gets a small configuration of its own,
-//! whose parts are one [`Session`]. rustls chooses the certificate before it opens tickets, so the
-//! protocols that a client offers are known by then.
+//! rustls shares one configuration between connections, and tells neither verifier nor ticketer
+//! which connection it asks for. Each accepted connection therefore gets a small configuration of
+//! its own, whose parts are one [`Session`]. rustls chooses the certificate before it opens
+//! tickets, so that the session knows by then which protocols the client offers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,12 +28,12 @@ use super::tickets::{TicketKeys, Tickets, system_seconds};
 /// Begins the TLS sessions of accepted connections, with resumption.
 pub(crate) struct Sessions {
     tls: Arc<rustls::ServerConfig>,
-    /// The same without resumption.
+    /// The configuration without resumption.
     plain: Arc<QuicServerConfig>,
     shared: Arc<Shared>,
 }
 
-/// What all sessions of one core share.
+/// State that all sessions of one core share.
 struct Shared {
     resumption: Resumption,
     tickets: Tickets,
@@ -42,7 +42,7 @@ struct Shared {
 }
 
 impl Sessions {
-    /// `refused` counts tickets that were not accepted.
+    /// `refused` counts tickets that are not accepted.
     pub(crate) fn new(
         tls: Arc<rustls::ServerConfig>,
         plain: Arc<QuicServerConfig>,
@@ -83,7 +83,7 @@ impl crypto::ServerConfig for Sessions {
         params: &TransportParameters,
     ) -> Box<dyn crypto::Session> {
         let state = Mutex::new(State { resumes: true, proof: Proof::NONE });
-        // An error would have shown with the plain configuration, which has the same provider.
+        // The plain configuration has the same provider, so that an error would have shown there.
         let config = self
             .config_of(Session { shared: self.shared.clone(), state })
             .map_or_else(|_| self.plain.clone(), Arc::new);
@@ -99,7 +99,7 @@ struct Session {
 }
 
 struct State {
-    /// The client offers no protocol that goes without tickets.
+    /// Whether the client offers only protocols that use tickets.
     resumes: bool,
     proof: Proof,
 }

@@ -1,18 +1,18 @@
 //! Seals resumption tickets that no router remembers: any router of a cluster opens what another
 //! has sealed.
 //!
-//! A ticket is sealed with AES-256-GCM under a key of the half day in which it was made. The keys
-//! come from the cluster's secrets, so there is nothing to keep and nothing to pass on. The first
-//! secret seals; any opens, so that a secret can be changed router by router. A ticket can be used
-//! in its own period and in the next one; a router whose clock is a period ahead or behind still
-//! opens it.
+//! A ticket is sealed with AES-256-GCM under a key of the half day in which it is made. The keys
+//! come from the cluster's secrets, so that routers neither keep nor exchange any. The first secret
+//! seals and any opens, so that a secret can be changed router by router. A ticket can be used in
+//! its own period and in the next one; a router whose clock is a period ahead or behind still opens
+//! it.
 //!
 //! ```text
 //! period u32 (big-endian) | nonce, 12 bytes | sealed: end u64 (big-endian), issuer, 32 bytes, session | tag, 16 bytes
 //! ```
 //!
-//! Resumed connections still agree on a fresh key (psk_dhe_ke), and there is no early data: whoever
-//! learns the secret later cannot read what was said before.
+//! Resumed connections still agree on a fresh key (psk_dhe_ke), and there is no early data, so that
+//! a secret that leaks later opens no recorded traffic.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,7 +27,8 @@ const PERIOD_BYTES: usize = 4;
 const END_BYTES: usize = 8;
 const ISSUER_BYTES: usize = 32;
 
-/// Keys from which tickets' keys derive: the first seals, all open. At least one, at most two.
+/// Keys from which the keys of tickets derive: the first one seals, all open. At least one, at most
+/// two.
 pub(crate) type TicketKeys = Vec<[u8; 32]>;
 
 /// Seals and opens tickets. See the module.
@@ -38,7 +39,7 @@ pub(super) struct Tickets {
 }
 
 impl Tickets {
-    /// What is made at the end of a period lives no longer than this, seconds.
+    /// Most seconds that a ticket lives which was made at the end of a period.
     pub(super) const LIFETIME_S: u32 = PERIOD_S;
 
     pub(super) fn new(keys: &TicketKeys) -> Self {
@@ -66,8 +67,8 @@ impl Tickets {
         Some(ticket)
     }
 
-    /// What a ticket states, and its session; `None` for what no router of this cluster has made
-    /// lately.
+    /// The proof and the session of a ticket; `None` for one that no router of this cluster has
+    /// made lately.
     pub(super) fn open(&self, ticket: &[u8]) -> Option<(Proof, Vec<u8>)> {
         let (period, rest) = ticket.split_first_chunk::<PERIOD_BYTES>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;

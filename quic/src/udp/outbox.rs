@@ -1,7 +1,7 @@
 //! Datagrams of one turn, collected across connections until they fill a batch.
 //!
 //! Small ones are copied side by side into one buffer, so that a batch of lone packets stays in
-//! cache; large bursts keep the buffer that they were encrypted into, and leave an empty one of a
+//! cache. Large bursts keep the buffer that they were encrypted into, and leave an empty one of a
 //! pool in its place.
 
 use crate::sys::Message;
@@ -11,7 +11,7 @@ use crate::{Outgoing, SocketId};
 const ENTRIES_MAX: usize = 256;
 /// Bytes in one outbox, about.
 const BYTES_MAX: usize = 512 << 10;
-/// From here on a burst keeps its own buffer.
+/// Bytes from which on a burst keeps its own buffer.
 const LARGE_BYTES: usize = 8 << 10;
 /// Capacity of such a buffer.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -28,7 +28,7 @@ enum Place {
 pub(super) struct Outbox {
     entries: Vec<(Outgoing, Place)>,
     small: Vec<u8>,
-    /// Bursts of this outbox come first, spare buffers after them.
+    /// Bursts of this outbox first, spare buffers behind them.
     large: Vec<Vec<u8>>,
     large_used: usize,
     bytes: usize,

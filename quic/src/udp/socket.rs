@@ -1,4 +1,4 @@
-//! One UDP socket: its options, what waits for it, and how it sends.
+//! One UDP socket: its options, its backlog, and how it sends.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -27,11 +27,11 @@ pub(super) struct Socket {
     state: UdpSocketState,
     local: SocketAddr,
     buffers: SocketBuffers,
-    /// 1 once the system has refused segmentation offload.
+    /// Most segments of one send; 1 once the system has refused segmentation offload.
     segments_max: usize,
-    /// In order; not empty exactly while the socket is blocked.
+    /// Kept datagrams in order; not empty exactly while the socket is blocked.
     backlog: VecDeque<Kept>,
-    /// In the queue of sockets to read.
+    /// Whether it is in the queue of sockets to read.
     pub(super) is_ready: bool,
 }
 
@@ -47,7 +47,7 @@ impl Socket {
 
     pub(super) fn new(udp: UdpSocket, buffer_bytes: usize) -> io::Result<Self> {
         let options = SockRef::from(&udp);
-        // More than the system allows is clamped without a word; so ask, and show what was granted.
+        // The system clamps larger sizes silently, so that the socket asks for what was granted.
         let _ = options.set_recv_buffer_size(buffer_bytes);
         let _ = options.set_send_buffer_size(buffer_bytes);
         let buffers = SocketBuffers {
@@ -91,8 +91,7 @@ impl Socket {
         sys::kernel_drops(self.udp.as_fd()).unwrap_or(0)
     }
 
-    /// Sends, or keeps what the kernel does not take now. `true` when that has just begun to be the
-    /// case.
+    /// Sends, and keeps what the kernel does not take. `true` when that begins a backlog.
     pub(super) fn transmit(
         &mut self,
         messages: Vec<Message<'_>>,
@@ -111,7 +110,7 @@ impl Socket {
         self.is_blocked() && !was_blocked
     }
 
-    /// Sends what was kept; `true` when nothing is left of it.
+    /// Sends the backlog; `true` when nothing is left of it.
     pub(super) fn retry(&mut self, sender: &mut Sender, counters: &mut Metrics) -> bool {
         let backlog = std::mem::take(&mut self.backlog);
         let messages = backlog.iter().map(|kept| Message {
@@ -147,7 +146,8 @@ impl Socket {
                     return messages.split_off(done);
                 }
                 Err(error) if refuses_offload(&error) && messages[done].segments() > 1 => {
-                    // The driver or device cannot; from here on each datagram goes by itself.
+                    // The driver or device cannot segment: from here on each datagram goes by
+                    // itself.
                     counters.offload_disabled += u64::from(self.segments_max > 1);
                     self.segments_max = 1;
                     messages = messages[done..].iter().flat_map(Message::split).collect();

@@ -37,7 +37,7 @@ pub(crate) struct Sockets {
     sender: Sender,
     buffer_bytes: usize,
     pub(super) counters: Metrics,
-    /// Some socket takes datagrams again since this was last asked.
+    /// Whether a socket takes datagrams again since the last look.
     unblocked: bool,
 }
 
@@ -66,7 +66,7 @@ impl Sockets {
         self.waker.clone()
     }
 
-    /// Waits for datagrams, room to send, the waker, or the timeout; `false` when the timeout was
+    /// Waits for datagrams, room to send, the waker, or the timeout; `false` when the timeout comes
     /// first.
     pub(crate) fn wait(&mut self, timeout: Duration) -> bool {
         let Self { poll, waker, slots, ready, counters, .. } = self;
@@ -202,7 +202,7 @@ impl Network for Sockets {
         if id == SocketId::SHARED || self.peek(id).is_none() {
             return;
         }
-        // What this turn has sent so far still leaves.
+        // Datagrams that this turn has sent so far still leave.
         self.flush();
         let slot = &mut self.slots[usize::from(id.index())];
         slot.generation = slot.generation.wrapping_add(1);

@@ -1,7 +1,7 @@
-//! Addresses as people write them: what can be dialled, and what to write instead of what cannot.
+//! Addresses as people write them: those that can be dialled, and a cure for each that cannot.
 //!
-//! Parsing asks nobody: names are looked up later. Names are kept in lower case and without their
-//! final dot, because DNS takes both spellings for one name.
+//! Parsing asks no network, because names are looked up later. Names are kept in lower case and
+//! without their final dot, because DNS takes both spellings for one name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -110,7 +110,7 @@ pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-/// The address of a zone, by the system's number of the interface.
+/// The address with its zone as the system's number of the interface.
 fn numeric(ip: Ipv6Addr, zone: &str, port: u16) -> Option<SocketAddr> {
     let index = || {
         let socket =
@@ -143,7 +143,7 @@ fn host_and_port(text: &str, default_port: Option<u16>) -> Result<HostPort, Stri
     Ok(parsed)
 }
 
-/// Takes the text apart.
+/// Splits the text into host and port.
 fn split(text: &str, default_port: Option<u16>) -> Result<HostPort, String> {
     look(text)?;
     if let Some(rest) = text.strip_prefix('[') {
@@ -175,7 +175,7 @@ fn split(text: &str, default_port: Option<u16>) -> Result<HostPort, String> {
     Ok(HostPort { host: v4_or_name(text, host)?, port })
 }
 
-/// What is no address at all, in words of its own.
+/// Refuses texts that are no address at all, each in words of its own.
 fn look(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("it is empty; write HOST:PORT".into());
@@ -228,7 +228,7 @@ fn v6(text: &str, inside: &str) -> Result<Host, String> {
     }
 }
 
-/// IPv6 without brackets. Where the port stands is a guess, unless there is none.
+/// Reads IPv6 without brackets. The place of a port in it is ambiguous, unless there is none.
 fn bare_v6(text: &str, default_port: Option<u16>) -> Result<HostPort, String> {
     let (front, last) = text.rsplit_once(':').unwrap_or((text, ""));
     let looks_like_port = last.len() >= 4 && last.bytes().all(|digit| digit.is_ascii_digit());
@@ -279,7 +279,8 @@ fn name(text: &str, host: &str) -> Result<String, String> {
             return Err(format!("`{text}` has `{wrong}` in its host, which no name has"));
         }
     }
-    // A name never ends in a number, so that it cannot be taken for an address (RFC 1123, section 2.1).
+    // A name never ends in a number, so that nobody takes it for an address (RFC 1123, section
+    // 2.1).
     if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(format!("`{host}` is neither an IPv4 address nor a name"));
     }

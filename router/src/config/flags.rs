@@ -1,5 +1,5 @@
-//! The flags that declarations name, for clap: each takes its help text, default and environment
-//! variable from there.
+//! The flags that settings declare, for clap: each takes its help text, default and environment
+//! variable from the declaration.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
@@ -14,15 +14,16 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Puts the flags over what is there.
+    /// Puts the given flags over the layers.
     ///
     /// # Errors
-    /// The flag, and what is wrong.
+    ///
+    /// The flag, and what is wrong with its value.
     pub(crate) fn put_into(&self, layers: &mut Layers) -> Result<(), String> {
         for (name, texts) in &self.given {
             let Some(setting) = settings::named(name) else { continue };
             let origin = Origin::Flag(setting.flag.unwrap_or_default());
-            // Flags that repeat are lists.
+            // A flag that repeats is a list.
             layers.put(setting, &(setting.value_of)(&texts.join(",")), &origin)?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Kinds of values: how each is written in the file, in which range, and how it is printed.
+//! Kinds of values: how each is written in the file, its range, and how it is printed.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,9 +25,10 @@ pub(crate) trait Kind<T> {
     /// For help and reference.
     fn form(&self) -> Form;
 
-    /// Takes a value of the file.
+    /// Reads a value of the file.
     ///
     /// # Errors
+    ///
     /// What is wrong with it.
     fn read(&self, value: &Value) -> Result<T, String>;
 
@@ -171,7 +172,7 @@ impl Kind<usize> for Size {
     }
 }
 
-/// Prints bytes in the largest unit that leaves nothing over.
+/// Prints bytes in the largest unit that divides them.
 struct Bytes(u64);
 
 impl fmt::Display for Bytes {

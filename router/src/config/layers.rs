@@ -1,8 +1,8 @@
-//! Settings from where they are given: defaults, then the file, then the environment, then flags;
-//! the last one counts.
+//! Layers of settings: defaults, then the file, then the environment, then flags; the last one
+//! counts.
 //!
-//! What cannot be read is refused wherever it is given, with the place: also where a later layer
-//! would replace it.
+//! A value that cannot be read is refused with its place, even where a later layer would replace
+//! it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use toml::{Spanned, Table, Value};
 use super::declare::Setting;
 use super::settings::{self, Settings};
 
-/// A configuration file is no larger than this; beyond it is another file.
+/// Most bytes of a configuration file; a larger file is a mistake.
 const FILE_MAX: u64 = 1 << 20;
 
 /// Where a setting was given.
@@ -42,7 +42,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Settings, and which of them somebody has given.
+/// Settings, with the place of each that somebody has given.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layers {
     pub(crate) settings: Settings,
@@ -55,10 +55,11 @@ impl Layers {
         self.given.contains(name)
     }
 
-    /// Puts one value over what is there.
+    /// Puts one value over the setting.
     ///
     /// # Errors
-    /// The setting, its place, and what is wrong.
+    ///
+    /// The setting, its place, and what is wrong with the value.
     pub(crate) fn put(
         &mut self,
         setting: &Setting<Settings>,
@@ -71,10 +72,11 @@ impl Layers {
         Ok(())
     }
 
-    /// Puts a file over what is there.
+    /// Puts a file over the settings.
     ///
     /// # Errors
-    /// The file, the line, and what is wrong.
+    ///
+    /// The file, the line, and what is wrong there.
     pub(crate) fn put_file(&mut self, path: &Path) -> Result<(), String> {
         let text = read_text(path)?;
         self.put_text(path, &text)
@@ -112,10 +114,11 @@ impl Layers {
         Ok(())
     }
 
-    /// Puts the environment over what is there. An empty variable is as if unset.
+    /// Puts the environment over the settings. An empty variable counts as unset.
     ///
     /// # Errors
-    /// The variable, and what is wrong.
+    ///
+    /// The variable, and what is wrong with its value.
     pub(crate) fn put_environment(
         &mut self,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -129,10 +132,11 @@ impl Layers {
         Ok(())
     }
 
-    /// Takes `section.key=value`. The value is TOML; what is not, is taken as the setting's flag
-    /// would take it.
+    /// Puts `section.key=value` over the settings. The value is TOML; any other text is read as the
+    /// setting's flag would read it.
     ///
     /// # Errors
+    ///
     /// What is wrong with it.
     pub(crate) fn put_assignment(&mut self, text: &str) -> Result<(), String> {
         let form = || format!("`--set {text}` is not of the form SECTION.KEY=VALUE");
@@ -145,7 +149,7 @@ impl Layers {
     }
 }
 
-/// A file as text, whichever editor wrote it.
+/// Reads a file as text, whichever editor wrote it.
 fn read_text(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let failed =
@@ -204,13 +208,13 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     }
 }
 
-/// The candidate with the fewest differences, if those are few.
+/// The candidate with the fewest differences, if they are few.
 fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = candidates.map(|candidate| (distance(name, candidate), candidate)).min()?;
     (near.0 <= 2 + name.len() / 4).then_some(near.1)
 }
 
-/// How many letters are added, left out, or differ (Levenshtein 1966).
+/// The number of letters that are added, left out, or different (Levenshtein 1966).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, from) in a.chars().enumerate() {

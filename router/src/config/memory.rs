@@ -1,12 +1,12 @@
-//! How much memory the process may use: the host's, or less where its control group says so.
+//! How much memory the process may use: the host's, or less by its control group.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The default of the budget of queues, at most: more than receivers of a healthy cluster ever have
+/// Most bytes of the default budget of queues: more than receivers of a healthy cluster ever have
 /// waiting.
 const QUEUE_BUDGET_MAX: u64 = 1 << 30;
-/// Where nothing can be read.
+/// The memory that is assumed where none can be read.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
 
 /// A quarter of the memory that the process may use, at most 1 GiB.
@@ -29,7 +29,7 @@ fn total_of(meminfo: &str) -> Option<u64> {
 }
 
 /// Files that may bound the process's memory: those of its group and of all groups above it, in
-/// both versions of control groups. What does not exist bounds nothing.
+/// both versions of control groups. A file that does not exist bounds nothing.
 fn groups_of(groups: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

@@ -1,5 +1,5 @@
-//! What is printed from the declarations: a configuration file with every key, and the reference
-//! page.
+//! Pages that are printed from the declarations: a configuration file with every key, and the
+//! reference page.
 
 use std::fmt::Write;
 
@@ -95,7 +95,7 @@ fn joined(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
-/// Without the marks of Markdown.
+/// The text without the marks of Markdown.
 fn plain(text: &str) -> String {
     text.replace('`', "")
 }

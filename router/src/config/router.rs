@@ -1,5 +1,4 @@
-//! What a router is told when it starts: settings that were checked, with the identity that was
-//! read from their files.
+//! The configuration of a router: settings that were checked, with the identity from its files.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,34 +15,34 @@ use super::pinning::Pinning;
 use super::settings::{CoreThreads, General, LimitSettings, MeshSettings, Settings, all};
 use crate::tls::Identity;
 
-/// Everything that a router is told when it starts. Units, ranges and defaults stand in
-/// `docs/reference/config.md`.
+/// Everything that a router is told when it starts. `docs/reference/config.md` has the units,
+/// ranges and defaults.
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
     /// Certificate, key, authority and the cluster's secret.
     pub identity: Identity,
-    /// A name for people. Default: what it advertises.
+    /// A name for people. Default: the address that it advertises.
     pub name: Option<String>,
     /// UDP address for clients and peers; port 0 lets the system choose. Default 127.0.0.1:0.
     pub listen: SocketAddr,
-    /// How others reach this router, `host:port`; names it, too: a router that comes back under the
-    /// same address is the same router. Default: the address that is bound.
+    /// How others reach this router, `host:port`. It is the router's identity, too: a router that
+    /// comes back under the same address is the same router. Default: the bound address.
     pub advertise: Option<String>,
     /// Cores: threads that route. Default 1.
     pub cores: u16,
-    /// Where they run. Default off.
+    /// CPUs for the cores. Default off.
     pub pinning: Pinning,
-    /// How long a core without work looks for packets before it sleeps, while its last rests were
+    /// How long a core without work polls for packets before it sleeps, while its last rests were
     /// short; 0 to 1 ms. Default 0: it sleeps at once.
     pub spin: Duration,
     /// Whether the kernel gives each packet to its core. Default yes. Without it packets reach any
-    /// core, and cores pass them on: everything works, at a cost per packet.
+    /// core and cores pass them on, which works at a cost per packet.
     pub kernel_steering: bool,
     /// TCP address of the admin page, which has no authentication; none by default.
     pub admin: Option<SocketAddr>,
     /// Whether clients without a certificate are refused. Default no.
     pub require_client_certificate: bool,
-    /// Finding and doubting peers.
+    /// How this router finds peers, and when it doubts them.
     pub mesh: MeshSettings,
     /// Bounds.
     pub limits: LimitSettings,
@@ -79,7 +78,7 @@ impl RouterConfig {
         }
     }
 
-    /// From settings of a file, to listen at `listen`.
+    /// The configuration of these settings and this identity, to listen at `listen`.
     pub(crate) fn of(settings: &Settings, identity: Identity, listen: SocketAddr) -> Self {
         let Settings { general, cores, admin, tls, mesh, limits, log: _ } = settings.clone();
         Self {
@@ -98,7 +97,7 @@ impl RouterConfig {
         }
     }
 
-    /// The settings that are in it, as a file has them.
+    /// Its settings, as a file has them.
     fn settings(&self) -> Settings {
         Settings {
             general: General {
@@ -123,6 +122,7 @@ impl RouterConfig {
     /// each other.
     ///
     /// # Errors
+    ///
     /// [`ConfigError`]: the first one.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut settings = self.settings();
@@ -151,7 +151,7 @@ impl RouterConfig {
         Ok(())
     }
 
-    /// What new connections are admitted by.
+    /// Rates at which new connections are admitted.
     pub(crate) fn admission(&self) -> Admission {
         Admission {
             handshakes_per_second: self.limits.handshakes_per_second,
@@ -159,7 +159,7 @@ impl RouterConfig {
         }
     }
 
-    /// What newcomers may take, alone and by address prefix.
+    /// Bounds of newcomers, alone and by address prefix.
     pub(crate) fn newcomers(&self) -> NewcomerLimits {
         NewcomerLimits {
             handshake_timeout: self.limits.handshake_timeout,
@@ -199,7 +199,8 @@ impl RouterConfig {
         core.limits.ledger.entries = self.limits.confirms_per_core as usize;
         core.lane_times.ping = self.mesh.ping_every;
         core.lane_times.silence = self.mesh.suspect_after;
-        // One router's memory, whatever the number of its cores: shards are spread evenly over them.
+        // The bound is one router's memory. Each core has an equal part, because shards are spread
+        // evenly.
         let (whole, cores) = (RouteCacheLimits::default(), self.cores.max(1));
         core.routes.entries = whole.entries.div_ceil(u32::from(cores));
         core.routes.bytes = whole.bytes / usize::from(cores);
@@ -217,7 +218,7 @@ impl RouterConfig {
     }
 }
 
-/// A bound in bytes, which no machine reaches where it does not fit.
+/// A bound in bytes; the largest one where the number does not fit, because no machine reaches it.
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -1,5 +1,5 @@
-//! The cores' way to control, and that of everybody who asks it something: one mailbox, bounded in
-//! messages and, because interest and lane frames can be large, in bytes.
+//! The mailbox of control, for cores and for all who ask it something: bounded in messages and,
+//! because interest and lane frames can be large, in bytes.
 
 use std::fmt;
 use std::mem::size_of;
@@ -13,24 +13,24 @@ use tokio::sync::mpsc;
 
 use crate::budget::{Budget, Share};
 
-/// Inputs towards control that may wait, over all cores. Those of cores are batches of at most
+/// Most inputs that wait for control, over all cores. Those of cores are batches of at most
 /// [`BATCH_MAX`] messages, whose bytes [`ControlPost`] bounds.
 pub(crate) const INPUTS_MAX: usize = 16_384;
 
-/// Looks at control between two inputs.
+/// A look at control between two inputs.
 pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
 
-/// What control's thread hears.
+/// An input of control's thread.
 pub(crate) enum Input {
-    /// From a core, for the engine: what one turn brought.
+    /// A turn's messages of a core, for the engine.
     Core { core: CoreIndex, messages: Vec<(ToControl, Share)> },
-    /// The seeds' addresses, as DNS has them now, and how many of their names have none.
+    /// The seeds' addresses in DNS at this moment, and how many of their names have none.
     Seeds { found: Vec<String>, unresolved: u64 },
     /// Where a dial leads, if its target resolves.
     Resolved { dial: DialId, remote: Option<SocketAddr> },
-    /// Somebody wants to know something.
+    /// A question of another thread.
     Ask(Question),
-    /// Tell everybody that this router goes away within this time.
+    /// Tell clients and peers that this router leaves within this time.
     Drain(Duration),
     /// End.
     Stop,
@@ -61,15 +61,15 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Bytes of messages that may wait for control, over all cores. What does not fit waits in the
+/// Most bytes of messages that wait for control, over all cores. Further messages wait in the
 /// cores.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Messages of one batch, at most: control looks at nothing else while it handles one.
+/// Most messages of one batch, because control looks at nothing else while it handles one.
 pub(crate) const BATCH_MAX: usize = 128;
 
-/// One core's end of control's mailbox. What a turn brings goes in as few batches as hold it,
-/// mostly one: control is woken once.
+/// One core's end of control's mailbox. The messages of a turn go in as few batches as hold them,
+/// mostly one, so that control is woken once.
 pub(crate) struct ControlPost {
     inputs: mpsc::Sender<Input>,
     budget: Budget,
@@ -81,17 +81,17 @@ impl ControlPost {
         Self { inputs, budget: Budget::new(BYTES_MAX), gathered: Vec::new() }
     }
 
-    /// The end of another core; both draw on one budget.
+    /// The end of another core; both share one budget.
     pub(crate) fn sibling(&self) -> Self {
         Self { inputs: self.inputs.clone(), budget: self.budget.clone(), gathered: Vec::new() }
     }
 
-    /// Whether the next message may wait for control.
+    /// Whether another message may wait for control.
     pub(crate) fn has_room(&self) -> bool {
         self.budget.has_room() && self.inputs.capacity() > 0
     }
 
-    /// Whether the batch is to be posted before more is added.
+    /// Whether the batch is full and to be posted.
     pub(crate) fn is_gathered(&self) -> bool {
         self.gathered.len() >= BATCH_MAX
     }
@@ -102,8 +102,8 @@ impl ControlPost {
         self.gathered.push((message, share));
     }
 
-    /// Sends the batch; `false` when the mailbox was filled meanwhile, and the batch waits here. A
-    /// control that has ended takes everything.
+    /// Posts the batch; `false` when the mailbox is full, and the batch stays here. A control that
+    /// has ended takes everything.
     pub(crate) fn post(&mut self, core: CoreIndex) -> bool {
         if self.gathered.is_empty() {
             return true;
@@ -119,7 +119,7 @@ impl ControlPost {
     }
 }
 
-/// Memory of a message, roughly.
+/// The memory of a message, roughly.
 fn weight(message: &ToControl) -> usize {
     let own = match message {
         // The selectors are shared with the core, which may have dropped them by then.

@@ -1,4 +1,4 @@
-//! Orders to a core, from every other thread: one bounded mailbox per core.
+//! The mailbox of a core, for every other thread: one per core, bounded in commands.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use millrace_quic::{Io, Waker};
 use crate::entrance::Entrance;
 use crate::metrics::CoreSnapshot;
 
-/// Commands that may wait for one core.
+/// Most commands that wait for one core.
 pub(crate) const COMMANDS_MAX: usize = 16_384;
 
-/// Takes a picture when it is ready.
+/// Receives a picture when it is taken.
 pub(crate) type Inspection = Box<dyn FnOnce(CoreSnapshot) + Send>;
 
-/// Looks at a core and its connections.
+/// A look at a core and its connections.
 pub(crate) type CoreQuestion = Box<dyn FnOnce(&Core, &Io<'_>) + Send>;
 
 /// From other threads of the router to a core.
@@ -30,14 +30,14 @@ pub(crate) enum Command {
     Engine(ToCore),
     /// Begin a lane.
     Dial { dial: DialId, remote: SocketAddr, server_name: String, shard: u16, hello: PeerHello },
-    /// Accept and dial new connections with this from now on.
+    /// Accept and dial new connections with these settings.
     Enter(Arc<Entrance>),
     /// Answer a question at the beginning of a turn.
     Ask(CoreQuestion),
     /// Take a picture between two turns.
     Inspect(Inspection),
-    /// Close what is left in order, within this time, and end.
-    /// `busy` counts the cores that may still send runs to their owners on other cores.
+    /// Close all connections in order, within this time, and end. `busy` counts the cores that may
+    /// still send runs to their owners on other cores.
     ShutDown { flush: Duration, busy: Arc<AtomicUsize> },
     /// End at once, without a word to anybody.
     Kill,
@@ -77,14 +77,14 @@ impl CorePost {
         }
     }
 
-    /// Hands over a command, waiting for room: for threads that may wait.
+    /// Hands over a command and waits for room, on threads that may wait.
     pub(crate) fn send(&self, command: Command) {
         self.leave(command);
         self.waker.wake();
     }
 
-    /// The same without waking the core, unless its mailbox is full: whoever leaves more wakes it
-    /// once.
+    /// Hands over a command without waking the core, unless its mailbox is full. A caller with more
+    /// commands wakes it once at the end.
     pub(crate) fn leave(&self, command: Command) {
         if let Err(TrySendError::Full(command)) = self.commands.try_send(command) {
             self.waker.wake();

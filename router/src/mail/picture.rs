@@ -1,4 +1,5 @@
-//! Where control leaves a picture of itself for those to whom it is too busy to answer.
+//! The place where control leaves a picture of itself, for readers to whom it is too busy to
+//! answer.
 
 use std::sync::{Arc, Mutex};
 

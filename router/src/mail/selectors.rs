@@ -1,4 +1,4 @@
-//! The cores' way to the thread that reads selectors: unbounded in orders, bounded in their bytes.
+//! The mailbox of the thread that reads selectors: unbounded in orders, bounded in their bytes.
 
 use std::fmt;
 use std::sync::mpsc;
@@ -8,11 +8,11 @@ use millrace_engine::transport::ConnKey;
 
 use crate::budget::{Budget, Share};
 
-/// Bytes of selectors that may wait to be read, over all cores: 10,000 receivers that come at once
-/// with a hundred selectors each take about 100 MiB. Orders beyond are refused. One connection has
-/// at most its account of selectors in it (`selector_bytes_per_connection`).
+/// Most bytes of selectors that wait to be read, over all cores: 10,000 receivers that come at once
+/// with a hundred selectors each take about 100 MiB. Orders beyond them are refused. One connection
+/// has at most its account of selectors in it (`selector_bytes_per_connection`).
 const BYTES_MAX: usize = 256 << 20;
-/// What one order and one text take besides their characters.
+/// Bytes of one order, and of one text, beside the characters.
 const OVERHEAD_BYTES: usize = 64;
 
 /// Selectors of one subscription, to be read.
@@ -21,11 +21,12 @@ pub(crate) struct Order {
     pub(crate) client: ConnKey,
     pub(crate) token: Token,
     pub(crate) texts: Vec<String>,
-    /// Of the bytes that may wait; returned when the order is done.
+    /// The order's part of the bytes that may wait, given back when it is done.
     pub(crate) _share: Share,
 }
 
-/// Where a core hands in its orders. Those of one turn go as one batch: the thread is woken once.
+/// One core's end of the mailbox. The orders of a turn go as one batch, so that the thread is woken
+/// once.
 pub(crate) struct SelectorsPost {
     orders: mpsc::Sender<Vec<Order>>,
     budget: Budget,
@@ -33,21 +34,22 @@ pub(crate) struct SelectorsPost {
 }
 
 impl SelectorsPost {
-    /// The first core's place, and where its orders arrive.
+    /// The end of the first core, and the receiver of the orders.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Vec<Order>>) {
         let (orders, arriving) = mpsc::channel();
         (Self { orders, budget: Budget::new(BYTES_MAX), gathered: Vec::new() }, arriving)
     }
 
-    /// The place of another core; both draw on one budget.
+    /// The end of another core; both share one budget.
     pub(crate) fn sibling(&self) -> Self {
         Self { orders: self.orders.clone(), budget: self.budget.clone(), gathered: Vec::new() }
     }
 
-    /// Adds an order of a client to the batch; an answer follows once that is posted.
+    /// Adds a client's order to the batch. An answer follows once the batch is posted.
     ///
     /// # Errors
-    /// Too much is waiting; nothing follows.
+    ///
+    /// Too many bytes wait; no answer follows.
     pub(crate) fn order(
         &mut self,
         core: CoreIndex,
@@ -64,7 +66,7 @@ impl SelectorsPost {
         Ok(())
     }
 
-    /// Hands the batch in.
+    /// Posts the batch.
     pub(crate) fn post(&mut self) {
         if !self.gathered.is_empty() {
             // The thread ends only after the cores, or by a defect that the handle reports.

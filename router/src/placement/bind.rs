@@ -5,8 +5,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::Placement;
 use super::plan::Seat;
 
-/// Seats the calling thread, which runs core `core`. Where the system refuses, the core runs
-/// wherever the system puts it, and the log says so.
+/// Puts the calling thread, which runs core `core`, on its seat. Where the system refuses, the core
+/// runs wherever the system puts it, and the log says so.
 pub(crate) fn seat_core(placement: &Placement, core: u16) {
     let (cpu, usable) = match placement.seats.get(usize::from(core)) {
         Some(Seat::Pinned(cpu)) => (*cpu, None),
@@ -14,7 +14,7 @@ pub(crate) fn seat_core(placement: &Placement, core: u16) {
         Some(Seat::Anywhere) | None => return,
     };
     let seated = bind([cpu]).and_then(|()| match usable {
-        // The thread has moved; from here on the system may move it on.
+        // The thread has moved, and the system may move it on from here.
         Some(usable) => bind(usable.iter().copied()),
         None => Ok(()),
     });

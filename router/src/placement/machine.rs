@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-/// What is known of the host's CPUs; numbers are the system's.
+/// Facts about the host's CPUs, by the system's numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// CPUs of the host that run.
     pub(crate) online: BTreeSet<usize>,
     /// CPUs that the process may use.
     pub(crate) allowed: BTreeSet<usize>,
-    /// CPUs on which the kernel runs nothing that does not ask for them.
+    /// CPUs on which the kernel runs only programs that ask for them.
     pub(crate) isolated: BTreeSet<usize>,
-    /// A control group of the process keeps its CPUs from all other groups.
+    /// Whether a control group of the process keeps its CPUs from all other groups.
     pub(crate) is_exclusive: bool,
     /// The smallest quota of the process's control groups: CPU time per period, both in µs.
     pub(crate) quota: Option<(u64, u64)>,
 }
 
 impl Machine {
-    /// Looks at this host. What cannot be read counts as absent.
+    /// Reads them on this host. A file that cannot be read counts as absent.
     pub(crate) fn of_this_host() -> Self {
         let read = |path: &Path| fs::read_to_string(path).ok();
         let cpus = |path: &str| read(Path::new(path)).map_or_else(BTreeSet::new, |text| list(&text));
@@ -54,8 +54,8 @@ fn list(text: &str) -> BTreeSet<usize> {
     cpus
 }
 
-/// Folders of the process's control groups and of all above them, the roots apart, in both versions
-/// of control groups. Within a container the root is the container's own group.
+/// Folders of the process's control groups and of all groups above them, without the roots, in both
+/// versions of control groups. Within a container the root is the container's own group.
 fn groups(text: &str) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for line in text.lines() {
@@ -77,7 +77,7 @@ fn groups(text: &str) -> Vec<PathBuf> {
 /// Whether a group keeps its CPUs from others: a partition of version 2, or the flag of version 1.
 fn is_exclusive(group: &Path, read: &impl Fn(&Path) -> Option<String>) -> bool {
     let partition = read(&group.join("cpuset.cpus.partition"));
-    // The kernel appends why a partition is invalid; then it is none.
+    // The kernel appends a reason to an invalid partition, which then is none.
     let is_partition = partition.is_some_and(|text| matches!(text.trim(), "root" | "isolated"));
     let flag = read(&group.join("cpuset.cpu_exclusive"));
     is_partition || flag.is_some_and(|text| text.trim() == "1")

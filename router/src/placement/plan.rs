@@ -91,8 +91,8 @@ impl fmt::Display for Placement {
     }
 }
 
-/// Decides for `cores` cores. `router` is any number that differs between routers: it spreads those
-/// that share a host over its CPUs.
+/// Plans the seats of `cores` cores. `router` is any number that differs between routers, so that
+/// those on one host spread over its CPUs.
 pub(crate) fn plan(pinning: &Pinning, cores: u16, machine: &Machine, router: u64) -> Placement {
     let count = usize::from(cores);
     match pinning {
@@ -107,7 +107,7 @@ pub(crate) fn plan(pinning: &Pinning, cores: u16, machine: &Machine, router: u64
     }
 }
 
-/// CPUs that are the router's own, enough for its cores, and how that is known.
+/// CPUs that are the router's own, enough for its cores, with the reason.
 fn own(machine: &Machine, count: usize) -> Option<(BTreeSet<usize>, Why)> {
     let isolated: BTreeSet<usize> = machine.allowed.intersection(&machine.isolated).copied().collect();
     if isolated.len() >= count {
@@ -117,8 +117,8 @@ fn own(machine: &Machine, count: usize) -> Option<(BTreeSet<usize>, Why)> {
     if !is_part || machine.allowed.len() < count {
         return None;
     }
-    // The static CPU manager gives whole CPUs to containers whose limit is a whole number, and makes
-    // their cpuset as large as that. A container in the pool that others share has more CPUs.
+    // The static CPU manager gives whole CPUs to containers whose limit is a whole number, and a
+    // cpuset of that size. A container in the shared pool has more CPUs than its limit.
     let is_whole = machine.quota.is_some_and(|(quota, period)| {
         period.checked_mul(machine.allowed.len() as u64).is_some_and(|whole| whole == quota)
     });
@@ -141,7 +141,8 @@ fn pinned(cpus: impl Iterator<Item = usize>, count: usize, machine: &Machine, wh
 }
 
 fn soft(count: usize, machine: &Machine, router: u64) -> Placement {
-    // The kernel never moves a thread between isolated CPUs, so a soft seat there would be a hard one.
+    // The kernel never moves a thread between isolated CPUs, so that a soft seat there would be a
+    // hard one.
     let mut usable: BTreeSet<usize> = machine.allowed.difference(&machine.isolated).copied().collect();
     if usable.is_empty() {
         usable.clone_from(&machine.allowed);

@@ -1,9 +1,8 @@
-//! Who this router is, whom it believes, and what that means for connections: the identity is
-//! [`millrace_certs`]'s, the TLS configurations made of it are here.
+//! The TLS configurations of a router, made of its identity, which is [`millrace_certs`]'s.
 //!
-//! One certificate authority speaks for a cluster. A certificate's role stands in a URI of its
-//! subject alternative names: `millrace://router/NAME` or `millrace://client/NAME`. Routers believe
-//! each other by role, not by host name: a mesh is dialled by addresses out of DNS that no
+//! One certificate authority vouches for a cluster. A certificate's role stands in a URI of its
+//! subject alternative names: `millrace://router/NAME` or `millrace://client/NAME`. Routers trust
+//! each other by role, not by host name, because a mesh is dialled by addresses out of DNS that no
 //! certificate names. Clients check the host name of their router as usual.
 
 mod peer;

@@ -1,4 +1,4 @@
-//! TLS configurations of the two sides: accepting clients and peers, and dialling peers.
+//! TLS configurations of both sides: for accepting clients and peers, and for dialling peers.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use millrace_certs::{Identity, IdentityError, Role, role_of};
 
-/// For accepted connections. A client may stay without a certificate here: what it may then do is
-/// decided when its protocol is known.
+/// For accepted connections. A client may come without a certificate here; its protocol then
+/// decides what it may do.
 pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
     let provider = tls::crypto_provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider.clone())
@@ -44,12 +44,13 @@ pub(crate) fn client_config(identity: &Identity) -> Result<Arc<rustls::ClientCon
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(identity.chain(), identity.key())?;
-    // A lane proves its certificate each time: it is never a peer's for longer than that is valid.
+    // A lane proves its certificate each time, so that it is never a peer's for longer than the
+    // certificate is valid.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(tls::client(config, &[ALPN_PEER]))
 }
 
-/// Believes whoever the authority calls a router, under any host name.
+/// Trusts every router that the authority vouches for, under any host name.
 #[derive(Debug)]
 struct RouterVerifier {
     provider: Arc<CryptoProvider>,
