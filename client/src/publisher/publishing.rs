@@ -99,6 +99,21 @@ impl Publisher {
         self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload)).await
     }
 
+    /// Publishes an event that happened at `time` (before 1970: in 1970), if the queue has room, and
+    /// returns a future of what becomes of it, as [`Publisher::publish_confirmed`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; the event is not taken then.
+    pub fn try_publish_confirmed_at<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        time: SystemTime,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Confirmation, PublishError> {
+        let tags = tags.into();
+        self.feed(tags).publish_confirmed(tags, wall_time_ns(time), payload.as_ref())
+    }
+
     /// Publishes an event that happens now, if the queue has room.
     ///
     /// # Errors

@@ -1,0 +1,15 @@
+//! What a connection itself says about its client.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The client at the other end of a connection, before it says anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it comes from.
+    pub ip: IpAddr,
+    /// Whether this end of the connection is a loopback address.
+    pub on_loopback: bool,
+    /// The name in its certificate, which an authority of the door has signed.
+    pub certificate: Option<Arc<str>>,
+}

@@ -1,0 +1,12 @@
+//! The doors: one folder for each protocol.
+//!
+//! A door maps its protocol to tags, events and selectors, and nothing else. Who a client is,
+//! [`crate::admission`] says; what becomes of its events, [`crate::upstream`].
+//!
+//! | door | for |
+//! |---|---|
+//! | [`http`] | `POST /events`: plain events and CloudEvents |
+//! | [`web`] | `GET /events`: server-sent events and WebSockets; the page at `/` |
+
+pub mod http;
+pub mod web;

@@ -1,0 +1,25 @@
+//! The door for web clients: `GET /events` as server-sent events or, when the request asks for it,
+//! as a WebSocket; and the page at `/`, which shows live events.
+//!
+//! A slow browser holds up nobody: its mailbox drops the oldest events, and a `gap` stands where
+//! they were.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `routes` | which request is answered by what |
+//! | [`json`] | an event as JSON, the same in both protocols |
+//! | `sse` | server-sent events |
+//! | [`frames`] | the frames of the WebSocket protocol `millrace.v1` |
+//! | `websocket` | a WebSocket's session |
+//! | `subscriptions` | what one WebSocket is subscribed to |
+//! | `page` | the page and its files |
+
+pub mod frames;
+pub mod json;
+mod page;
+mod routes;
+mod sse;
+mod subscriptions;
+mod websocket;
+
+pub(crate) use routes::routes;

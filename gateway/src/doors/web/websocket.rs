@@ -1,0 +1,242 @@
+//! A WebSocket's session: frames of the client come in, events and answers go out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use millrace_client::{Gap, GapReason};
+use tokio::time::{Instant, interval_at, timeout};
+
+use super::frames::{self, Frame, Publish};
+use super::subscriptions::Subscriptions;
+use crate::admission::{Admitted, Right};
+use crate::counters::{Door, Reason};
+use crate::doors::http::answer::Problem;
+use crate::room::Room;
+use crate::upstream::{Delivery, Letter, Mailbox};
+
+/// The subprotocol that a client asks for; one that asks for none gets it, too.
+pub(super) const PROTOCOL: &str = "millrace.v1";
+/// Bytes of one message: an event of the largest payload in base64, and its tags.
+pub(super) const MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// Events and subscriptions that wait for an answer; beyond it the client's next frames wait.
+const WAITING_MAX: usize = 256;
+/// Events that are written at once.
+const EVENTS_AT_ONCE: usize = 256;
+/// A quiet connection has a ping this often: proxies then keep it open.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// A client that takes nothing for this time is given up.
+const WRITE_MAX: Duration = Duration::from_secs(30);
+
+/// Why a session ends.
+enum End {
+    /// The client has gone, or takes nothing.
+    Gone,
+    /// A feed is over: the routers refuse it.
+    Feed(Arc<str>),
+    /// The gateway stops.
+    Stopping,
+}
+
+/// An answer that comes later.
+type Later = BoxFuture<'static, Option<String>>;
+
+struct Session {
+    room: Room,
+    admitted: Admitted,
+    sink: SplitSink<WebSocket, Message>,
+    mailbox: Arc<Mailbox>,
+    subscriptions: Subscriptions,
+    later: FuturesUnordered<Later>,
+}
+
+/// Serves a WebSocket until either side has enough.
+pub(super) async fn serve(socket: WebSocket, room: Room, admitted: Admitted) {
+    let (sink, incoming) = socket.split();
+    let mailbox = Mailbox::new(Door::Web, room.counters.clone());
+    let counters = room.counters.clone();
+    let _open = counters.connected(Door::Web);
+    let mut session = Session {
+        room,
+        admitted,
+        sink,
+        mailbox,
+        subscriptions: Subscriptions::default(),
+        later: FuturesUnordered::new(),
+    };
+    let Err(end) = session.run(incoming).await;
+    let close = match end {
+        End::Gone => return,
+        End::Feed(why) => CloseFrame { code: close_code::POLICY, reason: (&*why).into() },
+        End::Stopping => CloseFrame { code: close_code::AWAY, reason: "the gateway stops".into() },
+    };
+    // The client may have gone.
+    let _ = timeout(WRITE_MAX, session.sink.send(Message::Close(Some(close)))).await;
+}
+
+impl Session {
+    async fn run(&mut self, mut incoming: SplitStream<WebSocket>) -> Result<std::convert::Infallible, End> {
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let (room, mailbox) = (self.room.clone(), self.mailbox.clone());
+        loop {
+            let may_read = self.later.len() < WAITING_MAX;
+            tokio::select! {
+                message = incoming.next(), if may_read => match message {
+                    Some(Ok(message)) => self.message(message).await?,
+                    Some(Err(_)) | None => return Err(End::Gone),
+                },
+                letters = mailbox.take(EVENTS_AT_ONCE) => {
+                    let letters = letters.map_err(End::Feed)?;
+                    self.deliver(&letters).await?;
+                }
+                Some(line) = self.later.next(), if !self.later.is_empty() => {
+                    if let Some(line) = line {
+                        self.send(line).await?;
+                    }
+                }
+                _ = ping.tick() => self.write(Message::Ping(axum::body::Bytes::new())).await?,
+                () = room.stopped() => return Err(End::Stopping),
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Message) -> Result<(), End> {
+        match message {
+            Message::Text(text) => {
+                for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                    if let Some(answer) = self.line(line) {
+                        self.send(answer).await?;
+                    }
+                }
+                Ok(())
+            }
+            Message::Binary(_) => {
+                let problem = Problem::malformed("frames of millrace.v1 are text: use payload_base64");
+                self.refused(Reason::Malformed);
+                self.send(frames::error(None, &problem)).await
+            }
+            Message::Close(_) => Err(End::Gone),
+            // The library answers pings.
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+        }
+    }
+
+    /// Does what a line says. Returns the answer, if it is known at once.
+    fn line(&mut self, line: &str) -> Option<String> {
+        match frames::read(line) {
+            Ok(Frame::Subscribe { sub, select, cursor }) => self.subscribe(&sub, &select, cursor.is_some()),
+            Ok(Frame::Unsubscribe { sub }) => Some(if self.subscriptions.remove(&sub) {
+                frames::about("unsubscribed", &sub)
+            } else {
+                frames::error(Some(("sub", &sub)), &Problem::malformed("there is no such subscription"))
+            }),
+            Ok(Frame::Publish(publish)) => self.publish(publish),
+            Err(problem) => {
+                self.refused(Reason::Malformed);
+                Some(frames::error(None, &problem))
+            }
+        }
+    }
+
+    fn subscribe(&mut self, sub: &str, select: &[String], has_cursor: bool) -> Option<String> {
+        let added = self
+            .check(Right::Subscribe)
+            .and_then(|()| self.subscriptions.add(sub, select, &self.room, &self.mailbox));
+        let (number, membership) = match added {
+            Ok(added) => added,
+            Err(problem) => {
+                self.refused(Reason::Malformed);
+                return Some(frames::error(Some(("sub", sub)), &problem));
+            }
+        };
+        if has_cursor {
+            // What lies between is not replayed.
+            let gap = Gap { reason: GapReason::SessionLost, events: 0, router: None };
+            self.mailbox.push(Letter { subscription: number, delivery: Delivery::Gap(gap) });
+        }
+        let sub = sub.to_owned();
+        let effective = async move {
+            // A feed that ends closes the mailbox, which ends the session.
+            membership.effective().await.ok().map(|()| frames::about("subscribed", &sub))
+        };
+        self.later.push(effective.boxed());
+        None
+    }
+
+    fn publish(&mut self, publish: Publish) -> Option<String> {
+        let reference = publish.reference.clone();
+        let name = |reference: &Option<String>| reference.clone().map(|value| ("ref", value));
+        let begun = self.check(Right::Publish).and_then(|()| {
+            let (event, level) = publish.event(self.admitted.tags())?;
+            Ok(self.room.upstream.publish(Door::Web, level, &[event])?)
+        });
+        match begun {
+            Ok(underway) => {
+                let reference = reference?;
+                let answer = async move {
+                    let published = underway.published().await;
+                    published.first().map(|published| frames::published(&reference, published))
+                };
+                self.later.push(answer.boxed());
+                None
+            }
+            Err(problem) => {
+                self.refused(match problem.name() {
+                    "busy" => Reason::Busy,
+                    "no_router" => Reason::NoRouter,
+                    "forbidden" => Reason::Forbidden,
+                    _ => Reason::Malformed,
+                });
+                let name = name(&reference);
+                Some(frames::error(name.as_ref().map(|(name, value)| (*name, value.as_str())), &problem))
+            }
+        }
+    }
+
+    fn check(&self, right: Right) -> Result<(), Problem> {
+        let checked = self.admitted.check(right);
+        checked.map_err(|refusal| Problem::new(StatusCode::FORBIDDEN, "forbidden", refusal))
+    }
+
+    fn refused(&self, reason: Reason) {
+        self.room.counters.refused(Door::Web, reason);
+    }
+
+    async fn deliver(&mut self, letters: &[Letter]) -> Result<(), End> {
+        let mut lines = Vec::with_capacity(letters.len() * 256);
+        let mut events = 0;
+        for letter in letters {
+            // Events of a subscription that has ended may still be on their way.
+            let Some(sub) = self.subscriptions.name(letter.subscription) else { continue };
+            match &letter.delivery {
+                Delivery::Event(arrival) => {
+                    frames::event(&mut lines, sub, arrival);
+                    events += 1;
+                }
+                Delivery::Gap(gap) => frames::gap(&mut lines, sub, gap),
+            }
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        // Everything in it is JSON, which is text.
+        self.send(String::from_utf8(lines).unwrap_or_default()).await?;
+        self.room.counters.delivered(Door::Web, events);
+        Ok(())
+    }
+
+    async fn send(&mut self, lines: String) -> Result<(), End> {
+        self.write(Message::Text(lines.into())).await
+    }
+
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        match timeout(WRITE_MAX, self.sink.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::Gone),
+        }
+    }
+}

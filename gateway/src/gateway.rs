@@ -1,0 +1,122 @@
+//! Starts the doors and stops them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_client::ConnectError;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::admin;
+use crate::counters::Counters;
+use crate::doors::http;
+use crate::room::Room;
+use crate::settings::Settings;
+use crate::upstream::Upstream;
+
+/// Why the gateway cannot start. Nothing is left open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address is not free, or not one of this host.
+    #[error("{setting}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The setting.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no way to any router.
+    #[error(transparent)]
+    Upstream(#[from] ConnectError),
+}
+
+/// Where the doors are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[non_exhaustive]
+pub struct Addresses {
+    /// The HTTP door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
+    /// The admin page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
+}
+
+/// A gateway that runs. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Gateway {
+    addresses: Addresses,
+    room: Room,
+    stop: watch::Sender<bool>,
+    doors: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Opens all doors. Routers are connected to in the background: `/readyz` says when. To be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let Settings { routers, admin, http, log_filter: _ } = settings;
+        let counters = Arc::new(Counters::default());
+        let (stop, stopping) = watch::channel(false);
+        let mut addresses = Addresses::default();
+        let mut doors = JoinSet::new();
+        // All listen before one serves.
+        let admin_listener = listener("admin.listen", admin, &mut addresses.admin).await?;
+        let http_listener =
+            listener("http.listen", http.as_ref().map(|http| http.door.listen), &mut addresses.http).await?;
+        let room = Room { upstream: Upstream::open(&routers, counters.clone())?, counters, stopping };
+        if let Some(listener) = admin_listener {
+            doors.spawn(admin::serve(listener, room.clone()));
+        }
+        if let (Some(listener), Some(settings)) = (http_listener, http) {
+            doors.spawn(http::serve(listener, settings, room.clone()));
+        }
+        Ok(Self { addresses, room, stop, doors })
+    }
+
+    /// Where the doors are: ports that were 0 are the ones that the system chose.
+    #[must_use]
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What the doors share.
+    #[must_use]
+    pub const fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Takes nothing new, and gives what is under way the time of `grace` to end.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.send_replace(true);
+        let ended = async {
+            while self.doors.join_next().await.is_some() {}
+            self.room.upstream.flush().await;
+        };
+        if timeout(grace, ended).await.is_err() {
+            tracing::warn!(?grace, "events are still under way; their outcomes are unknown");
+        }
+    }
+}
+
+async fn listener(
+    setting: &'static str,
+    wished: Option<SocketAddr>,
+    got: &mut Option<SocketAddr>,
+) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = wished else { return Ok(None) };
+    let failed = |source| StartError::Listen { setting, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    *got = Some(listener.local_addr().map_err(failed)?);
+    Ok(Some(listener))
+}

@@ -1,0 +1,112 @@
+//! Identities of a door, from the file to what is checked at each connection.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use millrace_client::TagSet;
+
+use super::file::IdentityFile;
+use crate::admission::{Access, Proof, Rule};
+
+/// Characters that a token must have at least: 16 of base64 are 96 bits.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// What is wrong with the identities of a door.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// A door that others can reach, and nobody said who may use it.
+    #[error(
+        "{door}.listen = {listen} is reachable from other hosts, and `[[{door}.identity]]` does not say who may use it: \
+         add an identity (token_file, certificate or networks), or listen on 127.0.0.1"
+    )]
+    Open {
+        /// The door.
+        door: &'static str,
+        /// Where it listens.
+        listen: SocketAddr,
+    },
+    /// An identity.
+    #[error("{door}.identity {name:?}: {problem}")]
+    Identity {
+        /// The door.
+        door: &'static str,
+        /// The identity's name.
+        name: String,
+        /// What is wrong, and what to write.
+        problem: String,
+    },
+}
+
+/// Checks the identities of a door.
+///
+/// # Errors
+/// [`AccessError`] names the identity.
+pub(super) fn access(
+    door: &'static str,
+    listen: &[SocketAddr],
+    identities: &[IdentityFile],
+    has_client_ca: bool,
+) -> Result<Access, AccessError> {
+    if identities.is_empty()
+        && let Some(listen) = listen.iter().find(|listen| !listen.ip().to_canonical().is_loopback())
+    {
+        return Err(AccessError::Open { door, listen: *listen });
+    }
+    let mut rules = Vec::new();
+    for identity in identities {
+        let error = |problem: String| AccessError::Identity { door, name: identity.name.clone(), problem };
+        if rules.iter().any(|rule: &Rule| rule.name == identity.name) {
+            return Err(error("the name is given twice".to_owned()));
+        }
+        rules.push(rule(identity, has_client_ca).map_err(error)?);
+    }
+    Ok(Access::new(rules))
+}
+
+fn rule(identity: &IdentityFile, has_client_ca: bool) -> Result<Rule, String> {
+    let IdentityFile { name, token_file, certificate, networks, rights, tags } = identity;
+    let mut proofs = Vec::new();
+    if let Some(path) = token_file {
+        proofs.push(Proof::token(&token(path)?));
+    }
+    if let Some(certificate) = certificate {
+        if !has_client_ca {
+            return Err("`certificate` needs `client_ca`, `cert` and `key` of the door".to_owned());
+        }
+        proofs.push(Proof::Certificate(certificate.clone()));
+    }
+    for network in networks {
+        proofs.push(Proof::Network(network.parse().map_err(|error| format!("{error}"))?));
+    }
+    if proofs.is_empty() {
+        return Err("nothing proves it: give token_file, certificate or networks".to_owned());
+    }
+    let (mut may_publish, mut may_subscribe) = (rights.is_none(), rights.is_none());
+    for right in rights.iter().flatten() {
+        match right.as_str() {
+            "publish" => may_publish = true,
+            "subscribe" => may_subscribe = true,
+            other => return Err(format!("rights are `publish` and `subscribe`, not {other:?}")),
+        }
+    }
+    let tags: Vec<(String, String)> = tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let set = TagSet::new(tags.iter().map(|(key, value)| (key, value))).map_err(|error| error.to_string())?;
+    if let Some(key) = set.borrow().reserved_key() {
+        return Err(format!("tag {key:?} is set by routers only"));
+    }
+    Ok(Rule { name: name.clone(), proofs, may_publish, may_subscribe, tags })
+}
+
+/// The token in a file: its first line.
+fn token(path: &Path) -> Result<String, String> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.len() < TOKEN_BYTES_MIN {
+        return Err(format!(
+            "the token in {} has less than {TOKEN_BYTES_MIN} characters: make one with `openssl rand -base64 24`",
+            path.display()
+        ));
+    }
+    Ok(token.to_owned())
+}

@@ -1,0 +1,135 @@
+//! The command line of `millrace-gateway`, and its environment variables.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::checked::{Settings, SettingsError};
+use super::file::File;
+
+const AFTER_HELP: &str = "\
+Examples, with a router in dev mode on this host (start one: millrace-router):
+  millrace-gateway                          a door for HTTP and browsers on http://127.0.0.1:7480/
+  curl -d 'hello' 'http://127.0.0.1:7480/events?tag=service=web'
+                                            publishes an event; answers when it is at all receivers
+  curl -N 'http://127.0.0.1:7480/events?select=service=web'
+                                            receives events as they come (server-sent events)
+  http://127.0.0.1:7480/                    a page that shows live events
+
+With a cluster, for other hosts:
+  millrace-gateway --config gateway.toml --check     says what is wrong with the file, if anything
+
+  # gateway.toml
+  [routers]
+  addresses = [\"routers.example\"]
+  ca = \"ca.pem\"
+  cert = \"gateway.pem\"
+  key = \"gateway.key\"
+  [http]
+  listen = \"0.0.0.0:7480\"
+  [[http.identity]]
+  name = \"deploy\"
+  token_file = \"deploy.token\"       # curl -H \"Authorization: Bearer $(cat deploy.token)\" …
+  rights = [\"publish\"]
+
+Settings come from defaults, then the file, then the environment, then flags; the last one counts.
+docs/using/doors.md has a section for each door.";
+
+/// Doors into a Millrace cluster for HTTP, CloudEvents, web browsers, syslog and NATS.
+///
+/// Without arguments it joins a router in dev mode on this host and opens the HTTP door on loopback.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "millrace-gateway", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "MILLRACE_GATEWAY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Only checks settings, certificates and tokens. Exit code 2: start would refuse them.
+    #[arg(long)]
+    pub check: bool,
+    /// Prints one line of JSON on standard output when the doors are open: where they are.
+    #[arg(long)]
+    pub ready_json: bool,
+    /// A router, any of which will do. Repeatable. Default 127.0.0.1:7400.
+    #[arg(long, value_name = "HOST[:PORT]", env = "MILLRACE_ROUTER", value_delimiter = ',')]
+    pub router: Vec<String>,
+    /// The authority that signed the routers' certificates, PEM. Default: that of a router in dev
+    /// mode on this host.
+    #[arg(long, value_name = "FILE", env = "MILLRACE_CA")]
+    pub ca: Option<PathBuf>,
+    /// The gateway's certificate for routers that ask for one, PEM.
+    #[arg(long, value_name = "FILE", env = "MILLRACE_CERT")]
+    pub cert: Option<PathBuf>,
+    /// The key of --cert, PEM.
+    #[arg(long, value_name = "FILE", env = "MILLRACE_KEY")]
+    pub key: Option<PathBuf>,
+    /// Where the HTTP door is, or `off`. Default 127.0.0.1:7480; port 0 is any free one.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_HTTP")]
+    pub http: Option<String>,
+    /// Where /metrics, /livez and /readyz are, or `off`. Default 127.0.0.1:7482.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_ADMIN")]
+    pub admin: Option<String>,
+    /// What is logged, as RUST_LOG says it. Default info.
+    #[arg(long, value_name = "FILTER", env = "MILLRACE_GATEWAY_LOG")]
+    pub log: Option<String>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    File(String),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+impl Cli {
+    /// Reads the file, puts environment and flags over it, and checks everything.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn settings(&self) -> Result<Settings, CliError> {
+        let mut file = match &self.config {
+            Some(path) => File::read(path).map_err(CliError::File)?,
+            None => File::default(),
+        };
+        self.put_over(&mut file);
+        Ok(Settings::of(&file)?)
+    }
+
+    fn put_over(&self, file: &mut File) {
+        let Self { router, ca, cert, key, http, admin, log, config: _, check: _, ready_json: _ } = self;
+        if !router.is_empty() {
+            file.routers.addresses = Some(router.clone());
+        }
+        put(&mut file.routers.ca, ca);
+        put(&mut file.routers.cert, cert);
+        put(&mut file.routers.key, key);
+        put(&mut file.http.listen, http);
+        put(&mut file.admin.listen, admin);
+        put(&mut file.log.filter, log);
+    }
+}
+
+fn put<T: Clone>(place: &mut Option<T>, given: &Option<T>) {
+    if let Some(given) = given {
+        *place = Some(given.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_count_more_than_the_file() {
+        let mut file = File::parse("http.listen = '127.0.0.1:1'\nadmin.listen = '127.0.0.1:2'").unwrap();
+        let cli = Cli { http: Some("127.0.0.1:3".to_owned()), ..Cli::default() };
+        cli.put_over(&mut file);
+        assert_eq!(file.http.listen.as_deref(), Some("127.0.0.1:3"));
+        assert_eq!(file.admin.listen.as_deref(), Some("127.0.0.1:2"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The configuration file as it is written: everything optional, nothing unknown.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// A configuration file (TOML).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    /// `[routers]`: how to reach them.
+    pub routers: RoutersFile,
+    /// `[admin]`: metrics and probes.
+    pub admin: AdminFile,
+    /// `[http]`: the door for HTTP, CloudEvents and web clients.
+    pub http: HttpFile,
+    /// `[log]`.
+    pub log: LogFile,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogFile {
+    /// What is logged, as `RUST_LOG` says it. Default `info`.
+    pub filter: Option<String>,
+}
+
+/// `[routers]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoutersFile {
+    /// Addresses, `HOST[:PORT]`; one is enough. Default `127.0.0.1:7400`.
+    pub addresses: Option<Vec<String>>,
+    /// The authority that signed the routers' certificates, PEM. Default: that of a router in dev
+    /// mode on this host.
+    pub ca: Option<PathBuf>,
+    /// The gateway's certificate for routers that ask for one, PEM.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`, PEM.
+    pub key: Option<PathBuf>,
+    /// Name to expect in the routers' certificates instead of the host of their address.
+    pub server_name: Option<String>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminFile {
+    /// Where `/metrics`, `/livez` and `/readyz` are; `off` for nowhere. Default `127.0.0.1:7482`.
+    pub listen: Option<String>,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpFile {
+    /// Where the door is; `off` for nowhere. Default `127.0.0.1:7480`.
+    pub listen: Option<String>,
+    /// Certificate of the door, PEM: the door then speaks TLS only.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority whose client certificates prove identities, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// Origins of web pages, besides the door's own, that may use the door from a browser.
+    pub origins: Vec<String>,
+    /// Who may do what. Without any, everybody may do everything, on loopback only.
+    pub identity: Vec<IdentityFile>,
+}
+
+/// `[[http.identity]]` and those of other doors.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityFile {
+    /// Its name, for logs.
+    pub name: String,
+    /// A file whose first line is the token that proves it.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// The name in a client certificate that proves it.
+    #[serde(default)]
+    pub certificate: Option<String>,
+    /// Networks whose clients have this identity: addresses, or addresses with a prefix.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// `publish`, `subscribe`. Default both.
+    #[serde(default)]
+    pub rights: Option<Vec<String>>,
+    /// Tags that the gateway puts on everything this identity publishes, in place of the client's.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+impl File {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file, the place and what is wrong there.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// The place and what is wrong there.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+}

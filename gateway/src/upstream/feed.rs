@@ -1,0 +1,194 @@
+//! One receiver, and the local clients that read it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use millrace_client::receiver::BatchItem;
+use millrace_client::{
+    Batch, ConnectError, Disconnect, Receiver, ReceiverOptions, SubscribeError, Subscription,
+};
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
+
+use super::arrival::Arrival;
+use super::mailbox::{Delivery, Letter, Mailbox};
+use super::receivers::Receivers;
+
+/// While no router can be reached, a feed asks again after this time.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How far a feed has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Asked for.
+    Asked,
+    /// Effective in the cluster: nothing published from here on is missed.
+    Effective,
+    /// Over: the routers refuse it.
+    Ended(FeedEnded),
+}
+
+/// Why a feed is over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FeedEnded(pub Arc<str>);
+
+/// A receiver's readers, and how far it has come.
+#[derive(Debug)]
+pub(super) struct Feed {
+    /// Its selectors in canonical form, sorted.
+    pub(super) selectors: Arc<[String]>,
+    pub(super) stage: watch::Sender<Stage>,
+    readers: Mutex<Readers>,
+    /// The last reader is gone.
+    abandoned: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    list: Vec<Reader>,
+    next: u64,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+struct Reader {
+    number: u64,
+    subscription: u64,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Feed {
+    pub(super) fn new(selectors: Arc<[String]>) -> Self {
+        Self {
+            selectors,
+            stage: watch::Sender::new(Stage::Asked),
+            readers: Mutex::default(),
+            abandoned: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a reader; `None` when the feed is over.
+    pub(super) fn add(&self, subscription: u64, mailbox: Arc<Mailbox>) -> Option<u64> {
+        let mut readers = self.lock();
+        if readers.is_over {
+            return None;
+        }
+        let number = readers.next;
+        readers.next += 1;
+        readers.list.push(Reader { number, subscription, mailbox });
+        Some(number)
+    }
+
+    /// Removes a reader. Returns whether it was the last one: the feed is over then.
+    pub(super) fn remove(&self, number: u64) -> bool {
+        let mut readers = self.lock();
+        // Numbers rise along the list.
+        if let Ok(place) = readers.list.binary_search_by_key(&number, |reader| reader.number) {
+            readers.list.remove(place);
+        }
+        let is_last = readers.list.is_empty() && !readers.is_over;
+        if is_last {
+            readers.is_over = true;
+            self.abandoned.notify_one();
+        }
+        is_last
+    }
+
+    /// Hands a batch to all readers.
+    fn hand_out(&self, batch: &Batch) {
+        for item in batch.iter() {
+            let delivery = match item {
+                BatchItem::Event(event) => Delivery::Event(Arc::new(Arrival::new(&event))),
+                BatchItem::Gap(gap) => Delivery::Gap(gap.clone()),
+                // One that this version of the client library does not know.
+                _ => continue,
+            };
+            for reader in &self.lock().list {
+                let (subscription, delivery) = (reader.subscription, delivery.clone());
+                reader.mailbox.push(Letter { subscription, delivery });
+            }
+        }
+    }
+
+    /// Ends the feed and the mailboxes of its readers.
+    fn end(&self, why: &str) {
+        let mut readers = self.lock();
+        readers.is_over = true;
+        for reader in readers.list.drain(..) {
+            reader.mailbox.end(why);
+        }
+        drop(readers);
+        self.stage.send_replace(Stage::Ended(FeedEnded(why.into())));
+    }
+
+    /// Serves the feed until its last reader is gone or a router refuses it.
+    pub(super) async fn run(self: Arc<Self>, receivers: Receivers) {
+        let served = tokio::select! {
+            served = self.serve(&receivers) => served,
+            () = self.abandoned.notified() => return,
+        };
+        let Err(error) = served;
+        tracing::info!(selectors = ?self.selectors, error, "a feed has ended");
+        self.end(&error);
+    }
+
+    /// Reads the receiver for as long as there is one. Returns why there is none.
+    async fn serve(&self, receivers: &Receivers) -> Result<std::convert::Infallible, String> {
+        let mut receiver = self.receiver(receivers).await?;
+        let mut subscription =
+            receiver.subscribe(self.selectors.iter()).map_err(|error| error.to_string())?;
+        loop {
+            tokio::select! {
+                batch = receiver.next_batch() => match batch {
+                    Some(batch) => self.hand_out(&batch),
+                    None => {
+                        let refused = receiver.refused().map(|refused| refused.to_string());
+                        return Err(refused.unwrap_or_else(|| "the receiver has ended".to_owned()));
+                    }
+                },
+                effective = self.effective(&mut subscription) => effective.map_err(|error| error.to_string())?,
+            }
+        }
+    }
+
+    /// Waits until the subscription is effective, once; then for ever.
+    async fn effective(&self, subscription: &mut Subscription) -> Result<(), SubscribeError> {
+        if *self.stage.borrow() == Stage::Effective {
+            return std::future::pending().await;
+        }
+        let coverage = subscription.in_cluster().await?;
+        if !coverage.is_whole() {
+            tracing::warn!(selectors = ?self.selectors, left_out = ?coverage.left_out, "not every router knows a feed");
+        }
+        self.stage.send_replace(Stage::Effective);
+        Ok(())
+    }
+
+    /// Opens the receiver, for as long as no router can be reached.
+    async fn receiver(&self, receivers: &Receivers) -> Result<Receiver, String> {
+        // Local clients drop their own oldest, so a router is to do the same for the gateway.
+        let options = ReceiverOptions::default();
+        loop {
+            match receivers.open(&options).await {
+                Ok(receiver) => return Ok(receiver),
+                Err(error) if is_final(&error) => return Err(error.to_string()),
+                Err(error) => tracing::debug!(%error, "a feed waits for a router"),
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+/// Whether a router that was asked again would say the same.
+fn is_final(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Receivers(_)
+            | ConnectError::Failed { reason: Disconnect::Closed { .. } | Disconnect::Tls(_), .. }
+    )
+}

@@ -1,0 +1,165 @@
+//! Finds or opens the feed of a list of selectors.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millrace_client::{Config, Selector, SelectorError};
+use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
+
+use super::feed::{Feed, FeedEnded, Stage};
+use super::mailbox::Mailbox;
+use super::receivers::Receivers;
+
+/// Why a subscription is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// A selector cannot be read.
+    #[error("selector {text:?}, {source}")]
+    Selector {
+        /// The selector.
+        text: String,
+        /// What is wrong with it.
+        source: SelectorError,
+    },
+    /// There is none.
+    #[error("there is no selector: give at least one, `*` for everything")]
+    None,
+    /// There are too many.
+    #[error("{count} selectors: a subscription has at most {SELECTORS_PER_RECEIVER_MAX}")]
+    TooMany {
+        /// How many there were.
+        count: usize,
+    },
+}
+
+/// All feeds of the gateway. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feeds {
+    receivers: Receivers,
+    open: Arc<Mutex<Open>>,
+}
+
+/// Feeds that are open, by their selectors.
+type Open = HashMap<Arc<[String]>, Arc<Feed>>;
+
+impl Feeds {
+    pub(super) fn new(config: Config) -> Self {
+        Self { receivers: Receivers::new(config), open: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Feeds that are open.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// From here on a mailbox gets the events that match any of the selectors, each once, under
+    /// `subscription`, the client's own number. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`JoinError`] names the selector.
+    pub fn join<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        subscription: u64,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Membership, JoinError> {
+        let key = canonical(selectors)?;
+        let mut open = self.lock();
+        let feed = match open.get(&key).map(|feed| (feed.clone(), feed.add(subscription, mailbox.clone()))) {
+            Some((feed, Some(number))) => return Ok(Membership { feeds: self.clone(), feed, number }),
+            _ => Arc::new(Feed::new(key.clone())),
+        };
+        let number = feed.add(subscription, mailbox.clone()).unwrap_or_default();
+        open.insert(key, feed.clone());
+        drop(open);
+        tokio::spawn(self.clone().serve(feed.clone()));
+        Ok(Membership { feeds: self.clone(), feed, number })
+    }
+
+    async fn serve(self, feed: Arc<Feed>) {
+        feed.clone().run(self.receivers.clone()).await;
+        self.forget(&feed);
+    }
+
+    /// Forgets a feed that is over, unless another one has taken its place.
+    fn forget(&self, feed: &Arc<Feed>) {
+        let mut open = self.lock();
+        if open.get(&feed.selectors).is_some_and(|found| Arc::ptr_eq(found, feed)) {
+            open.remove(&feed.selectors);
+        }
+    }
+}
+
+/// The canonical texts of selectors, sorted, each once.
+fn canonical<S: AsRef<str>>(selectors: impl IntoIterator<Item = S>) -> Result<Arc<[String]>, JoinError> {
+    let mut texts = Vec::new();
+    for selector in selectors {
+        let text = selector.as_ref();
+        let parsed =
+            Selector::parse(text).map_err(|source| JoinError::Selector { text: text.to_owned(), source })?;
+        texts.push(parsed.text().to_owned());
+    }
+    texts.sort_unstable();
+    texts.dedup();
+    match texts.len() {
+        0 => Err(JoinError::None),
+        count if count > SELECTORS_PER_RECEIVER_MAX => Err(JoinError::TooMany { count }),
+        _ => Ok(texts.into()),
+    }
+}
+
+/// A reader's place at a feed. Dropping it ends the subscription.
+#[derive(Debug)]
+pub struct Membership {
+    feeds: Feeds,
+    feed: Arc<Feed>,
+    number: u64,
+}
+
+impl Membership {
+    /// Waits until nothing that is published is missed.
+    ///
+    /// # Errors
+    /// [`FeedEnded`]: the routers refuse it.
+    pub async fn effective(&self) -> Result<(), FeedEnded> {
+        let mut stage = self.feed.stage.subscribe();
+        let reached = stage.wait_for(|stage| *stage != Stage::Asked).await;
+        match reached.as_deref() {
+            Ok(Stage::Ended(ended)) => Err(ended.clone()),
+            // The sender is in the feed, which this membership holds.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        // Under the lock of the feeds, so that nobody joins a feed that is about to end.
+        let open = self.feeds.lock();
+        let is_last = self.feed.remove(self.number);
+        drop(open);
+        if is_last {
+            self.feeds.forget(&self.feed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_lists_of_selectors_have_one_name() {
+        let one = canonical(["b = 2", "a in (x)"]).unwrap();
+        let other = canonical(["a=x", "b=2", "a=x"]).unwrap();
+        assert_eq!(one, other);
+        assert_eq!(canonical::<&str>([]), Err(JoinError::None));
+        let Err(JoinError::Selector { text, .. }) = canonical(["a=b", "&&"]) else { panic!("no error") };
+        assert_eq!(text, "&&");
+    }
+}

@@ -1,0 +1,35 @@
+//! The gateway's side of the routers: few connections for many local clients.
+//!
+//! Events go out through [`lines`](Line): one publisher for each way of publishing, shared by all
+//! doors. They come in through [`Feeds`]: one receiver for each list of selectors, shared by all
+//! local clients who ask for the same. A feed hands each event to the [`Mailbox`] of each of its
+//! readers; a reader that does not keep up loses the oldest events of its mailbox, finds a gap
+//! there, and holds up nobody.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `arrival` | [`Arrival`]: an event as local clients share it |
+//! | `feed` | one receiver and its readers |
+//! | `feeds` | [`Feeds`]: finds or opens the feed of a list of selectors |
+//! | `line` | one connection for publishing, kept alive |
+//! | `mailbox` | [`Mailbox`]: the bounded queue of one local client |
+//! | `outgoing` | [`NewEvent`], [`Level`], [`Published`]: what doors publish, and what they hear |
+//! | `receivers` | connections for receivers, a thousand receivers on each |
+//! | `way` | [`Upstream`]: all of it together |
+
+mod arrival;
+mod feed;
+mod feeds;
+mod line;
+mod mailbox;
+mod outgoing;
+mod receivers;
+mod way;
+
+pub use arrival::Arrival;
+pub use feed::{FeedEnded, Stage};
+pub use feeds::{Feeds, JoinError, Membership};
+pub use line::Line;
+pub use mailbox::{Delivery, Letter, MAILBOX_BYTES_MAX, MAILBOX_EVENTS_MAX, Mailbox};
+pub use outgoing::{Level, NewEvent, NewEventError, Published, Unavailable};
+pub use way::{Underway, Upstream};

@@ -1,0 +1,8 @@
+//! The doors against a real router in this process: real sockets on loopback, ports chosen by the
+//! system, and no sleeps; whatever a test waits for is something the other side does.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod http;
+mod web;
+mod world;
