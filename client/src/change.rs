@@ -1,4 +1,4 @@
-//! What happens to connections, for programs that want to know or to say it.
+//! What happens to connections, for programs that act on it or show it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,13 +28,14 @@ pub enum Change {
     Leaving,
     /// A connection is gone; the client looks for a router.
     Lost {
-        /// Why.
+        /// No router can be reached, and the client goes on trying. Told once per outage, again at
+        /// a new cause, and every 30 s.
         reason: Disconnect,
     },
     /// No router can be reached; the client goes on trying. Told once per outage, at a new cause,
     /// and every 30 s.
     Trouble {
-        /// Which router, and why, for people: of several failures the one that says most.
+        /// The router and the cause, for people: of several failures the one that says most.
         reason: String,
         /// How long there has been no connection.
         away: Duration,

@@ -16,7 +16,7 @@ pub enum Disconnect {
     Closed {
         /// Its code; `None` for one that this version does not know.
         code: Option<CloseCode>,
-        /// What the router said, for people.
+        /// The router's words, for people.
         reason: String,
     },
     /// Nothing was heard from the router for too long.
@@ -31,7 +31,7 @@ pub enum Disconnect {
     /// QUIC failed.
     #[error("the connection failed: {0}")]
     Transport(String),
-    /// One side does not accept the other's certificate, or they have nothing in common to speak.
+    /// One side does not accept the other's certificate, or they have no protocol in common.
     #[error("TLS failed: {0}")]
     Tls(String),
     /// A receiver or a stream that the session needs was closed by the router.

@@ -1,4 +1,4 @@
-//! What a receiver gets.
+//! The items that a receiver gets.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,22 +13,22 @@ pub use millrace_proto::data::{Gap, GapReason};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// What it is about.
+    /// Its tags: what it is about.
     pub tags: TagSet,
     /// Its name, unique for ever.
     pub id: EventId,
-    /// When its publisher says that it happened.
+    /// When it happened, as its publisher says.
     pub time: SystemTime,
-    /// What it says. Shares memory with the events around it: copy what is kept for long.
+    /// Its payload. It shares memory with the events around it: copy what you keep for long.
     pub payload: Bytes,
     /// The subscriptions that match it, ascending.
     pub matched: Arc<[SubscriptionNumber]>,
-    /// This receiver may have had it before: its publisher has sent it again. The same event has
-    /// the same id.
+    /// Whether this receiver may have had it before, because its publisher has sent it again.
+    /// Copies of an event have one id.
     pub maybe_duplicate: bool,
 }
 
-/// One thing in a receiver's stream.
+/// One item of a receiver's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {

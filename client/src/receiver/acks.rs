@@ -1,7 +1,7 @@
-//! What a receiver's application has acknowledged and its router has not been told.
+//! Acknowledgements of a receiver's application that its router has yet to be told.
 //!
 //! Only runs that were published at level *delivered* are acknowledged, and only on the connection
-//! that they came on: the router counts the runs of each receiver from 0.
+//! that they came on, because the router counts the runs of each receiver from 0.
 
 use std::collections::VecDeque;
 
@@ -10,11 +10,11 @@ use millrace_proto::control::{Ack, AckKind, SeqRanges};
 
 use crate::time::{MILLISECOND_NS, Time};
 
-/// How long acknowledgements are gathered: each frame costs packets, and a publisher that waits for
-/// confirms publishes on meanwhile.
+/// How long acknowledgements are gathered, because each frame costs packets and a publisher that
+/// waits for confirms publishes on meanwhile.
 const GATHER_NS: u64 = 20 * MILLISECOND_NS;
-/// Ranges that an application can leave unacknowledged, at most: the oldest give way, because
-/// routers give up what is not acknowledged in time.
+/// Most ranges that an application can leave unacknowledged. The oldest give way, because routers
+/// give up runs that are not acknowledged in time.
 const RANGES_MAX: usize = 65_536;
 
 /// Runs by their numbers, as ranges.
@@ -27,7 +27,7 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// Adds a run of a connection; those of an older one are forgotten.
+    /// Adds a run of a connection, and forgets those of an older one.
     pub(super) fn push(&mut self, connection: u64, number: u64) {
         self.push_range(connection, (number, 1));
     }
@@ -48,7 +48,7 @@ impl Runs {
         }
     }
 
-    /// Moves all of `other`, which are newer, here.
+    /// Moves all runs of `other`, which are newer, here.
     pub(super) fn append(&mut self, other: &mut Self) {
         let connection = other.connection;
         other.ranges.drain(..).for_each(|range| self.push_range(connection, range));
@@ -58,7 +58,7 @@ impl Runs {
         self.ranges.is_empty()
     }
 
-    /// The frames that tell the router of the connection; what came on another one is forgotten.
+    /// The frames that acknowledge runs of the connection; those of another one are forgotten.
     pub(super) fn take(&mut self, receiver: ReceiverNumber, connection: u64) -> Vec<Ack> {
         if self.connection != connection {
             self.ranges.clear();
@@ -78,24 +78,24 @@ impl Runs {
     }
 }
 
-/// Which receivers of a connection have acknowledged something, oldest first; each once.
+/// Receivers of a connection that have acknowledged something, oldest first, each once.
 #[derive(Debug, Default)]
 pub(super) struct Due(VecDeque<(Time, ReceiverNumber)>);
 
 impl Due {
-    /// A receiver has acknowledged something.
+    /// Notes that a receiver has acknowledged something.
     pub(super) fn add(&mut self, now: Time, receiver: ReceiverNumber) {
         if !self.0.iter().any(|&(_, known)| known == receiver) {
             self.0.push_back((now.after(GATHER_NS), receiver));
         }
     }
 
-    /// The next receiver whose acknowledgements are to be told now.
+    /// The next receiver whose acknowledgements are due.
     pub(super) fn next(&mut self, now: Time) -> Option<ReceiverNumber> {
         self.0.pop_front_if(|(due, _)| *due <= now).map(|(_, receiver)| receiver)
     }
 
-    /// When the next one is due.
+    /// When the acknowledgements of the next receiver are due.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.0.front().map(|&(due, _)| due)
     }

@@ -21,12 +21,11 @@ pub struct Batch {
     payloads: Bytes,
     runs: Vec<Run>,
     entries: Vec<Entry>,
-    /// Bytes of the stream that it stands for.
+    /// Bytes of the stream that it was read from.
     pub(super) stream_bytes: u64,
     /// The connection that it came from.
     pub(super) connection: u64,
-    /// Runs that are to be acknowledged: how many entries are taken with the last of each, and its
-    /// number.
+    /// Runs to acknowledge: for each the count of entries up to its last, and its number.
     acks: Vec<(usize, u64)>,
 }
 
@@ -79,7 +78,7 @@ impl Batch {
         self.entries.len()
     }
 
-    /// Whether there is nothing in it; batches that a receiver gives have something.
+    /// Whether it is empty; a receiver never returns an empty batch.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -103,7 +102,7 @@ impl Batch {
         })
     }
 
-    /// A copy of one of them that stands on its own; payloads are shared, not copied.
+    /// A copy of an entry that stands on its own; payloads are shared, not copied.
     pub(super) fn item(&self, index: usize) -> Option<Item> {
         Some(match self.entries.get(index)? {
             Entry::Gap(gap) => Item::Gap(gap.clone()),
@@ -124,12 +123,12 @@ impl Batch {
     /// Numbers of the runs to acknowledge that end with its first `entries`, behind its first
     /// `before`.
     pub(super) fn acks(&self, before: usize, entries: usize) -> impl Iterator<Item = u64> {
-        // A run of nothing but duplicates may stand in front of all entries.
+        // A run of duplicates alone may stand in front of all entries.
         let from = if before == 0 { 0 } else { self.acks.partition_point(|&(end, _)| end <= before) };
         self.acks[from..].iter().take_while(move |&&(end, _)| end <= entries).map(|&(_, number)| number)
     }
 
-    /// Puts the names of subscriptions in the place of the numbers that stand for them on the wire.
+    /// Replaces numbers that stand for subscriptions on the wire by the subscriptions' names.
     pub(super) fn name_matched(&mut self, names: &BTreeMap<SubscriptionNumber, SubscriptionNumber>) {
         for run in &mut self.runs {
             if run.matched.iter().any(|number| names.contains_key(number)) {
@@ -140,7 +139,7 @@ impl Batch {
         }
     }
 
-    /// Whether its last word is that a session was lost.
+    /// Whether its last entry says that a session was lost.
     pub(super) fn is_session_lost(&self) -> bool {
         matches!(self.entries.last(), Some(Entry::Gap(gap)) if gap.reason == GapReason::SessionLost)
     }
@@ -159,20 +158,20 @@ pub(super) struct BatchBuilder {
     /// The last list of matched subscriptions, as on the wire and as shared: it seldom changes.
     matched_bytes: Vec<u8>,
     matched: Option<Arc<[SubscriptionNumber]>>,
-    /// What the receiver has had, on this connection and before.
+    /// The events that the receiver has had, on this connection and before.
     dedup: SharedDedup,
 }
 
-/// What a receiver has had: its connections use it one after the other.
+/// The events that a receiver has had; its connections use it one after the other.
 pub(super) type SharedDedup = Arc<Mutex<Dedup>>;
 
 impl BatchBuilder {
-    /// For a receiver that has had what `dedup` says.
+    /// A builder for a receiver that has had the events in `dedup`.
     pub(super) fn new(dedup: SharedDedup) -> Self {
         Self { dedup, ..Self::default() }
     }
 
-    /// What of a run the receiver has not had.
+    /// The part of a run that the receiver has not had.
     fn fresh(&self, run: &DeliveredRun<'_>) -> Fresh {
         if !run.has_level() {
             return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
@@ -182,7 +181,7 @@ impl BatchBuilder {
         dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
     }
 
-    /// What was filled in since the last time, if anything.
+    /// Takes the entries since the last call, if there are any.
     pub(super) fn take(&mut self, stream_bytes: u64, connection: u64) -> Option<Batch> {
         if self.batch.is_empty() && self.batch.acks.is_empty() {
             return None;

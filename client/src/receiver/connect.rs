@@ -16,7 +16,7 @@ use crate::publisher::PublisherOptions;
 use crate::session::plan::{PlanError, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 
-/// What a connection of one receiver is for.
+/// The wants of a connection for one receiver.
 const WANTS_ONE: Wants = Wants {
     receivers: 1,
     received_within: Duration::ZERO,
@@ -25,7 +25,7 @@ const WANTS_ONE: Wants = Wants {
     secret: None,
 };
 
-/// A receiver on a connection of its own, or on the one of `shared`.
+/// Connects a receiver, on a connection of its own or on the one of `shared`.
 pub(crate) async fn connect(
     connector: Connector,
     shared: &SharedHub,
@@ -34,7 +34,7 @@ pub(crate) async fn connect(
     if options.policy == OverflowPolicy::Block {
         return Err(ConnectError::BlockPolicy);
     }
-    // What is wrong with trust or identity is said before any name is looked up.
+    // An error of trust or identity is told before any name is looked up.
     connector.check_tls()?;
     let wish = ReceiverWish {
         policy: options.policy,
@@ -47,7 +47,7 @@ pub(crate) async fn connect(
         let (_, shared) = begin(connector, WANTS_ONE, first).await?;
         return Ok(Receiver::new(shared, options.acknowledge));
     }
-    // Whoever comes while the connection is made waits for it here.
+    // Others that connect meanwhile wait here for this connection.
     let mut present = shared.lock().await;
     if let Some(hub) = present.upgrade()
         && let Some(shared) = hub.join(wish, window_bytes)?

@@ -1,5 +1,5 @@
-//! Who uses a connection: where receivers and a publisher join it, and how it knows that the last
-//! one is gone.
+//! The users of a connection: receivers and a publisher join it here, and its task sees here that
+//! the last one is gone.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,25 +13,26 @@ use crate::connector::Wants;
 use crate::publisher::Outgoing;
 use crate::session::plan::{PlanError, ReceiverWish};
 
-/// The connection that receivers of a client share, while there is one.
+/// The connection that the receivers of a client share, while there is one.
 pub(crate) type SharedHub = tokio::sync::Mutex<Weak<Hub>>;
 
-/// What the id of a publisher follows from, besides its index.
+/// What a publisher's id follows from, beside its index.
 #[derive(Debug, Clone)]
 pub(crate) struct Proof {
     pub(crate) secret: PublisherSecret,
-    /// As the router names this client.
+    /// The client's identity, as the router has it.
     pub(crate) identity: String,
 }
 
-/// Whether a connection has a place for a publisher.
+/// A connection's place for a publisher.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// It is kept until [`Hub::join_publisher`].
+    /// Reserved for the caller until [`Hub::join_publisher`].
     Reserved(Proof),
-    /// There is another publisher, or the connection was made for one of another kind.
+    /// Taken by another publisher, or unfit for this one, because the connection was made with
+    /// other wants.
     Taken,
-    /// There is no connection.
+    /// The connection has ended.
     Ended,
 }
 
@@ -49,27 +50,27 @@ pub(crate) struct Hub {
 enum PublisherPlace {
     #[default]
     Free,
-    /// Somebody is about to join.
+    /// A publisher is about to join.
     Reserved,
-    /// The task does not know it yet.
+    /// A publisher has joined, and the task does not know it yet.
     Joined(Box<Outgoing>),
-    /// The publish stream of the present connection is used, whether or not its publisher is gone:
-    /// a router allows one.
+    /// The publish stream of the present connection is used, even when its publisher is gone,
+    /// because a router allows one.
     Used,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Receivers that the task does not know yet.
+    /// Receivers that have joined, and that the task does not know yet.
     joined: Vec<Arc<Shared>>,
-    /// Numbers that are not free.
+    /// Numbers that receivers have.
     numbers: BTreeSet<ReceiverNumber>,
     publisher: PublisherPlace,
     ended: bool,
 }
 
 impl Hub {
-    /// A connection for `wants`, whose router calls this client `identity`.
+    /// The users of a connection for `wants`, whose router has `identity` for this client.
     pub(super) fn new(wants: Wants, identity: String) -> Self {
         Self { wake: Arc::default(), wants, identity, state: Mutex::default() }
     }
@@ -108,7 +109,7 @@ impl Hub {
         Ok(shared)
     }
 
-    /// Keeps the place of the publisher for one that wants `publisher`.
+    /// Reserves the publisher's place for one that wants `publisher`.
     pub(crate) fn reserve_publisher(&self, publisher: &Wants) -> Place {
         let mut state = self.lock();
         let Wants { received_within, secret, .. } = self.wants;
@@ -124,13 +125,13 @@ impl Hub {
         }
     }
 
-    /// A publisher takes the place that was kept for it.
+    /// Fills the place that was reserved.
     pub(crate) fn join_publisher(&self, outgoing: Outgoing) {
         self.lock().publisher = PublisherPlace::Joined(Box::new(outgoing));
         self.wake.tell_task();
     }
 
-    /// The publisher that joined since the last call.
+    /// Takes the publisher that joined since the last call.
     pub(super) fn take_publisher(&self) -> Option<Box<Outgoing>> {
         let mut state = self.lock();
         match std::mem::take(&mut state.publisher) {
@@ -145,7 +146,8 @@ impl Hub {
         }
     }
 
-    /// There is no publisher, and the next connection has a publish stream for another one.
+    /// Frees the place of a publisher that is gone, because the next connection has a publish
+    /// stream.
     pub(super) fn free_publisher(&self) {
         let mut state = self.lock();
         if matches!(state.publisher, PublisherPlace::Used) {
@@ -153,17 +155,17 @@ impl Hub {
         }
     }
 
-    /// Receivers that joined since the last call.
+    /// Takes the receivers that joined since the last call.
     pub(super) fn take_joined(&self) -> Vec<Arc<Shared>> {
         std::mem::take(&mut self.lock().joined)
     }
 
-    /// A receiver's number is free.
+    /// Frees a receiver's number.
     pub(super) fn free(&self, number: ReceiverNumber) {
         self.lock().numbers.remove(&number);
     }
 
-    /// Ends the connection unless somebody has joined; whether it ended.
+    /// Ends the connection unless another user has joined. Returns whether it ended.
     pub(super) fn try_end(&self) -> bool {
         let mut state = self.lock();
         let is_left = matches!(state.publisher, PublisherPlace::Free | PublisherPlace::Used);
@@ -171,7 +173,7 @@ impl Hub {
         state.ended
     }
 
-    /// Ends the connection; the receivers that have joined and were not taken yet.
+    /// Ends the connection. Returns the receivers that have joined and were not taken.
     pub(super) fn end(&self) -> Vec<Arc<Shared>> {
         let mut state = self.lock();
         state.ended = true;

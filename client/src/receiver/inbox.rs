@@ -1,9 +1,10 @@
-//! Batches that wait for the application, and what it has taken of the present connection's stream.
+//! Batches that wait for the application, and the bytes that it has taken of the present
+//! connection's stream.
 //!
-//! The receiver's window bounds what waits, because the router's grant follows what the application
-//! takes. What is left over from the connection before counts against the first grant on a shared
+//! The receiver's window bounds the batches that wait, because the router's grant follows what the
+//! application takes. Batches of an older connection count against the first grant on a shared
 //! stream; the task leaves a stream of one receiver unread while more than two windows wait.
-//! Sessions that are lost one after the other leave one gap, however many they are.
+//! Sessions that are lost one after the other leave one gap.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -17,9 +18,9 @@ use super::batch::Batch;
 pub(super) struct Inbox {
     batches: VecDeque<Batch>,
     bytes: u64,
-    /// Bytes of the present connection's stream that were taken and not yet told to its session.
+    /// Bytes of the present connection's stream that were taken, and that its session was not told.
     taken: u64,
-    /// Bytes that were taken and not yet told, of older connections, too.
+    /// The same with bytes of older connections.
     taken_in_all: u64,
     connection: u64,
     waker: Option<Waker>,
@@ -30,7 +31,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// A new connection begins: what is taken of older ones counts no more.
+    /// Begins a new connection: bytes taken of older ones do not count for it.
     pub(super) fn begin_connection(&mut self) -> u64 {
         self.connection += 1;
         self.taken = 0;
@@ -42,7 +43,7 @@ impl Inbox {
         self.connection
     }
 
-    /// A subscription stands on the wire under these numbers.
+    /// Notes the numbers under which a subscription stands on the wire.
     pub(super) fn name_parts(&mut self, name: SubscriptionNumber, parts: &[SubscriptionNumber]) {
         for &part in parts {
             if part == name {
@@ -53,7 +54,7 @@ impl Inbox {
         }
     }
 
-    /// Adds a batch; the waker is to be woken behind the lock.
+    /// Adds a batch. The caller wakes the waker after it has released the lock.
     pub(super) fn push(&mut self, mut batch: Batch) -> Option<Waker> {
         if !self.names.is_empty() {
             batch.name_matched(&self.names);
@@ -63,7 +64,7 @@ impl Inbox {
         self.waker.take()
     }
 
-    /// Marks that a session was lost, unless the newest batch says so already; the waker as for
+    /// Marks that a session was lost, unless the newest batch says so already. The waker is as for
     /// [`Inbox::push`].
     pub(super) fn session_lost(&mut self) -> Option<Waker> {
         if self.batches.back().is_some_and(Batch::is_session_lost) {
@@ -104,7 +105,7 @@ impl Inbox {
         }
     }
 
-    /// Bytes taken since the last call: of the present connection, and in all.
+    /// Takes the bytes taken since the last call: of the present connection, and in all.
     pub(super) const fn take_taken(&mut self) -> (u64, u64) {
         (std::mem::replace(&mut self.taken, 0), std::mem::replace(&mut self.taken_in_all, 0))
     }

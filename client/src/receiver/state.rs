@@ -1,5 +1,5 @@
-//! One receiver as its application and its connection's task share it: the plan, who waits, what
-//! has arrived.
+//! One receiver as its application and its connection's task share it: the plan, waiting
+//! applications, and batches that have arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use crate::link::Link;
 use crate::session::Plan;
 use crate::session::plan::{PlanError, Progress, ReceiverWish};
 
-/// Why a receiver has ended by itself: the router would not open it. Nothing is asked for any more;
-/// open another receiver when the cause is gone.
+/// Why a receiver has ended by itself: the router refused to open it. The client does not ask
+/// again; open another receiver when the cause is gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("the router refused the receiver ({}): {message}", .reason.name())]
@@ -34,8 +34,8 @@ pub struct ReceiverRefused {
 pub enum SubscriptionState {
     /// Asked for, as far as acknowledged. Starts anew with each connection.
     Progress(Progress),
-    /// Refused; it is no longer asked for. Without a subscription's number, the whole receiver was
-    /// refused.
+    /// Refused; the client does not ask for it again. Without a subscription's number, the whole
+    /// receiver was refused.
     Refused(Refused),
 }
 
@@ -54,18 +54,18 @@ pub(super) struct State {
     pub(super) number: ReceiverNumber,
     /// This receiver and its subscriptions.
     pub(super) plan: Plan,
-    /// Who waits for acknowledgements.
+    /// Applications that wait for acknowledgements of their subscription.
     pub(super) watches: BTreeMap<SubscriptionNumber, watch::Sender<SubscriptionState>>,
-    /// Subscriptions that ended since the present connection was told; told before `added`, which
-    /// may reuse their numbers.
+    /// Subscriptions that ended since the present connection was told. They are told before
+    /// `added`, which may use their numbers again.
     pub(super) ended: BTreeSet<SubscriptionNumber>,
     /// Subscriptions that were added since the present connection was told.
     pub(super) added: BTreeSet<SubscriptionNumber>,
     pub(super) inbox: Inbox,
-    /// Runs that the application has acknowledged since the router was told.
+    /// Runs that the application has acknowledged, and that the router was not told.
     pub(super) acknowledged: Runs,
     pub(super) closed: bool,
-    /// Why there is no receiver any more.
+    /// Why the receiver has ended.
     pub(super) refused: Option<ReceiverRefused>,
 }
 
@@ -102,7 +102,7 @@ impl Shared {
         self.wake.tell(self.number);
     }
 
-    /// The application has acknowledged runs.
+    /// Adds runs that the application has acknowledged.
     pub(super) fn acknowledge(&self, runs: &mut Runs) {
         if runs.is_empty() {
             return;
@@ -141,7 +141,7 @@ impl Shared {
         }
     }
 
-    /// Nothing more comes.
+    /// Ends the stream of items.
     pub(super) fn end(&self) {
         let waker = self.lock().inbox.end();
         if let Some(waker) = waker {
@@ -163,17 +163,17 @@ impl State {
         }
     }
 
-    /// Tells the router what the application has acknowledged.
+    /// Tells the router which runs the application has acknowledged.
     pub(super) fn tell_acknowledged(&mut self, link: &mut Link) {
         for ack in self.acknowledged.take(self.number, self.inbox.connection()) {
             link.session.acknowledge(&ack);
         }
     }
 
-    /// The router refused a subscription, which is then not asked for any more. Numbers that no
-    /// subscription has mean nothing. Nor does it mean anything that the receiver is not open:
-    /// the request has crossed the receiver's end, and all that is planned is asked for when
-    /// the receiver is opened anew.
+    /// Handles the refusal of a subscription, for which the client does not ask again. A number
+    /// without a subscription means nothing. Neither does a refusal because the receiver is not
+    /// open: the request has crossed the receiver's end, and the client asks for everything planned
+    /// when it opens the receiver again.
     pub(super) fn subscription_refused(&mut self, number: u64, refused: Refused) {
         if refused.reason == RefusedReason::Receiver {
             return;
@@ -188,8 +188,8 @@ impl State {
         }
     }
 
-    /// The router refused the receiver: all who wait for a subscription hear it, and later ones are
-    /// told at once.
+    /// Handles the refusal of the receiver: applications that wait for a subscription are told, and
+    /// later ones at once.
     pub(super) fn receiver_refused(&mut self, refused: &Refused) {
         let Refused { reason, message, .. } = refused;
         self.refused = Some(ReceiverRefused { reason: *reason, message: message.clone() });

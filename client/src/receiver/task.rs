@@ -29,17 +29,17 @@ pub(super) struct Task {
     attaching: Attaching,
     hub: Arc<Hub>,
     members: Members,
-    /// Receivers that were closed and whose end the router has not told.
+    /// Closed receivers whose end the router has not told.
     closing: BTreeSet<ReceiverNumber>,
     publisher: Option<Box<Outgoing>>,
 }
 
-/// What is known of the present connection.
+/// The state of the present connection.
 struct Present {
     incoming: Incoming,
     acks: Due,
     leaving: Option<Leaving>,
-    /// What the router holds of the publish stream, and the credit that it gave for it.
+    /// The tables that the router holds for the publish stream, and its credit.
     tables: TableCapacity,
     credit: u64,
 }
@@ -57,13 +57,13 @@ struct Members(BTreeMap<ReceiverNumber, Member>);
 
 struct Member {
     shared: Arc<Shared>,
-    /// Some router has opened this receiver before.
+    /// Whether a router has opened this receiver before.
     was_open: bool,
 }
 
 /// How a connection ended.
 enum End {
-    /// Nobody uses it.
+    /// It has no user.
     Closed,
     /// The router went away, and another one has welcomed this client.
     Moved(Box<Connected>),
@@ -122,14 +122,14 @@ impl Task {
         self.members.0.values().for_each(|member| member.shared.end());
     }
 
-    /// Tries until a router welcomes this client; `None` when nobody uses the connection any more.
+    /// Tries until a router welcomes this client; `None` when the connection has no user left.
     async fn reconnect(&mut self) -> Option<Box<Connected>> {
         let Self { attaching, hub, members, publisher, .. } = self;
         let shard = publisher.as_ref().and_then(|publisher| publisher.shard());
         let closed = async {
             loop {
                 members.add(hub.take_joined());
-                // What else they have to do is done on the next connection.
+                // Their other wishes are served on the next connection.
                 while let Some(number) = hub.wake.next() {
                     if members.0.get(&number).is_some_and(|member| member.shared.lock().closed) {
                         members.0.remove(&number);
@@ -240,7 +240,8 @@ impl Task {
         }
     }
 
-    /// The router finished a stream: for a receiver that is closed, or it should not have.
+    /// Handles the end of a stream: in order for a closed receiver, otherwise a fault of the
+    /// router.
     fn finished(&self, incoming: &mut Incoming, index: usize) -> Result<(), End> {
         match incoming.finished(index) {
             Some(receiver) if !self.members.0.contains_key(&receiver) => Ok(()),
@@ -284,8 +285,8 @@ impl Task {
         Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).chain(acks_due).min())
     }
 
-    /// Serves the publisher, and moves to the next connection when there is one and nothing that
-    /// was published is on its way. Returns the next deadline.
+    /// Serves the publisher, and moves to the next connection when there is one and no event is on
+    /// its way. Returns the next deadline.
     fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
         if let Some(mut publisher) = self.hub.take_publisher() {
@@ -392,8 +393,8 @@ impl Task {
             member.shared.lock().subscription_refused(subscription, refused);
             return Ok(());
         }
-        // For now: places become free, here and elsewhere. Other receivers of the connection are not to
-        // suffer for it.
+        // The refusal may pass, because places become free, here and elsewhere. Other receivers of
+        // the connection must not suffer for it.
         if member.was_open && is_only && refused.reason == RefusedReason::Limit {
             let reason = format!("{}: {}", refused.reason.name(), refused.message);
             return Err(End::Lost(Disconnect::Ended(reason)));
@@ -402,7 +403,7 @@ impl Task {
         Ok(())
     }
 
-    /// A receiver ends because the router does not want it.
+    /// Ends a receiver that the router has refused.
     fn end_refused(&mut self, refused: &Refused, incoming: &mut Incoming) {
         let number = refused.receiver;
         let Some(member) = self.members.0.remove(&number) else { return };
@@ -416,8 +417,8 @@ impl Task {
         }
     }
 
-    /// A receiver ended on the shared stream: as it was asked to, or it is opened anew where that
-    /// may help.
+    /// Handles the end of a receiver on the shared stream: it was asked for, or the receiver is
+    /// opened again where that may help.
     fn ended(&mut self, end: ReceiverEnd, link: &mut Link, incoming: &mut Incoming) -> Result<(), End> {
         let number = end.receiver;
         if self.closing.remove(&number) {
@@ -451,7 +452,7 @@ fn hear(publisher: &mut Outgoing, event: &ConnectionEvent, link: &Link) -> Resul
     })
 }
 
-/// Waits until the publisher's application wants something.
+/// Waits until the publisher's application has work.
 async fn told(work: Option<Arc<Notify>>) {
     match work {
         Some(work) => work.notified().await,

@@ -1,4 +1,4 @@
-//! Tells a connection's task which of its receivers have something to do.
+//! Tells a connection's task which of its receivers have work.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use millrace_proto::ReceiverNumber;
 use tokio::sync::Notify;
 
-/// One for all receivers of a connection; at most as many numbers wait as there are receivers.
+/// The receivers of a connection with work, at most as many as there are.
 #[derive(Debug, Default)]
 pub(super) struct Wake {
     due: Mutex<BTreeSet<ReceiverNumber>>,
@@ -14,23 +14,24 @@ pub(super) struct Wake {
 }
 
 impl Wake {
-    /// A receiver has something to do.
+    /// Notes that a receiver has work.
     pub(super) fn tell(&self, receiver: ReceiverNumber) {
         self.due.lock().unwrap_or_else(PoisonError::into_inner).insert(receiver);
         self.notify.notify_one();
     }
 
-    /// Somebody has joined.
+    /// Notes that a user has joined.
     pub(super) fn tell_task(&self) {
         self.notify.notify_one();
     }
 
-    /// The next receiver with something to do.
+    /// Takes the next receiver with work.
     pub(super) fn next(&self) -> Option<ReceiverNumber> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
     }
 
-    /// Waits until somebody tells, or has told since the last wait. May be dropped at any time.
+    /// Waits until there is work, or returns at once if there was some since the last wait. May be
+    /// dropped at any time.
     pub(super) async fn told(&self) {
         self.notify.notified().await;
     }

@@ -37,36 +37,35 @@ use super::SessionError;
 use super::liveness::{Due, Liveness, LivenessConfig};
 use crate::time::Time;
 
-/// Deliveries in Hello and Welcome: one stream for all receivers.
+/// Value of `deliveries` in Hello and Welcome: one stream for all receivers.
 const DELIVERIES_SHARED: u64 = 1;
 
-/// Events that may wait for [`ConnectionSession::poll_event`]; a driver that takes them after each
+/// Most events that wait for [`ConnectionSession::poll_event`]. A driver that takes them after each
 /// chunk of up to 64 KiB never comes near.
 const EVENTS_MAX: usize = 65_536;
 
 /// Settings of one connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionConfig {
-    /// This program, for operators.
+    /// Name and version of this program, for operators.
     pub software: String,
-    /// What this side's readers hold, for each delivery stream.
+    /// Tag sets and publishers that this side's readers hold, for each delivery stream.
     pub tables: TableCapacity,
     /// Receivers that this connection may open. Default 0: a publisher.
     pub receivers: u32,
-    /// When silence means death.
+    /// The silence limits.
     pub liveness: LivenessConfig,
     /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0:
-    /// the router's choice, 20 ms. Routers make nobody wait for more than 10 s; what exceeds an
-    /// integer of the wire is cut to its largest.
+    /// the router's choice, 20 ms. Routers make no publisher wait for more than 10 s. A time beyond
+    /// an integer of the wire is cut to its largest.
     pub received_within_us: u64,
-    /// Whether one delivery stream is asked for, for all receivers, instead of one for each.
-    /// Routers that know of none open streams of their own all the same:
-    /// [`ConnectionSession::shares_deliveries`]. Default no.
+    /// Whether Hello asks for one delivery stream for all receivers. A router without the feature
+    /// opens a stream for each all the same: [`ConnectionSession::shares_deliveries`]. Default no.
     pub share_deliveries: bool,
-    /// Whether confirms are asked for: outcomes for the publisher, and acknowledgements of what its
-    /// receivers take, which a client that asks for them owes. Default no.
+    /// Whether Hello asks for confirms: outcomes for the publisher, and acknowledgements of runs
+    /// that its receivers take, which a client that asks owes. Default no.
     pub confirms: bool,
-    /// What proves the ids of its publishers. Default none: the router makes their ids.
+    /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
 }
 
@@ -85,7 +84,7 @@ impl Default for ConnectionConfig {
     }
 }
 
-/// What happened on the control stream.
+/// An event of the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// The router answered: the connection can be used.
@@ -132,9 +131,9 @@ pub struct ConnectionSession {
     events: VecDeque<ConnectionEvent>,
     liveness: Liveness,
     tables: TableCapacity,
-    /// One delivery stream was asked for; from the Welcome on, whether there is one.
+    /// Whether Hello asks for one delivery stream; from the Welcome on, whether there is one.
     share_deliveries: bool,
-    /// Confirms were asked for; from the Welcome on, whether there are any.
+    /// Whether Hello asks for confirms; from the Welcome on, whether there are any.
     confirms: bool,
 }
 
@@ -187,22 +186,22 @@ impl ConnectionSession {
         self.welcomed
     }
 
-    /// What the Hello announced: for each [`ReceiverConfig`](super::ReceiverConfig) or the one
-    /// [`DeliveriesSession`](super::DeliveriesSession).
+    /// The tables that Hello announced: for each [`ReceiverConfig`](super::ReceiverConfig) or the
+    /// one [`DeliveriesSession`](super::DeliveriesSession).
     #[must_use]
     pub const fn tables(&self) -> TableCapacity {
         self.tables
     }
 
-    /// Whether all receivers share one delivery stream: it was asked for, and the router's Welcome
-    /// says so, too. False until the Welcome.
+    /// Whether all receivers share one delivery stream: Hello asked for it, and the router's
+    /// Welcome agrees. False until the Welcome.
     #[must_use]
     pub const fn shares_deliveries(&self) -> bool {
         self.welcomed && self.share_deliveries
     }
 
-    /// Whether the router confirms: it was asked to, and lists the feature. False until the
-    /// Welcome.
+    /// Whether the router confirms: Hello asked for it, and the router lists the feature. False
+    /// until the Welcome.
     #[must_use]
     pub const fn confirms(&self) -> bool {
         self.welcomed && self.confirms
@@ -222,7 +221,7 @@ impl ConnectionSession {
         outcome
     }
 
-    /// Bytes of a receiver's stream arrived: the router lives.
+    /// Notes that bytes of a receiver's stream arrived, which shows that the router lives.
     #[inline]
     pub fn heard(&mut self, now: Time) {
         if self.welcomed {
@@ -230,7 +229,7 @@ impl ConnectionSession {
         }
     }
 
-    /// What happened, oldest first.
+    /// Takes the oldest event.
     #[inline]
     pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
         self.events.pop_front()
@@ -257,7 +256,7 @@ impl ConnectionSession {
         self.liveness.poll_timeout()
     }
 
-    /// Time has come: a ping goes to the output, or the event is [`ConnectionEvent::Dead`].
+    /// Handles a timeout: a ping goes to the output, or the event is [`ConnectionEvent::Dead`].
     pub fn handle_timeout(&mut self, now: Time) {
         match self.liveness.handle_timeout(now) {
             Due::Nothing => {}
@@ -269,9 +268,8 @@ impl ConnectionSession {
         }
     }
 
-    /// Attentive: this side has receivers, or its publisher
-    /// [expects an answer](super::PublisherSession::expects_answer). See
-    /// [`liveness`](super::liveness).
+    /// Sets whether the session is attentive: it has receivers, or its publisher [expects an
+    /// answer](super::PublisherSession::expects_answer). See [`liveness`](super::liveness).
     #[inline]
     pub fn set_attentive(&mut self, now: Time, attentive: bool) {
         self.liveness.set_attentive(now, attentive);
@@ -298,7 +296,7 @@ impl ConnectionSession {
         Unsubscribe { receiver, subscription }.encode(self.requests());
     }
 
-    /// Allows the router to write to a receiver's stream up to `bytes` behind its preamble.
+    /// Allows the router to write a receiver's stream up to `bytes` behind its preamble.
     pub fn grant(&mut self, receiver: ReceiverNumber, bytes: u64) {
         Grant { receiver, bytes }.encode(self.requests());
     }
@@ -308,7 +306,7 @@ impl ConnectionSession {
         CloseReceiver { receiver }.encode(self.requests());
     }
 
-    /// Acknowledges runs of a receiver. Nothing is written where the router does not confirm.
+    /// Acknowledges runs of a receiver, if the router confirms.
     pub fn acknowledge(&mut self, ack: &Ack) {
         if self.confirms() {
             ack.encode(&mut self.output);
