@@ -88,6 +88,10 @@ pub(crate) enum Command {
 /// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given
 /// tags. The command ends when every event has its outcome or, with `--confirm none`, when a router
 /// has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
+///
+/// With --spool an event is on disk before it is sent, and needs no router to get there: what has no
+/// outcome when the command ends stays, and goes out with the next command on the same spool or with
+/// `millrace spool replay DIR`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pub {
     /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several
@@ -124,6 +128,13 @@ pub(crate) struct Pub {
     /// How long to wait for the last events to be confirmed, or received.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
+    /// How long after it was read an event may be sent, such as 5m; one that waits longer for a
+    /// router is given up, and counted as expired. Default: without end.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+    #[cfg(unix)]
+    #[command(flatten)]
+    pub(crate) spooling: crate::spooling::Spooling,
     /// Say on the way, too, how many events were sent, received, or are of unknown fate.
     #[arg(long, short)]
     pub(crate) verbose: bool,
@@ -196,7 +207,7 @@ Selectors: requirements on tags, separated by commas; all must hold. Several sel
   usage>90                 a number; also < <= >=
   payload ~ /panic|oops/   the payload matches a regular expression";
 
-fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     text.parse()
         .map(|ByteSize(bytes)| bytes)
         .map_err(|_| format!("{text:?} is no size: write 64MiB or 1000000"))
@@ -240,6 +251,8 @@ mod tests {
             &["millrace", "--cert", "c.pem", "sub", "*"],
             &["millrace", "pub", "x", "--connections", "0"],
             &["millrace", "pub", "x", "--connections", "few"],
+            &["millrace", "pub", "x", "--spool-full", "block"],
+            &["millrace", "pub", "x", "--spool", "s", "--spool-sync", "interval:1s"],
         ] {
             assert!(Args::try_parse_from(args).is_err(), "{args:?}");
         }

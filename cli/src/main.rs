@@ -14,12 +14,17 @@ mod lines;
 mod outage;
 mod publish;
 mod reach;
+#[cfg(unix)]
+mod replay;
 mod shell;
 mod show;
 mod signal;
 #[cfg(unix)]
 mod spool;
+#[cfg(unix)]
+mod spooling;
 mod subscribe;
+mod summary;
 mod tags;
 mod tell;
 
@@ -56,7 +61,7 @@ fn main() -> ExitCode {
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),
             #[cfg(unix)]
-            Command::Spool(command) => spool::run(command, args.reach.json),
+            Command::Spool(command) => spool::run(&args.reach, command).await,
         }
     });
     // Reading standard input may still block a thread of the runtime: do not wait for it.

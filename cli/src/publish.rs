@@ -1,19 +1,15 @@
 //! `millrace pub`: payloads of the command line, or lines of standard input, as events.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use millrace_client::{
-    Changes, Client, ConfirmLevel, ConnectError, Lost, Outcome, OutcomeReason, PublishError, Publisher,
-    PublisherOptions, PublisherStats, Unconfirmed,
+    Changes, Client, ConfirmLevel, ConnectError, Connections, Lost, PublishError, Publisher, PublisherOptions,
 };
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, TagSet};
-use serde::Serialize;
 use tokio::io::BufReader;
 
 use crate::args::{Pub, Reach};
@@ -21,11 +17,11 @@ use crate::failure::Failure;
 use crate::lines::{Line, Lines};
 use crate::outage::Outage;
 use crate::signal::interrupt;
+#[cfg(unix)]
+use crate::spooling::{self, SpoolWatch};
+use crate::summary::{Failures, Summary, told};
 use crate::tell::tell;
 use crate::{reach, tags};
-
-/// Schema of the object that `pub --json` prints at the end.
-const SUMMARY_SCHEMA: &str = "millrace.pub/2";
 
 /// Bytes of standard input read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -42,14 +38,10 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         Failure::usage(error.into()).hint(r"A comma separates tags; write \, for one within a value.")
     })?;
     let client = reach::client(reach)?;
-    let (mut changes, mut outage) = (client.changes(), Outage::default());
-    let options = PublisherOptions::default()
-        .linger(command.linger)
-        .connections(command.connections)
-        .shard(tags.shard())
-        .min_receivers(command.min_receivers);
-    let (publisher, level) = connect(&client, options, command).await?;
+    let changes = client.changes();
+    let (publisher, level) = connect(&client, options(command, &tags)?, command).await?;
     let (skipped, failures) = (Skipped::default(), Failures::default());
+    let mut watch = Watch::new(&publisher, changes, &skipped, &failures, command.verbose);
     let publish = async {
         if command.lines {
             publish_lines(&publisher, &tags, command.keep_cr, &skipped).await
@@ -62,33 +54,35 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         signal = interrupt() => signal.map(|()| {
             tell("interrupted; waiting for what becomes of what was published (again to give up)");
         }),
-        never = watch(&publisher, &mut changes, &mut outage, &skipped, &failures, command.verbose) => match never {},
+        never = watch.run() => match never {},
     };
-    let keys: Vec<PublisherKey> = publisher.keys().collect();
     let flushed = tokio::select! {
         flushed = tokio::time::timeout(command.timeout, publisher.flush()) => Ok(flushed.is_ok()),
         signal = interrupt() => signal.map(|()| false).and(Err(Failure::interrupted(anyhow!(
             "gave up waiting for what becomes of the last events"
         )))),
-        never = watch(&publisher, &mut changes, &mut outage, &skipped, &failures, command.verbose) => match never {},
+        never = watch.run() => match never {},
     };
-    while let Some(lost) = publisher.try_lost() {
-        tell_lost(&lost);
-    }
-    while let Some(unconfirmed) = publisher.try_unconfirmed() {
-        failures.add(&unconfirmed);
-    }
+    watch.finish();
+    let keys: Vec<PublisherKey> = publisher.keys().collect();
+    let is_spooled = publisher.spool_opened().is_some();
     let stats = match flushed {
         Ok(true) => publisher.close().await,
-        Ok(false) | Err(_) => publisher.stats(),
+        Ok(false) | Err(_) => publisher.stop().await,
     };
     client.close().await;
-    let summary = Summary::new(stats, level, skipped.count.get(), &keys);
+    let summary = Summary::new(stats, level, skipped.count.get(), &keys, is_spooled);
     summary.show(reach, command)?;
     published?;
     let waiting = summary.waiting();
-    if !flushed? {
-        let limit = humantime::format_duration(command.timeout);
+    let flushed = flushed?;
+    let limit = humantime::format_duration(command.timeout);
+    #[cfg(unix)]
+    if let Some(folder) = command.spooling.spool.as_ref().filter(|_| !flushed && stats.pending > 0) {
+        let reached = if stats.connections == 0 { "no router was reached" } else { "they have no outcome" };
+        return Err(spooling::left(&stats, folder, &format!("{reached} within {limit}")));
+    }
+    if !flushed {
         let what = if level.is_confirmed() { "have no outcome" } else { "were not received" };
         return Err(Failure::other(anyhow!("{waiting} of {} events {what} within {limit}", stats.published))
             .hint("Is a router reachable? --timeout waits longer."));
@@ -106,6 +100,25 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     }
 }
 
+/// The options of the publisher.
+fn options(command: &Pub, tags: &TagSet) -> Result<PublisherOptions, Failure> {
+    let options = PublisherOptions::default()
+        .linger(command.linger)
+        .connections(command.connections)
+        .shard(tags.shard())
+        .min_receivers(command.min_receivers)
+        .ttl(command.ttl);
+    #[cfg(unix)]
+    if let Some(spool) = command.spooling.options() {
+        if command.connections != Connections::One {
+            let one = anyhow!("a publisher with a spool has one connection");
+            return Err(Failure::usage(one).hint("Leave --connections out, or use a spool for each."));
+        }
+        return Ok(options.spool(spool));
+    }
+    Ok(options)
+}
+
 /// Makes the publisher, and says which level it has: the one that was asked for, else *routed*
 /// where the router confirms.
 async fn connect(
@@ -118,7 +131,13 @@ async fn connect(
         return Err(Failure::usage(anyhow!("--min-receivers needs confirms: leave --confirm none out")));
     }
     match client.publisher(options.clone().level(level)).await {
-        Ok(publisher) => Ok((publisher, level)),
+        Ok(publisher) => {
+            #[cfg(unix)]
+            if let Some(opened) = publisher.spool_opened() {
+                spooling::tell_opened(opened, &publisher.stats());
+            }
+            Ok((publisher, level))
+        }
         Err(error @ ConnectError::ConfirmsUnavailable { .. })
             if command.confirm.is_none() && command.min_receivers == 0 =>
         {
@@ -128,37 +147,9 @@ async fn connect(
             Ok((publisher, level))
         }
         Err(error @ ConnectError::ConfirmsUnavailable { .. }) => Err(Failure::other(error.into())),
+        #[cfg(unix)]
+        Err(error @ ConnectError::Spool(_)) => Err(spooling::cannot_open(error)),
         Err(error) => Err(reach::unreachable(error)),
-    }
-}
-
-/// Events that ended and are not confirmed: how many, by how and why.
-#[derive(Debug, Default)]
-struct Failures(RefCell<BTreeMap<String, u64>>);
-
-impl Failures {
-    fn add(&self, unconfirmed: &Unconfirmed) {
-        let names = |reasons: &[OutcomeReason]| {
-            let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
-            names.join(", ")
-        };
-        let how = match &unconfirmed.outcome {
-            Outcome::Partial { reasons, .. } => format!("partial ({})", names(reasons)),
-            Outcome::Dropped { reason } => format!("dropped ({})", reason.name()),
-            _ => "unknown".to_owned(),
-        };
-        *self.0.borrow_mut().entry(how).or_default() += unconfirmed.seqs.end - unconfirmed.seqs.start;
-    }
-
-    /// Whether every event that ended is confirmed.
-    fn check(&self) -> Result<(), Failure> {
-        let counts = self.0.borrow();
-        if counts.is_empty() {
-            return Ok(());
-        }
-        let events: u64 = counts.values().sum();
-        let how: Vec<String> = counts.iter().map(|(how, count)| format!("{count} {how}")).collect();
-        Err(Failure::other(anyhow!("{events} events are not confirmed: {}", how.join("; "))))
     }
 }
 
@@ -193,29 +184,71 @@ impl Skipped {
     }
 }
 
-/// Says what happens while it happens: connections that break, lines that are skipped and, when
-/// asked to, how far the command has come. Runs until it is dropped.
-async fn watch(
-    publisher: &Publisher,
-    changes: &mut Changes,
-    outage: &mut Outage,
-    skipped: &Skipped,
-    failures: &Failures,
+/// Says what happens while it happens: connections that break, lines that are skipped, what a spool
+/// gives up and, when asked to, how far the command has come.
+struct Watch<'a> {
+    publisher: &'a Publisher,
+    changes: Changes,
+    outage: Outage,
+    skipped: &'a Skipped,
+    failures: &'a Failures,
     verbose: bool,
-) -> Infallible {
-    let mut progress = tokio::time::interval(PROGRESS_EVERY);
-    let mut skips = tokio::time::interval(SKIPPED_EVERY);
-    progress.reset();
-    loop {
-        tokio::select! {
-            lost = publisher.lost() => tell_lost(&lost),
-            unconfirmed = publisher.unconfirmed() => failures.add(&unconfirmed),
-            _ = skips.tick() => skipped.tell(),
-            _ = progress.tick(), if verbose => {
-                tell(told(&publisher.stats(), publisher.level(), skipped.count.get()));
-            }
-            Some(change) = changes.next() => outage.tell(&change),
+    #[cfg(unix)]
+    spool: SpoolWatch,
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        publisher: &'a Publisher,
+        changes: Changes,
+        skipped: &'a Skipped,
+        failures: &'a Failures,
+        verbose: bool,
+    ) -> Self {
+        Self {
+            publisher,
+            changes,
+            outage: Outage::default(),
+            skipped,
+            failures,
+            verbose,
+            #[cfg(unix)]
+            spool: SpoolWatch::default(),
         }
+    }
+
+    /// Runs until it is dropped; may run again.
+    async fn run(&mut self) -> Infallible {
+        let mut progress = tokio::time::interval(PROGRESS_EVERY);
+        let mut skips = tokio::time::interval(SKIPPED_EVERY);
+        progress.reset();
+        loop {
+            tokio::select! {
+                lost = self.publisher.lost() => tell_lost(&lost),
+                unconfirmed = self.publisher.unconfirmed() => self.failures.add(&unconfirmed),
+                _ = skips.tick() => self.tell_counts(),
+                _ = progress.tick(), if self.verbose => {
+                    let stats = self.publisher.stats();
+                    tell(told(&stats, self.publisher.level(), self.skipped.count.get()));
+                }
+                Some(change) = self.changes.next() => self.outage.tell(&change),
+            }
+        }
+    }
+
+    fn tell_counts(&mut self) {
+        self.skipped.tell();
+        #[cfg(unix)]
+        self.spool.tell(self.publisher);
+    }
+
+    /// Tells what is left to tell.
+    fn finish(mut self) {
+        while let Some(lost) = self.publisher.try_lost() {
+            tell_lost(&lost);
+        }
+        self.failures.take(self.publisher);
+        self.tell_counts();
     }
 }
 
@@ -227,43 +260,25 @@ fn tell_lost(lost: &Lost) {
     }
 }
 
-/// What became of the events, as far as the publisher is told.
-fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) -> String {
-    let PublisherStats { published, received, unknown, confirmed, partial, dropped, .. } = *stats;
-    let (mut text, waits) = match level {
-        ConfirmLevel::None => {
-            (format!("{published} published, {received} received by a router"), "not received yet")
-        }
-        _ => (format!("{published} published, {confirmed} confirmed"), "without an outcome"),
-    };
-    let counts = [
-        (partial, "partial"),
-        (dropped, "dropped"),
-        (unknown, "may be lost"),
-        (waiting(stats, level), waits),
-        (skipped, "lines skipped"),
-    ];
-    for (count, what) in counts {
-        if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
-        }
-    }
-    text
-}
-
-/// Events that the publisher still waits for.
-const fn waiting(stats: &PublisherStats, level: ConfirmLevel) -> u64 {
-    match level {
-        ConfirmLevel::None => stats.published - stats.received - stats.unknown,
-        _ => stats.published - stats.confirmed - stats.partial - stats.dropped - stats.unknown,
-    }
-}
-
 async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -> Result<(), Failure> {
     for payload in &command.payloads {
-        publisher.publish(tags, payload).await.map_err(|error| Failure::usage(error.into()))?;
+        publisher.publish(tags, payload).await.map_err(|error| match error {
+            PublishError::TooLarge { .. } => Failure::usage(error.into()),
+            error => refused(error),
+        })?;
     }
     Ok(())
+}
+
+/// An event was not taken: what to try next.
+fn refused(error: PublishError) -> Failure {
+    #[cfg(unix)]
+    if let PublishError::Refused(full) = error {
+        let what =
+            anyhow!("{}; an event was refused, and what follows it was not read", spooling::in_words(&full));
+        return Failure::other(what).hint("--spool-full block waits for room instead.");
+    }
+    Failure::other(error.into())
 }
 
 /// Publishes standard input; counts lines that are too long.
@@ -281,64 +296,8 @@ async fn publish_lines(
             Line::Whole => match publisher.publish(tags, lines.line()).await {
                 Ok(_) => {}
                 Err(PublishError::TooLarge { .. }) => skipped.skip(),
-                Err(error) => return Err(Failure::other(error.into())),
+                Err(error) => return Err(refused(error)),
             },
         }
-    }
-}
-
-#[derive(Serialize)]
-struct Summary {
-    schema: &'static str,
-    /// Who published: one for each connection.
-    publishers: Vec<String>,
-    epoch: String,
-    published: u64,
-    received: u64,
-    confirmed: u64,
-    partial: u64,
-    dropped: u64,
-    unknown: u64,
-    skipped: u64,
-    connections: u64,
-    #[serde(skip)]
-    stats: PublisherStats,
-    #[serde(skip)]
-    level: ConfirmLevel,
-}
-
-impl Summary {
-    fn new(stats: PublisherStats, level: ConfirmLevel, skipped: u64, keys: &[PublisherKey]) -> Self {
-        Self {
-            schema: SUMMARY_SCHEMA,
-            publishers: keys.iter().map(|key| key.publisher.to_string()).collect(),
-            epoch: keys.first().map(|key| format!("{:016x}", key.epoch.0)).unwrap_or_default(),
-            published: stats.published,
-            received: stats.received,
-            confirmed: stats.confirmed,
-            partial: stats.partial,
-            dropped: stats.dropped,
-            unknown: stats.unknown,
-            skipped,
-            connections: stats.connections,
-            stats,
-            level,
-        }
-    }
-
-    /// Events that the publisher still waits for.
-    const fn waiting(&self) -> u64 {
-        waiting(&self.stats, self.level)
-    }
-
-    fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
-        if command.verbose || !(command.quiet || reach.json) {
-            tell(told(&self.stats, self.level, self.skipped));
-        }
-        if reach.json {
-            let text = serde_json::to_string(self).map_err(|error| Failure::other(error.into()))?;
-            writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::other(error.into()))?;
-        }
-        Ok(())
     }
 }

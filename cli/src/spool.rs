@@ -1,4 +1,4 @@
-//! `millrace spool`: what is in a spool's folder, and away with it.
+//! `millrace spool`: what is in a spool's folder, and away with it. `replay` has a file of its own.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,11 +10,13 @@ use clap::Subcommand;
 use millrace_client::spool::{DiskStorage, Fate, Identity, Inspection, OpenError, Spool, SpoolConfig};
 use serde::Serialize;
 
+use crate::args::Reach;
 use crate::failure::Failure;
+use crate::replay::{self, Replay};
 use crate::tell;
 
 /// Schema of the object that `spool inspect --json` prints.
-const SCHEMA: &str = "millrace.spool/1";
+pub(crate) const SCHEMA: &str = "millrace.spool/1";
 /// Ranges of lost seqs that a person is shown.
 const RANGES_SHOWN_MAX: usize = 10;
 
@@ -34,6 +36,8 @@ enum Command {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Send what is pending, with the ids that it had. Ends when nothing is.
+    Replay(Replay),
     /// Give up what is pending, and remove files that were set aside. The publisher and its seqs
     /// stay.
     Drop {
@@ -47,14 +51,16 @@ enum Command {
 }
 
 /// Runs `millrace spool`.
-pub(crate) fn run(args: &SpoolArgs, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(reach: &Reach, args: &SpoolArgs) -> Result<(), Failure> {
+    let json = reach.json;
     match &args.command {
+        Command::Replay(args) => replay::run(reach, args).await,
         Command::Inspect { folder } => inspect(folder, json).map_err(Failure::other),
         Command::Drop { folder, yes } => drop_pending(folder, *yes, json),
     }
 }
 
-fn look(folder: &Path) -> Result<Inspection, anyhow::Error> {
+pub(crate) fn look(folder: &Path) -> Result<Inspection, anyhow::Error> {
     let storage = DiskStorage::look(folder)?;
     Inspection::take(&storage).with_context(|| format!("cannot look at {}", folder.display()))
 }
@@ -102,7 +108,7 @@ fn open(folder: &Path) -> Result<Spool<DiskStorage>, OpenError> {
     Ok(spool)
 }
 
-fn events(count: u64) -> String {
+pub(crate) fn events(count: u64) -> String {
     if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 

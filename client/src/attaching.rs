@@ -52,11 +52,22 @@ pub(crate) struct Attaching {
 impl Attaching {
     /// Begins to look for a router of the configuration.
     pub(crate) fn new(connector: Connector, wants: Wants) -> Self {
+        Self::begin(connector, wants, false)
+    }
+
+    /// As [`Attaching::new`], for a connection whose owner has work without it: the first search
+    /// has no end either.
+    pub(crate) fn insisting(connector: Connector, wants: Wants) -> Self {
+        Self::begin(connector, wants, true)
+    }
+
+    fn begin(connector: Connector, wants: Wants, insists: bool) -> Self {
         let config = connector.config();
         let settings = AttachmentConfig {
             attempt_ns: nanos(config.connect_timeout),
             backoff_max_ns: nanos(config.backoff_max),
             patience_ns: nanos(config.connect_within),
+            insists,
             ..AttachmentConfig::default()
         };
         let (routers, now) = (config.routers.clone(), connector.clock().now());

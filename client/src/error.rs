@@ -9,6 +9,7 @@ use crate::disconnect::Disconnect;
 use crate::receiver::SubscribeError;
 use crate::session::attachment::{Cause, Failure, Verdict};
 use crate::session::plan::PlanError;
+use crate::spool::OpenError;
 use crate::tls::TlsError;
 
 /// Why no connection could be made. Nothing is left behind; trying again later is fine.
@@ -39,6 +40,12 @@ pub enum ConnectError {
         /// The router.
         router: RouterAddress,
     },
+    /// The publisher's spool cannot be opened; nothing in it changed.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// This build has no spools.
+    #[error("spools need a Unix host and the feature `spool` of millrace-client")]
+    NoSpools,
     /// The connection that receivers share has no place for another one.
     #[error(transparent)]
     Receivers(#[from] PlanError),
@@ -121,6 +128,8 @@ impl AttemptError {
     pub(crate) fn verdict(&self) -> Verdict {
         match self {
             Self::Lookup(_) => Verdict::Passing,
+            // A router in dev mode that starts leaves its authority.
+            Self::Tls(TlsError::NoDevAuthority { .. }) => Verdict::Passing,
             Self::Tls(_) => Verdict::Refused,
             Self::Connection(reason) => reason.verdict(),
         }

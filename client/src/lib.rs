@@ -107,7 +107,7 @@ pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;
 
-pub use crate::session::publisher::{ConfirmLevel, Outcome, OutcomeReason};
+pub use crate::session::publisher::{ConfirmLevel, GivenUp, Outcome, OutcomeReason};
 pub use millrace_proto::control::{OverflowPolicy, RefusedReason};
 pub use millrace_proto::id::EventId;
 pub use millrace_proto::tag::TagError;
@@ -127,7 +127,7 @@ pub use crate::{
     event::{Event, Gap, GapReason, Item},
     publisher::{
         Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats,
-        Unconfirmed,
+        SpoolOptions, Unconfirmed,
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{

@@ -9,11 +9,19 @@ use tokio::task::JoinSet;
 use super::feed::{Feed, FirstConnection};
 use super::options::{CONNECTIONS_MAX, Connections, PublisherOptions};
 use super::publishing::Publisher;
+use super::spooling::SpoolOptions;
 use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants, close_done};
 use crate::error::ConnectError;
 use crate::receiver::{Hub, Place, Proof, SharedHub, begin};
 use crate::session::plan::PlanError;
+#[cfg(all(unix, feature = "spool"))]
+use crate::spool::SpoolStore;
+use crate::tls::TlsError;
+
+/// The size at which runs of a spool are cut, as of those in memory.
+#[cfg(all(unix, feature = "spool"))]
+const FLUSH_BYTES: usize = 16 * 1024;
 
 /// Connects a publisher: on the connection of `hub`, if it can be, or on its own ones.
 pub(crate) async fn connect(
@@ -22,7 +30,14 @@ pub(crate) async fn connect(
     options: PublisherOptions,
 ) -> Result<Publisher, ConnectError> {
     // What is wrong with trust or identity is said before any name is looked up.
-    connector.check_tls()?;
+    match connector.check_tls() {
+        // A router in dev mode that starts leaves its authority.
+        Err(TlsError::NoDevAuthority { .. }) if options.spool.is_some() => {}
+        outcome => outcome?,
+    }
+    if let Some(spool) = options.spool.clone() {
+        return connect_spooled(connector, spool, options).await;
+    }
     if options.connections == Connections::Shared
         && options.shard.is_none()
         && !options.level.is_confirmed()
@@ -115,6 +130,35 @@ async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Res
     };
     let feeds = firsts.into_iter().map(start).collect();
     Ok(Publisher::new(feeds, progress))
+}
+
+/// Opens a publisher's spool. It looks for a router from here on.
+#[cfg(all(unix, feature = "spool"))]
+async fn connect_spooled(
+    connector: Connector,
+    spool: SpoolOptions,
+    mut options: PublisherOptions,
+) -> Result<Publisher, ConnectError> {
+    let opening = tokio::task::spawn_blocking(move || spool.open());
+    let (spool, opened) = match opening.await {
+        Ok(opening) => opening?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    options.secret = Some(spool.identity().secret);
+    let attaching = Attaching::insisting(connector, options.wants());
+    let progress = Arc::new(Notify::new());
+    let store = SpoolStore::new(spool, FLUSH_BYTES);
+    let feed = Feed::on_spool(attaching, store, &options, progress.clone());
+    Ok(Publisher::spooled(feed, opened, progress))
+}
+
+#[cfg(not(all(unix, feature = "spool")))]
+async fn connect_spooled(
+    _: Connector,
+    _: SpoolOptions,
+    _: PublisherOptions,
+) -> Result<Publisher, ConnectError> {
+    Err(ConnectError::NoSpools)
 }
 
 /// A shard that steers to a core, however many there are above it.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(all(unix, feature = "spool"))]
+use millrace_proto::PublisherId;
 use millrace_proto::control::Welcome;
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, Shard};
@@ -9,21 +11,29 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::confirmation::Confirmation;
+use super::holding::Holding;
 use super::options::PublisherOptions;
 use super::outgoing::Outgoing;
 use super::state::{Ending, Shared};
 use super::stats::PublisherStats;
 use super::task::Task;
+#[cfg(all(unix, feature = "spool"))]
+use super::upkeep::upkeep;
 use crate::attaching::Attaching;
 use crate::clock::Clock;
 use crate::link::Link;
-use crate::session::{ConfirmLevel, PublishError, Tags};
+use crate::session::publisher::MemoryStore;
+use crate::session::{PublishError, PublisherConfig, Tags};
+#[cfg(all(unix, feature = "spool"))]
+use crate::spool::{DiskStorage, Identity, SpoolStore};
 
 /// A session with its task.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) shared: Arc<Shared>,
-    pub(super) key: PublisherKey,
+    /// Looks after its spool, where it has one.
+    #[cfg(all(unix, feature = "spool"))]
+    upkeep: Option<JoinHandle<()>>,
     /// Its own; none where the task of a shared connection serves it.
     task: Option<JoinHandle<()>>,
 }
@@ -47,10 +57,33 @@ impl Feed {
     ) -> Self {
         let FirstConnection { attaching, link, welcome, shard } = first;
         let clock = attaching.connector().clock();
-        let shared = Arc::new(Shared::new(options.session(key, index), shard, clock, progress));
-        let task = Task { attaching, outgoing: Outgoing::new(shared.clone(), key) };
-        let task = tokio::spawn(task.run(link, welcome));
-        Self { shared, key, task: Some(task) }
+        let config = options.session(key, index);
+        let holding = in_memory(&config);
+        let shared = Arc::new(Shared::new(config, holding, options.ttl, shard, clock, progress));
+        let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: None };
+        let task = tokio::spawn(task.run(Some(Box::new((link, welcome)))));
+        Self::new(shared, Some(task))
+    }
+
+    /// A feed whose events stand on disk, and that has no connection yet.
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) fn on_spool(
+        attaching: Attaching,
+        store: SpoolStore<DiskStorage>,
+        options: &PublisherOptions,
+        progress: Arc<Notify>,
+    ) -> Self {
+        let Identity { secret, epoch } = store.spool().identity();
+        // Until a router has said for whom it takes this client.
+        let key = PublisherKey { publisher: PublisherId::derive(&secret, "", 0), epoch };
+        let (clock, shard) = (attaching.connector().clock(), options.shard);
+        let holding = Holding::Spool(Box::new(store));
+        let shared =
+            Arc::new(Shared::new(options.session(key, 0), holding, options.ttl, shard, clock, progress));
+        let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: Some(secret) };
+        let task = tokio::spawn(task.run(None));
+        let upkeep = tokio::spawn(upkeep(shared.clone()));
+        Self { shared, upkeep: Some(upkeep), task: Some(task) }
     }
 
     /// A feed that the task of a connection serves which others use, too, and what that task needs.
@@ -60,9 +93,25 @@ impl Feed {
         clock: Clock,
         progress: Arc<Notify>,
     ) -> (Self, Outgoing) {
-        let shared = Arc::new(Shared::new(options.session(key, 0), None, clock, progress));
-        let outgoing = Outgoing::new(shared.clone(), key);
-        (Self { shared, key, task: None }, outgoing)
+        let config = options.session(key, 0);
+        let holding = in_memory(&config);
+        let shared = Arc::new(Shared::new(config, holding, options.ttl, None, clock, progress));
+        let outgoing = Outgoing::new(shared.clone());
+        (Self::new(shared, None), outgoing)
+    }
+
+    const fn new(shared: Arc<Shared>, task: Option<JoinHandle<()>>) -> Self {
+        Self {
+            shared,
+            #[cfg(all(unix, feature = "spool"))]
+            upkeep: None,
+            task,
+        }
+    }
+
+    /// Who publishes.
+    pub(super) fn key(&self) -> PublisherKey {
+        self.shared.lock().session.key()
     }
 
     pub(super) fn publish(
@@ -71,8 +120,7 @@ impl Feed {
         time_ns: u64,
         payload: &[u8],
     ) -> Result<EventId, PublishError> {
-        let seq = self.shared.publish(tags, time_ns, payload)?;
-        Ok(EventId { publisher: self.key, seq })
+        self.shared.publish(tags, time_ns, payload)
     }
 
     pub(super) fn publish_confirmed(
@@ -84,8 +132,8 @@ impl Feed {
         if !self.shared.lock().level.is_confirmed() {
             return Err(PublishError::NoConfirmLevel);
         }
-        let (seq, outcome) = self.shared.publish_confirmed(tags, time_ns, payload)?;
-        Ok(Confirmation::new(EventId { publisher: self.key, seq }, outcome))
+        let (id, outcome) = self.shared.publish_confirmed(tags, time_ns, payload)?;
+        Ok(Confirmation::new(id, outcome))
     }
 
     /// Makes everything that is queued due; returns the seq behind the last event.
@@ -105,10 +153,21 @@ impl Feed {
         self.shared.work.notify_one();
     }
 
-    /// Waits until nobody serves it any more; an own connection is closed then.
+    /// Ends the task now.
+    pub(super) fn end_now(&self) {
+        self.shared.lock().ending = Ending::Now;
+        self.shared.work.notify_one();
+    }
+
+    /// Waits until nobody serves it any more; an own connection is closed then, and a spool is in
+    /// order.
     pub(super) async fn ended(&mut self) {
         if let Some(task) = self.task.take() {
             let _ = task.await;
+            #[cfg(all(unix, feature = "spool"))]
+            if let Some(upkeep) = self.upkeep.take() {
+                let _ = upkeep.await;
+            }
             return;
         }
         loop {
@@ -122,27 +181,29 @@ impl Feed {
         }
     }
 
-    pub(super) fn stats(&self) -> PublisherStats {
-        let state = self.shared.lock();
-        PublisherStats {
-            published: state.session.next_seq(),
-            received: match state.level {
-                ConfirmLevel::None => state.session.received() - state.unknown,
-                // An outcome tells it, too.
-                _ => state.received.max(state.session.settled()),
-            },
-            unknown: state.unknown,
-            confirmed: state.confirmed,
-            partial: state.partial,
-            dropped: state.dropped,
-            connections: state.connections,
+    /// Closes its spool in order, where it has one. Nobody serves or uses it any more.
+    pub(super) async fn close_spool(&mut self) {
+        #[cfg(all(unix, feature = "spool"))]
+        if let Some(store) = self.shared.take_spool() {
+            let closed = tokio::task::spawn_blocking(|| store.into_spool().close()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::warn!("a spool was not closed in order; nothing that is written is lost: {error}");
+            }
         }
     }
+
+    pub(super) fn stats(&self) -> PublisherStats {
+        self.shared.lock().stats()
+    }
+}
+
+/// A store for a publisher that ends with its process.
+fn in_memory(config: &PublisherConfig) -> Holding {
+    Holding::Memory(MemoryStore::new(config.first_seq, config.buffer_bytes, config.flush_bytes))
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.shared.lock().ending = Ending::Now;
-        self.shared.work.notify_one();
+        self.end_now();
     }
 }

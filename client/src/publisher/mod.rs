@@ -18,6 +18,10 @@
 //! a tag set always uses one connection and keeps its order. At a router of another number of cores
 //! everything works, too; some events then cross between its cores.
 //!
+//! With [`PublisherOptions::spool`] events stand on disk until they are final: the publisher begins
+//! and goes on without a router, and what is pending when it ends goes out when the spool is opened
+//! again. `upkeep` syncs the spool beside the task.
+//!
 //! ```text
 //!                    shard % 3 = 0   ┌ feed: queue ── task ── connection ─► core 0 ┐
 //! publish(tags, …) ─► shard % 3 = 1 ─► feed: queue ── task ── connection ─► core 1 ├ router
@@ -27,18 +31,23 @@
 mod confirmation;
 mod connect;
 mod feed;
+mod holding;
 mod options;
 mod outgoing;
 mod publishing;
+mod spooling;
 mod state;
 mod stats;
 mod task;
+#[cfg(all(unix, feature = "spool"))]
+mod upkeep;
 
 pub use confirmation::Confirmation;
 pub(crate) use connect::connect;
 pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{Outgoing, Turned};
 pub use publishing::Publisher;
+pub use spooling::SpoolOptions;
 pub use stats::{Lost, PublisherStats, Unconfirmed};
 
 pub use crate::session::publisher::{HandlesExhausted, PublishError, TagHandle, Tags};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use millrace_proto::{PublisherKey, PublisherSecret, Shard};
 
+use super::spooling::SpoolOptions;
 use crate::clock::nanos;
 use crate::connector::Wants;
 use crate::session::{ConfirmLevel, PublisherConfig};
@@ -64,6 +65,20 @@ pub struct PublisherOptions {
     /// partial, because of [`OutcomeReason::FewReceivers`](crate::OutcomeReason::FewReceivers).
     /// Default 0: what nobody wants is confirmed. Without effect without a level.
     pub min_receivers: u64,
+    /// Where events stand until they are final: a folder of a disk, which they enter before they
+    /// are sent. The publisher needs no router to begin and to go on, up to the spool's bounds; what
+    /// is pending when it ends goes out when the spool is opened again, with the ids that it had.
+    /// Its secret and epoch are the spool's. It has one connection of its own, and resends. Default
+    /// none: events stand in memory.
+    pub spool: Option<SpoolOptions>,
+    /// Whether an event that did not reach all its receivers, or of which nobody can tell, is sent
+    /// again before that is its outcome: at most five times within ten minutes, with growing pauses.
+    /// Default yes. With a spool and a confirm level only.
+    pub retry_partial: bool,
+    /// How long after it happened an event may be sent. One that waits longer, because no router can
+    /// be reached, is given up and counted as expired; one that is on its way is not. Without a
+    /// spool, events that wait together are given up together. Default: without end.
+    pub ttl: Option<Duration>,
     /// Which connections. Default [`Connections::Shared`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default:
@@ -82,6 +97,9 @@ impl Default for PublisherOptions {
             resend: false,
             level: ConfirmLevel::None,
             min_receivers: 0,
+            spool: None,
+            retry_partial: true,
+            ttl: None,
             connections: Connections::Shared,
             shard: None,
         }
@@ -97,6 +115,9 @@ impl PublisherOptions {
         resend: bool,
         level: ConfirmLevel,
         min_receivers: u64,
+        spool: impl Into<Option<SpoolOptions>>,
+        retry_partial: bool,
+        ttl: impl Into<Option<Duration>>,
         connections: Connections,
         shard: impl Into<Option<Shard>>,
     }
@@ -120,9 +141,10 @@ impl PublisherOptions {
             linger_ns: nanos(self.linger),
             buffer_bytes: self.buffer_bytes,
             received_within_ns: nanos(self.wants().received_within),
-            resend: self.resend,
+            resend: self.resend || self.spool.is_some(),
             level: self.level,
             min_receivers: self.min_receivers,
+            retry_partial: self.retry_partial && self.spool.is_some(),
             ..PublisherConfig::new(key)
         }
     }

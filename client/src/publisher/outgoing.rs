@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::{PublisherKey, Shard};
+use millrace_proto::{PublisherId, PublisherKey, PublisherSecret, Shard};
 use quinn::{Connection, SendStream, VarInt, WriteError};
 use tokio::sync::Notify;
 
@@ -19,7 +19,6 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     shared: Arc<Shared>,
-    key: PublisherKey,
     /// The publish stream; opened with the first output.
     stream: Option<SendStream>,
     /// Output that is not written yet.
@@ -44,8 +43,17 @@ pub(crate) enum Turned {
 }
 
 impl Outgoing {
-    pub(crate) const fn new(shared: Arc<Shared>, key: PublisherKey) -> Self {
-        Self { shared, key, stream: None, out: Bytes::new(), progress: false }
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, stream: None, out: Bytes::new(), progress: false }
+    }
+
+    /// A router takes the client for `identity`: the publisher's id follows from that and its
+    /// secret. For a publisher that began without a router.
+    pub(crate) fn identified(&self, secret: &PublisherSecret, identity: &str) {
+        let mut state = self.shared.lock();
+        let publisher = PublisherId::derive(secret, identity, 0);
+        let key = PublisherKey { publisher, ..state.session.key() };
+        state.session.set_key(key);
     }
 
     /// A connection begins whose router holds `tables`, and confirms or does not.
@@ -70,7 +78,8 @@ impl Outgoing {
             if state.lost.len() == REPORTS_MAX {
                 state.lost.pop_front();
             }
-            state.lost.push_back(Lost { key: self.key, seqs, reason });
+            let key = state.session.key();
+            state.lost.push_back(Lost { key, seqs, reason });
         }
         drop(state);
         self.shared.progress.notify_waiters();
@@ -87,13 +96,19 @@ impl Outgoing {
                 self.progress = true;
                 let mut state = self.shared.lock();
                 state.session.on_received(*next_seq)?;
-                state.settle(self.key);
+                state.settle();
+                if state.wants_upkeep() {
+                    self.shared.upkeep.notify_one();
+                }
             }
             ConnectionEvent::Outcome(outcome) => {
                 self.progress = true;
                 let mut state = self.shared.lock();
                 state.session.on_outcome(outcome)?;
-                state.settle(self.key);
+                state.settle();
+                if state.wants_upkeep() {
+                    self.shared.upkeep.notify_one();
+                }
             }
             ConnectionEvent::Refused(refused) => {
                 tracing::warn!(reason = ?refused.reason, "a router drops what is published: {}", refused.message);
@@ -113,12 +128,14 @@ impl Outgoing {
         if is_leaving {
             state.session.hold();
         }
+        state.expire();
         if self.out.is_empty()
             && let Some(chunk) = state.session.take_output(now)
         {
             self.out = chunk;
             self.progress = true;
         }
+        state.settle();
         let session = &state.session;
         let output_due = if self.out.is_empty() { session.poll_timeout() } else { None };
         let answer_due = session.answer_due().filter(|&due| due > now);
@@ -181,5 +198,6 @@ impl Drop for Outgoing {
             let _ = stream.reset(VarInt::from_u32(0));
         }
         self.shared.progress.notify_waiters();
+        self.shared.upkeep.notify_one();
     }
 }

@@ -11,8 +11,9 @@ use super::confirmation::Confirmation;
 use super::feed::Feed;
 use super::stats::{Lost, PublisherStats, Unconfirmed};
 use crate::clock::wall_time_ns;
-use crate::session::publisher::HandlesExhausted;
+use crate::session::publisher::{Full, HandlesExhausted};
 use crate::session::{ConfirmLevel, PublishError, TagHandle, Tags};
+use crate::spool::Opened;
 
 /// Publishes events. All methods take `&self`: share it in an [`Arc`] among tasks.
 ///
@@ -22,17 +23,26 @@ pub struct Publisher {
     /// One per connection; an event belongs to the one at its shard modulo their number.
     feeds: Vec<Feed>,
     progress: Arc<Notify>,
+    /// What the start of its spool found, where it has one.
+    opened: Option<Opened>,
 }
 
 impl Publisher {
     pub(super) const fn new(feeds: Vec<Feed>, progress: Arc<Notify>) -> Self {
-        Self { feeds, progress }
+        Self { feeds, progress, opened: None }
     }
 
-    /// Who publishes: the constant part of its events' ids. The first of [`Publisher::keys`].
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) fn spooled(feed: Feed, opened: Opened, progress: Arc<Notify>) -> Self {
+        Self { feeds: vec![feed], progress, opened: Some(opened) }
+    }
+
+    /// Who publishes: the constant part of its events' ids. The first of [`Publisher::keys`]. With a
+    /// spool and a certificate it is known once a router was reached, because the id follows from
+    /// what that takes the client for.
     #[must_use]
     pub fn key(&self) -> PublisherKey {
-        self.feeds[0].key
+        self.feeds[0].key()
     }
 
     /// What it is told about its events.
@@ -43,7 +53,7 @@ impl Publisher {
 
     /// Who publishes, one for each connection: seqs are gapless for each of them.
     pub fn keys(&self) -> impl Iterator<Item = PublisherKey> {
-        self.feeds.iter().map(|feed| feed.key)
+        self.feeds.iter().map(Feed::key)
     }
 
     /// Gives a tag set a handle: publishing with it is cheaper than by value.
@@ -150,14 +160,43 @@ impl Publisher {
         self.wait(|| ends.iter().all(received).then_some(())).await;
     }
 
-    /// Flushes, then closes the connections in order.
+    /// What its spool found when it was opened: what is lost, and what is in doubt. `None` without a
+    /// spool.
+    #[must_use]
+    pub const fn spool_opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// What keeps events out of its spool now, while it waits for room.
+    #[must_use]
+    pub fn spool_full(&self) -> Option<Full> {
+        self.feeds.iter().find_map(|feed| feed.shared.lock().spool_full())
+    }
+
+    /// Closes the connection now, in order. What is pending stays in the spool, and is counted in
+    /// [`PublisherStats::pending`]; without a spool it is discarded.
+    pub async fn stop(mut self) -> PublisherStats {
+        self.feeds.iter().for_each(Feed::end_now);
+        self.end().await
+    }
+
+    /// Flushes, then closes the connections in order. With a spool, too, it waits for a router that
+    /// takes what is pending: [`Publisher::stop`] does not.
     pub async fn close(mut self) -> PublisherStats {
         self.flush().await;
         self.feeds.iter().for_each(Feed::end);
+        self.end().await
+    }
+
+    async fn end(&mut self) -> PublisherStats {
         for feed in &mut self.feeds {
             feed.ended().await;
         }
-        self.stats()
+        let stats = self.stats();
+        for feed in &mut self.feeds {
+            feed.close_spool().await;
+        }
+        stats
     }
 
     /// The next report of events whose fate is unknown. May be dropped at any time.
@@ -187,11 +226,16 @@ impl Publisher {
     pub fn stats(&self) -> PublisherStats {
         self.feeds.iter().map(Feed::stats).fold(PublisherStats::default(), |sum, one| PublisherStats {
             published: sum.published + one.published,
+            found: sum.found + one.found,
             received: sum.received + one.received,
             unknown: sum.unknown + one.unknown,
             confirmed: sum.confirmed + one.confirmed,
             partial: sum.partial + one.partial,
             dropped: sum.dropped + one.dropped,
+            shed: sum.shed + one.shed,
+            expired: sum.expired + one.expired,
+            unreadable: sum.unreadable + one.unreadable,
+            pending: sum.pending + one.pending,
             connections: sum.connections + one.connections,
         })
     }

@@ -2,13 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use millrace_proto::{PublisherKey, Shard};
+use millrace_proto::Shard;
+use millrace_proto::id::EventId;
 use tokio::sync::{Notify, oneshot};
 
-use super::stats::{Lost, REPORTS_MAX, Unconfirmed};
-use crate::clock::Clock;
+use super::holding::Holding;
+use super::stats::{Lost, PublisherStats, REPORTS_MAX, Unconfirmed};
+use crate::clock::{Clock, nanos, wall_time_ns};
+#[cfg(all(unix, feature = "spool"))]
+use crate::session::publisher::MemoryStore;
+use crate::session::publisher::{Full, GivenUp, Store};
 use crate::session::{ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Tags};
+#[cfg(all(unix, feature = "spool"))]
+use crate::spool::{DiskStorage, SpoolStore};
 use crate::time::Time;
 
 /// What the task and the publisher's callers share.
@@ -21,11 +29,14 @@ pub(crate) struct Shared {
     /// Tells those who wait that the queue has room, or that events were received or lost. One for
     /// all of a publisher's feeds.
     pub(super) progress: Arc<Notify>,
+    /// Tells who looks after the spool that something is to be synced, that somebody waits for
+    /// room, or that the publisher ends.
+    pub(super) upkeep: Arc<Notify>,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) session: PublisherSession,
+    pub(super) session: PublisherSession<Holding>,
     flush_bytes: usize,
     /// What chooses the core: a shard that was asked for, else that of the first event.
     pub(super) shard: Option<Shard>,
@@ -40,6 +51,19 @@ pub(super) struct State {
     pub(super) confirmed: u64,
     pub(super) partial: u64,
     pub(super) dropped: u64,
+    pub(super) shed: u64,
+    pub(super) expired: u64,
+    pub(super) unreadable: u64,
+    /// The first seq of this process.
+    first_seq: u64,
+    /// Events that the spool held when it was opened.
+    pub(super) found: u64,
+    /// How long events may wait.
+    pub(super) ttl: Option<Duration>,
+    /// Who looks after the spool was told since it last looked.
+    upkeep_told: bool,
+    /// An event found no room in the spool, and none has since.
+    waits_for_room: bool,
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
     /// Who waits for the outcome of an event, by its seq; as many as the window holds, at most.
     waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
@@ -60,9 +84,12 @@ pub(super) enum Ending {
 }
 
 impl Shared {
-    /// A publisher's share of a connection that `shard` chooses; `progress` is one for all of them.
+    /// A publisher's share of a connection that `shard` chooses, whose events `holding` holds;
+    /// `progress` is one for all of them.
     pub(super) fn new(
         config: PublisherConfig,
+        holding: Holding,
+        ttl: Option<Duration>,
         shard: Option<Shard>,
         clock: Clock,
         progress: Arc<Notify>,
@@ -70,13 +97,21 @@ impl Shared {
         let state = State {
             flush_bytes: config.flush_bytes,
             level: config.level,
-            received: config.first_seq,
+            received: holding.seqs().start,
             confirmed: 0,
             partial: 0,
             dropped: 0,
+            shed: 0,
+            expired: 0,
+            unreadable: 0,
+            first_seq: holding.seqs().end,
+            found: pending(&holding),
+            ttl,
+            upkeep_told: false,
+            waits_for_room: false,
             unconfirmed: VecDeque::new(),
             waiting: BTreeMap::new(),
-            session: PublisherSession::new(config),
+            session: PublisherSession::with_store(config, holding),
             shard,
             woken: false,
             ending: Ending::Open,
@@ -85,11 +120,22 @@ impl Shared {
             connections: 0,
             served: true,
         };
-        Self { state: Mutex::new(state), clock, work: Arc::default(), progress }
+        Self { state: Mutex::new(state), clock, work: Arc::default(), progress, upkeep: Arc::default() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the spool out, of a publisher that nobody uses any more.
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) fn take_spool(&self) -> Option<SpoolStore<DiskStorage>> {
+        let mut state = self.lock();
+        let nothing = Holding::Memory(MemoryStore::new(state.session.next_seq(), 0, 0));
+        match std::mem::replace(state.session.store_mut(), nothing) {
+            Holding::Spool(store) => Some(*store),
+            Holding::Memory(_) => None,
+        }
     }
 
     /// Whether the publisher needs no connection any more.
@@ -103,7 +149,12 @@ impl Shared {
     }
 
     /// Queues an event, and tells the task when that makes a difference.
-    pub(super) fn publish(&self, tags: Tags<'_>, time_ns: u64, payload: &[u8]) -> Result<u64, PublishError> {
+    pub(super) fn publish(
+        &self,
+        tags: Tags<'_>,
+        time_ns: u64,
+        payload: &[u8],
+    ) -> Result<EventId, PublishError> {
         self.publish_then(tags, time_ns, payload, |_, _| {})
     }
 
@@ -113,7 +164,7 @@ impl Shared {
         tags: Tags<'_>,
         time_ns: u64,
         payload: &[u8],
-    ) -> Result<(u64, oneshot::Receiver<Outcome>), PublishError> {
+    ) -> Result<(EventId, oneshot::Receiver<Outcome>), PublishError> {
         let (sender, receiver) = oneshot::channel();
         let wait = |state: &mut State, seq| drop(state.waiting.insert(seq, sender));
         Ok((self.publish_then(tags, time_ns, payload, wait)?, receiver))
@@ -125,7 +176,7 @@ impl Shared {
         time_ns: u64,
         payload: &[u8],
         then: impl FnOnce(&mut State, u64),
-    ) -> Result<u64, PublishError> {
+    ) -> Result<EventId, PublishError> {
         let mut state = self.lock();
         let was_empty = state.session.queued_bytes() == 0;
         // Only the oldest queued event's time counts, so the clock is read once per batch.
@@ -134,30 +185,49 @@ impl Shared {
             Ok(seq) => seq,
             Err(error) => {
                 let asked = state.ask_for_room(error);
+                let is_news = asked && !std::mem::replace(&mut state.waits_for_room, asked);
                 drop(state);
                 if asked {
                     self.work.notify_one();
+                }
+                if is_news {
+                    self.upkeep.notify_one();
                 }
                 return Err(error);
             }
         };
         then(&mut state, seq);
+        if state.session.store().is_spacious() {
+            // A spool may have given an event up for this one, or this one.
+            state.settle();
+            state.waits_for_room = false;
+            if state.wants_upkeep() {
+                self.upkeep.notify_one();
+            }
+        }
         if state.shard.is_none() {
             state.shard = Some(tags.shard());
         }
+        let publisher = state.session.key();
         let wake = !state.woken && (was_empty || state.session.queued_bytes() >= state.flush_bytes);
         state.woken |= wake;
         drop(state);
         if wake {
             self.work.notify_one();
         }
-        Ok(seq)
+        Ok(EventId { publisher, seq })
     }
+}
+
+/// Events that a store holds from an earlier process.
+fn pending(holding: &Holding) -> u64 {
+    holding.pending_in(holding.seqs()).iter().map(|part| part.end - part.start).sum()
 }
 
 impl State {
     /// Tells those who wait, counts, and reports what has ended.
-    pub(super) fn settle(&mut self, key: PublisherKey) {
+    pub(super) fn settle(&mut self) {
+        let key = self.session.key();
         self.received = self.received.max(self.session.received());
         while let Some(Ended { seqs, outcome }) = self.session.poll_ended() {
             let events = seqs.end - seqs.start;
@@ -166,6 +236,11 @@ impl State {
                 Outcome::Partial { .. } => self.partial += events,
                 Outcome::Dropped { .. } => self.dropped += events,
                 Outcome::Unknown => self.unknown += events,
+                Outcome::GivenUp { why } => match why {
+                    GivenUp::Shed => self.shed += events,
+                    GivenUp::Expired => self.expired += events,
+                    GivenUp::Unreadable => self.unreadable += events,
+                },
             }
             while let Some((&seq, _)) = self.waiting.range(seqs.clone()).next() {
                 if let Some(waiting) = self.waiting.remove(&seq) {
@@ -179,6 +254,65 @@ impl State {
                 }
                 self.unconfirmed.push_back(Unconfirmed { key, seqs, outcome });
             }
+        }
+    }
+
+    /// Gives up what has waited longer than it may.
+    pub(super) fn expire(&mut self) {
+        if let Some(ttl) = self.ttl {
+            let now_ns = wall_time_ns(SystemTime::now());
+            self.session.expire_before(now_ns.saturating_sub(nanos(ttl)));
+        }
+    }
+
+    /// Whether who looks after the spool is to be told that something waits for a sync.
+    pub(super) fn wants_upkeep(&mut self) -> bool {
+        #[cfg(all(unix, feature = "spool"))]
+        if self.session.store().spool().is_some_and(|store| store.spool().wants_sync()) {
+            return !std::mem::replace(&mut self.upkeep_told, true);
+        }
+        false
+    }
+
+    /// What keeps events out of its spool.
+    pub(super) fn spool_full(&self) -> Option<Full> {
+        #[cfg(all(unix, feature = "spool"))]
+        return self.session.store().spool().and_then(SpoolStore::full);
+        #[cfg(not(all(unix, feature = "spool")))]
+        None
+    }
+
+    /// Who looks after the spool looks now.
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) const fn begin_upkeep(&mut self) {
+        self.upkeep_told = false;
+    }
+
+    /// What has been done so far.
+    pub(super) fn stats(&self) -> PublisherStats {
+        let published = self.session.next_seq() - self.first_seq;
+        let given_up = self.shed + self.expired + self.unreadable;
+        let is_spooled = self.session.store().is_spacious();
+        let pending = if is_spooled { pending(self.session.store()) } else { 0 };
+        let received = match self.level {
+            _ if is_spooled => (self.found + published).saturating_sub(pending + given_up),
+            ConfirmLevel::None => self.session.settled().saturating_sub(self.unknown + given_up),
+            // An outcome tells it, too.
+            _ => self.received.max(self.session.settled()),
+        };
+        PublisherStats {
+            published,
+            found: self.found,
+            received,
+            unknown: self.unknown,
+            confirmed: self.confirmed,
+            partial: self.partial,
+            dropped: self.dropped,
+            shed: self.shed,
+            expired: self.expired,
+            unreadable: self.unreadable,
+            pending,
+            connections: self.connections,
         }
     }
 

@@ -42,7 +42,10 @@ pub struct Unconfirmed {
 pub struct PublisherStats {
     /// Events that were taken.
     pub published: u64,
-    /// Events that a router said it received.
+    /// Events that its spool held when it was opened: an earlier process published them.
+    pub found: u64,
+    /// Events that a router said it received. With a spool: those that are neither pending nor given
+    /// up.
     pub received: u64,
     /// Events that were on their way when a connection was lost or, with a confirm level, that
     /// ended as [`Outcome::Unknown`].
@@ -53,6 +56,14 @@ pub struct PublisherStats {
     pub partial: u64,
     /// Events that ended as [`Outcome::Dropped`].
     pub dropped: u64,
+    /// Events that its spool gave up because it was full.
+    pub shed: u64,
+    /// Events whose time to live was over before they were sent.
+    pub expired: u64,
+    /// Events that its spool could not read back.
+    pub unreadable: u64,
+    /// Events that are pending in its spool: they outlive the publisher.
+    pub pending: u64,
     /// Connections that were made, one after the other or at once.
     pub connections: u64,
 }

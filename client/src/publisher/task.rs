@@ -1,5 +1,6 @@
 //! The task of a connection that carries one publisher and nothing else.
 
+use millrace_proto::PublisherSecret;
 use millrace_proto::control::Welcome;
 
 use super::outgoing::{Outgoing, Turned};
@@ -14,6 +15,9 @@ use crate::time::Time;
 pub(super) struct Task {
     pub(super) attaching: Attaching,
     pub(super) outgoing: Outgoing,
+    /// What the publisher's id follows from, where it began without a router and so without an
+    /// identity.
+    pub(super) secret: Option<PublisherSecret>,
 }
 
 /// How a connection ended.
@@ -33,8 +37,8 @@ struct Leaving {
 }
 
 impl Task {
-    pub(super) async fn run(mut self, link: Link, welcome: Box<Welcome>) {
-        let mut next = Some(Box::new((link, welcome)));
+    /// Runs until the publisher is closed; `next` is its first connection, if it has one already.
+    pub(super) async fn run(mut self, mut next: Option<Box<Connected>>) {
         loop {
             let (mut link, welcome) = *match next.take() {
                 Some(connected) => connected,
@@ -73,13 +77,16 @@ impl Task {
             }
         };
         tokio::select! {
-            // A publisher that was attached before goes on until it finds a router.
+            // A publisher that was attached before, or has a spool, goes on until it finds a router.
             connected = self.attaching.attach(shard) => connected.ok(),
             () = ended => None,
         }
     }
 
     async fn drive(&mut self, link: &mut Link, welcome: &Welcome, leaving: &mut Option<Leaving>) -> End {
+        if let Some(secret) = &self.secret {
+            self.outgoing.identified(secret, &welcome.identity);
+        }
         self.outgoing.begin(welcome.tables, link.session.confirms());
         let (connection, work) = (link.connection.clone(), self.outgoing.work());
         loop {

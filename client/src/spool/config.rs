@@ -27,7 +27,8 @@ pub struct SpoolConfig {
     pub sync: SyncPolicy,
     /// Bytes of one segment, the unit in which space is taken and given back. Default: a sixteenth
     /// of `max_bytes`, within 2 MiB and 16 MiB. At least 64 KiB, at most 16 MiB and a quarter of
-    /// `max_bytes`; an event that does not fit is refused, and every event fits 2 MiB.
+    /// `max_bytes`; an event that does not fit is refused, and every event fits 2 MiB. Where there
+    /// is no room for more, segments of 2 MiB are made.
     pub segment_bytes: Option<u64>,
 }
 

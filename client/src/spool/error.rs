@@ -1,6 +1,7 @@
 //! Why a spool did not do what it was asked for.
 
 use super::storage::StorageError;
+use crate::session::publisher::Full;
 
 /// Why a spool cannot be opened. What is in it is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -49,28 +50,6 @@ pub enum OpenError {
     /// The system fails; without space for the first files, free some or name a folder elsewhere.
     #[error("{0}")]
     Storage(#[from] StorageError),
-}
-
-/// What keeps a spool from growing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// Its byte bound.
-    #[error("the spool holds what max_bytes = {max_bytes} allows")]
-    Bound {
-        /// The bound.
-        max_bytes: u64,
-    },
-    /// The part of the file system that stays free.
-    #[error("{free} bytes of the file system are free, and {floor} are to stay so (free_percent)")]
-    Floor {
-        /// What is free.
-        free: u64,
-        /// What is to stay free.
-        floor: u64,
-    },
-    /// The file system, or a quota.
-    #[error("no space is left on the file system")]
-    Disk,
 }
 
 /// Why an event is not in the spool. It got no seq, and nothing changed.

@@ -38,11 +38,14 @@ pub enum Fate {
     /// Nobody knows whether there ever was an event with this seq: the host ended before it was
     /// synced.
     Doubtful,
+    /// Its time to live was over before it was sent.
+    Expired,
 }
 
 impl Fate {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Done, Self::Shed, Self::Unreadable, Self::Dropped, Self::Doubtful];
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Shed, Self::Unreadable, Self::Dropped, Self::Doubtful, Self::Expired];
 
     /// Its name in what people and programs read.
     #[must_use]
@@ -53,6 +56,7 @@ impl Fate {
             Self::Unreadable => "unreadable",
             Self::Dropped => "dropped",
             Self::Doubtful => "doubtful",
+            Self::Expired => "expired",
         }
     }
 }

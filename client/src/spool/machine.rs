@@ -10,7 +10,7 @@ use millrace_proto::TagSetRef;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 
 use super::config::{OnFull, SpoolConfig, SyncPolicy};
-use super::error::{AppendError, Full};
+use super::error::AppendError;
 use super::identity::Identity;
 use super::index::Segment;
 use super::journal::{Fate, Journal, Note, State};
@@ -18,9 +18,12 @@ use super::reader::Reader;
 use super::record;
 use super::segment::{self, RECORDS_AT, Tail};
 use super::storage::{Listed, Storage, StorageError, StorageFile, SyncFile};
+use crate::session::publisher::Full;
 
 /// Seqs that are reserved at a time. A power loss makes the next seq jump by at most this.
 pub(super) const RESERVE: u64 = 131_072;
+/// Bytes of a segment where there is no room for a larger one: every event fits.
+const SEGMENT_BYTES_SMALL: u64 = 2 << 20;
 /// Full segments that wait for their sync, at most; then the one who appends waits for it. Each
 /// keeps a descriptor open.
 const UNSYNCED_SEGMENTS_MAX: usize = 16;
@@ -92,6 +95,11 @@ impl<S: Storage> Spool<S> {
     /// may be final, too.
     pub const fn seqs(&self) -> Range<u64> {
         self.state.finals.floor()..self.next_seq
+    }
+
+    /// The parts of `seqs` that are not final, ascending.
+    pub fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        self.state.finals.pending_in(seqs.start..seqs.end.min(self.next_seq))
     }
 
     /// Events that are in it and not final.
@@ -313,21 +321,7 @@ impl<S: Storage> Spool<S> {
     fn next_tail(&mut self) -> Result<Option<Full>, StorageError> {
         self.seal_tail()?;
         loop {
-            let bytes = self.config.segment_bytes();
-            let full = match self.room_for(bytes)? {
-                Some(full) => full,
-                None => match self.storage.create(&segment::name(self.next_seq), bytes) {
-                    Ok(file) => {
-                        self.segments.push_back(Segment::begin(self.next_seq, bytes));
-                        self.tail = Some(Tail::begin(file, self.next_seq));
-                        self.unsynced.names = true;
-                        self.note_begun(self.next_seq)?;
-                        return Ok(None);
-                    }
-                    Err(error) if error.is_no_space() => Full::Disk,
-                    Err(error) => return Err(error),
-                },
-            };
+            let Some(full) = self.begin_tail()? else { return Ok(None) };
             let reclaimed = !self.removable.is_empty();
             if reclaimed {
                 self.sync()?;
@@ -337,6 +331,31 @@ impl<S: Storage> Spool<S> {
                 return Ok(Some(full));
             }
         }
+    }
+
+    /// Makes a segment, a smaller one where there is no room for one of the usual size; what forbids
+    /// that, if something does.
+    fn begin_tail(&mut self) -> Result<Option<Full>, StorageError> {
+        let usual = self.config.segment_bytes();
+        let mut full = None;
+        for bytes in [usual, usual.min(SEGMENT_BYTES_SMALL)] {
+            full = self.room_for(bytes)?;
+            if full.is_some() {
+                continue;
+            }
+            match self.storage.create(&segment::name(self.next_seq), bytes) {
+                Ok(file) => {
+                    self.segments.push_back(Segment::begin(self.next_seq, bytes));
+                    self.tail = Some(Tail::begin(file, self.next_seq));
+                    self.unsynced.names = true;
+                    self.note_begun(self.next_seq)?;
+                    return Ok(None);
+                }
+                Err(error) if error.is_no_space() => full = Some(Full::Disk),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(full)
     }
 
     /// What forbids `bytes` more.

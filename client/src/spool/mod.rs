@@ -65,11 +65,13 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+pub use crate::session::publisher::Full;
+
 #[cfg(all(unix, feature = "spool"))]
 pub use self::disk::{DiskFile, DiskStorage, DiskSyncer};
 pub use self::{
     config::{OnFull, SPOOL_BYTES_MIN, SYNC_INTERVAL_MAX, SettingError, SpoolConfig, SyncPolicy},
-    error::{AppendError, Full, OpenError},
+    error::{AppendError, OpenError},
     identity::Identity,
     inspect::Inspection,
     journal::Fate,

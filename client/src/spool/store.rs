@@ -1,10 +1,11 @@
 //! A spool as the [`Store`] behind a publisher's session: events that are queued or on their way
-//! stand on disk.
+//! stand on disk. It takes as many as the disk may hold, and hands them out one run at a time.
 //!
 //! The spool knows events, the session sends *runs*: consecutive events with one tag set. One run
 //! is kept in memory at a time, the next to be handed out; events join it while it waits, as in
 //! memory, and later ones are read when their turn comes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -12,10 +13,14 @@ use millrace_proto::limits::EVENTS_PER_RUN_MAX;
 use millrace_proto::{TagSet, TagSetRef, varint};
 
 use super::error::AppendError;
-use super::machine::{Appended, Spool};
+use super::journal::Fate;
+use super::machine::{Appended, Gone, Spool};
 use super::record::{self, Record};
 use super::storage::{Storage, StorageError};
-use crate::session::publisher::{NewEvent, Store, StoreError, StoredRun, Tags};
+use crate::session::publisher::{Full, GivenUp, NewEvent, Store, StoreError, StoredRun, Tags};
+
+/// Ranges of expired events that one reading notes, at most; the next one goes on.
+const EXPIRED_RANGES_MAX: usize = 1024;
 
 /// The run that is handed out next.
 #[derive(Debug)]
@@ -78,6 +83,11 @@ pub struct SpoolStore<S: Storage> {
     read_below: u64,
     /// Bytes of records from the next run on; an estimate behind a rewind.
     unsent_bytes: usize,
+    /// What goes out once more, before everything else; at most as much as is tried again.
+    again: VecDeque<Range<u64>>,
+    /// Events that happened before are given up instead of handed out, nanoseconds since 1970.
+    expired_before: u64,
+    full: Option<Full>,
     /// What the storage did not do, until somebody was told.
     failed: Option<StorageError>,
 }
@@ -87,13 +97,28 @@ impl<S: Storage> SpoolStore<S> {
     /// [`flush_bytes`](crate::session::PublisherConfig::flush_bytes) says.
     #[must_use]
     pub fn new(spool: Spool<S>, run_bytes: usize) -> Self {
-        let mut store = Self { spool, run_bytes, next: None, read_below: 0, unsent_bytes: 0, failed: None };
+        let mut store = Self {
+            spool,
+            run_bytes,
+            next: None,
+            read_below: 0,
+            unsent_bytes: 0,
+            again: VecDeque::new(),
+            expired_before: 0,
+            full: None,
+            failed: None,
+        };
         store.rewind();
         store
     }
 
-    /// The spool, for what a session has no word for: totals, events that it gave up, the end.
-    pub const fn spool(&mut self) -> &mut Spool<S> {
+    /// The spool, for what a session has no word for: totals, pending events.
+    pub const fn spool(&self) -> &Spool<S> {
+        &self.spool
+    }
+
+    /// As [`SpoolStore::spool`], to sync it.
+    pub const fn spool_mut(&mut self) -> &mut Spool<S> {
         &mut self.spool
     }
 
@@ -107,29 +132,80 @@ impl<S: Storage> SpoolStore<S> {
         self.fill();
     }
 
+    /// The disk failed outside of a call of this store: whoever publishes next is told.
+    pub fn set_failed(&mut self, error: StorageError) {
+        self.failed = Some(error);
+    }
+
+    /// What kept the last event out, while something does.
+    pub const fn full(&self) -> Option<Full> {
+        self.full
+    }
+
     /// Reads the next run, where there is none.
     fn fill(&mut self) {
-        if self.next.is_some() {
-            return;
+        while self.next.is_none()
+            && let Some(seqs) = self.again.pop_front()
+        {
+            let behind = self.read(seqs.clone());
+            if behind < seqs.end {
+                self.again.push_front(behind..seqs.end);
+            }
         }
-        let (mut next, run_bytes, mut behind) = (None, self.run_bytes, self.read_below);
-        let read = self.spool.visit(self.read_below, |record| match &mut next {
-            None => {
-                next = Run::begin(record);
-                // A record whose tags are none, though its checksum is right, is nobody's: it is
-                // passed over.
-                behind = record.seq + 1;
-                true
+        while self.next.is_none() {
+            let behind = self.read(self.read_below..u64::MAX);
+            if behind <= self.read_below {
+                return;
             }
-            Some(run) => {
-                let fits = Run::push(run, record, run_bytes);
-                behind = if fits { record.seq + 1 } else { behind };
-                fits
+            self.read_below = behind;
+        }
+    }
+
+    /// Reads the first run within `seqs`, and gives up events whose time is over on the way. The
+    /// seq to go on from.
+    fn read(&mut self, seqs: Range<u64>) -> u64 {
+        let (run_bytes, expired_before) = (self.run_bytes, self.expired_before);
+        let (mut next, mut is_stopped, mut behind) = (None, false, seqs.start);
+        let mut expired: Vec<Range<u64>> = Vec::new();
+        let read = self.spool.visit(seqs.start, |record| {
+            let is_expired = record.time_ns < expired_before;
+            let fits = record.seq < seqs.end
+                && match &mut next {
+                    _ if is_expired => expired.len() < EXPIRED_RANGES_MAX,
+                    // A record whose tags are none, though its checksum is right, is nobody's: it
+                    // is passed over.
+                    None => {
+                        next = Run::begin(record);
+                        true
+                    }
+                    Some(run) => Run::push(run, record, run_bytes),
+                };
+            if !fits {
+                is_stopped = true;
+                return false;
             }
+            behind = record.seq + 1;
+            match expired.last_mut() {
+                _ if !is_expired => {}
+                Some(last) if last.end == record.seq => last.end += 1,
+                _ => expired.push(record.seq..record.seq + 1),
+            }
+            true
         });
-        self.failed = read.err().or(self.failed.take());
-        self.read_below = behind;
+        for seqs in expired {
+            let given_up = self.spool.give_up(Fate::Expired, seqs);
+            self.failed = given_up.err().or(self.failed.take());
+        }
         self.next = next;
+        match read {
+            // What lies between the last event and where the reading ended is final or gone.
+            Ok(at) if !is_stopped || at >= seqs.end => at.clamp(seqs.start, seqs.end),
+            Ok(_) => behind,
+            Err(error) => {
+                self.failed = Some(error);
+                behind
+            }
+        }
     }
 }
 
@@ -138,22 +214,70 @@ impl<S: Storage> Store for SpoolStore<S> {
         self.spool.seqs()
     }
 
+    fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        self.spool.pending_in(seqs)
+    }
+
+    fn poll_given_up(&mut self) -> Option<(Range<u64>, GivenUp)> {
+        loop {
+            let Gone { fate, seqs } = self.spool.poll_gone()?;
+            let why = match fate {
+                Fate::Shed => GivenUp::Shed,
+                Fate::Expired => GivenUp::Expired,
+                Fate::Unreadable => GivenUp::Unreadable,
+                Fate::Done | Fate::Dropped | Fate::Doubtful => continue,
+            };
+            return Some((seqs, why));
+        }
+    }
+
+    fn again(&mut self, seqs: Range<u64>) -> bool {
+        self.again.push_back(seqs);
+        self.fill();
+        true
+    }
+
+    fn expire_before(&mut self, time_ns: u64) {
+        self.expired_before = time_ns;
+        if let Some(run) = &self.next
+            && run.base_time_ns < time_ns
+        {
+            self.again.push_front(run.first_seq..run.end_seq());
+            self.next = None;
+            self.fill();
+        }
+    }
+
+    fn is_spacious(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
         if let Some(failed) = self.failed.take() {
             return Err(StoreError::Failed(failed.kind));
         }
         let appended = self.spool.append(event.time_ns, event.set.borrow(), event.payload);
+        self.full = None;
         let seq = match appended {
             Ok(Appended::Kept(seq)) => seq,
             Ok(Appended::Shed(_)) => return Ok(()),
-            Err(AppendError::WouldBlock(_)) => return Err(StoreError::Full),
-            Err(AppendError::Refused(_)) => return Err(StoreError::Failed(io::ErrorKind::StorageFull)),
+            Err(AppendError::WouldBlock(full)) => {
+                self.full = Some(full);
+                return Err(StoreError::Full);
+            }
+            Err(AppendError::Refused(full)) => return Err(StoreError::Refused(full)),
             Err(AppendError::TooLarge { .. }) => return Err(StoreError::Failed(io::ErrorKind::FileTooLarge)),
             Err(AppendError::Storage(error)) => return Err(StoreError::Failed(error.kind)),
         };
         let tags = event.set.canonical();
         self.unsent_bytes += record::size(tags.len(), event.payload.len());
         let record = Record { seq, time_ns: event.time_ns, tags, payload: event.payload };
+        let floor = self.spool.seqs().start;
+        if self.next.as_ref().is_some_and(|run| run.first_seq < floor) {
+            // The oldest segment was shed, and what was to be handed out next with it.
+            self.next = None;
+            self.read_below = self.read_below.max(floor);
+        }
         match &mut self.next {
             None => self.fill(),
             // Only what may be sent joins what is handed out next.
@@ -189,6 +313,7 @@ impl<S: Storage> Store for SpoolStore<S> {
 
     fn rewind(&mut self) {
         self.next = None;
+        self.again.clear();
         self.read_below = self.spool.seqs().start;
         self.unsent_bytes = self.spool.pending_bytes();
         self.fill();

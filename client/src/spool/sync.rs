@@ -32,6 +32,11 @@ impl<Y: SyncFile> SyncOrder<Y> {
 }
 
 impl<S: Storage> Spool<S> {
+    /// When it is to be synced.
+    pub const fn sync_policy(&self) -> SyncPolicy {
+        self.config.sync
+    }
+
     /// Whether anything waits for a sync; never with [`SyncPolicy::Never`].
     pub fn wants_sync(&self) -> bool {
         let unsynced = &self.unsynced;

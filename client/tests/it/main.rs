@@ -11,3 +11,5 @@ mod publisher;
 mod receiver;
 mod router;
 mod shared;
+#[cfg(all(unix, feature = "spool"))]
+mod spool;

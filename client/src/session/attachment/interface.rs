@@ -25,6 +25,9 @@ pub struct AttachmentConfig {
     pub leave_slack_ns: u64,
     /// How long the first search may go on behind its first failed round. Default 0: one round.
     pub patience_ns: u64,
+    /// Whether the first search never ends, as later ones, refusals included: for a client that has
+    /// work without a router. Default no.
+    pub insists: bool,
     /// Interval at which the attachment tells an outage that lasts. Default 30 s.
     pub tell_every_ns: u64,
 }
@@ -39,6 +42,7 @@ impl Default for AttachmentConfig {
             steady_ns: SECOND_NS,
             leave_slack_ns: 2 * SECOND_NS,
             patience_ns: 0,
+            insists: false,
             tell_every_ns: 30 * SECOND_NS,
         }
     }

@@ -187,7 +187,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
 
     fn round_failed(&mut self, failure: Failure<R, E>, now: Time) {
         let refused = failure.cause.is_refusal();
-        if !self.was_attached && (refused || now.nanos_since(self.away_since) >= self.config.patience_ns) {
+        let may_give_up = !self.was_attached && !self.config.insists;
+        if may_give_up && (refused || now.nanos_since(self.away_since) >= self.config.patience_ns) {
             self.search = Search::No;
             self.outputs.push_back(Output::GaveUp { failure });
             return;

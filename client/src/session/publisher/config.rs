@@ -70,6 +70,10 @@ pub struct PublisherConfig {
     /// Receivers that an event must be confirmed at: with fewer it is not confirmed. Default 0:
     /// an event that nobody wants is confirmed.
     pub min_receivers: u64,
+    /// Whether an event that did not reach all its receivers is sent again, at most five times
+    /// within ten minutes, before that is its outcome. Default no. With a confirm level and a store
+    /// that can hand events out again (a spool) only.
+    pub retry_partial: bool,
 }
 
 impl PublisherConfig {
@@ -87,6 +91,7 @@ impl PublisherConfig {
             resend: false,
             level: ConfirmLevel::None,
             min_receivers: 0,
+            retry_partial: false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 
-use super::store::StoreError;
+use super::store::{Full, StoreError};
 
 /// Why an event was not taken. It got no seq, and nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum PublishError {
     /// The event's outcome is wanted, and the publisher asks for none.
     #[error("the publisher is not told what becomes of its events: give it a confirm level")]
     NoConfirmLevel,
+    /// The publisher's spool is full, and is to refuse what is more.
+    #[error("{0}; the event is refused")]
+    Refused(Full),
     /// The publisher's store cannot take events.
     #[error("the publisher's store failed: {}", io::Error::from(*.kind))]
     Store {
@@ -38,6 +41,7 @@ impl From<StoreError> for PublishError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::WouldBlock,
+            StoreError::Refused(full) => Self::Refused(full),
             StoreError::Failed(kind) => Self::Store { kind },
         }
     }

@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Ranges above the floor, at most: a publisher has at most 65,536 events in flight, and every
-/// second one may be late.
-const RANGES_MAX: usize = 65_536;
+/// Ranges above the floor, at most: a publisher has at most 65,536 events in flight and as many that
+/// wait to be sent again, and each of them may stand alone.
+const RANGES_MAX: usize = 131_072;
 
 /// Final seqs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

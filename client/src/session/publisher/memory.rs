@@ -10,7 +10,7 @@ use std::ops::Range;
 use millrace_proto::limits::EVENTS_PER_RUN_MAX;
 use millrace_proto::{TagSet, varint};
 
-use super::store::{NewEvent, Store, StoreError, StoredRun};
+use super::store::{GivenUp, NewEvent, Store, StoreError, StoredRun};
 use super::tags::{TagHandle, Tags};
 
 /// Bytes that an event takes besides its payload, at most: its time, and a length of four bytes.
@@ -40,6 +40,8 @@ pub struct MemoryStore {
     held: u64,
     /// What runs take that are final and stand between others.
     dead_bytes: usize,
+    /// Runs that expired and nobody was told of; each once, so that `bytes_max` bounds them.
+    expired: VecDeque<Range<u64>>,
     /// It held more than [`KEPT_BYTES`] when it was emptied last.
     was_large: bool,
 }
@@ -50,6 +52,7 @@ struct Run {
     tags: RunTags,
     first_seq: u64,
     base_time_ns: u64,
+    last_time_ns: u64,
     count: u32,
     /// Events that [`Store::release_range`] has not named.
     pending: u32,
@@ -105,6 +108,7 @@ impl MemoryStore {
             sealed: 0,
             held: 0,
             dead_bytes: 0,
+            expired: VecDeque::new(),
             was_large: false,
         }
     }
@@ -178,6 +182,24 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn poll_given_up(&mut self) -> Option<(Range<u64>, GivenUp)> {
+        self.expired.pop_front().map(|seqs| (seqs, GivenUp::Expired))
+    }
+
+    /// A run expires with its youngest event.
+    fn expire_before(&mut self, time_ns: u64) {
+        let waiting = self.runs.range(self.sent..);
+        let expired = waiting.take_while(|run| run.last_time_ns < time_ns);
+        let expired: Vec<Range<u64>> = expired.map(|run| run.first_seq..run.end_seq()).collect();
+        for seqs in expired {
+            self.release_range(seqs.clone());
+            self.expired.push_back(seqs);
+        }
+        if !self.expired.is_empty() && self.dead_bytes > 0 {
+            self.compact();
+        }
+    }
+
     #[inline]
     fn seqs(&self) -> Range<u64> {
         self.runs.front().map_or(self.next_seq, |run| run.first_seq)..self.next_seq
@@ -205,6 +227,7 @@ impl Store for MemoryStore {
         {
             varint::put(&mut self.events, time_ns - run.base_time_ns);
             varint::put_prefixed(&mut self.events, payload);
+            run.last_time_ns = run.last_time_ns.max(time_ns);
             run.count += 1;
             run.pending += 1;
             run.bytes += self.events.len() - before;
@@ -217,7 +240,15 @@ impl Store for MemoryStore {
             Tags::Set(set) => RunTags::Set(set.clone()),
         };
         let bytes = self.events.len() - before;
-        self.runs.push_back(Run { tags, first_seq: seq, base_time_ns: time_ns, count: 1, pending: 1, bytes });
+        self.runs.push_back(Run {
+            tags,
+            first_seq: seq,
+            base_time_ns: time_ns,
+            last_time_ns: time_ns,
+            count: 1,
+            pending: 1,
+            bytes,
+        });
         Ok(())
     }
 

@@ -19,6 +19,7 @@
 //! | `outcome` | [`Outcome`]: how an event ended |
 //! | `store`, `memory` | what holds them: [`Store`], [`MemoryStore`] |
 //! | `stream` | the tables, the credit and the encoding of one publish stream |
+//! | `retries` | what did not reach all its receivers, and is to go out again |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
 //!
 //! ```
@@ -49,6 +50,7 @@ mod finals;
 mod memory;
 mod outcome;
 mod reports;
+mod retries;
 mod session;
 mod store;
 mod stream;
@@ -63,6 +65,6 @@ pub(crate) use finals::Finals;
 pub use memory::MemoryStore;
 pub use outcome::{Ended, Outcome, OutcomeReason};
 pub use session::PublisherSession;
-pub use store::{NewEvent, Store, StoreError, StoredRun};
+pub use store::{Full, GivenUp, NewEvent, Store, StoreError, StoredRun};
 pub(super) use stream::PUBLISHER_NUMBER;
 pub use tags::{HandlesExhausted, TAG_HANDLES_MAX, TagHandle, Tags};

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use millrace_proto::control::{self, OutcomeKind};
 
+use super::store::GivenUp;
+
 pub use millrace_proto::control::OutcomeReason;
 
 /// What became of an event.
@@ -31,6 +33,11 @@ pub enum Outcome {
     },
     /// Nobody can tell.
     Unknown,
+    /// The publisher gave it up before its outcome was known.
+    GivenUp {
+        /// Why.
+        why: GivenUp,
+    },
 }
 
 impl Outcome {
@@ -38,6 +45,31 @@ impl Outcome {
     #[must_use]
     pub const fn is_confirmed(&self) -> bool {
         matches!(self, Self::Confirmed { .. })
+    }
+
+    /// Whether sending the event again may end better: it did not reach all its receivers, or nobody
+    /// can tell, for reasons that pass.
+    pub(super) fn may_improve(&self) -> bool {
+        let passes = |reason: &OutcomeReason| {
+            !matches!(
+                reason,
+                OutcomeReason::Expired
+                    | OutcomeReason::FewReceivers
+                    | OutcomeReason::NoReceiver
+                    | OutcomeReason::Forbidden
+                    | OutcomeReason::Fenced
+                    | OutcomeReason::ClusterPath
+                    | OutcomeReason::TooLarge
+                    | OutcomeReason::Refused
+                    | OutcomeReason::CannotAcknowledge
+            )
+        };
+        match self {
+            Self::Partial { reasons, .. } => reasons.is_empty() || reasons.iter().any(passes),
+            Self::Dropped { reason } => passes(reason),
+            Self::Unknown => true,
+            Self::Confirmed { .. } | Self::GivenUp { .. } => false,
+        }
     }
 
     /// What a router said, for a publisher that asks for `min_receivers`.

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use millrace_proto::control::{self, TableCapacity};
 use millrace_proto::data::put_report;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
-use millrace_proto::{TagSet, varint};
+use millrace_proto::{PublisherKey, TagSet, varint};
 
 use super::config::PublisherConfig;
 use super::error::PublishError;
 use super::memory::MemoryStore;
 use super::outcome::{Ended, Outcome};
 use super::reports::Reports;
+use super::retries::Retries;
 use super::store::{NewEvent, Store};
 use super::stream::PublishStream;
 use super::tags::{Handles, HandlesExhausted, TagHandle, Tags};
@@ -41,6 +42,9 @@ pub struct PublisherSession<S = MemoryStore> {
     reports: Reports,
     /// Events that ended and were not told; each once, so that the window bounds them.
     ended: VecDeque<Ended>,
+    retries: Retries,
+    /// The time of the last turn.
+    turned: Time,
 }
 
 impl PublisherSession {
@@ -65,9 +69,42 @@ impl<S: Store> PublisherSession<S> {
             stream: None,
             reports: Reports::new(window.received(), config.received_within_ns),
             ended: VecDeque::new(),
+            retries: Retries::default(),
+            turned: Time::ZERO,
             window,
             config,
         }
+    }
+
+    /// Who publishes.
+    #[must_use]
+    pub const fn key(&self) -> PublisherKey {
+        self.config.key
+    }
+
+    /// Changes who publishes from the next stream on: for a publisher whose id follows from what
+    /// its first router takes it for, and that began before it had one.
+    pub const fn set_key(&mut self, key: PublisherKey) {
+        self.config.key = key;
+    }
+
+    /// What holds the events.
+    #[must_use]
+    pub const fn store(&self) -> &S {
+        self.window.store()
+    }
+
+    /// What holds the events, for what a session has no word for: a spool's syncs. What a session
+    /// hands out and releases is left to the session, and what the store gives up meanwhile is told
+    /// by [`PublisherSession::poll_ended`].
+    pub const fn store_mut(&mut self) -> &mut S {
+        self.window.store_mut()
+    }
+
+    /// Gives up events that happened before `time_ns`, nanoseconds since 1970, and are not on their
+    /// way: their time to live is over.
+    pub fn expire_before(&mut self, time_ns: u64) {
+        self.window.store_mut().expire_before(time_ns);
     }
 
     /// Gives `tags` a handle that is good for the life of this publisher. Registering a set twice
@@ -158,6 +195,7 @@ impl<S: Store> PublisherSession<S> {
     pub fn stream_lost(&mut self) -> Range<u64> {
         self.stream = None;
         let unknown = self.window.stream_lost();
+        self.retries.stream_lost();
         self.reports.stream_lost(self.window.received());
         unknown
     }
@@ -204,26 +242,66 @@ impl<S: Store> PublisherSession<S> {
             return Err(SessionError::Unexpected { frame: "Outcome for events that were never sent" });
         }
         let outcome = Outcome::of(said, self.config.min_receivers);
+        let retry = self.config.retry_partial && outcome.may_improve();
         for (first, count) in said.seqs.iter() {
-            self.finish(first..first + count, &outcome);
+            self.window.told(count);
+            if retry {
+                self.postpone(first..first + count, &outcome);
+            } else {
+                self.finish(first..first + count, &outcome);
+            }
         }
         Ok(())
     }
 
+    /// These events ended so, and are to be sent again as far as they have tries left.
+    fn postpone(&mut self, seqs: Range<u64>, outcome: &Outcome) {
+        for pending in self.window.pending_in(seqs) {
+            for seqs in self.retries.postpone(pending, self.turned) {
+                self.finish(seqs, outcome);
+            }
+        }
+    }
+
+    /// Hands what is due once more to the store.
+    fn try_again(&mut self) {
+        for due in self.retries.take_due(self.turned) {
+            for seqs in self.window.pending_in(due) {
+                if !self.window.store_mut().again(seqs.clone()) {
+                    self.finish(seqs, &Outcome::Unknown);
+                }
+            }
+            self.flush_wanted = true;
+        }
+    }
+
     fn finish(&mut self, seqs: Range<u64>, outcome: &Outcome) {
+        self.retries.forget(&seqs);
         let news = self.window.finish(seqs);
         self.ended.extend(news.into_iter().map(|seqs| Ended { seqs, outcome: outcome.clone() }));
     }
 
-    /// Events that have had their outcome since the last call; with a confirm level, each event
-    /// ends once. To be called until `None` after whatever the router said.
+    /// Events that have had their outcome since the last call, or that the store gave up; with a
+    /// confirm level, each event ends once. To be called until `None` after whatever the router
+    /// said, and with a store that gives events up after every call.
     pub fn poll_ended(&mut self) -> Option<Ended> {
+        while self.ended.is_empty()
+            && let Some((news, why)) = self.window.poll_given_up()
+        {
+            news.iter().for_each(|seqs| self.retries.forget(seqs));
+            let outcome = Outcome::GivenUp { why };
+            self.ended.extend(news.into_iter().map(|seqs| Ended { seqs, outcome: outcome.clone() }));
+        }
         self.ended.pop_front()
     }
 
     /// The next bytes of the stream, if some are due and credit allows them. Call until `None`;
     /// write every chunk in order.
     pub fn take_output(&mut self, now: Time) -> Option<Bytes> {
+        self.turned = now;
+        if self.retries.next_due().is_some_and(|due| due <= now) && self.stream.is_some() {
+            self.try_again();
+        }
         let due = self.is_due(now);
         let report_due = self.reports.is_due(self.window.unreceived(), self.held);
         let stream = self.stream.as_mut()?;
@@ -240,8 +318,8 @@ impl<S: Store> PublisherSession<S> {
                     break;
                 }
                 stream.encode(&mut out, &outgoing, &self.handles);
-                let end_seq = outgoing.run.end_seq();
-                self.window.sent(end_seq);
+                let (end_seq, count) = (outgoing.run.end_seq(), outgoing.run.count);
+                self.window.sent(end_seq, count);
             }
             if self.reports.ask_behind(self.window.taken()) {
                 put_report(&mut out);
@@ -270,13 +348,8 @@ impl<S: Store> PublisherSession<S> {
         if stream.has_staged() || self.is_due(self.oldest) || self.is_report_due() {
             return Some(self.oldest);
         }
-        (self.window.unsent_bytes() > 0 && !self.held).then(|| self.oldest.after(self.config.linger_ns))
-    }
-
-    /// What holds the events, for what a session has no word for: a spool's syncs, and events that
-    /// it gave up. What a session hands out and releases is left to the session.
-    pub const fn store_mut(&mut self) -> &mut S {
-        self.window.store_mut()
+        let linger = (self.window.has_next() && !self.held).then(|| self.oldest.after(self.config.linger_ns));
+        linger.into_iter().chain(self.retries.next_due()).min()
     }
 
     /// Seq that the next event gets.
@@ -362,11 +435,10 @@ impl<S: Store> PublisherSession<S> {
     }
 
     fn is_due(&self, now: Time) -> bool {
-        let queued = self.window.unsent_bytes();
-        queued > 0
-            && !self.held
+        !self.held
+            && self.window.has_next()
             && (self.flush_wanted
-                || queued >= self.config.flush_bytes
+                || self.window.unsent_bytes() >= self.config.flush_bytes
                 || now.nanos_since(self.oldest) >= self.config.linger_ns)
     }
 }

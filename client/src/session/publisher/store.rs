@@ -60,6 +60,28 @@ impl StoredRun<'_> {
     }
 }
 
+/// What keeps a store on disk from growing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// Its byte bound.
+    #[error("the spool holds what max_bytes = {max_bytes} allows")]
+    Bound {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// The part of the file system that stays free.
+    #[error("{free} bytes of the file system are free, and {floor} are to stay so (free_percent)")]
+    Floor {
+        /// What is free.
+        free: u64,
+        /// What is to stay free.
+        floor: u64,
+    },
+    /// The file system, or a quota.
+    #[error("no space is left on the file system")]
+    Disk,
+}
+
 /// Why a store does not take an event. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -67,16 +89,77 @@ pub enum StoreError {
     /// It holds as much as it may: it takes events again when some were released.
     #[error("the store is full")]
     Full,
+    /// It holds as much as it may, and is to refuse what is more.
+    #[error("{0}; the event is refused")]
+    Refused(Full),
     /// What it writes to failed.
     #[error("the store failed: {}", io::Error::from(*.0))]
     Failed(io::ErrorKind),
 }
 
+/// Why a store gave events up by itself. No router gets them from it (again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum GivenUp {
+    /// It was full.
+    Shed,
+    /// Their time to live was over.
+    Expired,
+    /// What is on disk cannot be read.
+    Unreadable,
+}
+
+impl GivenUp {
+    /// Its name in what people and programs read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shed => "shed",
+            Self::Expired => "expired",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// Holds a publisher's events until they are final.
+///
+/// A store in memory holds what is in flight and what waits, and needs the methods without a
+/// default only. One that outlives the process has more to say: which seqs were final before it
+/// began, and which events it gave up by itself.
 pub trait Store: fmt::Debug {
     /// The seqs of the events that it holds, and so the seq that it expects next. A store that
     /// outlives the process begins with what it held before.
     fn seqs(&self) -> Range<u64>;
+
+    /// The parts of `seqs` that are not final, ascending.
+    fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        vec![seqs]
+    }
+
+    /// Events that it gave up by itself since it was asked last. To be called until `None` after
+    /// every call that changes the store.
+    fn poll_given_up(&mut self) -> Option<(Range<u64>, GivenUp)> {
+        None
+    }
+
+    /// Hands these events out once more, before all others; they are pending and were handed out.
+    /// False for a store that cannot.
+    fn again(&mut self, seqs: Range<u64>) -> bool {
+        let _ = seqs;
+        false
+    }
+
+    /// Gives up what happened before `time_ns`, nanoseconds since 1970, instead of handing it out,
+    /// from here on.
+    fn expire_before(&mut self, time_ns: u64) {
+        let _ = time_ns;
+    }
+
+    /// Whether it takes events beyond those that a publisher may have in flight: a store on disk
+    /// does, within bounds of its own.
+    fn is_spacious(&self) -> bool {
+        false
+    }
 
     /// Takes an event, behind all others.
     ///

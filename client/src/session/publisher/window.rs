@@ -17,6 +17,11 @@
 //! - for one that does not: as soon as it is handed to a stream, because nothing is done with it
 //!   afterwards.
 //!
+//! - with either: when the store has given it up by itself.
+//!
+//! With a confirm level at most 65,536 events are in flight. A store in memory takes no more than
+//! that either; a spool does, and hands them out when there is room.
+//!
 //! A run that goes out again keeps its seqs and carries a flag, and every run says below which seq
 //! nothing is sent again (its *floor*), so that a receiver can know what it has had. Runs are sent
 //! again whole while one of their events is not final, so the floor is where a run begins.
@@ -27,7 +32,7 @@ use millrace_proto::data::flag;
 
 use super::config::ConfirmLevel;
 use super::finals::Finals;
-use super::store::{NewEvent, Store, StoreError, StoredRun};
+use super::store::{GivenUp, NewEvent, Store, StoreError, StoredRun};
 
 /// Events without an outcome, at most: routers close a connection with more.
 pub(super) const UNCONFIRMED_MAX: u64 = 65_536;
@@ -44,7 +49,9 @@ pub(super) struct Window<S> {
     received: u64,
     /// Events below were handed to a stream before, perhaps by an earlier process.
     sent_below: u64,
-    /// Which events have had their outcome; with a confirm level only.
+    /// Events of this stream whose outcome its router owes.
+    in_flight: u64,
+    /// Which events are final: below `settled` all, above it some.
     finals: Finals,
 }
 
@@ -62,18 +69,49 @@ impl<S: Store> Window<S> {
     /// Goes on with what the store holds, all of which may have been sent before.
     pub(super) fn new(store: S, resend: bool, level: ConfirmLevel) -> Self {
         let Range { start, end } = store.seqs();
-        let (finals, level_flags) = (Finals::below(start), level.flags());
-        Self { store, level, resend, level_flags, taken: start, received: start, sent_below: end, finals }
+        let (mut finals, level_flags) = (Finals::below(start), level.flags());
+        let mut from = start;
+        for pending in store.pending_in(start..end) {
+            finals.insert(from..pending.start);
+            from = pending.end;
+        }
+        finals.insert(from..end);
+        Self {
+            store,
+            level,
+            resend,
+            level_flags,
+            taken: start,
+            received: start,
+            sent_below: end,
+            in_flight: 0,
+            finals,
+        }
     }
 
+    /// What holds the events.
+    pub(super) const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// As [`Window::store`]. Events that it gives up are to be taken in with
+    /// [`Window::poll_given_up`].
     pub(super) const fn store_mut(&mut self) -> &mut S {
         &mut self.store
+    }
+
+    /// Events that the store gave up by itself, as far as they were not final before.
+    pub(super) fn poll_given_up(&mut self) -> Option<(Vec<Range<u64>>, GivenUp)> {
+        let (seqs, why) = self.store.poll_given_up()?;
+        let news = self.finals.pending_in(seqs.clone());
+        self.finals.insert(seqs);
+        Some((news, why))
     }
 
     /// Takes an event, whose seq is [`Window::next_seq`].
     #[inline]
     pub(super) fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
-        if self.level.is_confirmed() && self.store.held() >= UNCONFIRMED_MAX {
+        if self.level.is_confirmed() && self.store.held() >= UNCONFIRMED_MAX && !self.store.is_spacious() {
             return Err(StoreError::Full);
         }
         self.store.append(event)
@@ -83,15 +121,28 @@ impl<S: Store> Window<S> {
     #[inline]
     pub(super) fn next_run(&self) -> Option<Outgoing<'_>> {
         let run = self.store.next_run()?;
+        if self.in_flight > 0 && self.in_flight + u64::from(run.count) > UNCONFIRMED_MAX {
+            return None;
+        }
         let resent = if run.first_seq < self.sent_below { flag::RESENT } else { 0 };
         Some(Outgoing { run, floor: self.store.seqs().start, flags: self.level_flags | resent })
     }
 
-    /// The run that [`Window::next_run`] gave and that ends at `end_seq` is in a stream.
+    /// Whether [`Window::next_run`] has a run.
     #[inline]
-    pub(super) fn sent(&mut self, end_seq: u64) {
-        self.taken = end_seq;
+    pub(super) fn has_next(&self) -> bool {
+        self.next_run().is_some()
+    }
+
+    /// The run of `count` events that [`Window::next_run`] gave and that ends at `end_seq` is in a
+    /// stream.
+    #[inline]
+    pub(super) fn sent(&mut self, end_seq: u64, count: u32) {
+        self.taken = self.taken.max(end_seq);
         self.sent_below = self.sent_below.max(end_seq);
+        if self.is_confirmed() {
+            self.in_flight += u64::from(count);
+        }
         self.store.advance();
         if !self.resends() {
             self.store.release(end_seq);
@@ -106,16 +157,27 @@ impl<S: Store> Window<S> {
         }
         self.received = next_seq;
         if !self.level.is_confirmed() {
+            self.finals.insert(0..next_seq);
             self.store.release(next_seq);
         }
         true
+    }
+
+    /// The router has told the outcome of so many events of this stream.
+    pub(super) const fn told(&mut self, events: u64) {
+        self.in_flight = self.in_flight.saturating_sub(events);
+    }
+
+    /// The parts of `seqs` that are not final.
+    pub(super) fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        self.finals.pending_in(seqs)
     }
 
     /// These events have their outcome; must not be above [`Window::taken`]. The parts of them that
     /// had none before.
     pub(super) fn finish(&mut self, seqs: Range<u64>) -> Vec<Range<u64>> {
         let news = self.finals.pending_in(seqs.clone());
-        // There are never more ranges than events in the window.
+        // There are never more ranges than events that are in flight or tried again.
         self.finals.insert(seqs);
         for part in &news {
             self.store.release_range(part.clone());
@@ -136,6 +198,7 @@ impl<S: Store> Window<S> {
 
     /// The stream is lost. What was on its way goes out again, or is returned: it is unknown.
     pub(super) fn stream_lost(&mut self) -> Range<u64> {
+        self.in_flight = 0;
         if self.level.is_confirmed() {
             self.store.rewind();
             let start = self.store.seqs().start;
@@ -149,6 +212,7 @@ impl<S: Store> Window<S> {
         }
         let unknown = self.unreceived();
         self.received = self.taken;
+        self.finals.insert(0..self.taken);
         unknown
     }
 
@@ -157,10 +221,10 @@ impl<S: Store> Window<S> {
         self.resend || self.level.is_confirmed()
     }
 
-    /// First seq that is not final, or not received where there are no outcomes.
+    /// First seq that is not final; without a level, that is neither received nor given up.
     #[inline]
     pub(super) const fn settled(&self) -> u64 {
-        if self.level.is_confirmed() { self.finals.floor() } else { self.received }
+        self.finals.floor()
     }
 
     #[inline]

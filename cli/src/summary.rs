@@ -1,0 +1,173 @@
+//! What became of the events of a command: counts, words, JSON, and whether that is a failure.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use anyhow::anyhow;
+use millrace_client::{ConfirmLevel, Outcome, OutcomeReason, Publisher, PublisherStats, Unconfirmed};
+use millrace_proto::PublisherKey;
+use serde::Serialize;
+
+use crate::args::{Pub, Reach};
+use crate::failure::Failure;
+use crate::tell::tell;
+
+/// Schema of the object that `pub --json` prints at the end.
+const SUMMARY_SCHEMA: &str = "millrace.pub/2";
+
+/// Events that ended and are not confirmed: how many, by how and why.
+#[derive(Debug, Default)]
+pub(crate) struct Failures(RefCell<BTreeMap<String, u64>>);
+
+impl Failures {
+    /// Adds what the publisher has to report.
+    pub(crate) fn take(&self, publisher: &Publisher) {
+        while let Some(unconfirmed) = publisher.try_unconfirmed() {
+            self.add(&unconfirmed);
+        }
+    }
+
+    pub(crate) fn add(&self, unconfirmed: &Unconfirmed) {
+        let names = |reasons: &[OutcomeReason]| {
+            let names: Vec<&str> = reasons.iter().map(|reason| reason.name()).collect();
+            names.join(", ")
+        };
+        let how = match &unconfirmed.outcome {
+            Outcome::Partial { reasons, .. } => format!("partial ({})", names(reasons)),
+            Outcome::Dropped { reason } => format!("dropped ({})", reason.name()),
+            Outcome::GivenUp { why } => why.name().to_owned(),
+            _ => "unknown".to_owned(),
+        };
+        *self.0.borrow_mut().entry(how).or_default() += unconfirmed.seqs.end - unconfirmed.seqs.start;
+    }
+
+    /// Whether every event that ended is confirmed.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let counts = self.0.borrow();
+        if counts.is_empty() {
+            return Ok(());
+        }
+        let events: u64 = counts.values().sum();
+        let how: Vec<String> = counts.iter().map(|(how, count)| format!("{count} {how}")).collect();
+        Err(Failure::other(anyhow!("{events} events are not confirmed: {}", how.join("; "))))
+    }
+}
+
+/// What became of the events, as far as the publisher is told.
+pub(crate) fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) -> String {
+    let PublisherStats { published, found, received, unknown, confirmed, partial, dropped, .. } = *stats;
+    let (mut text, waits) = match level {
+        ConfirmLevel::None => {
+            (format!("{published} published, {received} received by a router"), "not received yet")
+        }
+        _ => (format!("{published} published, {confirmed} confirmed"), "without an outcome"),
+    };
+    if found > 0 {
+        text = format!("{found} found in the spool, {text}");
+    }
+    let waits = if stats.pending > 0 { "pending in the spool" } else { waits };
+    let counts = [
+        (partial, "partial"),
+        (dropped, "dropped"),
+        (unknown, "may be lost"),
+        (stats.shed, "shed"),
+        (stats.expired, "expired"),
+        (stats.unreadable, "unreadable"),
+        (waiting(stats, level), waits),
+        (skipped, "lines skipped"),
+    ];
+    for (count, what) in counts {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+/// Events that the publisher still waits for.
+pub(crate) const fn waiting(stats: &PublisherStats, level: ConfirmLevel) -> u64 {
+    let given_up = stats.shed + stats.expired + stats.unreadable + stats.unknown;
+    let ended = match level {
+        ConfirmLevel::None => stats.received,
+        _ => stats.confirmed + stats.partial + stats.dropped,
+    };
+    (stats.found + stats.published).saturating_sub(ended + given_up)
+}
+
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    schema: &'static str,
+    /// Who published: one for each connection.
+    publishers: Vec<String>,
+    epoch: String,
+    published: u64,
+    received: u64,
+    confirmed: u64,
+    partial: u64,
+    dropped: u64,
+    unknown: u64,
+    /// Events of earlier commands that were pending in the spool.
+    found: u64,
+    /// Events that went through the spool.
+    spooled: u64,
+    /// Events that are left in the spool.
+    pending: u64,
+    shed: u64,
+    expired: u64,
+    unreadable: u64,
+    skipped: u64,
+    connections: u64,
+    #[serde(skip)]
+    stats: PublisherStats,
+    #[serde(skip)]
+    level: ConfirmLevel,
+}
+
+impl Summary {
+    pub(crate) fn new(
+        stats: PublisherStats,
+        level: ConfirmLevel,
+        skipped: u64,
+        keys: &[PublisherKey],
+        is_spooled: bool,
+    ) -> Self {
+        Self {
+            schema: SUMMARY_SCHEMA,
+            publishers: keys.iter().map(|key| key.publisher.to_string()).collect(),
+            epoch: keys.first().map(|key| format!("{:016x}", key.epoch.0)).unwrap_or_default(),
+            published: stats.published,
+            received: stats.received,
+            confirmed: stats.confirmed,
+            partial: stats.partial,
+            dropped: stats.dropped,
+            unknown: stats.unknown,
+            found: stats.found,
+            spooled: if is_spooled { stats.published } else { 0 },
+            pending: stats.pending,
+            shed: stats.shed,
+            expired: stats.expired,
+            unreadable: stats.unreadable,
+            skipped,
+            connections: stats.connections,
+            stats,
+            level,
+        }
+    }
+
+    /// Events that the publisher still waits for.
+    pub(crate) const fn waiting(&self) -> u64 {
+        waiting(&self.stats, self.level)
+    }
+
+    pub(crate) fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
+        if command.verbose || !(command.quiet || reach.json) {
+            tell(told(&self.stats, self.level, self.skipped));
+        }
+        if reach.json {
+            let text = serde_json::to_string(self).map_err(|error| Failure::other(error.into()))?;
+            writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::other(error.into()))?;
+        }
+        Ok(())
+    }
+}

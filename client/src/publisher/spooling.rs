@@ -1,0 +1,46 @@
+//! The spool of a publisher: where it is, and its settings.
+
+use std::path::PathBuf;
+
+use crate::setters::setters;
+use crate::spool::SpoolConfig;
+#[cfg(all(unix, feature = "spool"))]
+use crate::spool::{DiskStorage, Identity, OpenError, Opened, Spool};
+
+/// The spool of one publisher ([`PublisherOptions::spool`](super::PublisherOptions::spool)).
+///
+/// ```
+/// use millrace_client::spool::{OnFull, SpoolConfig};
+/// use millrace_client::{PublisherOptions, SpoolOptions};
+///
+/// let config = SpoolConfig { max_bytes: 256 << 20, on_full: OnFull::ShedOldest, ..SpoolConfig::default() };
+/// let options = PublisherOptions::default().spool(SpoolOptions::new("/var/lib/app/spool").config(config));
+/// assert!(options.spool.is_some());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpoolOptions {
+    /// The folder, which is made when it is missing (not the one above it). It belongs to one
+    /// process at a time.
+    pub folder: PathBuf,
+    /// Bounds, what happens when they are met, and when what was written is synced.
+    pub config: SpoolConfig,
+}
+
+impl SpoolOptions {
+    /// A spool in `folder`, with the default settings.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), config: SpoolConfig::default() }
+    }
+
+    setters! {
+        config: SpoolConfig,
+    }
+
+    /// Opens the spool. Blocks for as long as the disk takes.
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) fn open(self) -> Result<(Spool<DiskStorage>, Opened), OpenError> {
+        Spool::open(DiskStorage::open(&self.folder)?, self.config, Identity::random())
+    }
+}
