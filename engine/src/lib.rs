@@ -9,6 +9,7 @@
 
 pub mod control;
 pub mod core;
+pub mod history;
 pub mod ledger;
 pub mod matching;
 pub mod message;

@@ -8,6 +8,7 @@ use millrace_proto::feature::{self, Features};
 use millrace_proto::{Incarnation, PublisherSecret, RouterId};
 
 use super::account::SelectorLimits;
+use crate::history::HistoryLimits;
 use crate::ledger::LedgerLimits;
 use crate::payload::ScanLimits;
 use crate::routes::RouteCacheLimits;
@@ -99,6 +100,8 @@ pub struct CoreLimits {
     pub scans: ScanLimits,
     /// How many runs the ledger follows for publishers that ask how they end, and for how long.
     pub ledger: LedgerLimits,
+    /// What this core keeps of the runs that it owns. Default: nothing.
+    pub history: HistoryLimits,
 }
 
 /// When the core pings lanes, and when a lane counts as silent.
@@ -213,6 +216,7 @@ impl Default for CoreLimits {
             selectors: SelectorLimits::default(),
             scans: ScanLimits::default(),
             ledger: LedgerLimits::default(),
+            history: HistoryLimits::default(),
         }
     }
 }

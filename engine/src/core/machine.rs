@@ -75,6 +75,7 @@ impl Core {
         self.path.clients.queue_budget_bytes = limits.queues.budget_bytes;
         self.path.pacing.holds.set_pace_max(limits.pace_max);
         self.path.ledger.set_limits(limits.ledger);
+        self.path.positions.ring.set_limits(limits.history);
         self.config.limits = limits;
     }
 
@@ -335,6 +336,7 @@ impl Core {
         metrics.open_confirms = self.path.ledger.len() as u64;
         (metrics.confirms_timed_out, metrics.confirms_refused) = self.path.ledger.troubles();
         metrics.pattern_wait_bytes = self.path.scans.wait_bytes() as u64;
+        self.path.count_history(&mut metrics);
         metrics
     }
 

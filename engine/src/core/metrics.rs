@@ -173,6 +173,12 @@ crate::metrics! {
         confirms_refused: counter "confirms_refused_events",
         /// Answers of peers and acknowledgements of receivers.
         leg_answers: counter "confirm_answers",
+        /// Level: bytes of the history of runs that this core owned.
+        history_bytes: level "history_bytes",
+        /// Level: whole seconds that the history of this core reaches back.
+        history_span_seconds: level "history_span_seconds",
+        /// Events that were in the history of this core and are gone, because of its bytes or its age.
+        history_evicted: counter "history_evicted_events",
         /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
         lane_skips: counter "lane_skips",
         /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.

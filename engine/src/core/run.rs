@@ -8,6 +8,7 @@ use millrace_proto::run::RunBody;
 use millrace_proto::table::Memo;
 use millrace_proto::{PublisherKey, TagSetRef};
 
+use crate::history::Place;
 use crate::ledger::{EntryId, Span};
 use crate::message::CoreIndex;
 use crate::routes::TagId;
@@ -32,6 +33,8 @@ pub(super) struct RunOut<'a> {
     pub(super) from: Option<CoreIndex>,
     /// The ledger's entry, if its publisher asks how the run ends and this copy is one of its legs.
     pub(super) entry: Option<EntryId>,
+    /// Where it stands in what its owner has routed, where that is told.
+    pub(super) place: Option<&'a Place>,
 }
 
 impl RunOut<'_> {

@@ -1,9 +1,10 @@
 //! Reads the batches of sibling cores: runs, as on a stream without a network.
 
-use millrace_proto::data::{Gap, HopHeader};
+use millrace_proto::data::{Cursor, Gap, HopHeader, Source};
 use millrace_proto::{DecodeError, RouterId};
 
 use super::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
+use crate::history::{Place, SourceTable};
 use crate::ledger::Origin;
 use crate::message::CoreIndex;
 
@@ -38,6 +39,12 @@ struct SiblingSink<'a> {
     router: RouterId,
 }
 
+impl SiblingSink<'_> {
+    fn sources(&self) -> &SourceTable {
+        &self.path.positions.of_siblings[usize::from(self.from)]
+    }
+}
+
 impl RunSink for SiblingSink<'_> {
     fn prefetch(&mut self, window: &Window) {
         self.path.prefetch(window, Scope::Core);
@@ -48,7 +55,12 @@ impl RunSink for SiblingSink<'_> {
         let (publisher, flags, from) = (publisher.key, hop.flags, Some(self.from));
         // A run whose end is to be told carries a number.
         let origin = hop.lane_seq.map(|number| Origin::Sibling { core: self.from, number });
-        self.path.enter_from_sibling(tags, &Entered { publisher, flags, run, from, origin });
+        let place = self.sources().place(hop);
+        let entered = Entered { publisher, flags, run, from, origin, place: place.as_ref() };
+        self.path.enter_from_sibling(tags, &entered);
+        if let Some(Place { source, position }) = &place {
+            self.path.positions.sources.see(source, position + 1);
+        }
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
@@ -62,6 +74,17 @@ impl RunSink for SiblingSink<'_> {
             self.path.locations.gap_to_peers(&gap);
         }
         Ok(())
+    }
+
+    fn source_defined(&mut self, number: u64, source: Source) -> Result<(), DecodeError> {
+        let known = self.path.positions.sources.know(source);
+        self.path.positions.of_siblings[usize::from(self.from)].define(number, known);
+        Ok(())
+    }
+
+    fn cursor(&mut self, cursor: &Cursor) {
+        let path = &mut *self.path;
+        path.positions.of_siblings[usize::from(self.from)].see(cursor, &mut path.positions.sources);
     }
 
     fn preamble(&mut self, _: u64, _: &[u8]) -> Result<(), DecodeError> {

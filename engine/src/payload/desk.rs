@@ -11,6 +11,7 @@ use millrace_proto::selector::{Automaton, Pattern, PayloadMatcher};
 use super::budget::ScanBudget;
 use super::cover::{Cover, address};
 use super::plan::{Plan, Progress};
+use crate::history::Place;
 use crate::ledger::{EntryId, Span};
 use crate::matching::LocalTarget;
 use crate::message::CoreIndex;
@@ -45,6 +46,8 @@ pub struct HeldRun {
     pub from: Option<CoreIndex>,
     /// The ledger's entry, of which the scan is a leg, if the publisher asks how the run ends.
     pub entry: Option<EntryId>,
+    /// Where it stands in what its owner has routed, where that is told.
+    pub place: Option<Place>,
 }
 
 impl HeldRun {

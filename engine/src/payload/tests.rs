@@ -41,6 +41,7 @@ fn run(payloads: &[String], plan: Plan) -> HeldRun {
         events: payloads.len() as u64,
         from: None,
         entry: None,
+        place: None,
     }
 }
 

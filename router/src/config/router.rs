@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use millrace_engine::control::ControlConfig;
 use millrace_engine::core::{CoreConfig, SelectorLimits};
+use millrace_engine::history::HistoryLimits;
 use millrace_engine::payload::ScanLimits;
 use millrace_engine::routes::RouteCacheLimits;
+use millrace_proto::feature;
 use millrace_quic::{Admission, NewcomerLimits};
 use thiserror::Error;
 
 use super::memory;
 use super::pinning::Pinning;
-use super::settings::{CoreThreads, General, LimitSettings, MeshSettings, Settings, all};
+use super::settings::{CoreThreads, General, HistorySettings, LimitSettings, MeshSettings, Settings, all};
 use crate::tls::Identity;
 
 /// Everything that a router is told when it starts. `docs/reference/config.md` has the units,
@@ -46,6 +48,8 @@ pub struct RouterConfig {
     pub mesh: MeshSettings,
     /// Bounds.
     pub limits: LimitSettings,
+    /// What is kept of the runs that were routed. Default: nothing.
+    pub history: HistorySettings,
 }
 
 /// A setting that cannot work; nothing was started.
@@ -75,12 +79,13 @@ impl RouterConfig {
             require_client_certificate: false,
             mesh: MeshSettings::default(),
             limits: LimitSettings::default(),
+            history: HistorySettings::default(),
         }
     }
 
     /// The configuration of these settings and this identity, to listen at `listen`.
     pub(crate) fn of(settings: &Settings, identity: Identity, listen: SocketAddr) -> Self {
-        let Settings { general, cores, admin, tls, mesh, limits, log: _ } = settings.clone();
+        let Settings { general, cores, admin, tls, mesh, limits, history, log: _ } = settings.clone();
         Self {
             identity,
             name: general.name,
@@ -94,6 +99,7 @@ impl RouterConfig {
             require_client_certificate: tls.require_client_certificate,
             mesh,
             limits,
+            history,
         }
     }
 
@@ -114,6 +120,7 @@ impl RouterConfig {
             },
             mesh: self.mesh.clone(),
             limits: self.limits.clone(),
+            history: self.history.clone(),
             ..Settings::default()
         }
     }
@@ -197,6 +204,14 @@ impl RouterConfig {
         };
         core.limits.ledger.timeout = self.limits.confirm_timeout;
         core.limits.ledger.entries = self.limits.confirms_per_core as usize;
+        core.limits.history.bytes = match size(self.history.bytes / u64::from(core.cores.max(1))) {
+            0 => 0,
+            share => share.max(HistoryLimits::BYTES_MIN),
+        };
+        core.limits.history.age = self.history.age;
+        if core.limits.history.bytes > 0 {
+            core.features = core.features.with(feature::HISTORY);
+        }
         core.lane_times.ping = self.mesh.ping_every;
         core.lane_times.silence = self.mesh.suspect_after;
         // The bound is one router's memory. Each core has an equal part, because shards are spread
@@ -208,6 +223,9 @@ impl RouterConfig {
 
     /// Passes settings on to the engine's control.
     pub(crate) fn apply_to_control(&self, control: &mut ControlConfig) {
+        if self.history.bytes > 0 {
+            control.features = control.features.with(feature::HISTORY);
+        }
         control.min_peers = self.mesh.min_peers;
         control.join_timeout = self.mesh.join_timeout;
         control.sync_timeout = self.mesh.sync_timeout;

@@ -244,6 +244,19 @@ section! {
 }
 
 section! {
+    /// Runs that a router keeps, so that receivers can ask for the past.
+    pub struct HistorySettings at history {
+        /// Bytes of memory for all cores together, a share for each; beyond, the oldest runs go. 0: nothing is kept, and
+        /// whoever asks for the past is refused; at least 64 KiB per core otherwise. A million events per second of 100 bytes fill 150 MB in each second.
+        "history.bytes" Restart ("history-bytes" "MILLRACE_HISTORY_BYTES")
+        bytes: u64 = 0 => Size { min: 0, max: 1 << 44 };
+        /// Runs that are older than this go, by the router's clock.
+        "history.age" Restart ("history-age" "MILLRACE_HISTORY_AGE")
+        age: Duration = HOUR => Span { min: SECOND, max: DAY * 366 };
+    }
+}
+
+section! {
     /// What is written to standard error.
     pub(crate) struct LogSettings at log {
         /// What is logged: a level, or levels by module such as `warn,millrace_router=debug`. Unset: info, and warn in
@@ -265,17 +278,19 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsFiles,
     pub(crate) mesh: MeshSettings,
     pub(crate) limits: LimitSettings,
+    pub(crate) history: HistorySettings,
     pub(crate) log: LogSettings,
 }
 
 /// The sections, in the order of the file.
-pub(crate) static SECTIONS: [Section<Settings>; 7] = [
+pub(crate) static SECTIONS: [Section<Settings>; 8] = [
     General::SECTION,
     CoreThreads::SECTION,
     AdminPage::SECTION,
     TlsFiles::SECTION,
     MeshSettings::SECTION,
     LimitSettings::SECTION,
+    HistorySettings::SECTION,
     LogSettings::SECTION,
 ];
 

@@ -117,8 +117,10 @@ impl ClientSession {
             return Err(Close::new(CloseCode::Version, reason));
         }
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
-        self.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
-        self.confirms = hello.features.common(config.features).contains(feature::CONFIRMS);
+        self.asked.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
+        self.asked.confirms = hello.features.common(config.features).contains(feature::CONFIRMS);
+        self.asked.positions =
+            hello.positions && hello.features.common(config.features).contains(feature::HISTORY);
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             router: config.router,
@@ -130,12 +132,12 @@ impl ClientSession {
             alternates: standing.alternates.clone(),
             silence_us: micros(config.client_silence),
             software: config.software.clone(),
-            deliveries: u64::from(self.shares),
+            deliveries: u64::from(self.asked.shares),
             features: config.features,
             ..Welcome::default()
         };
         // A shared stream carries what as many streams would.
-        let tables_max = if self.shares { config.lane_tables } else { config.receiver_tables };
+        let tables_max = if self.asked.shares { config.lane_tables } else { config.receiver_tables };
         self.tables = Some(at_most(hello.tables, tables_max));
         self.receivers_max = hello.receivers.min(limits.receivers_per_connection_max);
         self.received_after = match hello.received_within_us {

@@ -318,7 +318,8 @@ impl RunSink for Sink<'_> {
             0 => None,
             _ => self.origin(number, hop, run),
         };
-        self.path.enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None, origin });
+        self.path
+            .enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None, origin, place: None });
     }
 
     fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {

@@ -46,7 +46,7 @@ impl ClientSession {
             },
             reason: GapReason::Overflow,
         };
-        let (outlet, state) = if self.shares {
+        let (outlet, state) = if self.asked.shares {
             (Outlet::Shared(self.delivery(turn)), State::Shared)
         } else {
             let mut preamble = Vec::new();
@@ -63,7 +63,7 @@ impl ClientSession {
             state,
             selectors: Selectors::default(),
             number: open.receiver,
-            acknowledges: self.confirms,
+            acknowledges: self.asked.confirms,
             conn: self.conn,
             linger: Duration::from_micros(open.linger_us).min(LINGER_MAX),
             due: None,
@@ -72,7 +72,7 @@ impl ClientSession {
         });
         turn.path.metrics.receivers += 1;
         self.receivers.insert(open.receiver, slot);
-        if !self.shares {
+        if !self.asked.shares {
             self.unopened.push(slot);
         }
         self.open_streams(turn);
@@ -82,7 +82,8 @@ impl ClientSession {
     fn new_stream(&self, turn: &Turn<'_>, wakes: Arc<Wakes>, preamble: &[u8]) -> DeliveryStream {
         let limits = &turn.config.limits;
         let ahead = Ahead::new(limits.ahead.bytes_min, LINGER_BYTES, turn.config.out_bytes, wakes);
-        DeliveryStream::new(self.tables.unwrap_or_default(), ahead, preamble)
+        let stream = DeliveryStream::new(self.tables.unwrap_or_default(), ahead, preamble);
+        if self.asked.positions { stream.telling_places() } else { stream }
     }
 
     /// The stream that this client's receivers share; made with the first receiver.
@@ -188,7 +189,7 @@ impl ClientSession {
     }
 
     pub(super) fn close_receiver(&mut self, turn: &mut Turn<'_>, number: ReceiverNumber) {
-        if self.shares {
+        if self.asked.shares {
             if let Some(&slot) = self.receivers.get(&number) {
                 self.end_receiver(turn, slot, EndReason::Closed, "closed by the client");
             }

@@ -43,6 +43,17 @@ pub(super) struct Requests {
     pub(super) wait_for_answers: bool,
 }
 
+/// What Hello asks for, as far as this router does it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// Its receivers share one stream.
+    pub(super) shares: bool,
+    /// It reads how events end, and acknowledges runs.
+    pub(super) confirms: bool,
+    /// It is told the places of runs.
+    pub(super) positions: bool,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(in crate::core) struct ClientSession {
@@ -51,10 +62,7 @@ pub(in crate::core) struct ClientSession {
     /// Set by Hello.
     pub(super) tables: Option<TableCapacity>,
     pub(super) receivers_max: u32,
-    /// Whether its receivers share one stream, as Hello asks.
-    pub(super) shares: bool,
-    /// Whether it reads how events end and acknowledges runs, as Hello lists.
-    pub(super) confirms: bool,
+    pub(super) asked: Asked,
     /// The stream that its receivers share, from the first receiver on.
     pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
@@ -79,8 +87,7 @@ impl ClientSession {
             control: ControlStream::default(),
             tables: None,
             receivers_max: 0,
-            shares: false,
-            confirms: false,
+            asked: Asked::default(),
             delivery: None,
             received_after: Duration::ZERO,
             proof: None,
@@ -111,7 +118,7 @@ impl ClientSession {
         }
         if stream.is_uni() {
             let proof = self.proof.take();
-            let (tables, confirms) = (turn.config.client_tables, self.confirms);
+            let (tables, confirms) = (turn.config.client_tables, self.asked.confirms);
             self.publish = proof.map(|proof| PublishStream::new(stream, tables, proof, confirms));
         } else {
             self.control.stream = Some(stream);

@@ -3,6 +3,7 @@
 use millrace_proto::control::TableCapacity;
 
 use crate::core::path::RunReader;
+use crate::history::SourceTable;
 use crate::transport::StreamKey;
 
 /// The peer's stream of runs.
@@ -10,6 +11,8 @@ use crate::transport::StreamKey;
 pub(super) struct DataStream {
     pub(super) stream: StreamKey,
     pub(super) reader: RunReader,
+    /// The numbers that it has for sources of positions.
+    pub(super) sources: SourceTable,
     /// Lane seq of the next run.
     pub(super) next_seq: u64,
     /// Whether a gap stands before the next run, which explains a jump of lane seqs.
@@ -20,7 +23,14 @@ pub(super) struct DataStream {
 impl DataStream {
     pub(super) fn new(stream: StreamKey, tables: TableCapacity) -> Self {
         let reader = RunReader::new(tables, true);
-        Self { stream, reader, next_seq: 0, gap_seen: false, finished: false }
+        Self {
+            stream,
+            reader,
+            sources: SourceTable::default(),
+            next_seq: 0,
+            gap_seen: false,
+            finished: false,
+        }
     }
 
     /// Whether the bytes read so far end between two frames.

@@ -1,6 +1,6 @@
 //! Reads the runs of a peer on a lane.
 
-use millrace_proto::data::{Gap, GapReason, HopHeader};
+use millrace_proto::data::{Cursor, Gap, GapReason, HopHeader, Source};
 use millrace_proto::stream::{LanePreamble, stream_kind};
 use millrace_proto::{CloseCode, DecodeError, feature};
 
@@ -9,6 +9,7 @@ use super::data_stream::DataStream;
 use super::session::LaneSession;
 use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunSink, Scope, Window};
 use crate::core::turn::{Close, Turn};
+use crate::history::{Place, SourceTable};
 use crate::ledger::{Level, Origin};
 use crate::transport::{ConnKey, ReadState};
 
@@ -17,7 +18,7 @@ impl LaneSession {
     pub(super) fn read_runs(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
         let Some(accepted) = self.accepted else { return Ok(()) };
         let Some(data) = self.data.as_mut().filter(|data| !data.finished) else { return Ok(()) };
-        let DataStream { stream, reader, next_seq, gap_seen, finished } = data;
+        let DataStream { stream, reader, sources, next_seq, gap_seen, finished } = data;
         let mut wrong = None;
         let mut other_epoch = None;
         let path = &mut *turn.path;
@@ -26,7 +27,10 @@ impl LaneSession {
             if wrong.is_none() {
                 let other_epoch = &mut other_epoch;
                 wrong = reader
-                    .feed(chunk, &mut Sink { path, next_seq, gap_seen, accepted, conn, answers, other_epoch })
+                    .feed(
+                        chunk,
+                        &mut Sink { path, sources, next_seq, gap_seen, accepted, conn, answers, other_epoch },
+                    )
                     .err();
             }
         });
@@ -54,6 +58,7 @@ impl LaneSession {
 
 struct Sink<'a> {
     path: &'a mut Path,
+    sources: &'a mut SourceTable,
     next_seq: &'a mut u64,
     gap_seen: &'a mut bool,
     accepted: Accepted,
@@ -91,14 +96,30 @@ impl RunSink for Sink<'_> {
         let conn = self.conn;
         let is_told = self.answers && Level::of_flags(hop.flags).is_some();
         let origin = is_told.then_some(Origin::Lane { conn, seq });
-        let entered = Entered { publisher: publisher.key, flags: hop.flags, run, from: None, origin };
+        let place = self.sources.place(hop);
+        let (publisher, flags) = (publisher.key, hop.flags);
+        let entered = Entered { publisher, flags, run, from: None, origin, place: place.as_ref() };
         self.path.deliver(tags, &entered, Scope::Router);
+        if let Some(Place { source, position }) = &place {
+            self.path.positions.sources.see(source, position + 1);
+        }
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         *self.gap_seen = true;
         self.say_gap(&Gap { router: gap.router.or(Some(self.accepted.router)), ..gap.clone() });
         Ok(())
+    }
+
+    fn source_defined(&mut self, number: u64, source: Source) -> Result<(), DecodeError> {
+        // A peer speaks of its own owners.
+        let known = (source.router == self.accepted.router).then(|| self.path.positions.sources.know(source));
+        self.sources.define(number, known.flatten());
+        Ok(())
+    }
+
+    fn cursor(&mut self, cursor: &Cursor) {
+        self.sources.see(cursor, &mut self.path.positions.sources);
     }
 
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError> {

@@ -260,15 +260,16 @@ impl LaneSession {
         let (config, path) = (turn.config, &mut *turn.path);
         let mut preamble = Vec::new();
         LanePreamble { first_seq: 0, epoch: accepted.epoch }.encode(&mut preamble);
+        let outlet = LaneOutlet::new(
+            at_most(tables, config.lane_tables),
+            config.limits.link_queue_bytes,
+            config.out_bytes * 4,
+            &preamble,
+        );
         let mut lane = PeerLane {
             conn: self.conn,
             stream: None,
-            outlet: LaneOutlet::new(
-                at_most(tables, config.lane_tables),
-                config.limits.link_queue_bytes,
-                config.out_bytes * 4,
-                &preamble,
-            ),
+            outlet: if self.features.contains(feature::HISTORY) { outlet.telling_places() } else { outlet },
             finished: turn.standing.are_lanes_over,
             told: 0,
             answers: self.features.contains(feature::CONFIRMS),

@@ -75,6 +75,12 @@ impl DeliveryStream {
         Self { encoder, out_max, pieces_bytes: 0, pending: Bytes::new(), ahead, pieces: VecDeque::new() }
     }
 
+    /// As it is, but the reader is told the places of runs.
+    pub(in crate::core) fn telling_places(mut self) -> Self {
+        self.encoder.tell_places();
+        self
+    }
+
     /// Sets how far the stream may run ahead of its reader's host.
     pub(in crate::core) const fn set_ahead(&mut self, bytes_max: usize) {
         self.ahead.set_max(bytes_max);

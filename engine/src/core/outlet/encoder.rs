@@ -4,11 +4,14 @@
 //! that shares a large body with others takes the head alone, and puts the body behind it.
 
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, TagsOnStream};
+use millrace_proto::data::{
+    self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, Source, TagsOnStream, optional,
+};
 use millrace_proto::table::{Memo, Naming, TableWriter};
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use crate::core::run::RunOut;
+use crate::history::KnownSource;
 use crate::routes::TagId;
 
 /// Room for the head of a run frame.
@@ -33,6 +36,8 @@ pub(super) struct Encoder {
     written: Written,
     tags: TableWriter<TagId>,
     publishers: TableWriter<PublisherKey>,
+    /// Sources that have a number here; none where places are not told.
+    sources: Option<Box<SourceWriter>>,
 }
 
 impl Encoder {
@@ -44,6 +49,42 @@ impl Encoder {
             written: Written::default(),
             tags: TableWriter::new(capacity.tag_sets, capacity.tag_bytes),
             publishers: TableWriter::new(capacity.publishers, u64::MAX),
+            sources: None,
+        }
+    }
+
+    /// Tells the reader the places of runs.
+    pub(super) fn tell_places(&mut self) {
+        self.sources.get_or_insert_default();
+    }
+
+    /// The optional fields of a run with its place in front. To be given back.
+    fn place(&mut self, run: &RunOut<'_>) -> Option<Vec<u8>> {
+        let place = run.place?;
+        let sources = self.sources.as_mut()?;
+        sources.name(&place.source, &mut self.out);
+        let mut fields = std::mem::take(&mut sources.fields);
+        fields.clear();
+        optional::put_position(&mut fields, place.source.number.into(), place.position);
+        fields.extend_from_slice(run.fields);
+        Some(fields)
+    }
+
+    /// Encodes a run with its place, if the reader is told it.
+    #[inline]
+    fn placed(&mut self, run: &RunOut<'_>, encode: impl FnOnce(&mut Self, &RunOut<'_>)) {
+        if run.place.is_none() {
+            return encode(self, run);
+        }
+        self.encode_placed(run, encode);
+    }
+
+    #[cold]
+    fn encode_placed(&mut self, run: &RunOut<'_>, encode: impl FnOnce(&mut Self, &RunOut<'_>)) {
+        let Some(fields) = self.place(run) else { return encode(self, run) };
+        encode(self, &RunOut { fields: &fields, ..*run });
+        if let Some(sources) = &mut self.sources {
+            sources.fields = fields;
         }
     }
 
@@ -69,16 +110,20 @@ impl Encoder {
     pub(super) fn run(&mut self, run: &RunOut<'_>, lane_seq: Option<u64>) {
         self.count(run.events);
         self.reserve(self.out_hint.max(run.body.len() + HEAD_BYTES));
-        let header = self.header(run, lane_seq);
-        data::put_run(&mut self.out, &header, run.body);
+        self.placed(run, |encoder, run| {
+            let header = encoder.header(run, lane_seq);
+            data::put_run(&mut encoder.out, &header, run.body);
+        });
     }
 
     /// Appends a run up to its body, which the caller puts behind it.
     pub(super) fn head(&mut self, run: &RunOut<'_>) {
         self.count(run.events);
         self.reserve(HEAD_BYTES);
-        let header = self.header(run, None);
-        data::put_run_head(&mut self.out, &header, run.body.len());
+        self.placed(run, |encoder, run| {
+            let header = encoder.header(run, None);
+            data::put_run_head(&mut encoder.out, &header, run.body.len());
+        });
     }
 
     /// Counts events as written: once for each receiver of a run, by the caller, who knows how many
@@ -92,15 +137,19 @@ impl Encoder {
     #[inline]
     pub(super) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8]) {
         self.reserve(self.out_hint.max(run.body.len() + targets.len() + HEAD_BYTES));
-        let header = self.header(run, None);
-        data::put_deliver(&mut self.out, &header, targets, run.body);
+        self.placed(run, |encoder, run| {
+            let header = encoder.header(run, None);
+            data::put_deliver(&mut encoder.out, &header, targets, run.body);
+        });
     }
 
     /// Appends a run for `targets` up to its body, which the caller puts behind it.
     pub(super) fn deliver_head(&mut self, run: &RunOut<'_>, targets: &[u8]) {
         self.reserve(HEAD_BYTES + targets.len());
-        let header = self.header(run, None);
-        data::put_deliver_head(&mut self.out, &header, targets, run.body.len());
+        self.placed(run, |encoder, run| {
+            let header = encoder.header(run, None);
+            data::put_deliver_head(&mut encoder.out, &header, targets, run.body.len());
+        });
     }
 
     /// Appends a gap marker for these receivers of the stream; for all of them when the list is
@@ -199,6 +248,29 @@ impl Encoder {
         }
         if !self.publishers.is_as_before(publisher) {
             self.publishers.prefetch(publisher);
+        }
+    }
+}
+
+/// The sources that one reader knows by number.
+#[derive(Debug, Default)]
+struct SourceWriter {
+    /// By number: what the reader was told last.
+    told: Vec<Option<Source>>,
+    /// Memory to use again.
+    fields: Vec<u8>,
+}
+
+impl SourceWriter {
+    /// Has the reader know a source by its number.
+    fn name(&mut self, known: &KnownSource, out: &mut Vec<u8>) {
+        let number = usize::from(known.number);
+        if self.told.len() <= number {
+            self.told.resize(number + 1, None);
+        }
+        if self.told[number] != Some(known.source) {
+            self.told[number] = Some(known.source);
+            data::put_define_source(out, known.number.into(), known.source);
         }
     }
 }

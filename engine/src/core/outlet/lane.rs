@@ -58,6 +58,12 @@ impl LaneOutlet {
         }
     }
 
+    /// As it is, but the reader is told the places of runs.
+    pub(in crate::core) fn telling_places(mut self) -> Self {
+        self.encoder.tell_places();
+        self
+    }
+
     /// Whether there are bytes for the transport.
     pub(in crate::core) const fn has_output(&self) -> bool {
         self.encoder.len() > 0 || !self.pending.is_empty()

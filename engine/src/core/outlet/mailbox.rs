@@ -34,8 +34,10 @@ impl MailboxOutlet {
             overflow: Overflow::DropOldest,
             reason: GapReason::MailboxOverflow,
         };
+        let mut encoder = Encoder::new(capacity);
+        encoder.tell_places();
         Self {
-            encoder: Encoder::new(capacity),
+            encoder,
             out_max,
             queue: RunQueue::new(policy, Total::default()),
             next: 0,

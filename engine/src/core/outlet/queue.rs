@@ -15,6 +15,7 @@ use millrace_proto::{PublisherKey, TagSetRef};
 
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
+use crate::history::Place;
 use crate::ledger::EntryId;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
@@ -58,6 +59,7 @@ struct Waiting {
     seq: u64,
     from: Option<CoreIndex>,
     entry: Option<EntryId>,
+    place: Option<Place>,
     tags_bytes: usize,
     fields_bytes: usize,
     body: Body,
@@ -97,6 +99,7 @@ impl Waiting {
             events: self.events,
             from: self.from,
             entry: self.entry,
+            place: self.place.as_ref(),
         }
     }
 
@@ -231,6 +234,7 @@ impl RunQueue {
             seq,
             from: run.from,
             entry: run.entry,
+            place: run.place.cloned(),
             tags_bytes: tags.len(),
             fields_bytes: run.fields.len(),
             body,

@@ -58,6 +58,7 @@ impl Path {
             events: body.count(),
             from: entered.from,
             entry,
+            place: entered.place,
         };
         let mut fates = Fates { metrics, missed, ledger };
         let mut wanted = !route.local().is_empty();

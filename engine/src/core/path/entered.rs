@@ -3,6 +3,7 @@
 use millrace_proto::PublisherKey;
 
 use super::reader::RunIn;
+use crate::history::Place;
 use crate::ledger::Origin;
 use crate::message::CoreIndex;
 
@@ -27,4 +28,6 @@ pub(in crate::core) struct Entered<'a> {
     pub(in crate::core) from: Option<CoreIndex>,
     /// Whom to tell how it ends, if its flags have a level.
     pub(in crate::core) origin: Option<Origin>,
+    /// Where it stands in what its owner has routed, where that is told.
+    pub(in crate::core) place: Option<&'a Place>,
 }

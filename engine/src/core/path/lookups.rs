@@ -36,7 +36,7 @@ impl Path {
 
     /// Whether runs with these tags need no lookup, whether this core or a sibling routes them.
     pub(in crate::core) fn is_settled(&self, tags: &KnownTags) -> bool {
-        self.shards.other_owner(tags.hash).is_some() || self.is_settled_here(tags)
+        self.positions.shards.other_owner(tags.hash).is_some() || self.is_settled_here(tags)
     }
 
     /// Whether runs with these tags that a sibling has handed over need no lookup: this core routes

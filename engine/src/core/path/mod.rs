@@ -8,7 +8,7 @@
 //! | file | stage |
 //! |---|---|
 //! | `reader.rs` | turns frames of a stream into runs, and knows the stream's numbers |
-//! | `owner.rs` | finds the owner of a run; the owner gives it a position |
+//! | `owner.rs`, `kept.rs` | finds the owner of a run; the owner gives it a position, and keeps it when history is on |
 //! | `locations.rs` | copies it to the siblings and peers that want it |
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
@@ -17,16 +17,18 @@
 //! | `fate.rs` | counts what became of each copy |
 //! | `prefetch.rs` | brings into the cache what the next runs will touch |
 //! | `entered.rs` | a run as it enters a stage |
-//! | `shards.rs` | the shards that this core owns, and their position |
+//! | `shards.rs`, `positions.rs` | the shards that this core owns, and their position; what it knows of others' |
 //! | `state.rs` | what the stages share |
 
 mod deliver;
 mod entered;
 mod fate;
+mod kept;
 mod leg;
 mod locations;
 mod lookups;
 mod owner;
+mod positions;
 mod prefetch;
 mod reader;
 mod scan;

@@ -1,7 +1,8 @@
 //! The owner's stage: which core routes a run, and what it does before the run is copied.
 //!
 //! A publisher's run goes to the owner of its shard: this core, or a sibling. The owner's steps are
-//! one call each, in order, in [`Path::own`]; the first one gives the run its position.
+//! one call each, in order, in [`Path::own`]; the first one gives the run its position. With history
+//! on, the run is kept behind them (`kept.rs`).
 
 use millrace_proto::PublisherId;
 use millrace_proto::control::OutcomeReason;
@@ -25,7 +26,7 @@ impl Path {
     /// A publisher's run enters the router on this core.
     #[inline]
     pub(in crate::core) fn enter(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
-        match self.shards.other_owner(tags.hash) {
+        match self.positions.shards.other_owner(tags.hash) {
             None => self.own(tags, run),
             Some(owner) => self.hand_over(owner, tags, run),
         }
@@ -53,8 +54,12 @@ impl Path {
     /// Takes the owner's steps with a run, in order.
     #[inline]
     fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
-        self.shards.number();
-        self.deliver(tags, run, Scope::All);
+        let position = self.positions.shards.number();
+        if self.positions.ring.is_on() {
+            self.own_kept(tags, run, position);
+        } else {
+            self.deliver(tags, run, Scope::All);
+        }
     }
 
     /// Hands a run to the sibling that owns it.
@@ -77,6 +82,7 @@ impl Path {
             events: body.count(),
             from: entered.from,
             entry,
+            place: None,
         };
         let Self { metrics, missed, ledger, locations, .. } = self;
         let mut fates = Fates { metrics, missed, ledger };

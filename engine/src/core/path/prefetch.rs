@@ -36,7 +36,7 @@ impl Path {
         let mut others = 0_u16;
         for (index, run) in runs.iter().enumerate() {
             if scope == Scope::All
-                && let Some(owner) = self.shards.other_owner(run.hash)
+                && let Some(owner) = self.positions.shards.other_owner(run.hash)
             {
                 others |= 1 << index;
                 self.prefetch_names(Location::Core(owner), run);

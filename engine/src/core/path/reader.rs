@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{self, DataFrame, Gap, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::data::{
+    self, Cursor, DataFrame, Gap, HopHeader, PublisherOnStream, Source, TagsOnStream,
+};
 use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
@@ -115,6 +117,16 @@ pub(in crate::core) trait RunSink {
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError>;
     /// The publisher asks to be told what was received, which publish streams alone do.
     fn report(&mut self) {
+        self.skipped();
+    }
+    /// A number stands for a source of positions from here on.
+    fn source_defined(&mut self, number: u64, source: Source) -> Result<(), DecodeError> {
+        let _ = (number, source);
+        Err(DecodeError::UnknownFrame { kind: data::kind::DEFINE_SOURCE })
+    }
+    /// The writer says how far it has come with sources.
+    fn cursor(&mut self, cursor: &Cursor) {
+        let _ = cursor;
         self.skipped();
     }
     /// Counts a frame that was skipped.
@@ -256,7 +268,9 @@ impl Tables {
             }
             DataFrame::Gap(gap) => sink.gap(&gap)?,
             DataFrame::Report => sink.report(),
-            DataFrame::Skipped { .. } | DataFrame::Cursor(_) | DataFrame::Replay(_) => sink.skipped(),
+            DataFrame::DefineSource { number, source } => sink.source_defined(number, source)?,
+            DataFrame::Cursor(cursor) => sink.cursor(&cursor),
+            DataFrame::Skipped { .. } | DataFrame::Replay(_) => sink.skipped(),
             // These frames belong to features that this side does not list.
             _ => return Err(DecodeError::UnknownFrame { kind }),
         }

@@ -48,6 +48,7 @@ pub(super) fn deliver_by_payload(
         events: run.events,
         from: run.from,
         entry: run.entry,
+        place: run.place.cloned(),
     };
     if let Some(entry) = run.entry {
         fates.ledger.add(entry, run.span());
@@ -102,8 +103,16 @@ fn deliver_piece(
     fates: &mut Fates<'_>,
 ) {
     let Piece { subscriptions, body, events } = piece;
-    let run = RunOut { body, buffer: None, events, ..*run };
+    // Only the piece that ends the run has its place: a cursor must not pass what follows it.
+    let place = run.place.filter(|_| ends_with(run, body));
+    let run = RunOut { body, buffer: None, events, place, ..*run };
     leg.push(subscriptions.iter().copied(), &mut scratch.fields, &run, fates);
+}
+
+/// Whether a piece of a run ends with the run's last event.
+fn ends_with(run: &RunOut<'_>, piece: &[u8]) -> bool {
+    let last = |body| RunBody::parse_head(body).map(|body| body.last_seq());
+    matches!((last(run.body), last(piece)), (Ok(whole), Ok(part)) if whole == part)
 }
 
 impl Path {
@@ -154,7 +163,8 @@ fn scan_slice(
             }
             Some(Held::Run(held)) => held,
         };
-        let HeldRun { tag, tags, publisher, flags, body, plan, progress, events, from, entry } = &mut *held;
+        let HeldRun { tag, tags, publisher, flags, body, plan, progress, events, from, entry, place } =
+            &mut *held;
         // The body was parsed when it came.
         let Ok(parsed) = RunBody::parse_head(body) else { continue };
         let run = RunOut {
@@ -169,6 +179,7 @@ fn scan_slice(
             events: *events,
             from: *from,
             entry: *entry,
+            place: place.as_ref(),
         };
         let is_done = progress.scan(plan, &parsed, work, |piece| {
             kept = true;

@@ -27,7 +27,8 @@ impl OwnShards {
 
     /// Gives a run its position.
     #[inline]
-    pub(super) const fn number(&mut self) {
+    pub(super) const fn number(&mut self) -> u64 {
         self.position += 1;
+        self.position - 1
     }
 }

@@ -5,7 +5,7 @@ use millrace_proto::data::{Gap, GapReason};
 
 use super::fate::{Answers, Missed};
 use super::locations::Locations;
-use super::shards::OwnShards;
+use super::positions::Positions;
 use super::sift::Sift;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
@@ -22,7 +22,7 @@ use crate::routes::RouteCache;
 /// Everything that a run may touch on its way.
 #[derive(Debug)]
 pub(in crate::core) struct Path {
-    pub(super) shards: OwnShards,
+    pub(in crate::core) positions: Positions,
     pub(in crate::core) routes: RouteCache,
     /// Steps of lookups before this turn.
     pub(super) lookups_before: u64,
@@ -81,7 +81,7 @@ pub(super) struct Scratch {
 impl Path {
     pub(in crate::core) fn new(config: &CoreConfig) -> Self {
         Self {
-            shards: OwnShards::new(config.core, config.cores),
+            positions: Positions::new(config),
             routes: RouteCache::new(config.routes),
             lookups_before: 0,
             directory: Index::new(config.seed),
@@ -107,7 +107,7 @@ impl Path {
 
     /// Position of the next run of this core's shards.
     pub(in crate::core) const fn position(&self) -> u64 {
-        self.shards.position
+        self.positions.shards.position
     }
 
     /// Tells receivers on every core, behind the lane's runs, that events may be missing which

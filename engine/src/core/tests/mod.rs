@@ -11,6 +11,7 @@ mod look;
 mod lookups;
 mod pacing;
 mod payload;
+mod places;
 mod prefilter;
 mod proof;
 mod queue_budget;

@@ -82,6 +82,7 @@ fn push(queue: &mut RunQueue, model: &Model) {
         events: 1,
         from: None,
         entry: None,
+        place: None,
     };
     assert!(RunQueue::bytes_of(&run) > 0);
     queue.push(&run, *seq);

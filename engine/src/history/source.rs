@@ -1,0 +1,117 @@
+//! Sources and places: whose positions a core knows, and where a run stands among them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millrace_proto::RouterId;
+use millrace_proto::data::{Cursor, HopHeader, Source};
+use millrace_proto::limits::SOURCES_MAX;
+
+/// A source as one core knows it. Its number is the same on all delivery streams of the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownSource {
+    /// Its number on this core, below [`SOURCES_MAX`]. A later life of the same owner takes it
+    /// over.
+    pub number: u16,
+    /// The source.
+    pub source: Source,
+}
+
+/// Where a run stands in what its owner has routed.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The owner, in one life.
+    pub source: Arc<KnownSource>,
+    /// The run's position there.
+    pub position: u64,
+}
+
+/// The sources that a stream's writer has numbers for, by number.
+#[derive(Debug, Default)]
+pub struct SourceTable(Vec<Option<Arc<KnownSource>>>);
+
+impl SourceTable {
+    /// A number stands for a source from here on; for none when this core does not know it.
+    pub fn define(&mut self, number: u64, known: Option<Arc<KnownSource>>) {
+        let Some(index) = usize::try_from(number).ok().filter(|_| number < SOURCES_MAX) else { return };
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
+        }
+        self.0[index] = known;
+    }
+
+    /// The source that a number stands for.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<&Arc<KnownSource>> {
+        self.0.get(usize::try_from(number).ok()?)?.as_ref()
+    }
+
+    /// The place that a run's header tells, if it tells one that is known here.
+    #[must_use]
+    pub fn place(&self, hop: &HopHeader<'_>) -> Option<Place> {
+        if hop.fields.is_empty() {
+            return None;
+        }
+        let (number, position) = hop.position().ok()??;
+        Some(Place { source: Arc::clone(self.get(number)?), position })
+    }
+
+    /// Sees how far the writer says that it has come.
+    pub fn see(&self, cursor: &Cursor, sources: &mut Sources) {
+        for (&number, &position) in cursor.sources.iter().zip(&cursor.positions) {
+            if let Some(source) = self.get(number) {
+                sources.see(source, position);
+            }
+        }
+    }
+}
+
+/// The sources that one core knows, and how far it has come with each.
+#[derive(Debug, Default)]
+pub struct Sources {
+    known: Vec<Arc<KnownSource>>,
+    /// By number: the position below which everything that is for this core has arrived.
+    seen: Vec<u64>,
+    numbers: HashMap<(RouterId, u16), u16, ahash::RandomState>,
+}
+
+impl Sources {
+    /// A core that knows itself.
+    #[must_use]
+    pub fn of(own: Source) -> (Self, Arc<KnownSource>) {
+        let known = Arc::new(KnownSource { number: 0, source: own });
+        let numbers = [((own.router, own.owner), 0)].into_iter().collect();
+        (Self { known: vec![Arc::clone(&known)], seen: vec![0], numbers }, known)
+    }
+
+    /// The source as this core knows it; `None` when it knows as many as a stream may name.
+    pub fn know(&mut self, source: Source) -> Option<Arc<KnownSource>> {
+        if let Some(&number) = self.numbers.get(&(source.router, source.owner)) {
+            let known = self.known.get_mut(usize::from(number))?;
+            if known.source != source {
+                *known = Arc::new(KnownSource { number, source });
+                self.seen[usize::from(number)] = 0;
+            }
+            return Some(Arc::clone(known));
+        }
+        let number = u16::try_from(self.known.len()).ok().filter(|&next| u64::from(next) < SOURCES_MAX)?;
+        let known = Arc::new(KnownSource { number, source });
+        self.numbers.insert((source.router, source.owner), number);
+        self.known.push(Arc::clone(&known));
+        self.seen.push(0);
+        Some(known)
+    }
+
+    /// Everything of a source below a position has arrived.
+    pub fn see(&mut self, source: &KnownSource, position: u64) {
+        let is_present = self.known.get(usize::from(source.number)).is_some_and(|known| **known == *source);
+        if let Some(seen) = self.seen.get_mut(usize::from(source.number)).filter(|_| is_present) {
+            *seen = position.max(*seen);
+        }
+    }
+
+    /// The present sources, each with the position below which everything has arrived.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<KnownSource>, u64)> {
+        self.known.iter().zip(self.seen.iter().copied())
+    }
+}
