@@ -76,12 +76,12 @@ async fn publishers_are_left_unread_while_a_mailbox_is_above_half_and_pings_are_
         publisher.close().await
     });
     let half = BATCHES_MAX as u64 / 2;
-    let before = tokio::task::block_in_place(|| {
+    let (before, after) = tokio::task::block_in_place(|| {
         let before = seen(&router, 0, |core| core.engine.paused_turns > 0);
-        std::thread::sleep(SILENCE * 2);
-        before
+        // Twice the silence by the core's own clock: so long it has turned, and answered pings.
+        let after = seen(&router, 0, |core| core.uptime >= before.uptime + SILENCE * 2);
+        (before, after)
     });
-    let after = picture(&router, 0);
     assert!(after.engine.paused_turns > before.engine.paused_turns);
     assert_eq!(after.engine.events_in, before.engine.events_in, "nothing is read meanwhile");
     assert!((half + 1..BATCHES_MAX as u64).contains(&after.mailbox_depth), "{}", after.mailbox_depth);
