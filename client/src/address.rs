@@ -35,7 +35,8 @@ impl RouterAddress {
     }
 
     /// The name to expect in the router's certificate: the host without a zone or a dot at its end.
-    pub(crate) fn server_name(&self) -> &str {
+    #[must_use]
+    pub fn server_name(&self) -> &str {
         let host = self.host.split_once('%').map_or(self.host.as_str(), |(ip, _)| ip);
         host.strip_suffix('.').unwrap_or(host)
     }

@@ -18,7 +18,7 @@ pub enum ClusterError {
     #[error("the routers did not link up within {} s", LINK_MAX.as_secs())]
     Link,
     /// An address does not resolve.
-    #[error("{address} does not resolve: {reason}; give HOST:PORT, such as 127.0.0.1:7400")]
+    #[error("{address} leads to no router: {reason}; give HOST or HOST:PORT, such as 127.0.0.1:7400")]
     Resolve {
         /// The address.
         address: String,

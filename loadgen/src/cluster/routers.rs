@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_client::{AddressError, RouterAddress};
 use millrace_engine::control::PeerState;
 use millrace_proto::ALPN_CLIENT;
 use millrace_quic::{ClientSettings, TransportSettings, tls};
@@ -124,9 +125,12 @@ impl Cluster {
         let mut targets = Vec::new();
         for address in addresses {
             let failed = |reason: String| ClusterError::Resolve { address: address.clone(), reason };
-            let resolved = address.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-            let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
-            let server_name = host.trim_matches(['[', ']']).to_owned();
+            let router: RouterAddress =
+                address.parse().map_err(|error: AddressError| failed(error.to_string()))?;
+            let resolved = (router.host(), router.port())
+                .to_socket_addrs()
+                .map_err(|error| failed(error.to_string()))?;
+            let server_name = router.server_name().to_owned();
             let before = targets.len();
             targets.extend(resolved.map(|address| Target { address, server_name: server_name.clone() }));
             if targets.len() == before {

@@ -1,0 +1,184 @@
+"""What happens to a cluster on several hosts, and what must hold then.
+
+A scenario is a function of a Lab. It raises Failed where something does not hold, and returns what
+is worth saying of a run that held.
+"""
+
+import signal
+import time
+
+from lab import ROUTERS, check, until
+
+#: By name, in the order in which they are played.
+ALL = {}
+
+
+def scenario(function):
+    ALL[function.__name__] = function
+    return function
+
+
+class Beats:
+    """A publisher of one numbered event every 20 ms, and a receiver of them, each where it is told."""
+
+    SCRIPT = 'n=0; while sleep 0.02; do n=$((n + 1)); echo "$n $(date +%s.%N)"; done | exec "$@"'
+
+    def __init__(self, lab, publish=(), subscribe=()):
+        self.lab = lab
+        lab.subscribe("c0", "beats", *lab.reach(*subscribe), "beat")
+        command = [lab.programs / "millrace", "pub", "--lines", *lab.reach(*publish), "--tag", "beat=1"]
+        lab.start("c1", "heart", "bash", "-c", self.SCRIPT, "-", *command)
+        until(10, "the receiver gets beats", self.all)
+
+    def all(self):
+        """Numbers and times (seconds since 1970) of what arrived."""
+        words = [event["payload"].split() for event in self.lab.received("beats") if "payload" in event]
+        return [(int(number), float(at)) for number, at in words]
+
+    def since(self, time_s):
+        return [beat for beat in self.all() if beat[1] > time_s]
+
+
+@scenario
+def everywhere(lab):
+    """A receiver on one router gets what is published on all of them."""
+    lab.start_cluster()
+    lab.subscribe("c0", "sub", *lab.reach("r0"), "--count", "3", "n")
+    for place, router in enumerate(ROUTERS):
+        lab.millrace("c1", "pub", *lab.reach(router), "--tag", f"n={place}", "hello")
+    check(lab.running.pop("sub").wait(10) == 0, "the receiver ends in order")
+    tags = sorted(event["tags"]["n"] for event in lab.received("sub") if "tags" in event)
+    check(tags == ["0", "1", "2"], f"one event of each router: {tags}")
+
+
+@scenario
+def balance(lab):
+    """Clients that know one name spread over all routers."""
+    lab.start_cluster()
+    count = 24
+    for number in range(count):
+        lab.start("c0", f"sub{number}", lab.programs / "millrace", "sub", "--quiet", *lab.reach(), "n=1")
+    until(20, "all are attached", lambda: lab.clients_at_all() >= count)
+    shares = [lab.clients(router) for router in ROUTERS]
+    check(min(shares) >= 2, f"every router has its share: {shares}")
+    return f"{shares} of {count}"
+
+
+@scenario
+def router_killed(lab):
+    """A router is killed under load; its receivers get events again within 2 s."""
+    lab.start_cluster()
+    beats = Beats(lab, publish=["r0"], subscribe=["r1", "r2"])
+    victim = max(["r1", "r2"], key=lab.clients)
+    with lab.load(routers=["r0"]):
+        time.sleep(2)
+        died = time.time()
+        lab.end(victim, signal.SIGKILL)
+        _, took = until(10, "beats arrive again", lambda: beats.since(died + 0.1))
+    check(took < 2, f"beats arrive again within 2 s, not {took:.1f} s")
+    return f"beats again after {took:.2f} s"
+
+
+@scenario
+def router_added(lab):
+    """A router that appears in DNS is linked, and gets clients that come later."""
+    lab.name(["r0", "r1"])
+    lab.start_cluster(["r0", "r1"])
+    with lab.load(routers=["r0", "r1"]):
+        lab.start_router("r2")
+        took = lab.linked(ROUTERS)
+        lab.name(ROUTERS)
+    lab.subscribe("c0", "sub", *lab.reach("r2"), "--count", "1", "n")
+    lab.millrace("c1", "pub", *lab.reach("r0"), "--tag", "n=1", "hello")
+    check(lab.running.pop("sub").wait(10) == 0, "the receiver on the new router gets an event")
+    return f"linked after {took:.1f} s"
+
+
+@scenario
+def cut_off(lab):
+    """A host is cut off and comes back; the mesh is whole within 5 s, and nothing is said lost that was not."""
+    lab.start_cluster()
+    with lab.load(routers=["r0", "r1"]):
+        time.sleep(1)
+        lab.cut_off("r2")
+        until(5, "r2 is suspect", lambda: not lab.has_links("r0", ROUTERS))
+        time.sleep(4)
+        lab.cut_off("r2", False)
+        took = lab.linked(ROUTERS, 5)
+    return f"whole again after {took:.1f} s"
+
+
+@scenario
+def cut_one_way(lab):
+    """One direction between two routers fails; both notice, and are linked again soon after it works."""
+    lab.start_cluster()
+    lab.cut_one_way("r0", "r1")
+    for router in ["r0", "r1"]:
+        until(8, f"{router} notices", lambda: not lab.has_links(router, ["r0", "r1"]))
+    check(lab.is_ready("r0") and lab.is_ready("r1"), "both stay ready")
+    lab.cut_one_way("r0", "r1", False)
+    took = lab.linked(ROUTERS, 5)
+    with lab.load(seconds=4):
+        pass
+    return f"whole again after {took:.1f} s"
+
+
+@scenario
+def names_change(lab):
+    """Twenty changes of DNS answers under load disturb nobody."""
+    lab.start_cluster()
+    with lab.load(seconds=7):
+        for turn in range(20):
+            lab.name([router for place, router in enumerate(ROUTERS) if place != turn % 3])
+            time.sleep(0.3)
+        lab.name(ROUTERS)
+    lab.linked(ROUTERS, 1)
+
+
+@scenario
+def rolling_restart(lab):
+    """Routers are restarted one by one; a receiver sees every beat once and in order."""
+    lab.start_cluster()
+    beats = Beats(lab)
+    for router in ROUTERS:
+        check(lab.end(router, seconds=12) == 0, f"{router} ends in order")
+        lab.start_router(router)
+        lab.linked(ROUTERS)
+        time.sleep(1)
+    ended = time.time()
+    until(5, "beats arrive", lambda: beats.since(ended))
+    seen = [number for number, _ in beats.all()]
+    check(seen == list(range(seen[0], seen[0] + len(seen))), f"every beat once and in order: {seen}")
+    times = [at for _, at in beats.all()]
+    longest = max(later - sooner for sooner, later in zip(times, times[1:]))
+    return f"{len(seen)} beats, at most {longest:.2f} s apart"
+
+
+@scenario
+def certificates(lab):
+    """Certificates are replaced and reloaded without closing a connection."""
+    lab.start_cluster()
+    with lab.load(seconds=6):
+        lab.renew_certificate()
+        for router in ROUTERS:
+            lab.signal(router, signal.SIGHUP)
+            until(5, f"{router} has reloaded", lambda: "reload" in lab.log(router))
+    lab.linked(ROUTERS, 1)
+    lab.millrace("c0", "pub", *lab.reach("r0"), "--tag", "n=1", "hello")
+
+
+@scenario
+def settings(lab):
+    """A changed configuration is reloaded under load, and a wrong one changes nothing."""
+    lab.start_cluster()
+    file = lab.out / "router.toml"
+    with lab.load(seconds=6):
+        file.write_text(lab.configuration(log="debug"))
+        lab.signal("r0", signal.SIGHUP)
+        until(5, "r0 logs more", lambda: "DEBUG" in lab.log("r0"))
+        file.write_text(lab.configuration().replace("count = 2", 'count = "two"'))
+        lab.signal("r1", signal.SIGHUP)
+        until(5, "r1 says what is wrong", lambda: "two" in lab.log("r1"))
+    check(lab.is_ready("r0") and lab.is_ready("r1"), "both are ready")
+    file.write_text(lab.configuration())
+
