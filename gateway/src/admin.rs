@@ -13,8 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::admission::Peer;
 use crate::counters::FAMILIES;
-use crate::http_server::{HttpServer, is_meant_for_loopback};
+use crate::http_server::{self, is_meant_for_loopback};
 use crate::room::Room;
+use crate::tcp_server::TcpServer;
 
 /// Connections at once: a scraper and a few probes need one each, for milliseconds.
 const CONNECTIONS_MAX: usize = 64;
@@ -26,9 +27,8 @@ pub(crate) async fn serve(listener: TcpListener, room: Room) {
         .with_state(room.clone())
         .merge(probes(room.clone()))
         .layer(middleware::from_fn(check_host));
-    HttpServer { room, tls: None, door: None, connections_max: CONNECTIONS_MAX, routes }
-        .serve(listener)
-        .await;
+    let server = TcpServer { room, tls: None, door: None, connections_max: CONNECTIONS_MAX };
+    http_server::serve(server, listener, routes).await;
 }
 
 /// `/livez` and `/readyz`, which the HTTP door has, too.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_client::ConnectError;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::admin;
+use crate::admission::Access;
 use crate::counters::Counters;
-use crate::doors::http;
+use crate::doors::{http, syslog};
 use crate::room::Room;
-use crate::settings::Settings;
+use crate::settings::{DoorSettings, Settings, SyslogSettings};
 use crate::upstream::Upstream;
 
 /// Why the gateway cannot start. Nothing is left open.
@@ -44,6 +45,15 @@ pub struct Addresses {
     /// The HTTP door.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<SocketAddr>,
+    /// The syslog door's datagrams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_udp: Option<SocketAddr>,
+    /// The syslog door's TCP connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_tcp: Option<SocketAddr>,
+    /// The syslog door's TLS connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_tls: Option<SocketAddr>,
     /// The admin page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
@@ -65,7 +75,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] names the setting.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { routers, admin, http, log_filter: _ } = settings;
+        let Settings { routers, admin, http, syslog, log_filter: _ } = settings;
         let counters = Arc::new(Counters::default());
         let (stop, stopping) = watch::channel(false);
         let mut addresses = Addresses::default();
@@ -74,6 +84,7 @@ impl Gateway {
         let admin_listener = listener("admin.listen", admin, &mut addresses.admin).await?;
         let http_listener =
             listener("http.listen", http.as_ref().map(|http| http.door.listen), &mut addresses.http).await?;
+        let syslog = SyslogSockets::open(syslog, &mut addresses).await?;
         let room = Room { upstream: Upstream::open(&routers, counters.clone())?, counters, stopping };
         if let Some(listener) = admin_listener {
             doors.spawn(admin::serve(listener, room.clone()));
@@ -81,6 +92,7 @@ impl Gateway {
         if let (Some(listener), Some(settings)) = (http_listener, http) {
             doors.spawn(http::serve(listener, settings, room.clone()));
         }
+        syslog.serve(&room, &mut doors);
         Ok(Self { addresses, room, stop, doors })
     }
 
@@ -119,4 +131,46 @@ async fn listener(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     *got = Some(listener.local_addr().map_err(failed)?);
     Ok(Some(listener))
+}
+
+/// The sockets of the syslog door, which all listen before one serves.
+struct SyslogSockets {
+    udp: Option<(Arc<UdpSocket>, Access)>,
+    streams: Vec<(TcpListener, DoorSettings)>,
+    settings: SyslogSettings,
+}
+
+impl SyslogSockets {
+    async fn open(settings: SyslogSettings, addresses: &mut Addresses) -> Result<Self, StartError> {
+        let mut udp = None;
+        if let Some((address, access)) = &settings.udp {
+            let failed = |source| StartError::Listen { setting: "syslog.udp", address: *address, source };
+            let socket = syslog::bind_udp(*address).map_err(failed)?;
+            addresses.syslog_udp = Some(socket.local_addr().map_err(failed)?);
+            udp = Some((Arc::new(socket), access.clone()));
+        }
+        let mut streams = Vec::new();
+        let wished = [
+            ("syslog.tcp", &settings.tcp, &mut addresses.syslog_tcp),
+            ("syslog.tls", &settings.tls, &mut addresses.syslog_tls),
+        ];
+        for (setting, door, got) in wished {
+            if let Some(door) = door
+                && let Some(listener) = listener(setting, Some(door.listen), got).await?
+            {
+                streams.push((listener, door.clone()));
+            }
+        }
+        Ok(Self { udp, streams, settings })
+    }
+
+    fn serve(self, room: &Room, doors: &mut JoinSet<()>) {
+        let door = syslog::Syslog { room: room.clone(), zone: self.settings.zone };
+        if let Some((socket, access)) = self.udp {
+            doors.spawn(syslog::serve_udp(socket, access, door.clone()));
+        }
+        for (listener, settings) in self.streams {
+            doors.spawn(syslog::serve_tcp(listener, settings, door.clone()));
+        }
+    }
 }

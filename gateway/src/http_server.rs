@@ -1,11 +1,9 @@
 //! HTTP connections of the HTTP door and the admin page: what bounds them.
 //!
-//! A head has 5 s and 64 KiB, because whoever sends it may be anybody. Connections beyond the bound
-//! are closed at once; TLS, where there is some, happens before a connection counts as one of a
-//! client. When the gateway stops, a connection ends with the request that it is answering.
+//! A head has 5 s and 64 KiB, because whoever sends it may be anybody. When the gateway stops, a
+//! connection ends with the request that it is answering.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,96 +12,39 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::net::TcpListener;
 use tower_service::Service;
 
-use crate::admission::{self, ACCEPT_PAUSE, HEAD_BYTES_MAX, HEAD_MAX, Peer};
-use crate::counters::{Door, Reason};
+use crate::admission::{HEAD_BYTES_MAX, HEAD_MAX, Peer, Socket};
 use crate::room::Room;
+use crate::tcp_server::TcpServer;
 
-/// What serves connections.
-#[derive(Debug, Clone)]
-pub(crate) struct HttpServer {
-    pub(crate) room: Room,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// The door that connections count for, if any.
-    pub(crate) door: Option<Door>,
-    pub(crate) connections_max: usize,
-    /// What answers. Requests have a [`Peer`] among their extensions.
-    pub(crate) routes: Router,
+/// Serves HTTP until the gateway stops. Requests have a [`Peer`] among their extensions.
+pub(crate) async fn serve(server: TcpServer, listener: TcpListener, routes: Router) {
+    let room = server.room.clone();
+    server.serve(listener, move |socket, peer| answer(socket, peer, room.clone(), routes.clone())).await;
 }
 
-impl HttpServer {
-    /// Serves until the gateway stops.
-    pub(crate) async fn serve(self, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(self.connections_max));
-        let room = self.room.clone();
-        let accepting = async {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, from)) => self.welcome(stream, from, &places),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = accepting => {}
-            () = room.stopped() => {}
+async fn answer(socket: Socket, peer: Peer, room: Room, routes: Router) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        routes.clone().call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    // How a client's connection ends is the client's matter.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = room.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
         }
-    }
-
-    fn welcome(&self, stream: TcpStream, from: SocketAddr, places: &Arc<Semaphore>) {
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::debug!(%from, "a connection is refused: as many are open as may be");
-            self.refused(Reason::Connections);
-            return;
-        };
-        tokio::spawn(self.clone().answer(stream, place));
-    }
-
-    fn refused(&self, reason: Reason) {
-        if let Some(door) = self.door {
-            self.room.counters.refused(door, reason);
-        }
-    }
-
-    async fn answer(self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        let (socket, peer) = match admission::accept(stream, self.tls.as_ref()).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::debug!(%error, "no TLS with a client");
-                return self.refused(Reason::Unauthenticated);
-            }
-        };
-        let Self { room, door, routes, .. } = self;
-        let _open = door.map(|door| room.counters.connected(door));
-        let service = service_fn(|request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer.clone());
-            routes.clone().call(request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(socket), service)
-            .with_upgrades();
-        tokio::pin!(connection);
-        // How a client's connection ends is the client's matter.
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            () = room.stopped() => {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
-            }
-        }
-        drop(place);
     }
 }
 

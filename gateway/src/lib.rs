@@ -9,7 +9,8 @@
 //! ```text
 //!   curl, CloudEvents ─► doors::http   ┐            ┌ upstream::Lines ── publishers ┐
 //!   browsers          ─► doors::web    ├ admission ─┤                               ├─► routers
-//!                                      ┘            └ upstream::Feeds ── receivers  ┘
+//!   logger, rsyslog   ─► doors::syslog │            │                               │
+//!   NATS clients      ─► doors::nats   ┘            └ upstream::Feeds ── receivers  ┘
 //! ```
 //!
 //! Tens of thousands of local clients share a few connections: all publish through the same
@@ -25,7 +26,7 @@
 //! | [`counters`] | what is counted, by door and reason |
 //! | [`room`] | what all doors share |
 //! | [`admin`] | `/metrics`, `/livez`, `/readyz` |
-//! | `http_server` | what bounds HTTP connections |
+//! | `tcp_server`, `http_server` | what bounds connections |
 //! | [`gateway`] | starts and stops it all |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
@@ -38,6 +39,7 @@ pub mod gateway;
 mod http_server;
 pub mod room;
 pub mod settings;
+mod tcp_server;
 pub mod upstream;
 
 pub use gateway::{Addresses, Gateway, StartError};

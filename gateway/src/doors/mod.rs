@@ -6,7 +6,9 @@
 //! | door | for |
 //! |---|---|
 //! | [`http`] | `POST /events`: plain events and CloudEvents |
+//! | [`syslog`] | syslog over UDP, TCP and TLS |
 //! | [`web`] | `GET /events`: server-sent events and WebSockets; the page at `/` |
 
 pub mod http;
+pub mod syslog;
 pub mod web;

@@ -1,73 +1,20 @@
 //! The settings that count, checked.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use millrace_client::{AddressError, Config, Identity, RouterAddress, Trust};
-use rustls::ServerConfig;
+use millrace_client::{Config, Identity, RouterAddress, Trust};
 
-use super::access::{self, AccessError};
-use super::file::{File, HttpFile, IdentityFile, RoutersFile};
-use crate::admission::{Access, DoorTlsError, server_config};
+use super::door::listen;
+use super::error::SettingsError;
+use super::file::{File, RoutersFile};
+use super::http::{HttpSettings, http};
+use super::syslog::{SyslogSettings, syslog};
 
 /// Where the admin page is unless told otherwise.
 const ADMIN: &str = "127.0.0.1:7482";
-/// Where the HTTP door is unless told otherwise.
-const HTTP: &str = "127.0.0.1:7480";
 /// What is logged unless told otherwise.
 const LOG: &str = "info";
-
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// A router's address.
-    #[error("routers.addresses: {0}")]
-    Router(#[from] AddressError),
-    /// No router.
-    #[error("routers.addresses is empty: name at least one router")]
-    NoRouters,
-    /// An address to listen on.
-    #[error("{key} = {text:?}: write ADDRESS:PORT, as in 127.0.0.1:7480, or off")]
-    Listen {
-        /// The setting.
-        key: &'static str,
-        /// What it says.
-        text: String,
-    },
-    /// Certificate and key go together.
-    #[error("{section}.cert and {section}.key go together: set both or none")]
-    HalfIdentity {
-        /// The section of the file.
-        section: &'static str,
-    },
-    /// A client authority without TLS.
-    #[error("{section}.client_ca needs {section}.cert and {section}.key: client certificates come with TLS")]
-    ClientCaWithoutTls {
-        /// The section of the file.
-        section: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// TLS of a door.
-    #[error("[{section}] {source}")]
-    Tls {
-        /// The section of the file.
-        section: &'static str,
-        /// What is wrong.
-        source: DoorTlsError,
-    },
-    /// Identities of a door.
-    #[error(transparent)]
-    Access(#[from] AccessError),
-}
 
 /// Everything that the gateway is told.
 #[derive(Debug, Clone)]
@@ -78,28 +25,10 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// The HTTP door, if there is one.
     pub http: Option<HttpSettings>,
+    /// The syslog door, as far as it is open.
+    pub syslog: SyslogSettings,
     /// What is logged.
     pub log_filter: String,
-}
-
-/// What all doors on TCP have.
-#[derive(Debug, Clone)]
-pub struct DoorSettings {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Its TLS, if any.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// Who may use it.
-    pub access: Access,
-}
-
-/// The HTTP door.
-#[derive(Debug, Clone)]
-pub struct HttpSettings {
-    /// Address, TLS and identities.
-    pub door: DoorSettings,
-    /// Origins of web pages that may use it, besides its own.
-    pub origins: Vec<String>,
 }
 
 impl Settings {
@@ -112,6 +41,7 @@ impl Settings {
             routers: routers(&file.routers)?,
             admin: listen("admin.listen", file.admin.listen.as_deref(), Some(ADMIN))?,
             http: http(&file.http)?,
+            syslog: syslog(&file.syslog)?,
             log_filter: file.log.filter.clone().unwrap_or_else(|| LOG.to_owned()),
         })
     }
@@ -144,59 +74,6 @@ fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
     std::fs::read(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })
 }
 
-/// An address to listen on; `off` is none.
-pub(super) fn listen(
-    key: &'static str,
-    text: Option<&str>,
-    default: Option<&str>,
-) -> Result<Option<SocketAddr>, SettingsError> {
-    match text.or(default) {
-        None | Some("off") => Ok(None),
-        Some(text) => {
-            text.parse().map(Some).map_err(|_| SettingsError::Listen { key, text: text.to_owned() })
-        }
-    }
-}
-
-/// The TLS files of a door.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TlsFiles<'a> {
-    pub(super) cert: Option<&'a Path>,
-    pub(super) key: Option<&'a Path>,
-    pub(super) client_ca: Option<&'a Path>,
-}
-
-/// A door on TCP.
-pub(super) fn door(
-    section: &'static str,
-    listen: SocketAddr,
-    files: TlsFiles<'_>,
-    identities: &[IdentityFile],
-) -> Result<DoorSettings, SettingsError> {
-    let TlsFiles { cert, key, client_ca } = files;
-    let tls = match (cert, key) {
-        (Some(cert), Some(key)) => Some(
-            server_config(cert, key, client_ca).map_err(|source| SettingsError::Tls { section, source })?,
-        ),
-        (None, None) if client_ca.is_some() => return Err(SettingsError::ClientCaWithoutTls { section }),
-        (None, None) => None,
-        _ => return Err(SettingsError::HalfIdentity { section }),
-    };
-    let access = access::access(section, &[listen], identities, client_ca.is_some())?;
-    Ok(DoorSettings { listen, tls, access })
-}
-
-fn http(file: &HttpFile) -> Result<Option<HttpSettings>, SettingsError> {
-    let Some(listen) = listen("http.listen", file.listen.as_deref(), Some(HTTP))? else { return Ok(None) };
-    let files = TlsFiles {
-        cert: file.cert.as_deref(),
-        key: file.key.as_deref(),
-        client_ca: file.client_ca.as_deref(),
-    };
-    let door = door("http", listen, files, &file.identity)?;
-    Ok(Some(HttpSettings { door, origins: file.origins.clone() }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +86,10 @@ mod tests {
     fn an_empty_file_is_a_door_on_loopback() {
         let settings = Settings::of(&File::default()).unwrap();
         let http = settings.http.unwrap();
-        assert_eq!((http.door.listen.to_string().as_str(), http.door.access.is_open()), (HTTP, true));
+        assert_eq!(
+            (http.door.listen.to_string().as_str(), http.door.access.is_open()),
+            ("127.0.0.1:7480", true)
+        );
         assert_eq!(settings.admin.unwrap().to_string(), ADMIN);
         let off = Settings::of(&File::parse("http.listen = 'off'\nadmin.listen = 'off'").unwrap()).unwrap();
         assert!(off.http.is_none() && off.admin.is_none());
@@ -228,6 +108,9 @@ mod tests {
             ("[[http.identity]]\nname = 'x'\nnetworks = ['y']", "is not a network"),
             ("[[http.identity]]\nname = 'x'\ncertificate = 'y'", "client_ca"),
             ("[[http.identity]]\nname = 'x'\nnetworks = ['::1']\nrights = ['fly']", "\"fly\""),
+            ("syslog.tls = '127.0.0.1:1'", "syslog.cert and syslog.key"),
+            ("syslog.udp = '0.0.0.0:1'", "[[syslog.identity]]"),
+            ("syslog.tz = 'Europe'", "+02:00"),
             ("[[http.identity]]\nname = 'x'\ntoken_file = '/nonexistent'", "/nonexistent"),
         ] {
             let error = error_of(text);

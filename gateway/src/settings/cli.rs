@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::checked::{Settings, SettingsError};
+use super::checked::Settings;
+use super::error::SettingsError;
 use super::file::File;
 
 const AFTER_HELP: &str = "\
@@ -15,6 +16,9 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
   curl -N 'http://127.0.0.1:7480/events?select=service=web'
                                             receives events as they come (server-sent events)
   http://127.0.0.1:7480/                    a page that shows live events
+  millrace-gateway --syslog-udp 127.0.0.1:5140 --syslog-tcp 127.0.0.1:5140
+  logger --server 127.0.0.1 --port 5140 'disk degraded'
+                                            an event with tags severity, facility, host, app
 
 With a cluster, for other hosts:
   millrace-gateway --config gateway.toml --check     says what is wrong with the file, if anything
@@ -66,6 +70,12 @@ pub struct Cli {
     /// Where the HTTP door is, or `off`. Default 127.0.0.1:7480; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_HTTP")]
     pub http: Option<String>,
+    /// Where the syslog door takes datagrams, as in 127.0.0.1:5140. Default off.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_SYSLOG_UDP")]
+    pub syslog_udp: Option<String>,
+    /// Where the syslog door takes TCP connections. Default off.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_SYSLOG_TCP")]
+    pub syslog_tcp: Option<String>,
     /// Where /metrics, /livez and /readyz are, or `off`. Default 127.0.0.1:7482.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_ADMIN")]
     pub admin: Option<String>,
@@ -101,7 +111,7 @@ impl Cli {
     }
 
     fn put_over(&self, file: &mut File) {
-        let Self { router, ca, cert, key, http, admin, log, config: _, check: _, ready_json: _ } = self;
+        let Self { router, ca, cert, key, http, syslog_udp, syslog_tcp, admin, log, .. } = self;
         if !router.is_empty() {
             file.routers.addresses = Some(router.clone());
         }
@@ -109,6 +119,8 @@ impl Cli {
         put(&mut file.routers.cert, cert);
         put(&mut file.routers.key, key);
         put(&mut file.http.listen, http);
+        put(&mut file.syslog.udp, syslog_udp);
+        put(&mut file.syslog.tcp, syslog_tcp);
         put(&mut file.admin.listen, admin);
         put(&mut file.log.filter, log);
     }

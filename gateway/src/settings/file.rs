@@ -15,6 +15,8 @@ pub struct File {
     pub admin: AdminFile,
     /// `[http]`: the door for HTTP, CloudEvents and web clients.
     pub http: HttpFile,
+    /// `[syslog]`: the door for syslog.
+    pub syslog: SyslogFile,
     /// `[log]`.
     pub log: LogFile,
 }
@@ -67,6 +69,28 @@ pub struct HttpFile {
     /// Origins of web pages, besides the door's own, that may use the door from a browser.
     pub origins: Vec<String>,
     /// Who may do what. Without any, everybody may do everything, on loopback only.
+    pub identity: Vec<IdentityFile>,
+}
+
+/// `[syslog]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyslogFile {
+    /// Where datagrams are taken. Default nowhere.
+    pub udp: Option<String>,
+    /// Where TCP connections are taken. Default nowhere.
+    pub tcp: Option<String>,
+    /// Where TLS connections are taken; needs `cert` and `key`. Default nowhere.
+    pub tls: Option<String>,
+    /// Certificate for `tls`, PEM.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority whose client certificates prove identities, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// The zone of times that have none, as `+02:00`. Default `+00:00`.
+    pub tz: Option<String>,
+    /// Who may send. Without any, everybody, on loopback only. There are no tokens in syslog.
     pub identity: Vec<IdentityFile>,
 }
 

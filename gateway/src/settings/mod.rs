@@ -6,14 +6,25 @@
 //! | `file` | the configuration file as it is written |
 //! | `cli` | the command line and its environment variables |
 //! | `access` | identities of a door, checked |
+//! | `door` | what all doors have |
+//! | `http`, `syslog` | the sections of doors, checked |
+//! | `error` | [`SettingsError`] |
 //! | `checked` | [`Settings`]: everything together, without an invalid state |
 
 mod access;
 mod checked;
 mod cli;
+mod door;
+mod error;
 mod file;
+mod http;
+mod syslog;
 
 pub use access::AccessError;
-pub use checked::{DoorSettings, HttpSettings, Settings, SettingsError};
+pub use checked::Settings;
 pub use cli::{Cli, CliError};
-pub use file::{AdminFile, File, HttpFile, IdentityFile, LogFile, RoutersFile};
+pub use door::DoorSettings;
+pub use error::SettingsError;
+pub use file::{AdminFile, File, HttpFile, IdentityFile, LogFile, RoutersFile, SyslogFile};
+pub use http::HttpSettings;
+pub use syslog::SyslogSettings;

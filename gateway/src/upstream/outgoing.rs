@@ -6,6 +6,8 @@ use bytes::Bytes;
 use millrace_client::{EventId, Outcome, TagError, TagSet};
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 
+use crate::counters::Reason;
+
 /// What a local client waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Level {
@@ -94,6 +96,15 @@ pub struct Published {
     pub id: EventId,
     /// How it ended; `None` for level *none*, where nobody waits.
     pub outcome: Option<Outcome>,
+}
+
+impl From<Unavailable> for Reason {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::NoRouter => Self::NoRouter,
+            Unavailable::Busy => Self::Busy,
+        }
+    }
 }
 
 /// Why nothing can be published at the moment. Nothing was.

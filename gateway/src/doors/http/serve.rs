@@ -14,9 +14,10 @@ use crate::admin;
 use crate::admission::CONNECTIONS_MAX;
 use crate::counters::Door;
 use crate::doors::web;
-use crate::http_server::HttpServer;
+use crate::http_server;
 use crate::room::Room;
 use crate::settings::HttpSettings;
+use crate::tcp_server::TcpServer;
 
 /// Serves the door until the gateway stops.
 pub(crate) async fn serve(listener: TcpListener, settings: HttpSettings, room: Room) {
@@ -28,9 +29,8 @@ pub(crate) async fn serve(listener: TcpListener, settings: HttpSettings, room: R
         .merge(web::routes(room.clone(), guard.clone()))
         .merge(admin::probes(room.clone()))
         .layer(middleware::from_fn_with_state(guard, cross_origin));
-    let server =
-        HttpServer { room, tls: door.tls, door: Some(Door::Http), connections_max: CONNECTIONS_MAX, routes };
-    server.serve(listener).await;
+    let server = TcpServer { room, tls: door.tls, door: Some(Door::Http), connections_max: CONNECTIONS_MAX };
+    http_server::serve(server, listener, routes).await;
 }
 
 /// Tells browsers that pages of listed origins may read the answers, and answers their question
