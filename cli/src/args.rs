@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
-use millrace_client::{ConfirmLevel, Connections, RouterAddress};
+use millrace_client::{ConfirmLevel, Connections, RouterLevels};
 use millrace_proto::control::OverflowPolicy;
 
 /// Publish and receive events through a Millrace cluster.
@@ -38,18 +38,18 @@ const ROUTERS: &str = "Reaching routers";
 /// How to reach routers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reach {
-    /// A router, any of which will do; all addresses of a name are tried. May be given several
-    /// times.
+    /// Routers, separated by commas, any of which will do; all addresses of a name are tried. Behind
+    /// a semicolon, those of the next level: for when none of the first can be reached or has room,
+    /// and left again when one of the first is back. May be given several times.
     #[arg(
         long,
         global = true,
         help_heading = ROUTERS,
-        value_name = "HOST[:PORT]",
+        value_name = "HOST[:PORT],…[;HOST[:PORT],…]",
         env = "MILLRACE_ROUTER",
-        value_delimiter = ',',
         default_value = "127.0.0.1:7400"
     )]
-    pub(crate) router: Vec<RouterAddress>,
+    pub(crate) router: Vec<RouterLevels>,
     /// The authority that signed the routers' certificates, PEM. Without it, that of a router in
     /// dev mode on this host.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_CA")]
@@ -66,6 +66,13 @@ pub(crate) struct Reach {
     /// Print JSON on standard output, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+impl Reach {
+    /// All routers that are named.
+    pub(crate) fn routers(&self) -> RouterLevels {
+        self.router.iter().cloned().fold(RouterLevels::default(), RouterLevels::and)
+    }
 }
 
 /// What to do; the help of each is at its options.
@@ -237,8 +244,9 @@ mod tests {
     fn options_may_stand_behind_the_command() {
         let args = ["millrace", "sub", "*", "--router", "a,b:1", "--router", "c", "--json", "-n", "3"];
         let args = Args::try_parse_from(args).unwrap_or_else(|error| panic!("{error}"));
-        let routers: Vec<_> = args.reach.router.iter().map(ToString::to_string).collect();
-        assert_eq!(routers, ["a:7400", "b:1", "c:7400"]);
+        let levels = args.reach.routers().into_levels();
+        let routers: Vec<_> = levels[0].iter().map(ToString::to_string).collect();
+        assert_eq!((routers, levels.len()), (vec!["a:7400".into(), "b:1".into(), "c:7400".into()], 1));
         assert!(args.reach.json);
     }
 

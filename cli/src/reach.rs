@@ -17,7 +17,8 @@ pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
         }
         _ => None,
     };
-    let config = Config::new(reach.router.iter().cloned())
+    let config = Config::default()
+        .router_levels(reach.routers())
         .trust(trust)
         .identity(identity)
         .server_name(reach.server_name.clone());

@@ -68,11 +68,12 @@ impl Attaching {
             backoff_max_ns: nanos(config.backoff_max),
             patience_ns: nanos(config.connect_within),
             insists,
+            return_every_ns: nanos(config.return_every),
             ..AttachmentConfig::default()
         };
-        let (routers, now) = (config.routers.clone(), connector.clock().now());
+        let (levels, now) = (config.levels(), connector.clock().now());
         Self {
-            attachment: Attachment::new(settings, routers, rand::random(), now),
+            attachment: Attachment::leveled(settings, levels, rand::random(), now),
             connector,
             wants,
             tasks: JoinSet::new(),
@@ -124,17 +125,26 @@ impl Attaching {
 
     /// Returns, once, that the present router is to be left: the latest moment to close its
     /// connection. The owner asks while it has a connection; then [`Attaching::attach`] finds the
-    /// next.
-    pub(crate) fn poll_leave(&mut self, now: Time) -> Option<Time> {
+    /// next. `shard` chooses the core of a router that is better than the present one.
+    pub(crate) fn poll_leave(&mut self, now: Time, shard: Option<Shard>) -> Option<Time> {
         if self.is_moving || self.attachment.poll_timeout().is_none_or(|due| due > now) {
             return None;
         }
-        match self.step(None) {
+        match self.step(shard) {
             Some(Step::Leave { latest }) => {
                 self.is_moving = true;
                 Some(latest)
             }
             Some(Step::Attached(_) | Step::GaveUp(_)) | None => None,
+        }
+    }
+
+    /// Waits for what a lookup or a dial beside the present connection comes to; the owner is to ask
+    /// [`Attaching::poll_leave`] then. May be dropped at any time.
+    pub(crate) async fn hear(&mut self) {
+        match self.tasks.join_next().await {
+            Some(done) => self.handle(done),
+            None => std::future::pending().await,
         }
     }
 

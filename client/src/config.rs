@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::{AddressError, RouterAddress};
+use crate::levels::RouterLevels;
 use crate::setters::setters;
 
 /// Settings of a [`Client`](crate::Client): [`Config::new`], [`Config::from_env`] or the defaults,
@@ -28,6 +29,14 @@ pub struct Config {
     /// client tries them in a new random order each time, and all addresses of a name. Default
     /// `127.0.0.1:7400`.
     pub routers: Vec<RouterAddress>,
+    /// Further levels of routers, each for when those before it are unreachable or busy: another
+    /// site, for instance. A client that had to go to one tries the levels before it every
+    /// [`return_every`](field@Self::return_every), beside its connection, and comes back by itself.
+    /// Default none.
+    pub fallbacks: Vec<Vec<RouterAddress>>,
+    /// How often a client that is attached to a router of a further level tries those before it;
+    /// each pause is between half of it and all of it. Default 30 s.
+    pub return_every: Duration,
     /// Authorities whose certificates the client trusts. Default: that of a router in dev mode on
     /// this host.
     pub trust: Trust,
@@ -61,6 +70,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             routers: vec![RouterAddress::default()],
+            fallbacks: Vec::new(),
+            return_every: Duration::from_secs(30),
             trust: Trust::Dev,
             identity: None,
             server_name: None,
@@ -107,7 +118,31 @@ impl Config {
         self
     }
 
+    /// Sets [`routers`](field@Self::routers) to the first of `levels`, and
+    /// [`fallbacks`](field@Self::fallbacks) to the rest.
+    #[must_use]
+    pub fn router_levels(mut self, levels: RouterLevels) -> Self {
+        let mut levels = levels.into_levels().into_iter();
+        self.routers = levels.next().unwrap_or_default();
+        self.fallbacks = levels.collect();
+        self
+    }
+
+    /// All levels of routers.
+    pub(crate) fn levels(&self) -> Vec<Vec<RouterAddress>> {
+        let first = std::iter::once(self.routers.clone());
+        first.chain(self.fallbacks.iter().cloned()).collect()
+    }
+
+    /// Sets [`fallbacks`](field@Self::fallbacks).
+    #[must_use]
+    pub fn fallbacks(mut self, levels: impl IntoIterator<Item = Vec<RouterAddress>>) -> Self {
+        self.fallbacks = levels.into_iter().collect();
+        self
+    }
+
     setters! {
+        return_every: Duration,
         trust: Trust,
         identity: impl Into<Option<Identity>>,
         server_name: impl Into<Option<String>>,
@@ -119,7 +154,7 @@ impl Config {
     }
 
     /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER`
-    /// (addresses, separated by commas), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM
+    /// (addresses, separated by commas; levels, by semicolons), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM
     /// files). An empty variable counts as unset.
     ///
     /// # Errors
@@ -132,8 +167,7 @@ impl Config {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let mut config = Self::default();
         if let Some(routers) = set("MILLRACE_ROUTER") {
-            let routers = routers.to_string_lossy().into_owned();
-            config.routers = routers.split(',').map(|text| text.trim().parse()).collect::<Result<_, _>>()?;
+            config = config.router_levels(routers.to_string_lossy().parse()?);
         }
         if let Some(path) = set("MILLRACE_CA") {
             config.trust = Trust::File(path.into());
@@ -201,6 +235,10 @@ mod tests {
         let config = of(&[("MILLRACE_ROUTER", ""), ("MILLRACE_CERT", ""), ("MILLRACE_KEY", "")]).unwrap();
         assert_eq!((config.routers, config.identity.is_none()), (Config::default().routers, true));
         assert!(matches!(of(&[("MILLRACE_CERT", "c.pem")]), Err(EnvironmentError::HalfIdentity)));
+        let config = of(&[("MILLRACE_ROUTER", "a, b; c;d")]).unwrap();
+        let shown: Vec<Vec<_>> =
+            config.levels().iter().map(|level| level.iter().map(ToString::to_string).collect()).collect();
+        assert_eq!(shown, [vec!["a:7400", "b:7400"], vec!["c:7400"], vec!["d:7400"]]);
         assert!(matches!(of(&[("MILLRACE_ROUTER", "a b")]), Err(EnvironmentError::Router(_))));
     }
 }

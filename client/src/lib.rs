@@ -94,6 +94,8 @@ mod error;
 #[cfg(feature = "tokio")]
 mod event;
 #[cfg(feature = "tokio")]
+mod levels;
+#[cfg(feature = "tokio")]
 mod link;
 #[cfg(feature = "tokio")]
 pub mod publisher;
@@ -125,6 +127,7 @@ pub use crate::{
     disconnect::Disconnect,
     error::ConnectError,
     event::{Event, Gap, GapReason, Item},
+    levels::RouterLevels,
     publisher::{
         Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats,
         SpoolOptions, Unconfirmed,

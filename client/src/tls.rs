@@ -79,7 +79,8 @@ pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
 }
 
 fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
-    if let Some(router) = config.routers.iter().find(|router| !router.is_loopback()) {
+    let mut routers = config.routers.iter().chain(config.fallbacks.iter().flatten());
+    if let Some(router) = routers.find(|router| !router.is_loopback()) {
         return Err(TlsError::DevIsLocal { router: router.to_string() });
     }
     // Both places count: a stale certificate in one must not hide the router's in the other.

@@ -100,7 +100,8 @@ impl Task {
                     Some(leaving) if leaving.next.is_none() => {
                         leaving.next = self.attaching.attach(shard).await.ok();
                     }
-                    _ => std::future::pending().await,
+                    Some(_) => std::future::pending().await,
+                    None => self.attaching.hear().await,
                 }
             };
             let outcome = tokio::select! {
@@ -131,7 +132,7 @@ impl Task {
                 }
             }
         }
-        if let Some(latest) = self.attaching.poll_leave(now) {
+        if let Some(latest) = self.attaching.poll_leave(now, self.outgoing.shard()) {
             *leaving = Some(Leaving { latest, next: None });
         }
         let Turned::Serving { deadline, expects_answer, has_left } =

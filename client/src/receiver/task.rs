@@ -183,7 +183,8 @@ impl Task {
                     Some(leaving) if leaving.next.is_none() => {
                         leaving.next = attaching.attach(shard).await.ok();
                     }
-                    _ => std::future::pending().await,
+                    Some(_) => std::future::pending().await,
+                    None => attaching.hear().await,
                 }
             };
             let write = async {
@@ -275,7 +276,7 @@ impl Task {
                 *has_room = shared.lock().inbox.bytes() < 2 * shared.window_bytes;
             }
         }
-        if let Some(latest) = self.attaching.poll_leave(now) {
+        if let Some(latest) = self.attaching.poll_leave(now, None) {
             present.leaving = Some(Leaving { latest, next: None });
         }
         let deadline = self.publish(link, present)?;

@@ -13,6 +13,12 @@ pub struct AttachmentConfig {
     pub attempt_ns: u64,
     /// Head start of an address over the next one. Default 250 ms, as RFC 8305 has it.
     pub stagger_ns: u64,
+    /// Head start of a level over the next one. Default 1 s.
+    pub level_stagger_ns: u64,
+    /// How often a client that is attached to a router of a further level tries the levels before,
+    /// beside its connection. Each pause is drawn between half of it and all of it, because clients
+    /// that left together are not to come back together. Default 30 s.
+    pub return_every_ns: u64,
     /// Bound of the first pause between two rounds. Default 50 ms.
     pub backoff_min_ns: u64,
     /// Bound of the longest pause. Default 5 s.
@@ -37,6 +43,8 @@ impl Default for AttachmentConfig {
         Self {
             attempt_ns: 5 * SECOND_NS,
             stagger_ns: 250 * MILLISECOND_NS,
+            level_stagger_ns: SECOND_NS,
+            return_every_ns: 30 * SECOND_NS,
             backoff_min_ns: 50 * MILLISECOND_NS,
             backoff_max_ns: 5 * SECOND_NS,
             steady_ns: SECOND_NS,
@@ -132,8 +140,8 @@ pub enum Output<R: Router, E> {
         /// time.
         away_ns: u64,
     },
-    /// The router goes away: take no more events for it, and ask what it has received. The
-    /// attachment looks for another one meanwhile.
+    /// The router goes away, or a better one has welcomed the client: take no more events for it,
+    /// and ask what it has received. The attachment looks for another one meanwhile, or has it.
     Leave {
         /// When to close its connection at the latest.
         latest: Time,

@@ -26,6 +26,9 @@ struct Held {
     attempt: AttemptId,
     since: Time,
     incarnation: Incarnation,
+    level: usize,
+    /// When the levels before its own are tried again; of a further level only.
+    return_at: Option<Time>,
     leaving: Option<Leaving>,
 }
 
@@ -65,9 +68,16 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     /// A client that begins to look for any of `routers` now.
     #[must_use]
     pub fn new(config: AttachmentConfig, routers: Vec<R>, seed: u64, now: Time) -> Self {
+        Self::leveled(config, vec![routers], seed, now)
+    }
+
+    /// A client that begins to look for a router of the first level now. While none of that takes
+    /// it, it goes to one of the second, and so on, and comes back by itself.
+    #[must_use]
+    pub fn leveled(config: AttachmentConfig, levels: Vec<Vec<R>>, seed: u64, now: Time) -> Self {
         Self {
             config,
-            routers: Routers::new(routers),
+            routers: Routers::new(levels),
             chance: Chance::new(seed),
             backoff: Backoff::new(config.backoff_min_ns, config.backoff_max_ns),
             next: AttemptId::default(),
@@ -84,11 +94,23 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     /// Returns the attempt that stands for it.
     pub fn begin_attached(&mut self, welcome: &Welcome, now: Time) -> AttemptId {
         let attempt = self.next.take();
-        self.routers.welcomed(&welcome.alternates);
         self.search = Search::No;
-        self.held = Some(Held { attempt, since: now, incarnation: welcome.incarnation, leaving: None });
+        self.hold(attempt, 0, welcome, now);
         self.was_attached = true;
         attempt
+    }
+
+    fn hold(&mut self, attempt: AttemptId, level: usize, welcome: &Welcome, now: Time) {
+        self.routers.welcomed(&welcome.alternates);
+        let incarnation = welcome.incarnation;
+        let return_at = (level > 0).then(|| self.return_after(now));
+        self.held = Some(Held { attempt, since: now, incarnation, level, return_at, leaving: None });
+    }
+
+    /// When the levels before are tried next.
+    fn return_after(&mut self, now: Time) -> Time {
+        let half = self.config.return_every_ns / 2;
+        now.after(half + self.chance.up_to(half))
     }
 
     /// Whether there is a connection.
@@ -114,7 +136,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             Input::Welcomed { attempt, welcome } => self.welcomed(attempt, welcome, now),
             Input::Failed { attempt, verdict, error } => {
                 if let Search::Round(round) = &mut self.search
-                    && let Some((router, address)) = round.take(attempt)
+                    && let Some((_, router, address)) = round.take(attempt)
                 {
                     round.fail(Some(router), Some(address), Cause::Failed(verdict, error));
                 }
@@ -155,7 +177,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
         let leave = self.held.and_then(|held| held.leaving).filter(|leaving| !leaving.begun);
         let search = match &self.search {
-            Search::No => None,
+            Search::No => self.held.and_then(|held| held.return_at.filter(|_| held.leaving.is_none())),
             Search::Pause(until) => Some(*until),
             Search::Round(round) => round.poll_timeout(),
         };
@@ -173,8 +195,13 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                 self.search = Search::Pause(now);
             }
         }
-        if matches!(self.search, Search::Pause(until) if now >= until) {
-            let routers = self.routers.order(&mut self.chance);
+        let tried = match &self.search {
+            Search::Pause(until) if now >= *until => Some(self.routers.levels()),
+            Search::No => self.return_levels(now),
+            _ => None,
+        };
+        if let Some(levels) = tried {
+            let routers = self.routers.order(levels, &mut self.chance);
             self.search = Search::Round(Round::new(routers, &self.config, now, &mut self.outputs));
         }
         if let Search::Round(round) = &mut self.search {
@@ -185,8 +212,25 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
+    /// The levels before the present one, when it is time to try them.
+    fn return_levels(&self, now: Time) -> Option<usize> {
+        let held = self.held.filter(|held| held.leaving.is_none())?;
+        held.return_at.filter(|at| now >= *at).map(|_| held.level)
+    }
+
+    /// Whether a search is for a way back to a level before, beside a connection that serves.
+    fn is_returning(&self) -> bool {
+        self.held.is_some_and(|held| held.leaving.is_none()) && matches!(self.search, Search::Round(_))
+    }
+
     fn round_failed(&mut self, failure: Failure<R, E>, now: Time) {
         let refused = failure.cause.is_refusal();
+        if self.is_returning() {
+            let return_at = Some(self.return_after(now));
+            self.search = Search::No;
+            self.held = self.held.map(|held| Held { return_at, ..held });
+            return;
+        }
         let may_give_up = !self.was_attached && !self.config.insists;
         if may_give_up && (refused || now.nanos_since(self.away_since) >= self.config.patience_ns) {
             self.search = Search::No;
@@ -212,9 +256,11 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     }
 
     fn welcomed(&mut self, attempt: AttemptId, welcome: &Welcome, now: Time) {
+        let is_returning = self.is_returning();
+        let is_present = self.held.is_some_and(|held| held.incarnation == welcome.incarnation);
         let Search::Round(round) = &mut self.search else { return };
-        let Some((router, address)) = round.take(attempt) else { return };
-        if self.routers.has_left(welcome.incarnation) {
+        let Some((level, router, address)) = round.take(attempt) else { return };
+        if self.routers.has_left(welcome.incarnation) || (is_returning && is_present) {
             round.fail(Some(router), Some(address), Cause::Left);
             self.outputs.push_back(Output::Abandon { attempt });
             return;
@@ -223,9 +269,12 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.outputs.retain(|output| !matches!(output, Output::Dial { .. } | Output::Resolve { .. }));
         self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
         self.search = Search::No;
-        self.routers.welcomed(&welcome.alternates);
+        if is_returning {
+            let latest = now.after(self.config.attempt_ns).after(self.config.leave_slack_ns);
+            self.outputs.push_back(Output::Leave { latest });
+        }
         let away_ns = if self.held.is_some() { 0 } else { now.nanos_since(self.away_since) };
-        self.held = Some(Held { attempt, since: now, incarnation: welcome.incarnation, leaving: None });
+        self.hold(attempt, level, welcome, now);
         self.was_attached = true;
         self.told = None;
         self.outputs.push_back(Output::Attached { attempt, router, address, away_ns });
@@ -241,6 +290,13 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     }
 
     fn lost(&mut self, verdict: Verdict, now: Time) {
+        if self.is_returning()
+            && let Search::Round(round) = std::mem::replace(&mut self.search, Search::No)
+        {
+            // Its levels are not all that there are.
+            self.outputs.retain(|output| !matches!(output, Output::Dial { .. } | Output::Resolve { .. }));
+            self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
+        }
         let Some(held) = self.held.take() else { return };
         self.away_since = now;
         if now.nanos_since(held.since) > self.config.steady_ns {

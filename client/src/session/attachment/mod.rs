@@ -23,6 +23,10 @@
 //! has a head start over the next. The first router that welcomes the client wins, and the
 //! attachment abandons the other attempts.
 //!
+//! Routers stand in *levels*. A round tries the first level, and the next when all of it has failed or
+//! has been silent for a second. A client that is attached to a router of a further level tries the
+//! levels before every half a minute, beside its connection, and moves when one of them welcomes it.
+//!
 //! A *refusal* is an answer that the next attempt will meet again: a certificate that nobody
 //! trusts, an identity that may not connect, a version. It ends the first search
 //! ([`Output::GaveUp`]), because whoever starts a program wants to know. A client that was attached

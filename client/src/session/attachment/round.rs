@@ -1,4 +1,8 @@
 //! One round: every router is tried once, until one welcomes the client.
+//!
+//! Addresses of one level are dialled one after the other, each with a head start over the next. The
+//! next level begins when all attempts of the levels before have failed, or when they have had a
+//! longer head start: a silent host must not cost the whole time of an attempt.
 
 use std::collections::VecDeque;
 
@@ -16,6 +20,7 @@ const ADDRESSES_MAX: usize = 64;
 #[derive(Debug)]
 struct Running<R: Router> {
     id: AttemptId,
+    level: usize,
     router: R,
     address: R::Address,
     deadline: Time,
@@ -25,20 +30,25 @@ struct Running<R: Router> {
 #[derive(Debug)]
 pub(super) struct Round<R: Router, E> {
     /// Routers whose names are being looked up.
-    lookups: Vec<R>,
+    lookups: Vec<(usize, R)>,
     lookup_deadline: Time,
-    waiting: VecDeque<(R, R::Address)>,
+    /// By level.
+    waiting: VecDeque<(usize, R, R::Address)>,
     seen: Vec<R::Address>,
     running: Vec<Running<R>>,
     /// When the head start of the attempt dialled last is over.
     next_dial: Time,
+    /// The level dialled last.
+    level: usize,
+    /// When the head start of that level over the next is over.
+    next_level: Time,
     failure: Option<Failure<R, E>>,
 }
 
 impl<R: Router, E> Round<R, E> {
     /// Begins a round over `routers` and asks for the lookups in `outputs`.
     pub(super) fn new(
-        routers: Vec<R>,
+        routers: Vec<(usize, R)>,
         config: &AttachmentConfig,
         now: Time,
         outputs: &mut VecDeque<Output<R, E>>,
@@ -50,37 +60,40 @@ impl<R: Router, E> Round<R, E> {
             seen: Vec::new(),
             running: Vec::new(),
             next_dial: now,
+            level: routers.first().map_or(0, |(level, _)| *level),
+            next_level: now.after(config.level_stagger_ns),
             failure: None,
         };
-        for router in routers {
+        for (level, router) in routers {
             match router.address() {
-                Some(address) => round.wait(router, address),
+                Some(address) => round.wait(level, router, address),
                 None => {
                     outputs.push_back(Output::Resolve { router: router.clone() });
-                    round.lookups.push(router);
+                    round.lookups.push((level, router));
                 }
             }
         }
         round
     }
 
-    fn wait(&mut self, router: R, address: R::Address) {
+    fn wait(&mut self, level: usize, router: R, address: R::Address) {
         if self.seen.len() < ADDRESSES_MAX && !self.seen.contains(&address) {
             self.seen.push(address.clone());
-            self.waiting.push_back((router, address));
+            let at = self.waiting.partition_point(|(other, ..)| *other <= level);
+            self.waiting.insert(at, (level, router, address));
         }
     }
 
     /// Takes the outcome of a lookup.
     pub(super) fn resolved(&mut self, router: &R, outcome: Result<Vec<R::Address>, E>, chance: &mut Chance) {
-        let Some(at) = self.lookups.iter().position(|other| other == router) else { return };
-        let router = self.lookups.swap_remove(at);
+        let Some(at) = self.lookups.iter().position(|(_, other)| other == router) else { return };
+        let (level, router) = self.lookups.swap_remove(at);
         match outcome {
             Ok(addresses) if addresses.is_empty() => self.fail(Some(router), None, Cause::NoAddress),
             Ok(mut addresses) => {
                 chance.shuffle(&mut addresses);
                 for address in addresses {
-                    self.wait(router.clone(), address);
+                    self.wait(level, router.clone(), address);
                 }
             }
             Err(error) => self.fail(Some(router), None, Cause::Lookup(error)),
@@ -88,10 +101,10 @@ impl<R: Router, E> Round<R, E> {
     }
 
     /// Removes an attempt; `None` for one that is not under way.
-    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<(R, R::Address)> {
+    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<(usize, R, R::Address)> {
         let at = self.running.iter().position(|running| running.id == attempt)?;
-        let Running { router, address, .. } = self.running.swap_remove(at);
-        Some((router, address))
+        let Running { level, router, address, .. } = self.running.swap_remove(at);
+        Some((level, router, address))
     }
 
     /// Notes a failure; the one that says most is kept.
@@ -122,18 +135,35 @@ impl<R: Router, E> Round<R, E> {
             outputs.push_back(Output::Abandon { attempt: id });
         }
         if now >= self.lookup_deadline {
-            while let Some(router) = self.lookups.pop() {
+            while let Some((_, router)) = self.lookups.pop() {
                 self.fail(Some(router), None, Cause::LookupTimeout);
             }
         }
-        if (now >= self.next_dial || self.running.is_empty())
-            && let Some((router, address)) = self.waiting.pop_front()
+        if self.dial_due().is_some_and(|due| due <= now)
+            && let Some((level, router, address)) = self.waiting.pop_front()
         {
             let id = next.take();
             outputs.push_back(Output::Dial { attempt: id, router: router.clone(), address: address.clone() });
-            self.running.push(Running { id, router, address, deadline: now.after(config.attempt_ns) });
+            self.running.push(Running { id, level, router, address, deadline: now.after(config.attempt_ns) });
             self.next_dial = now.after(config.stagger_ns);
+            self.next_level = now.after(config.level_stagger_ns);
+            self.level = level;
         }
+    }
+
+    /// When the next address is to be dialled, if there is one.
+    fn dial_due(&self) -> Option<Time> {
+        let (level, ..) = self.waiting.front()?;
+        let is_open = |other: usize| other < *level;
+        let is_lower_open = self.lookups.iter().any(|(other, _)| is_open(*other))
+            || self.running.iter().any(|running| is_open(running.level));
+        Some(if is_lower_open && *level > self.level {
+            self.next_level
+        } else if self.running.is_empty() {
+            Time::ZERO
+        } else {
+            self.next_dial
+        })
     }
 
     /// Why nobody welcomed the client, once everything was tried.
@@ -151,11 +181,7 @@ impl<R: Router, E> Round<R, E> {
             return Some(Time::ZERO);
         }
         let lookups = (!self.lookups.is_empty()).then_some(self.lookup_deadline);
-        let dial = match (self.waiting.is_empty(), self.running.is_empty()) {
-            (true, _) => None,
-            (false, true) => Some(Time::ZERO),
-            (false, false) => Some(self.next_dial),
-        };
+        let dial = self.dial_due();
         let attempts = self.running.iter().map(|running| running.deadline).min();
         [lookups, dial, attempts].into_iter().flatten().min()
     }

@@ -22,10 +22,12 @@ pub trait Router: Debug + Clone + PartialEq {
         Self: Sized;
 }
 
-/// The routers that are known: those of the configuration, and those that the last router named.
+/// The routers that are known: those of the configuration, in levels, and those that the last router
+/// named.
 #[derive(Debug, Clone)]
 pub(super) struct Routers<R> {
-    configured: Vec<R>,
+    /// The first level is where the client belongs; the others are for when none of it takes it.
+    levels: Vec<Vec<R>>,
     alternates: Vec<R>,
     /// Whether the last router asked to be left; its alternates then come first.
     moving: bool,
@@ -35,8 +37,14 @@ pub(super) struct Routers<R> {
 }
 
 impl<R: Router> Routers<R> {
-    pub(super) const fn new(configured: Vec<R>) -> Self {
-        Self { configured, alternates: Vec::new(), moving: false, left: None }
+    pub(super) const fn new(levels: Vec<Vec<R>>) -> Self {
+        Self { levels, alternates: Vec::new(), moving: false, left: None }
+    }
+
+    /// How many levels there are. Alternates belong to the only level, or come behind several: no
+    /// router says to which of them another one belongs.
+    pub(super) fn levels(&self) -> usize {
+        self.levels.len() + usize::from(self.levels.len() > 1)
     }
 
     /// Notes that a router welcomed this client and named others.
@@ -63,17 +71,22 @@ impl<R: Router> Routers<R> {
         self.alternates = alternates.iter().take(ALTERNATES_MAX).filter_map(|text| R::named(text)).collect();
     }
 
-    /// All routers, each once, in the order in which a round tries them: configured ones first, or
+    /// The routers of the first `levels` levels, each once and with its level, in the order in which
+    /// a round tries them: level by level; where there is one, configured routers first, or
     /// alternates first when the last router asked to be left; each kind in a new random order.
-    pub(super) fn order(&self, chance: &mut Chance) -> Vec<R> {
-        let (mut configured, mut alternates) = (self.configured.clone(), self.alternates.clone());
-        chance.shuffle(&mut configured);
-        chance.shuffle(&mut alternates);
-        let (first, second) = if self.moving { (alternates, configured) } else { (configured, alternates) };
-        let mut all: Vec<R> = Vec::with_capacity(first.len() + second.len());
-        for router in first.into_iter().chain(second) {
-            if !all.contains(&router) {
-                all.push(router);
+    pub(super) fn order(&self, levels: usize, chance: &mut Chance) -> Vec<(usize, R)> {
+        let mut kinds: Vec<(usize, Vec<R>)> = self.levels.iter().cloned().enumerate().collect();
+        kinds.push((self.levels() - 1, self.alternates.clone()));
+        if self.moving && self.levels.len() == 1 {
+            kinds.reverse();
+        }
+        let mut all: Vec<(usize, R)> = Vec::new();
+        for (level, mut routers) in kinds.into_iter().filter(|(level, _)| *level < levels) {
+            chance.shuffle(&mut routers);
+            for router in routers {
+                if !all.iter().any(|(_, known)| *known == router) {
+                    all.push((level, router));
+                }
             }
         }
         all

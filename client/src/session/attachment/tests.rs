@@ -368,3 +368,90 @@ proptest! {
         prop_assert_eq!(run(), run());
     }
 }
+
+/// A client with one router in each of two levels.
+fn leveled() -> Subject {
+    Attachment::leveled(AttachmentConfig::default(), vec![routers(&["1"]), routers(&["2"])], 1, Time::ZERO)
+}
+
+/// Attaches to the second level because the first is silent: the attempt, and when that was.
+fn attach_to_the_second(subject: &mut Subject) -> (AttemptId, Time) {
+    assert_eq!(dialled(&drain(subject, Time::ZERO))[0].1, 1);
+    assert!(drain(subject, ms(999)).is_empty(), "a longer head start than that of an address");
+    let (attempt, address) = dialled(&drain(subject, ms(1_000)))[0];
+    assert_eq!(address, 2);
+    subject.handle(Input::Welcomed { attempt, welcome: &welcome(2, &[]) }, ms(1_001));
+    let outputs = drain(subject, ms(1_001));
+    assert!(matches!(outputs[..], [Output::Abandon { .. }, Output::Attached { .. }]), "{outputs:?}");
+    (attempt, ms(1_001))
+}
+
+#[test]
+fn a_level_that_failed_makes_way_for_the_next_at_once() {
+    let mut subject = leveled();
+    let (attempt, address) = dialled(&drain(&mut subject, Time::ZERO))[0];
+    assert_eq!(address, 1);
+    subject.handle(Input::Failed { attempt, verdict: Verdict::Passing, error: "busy" }, ms(1));
+    assert_eq!(dialled(&drain(&mut subject, ms(1)))[0].1, 2);
+}
+
+#[test]
+fn a_name_of_the_first_level_has_a_head_start_too() {
+    let levels = vec![routers(&["name"]), routers(&["2"])];
+    let mut subject: Subject = Attachment::leveled(AttachmentConfig::default(), levels, 1, Time::ZERO);
+    assert_eq!(dialled(&drain(&mut subject, Time::ZERO)), []);
+    subject.handle(Input::Resolved { router: &Named("name".into()), outcome: Ok(vec![1]) }, ms(300));
+    assert_eq!(dialled(&drain(&mut subject, ms(300)))[0].1, 1);
+    assert_eq!(subject.poll_timeout(), Some(ms(1_300)));
+}
+
+#[test]
+fn a_client_of_a_further_level_comes_back_when_the_first_is_back() {
+    let mut subject = leveled();
+    let (_, mut now) = attach_to_the_second(&mut subject);
+    for round in 0..3 {
+        let due = subject.poll_timeout().unwrap();
+        let pause = due.nanos_since(now) / SECOND_NS;
+        assert!((14..=30).contains(&pause), "round {round}: {pause} s");
+        let (attempt, address) = dialled(&drain(&mut subject, due))[0];
+        assert_eq!(address, 1);
+        now = due;
+        if round < 2 {
+            subject.handle(Input::Failed { attempt, verdict: Verdict::Passing, error: "no" }, now);
+            assert_eq!(drain(&mut subject, now), [], "the client is told nothing of it");
+            continue;
+        }
+        subject.handle(Input::Welcomed { attempt, welcome: &welcome(1, &[]) }, now);
+        let outputs = drain(&mut subject, now);
+        assert!(
+            matches!(outputs[..], [Output::Leave { .. }, Output::Attached { away_ns: 0, .. }]),
+            "{outputs:?}"
+        );
+    }
+    assert_eq!(subject.poll_timeout(), None, "it is where it belongs");
+}
+
+#[test]
+fn a_connection_that_is_lost_during_the_way_back_is_followed_by_all_levels() {
+    let mut subject = leveled();
+    let (held, _) = attach_to_the_second(&mut subject);
+    let due = subject.poll_timeout().unwrap();
+    let (attempt, _) = dialled(&drain(&mut subject, due))[0];
+    subject.handle(Input::Lost { attempt: held, verdict: Verdict::Passing }, due);
+    assert_eq!(drain(&mut subject, due), [Output::Abandon { attempt }]);
+    let mut now = subject.poll_timeout().unwrap();
+    assert_eq!(dialled(&drain(&mut subject, now))[0].1, 1);
+    now = subject.poll_timeout().unwrap();
+    assert_eq!(dialled(&drain(&mut subject, now))[0].1, 2);
+}
+
+#[test]
+fn the_router_that_serves_is_no_way_back() {
+    let mut subject = leveled();
+    attach_to_the_second(&mut subject);
+    let due = subject.poll_timeout().unwrap();
+    let (attempt, _) = dialled(&drain(&mut subject, due))[0];
+    subject.handle(Input::Welcomed { attempt, welcome: &welcome(2, &[]) }, due);
+    assert_eq!(drain(&mut subject, due), [Output::Abandon { attempt }]);
+    assert!(subject.poll_timeout().unwrap() > due);
+}
