@@ -80,6 +80,7 @@ impl Reach {
 pub(crate) enum Command {
     Pub(Pub),
     Sub(Sub),
+    Top(crate::top::Top),
     Ctl(crate::ctl::Ctl),
     Check(crate::check::Check),
     Completions(crate::shell::Completions),

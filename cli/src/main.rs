@@ -10,6 +10,7 @@ mod certs;
 mod check;
 mod ctl;
 mod failure;
+mod figures;
 mod lines;
 mod outage;
 mod publish;
@@ -27,6 +28,7 @@ mod subscribe;
 mod summary;
 mod tags;
 mod tell;
+mod top;
 
 use std::process::ExitCode;
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
             Command::Check(command) => check::run(command, args.reach.json).await,
             Command::Completions(command) => shell::completions(command),
             Command::Man(command) => shell::man(command),
+            Command::Top(command) => top::run(command, args.reach.json).await,
             Command::Ctl(command) => ctl::run(command, args.reach.json).await,
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),

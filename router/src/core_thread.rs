@@ -148,6 +148,7 @@ impl CoreThread {
             engine,
             routes: app.engine().routes().metrics(),
             position: app.engine().position(),
+            hot: app.engine().hot(),
             quic,
             connections,
             queued,

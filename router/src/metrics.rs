@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millrace_engine::core::{CoreMetrics, Queued};
+use millrace_engine::core::{CoreMetrics, HotPicture, Queued};
 use millrace_engine::metrics::{Kind, Metric, Read};
 use millrace_engine::routes::RouteCacheMetrics;
 use millrace_proto::CloseCode;
@@ -86,6 +86,8 @@ pub struct CoreSnapshot {
     pub packets_lost: u64,
     /// Position that the next run of this core's shards gets.
     pub position: u64,
+    /// Which tags and shards most of its events have.
+    pub hot: HotPicture,
 }
 
 impl CoreSnapshot {

@@ -172,6 +172,21 @@ pub(crate) struct Session {
     pub(crate) dropped_events: u64,
 }
 
+/// `/tags`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tags {
+    pub(crate) tags: Vec<HotTag>,
+}
+
+/// A tag that many events have.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HotTag {
+    pub(crate) tag: String,
+    pub(crate) share: f64,
+}
+
 /// `/routes`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -5,14 +5,12 @@
 //! | `args`, `run` | the command line, and what it leads to |
 //! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
 //! | `table` | columns that fit a screen |
-//! | `figures` | bytes, counts and durations for people |
 //! | `status`, `sessions`, `routes`, `why` | what is looked at |
 //! | `change` | reload and drain |
 
 mod answers;
 mod args;
 mod change;
-mod figures;
 mod routes;
 mod run;
 mod sessions;

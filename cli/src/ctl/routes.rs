@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use super::answers;
 use super::args;
-use super::figures::whole;
 use super::table::{self, Column};
 use crate::admin::pages::{Route, Routes};
 use crate::admin::{self, AdminUrl, Answer, Method};
 use crate::failure::Failure;
+use crate::figures::whole;
 
 pub(super) async fn run(urls: &[AdminUrl], asked: &args::Routes, json: bool) -> Result<(), Failure> {
     let mut query = form_urlencoded::Serializer::new(String::from("/routes?"));

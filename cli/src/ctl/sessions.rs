@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use super::answers;
 use super::args;
-use super::figures::{bytes, micros, share, whole};
 use super::table::{self, Column};
 use crate::admin::pages::{Session, Sessions};
 use crate::admin::{self, AdminUrl, Answer, Method};
 use crate::failure::Failure;
+use crate::figures::{bytes, micros, share, whole};
 
 pub(super) async fn run(urls: &[AdminUrl], asked: &args::Sessions, json: bool) -> Result<(), Failure> {
     let path = format!("/sessions?order={}&top={}", asked.order.name(), asked.top);
@@ -20,7 +20,7 @@ fn words(answers: &[Answer<Sessions>]) -> String {
         Column::left("SESSION"),
         Column::elastic("CLIENT"),
         Column::right("RTT"),
-        Column::right("RECEIVERS"),
+        Column::right("RECV"),
         Column::right("QUEUED"),
         Column::right("FULL"),
         Column::right("DROPPED"),

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::answers;
-use super::figures::{age, bytes, share, whole};
 use super::table::{self, Column};
 use crate::admin::pages::Status;
 use crate::admin::{self, AdminUrl, Answer, Method};
 use crate::failure::Failure;
+use crate::figures::{age, bytes, share, whole};
 
 pub(super) async fn run(urls: &[AdminUrl], json: bool) -> Result<(), Failure> {
     answers::finish(admin::all::<Status>(urls, Method::Get, "/status").await, json, words)

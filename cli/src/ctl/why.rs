@@ -7,11 +7,11 @@ use millrace_proto::TagSet;
 
 use super::answers;
 use super::args;
-use super::figures::{bytes, whole};
 use super::table::{self, Column};
 use crate::admin::pages::{Miss, Why, WhyReceiver};
 use crate::admin::{self, AdminUrl, Answer, Method};
 use crate::failure::Failure;
+use crate::figures::{bytes, whole};
 use crate::tags;
 
 pub(super) async fn run(urls: &[AdminUrl], asked: &args::Why, json: bool) -> Result<(), Failure> {
@@ -75,7 +75,9 @@ fn router(out: &mut String, why: &Why) {
                 writeln!(out, "  does not go to {name}: {why_not}")
             }
         };
-        misses(out, &peer.nearest);
+        if !peer.wants {
+            misses(out, &peer.nearest);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use millrace_proto::TagSetRef;
 
 use super::connection::Connection;
+use super::hot::HotPicture;
 use super::machine::Core;
 use super::picture::{SessionOrder, Sessions, Wanting, WantingReceiver, WantingSelector};
 use super::receiver::Receiver;
@@ -61,6 +62,12 @@ impl Core {
             }
         }
         wanting
+    }
+
+    /// Which tags and shards most of the events have that this core owns: a sample, faded.
+    #[must_use]
+    pub fn hot(&self) -> HotPicture {
+        self.path.hot()
     }
 
     /// The indexes that this core routes by: which locations, and which of its own subscriptions,

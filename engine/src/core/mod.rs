@@ -33,6 +33,7 @@
 //! | `turn_end.rs`, `writing.rs` | the end of a turn, and what it hands to the transport |
 //! | `leaving.rs` | the end in order |
 //! | `metrics.rs` | counters |
+//! | `hot.rs` | a sample of which tags and shards most events have |
 //! | `look.rs`, `picture.rs` | what people are told who ask about its clients |
 
 mod account;
@@ -45,6 +46,7 @@ mod connection;
 mod delivery;
 mod drive;
 mod holds;
+mod hot;
 mod ids;
 mod lane;
 mod leaving;
@@ -72,6 +74,7 @@ mod writing;
 
 pub use account::SelectorLimits;
 pub use config::{AheadLimits, CoreConfig, CoreLimits, LaneTimes, QueueLimits, ReceivedLimits};
+pub use hot::{HotPicture, HotTag};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};
 pub use picture::{SessionOrder, SessionPicture, Sessions, Wanting, WantingReceiver, WantingSelector};

@@ -1,11 +1,15 @@
 //! A tag set prepared for one uncached lookup: split and hashed once, for many selectors.
 
-use millrace_proto::{Selector, TagSetRef, limits::TAGS_PER_SET_MAX};
+use millrace_proto::limits::TAGS_PER_SET_MAX;
+use millrace_proto::tag::INTERNAL_KEY;
+use millrace_proto::{Selector, TagSetRef};
 
 use super::tag_hash::{TagHash, TagHasher};
 
 pub(super) struct Probe<'a> {
     count: usize,
+    /// An event of routers' own: only selectors that require that key match.
+    is_internal: bool,
     tags: [(&'a [u8], &'a [u8]); TAGS_PER_SET_MAX],
     hashes: [TagHash; TAGS_PER_SET_MAX],
 }
@@ -14,6 +18,7 @@ impl<'a> Probe<'a> {
     pub(super) fn new(set: TagSetRef<'a>, hasher: &TagHasher) -> Self {
         let mut probe = Self {
             count: 0,
+            is_internal: set.get(INTERNAL_KEY).is_some(),
             tags: [(&[][..], &[][..]); TAGS_PER_SET_MAX],
             hashes: [TagHash::default(); TAGS_PER_SET_MAX],
         };
@@ -40,9 +45,9 @@ impl<'a> Probe<'a> {
     }
 
     /// Whether the tags meet every requirement of `selector`. Both are sorted by key, so that one
-    /// pass over both decides.
+    /// pass over both decides. An internal event meets only selectors that require it.
     #[inline]
     pub(super) fn meets(&self, selector: &Selector) -> bool {
-        selector.met_by(self.tags().iter().copied())
+        selector.met_by(self.tags().iter().copied()) && (!self.is_internal || selector.requires(INTERNAL_KEY))
     }
 }

@@ -13,7 +13,7 @@ use super::literals::Literals;
 use super::parse;
 use super::payload::{PatternError, PayloadMatcher};
 use crate::limits::SELECTOR_BYTES_MAX;
-use crate::tag::TagSetRef;
+use crate::tag::{INTERNAL_KEY, TagSetRef};
 
 /// One conjunction of requirements on tags, optionally on the payload.
 ///
@@ -118,13 +118,25 @@ impl Selector {
     }
 
     /// Whether a tag set meets every requirement on tags. One walk over the tags, without
-    /// allocation.
+    /// allocation. Tags of routers' own events, those with [`INTERNAL_KEY`], match only selectors
+    /// that require that key, so that `*` shows nobody what routers tell each other.
     #[must_use]
     pub fn matches_tags(&self, tags: TagSetRef<'_>) -> bool {
         self.kept.met_by(tags.iter_bytes())
+            && (tags.get(INTERNAL_KEY).is_none() || self.requires(INTERNAL_KEY))
     }
 
-    /// The same for tags that were taken apart before: keys and values, sorted by key.
+    /// Whether only tag sets that have this key match.
+    #[must_use]
+    pub fn requires(&self, key: &str) -> bool {
+        use Operation::{Compare, Equals, Exists, Glob, In};
+        let is_met_by_presence =
+            |operation| matches!(operation, Equals(_) | In(_) | Exists | Glob(_) | Compare(..));
+        self.requirements().any(|one| one.key == key && is_met_by_presence(one.operation))
+    }
+
+    /// Whether tags that were taken apart before, sorted by key, meet every requirement. Whoever
+    /// takes apart the tags of an internal event asks for [`requires`](Self::requires), too.
     #[inline]
     pub fn met_by<'t>(&self, tags: impl Iterator<Item = (&'t [u8], &'t [u8])>) -> bool {
         self.kept.met_by(tags)

@@ -354,3 +354,27 @@ proptest! {
         prop_assert_eq!(selector.matches_tags(tags.borrow()), naive);
     }
 }
+
+#[test]
+fn internal_events_match_only_selectors_that_require_their_key() {
+    let tags = TagSet::from_texts(["millrace/internal=canary", "zone=a"]).unwrap();
+    let matches = |text: &str| Selector::parse(text).unwrap().matches_tags(tags.borrow());
+    for wants in [
+        "millrace/internal",
+        "millrace/internal=canary,zone=a",
+        "millrace/internal in (canary,x)",
+        "millrace/internal=can*",
+    ] {
+        assert!(matches(wants), "{wants}");
+    }
+    for not in [
+        "*",
+        "zone=a",
+        "millrace/internal!=x",
+        "millrace/internal notin (x,y)",
+        "millrace/internal=x",
+        "zone=a,host!=x",
+    ] {
+        assert!(!matches(not), "{not}");
+    }
+}

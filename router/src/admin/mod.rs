@@ -16,6 +16,7 @@ mod routes;
 mod server;
 mod sessions;
 mod status;
+mod tags;
 mod text;
 mod why;
 

@@ -7,10 +7,13 @@ use millrace_engine::metrics::{Kind, Metric, Read};
 use millrace_engine::routes::RouteCacheMetrics;
 
 use super::look::Look;
-use super::process;
 use super::text::{Format, Label, Page};
+use super::{process, tags};
 use crate::handle::View;
 use crate::metrics::{self, CoreSnapshot, ShellMetrics};
+
+/// Tags that `/metrics` shows: enough for a table, and few as series go.
+const HOT_TAGS: usize = 10;
 
 /// The page.
 pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
@@ -20,6 +23,7 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
     page.declared(STATUS, &[(Vec::new(), &look.seen.status)]);
     page.declared(ControlMetrics::DECLARED, &[(Vec::new(), &look.seen.control)]);
     peers(&mut page, &look.seen.status.peers);
+    hot(&mut page, &look.seen.cores);
     process::write(&mut page);
     page.finish()
 }
@@ -152,6 +156,29 @@ fn cores(page: &mut Page, cores: &[CoreSnapshot]) {
     page.declared(RouteCacheMetrics::DECLARED, &of(named(), |core| &core.routes));
     page.declared(ShellMetrics::DECLARED, &of(named(), |core| &core.shell));
     page.declared(metrics::DECLARED, &of(named(), |core| core));
+}
+
+/// What is hot now, from the cores' samples: the one label whose values change with the load, so that
+/// it has few.
+fn hot(page: &mut Page, cores: &[CoreSnapshot]) {
+    page.family(
+        "millrace_hot_tag_share",
+        Kind::Level,
+        "The tags that most events have, and the part of all events that has them, 0 to 1: a sample of the last million runs",
+    );
+    for (tag, share) in tags::hottest(cores, HOT_TAGS) {
+        page.sample(&[("tag", &tag)], format_args!("{share:.4}"));
+    }
+    page.family(
+        "millrace_hot_shard_share",
+        Kind::Level,
+        "The part of a core's events that its busiest shard has, 0 to 1: with one near 1, more cores do not help",
+    );
+    for core in cores {
+        let busiest = core.hot.shards.first().map_or(0, |&(_, weight)| weight);
+        let share = busiest as f64 / core.hot.weight.max(1) as f64;
+        page.sample(&[("core", &core.core.to_string())], format_args!("{share:.4}"));
+    }
 }
 
 fn peers(page: &mut Page, peers: &[PeerStatus]) {

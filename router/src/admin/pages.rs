@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, numbers, routes, server, sessions, status, why};
+use super::{changes, numbers, routes, server, sessions, status, tags, why};
 use crate::handle::View;
 
 /// What the page has, each with a line about it.
@@ -25,6 +25,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/status", "what this router knows of itself, its peers and its cores, as JSON"),
     ("/sessions", "clients for which most waits: ?order=queue|drops|published&top=20"),
     ("/routes", "who wants what, page by page: ?contains=TEXT&after=SELECTOR&top=100"),
+    ("/tags", "tags and shards that most events have, from a sample: ?top=20"),
     ("/why", "whom an event with these tags would meet, and why not others: ?tags=KEY=VALUE,…"),
     (
         "/reload",
@@ -52,6 +53,7 @@ pub(crate) async fn serve(
         .route("/sessions", get(sessions_page))
         .route("/routes", get(routes_page))
         .route("/why", get(why_page))
+        .route("/tags", get(tags_page))
         .route("/reload", post(changes::reload))
         .route("/drain", post(changes::drain))
         .with_state(Arc::new(Looker::new(view)));
@@ -143,6 +145,13 @@ async fn sessions_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQu
 
 async fn routes_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
     asked(routes::page(&looker.view, query.as_deref()).await)
+}
+
+async fn tags_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    match looker.look().await {
+        Some(look) => asked(tags::page(&looker.view, &look, query.as_deref()).map(Some)),
+        None => unavailable(NOT_BEGUN),
+    }
 }
 
 async fn why_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {

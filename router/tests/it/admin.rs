@@ -106,6 +106,7 @@ fn root_lists_every_path_as_text_or_json() {
             "/status",
             "/sessions",
             "/routes",
+            "/tags",
             "/why",
             "/reload",
             "/drain"

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use millrace_proto::Selector;
 use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind, Literal};
+use millrace_proto::tag::INTERNAL_KEY;
 
 use super::digest::Digest;
 use crate::control::config::MESH_FRAME_BYTES;
@@ -180,9 +181,10 @@ impl OwnInterest {
         self.adding.clear();
         self.removing.clear();
         self.told = if self.coarse {
-            let number = self.new_number();
-            let everything = Selector::parse("*").expect("`*` is a selector");
-            BTreeMap::from([(number, Arc::new(everything))])
+            // `*` does not match what routers tell each other.
+            let texts = ["*", INTERNAL_KEY];
+            let everything = texts.map(|text| Arc::new(Selector::parse(text).expect("both are selectors")));
+            everything.map(|selector| (self.new_number(), selector)).into()
         } else {
             self.held.iter().map(|(selector, held)| (held.number, Arc::clone(selector))).collect()
         };
@@ -334,8 +336,9 @@ mod tests {
         own.add(0, &all[4]);
         let frames = own.publish();
         assert!(frames[0].reset && own.is_coarse());
-        assert_eq!((frames.len(), frames[0].version, frames[0].add[0].selector.as_str()), (1, 3, "*"));
-        assert_eq!(own.digest(true).count, 1);
+        let told: Vec<_> = frames[0].add.iter().map(|entry| entry.selector.as_str()).collect();
+        assert_eq!((frames.len(), frames[0].version, told), (1, 3, vec!["*", INTERNAL_KEY]));
+        assert_eq!(own.digest(true).count, 2);
         own.remove(0, &all[0]);
         own.remove(0, &all[1]);
         assert_eq!(own.publish(), Vec::new(), "what comes and goes is not told");

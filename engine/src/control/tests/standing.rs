@@ -287,7 +287,7 @@ fn more_selectors_than_may_be_told_keep_the_mesh_linked() {
     }
     cluster.run(ms(2_000));
     assert_eq!(cluster.state(1, 0), Some(PeerState::Linked));
-    assert_eq!(cluster.peer(1, 0).unwrap().interest, 1, "everything");
+    assert_eq!(cluster.peer(1, 0).unwrap().interest, 2, "everything, and routers' own events");
     assert!(cluster.routers[0].control.status().coarse);
     assert!(cluster.routers[0].said.contains(&Notice::InterestOverflow(true)));
     for number in 1..6 {

@@ -55,6 +55,9 @@ impl Path {
     #[inline]
     fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
         let position = self.positions.shards.number();
+        if self.positions.shards.is_sampled() {
+            self.positions.shards.sample(tags.tags(), run.run.body.count());
+        }
         if self.positions.ring.is_on() {
             self.own_kept(tags, run, position);
         } else {

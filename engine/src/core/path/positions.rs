@@ -27,7 +27,7 @@ impl Positions {
         let &CoreConfig { router, incarnation, core, cores, .. } = config;
         let (sources, own) = Sources::of(Source { router, incarnation, owner: core });
         Self {
-            shards: OwnShards::new(core, cores),
+            shards: OwnShards::new(core, cores, config.seed),
             ring: Ring::new(config.limits.history, 0),
             own,
             sources,

@@ -1,7 +1,9 @@
 //! The shards that a core owns, and the positions of their runs.
 
+use millrace_proto::TagSetRef;
 use millrace_proto::tag::Shard;
 
+use crate::core::hot::{HotPicture, HotTags};
 use crate::message::CoreIndex;
 
 /// The shards that this core owns among those of its router, and the position of their next run.
@@ -11,11 +13,12 @@ pub(super) struct OwnShards {
     cores: CoreIndex,
     /// Position of the next run that this core owns.
     pub(super) position: u64,
+    hot: HotTags,
 }
 
 impl OwnShards {
-    pub(super) const fn new(core: CoreIndex, cores: CoreIndex) -> Self {
-        Self { core, cores, position: 0 }
+    pub(super) fn new(core: CoreIndex, cores: CoreIndex, seed: u64) -> Self {
+        Self { core, cores, position: 0, hot: HotTags::new(seed.wrapping_add(u64::from(core))) }
     }
 
     /// The sibling that owns tag sets of this hash; none when this core does.
@@ -30,5 +33,22 @@ impl OwnShards {
     pub(super) const fn number(&mut self) -> u64 {
         self.position += 1;
         self.position - 1
+    }
+
+    /// Whether the run that has got its position last is one of those that are sampled.
+    #[inline]
+    pub(super) const fn is_sampled(&self) -> bool {
+        self.hot.is_due(self.position)
+    }
+
+    /// Samples it.
+    #[cold]
+    pub(super) fn sample(&mut self, tags: TagSetRef<'_>, events: u64) {
+        self.hot.sample(tags, events);
+    }
+
+    /// What the samples say.
+    pub(super) fn hot(&self) -> HotPicture {
+        self.hot.picture()
     }
 }

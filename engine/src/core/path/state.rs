@@ -10,6 +10,7 @@ use super::sift::Sift;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
 use crate::core::holds::Holds;
+use crate::core::hot::HotPicture;
 use crate::core::ids::Ids;
 use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
@@ -108,6 +109,11 @@ impl Path {
     /// Position of the next run of this core's shards.
     pub(in crate::core) const fn position(&self) -> u64 {
         self.positions.shards.position
+    }
+
+    /// Which tags and shards most of this core's events have.
+    pub(in crate::core) fn hot(&self) -> HotPicture {
+        self.positions.shards.hot()
     }
 
     /// Tells receivers on every core, behind the lane's runs, that events may be missing which
