@@ -142,7 +142,7 @@ impl World {
         }
         self.outbox.ring();
         while let Some(batch) = self.inbox.pop() {
-            self.cores[1].batch(0, black_box(&batch)).unwrap();
+            self.cores[1].batch(self.now, 0, black_box(&batch)).unwrap();
         }
         let time = start.elapsed();
         for core in &mut self.cores {

@@ -321,7 +321,7 @@ impl CoreApp {
                 }
                 let Some(batch) = sibling.batches_in.pop() else { break };
                 self.metrics.batches_in += 1;
-                let read = self.parts.engine.batch(sibling.core, &batch);
+                let read = self.parts.engine.batch(now, sibling.core, &batch);
                 self.metrics.batches_malformed += u64::from(read.is_err());
             }
         }

@@ -71,15 +71,20 @@ impl Core {
         self.closed(now, transport, conn, None);
     }
 
+    /// Tells the path the time. A core may have been idle since it was told last.
+    pub(super) fn set_now(&mut self, now: Time) {
+        let pace_max_ns = u64::try_from(self.config.limits.pace_max.as_nanos()).unwrap_or(u64::MAX);
+        self.path.pacing.crowd.set_now(now, pace_max_ns);
+        self.path.ledger.set_now(now);
+    }
+
     /// Lends everything but the connections.
     pub(super) fn lend<'a>(
         &'a mut self,
         now: Time,
         transport: &'a mut dyn Transport,
     ) -> (&'a mut HashMap<ConnKey, Connection, ahash::RandomState>, Turn<'a>) {
-        let pace_max_ns = u64::try_from(self.config.limits.pace_max.as_nanos()).unwrap_or(u64::MAX);
-        self.path.pacing.crowd.set_now(now, pace_max_ns);
-        self.path.ledger.set_now(now);
+        self.set_now(now);
         let turn = Turn {
             now,
             transport,

@@ -158,7 +158,8 @@ impl Core {
     ///
     /// [`DecodeError`] means a defect of this program: the batch is lost, and so are later ones
     /// that use its numbers.
-    pub fn batch(&mut self, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
+    pub fn batch(&mut self, now: Time, from: CoreIndex, batch: &[u8]) -> Result<(), DecodeError> {
+        self.set_now(now);
         let Some(reader) = self.siblings.get_mut(usize::from(from)) else { return Ok(()) };
         sibling::read_batch(reader, batch, from, self.config.router, &mut self.path)?;
         self.batch_error.take().map_or(Ok(()), Err)

@@ -49,7 +49,7 @@ impl Cores {
                         is_silent = false;
                     }
                     while let Some(batch) = self.0[from].core.next_batch(target) {
-                        self.0[to].core.batch(source, &batch).unwrap();
+                        self.0[to].core.batch(now, source, &batch).unwrap();
                         is_silent = false;
                     }
                     self.0[to].settle();
@@ -104,10 +104,29 @@ fn receivers_of_all_cores_count_whichever_core_owns_the_run() {
     }
 }
 
+#[test]
+fn a_core_that_was_idle_waits_as_long_as_any_other() {
+    let mut cores = Cores::new(2);
+    cores.0[1].taker(1, "host");
+    let publisher = cores.0[0].confirming(2, 0);
+    for world in &mut cores.0 {
+        world.now = world.now + Duration::from_secs(60);
+    }
+    cores.0[0].publish_with(publisher, &own_tag_of(1, 2), 0, &["x"], DELIVERED);
+    cores.settle();
+    cores.0[1].now = cores.0[1].now + Duration::from_secs(1);
+    cores.settle();
+    assert_eq!(cores.0[0].told(publisher), [""; 0], "its receiver has time to acknowledge");
+}
+
 fn own_tag(core: u16) -> String {
+    own_tag_of(core, 3)
+}
+
+fn own_tag_of(core: u16, cores: u16) -> String {
     let is_own = |tag: &String| {
         let hash = TagSet::from_texts([tag.as_str()]).unwrap().borrow().hash();
-        Shard::of_hash(hash).owner(3) == core
+        Shard::of_hash(hash).owner(cores) == core
     };
     (0..).map(|number| format!("host=h{number}")).find(is_own).unwrap()
 }

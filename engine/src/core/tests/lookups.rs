@@ -95,7 +95,7 @@ fn what_a_sibling_hands_over_is_looked_up_in_half_of_each_turn() {
     reads.publish_at_once(publisher, owned.into_iter());
     assert_eq!(reads.core.metrics().lookups_put_off, 0, "who hands over looks nothing up");
     while let Some(batch) = reads.core.next_batch(1) {
-        owns.core.batch(0, &batch).unwrap();
+        owns.core.batch(owns.now, 0, &batch).unwrap();
     }
     assert!(!owns.core.takes_batches(0));
     assert!(owns.core.position() < 3);

@@ -135,7 +135,7 @@ impl Pair {
                 }
                 while let Some(batch) = one.core.next_batch(to) {
                     is_quiet = false;
-                    other.core.batch(from, &batch).unwrap();
+                    other.core.batch(other.now, from, &batch).unwrap();
                 }
                 other.settle();
             }

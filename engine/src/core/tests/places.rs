@@ -75,7 +75,7 @@ fn runs_of_several_owners_carry_their_places_on_both_kinds_of_streams() {
             first.publish(publisher, if seq % 3 == 0 { &own } else { &other }, seq, &["event"]);
         }
         while let Some(batch) = first.core.next_batch(1) {
-            second.core.batch(0, &batch).unwrap();
+            second.core.batch(second.now, 0, &batch).unwrap();
         }
         second.settle();
         let mut told = places(&second, receiver);

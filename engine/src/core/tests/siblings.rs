@@ -19,7 +19,7 @@ fn a_core_is_told_how_many_events_that_it_handed_over_were_lost() {
     assert!((20..80).contains(&handed_over), "{handed_over} of 100");
     assert_eq!(second.core.next_to_sibling(0), None, "nothing has arrived");
     while let Some(batch) = first.core.next_batch(1) {
-        second.core.batch(0, &batch).unwrap();
+        second.core.batch(second.now, 0, &batch).unwrap();
     }
     let lost = second.core.metrics().dropped[DropReason::ReceiverOverflow as usize];
     assert!(lost > 0 && lost < handed_over, "{lost} of {handed_over}");
