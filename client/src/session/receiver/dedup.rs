@@ -1,9 +1,10 @@
 //! Which events a receiver has had, so that one which its publisher sends again comes once.
 //!
 //! A publisher with a confirm level sends again what has no outcome, and says with every run below
-//! which seq nothing comes again: its *floor*. So the seqs at or above the floor that a receiver
-//! has had are remembered, and those below are forgotten. In doubt an event is delivered, marked as
-//! a possible duplicate: it is never dropped.
+//! which seq nothing is sent again: its *floor*. So the seqs at or above the floor that a receiver
+//! has had are remembered. A few stretches below it are, too, because the first copy of an event
+//! may have taken a slower way than the second. In doubt an event is delivered, marked as a
+//! possible duplicate: it is never dropped.
 //!
 //! ```text
 //! floor = 4, had = {4, 5, 8}       a run of 5–8, sent again: 6 and 7 are fresh
@@ -22,6 +23,9 @@ const PUBLISHERS_MAX: usize = 1024;
 /// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets one event
 /// of 64 has as many when a publisher's window of 65,536 events is full.
 const RANGES_MAX: usize = 1024;
+/// Ranges that are remembered of each in any case, whatever its floor: a copy that arrives behind
+/// the one that was sent again is seldom older than so many stretches.
+const RANGES_KEPT: usize = 64;
 
 /// What one receiver has had, across connections.
 #[derive(Debug, Default)]
@@ -39,6 +43,8 @@ pub struct Dedup {
 struct Had {
     /// Seqs below are not remembered.
     known_from: u64,
+    /// Seqs below are not sent again.
+    floor: u64,
     /// Seqs that it has had, and all below `known_from`.
     seqs: Finals,
 }
@@ -71,8 +77,8 @@ impl Dedup {
         let Some(had) = self.publishers.get_mut(&publisher) else {
             return Fresh { parts: None, maybe_duplicate: was_sent };
         };
-        had.forget_below(floor);
-        let maybe_duplicate = was_sent && seqs.start < had.known_from;
+        had.floor = had.floor.max(floor);
+        let maybe_duplicate = seqs.start < had.known_from;
         let is_new = had.seqs.end() <= seqs.start;
         let parts = (!is_new).then(|| had.fresh(seqs.clone())).filter(|parts| *parts != [seqs.clone()]);
         if let Some(parts) = &parts {
@@ -80,7 +86,7 @@ impl Dedup {
             self.removed += seqs.end - seqs.start - fresh;
         }
         had.seqs.insert(seqs);
-        while had.seqs.len() > RANGES_MAX {
+        while had.has_too_many() {
             had.forget_lowest();
         }
         Fresh { parts, maybe_duplicate }
@@ -101,23 +107,23 @@ impl Dedup {
             self.has_forgotten = true;
         }
         let known_from = if self.has_forgotten { from } else { 0 };
-        self.publishers.insert(publisher, Had { known_from, seqs: Finals::below(known_from) });
+        self.publishers.insert(publisher, Had { known_from, floor: 0, seqs: Finals::below(known_from) });
         self.order.push_back(publisher);
     }
 }
 
 impl Had {
-    fn forget_below(&mut self, floor: u64) {
-        if floor > self.known_from {
-            self.known_from = floor;
-            self.seqs.insert(0..floor);
-        }
+    /// Whether the lowest range is to be forgotten.
+    fn has_too_many(&self) -> bool {
+        let is_below = || self.seqs.ranges().next().is_some_and(|lowest| lowest.end <= self.floor);
+        self.seqs.len() > RANGES_MAX || (self.seqs.len() > RANGES_KEPT && is_below())
     }
 
     fn forget_lowest(&mut self) {
         let lowest = self.seqs.ranges().next();
         if let Some(Range { end, .. }) = lowest {
-            self.forget_below(end);
+            self.known_from = end;
+            self.seqs.insert(0..end);
         }
     }
 
@@ -170,13 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_below_the_floor_is_delivered_and_marked_where_it_may_have_come_before() {
+    fn a_first_copy_that_was_overtaken_is_removed_or_marked() {
         let mut dedup = Dedup::default();
-        dedup.take(key(1), 0..10, 0, false);
+        dedup.take(key(1), 3..5, 3, true);
         dedup.take(key(1), 10..11, 10, false);
-        assert_eq!(dedup.take(key(1), 3..5, 3, false).parts, None);
-        let again = dedup.take(key(1), 3..5, 3, true);
-        assert!(again.maybe_duplicate && again.contains(3) && again.contains(4));
+        assert_eq!(dedup.take(key(1), 3..5, 3, false), parts(&[]), "it came before");
+        for at in 6..=6 + RANGES_KEPT as u64 {
+            dedup.take(key(1), 2 * at..2 * at + 1, 2 * at, false);
+        }
+        let late = dedup.take(key(1), 3..5, 3, false);
+        assert!(late.maybe_duplicate && late.contains(3) && late.contains(4), "{late:?}");
     }
 
     #[test]
