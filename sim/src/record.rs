@@ -6,6 +6,8 @@ use millrace_engine::time::Time;
 use millrace_proto::data::Gap;
 use millrace_proto::{RouterId, Selector};
 use millrace_verify::checker::copies::Hop;
+use millrace_verify::checker::publication::Sent;
+use millrace_verify::checker::session::Session;
 use millrace_verify::checker::{ClusterChecker, Delivery, Findings};
 
 use crate::network::Crossing;
@@ -43,11 +45,13 @@ impl Record {
         }
     }
 
-    /// A number for a receiver's session: each session is judged by itself, for nothing is promised
-    /// across two.
-    pub const fn new_receiver(&mut self) -> u32 {
+    /// A number for a receiver's session. Each session is judged by itself, but for what is not to
+    /// come twice.
+    pub fn new_receiver(&mut self, session: Session) -> u32 {
+        let number = self.next_receiver;
         self.next_receiver += 1;
-        self.next_receiver - 1
+        self.checker.began(number, session);
+        number
     }
 
     /// Sessions of receivers so far.
@@ -66,8 +70,9 @@ impl Record {
     }
 
     /// A publisher writes an event to a router.
-    pub fn entered(&mut self, emitter: u32, n: u64, router: RouterId) {
-        self.entries.insert((emitter, n), router);
+    pub fn entered(&mut self, emitter: u32, n: u64, sent: Sent) {
+        self.entries.insert((emitter, n), sent.router);
+        self.checker.sent(emitter, n, sent);
     }
 
     /// An application takes an event.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use millrace_engine::time::Time;
-use millrace_verify::checker::{Finding, Verdict};
+use millrace_verify::checker::{Confirmed, Finding, Verdict};
 
 use crate::record::Record;
 use crate::scenario::Scenario;
@@ -16,6 +16,8 @@ pub struct Report {
     pub seed: u64,
     /// Counters of the checkers.
     pub verdict: Verdict,
+    /// What became of events with a confirm level.
+    pub confirmed: Confirmed,
     /// What is wrong, the first in words.
     pub findings: Vec<Finding>,
     /// What is wrong, in all.
@@ -50,12 +52,14 @@ impl Report {
         hash: u64,
         trace: Option<Vec<String>>,
     ) -> Self {
-        let checked = record.checker.report();
+        let timeout_ns = u64::try_from(scenario.confirm_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let checked = record.checker.report(end.0, timeout_ns, scenario.has_old_routers);
         let mut findings = record.findings.first.clone();
         findings.extend(checked.findings.first);
         Self {
             seed: scenario.seed,
             verdict: checked.verdict,
+            confirmed: checked.confirmed,
             wrong: record.findings.count + checked.findings.count,
             findings,
             end,
@@ -76,6 +80,7 @@ impl Report {
         Self {
             seed,
             verdict: Verdict::default(),
+            confirmed: Confirmed::default(),
             findings: vec![Finding { checker: "panic", what: message }],
             wrong: 1,
             end: Time::ZERO,
@@ -120,11 +125,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Confirmed { confirmed, partial, dropped, unknown, gone, judged_pairs, .. } = self.confirmed;
         let Verdict { published, expected_deliveries, delivered, lost, excused_by_gap, .. } = self.verdict;
         write!(
             f,
             "seed {}: {published} published, {expected_deliveries} owed, {delivered} delivered, {lost} lost, {excused_by_gap} \
-             excused, {} s, {} steps, hash {:016x}",
+             excused; {confirmed} confirmed, {partial} partial, {dropped} dropped, {unknown} unknown, {gone} gone, \
+             {judged_pairs} pairs judged; {} s, {} steps, hash {:016x}",
             self.seed,
             self.end.0 / 1_000_000_000,
             self.steps,

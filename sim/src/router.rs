@@ -245,8 +245,9 @@ impl Process {
             RouterEvent::Batch { from, to } => {
                 let host = &mut self.cores[usize::from(to)];
                 let Some(batch) = host.batches[usize::from(from)].pop_front() else { return };
-                host.hear_siblings(around.queue.now());
-                if let Err(error) = host.core.batch(from, &batch) {
+                let now = around.queue.now();
+                host.hear_siblings(now);
+                if let Err(error) = host.core.batch(now, from, &batch) {
                     let router = self.id;
                     around.findings.add("mailbox", || {
                         format!("router {router}: core {to} cannot read a batch of core {from}: {error}")

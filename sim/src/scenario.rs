@@ -6,20 +6,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace_client::session::PublisherConfig;
 use millrace_client::session::plan::ReceiverWish;
+use millrace_client::session::{ConfirmLevel, PublisherConfig};
+use millrace_client::spool::{SEGMENT_BYTES_MIN, SPOOL_BYTES_MIN, SpoolConfig, SyncPolicy};
 use millrace_engine::control::ControlConfig;
 use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits};
+use millrace_engine::ledger::LedgerLimits;
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::control::{OverflowPolicy, TableCapacity};
 use millrace_proto::feature::{self, Features};
-use millrace_proto::{Epoch, Incarnation, PublisherId, PublisherKey, RouterId, Selector, TagSet};
+use millrace_proto::{
+    Epoch, Incarnation, PublisherId, PublisherKey, PublisherSecret, RouterId, Selector, TagSet,
+};
 use millrace_verify::fault::{Plan, Schedule};
 use millrace_verify::workload::{Generator, Workload, WorkloadError};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::client::{PublisherSetup, ReceiverSetup};
+use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup};
 use crate::network::{Bug, Latency, NetworkConfig};
 use crate::router::RouterSetup;
 
@@ -27,6 +31,16 @@ use crate::router::RouterSetup;
 const FAULTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
 /// How long a router keeps the interest of a silent peer.
 const FORGET_AFTER: Duration = Duration::from_secs(4);
+
+/// What publishers are told of their events.
+const LEVELS: [ConfirmLevel; 6] = [
+    ConfirmLevel::None,
+    ConfirmLevel::None,
+    ConfirmLevel::Routed,
+    ConfirmLevel::Routed,
+    ConfirmLevel::Delivered,
+    ConfirmLevel::Delivered,
+];
 
 /// How large seeds are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +71,7 @@ pub struct Scenario {
     /// The publishing clients.
     pub publishers: Vec<PublisherSetup>,
     /// The receiving clients.
-    pub receivers: Vec<Vec<ReceiverSetup>>,
+    pub receivers: Vec<ReceivingClient>,
     /// Tag sets of all emitters.
     pub tag_sets: Vec<TagSet>,
     /// What they emit.
@@ -72,6 +86,19 @@ pub struct Scenario {
     pub settle: Duration,
     /// When the last fault has ended.
     pub faults_end: Duration,
+    /// Routers give up after this time what nobody has answered for.
+    pub confirm_timeout: Duration,
+    /// Some routers are of an older version, which cannot confirm.
+    pub has_old_routers: bool,
+}
+
+/// A receiving client.
+#[derive(Debug, Clone)]
+pub struct ReceivingClient {
+    /// Its receivers.
+    pub receivers: Vec<ReceiverSetup>,
+    /// Whether it acknowledges what publishers want acknowledged.
+    pub confirms: bool,
 }
 
 impl Scenario {
@@ -104,11 +131,13 @@ impl Scenario {
             uni_first: rng.random_range(1..4),
             bug,
         };
-        let routers = routers(seed, &mut rng);
+        let confirm_timeout = Duration::from_millis(rng.random_range(2_000..5_000));
+        let routers = routers(seed, confirm_timeout, &mut rng);
         let count = u32::try_from(routers.len()).unwrap_or(u32::MAX);
         let schedule = Plan {
             seed: rng.random_range(0..u64::MAX),
             routers: count,
+            publishers,
             receivers: receivers_in_all,
             from_ns: nanos(FAULTS.0),
             to_ns: nanos(FAULTS.1),
@@ -117,7 +146,7 @@ impl Scenario {
         .generate();
         let client_tables = tables(&mut rng, 3..9);
         let publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
-        let receivers = self::receivers(&mut rng, &receivers, &generator)?;
+        let receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
         let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
         Ok(Self {
             seed,
@@ -131,6 +160,8 @@ impl Scenario {
             client_tables,
             settle: Duration::from_nanos(settle.unwrap_or(0)) + Duration::from_secs(3),
             faults_end: FAULTS.1,
+            confirm_timeout,
+            has_old_routers: (0..count).any(|router| is_older(seed, router)),
         })
     }
 
@@ -147,7 +178,7 @@ const fn is_older(seed: u64, router: u32) -> bool {
     seed.is_multiple_of(2) && router % 2 == 1
 }
 
-fn routers(seed: u64, rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
+fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
     let lane_tables = tables(rng, 3..9);
     let core = |rng: &mut Pcg64Mcg, id, cores, seed| {
         let client_tables = tables(rng, 2..8);
@@ -159,6 +190,7 @@ fn routers(seed: u64, rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
             credit_bytes: 1 << rng.random_range(12..20),
             read_bytes: 1 << rng.random_range(10..17),
             queues: QueueLimits { bytes_default: 1 << rng.random_range(14..20), ..QueueLimits::default() },
+            ledger: LedgerLimits { timeout: confirm_timeout, ..LedgerLimits::default() },
             ..CoreLimits::default()
         };
         let routes =
@@ -206,25 +238,61 @@ fn publishers(rng: &mut Pcg64Mcg, count: u32, events: u64, tag_sets: &[TagSet]) 
             let emitters = (number..)
                 .step_by(count as usize)
                 .zip(tag_sets.iter().skip(number as usize).step_by(count as usize));
-            let key = PublisherKey { publisher: PublisherId(u128::from(number) + 1), epoch: Epoch(1) };
+            let level = LEVELS[rng.random_range(0..LEVELS.len())];
+            let secret = level.is_confirmed().then(|| secret(number));
+            let publisher = secret.map_or(PublisherId(u128::from(number) + 1), |secret| {
+                // Nobody has an identity here.
+                PublisherId::derive(&secret, "", 0)
+            });
+            // What is kept until its outcome has come needs more room.
+            let buffer_log2 = if level.is_confirmed() { 16..20 } else { 14..18 };
             let config = PublisherConfig {
                 linger_ns: [0, 1_000_000, 5_000_000][rng.random_range(0..3)],
-                buffer_bytes: 1 << rng.random_range(14..18),
-                ..PublisherConfig::new(key)
+                buffer_bytes: 1 << rng.random_range(buffer_log2),
+                level,
+                min_receivers: [0, 0, 1, 3][rng.random_range(0..4)],
+                ..PublisherConfig::new(PublisherKey { publisher, epoch: Epoch(1) })
             };
+            let disk = (level.is_confirmed() && rng.random_range(0..2) == 0).then(|| disk(rng));
             let emitters = emitters.map(|(emitter, tags)| (emitter, tags.clone())).collect();
             // Every other publisher can wait.
             let received_within = (number % 2 == 1).then_some(Duration::from_millis(300));
-            PublisherSetup { config, received_within, emitters, events: each, burst: rng.random_range(4..16) }
+            let burst = rng.random_range(4..16);
+            PublisherSetup { config, received_within, secret, disk, emitters, events: each, burst }
         })
         .collect()
+}
+
+fn secret(publisher: u32) -> PublisherSecret {
+    let mut bytes = [0x5e; 32];
+    bytes[..4].copy_from_slice(&publisher.to_le_bytes());
+    PublisherSecret(bytes)
+}
+
+/// A disk whose segments are as small as can be, so that there are many.
+fn disk(rng: &mut Pcg64Mcg) -> DiskSetup {
+    let interval = SyncPolicy::Interval(Duration::from_millis(rng.random_range(1..100)));
+    let sync = [SyncPolicy::EachBatch, interval, interval, SyncPolicy::Never][rng.random_range(0..4)];
+    DiskSetup {
+        spool: SpoolConfig {
+            max_bytes: SPOOL_BYTES_MIN,
+            free_percent: 0,
+            sync,
+            segment_bytes: Some(SEGMENT_BYTES_MIN),
+            ..SpoolConfig::default()
+        },
+        total: [2 << 20, 64 << 20][rng.random_range(0..2)],
+        seed: rng.random_range(0..u64::MAX),
+        sync_delay: Duration::from_micros(rng.random_range(100..10_000)),
+    }
 }
 
 fn receivers(
     rng: &mut Pcg64Mcg,
     clients: &[u32],
+    confirm_timeout: Duration,
     generator: &Generator,
-) -> Result<Vec<Vec<ReceiverSetup>>, WorkloadError> {
+) -> Result<Vec<ReceivingClient>, WorkloadError> {
     let wants = |receiver| -> Result<Vec<Vec<Selector>>, WorkloadError> {
         Ok(generator
             .subscriptions(receiver)?
@@ -234,6 +302,9 @@ fn receivers(
     };
     let in_all: u32 = clients.iter().sum();
     let mut next = 0;
+    // Events match many receivers, and one that is slow spoils the outcome: most clusters have none.
+    let has_slow = rng.random_range(0..3) == 0;
+    let has_mute = rng.random_range(0..4) == 0;
     let mut result = Vec::with_capacity(clients.len());
     for &count in clients {
         let mut setups = Vec::new();
@@ -252,12 +323,19 @@ fn receivers(
                 number,
                 wish,
                 window_bytes: 1 << rng.random_range(12..18),
+                acks: match rng.random_range(0..60) {
+                    0 if has_slow => AckHabit::Never,
+                    1..4 if has_slow => AckHabit::Late(confirm_timeout * 2),
+                    0..40 => AckHabit::AtOnce,
+                    _ => AckHabit::Explicit,
+                },
                 first: wants(number)?,
                 pool: wants(number + in_all)?,
             });
         }
         next += count;
-        result.push(setups);
+        let confirms = !has_mute || rng.random_range(0..10) > 0;
+        result.push(ReceivingClient { receivers: setups, confirms });
     }
     Ok(result)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use millrace_verify::checker::Confirmed;
 use serde::Serialize;
 
 use crate::network::Bug;
@@ -48,6 +49,8 @@ pub struct Summary {
     pub duplicated: u64,
     /// Deliveries out of order.
     pub reordered: u64,
+    /// What became of events with a confirm level.
+    pub confirmed: Confirmed,
     /// Gaps that applications took, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Events that routers dropped, by reason.
@@ -82,6 +85,7 @@ impl Summary {
             lost: 0,
             duplicated: 0,
             reordered: 0,
+            confirmed: Confirmed::default(),
             gaps: BTreeMap::new(),
             dropped: BTreeMap::new(),
             receiver_sessions: 0,
@@ -109,6 +113,7 @@ impl Summary {
         self.lost += report.verdict.lost;
         self.duplicated += report.verdict.duplicated;
         self.reordered += report.verdict.reordered;
+        self.confirmed += report.confirmed;
         self.receiver_sessions += u64::from(report.receiver_sessions);
         for (total, part) in [
             (&mut self.faults, &report.faults),
@@ -145,6 +150,7 @@ impl fmt::Display for Summary {
             self.duplicated,
             self.reordered
         )?;
+        writeln!(f, "{}", self.confirmed)?;
         match (self.bug, self.failed_seeds.first()) {
             (None, None) => write!(f, "clean, hash {}", self.hash),
             (None, Some(_)) => {

@@ -17,6 +17,9 @@ use crate::network::{Endpoint, Host, Wire};
 impl Client {
     /// Begins to look for a router.
     pub fn dial(&mut self, around: &mut Surroundings<'_>) {
+        if let Role::Publisher(publisher) = &mut self.role {
+            publisher.begin(false, around.record);
+        }
         if self.attachment.is_none() {
             // A client of the simulator waits for its first router as long as it takes.
             let config = AttachmentConfig { patience_ns: u64::MAX, ..AttachmentConfig::default() };
@@ -107,7 +110,7 @@ impl Client {
         self.last_router = Some(link.router);
         if let Some(welcome) = link.welcome.take() {
             match &mut self.role {
-                Role::Publisher(publisher) => publisher.started(&welcome),
+                Role::Publisher(publisher) => publisher.started(&welcome, link.connection.confirms()),
                 Role::Receivers(receivers) => receivers.started(&mut link.connection, around),
             }
         }
@@ -131,17 +134,21 @@ impl Client {
         let from = Endpoint { host: Host::Client(self.index), life: 0, core: 0 };
         let shard = around.rng.random_range(0..4096);
         let conn = around.network.connect(around.queue, from, router, false, shard);
-        let (receivers, received_within_us) = match &self.role {
-            Role::Publisher(publisher) => (0, publisher.received_within_us()),
-            Role::Receivers(receivers) => (receivers.count(), 0),
-        };
-        let config = ConnectionConfig {
-            tables: self.tables,
-            receivers,
-            received_within_us,
-            // Every other client, so that each seed has both kinds of delivery streams side by side.
-            share_deliveries: receivers > 0 && self.index % 2 == 1,
-            ..ConnectionConfig::default()
+        let config = ConnectionConfig { tables: self.tables, ..ConnectionConfig::default() };
+        let config = match &self.role {
+            Role::Publisher(publisher) => ConnectionConfig {
+                received_within_us: publisher.received_within_us(),
+                confirms: publisher.is_confirmed(),
+                secret: publisher.secret(),
+                ..config
+            },
+            Role::Receivers(receivers) => ConnectionConfig {
+                receivers: receivers.count(),
+                // Every other client, so that each seed has both kinds of delivery streams side by side.
+                share_deliveries: self.index % 2 == 1,
+                confirms: receivers.confirms(),
+                ..config
+            },
         };
         let connection = ClientConnection::new(conn, config, now);
         self.dialling.push(Link::new(attempt, router, connection, now));

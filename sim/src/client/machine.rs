@@ -10,6 +10,7 @@ use millrace_proto::CloseCode;
 use millrace_proto::control::RefusedReason;
 use rand::RngExt;
 
+use super::publisher::Attempt;
 use super::receivers::Programs;
 use super::state::{Client, Role};
 use super::surroundings::Surroundings;
@@ -18,6 +19,8 @@ use crate::network::{Notice, Wire};
 
 /// Bytes that a client reads from a stream at a time.
 const READ_BYTES: usize = 16 * 1024;
+/// How often a program that has no process looks whether it has one again.
+const PROCESS_PAUSE: Duration = Duration::from_millis(20);
 
 impl Client {
     /// Learns something of one of its connections.
@@ -61,10 +64,17 @@ impl Client {
     /// Its program publishes.
     pub fn publish(&mut self, around: &mut Surroundings<'_>) {
         let Role::Publisher(publisher) = &mut self.role else { return };
+        if !publisher.is_alive() {
+            around.queue.after(PROCESS_PAUSE, Event::Publish { client: self.index });
+            return;
+        }
         let offset = self.last_router.and_then(|router| around.clock_offsets.get(&router)).copied();
-        if publisher.publish(offset.unwrap_or(0), around) {
+        if publisher.publish(offset.unwrap_or(0), around) == Attempt::Goes {
             let pause = Duration::from_micros(around.rng.random_range(1_000..30_000));
             around.queue.after(pause, Event::Publish { client: self.index });
+        }
+        if self.ends(around) {
+            return;
         }
         self.flow(around);
     }
@@ -80,7 +90,8 @@ impl Client {
     /// Lets the application of a receiver stand still, or go on.
     pub fn set_slow(&mut self, receiver: u32, slow: bool, around: &mut Surroundings<'_>) {
         if let Role::Receivers(receivers) = &mut self.role {
-            receivers.set_slow(receiver, slow, self.link.as_mut().map(|link| &mut link.connection));
+            let connection = self.link.as_mut().map(|link| &mut link.connection);
+            receivers.set_slow(receiver, slow, connection, (around.queue.now(), around.record));
         }
         self.flow(around);
     }
@@ -90,9 +101,9 @@ impl Client {
         let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
         let Some(link) = links.into_iter().find(|link| link.connection.id() == conn) else { return };
         let mut wire = Wire { network: around.network, queue: around.queue };
-        let mut programs = match &self.role {
+        let mut programs = match &mut self.role {
             Role::Publisher(_) => Programs::default(),
-            Role::Receivers(receivers) => receivers.programs(around.record),
+            Role::Receivers(receivers) => receivers.programs(now, (around.record, around.rng)),
         };
         loop {
             match link.connection.readable(&mut wire, now, stream, READ_BYTES, &mut programs) {
@@ -121,12 +132,27 @@ impl Client {
 
     /// Takes what the sessions have to say and passes it on.
     pub(super) fn flow(&mut self, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        match &mut self.role {
+            Role::Publisher(publisher) if !publisher.is_alive() => return,
+            Role::Publisher(publisher) => publisher.tend_disk(now, around.record),
+            Role::Receivers(receivers) => {
+                if let Some(link) = &mut self.link {
+                    receivers.acknowledge(&mut link.connection, now, around.record);
+                }
+            }
+        }
+        if self.ends(around) {
+            return;
+        }
         self.tend(around);
         self.flow_link(around);
         if self.leave(around) {
             self.flow_link(around);
         }
-        self.set_timer(around);
+        if !self.ends(around) {
+            self.set_timer(around);
+        }
     }
 
     fn flow_link(&mut self, around: &mut Surroundings<'_>) {
@@ -135,16 +161,25 @@ impl Client {
         link.connection.handle_timeout(now);
         while let Some(link) = &mut self.link {
             let publisher = match &mut self.role {
-                Role::Publisher(publisher) => Some(publisher.session()),
+                Role::Publisher(publisher) => publisher.session(),
                 Role::Receivers(_) => None,
             };
             let mut wire = Wire { network: around.network, queue: around.queue };
-            match link.connection.poll_event(&mut wire, publisher) {
+            let said = link.connection.poll_event(&mut wire, publisher);
+            let router = around.routers[link.router as usize];
+            if let Role::Publisher(publisher) = &mut self.role {
+                publisher.take_ended(router, now, around.record);
+            }
+            if self.ends(around) {
+                return;
+            }
+            match said {
                 Ok(Some(event)) => self.event(event, around),
                 Ok(None) => break,
                 Err(failure) => {
-                    let conn = link.connection.id();
-                    self.fail(conn, &failure, around);
+                    if let Some(conn) = self.link.as_ref().map(|link| link.connection.id()) {
+                        self.fail(conn, &failure, around);
+                    }
                 }
             }
         }
@@ -164,16 +199,18 @@ impl Client {
 
     fn set_timer(&mut self, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
-        let publisher = match &self.role {
+        let role = match &self.role {
             Role::Publisher(publisher) => {
-                self.link.as_ref().and_then(|link| publisher.poll_timeout(now, &link.connection))
+                let link = self.link.as_ref();
+                let output = link.and_then(|link| publisher.poll_timeout(now, &link.connection));
+                output.into_iter().chain(publisher.disk_due()).min()
             }
-            Role::Receivers(_) => None,
+            Role::Receivers(receivers) => receivers.acks_due().filter(|_| self.link.is_some()),
         };
         let attachment = self.attachment.as_ref().and_then(Attachment::poll_timeout);
         let links = self.link.iter().chain(&self.next).chain(&self.dialling);
         let sessions = links.filter_map(|link| link.connection.poll_timeout());
-        let due = sessions.chain(publisher).chain(attachment).chain(self.leaving).min();
+        let due = sessions.chain(role).chain(attachment).chain(self.leaving).min();
         if let Some(due) = due.map(|due| due.max(now + Duration::from_micros(10)))
             && self.timer.is_none_or(|timer| timer > due)
         {

@@ -2,19 +2,30 @@
 //! them.
 //!
 //! A client has a publisher or receivers. Which router it dials, after which pause, and when it
-//! leaves is decided by the client library's attachment, as for its users. Events that were on
-//! their way when a connection was lost are unknown, and each receiver's next session is another
-//! one for the checkers.
+//! leaves is decided by the client library's attachment, as for its users. Each receiver's next
+//! session is another one for the checkers.
+//!
+//! Publishers have all levels. Without one, events that were on their way when a connection was
+//! lost are unknown. With one they go out again, and are held in memory or in a spool, whose disk
+//! tears writes when the process ends, and forgets what was not synced when its host loses power.
 
+mod acks;
 mod attaching;
+mod disk;
+mod held;
 mod link;
 mod machine;
 mod number;
+mod process;
+mod published;
 mod publisher;
 mod receivers;
 mod state;
 mod surroundings;
+mod told;
 
+pub use self::acks::AckHabit;
+pub use self::disk::DiskSetup;
 pub use self::publisher::{Publisher, PublisherSetup};
 pub use self::receivers::{ReceiverSetup, Receivers};
 pub use self::state::{Client, Role};

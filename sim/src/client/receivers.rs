@@ -6,15 +6,20 @@ use std::fmt;
 
 use millrace_attach::ClientConnection;
 use millrace_client::session::plan::{Progress, ReceiverWish};
-use millrace_client::session::{DeliveredRun, DeliverySink, Plan};
+use millrace_client::session::{Dedup, DeliveredRun, DeliverySink, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::control::{Stage, Subscribed};
 use millrace_proto::data::{Gap, ReceiverEnd};
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::convergence::Selectors;
+use millrace_verify::checker::repeats::Vouched;
+use millrace_verify::checker::session::Session;
+use millrace_verify::payload::Stamp;
 use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
 
+use super::acks::{AckHabit, Acks};
 use super::surroundings::Surroundings;
 use crate::record::Record;
 use crate::router::told;
@@ -28,6 +33,8 @@ pub struct ReceiverSetup {
     pub wish: ReceiverWish,
     /// Bytes that may be on the way to its application.
     pub window_bytes: u64,
+    /// How its application acknowledges.
+    pub acks: AckHabit,
     /// What it subscribes to at first.
     pub first: Vec<Vec<Selector>>,
     /// What it may subscribe to later.
@@ -38,6 +45,8 @@ pub struct ReceiverSetup {
 #[derive(Debug)]
 pub struct Receivers {
     receivers: BTreeMap<ReceiverNumber, Receiver>,
+    /// Whether their client acknowledges at all.
+    confirms: bool,
 }
 
 #[derive(Debug)]
@@ -48,15 +57,18 @@ struct Receiver {
     /// Its number for the checkers, in the session of the moment.
     session_number: Option<u32>,
     slow: bool,
+    /// What it has had, in all its sessions.
+    dedup: Dedup,
+    acks: Acks,
     subscriptions: BTreeMap<SubscriptionNumber, Vec<Selector>>,
     /// A subscription that was ended, and the one that was asked for behind it.
     ending: Option<(SubscriptionNumber, SubscriptionNumber)>,
 }
 
 impl Receivers {
-    /// Receivers that are not connected.
+    /// Receivers that are not connected, of a client that acknowledges or does not.
     #[must_use]
-    pub fn new(setups: Vec<ReceiverSetup>) -> Self {
+    pub fn new(setups: Vec<ReceiverSetup>, confirms: bool) -> Self {
         let mut receivers = BTreeMap::new();
         for (number, setup) in (0..).map(ReceiverNumber).zip(setups) {
             let mut plan = Plan::new();
@@ -69,17 +81,29 @@ impl Receivers {
                     subscriptions.insert(subscription, selectors.clone());
                 }
             }
-            let receiver =
-                Receiver { setup, plan, session_number: None, slow: false, subscriptions, ending: None };
+            let receiver = Receiver {
+                setup,
+                plan,
+                session_number: None,
+                slow: false,
+                dedup: Dedup::default(),
+                acks: Acks::default(),
+                subscriptions,
+                ending: None,
+            };
             receivers.insert(number, receiver);
         }
-        Self { receivers }
+        Self { receivers, confirms }
     }
 
     /// Receivers on this connection.
     #[must_use]
     pub fn count(&self) -> u32 {
         u32::try_from(self.receivers.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) const fn confirms(&self) -> bool {
+        self.confirms
     }
 
     /// Whether every subscription is effective in the cluster.
@@ -100,8 +124,9 @@ impl Receivers {
     }
 
     pub(super) fn started(&mut self, connection: &mut ClientConnection, around: &mut Surroundings<'_>) {
+        let acknowledges = connection.confirms();
         for (&number, receiver) in &mut self.receivers {
-            receiver.start(number, connection, around);
+            receiver.start(number, acknowledges, connection, around);
         }
     }
 
@@ -117,7 +142,7 @@ impl Receivers {
         for number in ended {
             if let Some(receiver) = self.receivers.get_mut(number) {
                 receiver.lost(now, around.record);
-                receiver.start(*number, connection, around);
+                receiver.start(*number, connection.confirms(), connection, around);
             }
         }
     }
@@ -127,8 +152,30 @@ impl Receivers {
     }
 
     /// The programs that take what arrives on the connection of the moment.
-    pub(super) fn programs<'a>(&'a self, record: &'a mut Record) -> Programs<'a> {
-        Programs { of: Some((&self.receivers, record)), ended: Vec::new() }
+    pub(super) fn programs<'a>(
+        &'a mut self,
+        now: Time,
+        (record, rng): (&'a mut Record, &'a mut Pcg64Mcg),
+    ) -> Programs<'a> {
+        Programs { of: Some((&mut self.receivers, record, rng)), now, ended: Vec::new() }
+    }
+
+    /// When a program is done with something that it took.
+    pub(super) fn acks_due(&self) -> Option<Time> {
+        let awake = self.receivers.values().filter(|receiver| !receiver.slow);
+        awake.filter_map(|receiver| receiver.acks.due()).min()
+    }
+
+    /// Acknowledges what programs are done with.
+    pub(super) fn acknowledge(&mut self, connection: &mut ClientConnection, now: Time, record: &mut Record) {
+        for (&number, receiver) in self.receivers.iter_mut().filter(|(_, receiver)| !receiver.slow) {
+            let Some(session) = receiver.session_number else { continue };
+            let (frames, events) = receiver.acks.done(number, now);
+            frames.iter().for_each(|ack| connection.acknowledge(ack));
+            for (emitter, n) in events {
+                record.checker.acknowledged(session, emitter, n, now.0);
+            }
+        }
     }
 
     pub(super) fn subscribed(&mut self, subscribed: &Subscribed, now: Time, record: &mut Record) {
@@ -178,10 +225,16 @@ impl Receivers {
         receiver: u32,
         slow: bool,
         mut connection: Option<&mut ClientConnection>,
+        (now, record): (Time, &mut Record),
     ) {
         for (&number, state) in self.receivers.iter_mut().filter(|(_, state)| state.setup.number == receiver)
         {
             state.slow = slow;
+            if let Some(session) = state.session_number
+                && !state.setup.acks.is_slow()
+            {
+                record.checker.stalled(session, slow, now.0);
+            }
             match &mut connection {
                 Some(connection) if slow => connection.hold(number),
                 Some(connection) => connection.release(number),
@@ -196,13 +249,18 @@ impl Receiver {
     fn start(
         &mut self,
         number: ReceiverNumber,
+        acknowledges: bool,
         connection: &mut ClientConnection,
         around: &mut Surroundings<'_>,
     ) {
         let now = around.queue.now();
-        let session = around.record.new_receiver();
+        let session = around.record.new_receiver(Session::new(self.setup.number, acknowledges));
+        if self.slow || self.setup.acks.is_slow() {
+            around.record.checker.stalled(session, true, now.0);
+        }
         self.session_number = Some(session);
         self.ending = None;
+        self.acks.forget();
         for (subscription, selectors) in &self.subscriptions {
             around.record.asked(session, subscription.0, selectors.clone(), now);
         }
@@ -222,6 +280,7 @@ impl Receiver {
 
     fn lost(&mut self, heard: Time, record: &mut Record) {
         self.plan.on_lost();
+        self.acks.forget();
         if let Some(session) = self.session_number.take() {
             record.checker.lapsed(session, heard.0);
         }
@@ -248,7 +307,8 @@ fn texts(selectors: &[Selector]) -> Vec<String> {
 /// The programs that take events: none for a client that publishes.
 #[derive(Debug, Default)]
 pub(super) struct Programs<'a> {
-    of: Option<(&'a BTreeMap<ReceiverNumber, Receiver>, &'a mut Record)>,
+    of: Option<(&'a mut BTreeMap<ReceiverNumber, Receiver>, &'a mut Record, &'a mut Pcg64Mcg)>,
+    now: Time,
     /// Receivers that the router ended: at most as many as are open.
     ended: Vec<ReceiverNumber>,
 }
@@ -258,33 +318,53 @@ impl Programs<'_> {
     pub(super) fn into_ended(self) -> Vec<ReceiverNumber> {
         self.ended
     }
-
-    /// The checkers' number of a receiver's session, and where to note what it takes.
-    fn of(&mut self, receiver: ReceiverNumber) -> Option<(u32, &mut Record)> {
-        let (receivers, record) = self.of.as_mut()?;
-        Some((receivers.get(&receiver)?.session_number?, record))
-    }
 }
 
 impl DeliverySink for Programs<'_> {
     fn run(&mut self, run: &DeliveredRun<'_>) {
-        let Some((receiver, record)) = self.of(run.receiver) else { return };
+        let Some((receivers, record, rng)) = &mut self.of else { return };
+        let Some(receiver) = receivers.get_mut(&run.receiver) else { return };
+        let Some(session) = receiver.session_number else { return };
         let matched: Vec<u32> = run.matched().collect();
+        let fresh = run.has_level().then(|| {
+            let seqs = run.first_seq()..run.first_seq() + run.count();
+            receiver.dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
+        });
+        let vouched = match &fresh {
+            None if run.maybe_duplicate() => Vouched::Marked,
+            None => Vouched::No,
+            Some(fresh) if fresh.maybe_duplicate => Vouched::Marked,
+            Some(_) => Vouched::Once,
+        };
+        let mut taken = Vec::new();
         for event in run.events() {
-            record.delivered(Delivery {
-                receiver,
-                tags: run.tags,
-                payload: event.payload,
-                matched: &matched,
-            });
+            let stamp = Stamp::decode(event.payload).ok().map(|stamp| (stamp.emitter, stamp.n));
+            taken.extend(stamp.filter(|_| run.wants_ack()));
+            if fresh.as_ref().is_none_or(|fresh| fresh.contains(event.seq)) {
+                record.delivered(Delivery {
+                    receiver: session,
+                    tags: run.tags,
+                    payload: event.payload,
+                    matched: &matched,
+                    at: self.now.0,
+                    vouched,
+                });
+            } else if let Some((emitter, n)) = stamp {
+                record.checker.removed(session, emitter, n);
+            }
+        }
+        if run.wants_ack() {
+            receiver.acks.take(receiver.setup.acks, (run.number, taken), self.now, rng);
         }
     }
 
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
-        if let Some((receiver, record)) = self.of(receiver) {
-            record.gap(receiver, gap);
+        let Some((receivers, record, _)) = &mut self.of else { return };
+        if let Some(session) = receivers.get(&receiver).and_then(|receiver| receiver.session_number) {
+            record.gap(session, gap);
         }
     }
+
     fn ended(&mut self, end: &ReceiverEnd) {
         self.ended.push(end.receiver);
     }

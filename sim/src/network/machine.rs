@@ -88,6 +88,14 @@ impl Network {
         }
     }
 
+    /// The process at this end is gone without a word.
+    pub fn abandon(&mut self, queue: &mut Queue<Event>, conn: ConnKey) {
+        let (conn, side) = (conn.0 >> 1, usize::from(conn.0 & 1 != 0));
+        if self.connections.get(&conn).is_some_and(|it| it.ends[side].state != State::Gone) {
+            self.vanish(queue, conn, side);
+        }
+    }
+
     /// What faults do.
     pub const fn conditions(&mut self) -> &mut Conditions {
         &mut self.conditions

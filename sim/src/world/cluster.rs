@@ -10,6 +10,7 @@ use millrace_engine::time::Time;
 use millrace_proto::RouterId;
 use millrace_verify::checker::ClusterChecker;
 use millrace_verify::checker::convergence::Selectors;
+use millrace_verify::fault::Fault;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use xxhash_rust::xxh3::Xxh3Default;
@@ -28,9 +29,18 @@ const EVENTS_MAX: u64 = 30_000_000;
 /// How often fill levels are looked at.
 const INSPECT_EVERY: Duration = Duration::from_millis(50);
 /// A cluster that has not settled so long after the last fault is stuck.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// What is on its way when everything seems settled has arrived after this time.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long routers and clients need to notice that a fault is over, and to do what it kept them
+/// from.
+const AFTERMATH_NS: u64 = 3_000_000_000;
+
+/// Whether a fault disturbs others than those whom the checkers know of.
+const fn disturbs(fault: &Fault) -> bool {
+    !matches!(fault, Fault::SlowReceiver { .. } | Fault::KillPublisher { .. } | Fault::ClockJump { .. })
+}
 
 /// A cluster.
 #[derive(Debug)]
@@ -85,8 +95,10 @@ impl World {
         let checker = ClusterChecker::new(scenario.tag_sets.clone(), words, settle_ns);
         let publishers =
             scenario.publishers.iter().map(|setup| Role::Publisher(Box::new(Publisher::new(setup.clone()))));
-        let receivers =
-            scenario.receivers.iter().map(|setups| Role::Receivers(Receivers::new(setups.clone())));
+        let receivers = scenario
+            .receivers
+            .iter()
+            .map(|client| Role::Receivers(Receivers::new(client.receivers.clone(), client.confirms)));
         let clients = (0..).zip(publishers.chain(receivers));
         let clients = clients.map(|(index, role)| Client::new(index, role, scenario.client_tables)).collect();
         let router = |setup: &RouterSetup| Router {
@@ -139,6 +151,10 @@ impl World {
         for router in 0..self.routers.len() {
             self.start(router);
         }
+        let checker = &mut self.record.checker;
+        let faults = self.scenario.schedule.faults.iter().filter(|item| disturbs(&item.fault));
+        faults
+            .for_each(|item| checker.disturbed(item.at_ns, item.until_ns.map(|until| until + AFTERMATH_NS)));
         for (at, phase, fault) in self.scenario.schedule.changes() {
             self.queue.at(Time(at), Event::Fault(phase, fault));
         }

@@ -4,7 +4,7 @@ use millrace_engine::time::Time;
 use millrace_verify::fault::{Fault, Phase};
 
 use super::cluster::World;
-use crate::client::Role;
+use crate::client::{Client, Role};
 use crate::router::Process;
 
 impl World {
@@ -55,6 +55,11 @@ impl World {
                 }
             }
             Fault::SlowReceiver { receiver } => self.slow(receiver, begins),
+            // Publishers are the first clients.
+            Fault::KillPublisher { publisher, .. } if begins => self.client(publisher, Client::kill),
+            Fault::KillPublisher { publisher, power_lost } => {
+                self.client(publisher, |client, around| client.restart(power_lost, around));
+            }
             Fault::ClockJump { router, by_ns } => {
                 *self.clock_offsets.entry(router).or_default() += by_ns;
             }

@@ -17,6 +17,12 @@ use super::convergence::{self, Directory, Selectors};
 use super::copies::{Copies, Hop};
 use super::history::History;
 use super::interest::Interest;
+use super::judges::{Confirmed, Disturbances, Judges};
+use super::outcomes::Allowed;
+use super::pairs::{self, Party};
+use super::publication::{Cause, End, Level, Publications, Sent};
+use super::repeats::{Repeats, Vouched};
+use super::session::Session;
 use super::stream::{Stream, Taken};
 use super::{Findings, Verdict, completeness, order};
 use crate::oracle::PatternError;
@@ -37,6 +43,10 @@ pub struct Delivery<'a> {
     pub payload: &'a [u8],
     /// The subscriptions that it came for; empty when the caller does not know.
     pub matched: &'a [u32],
+    /// When, ns.
+    pub at: u64,
+    /// Whether it comes once; looked at for events with a confirm level.
+    pub vouched: Vouched,
 }
 
 /// What a run came to.
@@ -48,6 +58,8 @@ pub struct Report {
     pub findings: Findings,
     /// Highest fill levels by name.
     pub bounds: BTreeMap<&'static str, Mark>,
+    /// What became of events with a confirm level.
+    pub confirmed: Confirmed,
 }
 
 impl Report {
@@ -68,12 +80,16 @@ pub struct ClusterChecker {
     bounds: Bounds,
     findings: Findings,
     corrupted: u64,
+    publications: Publications,
+    repeats: Repeats,
+    disturbances: Disturbances,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Receiver {
     interest: Interest,
     stream: Stream,
+    session: Session,
 }
 
 impl ClusterChecker {
@@ -90,6 +106,9 @@ impl ClusterChecker {
             bounds: Bounds::default(),
             findings: Findings::default(),
             corrupted: 0,
+            publications: Publications::default(),
+            repeats: Repeats::default(),
+            disturbances: Disturbances::default(),
         }
     }
 
@@ -151,7 +170,7 @@ impl ClusterChecker {
     /// A receiver's application takes an event. Returns what its payload says, or `None` when it is
     /// damaged.
     pub fn delivered(&mut self, delivery: Delivery<'_>) -> Option<Stamp> {
-        let Delivery { receiver, tags, payload, matched } = delivery;
+        let Delivery { receiver, tags, payload, matched, at, vouched } = delivery;
         let stamp = match Stamp::decode(payload) {
             Ok(stamp) => stamp,
             Err(error) => {
@@ -170,8 +189,11 @@ impl ClusterChecker {
             });
             return Some(stamp);
         }
-        let stream = &mut self.receivers.entry(receiver).or_default().stream;
-        stream.event(Taken { emitter, n, matched: matched.into() });
+        let Receiver { stream, session, .. } = self.receivers.entry(receiver).or_default();
+        stream.event(Taken { emitter, n, matched: matched.into(), at });
+        if self.publications.has(emitter, n) {
+            self.repeats.given(session.owner, (emitter, n), vouched, &mut self.findings);
+        }
         Some(stamp)
     }
 
@@ -182,6 +204,10 @@ impl ClusterChecker {
 
     /// A copy of an event goes to a location.
     pub fn copied(&mut self, hop: Hop) {
+        // What is sent again crosses again.
+        if self.history.event(hop.emitter, hop.n).is_some_and(|event| event.is_resent) {
+            return;
+        }
         self.copies.hop(hop, &mut self.findings);
     }
 
@@ -200,19 +226,87 @@ impl ClusterChecker {
         convergence::check(directories, wanted, &mut self.findings);
     }
 
+    /// An event that was just published is to be followed: its publisher has a confirm level.
+    pub fn asked_confirm(&mut self, emitter: u32, n: u64, level: Level, min_receivers: u64) {
+        self.publications.publish(emitter, n, level, min_receivers);
+    }
+
+    /// An event with a confirm level is written to a router, for the first time or again.
+    pub fn sent(&mut self, emitter: u32, n: u64, sent: Sent) {
+        let history = &mut self.history;
+        self.publications.with(emitter, n, |publication| {
+            if !publication.sent.is_empty() {
+                history.resent(emitter, n);
+            }
+            publication.sent.push(sent);
+        });
+    }
+
+    /// The publisher of an event with a confirm level learns how it ended.
+    pub fn ended(&mut self, emitter: u32, n: u64, end: End) {
+        self.publications.with(emitter, n, |publication| publication.ends.push(end));
+    }
+
+    /// An event that has no outcome will have none.
+    pub fn gone(&mut self, emitter: u32, n: u64, cause: Cause) {
+        self.publications.with(emitter, n, |publication| publication.cause = Some(cause));
+    }
+
+    /// A publisher has lost the note that an event has ended, and sends it once more.
+    pub fn reopened(&mut self, emitter: u32, n: u64) {
+        self.publications.with(emitter, n, |publication| publication.may_end_again = true);
+    }
+
+    /// A receiver's session begins.
+    pub fn began(&mut self, receiver: u32, session: Session) {
+        self.receivers.entry(receiver).or_default().session = session;
+    }
+
+    /// A receiver's application begins to be slow, or goes on as it should.
+    pub fn stalled(&mut self, receiver: u32, is_slow: bool, at: u64) {
+        let session = &mut self.receivers.entry(receiver).or_default().session;
+        if is_slow {
+            session.stall(at);
+        } else {
+            session.go_on(at);
+        }
+    }
+
+    /// A receiver's application has acknowledged an event.
+    pub fn acknowledged(&mut self, receiver: u32, emitter: u32, n: u64, at: u64) {
+        self.receivers.entry(receiver).or_default().session.acknowledge(emitter, n, at);
+    }
+
+    /// A receiver's library has removed an event that its application has had.
+    pub fn removed(&mut self, receiver: u32, emitter: u32, n: u64) {
+        let owner = self.receivers.entry(receiver).or_default().session.owner;
+        self.repeats.removed(owner, emitter, n, &mut self.findings);
+    }
+
+    /// A fault disturbs the cluster in this time, to the end of the run where it has none.
+    pub fn disturbed(&mut self, from: u64, until: Option<u64>) {
+        self.disturbances.add(from, until);
+    }
+
     /// What was published so far.
     #[must_use]
     pub const fn history(&self) -> &History {
         &self.history
     }
 
-    /// Judges what was recorded.
+    /// Judges what was recorded until `now`. Routers give confirms up after `timeout_ns`;
+    /// `has_old_routers` says that some cannot confirm.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self, now: u64, timeout_ns: u64, has_old_routers: bool) -> Report {
         let mut findings = self.findings.clone();
         let mut verdict = Verdict::default();
-        for (&number, Receiver { interest, stream }) in &self.receivers {
+        let allowed = Allowed { settle_ns: self.settle_ns, timeout_ns, has_old_routers };
+        let mut told = Judges::new(allowed, now);
+        for (&number, Receiver { interest, stream, session }) in &self.receivers {
             let checked = stream.check(number, &self.history, &mut findings);
+            let reached = completeness::reached(&checked, &self.history);
+            let party = Party { number, session, interest, stream, checked: &checked, reached: &reached };
+            pairs::visit(party, &self.history, &self.publications, |pair| told.pair(pair, &mut findings));
             let receiver = completeness::Receiver { number, interest, stream, checked: &checked };
             verdict += completeness::check(receiver, &self.history, self.settle_ns, &mut findings);
             verdict.duplicated += checked.duplicated;
@@ -222,7 +316,8 @@ impl ClusterChecker {
         verdict.reordered += order::check(streams, &self.history, &mut findings);
         verdict.corrupted += self.corrupted;
         verdict.published = self.history.published();
-        Report { verdict, findings, bounds: self.bounds.marks().clone() }
+        let confirmed = told.finish(&self.publications, &self.disturbances, &self.repeats, &mut findings);
+        Report { verdict, findings, bounds: self.bounds.marks().clone(), confirmed }
     }
 }
 

@@ -61,7 +61,14 @@ fn take(checker: &mut ClusterChecker, receiver: u32, seen: &Seen) {
             Stamp { emitter, n, scheduled_ns: 0 }.encode(b"", &mut payload).unwrap();
             payload[30] ^= u8::from(damaged);
             let tags = &tag_sets()[tags_of as usize];
-            checker.delivered(Delivery { receiver, tags: tags.borrow(), payload: &payload, matched: &[0] });
+            checker.delivered(Delivery {
+                receiver,
+                tags: tags.borrow(),
+                payload: &payload,
+                matched: &[0],
+                at: 30,
+                vouched: Vouched::Once,
+            });
         }
         Seen::Gap(router) => checker.gap(receiver, &Gap { reason: GapReason::RouterLost, events: 0, router }),
     }
@@ -71,7 +78,7 @@ fn take(checker: &mut ClusterChecker, receiver: u32, seen: &Seen) {
 fn check(change: impl FnOnce(&mut [Vec<Seen>; 2])) -> Report {
     let mut seen = clean();
     change(&mut seen);
-    run(&seen).report()
+    run(&seen).report(1_000, 1_000, false)
 }
 
 /// Which checkers have findings.
@@ -165,9 +172,9 @@ fn damaged_payloads_and_wrong_tags_are_found() {
 fn an_event_that_its_router_never_confirmed_is_not_owed_but_welcome() {
     let mut checker = run(&clean());
     checker.published(0, 30, Some(A));
-    assert!(checker.report().is_clean());
+    assert!(checker.report(1_000, 1_000, false).is_clean());
     take(&mut checker, 0, &event(0, EVENTS));
-    let report = checker.report();
+    let report = checker.report(1_000, 1_000, false);
     assert!(report.is_clean(), "{:?}", report.findings);
     assert_eq!(report.verdict.delivered, 51);
 }
@@ -180,8 +187,15 @@ fn a_subscription_that_does_not_take_the_event_is_found() {
     let mut payload = [0; 32];
     Stamp { emitter: 0, n, scheduled_ns: 0 }.encode(b"", &mut payload).unwrap();
     let tags = &tag_sets()[0];
-    checker.delivered(Delivery { receiver: 1, tags: tags.borrow(), payload: &payload, matched: &[0, 1] });
-    assert_eq!(checker.report().verdict.unexpected, 1);
+    checker.delivered(Delivery {
+        receiver: 1,
+        tags: tags.borrow(),
+        payload: &payload,
+        matched: &[0, 1],
+        at: 30,
+        vouched: Vouched::Once,
+    });
+    assert_eq!(checker.report(1_000, 1_000, false).verdict.unexpected, 1);
 }
 
 #[test]
@@ -192,14 +206,14 @@ fn copies_bounds_and_directories_are_findings_too() {
     checker.copied(hop);
     checker.observed("queue_bytes", 5, 10);
     checker.converged(&BTreeMap::from([(A, Directory::default())]), &BTreeMap::new());
-    assert!(checker.report().is_clean());
+    assert!(checker.report(1_000, 1_000, false).is_clean());
     checker.copied(hop);
     checker.observed("queue_bytes", 15, 10);
     checker.converged(
         &BTreeMap::from([(A, Directory::default())]),
         &BTreeMap::from([(A, ["*".to_owned()].into())]),
     );
-    let report = checker.report();
+    let report = checker.report(1_000, 1_000, false);
     assert_eq!(found_by(&report), ["bounds", "convergence", "copies"]);
     assert_eq!(report.bounds["queue_bytes"], Mark { highest: 15, bound: 10 });
 }

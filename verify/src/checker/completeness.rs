@@ -35,7 +35,7 @@ pub struct Receiver<'a> {
 #[must_use]
 pub fn check(receiver: Receiver<'_>, history: &History, settle_ns: u64, findings: &mut Findings) -> Verdict {
     let mut verdict = Verdict::default();
-    let reached = reached(receiver, history);
+    let reached = reached(receiver.checked, history);
     for emitter in 0..history.emitters() {
         let matching = receiver.interest.matching(history.tags(emitter).borrow());
         let mut rows: BTreeMap<Option<RouterId>, Vec<Row>> = BTreeMap::new();
@@ -68,9 +68,9 @@ pub fn check(receiver: Receiver<'_>, history: &History, settle_ns: u64, findings
 }
 
 /// When the first of the delivered events was published, by the router that it entered.
-fn reached(receiver: Receiver<'_>, history: &History) -> BTreeMap<RouterId, u64> {
+pub(super) fn reached(checked: &Checked, history: &History) -> BTreeMap<RouterId, u64> {
     let mut reached = BTreeMap::new();
-    let delivered = receiver.checked.places.keys().filter_map(|&(emitter, n)| history.event(emitter, n));
+    let delivered = checked.places.keys().filter_map(|&(emitter, n)| history.event(emitter, n));
     for (entry, event) in delivered.filter_map(|event| Some((event.entry?, event))) {
         let first = reached.entry(entry).or_insert(event.published_at);
         *first = event.published_at.min(*first);

@@ -14,6 +14,9 @@ pub struct EventRecord {
     /// When the publisher learned that the router has it. Without that it may be lost without
     /// anyone's fault.
     pub received_at: Option<u64>,
+    /// It was written to a second router, or to one router again: then it has no entry, and no
+    /// place in an order. Who has it is judged by its outcome.
+    pub is_resent: bool,
 }
 
 /// Everything that was published, by emitter.
@@ -77,8 +80,17 @@ impl History {
     /// Notes that an emitter publishes its next event, and returns its number.
     pub fn publish(&mut self, emitter: u32, at: u64, entry: Option<RouterId>) -> u64 {
         let events = &mut self.emitters[emitter as usize].events;
-        events.push(EventRecord { published_at: at, entry, received_at: None });
+        events.push(EventRecord { published_at: at, entry, received_at: None, is_resent: false });
         events.len() as u64 - 1
+    }
+
+    /// Notes that an event is written again, to any router.
+    pub fn resent(&mut self, emitter: u32, n: u64) {
+        let events = self.emitters.get_mut(emitter as usize).map(|emitter| &mut emitter.events);
+        let event = events.zip(usize::try_from(n).ok()).and_then(|(events, n)| events.get_mut(n));
+        if let Some(event) = event {
+            *event = EventRecord { entry: None, received_at: None, is_resent: true, ..*event };
+        }
     }
 
     /// Notes that `entry` has told the publisher that it has event `n`. Ignored for events that
@@ -86,7 +98,7 @@ impl History {
     pub fn received(&mut self, emitter: u32, n: u64, entry: RouterId, at: u64) {
         let events = self.emitters.get_mut(emitter as usize).map(|emitter| &mut emitter.events);
         let event = events.zip(usize::try_from(n).ok()).and_then(|(events, n)| events.get_mut(n));
-        if let Some(event) = event {
+        if let Some(event) = event.filter(|event| !event.is_resent) {
             event.entry = Some(entry);
             event.received_at.get_or_insert(at);
         }

@@ -19,6 +19,8 @@ use crate::workload::{WordMask, Words};
 #[derive(Debug, Clone, Default)]
 pub struct Interest {
     records: Vec<Record>,
+    /// When its session was lost.
+    lapses: Vec<u64>,
 }
 
 /// One subscription from asking to the end. A number that is used again is another record.
@@ -40,6 +42,14 @@ struct Obligation {
     /// Routers that nobody knows may have been left out, too: what enters at one is owed once
     /// something that entered there has been delivered.
     unknown: bool,
+}
+
+impl Obligation {
+    /// Whether it is for events that are published at `published_at` and enter `entry`.
+    fn includes(&self, entry: RouterId, published_at: u64, reached_from: Option<u64>) -> bool {
+        !self.left_out.contains(&entry)
+            && (!self.unknown || reached_from.is_some_and(|from| from <= published_at))
+    }
 }
 
 impl Interest {
@@ -81,6 +91,7 @@ impl Interest {
 
     /// The receiver's session is lost: nothing is owed until a subscription is effective again.
     pub fn lapse(&mut self, at: u64) {
+        self.lapses.push(at);
         self.records.iter_mut().for_each(|record| record.end_obligation(at));
     }
 
@@ -107,6 +118,12 @@ impl Interest {
             matching.fold(0, |words, &(_, taken)| words | taken)
         };
         self.records.iter().map(|record| (record, mask(record))).filter(|&(_, words)| words != 0).collect()
+    }
+
+    /// Whether its session was lost at a time between.
+    #[must_use]
+    pub fn has_lapsed(&self, from: u64, until: u64) -> bool {
+        self.lapses.iter().any(|at| (from..=until).contains(at))
     }
 
     fn latest(&mut self, number: u32) -> Option<&mut Record> {
@@ -138,9 +155,27 @@ impl Record {
         self.obligations.iter().any(|span| {
             span.from <= event.published_at
                 && span.until.is_none_or(|until| received.saturating_add(settle_ns) <= until)
-                && !span.left_out.contains(&entry)
-                && (!span.unknown || reached_from.is_some_and(|from| from <= event.published_at))
+                && span.includes(entry, event.published_at, reached_from)
         })
+    }
+
+    /// Whether it was effective from `from` until `until`, without a break, for events that enter
+    /// `entry`. Something that entered there and was published at `reached_from` has been
+    /// delivered.
+    #[must_use]
+    pub fn is_effective(&self, from: u64, until: u64, entry: RouterId, reached_from: Option<u64>) -> bool {
+        self.obligations.iter().any(|span| {
+            span.from <= from
+                && span.until.is_none_or(|ended| until <= ended)
+                && span.includes(entry, from, reached_from)
+        })
+    }
+
+    /// Whether the receiver asked to end it, or it was asked anew, at a time between.
+    #[must_use]
+    pub fn has_ended(&self, from: u64, until: u64) -> bool {
+        let ends = self.obligations.iter().filter_map(|span| span.until).chain(self.removed_at);
+        ends.into_iter().any(|at| (from..=until).contains(&at))
     }
 
     fn end_obligation(&mut self, at: u64) {
@@ -158,7 +193,7 @@ mod tests {
     const B: RouterId = RouterId(2);
 
     fn event(published_at: u64, received_at: u64, entry: RouterId) -> EventRecord {
-        EventRecord { published_at, entry: Some(entry), received_at: Some(received_at) }
+        EventRecord { published_at, entry: Some(entry), received_at: Some(received_at), is_resent: false }
     }
 
     #[test]

@@ -13,19 +13,34 @@
 //! | [`copies`] | more than one copy of an event per location; a second hop |
 //! | [`convergence`] | directories that disagree after everything has settled |
 //! | [`bounds`] | queues and maps beyond their bound |
+//! | [`confirms`] | a confirm of an event that a receiver does not have |
+//! | [`outcomes`] | outcomes that are not true, two of one event, none without a cause |
+//! | [`starvation`] | outcomes that come late, because of a receiver that has nothing to do with them, too |
+//! | [`repeats`] | an event with a confirm level that an application was given twice, or never, as a duplicate |
 
 pub mod bounds;
 mod cluster;
 pub mod completeness;
+pub mod confirms;
 pub mod convergence;
 pub mod copies;
 mod fleet;
 pub mod history;
 pub mod interest;
+mod judges;
 pub mod order;
+pub mod outcomes;
+pub mod pairs;
+pub mod publication;
+pub mod repeats;
+pub mod session;
+pub mod starvation;
 pub mod stream;
+#[cfg(test)]
+mod told_tests;
 mod verdict;
 
 pub use cluster::{ClusterChecker, Delivery, Report};
 pub use fleet::{FleetChecker, GapCount};
+pub use judges::Confirmed;
 pub use verdict::{FINDINGS_MAX, Finding, Findings, Verdict};

@@ -119,7 +119,7 @@ mod tests {
         let stream = |events: &&[Event]| {
             let mut stream = Stream::default();
             for &(emitter, n) in *events {
-                stream.event(Taken { emitter, n, matched: Box::default() });
+                stream.event(Taken { emitter, n, matched: Box::default(), at: 0 });
             }
             stream
         };

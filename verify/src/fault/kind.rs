@@ -80,6 +80,14 @@ pub enum Fault {
         /// The receiver.
         receiver: u32,
     },
+    /// A publisher's process dies, in the middle of a write if it spools; at the end of the fault it
+    /// starts again.
+    KillPublisher {
+        /// The publisher.
+        publisher: u32,
+        /// Its host loses its power, too, and what was not synced.
+        power_lost: bool,
+    },
     /// A router's wall clock jumps once.
     ClockJump {
         /// The router.
@@ -89,9 +97,16 @@ pub enum Fault {
     },
 }
 
+/// A process that a fault may stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Process {
+    Router(u32),
+    Publisher(u32),
+}
+
 impl Fault {
     /// The names of all kinds, as in serialized schedules.
-    pub const KINDS: [&str; 10] = [
+    pub const KINDS: [&str; 11] = [
         "loss",
         "delay",
         "partition_one_way",
@@ -101,6 +116,7 @@ impl Fault {
         "drain",
         "pause",
         "slow_receiver",
+        "kill_publisher",
         "clock_jump",
     ];
 
@@ -117,17 +133,19 @@ impl Fault {
             Self::Drain { .. } => "drain",
             Self::Pause { .. } => "pause",
             Self::SlowReceiver { .. } => "slow_receiver",
+            Self::KillPublisher { .. } => "kill_publisher",
             Self::ClockJump { .. } => "clock_jump",
         }
     }
 
-    /// The router whose process it stops, for a while or for good.
-    pub(super) const fn stopped(&self) -> Option<u32> {
+    /// Whose process it stops, for a while or for good.
+    pub(super) const fn stopped(&self) -> Option<Process> {
         match *self {
             Self::Crash { router }
             | Self::Restart { router }
             | Self::Drain { router }
-            | Self::Pause { router } => Some(router),
+            | Self::Pause { router } => Some(Process::Router(router)),
+            Self::KillPublisher { publisher, .. } => Some(Process::Publisher(publisher)),
             _ => None,
         }
     }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, Path, Schedule, Scheduled};
 
+/// One of so many schedules has a rolling restart of all routers, if it is long enough.
+const ROLLING_EVERY: u32 = 6;
+
 /// What a schedule is to be generated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +22,8 @@ pub struct Plan {
     pub seed: u64,
     /// Routers; with fewer than two there are no faults between routers.
     pub routers: u32,
+    /// Publishers.
+    pub publishers: u32,
     /// Receivers.
     pub receivers: u32,
     /// No fault begins before.
@@ -36,7 +41,10 @@ impl Plan {
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
         let mut faults: Vec<Scheduled> = Vec::new();
         let mut kinds: Vec<&str> = Vec::new();
-        for _ in 0..self.count {
+        if self.routers > 1 && self.count >= self.routers && rng.random_range(0..ROLLING_EVERY) == 0 {
+            faults = self.rolling_restart();
+        }
+        for _ in faults.len()..self.count as usize {
             if kinds.is_empty() {
                 kinds = Fault::KINDS.to_vec();
                 kinds.shuffle(&mut rng);
@@ -49,6 +57,17 @@ impl Plan {
         }
         faults.sort_by_key(|item| item.at_ns);
         Schedule { faults }
+    }
+
+    /// Every router goes away in order and starts again, one behind the other.
+    fn rolling_restart(&self) -> Vec<Scheduled> {
+        let each = self.to_ns.saturating_sub(self.from_ns) / u64::from(self.routers.max(1));
+        let one = |router| {
+            let at_ns = self.from_ns + u64::from(router) * each;
+            let until_ns = at_ns + (each - each / 5).max(1);
+            Scheduled { at_ns, until_ns: Some(until_ns), fault: Fault::Drain { router } }
+        };
+        (0..self.routers).map(one).collect()
     }
 
     /// A fault of this kind, if these routers and receivers can have it.
@@ -83,6 +102,10 @@ impl Plan {
             "slow_receiver" if self.receivers > 0 => {
                 Fault::SlowReceiver { receiver: rng.random_range(0..self.receivers) }
             }
+            "kill_publisher" if self.publishers > 0 => Fault::KillPublisher {
+                publisher: rng.random_range(0..self.publishers),
+                power_lost: rng.random_range(0..3) == 0,
+            },
             "clock_jump" => {
                 let by_ns = rng.random_range(-3600_i64..=3600) * 1_000_000_000;
                 Fault::ClockJump { router, by_ns }
@@ -98,11 +121,11 @@ impl Plan {
     /// Whether a fault leaves two routers for good and does not touch a process that another fault
     /// has stopped.
     fn fits(&self, wanted: &Scheduled, faults: &[Scheduled]) -> bool {
-        let Some(router) = wanted.fault.stopped() else {
+        let Some(process) = wanted.fault.stopped() else {
             return true;
         };
         let overlaps = |item: &Scheduled| {
-            item.fault.stopped() == Some(router)
+            item.fault.stopped() == Some(process)
                 && item.until_ns.is_none_or(|until| wanted.at_ns <= until)
                 && wanted.until_ns.is_none_or(|until| item.at_ns <= until)
         };
@@ -119,8 +142,15 @@ mod tests {
     use super::super::Phase;
     use super::*;
 
-    const PLAN: Plan =
-        Plan { seed: 0, routers: 3, receivers: 30, from_ns: 1_000_000_000, to_ns: 9_000_000_000, count: 5 };
+    const PLAN: Plan = Plan {
+        seed: 0,
+        routers: 3,
+        publishers: 10,
+        receivers: 30,
+        from_ns: 1_000_000_000,
+        to_ns: 9_000_000_000,
+        count: 5,
+    };
 
     #[test]
     fn every_seed_gives_the_faults_that_were_ordered_within_their_time() {
@@ -156,12 +186,12 @@ mod tests {
     #[test]
     fn nothing_happens_to_a_process_that_is_stopped() {
         for seed in 0..300 {
-            let mut stopped = [false; 3];
+            let mut stopped = BTreeMap::new();
             for (_, phase, fault) in (Plan { seed, count: 12, ..PLAN }).generate().changes() {
-                if let Some(router) = fault.stopped() {
+                if let Some(process) = fault.stopped() {
                     let begins = phase == Phase::Begin;
-                    assert_ne!(stopped[router as usize], begins, "seed {seed}: {fault:?}");
-                    stopped[router as usize] = begins;
+                    let before = stopped.insert(process, begins).unwrap_or(false);
+                    assert_ne!(before, begins, "seed {seed}: {fault:?}");
                 }
             }
         }

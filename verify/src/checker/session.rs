@@ -1,0 +1,51 @@
+//! What is known of one receiver's session beside its stream: whose it is, and how its application
+//! acknowledges.
+
+use std::collections::BTreeMap;
+
+/// One session of a receiver. Times are in ns.
+#[derive(Debug, Clone, Default)]
+pub struct Session {
+    /// Whose session it is: one receiver has one session after the other.
+    pub owner: u32,
+    /// Whether it can acknowledge.
+    pub acknowledges: bool,
+    /// When its application was slow to acknowledge, or stood still: from, and until if that ended.
+    stalls: Vec<(u64, Option<u64>)>,
+    /// When each event was acknowledged first.
+    acknowledged: BTreeMap<(u32, u64), u64>,
+}
+
+impl Session {
+    /// A session of `owner` that begins.
+    #[must_use]
+    pub fn new(owner: u32, acknowledges: bool) -> Self {
+        Self { owner, acknowledges, ..Self::default() }
+    }
+
+    pub(super) fn stall(&mut self, at: u64) {
+        if self.stalls.last().is_none_or(|(_, until)| until.is_some()) {
+            self.stalls.push((at, None));
+        }
+    }
+
+    pub(super) fn go_on(&mut self, at: u64) {
+        if let Some((_, until)) = self.stalls.last_mut() {
+            until.get_or_insert(at);
+        }
+    }
+
+    /// Whether it was slow at any time between.
+    pub(super) fn is_stalled(&self, from: u64, until: u64) -> bool {
+        self.stalls.iter().any(|&(began, ended)| began <= until && ended.is_none_or(|ended| from <= ended))
+    }
+
+    pub(super) fn acknowledge(&mut self, emitter: u32, n: u64, at: u64) {
+        self.acknowledged.entry((emitter, n)).or_insert(at);
+    }
+
+    /// When it has acknowledged an event.
+    pub(super) fn acknowledged(&self, emitter: u32, n: u64) -> Option<u64> {
+        self.acknowledged.get(&(emitter, n)).copied()
+    }
+}

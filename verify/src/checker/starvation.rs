@@ -1,0 +1,69 @@
+//! Nobody starves: every event ends within the confirm timeout, and a receiver that stands still
+//! holds up the confirms of no event but its own.
+//!
+//! An event that no stalled receiver matches, and no fault was near, ends within
+//! [`PROMPT_NS`] of the last time that it was sent, and not because of the timeout.
+
+use std::collections::BTreeSet;
+
+use millrace_proto::control::OutcomeReason;
+
+use super::Findings;
+use super::outcomes::Allowed;
+use super::pairs::Pair;
+use super::publication::{End, Publications};
+
+/// The name of this checker in findings.
+pub const NAME: &str = "starvation";
+
+/// An undisturbed event ends within this time: the longest linger of a receiver, the gathering of
+/// acknowledgements, a thread that was not scheduled for a while, and a crowded publisher's pauses.
+pub const PROMPT_NS: u64 = 2_000_000_000;
+
+/// Judges how long events wait for their outcomes.
+#[derive(Debug, Clone, Default)]
+pub struct Starvation {
+    /// Events that a stalled receiver matches.
+    stalled: BTreeSet<(u32, u64)>,
+    /// Events that had to end promptly.
+    pub judged: u64,
+}
+
+impl Starvation {
+    /// Looks at one pair.
+    pub fn pair(&mut self, pair: &Pair<'_>, now: u64) {
+        let (from, until) = pair.publication.span(now);
+        if pair.party.session.is_stalled(from, until) || pair.party.interest.has_lapsed(from, until) {
+            self.stalled.insert((pair.emitter, pair.n));
+        }
+    }
+
+    /// Behind the last pair. `is_disturbed` says whether a fault touched the time between.
+    pub fn finish(
+        &mut self,
+        publications: &Publications,
+        allowed: Allowed,
+        is_disturbed: impl Fn(u64, u64) -> bool,
+        findings: &mut Findings,
+    ) {
+        let longest = allowed.timeout_ns.saturating_add(allowed.settle_ns);
+        for ((emitter, n), publication) in publications.iter() {
+            for end in &publication.ends {
+                let Some(sent) = publication.sent_before(end) else { continue };
+                let waited = end.at - sent.at;
+                let is_prompt = !self.stalled.contains(&(emitter, n)) && !is_disturbed(sent.at, end.at);
+                self.judged += u64::from(is_prompt);
+                if waited > longest || (is_prompt && (waited > PROMPT_NS || is_timeout(end))) {
+                    let ms = waited / 1_000_000;
+                    findings.add(NAME, || {
+                        format!("event {n} of emitter {emitter} waited {ms} ms for its outcome: {end:?}")
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn is_timeout(end: &End) -> bool {
+    end.told.reasons.contains(&OutcomeReason::Timeout)
+}
