@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 use millrace_client::{ConfirmLevel, Connections, RouterLevels};
 use millrace_proto::control::OverflowPolicy;
+use millrace_proto::limits::NAME_BYTES_MAX;
 
 /// Publish and receive events through a Millrace cluster.
 #[derive(Debug, Parser)]
@@ -197,6 +198,21 @@ pub(crate) struct Sub {
     /// What gives way when that much waits: `drop-oldest` or `drop-newest` events, or `disconnect`.
     #[arg(long, value_name = "POLICY", default_value = "drop-oldest", value_parser = policy)]
     pub(crate) policy: OverflowPolicy,
+    /// Share the events with the other members of this group: each goes to one of them. What was
+    /// printed is acknowledged; what was not goes to another member when this command ends or dies.
+    #[arg(long, value_name = "NAME", value_parser = group)]
+    pub(crate) group: Option<String>,
+    /// Level in the group, 1 to 8: level 2 gets events while no member of level 1 takes them, and so
+    /// on.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "group", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub(crate) level: u32,
+    /// One member of the group gets everything, and the next one takes over when it cannot.
+    #[arg(long, requires = "group")]
+    pub(crate) exclusive: bool,
+    /// Events of the group that may be on their way here before others get them. Default: the
+    /// router's, 256 if nothing is set.
+    #[arg(long, value_name = "N", requires = "group", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub(crate) max_inflight: Option<u64>,
     /// End with exit code 1 at the first gap.
     #[arg(long)]
     pub(crate) fail_on_gap: bool,
@@ -219,6 +235,14 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     text.parse()
         .map(|ByteSize(bytes)| bytes)
         .map_err(|_| format!("{text:?} is no size: write 64MiB or 1000000"))
+}
+
+fn group(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("a group has a name".to_owned()),
+        1..=NAME_BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("a group's name has at most {NAME_BYTES_MAX} bytes, not {bytes}")),
+    }
 }
 
 fn policy(text: &str) -> Result<OverflowPolicy, String> {

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use anyhow::anyhow;
 use millrace_client::receiver::{Batch, BatchItem, SubscriptionState};
 use millrace_client::session::plan::Progress;
-use millrace_client::{ReceiverOptions, SubscribeError, Subscription};
+use millrace_client::{Acknowledge, ReceiverOptions, SubscribeError, Subscription};
 use millrace_proto::Selector;
 
 use crate::args::{Reach, Sub};
@@ -29,10 +29,19 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     }
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
-    let options = ReceiverOptions::default()
+    let mut options = ReceiverOptions::default()
         .linger(command.linger)
         .queue_bytes(command.queue.unwrap_or(0))
         .policy(command.policy);
+    if let Some(group) = &command.group {
+        // What was printed is acknowledged, so that another member gets what was not.
+        options = options
+            .group(group)
+            .level(command.level)
+            .exclusive(command.exclusive)
+            .max_inflight(command.max_inflight.unwrap_or(0))
+            .acknowledge(Acknowledge::Explicit);
+    }
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
     let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
@@ -47,8 +56,11 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                     break receiver.refused().map_or(Ok(()), |refused| Err(refusal(refused.into())));
                 };
                 match print(&mut out, &batch, &mut left, reach.json) {
-                    Ok(gaps) if gaps > 0 && command.fail_on_gap => {
+                    Ok(Printed { gaps, .. }) if gaps > 0 && command.fail_on_gap => {
                         break Err(Failure::other(anyhow!("events are missing, and --fail-on-gap ends at the first gap")));
+                    }
+                    Ok(Printed { entries, .. }) if command.group.is_some() => {
+                        receiver.acknowledge_part(&batch, entries);
                     }
                     Ok(_) => {}
                     // Whoever reads has seen enough: `millrace sub … | head`.
@@ -70,10 +82,18 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     outcome
 }
 
-/// Prints a batch, up to the number of events that are left, and lets it be seen. Returns the
-/// number of gaps in it.
-fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<u64> {
-    let mut gaps = 0;
+/// What of a batch was printed.
+#[derive(Debug, Default)]
+struct Printed {
+    /// Gaps among it.
+    gaps: u64,
+    /// Events and gaps.
+    entries: usize,
+}
+
+/// Prints a batch, up to the number of events that are left, and lets it be seen.
+fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<Printed> {
+    let mut printed = Printed::default();
     for item in batch.iter() {
         match item {
             _ if *left == Some(0) => break,
@@ -86,20 +106,21 @@ fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool
                 *left = left.map(|left| left - 1);
             }
             BatchItem::Gap(gap) if json => {
-                gaps += 1;
+                printed.gaps += 1;
                 show::gap_json(out, gap)?;
             }
             BatchItem::Gap(gap) => {
-                gaps += 1;
+                printed.gaps += 1;
                 // The lines before the gap come before it on a terminal, too.
                 out.flush()?;
                 tell(show::gap_words(gap));
             }
             _ => {}
         }
+        printed.entries += 1;
     }
     out.flush()?;
-    Ok(gaps)
+    Ok(printed)
 }
 
 /// Prints how far the subscription has come.

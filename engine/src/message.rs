@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use millrace_proto::control::Stage;
 use millrace_proto::mesh::{LinkFrame, PeerHello};
-use millrace_proto::selector::PayloadMatcher;
+use millrace_proto::selector::{Membership, PayloadMatcher};
 use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
+use crate::groups::{self, MemberIndex, MemberState};
 use crate::ledger::Answer;
-use crate::matching::{Index, Taker};
+use crate::matching::{Index, Location, Taker};
 use crate::payload::{Cover, Prefilter};
 use crate::transport::ConnKey;
 
@@ -100,6 +101,49 @@ pub enum ToSibling {
     },
     /// How runs ended whose publishers ask for that, as far as they went through the sender.
     Ended(Vec<Answer>),
+    /// What became of tickets that the sender was given.
+    Tickets(Vec<TicketAnswer>),
+}
+
+/// What became of a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TicketAnswer {
+    /// The lane of the reader that the ticket came on; none: the reader's own ticket.
+    pub lane: Option<ConnKey>,
+    /// The ticket, by its owner's number.
+    pub ticket: u64,
+    /// Its generation.
+    pub generation: u64,
+    /// What became of it.
+    pub answer: groups::Answer,
+}
+
+/// What is new of members of groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberNews {
+    /// A member is there: said before the first directory that has it.
+    Joined {
+        /// Its place in the directory.
+        index: MemberIndex,
+        /// Who it is.
+        member: Arc<Membership>,
+        /// Its core, or its router's place.
+        location: Location,
+        /// Its router.
+        router: RouterId,
+    },
+    /// Its core says how it is.
+    Changed {
+        /// Its place in the directory.
+        index: MemberIndex,
+        /// How it is.
+        state: MemberState,
+    },
+    /// It is gone.
+    Left {
+        /// Its place in the directory.
+        index: MemberIndex,
+    },
 }
 
 /// From a core to control.
@@ -114,6 +158,8 @@ pub enum ToControl {
         /// Where to report how far the change has come ([`ToCore::Effective`]), once per stage.
         token: Option<Token>,
     },
+    /// How members of groups on this core are, by their numbers.
+    Members(Vec<(u32, MemberState)>),
     /// The core routes by the directory of this version from here on.
     Applied {
         /// Version of the directory.
@@ -210,6 +256,8 @@ pub enum ToCore {
         /// before and after.
         joined: Vec<PeerIndex>,
     },
+    /// What is new of members of groups, in order.
+    Members(Vec<MemberNews>),
     /// Whether publishers may be granted credit: every known router's interest is applied on all
     /// owners, or the time to wait for that has ended.
     Synced(bool),

@@ -62,6 +62,8 @@ pub const RANGES_PER_FRAME_MAX: usize = 1024;
 pub const TICKETS_PER_FRAME_MAX: usize = 2048;
 /// Positions in one frame: 44 KiB at most, those of a hundred routers of ten cores.
 pub const POSITIONS_PER_FRAME_MAX: usize = 1024;
+/// Levels of a group: 1 to this.
+pub const GROUP_LEVEL_MAX: u32 = 8;
 /// Members of groups in one frame: 64 KiB would hold more than twice as many with names of full
 /// length.
 pub const MEMBERS_PER_FRAME_MAX: usize = 256;

@@ -14,8 +14,8 @@ use millrace_proto::data::{
 use millrace_proto::id::ClusterId;
 use millrace_proto::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX};
 use millrace_proto::mesh::{
-    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, LegAck,
-    Literal, MeshFrame, PeerHello, Peers,
+    GroupMember, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest,
+    KnownPeer, LegAck, Literal, MeshFrame, PeerHello, Peers,
 };
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::stream::{DeliverPreamble, LanePreamble};
@@ -96,13 +96,15 @@ fn entry() -> BoxedStrategy<InterestEntry> {
         text(),
         number(),
         list(prop::collection::vec(any::<u8>(), 0..64).boxed()),
+        prop::option::of(text().prop_map(|group| GroupMember { group, level: 1, ..GroupMember::default() })),
     )
-        .prop_map(|(number, kind, selector, generation, literals)| InterestEntry {
+        .prop_map(|(number, kind, selector, generation, literals, member)| InterestEntry {
             number,
             kind,
             selector,
             generation,
             literals: literals.into_iter().map(Literal).collect(),
+            member,
         })
         .boxed()
 }
@@ -179,6 +181,10 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             queue_bytes: number(),
             linger_us: number(),
             grant: number(),
+            group: text(),
+            level: any::<u32>(),
+            max_inflight: number(),
+            exclusive: any::<bool>(),
         }),
         message!(ControlFrame::Subscribe {
             receiver: receiver(),

@@ -51,7 +51,7 @@ mod strangers;
 mod tls;
 mod watch;
 
-pub use config::{HistorySettings, LimitSettings, MeshSettings, Pinning, RouterConfig};
+pub use config::{GroupSettings, HistorySettings, LimitSettings, MeshSettings, Pinning, RouterConfig};
 pub use ending::Ending;
 pub use handle::{Ended, RouterHandle, Seen, TimedOut};
 pub use metrics::{CoreSnapshot, ShellMetrics};

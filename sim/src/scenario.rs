@@ -318,6 +318,7 @@ fn receivers(
                 policy,
                 queue_bytes: [0, 8 * 1024, 64 * 1024, 1 << 20][rng.random_range(0..4)],
                 linger_us: [0, 0, 0, 20_000, 100_000][rng.random_range(0..5)],
+                ..ReceiverWish::default()
             };
             setups.push(ReceiverSetup {
                 number,

@@ -1,13 +1,16 @@
 //! Acknowledgements of a receiver's application that its router has yet to be told.
 //!
-//! Only runs that were published at level *delivered* are acknowledged, and only on the connection
-//! that they came on, because the router counts the runs of each receiver from 0.
+//! Only runs that were published at level *delivered* are acknowledged, and those that a group gave,
+//! by their tickets; and only on the connection that they came on: the router counts the runs of
+//! each receiver from 0.
 
 use std::collections::VecDeque;
 
 use millrace_proto::ReceiverNumber;
-use millrace_proto::control::{Ack, AckKind, SeqRanges};
+use millrace_proto::control::{Ack, AckKind, SeqRanges, Ticket};
+use millrace_proto::limits::TICKETS_PER_FRAME_MAX;
 
+use super::batch::Receipt;
 use crate::time::{MILLISECOND_NS, Time};
 
 /// How long acknowledgements are gathered, because each frame costs packets and a publisher that
@@ -17,26 +20,48 @@ const GATHER_NS: u64 = 20 * MILLISECOND_NS;
 /// give up runs that are not acknowledged in time.
 const RANGES_MAX: usize = 65_536;
 
-/// Runs by their numbers, as ranges.
+/// Tickets that an application can leave unacknowledged, at most: more than a router gives it.
+const TICKETS_MAX: usize = 65_536;
+
+/// Runs by their numbers, as ranges, and by their tickets.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     /// First number and count of each, rising.
     ranges: VecDeque<(u64, u64)>,
+    tickets: VecDeque<Ticket>,
     /// The connection that they came on.
     connection: u64,
 }
 
 impl Runs {
-    /// Adds a run of a connection, and forgets those of an older one.
-    pub(super) fn push(&mut self, connection: u64, number: u64) {
-        self.push_range(connection, (number, 1));
+    /// Adds a run of a connection; those of an older one are forgotten.
+    pub(super) fn push(&mut self, connection: u64, receipt: Receipt) {
+        match receipt {
+            Receipt::Run(number) => self.push_range(connection, (number, 1)),
+            Receipt::Ticket { ticket, generation } => {
+                self.push_ticket(connection, Ticket { ticket, generation });
+            }
+        }
     }
 
-    fn push_range(&mut self, connection: u64, (first, count): (u64, u64)) {
+    fn push_ticket(&mut self, connection: u64, ticket: Ticket) {
+        self.begin(connection);
+        if self.tickets.len() == TICKETS_MAX {
+            self.tickets.pop_front();
+        }
+        self.tickets.push_back(ticket);
+    }
+
+    fn begin(&mut self, connection: u64) {
         if self.connection != connection {
             self.connection = connection;
             self.ranges.clear();
+            self.tickets.clear();
         }
+    }
+
+    fn push_range(&mut self, connection: u64, (first, count): (u64, u64)) {
+        self.begin(connection);
         match self.ranges.back_mut() {
             Some((before, have)) if *before + *have == first => *have += count,
             _ => {
@@ -48,21 +73,32 @@ impl Runs {
         }
     }
 
+    /// Forgets the last `receipts` that were added on a connection.
+    pub(super) fn forget_from(&mut self, connection: u64, receipts: usize) {
+        if self.connection == connection {
+            self.tickets.truncate(self.tickets.len().saturating_sub(receipts));
+        }
+    }
+
     /// Moves all runs of `other`, which are newer, here.
     pub(super) fn append(&mut self, other: &mut Self) {
         let connection = other.connection;
         other.ranges.drain(..).for_each(|range| self.push_range(connection, range));
+        other.tickets.drain(..).for_each(|ticket| self.push_ticket(connection, ticket));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.ranges.is_empty() && self.tickets.is_empty()
+    }
+
+    /// Whether a group waits for some of them.
+    pub(super) fn has_tickets(&self) -> bool {
+        !self.tickets.is_empty()
     }
 
     /// The frames that acknowledge runs of the connection; those of another one are forgotten.
     pub(super) fn take(&mut self, receiver: ReceiverNumber, connection: u64) -> Vec<Ack> {
-        if self.connection != connection {
-            self.ranges.clear();
-        }
+        self.begin(connection);
         let (mut frames, mut runs) = (Vec::new(), SeqRanges::new());
         let frame = |runs| Ack { receiver, kind: AckKind::Taken, runs, ..Ack::default() };
         for (first, count) in self.ranges.drain(..) {
@@ -73,6 +109,10 @@ impl Runs {
         }
         if !runs.is_empty() {
             frames.push(frame(runs));
+        }
+        while !self.tickets.is_empty() {
+            let tickets = self.tickets.drain(..self.tickets.len().min(TICKETS_PER_FRAME_MAX)).collect();
+            frames.push(Ack { receiver, kind: AckKind::Taken, tickets, ..Ack::default() });
         }
         frames
     }
@@ -110,11 +150,11 @@ mod tests {
     #[test]
     fn runs_are_told_as_ranges_in_as_many_frames_as_it_takes() {
         let mut runs = Runs::default();
-        [0, 1, 2, 5].into_iter().for_each(|number| runs.push(1, number));
+        [0, 1, 2, 5].into_iter().for_each(|number| runs.push(1, Receipt::Run(number)));
         let frames = runs.take(RECEIVER, 1);
         assert_eq!(frames.len(), 1);
         assert_eq!(frames[0].runs.iter().collect::<Vec<_>>(), [(0, 3), (5, 1)]);
-        (0..2000).for_each(|number| runs.push(1, 2 * number));
+        (0..2000).for_each(|number| runs.push(1, Receipt::Run(2 * number)));
         assert_eq!(runs.take(RECEIVER, 1).len(), 2);
         assert!(runs.is_empty());
     }
@@ -122,11 +162,25 @@ mod tests {
     #[test]
     fn what_came_on_another_connection_is_forgotten() {
         let mut runs = Runs::default();
-        runs.push(1, 7);
-        runs.push(2, 0);
+        runs.push(1, Receipt::Run(7));
+        runs.push(2, Receipt::Run(0));
         assert_eq!(runs.take(RECEIVER, 2)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
-        runs.push(2, 1);
+        runs.push(2, Receipt::Run(1));
         assert!(runs.take(RECEIVER, 3).is_empty());
+    }
+
+    #[test]
+    fn tickets_stand_behind_runs_and_are_forgotten_with_their_connection() {
+        let ticket = |ticket| Receipt::Ticket { ticket, generation: 1 };
+        let mut runs = Runs::default();
+        runs.push(1, Receipt::Run(4));
+        (0..3000).for_each(|number| runs.push(1, ticket(number)));
+        let frames = runs.take(RECEIVER, 1);
+        let counts: Vec<_> =
+            frames.iter().map(|frame| (frame.runs.is_empty(), frame.tickets.len())).collect();
+        assert_eq!(counts, [(false, 0), (true, 2048), (true, 952)]);
+        runs.push(1, ticket(9));
+        assert!(runs.has_tickets() && runs.take(RECEIVER, 2).is_empty());
     }
 
     #[test]

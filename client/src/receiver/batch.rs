@@ -25,8 +25,18 @@ pub struct Batch {
     pub(super) stream_bytes: u64,
     /// The connection that it came from.
     pub(super) connection: u64,
-    /// Runs to acknowledge: for each the count of entries up to its last, and its number.
-    acks: Vec<(usize, u64)>,
+    /// Runs that are to be acknowledged: how many entries are taken with the last of each, and what
+    /// names it.
+    acks: Vec<(usize, Receipt)>,
+}
+
+/// What a run is acknowledged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Receipt {
+    /// Its number, because its publisher wants to know.
+    Run(u64),
+    /// The ticket of its group.
+    Ticket { ticket: u64, generation: u64 },
 }
 
 #[derive(Debug)]
@@ -120,12 +130,12 @@ impl Batch {
         })
     }
 
-    /// Numbers of the runs to acknowledge that end with its first `entries`, behind its first
+    /// The runs to acknowledge that end with its first `entries`, behind its first
     /// `before`.
-    pub(super) fn acks(&self, before: usize, entries: usize) -> impl Iterator<Item = u64> {
-        // A run of duplicates alone may stand in front of all entries.
+    pub(super) fn acks(&self, before: usize, entries: usize) -> impl Iterator<Item = Receipt> {
+        // A run of nothing but duplicates may stand in front of all entries.
         let from = if before == 0 { 0 } else { self.acks.partition_point(|&(end, _)| end <= before) };
-        self.acks[from..].iter().take_while(move |&&(end, _)| end <= entries).map(|&(_, number)| number)
+        self.acks[from..].iter().take_while(move |&&(end, _)| end <= entries).map(|&(_, receipt)| receipt)
     }
 
     /// Replaces numbers that stand for subscriptions on the wire by the subscriptions' names.
@@ -173,7 +183,8 @@ impl BatchBuilder {
 
     /// The part of a run that the receiver has not had.
     fn fresh(&self, run: &DeliveredRun<'_>) -> Fresh {
-        if !run.has_level() {
+        // What a group gives again was not acknowledged, even if this receiver has had it.
+        if !run.has_level() || run.ticket.is_some() {
             return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
         }
         let seqs = run.first_seq()..run.first_seq() + run.count();
@@ -226,8 +237,11 @@ impl DeliverySink for BatchBuilder {
                 end,
             });
         }
-        if run.wants_ack() {
-            self.batch.acks.push((self.batch.entries.len(), run.number));
+        let entries = self.batch.entries.len();
+        if let Some((ticket, generation)) = run.ticket {
+            self.batch.acks.push((entries, Receipt::Ticket { ticket, generation }));
+        } else if run.wants_ack() {
+            self.batch.acks.push((entries, Receipt::Run(run.number)));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants};
 use crate::error::ConnectError;
 use crate::publisher::PublisherOptions;
-use crate::session::plan::{PlanError, ReceiverWish};
+use crate::session::plan::PlanError;
 use crate::session::receiver::WINDOW_BYTES;
 
 /// The wants of a connection for one receiver.
@@ -36,13 +36,9 @@ pub(crate) async fn connect(
     }
     // An error of trust or identity is told before any name is looked up.
     connector.check_tls()?;
-    let wish = ReceiverWish {
-        policy: options.policy,
-        queue_bytes: options.queue_bytes,
-        linger_us: u64::try_from(options.linger.as_micros()).unwrap_or(u64::MAX),
-    };
+    let wish = options.wish();
     let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
-    let first = |hub: &Hub| hub.join(wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
+    let first = |hub: &Hub| hub.join(&wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
     if options.connection == ReceiverConnection::Own {
         let (_, shared) = begin(connector, WANTS_ONE, first).await?;
         return Ok(Receiver::new(shared, options.acknowledge));
@@ -50,7 +46,7 @@ pub(crate) async fn connect(
     // Others that connect meanwhile wait here for this connection.
     let mut present = shared.lock().await;
     if let Some(hub) = present.upgrade()
-        && let Some(shared) = hub.join(wish, window_bytes)?
+        && let Some(shared) = hub.join(&wish, window_bytes)?
     {
         return Ok(Receiver::new(shared, options.acknowledge));
     }

@@ -85,7 +85,7 @@ impl Hub {
     /// [`PlanError::TooManyReceivers`].
     pub(super) fn join(
         &self,
-        wish: ReceiverWish,
+        wish: &ReceiverWish,
         window_bytes: u64,
     ) -> Result<Option<Arc<Shared>>, PlanError> {
         let mut state = self.lock();
@@ -95,14 +95,14 @@ impl Hub {
     fn add(
         &self,
         state: &mut State,
-        wish: ReceiverWish,
+        wish: &ReceiverWish,
         window_bytes: u64,
     ) -> Result<Arc<Shared>, PlanError> {
         let number = (0..RECEIVERS_PER_CONNECTION_MAX)
             .map(ReceiverNumber)
             .find(|number| !state.numbers.contains(number))
             .ok_or(PlanError::TooManyReceivers)?;
-        let shared = Arc::new(Shared::new(number, wish, window_bytes, self.wake.clone())?);
+        let shared = Arc::new(Shared::new(number, wish.clone(), window_bytes, self.wake.clone())?);
         state.numbers.insert(number);
         state.joined.push(shared.clone());
         shared.tell();

@@ -17,6 +17,7 @@ mod connect;
 mod hub;
 mod inbox;
 mod incoming;
+mod opening;
 mod options;
 mod reading;
 mod state;

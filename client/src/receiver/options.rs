@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millrace_proto::control::OverflowPolicy;
 
+use crate::session::plan::{GroupWish, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 use crate::setters::setters;
 
@@ -35,6 +36,18 @@ pub struct ReceiverOptions {
     pub connection: ReceiverConnection,
     /// Who acknowledges events whose publisher asks for it. Default [`Acknowledge::Taken`].
     pub acknowledge: Acknowledge,
+    /// The group that the receiver is a member of. Default: none; then it gets every event that it
+    /// selects. One member of a group gets each event.
+    pub group: Option<String>,
+    /// Its level in the group, 1 (the default) to 8: the lowest level with a member that takes
+    /// events is used.
+    pub level: u32,
+    /// Of the group, one member gets everything, and the next one takes over when it cannot. All
+    /// members of a group say the same. Default `false`.
+    pub exclusive: bool,
+    /// Events that the router gives it before it has acknowledged others; then other members of its
+    /// group are used. 0, the default: what the router has set, 256 if nothing. At most 65,536.
+    pub max_inflight: u64,
 }
 
 impl ReceiverOptions {
@@ -45,13 +58,39 @@ impl ReceiverOptions {
         window_bytes: u64,
         connection: ReceiverConnection,
         acknowledge: Acknowledge,
+        level: u32,
+        exclusive: bool,
+        max_inflight: u64,
+    }
+
+    /// Makes the receiver a member of a group.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    pub(super) fn wish(&self) -> ReceiverWish {
+        let group = self.group.clone().map(|name| GroupWish {
+            name,
+            level: self.level,
+            max_inflight: self.max_inflight,
+            exclusive: self.exclusive,
+        });
+        ReceiverWish {
+            policy: self.policy,
+            queue_bytes: self.queue_bytes,
+            linger_us: u64::try_from(self.linger.as_micros()).unwrap_or(u64::MAX),
+            group,
+        }
     }
 }
 
 /// When a receiver acknowledges events whose publisher has the level
-/// [`Delivered`](crate::ConfirmLevel::Delivered). What is not acknowledged within the router's
-/// `limits.confirm_timeout` (30 s) is missed for the publisher. Acknowledgements are gathered for
-/// 20 ms.
+/// [`Delivered`](crate::ConfirmLevel::Delivered), and, as a member of a group, all events: what it
+/// has not acknowledged when it dies, or after 30 s, another member gets. What is not acknowledged within the router's
+/// `limits.confirm_timeout` (30 s) is missed for the publisher. Acknowledgements of publishers are
+/// gathered for 20 ms, those of groups are told at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Acknowledge {
@@ -85,6 +124,10 @@ impl Default for ReceiverOptions {
             window_bytes: WINDOW_BYTES,
             connection: ReceiverConnection::Shared,
             acknowledge: Acknowledge::Taken,
+            group: None,
+            level: 1,
+            exclusive: false,
+            max_inflight: 0,
         }
     }
 }

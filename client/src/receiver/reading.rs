@@ -9,7 +9,7 @@ use futures_core::Stream;
 use super::acks::Runs;
 use super::batch::Batch;
 use super::options::Acknowledge;
-use super::state::{ReceiverRefused, Shared};
+use super::state::{Busy, ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
 
@@ -72,7 +72,8 @@ impl Receiver {
         Some(batch)
     }
 
-    /// Acknowledges all events that were given so far, for a receiver of [`Acknowledge::Explicit`]:
+    /// Acknowledges all events that were given so far, for a receiver of [`Acknowledge::Explicit`].
+    /// As a member of a group it then has room for others, and nobody else gets these. Otherwise
     /// publishers of the level [`Delivered`](crate::ConfirmLevel::Delivered) hear that they are
     /// delivered. Events that were published in one run are acknowledged together, with the last of
     /// them. Those of a connection that is lost are not: their publishers send them again.
@@ -80,10 +81,28 @@ impl Receiver {
         self.shared.acknowledge(&mut self.given);
     }
 
+    /// As [`acknowledge`](Self::acknowledge), but of the batch that was given last only the runs that
+    /// end with its first `entries` events and gaps.
+    pub fn acknowledge_part(&mut self, batch: &Batch, entries: usize) {
+        self.given.forget_from(batch.connection, batch.acks(0, batch.len()).count());
+        for receipt in batch.acks(0, entries) {
+            self.given.push(batch.connection, receipt);
+        }
+        self.acknowledge();
+    }
+
+    /// Says whether this receiver takes events of its group: while it is busy, other members get
+    /// them, and what it has stays with it. It is not busy when it is opened, and a new connection
+    /// is told again. Means nothing to a receiver without a group.
+    pub fn busy(&self, is_busy: bool) {
+        self.shared.lock().busy = Busy { is_busy, is_told: false };
+        self.shared.tell();
+    }
+
     /// The application gets the entries of a batch from `before` to `entries`.
     fn gave(&mut self, batch: &Batch, before: usize, entries: usize) {
-        for number in batch.acks(before, entries) {
-            self.given.push(batch.connection, number);
+        for receipt in batch.acks(before, entries) {
+            self.given.push(batch.connection, receipt);
         }
         if self.acknowledge == Acknowledge::Taken {
             self.acknowledge();

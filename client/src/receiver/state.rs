@@ -49,6 +49,13 @@ pub(super) struct Shared {
     wake: Arc<Wake>,
 }
 
+/// Whether a receiver takes events of its group, and whether the present router knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Busy {
+    pub(super) is_busy: bool,
+    pub(super) is_told: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) number: ReceiverNumber,
@@ -64,6 +71,8 @@ pub(super) struct State {
     pub(super) inbox: Inbox,
     /// Runs that the application has acknowledged, and that the router was not told.
     pub(super) acknowledged: Runs,
+    /// Whether it takes events of its group.
+    pub(super) busy: Busy,
     pub(super) closed: bool,
     /// Why the receiver has ended.
     pub(super) refused: Option<ReceiverRefused>,
@@ -87,6 +96,7 @@ impl Shared {
             added: BTreeSet::new(),
             inbox: Inbox::default(),
             acknowledged: Runs::default(),
+            busy: Busy::default(),
             closed: false,
             refused: None,
         };
@@ -160,6 +170,18 @@ impl State {
             if let Some(selectors) = self.plan.selectors(self.number, number) {
                 link.session.subscribe(self.number, number, selectors);
             }
+        }
+    }
+
+    /// Whether it is a member of a group.
+    pub(super) fn is_member(&self) -> bool {
+        self.plan.wish(self.number).is_some_and(|wish| wish.group.is_some())
+    }
+
+    /// Tells the router whether this member of a group is busy, if it does not know.
+    pub(super) fn tell_busy(&mut self, link: &mut Link) {
+        if !std::mem::replace(&mut self.busy.is_told, true) {
+            link.session.set_busy(self.number, self.busy.is_busy);
         }
     }
 

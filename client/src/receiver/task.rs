@@ -15,6 +15,7 @@ use super::acks::Due;
 use super::batch::BatchBuilder;
 use super::hub::Hub;
 use super::incoming::{CHUNKS, Deliver, Incoming};
+use super::opening::open;
 use super::state::Shared;
 use crate::attaching::Attaching;
 use crate::connector::{Connected, close_done};
@@ -322,6 +323,11 @@ impl Task {
         let mut state = shared.lock();
         if !state.closed {
             state.tell_changes(link);
+            state.tell_busy(link);
+            if state.acknowledged.has_tickets() {
+                // A member of a group has room again once its router knows.
+                state.tell_acknowledged(link);
+            }
             if !state.acknowledged.is_empty() {
                 acks.add(link.clock.now(), number);
             }
@@ -459,16 +465,6 @@ async fn told(work: Option<Arc<Notify>>) {
         Some(work) => work.notified().await,
         None => std::future::pending().await,
     }
-}
-
-/// Asks for a receiver and its subscriptions.
-fn open(shared: &Shared, link: &mut Link, incoming: &mut Incoming) {
-    let mut state = shared.lock();
-    state.inbox.begin_connection();
-    state.ended.clear();
-    state.added.clear();
-    let grant = incoming.open(shared.number, shared.window_bytes, state.inbox.bytes(), shared.dedup.clone());
-    state.plan.replay(&mut link.session, grant);
 }
 
 impl Members {

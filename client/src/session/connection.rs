@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use millrace_proto::control::{
-    Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, OpenReceiver, Outcome, Ping, Pong,
+    Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, OpenReceiver, Outcome, Ping, Pong,
     ReceiverClosed, Refused, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
@@ -135,6 +135,8 @@ pub struct ConnectionSession {
     share_deliveries: bool,
     /// Whether Hello asks for confirms; from the Welcome on, whether there are any.
     confirms: bool,
+    /// The router has groups.
+    groups: bool,
 }
 
 impl ConnectionSession {
@@ -162,7 +164,7 @@ impl ConnectionSession {
             hello.features = hello.features.with(feature::DELIVERIES);
         }
         if confirms {
-            hello.features = hello.features.with(feature::CONFIRMS);
+            hello.features = hello.features.with(feature::CONFIRMS).with(feature::GROUPS);
         }
         hello.encode(&mut output);
         Self {
@@ -177,6 +179,7 @@ impl ConnectionSession {
             tables,
             share_deliveries,
             confirms,
+            groups: false,
         }
     }
 
@@ -205,6 +208,13 @@ impl ConnectionSession {
     #[must_use]
     pub const fn confirms(&self) -> bool {
         self.welcomed && self.confirms
+    }
+
+    /// Whether receivers may be members of groups: that takes confirms, and the router lists the
+    /// feature. False until the Welcome.
+    #[must_use]
+    pub const fn groups(&self) -> bool {
+        self.welcomed && self.confirms && self.groups
     }
 
     /// Feeds bytes of the control stream.
@@ -313,6 +323,13 @@ impl ConnectionSession {
         }
     }
 
+    /// Says whether a receiver, as a member of its group, takes no events at the moment.
+    pub fn set_busy(&mut self, receiver: ReceiverNumber, busy: bool) {
+        if self.groups() {
+            Member { receiver, busy }.encode(&mut self.output);
+        }
+    }
+
     fn requests(&mut self) -> &mut Vec<u8> {
         if self.welcomed { &mut self.output } else { &mut self.held }
     }
@@ -371,6 +388,7 @@ impl ConnectionSession {
         }
         self.welcomed = true;
         self.share_deliveries = welcome.deliveries == DELIVERIES_SHARED;
+        self.groups = welcome.features.contains(feature::GROUPS);
         self.confirms &= welcome.features.contains(feature::CONFIRMS);
         self.output.append(&mut self.held);
         self.held = Vec::new();

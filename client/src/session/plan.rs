@@ -25,7 +25,7 @@ use millrace_proto::{ReceiverNumber, RouterId, SubscriptionNumber};
 use super::ConnectionSession;
 
 /// What a client wants of a receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReceiverWish {
     /// What happens when its queue at the router is full.
     pub policy: OverflowPolicy,
@@ -33,6 +33,21 @@ pub struct ReceiverWish {
     pub queue_bytes: u64,
     /// How long the router may gather events before it writes them, microseconds.
     pub linger_us: u64,
+    /// The group that it is a member of, if it is.
+    pub group: Option<GroupWish>,
+}
+
+/// How a receiver is a member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupWish {
+    /// The group.
+    pub name: String,
+    /// Its level, 1 to 8.
+    pub level: u32,
+    /// Events that it may have without acknowledging them; 0 = the router's default.
+    pub max_inflight: u64,
+    /// One member gets everything.
+    pub exclusive: bool,
 }
 
 /// How far a subscription has come on the present connection.
@@ -177,6 +192,12 @@ impl Plan {
         Ok(())
     }
 
+    /// What is wished of a planned receiver.
+    #[must_use]
+    pub fn wish(&self, receiver: ReceiverNumber) -> Option<&ReceiverWish> {
+        self.receivers.get(&receiver).map(|planned| &planned.wish)
+    }
+
     /// Takes a receiver and its subscriptions out of the plan.
     pub fn close_receiver(&mut self, receiver: ReceiverNumber) {
         self.receivers.remove(&receiver);
@@ -274,8 +295,20 @@ impl Plan {
     /// The request that opens a planned receiver with a first grant of `grant` bytes.
     #[must_use]
     pub fn open_request(&self, receiver: ReceiverNumber, grant: u64) -> Option<OpenReceiver> {
-        let ReceiverWish { policy, queue_bytes, linger_us } = self.receivers.get(&receiver)?.wish;
-        Some(OpenReceiver { receiver, policy, queue_bytes, linger_us, grant })
+        let ReceiverWish { policy, queue_bytes, linger_us, group } =
+            self.receivers.get(&receiver)?.wish.clone();
+        let GroupWish { name: group, level, max_inflight, exclusive } = group.unwrap_or_default();
+        Some(OpenReceiver {
+            receiver,
+            policy,
+            queue_bytes,
+            linger_us,
+            grant,
+            group,
+            level,
+            max_inflight,
+            exclusive,
+        })
     }
 
     /// Notes an acknowledgement. One for a subscription that is not planned changes nothing.

@@ -108,7 +108,10 @@ impl ControlConfig {
             name: advertise.clone(),
             advertise,
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
-            features: Features::default().with(feature::CONFIRMS).with(feature::LITERALS),
+            features: Features::default()
+                .with(feature::CONFIRMS)
+                .with(feature::GROUPS)
+                .with(feature::LITERALS),
             cores,
             tables: TableCapacity::LANE,
             seed: incarnation.0,

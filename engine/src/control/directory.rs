@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use millrace_proto::Selector;
 
+use super::members::MemberBook;
 use super::output::ControlOutput;
+use super::places::Places;
 use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreIndex, PeerIndex, ToCore};
 use crate::payload::FilterTable;
@@ -23,7 +25,9 @@ pub(super) struct Directory {
     version: u64,
     changed: bool,
     cores: Vec<CoreView>,
-    peers: PeerIndexes,
+    peers: Places,
+    /// Members of groups that the index names.
+    pub(super) members: MemberBook,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -45,12 +49,24 @@ impl Directory {
             version: 0,
             changed: true,
             cores: vec![CoreView::default(); usize::from(cores)],
-            peers: PeerIndexes::default(),
+            peers: Places::new(Taker::PLACES_MAX),
+            members: MemberBook::new(),
         }
     }
 
     /// Adds a pair that the directory does not have.
     pub(super) fn insert(&mut self, selector: &Arc<Selector>, location: Location) {
+        if let Some(membership) = selector.membership() {
+            let applied = self.applied_everywhere();
+            // One that finds no place gets nothing: its group has thousands of others.
+            if let Some(index) = self.members.refer(location, membership, applied)
+                && self.index.insert(selector, Taker::new(Location::Member(index), None))
+            {
+                self.entries += 1;
+                self.changed = true;
+            }
+            return;
+        }
         if self.is_for_nobody(location) {
             self.entries += 1;
             return;
@@ -64,6 +80,17 @@ impl Directory {
 
     /// Removes a pair that the directory has.
     pub(super) fn remove(&mut self, selector: &Arc<Selector>, location: Location) {
+        if let Some(membership) = selector.membership() {
+            // The change that takes it out makes a version of its own.
+            let version = self.version + 1;
+            if let Some(index) = self.members.unrefer(location, membership.member, version)
+                && self.index.remove(selector, Taker::new(Location::Member(index), None))
+            {
+                self.entries -= 1;
+                self.changed = true;
+            }
+            return;
+        }
         if self.is_for_nobody(location) {
             self.entries -= 1;
             return;
@@ -186,32 +213,7 @@ impl Directory {
         for view in &mut self.cores {
             view.joined.remove(&peer);
         }
-        self.peers.retiring.push_back((self.version_of_changes(), peer));
-    }
-}
-
-/// The places of peers that are free.
-#[derive(Debug, Default)]
-struct PeerIndexes {
-    used: PeerIndex,
-    free: BTreeSet<PeerIndex>,
-    /// Places, with the version from which on no core knows them, in order.
-    retiring: VecDeque<(u64, PeerIndex)>,
-}
-
-impl PeerIndexes {
-    fn allocate(&mut self, applied: u64) -> Option<PeerIndex> {
-        while let Some(&(version, peer)) = self.retiring.front()
-            && version <= applied
-        {
-            self.retiring.pop_front();
-            self.free.insert(peer);
-        }
-        if let Some(free) = self.free.pop_first() {
-            return Some(free);
-        }
-        self.used = self.used.checked_add(1)?;
-        Some(self.used - 1)
+        self.peers.release(self.version_of_changes(), peer);
     }
 }
 

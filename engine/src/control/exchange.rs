@@ -84,7 +84,7 @@ impl Control {
         link.is_some_and(super::link::Link::knows_literals)
     }
 
-    fn linked(&self) -> impl Iterator<Item = RouterId> {
+    pub(super) fn linked(&self) -> impl Iterator<Item = RouterId> {
         self.peers
             .iter()
             .filter(|(_, peer)| peer.link.as_ref().is_some_and(|link| link.control().is_some()))
@@ -120,6 +120,7 @@ impl Control {
         let knows = self.knows_literals(router);
         self.say_all(router, &if knows { frames } else { without_literals(&frames) });
         self.send_digest(router);
+        self.tell_all_members(router);
     }
 
     fn send_digest(&mut self, router: RouterId) {

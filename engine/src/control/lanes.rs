@@ -33,6 +33,7 @@ impl Control {
             LinkFrame::InterestAck(ack) => self.interest_acknowledged(router, &ack),
             LinkFrame::InterestDigest(digest) => self.digest_told(router, &digest),
             LinkFrame::InterestRequest(_) => self.snapshot_asked(router),
+            LinkFrame::GroupMembers(members) => self.members_told(router, &members),
             LinkFrame::Peers(peers) => self.peers_told(router, &peers),
             LinkFrame::Goaway(_) => self.leaving(router),
             // These frames belong to features that this side does not list.

@@ -85,6 +85,11 @@ impl Link {
         self.features.contains(feature::LITERALS)
     }
 
+    /// Whether the peer keeps members of groups.
+    pub(super) const fn knows_groups(&self) -> bool {
+        self.features.contains(feature::GROUPS)
+    }
+
     pub(super) fn lane(&mut self, lane: u16) -> Option<&mut Lane> {
         self.lanes.get_mut(usize::from(lane))
     }

@@ -155,6 +155,7 @@ impl Control {
         self.now = now;
         match message {
             ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
+            ToControl::Members(states) => self.members_changed(core, &states),
             ToControl::Applied { version, position } => self.directory_applied(core, version, position),
             ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello, true),
             ToControl::UnprovenHello { conn, dial, hello } => {
@@ -270,6 +271,7 @@ impl Control {
             self.dial_due();
             self.look_at = self.next_look();
         }
+        self.give_members();
         if self.publish_at().is_some_and(|at| at <= self.now) {
             self.publish();
         }

@@ -18,6 +18,8 @@
 //! | `mesh.rs`, `peer.rs` | gossip and the state of all peers; one known router |
 //! | `interest/`, `exchange.rs` | interest, and how routers exchange it |
 //! | `directory.rs` | the index of all interest, which cores route by |
+//! | `places.rs` | which places of peers and members in the directory are free |
+//! | `members.rs`, `grouping.rs` | members of groups: their places, and how they are |
 //! | `prepare.rs`, `subscribe.rs` | reads selectors; subscriptions that wait for a stage |
 //! | `standing.rs`, `trouble.rs` | whether this router has joined; trouble with its place |
 //! | `notice.rs`, `notify.rs` | notices for people |
@@ -27,17 +29,20 @@ mod config;
 mod dial;
 mod directory;
 mod exchange;
+mod grouping;
 mod hello;
 mod interest;
 mod lanes;
 mod link;
 mod machine;
+mod members;
 mod mesh;
 mod metrics;
 mod notice;
 mod notify;
 mod output;
 mod peer;
+mod places;
 mod prepare;
 mod routes;
 mod standing;
@@ -53,6 +58,7 @@ pub use config::{
     TARGETS_MAX, WAITING_MAX,
 };
 pub use machine::Control;
+pub use members::MemberStatus;
 pub use metrics::ControlMetrics;
 pub use notice::{Notice, Refusal, SAY_EVERY, Said, Suspicion};
 pub use output::ControlOutput;

@@ -8,6 +8,7 @@ use millrace_proto::feature::{self, Features};
 use millrace_proto::{Incarnation, PublisherSecret, RouterId};
 
 use super::account::SelectorLimits;
+use crate::groups::GroupLimits;
 use crate::history::HistoryLimits;
 use crate::ledger::LedgerLimits;
 use crate::payload::ScanLimits;
@@ -100,8 +101,17 @@ pub struct CoreLimits {
     pub scans: ScanLimits,
     /// How many runs the ledger follows for publishers that ask how they end, and for how long.
     pub ledger: LedgerLimits,
+    /// Runs that a core keeps besides those in queues.
+    pub kept: KeptLimits,
+}
+
+/// What a core keeps of runs besides those in queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptLimits {
     /// What this core keeps of the runs that it owns. Default: nothing.
     pub history: HistoryLimits,
+    /// Runs of groups that no member has acknowledged.
+    pub groups: GroupLimits,
 }
 
 /// When the core pings lanes, and when a lane counts as silent.
@@ -172,7 +182,8 @@ impl CoreConfig {
             features: Features::default()
                 .with(feature::DELIVERIES)
                 .with(feature::PROOF)
-                .with(feature::CONFIRMS),
+                .with(feature::CONFIRMS)
+                .with(feature::GROUPS),
             lane_times: LaneTimes::default(),
             routes: RouteCacheLimits::default(),
             limits: CoreLimits::default(),
@@ -216,7 +227,7 @@ impl Default for CoreLimits {
             selectors: SelectorLimits::default(),
             scans: ScanLimits::default(),
             ledger: LedgerLimits::default(),
-            history: HistoryLimits::default(),
+            kept: KeptLimits::default(),
         }
     }
 }

@@ -75,7 +75,8 @@ impl Core {
         self.path.clients.queue_budget_bytes = limits.queues.budget_bytes;
         self.path.pacing.holds.set_pace_max(limits.pace_max);
         self.path.ledger.set_limits(limits.ledger);
-        self.path.positions.ring.set_limits(limits.history);
+        self.path.positions.ring.set_limits(limits.kept.history);
+        self.path.groups.set_limits(limits.kept.groups);
         self.config.limits = limits;
     }
 
@@ -196,6 +197,7 @@ impl Core {
             }
             ToSibling::Relieved { receiver } => self.path.pacing.holds.relieved(receiver),
             ToSibling::Ended(answers) => self.path.sibling_answered(from, &answers),
+            ToSibling::Tickets(answers) => self.path.sibling_answered_tickets(now, &answers),
         }
     }
 
@@ -226,6 +228,7 @@ impl Core {
                 self.path.locations.tell_joined(&joined, position);
                 self.mail.tell(ToControl::Applied { version, position });
             }
+            ToCore::Members(news) => self.members_changed(now, news),
             ToCore::Synced(is_synced) => {
                 self.standing.is_synced = is_synced;
                 if is_synced {
@@ -289,7 +292,8 @@ impl Core {
     pub fn next_to_sibling(&mut self, to: CoreIndex) -> Option<ToSibling> {
         let answers = self.path.answers.take(to).map(ToSibling::Ended);
         let missed = || self.path.missed.take(to).map(|events| ToSibling::Missed { events });
-        answers.or_else(missed).or_else(|| self.path.pacing.holds.next_word(to))
+        let tickets = || self.path.clients.members.take_answers_to(to).map(ToSibling::Tickets);
+        answers.or_else(missed).or_else(tickets).or_else(|| self.path.pacing.holds.next_word(to))
     }
 
     /// Says whether a mailbox towards a sibling is above half. While one is, the core leaves
@@ -319,6 +323,7 @@ impl Core {
             || self.path.receivers.has_dirty()
             || self.path.scans.is_waiting()
             || self.path.ledger.has_ended()
+            || self.path.has_group_work()
         {
             return Some(Time::ZERO);
         }

@@ -28,11 +28,16 @@ pub enum DropReason {
     Publisher,
     /// A client's tag set had a key that only routers set.
     ReservedKey,
+    /// No member of a group could take the events for as long as groups hold them, or the group
+    /// held too many.
+    GroupUnavailable,
+    /// Members of a group were given the events as often as allowed, and none acknowledged them.
+    GroupAttempts,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -43,6 +48,8 @@ impl DropReason {
         Self::PatternBudget,
         Self::Publisher,
         Self::ReservedKey,
+        Self::GroupUnavailable,
+        Self::GroupAttempts,
     ];
 
     /// Its name as a metrics label.
@@ -59,6 +66,8 @@ impl DropReason {
             Self::PatternBudget => "pattern_budget",
             Self::Publisher => "publisher",
             Self::ReservedKey => "reserved_key",
+            Self::GroupUnavailable => "group_unavailable",
+            Self::GroupAttempts => "group_attempts",
         }
     }
 
@@ -73,6 +82,8 @@ impl DropReason {
             Self::TooLarge => OutcomeReason::TooLarge,
             Self::PatternBudget => OutcomeReason::PatternBudget,
             Self::Publisher | Self::ReservedKey => OutcomeReason::Forbidden,
+            Self::GroupUnavailable => OutcomeReason::GroupUnavailable,
+            Self::GroupAttempts => OutcomeReason::GroupAttempts,
         }
     }
 }
@@ -179,6 +190,23 @@ crate::metrics! {
         history_span_seconds: level "history_span_seconds",
         /// Events that were in the history of this core and are gone, because of its bytes or its age.
         history_evicted: counter "history_evicted_events",
+        /// Level: members of groups.
+        group_members: level "group_members",
+        /// Events given to members of groups, those that were handed back included.
+        group_given: counter "group_given_events",
+        /// Events that members of groups have handed back, because they take none at the moment.
+        group_handed_back: counter "group_handed_back_events",
+        /// Events that were given to another member of their group, because the first one left or did not acknowledge them
+        /// in time.
+        group_redelivered: counter "group_redelivered_events",
+        /// Level: runs that wait for a member of their group.
+        group_waiting: level "group_waiting_runs",
+        /// Level: bytes of runs that wait for a member of their group, or that their member has not acknowledged.
+        group_held: level "group_held_bytes",
+        /// Changes of the level in use, of all groups.
+        group_switches: counter "group_switches",
+        /// Acknowledgements of tickets of a generation that has passed, or of none: they change nothing.
+        stale_acks: counter "stale_ack",
         /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
         lane_skips: counter "lane_skips",
         /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.

@@ -27,6 +27,7 @@
 //! | `mail.rs` | messages to control, and subscriptions that wait for an answer |
 //! | `standing.rs`, `config.rs` | the router's standing; settings and limits of the core |
 //! | `client/`, `lane/`, `sibling.rs` | sessions, and batches of siblings |
+//! | `grouping.rs`, `members.rs`, `group_run.rs` | groups: what control says of them, the members of this core, what is kept for them |
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
 //! | `delivery.rs` | the stream that receivers of a connection share |
@@ -45,6 +46,8 @@ mod confirms;
 mod connection;
 mod delivery;
 mod drive;
+mod group_run;
+mod grouping;
 mod holds;
 mod hot;
 mod ids;
@@ -53,6 +56,7 @@ mod leaving;
 mod look;
 mod machine;
 mod mail;
+mod members;
 mod metrics;
 mod outlet;
 mod pacing;
@@ -73,7 +77,7 @@ mod turn_end;
 mod writing;
 
 pub use account::SelectorLimits;
-pub use config::{AheadLimits, CoreConfig, CoreLimits, LaneTimes, QueueLimits, ReceivedLimits};
+pub use config::{AheadLimits, CoreConfig, CoreLimits, KeptLimits, LaneTimes, QueueLimits, ReceivedLimits};
 pub use hot::{HotPicture, HotTag};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};

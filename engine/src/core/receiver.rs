@@ -8,6 +8,7 @@ use super::delivery::Delivery;
 use super::outlet::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 use super::selectors::Selectors;
 use super::slot::{DeliverySlot, ReceiverSlot};
+use crate::groups::Intake;
 use crate::message::Token;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
@@ -59,6 +60,8 @@ pub(super) struct Receiver {
     /// The newest request of the client when it opened: older ones were meant for another receiver
     /// of the same number.
     pub(super) opened: Token,
+    /// What it has as a member of a group; none for a receiver that is in no group.
+    pub(super) member: Option<Box<Intake>>,
 }
 
 impl Receiver {

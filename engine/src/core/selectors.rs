@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_proto::Selector;
+use millrace_proto::{Selector, TagSetRef};
 
 use super::account::Cost;
 use crate::matching::LocalTarget;
@@ -110,6 +110,15 @@ impl Selectors {
     /// of the request's selectors, and tells nobody how far they have come.
     pub(super) fn was_ended(&self, subscription: u16, token: Token) -> bool {
         self.ended.get(&subscription).is_some_and(|&ended| token <= ended)
+    }
+
+    /// The subscriptions that select a tag set, in ascending order.
+    pub(super) fn matched_by(&self, tags: TagSetRef<'_>) -> impl Iterator<Item = u16> + Clone {
+        // Who has one subscription is asked for the sake of it.
+        let is_one = self.by_subscription.len() == 1;
+        let matches = move |filed: &FiledSelector| is_one || filed.interest.matches_tags(tags);
+        let matched = self.by_subscription.iter().filter(move |(_, filed)| filed.iter().any(matches));
+        matched.map(|(&subscription, _)| subscription)
     }
 
     /// Takes the selectors of all subscriptions.

@@ -57,7 +57,9 @@ impl RunSink for SiblingSink<'_> {
         let origin = hop.lane_seq.map(|number| Origin::Sibling { core: self.from, number });
         let place = self.sources().place(hop);
         let entered = Entered { publisher, flags, run, from, origin, place: place.as_ref() };
-        self.path.enter_from_sibling(tags, &entered);
+        if hop.fields.is_empty() || !self.path.take_ticket_from_sibling(tags, &entered, hop, self.from) {
+            self.path.enter_from_sibling(tags, &entered);
+        }
         if let Some(Place { source, position }) = &place {
             self.path.positions.sources.see(source, position + 1);
         }

@@ -24,6 +24,8 @@ pub(super) enum Timer {
     Gathered(DeliverySlot),
     /// The wait for answers of the oldest runs ends. One while the ledger follows any.
     Confirms,
+    /// Groups and their members are looked after. One while there are any.
+    Groups,
 }
 
 /// What is due, and when.
@@ -80,6 +82,7 @@ impl Timer {
             Self::Linger(_) => 4,
             Self::Gathered(_) => 5,
             Self::Confirms => 6,
+            Self::Groups => 7,
         }
     }
 }

@@ -47,6 +47,9 @@ impl Core {
         self.read_backlog(now, transport);
         self.fire_timers(now, transport);
         self.path.scan_waiting();
+        if self.path.has_group_work() {
+            self.settle_groups(now, transport);
+        }
         self.path.receivers.mark_woken();
         let dirty = self.path.receivers.take_dirty();
         for window in dirty.chunks(writing::WRITE_WINDOW) {
@@ -111,6 +114,7 @@ impl Core {
                     writing::write_gathered(&mut turn, slot, time);
                 }
                 Timer::Confirms => self.expire_confirms(now),
+                Timer::Groups => self.tend_groups(now, transport),
             }
         }
         self.timers.give_back(due);

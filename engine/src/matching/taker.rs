@@ -12,6 +12,9 @@ pub enum Location {
     Core(u16),
     /// A peer router, by its index at the control thread.
     Peer(u16),
+    /// A member of a group, by its index at the control thread. Behind all others, so that a route
+    /// has its members together.
+    Member(u16),
 }
 
 impl Target for Location {}
@@ -29,6 +32,10 @@ pub type FilterNumber = u16;
 impl Taker {
     const FILTER_BITS: u32 = 15;
     const PEER: u32 = 1 << (Self::FILTER_BITS + u16::BITS);
+    /// Of the numbers behind [`PEER`](Self::PEER), those of members have this bit.
+    const MEMBER: u16 = 1 << 15;
+    /// Indexes of members are below this, and so are those of peers.
+    pub const PLACES_MAX: u16 = Self::MEMBER;
     /// Numbers of filters are below this.
     pub const FILTERS_MAX: FilterNumber = (1 << Self::FILTER_BITS) - 1;
 
@@ -39,6 +46,7 @@ impl Taker {
         let (kind, number) = match location {
             Location::Core(number) => (0, number),
             Location::Peer(number) => (Self::PEER, number),
+            Location::Member(number) => (Self::PEER, number | Self::MEMBER),
         };
         let filter = match filter {
             Some(filter) if filter < Self::FILTERS_MAX => filter as u32 + 1,
@@ -52,7 +60,13 @@ impl Taker {
     #[must_use]
     pub const fn location(self) -> Location {
         let number = (self.0 >> Self::FILTER_BITS & 0xffff) as u16;
-        if self.0 & Self::PEER == 0 { Location::Core(number) } else { Location::Peer(number) }
+        if self.0 & Self::PEER == 0 {
+            Location::Core(number)
+        } else if number & Self::MEMBER == 0 {
+            Location::Peer(number)
+        } else {
+            Location::Member(number & !Self::MEMBER)
+        }
     }
 
     /// The filter; none when the location wants all events.

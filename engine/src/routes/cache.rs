@@ -72,6 +72,8 @@ pub struct RouteCache {
     metrics: RouteCacheMetrics,
     /// The share of the last lookups (about sixteen) that needed the far part, of 255.
     far_share: u8,
+    /// Steps of lookups before this turn.
+    steps_before: u64,
 }
 
 /// An entry that is valid for the indexes that it was resolved with.
@@ -125,6 +127,7 @@ impl RouteCache {
             limits,
             metrics: RouteCacheMetrics::default(),
             far_share: 0,
+            steps_before: 0,
         }
     }
 
@@ -218,11 +221,16 @@ impl RouteCache {
         Some(Resolved { near: &self.near[index], far: &self.far[index] })
     }
 
-    /// Selectors that lookups have evaluated so far.
+    /// A turn begins: its lookups are counted from here.
+    pub const fn begin_turn(&mut self) {
+        self.steps_before = self.metrics.steps;
+    }
+
+    /// Selectors that the lookups of this turn have evaluated.
     #[inline]
     #[must_use]
-    pub const fn steps(&self) -> u64 {
-        self.metrics.steps
+    pub const fn steps_in_turn(&self) -> u64 {
+        self.metrics.steps - self.steps_before
     }
 
     /// Its metrics.

@@ -36,6 +36,14 @@ message! {
         4 linger_us: u64,
         /// First grant: bytes of the stream that may be written.
         5 grant: u64,
+        /// The group that it is a member of; empty: none. Then one member gets each event.
+        7 group: String,
+        /// Its level in the group, 1 to 8: lower ones are used first. 0 means 1.
+        8 level: u32,
+        /// Events that it may have without acknowledging them; 0: the router's default.
+        9 max_inflight: u64,
+        /// One member of the group gets everything, as long as it can.
+        11 exclusive: bool,
     }
 }
 

@@ -57,6 +57,8 @@ record! {
         6 busy: bool,
         /// It is gone.
         7 gone: bool,
+        /// Of its group, one member gets everything.
+        8 exclusive: bool,
     }
 }
 

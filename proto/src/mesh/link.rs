@@ -1,6 +1,7 @@
 //! Frames of a link, on its lane 0 (the hello on every lane): who is there, and what is wanted.
 
 use super::kind;
+use super::lane::GroupMember;
 use crate::control::{Element, TableCapacity, Value, message, wire_enum};
 use crate::error::DecodeError;
 use crate::feature::Features;
@@ -47,7 +48,7 @@ wire_enum! {
         1 Plain = "plain",
         /// Only events whose payload contains one of its literals are wanted.
         2 Payload = "payload",
-        /// Reserved: one member of a group takes each event.
+        /// One member of a group takes each event; the entry is of one member.
         3 Group = "group",
         /// Reserved: the selector is the name of a receiver.
         4 Name = "name",
@@ -69,6 +70,9 @@ pub struct InterestEntry {
     pub generation: u64,
     /// For [`InterestKind::Payload`]: an event is wanted only if its payload contains one of them.
     pub literals: Vec<Literal>,
+    /// For [`InterestKind::Group`]: the member that wants it, with the events that it has room for
+    /// when none is in flight.
+    pub member: Option<GroupMember>,
 }
 
 /// Bytes that a payload must contain.
@@ -99,6 +103,9 @@ impl Element for InterestEntry {
             field::put_str(value, 3, &self.selector);
             self.generation.put(4, value);
             self.literals.put(5, value);
+            if let Some(member) = &self.member {
+                member.put_one(6, value);
+            }
         });
     }
     fn read(entry: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
@@ -111,6 +118,7 @@ impl Element for InterestEntry {
                 3 => read.selector = item.text(limits::SELECTOR_BYTES_MAX, what)?.to_owned(),
                 4 => read.generation.merge(&item, what)?,
                 5 => read.literals.merge(&item, what)?,
+                6 => read.member = Some(GroupMember::read(&item, what)?),
                 _ => {}
             }
         }

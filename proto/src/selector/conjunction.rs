@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::error::SelectorError;
 use super::kept::{Kept, Operation, Requirement};
 use super::literals::Literals;
+use super::membership::Membership;
 use super::parse;
 use super::payload::{PatternError, PayloadMatcher};
 use crate::limits::SELECTOR_BYTES_MAX;
@@ -32,12 +33,15 @@ pub struct Selector {
     patterns: Box<[Box<str>]>,
     /// Of a selector that stands for others with payload patterns.
     literals: Option<Arc<Literals>>,
+    /// Of an interest of a group's member.
+    membership: Option<Arc<Membership>>,
 }
 
-/// The canonical text, and the literals of an interest: comparing and hashing look at nothing else.
+/// The canonical text, and the literals and the member of an interest: comparing and hashing look
+/// at nothing else.
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text() && self.literals == other.literals
+        self.text() == other.text() && self.literals == other.literals && self.membership == other.membership
     }
 }
 
@@ -47,6 +51,7 @@ impl Hash for Selector {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text().hash(state);
         self.literals.hash(state);
+        self.membership.hash(state);
     }
 }
 
@@ -58,7 +63,10 @@ impl PartialOrd for Selector {
 
 impl Ord for Selector {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.text().cmp(other.text()).then_with(|| self.literals.cmp(&other.literals))
+        let texts = self.text().cmp(other.text());
+        texts
+            .then_with(|| self.literals.cmp(&other.literals))
+            .then_with(|| self.membership.cmp(&other.membership))
     }
 }
 
@@ -79,7 +87,7 @@ impl Selector {
             return Err(SelectorError { column: text.chars().count(), message });
         }
         let patterns = patterns.into_iter().map(String::into_boxed_str).collect();
-        Ok(Self { kept, patterns, literals: None })
+        Ok(Self { kept, patterns, literals: None, membership: None })
     }
 
     /// The canonical text: two selectors with the same text are the same, and the text reads back
@@ -159,6 +167,18 @@ impl Selector {
     pub fn interest(&self) -> Self {
         let literals = Literals::of_patterns(&self.patterns).map(Arc::new);
         Self { literals, ..self.without_payload() }
+    }
+
+    /// The interest of a member of a group: the same requirements on tags, without literals.
+    #[must_use]
+    pub fn for_member(self, membership: Arc<Membership>) -> Self {
+        Self { literals: None, membership: Some(membership), ..self }
+    }
+
+    /// Of an interest: the member of a group that wants it. It is no part of the text.
+    #[must_use]
+    pub const fn membership(&self) -> Option<&Arc<Membership>> {
+        self.membership.as_ref()
     }
 
     /// The same requirements on tags, and these literals. They are no part of the text.

@@ -1,9 +1,9 @@
 //! Frames of features: those that are sent only to a side that lists them.
 
 use millrace_proto::control::{
-    Ack, AckKind, ControlFrame, Demand, Hello, Member, Move, Outcome, OutcomeKind, OutcomeReason, Quench,
-    Quenched, RecipientOutcome, Refused, RefusedReason, Replies, ReplyEnd, SeqRanges, SetState,
-    SourcePosition, Standby, Standing, Ticket, Unquench, Welcome,
+    Ack, AckKind, ControlFrame, Demand, Hello, Member, Move, OpenReceiver, Outcome, OutcomeKind,
+    OutcomeReason, Quench, Quenched, RecipientOutcome, Refused, RefusedReason, Replies, ReplyEnd, SeqRanges,
+    SetState, SourcePosition, Standby, Standing, Ticket, Unquench, Welcome,
 };
 use millrace_proto::data::{
     Cursor, EndReason, GapReason, HopHeader, ReceiverEnd, ReceiverGap, Replay, Source, Target, optional,
@@ -110,6 +110,18 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
         ("quench", ControlFrame::Quench(Quench { version: 1, tag_sets: vec![4, 5], read: 300 })),
         ("unquench", ControlFrame::Unquench(Unquench { version: 2, tag_sets: vec![4], read: 400 })),
         ("quenched", ControlFrame::Quenched(Quenched { version: 2 })),
+        (
+            "open_member",
+            ControlFrame::OpenReceiver(OpenReceiver {
+                receiver: RECEIVER,
+                grant: 65_536,
+                group: text("disks"),
+                level: 2,
+                max_inflight: 16,
+                exclusive: true,
+                ..OpenReceiver::default()
+            }),
+        ),
         ("member", ControlFrame::Member(Member { receiver: RECEIVER, busy: true })),
         (
             "standby",
@@ -197,6 +209,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                     room: 246,
                     busy: false,
                     gone: false,
+                    exclusive: false,
                 }],
             }),
         ),
@@ -271,6 +284,20 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
                         kind: InterestKind::Name,
                         selector: text("desk"),
                         generation: 3,
+                        ..InterestEntry::default()
+                    },
+                    InterestEntry {
+                        number: 3,
+                        kind: InterestKind::Group,
+                        selector: text("host"),
+                        member: Some(GroupMember {
+                            group: text("disks"),
+                            member: 3,
+                            level: 2,
+                            room: 256,
+                            exclusive: true,
+                            ..GroupMember::default()
+                        }),
                         ..InterestEntry::default()
                     },
                 ],

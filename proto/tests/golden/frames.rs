@@ -95,6 +95,7 @@ pub(crate) fn receiver_frames() -> Vec<(&'static str, ControlFrame)> {
                 queue_bytes: 1 << 20,
                 linger_us: 100_000,
                 grant: 65_536,
+                ..OpenReceiver::default()
             }),
         ),
         (

@@ -18,4 +18,4 @@ pub(crate) mod settings;
 
 pub use pinning::Pinning;
 pub use router::{ConfigError, RouterConfig};
-pub use settings::{HistorySettings, LimitSettings, MeshSettings};
+pub use settings::{GroupSettings, HistorySettings, LimitSettings, MeshSettings};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace_engine::control::ControlConfig;
 use millrace_engine::core::{CoreConfig, SelectorLimits};
+use millrace_engine::groups::GroupLimits;
 use millrace_engine::history::HistoryLimits;
 use millrace_engine::payload::ScanLimits;
 use millrace_engine::routes::RouteCacheLimits;
@@ -14,7 +15,9 @@ use thiserror::Error;
 
 use super::memory;
 use super::pinning::Pinning;
-use super::settings::{CoreThreads, General, HistorySettings, LimitSettings, MeshSettings, Settings, all};
+use super::settings::{
+    CoreThreads, General, GroupSettings, HistorySettings, LimitSettings, MeshSettings, Settings, all,
+};
 use crate::tls::Identity;
 
 /// Everything that a router is told when it starts. `docs/reference/config.md` has the units,
@@ -50,6 +53,8 @@ pub struct RouterConfig {
     pub limits: LimitSettings,
     /// What is kept of the runs that were routed. Default: nothing.
     pub history: HistorySettings,
+    /// Groups: receivers that share work.
+    pub groups: GroupSettings,
 }
 
 /// A setting that cannot work; nothing was started.
@@ -80,12 +85,13 @@ impl RouterConfig {
             mesh: MeshSettings::default(),
             limits: LimitSettings::default(),
             history: HistorySettings::default(),
+            groups: GroupSettings::default(),
         }
     }
 
     /// The configuration of these settings and this identity, to listen at `listen`.
     pub(crate) fn of(settings: &Settings, identity: Identity, listen: SocketAddr) -> Self {
-        let Settings { general, cores, admin, tls, mesh, limits, history, log: _ } = settings.clone();
+        let Settings { general, cores, admin, tls, mesh, limits, history, groups, log: _ } = settings.clone();
         Self {
             identity,
             name: general.name,
@@ -100,6 +106,7 @@ impl RouterConfig {
             mesh,
             limits,
             history,
+            groups,
         }
     }
 
@@ -121,6 +128,7 @@ impl RouterConfig {
             mesh: self.mesh.clone(),
             limits: self.limits.clone(),
             history: self.history.clone(),
+            groups: self.groups.clone(),
             ..Settings::default()
         }
     }
@@ -204,12 +212,20 @@ impl RouterConfig {
         };
         core.limits.ledger.timeout = self.limits.confirm_timeout;
         core.limits.ledger.entries = self.limits.confirms_per_core as usize;
-        core.limits.history.bytes = match size(self.history.bytes / u64::from(core.cores.max(1))) {
+        core.limits.kept.history.bytes = match size(self.history.bytes / u64::from(core.cores.max(1))) {
             0 => 0,
             share => share.max(HistoryLimits::BYTES_MIN),
         };
-        core.limits.history.age = self.history.age;
-        if core.limits.history.bytes > 0 {
+        core.limits.kept.history.age = self.history.age;
+        core.limits.kept.groups = GroupLimits {
+            max_inflight: self.groups.max_inflight.into(),
+            ack_wait: self.groups.ack_wait,
+            hold: self.groups.hold,
+            hold_bytes: size(self.groups.hold_bytes),
+            failback: self.groups.failback,
+            busy_hold: self.groups.busy_hold,
+        };
+        if core.limits.kept.history.bytes > 0 {
             core.features = core.features.with(feature::HISTORY);
         }
         core.lane_times.ping = self.mesh.ping_every;

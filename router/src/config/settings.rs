@@ -257,6 +257,30 @@ section! {
 }
 
 section! {
+    /// Groups: receivers that share work.
+    pub struct GroupSettings at groups {
+        /// Events that a member may have without acknowledging them, unless it asks for another number.
+        "groups.max_inflight" Restart ()
+        max_inflight: u32 = 256 => Count { min: 1, max: 65_536 };
+        /// What a member has not acknowledged after this time is given to another one.
+        "groups.ack_wait" Restart ()
+        ack_wait: Duration = Duration::from_secs(30) => Span { min: Duration::from_millis(100), max: Duration::from_secs(30) };
+        /// An event waits for a member that takes it at most this long.
+        "groups.hold" Restart ()
+        hold: Duration = Duration::from_secs(30) => Span { min: Duration::from_millis(100), max: Duration::from_secs(30) };
+        /// Bytes of the events of one group that a core keeps: those that wait, and those that are not acknowledged.
+        "groups.hold_bytes" Restart ()
+        hold_bytes: u64 = 64 << 20 => Size { min: 64 << 10, max: 4 << 30 };
+        /// A level that is better than the one in use is used after it could be for this time without a break.
+        "groups.failback" Restart ()
+        failback: Duration = Duration::from_secs(5) => Span { min: Duration::ZERO, max: HOUR };
+        /// A member that was busy stays so for this time, at least.
+        "groups.busy_hold" Restart ()
+        busy_hold: Duration = SECOND => Span { min: Duration::ZERO, max: HOUR };
+    }
+}
+
+section! {
     /// What is written to standard error.
     pub(crate) struct LogSettings at log {
         /// What is logged: a level, or levels by module such as `warn,millrace_router=debug`. Unset: info, and warn in
@@ -279,11 +303,12 @@ pub(crate) struct Settings {
     pub(crate) mesh: MeshSettings,
     pub(crate) limits: LimitSettings,
     pub(crate) history: HistorySettings,
+    pub(crate) groups: GroupSettings,
     pub(crate) log: LogSettings,
 }
 
 /// The sections, in the order of the file.
-pub(crate) static SECTIONS: [Section<Settings>; 8] = [
+pub(crate) static SECTIONS: [Section<Settings>; 9] = [
     General::SECTION,
     CoreThreads::SECTION,
     AdminPage::SECTION,
@@ -291,6 +316,7 @@ pub(crate) static SECTIONS: [Section<Settings>; 8] = [
     MeshSettings::SECTION,
     LimitSettings::SECTION,
     HistorySettings::SECTION,
+    GroupSettings::SECTION,
     LogSettings::SECTION,
 ];
 

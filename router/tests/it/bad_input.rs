@@ -275,7 +275,7 @@ fn bad_selector_is_refused_with_its_column_and_the_connection_lives() {
     let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(7));
     let mut bytes = Vec::new();
     let (policy, grant) = (OverflowPolicy::DropOldest, 1 << 20);
-    OpenReceiver { receiver, policy, queue_bytes: 0, linger_us: 0, grant }.encode(&mut bytes);
+    OpenReceiver { receiver, policy, grant, ..OpenReceiver::default() }.encode(&mut bytes);
     Subscribe { receiver, subscription, selectors: vec!["host in (a".into()] }.encode(&mut bytes);
     raw.say(&bytes);
     raw.frame("refused", |frame| match frame {
@@ -334,7 +334,7 @@ fn routers_find_each_other_while_costly_selectors_are_read() {
     for number in 0..ORDERS {
         let receiver = ReceiverNumber(number % 4);
         if number < 4 {
-            OpenReceiver { receiver, policy, queue_bytes: 0, linger_us: 0, grant }.encode(&mut bytes);
+            OpenReceiver { receiver, policy, grant, ..OpenReceiver::default() }.encode(&mut bytes);
         }
         let selectors = vec![["payload ~ /[a-z]{1,600}!/"; 4].join(","); 20];
         let subscription = SubscriptionNumber(number / 4);

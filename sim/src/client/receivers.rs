@@ -72,7 +72,7 @@ impl Receivers {
         let mut receivers = BTreeMap::new();
         for (number, setup) in (0..).map(ReceiverNumber).zip(setups) {
             let mut plan = Plan::new();
-            if plan.open_receiver_as(number, setup.wish).is_err() {
+            if plan.open_receiver_as(number, setup.wish.clone()).is_err() {
                 continue;
             }
             let mut subscriptions = BTreeMap::new();

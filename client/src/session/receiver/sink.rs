@@ -44,6 +44,8 @@ pub struct DeliveredRun<'a> {
     /// Which run of the receiver it is, from 0, since the receiver was opened: what acknowledges
     /// it.
     pub number: u64,
+    /// Ticket of a group's copy and its generation, which acknowledge it in place of the number.
+    pub ticket: Option<(u64, u64)>,
     pub(super) matched: &'a [u8],
     pub(super) flags: u64,
     pub(super) body: RunBody<'a>,
@@ -139,6 +141,7 @@ impl<'a> DeliveredRun<'a> {
         self.number = number;
         self.receiver = target.receiver;
         self.matched = target.matched;
+        self.ticket = target.ticket;
         if target.flags & target_flag::MAYBE_DUPLICATE != 0 {
             self.flags |= flag::MAYBE_DUPLICATE;
         }
@@ -151,6 +154,9 @@ impl<'a> DeliveredRun<'a> {
         self.number = number;
         self.receiver = receiver;
         self.matched = hop.matched_bytes();
+        if !hop.fields.is_empty() {
+            self.ticket = hop.ticket().ok().flatten().map(|ticket| (ticket.ticket, ticket.generation));
+        }
         self
     }
 }

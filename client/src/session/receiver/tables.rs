@@ -49,6 +49,7 @@ impl Tables {
             tag_number,
             publisher,
             number: 0,
+            ticket: None,
             matched: &[],
             flags: hop.flags,
             body,

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use millrace_proto::Selector;
-use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind};
-use millrace_proto::selector::Literals;
+use millrace_proto::limits::{GROUP_LEVEL_MAX, NAME_BYTES_MAX};
+use millrace_proto::mesh::{GroupMember, Interest, InterestDigest, InterestEntry, InterestKind};
+use millrace_proto::selector::{Literals, Membership};
 
 use super::digest::{Digest, SUM_MASK};
 use crate::control::directory::Directory;
+use crate::groups::MEMBER_NUMBERS;
 use crate::matching::Location;
 
 /// The interest of one peer.
@@ -235,13 +237,37 @@ fn read(told: &InterestEntry) -> Entry {
     };
     let selector = match told.kind {
         InterestKind::Plain | InterestKind::Payload => Selector::parse(&told.selector).ok(),
+        InterestKind::Group => member_interest(told),
         _ => None,
     };
     Entry {
         selector: selector.map(|selector| {
+            if selector.membership().is_some() {
+                return Arc::new(selector);
+            }
             let bare = if selector.patterns().is_empty() { selector } else { selector.without_payload() };
             Arc::new(bare.with_literals(literals))
         }),
         digest: Digest::of_entry(told.kind, &told.selector),
     }
+}
+
+/// What a member of a group at the peer wants.
+fn member_interest(told: &InterestEntry) -> Option<Selector> {
+    let GroupMember { group, member, level, room, exclusive, .. } = told.member.as_ref()?;
+    let member = u32::try_from(*member).ok().filter(|&member| member < MEMBER_NUMBERS)?;
+    let level =
+        u8::try_from(*level).ok().filter(|level| (1..=GROUP_LEVEL_MAX).contains(&u32::from(*level)))?;
+    if group.is_empty() || group.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let membership = Membership {
+        group: group.as_str().into(),
+        member,
+        level,
+        exclusive: *exclusive,
+        max_inflight: *room,
+    };
+    let selector = Selector::parse(&told.selector).ok().filter(|selector| selector.patterns().is_empty())?;
+    Some(selector.for_member(Arc::new(membership)))
 }

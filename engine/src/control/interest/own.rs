@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use millrace_proto::Selector;
-use millrace_proto::mesh::{Interest, InterestDigest, InterestEntry, InterestKind, Literal};
+use millrace_proto::mesh::{GroupMember, Interest, InterestDigest, InterestEntry, InterestKind, Literal};
+use millrace_proto::selector::Membership;
 use millrace_proto::tag::INTERNAL_KEY;
 
 use super::digest::Digest;
@@ -26,6 +27,8 @@ use crate::message::CoreIndex;
 const ENTRY_FRAMING_BYTES: usize = 24;
 /// Bytes of a literal in a frame beside its own.
 const LITERAL_FRAMING_BYTES: usize = 4;
+/// Bytes that a member takes in a frame beyond its group's name.
+const MEMBER_FRAMING_BYTES: usize = 32;
 /// Most bytes of a removed number in a frame.
 const REMOVED_BYTES: usize = 16;
 /// Most numbers of one list in a control frame: the decoder's bound.
@@ -89,7 +92,7 @@ impl OwnInterest {
         let number = self.new_number();
         self.held_bytes += bytes_in_frames(selector);
         self.held.insert(Arc::clone(selector), Held { number, cores: vec![core] });
-        if !self.coarse {
+        if !self.coarse || selector.membership().is_some() {
             self.adding.insert(number, Arc::clone(selector));
         }
         true
@@ -104,7 +107,8 @@ impl OwnInterest {
             let number = held.number;
             self.held.remove(selector);
             self.held_bytes -= bytes_in_frames(selector);
-            if !self.coarse && self.adding.remove(&number).is_none() {
+            let is_told = !self.coarse || selector.membership().is_some();
+            if is_told && self.adding.remove(&number).is_none() {
                 self.removing.insert(number);
             }
         }
@@ -123,7 +127,7 @@ impl OwnInterest {
 
     /// Whether changes wait for a version.
     pub(in crate::control) fn is_changed(&self) -> bool {
-        if self.coarse { self.fits(2) } else { !self.adding.is_empty() || !self.removing.is_empty() }
+        (self.coarse && self.fits(2)) || !self.adding.is_empty() || !self.removing.is_empty()
     }
 
     /// Whether one selector stands for all.
@@ -152,7 +156,7 @@ impl OwnInterest {
         if !self.is_changed() {
             return Vec::new();
         }
-        if self.coarse || !self.fits(1) {
+        if self.coarse == self.fits(if self.coarse { 2 } else { 1 }) {
             return self.tell_anew();
         }
         let mut frames =
@@ -160,14 +164,14 @@ impl OwnInterest {
         self.version += 1;
         for (number, selector) in std::mem::take(&mut self.adding) {
             self.digest.add(Digest::of_entry(kind(&selector), selector.text()));
-            self.plain_digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
+            self.plain_digest.add(Digest::of_entry(plain_kind(&selector), selector.text()));
             frames.add(number, &selector);
             self.told.insert(number, selector);
         }
         for number in std::mem::take(&mut self.removing) {
             if let Some(selector) = self.told.remove(&number) {
                 self.digest.remove(Digest::of_entry(kind(&selector), selector.text()));
-                self.plain_digest.remove(Digest::of_entry(InterestKind::Plain, selector.text()));
+                self.plain_digest.remove(Digest::of_entry(plain_kind(&selector), selector.text()));
                 frames.remove(number);
             }
         }
@@ -184,7 +188,11 @@ impl OwnInterest {
             // `*` does not match what routers tell each other.
             let texts = ["*", INTERNAL_KEY];
             let everything = texts.map(|text| Arc::new(Selector::parse(text).expect("both are selectors")));
-            everything.map(|selector| (self.new_number(), selector)).into()
+            let everything = everything.map(|selector| (self.new_number(), selector));
+            // Who wants what as a member of a group is never coarsened: it says where the member is.
+            let members = self.held.iter().filter(|(selector, _)| selector.membership().is_some());
+            let members = members.map(|(selector, held)| (held.number, Arc::clone(selector)));
+            members.chain(everything).collect()
         } else {
             self.held.iter().map(|(selector, held)| (held.number, Arc::clone(selector))).collect()
         };
@@ -192,7 +200,7 @@ impl OwnInterest {
         self.plain_digest = Digest::default();
         for selector in self.told.values() {
             self.digest.add(Digest::of_entry(kind(selector), selector.text()));
-            self.plain_digest.add(Digest::of_entry(InterestKind::Plain, selector.text()));
+            self.plain_digest.add(Digest::of_entry(plain_kind(selector), selector.text()));
         }
         self.snapshot()
     }
@@ -221,7 +229,8 @@ impl OwnInterest {
 /// all events that the tags select.
 pub(in crate::control) fn without_literals(frames: &[Interest]) -> Vec<Interest> {
     let mut frames = frames.to_vec();
-    for entry in frames.iter_mut().flat_map(|frame| &mut frame.add) {
+    let entries = frames.iter_mut().flat_map(|frame| &mut frame.add);
+    for entry in entries.filter(|entry| entry.kind == InterestKind::Payload) {
         entry.kind = InterestKind::Plain;
         entry.literals.clear();
     }
@@ -229,13 +238,31 @@ pub(in crate::control) fn without_literals(frames: &[Interest]) -> Vec<Interest>
 }
 
 fn kind(selector: &Selector) -> InterestKind {
-    if selector.literals().is_some() { InterestKind::Payload } else { InterestKind::Plain }
+    if selector.literals().is_some() { InterestKind::Payload } else { plain_kind(selector) }
+}
+
+/// The kind for a peer that does not know literals.
+fn plain_kind(selector: &Selector) -> InterestKind {
+    if selector.membership().is_some() { InterestKind::Group } else { InterestKind::Plain }
+}
+
+/// A member as its interest tells it: with room for all that it may have.
+fn member(membership: &Membership) -> GroupMember {
+    GroupMember {
+        group: membership.group.to_string(),
+        member: membership.member.into(),
+        level: membership.level.into(),
+        room: membership.max_inflight,
+        exclusive: membership.exclusive,
+        ..GroupMember::default()
+    }
 }
 
 fn bytes_in_frames(selector: &Selector) -> usize {
     let literals = selector.literals().into_iter().flat_map(|literals| literals.iter());
     let literals: usize = literals.map(|literal| literal.len() + LITERAL_FRAMING_BYTES).sum();
-    selector.text().len() + literals + ENTRY_FRAMING_BYTES
+    let group = selector.membership().map_or(0, |member| member.group.len() + MEMBER_FRAMING_BYTES);
+    selector.text().len() + literals + group + ENTRY_FRAMING_BYTES
 }
 
 /// Cuts one version into frames.
@@ -258,6 +285,7 @@ impl Cutter {
             kind: kind(selector),
             selector: selector.text().to_owned(),
             literals: literals.map(|literal| Literal(literal.to_vec())).collect(),
+            member: selector.membership().map(|membership| member(membership)),
             ..InterestEntry::default()
         });
     }

@@ -103,6 +103,7 @@ impl ClientSession {
             (true, ControlFrame::Unsubscribe(unsubscribe)) => self.unsubscribe(turn, &unsubscribe),
             (true, ControlFrame::Grant(grant)) => self.grant(turn, &grant),
             (true, ControlFrame::Ack(ack)) => self.acknowledged(turn, &ack),
+            (true, ControlFrame::Member(member)) => self.member_is_busy(turn, &member),
             (true, ControlFrame::CloseReceiver(close)) => self.close_receiver(turn, close.receiver),
             (true, ControlFrame::Pong(_)) => {}
             (true, ControlFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
@@ -117,10 +118,11 @@ impl ClientSession {
             return Err(Close::new(CloseCode::Version, reason));
         }
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
+        let common = hello.features.common(config.features);
         self.asked.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
-        self.asked.confirms = hello.features.common(config.features).contains(feature::CONFIRMS);
-        self.asked.positions =
-            hello.positions && hello.features.common(config.features).contains(feature::HISTORY);
+        self.asked.confirms = common.contains(feature::CONFIRMS);
+        self.asked.groups = self.asked.confirms && common.contains(feature::GROUPS);
+        self.asked.positions = hello.positions && common.contains(feature::HISTORY);
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             router: config.router,

@@ -6,6 +6,7 @@ use millrace_proto::Selector;
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::selector::Pattern;
 
+use super::membership;
 use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
 use crate::core::metrics::DropReason;
@@ -55,7 +56,9 @@ pub(super) fn objection(
 /// The charge for a selector, without its patterns.
 fn cost(path: &Path, slot: ReceiverSlot, prepared: &Prepared) -> Cost {
     let interest = &prepared.interest;
-    Cost::of_selector(interest, is_loose(&path.local, slot, interest))
+    let is_member = path.receivers.get(slot).is_some_and(|receiver| receiver.member.is_some());
+    let index = if is_member { &path.clients.members.interest } else { &path.local };
+    Cost::of_selector(interest, is_loose(index, slot, interest))
 }
 
 /// Whether no tag leads to a selector quickly, or one receiver has it many times.
@@ -76,21 +79,28 @@ pub(super) fn file(
     // New selectors come before old ones go, so that the receiver misses no event.
     let mut filed = Vec::with_capacity(selectors.len());
     let cover = Cost::of_cover(&selectors);
+    let membership = receiver.member.as_ref().map(|member| Arc::clone(member.membership()));
+    // What members of groups want is counted and not looked up: runs come to them with tickets.
+    let index = if membership.is_some() { &mut path.clients.members.interest } else { &mut path.local };
     for mut prepared in selectors {
-        if prepared.interest.literals().is_some() && path.local.alike(&prepared.interest) >= ALIKE_MAX {
+        if let Some(membership) = &membership {
+            let interest = Selector::clone(&prepared.interest);
+            prepared.interest = Arc::new(interest.for_member(Arc::clone(membership)));
+        }
+        if prepared.interest.literals().is_some() && index.alike(&prepared.interest) >= ALIKE_MAX {
             prepared.interest = Arc::new(prepared.selector.without_payload());
         }
         let (number, pattern_bytes) = receiver.selectors.number(&prepared);
-        let is_loose = is_loose(&path.local, slot, &prepared.interest);
+        let is_loose = is_loose(index, slot, &prepared.interest);
         // The first selector carries the charge for the automaton that covers several.
         let together = if filed.is_empty() { cover } else { Cost::default() };
         let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
         let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
         path.clients.accounts.add(receiver.conn, cost.and(patterns));
         let target = LocalTarget { receiver: slot, subscription, selector: number };
-        let others = path.local.len();
-        path.local.insert(&prepared.interest, target);
-        if path.local.len() > others {
+        let others = index.len();
+        index.insert(&prepared.interest, target);
+        if index.len() > others {
             change.add.push(Arc::clone(&prepared.interest));
         }
         filed.push(FiledSelector { interest: prepared.interest, number, cost });
@@ -114,11 +124,13 @@ pub(super) fn unfile(
     let path = &mut *turn.path;
     for FiledSelector { interest, number, cost } in filed {
         let target = LocalTarget { receiver: slot, subscription, selector: number };
-        let held = path.local.len();
-        path.local.remove(&interest, target);
+        let is_member = interest.membership().is_some();
+        let index = if is_member { &mut path.clients.members.interest } else { &mut path.local };
+        let held = index.len();
+        index.remove(&interest, target);
         path.metrics.selectors -= 1;
         path.clients.selectors_moved += 1;
-        if path.local.len() < held {
+        if index.len() < held {
             change.remove.push(interest);
         }
         if let Some(receiver) = path.receivers.get_mut(slot) {
@@ -141,7 +153,11 @@ pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
 /// Removes a receiver and its subscriptions, and counts the events that were queued for it.
 pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
     end_all(turn, slot);
+    membership::hand_back_all(turn.path, slot);
     let mut receiver = turn.path.receivers.remove(slot)?;
+    if let Some(member) = &receiver.member {
+        turn.path.clients.members.remove(member.membership().member, receiver.conn);
+    }
     let dropped = drop_waiting(&mut receiver, &mut turn.path.scans, &mut turn.path.ledger);
     if let Some(due) = receiver.due {
         turn.timers.cancel(due, Timer::Linger(slot));

@@ -6,12 +6,14 @@
 //! | `control.rs` | reads control frames, within the turn's budget |
 //! | `publisher.rs` | the publish stream: runs, what was received, credit |
 //! | `receivers.rs` | opens, grants and closes receivers |
+//! | `membership.rs` | receivers that are members of groups |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
 //! | `filing.rs` | selectors into the local index, and out of it |
 //! | `picture.rs` | a session as people are shown it |
 
 mod control;
 mod filing;
+mod membership;
 mod picture;
 mod publisher;
 mod receivers;

@@ -54,6 +54,13 @@ impl ClientSession {
             let wakes = turn.path.receivers.wakes();
             (Outlet::Own(self.new_stream(turn, wakes, &preamble)), State::Opening)
         };
+        let Ok(member) = self.begin_membership(turn, open) else {
+            let message = "no more members of groups: use another router".to_owned();
+            let reason = RefusedReason::Limit;
+            self.refuse(turn, &Refused { reason, receiver: open.receiver, message, ..Refused::default() });
+            return;
+        };
+        let number = member.as_ref().map(|member| member.membership().member);
         let queued = turn.path.receivers.queued().clone();
         let slot = turn.path.receivers.insert(Receiver {
             queue: ReceiverQueue::new(policy, open.grant, queued),
@@ -69,7 +76,12 @@ impl ClientSession {
             due: None,
             dropped: 0,
             opened: turn.mail.last_token(),
+            member,
         });
+        if let Some(number) = number {
+            turn.path.clients.members.insert(number, slot, self.conn);
+            turn.path.clients.members.arm(turn.now, turn.timers);
+        }
         turn.path.metrics.receivers += 1;
         self.receivers.insert(open.receiver, slot);
         if !self.asked.shares {
@@ -137,6 +149,7 @@ impl ClientSession {
             let message = format!("{problem}; use drop-oldest, drop-newest or disconnect");
             Some((RefusedReason::Unsupported, message))
         }
+        .or_else(|| self.objection_to_member(open))
     }
 
     /// Opens the streams of receivers that have none, as far as QUIC allows.
@@ -185,6 +198,9 @@ impl ClientSession {
         };
         for (first, count) in ack.runs.iter() {
             receiver.queue.legs().answer(first, count, tally, &mut path.ledger);
+        }
+        if !ack.tickets.is_empty() {
+            self.answer_tickets(turn, slot, ack);
         }
     }
 

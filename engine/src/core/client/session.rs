@@ -7,6 +7,7 @@ use millrace_proto::control::{self, Refused, TableCapacity};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
 use super::filing;
+use super::membership::Liveness;
 use super::publisher::PublishStream;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
@@ -50,6 +51,8 @@ pub(super) struct Asked {
     pub(super) shares: bool,
     /// It reads how events end, and acknowledges runs.
     pub(super) confirms: bool,
+    /// Its receivers may be members of groups.
+    pub(super) groups: bool,
     /// It is told the places of runs.
     pub(super) positions: bool,
 }
@@ -63,6 +66,7 @@ pub(in crate::core) struct ClientSession {
     pub(super) tables: Option<TableCapacity>,
     pub(super) receivers_max: u32,
     pub(super) asked: Asked,
+    pub(super) liveness: Liveness,
     /// The stream that its receivers share, from the first receiver on.
     pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
@@ -88,6 +92,7 @@ impl ClientSession {
             tables: None,
             receivers_max: 0,
             asked: Asked::default(),
+            liveness: Liveness::default(),
             delivery: None,
             received_after: Duration::ZERO,
             proof: None,
@@ -128,6 +133,7 @@ impl ClientSession {
 
     /// A stream can be read.
     pub(in crate::core) fn readable(&mut self, turn: &mut Turn<'_>, stream: StreamKey) -> Result<(), Close> {
+        self.liveness.heard = turn.now;
         if self.control.stream == Some(stream) {
             let waits = turn.agenda.frame_budget == 0 || !turn.mail.has_room() || turn.agenda.has_backlog();
             if waits {

@@ -89,6 +89,14 @@ impl ClientSession {
             turn.mail.pending.remove(&token);
             return;
         }
+        let is_member = turn.path.receivers.get(slot).is_some_and(|receiver| receiver.member.is_some());
+        let result = result.and_then(|selectors| {
+            // Whoever owns a run chooses the member by the tags alone.
+            let has_pattern = is_member && selectors.iter().any(|prepared| prepared.payload.is_some());
+            let message =
+                "members of groups select by tags; a payload pattern is for receivers without a group";
+            if has_pattern { Err(message.to_owned()) } else { Ok(selectors) }
+        });
         let is_read = result.is_ok();
         let result = result.and_then(|selectors| match filing::objection(turn, pending, &selectors) {
             Some(message) => Err(message),

@@ -17,6 +17,7 @@ impl LaneSession {
     /// Reads runs that the peer routed to this router.
     pub(super) fn read_runs(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
         let Some(accepted) = self.accepted else { return Ok(()) };
+        let has_groups = self.has_groups();
         let Some(data) = self.data.as_mut().filter(|data| !data.finished) else { return Ok(()) };
         let DataStream { stream, reader, sources, next_seq, gap_seen, finished } = data;
         let mut wrong = None;
@@ -29,7 +30,17 @@ impl LaneSession {
                 wrong = reader
                     .feed(
                         chunk,
-                        &mut Sink { path, sources, next_seq, gap_seen, accepted, conn, answers, other_epoch },
+                        &mut Sink {
+                            path,
+                            sources,
+                            next_seq,
+                            gap_seen,
+                            accepted,
+                            conn,
+                            answers,
+                            has_groups,
+                            other_epoch,
+                        },
                     )
                     .err();
             }
@@ -65,6 +76,8 @@ struct Sink<'a> {
     conn: ConnKey,
     /// Whether the peer asks how runs end.
     answers: bool,
+    /// The peer may give runs to members of groups.
+    has_groups: bool,
     /// The epoch of the preamble, if it is not the lane's.
     other_epoch: &'a mut Option<u64>,
 }
@@ -99,7 +112,10 @@ impl RunSink for Sink<'_> {
         let place = self.sources.place(hop);
         let (publisher, flags) = (publisher.key, hop.flags);
         let entered = Entered { publisher, flags, run, from: None, origin, place: place.as_ref() };
-        self.path.deliver(tags, &entered, Scope::Router);
+        let may_have_ticket = !hop.fields.is_empty() && self.has_groups;
+        if !may_have_ticket || !self.path.take_ticket(tags, &entered, hop, conn) {
+            self.path.deliver(tags, &entered, Scope::Router);
+        }
         if let Some(Place { source, position }) = &place {
             self.path.positions.sources.see(source, position + 1);
         }

@@ -162,6 +162,9 @@ impl LaneSession {
             (false, _) => return unexpected("PeerHello comes first"),
             (true, MeshFrame::Link(frame)) => turn.mail.tell(ToControl::LinkFrame { conn, frame }),
             (true, MeshFrame::Lane(LaneFrame::LegAck(ack))) => self.answered(turn, &ack),
+            (true, MeshFrame::Lane(LaneFrame::Tickets(tickets))) if self.has_groups() => {
+                turn.path.tickets_answered(&tickets);
+            }
             (true, MeshFrame::Lane(frame)) => return self.handle_own(frame),
             // Proto returns kinds that it does not know and that may be skipped.
             (true, _) => turn.path.metrics.frames_skipped += 1,
@@ -205,6 +208,11 @@ impl LaneSession {
         }
     }
 
+    /// Whether both sides know tickets for members of groups.
+    pub(super) const fn has_groups(&self) -> bool {
+        self.features.contains(feature::GROUPS)
+    }
+
     /// Sets whether this core counts on the peer for its runs. When it does not, runs without an
     /// answer count as missed, because nobody knows when the peer returns.
     fn suspect(&self, turn: &mut Turn<'_>, is_suspect: bool) {
@@ -215,6 +223,9 @@ impl LaneSession {
             lane.is_suspect = is_suspect;
             if is_suspect {
                 lane.give_up(&mut path.ledger);
+            }
+            if let Some(accepted) = self.accepted {
+                path.groups.set_reachable(turn.now, accepted.peer, !is_suspect);
             }
         }
     }
@@ -273,11 +284,13 @@ impl LaneSession {
             finished: turn.standing.are_lanes_over,
             told: 0,
             answers: self.features.contains(feature::CONFIRMS),
+            has_groups: self.features.contains(feature::GROUPS),
             is_suspect: self.is_silent,
         };
         if missed {
             lane.missed(path.position());
         }
+        path.groups.set_reachable(turn.now, accepted.peer, !self.is_silent);
         if let Some(old) = path.locations.set_peer(accepted.peer, lane) {
             let dropped = old.end(&mut path.ledger);
             path.metrics.drop(DropReason::PeerLost, dropped);
@@ -331,6 +344,7 @@ impl LaneSession {
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;
             if let Some(outgoing) = path.locations.remove_peer(accepted.peer, self.conn) {
+                path.groups.set_reachable(turn.now, accepted.peer, false);
                 let dropped = outgoing.end(&mut path.ledger);
                 path.metrics.drop(DropReason::PeerLost, dropped);
             }

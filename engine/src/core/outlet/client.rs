@@ -271,6 +271,11 @@ impl ReceiverQueue {
         self.queue.bytes_max()
     }
 
+    /// Whether a run can wait, too, and nothing gives way for it.
+    pub(in crate::core) fn fits(&self, run: &RunOut<'_>) -> bool {
+        self.bytes() + RunQueue::bytes_of(run) <= self.bytes_max()
+    }
+
     /// Events that wait.
     pub(in crate::core) const fn events(&self) -> u64 {
         self.queue.events()

@@ -13,7 +13,7 @@ use super::leg::{Gathered, Leg};
 use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Pacing, Path, Scratch};
-use super::{leg, scan};
+use super::{grouped, leg, scan};
 use crate::core::receiver::{Outlet, Receiver};
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
@@ -41,6 +41,7 @@ impl Path {
             missed,
             ledger,
             pacing,
+            groups,
             ..
         } = self;
         // The route cache has just returned this name.
@@ -67,6 +68,12 @@ impl Path {
             for takers in route.takers().chunk_by(|one, next| one.location() == next.location()) {
                 let first = takers[0];
                 let location = first.location();
+                // Members come last.
+                if let Location::Member(_) = location {
+                    let (now, takers) = (pacing.crowd.now(), route.takers());
+                    wanted |= grouped::offer(groups, now, scope, takers, &run, tags.hash, &mut fates);
+                    break;
+                }
                 if scope == Scope::Router && matches!(location, Location::Peer(_)) {
                     continue;
                 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use millrace_proto::data::optional::GroupTicket;
 use millrace_proto::data::{self, Gap, Target, flag, target_flag};
 use millrace_proto::limits::TARGETS_BYTES_MAX;
 use millrace_proto::{ReceiverNumber, varint};
@@ -68,6 +69,37 @@ impl Leg<'_> {
             Fate::Kept
         } else {
             queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates)
+        }
+    }
+
+    /// Pushes a run that a group gives to this receiver, with its ticket.
+    pub(super) fn push_ticketed(
+        &mut self,
+        ticket: &GroupTicket<'_>,
+        fields: &mut Vec<u8>,
+        run: &RunOut<'_>,
+        fates: &mut Fates<'_>,
+    ) {
+        fields.clear();
+        let subscriptions = self.receiver.selectors.matched_by(run.tags);
+        let Outlet::Shared(at) = self.receiver.outlet else {
+            data::put_matched(fields, subscriptions);
+            ticket.put(fields);
+            let flags = run.own_flags();
+            push_copy(self.receiver, &RunOut { fields, flags, ..*run }, fates);
+            return;
+        };
+        let matched = matched(subscriptions);
+        let is_in_doubt = run.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0;
+        let flags = if is_in_doubt { target_flag::MAYBE_DUPLICATE } else { 0 };
+        let ticket = Some((ticket.ticket, ticket.generation));
+        Target { matched: &matched, flags, ticket, ..Target::plain(self.receiver.number) }.put(fields);
+        let Some(delivery) = self.deliveries.get_mut(at) else { return };
+        if delivery.takes() && self.receiver.queue.may_pass() {
+            self.receiver.queue.count(run, None);
+            delivery.write(run, fields, 1, self.receiver.linger);
+        } else {
+            queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates);
         }
     }
 
@@ -236,6 +268,13 @@ fn put_target(
         varint::put(out, u64::from(number.0) << 1);
         return;
     }
+    let matched = matched(subscriptions);
+    let flags = if is_resent { target_flag::MAYBE_DUPLICATE } else { 0 };
+    Target { matched: &matched, flags, ..Target::plain(number) }.put(out);
+}
+
+/// The subscriptions that matched, as a target has them.
+fn matched(subscriptions: impl Iterator<Item = u16>) -> Vec<u8> {
     let mut matched = Vec::new();
     let mut previous = None;
     for subscription in subscriptions {
@@ -247,6 +286,5 @@ fn put_target(
     if matched == [0] {
         matched.clear();
     }
-    let flags = if is_resent { target_flag::MAYBE_DUPLICATE } else { 0 };
-    Target { matched: &matched, flags, ..Target::plain(number) }.put(out);
+    matched
 }

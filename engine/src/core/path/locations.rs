@@ -8,7 +8,7 @@ use super::fate::Fates;
 use crate::core::config::CoreConfig;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::{LaneOutlet, MailboxOutlet};
-use crate::core::run::RunOut;
+use crate::core::run::{Fate, RunOut};
 use crate::ledger::{EntryId, Ledger, Legs, Tally};
 use crate::matching::Location;
 use crate::message::{CoreIndex, PeerIndex};
@@ -26,6 +26,8 @@ pub(in crate::core) struct PeerLane {
     pub(in crate::core) told: u64,
     /// Whether the peer answers for runs.
     pub(in crate::core) answers: bool,
+    /// The peer takes tickets for members of groups.
+    pub(in crate::core) has_groups: bool,
     /// Whether the lane was silent for a while, so that its runs count as missed.
     pub(in crate::core) is_suspect: bool,
 }
@@ -113,8 +115,31 @@ impl Locations {
                     fates.lost(run, DropReason::PeerLost);
                 }
             },
+            Location::Member(_) => return false,
         }
         true
+    }
+
+    /// Sends a run with its ticket to the core or peer where its member is. Says whether it is on
+    /// its way.
+    pub(super) fn give(&mut self, location: Location, run: &RunOut<'_>, fates: &mut Fates<'_>) -> bool {
+        let fate = match location {
+            Location::Core(core) => {
+                let Some(Some(outlet)) = self.siblings.get_mut(usize::from(core)) else { return false };
+                fates.metrics.events_to_siblings += run.events;
+                outlet.push(run, |older| fates.lost(older, DropReason::MailboxOverflow))
+            }
+            Location::Peer(peer) => {
+                let Some(Some(lane)) = self.peers.get_mut(usize::from(peer)) else { return false };
+                if lane.finished || lane.is_suspect || !lane.has_groups {
+                    return false;
+                }
+                fates.metrics.events_to_peers += run.events;
+                lane.outlet.push(run, |older| fates.lost(older, DropReason::LaneOverflow))
+            }
+            Location::Member(_) => return false,
+        };
+        fate == Fate::Kept
     }
 
     /// Runs that a sibling core has not answered for.

@@ -19,19 +19,19 @@ const STEPS_PER_TURN: u64 = 16 * 1024;
 impl Path {
     /// Begins a turn.
     pub(in crate::core) const fn lookups_begin(&mut self) {
-        self.lookups_before = self.routes.steps();
+        self.routes.begin_turn();
     }
 
     /// Whether the turn has no more time for a publisher's lookups.
     #[inline]
     pub(in crate::core) const fn lookups_are_spent(&self) -> bool {
-        self.routes.steps() - self.lookups_before >= STEPS_PER_TURN
+        self.routes.steps_in_turn() >= STEPS_PER_TURN
     }
 
     /// Whether the turn has no more time for lookups of what siblings hand over.
     #[inline]
     pub(in crate::core) const fn sibling_lookups_are_spent(&self) -> bool {
-        self.routes.steps() - self.lookups_before >= STEPS_PER_TURN / 2
+        self.routes.steps_in_turn() >= STEPS_PER_TURN / 2
     }
 
     /// Whether runs with these tags need no lookup, whether this core or a sibling routes them.

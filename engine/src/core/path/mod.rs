@@ -13,6 +13,7 @@
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
 //! | `shed.rs` | cuts the largest queues when all together hold too much |
+//! | `grouped.rs` | gives it to a member of a group, or takes it for one |
 //! | `leg.rs` | pushes it into a receiver's queue, or onto the stream that it shares with others |
 //! | `fate.rs` | counts what became of each copy |
 //! | `prefetch.rs` | brings into the cache what the next runs will touch |
@@ -23,6 +24,7 @@
 mod deliver;
 mod entered;
 mod fate;
+mod grouped;
 mod kept;
 mod leg;
 mod locations;

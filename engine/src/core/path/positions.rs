@@ -28,7 +28,7 @@ impl Positions {
         let (sources, own) = Sources::of(Source { router, incarnation, owner: core });
         Self {
             shards: OwnShards::new(core, cores, config.seed),
-            ring: Ring::new(config.limits.history, 0),
+            ring: Ring::new(config.limits.kept.history, 0),
             own,
             sources,
             of_siblings: std::iter::repeat_with(SourceTable::default).take(usize::from(cores)).collect(),

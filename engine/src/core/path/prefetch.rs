@@ -83,6 +83,7 @@ impl Path {
                     lane.outlet.prefetch_names(&run.tag, &run.publisher);
                 }
             }
+            Location::Member(_) => {}
         }
     }
 }

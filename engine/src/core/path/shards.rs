@@ -28,6 +28,11 @@ impl OwnShards {
         (owner != self.core).then_some(owner)
     }
 
+    /// This core.
+    pub(super) const fn core(&self) -> CoreIndex {
+        self.core
+    }
+
     /// Gives a run its position.
     #[inline]
     pub(super) const fn number(&mut self) -> u64 {

@@ -9,12 +9,15 @@ use super::positions::Positions;
 use super::sift::Sift;
 use crate::core::account::Accounts;
 use crate::core::config::CoreConfig;
+use crate::core::group_run::GroupRun;
 use crate::core::holds::Holds;
 use crate::core::hot::HotPicture;
 use crate::core::ids::Ids;
+use crate::core::members::Members;
 use crate::core::metrics::CoreMetrics;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
+use crate::groups::Groups;
 use crate::ledger::Ledger;
 use crate::matching::{Index, LocalTarget, Taker};
 use crate::payload::ScanBudget;
@@ -25,8 +28,6 @@ use crate::routes::RouteCache;
 pub(in crate::core) struct Path {
     pub(in crate::core) positions: Positions,
     pub(in crate::core) routes: RouteCache,
-    /// Steps of lookups before this turn.
-    pub(super) lookups_before: u64,
     /// Which sibling cores and peers want which events.
     pub(in crate::core) directory: Index<Taker>,
     /// Which receivers of this core want which events.
@@ -42,6 +43,8 @@ pub(in crate::core) struct Path {
     /// Answers for siblings about runs that they have handed over.
     pub(in crate::core) answers: Answers,
     pub(in crate::core) pacing: Pacing,
+    /// The groups that runs of this core's shards are given to.
+    pub(in crate::core) groups: Groups<GroupRun>,
     pub(in crate::core) clients: Clients,
     /// The turn's budget for scans of payloads, and the receivers that wait for it.
     pub(in crate::core) scans: ScanBudget,
@@ -57,7 +60,7 @@ pub(in crate::core) struct Pacing {
     pub(in crate::core) holds: Holds,
 }
 
-/// Accounts and ids of the clients of this core.
+/// Accounts and ids of the clients of this core, and their members of groups.
 #[derive(Debug)]
 pub(in crate::core) struct Clients {
     /// Charges for their selectors.
@@ -68,6 +71,8 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) selectors_moved: u64,
     /// Most bytes that the queues of receivers hold together.
     pub(in crate::core) queue_budget_bytes: u64,
+    /// The members of groups that are receivers of this core.
+    pub(in crate::core) members: Members,
 }
 
 /// Memory that each run uses again.
@@ -84,7 +89,6 @@ impl Path {
         Self {
             positions: Positions::new(config),
             routes: RouteCache::new(config.routes),
-            lookups_before: 0,
             directory: Index::new(config.seed),
             local: Index::new(config.seed),
             locations: Locations::new(config),
@@ -95,11 +99,13 @@ impl Path {
             ledger: Ledger::new(config.limits.ledger),
             answers: Answers::new(config.cores),
             pacing: Pacing { crowd: Crowd::default(), holds: Holds::new(config) },
+            groups: Groups::new(config.limits.kept.groups),
             clients: Clients {
                 accounts: Accounts::default(),
                 ids: Ids::new(config),
                 selectors_moved: 0,
                 queue_budget_bytes: config.limits.queues.budget_bytes,
+                members: Members::new(config),
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),

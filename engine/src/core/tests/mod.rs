@@ -5,6 +5,7 @@ mod confirms_between;
 mod deliveries;
 mod events;
 mod frames;
+mod groups;
 mod lanes;
 mod large;
 mod look;

@@ -12,7 +12,7 @@ use crate::transport::{ConnKey, StreamKey};
 /// A core that keeps history.
 pub(super) fn keeping(core: u16, cores: u16) -> World {
     let mut config = CoreConfig::new(RouterId(1), Incarnation(2), core, cores);
-    config.limits.history.bytes = 1 << 20;
+    config.limits.kept.history.bytes = 1 << 20;
     config.features = config.features.with(feature::HISTORY);
     World::with(config)
 }
