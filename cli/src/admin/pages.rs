@@ -209,6 +209,51 @@ pub(crate) struct Route {
     pub(crate) by_payload: bool,
 }
 
+/// `/groups`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Groups {
+    pub(crate) name: String,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// A group of receivers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Group {
+    pub(crate) group: String,
+    pub(crate) exclusive: bool,
+    pub(crate) level: Option<u8>,
+    pub(crate) last_switch: Option<GroupSwitch>,
+    pub(crate) switches: u64,
+    pub(crate) waiting: u64,
+    pub(crate) held_bytes: u64,
+    pub(crate) members: Vec<GroupMember>,
+}
+
+/// The last change of a group's level.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GroupSwitch {
+    pub(crate) from: Option<u8>,
+    pub(crate) reason: String,
+    pub(crate) seconds_ago: f64,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct GroupMember {
+    pub(crate) router: String,
+    pub(crate) router_name: String,
+    pub(crate) member: u64,
+    pub(crate) level: u8,
+    pub(crate) in_flight: u64,
+    pub(crate) room: u64,
+    pub(crate) busy: bool,
+    pub(crate) active: bool,
+}
+
 /// `/why`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

@@ -28,6 +28,8 @@ pub(crate) enum What {
     Sessions(Sessions),
     /// Who wants what: the selectors that a router knows, and where their subscribers are.
     Routes(Routes),
+    /// Groups of receivers: the level in use, since when and why, and what each member has.
+    Groups,
     /// Whom an event with these tags would meet, and what keeps it from others.
     Why(Why),
     /// Have routers read their settings and certificates anew, whole or not at all.

@@ -5,12 +5,13 @@
 //! | `args`, `run` | the command line, and what it leads to |
 //! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
 //! | `table` | columns that fit a screen |
-//! | `status`, `sessions`, `routes`, `why` | what is looked at |
+//! | `status`, `sessions`, `routes`, `groups`, `why` | what is looked at |
 //! | `change` | reload and drain |
 
 mod answers;
 mod args;
 mod change;
+mod groups;
 mod routes;
 mod run;
 mod sessions;

@@ -1,7 +1,7 @@
 //! From the command line to the question.
 
 use super::args::{Ctl, What};
-use super::{change, routes, sessions, status, why};
+use super::{change, groups, routes, sessions, status, why};
 use crate::failure::Failure;
 
 /// Does what the command line asks for.
@@ -11,6 +11,7 @@ pub(crate) async fn run(command: &Ctl, json: bool) -> Result<(), Failure> {
         What::Status => status::run(urls, json).await,
         What::Sessions(sessions) => sessions::run(urls, sessions, json).await,
         What::Routes(routes) => routes::run(urls, routes, json).await,
+        What::Groups => groups::run(urls, json).await,
         What::Why(why) => why::run(urls, why, json).await,
         What::Reload => change::reload(urls, json).await,
         What::Drain(drain) => change::drain(urls, drain, json).await,

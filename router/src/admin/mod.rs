@@ -7,6 +7,7 @@
 mod answer;
 mod ask;
 mod changes;
+mod groups;
 mod look;
 mod numbers;
 mod pages;

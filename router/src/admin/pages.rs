@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, numbers, routes, server, sessions, status, tags, why};
+use super::{changes, groups, numbers, routes, server, sessions, status, tags, why};
 use crate::handle::View;
 
 /// What the page has, each with a line about it.
@@ -26,6 +26,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/sessions", "clients for which most waits: ?order=queue|drops|published&top=20"),
     ("/routes", "who wants what, page by page: ?contains=TEXT&after=SELECTOR&top=100"),
     ("/tags", "tags and shards that most events have, from a sample: ?top=20"),
+    ("/groups", "groups of receivers: the level in use, since when and why, and their members"),
     ("/why", "whom an event with these tags would meet, and why not others: ?tags=KEY=VALUE,…"),
     (
         "/reload",
@@ -52,6 +53,7 @@ pub(crate) async fn serve(
         .route("/status", get(status_page))
         .route("/sessions", get(sessions_page))
         .route("/routes", get(routes_page))
+        .route("/groups", get(groups_page))
         .route("/why", get(why_page))
         .route("/tags", get(tags_page))
         .route("/reload", post(changes::reload))
@@ -152,6 +154,10 @@ async fn tags_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery)
         Some(look) => asked(tags::page(&looker.view, &look, query.as_deref()).map(Some)),
         None => unavailable(NOT_BEGUN),
     }
+}
+
+async fn groups_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(groups::page(&looker.view, query.as_deref()).await)
 }
 
 async fn why_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {

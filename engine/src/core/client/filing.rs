@@ -6,7 +6,6 @@ use millrace_proto::Selector;
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::selector::Pattern;
 
-use super::membership;
 use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
 use crate::core::metrics::DropReason;
@@ -153,7 +152,7 @@ pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
 /// Removes a receiver and its subscriptions, and counts the events that were queued for it.
 pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option<Receiver> {
     end_all(turn, slot);
-    membership::hand_back_all(turn.path, slot);
+    turn.path.hand_back_all(slot);
     let mut receiver = turn.path.receivers.remove(slot)?;
     if let Some(member) = &receiver.member {
         turn.path.clients.members.remove(member.membership().member, receiver.conn);

@@ -8,11 +8,9 @@ use millrace_proto::limits::{GROUP_LEVEL_MAX, NAME_BYTES_MAX};
 use millrace_proto::selector::Membership;
 
 use super::session::ClientSession;
-use crate::core::path::Path;
 use crate::core::slot::ReceiverSlot;
 use crate::core::turn::Turn;
 use crate::groups::{Answer, Intake};
-use crate::time::Time;
 
 /// Clients with members of groups are asked so often whether they are there.
 const PING: Duration = Duration::from_millis(500);
@@ -22,14 +20,6 @@ const SILENCE: Duration = Duration::from_millis(1500);
 /// Events that a member may have without acknowledging them, at most: as many as a publisher may
 /// have without an outcome.
 const INFLIGHT_MAX: u64 = 65_536;
-
-/// When a client was heard, as far as members of groups are concerned.
-#[derive(Debug, Clone, Copy, Default)]
-pub(in crate::core) struct Liveness {
-    /// When anything of it was read.
-    pub(super) heard: Time,
-    pinged: Time,
-}
 
 impl ClientSession {
     /// Why a receiver cannot be a member.
@@ -120,17 +110,9 @@ impl ClientSession {
             };
             intake.set_silent(takes_none);
             if is_silent {
-                hand_back_all(turn.path, slot);
+                turn.path.hand_back_all(slot);
             }
             turn.path.report_member(now, slot);
         }
-    }
-}
-
-/// Hands back everything that a member has: its session does not answer, or it leaves.
-pub(super) fn hand_back_all(path: &mut Path, slot: ReceiverSlot) {
-    let intake = path.receivers.get_mut(slot).and_then(|receiver| receiver.member.as_mut());
-    for held in intake.map(|intake| intake.take_all()).unwrap_or_default() {
-        path.answer_back(held.whence, held.ticket, held.generation, Answer::MaybeSeen);
     }
 }

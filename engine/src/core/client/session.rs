@@ -7,7 +7,6 @@ use millrace_proto::control::{self, Refused, TableCapacity};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
 use super::filing;
-use super::membership::Liveness;
 use super::publisher::PublishStream;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
@@ -55,6 +54,14 @@ pub(super) struct Asked {
     pub(super) groups: bool,
     /// It is told the places of runs.
     pub(super) positions: bool,
+}
+
+/// When a client was heard, as far as members of groups are concerned.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::core) struct Liveness {
+    /// When anything of it was read.
+    pub(super) heard: Time,
+    pub(super) pinged: Time,
 }
 
 /// One client connection.

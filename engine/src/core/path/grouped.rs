@@ -255,6 +255,14 @@ impl Path {
         }
     }
 
+    /// Hands back everything that a member has: its session does not answer, or it leaves.
+    pub(in crate::core) fn hand_back_all(&mut self, slot: ReceiverSlot) {
+        let intake = self.receivers.get_mut(slot).and_then(|receiver| receiver.member.as_mut());
+        for held in intake.map(|intake| intake.take_all()).unwrap_or_default() {
+            self.answer_back(held.whence, held.ticket, held.generation, Answer::MaybeSeen);
+        }
+    }
+
     fn answer_own(&mut self, now: Time, ticket: u64, generation: u64, answer: Answer) {
         let Self { groups, directory, .. } = self;
         groups.answer(now, (ticket, generation), answer, &mut |run, out| wanted_by(directory, run, out));
