@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::admin;
 use crate::admission::Access;
 use crate::counters::Counters;
-use crate::doors::{http, syslog};
+use crate::doors::{http, nats, syslog};
 use crate::room::Room;
 use crate::settings::{DoorSettings, Settings, SyslogSettings};
 use crate::upstream::Upstream;
@@ -54,6 +54,9 @@ pub struct Addresses {
     /// The syslog door's TLS connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syslog_tls: Option<SocketAddr>,
+    /// The NATS door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nats: Option<SocketAddr>,
     /// The admin page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
@@ -75,7 +78,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] names the setting.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { routers, admin, http, syslog, log_filter: _ } = settings;
+        let Settings { routers, admin, http, syslog, nats, log_filter: _ } = settings;
         let counters = Arc::new(Counters::default());
         let (stop, stopping) = watch::channel(false);
         let mut addresses = Addresses::default();
@@ -84,6 +87,8 @@ impl Gateway {
         let admin_listener = listener("admin.listen", admin, &mut addresses.admin).await?;
         let http_listener =
             listener("http.listen", http.as_ref().map(|http| http.door.listen), &mut addresses.http).await?;
+        let nats_listener =
+            listener("nats.listen", nats.as_ref().map(|nats| nats.door.listen), &mut addresses.nats).await?;
         let syslog = SyslogSockets::open(syslog, &mut addresses).await?;
         let room = Room { upstream: Upstream::open(&routers, counters.clone())?, counters, stopping };
         if let Some(listener) = admin_listener {
@@ -91,6 +96,9 @@ impl Gateway {
         }
         if let (Some(listener), Some(settings)) = (http_listener, http) {
             doors.spawn(http::serve(listener, settings, room.clone()));
+        }
+        if let (Some(listener), Some(settings)) = (nats_listener, nats) {
+            doors.spawn(nats::serve(listener, settings, room.clone()));
         }
         syslog.serve(&room, &mut doors);
         Ok(Self { addresses, room, stop, doors })

@@ -36,14 +36,27 @@ pub async fn accept(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::R
     let on_loopback = stream.local_addr()?.ip().to_canonical().is_loopback();
     // Answers are written whole; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else {
-        return Ok((Socket::Plain(stream), Peer { ip, on_loopback, certificate: None }));
-    };
-    let handshake = timeout(HEAD_MAX, TlsAcceptor::from(tls.clone()).accept(stream));
-    let stream = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let certificate = shown.and_then(name_in).map(Arc::from);
-    Ok((Socket::Tls(Box::new(stream)), Peer { ip, on_loopback, certificate }))
+    let (socket, mut peer) = (Socket::Plain(stream), Peer { ip, on_loopback, certificate: None });
+    let Some(tls) = tls else { return Ok((socket, peer)) };
+    let (socket, certificate) = socket.secure(tls).await?;
+    peer.certificate = certificate;
+    Ok((socket, peer))
+}
+
+impl Socket {
+    /// Begins TLS on a connection that has none yet, within [`HEAD_MAX`]. Returns the name in the
+    /// client's certificate, too.
+    ///
+    /// # Errors
+    /// The handshake fails or takes too long, or the connection has TLS already.
+    pub async fn secure(self, tls: &Arc<ServerConfig>) -> io::Result<(Self, Option<Arc<str>>)> {
+        let Self::Plain(stream) = self else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let handshake = timeout(HEAD_MAX, TlsAcceptor::from(tls.clone()).accept(stream));
+        let stream = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let certificate = shown.and_then(name_in).map(Arc::from);
+        Ok((Self::Tls(Box::new(stream)), certificate))
+    }
 }
 
 /// The name in a verified certificate: that of its client role, else its common name.

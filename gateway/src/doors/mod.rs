@@ -6,9 +6,11 @@
 //! | door | for |
 //! |---|---|
 //! | [`http`] | `POST /events`: plain events and CloudEvents |
+//! | [`nats`] | NATS' core protocol |
 //! | [`syslog`] | syslog over UDP, TCP and TLS |
 //! | [`web`] | `GET /events`: server-sent events and WebSockets; the page at `/` |
 
 pub mod http;
+pub mod nats;
 pub mod syslog;
 pub mod web;

@@ -9,6 +9,7 @@ use super::door::listen;
 use super::error::SettingsError;
 use super::file::{File, RoutersFile};
 use super::http::{HttpSettings, http};
+use super::nats::{NatsSettings, nats};
 use super::syslog::{SyslogSettings, syslog};
 
 /// Where the admin page is unless told otherwise.
@@ -27,6 +28,8 @@ pub struct Settings {
     pub http: Option<HttpSettings>,
     /// The syslog door, as far as it is open.
     pub syslog: SyslogSettings,
+    /// The NATS door, if there is one.
+    pub nats: Option<NatsSettings>,
     /// What is logged.
     pub log_filter: String,
 }
@@ -42,6 +45,7 @@ impl Settings {
             admin: listen("admin.listen", file.admin.listen.as_deref(), Some(ADMIN))?,
             http: http(&file.http)?,
             syslog: syslog(&file.syslog)?,
+            nats: nats(&file.nats)?,
             log_filter: file.log.filter.clone().unwrap_or_else(|| LOG.to_owned()),
         })
     }
@@ -110,6 +114,7 @@ mod tests {
             ("[[http.identity]]\nname = 'x'\nnetworks = ['::1']\nrights = ['fly']", "\"fly\""),
             ("syslog.tls = '127.0.0.1:1'", "syslog.cert and syslog.key"),
             ("syslog.udp = '0.0.0.0:1'", "[[syslog.identity]]"),
+            ("[[nats.subject]]\ntemplate = 'a.*'", "nats.subject"),
             ("syslog.tz = 'Europe'", "+02:00"),
             ("[[http.identity]]\nname = 'x'\ntoken_file = '/nonexistent'", "/nonexistent"),
         ] {

@@ -19,6 +19,7 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
   millrace-gateway --syslog-udp 127.0.0.1:5140 --syslog-tcp 127.0.0.1:5140
   logger --server 127.0.0.1 --port 5140 'disk degraded'
                                             an event with tags severity, facility, host, app
+  millrace-gateway --nats 127.0.0.1:4222    a door for NATS clients as they are
 
 With a cluster, for other hosts:
   millrace-gateway --config gateway.toml --check     says what is wrong with the file, if anything
@@ -76,6 +77,9 @@ pub struct Cli {
     /// Where the syslog door takes TCP connections. Default off.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_SYSLOG_TCP")]
     pub syslog_tcp: Option<String>,
+    /// Where the NATS door is, as in 127.0.0.1:4222. Default off.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_NATS")]
+    pub nats: Option<String>,
     /// Where /metrics, /livez and /readyz are, or `off`. Default 127.0.0.1:7482.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_ADMIN")]
     pub admin: Option<String>,
@@ -111,7 +115,7 @@ impl Cli {
     }
 
     fn put_over(&self, file: &mut File) {
-        let Self { router, ca, cert, key, http, syslog_udp, syslog_tcp, admin, log, .. } = self;
+        let Self { router, ca, cert, key, http, syslog_udp, syslog_tcp, nats, admin, log, .. } = self;
         if !router.is_empty() {
             file.routers.addresses = Some(router.clone());
         }
@@ -121,6 +125,7 @@ impl Cli {
         put(&mut file.http.listen, http);
         put(&mut file.syslog.udp, syslog_udp);
         put(&mut file.syslog.tcp, syslog_tcp);
+        put(&mut file.nats.listen, nats);
         put(&mut file.admin.listen, admin);
         put(&mut file.log.filter, log);
     }

@@ -17,6 +17,8 @@ pub struct File {
     pub http: HttpFile,
     /// `[syslog]`: the door for syslog.
     pub syslog: SyslogFile,
+    /// `[nats]`: the door for NATS clients.
+    pub nats: NatsFile,
     /// `[log]`.
     pub log: LogFile,
 }
@@ -92,6 +94,36 @@ pub struct SyslogFile {
     pub tz: Option<String>,
     /// Who may send. Without any, everybody, on loopback only. There are no tokens in syslog.
     pub identity: Vec<IdentityFile>,
+}
+
+/// `[nats]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsFile {
+    /// Where the door is. Default nowhere.
+    pub listen: Option<String>,
+    /// Certificate of the door, PEM: clients are then told that it wants TLS.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority whose client certificates prove identities, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// Which subjects are which tags, tried in this order.
+    pub subject: Vec<SubjectFile>,
+    /// Who may do what. Without any, everybody may do everything, on loopback only. A token is a
+    /// client's token, or its password.
+    pub identity: Vec<IdentityFile>,
+}
+
+/// `[[nats.subject]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectFile {
+    /// Tokens between dots, each a word or `{key}`: `logs.{host}.{severity}`.
+    pub template: String,
+    /// Tags besides those in the template.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// `[[http.identity]]` and those of other doors.

@@ -7,7 +7,7 @@
 //! | `cli` | the command line and its environment variables |
 //! | `access` | identities of a door, checked |
 //! | `door` | what all doors have |
-//! | `http`, `syslog` | the sections of doors, checked |
+//! | `http`, `syslog`, `nats` | the sections of doors, checked |
 //! | `error` | [`SettingsError`] |
 //! | `checked` | [`Settings`]: everything together, without an invalid state |
 
@@ -18,6 +18,7 @@ mod door;
 mod error;
 mod file;
 mod http;
+mod nats;
 mod syslog;
 
 pub use access::AccessError;
@@ -25,6 +26,9 @@ pub use checked::Settings;
 pub use cli::{Cli, CliError};
 pub use door::DoorSettings;
 pub use error::SettingsError;
-pub use file::{AdminFile, File, HttpFile, IdentityFile, LogFile, RoutersFile, SyslogFile};
+pub use file::{
+    AdminFile, File, HttpFile, IdentityFile, LogFile, NatsFile, RoutersFile, SubjectFile, SyslogFile,
+};
 pub use http::HttpSettings;
+pub use nats::NatsSettings;
 pub use syslog::SyslogSettings;

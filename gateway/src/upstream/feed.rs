@@ -33,11 +33,19 @@ pub enum Stage {
 #[error("{0}")]
 pub struct FeedEnded(pub Arc<str>);
 
+/// What a feed is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FeedKey {
+    /// Its selectors in canonical form, sorted.
+    pub(super) selectors: Arc<[String]>,
+    /// Its readers are a group: each event is for one of them.
+    pub(super) group: Option<Arc<str>>,
+}
+
 /// A receiver's readers, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Feed {
-    /// Its selectors in canonical form, sorted.
-    pub(super) selectors: Arc<[String]>,
+    pub(super) key: FeedKey,
     pub(super) stage: watch::Sender<Stage>,
     readers: Mutex<Readers>,
     /// The last reader is gone.
@@ -48,6 +56,8 @@ pub(super) struct Feed {
 struct Readers {
     list: Vec<Reader>,
     next: u64,
+    /// Whose turn it is in a group.
+    turn: usize,
     is_over: bool,
 }
 
@@ -58,10 +68,22 @@ struct Reader {
     mailbox: Arc<Mailbox>,
 }
 
+impl Readers {
+    /// The member whose turn it is, if there is one.
+    fn member(&mut self) -> &[Reader] {
+        let count = self.list.len();
+        if count == 0 {
+            return &[];
+        }
+        self.turn = (self.turn + 1) % count;
+        &self.list[self.turn..=self.turn]
+    }
+}
+
 impl Feed {
-    pub(super) fn new(selectors: Arc<[String]>) -> Self {
+    pub(super) fn new(key: FeedKey) -> Self {
         Self {
-            selectors,
+            key,
             stage: watch::Sender::new(Stage::Asked),
             readers: Mutex::default(),
             abandoned: Notify::new(),
@@ -99,7 +121,7 @@ impl Feed {
         is_last
     }
 
-    /// Hands a batch to all readers.
+    /// Hands a batch to all readers, or each event to one member of a group.
     fn hand_out(&self, batch: &Batch) {
         for item in batch.iter() {
             let delivery = match item {
@@ -108,7 +130,10 @@ impl Feed {
                 // One that this version of the client library does not know.
                 _ => continue,
             };
-            for reader in &self.lock().list {
+            let mut readers = self.lock();
+            let is_for_one = self.key.group.is_some() && matches!(delivery, Delivery::Event(_));
+            let taking = if is_for_one { readers.member() } else { &readers.list };
+            for reader in taking {
                 let (subscription, delivery) = (reader.subscription, delivery.clone());
                 reader.mailbox.push(Letter { subscription, delivery });
             }
@@ -133,7 +158,7 @@ impl Feed {
             () = self.abandoned.notified() => return,
         };
         let Err(error) = served;
-        tracing::info!(selectors = ?self.selectors, error, "a feed has ended");
+        tracing::info!(selectors = ?self.key.selectors, error, "a feed has ended");
         self.end(&error);
     }
 
@@ -141,7 +166,7 @@ impl Feed {
     async fn serve(&self, receivers: &Receivers) -> Result<std::convert::Infallible, String> {
         let mut receiver = self.receiver(receivers).await?;
         let mut subscription =
-            receiver.subscribe(self.selectors.iter()).map_err(|error| error.to_string())?;
+            receiver.subscribe(self.key.selectors.iter()).map_err(|error| error.to_string())?;
         loop {
             tokio::select! {
                 batch = receiver.next_batch() => match batch {
@@ -163,7 +188,7 @@ impl Feed {
         }
         let coverage = subscription.in_cluster().await?;
         if !coverage.is_whole() {
-            tracing::warn!(selectors = ?self.selectors, left_out = ?coverage.left_out, "not every router knows a feed");
+            tracing::warn!(selectors = ?self.key.selectors, left_out = ?coverage.left_out, "not every router knows a feed");
         }
         self.stage.send_replace(Stage::Effective);
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_client::{Config, Selector, SelectorError};
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
-use super::feed::{Feed, FeedEnded, Stage};
+use super::feed::{Feed, FeedEnded, FeedKey, Stage};
 use super::mailbox::Mailbox;
 use super::receivers::Receivers;
 
@@ -39,8 +39,8 @@ pub struct Feeds {
     open: Arc<Mutex<Open>>,
 }
 
-/// Feeds that are open, by their selectors.
-type Open = HashMap<Arc<[String]>, Arc<Feed>>;
+/// Feeds that are open, by what they are for.
+type Open = HashMap<FeedKey, Arc<Feed>>;
 
 impl Feeds {
     pub(super) fn new(config: Config) -> Self {
@@ -68,7 +68,31 @@ impl Feeds {
         subscription: u64,
         mailbox: &Arc<Mailbox>,
     ) -> Result<Membership, JoinError> {
-        let key = canonical(selectors)?;
+        self.join_feed(FeedKey { selectors: canonical(selectors)?, group: None }, subscription, mailbox)
+    }
+
+    /// As [`Feeds::join`], as a member of a group of this gateway's clients: each event is for one of
+    /// those who joined the same group with the same selectors, in turns.
+    ///
+    /// # Errors
+    /// [`JoinError`] names the selector.
+    pub fn join_group<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        group: &str,
+        subscription: u64,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Membership, JoinError> {
+        let key = FeedKey { selectors: canonical(selectors)?, group: Some(group.into()) };
+        self.join_feed(key, subscription, mailbox)
+    }
+
+    fn join_feed(
+        &self,
+        key: FeedKey,
+        subscription: u64,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Membership, JoinError> {
         let mut open = self.lock();
         let feed = match open.get(&key).map(|feed| (feed.clone(), feed.add(subscription, mailbox.clone()))) {
             Some((feed, Some(number))) => return Ok(Membership { feeds: self.clone(), feed, number }),
@@ -89,8 +113,8 @@ impl Feeds {
     /// Forgets a feed that is over, unless another one has taken its place.
     fn forget(&self, feed: &Arc<Feed>) {
         let mut open = self.lock();
-        if open.get(&feed.selectors).is_some_and(|found| Arc::ptr_eq(found, feed)) {
-            open.remove(&feed.selectors);
+        if open.get(&feed.key).is_some_and(|found| Arc::ptr_eq(found, feed)) {
+            open.remove(&feed.key);
         }
     }
 }

@@ -52,6 +52,12 @@ pub struct Underway {
 }
 
 impl Underway {
+    /// The events' ids, in their order.
+    #[must_use]
+    pub fn ids(&self) -> &[EventId] {
+        &self.ids
+    }
+
     /// Waits for what becomes of the events, in their order: 35 s at most, and not at all for level
     /// *none*.
     pub async fn published(self) -> Vec<Published> {

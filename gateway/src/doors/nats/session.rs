@@ -1,0 +1,354 @@
+//! One client of the door.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use millrace_client::{EventId, Outcome};
+use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, interval_at, sleep_until};
+
+use super::envelope::{self, is_header_block};
+use super::greeting::Connect;
+use super::mapping::Mapping;
+use super::parser::{Command, Message, ParseError, Parser};
+use super::subject::is_subject;
+use super::subscriptions::Subscriptions;
+use super::writer::Writer;
+use crate::admission::{Access, Admitted, HEAD_MAX, Peer, Right, Socket};
+use crate::counters::{Door, Reason};
+use crate::room::Room;
+use crate::upstream::{Delivery, Letter, Level, Mailbox, NewEvent, Underway};
+
+/// Bytes that one read takes.
+const READ_BYTES: usize = 32 * 1024;
+/// Requests whose receivers are not known yet; beyond it the client's next commands wait.
+const REQUESTS_MAX: usize = 4096;
+/// Events that are written at once.
+const EVENTS_AT_ONCE: usize = 512;
+/// `PING` is answered after this time: nats-py sends it before what it has queued when a program
+/// flushes, and the program takes the answer for "all of it is done".
+const ANSWER_AFTER: Duration = Duration::from_millis(2);
+/// A quiet client is asked this often whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(60);
+/// Questions that it may leave unanswered.
+const PINGS_MAX: u32 = 2;
+/// A client that wants no echo: its last events, by which their copies are known.
+const OWN_MAX: usize = 8192;
+/// What requests to JetStream's API begin with.
+const JETSTREAM: &str = "$JS.API.";
+/// What they are answered.
+const NO_JETSTREAM: &[u8] = br#"{"type":"io.nats.jetstream.api.v1.error","error":{"code":503,"err_code":10076,"description":"JetStream is not available here"}}"#;
+
+/// Why a session ends.
+enum End {
+    Gone,
+    /// The client is told.
+    Told(&'static str),
+    Parse(ParseError),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+/// A request that nobody takes: its subject and its reply subject.
+type Unheard = Option<(String, String)>;
+
+/// One client.
+pub(super) struct Session {
+    pub(super) room: Room,
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) access: Access,
+    pub(super) peer: Peer,
+    connect: Connect,
+    admitted: Option<Admitted>,
+    parser: Parser,
+    writer: Writer,
+    to: WriteHalf<Socket>,
+    mailbox: Arc<Mailbox>,
+    subscriptions: Subscriptions,
+    requests: FuturesUnordered<BoxFuture<'static, Unheard>>,
+    own: VecDeque<EventId>,
+    pings: u32,
+    /// Questions of the client that wait for their answer, and until when.
+    questions: u32,
+    answer_at: Instant,
+}
+
+impl Session {
+    pub(super) fn new(
+        room: Room,
+        mapping: Arc<Mapping>,
+        access: Access,
+        peer: Peer,
+        to: WriteHalf<Socket>,
+    ) -> Self {
+        let mailbox = Mailbox::new(Door::Nats, room.counters.clone());
+        let mut session = Self {
+            room,
+            mapping,
+            access,
+            peer,
+            connect: Connect::default(),
+            admitted: None,
+            parser: Parser::default(),
+            writer: Writer::default(),
+            to,
+            mailbox,
+            subscriptions: Subscriptions::default(),
+            requests: FuturesUnordered::new(),
+            own: VecDeque::new(),
+            pings: 0,
+            questions: 0,
+            answer_at: Instant::now(),
+        };
+        // Where the connection proves the identity, nobody has to introduce itself.
+        if let Ok(admitted) = session.access.admit(&session.peer, None) {
+            session.admit(admitted);
+        }
+        session
+    }
+
+    fn admit(&mut self, admitted: Admitted) {
+        self.parser.admit();
+        self.admitted = Some(admitted);
+    }
+
+    /// Serves the client until either side has enough.
+    pub(super) async fn serve(mut self, mut from: ReadHalf<Socket>) {
+        let Err(end) = self.run(&mut from).await;
+        match end {
+            End::Gone => return,
+            End::Told(why) => self.writer.error(why),
+            End::Parse(error) => {
+                let reason = match error {
+                    ParseError::Operation => Reason::Malformed,
+                    ParseError::Line | ParseError::Payload => Reason::TooLarge,
+                };
+                self.refused(reason);
+                self.writer.error(error);
+            }
+        }
+        // It may have gone.
+        let _ = self.writer.flush(&mut self.to).await;
+    }
+
+    async fn run(&mut self, from: &mut ReadHalf<Socket>) -> Result<std::convert::Infallible, End> {
+        let (room, mailbox) = (self.room.clone(), self.mailbox.clone());
+        let admitted_until = Instant::now() + HEAD_MAX;
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        loop {
+            let may_read = self.requests.len() < REQUESTS_MAX;
+            self.parser.buffer().reserve(READ_BYTES);
+            tokio::select! {
+                read = from.read_buf(self.parser.buffer()), if may_read => {
+                    if read? == 0 {
+                        return Err(End::Gone);
+                    }
+                    while let Some(command) = self.parser.command().map_err(End::Parse)? {
+                        self.command(command).await?;
+                    }
+                }
+                letters = mailbox.take(EVENTS_AT_ONCE) => {
+                    let letters = letters.map_err(|_| End::Told("Permissions Violation"))?;
+                    self.deliver(&letters);
+                }
+                Some(unheard) = self.requests.next(), if !self.requests.is_empty() => {
+                    if let Some((subject, reply)) = unheard {
+                        self.no_responders(&subject, &reply);
+                    }
+                }
+                () = sleep_until(self.answer_at), if self.questions > 0 => {
+                    self.subscriptions.effective().await;
+                    (0..std::mem::take(&mut self.questions)).for_each(|_| self.writer.line("PONG"));
+                }
+                _ = ping.tick() => {
+                    if self.pings == PINGS_MAX {
+                        return Err(End::Told("Stale Connection"));
+                    }
+                    self.pings += 1;
+                    self.writer.line("PING");
+                }
+                () = sleep_until(admitted_until), if self.admitted.is_none() => {
+                    self.refused(Reason::Slow);
+                    return Err(End::Told("Authentication Timeout"));
+                }
+                () = room.stopped() => return Err(End::Told("Server Shutdown")),
+            }
+            self.writer.flush(&mut self.to).await?;
+        }
+    }
+
+    fn refused(&self, reason: Reason) {
+        self.room.counters.refused(Door::Nats, reason);
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), End> {
+        if let Command::Connect(json) = &command {
+            return self.connect(json);
+        }
+        let Some(admitted) = self.admitted.clone() else {
+            self.refused(Reason::Unauthenticated);
+            return Err(End::Told("Authorization Violation"));
+        };
+        match command {
+            Command::Connect(_) => {}
+            Command::Ping => {
+                self.questions += 1;
+                self.answer_at = Instant::now() + ANSWER_AFTER;
+                return Ok(());
+            }
+            Command::Pong => {
+                self.pings = 0;
+                return Ok(());
+            }
+            Command::Publish(message) => {
+                self.subscriptions.effective().await;
+                if admitted.check(Right::Publish).is_err() {
+                    self.refused(Reason::Forbidden);
+                    self.writer
+                        .error(format_args!("Permissions Violation for Publish to \"{}\"", message.subject));
+                    return Ok(());
+                }
+                self.publish(message, &admitted).await;
+            }
+            Command::Subscribe { subject, queue, sid } => {
+                if admitted.check(Right::Subscribe).is_err() {
+                    self.refused(Reason::Forbidden);
+                    self.writer
+                        .error(format_args!("Permissions Violation for Subscription to \"{subject}\""));
+                    return Ok(());
+                }
+                let wish = (subject.as_str(), queue.as_deref(), sid.as_str());
+                let feeds = self.room.upstream.feeds().clone();
+                if let Err(refused) = self.subscriptions.add(wish, &self.mapping, &feeds, &self.mailbox) {
+                    self.refused(Reason::Malformed);
+                    self.writer.error(refused);
+                    return Ok(());
+                }
+            }
+            Command::Unsubscribe { sid, max } => self.subscriptions.remove(&sid, max),
+        }
+        if self.connect.verbose {
+            self.writer.line("+OK");
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, json: &[u8]) -> Result<(), End> {
+        let Some(connect) = Connect::read(json) else {
+            self.refused(Reason::Malformed);
+            return Err(End::Parse(ParseError::Operation));
+        };
+        match self.access.admit(&self.peer, connect.token()) {
+            Ok(admitted) => self.admit(admitted),
+            Err(refusal) => {
+                tracing::debug!(ip = %self.peer.ip, %refusal, "a NATS client is refused");
+                self.refused(Reason::Unauthenticated);
+                return Err(End::Told("Authorization Violation"));
+            }
+        }
+        if connect.verbose {
+            self.writer.line("+OK");
+        }
+        self.connect = connect;
+        Ok(())
+    }
+
+    async fn publish(&mut self, message: Message, admitted: &Admitted) {
+        let Message { subject, reply, headers, payload } = message;
+        let is_right = is_subject(&subject)
+            && reply.as_deref().is_none_or(is_subject)
+            && headers.as_deref().is_none_or(is_header_block);
+        if !is_right {
+            self.refused(Reason::Malformed);
+            return self.writer.error("Invalid Publish Subject");
+        }
+        if let Some(reply) = reply.as_deref().filter(|_| subject.starts_with(JETSTREAM)) {
+            return self.answer(reply, None, NO_JETSTREAM);
+        }
+        let sealed = envelope::seal(reply.as_deref(), headers.as_deref(), &payload);
+        let event = self.mapping.tags(&subject, admitted.tags()).map_err(Into::into);
+        let event = event.and_then(|tags| NewEvent::new(tags, SystemTime::now(), sealed));
+        let Ok(event) = event else {
+            self.refused(Reason::TooLarge);
+            return self.writer.error("Maximum Payload Violation");
+        };
+        let wants_to_know = self.connect.no_responders && self.connect.headers;
+        if let Some(reply) = reply.filter(|_| wants_to_know)
+            && let Ok(underway) =
+                self.room.upstream.publish(Door::Nats, Level::Routed, std::slice::from_ref(&event))
+        {
+            underway.ids().iter().for_each(|id| self.remember(*id));
+            self.requests.push(unheard(underway, subject, reply).boxed());
+            return;
+        }
+        match self.room.upstream.stream(Door::Nats, &event).await {
+            Ok(id) => self.remember(id),
+            Err(unavailable) => self.room.counters.dropped(Door::Nats, unavailable.into(), 1),
+        }
+    }
+
+    /// Notes an event of a client that wants no echo.
+    fn remember(&mut self, id: EventId) {
+        if self.connect.echo {
+            return;
+        }
+        if self.own.len() == OWN_MAX {
+            self.own.pop_front();
+        }
+        self.own.push_back(id);
+    }
+
+    /// Answers this client itself, at the subscription that waits for it.
+    fn answer(&mut self, reply: &str, headers: Option<&[u8]>, payload: &[u8]) {
+        let number = self.subscriptions.waiting_for(reply);
+        let sid = number.and_then(|number| self.subscriptions.deliver(number, reply));
+        if let Some(sid) = sid {
+            self.writer.message(reply, &sid, None, headers, payload);
+        }
+    }
+
+    fn no_responders(&mut self, subject: &str, reply: &str) {
+        let headers = format!("NATS/1.0 503\r\nNats-Subject: {subject}\r\n\r\n");
+        self.answer(reply, Some(headers.as_bytes()), b"");
+    }
+
+    fn deliver(&mut self, letters: &[Letter]) {
+        let (mut delivered, mut unmapped) = (0, 0);
+        for letter in letters {
+            // A core client hears of no gaps; the mailbox has counted what was dropped.
+            let Delivery::Event(arrival) = &letter.delivery else { continue };
+            let Some(subject) = self.mapping.subject(arrival.tags.borrow()) else {
+                unmapped += 1;
+                continue;
+            };
+            if !self.connect.echo && self.own.contains(&arrival.id) {
+                continue;
+            }
+            let Some(sid) = self.subscriptions.deliver(letter.subscription, &subject) else { continue };
+            let opened = envelope::open(&arrival.payload);
+            let headers: Option<Bytes> = opened.headers.filter(|_| self.connect.headers);
+            self.writer.message(&subject, &sid, opened.reply.as_deref(), headers.as_deref(), &opened.payload);
+            delivered += 1;
+        }
+        self.room.counters.delivered(Door::Nats, delivered);
+        self.room.counters.dropped(Door::Nats, Reason::Unmapped, unmapped);
+    }
+}
+
+/// Waits for what becomes of a request; what it is if it has no receiver.
+async fn unheard(underway: Underway, subject: String, reply: String) -> Unheard {
+    let published = underway.published().await;
+    let outcome = published.into_iter().next()?.outcome?;
+    matches!(outcome, Outcome::Confirmed { receivers: 0 }).then_some((subject, reply))
+}
