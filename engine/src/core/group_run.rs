@@ -8,7 +8,6 @@ use millrace_proto::{PublisherKey, TagSetRef};
 use super::run::RunOut;
 use crate::groups::Load;
 use crate::ledger::{EntryId, Span};
-use crate::message::CoreIndex;
 use crate::routes::TagId;
 
 /// What a run takes besides its bytes.
@@ -24,7 +23,6 @@ pub(super) struct GroupRun {
     pub(super) flags: u64,
     body: Bytes,
     events: u64,
-    from: Option<CoreIndex>,
     /// The ledger's entry, while the group's copy is an open leg of it.
     pub(super) entry: Option<EntryId>,
 }
@@ -44,7 +42,6 @@ impl GroupRun {
             flags: run.flags,
             body,
             events: run.events,
-            from: run.from,
             entry: run.entry,
         }
     }
@@ -71,11 +68,6 @@ impl GroupRun {
             entry: None,
             place: None,
         }
-    }
-
-    /// The run as it was taken in, for the account of what became of it.
-    pub(super) fn whole(&self) -> RunOut<'_> {
-        RunOut { flags: self.flags, from: self.from, entry: self.entry, ..self.copy(false) }
     }
 
     /// Its events.

@@ -62,6 +62,7 @@ impl Core {
     pub(super) fn drain(&mut self, now: Time, transport: &mut dyn Transport, grace_us: u64) {
         let grace_us = grace_us.min(millrace_proto::varint::MAX);
         self.standing.draining = Some(grace_us);
+        self.path.groups.drain();
         let count = self.path.metrics.clients;
         let mut index = 0;
         self.drive_clients(now, transport, |client, turn| {

@@ -72,7 +72,7 @@ impl DropReason {
     }
 
     /// What a publisher is told of it that wants to know.
-    pub(super) const fn outcome(self) -> OutcomeReason {
+    pub(in crate::core) const fn outcome(self) -> OutcomeReason {
         match self {
             Self::ReceiverOverflow => OutcomeReason::Overflow,
             Self::ReceiverGone => OutcomeReason::Departed,

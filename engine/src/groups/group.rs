@@ -23,7 +23,7 @@ use super::levels::{Levels, Switch, SwitchReason};
 use super::limits::{DELIVERIES_MAX, GroupLimits, HAND_BACKS_MAX};
 use super::member::{Joining, Member, MemberIndex, MemberState};
 use super::placing::{Wanted, choose};
-use super::waiting::{Load, Parcel, Waiting};
+use super::waiting::{Answer, End, Load, Parcel, Waiting};
 use crate::time::Time;
 
 /// Above what a member's core needs to say that something was not acknowledged in time: an owner
@@ -33,28 +33,6 @@ const ANSWER_GRACE: Duration = Duration::from_secs(1);
 /// Serials of a group, which are used again: more than a group hands out in a load's life of three
 /// minutes.
 pub(super) const SERIALS: u64 = 1 << 30;
-
-/// What a member's core says of what the member was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Its application has taken it.
-    Taken,
-    /// The member never saw it.
-    NotTaken,
-    /// The member may have seen it, and has not acknowledged it.
-    MaybeSeen,
-}
-
-/// How an event ended that was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// A member has taken it.
-    Taken,
-    /// Nobody could take it for as long as the group holds events, or the group holds too many.
-    Unavailable,
-    /// It was given to members as often as allowed, and none acknowledged it.
-    Attempts,
-}
 
 /// Something to be given to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +84,8 @@ pub(super) struct Group<L> {
     ended: Vec<(L, End)>,
     /// Something changed that may let go what waits.
     is_changed: bool,
+    /// The router goes away: nothing waits.
+    is_draining: bool,
     stale_answers: u64,
     redelivered: u64,
 }
@@ -127,6 +107,7 @@ impl<L: Load> Group<L> {
             given: VecDeque::new(),
             ended: Vec::new(),
             is_changed: false,
+            is_draining: false,
             stale_answers: 0,
             redelivered: 0,
         }
@@ -189,6 +170,7 @@ impl<L: Load> Group<L> {
         };
         if let Some(parcel) = left {
             self.waiting.push_last(parcel);
+            self.refuse_waiting();
         }
     }
 
@@ -283,6 +265,7 @@ impl<L: Load> Group<L> {
         for parcel in kept.into_iter().rev() {
             self.waiting.push_first(parcel);
         }
+        self.refuse_waiting();
     }
 
     /// Does what is due.
@@ -317,10 +300,18 @@ impl<L: Load> Group<L> {
             && self.ended.is_empty()
     }
 
-    /// Ends everything that waits: the router goes away.
-    pub(super) fn end_waiting(&mut self) {
-        while let Some(parcel) = self.waiting.pop() {
-            self.finish(parcel, End::Unavailable);
+    /// The router goes away: what no member takes is refused from here on, so that nothing waits here
+    /// that ends with the router.
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
+        self.refuse_waiting();
+    }
+
+    fn refuse_waiting(&mut self) {
+        while self.is_draining
+            && let Some(parcel) = self.waiting.pop()
+        {
+            self.finish(parcel, End::Refused);
         }
     }
 

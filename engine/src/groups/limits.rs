@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::ledger::PROLONGED_MAX;
+
 /// Bounds of the groups of a core, and their times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupLimits {
@@ -29,7 +31,7 @@ pub(super) const HAND_BACKS_MAX: u32 = 8;
 /// kills no more of them.
 pub(super) const DELIVERIES_MAX: u32 = 5;
 /// An event ends after this time, whatever becomes of it: five deliveries of 30 s, and a wait.
-pub(super) const LIFE_MAX: Duration = Duration::from_secs(180);
+pub(super) const LIFE_MAX: Duration = PROLONGED_MAX;
 /// A return to a better level that ends within this time doubles the wait before the next one.
 pub(super) const FAILBACK_MEMORY: Duration = Duration::from_secs(60);
 /// The wait before a return to a better level, at most.

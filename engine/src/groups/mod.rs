@@ -41,10 +41,9 @@ mod placing;
 mod tests;
 mod waiting;
 
-pub use group::{Answer, End};
 pub use intake::{Held, Intake, Whence};
 pub use levels::{Rung, Switch, SwitchReason};
 pub use limits::GroupLimits;
 pub use member::{MemberIndex, MemberState};
 pub use owner::{Counts, GroupPicture, Groups, MEMBER_NUMBERS, Place, Ticket, member_of};
-pub use waiting::Load;
+pub use waiting::{Answer, End, Load};

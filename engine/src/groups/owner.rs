@@ -15,11 +15,11 @@ use millrace_proto::RouterId;
 use millrace_proto::selector::Membership;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::group::{Answer, End, Given, Group, SERIALS};
+use super::group::{Given, Group, SERIALS};
 use super::levels::{Rung, Switch};
 use super::limits::GroupLimits;
 use super::member::{Joining, MemberIndex, MemberState};
-use super::waiting::Load;
+use super::waiting::{Answer, End, Load};
 use crate::matching::Location;
 use crate::message::PeerIndex;
 use crate::time::Time;
@@ -257,11 +257,11 @@ impl<L: Load> Groups<L> {
         }
     }
 
-    /// Ends everything that waits: the router goes away.
-    pub fn end_waiting(&mut self) {
+    /// The router goes away: what no member takes is refused from here on.
+    pub fn drain(&mut self) {
         let numbers: Vec<GroupNumber> = self.groups.keys().copied().collect();
         for number in numbers {
-            self.with(number, Group::end_waiting);
+            self.with(number, Group::drain);
         }
     }
 

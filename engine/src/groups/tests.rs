@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::group::{Answer, End, Given, Group};
+use super::group::{Given, Group};
 use super::levels::Rung;
 use super::limits::GroupLimits;
 use super::member::{Joining, MemberIndex, MemberState};
-use super::waiting::Load;
+use super::waiting::{Answer, End, Load};
 use crate::time::Time;
 
 /// Events of a tag set: its number, the first event's, and how many they are.
@@ -156,7 +156,7 @@ impl World {
                 );
                 match end {
                     End::Taken => drop(self.taken.insert(id, 1)),
-                    End::Unavailable | End::Attempts => drop(self.dropped.insert(id, end)),
+                    End::Unavailable | End::Attempts | End::Refused => drop(self.dropped.insert(id, end)),
                 }
             }
         }
@@ -221,6 +221,16 @@ fn events_wait_for_the_first_member_that_comes_back_and_not_longer_than_the_hold
     world.pass(Duration::from_secs(31));
     assert_eq!(world.dropped.values().collect::<Vec<_>>(), [&End::Unavailable; 2]);
     assert_eq!(world.group.bytes(), 0);
+}
+
+#[test]
+fn nothing_waits_at_a_router_that_goes_away() {
+    let mut world = World::of(&[1]);
+    world.state(0, true, 0);
+    world.publish(1, 1);
+    world.group.drain();
+    world.publish(2, 1);
+    assert_eq!(world.dropped.values().collect::<Vec<_>>(), [&End::Refused; 2]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a group hands out, and what of it waits for a member that takes it.
+//! What a group hands out, how it ends, and what of it waits for a member that takes it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -17,6 +17,30 @@ pub trait Load: Sized {
     fn key(&self) -> u64;
     /// Cuts it behind its first `events`, fewer than it has.
     fn split(self, events: u64) -> (Self, Self);
+}
+
+/// What a member's core says of what the member was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Its application has taken it.
+    Taken,
+    /// The member never saw it.
+    NotTaken,
+    /// The member may have seen it, and has not acknowledged it.
+    MaybeSeen,
+}
+
+/// How an event ended that was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// A member has taken it.
+    Taken,
+    /// Nobody could take it for as long as the group holds events, or the group holds too many.
+    Unavailable,
+    /// It was given to members as often as allowed, and none acknowledged it.
+    Attempts,
+    /// Nobody took it, and the router goes away: its publisher may send it elsewhere.
+    Refused,
 }
 
 /// A load on its way: in flight, or waiting.

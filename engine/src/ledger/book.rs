@@ -12,6 +12,10 @@ use super::verdict::{Level, Origin, Span, Tally};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
+/// A run with a leg that has bounds of its own ends after this time at the latest: a group gives a
+/// run to members five times, waits 30 s for each, and 30 s for a member.
+pub const PROLONGED_MAX: Duration = Duration::from_secs(180);
+
 /// Bounds of a core's ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerLimits {
@@ -50,6 +54,8 @@ struct Slot {
     generation: NonZeroU32,
     entry: Option<Entry>,
     opened: Time,
+    /// Until when it may be answered for, if its timeout does not end it.
+    prolonged: Option<Time>,
     /// In the list of all entries, by age.
     age: Links,
     /// In the list of the entries of its connection.
@@ -137,6 +143,7 @@ impl Ledger {
                 generation: NonZeroU32::MAX,
                 entry: None,
                 opened: Time::ZERO,
+                prolonged: None,
                 age: Links::default(),
                 conn: Links::default(),
             });
@@ -145,13 +152,9 @@ impl Ledger {
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         slot.entry = Some(Entry::new(origin, level, span));
-        slot.opened = self.now;
-        slot.age = Links { before: self.newest, after: None };
+        slot.prolonged = None;
         let id = EntryId { index, generation: slot.generation };
-        match self.newest.replace(index) {
-            Some(before) => self.slots[before as usize].age.after = Some(index),
-            None => self.oldest = Some(index),
-        }
+        self.link_newest(index);
         if let Some(conn) = origin.conn() {
             let before = self.by_conn.insert(conn, index);
             self.slots[index as usize].conn = Links { before, after: None };
@@ -160,6 +163,15 @@ impl Ledger {
             }
         }
         Some(id)
+    }
+
+    /// An entry has a leg that ends by bounds of its own: the timeout does not end the entry, and
+    /// [`PROLONGED_MAX`] does.
+    pub fn prolong(&mut self, id: EntryId) {
+        let slot = self.slots.get_mut(id.index as usize);
+        if let Some(slot) = slot.filter(|slot| slot.generation == id.generation) {
+            slot.prolonged = Some(slot.opened + PROLONGED_MAX);
+        }
     }
 
     /// The level that an entry is for; none when it has ended.
@@ -222,6 +234,12 @@ impl Ledger {
         while let Some(index) = self.oldest
             && self.slots[index as usize].opened + self.limits.timeout <= self.now
         {
+            if self.slots[index as usize].prolonged.is_some_and(|until| self.now < until) {
+                // It is looked at again after another timeout.
+                self.unlink(index);
+                self.link_newest(index);
+                continue;
+            }
             self.timed_out += 1;
             self.has_orphans = true;
             if let Some(entry) = &mut self.slots[index as usize].entry {
@@ -287,11 +305,20 @@ impl Ledger {
         }
     }
 
-    fn remove(&mut self, index: u32) {
+    /// Puts an entry behind all others in the list by age: it is as old as a new one.
+    fn link_newest(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        let Some(entry) = slot.entry.take() else { return };
-        let (age, conn) = (slot.age, slot.conn);
-        self.cut_events -= entry.cut_events() as usize;
+        slot.opened = self.now;
+        slot.age = Links { before: self.newest, after: None };
+        match self.newest.replace(index) {
+            Some(before) => self.slots[before as usize].age.after = Some(index),
+            None => self.oldest = Some(index),
+        }
+    }
+
+    /// Takes an entry out of the list by age.
+    fn unlink(&mut self, index: u32) {
+        let age = self.slots[index as usize].age;
         match age.before {
             Some(before) => self.slots[before as usize].age.after = age.after,
             None => self.oldest = age.after,
@@ -300,6 +327,14 @@ impl Ledger {
             Some(after) => self.slots[after as usize].age.before = age.before,
             None => self.newest = age.before,
         }
+    }
+
+    fn remove(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let Some(entry) = slot.entry.take() else { return };
+        let conn = slot.conn;
+        self.cut_events -= entry.cut_events() as usize;
+        self.unlink(index);
         if let Some(key) = entry.origin().conn() {
             if let Some(before) = conn.before {
                 self.slots[before as usize].conn.after = conn.after;

@@ -90,6 +90,31 @@ fn what_is_not_answered_in_time_is_partial_and_later_answers_change_nothing() {
 }
 
 #[test]
+fn a_leg_with_bounds_of_its_own_outlives_the_timeout_and_not_the_longest_life() {
+    let mut ledger = Ledger::new(LedgerLimits { timeout: Duration::from_secs(3), ..LedgerLimits::default() });
+    ledger.set_now(Time::from_nanos(1_000_000_000));
+    let run = span(0, 1);
+    let id = ledger.open(publisher(1), Level::Delivered, run).unwrap();
+    ledger.prolong(id);
+    let other = ledger.open(publisher(2), Level::Delivered, run).unwrap();
+    for second in 2..181 {
+        ledger.set_now(Time::from_nanos(second * 1_000_000_000));
+        ledger.expire();
+        assert_eq!((ledger.has(id), ledger.has(other)), (true, second < 4), "{second}");
+    }
+    ledger.set_now(Time::from_nanos(184_000_000_000));
+    ledger.expire();
+    assert!(ledger.is_empty() && ledger.deadline().is_none());
+}
+
+#[test]
+fn a_leg_that_was_given_up_drops_the_event_unless_somebody_has_it() {
+    let given_up = Tally::given_up(OutcomeReason::GroupUnavailable);
+    assert_eq!(given_up.kind(), OutcomeKind::Dropped);
+    assert_eq!(given_up.and(Tally::TAKEN).kind(), OutcomeKind::Partial);
+}
+
+#[test]
 fn beyond_its_bounds_events_are_told_as_unknown() {
     let mut ledger = Ledger::new(LedgerLimits { entries: 1, cut_events: 5, timeout: Duration::from_secs(1) });
     let kept = ledger.open(publisher(1), Level::Delivered, span(0, 4)).unwrap();

@@ -174,6 +174,12 @@ impl Tally {
         Self { receivers: count(receivers), missed: count(missed).max(1), reasons, ..Self::NONE }
     }
 
+    /// A leg that was given up: the event is dropped, unless another receiver has it.
+    #[must_use]
+    pub const fn given_up(reason: OutcomeReason) -> Self {
+        Self { is_dropped: true, ..Self::missed(reason) }
+    }
+
     /// The sum of two tallies.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -189,9 +195,9 @@ impl Tally {
     /// The kind of outcome that this is.
     #[must_use]
     pub const fn kind(&self) -> OutcomeKind {
-        if self.is_dropped {
+        if self.is_dropped && self.receivers == 0 {
             OutcomeKind::Dropped
-        } else if self.missed > 0 {
+        } else if self.missed > 0 || self.is_dropped {
             OutcomeKind::Partial
         } else if self.is_unknown {
             OutcomeKind::Unknown

@@ -47,6 +47,9 @@ pub(super) fn offer(
         return false;
     }
     let members: Vec<MemberIndex> = takers.iter().filter_map(|taker| member(*taker)).collect();
+    if let Some(entry) = run.entry {
+        fates.ledger.prolong(entry);
+    }
     groups.offer(now, &members, || {
         fates.add(run);
         GroupRun::new(run, hash)
@@ -136,11 +139,19 @@ impl Path {
                 }
                 return;
             }
+            End::Refused => {
+                if let Some(entry) = run.entry {
+                    self.ledger.end(entry, run.span(), Tally::missed(OutcomeReason::Busy));
+                }
+                return self.metrics.drop(DropReason::GroupUnavailable, run.events());
+            }
             End::Unavailable => DropReason::GroupUnavailable,
             End::Attempts => DropReason::GroupAttempts,
         };
-        let Self { metrics, missed, ledger, .. } = self;
-        Fates { metrics, missed, ledger }.lost(&run.whole(), reason);
+        self.metrics.drop(reason, run.events());
+        if let Some(entry) = run.entry {
+            self.ledger.end(entry, run.span(), Tally::given_up(reason.outcome()));
+        }
     }
 
     /// A run that a peer sends, on the lane `conn`, may have a ticket for a member of this router.

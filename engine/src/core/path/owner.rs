@@ -72,6 +72,10 @@ impl Path {
         // asked only once.
         let tag = if tags.id == TagId::default() { self.intern(tags) } else { tags.id };
         let (entry, flags) = self.follow(entered);
+        if let Some(entry) = entry {
+            // The owner answers by its own timeout, or that of a group.
+            self.ledger.prolong(entry);
+        }
         let body = &entered.run.body;
         let run = RunOut {
             tag,
