@@ -1,12 +1,13 @@
 //! Publishers on a spool: without a router, behind a restart, on another router, and when it is full.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_client::spool::{Full, OnFull, SpoolConfig, SyncPolicy};
 use millrace_client::{
-    Client, Config, ConfirmLevel, ConnectError, GivenUp, Item, Outcome, PublishError, Publisher,
-    PublisherOptions, ReceiverOptions, SpoolOptions, Trust,
+    Acknowledge, Client, Config, ConfirmLevel, ConnectError, GivenUp, Item, Outcome, PublishError, Publisher,
+    PublisherOptions, Receiver, ReceiverOptions, SpoolOptions, Trust,
 };
 use millrace_proto::CloseCode;
 use millrace_router::{DevAuthority, Router, RouterConfig, RouterHandle};
@@ -26,14 +27,14 @@ fn options(folder: &Path, change: impl FnOnce(&mut SpoolConfig)) -> PublisherOpt
 
 /// Routers that come and go at one address, and a client of them.
 struct Place {
-    authority: DevAuthority,
+    authority: Arc<DevAuthority>,
     config: RouterConfig,
 }
 
 impl Place {
     /// No router is there.
     fn new() -> Self {
-        let authority = DevAuthority::new().unwrap();
+        let authority = Arc::new(DevAuthority::new().unwrap());
         let mut config = RouterConfig::new(authority.router("one", &[]).unwrap());
         let first = Router::start(config.clone()).unwrap();
         config.listen = first.addr();
@@ -45,8 +46,24 @@ impl Place {
         Router::start(self.config.clone()).unwrap()
     }
 
+    /// Another place of the same authority.
+    fn beside(&self) -> Self {
+        let authority = self.authority.clone();
+        let mut config = RouterConfig::new(authority.router("two", &[]).unwrap());
+        let first = Router::start(config.clone()).unwrap();
+        config.listen = first.addr();
+        first.stop(Duration::ZERO);
+        Self { authority, config }
+    }
+
     fn client(&self) -> Client {
-        let config = Config::new([self.config.listen.to_string().parse().unwrap()])
+        self.client_with(&[])
+    }
+
+    /// A client of this place and others.
+    fn client_with(&self, others: &[&Self]) -> Client {
+        let places = std::iter::once(self).chain(others.iter().copied());
+        let config = Config::new(places.map(|place| place.config.listen.to_string().parse().unwrap()))
             .trust(Trust::Pem(self.authority.ca_pem().as_bytes().to_vec()))
             .backoff_max(Duration::from_millis(100));
         Client::new(config).unwrap()
@@ -56,6 +73,14 @@ impl Place {
 async fn publish(publisher: &Publisher, texts: impl IntoIterator<Item = u64>) {
     for text in texts {
         soon("room", publisher.publish(&tags(), text.to_string())).await.unwrap();
+    }
+}
+
+/// The next event's payload.
+async fn next(receiver: &mut Receiver) -> String {
+    match soon("an event", receiver.next()).await {
+        Some(Item::Event(event)) => String::from_utf8(event.payload.to_vec()).unwrap(),
+        other => panic!("no event: {other:?}"),
     }
 }
 
@@ -122,6 +147,38 @@ async fn what_is_pending_goes_out_behind_a_restart_with_its_ids_on_another_route
     peer.received(8).await;
     let stats = soon("close", publisher.close()).await;
     assert_eq!((stats.found, stats.published, stats.received, stats.pending), (2, 2, 4, 0));
+}
+
+#[tokio::test]
+async fn what_goes_out_again_on_another_router_arrives_once() {
+    let (folder, one) = (tempfile::tempdir().unwrap(), Place::new());
+    let two = one.beside();
+    let (client, router) = (one.client_with(&[&two]), one.start());
+    let explicit = ReceiverOptions::default().acknowledge(Acknowledge::Explicit);
+    let mut receiver = soon("a receiver", client.receiver(explicit)).await.unwrap();
+    let mut subscription = receiver.subscribe(["host"]).unwrap();
+    soon("a subscription", subscription.in_cluster()).await.unwrap();
+    let options = options(&folder.path().join("spool"), |_| {}).level(ConfirmLevel::Delivered);
+    let publisher = client.publisher(options.clone()).await.unwrap();
+    publish(&publisher, 0..20).await;
+    for expected in 0..20 {
+        assert_eq!(next(&mut receiver).await, expected.to_string());
+    }
+    // The application has taken all, and acknowledged none, when both routers' lives change.
+    assert_eq!(soon("stop", publisher.stop()).await.pending, 20);
+    router.stop(Duration::ZERO);
+    let router = two.start();
+    let gap = soon("a gap", receiver.next()).await;
+    assert!(matches!(gap, Some(Item::Gap(_))), "{gap:?}");
+    soon("a subscription", subscription.in_cluster()).await.unwrap();
+
+    let publisher = client.publisher(options).await.unwrap();
+    publish(&publisher, 20..21).await;
+    assert_eq!(next(&mut receiver).await, "20", "what came before comes not again");
+    receiver.acknowledge();
+    let stats = soon("close", publisher.close()).await;
+    assert_eq!((stats.found, stats.published, stats.confirmed, stats.pending), (20, 1, 21, 0));
+    router.stop(Duration::ZERO);
 }
 
 #[tokio::test]
