@@ -274,7 +274,8 @@ async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -
 fn refused(error: PublishError) -> Failure {
     #[cfg(unix)]
     if let PublishError::Refused(full) = error {
-        let hint = "--spool-full block waits for room instead. `millrace spool replay DIR` sends what is pending.";
+        let hint =
+            "--spool-full block waits for room instead. `millrace spool replay DIR` sends what is pending.";
         let what =
             anyhow!("{}; an event was refused, and what follows it was not read", spooling::in_words(&full));
         return Failure::other(what).hint(hint);
