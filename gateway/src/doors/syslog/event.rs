@@ -44,7 +44,7 @@ impl Tags {
 ///
 /// # Errors
 /// [`NewEventError`], if an identity's tags leave no room.
-pub(super) fn event(
+pub fn event(
     message: &Message<'_>,
     stamped: &[(String, String)],
     is_cut: bool,

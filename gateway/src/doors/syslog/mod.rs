@@ -21,10 +21,10 @@
 //! | [`read`](mod@read) | reads either format |
 //! | [`rfc5424`], [`rfc3164`] | the formats |
 //! | [`priority`] | severities and facilities |
-//! | `event` | a message to tags and an event |
+//! | [`event`](mod@event) | a message to tags and an event |
 //! | `serve` | sockets |
 
-mod event;
+pub mod event;
 pub mod framing;
 pub mod message;
 pub mod priority;

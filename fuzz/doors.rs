@@ -1,0 +1,129 @@
+//! What the fuzz targets of the gateway's doors check, as plain functions: `cargo test -p
+//! millrace-gateway` replays the committed corpus through the same code, and feeds it random bytes.
+//!
+//! None may panic on any input. What arrives in pieces must be read as if it had arrived whole.
+
+#![allow(dead_code, reason = "each target uses one of them")]
+
+use std::time::SystemTime;
+
+use millrace_client::{Selector, TagSet};
+use millrace_gateway::doors::http::{query::Query, structured};
+use millrace_gateway::doors::nats::envelope;
+use millrace_gateway::doors::nats::mapping::Mapping;
+use millrace_gateway::doors::nats::parser::{Command, Message, ParseError, Parser};
+use millrace_gateway::doors::nats::subject::{is_pattern, is_subject};
+use millrace_gateway::doors::nats::template::Template;
+use millrace_gateway::doors::syslog::event::event;
+use millrace_gateway::doors::syslog::framing::{Frame, Framer};
+use millrace_gateway::doors::syslog::read::read;
+use millrace_gateway::doors::web::frames;
+use time::UtcOffset;
+
+/// What a target does with one input.
+pub type Body = fn(&[u8]);
+
+/// All targets, with the names of their corpus folders.
+pub const TARGETS: [(&str, Body); 4] = [
+    ("door_http", door_http),
+    ("door_web", door_web),
+    ("door_syslog", door_syslog),
+    ("door_nats", door_nats),
+];
+
+/// A request's query string, and a body as a CloudEvent and as a batch.
+pub fn door_http(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(query) = Query::parse(text)
+    {
+        // Whatever tags they are, they are allowed or refused.
+        let _ = TagSet::from_texts(query.tags());
+    }
+    for member in structured::batch(bytes).unwrap_or_default() {
+        cloud_event(member.get().as_bytes());
+    }
+    cloud_event(bytes);
+}
+
+fn cloud_event(json: &[u8]) {
+    let Ok((attributes, _)) = structured::event(json) else { return };
+    if let Ok((tags, _)) = attributes.into_tags(SystemTime::UNIX_EPOCH) {
+        assert!(tags.iter().all(|(key, _)| !key.is_empty()), "{tags:?}");
+    }
+}
+
+/// Lines of a WebSocket.
+pub fn door_web(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for line in text.lines() {
+        if let Ok(frames::Frame::Publish(publish)) = frames::read(line) {
+            // It is an event, or a problem that says why not.
+            let _ = publish.event(&[]);
+        }
+    }
+}
+
+/// A syslog stream, and each of its messages.
+pub fn door_syslog(bytes: &[u8]) {
+    let frames_of = |pieces: &[&[u8]]| {
+        let (mut framer, mut frames) = (Framer::default(), Vec::new());
+        let mut take = |frame: Frame<'_>| match frame {
+            Frame::Message(message) => frames.push((message.to_vec(), false)),
+            Frame::Cut(message) => frames.push((message.to_vec(), true)),
+            Frame::Skipped => frames.push((Vec::new(), true)),
+        };
+        let read = pieces.iter().try_for_each(|piece| framer.read(piece, &mut take));
+        framer.end(&mut take);
+        (frames, read)
+    };
+    let whole = frames_of(&[bytes]);
+    let middle = usize::from(bytes.first().copied().unwrap_or_default()) % (bytes.len() + 1);
+    let (first, second) = bytes.split_at(middle);
+    assert_eq!(frames_of(&[first, second]), whole, "cut at {middle}");
+    for (message, is_cut) in whole.0 {
+        let now = SystemTime::UNIX_EPOCH;
+        let message = read(&message, UtcOffset::UTC, now);
+        event(&message, &[], is_cut, now).expect("every message has an event");
+    }
+}
+
+/// Commands of a NATS client, and what their subjects and payloads become.
+pub fn door_nats(bytes: &[u8]) {
+    let commands_of = |pieces: &[&[u8]]| {
+        let (mut parser, mut commands) = (Parser::default(), Vec::new());
+        for piece in pieces {
+            parser.buffer().extend_from_slice(piece);
+            loop {
+                match parser.command() {
+                    Ok(Some(command)) => commands.push(command),
+                    Ok(None) => break,
+                    Err(error) => return (commands, Err::<(), ParseError>(error)),
+                }
+            }
+        }
+        (commands, Ok(()))
+    };
+    let whole = commands_of(&[bytes]);
+    let middle = usize::from(bytes.first().copied().unwrap_or_default()) % (bytes.len() + 1);
+    let (first, second) = bytes.split_at(middle);
+    assert_eq!(commands_of(&[first, second]), whole, "cut at {middle}");
+    let mapping = Mapping::new(vec![Template::parse("logs.{host}.{severity}", []).expect("it is right")]);
+    for command in whole.0 {
+        match command {
+            Command::Publish(Message { subject, reply, headers, payload }) if is_subject(&subject) => {
+                let tags = mapping.tags(&subject, &[]).expect("a subject fits a tag");
+                assert_eq!(mapping.subject(tags.borrow()), Some(subject));
+                let reply = reply.filter(|reply| is_subject(reply));
+                let block = headers.filter(|headers| envelope::is_header_block(headers));
+                let opened = envelope::open(&envelope::seal(reply.as_deref(), block.as_deref(), &payload));
+                assert_eq!(opened.reply, reply);
+            }
+            Command::Subscribe { subject, .. } if is_pattern(&subject) => {
+                for selector in mapping.selectors(&subject) {
+                    Selector::parse(&selector).expect("the door writes selectors that can be read");
+                }
+            }
+            _ => {}
+        }
+    }
+}
