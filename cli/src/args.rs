@@ -81,6 +81,7 @@ impl Reach {
 pub(crate) enum Command {
     Pub(Pub),
     Sub(Sub),
+    Tap(crate::tap::Tap),
     Top(crate::top::Top),
     Ctl(crate::ctl::Ctl),
     Check(crate::check::Check),

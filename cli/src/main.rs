@@ -27,6 +27,7 @@ mod spooling;
 mod subscribe;
 mod summary;
 mod tags;
+mod tap;
 mod tell;
 mod top;
 
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
             Command::Completions(command) => shell::completions(command),
             Command::Man(command) => shell::man(command),
             Command::Top(command) => top::run(command, args.reach.json).await,
+            Command::Tap(command) => tap::run(&args.reach, command).await,
             Command::Ctl(command) => ctl::run(command, args.reach.json).await,
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),

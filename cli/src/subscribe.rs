@@ -169,7 +169,7 @@ fn acknowledged(
 }
 
 /// A selector that cannot be read is shown with a mark below the place.
-fn refusal(error: SubscribeError) -> Failure {
+pub(crate) fn refusal(error: SubscribeError) -> Failure {
     match error {
         SubscribeError::Selector { text, source } => {
             let mark = format!("  {text}\n  {:>column$}", '^', column = source.column);

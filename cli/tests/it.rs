@@ -225,3 +225,44 @@ fn empty_variables_and_a_standard_error_that_nobody_reads_change_nothing() {
     drop(child.stderr.take());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn tap_shows_rates_and_samples_and_ends_with_a_summary() {
+    let world = World::new();
+    let tap = |args: &[&str]| {
+        let child = world.millrace(&[&["tap", "host=web-*"], args].concat()).spawn().unwrap();
+        let subscribed = |seen: &millrace_router::Seen| seen.sum(|core| core.engine.selectors) == 1;
+        world.router.wait_until(Duration::from_secs(20), subscribed).unwrap();
+        child
+    };
+    let json = tap(&["-n", "300", "--samples", "3", "--json"]);
+    let lines: String = (0..300).map(|n| format!("line {n}\n")).collect();
+    let published =
+        world.publish(&["pub", "--lines", "-t", "host=web-1,zone=a", "--quiet"], lines.as_bytes());
+    assert!(published.status.success(), "{published:?}");
+    let output = json.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let objects: Vec<serde_json::Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let samples = objects.iter().filter(|object| object["type"] == "event").count();
+    assert!((1..=300).contains(&samples), "{samples}");
+    let summary = objects.last().unwrap();
+    assert_eq!((&summary["schema"], &summary["type"]), (&"millrace.tap/1".into(), &"summary".into()));
+    assert_eq!(
+        (&summary["events"], &summary["tag_sets"], &summary["publishers"]),
+        (&300.into(), &1.into(), &1.into())
+    );
+    assert_eq!(summary["keys"][0]["values"][0], serde_json::json!(["web-1", 300]));
+
+    let gone = |seen: &millrace_router::Seen| seen.sum(|core| core.engine.selectors) == 0;
+    world.router.wait_until(Duration::from_secs(20), gone).unwrap();
+    let words = tap(&["-n", "1"]);
+    world.publish(&["pub", "-t", "host=web-2", "--quiet", "hello"], b"");
+    let output = String::from_utf8(words.wait_with_output().unwrap().stdout).unwrap();
+    assert!(output.starts_with("  host=web-2  hello\n"), "{output}");
+    assert!(output.contains("1 events, 5 B, in ") && output.contains("host  web-2 100 %"), "{output}");
+    assert_eq!(world.millrace(&["tap", "host in ("]).output().unwrap().status.code(), Some(2));
+}

@@ -28,7 +28,6 @@ pub(crate) struct Status {
     pub(crate) silent_cores: Vec<u16>,
     /// Seconds since 1970.
     pub(crate) certificate_expiry: Option<i64>,
-    pub(crate) canary: Option<Canary>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) cores: Vec<Core>,
 }
@@ -52,28 +51,6 @@ pub(crate) struct Peer {
     pub(crate) lanes_up: u64,
     pub(crate) lanes: u64,
     pub(crate) interest: u64,
-}
-
-/// Events of the router's own that cross every link and return.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Canary {
-    pub(crate) routers: Vec<CanaryRouter>,
-}
-
-/// The canary's way to one router and back.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct CanaryRouter {
-    /// The last round trip; none before the first.
-    pub(crate) last_ms: Option<f64>,
-}
-
-impl Canary {
-    /// The slowest of the last round trips.
-    pub(crate) fn slowest_ms(&self) -> Option<f64> {
-        self.routers.iter().filter_map(|router| router.last_ms).reduce(f64::max)
-    }
 }
 
 /// A core.

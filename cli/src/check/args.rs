@@ -41,7 +41,6 @@ Figures, and the ranges outside of which they are bad unless given:
   queue        what waits for receivers, % of the budget         warning 80, critical 95
   busy         the busiest core, % of the time                   warning 95
   certificate  days until its certificate ends                   warning 14:, critical 3:
-  canary       slowest round trip of the canary, ms              warning 100, critical 1000
   in, out      events per second
 
 Ranges: 10 is 0 to 10; 10: is 10 and more; ~:10 is 10 and less; 10:20; @10:20 is all but 10 to 20.

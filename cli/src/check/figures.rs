@@ -17,7 +17,6 @@ pub(crate) enum Figure {
     Queue,
     Busy,
     Certificate,
-    Canary,
     In,
     Out,
 }
@@ -32,7 +31,7 @@ pub(super) struct Looks {
 
 impl Figure {
     /// All, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ready,
         Self::Degraded,
         Self::Peers,
@@ -41,7 +40,6 @@ impl Figure {
         Self::Queue,
         Self::Busy,
         Self::Certificate,
-        Self::Canary,
         Self::In,
         Self::Out,
     ];
@@ -57,7 +55,6 @@ impl Figure {
             Self::Queue => "queue",
             Self::Busy => "busy",
             Self::Certificate => "certificate",
-            Self::Canary => "canary",
             Self::In => "in",
             Self::Out => "out",
         }
@@ -67,7 +64,6 @@ impl Figure {
     pub(crate) const fn unit(self) -> &'static str {
         match self {
             Self::Queue | Self::Busy => "%",
-            Self::Canary => "ms",
             _ => "",
         }
     }
@@ -76,7 +72,6 @@ impl Figure {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Queue | Self::Busy => " %",
-            Self::Canary => " ms",
             Self::Certificate => " days",
             Self::Drops | Self::UdpDrops | Self::In | Self::Out => "/s",
             Self::Ready | Self::Degraded | Self::Peers => "",
@@ -90,7 +85,6 @@ impl Figure {
             Self::Queue => Some(Range::up_to(80.0)),
             Self::Busy => Some(Range::up_to(95.0)),
             Self::Certificate => Some(Range::from(14.0)),
-            Self::Canary => Some(Range::up_to(100.0)),
             Self::Ready | Self::Peers | Self::In | Self::Out => None,
         }
     }
@@ -101,7 +95,6 @@ impl Figure {
             Self::Ready => Some(Range::from(1.0)),
             Self::Queue => Some(Range::up_to(95.0)),
             Self::Certificate => Some(Range::from(3.0)),
-            Self::Canary => Some(Range::up_to(1000.0)),
             _ => None,
         }
     }
@@ -137,7 +130,6 @@ impl Figure {
                 let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
                 (after.certificate_expiry? as f64 - now) / 86_400.0
             }
-            Self::Canary => after.canary.as_ref()?.slowest_ms()?,
         };
         Some((value * 1000.0).round() / 1000.0)
     }

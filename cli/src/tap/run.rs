@@ -1,0 +1,124 @@
+//! The subscription, and when to print what.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use millrace_client::receiver::{Batch, BatchItem};
+use millrace_client::{ReceiverOptions, SubscribeError};
+use millrace_proto::Selector;
+use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
+
+use super::args::Tap;
+use super::print;
+use super::tally::Tally;
+use crate::args::Reach;
+use crate::failure::Failure;
+use crate::outage::Outage;
+use crate::signal::interrupt;
+use crate::{reach, subscribe};
+
+/// Between two lines of rates.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes that may wait for this command at the router: it is here to look, and not to keep.
+const QUEUE_BYTES: u64 = 4 << 20;
+
+/// Shows what flows until the end that the command line says.
+pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
+    for text in &command.selectors {
+        // Before anything is connected: the commonest mistake should not wait for a router.
+        Selector::parse(text)
+            .map_err(|source| subscribe::refusal(SubscribeError::Selector { text: text.clone(), source }))?;
+    }
+    let client = reach::client(reach)?;
+    let (mut changes, mut outage) = (client.changes(), Outage::default());
+    let options = ReceiverOptions::default().queue_bytes(QUEUE_BYTES);
+    let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
+    let mut subscription = receiver.subscribe(&command.selectors).map_err(subscribe::refusal)?;
+    subscription.on_router().await.map_err(subscribe::refusal)?;
+    let mut out = anstream::AutoStream::auto(io::stdout());
+    let begun = Instant::now();
+    let end = command.duration.map(|duration| tokio::time::Instant::now() + duration);
+    let mut lines = interval_at(tokio::time::Instant::now() + LINE_EVERY, LINE_EVERY);
+    lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = Look { tally: Tally::default(), left: command.samples, line_at: begun };
+    let written = loop {
+        tokio::select! {
+            batch = receiver.next_batch() => {
+                let Some(batch) = batch else { break Ok(()) };
+                if let Err(error) = look.batch(&mut out, &batch, command.count, reach.json) {
+                    break Err(error);
+                }
+                if command.count.is_some_and(|count| look.tally.events() >= count) {
+                    break Ok(());
+                }
+            }
+            _ = lines.tick() => {
+                if let Err(error) = look.line(&mut out, command.samples, reach.json) {
+                    break Err(error);
+                }
+            }
+            () = sleep_until(end.unwrap_or_else(tokio::time::Instant::now)), if end.is_some() => break Ok(()),
+            Some(change) = changes.next() => outage.tell(&change),
+            signal = interrupt() => {
+                signal?;
+                break Ok(());
+            }
+        }
+    };
+    let summary = look.tally.summary(begun.elapsed());
+    let written =
+        written.and_then(|()| print::summary(&mut out, &summary, reach.json)).and_then(|()| out.flush());
+    let refused = receiver.refused();
+    drop(receiver);
+    client.close().await;
+    match (written, refused) {
+        // Whoever reads has seen enough.
+        (Err(error), _) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::other(anyhow!(error).context("cannot write")))
+        }
+        (_, Some(refused)) => Err(subscribe::refusal(refused.into())),
+        _ => Ok(()),
+    }
+}
+
+/// What has come, and how much more of this second is shown.
+struct Look {
+    tally: Tally,
+    /// Samples left of this second.
+    left: u32,
+    line_at: Instant,
+}
+
+impl Look {
+    fn batch(
+        &mut self,
+        out: &mut impl Write,
+        batch: &Batch,
+        most: Option<u64>,
+        json: bool,
+    ) -> io::Result<()> {
+        for item in batch.iter() {
+            match item {
+                BatchItem::Event(_) if most.is_some_and(|most| self.tally.events() >= most) => break,
+                BatchItem::Event(event) => {
+                    self.tally.event(&event);
+                    if self.left > 0 {
+                        self.left -= 1;
+                        print::event(out, &event, json)?;
+                    }
+                }
+                BatchItem::Gap(gap) => self.tally.gap(gap),
+                _ => {}
+            }
+        }
+        out.flush()
+    }
+
+    fn line(&mut self, out: &mut impl Write, samples: u32, json: bool) -> io::Result<()> {
+        let over = self.line_at.elapsed();
+        (self.line_at, self.left) = (Instant::now(), samples);
+        print::rate(out, self.tally.line(), over, json)?;
+        out.flush()
+    }
+}
