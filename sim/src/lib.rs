@@ -12,6 +12,7 @@
 //! | [`network`] | connections and streams, what faults do to them, bugs on purpose |
 //! | [`router`] | cores and control, joined by mailboxes |
 //! | [`client`] | publishers and receivers |
+//! | [`minimise`](mod@minimise) | which faults a failure needs |
 //! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
 //! | [`queue`], [`event`] | what happens next |
 //!
@@ -21,6 +22,7 @@
 
 pub mod client;
 pub mod event;
+pub mod minimise;
 pub mod network;
 pub mod queue;
 pub mod record;
@@ -31,4 +33,4 @@ mod seed;
 pub mod summary;
 pub mod world;
 
-pub use seed::run;
+pub use seed::{run, run_with};

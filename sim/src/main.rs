@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use std::{fs, panic, thread};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use millrace_sim::minimise::minimise;
 use millrace_sim::network::Bug;
 use millrace_sim::report::Report;
-use millrace_sim::scenario::Size;
+use millrace_sim::scenario::{Scenario, Size};
 use millrace_sim::summary::Summary;
 
 #[global_allocator]
@@ -25,8 +27,10 @@ const PROGRESS_LINES: u64 = 10;
 
 /// Deterministic simulator of Millrace clusters: seeded, virtual time, faults as data.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// How many seeds to run.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
@@ -43,6 +47,12 @@ struct Args {
     /// when one does.
     #[arg(long, value_enum)]
     bug: Option<Bug>,
+    /// Run until one of these checkers finds something. The exit code is 0 when one does.
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    expect: Vec<String>,
+    /// Keep these faults of each seed's schedule only, by number from 0: what `minimise` prints.
+    #[arg(long, value_name = "N,N", value_delimiter = ',', num_args = 0..)]
+    only_faults: Option<Vec<usize>>,
     /// Run each seed twice and compare.
     #[arg(long)]
     replay: bool,
@@ -51,11 +61,27 @@ struct Args {
     jobs: Option<usize>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shrink the list of faults of a seed that fails to those that its failure needs.
+    Minimise {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// The bug that is put in.
+        #[arg(long, value_enum)]
+        bug: Option<Bug>,
+    },
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if !args.trace {
         // A panic is a finding of its seed; what it says is printed with the seed.
         panic::set_hook(Box::new(|_| ()));
+    }
+    if let Some(Command::Minimise { seed, bug }) = args.command {
+        return Ok(shrink(seed, bug)?);
     }
     let summary = run(&args)?;
     if let Some(path) = &args.json {
@@ -64,9 +90,10 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let mut out = io::stdout().lock();
     writeln!(out, "{summary}")?;
-    let good = match args.bug {
-        Some(_) => !summary.failed_seeds.is_empty(),
-        None => summary.failed_seeds.is_empty(),
+    let good = match (args.bug, &args.expect[..]) {
+        (None, []) => summary.failed_seeds.is_empty(),
+        (_, []) => !summary.failed_seeds.is_empty(),
+        (_, names) => names.iter().any(|name| summary.found_by.contains_key(name.trim())),
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -87,11 +114,15 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
                     return Ok(());
                 }
                 let seed = args.first_seed.wrapping_add(number);
-                let mut report = millrace_sim::run(seed, Size::default(), args.bug, args.trace);
+                let run = |trace| {
+                    let faults = args.only_faults.as_deref();
+                    millrace_sim::run_with(seed, Size::default(), args.bug, trace, faults)
+                };
+                let mut report = run(args.trace);
                 if args.replay {
-                    report.compare(&millrace_sim::run(seed, Size::default(), args.bug, false));
+                    report.compare(&run(false));
                 }
-                let caught = args.bug.is_some() && !report.is_clean();
+                let caught = is_caught(args, &report);
                 show(args, &report)?;
                 let mut summary = summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 summary.add(&report);
@@ -113,6 +144,15 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
         writeln!(io::stderr().lock())?;
     }
     Ok(summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Whether a run has shown what it was to show, so that no other is needed.
+fn is_caught(args: &Args, report: &Report) -> bool {
+    let found_by = report.found_by();
+    match &args.expect[..] {
+        [] => args.bug.is_some() && !report.is_clean(),
+        names => names.iter().any(|name| found_by.contains(&name.trim())),
+    }
 }
 
 /// Says how far it is: on one line of a terminal, else in a few lines that a log can keep.
@@ -146,8 +186,44 @@ fn show(args: &Args, report: &Report) -> io::Result<()> {
     if report.wrong > FINDINGS_SHOWN as u64 {
         writeln!(out, "  … {} findings in all", report.wrong)?;
     }
-    let bug = args.bug.map(|bug| format!(" --bug {}", bug.name())).unwrap_or_default();
-    writeln!(out, "  replay: millrace-sim --first-seed {} --seeds 1 --trace{bug}", report.seed)
+    let (seed, bug) = (report.seed, bug_option(args.bug));
+    let faults = args.only_faults.as_deref().map(faults_option).unwrap_or_default();
+    writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{bug}{faults}")?;
+    writeln!(out, "  shrink: millrace-sim minimise --seed {seed}{bug}")
+}
+
+/// Shrinks the faults of a seed and prints what is left. The exit code is 0 when it fails at all.
+fn shrink(seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let Some(left) = minimise(seed, Size::default(), bug) else {
+        writeln!(out, "seed {seed} does not fail")?;
+        return Ok(ExitCode::FAILURE);
+    };
+    let scenario = Scenario::of(seed, Size::default(), bug).map_err(io::Error::other)?;
+    let (found_by, runs) = (left.report.found_by().join(", "), left.runs);
+    writeln!(out, "seed {seed} fails, found by {found_by}, with these faults ({runs} runs):")?;
+    for (number, item) in scenario.schedule.faults.iter().enumerate() {
+        if left.faults.contains(&number) {
+            let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
+            let until = item.until_ns.map(|until| format!("{:.3}", seconds(until))).unwrap_or_default();
+            writeln!(out, "  {number}  {:.3}–{until} s  {:?}", seconds(item.at_ns), item.fault)?;
+        }
+    }
+    for finding in left.report.findings.iter().take(FINDINGS_SHOWN) {
+        writeln!(out, "  {finding}")?;
+    }
+    let (faults, bug) = (faults_option(&left.faults), bug_option(bug));
+    writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{bug}{faults}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bug_option(bug: Option<Bug>) -> String {
+    bug.map(|bug| format!(" --bug {}", bug.name())).unwrap_or_default()
+}
+
+fn faults_option(faults: &[usize]) -> String {
+    let numbers: Vec<String> = faults.iter().map(usize::to_string).collect();
+    format!(" --only-faults {}", numbers.join(",")).trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -82,9 +82,9 @@ impl Record {
     }
 
     /// An application takes a gap.
-    pub fn gap(&mut self, receiver: u32, gap: &Gap) {
+    pub fn gap(&mut self, receiver: u32, gap: &Gap, now: Time) {
         *self.gaps.entry(gap.reason.name()).or_default() += 1;
-        self.checker.gap(receiver, gap);
+        self.checker.gap(receiver, gap, now.0);
     }
 
     /// An event goes from core to core.

@@ -165,6 +165,15 @@ impl Scenario {
         })
     }
 
+    /// Leaves out all faults but these, by their numbers in the schedule.
+    pub fn keep_faults(&mut self, numbers: &[usize]) {
+        let mut number = 0;
+        self.schedule.faults.retain(|_| {
+            number += 1;
+            numbers.contains(&(number - 1))
+        });
+    }
+
     /// Addresses of the routers.
     #[must_use]
     pub fn addresses(&self) -> BTreeMap<String, u32> {

@@ -10,8 +10,20 @@ use crate::world::World;
 /// Runs one seed. A panic is a finding.
 #[must_use]
 pub fn run(seed: u64, size: Size, bug: Option<Bug>, trace: bool) -> Report {
+    run_with(seed, size, bug, trace, None)
+}
+
+/// Runs one seed with some of its faults only, by their numbers in its schedule; with all, where
+/// none are named.
+#[must_use]
+pub fn run_with(seed: u64, size: Size, bug: Option<Bug>, trace: bool, faults: Option<&[usize]>) -> Report {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| match Scenario::of(seed, size, bug) {
-        Ok(scenario) => World::new(scenario, trace).run(),
+        Ok(mut scenario) => {
+            if let Some(faults) = faults {
+                scenario.keep_faults(faults);
+            }
+            World::new(scenario, trace).run()
+        }
         Err(error) => Report::panicked(seed, error.to_string()),
     }));
     outcome.unwrap_or_else(|panic| {

@@ -9,6 +9,7 @@
 //! | [`faces`](mod@faces) | finds faces of folders that hold more than a table of contents |
 //! | [`files`] | lists the Rust files of the repository |
 //! | [`links`](mod@links) | finds links of pages that lead nowhere |
+//! | [`mutants`] | runs the simulator with bugs on purpose |
 //! | [`lengths`] | finds files that are too long |
 //! | [`sizes`](mod@sizes) | finds functions that are too long, structs with too many fields |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
@@ -19,6 +20,7 @@ mod faces;
 mod files;
 mod lengths;
 mod links;
+mod mutants;
 mod sizes;
 mod source;
 
@@ -72,6 +74,18 @@ enum Command {
     /// A face holds docs, declarations of modules and re-exports. Types, functions and constants have
     /// files of their own, so that a folder's listing names them. Tests are left out.
     Faces,
+    /// Fails when the simulator does not notice a mutant: a patch of `sim/mutants` that breaks one
+    /// thing.
+    ///
+    /// Each is applied to a copy of the tree in `target/mutants`, built there, and run until a checker
+    /// that it names has a finding. A patch that does not apply is an error.
+    Mutants {
+        /// Parts of names. Without any: all.
+        names: Vec<String>,
+        /// Seeds that are tried with each.
+        #[arg(long, default_value_t = 200)]
+        seeds: u64,
+    },
     /// Fails when a link of a page (`*.md`) leads to no file or heading of this repository.
     ///
     /// Links with a scheme are left out, because nothing is fetched.
@@ -84,6 +98,7 @@ fn main() -> Result<ExitCode> {
         Command::Circles { crates, edges } => circles(root, crates, edges)?,
         Command::Sizes { crates } => sizes(root, &crates)?,
         Command::Faces => faces(root)?,
+        Command::Mutants { names, seeds } => mutants::run(root, &names, seeds)?,
         Command::Links => links(root)?,
     };
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

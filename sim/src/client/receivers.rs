@@ -361,7 +361,7 @@ impl DeliverySink for Programs<'_> {
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
         let Some((receivers, record, _)) = &mut self.of else { return };
         if let Some(session) = receivers.get(&receiver).and_then(|receiver| receiver.session_number) {
-            record.gap(session, gap);
+            record.gap(session, gap, self.now);
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{RouterId, Selector, TagSet, TagSetRef};
 use serde::Serialize;
 
@@ -198,8 +198,12 @@ impl ClusterChecker {
     }
 
     /// A receiver's application takes a gap marker.
-    pub fn gap(&mut self, receiver: u32, gap: &Gap) {
-        self.receivers.entry(receiver).or_default().stream.gap(gap.router);
+    pub fn gap(&mut self, receiver: u32, gap: &Gap, at: u64) {
+        let stream = &mut self.receivers.entry(receiver).or_default().stream;
+        stream.gap(gap.router);
+        if let (GapReason::Joined, Some(router)) = (gap.reason, gap.router) {
+            stream.joined(router, at);
+        }
     }
 
     /// A copy of an event goes to a location.

@@ -70,7 +70,9 @@ fn take(checker: &mut ClusterChecker, receiver: u32, seen: &Seen) {
                 vouched: Vouched::Once,
             });
         }
-        Seen::Gap(router) => checker.gap(receiver, &Gap { reason: GapReason::RouterLost, events: 0, router }),
+        Seen::Gap(router) => {
+            checker.gap(receiver, &Gap { reason: GapReason::RouterLost, events: 0, router }, 30)
+        }
     }
 }
 

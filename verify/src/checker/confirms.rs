@@ -3,7 +3,8 @@
 //!
 //! Judged is each pair of an event and a receiver whose subscription was effective in the cluster
 //! from before the event was published, in one session, until [`FLIGHT_NS`] after its publisher was
-//! told. At level *delivered* that receiver's application had acknowledged the event by then. At level
+//! told. A subscription is not effective at a router that has begun anew and cannot reach that of
+//! the receiver: the receiver hears when it has joined. At level *delivered* that receiver's application had acknowledged the event by then. At level
 //! *routed* the event arrives, or a gap says that the receiver's queue overflowed later.
 
 use std::collections::BTreeMap;
@@ -34,7 +35,9 @@ impl Confirms {
     /// Looks at one pair.
     pub fn pair(&mut self, pair: &Pair<'_>, settle_ns: u64, findings: &mut Findings) {
         for (at, end) in pair.publication.ends.iter().enumerate().filter(|(_, end)| end.told.is_complete()) {
-            if !is_judged(pair, end, end.at.saturating_add(FLIGHT_NS)) {
+            let has_joined =
+                pair.party.stream.has_joined(end.router, pair.event.published_at, end.at + settle_ns);
+            if has_joined || !is_judged(pair, end, end.at.saturating_add(FLIGHT_NS)) {
                 continue;
             }
             let why = match pair.publication.level {

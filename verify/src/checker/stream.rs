@@ -20,6 +20,9 @@ pub struct Stream {
     events: Vec<Taken>,
     /// How many events stood before each gap, and the router that it names.
     gaps: Vec<(usize, Option<RouterId>)>,
+    /// Routers that were told to have joined, and when, ns: what entered there before may be
+    /// missing.
+    joined: Vec<(RouterId, u64)>,
 }
 
 /// One event that was taken from a stream.
@@ -56,6 +59,17 @@ impl Stream {
     /// means any.
     pub fn gap(&mut self, router: Option<RouterId>) {
         self.gaps.push((self.events.len(), router));
+    }
+
+    /// A router joins: it did not know what this receiver wants.
+    pub fn joined(&mut self, router: RouterId, at: u64) {
+        self.joined.push((router, at));
+    }
+
+    /// Whether a router has joined at a time between.
+    #[must_use]
+    pub fn has_joined(&self, router: RouterId, from: u64, until: u64) -> bool {
+        self.joined.iter().any(|&(joined, at)| joined == router && (from..=until).contains(&at))
     }
 
     /// The events, in order.
