@@ -16,6 +16,8 @@ use super::shared::Report;
 use super::state::FleetApp;
 use super::watch::checkers;
 
+/// Shortest time between two looks at the schedule, which bounds what waking up costs.
+const PUBLISH_GAP: Duration = Duration::from_micros(50);
 /// How often sessions' clocks are looked at: far below their timeouts.
 const TEND_EVERY: Duration = Duration::from_millis(50);
 /// Many sessions are looked at in parts, all of them within this many looks: a second, of timeouts
@@ -25,6 +27,11 @@ const TEND_PARTS: usize = 20;
 const TENDED_MIN: usize = 1024;
 
 impl FleetApp {
+    /// When to publish and write next, by the schedule.
+    fn publish_due(&self) -> Option<Instant> {
+        self.emitters.next_due(self.clock).map(|due| due.max(self.published_at + PUBLISH_GAP))
+    }
+
     fn mark(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         if !std::mem::replace(&mut connection.dirty, true) {
@@ -249,17 +256,10 @@ impl App for FleetApp {
         dial_more(self, io);
         let now = io.now();
         let time = self.clock.time(now);
-        if now.saturating_duration_since(self.published_at) >= self.tick {
+        if self.publish_due().is_some_and(|due| due <= now) {
             self.published_at = now;
-            self.emitters.publish(now, time, self.clock, &mut self.publishers, &self.tally);
-            self.emitters.write(
-                io,
-                &self.publisher_conns,
-                &mut self.publishers,
-                time,
-                self.tick,
-                &self.tally,
-            );
+            self.emitters.publish(now, self.clock, &mut self.publishers, &self.tally);
+            self.emitters.write(io, &self.publisher_conns, &mut self.publishers, time, &self.tally);
         }
         self.tend(now);
         for index in std::mem::take(&mut self.dirty) {
@@ -272,7 +272,6 @@ impl App for FleetApp {
 
     fn deadline(&self) -> Option<Instant> {
         let tend = self.tended_at + TEND_EVERY;
-        let next = self.emitters.next_due(self.clock).map(|due| due.max(self.published_at + self.tick));
-        Some(next.map_or(tend, |due| due.min(tend)))
+        Some(self.publish_due().map_or(tend, |due| due.min(tend)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use millrace_verify::workload::WorkloadError;
 
@@ -65,7 +65,6 @@ pub(super) fn build(
         slow_receiver: scenario.slow_receiver,
         mine,
         dirty: Vec::new(),
-        tick: (scenario.publish_linger / 10).clamp(Duration::from_micros(50), Duration::from_micros(500)),
         published_at: Instant::now(),
         tended_at: Instant::now(),
         tended: 0,
@@ -97,7 +96,7 @@ fn publishing(plan: &FleetPlan, thread: u32, threads: u32) -> (Vec<Publisher>, E
         .filter(|&emitter| scenario.emitter_connection(emitter) % threads == thread)
         .collect();
     let share = here.len() as f64 / f64::from(workload.emitters);
-    let mut emitters = Emitters::new(workload, scenario.publish_linger, share);
+    let mut emitters = Emitters::new(workload, scenario.publish_linger, share, publishers.len());
     for emitter in here {
         let publisher = scenario.emitter_connection(emitter) / threads;
         let tags = &plan.tag_sets[emitter as usize];

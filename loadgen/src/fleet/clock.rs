@@ -36,6 +36,13 @@ impl Epochs {
         self.clock.instant(time)
     }
 
+    /// The time on the sessions' clock of nanoseconds since 1970.
+    #[inline]
+    #[must_use]
+    pub fn time_of(self, ns: u64) -> Time {
+        Time::from_nanos(ns.saturating_sub(self.base_ns))
+    }
+
     /// The sessions' clock at a moment.
     #[inline]
     #[must_use]

@@ -171,7 +171,9 @@ impl Part {
         let threads = u32::from(scenario.fleet_threads.max(1));
         let mine = |emitter: &u32| self.holds(scenario.emitter_connection(*emitter));
         let here: Vec<u32> = (0..workload.emitters).filter(mine).collect();
-        let mut schedule = Schedule::new(workload, here.len() as f64 / f64::from(workload.emitters));
+        let share = here.len() as f64 / f64::from(workload.emitters);
+        // The library lingers by itself, from when it is given an event.
+        let mut schedule = Schedule::new(workload, share, Duration::ZERO);
         for emitter in here {
             let index = scenario.emitter_connection(emitter) / threads;
             let Some(publisher) = publishers.get(index as usize) else { continue };

@@ -18,6 +18,13 @@ use super::tally::Tally;
 
 /// A publisher with so much queued is written at once.
 const FLUSH_BYTES: usize = 16 * 1024;
+/// Bytes of an event beside its payload, about.
+const EVENT_HEAD_BYTES: usize = 8;
+/// An event waits for others for this time at most, however long its publisher lingers, so that the
+/// work of a long linger is spread over it.
+const PATIENCE_MAX: Duration = Duration::from_micros(500);
+/// A publisher without credit is asked again after this time.
+const RETRY: Duration = Duration::from_micros(500);
 
 /// One publishing connection's half.
 #[derive(Debug)]
@@ -75,6 +82,12 @@ impl Publisher {
 pub(super) struct Emitters {
     pub(super) schedule: Schedule,
     linger_ns: u64,
+    /// Events that are enough for a write of one publisher.
+    events_per_write: u64,
+    /// Publishers of this thread: events are spread evenly over them.
+    publishers: u64,
+    /// Events that were offered and wait for a write, about.
+    gathered: u64,
     /// Publishers with queued events, by the time at which their linger is over.
     lingering: BinaryHeap<Reverse<(Time, u32)>>,
     /// Publishers that have enough for a write.
@@ -82,10 +95,14 @@ pub(super) struct Emitters {
 }
 
 impl Emitters {
-    /// `share` is this thread's part of all emitters.
-    pub(super) fn new(workload: &Workload, linger: Duration, share: f64) -> Self {
+    /// `share` is this thread's part of all emitters, which take turns with its `publishers`.
+    pub(super) fn new(workload: &Workload, linger: Duration, share: f64, publishers: usize) -> Self {
+        let event_bytes = workload.payload_bytes as usize + EVENT_HEAD_BYTES;
         Self {
-            schedule: Schedule::new(workload, share),
+            schedule: Schedule::new(workload, share, linger.min(PATIENCE_MAX)),
+            events_per_write: (FLUSH_BYTES / event_bytes).max(1) as u64,
+            publishers: publishers.max(1) as u64,
+            gathered: 0,
             linger_ns: u64::try_from(linger.as_nanos()).unwrap_or(u64::MAX),
             lingering: BinaryHeap::new(),
             full: Vec::new(),
@@ -103,23 +120,25 @@ impl Emitters {
     pub(super) fn publish(
         &mut self,
         now: Instant,
-        time: Time,
         clock: Epochs,
         publishers: &mut [Publisher],
         tally: &Tally,
     ) {
-        let Self { schedule, linger_ns, lingering, full } = self;
+        let Self { schedule, linger_ns, lingering, full, gathered, .. } = self;
         schedule.offer(now, clock, tally, |event| {
             let publisher = &mut publishers[event.publisher as usize];
-            publisher.session.publish(time, event.tags, event.scheduled_ns, event.payload)?;
+            // Its linger begins when it is due, as if it had been published then.
+            let due = clock.time_of(event.scheduled_ns);
+            publisher.session.publish(due, event.tags, event.scheduled_ns, event.payload)?;
             if !std::mem::replace(&mut publisher.lingering, true) {
-                lingering.push(Reverse((time.after(*linger_ns), event.publisher)));
+                lingering.push(Reverse((due.after(*linger_ns), event.publisher)));
             }
             if publisher.session.queued_bytes() >= FLUSH_BYTES
                 && !std::mem::replace(&mut publisher.full, true)
             {
                 full.push(event.publisher);
             }
+            *gathered += 1;
             Ok(())
         });
     }
@@ -131,19 +150,20 @@ impl Emitters {
         conns: &[ConnId],
         publishers: &mut [Publisher],
         now: Time,
-        tick: Duration,
         tally: &Tally,
     ) {
         for number in self.full.drain(..) {
             let publisher = &mut publishers[number as usize];
             publisher.full = false;
+            self.gathered = self.gathered.saturating_sub(self.events_per_write);
             publisher.write(io, conns[number as usize], now, tally);
         }
-        let later = now.after(u64::try_from(tick.as_nanos()).unwrap_or(u64::MAX));
+        let later = now + RETRY;
         while let Some(&Reverse((due, number))) = self.lingering.peek()
             && due <= now
         {
             self.lingering.pop();
+            self.gathered -= self.gathered / self.publishers;
             let publisher = &mut publishers[number as usize];
             publisher.write(io, conns[number as usize], now, tally);
             publisher.lingering = publisher.session.queued_bytes() > 0;
@@ -155,9 +175,11 @@ impl Emitters {
         }
     }
 
-    /// When an event is due by the schedule, or a write.
+    /// The time at which there is work: a linger is over, a publisher has enough for a write, or an
+    /// event has waited long enough.
     pub(super) fn next_due(&self, clock: Epochs) -> Option<Instant> {
         let write = self.lingering.peek().map(|&Reverse((due, _))| clock.instant(due));
-        [self.schedule.next_due(), write].into_iter().flatten().min()
+        let to_fill = (self.events_per_write * self.publishers).saturating_sub(self.gathered).max(1);
+        [self.schedule.deadline(to_fill), write].into_iter().flatten().min()
     }
 }

@@ -69,13 +69,16 @@ pub(super) struct Schedule {
     payload: Vec<u8>,
     pace: Option<Pace>,
     share: f64,
-    /// How late events were offered, against the schedule of the measured part, microseconds.
+    /// How long an event may wait for others after it is due, because its publisher lingers.
+    patience: Duration,
+    /// How late events of the measured part were offered, beyond that, microseconds.
     lag: Latency,
 }
 
 impl Schedule {
-    /// `share` is this thread's part of all emitters.
-    pub(super) fn new(workload: &Workload, share: f64) -> Self {
+    /// `share` is this thread's part of all emitters; an event may wait for `patience` after it is
+    /// due.
+    pub(super) fn new(workload: &Workload, share: f64, patience: Duration) -> Self {
         Self {
             emitters: Vec::new(),
             next: 0,
@@ -85,6 +88,7 @@ impl Schedule {
             payload: vec![0; workload.payload_bytes as usize],
             pace: None,
             share,
+            patience,
             lag: empty_latency(),
         }
     }
@@ -158,7 +162,7 @@ impl Schedule {
         tally.published.add(pace.done - before);
         if pace.measured && pace.done > before {
             // The oldest one's, for all that were offered with it: never too small.
-            let late = now.saturating_duration_since(pace.due(before)).as_micros();
+            let late = now.saturating_duration_since(pace.due(before) + self.patience).as_micros();
             let late_us = u64::try_from(late).unwrap_or(u64::MAX).min(LATENCY_MAX_US);
             // The bounds hold it.
             let _ = self.lag.record_n(late_us, pace.done - before);
@@ -172,9 +176,12 @@ impl Schedule {
         more
     }
 
-    /// When the next event is due.
-    pub(super) fn next_due(&self) -> Option<Instant> {
-        self.pace.as_ref().map(|pace| pace.due(pace.done))
+    /// When the next event has to be offered at the latest, and when `events` of them are due:
+    /// whichever is first.
+    pub(super) fn deadline(&self, events: u64) -> Option<Instant> {
+        let pace = self.pace.as_ref()?;
+        let last = (pace.done + events - 1).min(pace.events.saturating_sub(1));
+        Some((pace.due(pace.done) + self.patience).min(pace.due(last)))
     }
 
     /// How many events each emitter has published since the last reset.
@@ -182,8 +189,66 @@ impl Schedule {
         self.emitters.iter().map(|emitter| (emitter.number, emitter.next_n))
     }
 
-    /// How late events were offered since the last reset.
+    /// How late events were offered since the last reset, beyond their time to wait for others.
     pub(super) const fn lag(&self) -> &Latency {
         &self.lag
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_client::session::{PublisherConfig, PublisherSession};
+    use millrace_client::{Epoch, PublisherId, PublisherKey, TagSet};
+
+    use super::*;
+
+    /// A schedule of one emitter at a kilohertz, whose events may wait for `patience`.
+    fn schedule(start: Instant, patience: Duration) -> Schedule {
+        let workload = Workload::everything(1, 1);
+        let mut schedule = Schedule::new(&workload, 1.0, patience);
+        let stretch = Stretch {
+            start,
+            events: 1000,
+            events_per_second: 1000.0,
+            measured: true,
+            reset: true,
+            stalled: false,
+        };
+        let key = PublisherKey { publisher: PublisherId(1), epoch: Epoch(1) };
+        let mut session = PublisherSession::new(PublisherConfig::new(key));
+        schedule.add(0, 0, session.register(&TagSet::from_texts(["n=1"]).unwrap()).unwrap());
+        schedule.begin(1, &stretch, false);
+        schedule
+    }
+
+    fn offer(schedule: &mut Schedule, now: Instant) -> u64 {
+        let mut offered = 0;
+        schedule.offer(now, Epochs::now(), &Tally::default(), |_| {
+            offered += 1;
+            Ok(())
+        });
+        offered
+    }
+
+    #[test]
+    fn the_deadline_is_the_patience_of_the_first_event_or_the_time_of_enough() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut patient = schedule(start, Duration::from_millis(5));
+        assert_eq!(patient.deadline(100), Some(at(5)));
+        assert_eq!(patient.deadline(3), Some(at(2)), "the third event is enough");
+        assert_eq!(offer(&mut patient, at(5)), 6);
+        assert_eq!(patient.deadline(100), Some(at(11)));
+        assert_eq!(schedule(start, Duration::ZERO).deadline(100), Some(at(0)));
+    }
+
+    #[test]
+    fn lateness_counts_from_the_end_of_the_patience() {
+        let start = Instant::now();
+        let mut patient = schedule(start, Duration::from_millis(5));
+        offer(&mut patient, start + Duration::from_millis(5));
+        assert_eq!(patient.lag().max(), 0);
+        offer(&mut patient, start + Duration::from_millis(31));
+        assert!((20_000..20_200).contains(&patient.lag().max()), "{}", patient.lag().max());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use millrace_quic::ConnId;
 use millrace_verify::oracle::Expected;
@@ -39,7 +39,6 @@ pub(super) struct FleetApp {
     pub(super) slow_receiver: bool,
     pub(super) mine: Mine,
     pub(super) dirty: Vec<usize>,
-    pub(super) tick: Duration,
     pub(super) published_at: Instant,
     pub(super) tended_at: Instant,
     /// The connection that was looked at last.

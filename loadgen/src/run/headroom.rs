@@ -20,7 +20,8 @@ pub struct Headroom {
     pub busiest_thread_waited_share: f64,
     /// CPUs that all its threads used together.
     pub cpus: f64,
-    /// How late events were offered, against their schedule, microseconds.
+    /// How late events were offered, microseconds: behind the time at which each is due and, with a
+    /// linger, up to 500 µs in which it may wait for others. Latency counts from when they are due.
     pub lag_p50_us: u64,
     /// The same, 99th percentile.
     pub lag_p99_us: u64,
