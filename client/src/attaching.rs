@@ -57,6 +57,7 @@ impl Attaching {
 
     /// As [`Attaching::new`], for a connection whose owner has work without it: the first search
     /// has no end either.
+    #[cfg(all(unix, feature = "spool"))]
     pub(crate) fn insisting(connector: Connector, wants: Wants) -> Self {
         Self::begin(connector, wants, true)
     }

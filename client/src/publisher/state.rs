@@ -61,6 +61,7 @@ pub(super) struct State {
     /// How long events may wait.
     pub(super) ttl: Option<Duration>,
     /// Who looks after the spool was told since it last looked.
+    #[cfg(all(unix, feature = "spool"))]
     upkeep_told: bool,
     /// An event found no room in the spool, and none has since.
     waits_for_room: bool,
@@ -107,6 +108,7 @@ impl Shared {
             first_seq: holding.seqs().end,
             found: pending(&holding),
             ttl,
+            #[cfg(all(unix, feature = "spool"))]
             upkeep_told: false,
             waits_for_room: false,
             unconfirmed: VecDeque::new(),
