@@ -30,6 +30,18 @@ pub enum Role {
     None,
 }
 
+impl Role {
+    /// What its holder is called as a client: NAME, or `router/NAME`. None without a role.
+    #[must_use]
+    pub fn identity(self) -> Option<String> {
+        match self {
+            Self::Client(name) => Some(name),
+            Self::Router(name) => Some(format!("router/{name}")),
+            Self::None => None,
+        }
+    }
+}
+
 /// The role in a certificate that was verified before.
 #[must_use]
 pub fn role_of(certificate: &CertificateDer<'_>) -> Role {

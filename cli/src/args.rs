@@ -61,6 +61,10 @@ pub(crate) struct Reach {
     /// The key of --cert, PEM.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_KEY", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
+    /// A file with this client's token, for routers that know it: instead of a certificate. The
+    /// environment variable MILLRACE_TOKEN holds the token itself.
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", conflicts_with = "cert")]
+    pub(crate) token_file: Option<PathBuf>,
     /// Name to expect in the router's certificate, instead of the host of its address.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
@@ -214,6 +218,10 @@ pub(crate) struct Sub {
     /// router's, 256 if nothing is set.
     #[arg(long, value_name = "N", requires = "group", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_inflight: Option<u64>,
+    /// Show whom routers took each event's publisher for (the tag millrace/identity), and other tags
+    /// of routers.
+    #[arg(long)]
+    pub(crate) show_identity: bool,
     /// End with exit code 1 at the first gap.
     #[arg(long)]
     pub(crate) fail_on_gap: bool,

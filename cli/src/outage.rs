@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use millrace_client::Change;
+use anyhow::anyhow;
+use millrace_client::{Change, CloseCode, Disconnect};
 
+use crate::failure::Failure;
 use crate::tell::tell;
 
 /// Says when a connection is lost, while it stays away, and when it is there again.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     is_told: bool,
+    /// A router has dropped what was published.
+    pub(crate) drops: bool,
 }
 
 impl Outage {
@@ -26,10 +30,22 @@ impl Outage {
             Change::Attached { router, away, .. } if std::mem::take(&mut self.is_told) => {
                 tell(format_args!("connected to {router} again, after {}", words(*away)));
             }
+            Change::Dropping { message, .. } => {
+                self.drops = true;
+                tell(format_args!("the router drops what is published: {message}"));
+            }
             // The first connection, and moves that cost nothing, are no news.
             _ => {}
         }
     }
+}
+
+/// Why the command ends with this change, if it does: a router that withdrew a right gives it back
+/// only when its operator does.
+pub(crate) fn end(change: &Change) -> Option<Failure> {
+    let Change::Lost { reason } = change else { return None };
+    let is_forbidden = matches!(reason, Disconnect::Closed { code: Some(CloseCode::Forbidden), .. });
+    is_forbidden.then(|| Failure::other(anyhow!("{reason}")))
 }
 
 /// A duration to a tenth of a second.

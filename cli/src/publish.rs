@@ -1,7 +1,6 @@
 //! `millrace pub`: payloads of the command line, or lines of standard input, as events.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -15,7 +14,7 @@ use tokio::io::BufReader;
 use crate::args::{Pub, Reach};
 use crate::failure::Failure;
 use crate::lines::{Line, Lines};
-use crate::outage::Outage;
+use crate::outage::{self, Outage};
 use crate::signal::interrupt;
 #[cfg(unix)]
 use crate::spooling::{self, SpoolWatch};
@@ -49,21 +48,28 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
             publish_payloads(&publisher, &tags, command).await
         }
     };
+    let mut is_forbidden = false;
     let published = tokio::select! {
         published = publish => published,
         signal = interrupt() => signal.map(|()| {
             tell("interrupted; waiting for what becomes of what was published (again to give up)");
         }),
-        never = watch.run() => match never {},
+        forbidden = watch.run() => {
+            is_forbidden = true;
+            Err(forbidden)
+        }
     };
     let flushed = tokio::select! {
+        biased;
+        // Nothing more becomes of them at this router.
+        () = std::future::ready(()), if is_forbidden => Ok(false),
         flushed = tokio::time::timeout(command.timeout, publisher.flush()) => Ok(flushed.is_ok()),
         signal = interrupt() => signal.map(|()| false).and(Err(Failure::interrupted(anyhow!(
             "gave up waiting for what becomes of the last events"
         )))),
-        never = watch.run() => match never {},
+        forbidden = watch.run() => Err(forbidden),
     };
-    watch.finish();
+    let drops = watch.finish();
     let keys: Vec<PublisherKey> = publisher.keys().collect();
     let is_spooled = publisher.spool_opened().is_some();
     let stats = match flushed {
@@ -88,6 +94,9 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
             .hint("Is a router reachable? --timeout waits longer."));
     }
     failures.check()?;
+    if drops {
+        return Err(Failure::other(anyhow!("events were dropped, because this client may not publish them")));
+    }
     if stats.unknown > 0 {
         let error =
             anyhow!("{} events may be lost: a connection broke while they were on their way", stats.unknown);
@@ -217,8 +226,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Runs until it is dropped; may run again.
-    async fn run(&mut self) -> Infallible {
+    /// Runs until the client may not publish any more, or it is dropped; may run again.
+    async fn run(&mut self) -> Failure {
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
         let mut skips = tokio::time::interval(SKIPPED_EVERY);
         progress.reset();
@@ -231,7 +240,10 @@ impl<'a> Watch<'a> {
                     let stats = self.publisher.stats();
                     tell(told(&stats, self.publisher.level(), self.skipped.count.get()));
                 }
-                Some(change) = self.changes.next() => self.outage.tell(&change),
+                Some(change) = self.changes.next() => match outage::end(&change) {
+                    Some(failure) => return failure,
+                    None => self.outage.tell(&change),
+                },
             }
         }
     }
@@ -242,13 +254,18 @@ impl<'a> Watch<'a> {
         self.spool.tell(self.publisher);
     }
 
-    /// Tells what is left to tell.
-    fn finish(mut self) {
+    /// Tells what is left to tell; says whether a router has dropped what the client may not
+    /// publish.
+    fn finish(mut self) -> bool {
+        while let Some(change) = self.changes.try_next() {
+            self.outage.tell(&change);
+        }
         while let Some(lost) = self.publisher.try_lost() {
             tell_lost(&lost);
         }
         self.failures.take(self.publisher);
         self.tell_counts();
+        self.outage.drops
     }
 }
 

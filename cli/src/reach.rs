@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use millrace_client::{Client, CloseCode, Config, ConnectError, Disconnect, Identity, TlsError, Trust};
+use anyhow::{Context, anyhow};
+use millrace_client::{
+    Client, CloseCode, Config, ConnectError, Disconnect, Identity, TlsError, Token, Trust,
+};
+use millrace_proto::limits::TOKEN_BYTES_MAX;
 
 use crate::args::Reach;
 use crate::failure::Failure;
@@ -21,8 +24,26 @@ pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
         .router_levels(reach.routers())
         .trust(trust)
         .identity(identity)
+        .token(token(reach)?)
         .server_name(reach.server_name.clone());
     Client::new(config).map_err(unreachable)
+}
+
+/// The token to show: that of the file, or of the environment.
+fn token(reach: &Reach) -> Result<Option<Token>, Failure> {
+    let text = match &reach.token_file {
+        Some(path) => {
+            let bytes = read(path)?;
+            let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
+            let text = text.filter(|text| !text.is_empty() && text.len() <= TOKEN_BYTES_MAX);
+            let wrong = || anyhow!("{} holds no token: one line of text, at most 4 KiB", path.display());
+            Some(text.ok_or_else(|| Failure::usage(wrong()))?)
+        }
+        // A certificate says more than a token.
+        None if reach.cert.is_some() => None,
+        None => std::env::var("MILLRACE_TOKEN").ok().map(|text| text.trim().to_owned()),
+    };
+    Ok(text.filter(|text| !text.is_empty()).map(Token))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -42,7 +63,8 @@ pub(crate) fn unreachable(error: ConnectError) -> Failure {
         ConnectError::Failed {
             reason: Disconnect::Closed { code: Some(CloseCode::Forbidden), .. }, ..
         } => Some(
-            "Give this client's certificate and key: --cert FILE --key FILE (`millrace certs client NAME` makes them).",
+            "Give this client's certificate and key: --cert FILE --key FILE (`millrace certs client NAME` makes them), \
+             or its token: --token-file FILE.",
         ),
         ConnectError::Failed { .. } => Some(
             "If the certificate is not trusted, check --ca; without it, only routers in dev mode that this user started are trusted.",

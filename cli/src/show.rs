@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use millrace_client::Gap;
 use millrace_client::receiver::BatchEvent;
 use millrace_proto::TagSetRef;
+use millrace_proto::tag::RESERVED_PREFIX;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
@@ -15,10 +16,11 @@ use crate::tell;
 /// Schema of the objects that `sub --json` prints.
 pub(crate) const EVENT_SCHEMA: &str = "millrace.sub/1";
 
-/// Writes an event as one line: time, tags, payload, separated by tabs.
-pub(crate) fn event_line(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Result<()> {
+/// Writes an event as one line: time, tags, payload, separated by tabs. Tags that routers set stand
+/// among the others if `all_tags`.
+pub(crate) fn event_line(out: &mut impl Write, event: &BatchEvent<'_>, all_tags: bool) -> io::Result<()> {
     write!(out, "{}\t", time(since_1970(event.time)))?;
-    for (index, (key, value)) in event.tags.borrow().iter().enumerate() {
+    for (index, (key, value)) in shown_tags(event.tags.borrow(), all_tags).enumerate() {
         let comma = if index == 0 { "" } else { "," };
         write!(out, "{comma}{key}=")?;
         escape(out, value.as_bytes(), true)?;
@@ -28,15 +30,20 @@ pub(crate) fn event_line(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Re
     out.write_all(b"\n")
 }
 
-/// Writes an event as one JSON object.
-pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>) -> io::Result<()> {
+/// The tags to show.
+fn shown_tags(tags: TagSetRef<'_>, all: bool) -> impl Iterator<Item = (&str, &str)> {
+    tags.iter().filter(move |(key, _)| all || !key.starts_with(RESERVED_PREFIX))
+}
+
+/// Writes an event as one JSON object, with tags as [`event_line`] has them.
+pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>, all_tags: bool) -> io::Result<()> {
     let text = std::str::from_utf8(event.payload).ok();
     let object = EventObject {
         schema: EVENT_SCHEMA,
         kind: "event",
         time: time(since_1970(event.time)),
         time_ns: since_1970(event.time),
-        tags: TagsObject(event.tags.borrow()),
+        tags: TagsObject(event.tags.borrow(), all_tags),
         publisher: event.id.publisher.publisher.to_string(),
         epoch: format!("{:016x}", event.id.publisher.epoch.0),
         seq: event.id.seq,
@@ -122,12 +129,12 @@ struct GapObject {
     router: Option<String>,
 }
 
-struct TagsObject<'a>(TagSetRef<'a>);
+struct TagsObject<'a>(TagSetRef<'a>, bool);
 
 impl Serialize for TagsObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (key, value) in self.0.iter() {
+        for (key, value) in shown_tags(self.0, self.1) {
             map.serialize_entry(key, value)?;
         }
         map.end()

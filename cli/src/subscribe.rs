@@ -10,7 +10,7 @@ use millrace_proto::Selector;
 
 use crate::args::{Reach, Sub};
 use crate::failure::Failure;
-use crate::outage::Outage;
+use crate::outage::{self, Outage};
 use crate::signal::interrupt;
 use crate::tell::tell;
 use crate::{reach, show};
@@ -55,7 +55,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                 let Some(batch) = batch else {
                     break receiver.refused().map_or(Ok(()), |refused| Err(refusal(refused.into())));
                 };
-                match print(&mut out, &batch, &mut left, reach.json) {
+                match print(&mut out, &batch, &mut left, Form { json: reach.json, all_tags: command.show_identity }) {
                     Ok(Printed { gaps, .. }) if gaps > 0 && command.fail_on_gap => {
                         break Err(Failure::other(anyhow!("events are missing, and --fail-on-gap ends at the first gap")));
                     }
@@ -73,13 +73,25 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                     break Err(failure);
                 }
             }
-            Some(change) = changes.next(), if !command.quiet => outage.tell(&change),
+            Some(change) = changes.next() => match outage::end(&change) {
+                Some(failure) => break Err(failure),
+                None if command.quiet => {}
+                None => outage.tell(&change),
+            },
             signal = interrupt() => break signal,
         }
     };
     drop(receiver);
     client.close().await;
     outcome
+}
+
+/// How events are printed.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    json: bool,
+    /// Whether tags that routers set are shown.
+    all_tags: bool,
 }
 
 /// What of a batch was printed.
@@ -92,20 +104,20 @@ struct Printed {
 }
 
 /// Prints a batch, up to the number of events that are left, and lets it be seen.
-fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, json: bool) -> io::Result<Printed> {
+fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, form: Form) -> io::Result<Printed> {
     let mut printed = Printed::default();
     for item in batch.iter() {
         match item {
             _ if *left == Some(0) => break,
             BatchItem::Event(event) => {
-                if json {
-                    show::event_json(out, &event)?
+                if form.json {
+                    show::event_json(out, &event, form.all_tags)?
                 } else {
-                    show::event_line(out, &event)?
+                    show::event_line(out, &event, form.all_tags)?
                 }
                 *left = left.map(|left| left - 1);
             }
-            BatchItem::Gap(gap) if json => {
+            BatchItem::Gap(gap) if form.json => {
                 printed.gaps += 1;
                 show::gap_json(out, gap)?;
             }

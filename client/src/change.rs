@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use millrace_proto::control::{Refused, RefusedReason};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::address::RouterAddress;
 use crate::disconnect::Disconnect;
@@ -40,15 +41,30 @@ pub enum Change {
         /// How long there has been no connection.
         away: Duration,
     },
+    /// A router drops what a publisher of the client sends, because the client may not publish it.
+    /// Told for each tag set or publisher id that a router refuses, also without a confirm level.
+    Dropping {
+        /// Why.
+        reason: RefusedReason,
+        /// What was wrong and what to do, for people.
+        message: String,
+    },
 }
 
 impl Change {
+    pub(crate) fn dropping(refused: &Refused) -> Self {
+        Self::Dropping { reason: refused.reason, message: refused.message.clone() }
+    }
+
     pub(crate) fn log(&self) {
         match self {
             Self::Attached { router, address, away } => tracing::debug!(%router, %address, ?away, "attached"),
             Self::Leaving => tracing::debug!("the router goes away"),
             Self::Lost { reason } => tracing::debug!(%reason, "connection lost"),
             Self::Trouble { reason, away } => tracing::debug!(reason, ?away, "no router"),
+            Self::Dropping { reason, message } => {
+                tracing::warn!(?reason, "a router drops what is published: {message}");
+            }
         }
     }
 }
@@ -62,6 +78,17 @@ pub struct Changes {
 impl Changes {
     pub(crate) const fn new(receiver: broadcast::Receiver<Change>) -> Self {
         Self { receiver }
+    }
+
+    /// The next change, if there is one.
+    pub fn try_next(&mut self) -> Option<Change> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(change) => return Some(change),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
     }
 
     /// The next change; `None` when the client and all that it made are gone. May be dropped at any

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_proto::proof::Token;
+
 use crate::address::{AddressError, RouterAddress};
 use crate::levels::RouterLevels;
 use crate::setters::setters;
@@ -42,6 +44,9 @@ pub struct Config {
     pub trust: Trust,
     /// This client's certificate and key, for routers that ask for them. Default none.
     pub identity: Option<Identity>,
+    /// A token that proves who this client is to routers that know it, for clients without a
+    /// certificate; at most 4,096 bytes. The library never logs it. Default none.
+    pub token: Option<Token>,
     /// Name that the router's certificate must have instead of the host of its address. Default
     /// none.
     pub server_name: Option<String>,
@@ -74,6 +79,7 @@ impl Default for Config {
             return_every: Duration::from_secs(30),
             trust: Trust::Dev,
             identity: None,
+            token: None,
             server_name: None,
             silence: Duration::from_millis(1500),
             idle_silence: Duration::from_secs(30),
@@ -145,6 +151,7 @@ impl Config {
         return_every: Duration,
         trust: Trust,
         identity: impl Into<Option<Identity>>,
+        token: impl Into<Option<Token>>,
         server_name: impl Into<Option<String>>,
         silence: Duration,
         idle_silence: Duration,
@@ -154,8 +161,9 @@ impl Config {
     }
 
     /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER`
-    /// (addresses, separated by commas; levels, by semicolons), `MILLRACE_CA`, `MILLRACE_CERT` and `MILLRACE_KEY` (PEM
-    /// files). An empty variable counts as unset.
+    /// (addresses, separated by commas; levels, by semicolons), `MILLRACE_CA`, `MILLRACE_CERT` and
+    /// `MILLRACE_KEY` (PEM files), `MILLRACE_TOKEN` (a token, not a file). An empty variable counts as
+    /// unset.
     ///
     /// # Errors
     /// [`EnvironmentError`] names the variable or the file.
@@ -182,6 +190,7 @@ impl Config {
             }
             _ => return Err(EnvironmentError::HalfIdentity),
         };
+        config.token = set("MILLRACE_TOKEN").map(|token| Token(token.to_string_lossy().trim().to_owned()));
         Ok(config)
     }
 }
@@ -228,7 +237,10 @@ mod tests {
 
     #[test]
     fn variables_change_the_defaults_and_empty_ones_do_not() {
-        let config = of(&[("MILLRACE_ROUTER", "a, b:1"), ("MILLRACE_CA", "ca.pem")]).unwrap();
+        let config =
+            of(&[("MILLRACE_ROUTER", "a, b:1"), ("MILLRACE_CA", "ca.pem"), ("MILLRACE_TOKEN", "t\n")])
+                .unwrap();
+        assert_eq!(config.token, Some(Token("t".to_owned())));
         let shown: Vec<_> = config.routers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["a:7400", "b:1"]);
         assert!(matches!(config.trust, Trust::File(path) if path.as_os_str() == "ca.pem"));

@@ -158,7 +158,7 @@ impl Connector {
     ) -> Result<Connected, AttemptError> {
         let quic = self.quic_config(shard, wants.receivers).map_err(AttemptError::Tls)?;
         let Place { router, address } = place.clone();
-        let Config { server_name, silence, idle_silence, connect_timeout, .. } = &self.inner.config;
+        let Config { server_name, silence, idle_silence, connect_timeout, token, .. } = &self.inner.config;
         let name = server_name.clone().unwrap_or_else(|| router.server_name().to_owned());
         let liveness = LivenessConfig {
             silence_ns: nanos(*silence),
@@ -179,6 +179,7 @@ impl Connector {
             share_deliveries,
             confirms,
             secret,
+            token: token.clone().unwrap_or_default(),
             ..ConnectionConfig::default()
         };
         let connection = connecting.await.map_err(Disconnect::from)?;

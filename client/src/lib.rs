@@ -112,6 +112,7 @@ mod tls;
 pub use crate::session::publisher::{ConfirmLevel, GivenUp, Outcome, OutcomeReason};
 pub use millrace_proto::control::{OverflowPolicy, RefusedReason};
 pub use millrace_proto::id::EventId;
+pub use millrace_proto::proof::Token;
 pub use millrace_proto::tag::TagError;
 pub use millrace_proto::{
     CloseCode, DecodeError, Epoch, PublisherId, PublisherKey, PublisherSecret, RouterId, Selector,

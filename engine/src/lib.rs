@@ -16,6 +16,7 @@ pub mod matching;
 pub mod message;
 pub mod metrics;
 pub mod payload;
+pub mod rights;
 pub mod routes;
 pub mod time;
 pub mod transport;

@@ -16,6 +16,7 @@ use crate::groups::{self, MemberIndex, MemberState};
 use crate::ledger::Answer;
 use crate::matching::{Index, Location, Taker};
 use crate::payload::{Cover, Prefilter};
+use crate::rights::AllowList;
 use crate::transport::ConnKey;
 
 /// A core of this router.
@@ -66,6 +67,8 @@ pub struct PrepareOrder {
     pub client: ConnKey,
     /// The selectors' texts.
     pub selectors: Vec<String>,
+    /// What the client may receive: the selectors are narrowed to it. None: everything.
+    pub allowed: Option<Arc<AllowList>>,
 }
 
 /// A receiver, among all of a router.
@@ -229,7 +232,8 @@ pub enum ToCore {
     Prepared {
         /// From the request.
         token: Token,
-        /// The selectors in the order of the request, or the error of the first bad one.
+        /// The selectors in the order of the request, narrowed to what is allowed, or the error of the
+        /// first bad one. None of them where nothing is both asked for and allowed.
         result: Result<Vec<Prepared>, String>,
     },
     /// How far a change of interest has come.

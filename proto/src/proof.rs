@@ -55,6 +55,24 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The SHA-256 of a token: what routers keep of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl Token {
+    /// Its hash. Tokens are long and random, so that nobody finds one by trying.
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(&self.0).into())
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// A token beyond [`TOKEN_BYTES_MAX`] is written as it is, and refused by its reader.
 impl Value for Token {
     fn put(&self, number: u64, out: &mut Vec<u8>) {

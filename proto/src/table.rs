@@ -345,6 +345,11 @@ impl<T> TableReader<T> {
             .ok_or(DecodeError::Undefined { what: self.what, number })
     }
 
+    /// All things that have a number, to be changed in place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().flatten().map(|(thing, _)| thing)
+    }
+
     /// Bytes of all things that have a number.
     #[must_use]
     pub const fn bytes(&self) -> u64 {

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use millrace_quic::{
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::ending::Ending;
-use crate::entrance::Entrance;
+use crate::entrance::{Entrance, lane_address};
 use crate::mail::{BATCHES_MAX, Command, ControlPost, End, Inspection, SelectorsPost, Sibling};
 use crate::metrics::ShellMetrics;
 use crate::strangers::{Stranger, Strangers};
@@ -199,6 +199,7 @@ impl CoreApp {
                 Command::Enter(entrance) => {
                     self.parts.dialling = entrance.dialling.clone();
                     self.parts.require_client_certificate = entrance.require_client_certificate;
+                    self.parts.engine.set_roll(self.parts.clock.at(io.now()), io, entrance.roll.clone());
                     self.entrance = Some(entrance);
                 }
                 Command::Ask(question) => question(&self.parts.engine, io),
@@ -268,7 +269,7 @@ impl CoreApp {
             if !self.parts.control.has_room() {
                 return true;
             }
-            let PrepareOrder { token, client, selectors } = match self.parts.engine.poll_output() {
+            let PrepareOrder { token, client, selectors, allowed } = match self.parts.engine.poll_output() {
                 None => return false,
                 Some(CoreOutput::ToControl(message)) => {
                     self.put_for_control(io, message);
@@ -276,7 +277,7 @@ impl CoreApp {
                 }
                 Some(CoreOutput::Prepare(order)) => order,
             };
-            if self.parts.selectors.order(self.parts.number, client, token, selectors).is_err() {
+            if self.parts.selectors.order(self.parts.number, client, token, selectors, allowed).is_err() {
                 self.metrics.selectors_overload += 1;
                 let result = Err("too many selectors wait to be read; subscribe again later".to_owned());
                 let (now, refusal) = (self.parts.clock.at(io.now()), ToCore::Prepared { token, result });
@@ -399,7 +400,8 @@ impl App for CoreApp {
             }
             self.parts.engine.peer_connected(now, io, conn);
         } else {
-            self.parts.engine.client_connected(now, conn);
+            let certified = info.peer_certificates.first().and_then(|shown| role_of(shown).identity());
+            self.parts.engine.certified_client_connected(now, conn, certified);
         }
     }
 
@@ -482,17 +484,4 @@ impl fmt::Debug for CoreApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CoreApp").field("core", &self.parts.number).finish_non_exhaustive()
     }
-}
-
-/// The address that a lane's socket binds: the router's own where that can reach the remote,
-/// otherwise any.
-fn lane_address(local: SocketAddr, remote: SocketAddr) -> SocketAddr {
-    let reaches =
-        local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback());
-    let ip: IpAddr = match (reaches, remote.is_ipv4()) {
-        (true, _) => local.ip(),
-        (false, true) => Ipv4Addr::UNSPECIFIED.into(),
-        (false, false) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    SocketAddr::new(ip, 0)
 }

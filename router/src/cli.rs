@@ -12,6 +12,7 @@ use crate::config::RouterConfig;
 use crate::config::flags::Flags;
 use crate::config::layers::Layers;
 use crate::config::settings::{Settings, TlsFiles};
+use crate::config::tokens;
 use crate::reachable::Reachable;
 use crate::tls::{DevAuthority, Identity};
 
@@ -156,7 +157,9 @@ impl Cli {
         }
         let identity = identity(&settings, dev.as_ref())?;
         let ca_path = settings.tls.ca.clone().or_else(|| dev.as_ref()?.ca_path().map(Into::into));
-        let config = RouterConfig::of(&settings, identity, listen);
+        let tokens =
+            settings.tls.tokens.as_deref().map(tokens::read).transpose().map_err(anyhow::Error::msg)?;
+        let config = RouterConfig::of(&settings, identity, tokens.unwrap_or_default(), listen);
         config.check()?;
         Ok(Plan { config, settings, dev, any_admin_port, ca_path })
     }

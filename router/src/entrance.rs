@@ -1,8 +1,10 @@
-//! Settings with which new connections begin, in both directions. A reload replaces them on every
-//! core; open connections keep theirs.
+//! Settings with which new connections begin, in both directions, and who may do what. A reload
+//! replaces both on every core; open connections keep theirs, but for their rights.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use millrace_engine::rights::Roll;
 use millrace_proto::ALPN_PEER;
 use millrace_quic::{ClientSettings, Keys, ServerSettings, TransportSettings, WideProtocol};
 
@@ -17,8 +19,10 @@ pub(crate) struct Entrance {
     pub(crate) server: ServerSettings,
     /// Settings of lanes that are dialled.
     pub(crate) dialling: Arc<ClientSettings>,
-    /// Whether clients without a certificate are refused.
+    /// Whether clients without a certificate are refused before they can show a token.
     pub(crate) require_client_certificate: bool,
+    /// Who may do what.
+    pub(crate) roll: Arc<Roll>,
 }
 
 impl Entrance {
@@ -35,7 +39,20 @@ impl Entrance {
         server.newcomers = config.newcomers();
         server.wide = Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
         let dialling = ClientSettings::new(client_config(&config.identity)?, TransportSettings::lane())?;
-        let require_client_certificate = config.require_client_certificate;
-        Ok(Self { server, dialling: Arc::new(dialling), require_client_certificate })
+        let require_client_certificate = config.require_client_certificate && config.tokens.is_empty();
+        let roll = Arc::new(config.roll()?);
+        Ok(Self { server, dialling: Arc::new(dialling), require_client_certificate, roll })
     }
+}
+
+/// Where a lane's socket binds: the router's own address where that can reach the remote, else any.
+pub(crate) fn lane_address(local: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    let reaches =
+        local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback());
+    let ip: IpAddr = match (reaches, remote.is_ipv4()) {
+        (true, _) => local.ip(),
+        (false, true) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, false) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
 }

@@ -3,6 +3,7 @@
 
 use crate::cli::{Cli, Plan};
 use crate::config::declare::Change;
+use crate::config::identities;
 use crate::config::pages::shown;
 use crate::config::settings::{self, Settings};
 use crate::handle::RouterHandle;
@@ -53,6 +54,10 @@ fn try_apply(
     if renewed {
         lines.push("certificates: new ones, for connections from now on".to_owned());
     }
+    if plan.config.tokens != new.config.tokens {
+        let (before, after) = (plan.config.tokens.len(), new.config.tokens.len());
+        lines.push(format!("tokens: a changed file, {before} become {after}"));
+    }
     if plan.dev.is_some() {
         new.config.identity = plan.config.identity.clone();
     }
@@ -79,6 +84,7 @@ fn differences(old: &Settings, new: &Settings) -> (Vec<String>, Vec<String>) {
             Change::Restart => differences.1.push(line),
         }
     }
+    differences.0.extend(identities::differences(&old.identities, &new.identities));
     differences
 }
 

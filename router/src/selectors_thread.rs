@@ -31,13 +31,15 @@ const PLAIN_PER_TURN: usize = 1024;
 /// An order, and the selectors of it that were read.
 struct Reading {
     order: Order,
+    /// Texts that were read.
+    done: usize,
     read: Vec<Prepared>,
 }
 
 impl Reading {
     /// Whether its next selector may have a pattern.
     fn is_costly(&self) -> bool {
-        self.order.texts.get(self.read.len()).is_some_and(|text| text.contains('~'))
+        self.order.texts.get(self.done).is_some_and(|text| text.contains('~'))
     }
 }
 
@@ -65,7 +67,7 @@ impl Turns {
         let client = (order.core, order.client);
         let orders = self.orders.entry(client).or_default();
         let is_first = orders.is_empty();
-        orders.push_back(Reading { order, read: Vec::new() });
+        orders.push_back(Reading { order, done: 0, read: Vec::new() });
         if is_first {
             self.put_last(client);
         }
@@ -101,18 +103,19 @@ impl Turns {
         };
         let orders = self.orders.get_mut(&client)?;
         let reading = orders.front_mut()?;
-        let texts = &reading.order.texts;
+        let Order { texts, allowed, .. } = &reading.order;
         let failed = if texts.len() > SELECTORS_PER_RECEIVER_MAX {
             Some(format!("{} selectors, at most {SELECTORS_PER_RECEIVER_MAX} are allowed", texts.len()))
-        } else if let Some(text) = texts.get(reading.read.len()) {
-            book.read(text).map(|prepared| reading.read.push(prepared)).err()
+        } else if let Some(text) = texts.get(reading.done) {
+            reading.done += 1;
+            book.read(text, allowed.as_deref(), &mut reading.read).err()
         } else {
             None
         };
-        let is_done = failed.is_some() || reading.read.len() >= texts.len();
+        let is_done = failed.is_some() || reading.done >= texts.len();
         let answer = if is_done { orders.pop_front() } else { None };
         self.put_last(client);
-        answer.map(|Reading { order, read }| Answer {
+        answer.map(|Reading { order, read, .. }| Answer {
             core: order.core,
             token: order.token,
             result: failed.map_or_else(|| Ok(covered(read)), Err),
@@ -194,7 +197,14 @@ mod tests {
         for &(client, token, texts) in orders {
             let texts = texts.iter().map(|&text| text.to_owned()).collect();
             let _share = budget.take(1);
-            turns.add(Order { core: 0, client: ConnKey(client), token: Token(token), texts, _share });
+            turns.add(Order {
+                core: 0,
+                client: ConnKey(client),
+                token: Token(token),
+                texts,
+                allowed: None,
+                _share,
+            });
         }
         let mut tokens = Vec::new();
         while !turns.is_empty() {

@@ -175,7 +175,7 @@ impl Starting {
             let app = CoreApp::new(AppParts {
                 clock: self.clock,
                 number,
-                engine: EngineCore::new(settings, self.clock.now()),
+                engine: EngineCore::new(settings, self.clock.now()).with_roll(entrance.roll.clone()),
                 commands: receiver,
                 control: control.sibling(),
                 selectors: selectors.sibling(),

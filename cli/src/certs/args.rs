@@ -47,6 +47,13 @@ pub(crate) enum What {
         #[arg(long, value_name = "DAYS", default_value = "365")]
         days: u32,
     },
+    /// Make a token for a client without a certificate. The client shows the token (`--token-file`,
+    /// `MILLRACE_TOKEN`); routers know its hash, by a line of their token file (`tls.tokens`).
+    Token {
+        /// Name of the client.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Make a certificate for a client.
     Client {
         /// Name of the client.

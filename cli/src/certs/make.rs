@@ -1,10 +1,13 @@
-//! `millrace certs init`, `router` and `client`.
+//! `millrace certs init`, `router`, `client` and `token`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use anyhow::bail;
 use millrace_certs::{ClusterAuthority, IssueError, Issued, cluster_secret, day};
+use millrace_proto::Token;
+use millrace_proto::limits::IDENTITY_BYTES_MAX;
 use serde::Serialize;
 
 use super::args::{Certs, What};
@@ -23,6 +26,7 @@ pub(crate) fn run(command: &Certs, json: bool) -> Result<(), Failure> {
         What::Init { name, days } => init(&folder, &command.dir, name, *days, now),
         What::Router { name, sans, days } => router(&folder, name, sans, *days, now),
         What::Client { name, days } => client(&folder, name, *days, now),
+        What::Token { name } => token(&folder, name),
     }
     .map_err(failure)?;
     let mut out = io::stdout().lock();
@@ -39,8 +43,9 @@ struct Made {
     name: String,
     /// What to keep where; the first column of people's lines.
     files: Vec<File>,
-    /// Last day of validity, UTC.
-    valid_until: String,
+    /// Last day of validity, UTC; none for a token, which is valid while routers know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<String>,
     /// The next command.
     next: String,
     #[serde(skip)]
@@ -60,7 +65,8 @@ impl Made {
         for (path, file) in shown.iter().zip(&self.files) {
             writeln!(out, "{}", tell::safe(&format!("{path:width$}  {}", file.what)))?;
         }
-        writeln!(out, "Valid until {}. {}:\n  {}", self.valid_until, self.next_is, tell::safe(&self.next))
+        let until = self.valid_until.as_deref().unwrap_or("its line is removed");
+        writeln!(out, "Valid until {until}. {}:\n  {}", self.next_is, tell::safe(&self.next))
     }
 }
 
@@ -85,7 +91,7 @@ fn init(folder: &Folder<'_>, dir: &Path, name: &str, days: u32, now: SystemTime)
             File { path: folder.file(CA_KEY), what: "its key: stays here, no router or client needs it" },
             File { path: folder.file(SECRET), what: "the cluster's secret: every router needs it" },
         ],
-        valid_until: day(ends),
+        valid_until: Some(day(ends)),
         next: format!("millrace certs router NAME --san HOST{dir}"),
         next_is: "Next, once for each router",
     })
@@ -110,7 +116,7 @@ fn router(
         schema: SCHEMA,
         kind: "router",
         name: name.to_owned(),
-        valid_until: day(issued.ends),
+        valid_until: Some(day(issued.ends)),
         files,
         next: format!(
             "millrace-router --advertise {host}:7400 --cert {cert} --key {key} --ca {ca} --secret {secret}"
@@ -129,10 +135,35 @@ fn client(folder: &Folder<'_>, name: &str, days: u32, now: SystemTime) -> anyhow
         schema: SCHEMA,
         kind: "client",
         name: name.to_owned(),
-        valid_until: day(issued.ends),
+        valid_until: Some(day(issued.ends)),
         files,
         next: format!("millrace --router HOST:7400 --ca {ca} --cert {cert} --key {key} sub '*'"),
         next_is: "Next, with these files and ca.pem on its host",
+    })
+}
+
+fn token(folder: &Folder<'_>, name: &str) -> anyhow::Result<Made> {
+    let is_word = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '#' | '/');
+    if name.is_empty() || name.len() > IDENTITY_BYTES_MAX || !name.chars().all(is_word) {
+        bail!(
+            "`{name}` is no name for a token: one word of at most {IDENTITY_BYTES_MAX} bytes, without # and /"
+        );
+    }
+    let file = format!("client-{name}.token");
+    folder
+        .must_lack(&[&file], "routers know the token in it; replace it with --force, then its line there")?;
+    let token = cluster_secret()?;
+    folder.write(&[(&file, &token)])?;
+    let hash = Token(token.trim().to_owned()).hash();
+    Ok(Made {
+        schema: SCHEMA,
+        kind: "token",
+        name: name.to_owned(),
+        valid_until: None,
+        files: vec![File { path: folder.file(&file), what: "the token, which nobody else may read" }],
+        next: format!("{name} {hash}"),
+        next_is: "Next, with the token on its host, add this line to the routers' token file (tls.tokens) and \
+                  reload them",
     })
 }
 

@@ -21,10 +21,10 @@ const LOSS: Style = AnsiColor::Red.on_default().bold();
 /// A sample.
 pub(super) fn event(out: &mut impl Write, event: &BatchEvent<'_>, json: bool) -> io::Result<()> {
     if json {
-        return show::event_json(out, event);
+        return show::event_json(out, event, true);
     }
     let mut line = Vec::new();
-    show::event_line(&mut line, event)?;
+    show::event_line(&mut line, event, true)?;
     // Time, tags, payload: the tags are coloured, so that the eye finds where the payload begins.
     let line = String::from_utf8_lossy(&line);
     let mut parts = line.trim_end_matches('\n').splitn(3, '\t');

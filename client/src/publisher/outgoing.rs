@@ -110,9 +110,6 @@ impl Outgoing {
                     self.shared.upkeep.notify_one();
                 }
             }
-            ConnectionEvent::Refused(refused) => {
-                tracing::warn!(reason = ?refused.reason, "a router drops what is published: {}", refused.message);
-            }
             _ => {}
         }
         Ok(())

@@ -5,6 +5,7 @@ use millrace_proto::control::Welcome;
 
 use super::outgoing::{Outgoing, Turned};
 use crate::attaching::Attaching;
+use crate::change::Change;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
@@ -124,6 +125,9 @@ impl Task {
             match event {
                 ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
                 ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
+                ConnectionEvent::Refused(refused) => {
+                    self.attaching.connector().tell(Change::dropping(&refused));
+                }
                 event => {
                     if let Err(error) = self.outgoing.event(&event) {
                         link.close(error.close_code(), &error.to_string());

@@ -18,6 +18,7 @@ use super::incoming::{CHUNKS, Deliver, Incoming};
 use super::opening::open;
 use super::state::Shared;
 use crate::attaching::Attaching;
+use crate::change::Change;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
@@ -359,6 +360,7 @@ impl Task {
             ConnectionEvent::Refused(refused) if refused.publisher.is_none() => {
                 return self.refused(refused, incoming);
             }
+            ConnectionEvent::Refused(refused) => self.attaching.connector().tell(Change::dropping(&refused)),
             ConnectionEvent::ReceiverClosed(closed) => {
                 if !self.closing.contains(&closed.receiver) {
                     let reason = format!("the receiver is closed: {}", closed.reason);
@@ -373,8 +375,7 @@ impl Task {
             ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
             ConnectionEvent::Credit { .. }
             | ConnectionEvent::Received { .. }
-            | ConnectionEvent::Outcome(_)
-            | ConnectionEvent::Refused(_) => {
+            | ConnectionEvent::Outcome(_) => {
                 if let ConnectionEvent::Credit { bytes } = event {
                     present.credit = present.credit.max(bytes);
                 }

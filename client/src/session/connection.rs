@@ -29,6 +29,7 @@ use millrace_proto::control::{
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
+use millrace_proto::proof::Token;
 use millrace_proto::{
     PROTOCOL_VERSION, PublisherSecret, ReceiverNumber, SubscriptionNumber, feature, varint,
 };
@@ -67,6 +68,8 @@ pub struct ConnectionConfig {
     pub confirms: bool,
     /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
+    /// What proves who the client is, where it has no certificate. Default none: an empty text.
+    pub token: Token,
 }
 
 impl Default for ConnectionConfig {
@@ -80,6 +83,7 @@ impl Default for ConnectionConfig {
             share_deliveries: false,
             confirms: false,
             secret: None,
+            token: Token::default(),
         }
     }
 }
@@ -152,12 +156,21 @@ impl ConnectionSession {
             share_deliveries,
             confirms,
             secret,
+            token,
         } = config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
         let version = PROTOCOL_VERSION;
-        let mut hello =
-            Hello { version, software, tables, receivers, received_within_us, secret, ..Hello::default() };
+        let mut hello = Hello {
+            version,
+            software,
+            tables,
+            receivers,
+            received_within_us,
+            secret,
+            token,
+            ..Hello::default()
+        };
         hello.features = hello.features.with(feature::PROOF);
         if share_deliveries {
             hello.deliveries = DELIVERIES_SHARED;

@@ -175,7 +175,7 @@ impl Control {
     /// Reads selectors for a core, in programs that have no other thread for that.
     pub fn prepare(&mut self, now: Time, core: CoreIndex, order: &PrepareOrder) {
         self.now = now;
-        let result = prepare(&mut self.patterns, &order.selectors);
+        let result = prepare(&mut self.patterns, &order.selectors, order.allowed.as_deref());
         self.metrics.prepared += 1;
         self.metrics.prepare_refused += u64::from(result.is_err());
         self.give(core, ToCore::Prepared { token: order.token, result });

@@ -12,6 +12,7 @@ use millrace_proto::selector::{Pattern, PatternError, PayloadMatcher};
 
 use crate::message::Prepared;
 use crate::payload::combine;
+use crate::rights::AllowList;
 
 /// Entries from which on the book sweeps patterns that nobody uses: it also needs twice as many
 /// entries as after the last sweep.
@@ -26,20 +27,40 @@ pub struct PatternBook {
 }
 
 impl PatternBook {
-    /// Reads one selector and compiles those of its patterns that are new, in up to a tenth of a
-    /// second each.
+    /// Reads one selector, narrows it to what is allowed, and compiles those of its patterns that
+    /// nobody uses yet, which takes up to a tenth of a second each. Appends what becomes of it to
+    /// `read`: one selector, as many as the list has, or none where nothing of it is allowed.
     ///
     /// # Errors
     ///
-    /// The selector, the column, and what is wrong there.
-    pub fn read(&mut self, text: &str) -> Result<Prepared, String> {
+    /// The selector, where in it, and what is wrong.
+    pub fn read(
+        &mut self,
+        text: &str,
+        allowed: Option<&AllowList>,
+        read: &mut Vec<Prepared>,
+    ) -> Result<(), String> {
         let failed = |error: &dyn std::fmt::Display| format!("selector \"{text}\": {error}");
-        let selector = Arc::new(Selector::parse(text).map_err(|error| failed(&error))?);
+        let asked = Selector::parse(text).map_err(|error| failed(&error))?;
+        let narrowed = match allowed {
+            None => vec![asked],
+            Some(allowed) => allowed
+                .narrow(&asked)
+                .map_err(|error| failed(&format!("with what this client is allowed to receive: {error}")))?,
+        };
+        for selector in narrowed {
+            read.push(self.compile(selector).map_err(|error| failed(&error))?);
+        }
+        Ok(())
+    }
+
+    fn compile(&mut self, selector: Selector) -> Result<Prepared, PatternError> {
+        let selector = Arc::new(selector);
         if selector.patterns().is_empty() {
             return Ok(Prepared { interest: Arc::clone(&selector), selector, payload: None, cover: None });
         }
         let patterns = selector.patterns().iter().map(|pattern| self.pattern(pattern));
-        let patterns = patterns.collect::<Result<_, _>>().map_err(|error| failed(&error))?;
+        let patterns = patterns.collect::<Result<_, _>>()?;
         let interest = Arc::new(selector.interest());
         Ok(Prepared {
             selector,
@@ -70,11 +91,16 @@ impl PatternBook {
 /// # Errors
 ///
 /// The first bad selector, the column, and what is wrong there.
-pub fn prepare(book: &mut PatternBook, texts: &[String]) -> Result<Vec<Prepared>, String> {
+pub fn prepare(
+    book: &mut PatternBook,
+    texts: &[String],
+    allowed: Option<&AllowList>,
+) -> Result<Vec<Prepared>, String> {
     if texts.len() > SELECTORS_PER_RECEIVER_MAX {
         return Err(format!("{} selectors, at most {SELECTORS_PER_RECEIVER_MAX} are allowed", texts.len()));
     }
-    let mut prepared = texts.iter().map(|text| book.read(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut prepared = Vec::with_capacity(texts.len());
+    texts.iter().try_for_each(|text| book.read(text, allowed, &mut prepared))?;
     cover(&mut prepared);
     Ok(prepared)
 }
@@ -104,7 +130,7 @@ mod tests {
     #[test]
     fn patterns_are_compiled_and_left_out_of_the_interest() {
         let prepared =
-            prepare(&mut PatternBook::default(), &["a=1, payload ~ /x+/".to_owned(), "b=2".to_owned()])
+            prepare(&mut PatternBook::default(), &["a=1, payload ~ /x+/".to_owned(), "b=2".to_owned()], None)
                 .unwrap();
         assert_eq!(prepared[0].interest.text(), "a=1");
         assert!(prepared[0].payload.as_ref().unwrap().matches(b"wxxy"));
@@ -115,22 +141,46 @@ mod tests {
     #[test]
     fn the_error_names_the_selector_and_the_column() {
         let error =
-            prepare(&mut PatternBook::default(), &["a=1".to_owned(), "b in (".to_owned()]).unwrap_err();
+            prepare(&mut PatternBook::default(), &["a=1".to_owned(), "b in (".to_owned()], None).unwrap_err();
         assert!(error.contains("\"b in (\"") && error.contains("column"), "{error}");
+    }
+
+    #[test]
+    fn what_is_read_is_narrowed_to_what_is_allowed() {
+        let allowed = AllowList::read(&["tenant=a", "tenant=b"]).unwrap();
+        let read = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+            let read = prepare(&mut PatternBook::default(), &texts, Some(&allowed)).unwrap();
+            read.iter().map(|read| format!("{} {}", read.selector, read.interest)).collect::<Vec<_>>()
+        };
+        assert_eq!(read(&["tenant=c"]), [""; 0]);
+        assert_eq!(
+            read(&["payload ~ /[0-9]+/", "tenant=c", "tenant=a,x"]),
+            [
+                "tenant=a,payload ~ /[0-9]+/ tenant=a",
+                "tenant=b,payload ~ /[0-9]+/ tenant=b",
+                "tenant=a,x tenant=a,x"
+            ]
+        );
     }
 
     #[test]
     fn equal_patterns_are_one_while_somebody_uses_them() {
         let mut book = PatternBook::default();
         let pattern = |prepared: &Prepared| Arc::clone(&prepared.payload.as_ref().unwrap().patterns()[0]);
-        let first = book.read("a=1,payload ~ /x+/").unwrap();
-        let second = book.read("b=2,payload ~ /y/,payload ~ /x+/").unwrap();
+        let read = |book: &mut PatternBook, text: &str| {
+            let mut read = Vec::new();
+            book.read(text, None, &mut read).unwrap();
+            read.remove(0)
+        };
+        let first = read(&mut book, "a=1,payload ~ /x+/");
+        let second = read(&mut book, "b=2,payload ~ /y/,payload ~ /x+/");
         assert!(Arc::ptr_eq(&pattern(&first), &pattern(&second)));
         let gone = Arc::downgrade(&pattern(&first));
         drop((first, second));
         assert_eq!(gone.strong_count(), 0);
         for number in 0..2000 {
-            book.read(&format!("payload ~ /{number}/")).unwrap();
+            read(&mut book, &format!("payload ~ /{number}/"));
         }
         assert!(book.patterns.len() <= SWEEP_MIN);
     }

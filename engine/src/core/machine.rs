@@ -1,6 +1,7 @@
 //! The core as the shell sees it: its inputs, and the outputs that the shell takes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use millrace_proto::{CloseCode, DecodeError};
 
@@ -18,6 +19,7 @@ use super::standing::{Ending, Standing};
 use super::timers::{Timer, Timers};
 use super::turn::Close;
 use crate::message::{CoreIndex, CoreOutput, ToControl, ToCore, ToSibling};
+use crate::rights::{Caller, Roll};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
 
@@ -80,9 +82,34 @@ impl Core {
         self.config.limits = limits;
     }
 
-    /// A client has connected.
+    /// This core with these rights, before it has clients. Without, everybody may do everything.
+    #[must_use]
+    pub fn with_roll(mut self, roll: Arc<Roll>) -> Self {
+        self.path.clients.roll = roll;
+        self
+    }
+
+    /// Replaces everybody's rights. Sessions go on with what they still may do; who has lost a
+    /// right that it uses is closed with the reason.
+    pub fn set_roll(&mut self, now: Time, transport: &mut dyn Transport, roll: Arc<Roll>) {
+        if *roll == *self.path.clients.roll {
+            return;
+        }
+        self.path.clients.roll = roll;
+        for conn in self.clients() {
+            self.drive_client(now, transport, conn, ClientSession::review);
+        }
+    }
+
+    /// A client has connected that has shown no certificate.
     pub fn client_connected(&mut self, now: Time, conn: ConnKey) {
-        self.connections.insert(conn, Connection::Client(Box::new(ClientSession::new(conn))));
+        self.certified_client_connected(now, conn, None);
+    }
+
+    /// A client's connection is there, with the identity in its certificate.
+    pub fn certified_client_connected(&mut self, now: Time, conn: ConnKey, certified: Option<String>) {
+        let caller = Caller { certified, token: None };
+        self.connections.insert(conn, Connection::Client(Box::new(ClientSession::new(conn, caller))));
         self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
         self.path.metrics.clients += 1;
     }

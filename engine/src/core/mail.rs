@@ -10,6 +10,7 @@ use millrace_proto::{ReceiverNumber, Selector};
 use super::account::Cost;
 use super::slot::ReceiverSlot;
 use crate::message::{CoreOutput, PrepareOrder, ToControl, Token};
+use crate::rights::AllowList;
 use crate::transport::ConnKey;
 
 /// Messages that may wait before the core leaves control streams of clients and lanes unread: what
@@ -70,11 +71,16 @@ impl Mail {
     }
 
     /// Has the selectors of a subscription read.
-    pub(super) fn order(&mut self, pending: PendingSubscription, selectors: Vec<String>) {
+    pub(super) fn order(
+        &mut self,
+        pending: PendingSubscription,
+        selectors: Vec<String>,
+        allowed: Option<Arc<AllowList>>,
+    ) {
         self.last_token += 1;
         let token = self.last_token();
         self.pending.insert(token, pending);
-        let order = PrepareOrder { token, client: pending.conn, selectors };
+        let order = PrepareOrder { token, client: pending.conn, selectors, allowed };
         self.outputs.push_back(CoreOutput::Prepare(order));
     }
 

@@ -33,11 +33,15 @@ pub enum DropReason {
     GroupUnavailable,
     /// Members of a group were given the events as often as allowed, and none acknowledged them.
     GroupAttempts,
+    /// A client's tag set had a key that routers stamp for its identity, with another value.
+    StampedKey,
+    /// The publisher's identity may not publish events with these tags.
+    NotAllowed,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -50,6 +54,8 @@ impl DropReason {
         Self::ReservedKey,
         Self::GroupUnavailable,
         Self::GroupAttempts,
+        Self::StampedKey,
+        Self::NotAllowed,
     ];
 
     /// Its name as a metrics label.
@@ -68,6 +74,8 @@ impl DropReason {
             Self::ReservedKey => "reserved_key",
             Self::GroupUnavailable => "group_unavailable",
             Self::GroupAttempts => "group_attempts",
+            Self::StampedKey => "stamped_key",
+            Self::NotAllowed => "not_allowed",
         }
     }
 
@@ -81,7 +89,9 @@ impl DropReason {
             Self::PeerLost | Self::StreamLost => OutcomeReason::PeerLost,
             Self::TooLarge => OutcomeReason::TooLarge,
             Self::PatternBudget => OutcomeReason::PatternBudget,
-            Self::Publisher | Self::ReservedKey => OutcomeReason::Forbidden,
+            Self::Publisher | Self::ReservedKey | Self::StampedKey | Self::NotAllowed => {
+                OutcomeReason::Forbidden
+            }
             Self::GroupUnavailable => OutcomeReason::GroupUnavailable,
             Self::GroupAttempts => OutcomeReason::GroupAttempts,
         }
@@ -138,7 +148,7 @@ crate::metrics! {
         refused_selectors: counter "selector_limits_reached",
         /// Definitions of publishers whose id is not proven.
         publishers_refused: counter "publishers_refused",
-        /// Definitions of tag sets by clients with a key that only routers set.
+        /// Definitions of tag sets by clients that their identity may not publish, or whose keys only routers set.
         tag_sets_refused: counter "tag_sets_refused",
         /// Steps of automata over payloads: bytes times automata.
         pattern_steps: counter "pattern_steps",

@@ -69,6 +69,11 @@ impl Selectors {
         filed.into_iter().flatten().fold(Cost::default(), |cost, filed| cost.and(filed.cost))
     }
 
+    /// What is filed, for all subscriptions.
+    pub(super) fn filed(&self) -> impl Iterator<Item = &Selector> {
+        self.by_subscription.values().flatten().map(|filed| &*filed.interest)
+    }
+
     /// How many selectors count against the receiver's bound when `subscription` is replaced.
     pub(super) fn count_without(&self, subscription: Option<u16>) -> usize {
         let all: usize = self.by_subscription.values().map(Vec::len).sum();

@@ -36,6 +36,7 @@ mod membership;
 mod number;
 mod parse;
 mod payload;
+mod relation;
 #[cfg(test)]
 mod tests;
 
@@ -47,3 +48,4 @@ pub use kept::{Operation, Requirement, Values};
 pub use literals::{LITERAL_BYTES_MIN, Literals};
 pub use membership::Membership;
 pub use payload::{Pattern, PatternError, PayloadMatcher};
+pub use relation::glob_matches;

@@ -9,10 +9,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::declare::Setting;
+use super::identities::{self, IdentityEntry};
+use super::nearest::nearest;
 use super::settings::{self, Settings};
 
 /// Most bytes of a configuration file; a larger file is a mistake.
@@ -91,6 +93,10 @@ impl Layers {
             let origin = |line| Origin::File { path: path.to_owned(), line };
             let Some(value) = values.get(key.get_ref().as_ref()) else { continue };
             match (place.get_ref(), value) {
+                (DeValue::Array(places), Value::Array(entries)) if key.get_ref() == "identity" => {
+                    let place_at = |start| origin(line_at(text, start)).to_string();
+                    self.settings.identities = read_identities(places, entries, place_at)?;
+                }
                 (DeValue::Table(inner_places), Value::Table(inner)) => {
                     let section = key.get_ref();
                     if inner_places.is_empty() {
@@ -175,7 +181,41 @@ fn read_text(path: &Path) -> Result<String, String> {
 
 /// The line of a key, from 1.
 fn line<T>(text: &str, key: &Spanned<T>) -> usize {
-    1 + text.as_bytes().iter().take(key.span().start).filter(|&&byte| byte == b'\n').count()
+    line_at(text, key.span().start)
+}
+
+/// The line of the byte at `start`, from 1.
+fn line_at(text: &str, start: usize) -> usize {
+    1 + text.as_bytes().iter().take(start).filter(|&&byte| byte == b'\n').count()
+}
+
+/// Reads all `[[identity]]`; `place_at` says in words where a byte of the file stands.
+fn read_identities(
+    places: &DeArray<'_>,
+    entries: &[Value],
+    place_at: impl Fn(usize) -> String,
+) -> Result<Vec<IdentityEntry>, String> {
+    let mut read: Vec<IdentityEntry> = Vec::new();
+    for (entry, place) in entries.iter().zip(places.iter()) {
+        let here = place.span().start;
+        let (Value::Table(table), DeValue::Table(keys)) = (entry, place.get_ref()) else {
+            return Err(format!("{}: an identity is a table: write [[identity]]", place_at(here)));
+        };
+        let place_of = |name: Option<&str>| {
+            let key = name.and_then(|name| keys.iter().find(|(key, _)| key.get_ref() == name));
+            place_at(key.map_or(here, |(key, _)| key.span().start))
+        };
+        let entry = identities::read(table, place_of)?;
+        if read.len() >= identities::ENTRIES_MAX {
+            return Err(format!("{}: more than {} identities", place_at(here), identities::ENTRIES_MAX));
+        }
+        if read.iter().any(|other| other.name == entry.name) {
+            let name = &entry.name;
+            return Err(format!("{}: a second [[identity]] has the name \"{name}\"", place_at(here)));
+        }
+        read.push(entry);
+    }
+    Ok(read)
 }
 
 fn known_section(section: &str) -> Result<(), String> {
@@ -202,30 +242,11 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     let key = name.rsplit('.').next().unwrap_or(name);
     // The right key in a wrong section comes before a name that is spelt alike.
     let moved = settings::all().find(|setting| setting.place().1 == key).map(|setting| setting.name);
-    match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name))) {
+    let lists = ["identity"];
+    match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name).chain(lists))) {
         Some(near) => Err(format!("{unknown}; is it `{near}`?")),
         None => Err(format!("{unknown}; `millrace-router --print-config` lists every key")),
     }
-}
-
-/// The candidate with the fewest differences, if they are few.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = candidates.map(|candidate| (distance(name, candidate), candidate)).min()?;
-    (near.0 <= 2 + name.len() / 4).then_some(near.1)
-}
-
-/// The number of letters that are added, left out, or different (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.chars().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -274,6 +295,14 @@ mod tests {
             ("[limits]\nlink_que = '1MiB'", "is it `limits.link_queue`?"),
             ("[limits]\nentirely_else = 1", "--print-config"),
             ("mesh = 1", "unknown key `mesh`"),
+            ("identities = []", "is it `identity`?"),
+            (
+                "[[identity]]\nname = 'a'\npublich = []",
+                "router.toml, line 3: unknown key `publich` of [[identity]]",
+            ),
+            ("[[identity]]\nname = 'a'\n[[identity]]\nname = 'a'", "line 3: a second [[identity]]"),
+            ("[[identity]]\npublish = []", "line 1: an [[identity]] has no `name`"),
+            ("identity = ['a']", "write [[identity]]"),
         ] {
             let problem = file(text).unwrap_err();
             assert!(problem.contains(expected), "{problem}");

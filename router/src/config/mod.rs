@@ -1,21 +1,25 @@
 //! Settings of a router, declared once and read in two stages.
 //!
 //! `settings` declares each setting: name, meaning, default, range, change, flag and environment
-//! variable. `layers` reads file, environment and `flags` into `settings::Settings`; `router`
+//! variable; `identities` declares what an `[[identity]]` has. `layers` reads file, environment and `flags` into `settings::Settings`; `router`
 //! checks those that depend on each other and gives [`RouterConfig`], which a router starts from.
 //! `pages` prints the file and the reference page.
 
 pub(crate) mod address;
 pub(crate) mod declare;
 pub(crate) mod flags;
+pub(crate) mod identities;
 mod kinds;
 pub(crate) mod layers;
 mod memory;
+mod nearest;
 pub(crate) mod pages;
 mod pinning;
 mod router;
 pub(crate) mod settings;
+pub(crate) mod tokens;
 
+pub use identities::IdentityEntry;
 pub use pinning::Pinning;
 pub use router::{ConfigError, RouterConfig};
 pub use settings::{GroupSettings, HistorySettings, LimitSettings, MeshSettings};

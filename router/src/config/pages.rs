@@ -6,10 +6,17 @@ use std::fmt::Write;
 use toml::Value;
 
 use super::declare::{Section, Setting};
+use super::identities;
 use super::settings::{SECTIONS, Settings};
 
 /// Lines of pages are at most this long, where words allow it.
 const WIDTH: usize = 98;
+
+/// About the list of identities.
+const IDENTITIES_ABOUT: &str = "What clients may do, by name: a list of tables, of which the first counts whose name \
+    matches. Without any, everybody may do everything; with any, a client that none matches is refused. A reload \
+    applies the list to sessions that stand, too: who loses a right that it uses is closed with the reason, and \
+    what somebody gains counts for what it asks for afterwards.";
 
 /// The settings as a file: every key with its meaning. A key that is unset stands as a comment.
 pub(crate) fn file(settings: &Settings) -> String {
@@ -34,6 +41,13 @@ pub(crate) fn file(settings: &Settings) -> String {
             };
         }
     }
+    page.push('\n');
+    wrap(&mut page, "# ", IDENTITIES_ABOUT);
+    wrap(&mut page, "# ", "Change: live. An [[identity]] has the keys:");
+    for key in &identities::KEYS {
+        wrap(&mut page, "#   ", &plain(&format!("{}: {} Value: {}.", key.name, key.meaning, key.range)));
+    }
+    page.push_str(&identities::shown(&settings.identities));
     page
 }
 
@@ -73,6 +87,15 @@ pub(crate) fn reference() -> String {
             wrap(&mut page, "", &format!("{}; {default}.", facts(setting)));
         }
         page.push('\n');
+    }
+    page.push_str("## `[[identity]]`\n\n");
+    wrap(&mut page, "", IDENTITIES_ABOUT);
+    page.push_str("\nChange: live.\n");
+    for key in &identities::KEYS {
+        let _ = write!(page, "\n### `identity.{}`\n\n", key.name);
+        wrap(&mut page, "", key.meaning);
+        page.push('\n');
+        wrap(&mut page, "", &format!("Value: {}.", key.range));
     }
     page.truncate(page.trim_end().len());
     page.push('\n');
@@ -124,6 +147,7 @@ fn wrap(page: &mut String, prefix: &str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::identities::IdentityEntry;
     use crate::config::layers::Layers;
 
     #[test]
@@ -141,6 +165,10 @@ mod tests {
         ] {
             layers.put_assignment(text).unwrap();
         }
+        layers.settings.identities = vec![
+            IdentityEntry { publish: Some(vec!["tenant=\"a b\"".into()]), ..IdentityEntry::new("tenant-*") },
+            IdentityEntry { stamp_identity: false, ..IdentityEntry::new("*") },
+        ];
         let printed = file(&layers.settings);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("router.toml");

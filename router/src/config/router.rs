@@ -1,6 +1,8 @@
 //! The configuration of a router: settings that were checked, with the identity from its files.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_engine::control::ControlConfig;
@@ -8,11 +10,14 @@ use millrace_engine::core::{CoreConfig, SelectorLimits};
 use millrace_engine::groups::GroupLimits;
 use millrace_engine::history::HistoryLimits;
 use millrace_engine::payload::ScanLimits;
+use millrace_engine::rights::Roll;
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::feature;
+use millrace_proto::proof::TokenHash;
 use millrace_quic::{Admission, NewcomerLimits};
 use thiserror::Error;
 
+use super::identities::IdentityEntry;
 use super::memory;
 use super::pinning::Pinning;
 use super::settings::{
@@ -45,8 +50,14 @@ pub struct RouterConfig {
     pub kernel_steering: bool,
     /// TCP address of the admin page, which has no authentication; none by default.
     pub admin: Option<SocketAddr>,
-    /// Whether clients without a certificate are refused. Default no.
+    /// Whether clients without a certificate are refused, or, where there are tokens, those without
+    /// a certificate and a token. Default no.
     pub require_client_certificate: bool,
+    /// What clients may do, by name: the first entry that matches counts. Without any, everybody
+    /// may do everything.
+    pub identities: Vec<IdentityEntry>,
+    /// Identities of clients without certificates, by the hashes of their tokens.
+    pub tokens: HashMap<TokenHash, String>,
     /// How this router finds peers, and when it doubts them.
     pub mesh: MeshSettings,
     /// Bounds.
@@ -82,6 +93,8 @@ impl RouterConfig {
             kernel_steering: true,
             admin: None,
             require_client_certificate: false,
+            identities: Vec::new(),
+            tokens: HashMap::new(),
             mesh: MeshSettings::default(),
             limits: LimitSettings::default(),
             history: HistorySettings::default(),
@@ -89,9 +102,15 @@ impl RouterConfig {
         }
     }
 
-    /// The configuration of these settings and this identity, to listen at `listen`.
-    pub(crate) fn of(settings: &Settings, identity: Identity, listen: SocketAddr) -> Self {
-        let Settings { general, cores, admin, tls, mesh, limits, history, groups, log: _ } = settings.clone();
+    /// From settings of a file and the tokens that they name, to listen at `listen`.
+    pub(crate) fn of(
+        settings: &Settings,
+        identity: Identity,
+        tokens: HashMap<TokenHash, String>,
+        listen: SocketAddr,
+    ) -> Self {
+        let Settings { general, cores, admin, tls, mesh, limits, history, groups, log: _, identities } =
+            settings.clone();
         Self {
             identity,
             name: general.name,
@@ -103,11 +122,31 @@ impl RouterConfig {
             kernel_steering: cores.kernel_steering,
             admin: admin.listen,
             require_client_certificate: tls.require_client_certificate,
+            identities,
+            tokens,
             mesh,
             limits,
             history,
             groups,
         }
+    }
+
+    /// Who may do what.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first entry that cannot be used.
+    pub(crate) fn roll(&self) -> Result<Roll, ConfigError> {
+        let grant = |entry: &IdentityEntry| {
+            entry.grant().map(Arc::new).map_err(|problem| ConfigError {
+                name: "identity",
+                problem: format!("\"{}\": {problem}", entry.name),
+            })
+        };
+        Ok(Roll {
+            grants: self.identities.iter().map(grant).collect::<Result<_, _>>()?,
+            tokens: self.tokens.clone(),
+            asks_for_proof: self.require_client_certificate,
+        })
     }
 
     /// Its settings, as a file has them.
@@ -163,6 +202,7 @@ impl RouterConfig {
         if limits.receiver_queue_bytes > limits.receiver_queue_bytes_max {
             return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
         }
+        self.roll()?;
         Ok(())
     }
 

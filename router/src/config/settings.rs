@@ -12,6 +12,7 @@ use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
 use millrace_quic::{AddressBlock, NewcomerLimits};
 
 use super::declare::{Section, Setting, section};
+use super::identities::IdentityEntry;
 use super::kinds::{
     Advertise, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Size, Span,
     Switch, Text,
@@ -98,7 +99,13 @@ section! {
         /// A secret that all routers of the cluster share: any file of 16 bytes or more. Unset: derived from the key.
         "tls.secret" Restart ("secret" "MILLRACE_SECRET")
         secret: Option<PathBuf> = None => File;
-        /// Whether clients without a certificate are refused.
+        /// Tokens of clients without certificates: a file with a line for each, a name and the SHA-256 of the token.
+        /// `millrace certs token NAME` makes both. Who shows a token that is not in it is refused; who was admitted by one
+        /// that a reload removes is closed.
+        "tls.tokens" Live ()
+        tokens: Option<PathBuf> = None => File;
+        /// Whether clients without a certificate are refused, or, where there is a token file, those without a
+        /// certificate and a token.
         "tls.require_client_certificate" Drain ()
         require_client_certificate: bool = false => Switch;
     }
@@ -305,6 +312,8 @@ pub(crate) struct Settings {
     pub(crate) history: HistorySettings,
     pub(crate) groups: GroupSettings,
     pub(crate) log: LogSettings,
+    /// `[[identity]]`: a list of tables, which no single setting is.
+    pub(crate) identities: Vec<IdentityEntry>,
 }
 
 /// The sections, in the order of the file.

@@ -1,9 +1,11 @@
 //! The mailbox of the thread that reads selectors: unbounded in orders, bounded in their bytes.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc;
 
 use millrace_engine::message::{CoreIndex, Token};
+use millrace_engine::rights::AllowList;
 use millrace_engine::transport::ConnKey;
 
 use crate::budget::{Budget, Share};
@@ -21,6 +23,8 @@ pub(crate) struct Order {
     pub(crate) client: ConnKey,
     pub(crate) token: Token,
     pub(crate) texts: Vec<String>,
+    /// What they are narrowed to; none: they stay as they are.
+    pub(crate) allowed: Option<Arc<AllowList>>,
     /// The order's part of the bytes that may wait, given back when it is done.
     pub(crate) _share: Share,
 }
@@ -56,13 +60,14 @@ impl SelectorsPost {
         client: ConnKey,
         token: Token,
         texts: Vec<String>,
+        allowed: Option<Arc<AllowList>>,
     ) -> Result<(), Overload> {
         if !self.budget.has_room() {
             return Err(Overload);
         }
         let bytes: usize = texts.iter().map(|text| OVERHEAD_BYTES + text.len()).sum();
         let share = self.budget.take(OVERHEAD_BYTES + bytes);
-        self.gathered.push(Order { core, client, token, texts, _share: share });
+        self.gathered.push(Order { core, client, token, texts, allowed, _share: share });
         Ok(())
     }
 
@@ -93,11 +98,11 @@ mod tests {
     fn orders_beyond_the_budget_are_refused_until_others_are_done() {
         let (mut post, arriving) = SelectorsPost::new();
         let large = || vec!["x".repeat(BYTES_MAX)];
-        assert_eq!(post.order(0, ConnKey(1), Token(1), large()), Ok(()));
+        assert_eq!(post.order(0, ConnKey(1), Token(1), large(), None), Ok(()));
         let plain = || vec!["a=1".to_owned()];
-        assert_eq!(post.sibling().order(1, ConnKey(1), Token(2), plain()), Err(Overload));
+        assert_eq!(post.sibling().order(1, ConnKey(1), Token(2), plain(), None), Err(Overload));
         post.post();
         drop(arriving.try_recv().unwrap());
-        assert_eq!(post.order(1, ConnKey(1), Token(3), plain()), Ok(()));
+        assert_eq!(post.order(1, ConnKey(1), Token(3), plain(), None), Ok(()));
     }
 }

@@ -13,5 +13,6 @@ mod publishers;
 mod questions;
 mod raw;
 mod reload;
+mod rights;
 mod single;
 mod world;

@@ -175,7 +175,11 @@ fn selectors_are_prepared_or_refused_with_the_column() {
     cluster.add(1, 1, &[]);
     for text in ["a=1", "a in ("] {
         let selectors = vec![text.to_owned()];
-        cluster.prepare(0, 0, &PrepareOrder { token: Token(1), client: ConnKey(1), selectors });
+        cluster.prepare(
+            0,
+            0,
+            &PrepareOrder { token: Token(1), client: ConnKey(1), selectors, allowed: None },
+        );
     }
     cluster.run(ms(100));
     let prepared = &cluster.routers[0].prepared;

@@ -117,6 +117,7 @@ impl ClientSession {
             let reason = format!("protocol version {} is not {PROTOCOL_VERSION}", hello.version);
             return Err(Close::new(CloseCode::Version, reason));
         }
+        self.admit(turn, &hello.token)?;
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
         let common = hello.features.common(config.features);
         self.asked.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
@@ -136,6 +137,7 @@ impl ClientSession {
             software: config.software.clone(),
             deliveries: u64::from(self.asked.shares),
             features: config.features,
+            identity: self.who.rights.identity.clone(),
             ..Welcome::default()
         };
         // A shared stream carries what as many streams would.
@@ -146,7 +148,8 @@ impl ClientSession {
             0 => limits.received.after,
             wished => Duration::from_micros(wished).min(limits.received.after_max),
         };
-        self.proof = Some(turn.path.clients.ids.greet(hello.secret, welcome.identity.clone()));
+        let identity = self.who.rights.identity.clone();
+        self.who.proof = Some(turn.path.clients.ids.greet(hello.secret, identity));
         welcome.encode(&mut self.control.out);
         if let Some(grace_us) = standing.draining {
             standing.goaway(0, grace_us).encode(&mut self.control.out);

@@ -8,6 +8,7 @@
 //! | `receivers.rs` | opens, grants and closes receivers |
 //! | `membership.rs` | receivers that are members of groups |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
+//! | `rights.rs` | what the client may do: at its Hello, and when the roll is replaced |
 //! | `filing.rs` | selectors into the local index, and out of it |
 //! | `picture.rs` | a session as people are shown it |
 
@@ -17,6 +18,7 @@ mod membership;
 mod picture;
 mod publisher;
 mod receivers;
+mod rights;
 mod session;
 mod subscriptions;
 

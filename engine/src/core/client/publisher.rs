@@ -1,6 +1,7 @@
 //! The router's side of a publish stream: reads runs, tells the publisher what was received, and
 //! grants it credit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::control::{Credit, Received, Refused, RefusedReason, TableCapacity};
@@ -11,9 +12,12 @@ use millrace_proto::{CloseCode, DecodeError, PublisherId, PublisherKey, TagSetRe
 
 use crate::core::ids::Proof;
 use crate::core::metrics::{CoreMetrics, DropReason};
-use crate::core::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
+use crate::core::path::{
+    Admission, Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window,
+};
 use crate::core::turn::Close;
 use crate::ledger::{Level, Origin, Told};
+use crate::rights::{Entered as EnteredTags, Refusal, Rights};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey, Transport};
 
@@ -23,6 +27,10 @@ const RECEIVED_STEP: Duration = Duration::from_millis(1);
 /// Most bytes that may wait for the client while refusals are told; beyond them they are only
 /// counted. It is well below what closes a client that does not read its control stream.
 const REFUSALS_BYTES: usize = 64 * 1024;
+
+/// Tag sets of one stream whose refusal is told; those beyond are counted alone. A client that
+/// writes its tags out has one refusal for each run.
+const NOTICES_MAX: u32 = 256;
 
 /// How far the core has read one publisher of the stream.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,6 +51,10 @@ pub(super) struct PublishStream {
     pub(super) stream: StreamKey,
     reader: RunReader,
     proof: Proof,
+    /// What its client may publish.
+    rights: Arc<Rights>,
+    /// Tag sets whose refusal was told, at most [`NOTICES_MAX`].
+    notices: u32,
     /// Whether the client can read how events end.
     confirms: bool,
     /// The last id that a run wrote out, and the id that stands for it; none if it was refused.
@@ -61,11 +73,19 @@ pub(super) struct PublishStream {
 }
 
 impl PublishStream {
-    pub(super) fn new(stream: StreamKey, tables: TableCapacity, proof: Proof, confirms: bool) -> Self {
+    pub(super) fn new(
+        stream: StreamKey,
+        tables: TableCapacity,
+        proof: Proof,
+        rights: Arc<Rights>,
+        confirms: bool,
+    ) -> Self {
         Self {
             stream,
             reader: RunReader::new(tables, true),
             proof,
+            rights,
+            notices: 0,
             confirms,
             inline: None,
             progress: Vec::new(),
@@ -96,14 +116,22 @@ impl PublishStream {
     ) -> Result<bool, Close> {
         let mut wrong = None;
         let mut exceeds = false;
-        let Self { reader, proof, inline, progress, bytes_read, unreported_bytes, asked, confirms, .. } =
-            self;
-        let confirms = confirms.then_some(conn);
+        let Self { reader, bytes_read, unreported_bytes, .. } = self;
+        let mut sink = Sink {
+            path,
+            proof: &self.proof,
+            rights: &self.rights,
+            inline: &mut self.inline,
+            progress: &mut self.progress,
+            notices: &mut self.notices,
+            asked: &mut self.asked,
+            out,
+            confirms: self.confirms.then_some(conn),
+            exceeds: &mut exceeds,
+        };
         if reader.has_left() {
-            let exceeds = &mut exceeds;
-            let mut sink = Sink { path, proof, inline, progress, asked, out, confirms, exceeds };
             reader.go_on(&mut sink).map_err(|error| Close::undecodable("publish stream", &error))?;
-            if *exceeds {
+            if *sink.exceeds {
                 return Err(too_many_untold());
             }
             if reader.has_left() {
@@ -116,9 +144,7 @@ impl PublishStream {
             }
             *bytes_read += chunk.len() as u64;
             *unreported_bytes += chunk.len() as u64;
-            path.metrics.bytes_in += chunk.len() as u64;
-            let exceeds = &mut exceeds;
-            let mut sink = Sink { path, proof, inline, progress, asked, out, confirms, exceeds };
+            sink.path.metrics.bytes_in += chunk.len() as u64;
             if let Err(error) = reader.feed(chunk, &mut sink) {
                 wrong = Some(error);
             }
@@ -156,6 +182,34 @@ impl PublishStream {
     /// lookups.
     pub(super) const fn is_put_off(&self) -> bool {
         self.reader.has_left()
+    }
+
+    /// Applies other rights to the tag sets that have numbers.
+    ///
+    /// # Errors
+    /// The publisher has lost the right to a tag set that it has used, or its events would be
+    /// stamped otherwise.
+    pub(super) fn set_rights(&mut self, rights: Arc<Rights>) -> Result<(), Close> {
+        if !rights.stamps_like(&self.rights) {
+            let reason = "the tags that the router stamps on its events were changed: connect again";
+            return Err(Close::new(CloseCode::Replaced, reason));
+        }
+        for tags in self.reader.tag_sets() {
+            let is_allowed = rights.may_publish(tags.tags());
+            match tags.refusal {
+                None if !is_allowed => {
+                    let message = Refusal::NotAllowed.message(tags.tags(), &rights);
+                    return Err(Close::new(
+                        CloseCode::Forbidden,
+                        format!("a right was withdrawn: {message}"),
+                    ));
+                }
+                Some(DropReason::NotAllowed) if is_allowed => tags.refusal = None,
+                _ => {}
+            }
+        }
+        self.rights = rights;
+        Ok(())
     }
 
     /// Sets the time to tell the publisher to `time`, or a little later, when others are told, too.
@@ -234,8 +288,10 @@ fn too_many_untold() -> Close {
 struct Sink<'a> {
     path: &'a mut Path,
     proof: &'a Proof,
+    rights: &'a Rights,
     inline: &'a mut Option<(PublisherId, Option<PublisherId>)>,
     progress: &'a mut Vec<Progress>,
+    notices: &'a mut u32,
     asked: &'a mut bool,
     /// Control frames for the client.
     out: &'a mut Vec<u8>,
@@ -303,8 +359,8 @@ impl RunSink for Sink<'_> {
                 None => is_refused = true,
             }
         }
-        if is_refused || tags.is_refused {
-            let reason = if is_refused { DropReason::Publisher } else { DropReason::ReservedKey };
+        if is_refused || tags.refusal.is_some() {
+            let reason = tags.refusal.filter(|_| !is_refused).unwrap_or(DropReason::Publisher);
             self.path.metrics.drop(reason, run.body.count());
             if let Some(origin) = self.origin(number, hop, run) {
                 self.path.tell_dropped(origin, hop.flags, &run.body);
@@ -342,14 +398,22 @@ impl RunSink for Sink<'_> {
         }
     }
 
-    fn takes(&mut self, tags: TagSetRef<'_>) -> bool {
-        let Some(key) = tags.reserved_key() else { return true };
-        let message =
-            format!("only routers set the tag {key}: choose a key that does not begin with millrace/");
+    fn admit(&mut self, tags: TagSetRef<'_>) -> Admission {
+        let EnteredTags { stamped, refusal } = self.rights.enter(tags);
+        let Some(refusal) = refusal else { return Admission { stamped, refusal: None } };
         self.path.metrics.tag_sets_refused += 1;
-        // A tag set belongs to no publisher: the first one stands for all.
-        self.refuse(RefusedReason::ReservedKey, Some(0), message);
-        false
+        let (told, reason) = match refusal {
+            Refusal::ReservedKey(_) => (RefusedReason::ReservedKey, DropReason::ReservedKey),
+            Refusal::StampedKey(_) => (RefusedReason::ReservedKey, DropReason::StampedKey),
+            Refusal::TooLarge => (RefusedReason::Limit, DropReason::TooLarge),
+            Refusal::NotAllowed => (RefusedReason::Forbidden, DropReason::NotAllowed),
+        };
+        if *self.notices < NOTICES_MAX {
+            *self.notices += 1;
+            // A tag set belongs to no publisher: the first one stands for all.
+            self.refuse(told, Some(0), refusal.message(tags, self.rights));
+        }
+        Admission { stamped, refusal: Some(reason) }
     }
 
     fn gap(&mut self, _: &Gap) -> Result<(), DecodeError> {

@@ -1,6 +1,7 @@
 //! The session of a client, and its streams.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::control::{self, Refused, TableCapacity};
@@ -14,6 +15,7 @@ use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
 use crate::ledger::{Ended, outcomes};
+use crate::rights::{Caller, Rights};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
@@ -56,6 +58,17 @@ pub(super) struct Asked {
     pub(super) positions: bool,
 }
 
+/// Who a client is.
+#[derive(Debug)]
+pub(super) struct Who {
+    /// What it has shown of that.
+    pub(super) caller: Caller,
+    /// What it may do: set by Hello.
+    pub(super) rights: Arc<Rights>,
+    /// The secret of its publisher ids: set by Hello, taken by the publish stream.
+    pub(super) proof: Option<Proof>,
+}
+
 /// When a client was heard, as far as members of groups are concerned.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::core) struct Liveness {
@@ -68,6 +81,7 @@ pub(in crate::core) struct Liveness {
 #[derive(Debug)]
 pub(in crate::core) struct ClientSession {
     pub(super) conn: ConnKey,
+    pub(super) who: Who,
     pub(in crate::core) control: ControlStream,
     /// Set by Hello.
     pub(super) tables: Option<TableCapacity>,
@@ -78,8 +92,6 @@ pub(in crate::core) struct ClientSession {
     pub(super) delivery: Option<DeliverySlot>,
     /// How long the publisher can wait for `Received`.
     pub(super) received_after: Duration,
-    /// The secret of its publisher ids: set by Hello, taken by the publish stream.
-    pub(super) proof: Option<Proof>,
     pub(super) publish: Option<PublishStream>,
     credit: u64,
     pub(super) receivers: BTreeMap<ReceiverNumber, ReceiverSlot>,
@@ -92,9 +104,10 @@ pub(in crate::core) struct ClientSession {
 }
 
 impl ClientSession {
-    pub(in crate::core) fn new(conn: ConnKey) -> Self {
+    pub(in crate::core) fn new(conn: ConnKey, caller: Caller) -> Self {
         Self {
             conn,
+            who: Who { caller, rights: Arc::new(Rights::everything()), proof: None },
             control: ControlStream::default(),
             tables: None,
             receivers_max: 0,
@@ -102,7 +115,6 @@ impl ClientSession {
             liveness: Liveness::default(),
             delivery: None,
             received_after: Duration::ZERO,
-            proof: None,
             publish: None,
             credit: 0,
             receivers: BTreeMap::new(),
@@ -123,15 +135,16 @@ impl ClientSession {
         turn: &mut Turn<'_>,
         stream: StreamKey,
     ) -> Result<(), Close> {
-        let is_free = if stream.is_uni() { self.proof.is_some() } else { self.control.stream.is_none() };
+        let is_free = if stream.is_uni() { self.who.proof.is_some() } else { self.control.stream.is_none() };
         if !is_free {
             let reason = "one control stream and, after Hello, one publish stream are allowed";
             return Err(Close::new(CloseCode::Unexpected, reason));
         }
         if stream.is_uni() {
-            let proof = self.proof.take();
+            let proof = self.who.proof.take();
             let (tables, confirms) = (turn.config.client_tables, self.asked.confirms);
-            self.publish = proof.map(|proof| PublishStream::new(stream, tables, proof, confirms));
+            let rights = || Arc::clone(&self.who.rights);
+            self.publish = proof.map(|proof| PublishStream::new(stream, tables, proof, rights(), confirms));
         } else {
             self.control.stream = Some(stream);
         }

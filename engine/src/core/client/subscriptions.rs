@@ -1,16 +1,20 @@
 //! A client's subscriptions: asked for, read by another thread, filed, effective, ended.
 
+use std::sync::Arc;
+
 use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscribed, Unsubscribe};
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
 use millrace_proto::{RouterId, SubscriptionNumber};
 
 use super::filing;
+use super::rights::not_allowed;
 use super::session::{ClientSession, PENDING_REQUESTS_MAX};
 use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
 use crate::core::receiver::Receiver;
 use crate::core::turn::Turn;
 use crate::message::{Prepared, ToControl, Token};
+use crate::rights::AllowList;
 
 impl ClientSession {
     /// Checks a subscription and has its selectors read.
@@ -26,6 +30,8 @@ impl ClientSession {
         } else if subscription.0 >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
             let message = format!("subscription numbers are below {SUBSCRIPTIONS_PER_RECEIVER_MAX}");
             Some((RefusedReason::Limit, message))
+        } else if self.who.rights.grant.subscribe.as_ref().is_some_and(|allowed| allowed.is_empty()) {
+            Some((RefusedReason::Forbidden, not_allowed(&self.who.rights)))
         } else if selectors.is_empty() {
             let message = "a subscription has at least one selector; * is everything".to_owned();
             Some((RefusedReason::Limit, message))
@@ -67,7 +73,7 @@ impl ClientSession {
             selectors: selectors.len(),
             cost,
         };
-        turn.mail.order(pending, selectors);
+        turn.mail.order(pending, selectors, self.who.rights.grant.subscribe.clone());
     }
 
     /// Files a subscription's selectors, which were read.
@@ -97,24 +103,52 @@ impl ClientSession {
                 "members of groups select by tags; a payload pattern is for receivers without a group";
             if has_pattern { Err(message.to_owned()) } else { Ok(selectors) }
         });
-        let is_read = result.is_ok();
-        let result = result.and_then(|selectors| match filing::objection(turn, pending, &selectors) {
-            Some(message) => Err(message),
-            None => Ok(selectors),
-        });
+        let result = match result {
+            Ok(selectors) => self.selectors_objection(turn, pending, &selectors).map_or(Ok(selectors), Err),
+            Err(message) => Err((RefusedReason::Selector, message)),
+        };
         match result {
             Ok(selectors) => {
                 let InterestChange { add, remove } = filing::file(turn, slot, subscription, selectors);
                 turn.mail.tell(ToControl::Interest { add, remove, token: Some(token) });
             }
-            Err(message) => {
+            Err((reason, message)) => {
                 turn.mail.pending.remove(&token);
                 let subscription = Some(u64::from(subscription));
-                let reason = if is_read { RefusedReason::Limit } else { RefusedReason::Selector };
-                turn.path.metrics.refused_selectors += u64::from(is_read);
+                turn.path.metrics.refused_selectors += u64::from(reason == RefusedReason::Limit);
                 self.refuse(turn, &Refused { reason, receiver, subscription, message, publisher: None });
             }
         }
+    }
+
+    /// Why selectors that were read are not filed, if they are not. There are none where nothing of
+    /// what was asked for is allowed.
+    fn selectors_objection(
+        &self,
+        turn: &Turn<'_>,
+        pending: &PendingSubscription,
+        selectors: &[Prepared],
+    ) -> Option<(RefusedReason, String)> {
+        // The roll may have been replaced while they were read.
+        let covers = |allowed: &Arc<AllowList>| selectors.iter().all(|read| allowed.covers(&read.selector));
+        if selectors.is_empty() || !self.who.rights.grant.subscribe.as_ref().is_none_or(covers) {
+            return Some((RefusedReason::Forbidden, not_allowed(&self.who.rights)));
+        }
+        let others = turn
+            .path
+            .receivers
+            .get(pending.slot)
+            .map_or(0, |open| open.selectors.count_without(Some(pending.subscription)));
+        if others + selectors.len() > SELECTORS_PER_RECEIVER_MAX {
+            let message = format!(
+                "with what is allowed, {} selectors became {}, and a receiver has at most \
+                 {SELECTORS_PER_RECEIVER_MAX}; open another receiver",
+                pending.selectors,
+                selectors.len()
+            );
+            return Some((RefusedReason::Limit, message));
+        }
+        filing::objection(turn, pending, selectors).map(|message| (RefusedReason::Limit, message))
     }
 
     /// Counts an answer: the control stream may be read again.

@@ -41,5 +41,5 @@ mod state;
 
 pub(super) use entered::{Entered, Scope};
 pub(super) use locations::PeerLane;
-pub(super) use reader::{KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
+pub(super) use reader::{Admission, KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
 pub(super) use state::Path;

@@ -9,8 +9,9 @@ use millrace_proto::data::{
 use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
-use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSetRef};
+use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSet, TagSetRef};
 
+use crate::core::metrics::DropReason;
 use crate::routes::TagId;
 
 /// A tag set that has a number on a stream, and what this core knows of it.
@@ -21,14 +22,24 @@ pub(in crate::core) struct KnownTags {
     pub(in crate::core) hash: u64,
     /// The route cache's last name for it, by which it is found without hashing while it is cached.
     pub(in crate::core) id: TagId,
-    /// Whether the sink refuses it, so that its runs are dropped.
-    pub(in crate::core) is_refused: bool,
+    /// Its runs are dropped, and why: the sink does not take it.
+    pub(in crate::core) refusal: Option<DropReason>,
+}
+
+/// What a sink makes of a tag set.
+#[derive(Debug, Default)]
+pub(in crate::core) struct Admission {
+    /// What its runs are routed with; none: the tags as they were read.
+    pub(in crate::core) stamped: Option<TagSet>,
+    /// Its runs are dropped, and why.
+    pub(in crate::core) refusal: Option<DropReason>,
 }
 
 impl KnownTags {
     fn new(tags: TagSetRef<'_>, sink: &mut impl RunSink) -> Self {
-        let is_refused = !sink.takes(tags);
-        Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default(), is_refused }
+        let Admission { stamped, refusal } = sink.admit(tags);
+        let tags = stamped.as_ref().map_or(tags, TagSet::borrow);
+        Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default(), refusal }
     }
 
     pub(in crate::core) fn tags(&self) -> TagSetRef<'_> {
@@ -106,10 +117,10 @@ pub(in crate::core) trait RunSink {
         let _ = (number, index);
         claimed
     }
-    /// Whether runs may have this tag set.
-    fn takes(&mut self, tags: TagSetRef<'_>) -> bool {
+    /// Whether runs may have this tag set, and with which they are routed.
+    fn admit(&mut self, tags: TagSetRef<'_>) -> Admission {
         let _ = tags;
-        true
+        Admission::default()
     }
     /// Takes a gap marker.
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError>;
@@ -170,6 +181,11 @@ impl RunReader {
                 publishers: TableReader::new(capacity.publishers, u64::MAX, "publisher"),
             },
         }
+    }
+
+    /// The tag sets that the stream has numbers for.
+    pub(in crate::core) fn tag_sets(&mut self) -> impl Iterator<Item = &mut KnownTags> {
+        self.tables.tags.iter_mut()
     }
 
     /// Whether the stream ends between two frames.

@@ -1,5 +1,7 @@
 //! What the stages of the path share.
 
+use std::sync::Arc;
+
 use millrace_proto::RouterId;
 use millrace_proto::data::{Gap, GapReason};
 
@@ -21,6 +23,7 @@ use crate::groups::Groups;
 use crate::ledger::Ledger;
 use crate::matching::{Index, LocalTarget, Taker};
 use crate::payload::ScanBudget;
+use crate::rights::Roll;
 use crate::routes::RouteCache;
 
 /// Everything that a run may touch on its way.
@@ -73,6 +76,8 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) queue_budget_bytes: u64,
     /// The members of groups that are receivers of this core.
     pub(in crate::core) members: Members,
+    /// Who may do what.
+    pub(in crate::core) roll: Arc<Roll>,
 }
 
 /// Memory that each run uses again.
@@ -106,6 +111,7 @@ impl Path {
                 selectors_moved: 0,
                 queue_budget_bytes: config.limits.queues.budget_bytes,
                 members: Members::new(config),
+                roll: Arc::default(),
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),

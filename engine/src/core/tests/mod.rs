@@ -19,6 +19,7 @@ mod queue_budget;
 mod queues;
 mod received;
 mod receivers;
+mod rights;
 mod sessions;
 mod siblings;
 mod turns;

@@ -151,15 +151,18 @@ impl World {
     pub(super) fn settle(&mut self) {
         while let Some(output) = self.core.poll_output() {
             let answers = match output {
-                CoreOutput::Prepare(PrepareOrder { token, selectors, .. }) => {
-                    let prepare = |text: &String| {
-                        let selector = Arc::new(Selector::parse(text).map_err(|error| error.to_string())?);
-                        let payload =
-                            selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
-                        let interest = Arc::new(selector.without_payload());
-                        Ok(Prepared { selector, interest, payload, cover: None })
+                CoreOutput::Prepare(PrepareOrder { token, selectors, allowed, .. }) => {
+                    let prepare = |asked: Selector| {
+                        let narrowed = match &allowed {
+                            None => vec![asked],
+                            Some(allowed) => allowed.narrow(&asked).map_err(|error| error.to_string())?,
+                        };
+                        narrowed.into_iter().map(Self::compile).collect::<Result<Vec<_>, String>>()
                     };
-                    vec![ToCore::Prepared { token, result: selectors.iter().map(prepare).collect() }]
+                    let parse = |text: &String| Selector::parse(text).map_err(|error| error.to_string());
+                    let read = selectors.iter().map(|text| parse(text).and_then(prepare));
+                    let result = read.collect::<Result<Vec<_>, _>>().map(|read| read.concat());
+                    vec![ToCore::Prepared { token, result }]
                 }
                 CoreOutput::ToControl(ToControl::Interest { token: Some(token), .. }) => {
                     [Stage::Router, Stage::Cluster]
@@ -175,9 +178,20 @@ impl World {
         self.core.turn(self.now, &mut self.memory);
     }
 
+    fn compile(selector: Selector) -> Result<Prepared, String> {
+        let payload = selector.compile_payload().map_err(|error| error.to_string())?.map(Arc::new);
+        let interest = Arc::new(selector.without_payload());
+        Ok(Prepared { selector: Arc::new(selector), interest, payload, cover: None })
+    }
+
     pub(super) fn client(&mut self, number: u64) -> ConnKey {
+        self.certified(number, None)
+    }
+
+    /// A client with this identity in its certificate, or none.
+    pub(super) fn certified(&mut self, number: u64, identity: Option<&str>) -> ConnKey {
         let conn = ConnKey(number);
-        self.core.client_connected(self.now, conn);
+        self.core.certified_client_connected(self.now, conn, identity.map(str::to_owned));
         let hello = Hello {
             version: PROTOCOL_VERSION,
             receivers: 8,

@@ -1,0 +1,21 @@
+//! Who may do what: identities of clients, what they may publish and receive, and the tags that
+//! routers stamp on their events.
+//!
+//! ```text
+//! certificate, token ─► Roll::admit ─► Rights ─┬─ Subscribe: asked AND allowed (AllowList::narrow)
+//!                                              └─ a tag set's definition: stamped, then taken or refused
+//! ```
+//!
+//! Both are decided where a client names something, a selector or a tag set, and never when an
+//! event passes. A [`Roll`] is replaced as a whole: each core goes through its sessions then and
+//! closes those that lost a right.
+
+mod allow;
+mod grant;
+mod roll;
+#[cfg(test)]
+mod tests;
+
+pub use allow::{ALLOWED_MAX, AllowList};
+pub use grant::{Entered, Grant, Refusal, Rights, STAMPS_MAX};
+pub use roll::{Caller, Roll};

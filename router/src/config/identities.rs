@@ -1,0 +1,325 @@
+//! `[[identity]]`: what clients may do, by name. A list of tables, so its keys are declared here
+//! and not among the single settings.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use millrace_engine::rights::{ALLOWED_MAX, AllowList, Grant, STAMPS_MAX};
+use millrace_proto::TagSet;
+use millrace_proto::limits::IDENTITY_BYTES_MAX;
+use millrace_proto::tag::RESERVED_PREFIX;
+use toml::{Table, Value};
+
+use super::nearest::nearest;
+
+/// Entries of one file: each is compared with every new client's name until one matches.
+pub(crate) const ENTRIES_MAX: usize = 1024;
+
+/// What clients may do whose name a pattern matches: one `[[identity]]` of the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityEntry {
+    /// A name; `*` in it is any text, `?` any one character. The first entry that matches counts.
+    pub name: String,
+    /// Selectors of which each published event must meet one; none: everything may be published.
+    pub publish: Option<Vec<String>>,
+    /// Selectors that each subscription is narrowed to; none: everything may be received.
+    pub subscribe: Option<Vec<String>>,
+    /// Tags that routers put on each event.
+    pub stamp: BTreeMap<String, String>,
+    /// Whether the name is stamped, too, as `millrace/identity`.
+    pub stamp_identity: bool,
+}
+
+impl IdentityEntry {
+    /// Everything is allowed to these names, which are stamped on their events.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            publish: None,
+            subscribe: None,
+            stamp: BTreeMap::new(),
+            stamp_identity: true,
+        }
+    }
+
+    /// What the engine makes of it.
+    ///
+    /// # Errors
+    /// The key, and what is wrong with it.
+    pub(crate) fn grant(&self) -> Result<Grant, String> {
+        if self.name.len() > IDENTITY_BYTES_MAX {
+            return Err(format!("`name`: it is longer than {IDENTITY_BYTES_MAX} bytes"));
+        }
+        let list = |key: &str, texts: &Option<Vec<String>>| match texts {
+            None => Ok(None),
+            Some(texts) => {
+                let read = AllowList::read(texts);
+                read.map(|list| Some(Arc::new(list))).map_err(|problem| format!("`{key}`: {problem}"))
+            }
+        };
+        if self.stamp.len() > STAMPS_MAX {
+            return Err(format!("`stamp`: at most {STAMPS_MAX} tags can be stamped"));
+        }
+        TagSet::new(&self.stamp).map_err(|error| format!("`stamp`: {error}"))?;
+        if let Some(key) = self.stamp.keys().find(|key| key.starts_with(RESERVED_PREFIX)) {
+            return Err(format!(
+                "`stamp`: keys under {RESERVED_PREFIX} belong to routers, so {key} cannot be stamped by setting"
+            ));
+        }
+        Ok(Grant {
+            pattern: self.name.clone(),
+            publish: list("publish", &self.publish)?,
+            subscribe: list("subscribe", &self.subscribe)?,
+            stamps: self.stamp.clone().into_iter().collect(),
+            stamps_identity: self.stamp_identity,
+        })
+    }
+}
+
+/// One key of an entry.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) meaning: &'static str,
+    pub(crate) range: &'static str,
+    read: fn(&mut IdentityEntry, &Value) -> Result<(), String>,
+    /// Its value in the file; none where it has its default.
+    show: fn(&IdentityEntry) -> Option<Value>,
+}
+
+/// The keys of an entry.
+pub(crate) static KEYS: [Key; 5] = [
+    Key {
+        name: "name",
+        meaning: "Whose rights they are: the NAME of `millrace://client/NAME` in a client's certificate, or that \
+                  which the token file gives to its token. `*` in it is any text, `?` any one character. The \
+                  first entry that matches counts. Clients without certificate and token have the empty name, \
+                  which `*` matches; a router's certificate gives `router/NAME`.",
+        range: "a name or pattern; must be given",
+        read: |entry, value| {
+            value.as_str().ok_or_else(|| not("a text in quotes", value))?.clone_into(&mut entry.name);
+            Ok(())
+        },
+        show: |entry| Some(Value::String(entry.name.clone())),
+    },
+    Key {
+        name: "publish",
+        meaning: "Selectors of tags: an event must meet one of them, with its stamps on it, or it is dropped, \
+                  counted as `not_allowed`, and its publisher told. `[]` allows nothing.",
+        range: "a list of at most 16 selectors without payload patterns; unset: everything",
+        read: |entry, value| {
+            entry.publish = Some(texts(value)?);
+            Ok(())
+        },
+        show: |entry| entry.publish.as_deref().map(list),
+    },
+    Key {
+        name: "subscribe",
+        meaning: "Selectors of tags: a subscription gets what it asks for AND one of these allows, so that `*` \
+                  means all that is allowed. One that can get nothing is refused. `[]` allows nothing.",
+        range: "a list of at most 16 selectors without payload patterns; unset: everything",
+        read: |entry, value| {
+            entry.subscribe = Some(texts(value)?);
+            Ok(())
+        },
+        show: |entry| entry.subscribe.as_deref().map(list),
+    },
+    Key {
+        name: "stamp",
+        meaning: "Tags that the router puts on each event where it enters. An event that says another value for \
+                  such a key is dropped, counted as `stamped_key`, and its publisher told.",
+        range: "a table of at most 8 tags, e.g. `{ tenant = \"a\" }`; unset: none",
+        read: |entry, value| {
+            let tags = value.as_table().ok_or_else(|| not("a table such as { tenant = \"a\" }", value))?;
+            let tag = |(key, value): (&String, &Value)| {
+                let text = value.as_str().ok_or_else(|| not("a text in quotes", value))?;
+                Ok((key.clone(), text.to_owned()))
+            };
+            entry.stamp = tags.iter().map(tag).collect::<Result<_, String>>()?;
+            Ok(())
+        },
+        show: |entry| {
+            let tag = |(key, value): (&String, &String)| (key.clone(), Value::String(value.clone()));
+            let tags = entry.stamp.iter().map(tag).collect::<Table>();
+            (!tags.is_empty()).then_some(Value::Table(tags))
+        },
+    },
+    Key {
+        name: "stamp_identity",
+        meaning: "Whether the client's name is stamped on each event, too, as the tag `millrace/identity`: \
+                  receivers can select by it, and `millrace sub --show-identity` shows it. Equal events of many \
+                  names are then of as many tag sets.",
+        range: "`true` or `false`; default `true`",
+        read: |entry, value| {
+            entry.stamp_identity = value.as_bool().ok_or_else(|| not("true or false", value))?;
+            Ok(())
+        },
+        show: |entry| (!entry.stamp_identity).then_some(Value::Boolean(false)),
+    },
+];
+
+/// Reads one entry; `line_of` gives the place of a key.
+///
+/// # Errors
+/// The place, the key, and what is wrong.
+pub(crate) fn read(
+    table: &Table,
+    place_of: impl Fn(Option<&str>) -> String,
+) -> Result<IdentityEntry, String> {
+    let mut entry = IdentityEntry::new("");
+    for (name, value) in table {
+        let place = || place_of(Some(name));
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let near = nearest(name, KEYS.iter().map(|key| key.name));
+            let near = near.map_or_else(
+                || {
+                    format!(
+                        "; an entry has {}",
+                        KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
+                    )
+                },
+                |near| format!("; is it `{near}`?"),
+            );
+            return Err(format!("{}: unknown key `{name}` of [[identity]]{near}", place()));
+        };
+        (key.read)(&mut entry, value)
+            .map_err(|problem| format!("[[identity]] `{name}` ({}): {problem}", place()))?;
+    }
+    if !table.contains_key("name") {
+        return Err(format!("{}: an [[identity]] has no `name`; \"*\" matches everybody", place_of(None)));
+    }
+    entry
+        .grant()
+        .map_err(|problem| format!("[[identity]] \"{}\" ({}): {problem}", entry.name, place_of(None)))?;
+    Ok(entry)
+}
+
+/// The entries as they stand in the file.
+pub(crate) fn shown(entries: &[IdentityEntry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        text.push_str("\n[[identity]]\n");
+        for key in &KEYS {
+            if let Some(value) = (key.show)(entry) {
+                let _ = writeln!(text, "{} = {value}", key.name);
+            }
+        }
+    }
+    text
+}
+
+/// A line for each difference between two lists.
+pub(crate) fn differences(old: &[IdentityEntry], new: &[IdentityEntry]) -> Vec<String> {
+    let named =
+        |entries: &[IdentityEntry], name: &str| entries.iter().find(|entry| entry.name == name).cloned();
+    let mut lines = Vec::new();
+    for entry in new {
+        let Some(before) = named(old, &entry.name) else {
+            lines.push(format!("identity \"{}\": added", entry.name));
+            continue;
+        };
+        for key in &KEYS {
+            let (before, after) = ((key.show)(&before), (key.show)(entry));
+            if before != after {
+                let text = |value: Option<Value>| {
+                    value.map_or_else(|| "unset".to_owned(), |value| value.to_string())
+                };
+                lines.push(format!(
+                    "identity \"{}\": {} {} becomes {}",
+                    entry.name,
+                    key.name,
+                    text(before),
+                    text(after)
+                ));
+            }
+        }
+    }
+    let removed = old.iter().filter(|entry| named(new, &entry.name).is_none());
+    lines.extend(removed.map(|entry| format!("identity \"{}\": removed", entry.name)));
+    if lines.is_empty() && old != new {
+        lines.push("identities: their order has changed; the first that matches counts".to_owned());
+    }
+    lines
+}
+
+fn not(expected: &str, value: &Value) -> String {
+    format!("`{value}` is not {expected}")
+}
+
+fn texts(value: &Value) -> Result<Vec<String>, String> {
+    let expected = || not("a list of selectors such as [\"tenant=a\"]", value);
+    let values = value.as_array().ok_or_else(expected)?;
+    if values.len() > ALLOWED_MAX {
+        return Err(format!("a list has at most {ALLOWED_MAX} selectors"));
+    }
+    values.iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(expected)).collect()
+}
+
+fn list(texts: &[String]) -> Value {
+    Value::Array(texts.iter().cloned().map(Value::String).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<IdentityEntry, String> {
+        let table: Table = toml::from_str(text).unwrap();
+        read(&table, |key| key.map_or_else(|| "line 1".to_owned(), |key| format!("the line of {key}")))
+    }
+
+    #[test]
+    fn an_entry_reads_back_from_what_is_shown() {
+        let text = "name = \"tenant-*\"\npublish = [\"tenant=a\"]\nsubscribe = []\nstamp = { tenant = \"a\" }\n\
+                    stamp_identity = false\n";
+        let entry = read_text(text).unwrap();
+        assert_eq!(shown(std::slice::from_ref(&entry)), format!("\n[[identity]]\n{text}"));
+        let plain = read_text("name = 'x'").unwrap();
+        assert_eq!(
+            (plain.clone(), shown(&[plain])),
+            (IdentityEntry::new("x"), "\n[[identity]]\nname = \"x\"\n".into())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (text, expected) in [
+            ("publish = []", "line 1: an [[identity]] has no `name`"),
+            (
+                "name = 'x'\npublich = []",
+                "the line of publich: unknown key `publich` of [[identity]]; is it `publish`?",
+            ),
+            ("name = 'x'\nentirely_else = 1", "an entry has name, publish"),
+            ("name = 'x'\npublish = 'a=1'", "`publish` (the line of publish): `\"a=1\"` is not a list"),
+            (
+                "name = 'x'\nsubscribe = ['a in (']",
+                "[[identity]] \"x\" (line 1): `subscribe`: selector \"a in (\"",
+            ),
+            ("name = 'x'\npublish = ['payload ~ /x/']", "tags alone"),
+            ("name = 'x'\nstamp = { 'millrace/identity' = 'a' }", "belong to routers"),
+            ("name = 'x'\nstamp = { a = 1 }", "not a text"),
+            ("name = 'x'\nstamp = { 'a b' = 'c' }", "`stamp`"),
+        ] {
+            let problem = read_text(text).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn differences_name_entry_and_key() {
+        let (a, b) = (IdentityEntry::new("a"), IdentityEntry::new("b"));
+        let narrowed = IdentityEntry { publish: Some(vec!["x=1".to_owned()]), ..a.clone() };
+        let old = [a, b.clone()];
+        assert_eq!(differences(&old, &old), [""; 0]);
+        assert_eq!(
+            differences(&old, &[narrowed, IdentityEntry::new("c")]),
+            [
+                "identity \"a\": publish unset becomes [\"x=1\"]",
+                "identity \"c\": added",
+                "identity \"b\": removed"
+            ]
+        );
+        assert_eq!(differences(&old, &[b, old[0].clone()]).len(), 1);
+    }
+}

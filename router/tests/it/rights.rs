@@ -1,0 +1,140 @@
+//! Rights of identities, over real connections: who gets what, who may publish what, and what a
+//! reload does to those who stand.
+
+use millrace_client::{
+    Client, CloseCode, Config, ConfirmLevel, ConnectError, Disconnect, Identity, Outcome, OutcomeReason,
+    Publisher, PublisherOptions, ReceiverOptions, RefusedReason, SubscribeError, Trust,
+};
+use millrace_router::config::IdentityEntry;
+use millrace_router::{Router, RouterConfig, RouterHandle};
+
+use crate::world::{World, event, receiver, tags, within};
+
+/// Tenants `a` and `b`, each with what is its own, and whoever else with everything.
+fn tenants() -> Vec<IdentityEntry> {
+    let tenant = |name: &str| {
+        let mut entry = IdentityEntry::new(name);
+        entry.publish = Some(vec![format!("tenant={name}")]);
+        entry.subscribe = Some(vec![format!("tenant={name}")]);
+        entry
+    };
+    vec![tenant("a"), tenant("b"), IdentityEntry::new("*")]
+}
+
+fn config(world: &World, name: &str, identities: Vec<IdentityEntry>) -> RouterConfig {
+    let mut config = world.config(name);
+    config.cores = 2;
+    config.identities = identities;
+    config
+}
+
+/// A client with a certificate of this name.
+fn client(world: &World, router: &RouterHandle, name: &str) -> Client {
+    let (certificate, key) = world.authority.client(name).unwrap();
+    let identity = Identity { certificate_pem: certificate.into_bytes(), key_pem: key.into_bytes() };
+    let config = Config::new([router.addr().to_string().parse().unwrap()])
+        .trust(Trust::Pem(router.ca_pem().as_bytes().to_vec()))
+        .identity(identity);
+    Client::new(config).unwrap()
+}
+
+async fn confirming(client: &Client) -> Publisher {
+    let options = PublisherOptions::default().level(ConfirmLevel::Routed);
+    within(client.publisher(options)).await.unwrap()
+}
+
+async fn outcome(publisher: &Publisher, texts: &[&str]) -> Outcome {
+    let confirmation = within(publisher.publish_confirmed(&tags(texts), "x")).await.unwrap();
+    within(confirmation).await
+}
+
+#[tokio::test]
+async fn tenants_see_their_own_across_routers_and_nobody_elses() {
+    let world = World::new();
+    let one = Router::start(config(&world, "one", tenants())).unwrap();
+    let mut second = config(&world, "two", tenants());
+    second.mesh.seeds = vec![one.addr().to_string()];
+    let two = Router::start(second).unwrap();
+    crate::world::linked(&[&one, &two]);
+    let (a, b, auditor) =
+        (client(&world, &one, "a"), client(&world, &two, "b"), client(&world, &two, "auditor"));
+    let (mut of_a, mut of_b) = (receiver(&a, &["*"]).await, receiver(&b, &["*"]).await);
+    let mut all = receiver(&auditor, &["*"]).await;
+    let (from_a, from_b) = (confirming(&a).await, confirming(&b).await);
+    assert!(matches!(outcome(&from_a, &["tenant=a", "x=1"]).await, Outcome::Confirmed { receivers: 2 }));
+    assert!(matches!(outcome(&from_b, &["tenant=b", "x=2"]).await, Outcome::Confirmed { receivers: 2 }));
+    for (receiver, tenants) in [(&mut of_a, &["a"][..]), (&mut of_b, &["b"]), (&mut all, &["a", "b"])] {
+        for &tenant in tenants {
+            let event = event(receiver).await;
+            assert_eq!(event.tags.borrow().get("tenant"), Some(tenant));
+            assert_eq!(event.tags.borrow().get("millrace/identity"), Some(tenant));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_outside_of_the_lists_is_refused_with_the_reason() {
+    let world = World::new();
+    let router = Router::start(config(&world, "one", tenants())).unwrap();
+    let client = client(&world, &router, "b");
+    let publisher = confirming(&client).await;
+    let forbidden = Outcome::Dropped { reason: OutcomeReason::Forbidden };
+    assert_eq!(outcome(&publisher, &["tenant=a"]).await, forbidden);
+    assert_eq!(outcome(&publisher, &["tenant=b", "millrace/identity=a"]).await, forbidden);
+    let receiver = within(client.receiver(ReceiverOptions::default())).await.unwrap();
+    let mut subscription = receiver.subscribe(["tenant=a"]).unwrap();
+    match within(subscription.in_cluster()).await.unwrap_err() {
+        SubscribeError::Refused { reason, message } => {
+            assert_eq!(reason, RefusedReason::Forbidden);
+            assert!(message.contains("identity \"b\" may not receive this"), "{message}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_entry_is_refused_and_told_why() {
+    let world = World::new();
+    let router = Router::start(config(&world, "one", tenants()[..2].to_vec())).unwrap();
+    for (client, words) in [
+        (client(&world, &router, "stranger"), "\"stranger\""),
+        (world.client(&router), "certificate or token"),
+    ] {
+        match within(client.publisher(PublisherOptions::default())).await.unwrap_err() {
+            ConnectError::Failed { reason: Disconnect::Closed { code, reason }, .. } => {
+                assert_eq!(code, Some(CloseCode::Forbidden));
+                assert!(reason.contains(words), "{reason}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reload_closes_who_lost_a_right_with_the_reason_and_nobody_else() {
+    let world = World::new();
+    let router = Router::start(config(&world, "one", tenants())).unwrap();
+    let (a, b) = (client(&world, &router, "a"), client(&world, &router, "b"));
+    let mut of_a = receiver(&a, &["*"]).await;
+    let _of_b = receiver(&b, &["*"]).await;
+    let from_a = confirming(&a).await;
+    assert!(matches!(outcome(&from_a, &["tenant=a"]).await, Outcome::Confirmed { receivers: 1 }));
+    let (mut changes_a, mut changes_b) = (a.changes(), b.changes());
+    let mut narrowed = tenants();
+    narrowed[1].subscribe = Some(vec![]);
+    let mut reloaded = config(&world, "one", narrowed);
+    reloaded.listen = router.addr();
+    router.reload(&reloaded).unwrap();
+    match within(changes_b.next()).await.unwrap() {
+        millrace_client::Change::Lost { reason: Disconnect::Closed { code, reason } } => {
+            assert_eq!(code, Some(CloseCode::Forbidden));
+            assert!(reason.starts_with("a right was withdrawn"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(outcome(&from_a, &["tenant=a", "x=2"]).await, Outcome::Confirmed { receivers: 1 }));
+    for _ in 0..2 {
+        event(&mut of_a).await;
+    }
+    assert_eq!(changes_a.try_next(), None);
+}
