@@ -331,7 +331,6 @@ impl DeliverySink for Programs<'_> {
             receiver.dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
         });
         let vouched = match &fresh {
-            None if run.maybe_duplicate() => Vouched::Marked,
             None => Vouched::No,
             Some(fresh) if fresh.maybe_duplicate => Vouched::Marked,
             Some(_) => Vouched::Once,

@@ -201,7 +201,7 @@ impl ClusterChecker {
     pub fn gap(&mut self, receiver: u32, gap: &Gap, at: u64) {
         let stream = &mut self.receivers.entry(receiver).or_default().stream;
         stream.gap(gap.router);
-        if let (GapReason::Joined, Some(router)) = (gap.reason, gap.router) {
+        if let (GapReason::Joined | GapReason::RouterLost, Some(router)) = (gap.reason, gap.router) {
             stream.joined(router, at);
         }
     }

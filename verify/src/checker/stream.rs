@@ -20,8 +20,8 @@ pub struct Stream {
     events: Vec<Taken>,
     /// How many events stood before each gap, and the router that it names.
     gaps: Vec<(usize, Option<RouterId>)>,
-    /// Routers that were told to have joined, and when, ns: what entered there before may be
-    /// missing.
+    /// Routers that were told to have joined, or to be another one than before, and when, ns: what
+    /// entered there before may be missing.
     joined: Vec<(RouterId, u64)>,
 }
 
@@ -61,12 +61,12 @@ impl Stream {
         self.gaps.push((self.events.len(), router));
     }
 
-    /// A router joins: it did not know what this receiver wants.
+    /// A router joins, or is lost: it did not know what this receiver wants, or begins anew.
     pub fn joined(&mut self, router: RouterId, at: u64) {
         self.joined.push((router, at));
     }
 
-    /// Whether a router has joined at a time between.
+    /// Whether a router has joined, or was lost, at a time between.
     #[must_use]
     pub fn has_joined(&self, router: RouterId, from: u64, until: u64) -> bool {
         self.joined.iter().any(|&(joined, at)| joined == router && (from..=until).contains(&at))
