@@ -6,6 +6,7 @@
 
 mod confirms;
 mod flush;
+mod groups;
 mod levels;
 mod per_core;
 mod publisher;
