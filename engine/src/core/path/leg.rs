@@ -56,12 +56,19 @@ impl Leg<'_> {
         fates: &mut Fates<'_>,
     ) -> Fate {
         fields.clear();
+        match self.receiver.outlet {
+            Outlet::Own(_) => data::put_matched(fields, subscriptions),
+            Outlet::Shared(_) => put_target(fields, self.receiver.number, run.flags, subscriptions),
+        }
+        self.push_encoded(fields, run, fates)
+    }
+
+    /// Pushes a run whose fields, or whose target on a shared stream, are encoded.
+    fn push_encoded(&mut self, fields: &[u8], run: &RunOut<'_>, fates: &mut Fates<'_>) -> Fate {
         let Outlet::Shared(at) = self.receiver.outlet else {
-            data::put_matched(fields, subscriptions);
             let flags = run.own_flags();
             return push_copy(self.receiver, &RunOut { fields, flags, ..*run }, fates);
         };
-        put_target(fields, self.receiver.number, run.flags, subscriptions);
         let Some(delivery) = self.deliveries.get_mut(at) else { return Fate::Refused };
         if delivery.takes() && self.receiver.queue.may_pass() {
             self.receiver.queue.count(run, run.entry);
@@ -73,6 +80,7 @@ impl Leg<'_> {
     }
 
     /// Pushes a run that a group gives to this receiver, with its ticket.
+    #[cold]
     pub(super) fn push_ticketed(
         &mut self,
         ticket: &GroupTicket<'_>,
@@ -82,25 +90,17 @@ impl Leg<'_> {
     ) {
         fields.clear();
         let subscriptions = self.receiver.selectors.matched_by(run.tags);
-        let Outlet::Shared(at) = self.receiver.outlet else {
+        if let Outlet::Own(_) = self.receiver.outlet {
             data::put_matched(fields, subscriptions);
             ticket.put(fields);
-            let flags = run.own_flags();
-            push_copy(self.receiver, &RunOut { fields, flags, ..*run }, fates);
-            return;
-        };
-        let matched = matched(subscriptions);
-        let is_in_doubt = run.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0;
-        let flags = if is_in_doubt { target_flag::MAYBE_DUPLICATE } else { 0 };
-        let ticket = Some((ticket.ticket, ticket.generation));
-        Target { matched: &matched, flags, ticket, ..Target::plain(self.receiver.number) }.put(fields);
-        let Some(delivery) = self.deliveries.get_mut(at) else { return };
-        if delivery.takes() && self.receiver.queue.may_pass() {
-            self.receiver.queue.count(run, None);
-            delivery.write(run, fields, 1, self.receiver.linger);
         } else {
-            queue(self.receiver, self.slot, delivery, &RunOut { fields, ..*run }, fates);
+            let matched = matched(subscriptions);
+            let is_in_doubt = run.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0;
+            let flags = if is_in_doubt { target_flag::MAYBE_DUPLICATE } else { 0 };
+            let ticket = Some((ticket.ticket, ticket.generation));
+            Target { matched: &matched, flags, ticket, ..Target::plain(self.receiver.number) }.put(fields);
         }
+        self.push_encoded(fields, run, fates);
     }
 
     /// Puts a gap behind everything that was pushed.
@@ -274,6 +274,7 @@ fn put_target(
 }
 
 /// The subscriptions that matched, as a target has them.
+#[cold]
 fn matched(subscriptions: impl Iterator<Item = u16>) -> Vec<u8> {
     let mut matched = Vec::new();
     let mut previous = None;
