@@ -324,4 +324,14 @@ pub enum ToCore {
         /// Time that clients have to move, microseconds; each is told a delay within it.
         grace_us: u64,
     },
+    /// Some clients are to move to another router, which has fewer. This router stays, and closes
+    /// nobody for it.
+    MoveClients {
+        /// How many clients. Those that were asked before are not asked again.
+        count: u64,
+        /// Time over which they move, one after the other, microseconds.
+        within_us: u64,
+        /// Where they are to go: `host:port`.
+        to: String,
+    },
 }

@@ -1,5 +1,6 @@
 //! A running router, seen from the program that started it.
 
+mod one_core;
 #[cfg(test)]
 mod tests;
 
@@ -11,9 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use millrace_engine::control::{Control, ControlMetrics, Status};
-use millrace_engine::core::Core;
 use millrace_proto::{Incarnation, RouterId};
-use millrace_quic::{Io, Keys};
+use millrace_quic::Keys;
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -143,14 +143,7 @@ impl View {
         self.process.get().ok_or(ReloadError::Embedded)?.drain(grace)
     }
 
-    /// Asks one core, unless its mailbox is full: `question` is called on its thread, or dropped.
-    pub(crate) fn try_ask_core(&self, core: u16, question: impl FnOnce(&Core, &Io<'_>) + Send + 'static) {
-        if let Some(core) = self.cores.get(usize::from(core)) {
-            drop(core.post.try_send(Command::Ask(Box::new(question))));
-        }
-    }
-
-    /// The same for whoever must not wait: cores whose mailbox is full are not asked.
+    /// [`View::ask_cores`] for whoever must not wait: cores whose mailbox is full are not asked.
     pub(crate) fn try_ask_cores(
         &self,
         answer: impl Fn(CoreSnapshot) + Send + Clone + 'static,

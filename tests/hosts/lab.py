@@ -88,8 +88,9 @@ class Lab:
 
     def __exit__(self, *_):
         for process in self.running.values():
-            process.send_signal(signal.SIGCONT)
-            process.kill()
+            # A program may have started others.
+            os.killpg(process.pid, signal.SIGCONT)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         for space in self.spaces:
             subprocess.run(["ip", "netns", "delete", space], check=False)
@@ -182,7 +183,7 @@ filter = "{log}"
         log = (self.out / f"{name}.log").open("ab")
         output = options.pop("stdout", log)
         process = subprocess.Popen(
-            self.command(host, *words), stdout=output, stderr=log, stdin=subprocess.DEVNULL, env=env, **options
+            self.command(host, *words), stdout=output, stderr=log, stdin=subprocess.DEVNULL, env=env, start_new_session=True, **options
         )
         self.running[name] = process
         return process

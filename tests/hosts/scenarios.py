@@ -7,7 +7,7 @@ is worth saying of a run that held.
 import signal
 import time
 
-from lab import ROUTERS, check, until
+from lab import ROUTERS, address, check, until
 
 #: By name, in the order in which they are played.
 ALL = {}
@@ -61,6 +61,24 @@ def balance(lab):
     until(20, "all are attached", lambda: lab.clients_at_all() >= count)
     shares = [lab.clients(router) for router in ROUTERS]
     check(min(shares) >= 2, f"every router has its share: {shares}")
+    return f"{shares} of {count}"
+
+
+@scenario
+def rebalance(lab):
+    """All clients of one router become even shares of three, in one call and without a second swing."""
+    lab.start_cluster()
+    count = 30
+    for number in range(count):
+        lab.start("c0", f"sub{number}", lab.programs / "millrace", "sub", "--quiet", *lab.reach("r0"), "n=1")
+    until(20, "all are attached", lambda: lab.clients("r0") == count)
+    pages = [word for router in ROUTERS for word in ("--admin", f"http://{address(router)}:7401")]
+    lab.millrace("c1", "ctl", *pages, "rebalance", "--within", "3s")
+    for _ in range(10):
+        shares = [lab.clients(router) for router in ROUTERS]
+        check(max(shares) - min(shares) <= 1, f"even shares: {shares}")
+        time.sleep(0.2)
+    check("nobody moves" in lab.millrace("c1", "ctl", *pages, "rebalance"), "a second call moves nobody")
     return f"{shares} of {count}"
 
 

@@ -32,6 +32,14 @@ pub(crate) struct Status {
     pub(crate) cores: Vec<Core>,
 }
 
+/// `/move`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Moving {
+    /// Clients that were asked.
+    pub(crate) clients: u64,
+}
+
 /// What is wrong with a router's place in the mesh.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

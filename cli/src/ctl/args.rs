@@ -37,6 +37,9 @@ pub(crate) enum What {
     /// End routers in order, one after the other: each tells its clients and peers, and waits for them
     /// to move.
     Drain(Drain),
+    /// Even out how many clients routers have: those with too many ask some to move, one after the
+    /// other. Name all routers with --admin.
+    Rebalance(Rebalance),
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,6 +103,22 @@ pub(crate) struct Drain {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) grace: Option<Duration>,
     /// Do not wait until the router has ended.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rebalance {
+    /// Time over which the clients move.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) within: Duration,
+    /// Does nothing while no router has more clients than this above the mean, in percent of it.
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) dead_band: u8,
+    /// Say what would move, and move nobody.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not wait until the clients have moved.
     #[arg(long)]
     pub(crate) no_wait: bool,
 }

@@ -6,12 +6,13 @@
 //! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
 //! | `table` | columns that fit a screen |
 //! | `status`, `sessions`, `routes`, `groups`, `why` | what is looked at |
-//! | `change` | reload and drain |
+//! | `change`, `rebalance` | reload and drain; clients that move |
 
 mod answers;
 mod args;
 mod change;
 mod groups;
+mod rebalance;
 mod routes;
 mod run;
 mod sessions;

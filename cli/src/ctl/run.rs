@@ -1,7 +1,7 @@
 //! From the command line to the question.
 
 use super::args::{Ctl, What};
-use super::{change, groups, routes, sessions, status, why};
+use super::{change, groups, rebalance, routes, sessions, status, why};
 use crate::failure::Failure;
 
 /// Does what the command line asks for.
@@ -15,5 +15,6 @@ pub(crate) async fn run(command: &Ctl, json: bool) -> Result<(), Failure> {
         What::Why(why) => why::run(urls, why, json).await,
         What::Reload => change::reload(urls, json).await,
         What::Drain(drain) => change::drain(urls, drain, json).await,
+        What::Rebalance(rebalance) => rebalance::run(urls, rebalance, json).await,
     }
 }

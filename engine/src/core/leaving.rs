@@ -1,7 +1,9 @@
 //! How a core leaves: it tells clients to move, tells publishers what was received, and finishes
-//! the streams to peers last.
+//! the streams to peers last. And how some of its clients move while it stays, because another
+//! router has fewer.
 
 use millrace_proto::CloseCode;
+use millrace_proto::control::Goaway;
 
 use super::backlog::Backlog;
 use super::machine::Core;
@@ -10,6 +12,9 @@ use super::turn::Close;
 use super::writing;
 use crate::time::Time;
 use crate::transport::Transport;
+
+/// Time that a client has to find its new router, once its turn to move has come, microseconds.
+const MOVE_GRACE_US: u64 = 30_000_000;
 
 impl Core {
     /// Begins the end in order: the core reads nothing more from clients, tells them what was
@@ -75,5 +80,36 @@ impl Core {
                 client.mark(turn);
             }
         });
+    }
+
+    /// Asks as many clients to move to another router, one after the other within this time. The
+    /// clients with the lowest keys are asked first, and nobody twice.
+    pub(super) fn move_clients(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        count: u64,
+        within_us: u64,
+        to: &str,
+    ) {
+        let within_us = within_us.min(millrace_proto::varint::MAX - MOVE_GRACE_US);
+        let mut asked = 0;
+        self.drive_clients(now, transport, |client, turn| {
+            if asked == count || !client.may_be_moved() {
+                return;
+            }
+            let goaway = Goaway {
+                delay_us: within_us / count * asked,
+                alternates: vec![to.to_owned()],
+                reason: "another router has fewer clients".into(),
+                grace_us: within_us + MOVE_GRACE_US,
+                ..Goaway::default()
+            };
+            asked += 1;
+            client.control.is_asked_to_move = true;
+            goaway.encode(&mut client.control.out);
+            client.mark(turn);
+        });
+        self.path.metrics.clients_asked_to_move += asked;
     }
 }

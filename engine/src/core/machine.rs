@@ -298,6 +298,9 @@ impl Core {
             }
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,
             ToCore::Drain { grace_us } => self.drain(now, transport, grace_us),
+            ToCore::MoveClients { count, within_us, to } => {
+                self.move_clients(now, transport, count, within_us, &to);
+            }
         }
     }
 

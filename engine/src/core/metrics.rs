@@ -133,6 +133,8 @@ crate::metrics! {
         prefilter_overruns: counter "prefilter_overruns",
         /// Events dropped, by [`DropReason`]; once for each place that wanted them.
         dropped: counter "dropped_events" by "reason" in DropReason,
+        /// Clients asked to move to a router that has fewer.
+        clients_asked_to_move: counter "clients_asked_to_move",
         /// Gap markers written to receivers.
         gaps: counter "gaps",
         /// Connections closed by this core, by [`CloseCode`].

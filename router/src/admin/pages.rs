@@ -33,6 +33,7 @@ const PATHS: &[(&str, &str)] = &[
         "POST: reads settings and certificates anew, whole or not at all; 200 with the differences, 409 with why not",
     ),
     ("/drain", "POST: ends the router in order, as SIGTERM does: ?grace=5s"),
+    ("/move", "POST: asks clients to move to another router: ?clients=10&to=HOST:PORT&within=30s"),
 ];
 
 /// Serves until `stop` is dropped.
@@ -58,6 +59,7 @@ pub(crate) async fn serve(
         .route("/tags", get(tags_page))
         .route("/reload", post(changes::reload))
         .route("/drain", post(changes::drain))
+        .route("/move", post(changes::move_clients))
         .with_state(Arc::new(Looker::new(view)));
     tokio::select! {
         () = server::serve(listener, pages) => {}

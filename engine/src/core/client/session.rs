@@ -34,6 +34,8 @@ pub(in crate::core) struct ControlStream {
     pub(in crate::core) out: Vec<u8>,
     /// Whether the client stands in the list of those with control frames to write.
     dirty: bool,
+    /// Whether the client was asked to move, while this router stays.
+    pub(in crate::core) is_asked_to_move: bool,
 }
 
 /// Subscriptions of a client whose selectors are being read.
@@ -127,6 +129,11 @@ impl ClientSession {
 
     pub(in crate::core) const fn said_hello(&self) -> bool {
         self.tables.is_some()
+    }
+
+    /// Whether the client can be asked to move, and was not yet.
+    pub(in crate::core) const fn may_be_moved(&self) -> bool {
+        self.said_hello() && !self.control.is_asked_to_move
     }
 
     /// The client opened a stream.

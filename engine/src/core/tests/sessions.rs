@@ -84,3 +84,30 @@ fn a_client_that_stops_its_control_stream_has_ended_its_session() {
     assert_eq!(world.memory.closed, [(client, CloseCode::Done)]);
     assert_eq!(world.core.metrics().clients, 0);
 }
+
+#[test]
+fn as_many_clients_as_wanted_are_asked_to_move_one_after_the_other_and_none_twice() {
+    let mut world = World::new();
+    let clients = [1, 2, 3, 4].map(|number| world.client(number));
+    let newcomer = ConnKey(9);
+    world.core.client_connected(world.now, newcomer);
+    let ask = |world: &mut World, count, to: &str| {
+        let order = ToCore::MoveClients { count, within_us: 10_000, to: to.to_owned() };
+        world.core.handle_message(world.now, &mut world.memory, order);
+        world.settle();
+    };
+    ask(&mut world, 3, "r1:1");
+    ask(&mut world, 9, "r2:1");
+    let told = clients.map(|client| {
+        let frames = world.control_frames(client);
+        let told = frames.into_iter().filter_map(|frame| match frame {
+            ControlFrame::Goaway(goaway) => Some((goaway.delay_us, goaway.alternates.concat())),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    });
+    let told: Vec<_> = told.iter().map(|told| (told.len(), told[0].0, told[0].1.as_str())).collect();
+    assert_eq!(told, [(1, 0, "r1:1"), (1, 3_333, "r1:1"), (1, 6_666, "r1:1"), (1, 0, "r2:1")]);
+    assert_eq!(world.core.metrics().clients_asked_to_move, 4, "who has not said Hello is not asked");
+    assert_eq!(world.memory.closed, [], "the router stays, and so may they");
+}
