@@ -222,6 +222,14 @@ pub(crate) struct Sub {
     /// of routers.
     #[arg(long)]
     pub(crate) show_identity: bool,
+    /// Begin with what arrived at the router in this time, as far as it keeps history: 5m, 1h. Events of
+    /// the past come first; what is gone is shown as a gap before them.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) since: Option<Duration>,
+    /// Begin where the last `sub` with this file ended, and keep the place there: what is new since then.
+    /// The file is written each second, and a file that does not exist begins now, or at --since.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cursor: Option<PathBuf>,
     /// End with exit code 1 at the first gap.
     #[arg(long)]
     pub(crate) fail_on_gap: bool,

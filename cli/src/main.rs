@@ -9,6 +9,7 @@ mod args;
 mod certs;
 mod check;
 mod ctl;
+mod cursor;
 mod failure;
 mod figures;
 mod lines;

@@ -49,6 +49,7 @@ pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>, all_tags:
         seq: event.id.seq,
         payload: text,
         payload_hex: if text.is_some() { None } else { Some(hex(event.payload)) },
+        replayed: event.replayed,
     };
     json_line(out, &object)
 }
@@ -115,6 +116,9 @@ struct EventObject<'a> {
     payload: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_hex: Option<String>,
+    /// It comes from history.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
 }
 
 #[derive(Serialize)]

@@ -5,10 +5,11 @@ use std::io::{self, BufWriter, Write};
 use anyhow::anyhow;
 use millrace_client::receiver::{Batch, BatchItem, SubscriptionState};
 use millrace_client::session::plan::Progress;
-use millrace_client::{Acknowledge, ReceiverOptions, SubscribeError, Subscription};
+use millrace_client::{Acknowledge, Cursor, Receiver, ReceiverOptions, SubscribeError, Subscription};
 use millrace_proto::Selector;
 
 use crate::args::{Reach, Sub};
+use crate::cursor::{CursorFile, WRITE_EVERY};
 use crate::failure::Failure;
 use crate::outage::{self, Outage};
 use crate::signal::interrupt;
@@ -42,10 +43,16 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
             .max_inflight(command.max_inflight.unwrap_or(0))
             .acknowledge(Acknowledge::Explicit);
     }
+    let mut file = command.cursor.clone().map(CursorFile::open).transpose()?;
+    let options = past(options, command, file.as_ref());
+    let mut write_cursor = tokio::time::interval(WRITE_EVERY);
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
+    // Where this command has come to before a batch, and within it, because it may end there.
+    let (mut place, mut cut) = (receiver.cursor(), None);
     let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
     let mut left = command.count;
+    let form = Form { json: reach.json, all_tags: command.show_identity };
     let outcome = loop {
         if left == Some(0) {
             break Ok(());
@@ -55,7 +62,9 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                 let Some(batch) = batch else {
                     break receiver.refused().map_or(Ok(()), |refused| Err(refusal(refused.into())));
                 };
-                match print(&mut out, &batch, &mut left, Form { json: reach.json, all_tags: command.show_identity }) {
+                let (before, printed) = (left, print(&mut out, &batch, &mut left, form));
+                cut = within(&mut place, &receiver, &batch, before.zip(left)).filter(|_| file.is_some());
+                match printed {
                     Ok(Printed { gaps, .. }) if gaps > 0 && command.fail_on_gap => {
                         break Err(Failure::other(anyhow!("events are missing, and --fail-on-gap ends at the first gap")));
                     }
@@ -78,9 +87,15 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                 None if command.quiet => {}
                 None => outage.tell(&change),
             },
+            _ = write_cursor.tick(), if file.is_some() => match keep(&mut file, &receiver) {
+                Ok(()) => {}
+                failed => break failed,
+            },
             signal = interrupt() => break signal,
         }
     };
+    let place = cut.unwrap_or_else(|| receiver.cursor());
+    let outcome = outcome.and(file.as_mut().map_or(Ok(()), |file| file.write(place)));
     drop(receiver);
     client.close().await;
     outcome
@@ -92,6 +107,33 @@ struct Form {
     json: bool,
     /// Whether tags that routers set are shown.
     all_tags: bool,
+}
+
+/// Where a command has come to that counts events and ends within this batch; `place` is where it
+/// was before, and goes behind the batch.
+fn within(
+    place: &mut Cursor,
+    receiver: &Receiver,
+    batch: &Batch,
+    left: Option<(u64, u64)>,
+) -> Option<Cursor> {
+    let (before, after) = left?;
+    let here = std::mem::replace(place, receiver.cursor());
+    Some(here.behind(batch, before - after))
+}
+
+/// Options with what is asked for of the past.
+fn past(options: ReceiverOptions, command: &Sub, file: Option<&CursorFile>) -> ReceiverOptions {
+    match file {
+        // A file without a place begins now, unless it is told otherwise.
+        Some(file) => options.since(command.since.unwrap_or_default()).cursor(file.cursor()),
+        None => options.since(command.since),
+    }
+}
+
+/// Writes how far the receiver has come, if there is a file for it.
+fn keep(file: &mut Option<CursorFile>, receiver: &Receiver) -> Result<(), Failure> {
+    file.as_mut().map_or(Ok(()), |file| file.write(receiver.cursor()))
 }
 
 /// What of a batch was printed.

@@ -177,6 +177,7 @@ impl Connector {
             liveness,
             received_within_us,
             share_deliveries,
+            history: receivers > 0,
             confirms,
             secret,
             token: token.clone().unwrap_or_default(),

@@ -26,6 +26,9 @@ pub struct Event {
     /// Whether this receiver may have had it before, because its publisher has sent it again.
     /// Copies of an event have one id.
     pub maybe_duplicate: bool,
+    /// Whether it comes from history: it was published before this receiver subscribed, or while it
+    /// was away.
+    pub replayed: bool,
 }
 
 /// One item of a receiver's stream.

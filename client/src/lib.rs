@@ -135,8 +135,9 @@ pub use crate::{
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{
-        Acknowledge, Batch, BatchEvent, BatchItem, Coverage, Receiver, ReceiverConnection, ReceiverOptions,
-        ReceiverRefused, SubscribeError, Subscriber, Subscription, SubscriptionState, SubscriptionStream,
+        Acknowledge, Batch, BatchEvent, BatchItem, Coverage, Cursor, CursorError, Receiver,
+        ReceiverConnection, ReceiverOptions, ReceiverRefused, SubscribeError, Subscriber, Subscription,
+        SubscriptionState, SubscriptionStream,
     },
     tls::TlsError,
 };

@@ -104,7 +104,13 @@ impl World {
             world.say(RECEIVERS, |out| {
                 OpenReceiver { receiver, grant: 1 << 60, ..OpenReceiver::default() }.encode(out);
                 let selectors = vec![format!("group={number},host=web-*")];
-                Subscribe { receiver, subscription: SubscriptionNumber(0), selectors }.encode(out);
+                Subscribe {
+                    receiver,
+                    subscription: SubscriptionNumber(0),
+                    selectors,
+                    ..Subscribe::default()
+                }
+                .encode(out);
             });
         }
         world.core.stream_opened(now, &mut world.pipe, PUBLISHER, PUBLISH);

@@ -13,6 +13,7 @@ use millrace_proto::selector::{Membership, PayloadMatcher};
 use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
 use crate::groups::{self, MemberIndex, MemberState};
+use crate::history::HistoryWord;
 use crate::ledger::Answer;
 use crate::matching::{Index, Location, Taker};
 use crate::payload::{Cover, Prefilter};
@@ -104,6 +105,8 @@ pub enum ToSibling {
     },
     /// How runs ended whose publishers ask for that, as far as they went through the sender.
     Ended(Vec<Answer>),
+    /// A request for history, or the answer to one.
+    History(Box<HistoryWord>),
     /// What became of tickets that the sender was given.
     Tickets(Vec<TicketAnswer>),
 }

@@ -189,7 +189,9 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
         message!(ControlFrame::Subscribe {
             receiver: receiver(),
             subscription: subscription(),
-            selectors: list(text())
+            selectors: list(text()),
+            since_us: number(),
+            cursor: Just(Vec::new())
         }),
         message!(ControlFrame::Unsubscribe { receiver: receiver(), subscription: subscription() }),
         message!(ControlFrame::Subscribed {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::{Gap, GapReason, Source};
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
@@ -28,6 +28,8 @@ pub struct Batch {
     /// Runs that are to be acknowledged: how many entries are taken with the last of each, and what
     /// names it.
     acks: Vec<(usize, Receipt)>,
+    /// Places: how many entries are taken before all of a source below a position was.
+    pub(super) places: Vec<(usize, Source, u64)>,
 }
 
 /// What a run is acknowledged by.
@@ -45,6 +47,7 @@ struct Run {
     publisher: PublisherKey,
     matched: Arc<[SubscriptionNumber]>,
     maybe_duplicate: bool,
+    replayed: bool,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,9 @@ pub struct BatchEvent<'a> {
     pub matched: &'a [SubscriptionNumber],
     /// This receiver may have had it before: its publisher has sent it again.
     pub maybe_duplicate: bool,
+    /// It comes from history: it was published before this receiver subscribed, or while it was
+    /// away.
+    pub replayed: bool,
 }
 
 /// One thing of a [`Batch`], borrowed.
@@ -107,6 +113,7 @@ impl Batch {
                     payload: &self.payloads[*start..*end],
                     matched: &run.matched,
                     maybe_duplicate: run.maybe_duplicate,
+                    replayed: run.replayed,
                 })
             }
         })
@@ -125,6 +132,7 @@ impl Batch {
                     payload: self.payloads.slice(*start..*end),
                     matched: run.matched.clone(),
                     maybe_duplicate: run.maybe_duplicate,
+                    replayed: run.replayed,
                 })
             }
         })
@@ -136,6 +144,26 @@ impl Batch {
         // A run of nothing but duplicates may stand in front of all entries.
         let from = if before == 0 { 0 } else { self.acks.partition_point(|&(end, _)| end <= before) };
         self.acks[from..].iter().take_while(move |&&(end, _)| end <= entries).map(|&(_, receipt)| receipt)
+    }
+
+    /// Places that are passed with its first `entries`, behind its first `before`.
+    pub(super) fn places(&self, before: usize, entries: usize) -> impl Iterator<Item = (Source, u64)> {
+        let from = if before == 0 { 0 } else { self.places.partition_point(|place| place.0 <= before) };
+        let passed = self.places[from..].iter().take_while(move |place| place.0 <= entries);
+        passed.map(|&(_, source, position)| (source, position))
+    }
+
+    /// Places that are passed with its first `events` events.
+    pub(super) fn places_behind(&self, events: u64) -> impl Iterator<Item = (Source, u64)> {
+        let mut left = events;
+        let is_within = |entry: &&Entry| {
+            let is_event = matches!(entry, Entry::Event { .. });
+            let within = !is_event || left > 0;
+            left = left.saturating_sub(u64::from(is_event));
+            within
+        };
+        let entries = self.entries.iter().take_while(is_within).count();
+        self.places(0, entries)
     }
 
     /// Replaces numbers that stand for subscriptions on the wire by the subscriptions' names.
@@ -194,7 +222,7 @@ impl BatchBuilder {
 
     /// Takes the entries since the last call, if there are any.
     pub(super) fn take(&mut self, stream_bytes: u64, connection: u64) -> Option<Batch> {
-        if self.batch.is_empty() && self.batch.acks.is_empty() {
+        if self.batch.is_empty() && self.batch.acks.is_empty() && self.batch.places.is_empty() {
             return None;
         }
         let mut batch = std::mem::take(&mut self.batch);
@@ -203,6 +231,11 @@ impl BatchBuilder {
         batch.connection = connection;
         self.batch.entries.reserve(batch.entries.len());
         Some(batch)
+    }
+
+    /// Everything of a source below a position stands in what was filled in.
+    fn pass(&mut self, source: Source, position: u64) {
+        self.batch.places.push((self.batch.entries.len(), source, position));
     }
 
     fn matched(&mut self, run: &DeliveredRun<'_>) -> Arc<[SubscriptionNumber]> {
@@ -224,7 +257,9 @@ impl DeliverySink for BatchBuilder {
         let index = self.batch.runs.len();
         let fresh = self.fresh(run);
         let maybe_duplicate = fresh.maybe_duplicate;
-        self.batch.runs.push(Run { tags: run.tag_set(), publisher: run.publisher, matched, maybe_duplicate });
+        let replayed = run.is_replayed();
+        let (tags, publisher) = (run.tag_set(), run.publisher);
+        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed });
         for event in run.events().filter(|event| fresh.contains(event.seq)) {
             let start = self.payloads.len();
             self.payloads.extend_from_slice(event.payload);
@@ -237,6 +272,9 @@ impl DeliverySink for BatchBuilder {
                 end,
             });
         }
+        if let Some((source, position)) = run.place() {
+            self.pass(source, position + 1);
+        }
         let entries = self.batch.entries.len();
         if let Some((ticket, generation)) = run.ticket {
             self.batch.acks.push((entries, Receipt::Ticket { ticket, generation }));
@@ -247,5 +285,9 @@ impl DeliverySink for BatchBuilder {
 
     fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
         self.batch.entries.push(Entry::Gap(gap.clone()));
+    }
+
+    fn passed(&mut self, _: ReceiverNumber, source: Source, position: u64) {
+        self.pass(source, position);
     }
 }

@@ -7,7 +7,9 @@ use millrace_proto::control::OverflowPolicy;
 
 use super::hub::{Hub, SharedHub};
 use super::options::{ReceiverConnection, ReceiverOptions};
+use super::past::Past;
 use super::reading::Receiver;
+use super::state::Shared;
 use super::task::Task;
 use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants};
@@ -41,20 +43,26 @@ pub(crate) async fn connect(
     let first = |hub: &Hub| hub.join(&wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
     if options.connection == ReceiverConnection::Own {
         let (_, shared) = begin(connector, WANTS_ONE, first).await?;
-        return Ok(Receiver::new(shared, options.acknowledge));
+        return Ok(made(shared, options));
     }
     // Others that connect meanwhile wait here for this connection.
     let mut present = shared.lock().await;
     if let Some(hub) = present.upgrade()
         && let Some(shared) = hub.join(&wish, window_bytes)?
     {
-        return Ok(Receiver::new(shared, options.acknowledge));
+        return Ok(made(shared, options));
     }
     // A publisher with the usual options may join it.
     let wants = Wants::shared(&PublisherOptions::default().wants());
     let (hub, shared) = begin(connector, wants, first).await?;
     *present = Arc::downgrade(&hub);
-    Ok(Receiver::new(shared, options.acknowledge))
+    Ok(made(shared, options))
+}
+
+/// A receiver as the application gets it.
+fn made(shared: Arc<Shared>, options: ReceiverOptions) -> Receiver {
+    shared.lock().past = Past::new(options.since, options.cursor);
+    Receiver::new(shared, options.acknowledge)
 }
 
 /// Makes a connection, which `first` joins as its first user.

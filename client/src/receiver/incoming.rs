@@ -11,7 +11,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::data::{Gap, ReceiverEnd, Source};
 use quinn::{ReadError, RecvStream};
 
 use super::batch::{BatchBuilder, SharedDedup};
@@ -104,6 +104,12 @@ impl DeliverySink for Slots {
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
         if let Some(slot) = self.slot(receiver) {
             slot.batch.gap(receiver, gap);
+        }
+    }
+
+    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64) {
+        if let Some(slot) = self.slot(receiver) {
+            slot.batch.passed(receiver, source, position);
         }
     }
 

@@ -14,11 +14,13 @@
 mod acks;
 mod batch;
 mod connect;
+mod cursor;
 mod hub;
 mod inbox;
 mod incoming;
 mod opening;
 mod options;
+mod past;
 mod reading;
 mod state;
 mod stream;
@@ -28,6 +30,7 @@ mod wake;
 
 pub use batch::{Batch, BatchEvent, BatchItem};
 pub(crate) use connect::{begin, connect};
+pub use cursor::{Cursor, CursorError};
 pub(crate) use hub::{Hub, Place, Proof, SharedHub};
 pub use options::{Acknowledge, ReceiverConnection, ReceiverOptions};
 pub use reading::Receiver;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use millrace_proto::control::OverflowPolicy;
 
+use super::cursor::Cursor;
 use crate::session::plan::{GroupWish, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 use crate::setters::setters;
@@ -34,6 +35,15 @@ pub struct ReceiverOptions {
     pub window_bytes: u64,
     /// Which connection it uses. Default [`ReceiverConnection::Shared`].
     pub connection: ReceiverConnection,
+    /// What arrived at the router this long ago, by its clock, and since then, comes first, marked
+    /// [`Event::replayed`](crate::Event::replayed), as far as the router keeps it: what is gone is
+    /// a gap before the rest. Zero: nothing of the past, but what the receiver misses between two
+    /// connections is filled from history. Default none. A router that keeps no history refuses
+    /// ([`RefusedReason::History`](crate::RefusedReason::History)).
+    pub since: Option<Duration>,
+    /// What stands behind a [cursor](crate::Receiver::cursor) of an earlier receiver comes first,
+    /// as for `since`. An owner that the cursor does not have begins at `since`. Default none.
+    pub cursor: Option<Cursor>,
     /// Who acknowledges events whose publisher asks for it. Default [`Acknowledge::Taken`].
     pub acknowledge: Acknowledge,
     /// The group that the receiver is a member of. Default: none; then it gets every event that it
@@ -61,6 +71,8 @@ impl ReceiverOptions {
         level: u32,
         exclusive: bool,
         max_inflight: u64,
+        since: impl Into<Option<Duration>>,
+        cursor: impl Into<Option<Cursor>>,
     }
 
     /// Makes the receiver a member of a group.
@@ -128,6 +140,8 @@ impl Default for ReceiverOptions {
             level: 1,
             exclusive: false,
             max_inflight: 0,
+            since: None,
+            cursor: None,
         }
     }
 }

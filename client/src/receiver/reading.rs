@@ -8,6 +8,7 @@ use futures_core::Stream;
 
 use super::acks::Runs;
 use super::batch::Batch;
+use super::cursor::Cursor;
 use super::options::Acknowledge;
 use super::state::{Busy, ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
@@ -107,6 +108,18 @@ impl Receiver {
         if self.acknowledge == Acknowledge::Taken {
             self.acknowledge();
         }
+        let mut places = batch.places(before, entries).peekable();
+        if places.peek().is_some() {
+            self.shared.lock().past.taken(places);
+        }
+    }
+
+    /// How far the application has come: everything that [`Receiver::next`] and
+    /// [`Receiver::next_batch`] have given is behind it. Empty at routers that keep no history. A
+    /// quiet receiver's cursor advances each second, too, while its application waits for events.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.shared.lock().past.cursor()
     }
 
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
-use millrace_proto::control::{Refused, RefusedReason};
+use millrace_proto::control::{Refused, RefusedReason, SourcePosition};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use tokio::sync::watch;
 
 use super::acks::Runs;
 use super::batch::SharedDedup;
 use super::inbox::Inbox;
+use super::past::Past;
 use super::wake::Wake;
 use crate::link::Link;
 use crate::session::Plan;
@@ -73,6 +75,7 @@ pub(super) struct State {
     pub(super) acknowledged: Runs,
     /// Whether it takes events of its group.
     pub(super) busy: Busy,
+    pub(super) past: Past,
     pub(super) closed: bool,
     /// Why the receiver has ended.
     pub(super) refused: Option<ReceiverRefused>,
@@ -97,6 +100,7 @@ impl Shared {
             inbox: Inbox::default(),
             acknowledged: Runs::default(),
             busy: Busy::default(),
+            past: Past::default(),
             closed: false,
             refused: None,
         };
@@ -144,7 +148,9 @@ impl Shared {
         let mut state = self.lock();
         state.plan.on_lost();
         state.show_progress();
-        let waker = if state.watches.is_empty() { None } else { state.inbox.session_lost() };
+        state.past.is_lost = true;
+        let is_told = !state.watches.is_empty() && !state.past.is_wanted();
+        let waker = if is_told { state.inbox.session_lost() } else { None };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -161,14 +167,32 @@ impl Shared {
 }
 
 impl State {
+    /// What of the past a new connection is asked for. Behind a lost one only a router that keeps
+    /// history is asked.
+    pub(super) fn ask_past(&mut self, link: &Link) -> Option<(u64, Vec<SourcePosition>)> {
+        let asks = self.past.is_wanted() && (!self.past.is_lost || link.session.has_history());
+        asks.then(|| self.past.ask(link.clock.now()))
+    }
+
+    /// Marks what a lost connection may have missed, unless the next one fills it from history: its
+    /// router says what it cannot fill.
+    pub(super) fn gap_of_loss(&mut self, is_filled: bool) -> Option<Waker> {
+        let is_lost = std::mem::take(&mut self.past.is_lost) && self.past.is_wanted() && !is_filled;
+        if is_lost { self.inbox.session_lost() } else { None }
+    }
+
     /// Tells the router which subscriptions have ended and which are new.
     pub(super) fn tell_changes(&mut self, link: &mut Link) {
         while let Some(number) = self.ended.pop_first() {
             link.session.unsubscribe(self.number, number);
         }
         while let Some(number) = self.added.pop_first() {
+            let past = self.past.is_wanted().then(|| self.past.ask(link.clock.now()));
             if let Some(selectors) = self.plan.selectors(self.number, number) {
-                link.session.subscribe(self.number, number, selectors);
+                match past {
+                    Some(past) => link.session.subscribe_from(self.number, number, selectors, past),
+                    None => link.session.subscribe(self.number, number, selectors),
+                }
             }
         }
     }

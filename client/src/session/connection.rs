@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use millrace_proto::control::{
     Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, OpenReceiver, Outcome, Ping, Pong,
-    ReceiverClosed, Refused, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+    ReceiverClosed, Refused, SourcePosition, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
@@ -66,6 +66,9 @@ pub struct ConnectionConfig {
     /// Whether Hello asks for confirms: outcomes for the publisher, and acknowledgements of runs
     /// that its receivers take, which a client that asks owes. Default no.
     pub confirms: bool,
+    /// Whether history is asked for: positions of runs, and the right to ask for the past. Default
+    /// no.
+    pub history: bool,
     /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
     /// What proves who the client is, where it has no certificate. Default none: an empty text.
@@ -82,6 +85,7 @@ impl Default for ConnectionConfig {
             received_within_us: 0,
             share_deliveries: false,
             confirms: false,
+            history: false,
             secret: None,
             token: Token::default(),
         }
@@ -141,6 +145,8 @@ pub struct ConnectionSession {
     confirms: bool,
     /// The router has groups.
     groups: bool,
+    /// History was asked for; from the Welcome on, whether the router keeps any.
+    history: bool,
 }
 
 impl ConnectionSession {
@@ -155,6 +161,7 @@ impl ConnectionSession {
             received_within_us,
             share_deliveries,
             confirms,
+            history,
             secret,
             token,
         } = config;
@@ -179,6 +186,10 @@ impl ConnectionSession {
         if confirms {
             hello.features = hello.features.with(feature::CONFIRMS).with(feature::GROUPS);
         }
+        if history {
+            hello.positions = true;
+            hello.features = hello.features.with(feature::HISTORY);
+        }
         hello.encode(&mut output);
         Self {
             reader: FrameReader::new(),
@@ -193,6 +204,7 @@ impl ConnectionSession {
             share_deliveries,
             confirms,
             groups: false,
+            history,
         }
     }
 
@@ -228,6 +240,13 @@ impl ConnectionSession {
     #[must_use]
     pub const fn groups(&self) -> bool {
         self.welcomed && self.confirms && self.groups
+    }
+
+    /// Whether the router keeps history and tells positions: it was asked to, and lists the
+    /// feature. False until the Welcome.
+    #[must_use]
+    pub const fn has_history(&self) -> bool {
+        self.welcomed && self.history
     }
 
     /// Feeds bytes of the control stream.
@@ -311,7 +330,22 @@ impl ConnectionSession {
         subscription: SubscriptionNumber,
         selectors: &[String],
     ) {
-        Subscribe { receiver, subscription, selectors: selectors.to_vec() }.encode(self.requests());
+        let selectors = selectors.to_vec();
+        Subscribe { receiver, subscription, selectors, ..Subscribe::default() }.encode(self.requests());
+    }
+
+    /// As [`subscribe`](Self::subscribe), with what arrived in the last `since_us` microseconds, or
+    /// what stands behind a cursor. To be used where the router
+    /// [has history](Self::has_history).
+    pub fn subscribe_from(
+        &mut self,
+        receiver: ReceiverNumber,
+        subscription: SubscriptionNumber,
+        selectors: &[String],
+        (since_us, cursor): (u64, Vec<SourcePosition>),
+    ) {
+        let selectors = selectors.to_vec();
+        Subscribe { receiver, subscription, selectors, since_us, cursor }.encode(self.requests());
     }
 
     /// Takes a subscription away.
@@ -403,6 +437,7 @@ impl ConnectionSession {
         self.share_deliveries = welcome.deliveries == DELIVERIES_SHARED;
         self.groups = welcome.features.contains(feature::GROUPS);
         self.confirms &= welcome.features.contains(feature::CONFIRMS);
+        self.history &= welcome.features.contains(feature::HISTORY);
         self.output.append(&mut self.held);
         self.held = Vec::new();
         self.liveness.opened(now, welcome.silence_us.saturating_mul(1000));

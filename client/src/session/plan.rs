@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::control::{OpenReceiver, OverflowPolicy, Stage, Subscribed};
+use millrace_proto::control::{OpenReceiver, OverflowPolicy, SourcePosition, Stage, Subscribed};
 use millrace_proto::limits::{
     CONTROL_FRAME_BYTES_MAX, RECEIVERS_PER_CONNECTION_MAX, SELECTOR_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX,
     SUBSCRIPTIONS_PER_RECEIVER_MAX,
@@ -338,14 +338,27 @@ impl Plan {
 
     /// Asks a new connection for every receiver and subscription; each receiver's first grant is
     /// `grant` bytes.
-    pub fn replay(&mut self, connection: &mut ConnectionSession, grant: u64) {
+    ///
+    /// `past` is what each subscription asks for of the past, if it does: microseconds back, and
+    /// positions.
+    pub fn replay(
+        &mut self,
+        connection: &mut ConnectionSession,
+        grant: u64,
+        past: Option<&(u64, Vec<SourcePosition>)>,
+    ) {
         self.on_lost();
         for (&number, receiver) in &self.receivers {
             if let Some(request) = self.open_request(number, grant) {
                 connection.open_receiver(&request);
             }
             for (&subscription, planned) in &receiver.subscriptions {
-                connection.subscribe(number, subscription, &planned.selectors);
+                match past {
+                    Some(past) => {
+                        connection.subscribe_from(number, subscription, &planned.selectors, past.clone());
+                    }
+                    None => connection.subscribe(number, subscription, &planned.selectors),
+                }
             }
         }
     }
@@ -374,7 +387,7 @@ mod tests {
             matches!(plan.progress(receiver, subscription), Some(Progress::Cluster { left_out, .. }) if left_out.len() == 1)
         );
         let mut connection = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
-        plan.replay(&mut connection, 64);
+        plan.replay(&mut connection, 64, None);
         assert_eq!(plan.progress(receiver, subscription), Some(&Progress::Asked));
     }
 

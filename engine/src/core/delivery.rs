@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::ReceiverNumber;
-use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::data::{Gap, ReceiverEnd, Replay};
 
 use super::outlet::{DeliveryStream, LINGER_BYTES, Wakes};
 use super::run::RunOut;
 use super::slot::{DeliverySlot, ReceiverSlot};
+use crate::history::KnownSource;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
@@ -75,6 +76,22 @@ impl Delivery {
     /// Encodes a gap for these receivers; for all open ones when the list is empty.
     pub(super) fn write_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
         self.stream.deliver_gap(gap, receivers);
+        self.linger = Duration::ZERO;
+    }
+
+    /// Encodes how far sources have come at these receivers; at all when there are none.
+    pub(super) fn write_cursor(
+        &mut self,
+        positions: &[(Arc<KnownSource>, u64)],
+        receivers: &[ReceiverNumber],
+    ) {
+        self.stream.cursor(positions, receivers);
+        self.linger = Duration::ZERO;
+    }
+
+    /// Encodes the begin of a replay, or its end.
+    pub(super) fn write_replay(&mut self, replay: &Replay) {
+        self.stream.replay(replay);
         self.linger = Duration::ZERO;
     }
 

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::lane::{Acceptance, Accepted, LaneSession};
 use super::mail::Mail;
 use super::metrics::{CoreMetrics, Queued};
-use super::path::{Path, RunReader};
+use super::path::{CURSORS_EVERY, Path, RunReader};
 use super::receiver::Receiver;
 use super::sibling;
 use super::standing::{Ending, Standing};
@@ -53,11 +53,15 @@ impl Core {
     /// A core without connections.
     #[must_use]
     pub fn new(config: CoreConfig, now: Time) -> Self {
+        let mut timers = Timers::default();
+        if config.limits.kept.history.bytes > 0 {
+            timers.set(now + CURSORS_EVERY, Timer::Positions);
+        }
         Self {
             standing: Standing::default(),
             path: Path::new(&config),
             mail: Mail::default(),
-            timers: Timers::default(),
+            timers,
             agenda: Agenda::new(),
             connections: HashMap::default(),
             lanes: Vec::new(),
@@ -225,6 +229,7 @@ impl Core {
             ToSibling::Relieved { receiver } => self.path.pacing.holds.relieved(receiver),
             ToSibling::Ended(answers) => self.path.sibling_answered(from, &answers),
             ToSibling::Tickets(answers) => self.path.sibling_answered_tickets(now, &answers),
+            ToSibling::History(word) => self.path.history_word(from, *word),
         }
     }
 
@@ -323,7 +328,10 @@ impl Core {
         let answers = self.path.answers.take(to).map(ToSibling::Ended);
         let missed = || self.path.missed.take(to).map(|events| ToSibling::Missed { events });
         let tickets = || self.path.clients.members.take_answers_to(to).map(ToSibling::Tickets);
-        answers.or_else(missed).or_else(tickets).or_else(|| self.path.pacing.holds.next_word(to))
+        let word = answers.or_else(missed).or_else(tickets);
+        let word = word.or_else(|| self.path.pacing.holds.next_word(to));
+        let mut history = || self.path.positions.replays.next_word(to);
+        word.or_else(|| history().map(|word| ToSibling::History(Box::new(word))))
     }
 
     /// Says whether a mailbox towards a sibling is above half. While one is, the core leaves
@@ -354,6 +362,7 @@ impl Core {
             || self.path.scans.is_waiting()
             || self.path.ledger.has_ended()
             || self.path.has_group_work()
+            || self.path.positions.replays.has_work()
         {
             return Some(Time::ZERO);
         }

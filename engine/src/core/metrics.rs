@@ -196,6 +196,8 @@ crate::metrics! {
         confirms_refused: counter "confirms_refused_events",
         /// Answers of peers and acknowledgements of receivers.
         leg_answers: counter "confirm_answers",
+        /// Events delivered from history, once for each receiver.
+        events_replayed: counter "replayed_events",
         /// Level: bytes of the history of runs that this core owned.
         history_bytes: level "history_bytes",
         /// Level: whole seconds that the history of this core reaches back.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use millrace_proto::ReceiverNumber;
 
 use super::delivery::Delivery;
+use super::joins::Joins;
 use super::outlet::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 use super::selectors::Selectors;
 use super::slot::{DeliverySlot, ReceiverSlot};
@@ -48,6 +49,8 @@ pub(super) struct Receiver {
     pub(super) in_line: bool,
     pub(super) state: State,
     pub(super) selectors: Selectors,
+    /// Replays, while there are any.
+    pub(super) joins: Option<Box<Joins>>,
     pub(super) number: ReceiverNumber,
     /// Whether its client acknowledges runs.
     pub(super) acknowledges: bool,

@@ -13,6 +13,9 @@ use crate::ledger::{EntryId, Span};
 use crate::message::CoreIndex;
 use crate::routes::TagId;
 
+/// A bit of a copy's flags within its core, beside those of the wire: it comes from history.
+pub(super) const REPLAYED: u64 = 1 << 8;
+
 /// The copy of a run for one location.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunOut<'a> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millrace_proto::{Selector, TagSetRef};
 
 use super::account::Cost;
+use super::slot::ReceiverSlot;
 use crate::matching::LocalTarget;
 use crate::message::{Prepared, Token};
 use crate::payload::Desk;
@@ -98,6 +99,20 @@ impl Selectors {
     pub(super) fn free(&mut self, number: u16) -> usize {
         self.free.push(number);
         self.desk.as_mut().map_or(0, |desk| desk.set(number, None, None).unsigned_abs())
+    }
+
+    /// The targets of one subscription whose tags match; payload patterns are not looked at.
+    pub(super) fn targets_for(
+        &self,
+        receiver: ReceiverSlot,
+        subscription: u16,
+        tags: TagSetRef<'_>,
+    ) -> Vec<LocalTarget> {
+        let filed = self.by_subscription.get(&subscription).into_iter().flatten();
+        filed
+            .filter(|filed| filed.interest.matches_tags(tags))
+            .map(|filed| LocalTarget { receiver, subscription, selector: filed.number })
+            .collect()
     }
 
     /// Keeps the selectors of a subscription; returns those that they replace.

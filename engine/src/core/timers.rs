@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Confirms,
     /// Groups and their members are looked after. One while there are any.
     Groups,
+    /// Siblings and receivers are told how far this core has come. One while history is kept.
+    Positions,
 }
 
 /// What is due, and when.
@@ -83,6 +85,7 @@ impl Timer {
             Self::Gathered(_) => 5,
             Self::Confirms => 6,
             Self::Groups => 7,
+            Self::Positions => 8,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::agenda::{FRAMES_PER_CLIENT, FRAMES_PER_TURN};
 use super::client::ClientSession;
 use super::lane::LaneSession;
 use super::machine::Core;
+use super::path::CURSORS_EVERY;
 use super::standing::Ending;
 use super::timers::Timer;
 use super::turn::Close;
@@ -50,6 +51,7 @@ impl Core {
         if self.path.has_group_work() {
             self.settle_groups(now, transport);
         }
+        self.path.replay();
         self.path.receivers.mark_woken();
         let dirty = self.path.receivers.take_dirty();
         for window in dirty.chunks(writing::WRITE_WINDOW) {
@@ -115,6 +117,10 @@ impl Core {
                 }
                 Timer::Confirms => self.expire_confirms(now),
                 Timer::Groups => self.tend_groups(now, transport),
+                Timer::Positions => {
+                    self.path.tell_positions(now);
+                    self.timers.set(now + CURSORS_EVERY, Timer::Positions);
+                }
             }
         }
         self.timers.give_back(due);

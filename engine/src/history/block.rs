@@ -34,7 +34,7 @@ pub struct KeptRun<'a> {
 }
 
 /// What is known of a run: 64 bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Head {
     publisher: PublisherKey,
     position: u64,
@@ -49,7 +49,7 @@ struct Head {
 }
 
 /// A tag set of a block.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Tags {
     id: TagId,
     /// Where its canonical form stands among the bytes.
@@ -60,7 +60,7 @@ struct Tags {
 const TAGS_BYTES: usize = size_of::<Tags>() + 2 * size_of::<(TagId, usize)>();
 
 /// Runs, in the order of their positions.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Block {
     heads: Vec<Head>,
     tags: Vec<Tags>,

@@ -94,6 +94,12 @@ impl Join {
         Some(to)
     }
 
+    /// Position from which on live runs pass, if they do.
+    #[must_use]
+    pub fn passes_from(&self) -> Option<u64> {
+        self.to.filter(|_| self.is_joined)
+    }
+
     /// Whether live runs pass.
     #[must_use]
     pub const fn is_joined(&self) -> bool {

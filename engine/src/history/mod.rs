@@ -32,6 +32,7 @@
 //! | `read.rs` | a request for a stretch of a ring, and its answer |
 //! | `join.rs` | how a replay and the live runs of one source become one order |
 //! | `source.rs` | sources and places |
+//! | `words.rs` | what cores of a router say to each other about it |
 
 mod block;
 mod join;
@@ -40,9 +41,11 @@ mod ring;
 mod source;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use block::{Block, KeptRun};
 pub use join::{Join, Live, RESTARTS_MAX};
 pub use read::{Begin, Chunk, ReadBudget, Span};
 pub use ring::{HistoryLimits, Ring};
 pub use source::{KnownSource, Place, SourceTable, Sources};
+pub use words::{Ask, HistoryAnswer, HistoryAsk, HistoryWord, ReplayId};

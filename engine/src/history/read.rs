@@ -51,7 +51,7 @@ impl ReadBudget {
 }
 
 /// What a read has brought.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// Runs that match, in order.
     pub runs: Block,

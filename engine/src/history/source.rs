@@ -72,6 +72,8 @@ pub struct Sources {
     known: Vec<Arc<KnownSource>>,
     /// By number: the position below which everything that is for this core has arrived.
     seen: Vec<u64>,
+    /// What was told last, by number.
+    told: Vec<u64>,
     numbers: HashMap<(RouterId, u16), u16, ahash::RandomState>,
 }
 
@@ -81,7 +83,7 @@ impl Sources {
     pub fn of(own: Source) -> (Self, Arc<KnownSource>) {
         let known = Arc::new(KnownSource { number: 0, source: own });
         let numbers = [((own.router, own.owner), 0)].into_iter().collect();
-        (Self { known: vec![Arc::clone(&known)], seen: vec![0], numbers }, known)
+        (Self { known: vec![Arc::clone(&known)], seen: vec![0], told: Vec::new(), numbers }, known)
     }
 
     /// The source as this core knows it; `None` when it knows as many as a stream may name.
@@ -108,6 +110,16 @@ impl Sources {
         if let Some(seen) = self.seen.get_mut(usize::from(source.number)).filter(|_| is_present) {
             *seen = position.max(*seen);
         }
+    }
+
+    /// All sources with the position below which everything has arrived, if that has changed for
+    /// any since this was asked last; otherwise none.
+    pub fn take_news(&mut self) -> Vec<(Arc<KnownSource>, u64)> {
+        if self.told == self.seen {
+            return Vec::new();
+        }
+        self.told.clone_from(&self.seen);
+        self.iter().map(|(known, seen)| (Arc::clone(known), seen)).collect()
     }
 
     /// The present sources, each with the position below which everything has arrived.

@@ -56,6 +56,12 @@ message! {
         2 subscription: crate::id::SubscriptionNumber,
         /// Selectors, any of which may match.
         3 selectors: Vec<String>,
+        /// What arrived at its routers this long ago, and since then, is replayed first, microseconds by their clocks; 0:
+        /// nothing, unless there is a cursor.
+        4 since_us: u64,
+        /// What stands at these positions and behind them is replayed first; of an owner that is absent, what `since_us`
+        /// says, and all that is kept when that is 0.
+        5 cursor: Vec<SourcePosition>,
     }
 }
 

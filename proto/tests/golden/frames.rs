@@ -104,6 +104,17 @@ pub(crate) fn receiver_frames() -> Vec<(&'static str, ControlFrame)> {
                 receiver: RECEIVER,
                 subscription: SUBSCRIPTION,
                 selectors: vec![text("host=web-*"), text("payload ~ /RAID/")],
+                ..Subscribe::default()
+            }),
+        ),
+        (
+            "subscribe_since",
+            ControlFrame::Subscribe(Subscribe {
+                receiver: RECEIVER,
+                subscription: SUBSCRIPTION,
+                selectors: vec![text("*")],
+                since_us: 300_000_000,
+                cursor: vec![crate::features::position()],
             }),
         ),
         (

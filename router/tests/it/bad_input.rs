@@ -276,14 +276,16 @@ fn bad_selector_is_refused_with_its_column_and_the_connection_lives() {
     let mut bytes = Vec::new();
     let (policy, grant) = (OverflowPolicy::DropOldest, 1 << 20);
     OpenReceiver { receiver, policy, grant, ..OpenReceiver::default() }.encode(&mut bytes);
-    Subscribe { receiver, subscription, selectors: vec!["host in (a".into()] }.encode(&mut bytes);
+    Subscribe { receiver, subscription, selectors: vec!["host in (a".into()], ..Subscribe::default() }
+        .encode(&mut bytes);
     raw.say(&bytes);
     raw.frame("refused", |frame| match frame {
         ControlFrame::Refused(refused) => refused.message.contains("column"),
         _ => false,
     });
     let mut bytes = Vec::new();
-    Subscribe { receiver, subscription, selectors: vec!["host in (a)".into()] }.encode(&mut bytes);
+    Subscribe { receiver, subscription, selectors: vec!["host in (a)".into()], ..Subscribe::default() }
+        .encode(&mut bytes);
     raw.say(&bytes);
     raw.frame("subscribed", |frame| matches!(frame, ControlFrame::Subscribed(_)));
     let seen = router.look().unwrap();
@@ -338,7 +340,7 @@ fn routers_find_each_other_while_costly_selectors_are_read() {
         }
         let selectors = vec![["payload ~ /[a-z]{1,600}!/"; 4].join(","); 20];
         let subscription = SubscriptionNumber(number / 4);
-        Subscribe { receiver, subscription, selectors }.encode(&mut bytes);
+        Subscribe { receiver, subscription, selectors, ..Subscribe::default() }.encode(&mut bytes);
     }
     raw.say(&bytes);
     raw.frame("first answer", |frame| match frame {

@@ -89,7 +89,8 @@ async fn receiver_whose_host_is_silent_has_little_in_its_stream_and_drops_the_ol
     OpenReceiver { grant, queue_bytes: 256 << 10, ..OpenReceiver::default() }.encode(&mut bytes);
     let selectors = vec!["*".to_owned()];
     let subscription = SubscriptionNumber(0);
-    Subscribe { subscription, selectors, receiver: OpenReceiver::default().receiver }.encode(&mut bytes);
+    Subscribe { subscription, selectors, receiver: OpenReceiver::default().receiver, ..Subscribe::default() }
+        .encode(&mut bytes);
     raw.say(&bytes);
     raw.frame("subscribed", |frame| matches!(frame, ControlFrame::Subscribed(_)));
     // From here on its connection is not driven: nothing is acknowledged.

@@ -89,10 +89,13 @@ impl ReceiverSession {
         self.reader.feed::<SessionError>(chunk, data::FRAME_BYTES_MAX, |kind, body| {
             match data::decode(kind, body)? {
                 DataFrame::Run { hop, body } => {
-                    sink.run(&tables.read(&hop, body)?.with_header(receiver, &hop, *runs));
+                    let mut run = tables.read(&hop, body)?.with_header(receiver, &hop, *runs);
+                    run.replayed = tables.is_replayed(run.place);
+                    sink.run(&run);
                     *runs += 1;
                 }
                 DataFrame::Gap(gap) => sink.gap(receiver, &gap),
+                DataFrame::Cursor(cursor) => tables.cursor(receiver, &cursor, sink),
                 frame => tables.common(StreamFor::Receiver(receiver), &frame, sink)?,
             }
             Ok(())

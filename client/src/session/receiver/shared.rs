@@ -93,6 +93,13 @@ impl Accounts {
         }
     }
 
+    /// Those of the receivers that are open; all that are when none is named.
+    fn open_among(&self, receivers: &[ReceiverNumber]) -> Vec<ReceiverNumber> {
+        let open = (0..).zip(&self.0).filter(|(_, account)| account.is_some());
+        let open = open.map(|(number, _)| ReceiverNumber(number));
+        open.filter(|number| receivers.is_empty() || receivers.contains(number)).collect()
+    }
+
     /// Passes a gap to the receivers that it names, or to all.
     fn gap(&self, gap: &ReceiverGap, sink: &mut impl DeliverySink) {
         let ReceiverGap { reason, events, router, receivers } = gap;
@@ -175,6 +182,11 @@ impl DeliveriesSession {
                     }
                 }
                 DataFrame::ReceiverGap(gap) => accounts.gap(&gap, sink),
+                DataFrame::Cursor(cursor) => {
+                    for receiver in accounts.open_among(&cursor.receivers) {
+                        tables.cursor(receiver, &cursor, sink);
+                    }
+                }
                 DataFrame::ReceiverEnd(end) => {
                     accounts.end(end.receiver);
                     sink.ended(&end);

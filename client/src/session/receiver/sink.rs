@@ -1,6 +1,6 @@
 //! What delivery streams give: runs, gaps and ends, in their order.
 
-use millrace_proto::data::{Gap, HopHeader, ReceiverEnd, Target, flag, target_flag};
+use millrace_proto::data::{Gap, HopHeader, ReceiverEnd, Source, Target, flag, target_flag};
 use millrace_proto::run::{Events, RunBody};
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
 
@@ -21,6 +21,12 @@ pub trait DeliverySink {
     /// A receiver ends here, on a stream of all receivers: nothing for it follows.
     fn ended(&mut self, end: &ReceiverEnd) {
         let _ = end;
+    }
+
+    /// Everything of a source below a position has come, or is not for this receiver: said where a
+    /// replay begins and ends, and of quiet receivers each second.
+    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64) {
+        let _ = (receiver, source, position);
     }
 
     /// From here on `number` stands for `tags` on `stream`: for sinks that keep something of their
@@ -50,6 +56,8 @@ pub struct DeliveredRun<'a> {
     pub(super) flags: u64,
     pub(super) body: RunBody<'a>,
     pub(super) shared: Option<&'a TagSet>,
+    pub(super) place: Option<(Source, u64)>,
+    pub(super) replayed: bool,
 }
 
 impl<'a> DeliveredRun<'a> {
@@ -128,6 +136,18 @@ impl<'a> DeliveredRun<'a> {
         self.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0
     }
 
+    /// Where it stands in what its source has routed, where the router tells.
+    #[must_use]
+    pub const fn place(&self) -> Option<(Source, u64)> {
+        self.place
+    }
+
+    /// Whether it comes from history.
+    #[must_use]
+    pub const fn is_replayed(&self) -> bool {
+        self.replayed
+    }
+
     /// The tag set to keep: counts a reference where the stream defined it, copies it where it was
     /// written in full.
     #[must_use]
@@ -145,6 +165,7 @@ impl<'a> DeliveredRun<'a> {
         if target.flags & target_flag::MAYBE_DUPLICATE != 0 {
             self.flags |= flag::MAYBE_DUPLICATE;
         }
+        self.replayed = target.flags & target_flag::REPLAYED != 0;
         self
     }
 

@@ -1,7 +1,7 @@
 //! What numbers stand for on one delivery stream.
 
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{DataFrame, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::data::{Cursor, DataFrame, HopHeader, PublisherOnStream, Replay, Source, TagsOnStream};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet};
@@ -14,6 +14,10 @@ use crate::session::SessionError;
 pub(super) struct Tables {
     tags: TableReader<TagSet>,
     publishers: TableReader<PublisherKey>,
+    /// By number.
+    sources: Vec<Option<Source>>,
+    /// Up to where sources are replayed: on a stream of one receiver it says which runs are.
+    pinned: Vec<(Source, u64)>,
 }
 
 impl Tables {
@@ -21,6 +25,8 @@ impl Tables {
         Self {
             tags: TableReader::new(tables.tag_sets, tables.tag_bytes, "tag set"),
             publishers: TableReader::new(tables.publishers, tables.publishers * 16, "publisher"),
+            sources: Vec::new(),
+            pinned: Vec::new(),
         }
     }
 
@@ -43,6 +49,7 @@ impl Tables {
             PublisherOnStream::Inline(key) => key,
         };
         let receiver = ReceiverNumber(0);
+        let place = if self.sources.is_empty() { None } else { self.place(hop)? };
         Ok(DeliveredRun {
             receiver,
             tags,
@@ -54,7 +61,45 @@ impl Tables {
             flags: hop.flags,
             body,
             shared,
+            place,
+            replayed: false,
         })
+    }
+
+    /// The source and the position of a run, if its header has them.
+    fn place(&self, hop: &HopHeader<'_>) -> Result<Option<(Source, u64)>, SessionError> {
+        let Some((number, position)) = hop.position()? else { return Ok(None) };
+        Ok(self.source(number).map(|source| (source, position)))
+    }
+
+    fn source(&self, number: u64) -> Option<Source> {
+        *self.sources.get(usize::try_from(number).ok()?)?
+    }
+
+    /// Whether a run of a stream of one receiver comes from history.
+    pub(super) fn is_replayed(&self, place: Option<(Source, u64)>) -> bool {
+        let Some((source, position)) = place else { return false };
+        self.pinned.iter().any(|&(pinned, to)| pinned == source && position < to)
+    }
+
+    /// Gives the positions of a cursor to `sink`, for one receiver.
+    pub(super) fn cursor(&self, receiver: ReceiverNumber, cursor: &Cursor, sink: &mut impl DeliverySink) {
+        for (&number, &position) in cursor.sources.iter().zip(&cursor.positions) {
+            if let Some(source) = self.source(number) {
+                sink.passed(receiver, source, position);
+            }
+        }
+    }
+
+    /// Gives what a replay says to `sink`.
+    fn replay(&mut self, replay: &Replay, sink: &mut impl DeliverySink) {
+        let Replay { receiver, router, incarnation, owner, from, to, joined, .. } = *replay;
+        let source = Source { router, incarnation, owner };
+        if !joined {
+            self.pinned.retain(|&(known, _)| known.router != router || known.owner != owner);
+            self.pinned.push((source, to));
+        }
+        sink.passed(receiver, source, if joined { to } else { from });
     }
 
     /// Takes a frame of `stream` that stands on both kinds of streams.
@@ -73,7 +118,16 @@ impl Tables {
             DataFrame::DefinePublisher { number, publisher, .. } => {
                 self.publishers.define(*number, *publisher, 16)?;
             }
-            DataFrame::Report | DataFrame::Skipped { .. } | DataFrame::Cursor(_) | DataFrame::Replay(_) => {}
+            DataFrame::DefineSource { number, source } => {
+                // The decoder bounds the number.
+                let index = usize::try_from(*number).unwrap_or(0);
+                if self.sources.len() <= index {
+                    self.sources.resize(index + 1, None);
+                }
+                self.sources[index] = Some(*source);
+            }
+            DataFrame::Replay(replay) => self.replay(replay, sink),
+            DataFrame::Report | DataFrame::Skipped { .. } | DataFrame::Cursor(_) => {}
             _ => {
                 return Err(SessionError::Unexpected {
                     frame: "a frame of another kind of stream, or of a feature that this client does not list",

@@ -170,6 +170,15 @@ pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option
 /// dropped.
 pub(super) fn drop_waiting(receiver: &mut Receiver, scans: &mut ScanBudget, ledger: &mut Ledger) -> u64 {
     let departed = Tally::missed(OutcomeReason::Departed);
+    for source in receiver.joins.iter_mut().flat_map(|joins| &mut joins.0).flat_map(|join| &mut join.sources)
+    {
+        source.held.clear(|run| {
+            if let Some(entry) = run.entry {
+                ledger.end(entry, run.span(), departed);
+            }
+        });
+    }
+    receiver.joins = None;
     receiver.queue.legs().end_all(departed, ledger);
     let queued = receiver.queue.clear(|run| {
         if let Some(entry) = run.entry {

@@ -15,6 +15,7 @@
 mod control;
 mod filing;
 mod membership;
+mod past;
 mod picture;
 mod publisher;
 mod receivers;

@@ -69,6 +69,7 @@ impl ClientSession {
             in_line: false,
             state,
             selectors: Selectors::default(),
+            joins: None,
             number: open.receiver,
             acknowledges: self.asked.confirms,
             conn: self.conn,

@@ -6,9 +6,9 @@ use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscrib
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
 use millrace_proto::{RouterId, SubscriptionNumber};
 
-use super::filing;
 use super::rights::not_allowed;
 use super::session::{ClientSession, PENDING_REQUESTS_MAX};
+use super::{filing, past};
 use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
 use crate::core::receiver::Receiver;
@@ -19,7 +19,8 @@ use crate::rights::AllowList;
 impl ClientSession {
     /// Checks a subscription and has its selectors read.
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: Subscribe) {
-        let Subscribe { receiver, subscription, selectors } = subscribe;
+        let Subscribe { receiver, subscription, selectors, since_us, cursor } = subscribe;
+        let past = self.past(turn.now, since_us, cursor);
         let number = u16::try_from(subscription.0).ok();
         let slot = self.receivers.get(&receiver).copied();
         let others = slot
@@ -49,7 +50,8 @@ impl ClientSession {
                 &turn.config.limits.selectors,
             );
             turn.path.metrics.refused_selectors += u64::from(objection.is_some());
-            objection.map(|message| (RefusedReason::Limit, message))
+            let past_objection = || past.as_ref().and_then(|_| self.past_objection(turn));
+            objection.map(|message| (RefusedReason::Limit, message)).or_else(past_objection)
         };
         if let Some((reason, message)) = refusal {
             let subscription = Some(u64::from(subscription.0));
@@ -74,6 +76,9 @@ impl ClientSession {
             cost,
         };
         turn.mail.order(pending, selectors, self.who.rights.grant.subscribe.clone());
+        if let Some(past) = past {
+            self.ask_past(turn, slot, subscription, past);
+        }
     }
 
     /// Files a subscription's selectors, which were read.
@@ -109,7 +114,9 @@ impl ClientSession {
         };
         match result {
             Ok(selectors) => {
+                let wanted = past::selectors_of(&selectors);
                 let InterestChange { add, remove } = filing::file(turn, slot, subscription, selectors);
+                past::begin_past(turn, slot, token, wanted);
                 turn.mail.tell(ToControl::Interest { add, remove, token: Some(token) });
             }
             Err((reason, message)) => {
@@ -173,6 +180,9 @@ impl ClientSession {
         unanswered: u64,
     ) {
         let PendingSubscription { receiver, subscription, .. } = *pending;
+        if stage == Stage::Router {
+            past::ask_owners(turn, pending.slot, token);
+        }
         let open = receiver_of(turn, pending, token);
         if open.is_some_and(|open| !open.selectors.was_ended(subscription, token)) {
             let subscription = SubscriptionNumber(u32::from(subscription));
@@ -187,6 +197,7 @@ impl ClientSession {
         if u32::from(subscription) >= SUBSCRIPTIONS_PER_RECEIVER_MAX {
             return;
         }
+        turn.path.forget_past(slot, subscription);
         let last = turn.mail.last_token();
         let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
         let filed = receiver.selectors.end(subscription, last);

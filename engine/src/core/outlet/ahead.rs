@@ -128,13 +128,16 @@ impl Ahead {
         Bytes::from_owner(Held { bytes, meter: Arc::clone(&self.meter) })
     }
 
-    /// Puts `slot` on the list of [`Wakes`] when there is room for a buffer.
-    pub(in crate::core) fn wait(&self, slot: ReceiverSlot) {
+    /// Puts `slot` on the list of [`Wakes`] when there is room for a buffer. Says whether there is
+    /// none now.
+    pub(in crate::core) fn wait(&self, slot: ReceiverSlot) -> bool {
         let wake_at = self.max / 4 * 3;
-        if self.held() > wake_at {
+        let waits = self.held() > wake_at;
+        if waits {
             self.meter.wake_at.store(wake_at, Ordering::Relaxed);
             self.meter.slot.store(slot, Ordering::Relaxed);
             self.meter.waits.store(true, Ordering::Relaxed);
         }
+        waits
     }
 }

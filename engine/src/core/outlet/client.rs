@@ -10,44 +10,29 @@
 //! all receivers of this core share the buffer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::data::{Gap, ReceiverEnd, Replay};
 use millrace_proto::table::Memo;
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
 use super::ahead::Ahead;
 use super::backlogged::Backlogged;
 use super::encoder::{Encoder, Written};
+use super::piece::Piece;
 use super::queue::{Popped, QueuePolicy, RunQueue};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::core::slot::ReceiverSlot;
+use crate::history::KnownSource;
 use crate::ledger::{EntryId, Legs};
 use crate::routes::TagId;
 use crate::time::Time;
 
 /// Bytes that a lingering receiver gathers before it writes at once.
 pub(in crate::core) const LINGER_BYTES: usize = 16 * 1024;
-
-/// A part of the encoded bytes.
-#[derive(Debug)]
-enum Piece {
-    /// Heads, and bodies that were copied.
-    Owned(Vec<u8>),
-    /// A body, shared with other streams.
-    Shared(Bytes),
-}
-
-impl Piece {
-    fn len(&self) -> usize {
-        match self {
-            Self::Owned(bytes) => bytes.len(),
-            Self::Shared(bytes) => bytes.len(),
-        }
-    }
-}
 
 /// One stream to a client. What writing a run touches comes first, so that it lies in few cache
 /// lines.
@@ -92,8 +77,8 @@ impl DeliveryStream {
     }
 
     /// Puts the receiver on the list of those with room when acknowledgements make room.
-    pub(in crate::core) fn wait_for_room(&self, slot: ReceiverSlot) {
-        self.ahead.wait(slot);
+    pub(in crate::core) fn wait_for_room(&self, slot: ReceiverSlot) -> bool {
+        self.ahead.wait(slot)
     }
 
     /// Whether there are bytes for the transport.
@@ -158,6 +143,25 @@ impl DeliveryStream {
     /// Appends a gap for these receivers of the stream; for all of them when the list is empty.
     pub(in crate::core) fn deliver_gap(&mut self, gap: &Gap, receivers: Vec<ReceiverNumber>) {
         self.encoder.deliver_gap(gap, receivers);
+    }
+
+    /// Appends the begin of a replay, or its end, on a stream that receivers share.
+    pub(in crate::core) fn replay(&mut self, replay: &Replay) {
+        self.encoder.replay(replay);
+    }
+
+    /// Whether the reader is told the places of runs.
+    pub(in crate::core) const fn tells_places(&self) -> bool {
+        self.encoder.tells_places()
+    }
+
+    /// Says how far sources have come at these receivers; at all of the stream when none is named.
+    pub(in crate::core) fn cursor(
+        &mut self,
+        positions: &[(Arc<KnownSource>, u64)],
+        receivers: &[ReceiverNumber],
+    ) {
+        self.encoder.cursor(positions, receivers);
     }
 
     /// Appends the end of a receiver.
@@ -231,6 +235,8 @@ impl DeliveryStream {
 #[derive(Debug)]
 #[repr(C)]
 pub(in crate::core) struct ReceiverQueue {
+    /// What was left of the grant when it was raised last.
+    window: u64,
     /// Bytes written to the stream for this receiver, without the preamble. On a shared stream:
     /// bytes of run bodies.
     written: u64,
@@ -251,6 +257,7 @@ impl ReceiverQueue {
     /// An empty queue, with `grant` bytes to begin with.
     pub(in crate::core) fn new(policy: QueuePolicy, grant: u64, total: Total) -> Self {
         Self {
+            window: grant,
             written: 0,
             grant,
             is_crowded: false,
@@ -325,7 +332,7 @@ impl ReceiverQueue {
 
     /// Raises the grant and writes what it allows; a grant never falls.
     pub(in crate::core) fn grant(&mut self, bytes: u64, stream: &mut DeliveryStream) {
-        self.grant = self.grant.max(bytes);
+        self.raise(bytes);
         self.drain_into(stream);
     }
 
@@ -401,9 +408,26 @@ impl ReceiverQueue {
         self.queue.shed(bytes_max, lost);
     }
 
+    /// Writes what is no run to the receiver's own stream.
+    pub(in crate::core) fn write_aside(
+        &mut self,
+        stream: &mut DeliveryStream,
+        write: impl FnOnce(&mut DeliveryStream),
+    ) {
+        let before = stream.out_bytes();
+        write(stream);
+        self.written += (stream.out_bytes() - before) as u64;
+    }
+
+    /// Whether a run of a replay may be written: half of the grant is left to live runs.
+    pub(in crate::core) fn may_replay(&self) -> bool {
+        self.queue.is_empty() && self.grant.saturating_sub(self.written) * 2 > self.window
+    }
+
     /// Raises the grant of a receiver that shares its stream; a grant never falls.
     pub(in crate::core) fn raise(&mut self, bytes: u64) {
         self.grant = self.grant.max(bytes);
+        self.window = self.grant.saturating_sub(self.written);
     }
 
     /// Whether any grant is left.

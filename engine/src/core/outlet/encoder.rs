@@ -3,9 +3,12 @@
 //! The encoder copies bodies behind their heads, so that the transport gets few pieces. An outlet
 //! that shares a large body with others takes the head alone, and puts the body behind it.
 
+use std::sync::Arc;
+
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{
-    self, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, Source, TagsOnStream, optional,
+    self, Cursor, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, Replay, Source, TagsOnStream,
+    optional,
 };
 use millrace_proto::table::{Memo, Naming, TableWriter};
 use millrace_proto::{PublisherKey, ReceiverNumber};
@@ -56,6 +59,25 @@ impl Encoder {
     /// Tells the reader the places of runs.
     pub(super) fn tell_places(&mut self) {
         self.sources.get_or_insert_default();
+    }
+
+    /// Whether the reader is told the places of runs.
+    pub(super) const fn tells_places(&self) -> bool {
+        self.sources.is_some()
+    }
+
+    /// Appends how far everything of some sources has arrived.
+    pub(super) fn cursor(&mut self, positions: &[(Arc<KnownSource>, u64)], receivers: &[ReceiverNumber]) {
+        let Some(sources) = &mut self.sources else { return };
+        positions.iter().for_each(|(source, _)| sources.name(source, &mut self.out));
+        let (sources, positions) =
+            positions.iter().map(|(source, position)| (u64::from(source.number), *position)).unzip();
+        Cursor { sources, positions, receivers: receivers.to_vec() }.encode(&mut self.out);
+    }
+
+    /// Appends the begin of a replay, or its end.
+    pub(super) fn replay(&mut self, replay: &Replay) {
+        replay.encode(&mut self.out);
     }
 
     /// The optional fields of a run with its place in front. To be given back.

@@ -1,5 +1,7 @@
 //! To a sibling core: batches, each of which is one piece, so that bodies are copied.
 
+use std::sync::Arc;
+
 use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{Gap, GapReason};
@@ -9,6 +11,7 @@ use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
+use crate::history::KnownSource;
 use crate::ledger::Legs;
 use crate::routes::TagId;
 
@@ -90,6 +93,14 @@ impl MailboxOutlet {
                 Popped::Run(run, _) => write(encoder, legs, next, &run),
                 Popped::Gap(gap) => encoder.gap(&gap),
             });
+        }
+    }
+
+    /// Says how far sources have come, behind everything that was pushed; nothing while something
+    /// is queued, because what is queued says it, too.
+    pub(in crate::core) fn cursor(&mut self, positions: &[(Arc<KnownSource>, u64)]) {
+        if self.queue.is_empty() {
+            self.encoder.cursor(positions, &[]);
         }
     }
 

@@ -14,8 +14,10 @@
 //! | `encoder.rs` | numbers and frames: what all outlets share |
 //! | `queue.rs` | what waits and may be dropped |
 //! | `client.rs` | the stream to a client, and the queue of a receiver that drains into it |
+//! | `piece.rs` | the parts of what was encoded for a client |
 //! | `ahead.rs` | how far a client's stream may run ahead of its host |
 //! | `backlogged.rs` | how fast a receiver takes what waits for it |
+//! | `held.rs` | live runs that wait for a replay |
 //! | `lane.rs` | the stream to a peer: numbers its runs |
 //! | `mailbox.rs` | batches for a sibling core |
 
@@ -23,14 +25,17 @@ mod ahead;
 mod backlogged;
 mod client;
 mod encoder;
+mod held;
 mod lane;
 mod mailbox;
+mod piece;
 mod queue;
 mod total;
 
 pub(super) use ahead::{Ahead, Wakes};
 pub(super) use backlogged::{Backlogged, per_second};
 pub(super) use client::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
+pub(super) use held::HeldRuns;
 pub(super) use lane::LaneOutlet;
 pub(super) use mailbox::MailboxOutlet;
 pub(super) use queue::{Overflow, QueuePolicy};

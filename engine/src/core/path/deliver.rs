@@ -13,7 +13,7 @@ use super::leg::{Gathered, Leg};
 use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Pacing, Path, Scratch};
-use super::{grouped, leg, scan};
+use super::{grouped, joining, leg, scan};
 use crate::core::receiver::{Outlet, Receiver};
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
@@ -130,11 +130,22 @@ fn deliver_here(
         targets = rest;
         let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
         let is_by_payload = receiver.selectors.has_patterns() && receiver.selectors.is_by_payload(group);
-        let kept = if let Outlet::Shared(at) = receiver.outlet {
-            if is_by_payload {
-                is_put_off = true;
+        let is_shared = matches!(receiver.outlet, Outlet::Shared(_));
+        if is_by_payload && is_shared {
+            is_put_off = true;
+            continue;
+        }
+        let passing;
+        let group = if receiver.joins.is_some() {
+            passing = joining::passing(&mut Leg { slot, receiver, deliveries }, group, run, fates);
+            if passing.is_empty() {
                 continue;
             }
+            &passing[..]
+        } else {
+            group
+        };
+        let kept = if let Outlet::Shared(at) = receiver.outlet {
             gathered.turn_to(at, deliveries, &mut scratch.targets, run);
             let mut leg = Leg { slot, receiver, deliveries };
             gathered.add(&mut leg, group, &mut scratch.targets, run, fates);
@@ -178,6 +189,13 @@ fn deliver_put_off(
             continue;
         }
         let mut leg = Leg { slot, receiver, deliveries };
+        let passing;
+        let group = if leg.receiver.joins.is_some() {
+            passing = joining::passing(&mut leg, group, run, fates);
+            &passing[..]
+        } else {
+            group
+        };
         let kept = scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates);
         let left = Left::at(receiver, kept, pacing);
         left.note(slot, receivers, targets, run, pacing);

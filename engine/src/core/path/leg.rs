@@ -16,7 +16,7 @@ use super::fate::{Copied, Fates};
 use crate::core::delivery::{Deliveries, Delivery};
 use crate::core::metrics::DropReason;
 use crate::core::receiver::{Outlet, Receiver};
-use crate::core::run::{Fate, RunOut};
+use crate::core::run::{Fate, REPLAYED, RunOut};
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::matching::LocalTarget;
 
@@ -263,13 +263,19 @@ fn put_target(
     flags: u64,
     subscriptions: impl Iterator<Item = u16> + Clone,
 ) {
-    let is_resent = flags & flag::RESENT != 0;
-    if !is_resent && subscriptions.clone().all(|subscription| subscription == 0) {
+    let marks = flags & (flag::RESENT | REPLAYED);
+    if marks == 0 && subscriptions.clone().all(|subscription| subscription == 0) {
         varint::put(out, u64::from(number.0) << 1);
         return;
     }
     let matched = matched(subscriptions);
-    let flags = if is_resent { target_flag::MAYBE_DUPLICATE } else { 0 };
+    let mut flags = 0;
+    if marks & flag::RESENT != 0 {
+        flags |= target_flag::MAYBE_DUPLICATE;
+    }
+    if marks & REPLAYED != 0 {
+        flags |= target_flag::REPLAYED;
+    }
     Target { matched: &matched, flags, ..Target::plain(number) }.put(out);
 }
 

@@ -1,6 +1,8 @@
 //! The locations of a run beside this core's own receivers: sibling cores and peers, each with its
 //! outlet.
 
+use std::sync::Arc;
+
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{Gap, GapReason};
 
@@ -9,6 +11,7 @@ use crate::core::config::CoreConfig;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::{LaneOutlet, MailboxOutlet};
 use crate::core::run::{Fate, RunOut};
+use crate::history::KnownSource;
 use crate::ledger::{EntryId, Ledger, Legs, Tally};
 use crate::matching::Location;
 use crate::message::{CoreIndex, PeerIndex};
@@ -213,6 +216,13 @@ impl Locations {
             if let Some(Some(lane)) = self.peers.get_mut(usize::from(peer)) {
                 lane.missed(position);
             }
+        }
+    }
+
+    /// Says to every sibling how far sources have come.
+    pub(in crate::core) fn cursor_to_siblings(&mut self, positions: &[(Arc<KnownSource>, u64)]) {
+        for outlet in self.siblings.iter_mut().flatten() {
+            outlet.cursor(positions);
         }
     }
 

@@ -11,6 +11,8 @@
 //! | `owner.rs`, `kept.rs` | finds the owner of a run; the owner gives it a position, and keeps it when history is on |
 //! | `locations.rs` | copies it to the siblings and peers that want it |
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
+//! | `cursors.rs` | tells those who get little how far the core has come |
+//! | `joining.rs`, `replay.rs` | live runs at a receiver that asks for the past; what it is given of it |
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
 //! | `shed.rs` | cuts the largest queues when all together hold too much |
 //! | `grouped.rs` | gives it to a member of a group, or takes it for one |
@@ -21,10 +23,12 @@
 //! | `shards.rs`, `positions.rs` | the shards that this core owns, and their position; what it knows of others' |
 //! | `state.rs` | what the stages share |
 
+mod cursors;
 mod deliver;
 mod entered;
 mod fate;
 mod grouped;
+mod joining;
 mod kept;
 mod leg;
 mod locations;
@@ -33,12 +37,14 @@ mod owner;
 mod positions;
 mod prefetch;
 mod reader;
+mod replay;
 mod scan;
 mod shards;
 mod shed;
 mod sift;
 mod state;
 
+pub(super) use cursors::CURSORS_EVERY;
 pub(super) use entered::{Entered, Scope};
 pub(super) use locations::PeerLane;
 pub(super) use reader::{Admission, KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};

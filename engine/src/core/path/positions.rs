@@ -6,6 +6,7 @@ use millrace_proto::data::Source;
 
 use super::shards::OwnShards;
 use crate::core::config::CoreConfig;
+use crate::core::joins::Replays;
 use crate::history::{KnownSource, Ring, SourceTable, Sources};
 
 /// What a core knows of positions.
@@ -20,6 +21,8 @@ pub(in crate::core) struct Positions {
     pub(in crate::core) sources: Sources,
     /// The numbers that each sibling's batches have for them, by core.
     pub(in crate::core) of_siblings: Vec<SourceTable>,
+    /// Who is replayed what.
+    pub(in crate::core) replays: Replays,
 }
 
 impl Positions {
@@ -32,6 +35,7 @@ impl Positions {
             own,
             sources,
             of_siblings: std::iter::repeat_with(SourceTable::default).take(usize::from(cores)).collect(),
+            replays: Replays::new(cores),
         }
     }
 }

@@ -44,7 +44,10 @@ impl World {
         let receiver = ReceiverNumber(receiver);
         self.say(conn, &ControlFrame::OpenReceiver(OpenReceiver { receiver, ..open }));
         let (subscription, selectors) = (SubscriptionNumber(0), vec![selector.to_owned()]);
-        self.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        self.say(
+            conn,
+            &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+        );
     }
 
     /// A receiver that acknowledges.

@@ -45,7 +45,15 @@ impl World {
         for (subscription, selector) in (0..).zip(selectors) {
             let selectors = vec![(*selector).to_owned()];
             let subscription = SubscriptionNumber(subscription);
-            self.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+            self.say(
+                conn,
+                &ControlFrame::Subscribe(Subscribe {
+                    receiver,
+                    subscription,
+                    selectors,
+                    ..Subscribe::default()
+                }),
+            );
         }
     }
 

@@ -22,7 +22,10 @@ impl World {
     fn subscribe_to(&mut self, conn: ConnKey, subscription: u32, selectors: u32) {
         let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(subscription));
         let selectors = (0..selectors).map(|n| format!("host=h{n}")).collect();
-        self.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        self.say(
+            conn,
+            &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+        );
     }
 
     fn was_answered(&self, conn: ConnKey) -> bool {
@@ -91,7 +94,8 @@ fn frames_that_straddle_reads_come_out_whole() {
     for number in 0..4 {
         let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(number));
         let selectors = (0..100).map(|n| format!("host=h{n}{}", "x".repeat(100))).collect();
-        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() })
+            .encode(&mut bytes);
     }
     bytes.extend(ping());
     for piece in bytes.chunks(5_000) {

@@ -151,7 +151,10 @@ impl Groups {
         self.say(conn, &ControlFrame::OpenReceiver(OpenReceiver { group: "disks".into(), ..wish }));
         let (receiver, subscription) = (RECEIVER, SubscriptionNumber(0));
         let selectors = vec!["host".to_owned()];
-        self.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        self.say(
+            conn,
+            &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+        );
         conn
     }
 
@@ -335,7 +338,10 @@ fn members_have_no_payload_patterns_and_need_a_client_that_knows_groups() {
     let conn = groups.member(1, 1);
     let (receiver, subscription) = (RECEIVER, SubscriptionNumber(1));
     let selectors = vec!["payload ~ /x/".to_owned()];
-    groups.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+    groups.say(
+        conn,
+        &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+    );
     let old = groups.world.client(2);
     groups.say(old, &ControlFrame::OpenReceiver(OpenReceiver { group: "disks".into(), ..open() }));
     let refused = |conn| {

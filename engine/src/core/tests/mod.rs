@@ -19,6 +19,7 @@ mod queue_budget;
 mod queues;
 mod received;
 mod receivers;
+mod replays;
 mod rights;
 mod sessions;
 mod siblings;

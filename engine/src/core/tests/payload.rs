@@ -97,7 +97,10 @@ fn bounded(selectors: SelectorLimits) -> World {
 
 fn subscribe(world: &mut World, conn: ConnKey, subscription: u32, selectors: Vec<String>) {
     let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(subscription));
-    world.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+    world.say(
+        conn,
+        &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+    );
 }
 
 /// Subscriptions that were refused with `limit`, and what the last of them was told.

@@ -69,8 +69,13 @@ fn a_request_for_a_receiver_that_was_closed_is_not_for_the_next_one_of_its_numbe
     let receiver = ReceiverNumber(0);
     let subscription = SubscriptionNumber(0);
     ControlFrame::OpenReceiver(open()).encode(&mut bytes);
-    ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors: vec!["host=a".into()] })
-        .encode(&mut bytes);
+    ControlFrame::Subscribe(Subscribe {
+        receiver,
+        subscription,
+        selectors: vec!["host=a".into()],
+        ..Subscribe::default()
+    })
+    .encode(&mut bytes);
     ControlFrame::CloseReceiver(CloseReceiver { receiver }).encode(&mut bytes);
     ControlFrame::OpenReceiver(open()).encode(&mut bytes);
     world.send(conn, CONTROL, &bytes);
@@ -89,7 +94,8 @@ fn selectors_that_are_still_being_read_count_against_the_bound() {
     for number in 0..4 {
         let selectors = (0..400).map(|index| format!("host=h{number}-{index}")).collect();
         let subscription = SubscriptionNumber(number);
-        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() })
+            .encode(&mut bytes);
     }
     world.send(conn, CONTROL, &bytes);
     // One turn does not take all of them.
@@ -108,7 +114,10 @@ fn receivers_that_are_closed_and_not_read_are_bounded() {
         world.say(conn, &ControlFrame::OpenReceiver(open()));
         let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(0));
         let selectors = vec!["*".to_owned()];
-        world.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        world.say(
+            conn,
+            &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+        );
         world.publish(publisher, "host=a", round, &["some event that does not fit the room of its stream"]);
         world.say(conn, &ControlFrame::CloseReceiver(CloseReceiver { receiver }));
     }

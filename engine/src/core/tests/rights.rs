@@ -45,7 +45,10 @@ impl World {
         let selectors = selectors.iter().map(|&text| text.to_owned()).collect();
         let receiver = OpenReceiver::default().receiver;
         let subscription = SubscriptionNumber(subscription);
-        self.say(conn, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        self.say(
+            conn,
+            &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+        );
     }
 
     fn replace_roll(&mut self, roll: Roll) {

@@ -53,7 +53,8 @@ fn while_control_does_not_keep_up_control_streams_wait_and_nothing_grows() {
     for number in 0..600 {
         let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(number));
         let selectors = vec![format!("host=h{number}")];
-        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut subscribes);
+        ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() })
+            .encode(&mut subscribes);
     }
     // Nobody takes what is for control.
     for &client in &clients {
@@ -86,7 +87,10 @@ fn a_flood_of_unsubscriptions_is_spread_over_turns_and_others_take_theirs() {
     for number in 0..100 {
         let subscription = SubscriptionNumber(number);
         let selectors = (0..10).map(|n| format!("host=h{number}-{n}")).collect();
-        world.say(greedy, &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }));
+        world.say(
+            greedy,
+            &ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() }),
+        );
         ControlFrame::Unsubscribe(Unsubscribe { receiver, subscription }).encode(&mut unsubscribes);
     }
     let mut ping = Vec::new();
@@ -122,7 +126,8 @@ fn a_client_that_subscribes_faster_than_selectors_are_read_is_left_unread_meanwh
         ControlFrame::OpenReceiver(OpenReceiver { receiver, ..open() }).encode(&mut bytes);
         for number in 0..1000 {
             let (subscription, selectors) = (SubscriptionNumber(number), vec![format!("host=h{number}")]);
-            ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+            ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() })
+                .encode(&mut bytes);
         }
     }
     world.memory.input.entry((client, CONTROL)).or_default().extend(&bytes);
@@ -148,7 +153,8 @@ fn a_control_stream_that_always_has_more_holds_up_no_other() {
         for number in from..from + 600 {
             let (receiver, subscription) = (ReceiverNumber(0), SubscriptionNumber(number));
             let selectors = vec!["host=a".to_owned()];
-            ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors }).encode(&mut bytes);
+            ControlFrame::Subscribe(Subscribe { receiver, subscription, selectors, ..Subscribe::default() })
+                .encode(&mut bytes);
         }
         bytes
     };

@@ -1,0 +1,80 @@
+//! Subscriptions that ask for the past.
+
+use std::sync::Arc;
+
+use millrace_proto::Selector;
+use millrace_proto::control::{RefusedReason, SourcePosition};
+
+use super::session::ClientSession;
+use crate::core::joins::{Past, SubscriptionJoin};
+use crate::core::slot::ReceiverSlot;
+use crate::core::turn::Turn;
+use crate::message::{Prepared, Token};
+use crate::time::Time;
+
+impl ClientSession {
+    /// The past that a subscription asks for, if it asks for any.
+    pub(super) fn past(&self, now: Time, since_us: u64, cursor: Vec<SourcePosition>) -> Option<Past> {
+        let since = (since_us > 0).then(|| {
+            let since = now.as_nanos().saturating_sub(since_us.saturating_mul(1000));
+            Time::from_nanos(since)
+        });
+        (since.is_some() || !cursor.is_empty()).then_some(Past { since, cursor })
+    }
+
+    /// Why a past cannot be given.
+    pub(super) fn past_objection(&self, turn: &Turn<'_>) -> Option<(RefusedReason, String)> {
+        let problem = if !turn.path.positions.ring.is_on() {
+            "this router keeps no history (history.bytes is 0): subscribe without a past, or ask another router"
+        } else if !self.asked.positions {
+            "who asks for history lists the feature in Hello, and asks for positions"
+        } else {
+            return None;
+        };
+        Some((RefusedReason::History, problem.to_owned()))
+    }
+
+    /// A subscription that asks for the past is being read.
+    pub(super) fn ask_past(&self, turn: &mut Turn<'_>, slot: ReceiverSlot, subscription: u16, past: Past) {
+        let token = turn.mail.last_token();
+        let replay = turn.path.positions.replays.name();
+        turn.path.forget_past(slot, subscription);
+        if let Some(receiver) = turn.path.receivers.get_mut(slot) {
+            let join = SubscriptionJoin::new(replay, token, subscription, past);
+            receiver.joins.get_or_insert_default().0.push(join);
+        }
+    }
+}
+
+/// The selectors that a subscription is about to be filed with: how its past is looked for.
+pub(super) fn selectors_of(prepared: &[Prepared]) -> Arc<[Arc<Selector>]> {
+    prepared.iter().map(|prepared| Arc::clone(&prepared.selector)).collect()
+}
+
+/// A subscription is filed: live runs are judged from here on, if it asked for the past.
+pub(super) fn begin_past(
+    turn: &mut Turn<'_>,
+    slot: ReceiverSlot,
+    token: Token,
+    selectors: Arc<[Arc<Selector>]>,
+) {
+    let path = &mut *turn.path;
+    let total = path.receivers.queued().clone();
+    let Some(joins) = path.receivers.get_mut(slot).and_then(|receiver| receiver.joins.as_mut()) else {
+        return;
+    };
+    if let Some(join) = joins.of(token) {
+        join.begin(selectors, turn.config, &mut path.positions.sources, &total);
+    }
+}
+
+/// The owners of this router match a subscription: they are asked, if it asked for the past.
+pub(super) fn ask_owners(turn: &mut Turn<'_>, slot: ReceiverSlot, token: Token) {
+    let path = &mut *turn.path;
+    let joins = path.receivers.get_mut(slot).and_then(|receiver| receiver.joins.as_mut());
+    if let Some(join) = joins.and_then(|joins| joins.of(token)) {
+        join.is_effective = true;
+        path.positions.replays.active.insert(slot);
+        path.positions.replays.has_more = true;
+    }
+}

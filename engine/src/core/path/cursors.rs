@@ -1,0 +1,71 @@
+//! Cursors of quiet receivers: each second siblings and receivers are told how far this core has
+//! come, so that a receiver whose selectors match little still knows where to go on.
+//!
+//! Nothing is written while nothing has changed, and to nobody whose queue holds something: what it
+//! holds carries positions itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_proto::ReceiverNumber;
+
+use super::state::Path;
+use crate::core::delivery::Delivery;
+use crate::core::receiver::{Outlet, State};
+use crate::core::slot::DeliverySlot;
+use crate::history::KnownSource;
+use crate::time::Time;
+
+/// How often positions are told.
+pub(in crate::core) const CURSORS_EVERY: Duration = Duration::from_secs(1);
+
+impl Path {
+    /// Tells siblings and receivers how far everything has come.
+    pub(in crate::core) fn tell_positions(&mut self, now: Time) {
+        self.positions.ring.expire(now);
+        let (own, position) = (self.positions.own.clone(), self.position());
+        self.positions.sources.see(&own, position);
+        self.locations.cursor_to_siblings(&[(own, position)]);
+        let news: Vec<_> = self.positions.sources.take_news();
+        if !news.is_empty() {
+            self.cursor_to_receivers(&news);
+        }
+    }
+
+    fn cursor_to_receivers(&mut self, positions: &[(Arc<KnownSource>, u64)]) {
+        // By shared stream: who is told, and whether that is everybody.
+        let mut told: BTreeMap<DeliverySlot, (Vec<ReceiverNumber>, bool)> = BTreeMap::new();
+        let mut marks = Vec::new();
+        for (slot, receiver) in self.receivers.iter_mut() {
+            let is_told = receiver.queue.is_empty() && receiver.joins.is_none();
+            match &mut receiver.outlet {
+                Outlet::Own(stream) => {
+                    let takes = matches!(receiver.state, State::Live(_)) && stream.has_room();
+                    if is_told && takes && stream.tells_places() {
+                        receiver.queue.write_aside(stream, |stream| stream.cursor(positions, &[]));
+                        marks.push(slot);
+                    }
+                }
+                Outlet::Shared(at) => {
+                    let (numbers, are_all) = told.entry(*at).or_insert_with(|| (Vec::new(), true));
+                    if is_told {
+                        numbers.push(receiver.number);
+                    } else {
+                        *are_all = false;
+                    }
+                }
+            }
+        }
+        marks.into_iter().for_each(|slot| self.receivers.mark(slot));
+        let deliveries = &mut self.receivers.deliveries;
+        for (at, (numbers, are_all)) in told {
+            let takes = |delivery: &&mut Delivery| delivery.takes() && delivery.stream.tells_places();
+            let Some(delivery) = deliveries.get_mut(at).filter(takes) else { continue };
+            if !numbers.is_empty() {
+                delivery.write_cursor(positions, if are_all { &[] } else { &numbers });
+                deliveries.mark(at);
+            }
+        }
+    }
+}
