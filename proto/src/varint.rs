@@ -25,7 +25,7 @@ pub const fn size(value: u64) -> usize {
 }
 
 /// Appends `value`. Values above [`MAX`] are a bug of the caller: they are written as [`MAX`].
-#[inline]
+#[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "each arm has as many bits as `size` says the value needs"

@@ -23,12 +23,7 @@ pub(super) fn open(shared: &Shared, link: &mut Link, incoming: &mut Incoming) {
     let grant = incoming.open(shared.number, shared.window_bytes, state.inbox.bytes(), shared.dedup.clone());
     let past = state.ask_past(link);
     state.plan.replay(&mut link.session, grant, past.as_ref());
-    let waker = state.gap_of_loss(past.is_some());
     // A receiver begins as one that is not busy.
     state.busy.is_told = !state.busy.is_busy;
     state.tell_busy(link);
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
-    }
 }

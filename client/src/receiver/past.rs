@@ -21,15 +21,16 @@ pub(super) struct Past {
     arrived: Cursor,
     /// What the application has taken.
     taken: Cursor,
-    /// A connection was lost: whether events are missing is known when the next one is there.
-    pub(super) is_lost: bool,
+    /// A connection was lost: only a router that keeps history is asked to fill what it may have
+    /// missed.
+    pub(super) was_lost: bool,
 }
 
 impl Past {
     pub(super) fn new(since: Option<Duration>, cursor: Option<Cursor>) -> Self {
         let is_wanted = since.is_some() || cursor.is_some();
         let (arrived, taken) = (cursor.clone().unwrap_or_default(), cursor.unwrap_or_default());
-        Self { is_wanted, since: since.unwrap_or_default(), asked_at: None, arrived, taken, is_lost: false }
+        Self { is_wanted, since: since.unwrap_or_default(), asked_at: None, arrived, taken, was_lost: false }
     }
 
     /// Whether routers are asked for the past.

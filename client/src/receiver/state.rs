@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 
 use millrace_proto::control::{Refused, RefusedReason, SourcePosition};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
@@ -148,9 +147,9 @@ impl Shared {
         let mut state = self.lock();
         state.plan.on_lost();
         state.show_progress();
-        state.past.is_lost = true;
-        let is_told = !state.watches.is_empty() && !state.past.is_wanted();
-        let waker = if is_told { state.inbox.session_lost() } else { None };
+        state.past.was_lost = true;
+        // A router fills what it owned itself: what entered through others may be missing all the same.
+        let waker = if state.watches.is_empty() { None } else { state.inbox.session_lost() };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -170,15 +169,8 @@ impl State {
     /// What of the past a new connection is asked for. Behind a lost one only a router that keeps
     /// history is asked.
     pub(super) fn ask_past(&mut self, link: &Link) -> Option<(u64, Vec<SourcePosition>)> {
-        let asks = self.past.is_wanted() && (!self.past.is_lost || link.session.has_history());
+        let asks = self.past.is_wanted() && (!self.past.was_lost || link.session.has_history());
         asks.then(|| self.past.ask(link.clock.now()))
-    }
-
-    /// Marks what a lost connection may have missed, unless the next one fills it from history: its
-    /// router says what it cannot fill.
-    pub(super) fn gap_of_loss(&mut self, is_filled: bool) -> Option<Waker> {
-        let is_lost = std::mem::take(&mut self.past.is_lost) && self.past.is_wanted() && !is_filled;
-        if is_lost { self.inbox.session_lost() } else { None }
     }
 
     /// Tells the router which subscriptions have ended and which are new.

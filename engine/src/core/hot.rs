@@ -20,7 +20,7 @@ use millrace_proto::tag::SHARDS;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Runs for one that is sampled, on average.
-const SAMPLE_EVERY: u64 = 256;
+const SAMPLE_EVERY: u64 = 1024;
 /// Tags of a sampled run that are counted, some hundred instructions each: three for each run.
 const TAGS_PER_SAMPLE: usize = 8;
 /// Tags that are counted: a tag with 1 in 64 of all weight is never missed.
@@ -188,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn one_run_in_256_is_sampled_at_distances_that_no_rhythm_meets() {
+    fn one_run_in_1024_is_sampled_at_distances_that_no_rhythm_meets() {
         let mut hot = HotTags::new(7);
-        let sampled = feed(&mut hot, 1 << 20, |position| set(&[&format!("rhythm={}", position % 256)]));
+        let sampled = feed(&mut hot, 1 << 22, |position| set(&[&format!("rhythm={}", position % 256)]));
         assert!((3_600..4_600).contains(&sampled), "{sampled} of 4,096");
         let picture = hot.picture();
         assert!(picture.tags.iter().all(|tag| tag.weight * 8 < picture.weight), "{picture:?}");
@@ -201,7 +201,7 @@ mod tests {
         let mut hot = HotTags::new(3);
         let mut dice = 0_u64;
         // Half of the runs are of one host, a fifth of another, the rest of ten thousand.
-        feed(&mut hot, 600_000, |_| {
+        feed(&mut hot, 2_400_000, |_| {
             dice = xxh3_64(&dice.to_le_bytes());
             match dice % 10 {
                 0..=4 => set(&["host=hot", "zone=a"]),

@@ -20,7 +20,7 @@ pub fn put_run_head(out: &mut Vec<u8>, header: &HopHeader<'_>, body_bytes: usize
 /// Appends a frame that delivers a run to several receivers: `header` for this stream without
 /// matched subscriptions, `targets` as [`Target::put`](super::Target::put) wrote them, at most
 /// [`TARGETS_BYTES_MAX`](crate::limits::TARGETS_BYTES_MAX) bytes, `body` as it came.
-#[inline]
+#[inline(always)]
 pub fn put_deliver(out: &mut Vec<u8>, header: &HopHeader<'_>, targets: &[u8], body: &[u8]) {
     put_head(out, header, Some(targets), body.len(), body.len());
     out.extend_from_slice(body);

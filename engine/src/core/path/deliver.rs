@@ -131,20 +131,10 @@ fn deliver_here(
         let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
         let is_by_payload = receiver.selectors.has_patterns() && receiver.selectors.is_by_payload(group);
         let is_shared = matches!(receiver.outlet, Outlet::Shared(_));
-        if is_by_payload && is_shared {
+        if (is_by_payload && is_shared) || receiver.joins.is_some() {
             is_put_off = true;
             continue;
         }
-        let passing;
-        let group = if receiver.joins.is_some() {
-            passing = joining::passing(&mut Leg { slot, receiver, deliveries }, group, run, fates);
-            if passing.is_empty() {
-                continue;
-            }
-            &passing[..]
-        } else {
-            group
-        };
         let kept = if let Outlet::Shared(at) = receiver.outlet {
             gathered.turn_to(at, deliveries, &mut scratch.targets, run);
             let mut leg = Leg { slot, receiver, deliveries };
@@ -169,9 +159,10 @@ fn deliver_here(
     }
 }
 
-/// Copies a run to the receivers that select by payload and share a stream. They come last, because
-/// whether the stream takes a frame was decided once for all who are gathered: a frame written in
-/// between would cross the stream's bound twice.
+/// Copies a run to the receivers that need more care: those that ask for the past, and those that
+/// select by payload and share a stream. They come last, because whether the stream takes a frame
+/// was decided once for all who are gathered: a frame written in between would cross the stream's
+/// bound twice.
 #[cold]
 fn deliver_put_off(
     receivers: &mut Receivers,
@@ -185,18 +176,30 @@ fn deliver_put_off(
     for group in targets.chunk_by(|one, next| one.receiver == next.receiver) {
         let slot = group[0].receiver;
         let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
-        if !matches!(receiver.outlet, Outlet::Shared(_)) || !receiver.selectors.is_by_payload(group) {
+        let is_by_payload = receiver.selectors.is_by_payload(group);
+        let is_shared = matches!(receiver.outlet, Outlet::Shared(_));
+        let is_joining = receiver.joins.is_some();
+        let is_put_off = is_joining || (is_by_payload && is_shared);
+        if !is_put_off {
             continue;
         }
         let mut leg = Leg { slot, receiver, deliveries };
         let passing;
-        let group = if leg.receiver.joins.is_some() {
+        let group = if is_joining {
             passing = joining::passing(&mut leg, group, run, fates);
             &passing[..]
         } else {
             group
         };
-        let kept = scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates);
+        let kept = if group.is_empty() {
+            continue;
+        } else if is_by_payload {
+            scan::deliver_by_payload(&mut leg, group, run, body, scans, scratch, fates)
+        } else {
+            let subscriptions = group.iter().map(|target| target.subscription);
+            leg.push(subscriptions, &mut scratch.fields, run, fates);
+            true
+        };
         let left = Left::at(receiver, kept, pacing);
         left.note(slot, receivers, targets, run, pacing);
     }
