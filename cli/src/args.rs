@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-use clap::{Parser, Subcommand, ValueEnum};
-use millrace_client::{ConfirmLevel, Connections, RouterLevels};
+use clap::{Parser, Subcommand};
 use millrace_proto::control::OverflowPolicy;
 use millrace_proto::limits::NAME_BYTES_MAX;
+
+use crate::options::{Reach, bytes};
+use crate::publishing::Pub;
 
 /// Publish and receive events through a Millrace cluster.
 #[derive(Debug, Parser)]
@@ -33,53 +34,6 @@ With a cluster:
   millrace ctl status                                   how the router on this host stands
   millrace ctl why host=web-1,service=pay               whom such an event would meet, and why not";
 
-/// Heading of the options that say how to reach routers.
-const ROUTERS: &str = "Reaching routers";
-
-/// How to reach routers.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Reach {
-    /// Routers, separated by commas, any of which will do; all addresses of a name are tried. Behind
-    /// a semicolon, those of the next level: for when none of the first can be reached or has room,
-    /// and left again when one of the first is back. May be given several times.
-    #[arg(
-        long,
-        global = true,
-        help_heading = ROUTERS,
-        value_name = "HOST[:PORT],…[;HOST[:PORT],…]",
-        env = "MILLRACE_ROUTER",
-        default_value = "127.0.0.1:7400"
-    )]
-    pub(crate) router: Vec<RouterLevels>,
-    /// The authority that signed the routers' certificates, PEM. Without it, that of a router in
-    /// dev mode on this host.
-    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_CA")]
-    pub(crate) ca: Option<PathBuf>,
-    /// This client's certificate, PEM, for routers that ask for one.
-    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_CERT", requires = "key")]
-    pub(crate) cert: Option<PathBuf>,
-    /// The key of --cert, PEM.
-    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", env = "MILLRACE_KEY", requires = "cert")]
-    pub(crate) key: Option<PathBuf>,
-    /// A file with this client's token, for routers that know it: instead of a certificate. The
-    /// environment variable MILLRACE_TOKEN holds the token itself.
-    #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", conflicts_with = "cert")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Name to expect in the router's certificate, instead of the host of its address.
-    #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME")]
-    pub(crate) server_name: Option<String>,
-    /// Print JSON on standard output, one object a line.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-}
-
-impl Reach {
-    /// All routers that are named.
-    pub(crate) fn routers(&self) -> RouterLevels {
-        self.router.iter().cloned().fold(RouterLevels::default(), RouterLevels::and)
-    }
-}
-
 /// What to do; the help of each is at its options.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -95,87 +49,6 @@ pub(crate) enum Command {
     Certs(crate::certs::Certs),
     #[cfg(unix)]
     Spool(crate::spool::SpoolArgs),
-}
-
-/// Publish events.
-///
-/// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given
-/// tags. The command ends when every event has its outcome or, with `--confirm none`, when a router
-/// has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
-///
-/// With --spool an event is on disk before it is sent, and needs no router to get there: what has no
-/// outcome when the command ends stays, and goes out with the next command on the same spool or with
-/// `millrace spool replay DIR`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Pub {
-    /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several
-    /// times; keys are unique.
-    #[arg(long = "tag", short = 't', value_name = "KEY=VALUE")]
-    pub(crate) tags: Vec<String>,
-    /// Payloads, one event each.
-    #[arg(value_name = "PAYLOAD", required_unless_present = "lines")]
-    pub(crate) payloads: Vec<String>,
-    /// Publish standard input, each line an event, without its line break (LF or CR LF).
-    #[arg(long, conflicts_with = "payloads")]
-    pub(crate) lines: bool,
-    /// Keep a CR at the end of a line: it belongs to the payload.
-    #[arg(long, requires = "lines")]
-    pub(crate) keep_cr: bool,
-    /// Longest time that an event waits for company.
-    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
-    pub(crate) linger: Duration,
-    /// Connections to the router: `one`, `per-core`, or a number. More than one help a publisher of
-    /// many tag sets; events of one tag set always take the same connection, which keeps their
-    /// order.
-    #[arg(long, value_name = "one|per-core|N", default_value = "one")]
-    pub(crate) connections: Connections,
-    /// What to be told about each event: `routed`, that it is in the queues of all receivers that
-    /// match; `delivered`, that their applications have acknowledged it; `none`, that a router
-    /// has received it. Default: routed, or none at routers that do not confirm. The command
-    /// fails unless every event is confirmed.
-    #[arg(long, value_name = "none|routed|delivered", value_enum, hide_possible_values = true)]
-    pub(crate) confirm: Option<Confirm>,
-    /// Receivers that each event must be confirmed at; with 1, an event that nobody wants is a
-    /// failure.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) min_receivers: u64,
-    /// How long to wait for the last events to be confirmed, or received.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    pub(crate) timeout: Duration,
-    /// How long after it was read an event may be sent, such as 5m; one that waits longer for a
-    /// router is given up, and counted as expired. Default: without end.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub(crate) ttl: Option<Duration>,
-    #[cfg(unix)]
-    #[command(flatten)]
-    pub(crate) spooling: crate::spooling::Spooling,
-    /// Say on the way, too, how many events were sent, received, or are of unknown fate.
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// Do not say at the end what became of the events, unless some were not delivered to a router.
-    #[arg(long, short, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-}
-
-/// What `pub` is to be told about each event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Confirm {
-    /// That a router has received it.
-    None,
-    /// That it is in the queues of all receivers that match.
-    Routed,
-    /// That the applications of all receivers that match have acknowledged it.
-    Delivered,
-}
-
-impl From<Confirm> for ConfirmLevel {
-    fn from(confirm: Confirm) -> Self {
-        match confirm {
-            Confirm::None => Self::None,
-            Confirm::Routed => Self::Routed,
-            Confirm::Delivered => Self::Delivered,
-        }
-    }
 }
 
 /// Receive the events that match any of the selectors.
@@ -247,12 +120,6 @@ Selectors: requirements on tags, separated by commas; all must hold. Several sel
   host                     the tag is there            !host             it is absent
   usage>90                 a number; also < <= >=
   payload ~ /panic|oops/   the payload matches a regular expression";
-
-pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map(|ByteSize(bytes)| bytes)
-        .map_err(|_| format!("{text:?} is no size: write 64MiB or 1000000"))
-}
 
 fn group(text: &str) -> Result<String, String> {
     match text.len() {

@@ -16,6 +16,11 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{} {}", three(value), UNITS[unit])
 }
 
+/// `1 event`, `2 events`
+pub(crate) fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
 /// `12.3k`
 pub(crate) fn count(count: f64) -> String {
     const UNITS: [&str; 5] = ["", "k", "M", "G", "T"];

@@ -13,11 +13,11 @@ mod cursor;
 mod failure;
 mod figures;
 mod lines;
+mod options;
 mod outage;
 mod publish;
+mod publishing;
 mod reach;
-#[cfg(unix)]
-mod replay;
 mod shell;
 mod show;
 mod signal;
@@ -59,8 +59,8 @@ fn main() -> ExitCode {
             Command::Pub(command) => publish::run(&args.reach, command).await,
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
             Command::Check(command) => check::run(command, args.reach.json).await,
-            Command::Completions(command) => shell::completions(command),
-            Command::Man(command) => shell::man(command),
+            Command::Completions(command) => shell::completions(command, Args::command()),
+            Command::Man(command) => shell::man(command, Args::command()),
             Command::Top(command) => top::run(command, args.reach.json).await,
             Command::Tap(command) => tap::run(&args.reach, command).await,
             Command::Ctl(command) => ctl::run(command, args.reach.json).await,

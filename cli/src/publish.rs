@@ -11,10 +11,11 @@ use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, TagSet};
 use tokio::io::BufReader;
 
-use crate::args::{Pub, Reach};
 use crate::failure::Failure;
 use crate::lines::{Line, Lines};
+use crate::options::Reach;
 use crate::outage::{self, Outage};
+use crate::publishing::Pub;
 use crate::signal::interrupt;
 #[cfg(unix)]
 use crate::spooling::{self, SpoolWatch};

@@ -8,8 +8,8 @@ use millrace_client::{
 };
 use millrace_proto::limits::TOKEN_BYTES_MAX;
 
-use crate::args::Reach;
 use crate::failure::Failure;
+use crate::options::Reach;
 
 /// A client for the routers that the command line names.
 pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {

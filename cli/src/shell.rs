@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::args::Args;
 use crate::failure::Failure;
 
 /// Print completions for a shell.
@@ -32,21 +30,21 @@ pub(crate) struct Man {
     folder: PathBuf,
 }
 
-/// Prints completions.
-pub(crate) fn completions(command: &Completions) -> Result<(), Failure> {
+/// Prints completions of this command line.
+pub(crate) fn completions(command: &Completions, mut line: clap::Command) -> Result<(), Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(command.shell, &mut Args::command(), "millrace", &mut text);
+    clap_complete::generate(command.shell, &mut line, "millrace", &mut text);
     match io::stdout().lock().write_all(&text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error.into())),
         _ => Ok(()),
     }
 }
 
-/// Writes manual pages.
-pub(crate) fn man(command: &Man) -> Result<(), Failure> {
+/// Writes manual pages of this command line.
+pub(crate) fn man(command: &Man, line: clap::Command) -> Result<(), Failure> {
     let write = || {
         fs::create_dir_all(&command.folder)?;
-        clap_mangen::generate_to(Args::command(), &command.folder)
+        clap_mangen::generate_to(line, &command.folder)
     };
     write()
         .with_context(|| format!("cannot write manual pages to {}", command.folder.display()))

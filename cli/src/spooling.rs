@@ -8,8 +8,8 @@ use clap::Args;
 use millrace_client::spool::{Full, OnFull, Opened, SpoolConfig, SyncPolicy};
 use millrace_client::{ConnectError, Publisher, PublisherStats, SpoolOptions};
 
-use crate::args::bytes;
 use crate::failure::Failure;
+use crate::options::bytes;
 use crate::tell::tell;
 
 /// Heading of the options that say where events stand on disk.
@@ -146,7 +146,7 @@ impl SpoolWatch {
 /// Events are left in the spool: which, why, and the command that sends them.
 pub(crate) fn left(stats: &PublisherStats, folder: &std::path::Path, why: &str) -> Failure {
     let shown = folder.display();
-    let left = anyhow!("{} are pending in the spool {shown}: {why}", crate::spool::events(stats.pending));
+    let left = anyhow!("{} are pending in the spool {shown}: {why}", crate::figures::events(stats.pending));
     let failure = if stats.connections == 0 { Failure::unreachable(left) } else { Failure::other(left) };
     failure.hint(format!("They are safe there. Send them with: millrace spool replay {shown}"))
 }

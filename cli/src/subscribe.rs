@@ -8,9 +8,10 @@ use millrace_client::session::plan::Progress;
 use millrace_client::{Acknowledge, Cursor, Receiver, ReceiverOptions, SubscribeError, Subscription};
 use millrace_proto::Selector;
 
-use crate::args::{Reach, Sub};
+use crate::args::Sub;
 use crate::cursor::{CursorFile, WRITE_EVERY};
 use crate::failure::Failure;
+use crate::options::Reach;
 use crate::outage::{self, Outage};
 use crate::signal::interrupt;
 use crate::tell::tell;

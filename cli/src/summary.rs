@@ -9,8 +9,9 @@ use millrace_client::{ConfirmLevel, Outcome, OutcomeReason, Publisher, Publisher
 use millrace_proto::PublisherKey;
 use serde::Serialize;
 
-use crate::args::{Pub, Reach};
 use crate::failure::Failure;
+use crate::options::Reach;
+use crate::publishing::Pub;
 use crate::tell::tell;
 
 /// Schema of the object that `pub --json` prints at the end.

@@ -9,14 +9,16 @@ use millrace_client::{
     ConfirmLevel, ConnectError, Publisher, PublisherOptions, PublisherStats, SpoolOptions,
 };
 
-use crate::args::{Confirm, Reach};
+use super::folder;
 use crate::failure::Failure;
+use crate::figures::events;
+use crate::options::{Confirm, Reach};
 use crate::outage::Outage;
+use crate::reach;
 use crate::signal::interrupt;
 use crate::spooling::{self, SpoolWatch};
 use crate::summary::Failures;
 use crate::tell::tell;
-use crate::{reach, spool};
 
 /// How often the command says how far it has come, and looks whether it has come further.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ enum End {
 }
 
 pub(crate) async fn run(reach: &Reach, args: &Replay) -> Result<(), Failure> {
-    spool::look(&args.folder).map_err(Failure::other)?;
+    folder::look(&args.folder).map_err(Failure::other)?;
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
     let options = PublisherOptions::default()
@@ -92,7 +94,7 @@ pub(crate) async fn run(reach: &Reach, args: &Replay) -> Result<(), Failure> {
         _ if stats.pending == 0 => failures.check(),
         End::Interrupted => Err(Failure::interrupted(anyhow!(
             "interrupted: {} are still pending in {}",
-            spool::events(stats.pending),
+            events(stats.pending),
             args.folder.display()
         ))),
         End::Empty | End::Stuck if stats.connections == 0 => {
@@ -137,7 +139,7 @@ async fn send(publisher: &Publisher, args: &Replay, failures: &Failures, watch: 
 fn show(reach: &Reach, stats: &PublisherStats) -> Result<(), Failure> {
     if reach.json {
         let object = serde_json::json!({
-            "schema": spool::SCHEMA,
+            "schema": folder::SCHEMA,
             "type": "replayed",
             "found": stats.found,
             "received": stats.received,
@@ -153,7 +155,7 @@ fn show(reach: &Reach, stats: &PublisherStats) -> Result<(), Failure> {
         writeln!(std::io::stdout(), "{object}").map_err(|error| Failure::other(error.into()))?;
     } else {
         let sent = stats.found - stats.pending - stats.expired - stats.unreadable;
-        tell(format_args!("{} of {} are final", spool::events(sent), stats.found));
+        tell(format_args!("{} of {} are final", events(sent), stats.found));
     }
     Ok(())
 }

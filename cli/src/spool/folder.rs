@@ -1,71 +1,29 @@
-//! `millrace spool`: what is in a spool's folder, and away with it. `replay` has a file of its own.
+//! `millrace spool inspect` and `drop`: what is in a spool's folder, and away with it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
 use bytesize::ByteSize;
-use clap::Subcommand;
 use millrace_client::spool::{DiskStorage, Fate, Identity, Inspection, OpenError, Spool, SpoolConfig};
 use serde::Serialize;
 
-use crate::args::Reach;
 use crate::failure::Failure;
-use crate::replay::{self, Replay};
+use crate::figures::events;
 use crate::tell;
 
 /// Schema of the object that `spool inspect --json` prints.
-pub(crate) const SCHEMA: &str = "millrace.spool/1";
+pub(super) const SCHEMA: &str = "millrace.spool/1";
 /// Ranges of lost seqs that a person is shown.
 const RANGES_SHOWN_MAX: usize = 10;
 
-/// Look after the folder of a spool, where events wait on disk until a router has them.
-#[derive(Debug, clap::Args)]
-pub(crate) struct SpoolArgs {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Show what is in a spool, also while a program uses it. Changes nothing; never shows the
-    /// publisher's secret.
-    Inspect {
-        /// The folder.
-        #[arg(value_name = "DIR")]
-        folder: PathBuf,
-    },
-    /// Send what is pending, with the ids that it had. Ends when nothing is.
-    Replay(Replay),
-    /// Give up what is pending, and remove files that were set aside. The publisher and its seqs
-    /// stay.
-    Drop {
-        /// The folder.
-        #[arg(value_name = "DIR")]
-        folder: PathBuf,
-        /// Do it; without this, only say what would go.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// Runs `millrace spool`.
-pub(crate) async fn run(reach: &Reach, args: &SpoolArgs) -> Result<(), Failure> {
-    let json = reach.json;
-    match &args.command {
-        Command::Replay(args) => replay::run(reach, args).await,
-        Command::Inspect { folder } => inspect(folder, json).map_err(Failure::other),
-        Command::Drop { folder, yes } => drop_pending(folder, *yes, json),
-    }
-}
-
-pub(crate) fn look(folder: &Path) -> Result<Inspection, anyhow::Error> {
+pub(super) fn look(folder: &Path) -> Result<Inspection, anyhow::Error> {
     let storage = DiskStorage::look(folder)?;
     Inspection::take(&storage).with_context(|| format!("cannot look at {}", folder.display()))
 }
 
-fn inspect(folder: &Path, json: bool) -> Result<(), anyhow::Error> {
+pub(super) fn inspect(folder: &Path, json: bool) -> Result<(), anyhow::Error> {
     let found = look(folder)?;
     let mut out = std::io::stdout().lock();
     if json {
@@ -80,7 +38,7 @@ fn inspect(folder: &Path, json: bool) -> Result<(), anyhow::Error> {
     Ok(())
 }
 
-fn drop_pending(folder: &Path, yes: bool, json: bool) -> Result<(), Failure> {
+pub(super) fn drop_pending(folder: &Path, yes: bool, json: bool) -> Result<(), Failure> {
     let found = look(folder).map_err(Failure::other)?;
     if !yes {
         let what = format!("{} would be given up, for good", events(found.pending));
@@ -106,10 +64,6 @@ fn open(folder: &Path) -> Result<Spool<DiskStorage>, OpenError> {
     let storage = DiskStorage::open(folder)?;
     let (spool, _) = Spool::open(storage, SpoolConfig::default(), Identity::random())?;
     Ok(spool)
-}
-
-pub(crate) fn events(count: u64) -> String {
-    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 
 /// What a person is shown.

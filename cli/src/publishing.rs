@@ -1,0 +1,67 @@
+//! What `millrace pub` is asked for.
+
+use std::time::Duration;
+
+use millrace_client::Connections;
+
+use crate::options::Confirm;
+
+/// Publish events.
+///
+/// Each PAYLOAD, or with --lines each line of standard input, becomes one event with the given
+/// tags. The command ends when every event has its outcome or, with `--confirm none`, when a router
+/// has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
+///
+/// With --spool an event is on disk before it is sent, and needs no router to get there: what has no
+/// outcome when the command ends stays, and goes out with the next command on the same spool or with
+/// `millrace spool replay DIR`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pub {
+    /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several
+    /// times; keys are unique.
+    #[arg(long = "tag", short = 't', value_name = "KEY=VALUE")]
+    pub(crate) tags: Vec<String>,
+    /// Payloads, one event each.
+    #[arg(value_name = "PAYLOAD", required_unless_present = "lines")]
+    pub(crate) payloads: Vec<String>,
+    /// Publish standard input, each line an event, without its line break (LF or CR LF).
+    #[arg(long, conflicts_with = "payloads")]
+    pub(crate) lines: bool,
+    /// Keep a CR at the end of a line: it belongs to the payload.
+    #[arg(long, requires = "lines")]
+    pub(crate) keep_cr: bool,
+    /// Longest time that an event waits for company.
+    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
+    pub(crate) linger: Duration,
+    /// Connections to the router: `one`, `per-core`, or a number. More than one help a publisher of
+    /// many tag sets; events of one tag set always take the same connection, which keeps their
+    /// order.
+    #[arg(long, value_name = "one|per-core|N", default_value = "one")]
+    pub(crate) connections: Connections,
+    /// What to be told about each event: `routed`, that it is in the queues of all receivers that
+    /// match; `delivered`, that their applications have acknowledged it; `none`, that a router
+    /// has received it. Default: routed, or none at routers that do not confirm. The command
+    /// fails unless every event is confirmed.
+    #[arg(long, value_name = "none|routed|delivered", value_enum, hide_possible_values = true)]
+    pub(crate) confirm: Option<Confirm>,
+    /// Receivers that each event must be confirmed at; with 1, an event that nobody wants is a
+    /// failure.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) min_receivers: u64,
+    /// How long to wait for the last events to be confirmed, or received.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// How long after it was read an event may be sent, such as 5m; one that waits longer for a
+    /// router is given up, and counted as expired. Default: without end.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+    #[cfg(unix)]
+    #[command(flatten)]
+    pub(crate) spooling: crate::spooling::Spooling,
+    /// Say on the way, too, how many events were sent, received, or are of unknown fate.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Do not say at the end what became of the events, unless some were not delivered to a router.
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}

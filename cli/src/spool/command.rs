@@ -1,0 +1,50 @@
+//! The command line of `millrace spool`, and what it leads to.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::folder::{drop_pending, inspect};
+use super::replay::{self, Replay};
+use crate::failure::Failure;
+use crate::options::Reach;
+
+/// Look after the folder of a spool, where events wait on disk until a router has them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpoolArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what is in a spool, also while a program uses it. Changes nothing; never shows the
+    /// publisher's secret.
+    Inspect {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Send what is pending, with the ids that it had. Ends when nothing is.
+    Replay(Replay),
+    /// Give up what is pending, and remove files that were set aside. The publisher and its seqs
+    /// stay.
+    Drop {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// Do it; without this, only say what would go.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Runs `millrace spool`.
+pub(crate) async fn run(reach: &Reach, args: &SpoolArgs) -> Result<(), Failure> {
+    let json = reach.json;
+    match &args.command {
+        Command::Replay(args) => replay::run(reach, args).await,
+        Command::Inspect { folder } => inspect(folder, json).map_err(Failure::other),
+        Command::Drop { folder, yes } => drop_pending(folder, *yes, json),
+    }
+}
