@@ -23,8 +23,8 @@ use crate::transport::ConnKey;
 /// A core of this router.
 pub type CoreIndex = u16;
 
-/// A peer's place in the directory ([`Location::Peer`](crate::matching::Location::Peer)). Control
-/// gives it, and reuses it only after every core has applied a directory without it.
+/// A peer's place in the directory ([`Location::Peer`]). Control gives it, and reuses it only after
+/// every core has applied a directory without it.
 pub type PeerIndex = u16;
 
 /// Names one attempt to dial a lane.

@@ -139,10 +139,42 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
+impl Worker {
+    /// Kills it. Returns what it had printed and nobody has read: it may have acknowledged that.
+    fn kill(mut self) -> Vec<String> {
+        self.end();
+        self.lines.iter().collect()
+    }
+
+    fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What workers have done.
+#[derive(Default)]
+struct Done {
+    /// How often each event was done without a mark.
+    times: BTreeMap<String, usize>,
+    /// Those that were done with the mark that they may be done again.
+    again: BTreeSet<String>,
+}
+
+impl Done {
+    fn take(&mut self, line: &str) {
+        let name = line.strip_suffix(" (maybe again)");
+        let times = self.times.entry(name.unwrap_or(line).to_owned()).or_insert(0);
+        match name {
+            Some(name) => self.again.extend([name.to_owned()]),
+            None => *times += 1,
+        }
     }
 }
 
@@ -160,29 +192,22 @@ async fn a_pool_loses_nothing_when_its_workers_are_killed_and_says_what_may_come
         let tags = TagSet::from_texts([format!("host=h{number}").as_str()]).unwrap();
         soon("publish", publisher.publish(&tags, format!("e{number}"))).await.unwrap();
     }
-    let (mut done, mut again): (BTreeMap<String, usize>, BTreeSet<String>) = Default::default();
+    let mut done = Done::default();
     let (end, mut killed) = (std::time::Instant::now() + LONG, 0);
-    while done.len() < EVENTS {
-        assert!(std::time::Instant::now() < end, "{} of {EVENTS}", done.len());
+    while done.times.len() < EVENTS {
+        assert!(std::time::Instant::now() < end, "{} of {EVENTS}", done.times.len());
         for worker in &workers {
             let Ok(line) = worker.lines.recv_timeout(Duration::from_millis(20)) else { continue };
-            for line in std::iter::once(line).chain(worker.lines.try_iter()) {
-                let name = line.strip_suffix(" (maybe again)");
-                let times = done.entry(name.unwrap_or(&line).to_owned()).or_insert(0);
-                match name {
-                    Some(name) => again.extend([name.to_owned()]),
-                    None => *times += 1,
-                }
-            }
+            std::iter::once(line).chain(worker.lines.try_iter()).for_each(|line| done.take(&line));
         }
         // Two are killed in the middle of their work; new ones take their places.
-        if killed < 2 && done.len() > EVENTS / 4 * (killed + 1) {
-            workers.remove(0);
+        if killed < 2 && done.times.len() > EVENTS / 4 * (killed + 1) {
+            workers.remove(0).kill().iter().for_each(|line| done.take(line));
             workers.push(Worker::start(&world, &ca));
             killed += 1;
         }
     }
-    assert!(done.values().all(|&times| times <= 1), "none twice without a mark");
-    assert!(again.len() <= 2 * 4, "at most what two workers had in hand");
+    assert!(done.times.values().all(|&times| times <= 1), "none twice without a mark");
+    assert!(done.again.len() <= 2 * 4, "at most what two workers had in hand");
     world.router.stop(Duration::ZERO);
 }

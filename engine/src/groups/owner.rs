@@ -84,7 +84,7 @@ pub struct GroupPicture {
     pub bytes: u64,
 }
 
-/// The groups of a core. See the [module's description](self).
+/// The groups of a core, as their owner sees them.
 #[derive(Debug)]
 pub struct Groups<L> {
     limits: GroupLimits,

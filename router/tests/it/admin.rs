@@ -107,9 +107,11 @@ fn root_lists_every_path_as_text_or_json() {
             "/sessions",
             "/routes",
             "/tags",
+            "/groups",
             "/why",
             "/reload",
-            "/drain"
+            "/drain",
+            "/move"
         ]
     );
     assert_eq!(text.lines().count(), paths.len());
