@@ -35,6 +35,21 @@ class Beats:
         words = [event["payload"].split() for event in self.lab.received("beats") if "payload" in event]
         return [(int(number), float(at)) for number, at in words]
 
+    def missing(self):
+        """How many beats are missing; each stands behind a gap, and none comes twice or late."""
+        last, is_told, missing = None, False, 0
+        for event in self.lab.received("beats"):
+            if "payload" not in event:
+                is_told = True
+                continue
+            number = int(event["payload"].split()[0])
+            if last is not None:
+                check(number > last, f"beat {number} comes behind {last}")
+                check(number == last + 1 or is_told, f"no gap between beats {last} and {number}")
+                missing += number - last - 1
+            last, is_told = number, False
+        return missing
+
     def since(self, time_s):
         return [beat for beat in self.all() if beat[1] > time_s]
 
@@ -155,7 +170,7 @@ def names_change(lab):
 
 @scenario
 def rolling_restart(lab):
-    """Routers are restarted one by one; a receiver sees every beat once and in order."""
+    """Routers are restarted one by one; beats come once, in order, and none is missing without a gap."""
     lab.start_cluster()
     beats = Beats(lab)
     for router in ROUTERS:
@@ -165,11 +180,10 @@ def rolling_restart(lab):
         time.sleep(1)
     ended = time.time()
     until(5, "beats arrive", lambda: beats.since(ended))
-    seen = [number for number, _ in beats.all()]
-    check(seen == list(range(seen[0], seen[0] + len(seen))), f"every beat once and in order: {seen}")
+    missing = beats.missing()
     times = [at for _, at in beats.all()]
     longest = max(later - sooner for sooner, later in zip(times, times[1:]))
-    return f"{len(seen)} beats, at most {longest:.2f} s apart"
+    return f"{len(times)} beats, at most {longest:.2f} s apart; {missing} missing, behind gaps"
 
 
 @scenario
