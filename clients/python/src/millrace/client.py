@@ -270,10 +270,12 @@ class Client:
     # Within: what arrives.
 
     def _open(self, receiver: Receiver, session: Session) -> None:
-        """Gives a receiver a number in turn: streams of earlier ones may still be on their way."""
+        """Gives a receiver a number in turn, because streams of earlier ones may still be on their way. Without
+        a free one it waits until the router says that a receiver is closed."""
         limit = min(session.welcome.receivers_max, RECEIVERS_MAX)
-        if len(self._by_number) >= limit:
+        if len(self._receivers) > limit:
             receiver.fail(Refused("limit", f"the router carries {limit} receivers on a connection"))
+        if len(self._by_number) >= limit:
             return
         while self._next_number in self._by_number:
             self._next_number = (self._next_number + 1) % limit
@@ -297,9 +299,20 @@ class Client:
             case control.Refused():
                 if receiver := self._by_number.get(frame.receiver):
                     receiver.fail(Refused(frame.reason, frame.message))
+                    if not frame.is_about_subscription:
+                        self._freed(frame.receiver)
             case control.ReceiverClosed():
-                if receiver := self._by_number.pop(frame.receiver, None):
+                if receiver := self._by_number.get(frame.receiver):
                     receiver.fail(Disconnected("receiver closed", frame.reason))
+                    self._freed(frame.receiver)
+
+    def _freed(self, number: int) -> None:
+        """A number is free: a receiver that waits for one gets it."""
+        del self._by_number[number]
+        opened = self._by_number.values()
+        waiting = [receiver for receiver in self._receivers if receiver not in opened]
+        if waiting and self._session:
+            self._open(waiting[0], self._session)
 
     def _stream(self, number: int) -> Sink:
         receiver, connection = self._by_number.get(number), self._connection

@@ -229,9 +229,12 @@ class Receiver:
 
     def fail(self, error: MillraceError) -> None:
         """It cannot go on; the application hears why once it has taken what waits."""
-        self._error = self._error or error
-        self._changed.set()
-        self._on_end(self)
+        if self._error is None and not self._is_closed:
+            self._error = error
+            if self._session:
+                self._session.send(control.close_receiver(self._number))
+            self._changed.set()
+            self._on_end(self)
 
     def feed(self, connection: int, data: bytes) -> None:
         """Bytes of the receiver's stream arrived."""

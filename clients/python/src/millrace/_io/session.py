@@ -163,17 +163,25 @@ class Session:
     async def _ping_forever(self) -> None:
         """Shows that this side is alive, and notices when the other is not."""
         loop = asyncio.get_running_loop()
+        tick = self._config.silence / 3
+        limit = _IDLE_SECONDS
+        # Silence counts from here on: since the limit is what it is, something was asked of the router.
+        limited_at = pinged_at = loop.time()
         while not self.lost.done():
-            limit = self._config.silence if self._expects() else _IDLE_SECONDS
-            pause = min(limit, self.welcome.silence or _IDLE_SECONDS) / 3
-            asleep = loop.time()
-            await asyncio.sleep(pause)
+            began = loop.time()
+            await asyncio.sleep(tick)
+            now = loop.time()
+            before, limit = limit, self._config.silence if self._expects() else _IDLE_SECONDS
+            if limit != before:
+                limited_at = now
             # An application that holds the loop up makes this side deaf: that is no silence of the router.
-            was_deaf = loop.time() - asleep > 2 * pause
-            if loop.time() - self._link.heard > limit and not was_deaf:
+            was_deaf = now - began > 2 * tick
+            if now - max(self._link.heard, limited_at) > limit and not was_deaf:
                 self.close(0x09, f"nothing was heard for {limit:g} s")
                 return
-            self.send(control.ping(secrets.randbits(32)))
+            if limit != before or now - pinged_at >= min(limit, self.welcome.silence or limit) / 3:
+                self.send(control.ping(secrets.randbits(32)))
+                pinged_at = now
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:

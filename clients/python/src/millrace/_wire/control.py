@@ -99,8 +99,9 @@ class Subscribed:
 class Refused:
     reason: str
     receiver: int
-    is_about_publisher: bool
     message: str
+    is_about_subscription: bool = False
+    is_about_publisher: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def decode(kind: int, body: bytes) -> Frame | None:
             return Subscribed(found.number(1), found.number(2), found.number(3), len(found.all(4)) + found.number(5))
         case numbers.REFUSED:
             reason = numbers.REFUSED_REASONS.get(found.number(1), "other")
-            return Refused(reason, found.number(2), found.has(5), found.text(4))
+            return Refused(reason, found.number(2), found.text(4), found.has(3), found.has(5))
         case numbers.RECEIVER_CLOSED:
             return ReceiverClosed(found.number(1), found.text(2))
     skip_unknown(kind)
@@ -190,7 +191,7 @@ def open_receiver(
     values: list[tuple[int, int | str]] = [(1, receiver), (2, policy), (3, queue_bytes), (4, linger_us), (5, grant)]
     if member:
         values += [(7, member.group), (8, member.level), (9, member.max_inflight), (11, int(member.exclusive))]
-    return frame(numbers.OPEN_RECEIVER, b"".join(field(number, value) for number, value in values if value))
+    return frame(numbers.OPEN_RECEIVER, b"".join(field(number, value) for number, value in values if value or number <= 2))
 
 
 def position(source: Source, at: int) -> bytes:
