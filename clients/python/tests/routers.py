@@ -1,4 +1,6 @@
-"""Real routers for tests, each with a folder of its own. MILLRACE_BIN names the folder of the programs."""
+"""Real routers for tests, each with a folder of its own. MILLRACE_BIN names the folder of the
+programs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Folder:
         folder = tempfile.TemporaryDirectory()
         test.addCleanup(folder.cleanup)
         self.path = pathlib.Path(folder.name)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")
+        }
         self.env = kept | {"HOME": folder.name, "XDG_RUNTIME_DIR": folder.name}
         self._test = test
 
@@ -36,7 +40,9 @@ class Folder:
     def millrace(self, *arguments: str) -> str:
         """What the command prints; it must succeed."""
         command = [str(BIN / "millrace"), *arguments]
-        ran = subprocess.run(command, env=self.env, capture_output=True, timeout=WAIT_SECONDS, check=False)
+        ran = subprocess.run(
+            command, env=self.env, capture_output=True, timeout=WAIT_SECONDS, check=False
+        )
         if ran.returncode != 0:
             raise AssertionError(f"{command} ended with {ran.returncode}: {ran.stderr.decode()}")
         return ran.stdout.decode()
@@ -46,8 +52,18 @@ class Router:
     """A router that is ready."""
 
     def __init__(self, folder: Folder, listen: str, arguments: tuple[str, ...]) -> None:
-        command = [str(BIN / "millrace-router"), "--listen", listen, "--admin", "off", "--ready-json", *arguments]
-        self._child = subprocess.Popen(command, env=folder.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        command = [
+            str(BIN / "millrace-router"),
+            "--listen",
+            listen,
+            "--admin",
+            "off",
+            "--ready-json",
+            *arguments,
+        ]
+        self._child = subprocess.Popen(
+            command, env=folder.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         alarm = threading.Timer(WAIT_SECONDS, self._child.kill)
         alarm.start()
         assert self._child.stdout

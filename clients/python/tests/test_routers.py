@@ -54,17 +54,29 @@ class Events(RouterTest):
             ):
                 plain = await client.publish(TAGS, "none", level="none")
                 routed = await client.publish(TAGS, b"routed")
-                delivering = await client.send(TAGS, "delivered", level="delivered", time_ns=1_700_000_000_000_000_000)
+                delivering = await client.send(
+                    TAGS, "delivered", level="delivered", time_ns=1_700_000_000_000_000_000
+                )
                 unseen = await client.publish({"host": "db-1"}, "not for you")
                 got = await events(receiver, 3)
                 delivered = await delivering
                 self.assertEqual([event.text for event in got], ["none", "routed", "delivered"])
                 self.assertEqual([event.id for event in got], [plain.id, routed.id, delivered.id])
-                self.assertEqual((dict(got[2].tags), got[2].time.isoformat()), (TAGS, "2023-11-14T22:13:20+00:00"))
-                kinds = [(outcome.kind, outcome.receivers) for outcome in (plain, routed, delivered, unseen)]
-                self.assertEqual(kinds, [("received", 0), ("confirmed", 1), ("confirmed", 1), ("confirmed", 0)])
+                self.assertEqual(
+                    (dict(got[2].tags), got[2].time.isoformat()),
+                    (TAGS, "2023-11-14T22:13:20+00:00"),
+                )
+                kinds = [
+                    (outcome.kind, outcome.receivers)
+                    for outcome in (plain, routed, delivered, unseen)
+                ]
+                self.assertEqual(
+                    kinds, [("received", 0), ("confirmed", 1), ("confirmed", 1), ("confirmed", 0)]
+                )
                 nobody = await client.publish({"host": "db-1"}, "", min_receivers=1)
-                self.assertEqual((nobody.kind, nobody.reasons, nobody.ok), ("dropped", ("few_receivers",), False))
+                self.assertEqual(
+                    (nobody.kind, nobody.reasons, nobody.ok), ("dropped", ("few_receivers",), False)
+                )
 
         self.run_within(work())
 
@@ -84,10 +96,20 @@ class Events(RouterTest):
                 self.assertEqual([event.text for event in got], payloads)
                 self.assertEqual({outcome.kind for outcome in await publishing}, {"confirmed"})
                 said = await asyncio.to_thread(
-                    self.folder.millrace, "pub", "--router", second.address, "--tag", "n=rust", "--json", "hello"
+                    self.folder.millrace,
+                    "pub",
+                    "--router",
+                    second.address,
+                    "--tag",
+                    "n=rust",
+                    "--json",
+                    "hello",
                 )
                 self.assertEqual(json.loads(said)["confirmed"], 1)
-                self.assertEqual([(event.tags["n"], event.text) for event in await events(receiver, 1)], [("rust", "hello")])
+                self.assertEqual(
+                    [(event.tags["n"], event.text) for event in await events(receiver, 1)],
+                    [("rust", "hello")],
+                )
 
         self.run_within(work())
 
@@ -95,12 +117,17 @@ class Events(RouterTest):
         router = self.folder.router()
 
         async def work() -> None:
-            async with millrace.connect(router.address) as client, client.subscribe("*") as receiver:
+            async with (
+                millrace.connect(router.address) as client,
+                client.subscribe("*") as receiver,
+            ):
                 large = [bytes([number]) * 900_000 for number in range(4)]
                 publishing = asyncio.create_task(client.publish_many({}, large))
                 self.assertEqual([event.payload for event in await events(receiver, 4)], large)
                 await publishing
-                sent = [await client.send({"n": str(number)}, str(number)) for number in range(18_000)]
+                sent = [
+                    await client.send({"n": str(number)}, str(number)) for number in range(18_000)
+                ]
                 got = await events(receiver, len(sent))
                 self.assertTrue(all(event.tags["n"] == event.text for event in got))
                 self.assertEqual([event.id.seq for event in got], list(range(4, 18_004)))
@@ -111,7 +138,10 @@ class Events(RouterTest):
         router = self.folder.router()
 
         async def work() -> None:
-            async with millrace.connect(router.address) as client, client.subscribe("a") as receiver:
+            async with (
+                millrace.connect(router.address) as client,
+                client.subscribe("a") as receiver,
+            ):
                 await receiver.select("b")
                 await client.publish({"a": ""}, "old")
                 await client.publish({"b": ""}, "new")
@@ -127,7 +157,10 @@ class Lost(RouterTest):
         router = self.folder.router()
 
         async def work() -> None:
-            async with millrace.connect(router.address) as client, client.subscribe("*") as receiver:
+            async with (
+                millrace.connect(router.address) as client,
+                client.subscribe("*") as receiver,
+            ):
                 await client.publish(TAGS, "before")
                 router.kill()
                 sent = [await client.send(TAGS, f"{number}") for number in range(100)]
@@ -137,7 +170,9 @@ class Lost(RouterTest):
                 await client.publish(TAGS, "after")
                 items = [item async for item in _until(receiver, "after")]
                 self.assertIn(Gap("session_lost"), items)
-                self.assertEqual([item.text for item in items if isinstance(item, Event)][0], "before")
+                self.assertEqual(
+                    [item.text for item in items if isinstance(item, Event)][0], "before"
+                )
 
         self.run_within(work())
 
@@ -170,14 +205,18 @@ class Lost(RouterTest):
                 self.assertTrue(all(outcome.ok for outcome in outcomes))
                 async with client.subscribe("service", since=60) as receiver:
                     got = await events(receiver, 3)
-                    self.assertEqual([(event.text, event.replayed) for event in got][2], ("three", True))
+                    self.assertEqual(
+                        [(event.text, event.replayed) for event in got][2], ("three", True)
+                    )
                     cursor = str(receiver.cursor)
                 await client.publish(TAGS, "four")
                 async with client.subscribe("service", cursor=cursor) as receiver:
                     self.assertEqual([event.text for event in await events(receiver, 1)], ["four"])
                     await client.publish(TAGS, "five")
                     live = await events(receiver, 1)
-                    self.assertEqual([(event.text, event.replayed) for event in live], [("five", False)])
+                    self.assertEqual(
+                        [(event.text, event.replayed) for event in live], [("five", False)]
+                    )
 
         self.run_within(work())
 
@@ -260,10 +299,17 @@ class Refusals(RouterTest):
         for made in (("init",), ("router", "one", "--san", "127.0.0.1"), ("client", "billing")):
             folder.millrace("certs", "--dir", str(folder.path / "pki"), *made)
         pki = folder.path / "pki"
-        mine = [f"--{kind}={pki / name}" for kind, name in (("cert", "router-one.pem"), ("key", "router-one.key"))]
-        router = folder.router(*mine, f"--ca={pki / 'ca.pem'}", "--set", "tls.require_client_certificate=true")
+        mine = [
+            f"--{kind}={pki / name}"
+            for kind, name in (("cert", "router-one.pem"), ("key", "router-one.key"))
+        ]
+        router = folder.router(
+            *mine, f"--ca={pki / 'ca.pem'}", "--set", "tls.require_client_certificate=true"
+        )
         folder.router()  # Leaves an authority that did not sign the first router's certificate.
-        ca, cert, key = (str(pki / name) for name in ("ca.pem", "client-billing.pem", "client-billing.key"))
+        ca, cert, key = (
+            str(pki / name) for name in ("ca.pem", "client-billing.pem", "client-billing.key")
+        )
 
         async def work() -> None:
             async with millrace.connect(router.address, ca=ca, cert=cert, key=key) as client:
@@ -271,7 +317,9 @@ class Refusals(RouterTest):
             with self.assertRaisesRegex(millrace.ConnectError, "ca= must be"):
                 await millrace.connect(router.address, cert=cert, key=key)
             with self.assertRaisesRegex(millrace.ConnectError, "names"):
-                await millrace.connect(router.address, ca=ca, cert=cert, key=key, server_name="other.example")
+                await millrace.connect(
+                    router.address, ca=ca, cert=cert, key=key, server_name="other.example"
+                )
             with self.assertRaisesRegex(millrace.Disconnected, "show a certificate"):
                 await millrace.connect(router.address, ca=ca)
 
@@ -284,5 +332,3 @@ async def _until(receiver: Receiver, text: str) -> Any:
         yield item
         if isinstance(item, Event) and item.text == text:
             return
-
-

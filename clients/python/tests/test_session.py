@@ -1,4 +1,6 @@
-"""What a client decides without a router: outcomes, what is sent again, what is a duplicate, where to go."""
+"""What a client decides without a router: outcomes, what is sent again, what is a duplicate, where
+to go.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Publishing:
         self.tables = runs.Tables()
         self.stream.credit(1 << 40)
 
-    def publish(self, count: int, level: int = 1, min_receivers: int = 0, tags: bytes = TAGS) -> None:
+    def publish(
+        self, count: int, level: int = 1, min_receivers: int = 0, tags: bytes = TAGS
+    ) -> None:
         def settle(outcome: Outcome) -> None:
             assert outcome.id.seq not in self.outcomes, "each event has one outcome"
             self.outcomes[outcome.id.seq] = outcome
@@ -65,7 +69,9 @@ class Windows(unittest.TestCase):
         publishing.publish(3)
         publishing.publish(1, level=2)
         publishing.publish(1, level=2, tags=b"\x00")
-        heads = [(run.first_seq, len(run.events), run.level, run.floor) for run in publishing.written()]
+        heads = [
+            (run.first_seq, len(run.events), run.level, run.floor) for run in publishing.written()
+        ]
         self.assertEqual(heads, [(0, 3, 1, 0), (3, 1, 2, 0), (4, 1, 2, 0)])
         publishing.window.received(5)
         self.assertEqual(publishing.outcomes, {}, "received is no outcome of an event with a level")
@@ -86,7 +92,10 @@ class Windows(unittest.TestCase):
         publishing.window.connection_lost()
         self.assertEqual(publishing.outcomes[2].kind, "unknown")
         publishing.connect()
-        again = [(run.first_seq, len(run.events), run.is_resent, run.floor) for run in publishing.written()]
+        again = [
+            (run.first_seq, len(run.events), run.is_resent, run.floor)
+            for run in publishing.written()
+        ]
         self.assertEqual(again, [(1, 1, True, 1), (3, 2, True, 1), (5, 1, False, 1)])
 
     def test_received_settles_what_has_no_level(self) -> None:
@@ -94,7 +103,10 @@ class Windows(unittest.TestCase):
         publishing.publish(3, level=0)
         publishing.written()
         publishing.window.received(2)
-        self.assertEqual({seq: outcome.kind for seq, outcome in publishing.outcomes.items()}, {0: "received", 1: "received"})
+        self.assertEqual(
+            {seq: outcome.kind for seq, outcome in publishing.outcomes.items()},
+            {0: "received", 1: "received"},
+        )
 
     def test_at_a_router_that_does_not_confirm_outcomes_are_unknown(self) -> None:
         publishing = Publishing()
@@ -110,9 +122,12 @@ class Windows(unittest.TestCase):
         publishing.written()
         for seq, receivers in enumerate((2, 1, 0)):
             publishing.said(seq, seq + 1, receivers=receivers)
-        told = [(publishing.outcomes[seq].kind, publishing.outcomes[seq].reasons) for seq in range(3)]
+        told = [
+            (publishing.outcomes[seq].kind, publishing.outcomes[seq].reasons) for seq in range(3)
+        ]
         self.assertEqual(
-            told, [("confirmed", ()), ("partial", ("few_receivers",)), ("dropped", ("few_receivers",))]
+            told,
+            [("confirmed", ()), ("partial", ("few_receivers",)), ("dropped", ("few_receivers",))],
         )
 
     def test_the_window_is_bounded(self) -> None:
@@ -146,8 +161,14 @@ class Windows(unittest.TestCase):
                 if draw.random() < 0.2:
                     publishing.window.connection_lost()
                     publishing.connect()
-                    again = {run.first_seq + at for run in publishing.written() for at in range(len(run.events))}
-                    self.assertEqual(again, set(range(taken)) - set(publishing.outcomes), f"seed {seed}")
+                    again = {
+                        run.first_seq + at
+                        for run in publishing.written()
+                        for at in range(len(run.events))
+                    }
+                    self.assertEqual(
+                        again, set(range(taken)) - set(publishing.outcomes), f"seed {seed}"
+                    )
                 else:
                     publishing.written()
                 if taken:
@@ -179,7 +200,9 @@ class Streams(unittest.TestCase):
         self.assertEqual(table.number(b"a" * 8), (0, runs.define_tags(0, b"a" * 8)))
         self.assertEqual(table.number(b"b" * 8)[0], 1)
         self.assertEqual(table.number(b"a" * 8), (0, b""))
-        self.assertEqual(table.number(b"c" * 8), (1, runs.define_tags(1, b"c" * 8)), "b was not used for longest")
+        self.assertEqual(
+            table.number(b"c" * 8), (1, runs.define_tags(1, b"c" * 8)), "b was not used for longest"
+        )
         self.assertEqual(table.number(b"d" * 15), (None, b""), "too large for the table: inline")
         self.assertEqual(TagNumbers(Capacity(0, 0, 0)).number(b"a"), (None, b""))
 
@@ -193,7 +216,9 @@ class Streams(unittest.TestCase):
             list(delivery.feed(bytes(3 << 20)))
 
 
-def run(first: int, end: int, floor: int = 0, resent: bool = False, publisher: int = 1, level: int = 1) -> runs.Run:
+def run(
+    first: int, end: int, floor: int = 0, resent: bool = False, publisher: int = 1, level: int = 1
+) -> runs.Run:
     events = tuple((0, b"") for _ in range(first, end))
     key = publisher.to_bytes(16, "big")
     return runs.Run({}, key, 1, first, floor, events, level, resent, resent, None, 0, None)
@@ -207,7 +232,11 @@ class Duplicates(unittest.TestCase):
         self.assertEqual(dedup.take(run(5, 9, 4, resent=True)), ([(6, 8)], False))
         self.assertEqual(dedup.take(run(4, 9, 4, resent=True)), ([], False))
         self.assertEqual(dedup.take(run(4, 9, 4, resent=True, publisher=2)), ([(4, 9)], False))
-        self.assertEqual(dedup.take(run(4, 5, level=0)), ([(4, 5)], False), "without a level nothing is sent again")
+        self.assertEqual(
+            dedup.take(run(4, 5, level=0)),
+            ([(4, 5)], False),
+            "without a level nothing is sent again",
+        )
         self.assertEqual(dedup.removed, 7)
 
     def test_memory_is_bounded_and_what_is_forgotten_is_in_doubt(self) -> None:
@@ -219,7 +248,9 @@ class Duplicates(unittest.TestCase):
         self.assertEqual(dedup.take(run(recent, recent + 1, resent=True)), ([], False))
         for publisher in range(2, PUBLISHERS_MAX + 2):
             dedup.take(run(0, 1, publisher=publisher))
-        self.assertEqual(dedup.take(run(recent, recent + 1, resent=True)), ([(recent, recent + 1)], True))
+        self.assertEqual(
+            dedup.take(run(recent, recent + 1, resent=True)), ([(recent, recent + 1)], True)
+        )
 
     def test_nothing_fresh_is_removed(self) -> None:
         for seed in range(100):
@@ -238,13 +269,21 @@ class Duplicates(unittest.TestCase):
 
 class Places(unittest.TestCase):
     def test_addresses_read_as_people_write_them(self) -> None:
-        good = {"a": "a:7400", "A.example:1": "a.example:1", "[::1]:7": "[::1]:7", "[::1]": "[::1]:7400"}
+        good = {
+            "a": "a:7400",
+            "A.example:1": "a.example:1",
+            "[::1]:7": "[::1]:7",
+            "[::1]": "[::1]:7400",
+        }
         self.assertEqual({text: str(Address.parse(text)) for text in good}, good)
         for wrong in ("", "a:0", "a:x", "::1", "a b", "a:70000", "http://a"):
             with self.assertRaisesRegex(ValueError, "HOST:PORT"):
                 Address.parse(wrong)
         levels = parse_levels("near-1, near-2:1; far")
-        self.assertEqual([[str(one) for one in level] for level in levels], [["near-1:7400", "near-2:1"], ["far:7400"]])
+        self.assertEqual(
+            [[str(one) for one in level] for level in levels],
+            [["near-1:7400", "near-2:1"], ["far:7400"]],
+        )
 
     def test_levels_are_tried_in_order_and_alternates_last(self) -> None:
         attachment = Attachment(parse_levels("a,b;c"), 5.0, random.Random(1))

@@ -1,4 +1,6 @@
-"""The bytes against the golden vectors of the protocol, and against streams that are cut anywhere."""
+"""The bytes against the golden vectors of the protocol, and against streams that are cut
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,16 @@ class Writing(unittest.TestCase):
         events = [(TIME_NS, b"up"), (TIME_NS + 1_000, b"down")]
         self.assertEqual(runs.preamble(), GOLDEN["preamble publish"])
         self.assertEqual(runs.define_tags(0, canonical), GOLDEN["data define_tags"])
-        self.assertEqual(runs.define_publisher(0, PUBLISHER, EPOCH), GOLDEN["data define_publisher"])
+        self.assertEqual(
+            runs.define_publisher(0, PUBLISHER, EPOCH), GOLDEN["data define_publisher"]
+        )
         self.assertEqual(runs.encode(0, 0, 42, 40, events), GOLDEN["data run"])
 
     def test_what_a_receiver_writes(self) -> None:
         member = control.Membership("disks", 2, 16, True)
-        self.assertEqual(control.open_receiver(3, 0, 0, 0, 65_536, member), GOLDEN["control open_member"])
+        self.assertEqual(
+            control.open_receiver(3, 0, 0, 0, 65_536, member), GOLDEN["control open_member"]
+        )
         opened = control.open_receiver(3, 1, 1_048_576, 100_000, 65_536, None)
         self.assertEqual(opened, GOLDEN["control open_receiver"])
         selectors = ["host=web-*", "payload ~ /RAID/"]
@@ -69,16 +75,23 @@ class Reading(unittest.TestCase):
     def test_control_frames(self) -> None:
         welcome = control.decode(*golden("control welcome"))
         assert isinstance(welcome, control.Welcome)
-        self.assertEqual((welcome.version, welcome.alternates, welcome.receivers_max), (1, ("a:7400", "b:7400"), 64))
+        self.assertEqual(
+            (welcome.version, welcome.alternates, welcome.receivers_max),
+            (1, ("a:7400", "b:7400"), 64),
+        )
         self.assertEqual((welcome.tables.tag_sets, welcome.silence), (16_384, 1.5))
         self.assertEqual(control.decode(*golden("control credit")), control.Credit(1_048_576))
         self.assertEqual(control.decode(*golden("control received")), control.Received(0, 44))
         refused = control.decode(*golden("control refused"))
-        self.assertEqual(refused, control.Refused("selector", 3, "column 4: no", is_about_subscription=True))
+        self.assertEqual(
+            refused, control.Refused("selector", 3, "column 4: no", is_about_subscription=True)
+        )
         outcome = control.decode(*golden("control outcome"))
         assert isinstance(outcome, control.Outcome)
         self.assertEqual((outcome.kind, outcome.seqs), ("partial", ((3, 6), (10, 11))))
-        self.assertEqual((outcome.receivers, outcome.missed, outcome.reasons), (2, 1, ("overflow",)))
+        self.assertEqual(
+            (outcome.receivers, outcome.missed, outcome.reasons), (2, 1, ("overflow",))
+        )
         goaway = control.decode(*golden("control goaway"))
         self.assertEqual(goaway, control.Goaway(0.25, ("a:7400", "b:7400"), "restart"))
         closed = control.decode(*golden("control receiver_closed"))
@@ -89,11 +102,16 @@ class Reading(unittest.TestCase):
         tables.define_tags(golden("data define_tags")[1])
         tables.define_publisher(golden("data define_publisher")[1])
         run = tables.run(golden("data run")[1])
-        self.assertEqual((run.tags, run.publisher, run.epoch), ({"host": "web-1", "rack": "r7"}, PUBLISHER, EPOCH))
+        self.assertEqual(
+            (run.tags, run.publisher, run.epoch),
+            ({"host": "web-1", "rack": "r7"}, PUBLISHER, EPOCH),
+        )
         self.assertEqual((run.first_seq, run.floor, run.level), (42, 40, 0))
         self.assertEqual(run.events, ((TIME_NS, b"up"), (TIME_NS + 1_000, b"down")))
         inline = tables.run(golden("data run_inline")[1])
-        self.assertEqual((inline.tags, inline.publisher, inline.events), (run.tags, PUBLISHER, run.events))
+        self.assertEqual(
+            (inline.tags, inline.publisher, inline.events), (run.tags, PUBLISHER, run.events)
+        )
         self.assertTrue(inline.is_resent and inline.maybe_duplicate)
         tables.define_source(golden("data define_source")[1])
         self.assertEqual(tables.run(golden("data run")[1]).source, None)
@@ -108,7 +126,11 @@ class Reading(unittest.TestCase):
         self.assertEqual(sum(size for _, _, size in whole), len(stream))
         for step in (1, 2, 3, 7, 64):
             reader = FrameReader(4_096)
-            cut = [found for at in range(0, len(stream), step) for found in reader.feed(stream[at : at + step])]
+            cut = [
+                found
+                for at in range(0, len(stream), step)
+                for found in reader.feed(stream[at : at + step])
+            ]
             self.assertEqual(cut, whole)
 
     def test_what_no_router_sends_is_malformed(self) -> None:
@@ -132,13 +154,26 @@ class Reading(unittest.TestCase):
                 if body:
                     body[draw.randrange(len(body))] = draw.randrange(256)
             tables = runs.Tables()
-            readers = (tables.run, tables.define_tags, tables.define_source, tables.cursor, runs.gap, runs.replay)
+            readers = (
+                tables.run,
+                tables.define_tags,
+                tables.define_source,
+                tables.cursor,
+                runs.gap,
+                runs.replay,
+            )
             for read in readers:
                 try:
                     read(bytes(body))
                 except Malformed:
                     pass
-            for kind in (numbers.WELCOME, numbers.OUTCOME, numbers.SUBSCRIBED, numbers.REFUSED, numbers.GOAWAY):
+            for kind in (
+                numbers.WELCOME,
+                numbers.OUTCOME,
+                numbers.SUBSCRIBED,
+                numbers.REFUSED,
+                numbers.GOAWAY,
+            ):
                 try:
                     control.decode(kind, bytes(body))
                 except Malformed:
@@ -154,13 +189,19 @@ class Ranges(unittest.TestCase):
                 first = draw.randrange(200)
                 end = first + draw.randrange(20)
                 low, high = draw.randrange(220), draw.randrange(220)
-                missing = [seq for start, stop in seqs.missing(low, high) for seq in range(start, stop)]
-                self.assertEqual(missing, [seq for seq in range(low, high) if seq not in naive], f"seed {seed}")
+                missing = [
+                    seq for start, stop in seqs.missing(low, high) for seq in range(start, stop)
+                ]
+                self.assertEqual(
+                    missing, [seq for seq in range(low, high) if seq not in naive], f"seed {seed}"
+                )
                 seqs.insert(first, end)
                 naive.update(range(first, end))
                 self.assertEqual(seqs.end, max(naive, default=-1) + 1)
                 spans = seqs.ranges()
-                self.assertTrue(all(one[1] < two[0] for one, two in zip(spans, spans[1:])), f"seed {seed}")
+                self.assertTrue(
+                    all(one[1] < two[0] for one, two in zip(spans, spans[1:])), f"seed {seed}"
+                )
                 self.assertEqual(ranges.decode(ranges.encode(spans)), spans)
 
     def test_acknowledgements_are_told_once_and_by_kind(self) -> None:
@@ -172,7 +213,11 @@ class Ranges(unittest.TestCase):
         acks.refuse(two)
         self.assertEqual(
             acks.frames(3),
-            [control.ack(3, 1, [(3, 6), (9, 10)]), control.ack(3, 2, [(7, 8)]), control.ack(3, 1, tickets=[(2, 1)])],
+            [
+                control.ack(3, 1, [(3, 6), (9, 10)]),
+                control.ack(3, 2, [(7, 8)]),
+                control.ack(3, 1, tickets=[(2, 1)]),
+            ],
         )
         self.assertEqual(acks.frames(3), [])
 

@@ -16,8 +16,8 @@
 
     asyncio.run(main())
 
-Layers: `_wire` has the bytes, `_session` decides without I/O, `_io` moves bytes and time between them and
-aioquic, and the modules without an underscore are what applications use.
+Layers: `_wire` has the bytes, `_session` decides without I/O, `_io` moves bytes and time between
+them and aioquic, and the modules without an underscore are what applications use.
 """
 
 from .client import Client, connect

@@ -1,4 +1,4 @@
-"""The client: attaches to a router, publishes, opens receivers, and comes back when a connection is lost."""
+"""The client: attaches to a router and comes back to one, publishes, opens receivers."""
 
 from __future__ import annotations
 
@@ -64,11 +64,15 @@ class Client:
     ) -> Outcome:
         """Publishes an event, and returns what became of it.
 
-        A lost connection is no error: an event with a level is sent again, under its id, until it has an
-        outcome. With `min_receivers`, fewer receivers are no confirmation. ValueError: the tags or the
-        payload cannot be an event's. Closed: the client is closed.
+        A lost connection is no error: an event with a level is sent again, under its id, until it
+        has an outcome. With `min_receivers`, fewer receivers are no confirmation. ValueError: the
+        tags or the payload cannot be an event's. Closed: the client is closed.
         """
-        return await (await self.send(tags, payload, level=level, min_receivers=min_receivers, time_ns=time_ns))
+        return await (
+            await self.send(
+                tags, payload, level=level, min_receivers=min_receivers, time_ns=time_ns
+            )
+        )
 
     async def send(
         self,
@@ -86,7 +90,9 @@ class Client:
         if level not in numbers.LEVELS:
             raise ValueError(f"level {level!r}: write one of {', '.join(numbers.LEVELS)}")
         data = payload.encode() if isinstance(payload, str) else payload
-        return await self._publisher.send(canonical_of(tags), data, numbers.LEVELS[level], min_receivers, time_ns)
+        return await self._publisher.send(
+            canonical_of(tags), data, numbers.LEVELS[level], min_receivers, time_ns
+        )
 
     async def publish_many(
         self,
@@ -96,8 +102,13 @@ class Client:
         level: Level = "routed",
         min_receivers: int = 0,
     ) -> list[Outcome]:
-        """Publishes events of one tag set, and returns their outcomes in the order of the payloads."""
-        sent = [await self.send(tags, payload, level=level, min_receivers=min_receivers) for payload in payloads]
+        """Publishes events of one tag set, and returns their outcomes in the order of the
+        payloads.
+        """
+        sent = [
+            await self.send(tags, payload, level=level, min_receivers=min_receivers)
+            for payload in payloads
+        ]
         return [await outcome for outcome in sent]
 
     async def flush(self) -> None:
@@ -122,22 +133,27 @@ class Client:
     ) -> Receiver:
         """A receiver of the events that any of the selectors matches; "*" is every event.
 
-        `since`: what arrived at the router so many seconds ago, and since then, comes first; `cursor`: what is
-        new since an earlier receiver. Both need a router that keeps history. `group`: one member of the group
-        gets each event, those of the lowest `level` first; `exclusive`: always the same one; `max_inflight`:
-        events without an acknowledgement (0: the router's setting). `acknowledge="explicit"`: call
-        `Receiver.acknowledge` for each event. `queue_bytes`: the router's queue (0: its setting), and `policy`
-        what it does when that is full. `linger`: seconds for which the router may gather events.
+        `since`: what arrived at the router so many seconds ago, and since then, comes first;
+        `cursor`: what is new since an earlier receiver. Both need a router that keeps history.
+        `group`: one member of the group gets each event, those of the lowest `level` first;
+        `exclusive`: always the same one; `max_inflight`: events without an acknowledgement (0: the
+        router's setting). `acknowledge="explicit"`: call `Receiver.acknowledge` for each event.
+        `queue_bytes`: the router's queue (0: its setting), and `policy` what it does when that is
+        full. `linger`: seconds for which the router may gather events.
         """
         if self._closed:
             raise self._closed
         if len(self._receivers) == RECEIVERS_MAX:
-            raise ValueError(f"a client has at most {RECEIVERS_MAX} receivers: connect another client")
+            raise ValueError(
+                f"a client has at most {RECEIVERS_MAX} receivers: connect another client"
+            )
         if policy not in numbers.POLICIES:
             raise ValueError(f"policy {policy!r}: write one of {', '.join(numbers.POLICIES)}")
-        if not 1 <= level <= 8 or len((group or "x").encode()) > 64 or not (group or "x"):
-            raise ValueError("a group's name has 1 to 64 bytes, and its levels are 1 to 8")
-        membership = control.Membership(group, level, max_inflight, exclusive) if group else None
+        membership = None
+        if group is not None:
+            if not 1 <= len(group.encode()) <= 64 or not 1 <= level <= 8:
+                raise ValueError("a group's name has 1 to 64 bytes, and its levels are 1 to 8")
+            membership = control.Membership(group, level, max_inflight, exclusive)
         seconds = since.total_seconds() if isinstance(since, timedelta) else since
         options = Options(policy, queue_bytes, linger, seconds, membership, acknowledge)
         begin = Cursor.parse(cursor) if isinstance(cursor, str) else cursor
@@ -174,7 +190,10 @@ class Client:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -216,7 +235,9 @@ class Client:
         while not session.lost.done():
             pause = _RETURN_SECONDS if better else None
             was_asked = session.leave.done()
-            waited: list[asyncio.Future[Any]] = [session.lost] if was_asked else [session.lost, session.leave]
+            waited: list[asyncio.Future[Any]] = (
+                [session.lost] if was_asked else [session.lost, session.leave]
+            )
             await asyncio.wait(waited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             candidates, avoid = better, None
             if session.leave.done() and not was_asked and not session.lost.done():
@@ -231,8 +252,7 @@ class Client:
             with contextlib.suppress(MillraceError):
                 new = await find(candidates, self._config, self._secret, [], avoid)
             if new:
-                async with self._publisher.held(_MOVE_SECONDS):
-                    self._publisher.detach()
+                await self._publisher.pause(_MOVE_SECONDS)
                 session.close(0x00, "moved")
                 return new
         logger.warning("the connection to %s is lost: %s", session.address, session.lost.result())
@@ -270,8 +290,9 @@ class Client:
     # Within: what arrives.
 
     def _open(self, receiver: Receiver, session: Session) -> None:
-        """Gives a receiver a number in turn, because streams of earlier ones may still be on their way. Without
-        a free one it waits until the router says that a receiver is closed."""
+        """Gives a receiver a number in turn, because streams of earlier ones may still be on their
+        way. Without a free one it waits until the router says that a receiver is closed.
+        """
         limit = min(session.welcome.receivers_max, RECEIVERS_MAX)
         if len(self._receivers) > limit:
             receiver.fail(Refused("limit", f"the router carries {limit} receivers on a connection"))
@@ -295,7 +316,9 @@ class Client:
                 if receiver := self._by_number.get(frame.receiver):
                     receiver.subscribed(frame)
             case control.Refused(is_about_publisher=True):
-                logger.warning("the router drops events of this client: %s (%s)", frame.reason, frame.message)
+                logger.warning(
+                    "the router drops events of this client: %s (%s)", frame.reason, frame.message
+                )
             case control.Refused():
                 if receiver := self._by_number.get(frame.receiver):
                     receiver.fail(Refused(frame.reason, frame.message))
@@ -343,7 +366,10 @@ class _Connecting:
         return await self._start()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._client:
             await self._client.close()
@@ -363,15 +389,15 @@ def connect(
 ) -> _Connecting:
     """Connects to a cluster: `async with connect(…) as client`, or `client = await connect(…)`.
 
-    `router`: HOST, HOST:PORT or [IPV6]:PORT, several separated by commas, further levels of routers by
-    semicolons; one is enough, because each reaches the whole cluster. `ca`: PEM file of the authorities that
-    are trusted; `cert` and `key`: PEM files of this client's certificate; `token`: who it is without one.
-    What is left out comes from MILLRACE_ROUTER, MILLRACE_CA, MILLRACE_CERT, MILLRACE_KEY and MILLRACE_TOKEN,
-    or is the default: a router in dev mode on this host. `buffer_bytes`: events that wait or have no
-    outcome; `send` waits beyond.
+    `router`: HOST, HOST:PORT or [IPV6]:PORT, several separated by commas, further levels of routers
+    by semicolons; one is enough, because each reaches the whole cluster. `ca`: PEM file of the
+    authorities that are trusted; `cert` and `key`: PEM files of this client's certificate; `token`:
+    who it is without one. What is left out comes from MILLRACE_ROUTER, MILLRACE_CA, MILLRACE_CERT,
+    MILLRACE_KEY and MILLRACE_TOKEN, or is the default: a router in dev mode on this host.
+    `buffer_bytes`: events that wait or have no outcome; `send` waits beyond.
 
-    ConnectError: no router answers, within `connect_within` seconds beyond the first attempt. Disconnected:
-    a router refuses. ConfigError: a setting cannot be used.
+    ConnectError: no router answers, within `connect_within` seconds beyond the first attempt.
+    Disconnected: a router refuses. ConfigError: a setting cannot be used.
     """
 
     def make() -> Client:

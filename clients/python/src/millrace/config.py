@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aioquic.quic.configuration import QuicConfiguration
@@ -32,12 +32,14 @@ class Config:
     levels: list[list[Address]]
     """Routers; those of a further level are for when all before it are unreachable."""
     ca: Path | None = None
-    """PEM file of the authorities that are trusted. None: that of a router in dev mode on this host."""
+    """PEM file of the authorities that are trusted. None: that of a router in dev mode on this
+    host.
+    """
     cert: Path | None = None
     """PEM file of this client's certificate, for routers that ask for one."""
     key: Path | None = None
     """PEM file of its key."""
-    token: str = ""
+    token: str = field(default="", repr=False)
     """Who this client is, for routers that know it. Never logged."""
     server_name: str | None = None
     """The name that the router's certificate must have, instead of the host of its address."""
@@ -65,7 +67,9 @@ class Config:
         environment: Mapping[str, str] = os.environ,
     ) -> Config:
         """Settings, completed from the variables that the command line reads, too: MILLRACE_ROUTER,
-        MILLRACE_CA, MILLRACE_CERT, MILLRACE_KEY, MILLRACE_TOKEN. ConfigError says what cannot be used."""
+        MILLRACE_CA, MILLRACE_CERT, MILLRACE_KEY, MILLRACE_TOKEN. ConfigError says what cannot be
+        used.
+        """
 
         def path(given: str | os.PathLike[str] | None, name: str) -> Path | None:
             found = given or environment.get(name)
@@ -91,11 +95,15 @@ class Config:
             raise ConfigError("a token has at most 4,096 bytes: give the token itself, not a file")
         for file in (config.ca, config.cert, config.key):
             if file and not os.access(file, os.R_OK):
-                raise ConfigError(f"cannot read {file}: give the path of a PEM file that this user may read")
+                raise ConfigError(
+                    f"cannot read {file}: give the path of a PEM file that this user may read"
+                )
         return config
 
     def quic(self, address: Address) -> QuicConfiguration:
-        """QUIC and TLS for one connection; files are read anew, because they may have been renewed."""
+        """QUIC and TLS for one connection; files are read anew, because they may have been
+        renewed.
+        """
         host = address.host.split("%")[0].rstrip(".")
         configuration = QuicConfiguration(
             is_client=True,
@@ -110,18 +118,24 @@ class Config:
             if self.cert:
                 configuration.load_cert_chain(self.cert, self.key)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.cert or self.ca}: {error}; give PEM files of a certificate and its key") from error
+            raise ConfigError(
+                f"{self.cert or self.ca}: {error}; give PEM files of a certificate and its key"
+            ) from error
         return configuration
 
 
 def _dev_authority() -> Path:
     """The certificate that a router in dev mode left on this host."""
     places = (("XDG_RUNTIME_DIR", "millrace"), ("HOME", ".cache/millrace"))
-    candidates = [Path(os.environ[name], below, "dev-ca.pem") for name, below in places if os.environ.get(name)]
+    candidates = [
+        Path(os.environ[name], below, "dev-ca.pem")
+        for name, below in places
+        if os.environ.get(name)
+    ]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     raise ConfigError(
-        "no authority to trust: give ca=, or set MILLRACE_CA, or start a router in dev mode on this host "
-        f"(looked for {', '.join(map(str, candidates)) or 'nothing, because HOME is not set'})"
+        "no authority to trust: give ca=, or set MILLRACE_CA, or start a router in dev mode on "
+        f"this host (looked for {', '.join(map(str, candidates)) or 'nothing, because HOME is not set'})"
     )

@@ -16,8 +16,8 @@ _POSITIONS_MAX = 1_024
 class Cursor:
     """How far a receiver has come with each owner of events, in one life of its router.
 
-    `str(cursor)` and `Cursor.parse(text)` keep it in a file; `millrace sub --cursor` reads and writes
-    the same text.
+    `str(cursor)` and `Cursor.parse(text)` keep it in a file; `millrace sub --cursor` reads and
+    writes the same text.
     """
 
     __slots__ = ("_positions",)
@@ -33,11 +33,17 @@ class Cursor:
         for number, line in enumerate(lines[1:], 2):
             try:
                 router, incarnation, owner, position = line.split()
-                cursor._positions[Source(int(router, 16), int(incarnation, 16), int(owner))] = int(position)
+                cursor._positions[Source(int(router, 16), int(incarnation, 16), int(owner))] = int(
+                    position
+                )
             except ValueError as error:
-                raise ValueError(f"line {number} is no line of a cursor; remove the file to begin anew") from error
+                raise ValueError(
+                    f"line {number} is no line of a cursor; remove the file to begin anew"
+                ) from error
         if lines[:1] != [_FIRST_LINE] or len(cursor._positions) > _POSITIONS_MAX:
-            raise ValueError(f"this is no cursor: it begins with {_FIRST_LINE!r} and has at most 1,024 lines more")
+            raise ValueError(
+                f"this is no cursor: it begins with {_FIRST_LINE!r}, and at most 1,024 lines follow"
+            )
         return cursor
 
     def __str__(self) -> str:
@@ -63,7 +69,9 @@ class Cursor:
         return self._positions.items()
 
     def pass_(self, source: Source, position: int) -> None:
-        """For the library: everything of a source below a position has come. A router's earlier life is over."""
+        """For the library: everything of a source below a position has come. A router's earlier
+        life is over.
+        """
         if source not in self._positions:
             gone = [
                 known

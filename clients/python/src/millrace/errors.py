@@ -6,7 +6,7 @@ __all__ = ["Closed", "ConnectError", "Disconnected", "MillraceError", "Refused"]
 
 _AFTER_CLOSE = {
     "version": "update this package or the router, so that both speak one version",
-    "forbidden": "show a certificate or token that the router knows, or give this identity rights at the router",
+    "forbidden": "show a certificate or token that the router knows, or give this identity rights",
     "busy": "try again later, or another router",
     "limit": "this is a defect of the client: please report it with the router's log",
     "malformed": "this is a defect of the client: please report it with the router's log",
@@ -53,7 +53,9 @@ class Closed(MillraceError):
 
 
 class Refused(MillraceError):
-    """The router refused a receiver or its selectors. `reason` is one of the words of docs/wire.md."""
+    """The router refused a receiver or its selectors. `reason` is one of the words of
+    docs/wire.md.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         said = f"{reason} ({detail})" if detail else reason

@@ -53,7 +53,9 @@ class Event:
     def time(self) -> datetime:
         """`time_ns`, to the microsecond."""
         seconds, nanoseconds = divmod(self.time_ns, 1_000_000_000)
-        return datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=nanoseconds // 1_000)
+        return datetime.fromtimestamp(seconds, timezone.utc).replace(
+            microsecond=nanoseconds // 1_000
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class Gap:
 class Outcome:
     """What became of an event.
 
-    "received": a router has it (level "none") · "confirmed": all receivers that match have it, as the
-    level says · "partial": some have · "dropped": none has · "unknown": nobody can tell.
+    "received": a router has it (level "none") · "confirmed": all receivers that match have it, as
+    the level says · "partial": some have · "dropped": none has · "unknown": nobody can tell.
     """
 
     kind: OutcomeKind

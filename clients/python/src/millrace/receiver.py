@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Acknowledge", "Policy", "Receiver"]
 
 Policy = Literal["drop-oldest", "drop-newest", "disconnect"]
-"""What the router does when the receiver's queue is full; "disconnect" ends the connection, which then
-comes back with a gap."""
+"""What the router does when the receiver's queue is full; "disconnect" ends the connection, which
+then comes back with a gap.
+"""
 
 Acknowledge = Literal["taken", "explicit"]
 """Who acknowledges: the library when the application has got an event, or the application."""
@@ -63,7 +64,7 @@ class _Entry:
 class Receiver:
     """Events that match, in order for each tag set, and gaps. Made by `Client.subscribe`.
 
-        async with client.subscribe("host=web-*") as events:   # effective in the whole cluster from here on
+        async with client.subscribe("host=web-*") as events:   # from here on nothing is missed
             async for item in events:
                 ...
 
@@ -71,7 +72,11 @@ class Receiver:
     """
 
     def __init__(
-        self, selectors: Sequence[str], options: Options, cursor: Cursor | None, on_end: Callable[[Receiver], None]
+        self,
+        selectors: Sequence[str],
+        options: Options,
+        cursor: Cursor | None,
+        on_end: Callable[[Receiver], None],
     ) -> None:
         self._selectors = _checked(selectors)
         self._options = options
@@ -100,7 +105,9 @@ class Receiver:
     # For applications.
 
     async def ready(self) -> None:
-        """Waits until every event that is published in the cluster from here on is seen; Refused says why not."""
+        """Waits until every event that is published in the cluster from here on is seen; Refused
+        says why not.
+        """
         while self._stage < numbers.STAGE_CLUSTER:
             await self._wait()
             if self._is_closed:
@@ -115,7 +122,10 @@ class Receiver:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
@@ -133,7 +143,9 @@ class Receiver:
             await self._wait()
 
     async def next(self, timeout: float | None = None) -> Event | Gap | None:
-        """The next item; None after `timeout` seconds without one, or when the receiver is closed."""
+        """The next item; None after `timeout` seconds without one, or when the receiver is
+        closed.
+        """
         try:
             return await asyncio.wait_for(self.__anext__(), timeout)
         except (asyncio.TimeoutError, StopAsyncIteration):
@@ -141,7 +153,9 @@ class Receiver:
 
     @property
     def cursor(self) -> Cursor:
-        """How far the application has come, where the router keeps history; empty where it does not."""
+        """How far the application has come, where the router keeps history; empty where it does
+        not.
+        """
         return self._taken.copy()
 
     @property
@@ -150,18 +164,28 @@ class Receiver:
         return self._dedup.removed
 
     def acknowledge(self, event: Event) -> None:
-        """With `acknowledge="explicit"`: the application has done its work on the event. The router is told
-        once all events of its run are acknowledged. What is not acknowledged within 30 s another member of
-        the group gets, and its publisher takes for missed."""
+        """With `acknowledge="explicit"`: the application has done its work on the event. The router
+        is told once all events of its run are acknowledged. What is not acknowledged within 30 s
+        another member of the group gets, and its publisher takes for missed.
+        """
         receipt = event.receipt
-        if isinstance(receipt, Receipt) and receipt.connection == self._connection and self._acks.take(receipt):
+        if (
+            isinstance(receipt, Receipt)
+            and receipt.connection == self._connection
+            and self._acks.take(receipt)
+        ):
             self._acks_changed(at_once=receipt.ticket is not None)
 
     def refuse(self, event: Event) -> None:
-        """With `acknowledge="explicit"`: gives the event, and those of its run, to another member of the group;
-        a publisher at level "delivered" hears "refused"."""
+        """With `acknowledge="explicit"`: gives the event, and those of its run, to another member
+        of the group; a publisher at level "delivered" hears "refused".
+        """
         receipt = event.receipt
-        if isinstance(receipt, Receipt) and receipt.connection == self._connection and self._acks.refuse(receipt):
+        if (
+            isinstance(receipt, Receipt)
+            and receipt.connection == self._connection
+            and self._acks.refuse(receipt)
+        ):
             self._acks_changed(at_once=True)
 
     def busy(self, is_busy: bool) -> None:
@@ -177,7 +201,9 @@ class Receiver:
         if self._session:
             # The new one first: nothing that both select is missed.
             before = (self._subscription - 1) % 1_024
-            self._session.send(self._subscribe(self._subscription), control.unsubscribe(self._number, before))
+            self._session.send(
+                self._subscribe(self._subscription), control.unsubscribe(self._number, before)
+            )
         await self.ready()
 
     async def close(self) -> None:
@@ -273,7 +299,9 @@ class Receiver:
         seqs = [seq for first, end in fresh for seq in range(first, end)]
         receipt = None
         if run.ticket or run.level == numbers.LEVELS["delivered"]:
-            receipt = Receipt(self._connection, self._delivery.runs - 1, run.ticket, max(len(seqs), 1))
+            receipt = Receipt(
+                self._connection, self._delivery.runs - 1, run.ticket, max(len(seqs), 1)
+            )
         replayed = run.source is not None and run.position < self._replays.get(run.source, 0)
         passes: tuple[tuple[Source, int], ...] = ()
         if run.source is not None:
@@ -335,14 +363,17 @@ class Receiver:
         if at_once or self._acks.is_full:
             self._tell_acks()
         elif self._ack_timer is None:
-            self._ack_timer = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._tell_acks)
+            self._ack_timer = asyncio.get_running_loop().call_later(
+                _GATHER_SECONDS, self._tell_acks
+            )
 
     def _tell_acks(self) -> None:
         if self._ack_timer:
             self._ack_timer.cancel()
             self._ack_timer = None
-        if self._session:
-            self._session.send(*self._acks.frames(self._number))
+        frames = self._acks.frames(self._number)
+        if self._session and frames:
+            self._session.send(*frames)
 
 
 def _checked(selectors: Sequence[str]) -> tuple[str, ...]:
@@ -350,9 +381,13 @@ def _checked(selectors: Sequence[str]) -> tuple[str, ...]:
     if not selectors:
         raise ValueError('no selector is given: write "*" for every event')
     sizes = [len(selector.encode()) for selector in selectors]
-    if len(sizes) > _SELECTORS_MAX or max(sizes) > _SELECTOR_BYTES_MAX or sum(sizes) > _SELECTORS_BYTES_MAX:
+    if (
+        len(sizes) > _SELECTORS_MAX
+        or max(sizes) > _SELECTOR_BYTES_MAX
+        or sum(sizes) > _SELECTORS_BYTES_MAX
+    ):
         raise ValueError(
-            f"selectors are too long: a receiver has at most {_SELECTORS_MAX} of {_SELECTOR_BYTES_MAX} bytes each and "
-            f"{_SELECTORS_BYTES_MAX} bytes together; open more receivers"
+            f"selectors are too long: a receiver has at most {_SELECTORS_MAX}, each of "
+            f"{_SELECTOR_BYTES_MAX} bytes, and {_SELECTORS_BYTES_MAX} bytes together; open more receivers"
         )
     return tuple(selectors)

@@ -1,4 +1,4 @@
-"""The search for a router: one attempt after the other, and a slow one does not hold up the next."""
+"""The search for a router: one attempt after the other; a slow one holds up no other."""
 
 from __future__ import annotations
 
@@ -33,9 +33,13 @@ async def find(
     try:
         while found is None and (left or attempts):
             if left:
-                attempts.add(asyncio.create_task(_attempt(left.pop(0), config, secret, failures, avoid)))
+                attempts.add(
+                    asyncio.create_task(_attempt(left.pop(0), config, secret, failures, avoid))
+                )
             pause = _STAGGER_SECONDS if left else None
-            done, attempts = await asyncio.wait(attempts, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            done, attempts = await asyncio.wait(
+                attempts, timeout=pause, return_when=asyncio.FIRST_COMPLETED
+            )
             for attempt in done:
                 error = attempt.exception()
                 if error is None and found is None:
@@ -60,7 +64,11 @@ def _discard(attempt: asyncio.Task[Session]) -> None:
 
 
 async def _attempt(
-    address: Address, config: Config, secret: bytes, failures: list[str], avoid: tuple[str, int] | None
+    address: Address,
+    config: Config,
+    secret: bytes,
+    failures: list[str],
+    avoid: tuple[str, int] | None,
 ) -> Session:
     """A session with one router, at any address behind its name."""
     try:

@@ -22,7 +22,9 @@ _CERTIFICATE_REQUIRED = 116
 class Link(asyncio.DatagramProtocol):
     """A connection; `on_data` gets what streams carry, `lost` ends with the reason."""
 
-    def __init__(self, configuration: QuicConfiguration, on_data: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self, configuration: QuicConfiguration, on_data: Callable[[int, bytes], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._quic = QuicConnection(configuration=configuration)
         self._on_data = on_data
@@ -36,7 +38,9 @@ class Link(asyncio.DatagramProtocol):
     async def dial(self, endpoint: tuple[str, int], family: int) -> None:
         """Begins the handshake; `ready` says when it is done."""
         local = "::" if ":" in endpoint[0] else "0.0.0.0"
-        await self._loop.create_datagram_endpoint(lambda: self, local_addr=(local, 0), family=family)
+        await self._loop.create_datagram_endpoint(
+            lambda: self, local_addr=(local, 0), family=family
+        )
         self._quic.connect(endpoint, now=self._loop.time())
         self._transmit()
 
@@ -123,12 +127,15 @@ def _reason(event: events.ConnectionTerminated) -> Disconnected:
     code, said = event.error_code, event.reason_phrase
     alert = code - _ALERT_FIRST
     if alert == _CERTIFICATE_REQUIRED:
-        return Disconnected("tls", f"{said or 'the router wants a certificate'}: give cert= and key=")
+        return Disconnected(
+            "tls", f"{said or 'the router wants a certificate'}: give cert= and key="
+        )
     if alert in _CERTIFICATE_ALERTS:
         return Disconnected(
             "tls",
-            f"{said or 'a certificate is not accepted'}: ca= must be the authority of the router's certificate, "
-            "its names must have the address that is dialled, and cert= must be of an authority that the router trusts",
+            f"{said or 'a certificate is not accepted'}: ca= must be the authority of the router's "
+            "certificate, its names must have the address that is dialled, and cert= must be of an "
+            "authority that the router trusts",
         )
     if 0 <= alert < 0x100:
         return Disconnected("tls", said or f"alert {alert}")

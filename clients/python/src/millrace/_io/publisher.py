@@ -1,4 +1,4 @@
-"""The publisher of a client: takes events while there is room, and writes them to whatever router there is."""
+"""The publisher of a client: takes events while there is room, and writes them to its router."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from .._session.publishing import PublishStream, publisher_id
 from .._session.window import Window
@@ -57,7 +57,14 @@ class Publisher:
             if not outcome.done():
                 outcome.set_result(said)
 
-        self._window.add(tags, time.time_ns() if time_ns is None else time_ns, payload, level, min_receivers, settle)
+        self._window.add(
+            tags,
+            time.time_ns() if time_ns is None else time_ns,
+            payload,
+            level,
+            min_receivers,
+            settle,
+        )
         self._pump_soon()
         return outcome
 
@@ -76,13 +83,11 @@ class Publisher:
         self._write = _Lazily(session)
         self._pump_soon()
 
-    @contextlib.asynccontextmanager
-    async def held(self, seconds: float) -> AsyncIterator[None]:
-        """Writes nothing new; what is on its way has so long to be settled before the block begins."""
+    async def pause(self, seconds: float) -> None:
+        """Writes nothing new until `attach`, and gives what is on its way so long to be settled."""
         self._stream = None
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._answered(), seconds)
-        yield
 
     def detach(self) -> None:
         """The connection is gone."""
@@ -118,7 +123,9 @@ class Publisher:
             await self._settled.wait()
 
     def _pump_soon(self) -> None:
-        """Writes at the end of this turn of the loop: events that are published together share runs."""
+        """Writes at the end of this turn of the loop: events that are published together share
+        runs.
+        """
         if not self._is_due and self._stream:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._pump)
@@ -140,5 +147,3 @@ class _Lazily:
         if self._stream is None:
             self._stream = self._session.open_publish_stream()
         self._stream(data)
-
-

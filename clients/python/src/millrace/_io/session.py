@@ -87,14 +87,21 @@ class Session:
         self._pings = asyncio.create_task(self._ping_forever())
 
     def begin(
-        self, on_frame: Callable[[control.Frame], None], on_stream: Callable[[int], Sink], expects: Callable[[], bool]
+        self,
+        on_frame: Callable[[control.Frame], None],
+        on_stream: Callable[[int], Sink],
+        expects: Callable[[], bool],
     ) -> None:
-        """Hands frames to `on_frame` from here on, and the streams of receivers to what `on_stream` returns;
-        `expects` says whether the router owes this client something."""
+        """Hands frames to `on_frame` from here on, and the streams of receivers to what `on_stream`
+        returns; `expects` says whether the router owes this client something.
+        """
         self._on_frame, self._on_stream, self._expects = on_frame, on_stream, expects
-        for frame in self._early:
-            on_frame(frame)
-        self._early.clear()
+        early, self._early = self._early, []
+        try:
+            for frame in early:
+                on_frame(frame)
+        except Malformed as error:
+            self.close(error.code, str(error))
 
     def send(self, *frames: bytes) -> None:
         """Writes control frames."""
@@ -165,7 +172,8 @@ class Session:
         loop = asyncio.get_running_loop()
         tick = self._config.silence / 3
         limit = _IDLE_SECONDS
-        # Silence counts from here on: since the limit is what it is, something was asked of the router.
+        # Silence counts from here on: since the limit is what it is, something was asked of the
+        # router.
         limited_at = pinged_at = loop.time()
         while not self.lost.done():
             began = loop.time()
@@ -174,7 +182,8 @@ class Session:
             before, limit = limit, self._config.silence if self._expects() else _IDLE_SECONDS
             if limit != before:
                 limited_at = now
-            # An application that holds the loop up makes this side deaf: that is no silence of the router.
+            # An application that holds the loop up makes this side deaf: that is no silence of the
+            # router.
             was_deaf = now - began > 2 * tick
             if now - max(self._link.heard, limited_at) > limit and not was_deaf:
                 self.close(0x09, f"nothing was heard for {limit:g} s")
@@ -193,4 +202,8 @@ async def endpoints(address: Address) -> list[tuple[tuple[str, int], int]]:
     """The addresses behind a router's name, with their families."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
-    return list(dict.fromkeys(((str(where[0]), int(where[1])), int(family)) for family, _, _, _, where in found))
+    return list(
+        dict.fromkeys(
+            ((str(where[0]), int(where[1])), int(family)) for family, _, _, _, where in found
+        )
+    )

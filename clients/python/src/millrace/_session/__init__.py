@@ -1,1 +1,1 @@
-"""Everything that a client decides, without I/O: bytes and times go in, bytes and items come out."""
+"""Everything that a client decides, without I/O: bytes go in, bytes and items come out."""

@@ -1,5 +1,6 @@
-"""Acknowledgements that a router has yet to be told: of runs published at level "delivered", by their
-numbers, and of runs that a group gave, by their tickets."""
+"""Acknowledgements that a router has yet to be told: of runs published at level "delivered", by
+their numbers, and of runs that a group gave, by their tickets.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ class Receipt:
 
     __slots__ = ("connection", "events_left", "number", "ticket")
 
-    def __init__(self, connection: int, number: int, ticket: tuple[int, int] | None, events: int) -> None:
+    def __init__(
+        self, connection: int, number: int, ticket: tuple[int, int] | None, events: int
+    ) -> None:
         self.connection = connection
         self.number = number
         self.ticket = ticket
@@ -54,7 +57,10 @@ class Acks:
 
     @property
     def is_full(self) -> bool:
-        taken, refused = len(self._runs) + len(self._tickets), len(self._refused_runs) + len(self._refused_tickets)
+        taken, refused = (
+            len(self._runs) + len(self._tickets),
+            len(self._refused_runs) + len(self._refused_tickets),
+        )
         return taken + refused >= GATHERED_MAX
 
     def clear(self) -> None:
@@ -67,11 +73,19 @@ class Acks:
     def frames(self, receiver: int) -> list[bytes]:
         """The frames that say so; afterwards nothing waits."""
         frames = []
-        for kind, taken in ((numbers.ACK_TAKEN, self._runs), (numbers.ACK_REFUSED, self._refused_runs)):
+        for kind, taken in (
+            (numbers.ACK_TAKEN, self._runs),
+            (numbers.ACK_REFUSED, self._refused_runs),
+        ):
             spans = _spans(taken)
             for at in range(0, len(spans), ranges.RANGES_PER_FRAME_MAX):
-                frames.append(control.ack(receiver, kind, spans[at : at + ranges.RANGES_PER_FRAME_MAX]))
-        for kind, tickets in ((numbers.ACK_TAKEN, self._tickets), (numbers.ACK_REFUSED, self._refused_tickets)):
+                frames.append(
+                    control.ack(receiver, kind, spans[at : at + ranges.RANGES_PER_FRAME_MAX])
+                )
+        for kind, tickets in (
+            (numbers.ACK_TAKEN, self._tickets),
+            (numbers.ACK_REFUSED, self._refused_tickets),
+        ):
             for at in range(0, len(tickets), control.TICKETS_PER_FRAME_MAX):
                 piece = tickets[at : at + control.TICKETS_PER_FRAME_MAX]
                 frames.append(control.ack(receiver, kind, tickets=piece))

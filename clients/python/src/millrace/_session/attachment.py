@@ -1,9 +1,9 @@
 """Which routers a client tries, in which order, and when again.
 
-Addresses stand in levels: the routers of a level are tried in a new random order each time, and before
-those of the next level. Routers that others named (alternates) come last. Pauses between rounds are
-drawn at random below a bound that doubles, because the clients of a dead router must not come back all
-at once.
+Addresses stand in levels: the routers of a level are tried in a new random order each time, and
+before those of the next level. Routers that others named (alternates) come last. Pauses between
+rounds are drawn at random below a bound that doubles, because the clients of a dead router must not
+come back all at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ PAUSE_FIRST = 0.05
 # Alternates that are remembered: as many as a frame has.
 ALTERNATES_MAX = 64
 
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>[0-9]{1,5}))?")
+_ADDRESS = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/@\[\]]+))(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Address:
         found = _ADDRESS.fullmatch(text.strip())
         port = int(found["port"] or DEFAULT_PORT) if found else 0
         if not found or not 0 < port < 65_536:
-            raise ValueError(f"{text!r} is not a router's address: write HOST, HOST:PORT or [IPV6]:PORT")
+            raise ValueError(
+                f"{text!r} is not a router's address: write HOST, HOST:PORT or [IPV6]:PORT"
+            )
         return cls((found["v6"] or found["host"]).lower(), port)
 
     def __str__(self) -> str:
@@ -43,7 +47,9 @@ class Address:
 
 def parse_levels(text: str) -> list[list[Address]]:
     """Routers of one level are separated by commas, levels by semicolons."""
-    levels = [[Address.parse(one) for one in level.split(",") if one.strip()] for level in text.split(";")]
+    levels = [
+        [Address.parse(one) for one in level.split(",") if one.strip()] for level in text.split(";")
+    ]
     levels = [level for level in levels if level]
     if not levels:
         raise ValueError("no router is given: write HOST, HOST:PORT or [IPV6]:PORT")
@@ -53,7 +59,9 @@ def parse_levels(text: str) -> list[list[Address]]:
 class Attachment:
     """Where one client may be attached."""
 
-    def __init__(self, levels: list[list[Address]], pause_max: float, draw: random.Random | None = None) -> None:
+    def __init__(
+        self, levels: list[list[Address]], pause_max: float, draw: random.Random | None = None
+    ) -> None:
         self._levels = levels
         self._alternates: list[Address] = []
         self._pause_max = pause_max

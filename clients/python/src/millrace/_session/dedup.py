@@ -1,7 +1,8 @@
 """Which events a receiver has had, so that one which its publisher sends again comes once.
 
-A publisher with a confirm level says with every run below which seq nothing is sent again: its floor.
-Seqs at or above it are remembered. In doubt an event is delivered, marked as a possible duplicate.
+A publisher with a confirm level says with every run below which seq nothing is sent again: its
+floor. Seqs at or above it are remembered. In doubt an event is delivered, marked as a possible
+duplicate.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Dedup:
         """The seqs of a run that are fresh, and whether they may have come before all the same."""
         first, end = run.first_seq, run.first_seq + len(run.events)
         was_sent = run.is_resent or run.maybe_duplicate
-        # A group gives an event again because it was not acknowledged: only the application can tell.
+        # A group gives an event again because it was not acknowledged: only the application can
+        # tell.
         if not run.level or run.ticket:
             return [(first, end)], run.maybe_duplicate
         key = run.publisher, run.epoch

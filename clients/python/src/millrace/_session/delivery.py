@@ -1,7 +1,8 @@
-"""Reads the stream of one receiver, and says what the router may write of it (docs/wire.md, section 7).
+"""Reads the stream of one receiver, and says what the router may write of it (wire.md, section 7).
 
-The grant is a position in the stream behind which the router writes nothing. The application consumes
-bytes as it takes items; when half of the window is used up, the grant rises to consumed + window.
+The grant is a position in the stream behind which the router writes nothing. The application
+consumes bytes as it takes items; when half of the window is used up, the grant rises to consumed +
+window.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ Item = runs.Run | runs.Gap | runs.Replay | runs.Cursor
 
 
 class Delivery:
-    """The stream of one receiver on one connection; `held` bytes wait already, from an older one."""
+    """The stream of one receiver on one connection; `held` bytes wait already, from an older
+    one.
+    """
 
     def __init__(self, window: int, held: int = 0) -> None:
         self._reader = FrameReader(DATA_FRAME_BYTES_MAX)
@@ -29,7 +32,9 @@ class Delivery:
         """Runs that have arrived: the number of the next one."""
 
     def feed(self, data: bytes) -> Iterator[tuple[Item, int]]:
-        """Yields what the bytes complete, and what each took; definitions are part of what follows."""
+        """Yields what the bytes complete, and what each took; definitions are part of what
+        follows.
+        """
         self._arrived += len(data)
         if self._arrived > self.granted + DATA_FRAME_BYTES_MAX:
             raise Malformed("a router writes past the receiver's grant", 0x03)

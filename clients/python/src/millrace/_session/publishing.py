@@ -24,7 +24,9 @@ class TagNumbers:
         self._numbers: OrderedDict[bytes, int] = OrderedDict()
 
     def number(self, canonical: bytes) -> tuple[int | None, bytes]:
-        """The number of a tag set and the definition to write before its use; None: write it inline."""
+        """The number of a tag set and the definition to write before its use; None: write it
+        inline.
+        """
         number = self._numbers.get(canonical)
         if number is not None:
             self._numbers.move_to_end(canonical)
@@ -54,7 +56,9 @@ class PublishStream:
         self._written = 0
         self._credit = 0
         # At most one run and its definition.
-        self._outbox = bytearray(runs.preamble() + runs.define_publisher(0, window.publisher, window.epoch))
+        self._outbox = bytearray(
+            runs.preamble() + runs.define_publisher(0, window.publisher, window.epoch)
+        )
 
     def credit(self, bytes_in_all: int) -> None:
         self._credit = max(self._credit, bytes_in_all)

@@ -6,8 +6,8 @@
 
 Events get seqs in the order in which they are taken, and are written in that order. An event with a
 confirm level is settled by its Outcome; one without, by Received. When a connection is lost, those
-with a level wait again, with their seqs, and those without are unknown. `floor`, the lowest seq that
-may be sent again, tells receivers what they can forget.
+with a level wait again, with their seqs, and those without are unknown. `floor`, the lowest seq
+that may be sent again, tells receivers what they can forget.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ..items import EventId, Outcome, OutcomeKind
 
 # Events without an outcome, at most: routers close connections of publishers with more.
 EVENTS_MAX = 65_536
-# Size at which a run is cut: large enough to cost little per event, small enough to be on its way soon.
+# Size at which a run is cut: large enough to cost little per event, small enough to be on its way
+# soon.
 RUN_BYTES = 64 * 1024
 
 
@@ -92,14 +93,20 @@ class Window:
         self._waiting.append(event)
 
     def take_run(self) -> list[Pending]:
-        """The events of the next run: neighbours with one tag set and level. Empty: nothing waits."""
+        """The events of the next run: neighbours with one tag set and level. Empty: nothing
+        waits.
+        """
         run: list[Pending] = []
         size = 0
         while self._waiting and len(run) < runs.RUN_EVENTS_MAX:
             event = self._waiting[0]
             if run:
                 last = run[-1]
-                if (last.tags, last.level, last.was_sent) != (event.tags, event.level, event.was_sent):
+                if (last.tags, last.level, last.was_sent) != (
+                    event.tags,
+                    event.level,
+                    event.was_sent,
+                ):
                     break
                 if event.seq != last.seq + 1 or size + event.bytes > RUN_BYTES:
                     break
@@ -112,7 +119,9 @@ class Window:
         level = run[0].level if self.can_confirm else 0
         flags = level | (numbers.FLAG_RESENT if run[0].was_sent else 0)
         floor = min(next(iter(self._pending)), run[0].seq)
-        frame = runs.encode(flags, tags, run[0].seq, floor, [(event.time_ns, event.payload) for event in run])
+        frame = runs.encode(
+            flags, tags, run[0].seq, floor, [(event.time_ns, event.payload) for event in run]
+        )
         for event in run:
             event.was_sent = True
             if not level:
@@ -133,7 +142,11 @@ class Window:
             if end > self._next_seq:
                 raise Malformed("an Outcome of events that were never published", 0x06)
             is_short = end - first <= len(self._pending)
-            for seq in range(first, end) if is_short else [seq for seq in self._pending if first <= seq < end]:
+            for seq in (
+                range(first, end)
+                if is_short
+                else [seq for seq in self._pending if first <= seq < end]
+            ):
                 event = self._pending.get(seq)
                 if event and event.level and event.was_sent:
                     kind, reasons = _judge(said, event.min_receivers)
@@ -155,7 +168,12 @@ class Window:
         self._unconfirmed.clear()
 
     def _settle(
-        self, event: Pending, kind: OutcomeKind, receivers: int = 0, missed: int = 0, reasons: tuple[str, ...] = ()
+        self,
+        event: Pending,
+        kind: OutcomeKind,
+        receivers: int = 0,
+        missed: int = 0,
+        reasons: tuple[str, ...] = (),
     ) -> None:
         del self._pending[event.seq]
         self._bytes -= event.bytes

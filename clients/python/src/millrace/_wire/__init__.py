@@ -1,1 +1,1 @@
-"""The bytes of Millrace, without I/O: what docs/wire.md says about integers, frames, tags and runs."""
+"""The bytes of Millrace, without I/O: integers, frames, tags and runs of docs/wire.md."""

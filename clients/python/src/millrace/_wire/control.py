@@ -25,7 +25,11 @@ class Capacity:
     @classmethod
     def decode(cls, body: bytes) -> Capacity:
         found = Fields(body)
-        return cls(found.number(1, cls().tag_sets), found.number(2, cls().tag_bytes), found.number(3, cls().publishers))
+        return cls(
+            found.number(1, cls().tag_sets),
+            found.number(2, cls().tag_bytes),
+            found.number(3, cls().publishers),
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -110,7 +114,18 @@ class ReceiverClosed:
     reason: str
 
 
-Frame = Welcome | Ping | Pong | Goaway | Credit | Received | Outcome | Subscribed | Refused | ReceiverClosed
+Frame = (
+    Welcome
+    | Ping
+    | Pong
+    | Goaway
+    | Credit
+    | Received
+    | Outcome
+    | Subscribed
+    | Refused
+    | ReceiverClosed
+)
 
 
 def decode(kind: int, body: bytes) -> Frame | None:
@@ -145,10 +160,17 @@ def decode(kind: int, body: bytes) -> Frame | None:
                 seqs=tuple(ranges.decode(found.octets(3))),
                 receivers=found.number(4),
                 missed=found.number(5),
-                reasons=tuple(numbers.OUTCOME_REASONS.get(reason, "other") for reason in found.numbers(6)),
+                reasons=tuple(
+                    numbers.OUTCOME_REASONS.get(reason, "other") for reason in found.numbers(6)
+                ),
             )
         case numbers.SUBSCRIBED:
-            return Subscribed(found.number(1), found.number(2), found.number(3), len(found.all(4)) + found.number(5))
+            return Subscribed(
+                found.number(1),
+                found.number(2),
+                found.number(3),
+                len(found.all(4)) + found.number(5),
+            )
         case numbers.REFUSED:
             reason = numbers.REFUSED_REASONS.get(found.number(1), "other")
             return Refused(reason, found.number(2), found.text(4), found.has(3), found.has(5))
@@ -158,9 +180,16 @@ def decode(kind: int, body: bytes) -> Frame | None:
     return None
 
 
-def hello(software: str, receivers: int, secret: bytes, token: str, features: Iterable[int]) -> bytes:
+def hello(
+    software: str, receivers: int, secret: bytes, token: str, features: Iterable[int]
+) -> bytes:
     """A client's first frame; runs shall carry positions wherever the router keeps history."""
-    body = field(1, numbers.VERSION) + field(2, software) + field(3, Capacity().encode()) + field(4, receivers)
+    body = (
+        field(1, numbers.VERSION)
+        + field(2, software)
+        + field(3, Capacity().encode())
+        + field(4, receivers)
+    )
     body += b"".join(field(6, feature) for feature in features) + field(8, secret)
     if token:
         body += field(9, token)
@@ -186,12 +215,31 @@ class Membership:
 
 
 def open_receiver(
-    receiver: int, policy: int, queue_bytes: int, linger_us: int, grant: int, member: Membership | None
+    receiver: int,
+    policy: int,
+    queue_bytes: int,
+    linger_us: int,
+    grant: int,
+    member: Membership | None,
 ) -> bytes:
-    values: list[tuple[int, int | str]] = [(1, receiver), (2, policy), (3, queue_bytes), (4, linger_us), (5, grant)]
+    values: list[tuple[int, int | str]] = [
+        (1, receiver),
+        (2, policy),
+        (3, queue_bytes),
+        (4, linger_us),
+        (5, grant),
+    ]
     if member:
-        values += [(7, member.group), (8, member.level), (9, member.max_inflight), (11, int(member.exclusive))]
-    return frame(numbers.OPEN_RECEIVER, b"".join(field(number, value) for number, value in values if value or number <= 2))
+        values += [
+            (7, member.group),
+            (8, member.level),
+            (9, member.max_inflight),
+            (11, int(member.exclusive)),
+        ]
+    return frame(
+        numbers.OPEN_RECEIVER,
+        b"".join(field(number, value) for number, value in values if value or number <= 2),
+    )
 
 
 def position(source: Source, at: int) -> bytes:
@@ -201,7 +249,11 @@ def position(source: Source, at: int) -> bytes:
 
 
 def subscribe(
-    receiver: int, subscription: int, selectors: Sequence[str], since_us: int, positions: Iterable[tuple[Source, int]]
+    receiver: int,
+    subscription: int,
+    selectors: Sequence[str],
+    since_us: int,
+    positions: Iterable[tuple[Source, int]],
 ) -> bytes:
     body = field(1, receiver) + field(2, subscription)
     body += b"".join(field(3, selector) for selector in selectors)
@@ -224,13 +276,18 @@ def member(receiver: int, busy: bool) -> bytes:
 
 
 def ack(
-    receiver: int, kind: int, runs: Sequence[tuple[int, int]] = (), tickets: Sequence[tuple[int, int]] = ()
+    receiver: int,
+    kind: int,
+    runs: Sequence[tuple[int, int]] = (),
+    tickets: Sequence[tuple[int, int]] = (),
 ) -> bytes:
     """Runs by their numbers, as rising ranges, and tickets with their generations."""
     body = field(1, receiver) + field(2, kind)
     if runs:
         body += field(3, ranges.encode(runs))
-    body += b"".join(field(4, field(1, ticket) + field(2, generation)) for ticket, generation in tickets)
+    body += b"".join(
+        field(4, field(1, ticket) + field(2, generation)) for ticket, generation in tickets
+    )
     return frame(numbers.ACK, body)
 
 

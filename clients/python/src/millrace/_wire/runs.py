@@ -36,8 +36,9 @@ def define_publisher(number: int, publisher: bytes, epoch: int, index: int = 0) 
 def encode(
     flags: int, tags: int | bytes, first_seq: int, floor: int, events: Sequence[tuple[int, bytes]]
 ) -> bytes:
-    """A run of publisher 0; `tags` is a number, or canonical bytes that it carries itself. Events are
-    (time in ns, payload)."""
+    """A run of publisher 0; `tags` is a number, or canonical bytes that it carries itself. Events
+    are (time in ns, payload).
+    """
     base = min(time_ns for time_ns, _ in events)
     body = [integer(first_seq), integer(first_seq - floor), integer(base), integer(len(events))]
     for time_ns, payload in events:
@@ -130,7 +131,9 @@ class Tables:
         sources, positions = found.numbers(1), found.numbers(2)
         if len(sources) != len(positions):
             raise Malformed("a cursor with positions of nobody")
-        return Cursor(tuple((self._source(source), at) for source, at in zip(sources, positions, strict=True)))
+        return Cursor(
+            tuple((self._source(source), at) for source, at in zip(sources, positions, strict=True))
+        )
 
     def run(self, body: bytes) -> Run:
         reader = Reader(body)

@@ -17,16 +17,22 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 def canonical_of(tags: Mapping[str, str]) -> bytes:
     """The canonical form; ValueError says which tag is none, and what to do."""
     if len(tags) > TAGS_MAX:
-        raise ValueError(f"{len(tags)} tags: an event has at most {TAGS_MAX}; put the rest into its payload")
+        raise ValueError(
+            f"{len(tags)} tags: an event has at most {TAGS_MAX}; put the rest into its payload"
+        )
     out = [integer(len(tags))]
     for key in sorted(tags):
         if not _KEY.fullmatch(key):
             raise ValueError(f"tag key {key!r}: write 1 to {KEY_BYTES_MAX} of A-Z a-z 0-9 . _ - /")
         value = tags[key].encode()
         if len(value) > VALUE_BYTES_MAX:
-            raise ValueError(f"tag {key}: a value has at most {VALUE_BYTES_MAX} bytes; put long text into the payload")
+            raise ValueError(
+                f"tag {key}: a value has at most {VALUE_BYTES_MAX} bytes; the payload takes long text"
+            )
         if _CONTROL.search(tags[key]):
-            raise ValueError(f"tag {key}: a value has no control characters; put such text into the payload")
+            raise ValueError(
+                f"tag {key}: a value has no control characters; put such text into the payload"
+            )
         out += (integer(len(key)), key.encode(), integer(len(value)), value)
     return b"".join(out)
 
