@@ -11,6 +11,7 @@ use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 use millrace_gateway::settings::Cli;
 use millrace_gateway::{Gateway, Settings};
+use sd_notify::NotifyState;
 use tracing_subscriber::EnvFilter;
 
 /// Cheap frees across the runtime's threads.
@@ -23,6 +24,10 @@ const GRACE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let cli = parse();
+    if cli.print_man {
+        let page = clap_mangen::Man::new(Cli::command()).section("8");
+        return page.render(&mut std::io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let settings = match cli.settings() {
         Ok(settings) => settings,
         Err(error) => {
@@ -73,11 +78,20 @@ fn run(settings: Settings, ready_json: bool) -> anyhow::Result<()> {
         if let Some(http) = addresses.http {
             tracing::info!("publish and receive at http://{http}/events; live events at http://{http}/");
         }
+        tell_service_manager(&NotifyState::Ready);
         interrupted().await?;
         tracing::info!("stopping");
+        tell_service_manager(&NotifyState::Stopping);
         gateway.stop(GRACE).await;
         Ok(())
     })
+}
+
+/// Tells systemd where the gateway stands, if it started the gateway (`NOTIFY_SOCKET`).
+fn tell_service_manager(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, "cannot tell the service manager (NOTIFY_SOCKET)");
+    }
 }
 
 /// Waits for SIGTERM or SIGINT.

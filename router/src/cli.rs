@@ -1,11 +1,12 @@
 //! The command line of `millrace-router`, and the settings that it makes with file and environment.
 
 use std::ffi::OsString;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use millrace_proto::DEFAULT_PORT;
 
 use crate::config::RouterConfig;
@@ -59,6 +60,19 @@ pub struct Cli {
     /// Prints the reference page of all settings (Markdown), and ends.
     #[arg(long)]
     pub(crate) print_reference: bool,
+    /// Prints the manual page, for section 8, and ends.
+    #[arg(long)]
+    pub(crate) print_man: bool,
+}
+
+/// The manual page of this command line, as `man` reads it.
+///
+/// # Errors
+/// None but what writing to memory can fail with.
+pub(crate) fn manual() -> io::Result<String> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).section("8").render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// The settings and the identity that a router starts with.

@@ -44,6 +44,7 @@ mod reload;
 mod resolve;
 mod run;
 mod selectors_thread;
+mod service;
 mod start;
 mod start_error;
 mod starting;

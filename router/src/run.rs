@@ -12,11 +12,12 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::asked::{Asked, Process, Reloaded};
-use crate::cli::{Cli, Plan};
+use crate::cli::{self, Cli, Plan};
 use crate::config::pages;
 use crate::handle::RouterHandle;
 use crate::logs::Logs;
 use crate::reload::apply;
+use crate::service;
 use crate::start::Router;
 use crate::start_error::StartError;
 use crate::watch::Watch;
@@ -33,6 +34,9 @@ const BAD_SETTINGS: u8 = 2;
 pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_reference {
         return printed(&pages::reference());
+    }
+    if cli.print_man {
+        return cli::manual().map_or_else(|error| failed(&error.into(), 1), |page| printed(&page));
     }
     // Signals are caught first, because one may come while the router starts.
     let asked = if cli.check || cli.print_config { Ok(mpsc::channel()) } else { signals() };
@@ -114,7 +118,9 @@ fn serve_until_asked(
 ) -> Result<()> {
     plan.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let reload = |plan: &mut Plan, answer: Option<mpsc::SyncSender<Reloaded>>| {
+        service::reloading();
         let result = apply(cli, plan, handle, logs);
+        service::ready(handle.addr());
         if let Some(answer) = answer {
             // The sender may have given up.
             let _ = answer.try_send(result);
@@ -126,6 +132,7 @@ fn serve_until_asked(
         if !ready && handle.status().is_ok_and(|status| status.ready()) {
             ready = true;
             say_ready(handle, plan);
+            service::ready(handle.addr());
             if let Err(error) = announce(cli, plan, handle) {
                 // The reader of the ready line has gone, but the clients have not.
                 tracing::warn!(%error, "nobody reads the ready line on standard output");
@@ -238,6 +245,7 @@ fn signals() -> Result<(mpsc::Sender<Asked>, mpsc::Receiver<Asked>)> {
 /// Ends in order; a second signal ends at once.
 fn end(handle: &RouterHandle, asked: &mpsc::Receiver<Asked>, grace: Duration) {
     tracing::info!(?grace, "going away; once more ends at once");
+    service::stopping(grace);
     thread::scope(|scope| {
         let stopping = scope.spawn(|| handle.stop(grace));
         while !stopping.is_finished() {

@@ -55,6 +55,9 @@ pub struct Cli {
     /// Prints one line of JSON on standard output when the doors are open: where they are.
     #[arg(long)]
     pub ready_json: bool,
+    /// Prints the manual page, for section 8, and ends.
+    #[arg(long)]
+    pub print_man: bool,
     /// A router, any of which will do. Repeatable. Default 127.0.0.1:7400.
     #[arg(long, value_name = "HOST[:PORT]", env = "MILLRACE_ROUTER", value_delimiter = ',')]
     pub router: Vec<String>,

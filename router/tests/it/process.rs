@@ -1,7 +1,9 @@
 //! The binary: settings, the ready line, signals.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use millrace_proto::CloseCode;
 use millrace_proto::control::ControlFrame;
@@ -91,6 +93,43 @@ fn second_process_on_the_port_says_how_to_join_instead() {
         "{words}"
     );
     terminate(first);
+}
+
+#[test]
+fn service_manager_hears_ready_reloading_and_stopping() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let next = || {
+        let mut datagram = [0; 1024];
+        let length = manager.recv(&mut datagram).unwrap();
+        String::from_utf8(datagram[..length].to_vec()).unwrap()
+    };
+    let mut child = command(&folder)
+        .args(["--listen", "127.0.0.1:0", "--admin", "off", "--grace", "1s"])
+        .env("NOTIFY_SOCKET", &path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ready = next();
+    assert!(ready.starts_with("READY=1\nSTATUS=ready on 127.0.0.1:"), "{ready}");
+    send(&child, "-HUP");
+    let reloading = next();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(next(), ready);
+    signal(&child);
+    assert_eq!(next().trim_end(), "STOPPING=1\nSTATUS=clients have 1 s to move");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn manual_page_names_every_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = command(&folder).arg("--print-man").output().unwrap();
+    let page = String::from_utf8(printed.stdout).unwrap();
+    assert!(page.contains(".TH millrace-router 8"), "{page}");
+    assert!(page.contains("history\\-bytes") && page.contains("ready\\-json"), "{page}");
 }
 
 #[test]
