@@ -1,9 +1,10 @@
 """What no schema says about the manifests: `check.py RENDERED_FOLDER CHART_FOLDER`.
 
-The folder holds one file per Kustomize root: base.yaml, dev.yaml, bench.yaml, prod.yaml. What the
-chart renders with other values is left beside the folder, as chart.yaml.
-- The chart's defaults render to the objects of the base; wrong values are refused by its schema.
-- Selectors select, names that objects give each other exist, ports are those of the routers.
+The folder holds one file per Kustomize root: base.yaml, gateway.yaml, dev.yaml, bench.yaml,
+prod.yaml. What the chart renders with other values is left beside the folder, as chart.yaml.
+- The chart's defaults render to the objects of the base, with `gateway.enabled` to those of the
+  gateway, too; wrong values are refused by its schema.
+- Selectors select, names that objects give each other exist, ports are those of the programs.
 Every difference is printed; the exit code is 1 when there is one.
 """
 
@@ -45,23 +46,29 @@ def rendered(chart, values=None, name="millrace"):
     return objects("\n---\n".join(texts))
 
 
-def check_chart(folder, base):
+def compare_all(base, chart):
+    """Says which objects differ."""
+    for key in sorted({*base, *chart}):
+        if key not in base or key not in chart:
+            problem(f"{'/'.join(key)} is only in the {'base' if key in base else 'chart'}")
+        else:
+            compare("/".join(key), base[key], chart[key])
+
+
+def check_chart(folder, base, gateway):
     told = lint(folder, strict=True)
     for message in told["errors"] + [m for m in told["messages"] if m["severity"] > 1]:
         problem(f"chart: {message}")
     with Chart.load(folder) as chart:
-        default = rendered(chart)
-        for key in sorted({*base, *default}):
-            if key not in base or key not in default:
-                problem(f"{'/'.join(key)} is only in the {'base' if key in base else 'chart'}")
-            else:
-                compare("/".join(key), base[key], default[key])
+        compare_all(base, rendered(chart))
+        compare_all(base | gateway, rendered(chart, {"gateway": {"enabled": True}}))
         for wrong in (
             {"cores": 0},
             {"replicas": "three"},
             {"image": {"repo": "x"}},
             {"resources": {"limits": {"memory": "much"}}},
             {"zoneSpread": "Never"},
+            {"gateway": {"replicas": 0}},
             {"unknown": 1},
         ):
             try:
@@ -79,6 +86,7 @@ def check_chart(folder, base):
             "podAnnotations": {"a": "b"},
             "image": {"repository": "x", "pullSecrets": [{"name": "y"}]},
             "config": "[admin]\nlisten = \"off\"\n",
+            "gateway": {"enabled": True, "replicas": 3, "tlsSecret": "z"},
         }
         other = rendered(chart, more, "events")
         check_references("chart with other values", other)
@@ -87,11 +95,45 @@ def check_chart(folder, base):
             problem("chart: replicas are given although the autoscaler is on")
         if ("NetworkPolicy", "events-millrace") in other:
             problem("chart: a NetworkPolicy is there although it is off")
+        if ("NetworkPolicy", "events-millrace-gateway") in other:
+            problem("chart: the gateway's NetworkPolicy is there although it is off")
         return other
+
+
+def check_gateways(where, found):
+    """Names, labels and ports of gateways."""
+    for deployment in (o for (k, _), o in found.items() if k == "Deployment"):
+        name, spec = deployment["metadata"]["name"], deployment["spec"]
+        pod, labels = spec["template"]["spec"], spec["template"]["metadata"]["labels"]
+        selectors = {"Deployment": spec["selector"]["matchLabels"]}
+        for kind, path in (
+            ("Service", ("selector",)),
+            ("PodDisruptionBudget", ("selector", "matchLabels")),
+            ("NetworkPolicy", ("podSelector", "matchLabels")),
+        ):
+            selected = found.get((kind, name), {}).get("spec", {})
+            for key in path:
+                selected = selected.get(key, {})
+            selectors[kind] = selected
+        for kind, selector in selectors.items():
+            if not selector.items() <= labels.items():
+                problem(f"{where}: {kind} of {name} selects {selector}, pods have {labels}")
+        for kind, wanted in (("ServiceAccount", pod["serviceAccountName"]), ("ConfigMap", name)):
+            if (kind, wanted) not in found:
+                problem(f"{where}: Deployment {name} names {kind} {wanted}, which is not there")
+        ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
+        for port in found["Service", name]["spec"]["ports"]:
+            if ports.get(port["targetPort"]) != port["port"]:
+                problem(f"{where}: Service port {port['name']} is no port of the gateway")
+        config = found["ConfigMap", name]["data"]["gateway.toml"]
+        for door, port in ports.items():
+            if f'[{door}]' in config and f':{port}"' not in config:
+                problem(f"{where}: the gateway's configuration has no port {port} for {door}")
 
 
 def check_references(where, found):
     """Names, labels and ports that objects take from each other."""
+    check_gateways(where, found)
     kinds = lambda kind: [o for (k, _), o in found.items() if k == kind]
     for stateful in kinds("StatefulSet"):
         name, spec = stateful["metadata"]["name"], stateful["spec"]
@@ -101,8 +143,9 @@ def check_references(where, found):
             problem(f"{where}: StatefulSet {name} names Service {spec['serviceName']}, which is not there")
         if ("ServiceAccount", pod["serviceAccountName"]) not in found:
             problem(f"{where}: StatefulSet {name} names a ServiceAccount that is not there")
-        selectors = [(o["kind"], o["spec"]["selector"]) for o in kinds("Service")]
-        selectors += [(o["kind"], o["spec"]["selector"]["matchLabels"]) for o in kinds("PodDisruptionBudget")]
+        of_routers = lambda kind: [o for o in kinds(kind) if not o["metadata"]["name"].endswith("-gateway")]
+        selectors = [(o["kind"], o["spec"]["selector"]) for o in of_routers("Service")]
+        selectors += [(o["kind"], o["spec"]["selector"]["matchLabels"]) for o in of_routers("PodDisruptionBudget")]
         policies = [o for o in kinds("NetworkPolicy") if o["metadata"]["name"] == name]
         selectors += [(o["kind"], o["spec"]["podSelector"]["matchLabels"]) for o in policies]
         selectors += [("spread", c["labelSelector"]["matchLabels"]) for c in pod["topologySpreadConstraints"]]
@@ -112,6 +155,8 @@ def check_references(where, found):
                 problem(f"{where}: {kind} selects {selector}, pods have {labels}")
         ports = {port["name"]: port for port in router["ports"]}
         for service in kinds("Service"):
+            if service["spec"]["selector"].get("app.kubernetes.io/component") != "router":
+                continue
             if service["spec"]["clusterIP"] != "None":
                 problem(f"{where}: Service {service['metadata']['name']} has a cluster IP")
             for port in service["spec"]["ports"]:
@@ -142,11 +187,14 @@ def check_references(where, found):
             uris = certificate["spec"]["uris"]
             if not any(re.fullmatch(r"millrace://router/.+", uri) for uri in uris):
                 problem(f"{where}: the routers' certificate has no URI of a router")
+        if certificate["spec"]["secretName"] == "millrace-gateway-tls":
+            if not all(uri.startswith("millrace://client/") for uri in certificate["spec"]["uris"]):
+                problem(f"{where}: the gateway's certificate has no URI of a client")
 
 
 def check_times(where, found, pod, router):
     """The pause before the end, the grace, and a second for the rest fit into the pod's time."""
-    texts = [o["data"]["router.toml"] for (k, _), o in found.items() if k == "ConfigMap"]
+    texts = [o["data"]["router.toml"] for (k, _), o in found.items() if k == "ConfigMap" and "router.toml" in o["data"]]
     given = re.search(r'^grace = "(\d+)s"$', texts[0], re.MULTILINE)
     pause = int(router["lifecycle"]["preStop"]["exec"]["command"][1])
     # The router's default is 5 s.
@@ -160,7 +208,7 @@ def main():
     roots = {path.stem: objects(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
     for name, found in roots.items():
         check_references(name, found)
-    other = check_chart(chart, roots["base"])
+    other = check_chart(chart, roots["base"], roots["gateway"])
     (folder.parent / "chart.yaml").write_text(yaml.safe_dump_all(other.values()))
     for text in problems:
         print(f"check.py: {text}", file=sys.stderr)

@@ -11,7 +11,7 @@
 # stage that builds them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-: "${BIN:?the folder of millrace-router, millrace and millrace-loadgen}"
+: "${BIN:?the folder of millrace-router, millrace-gateway, millrace and millrace-loadgen}"
 BIN=$(realpath "$BIN")
 out=$(mktemp -d)
 # Names of namespaces and containers are the host's: this run's number is in them.
@@ -109,6 +109,7 @@ wait "$sub"
 grep --quiet hello "$out/received"
 
 runc --root "$out/runc" exec "$run-0" sleep 0
+runc --root "$out/runc" exec "$run-0" /usr/bin/millrace-gateway --version
 if runc --root "$out/runc" exec "$run-0" sh -c true 2>/dev/null; then
     echo "the image has a shell" >&2
     exit 1

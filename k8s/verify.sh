@@ -4,7 +4,7 @@
 #
 #   k8s/verify.sh [--policies]     --policies: checkov, too (a large download)
 #
-# BIN: folder of millrace-router and millrace; without it, the ConfigMap is not judged.
+# BIN: folder of millrace-router, millrace-gateway and millrace; without it, ConfigMaps are not judged.
 # MILLRACE_KUBECONFIG: a cluster that judges the base, too, without changing anything.
 # Needs Python 3.10 or later with venv; everything else goes into a temporary folder.
 set -euo pipefail
@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 versions=(1.29 1.37)
-roots=(base=base dev=overlays/dev bench=overlays/bench prod=overlays/prod)
+roots=(base=base gateway=gateway dev=overlays/dev bench=overlays/bench prod=overlays/prod)
 
 python3 -m venv "$out/venv"
 pip() { "$out/venv/bin/pip" install --quiet --no-input --disable-pip-version-check "$@"; }
@@ -41,8 +41,15 @@ if [[ -n ${BIN:-} ]]; then
         --cert "$out/certs/router-millrace.pem" --key "$out/certs/router-millrace.key" \
         --ca "$out/certs/ca.pem" --secret "$out/certs/cluster.secret"
     echo "millrace-router accepts the ConfigMap"
+    # The same for the gateway, with its files in another place.
+    "${certs[@]}" client gateway >/dev/null
+    head -c 24 /dev/urandom | base64 >"$out/default"
+    sed "s,/etc/millrace/tokens,$out," gateway/gateway.toml >"$out/gateway.toml"
+    env MILLRACE_ROUTER=millrace.default.svc.cluster.local:7400 "$BIN/millrace-gateway" --config "$out/gateway.toml" \
+        --ca "$out/certs/ca.pem" --cert "$out/certs/client-gateway.pem" --key "$out/certs/client-gateway.key" --check
+    echo "millrace-gateway accepts the ConfigMap"
 else
-    echo "SKIPPED, needs BIN: millrace-router --check of the ConfigMap"
+    echo "SKIPPED, needs BIN: --check of the ConfigMaps"
 fi
 
 if [[ ${1:-} == --policies ]]; then
