@@ -9,11 +9,11 @@ use std::time::SystemTime;
 
 use millrace_client::{Selector, TagSet};
 use millrace_gateway::doors::http::{query::Query, structured};
+use millrace_gateway::doors::mqtt::codec::{Decoder, Encoder, Outgoing, Packet, Version, Wrong};
+use millrace_gateway::doors::mqtt::event as mqtt_event;
+use millrace_gateway::doors::naming::{Dialect, Mapping, Template};
 use millrace_gateway::doors::nats::envelope;
-use millrace_gateway::doors::nats::mapping::Mapping;
 use millrace_gateway::doors::nats::parser::{Command, Message, ParseError, Parser};
-use millrace_gateway::doors::nats::subject::{is_pattern, is_subject};
-use millrace_gateway::doors::nats::template::Template;
 use millrace_gateway::doors::syslog::event::event;
 use millrace_gateway::doors::syslog::framing::{Frame, Framer};
 use millrace_gateway::doors::syslog::read::read;
@@ -24,11 +24,12 @@ use time::UtcOffset;
 pub type Body = fn(&[u8]);
 
 /// All targets, with the names of their corpus folders.
-pub const TARGETS: [(&str, Body); 4] = [
+pub const TARGETS: [(&str, Body); 5] = [
     ("door_http", door_http),
     ("door_web", door_web),
     ("door_syslog", door_syslog),
     ("door_nats", door_nats),
+    ("door_mqtt", door_mqtt),
 ];
 
 /// A request's query string, and a body as a CloudEvent and as a batch.
@@ -107,18 +108,20 @@ pub fn door_nats(bytes: &[u8]) {
     let middle = usize::from(bytes.first().copied().unwrap_or_default()) % (bytes.len() + 1);
     let (first, second) = bytes.split_at(middle);
     assert_eq!(commands_of(&[first, second]), whole, "cut at {middle}");
-    let mapping = Mapping::new(vec![Template::parse("logs.{host}.{severity}", []).expect("it is right")]);
+    let dialect = Dialect::Nats;
+    let template = Template::parse(dialect, "logs.{host}.{severity}", []).expect("it is right");
+    let mapping = Mapping::new(dialect, vec![template]);
     for command in whole.0 {
         match command {
-            Command::Publish(Message { subject, reply, headers, payload }) if is_subject(&subject) => {
-                let tags = mapping.tags(&subject, &[]).expect("a subject fits a tag");
-                assert_eq!(mapping.subject(tags.borrow()), Some(subject));
-                let reply = reply.filter(|reply| is_subject(reply));
+            Command::Publish(Message { subject, reply, headers, payload }) if dialect.is_name(&subject) => {
+                let tags = mapping.tags(&subject, &[], &[]).expect("a subject fits a tag");
+                assert_eq!(mapping.name(tags.borrow()), Some(subject));
+                let reply = reply.filter(|reply| dialect.is_name(reply));
                 let block = headers.filter(|headers| envelope::is_header_block(headers));
                 let opened = envelope::open(&envelope::seal(reply.as_deref(), block.as_deref(), &payload));
                 assert_eq!(opened.reply, reply);
             }
-            Command::Subscribe { subject, .. } if is_pattern(&subject) => {
+            Command::Subscribe { subject, .. } if dialect.is_pattern(&subject) => {
                 for selector in mapping.selectors(&subject) {
                     Selector::parse(&selector).expect("the door writes selectors that can be read");
                 }
@@ -126,4 +129,88 @@ pub fn door_nats(bytes: &[u8]) {
             _ => {}
         }
     }
+}
+
+/// Packets of an MQTT client of each version, and what its topics and messages become.
+pub fn door_mqtt(bytes: &[u8]) {
+    for connect in
+        [&b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01c"[..], b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01c", b""]
+    {
+        let whole = packets(&[connect, bytes]);
+        let middle = usize::from(bytes.first().copied().unwrap_or_default()) % (bytes.len() + 1);
+        let (first, second) = bytes.split_at(middle);
+        assert_eq!(packets(&[connect, first, second]), whole, "cut at {middle}");
+        whole.0.into_iter().for_each(mqtt_packet);
+    }
+}
+
+fn packets(pieces: &[&[u8]]) -> (Vec<Packet>, Result<(), Wrong>) {
+    let (mut decoder, mut packets) = (Decoder::default(), Vec::new());
+    for piece in pieces {
+        decoder.buffer().extend_from_slice(piece);
+        loop {
+            match decoder.packet() {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => break,
+                Err(wrong) => return (packets, Err(wrong)),
+            }
+        }
+    }
+    (packets, Ok(()))
+}
+
+fn mqtt_packet(packet: Packet) {
+    let dialect = Dialect::Mqtt;
+    let template = Template::parse(dialect, "sensors/{room}/{kind}", []).expect("it is right");
+    let mapping = Mapping::new(dialect, vec![template]);
+    match packet {
+        Packet::Publish(publish) => {
+            let event = mqtt_event::event(
+                &mapping,
+                &publish.topic,
+                &publish.properties,
+                publish.payload,
+                &[],
+                SystemTime::UNIX_EPOCH,
+            );
+            let Ok(event) = event else { return };
+            let message = mqtt_event::message(&mapping, event.tags.borrow(), SystemTime::UNIX_EPOCH)
+                .expect("a topic comes back");
+            assert_eq!(message.topic, publish.topic);
+            sent_again(&message, &event.payload);
+        }
+        Packet::Subscribe { wishes, .. } => {
+            for wish in wishes.iter().filter(|wish| dialect.is_pattern(&wish.filter)) {
+                for selector in mapping.selectors(&wish.filter) {
+                    Selector::parse(&selector).expect("the door writes selectors that can be read");
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What the door writes is what a client of the same packet would.
+fn sent_again(message: &mqtt_event::Message<'_>, payload: &[u8]) {
+    let outgoing = Outgoing {
+        topic: &message.topic,
+        topic_alias: None,
+        packet: Some(7),
+        is_again: false,
+        payload,
+        is_text: message.is_text,
+        expiry: message.expiry,
+        content_type: message.content_type,
+        response_topic: message.response_topic,
+        correlation: message.correlation.as_deref(),
+        subscription: None,
+        user: &message.user,
+    };
+    let mut encoder = Encoder::new(Version::V5, true);
+    assert!(encoder.message(&outgoing, usize::MAX));
+    let connect = b"\x10\x0e\0\x04MQTT\x05\x02\0\x3c\0\0\x01c";
+    let (read, end) = packets(&[connect, encoder.bytes()]);
+    assert_eq!(end, Ok(()));
+    let Some(Packet::Publish(read)) = read.into_iter().nth(1) else { panic!("it is no message") };
+    assert_eq!((read.topic.as_str(), &*read.payload), (message.topic.as_str(), payload));
 }

@@ -39,6 +39,8 @@ labels! {
         Syslog = "syslog",
         /// NATS' core protocol.
         Nats = "nats",
+        /// MQTT 5 and 3.1.1.
+        Mqtt = "mqtt",
     }
 }
 
@@ -67,6 +69,8 @@ labels! {
         NoRouter = "no_router",
         /// The local client did not take it in time, so that newer events took its place.
         Overflow = "overflow",
+        /// Its time was over.
+        Expired = "expired",
         /// It has no name in the client's protocol.
         Unmapped = "unmapped",
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::admin;
 use crate::admission::Access;
 use crate::counters::Counters;
-use crate::doors::{http, nats, syslog};
+use crate::doors::{http, mqtt, nats, syslog};
 use crate::room::Room;
 use crate::settings::{DoorSettings, Settings, SyslogSettings};
 use crate::upstream::Upstream;
@@ -57,6 +57,9 @@ pub struct Addresses {
     /// The NATS door.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nats: Option<SocketAddr>,
+    /// The MQTT door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<SocketAddr>,
     /// The admin page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<SocketAddr>,
@@ -78,7 +81,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] names the setting.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { routers, admin, http, syslog, nats, log_filter: _ } = settings;
+        let Settings { routers, admin, http, syslog, nats, mqtt, log_filter: _ } = settings;
         let counters = Arc::new(Counters::default());
         let (stop, stopping) = watch::channel(false);
         let mut addresses = Addresses::default();
@@ -89,6 +92,8 @@ impl Gateway {
             listener("http.listen", http.as_ref().map(|http| http.door.listen), &mut addresses.http).await?;
         let nats_listener =
             listener("nats.listen", nats.as_ref().map(|nats| nats.door.listen), &mut addresses.nats).await?;
+        let mqtt_listener =
+            listener("mqtt.listen", mqtt.as_ref().map(|mqtt| mqtt.door.listen), &mut addresses.mqtt).await?;
         let syslog = SyslogSockets::open(syslog, &mut addresses).await?;
         let room = Room { upstream: Upstream::open(&routers, counters.clone())?, counters, stopping };
         if let Some(listener) = admin_listener {
@@ -99,6 +104,9 @@ impl Gateway {
         }
         if let (Some(listener), Some(settings)) = (nats_listener, nats) {
             doors.spawn(nats::serve(listener, settings, room.clone()));
+        }
+        if let (Some(listener), Some(settings)) = (mqtt_listener, mqtt) {
+            doors.spawn(mqtt::serve(listener, settings, room.clone()));
         }
         syslog.serve(&room, &mut doors);
         Ok(Self { addresses, room, stop, doors })

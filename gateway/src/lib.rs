@@ -1,5 +1,5 @@
 //! Doors into a Millrace cluster for what is already out there: HTTP and CloudEvents, web
-//! browsers, syslog, NATS.
+//! browsers, syslog, NATS, MQTT.
 //!
 //! A *door* speaks the protocol of its clients and maps it to tags, events and selectors. All doors
 //! share one *room*: admission (who may do what, and how much anybody may take before that is
@@ -10,7 +10,8 @@
 //!   curl, CloudEvents ─► doors::http   ┐            ┌ upstream::Lines ── publishers ┐
 //!   browsers          ─► doors::web    ├ admission ─┤                               ├─► routers
 //!   logger, rsyslog   ─► doors::syslog │            │                               │
-//!   NATS clients      ─► doors::nats   ┘            └ upstream::Feeds ── receivers  ┘
+//!   NATS clients      ─► doors::nats   │            └ upstream::Feeds ── receivers  ┘
+//!   MQTT clients      ─► doors::mqtt   ┘
 //! ```
 //!
 //! Tens of thousands of local clients share a few connections: all publish through the same

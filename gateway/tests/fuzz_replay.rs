@@ -39,4 +39,16 @@ proptest! {
             body(bytes.as_bytes());
         }
     }
+
+    /// Packets of MQTT with a right length, so that more than the first byte is read.
+    #[test]
+    fn likely_packets_do_no_harm(packets in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..100)), 0..8)) {
+        let mut bytes = Vec::new();
+        for (first, body) in packets {
+            bytes.push(first);
+            bytes.push(u8::try_from(body.len()).unwrap());
+            bytes.extend_from_slice(&body);
+        }
+        doors::door_mqtt(&bytes);
+    }
 }

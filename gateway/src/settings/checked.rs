@@ -9,6 +9,7 @@ use super::door::listen;
 use super::error::SettingsError;
 use super::file::{File, RoutersFile};
 use super::http::{HttpSettings, http};
+use super::mqtt::{MqttSettings, mqtt};
 use super::nats::{NatsSettings, nats};
 use super::syslog::{SyslogSettings, syslog};
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub syslog: SyslogSettings,
     /// The NATS door, if there is one.
     pub nats: Option<NatsSettings>,
+    /// The MQTT door, if there is one.
+    pub mqtt: Option<MqttSettings>,
     /// What is logged.
     pub log_filter: String,
 }
@@ -46,6 +49,7 @@ impl Settings {
             http: http(&file.http)?,
             syslog: syslog(&file.syslog)?,
             nats: nats(&file.nats)?,
+            mqtt: mqtt(&file.mqtt)?,
             log_filter: file.log.filter.clone().unwrap_or_else(|| LOG.to_owned()),
         })
     }
@@ -115,6 +119,8 @@ mod tests {
             ("syslog.tls = '127.0.0.1:1'", "syslog.cert and syslog.key"),
             ("syslog.udp = '0.0.0.0:1'", "[[syslog.identity]]"),
             ("[[nats.subject]]\ntemplate = 'a.*'", "nats.subject"),
+            ("[[mqtt.topic]]\ntemplate = 'a/+'", "mqtt.topic"),
+            ("mqtt.listen = '0.0.0.0:1883'", "[[mqtt.identity]]"),
             ("syslog.tz = 'Europe'", "+02:00"),
             ("[[http.identity]]\nname = 'x'\ntoken_file = '/nonexistent'", "/nonexistent"),
         ] {

@@ -20,6 +20,9 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
   logger --server 127.0.0.1 --port 5140 'disk degraded'
                                             an event with tags severity, facility, host, app
   millrace-gateway --nats 127.0.0.1:4222    a door for NATS clients as they are
+  millrace-gateway --mqtt 127.0.0.1:1883    a door for MQTT clients as they are
+  mosquitto_pub -t sensors/kitchen/temp -m 21.5
+  mosquitto_sub -t 'sensors/#'              the topic is the tag `topic`, unless a template says otherwise
 
 With a cluster, for other hosts:
   millrace-gateway --config gateway.toml --check     says what is wrong with the file, if anything
@@ -40,7 +43,7 @@ With a cluster, for other hosts:
 Settings come from defaults, then the file, then the environment, then flags; the last one counts.
 docs/using/doors.md has a section for each door.";
 
-/// Doors into a Millrace cluster for HTTP, CloudEvents, web browsers, syslog and NATS.
+/// Doors into a Millrace cluster for HTTP, CloudEvents, web browsers, syslog, NATS and MQTT.
 ///
 /// Without arguments it joins a router in dev mode on this host and opens the HTTP door on loopback.
 #[derive(Debug, Clone, Default, Parser)]
@@ -83,6 +86,9 @@ pub struct Cli {
     /// Where the NATS door is, as in 127.0.0.1:4222. Default off.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_NATS")]
     pub nats: Option<String>,
+    /// Where the MQTT door is, as in 127.0.0.1:1883. Default off.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_MQTT")]
+    pub mqtt: Option<String>,
     /// Where /metrics, /livez and /readyz are, or `off`. Default 127.0.0.1:7482.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_ADMIN")]
     pub admin: Option<String>,
@@ -118,7 +124,7 @@ impl Cli {
     }
 
     fn put_over(&self, file: &mut File) {
-        let Self { router, ca, cert, key, http, syslog_udp, syslog_tcp, nats, admin, log, .. } = self;
+        let Self { router, ca, cert, key, http, syslog_udp, syslog_tcp, nats, mqtt, admin, log, .. } = self;
         if !router.is_empty() {
             file.routers.addresses = Some(router.clone());
         }
@@ -129,6 +135,7 @@ impl Cli {
         put(&mut file.syslog.udp, syslog_udp);
         put(&mut file.syslog.tcp, syslog_tcp);
         put(&mut file.nats.listen, nats);
+        put(&mut file.mqtt.listen, mqtt);
         put(&mut file.admin.listen, admin);
         put(&mut file.log.filter, log);
     }

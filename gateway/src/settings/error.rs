@@ -6,7 +6,7 @@ use millrace_client::AddressError;
 
 use super::access::AccessError;
 use crate::admission::DoorTlsError;
-use crate::doors::nats::template::TemplateError;
+use crate::doors::naming::TemplateError;
 
 /// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +54,14 @@ pub enum SettingsError {
         /// What is wrong.
         source: DoorTlsError,
     },
-    /// A template of subjects.
-    #[error("nats.subject: {0}")]
-    Subject(#[from] TemplateError),
+    /// A template of subjects or topics.
+    #[error("{key}: {source}")]
+    Template {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong.
+        source: TemplateError,
+    },
     /// A zone.
     #[error("{key} = {text:?}: write an offset from UTC, as in +02:00")]
     Zone {

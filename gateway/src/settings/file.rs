@@ -19,6 +19,8 @@ pub struct File {
     pub syslog: SyslogFile,
     /// `[nats]`: the door for NATS clients.
     pub nats: NatsFile,
+    /// `[mqtt]`: the door for MQTT clients.
+    pub mqtt: MqttFile,
     /// `[log]`.
     pub log: LogFile,
 }
@@ -109,17 +111,37 @@ pub struct NatsFile {
     /// Authority whose client certificates prove identities, PEM.
     pub client_ca: Option<PathBuf>,
     /// Which subjects are which tags, tried in this order.
-    pub subject: Vec<SubjectFile>,
+    pub subject: Vec<TemplateFile>,
     /// Who may do what. Without any, everybody may do everything, on loopback only. A token is a
     /// client's token, or its password.
     pub identity: Vec<IdentityFile>,
 }
 
-/// `[[nats.subject]]`.
+/// `[mqtt]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttFile {
+    /// Where the door is. Default nowhere.
+    pub listen: Option<String>,
+    /// Certificate of the door, PEM: the door then speaks TLS only.
+    pub cert: Option<PathBuf>,
+    /// The key of `cert`, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority whose client certificates prove identities, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// Which topics are which tags, tried in this order.
+    pub topic: Vec<TemplateFile>,
+    /// Who may do what. Without any, everybody may do everything, on loopback only. A token is a
+    /// client's password.
+    pub identity: Vec<IdentityFile>,
+}
+
+/// `[[nats.subject]]`, `[[mqtt.topic]]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SubjectFile {
-    /// Tokens between dots, each a word or `{key}`: `logs.{host}.{severity}`.
+pub struct TemplateFile {
+    /// Tokens between separators, each a word or `{key}`: `logs.{host}.{severity}`,
+    /// `sensors/{room}/{kind}`.
     pub template: String,
     /// Tags besides those in the template.
     #[serde(default)]

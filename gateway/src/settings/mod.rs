@@ -7,7 +7,8 @@
 //! | `cli` | the command line and its environment variables |
 //! | `access` | identities of a door, checked |
 //! | `door` | what all doors have |
-//! | `http`, `syslog`, `nats` | the sections of doors, checked |
+//! | `http`, `syslog`, `nats`, `mqtt` | the sections of doors, checked |
+//! | `names` | templates of subjects and topics |
 //! | `error` | [`SettingsError`] |
 //! | `checked` | [`Settings`]: everything together, without an invalid state |
 
@@ -18,6 +19,8 @@ mod door;
 mod error;
 mod file;
 mod http;
+mod mqtt;
+mod names;
 mod nats;
 mod syslog;
 
@@ -27,8 +30,10 @@ pub use cli::{Cli, CliError};
 pub use door::DoorSettings;
 pub use error::SettingsError;
 pub use file::{
-    AdminFile, File, HttpFile, IdentityFile, LogFile, NatsFile, RoutersFile, SubjectFile, SyslogFile,
+    AdminFile, File, HttpFile, IdentityFile, LogFile, MqttFile, NatsFile, RoutersFile, SyslogFile,
+    TemplateFile,
 };
 pub use http::HttpSettings;
+pub use mqtt::MqttSettings;
 pub use nats::NatsSettings;
 pub use syslog::SyslogSettings;

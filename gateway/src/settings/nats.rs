@@ -3,8 +3,8 @@
 use super::door::{DoorSettings, TlsFiles, door, listen};
 use super::error::SettingsError;
 use super::file::NatsFile;
-use crate::doors::nats::mapping::Mapping;
-use crate::doors::nats::template::Template;
+use super::names::mapping;
+use crate::doors::naming::{Dialect, Mapping};
 
 /// The NATS door.
 #[derive(Debug, Clone)]
@@ -20,9 +20,7 @@ pub struct NatsSettings {
 /// # Errors
 /// [`SettingsError`] names the setting.
 pub(super) fn nats(file: &NatsFile) -> Result<Option<NatsSettings>, SettingsError> {
-    let templates =
-        file.subject.iter().map(|subject| Template::parse(&subject.template, subject.tags.clone()));
-    let mapping = Mapping::new(templates.collect::<Result<_, _>>()?);
+    let mapping = mapping(Dialect::Nats, "nats.subject", &file.subject)?;
     let Some(listen) = listen("nats.listen", file.listen.as_deref(), None)? else { return Ok(None) };
     let files = TlsFiles {
         cert: file.cert.as_deref(),

@@ -1,21 +1,14 @@
 //! One receiver, and the local clients that read it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use millrace_client::receiver::BatchItem;
-use millrace_client::{
-    Batch, ConnectError, Disconnect, Receiver, ReceiverOptions, SubscribeError, Subscription,
-};
+use millrace_client::{Batch, ReceiverOptions, SubscribeError, Subscription};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
 
 use super::arrival::Arrival;
 use super::mailbox::{Delivery, Letter, Mailbox};
 use super::receivers::Receivers;
-
-/// While no router can be reached, a feed asks again after this time.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far a feed has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +128,7 @@ impl Feed {
             let taking = if is_for_one { readers.member() } else { &readers.list };
             for reader in taking {
                 let (subscription, delivery) = (reader.subscription, delivery.clone());
-                reader.mailbox.push(Letter { subscription, delivery });
+                reader.mailbox.push(Letter { subscription, delivery, receipt: None });
             }
         }
     }
@@ -164,7 +157,8 @@ impl Feed {
 
     /// Reads the receiver for as long as there is one. Returns why there is none.
     async fn serve(&self, receivers: &Receivers) -> Result<std::convert::Infallible, String> {
-        let mut receiver = self.receiver(receivers).await?;
+        // Local clients drop their own oldest, so a router is to do the same for the gateway.
+        let mut receiver = receivers.open_when_possible(&ReceiverOptions::default()).await?;
         let mut subscription =
             receiver.subscribe(self.key.selectors.iter()).map_err(|error| error.to_string())?;
         loop {
@@ -176,44 +170,27 @@ impl Feed {
                         return Err(refused.unwrap_or_else(|| "the receiver has ended".to_owned()));
                     }
                 },
-                effective = self.effective(&mut subscription) => effective.map_err(|error| error.to_string())?,
+                effective = effective(&self.stage, &mut subscription, &self.key.selectors) => {
+                    effective.map_err(|error| error.to_string())?;
+                }
             }
-        }
-    }
-
-    /// Waits until the subscription is effective, once; then for ever.
-    async fn effective(&self, subscription: &mut Subscription) -> Result<(), SubscribeError> {
-        if *self.stage.borrow() == Stage::Effective {
-            return std::future::pending().await;
-        }
-        let coverage = subscription.in_cluster().await?;
-        if !coverage.is_whole() {
-            tracing::warn!(selectors = ?self.key.selectors, left_out = ?coverage.left_out, "not every router knows a feed");
-        }
-        self.stage.send_replace(Stage::Effective);
-        Ok(())
-    }
-
-    /// Opens the receiver, for as long as no router can be reached.
-    async fn receiver(&self, receivers: &Receivers) -> Result<Receiver, String> {
-        // Local clients drop their own oldest, so a router is to do the same for the gateway.
-        let options = ReceiverOptions::default();
-        loop {
-            match receivers.open(&options).await {
-                Ok(receiver) => return Ok(receiver),
-                Err(error) if is_final(&error) => return Err(error.to_string()),
-                Err(error) => tracing::debug!(%error, "a feed waits for a router"),
-            }
-            sleep(RETRY_PAUSE).await;
         }
     }
 }
 
-/// Whether a router that was asked again would say the same.
-fn is_final(error: &ConnectError) -> bool {
-    matches!(
-        error,
-        ConnectError::Receivers(_)
-            | ConnectError::Failed { reason: Disconnect::Closed { .. } | Disconnect::Tls(_), .. }
-    )
+/// Waits until the subscription of a receiver is effective, once; then for ever.
+pub(super) async fn effective(
+    stage: &watch::Sender<Stage>,
+    subscription: &mut Subscription,
+    selectors: &[String],
+) -> Result<(), SubscribeError> {
+    if *stage.borrow() == Stage::Effective {
+        return std::future::pending().await;
+    }
+    let coverage = subscription.in_cluster().await?;
+    if !coverage.is_whole() {
+        tracing::warn!(?selectors, left_out = ?coverage.left_out, "not every router knows a feed");
+    }
+    stage.send_replace(Stage::Effective);
+    Ok(())
 }

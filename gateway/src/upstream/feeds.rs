@@ -8,6 +8,7 @@ use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
 use super::feed::{Feed, FeedEnded, FeedKey, Stage};
 use super::mailbox::Mailbox;
+use super::member::Member;
 use super::receivers::Receivers;
 
 /// Why a subscription is not possible.
@@ -85,6 +86,22 @@ impl Feeds {
     ) -> Result<Membership, JoinError> {
         let key = FeedKey { selectors: canonical(selectors)?, group: Some(group.into()) };
         self.join_feed(key, subscription, mailbox)
+    }
+
+    /// Makes a mailbox a member of a group of the cluster by itself: its letters have receipts, and
+    /// what it has not done when it leaves, or within 30 s, another member gets.
+    ///
+    /// # Errors
+    /// [`JoinError`] names the selector.
+    pub fn join_as_member<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        group: &str,
+        subscription: u64,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Member, JoinError> {
+        let selectors = canonical(selectors)?;
+        Ok(Member::join(self.receivers.clone(), selectors, group, subscription, mailbox.clone()))
     }
 
     fn join_feed(

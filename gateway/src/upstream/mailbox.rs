@@ -9,6 +9,7 @@ use millrace_client::GapReason;
 use tokio::sync::Notify;
 
 use super::arrival::Arrival;
+use super::receipt::Receipt;
 use crate::counters::{Counters, Door, Reason};
 
 /// Events that wait for one local client, at most: a second of a busy stream.
@@ -28,12 +29,14 @@ pub enum Delivery {
 }
 
 /// A delivery, and the client's own number of the subscription that it is for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Letter {
     /// The subscription's number.
     pub subscription: u64,
     /// What arrived.
     pub delivery: Delivery,
+    /// Who is a member of a group by itself says with it that the event is done.
+    pub receipt: Option<Receipt>,
 }
 
 impl Letter {
@@ -140,7 +143,7 @@ impl Mailbox {
             .into_iter()
             .map(|(subscription, events)| {
                 let gap = Gap { reason: GapReason::Overflow, events, router: None };
-                Letter { subscription, delivery: Delivery::Gap(gap) }
+                Letter { subscription, delivery: Delivery::Gap(gap), receipt: None }
             })
             .collect();
         let count = state.queue.len().min(events_max);
@@ -164,7 +167,7 @@ mod tests {
     fn letter(subscription: u64, seq: u64, payload_bytes: usize) -> Letter {
         let tags = TagSet::from_texts(["a=b"]).unwrap();
         let arrival = Arrival::test(tags, seq, vec![0; payload_bytes]);
-        Letter { subscription, delivery: Delivery::Event(Arc::new(arrival)) }
+        Letter { subscription, delivery: Delivery::Event(Arc::new(arrival)), receipt: None }
     }
 
     fn seqs(letters: &[Letter]) -> Vec<Result<u64, u64>> {

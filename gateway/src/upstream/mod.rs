@@ -13,7 +13,9 @@
 //! | `feeds` | [`Feeds`]: finds or opens the feed of a list of selectors |
 //! | `line` | one connection for publishing, kept alive |
 //! | `mailbox` | [`Mailbox`]: the bounded queue of one local client |
+//! | `member` | [`Member`]: a local client that is a member of a group by itself |
 //! | `outgoing` | [`NewEvent`], [`Level`], [`Published`]: what doors publish, and what they hear |
+//! | `receipt` | [`Receipt`]: what such a client says about each event |
 //! | `receivers` | connections for receivers, a thousand receivers on each |
 //! | `way` | [`Upstream`]: all of it together |
 
@@ -22,7 +24,9 @@ mod feed;
 mod feeds;
 mod line;
 mod mailbox;
+mod member;
 mod outgoing;
+mod receipt;
 mod receivers;
 mod way;
 
@@ -31,5 +35,7 @@ pub use feed::{FeedEnded, Stage};
 pub use feeds::{Feeds, JoinError, Membership};
 pub use line::Line;
 pub use mailbox::{Delivery, Letter, MAILBOX_BYTES_MAX, MAILBOX_EVENTS_MAX, Mailbox};
+pub use member::Member;
 pub use outgoing::{Level, NewEvent, NewEventError, Published, Unavailable};
+pub use receipt::Receipt;
 pub use way::{Underway, Upstream};

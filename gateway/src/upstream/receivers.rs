@@ -2,12 +2,16 @@
 //! opened when all are full.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use millrace_client::{Client, Config, ConnectError, Receiver, ReceiverOptions};
+use millrace_client::{Client, Config, ConnectError, Disconnect, Receiver, ReceiverOptions};
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 /// Connections at most: 65,536 feeds.
 const CONNECTIONS_MAX: usize = 64;
+/// While no router can be reached, a receiver is asked for again after this time.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens receivers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -44,4 +48,28 @@ impl Receivers {
         clients.push(client);
         Ok(receiver)
     }
+
+    /// As [`open`](Self::open), for as long as no router can be reached.
+    ///
+    /// # Errors
+    /// Why a router that was asked again would say the same.
+    pub(super) async fn open_when_possible(&self, options: &ReceiverOptions) -> Result<Receiver, String> {
+        loop {
+            match self.open(options).await {
+                Ok(receiver) => return Ok(receiver),
+                Err(error) if is_final(&error) => return Err(error.to_string()),
+                Err(error) => tracing::debug!(%error, "a receiver waits for a router"),
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+/// Whether a router that was asked again would say the same.
+fn is_final(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Receivers(_)
+            | ConnectError::Failed { reason: Disconnect::Closed { .. } | Disconnect::Tls(_), .. }
+    )
 }

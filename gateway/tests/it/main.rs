@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod http;
+mod mqtt;
 mod nats;
 mod syslog;
 mod web;

@@ -7,10 +7,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::greeting::Greeting;
-use super::mapping::Mapping;
 use super::session::Session;
 use crate::admission::{CONNECTIONS_MAX, Peer, Socket};
 use crate::counters::{Door, Reason};
+use crate::doors::naming::Mapping;
 use crate::room::Room;
 use crate::settings::{DoorSettings, NatsSettings};
 use crate::tcp_server::TcpServer;

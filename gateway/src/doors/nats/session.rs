@@ -16,13 +16,12 @@ use tokio::time::{Instant, interval_at, sleep_until};
 
 use super::envelope::{self, is_header_block};
 use super::greeting::Connect;
-use super::mapping::Mapping;
 use super::parser::{Command, Message, ParseError, Parser};
-use super::subject::is_subject;
 use super::subscriptions::Subscriptions;
 use super::writer::Writer;
 use crate::admission::{Access, Admitted, HEAD_MAX, Peer, Right, Socket};
 use crate::counters::{Door, Reason};
+use crate::doors::naming::{Dialect, Mapping};
 use crate::room::Room;
 use crate::upstream::{Delivery, Letter, Level, Mailbox, NewEvent, Underway};
 
@@ -266,8 +265,8 @@ impl Session {
 
     async fn publish(&mut self, message: Message, admitted: &Admitted) {
         let Message { subject, reply, headers, payload } = message;
-        let is_right = is_subject(&subject)
-            && reply.as_deref().is_none_or(is_subject)
+        let is_right = Dialect::Nats.is_name(&subject)
+            && reply.as_deref().is_none_or(|reply| Dialect::Nats.is_name(reply))
             && headers.as_deref().is_none_or(is_header_block);
         if !is_right {
             self.refused(Reason::Malformed);
@@ -277,7 +276,7 @@ impl Session {
             return self.answer(reply, None, NO_JETSTREAM);
         }
         let sealed = envelope::seal(reply.as_deref(), headers.as_deref(), &payload);
-        let event = self.mapping.tags(&subject, admitted.tags()).map_err(Into::into);
+        let event = self.mapping.tags(&subject, &[], admitted.tags()).map_err(Into::into);
         let event = event.and_then(|tags| NewEvent::new(tags, SystemTime::now(), sealed));
         let Ok(event) = event else {
             self.refused(Reason::TooLarge);
@@ -328,7 +327,7 @@ impl Session {
         for letter in letters {
             // A core client hears of no gaps; the mailbox has counted what was dropped.
             let Delivery::Event(arrival) = &letter.delivery else { continue };
-            let Some(subject) = self.mapping.subject(arrival.tags.borrow()) else {
+            let Some(subject) = self.mapping.name(arrival.tags.borrow()) else {
                 unmapped += 1;
                 continue;
             };

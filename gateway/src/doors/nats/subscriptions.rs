@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::mapping::Mapping;
-use super::subject::{is_pattern, matches};
+use crate::doors::naming::{Dialect, Mapping};
 use crate::upstream::{Feeds, Mailbox, Membership};
 
 /// Subscriptions of one client.
@@ -55,7 +54,7 @@ impl Subscriptions {
         feeds: &Feeds,
         mailbox: &Arc<Mailbox>,
     ) -> Result<(), Refused> {
-        if !is_pattern(pattern) {
+        if !Dialect::Nats.is_pattern(pattern) {
             return Err(Refused::Subject);
         }
         if self.by_number.len() >= SUBSCRIPTIONS_MAX {
@@ -114,7 +113,7 @@ impl Subscriptions {
     /// wants it.
     pub(super) fn deliver(&mut self, number: u64, subject: &str) -> Option<String> {
         let subscribed = self.by_number.get_mut(&number)?;
-        if !matches(&subscribed.pattern, subject) {
+        if !Dialect::Nats.matches(&subscribed.pattern, subject) {
             return None;
         }
         subscribed.delivered += 1;
@@ -127,7 +126,8 @@ impl Subscriptions {
 
     /// The subscription of this client that an answer on `subject` is for.
     pub(super) fn waiting_for(&self, subject: &str) -> Option<u64> {
-        let found = self.by_number.iter().find(|(_, subscribed)| matches(&subscribed.pattern, subject));
+        let found =
+            self.by_number.iter().find(|(_, subscribed)| Dialect::Nats.matches(&subscribed.pattern, subject));
         found.map(|(number, _)| *number)
     }
 }

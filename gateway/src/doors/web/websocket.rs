@@ -156,7 +156,7 @@ impl Session {
         if has_cursor {
             // What lies between is not replayed.
             let gap = Gap { reason: GapReason::SessionLost, events: 0, router: None };
-            self.mailbox.push(Letter { subscription: number, delivery: Delivery::Gap(gap) });
+            self.mailbox.push(Letter { subscription: number, delivery: Delivery::Gap(gap), receipt: None });
         }
         let sub = sub.to_owned();
         let effective = async move {

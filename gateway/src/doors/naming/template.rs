@@ -2,22 +2,23 @@
 
 use millrace_client::{TagSet, TagSetRef};
 
-use super::subject::is_subject;
+use super::dialect::{Dialect, Wildcard};
 
 /// A token of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
-    /// It stands in the subject as it is.
+    /// It stands in the name as it is.
     Literal(String),
     /// It is the value of this tag.
     Tag(String),
 }
 
-/// Says which subjects are which tags.
+/// Says which names are which tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
+    dialect: Dialect,
     tokens: Vec<Token>,
-    /// Tags that every event of these subjects has.
+    /// Tags that every event of these names has.
     fixed: Vec<(String, String)>,
 }
 
@@ -35,6 +36,7 @@ impl Template {
     /// # Errors
     /// [`TemplateError`] says what is wrong.
     pub fn parse(
+        dialect: Dialect,
         text: &str,
         fixed: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, TemplateError> {
@@ -43,11 +45,12 @@ impl Template {
             Some(key) => Token::Tag(key.to_owned()),
             None => Token::Literal(token.to_owned()),
         };
-        if !is_subject(text) {
-            return Err(error("write tokens between dots, each a word or {key}".to_owned()));
+        let separator = dialect.separator();
+        if !dialect.is_name(text) {
+            return Err(error(format!("write tokens between `{separator}`, each a word or {{key}}")));
         }
-        let template =
-            Self { tokens: text.split('.').map(token).collect(), fixed: fixed.into_iter().collect() };
+        let tokens = text.split(separator).map(token).collect();
+        let template = Self { dialect, tokens, fixed: fixed.into_iter().collect() };
         // The sample has every key that an event will have.
         let sample = template.tokens.iter().filter_map(|token| match token {
             Token::Tag(key) => Some((key.as_str(), "x")),
@@ -64,12 +67,18 @@ impl Template {
         Ok(template)
     }
 
-    /// The tags of a subject; `None` if it does not fit.
+    /// Whether a tag is part of the names.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        let is_in_name = |token: &Token| matches!(token, Token::Tag(tag) if tag == key);
+        self.fixed.iter().any(|(fixed, _)| fixed == key) || self.tokens.iter().any(is_in_name)
+    }
+
+    /// The tags of a name; `None` if it does not fit.
     #[must_use]
-    pub fn tags<'a>(&'a self, subject: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
+    pub fn tags<'a>(&'a self, name: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
         let mut tags: Vec<(&str, &str)> =
             self.fixed.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let mut found = subject.split('.');
+        let mut found = name.split(self.dialect.separator());
         for token in &self.tokens {
             match (token, found.next()?) {
                 (Token::Literal(literal), token) if literal == token => {}
@@ -80,25 +89,26 @@ impl Template {
         found.next().is_none().then_some(tags)
     }
 
-    /// The subject of tags; `None` if they do not fit.
+    /// The name of tags; `None` if they do not fit.
     #[must_use]
-    pub fn subject(&self, tags: TagSetRef<'_>) -> Option<String> {
+    pub fn name(&self, tags: TagSetRef<'_>) -> Option<String> {
         let has = |(key, value): &(String, String)| tags.get(key) == Some(value);
         if !self.fixed.iter().all(has) {
             return None;
         }
-        let mut subject = String::new();
-        for token in &self.tokens {
+        let separator = self.dialect.separator();
+        let mut name = String::new();
+        for (number, token) in self.tokens.iter().enumerate() {
             let token = match token {
                 Token::Literal(literal) => literal.as_str(),
-                Token::Tag(key) => tags.get(key).filter(|value| !value.contains('.'))?,
+                Token::Tag(key) => tags.get(key).filter(|value| !value.contains(separator))?,
             };
-            if !subject.is_empty() {
-                subject.push('.');
+            if number > 0 {
+                name.push(separator);
             }
-            subject.push_str(token);
+            name.push_str(token);
         }
-        is_subject(&subject).then_some(subject)
+        self.dialect.is_name(&name).then_some(name)
     }
 
     /// The selector for events of this template that a pattern may match; `None` if it matches none.
@@ -106,12 +116,13 @@ impl Template {
     pub fn selector(&self, pattern: &str) -> Option<String> {
         let mut parts: Vec<String> =
             self.fixed.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect();
-        let mut wanted = pattern.split('.');
+        let mut wanted = pattern.split(self.dialect.separator()).peekable();
         let mut is_rest = false;
+        let wildcard = |token: &str| self.dialect.wildcard(token);
         for token in &self.tokens {
-            let want = if is_rest { "*" } else { wanted.next()? };
-            is_rest |= want == ">";
-            let is_any = is_rest || want == "*";
+            let want = if is_rest { "" } else { wanted.next()? };
+            is_rest |= wildcard(want) == Some(Wildcard::Rest);
+            let is_any = is_rest || wildcard(want).is_some();
             match token {
                 Token::Literal(literal) if is_any || literal == want => {}
                 Token::Literal(_) => return None,
@@ -119,7 +130,8 @@ impl Template {
                 Token::Tag(key) => parts.push(format!("{key}={}", quoted(want))),
             }
         }
-        (is_rest || wanted.next().is_none()).then(|| parts.join(","))
+        let may_end = |want: &str| self.dialect.rest_may_be_none() && wildcard(want) == Some(Wildcard::Rest);
+        (is_rest || wanted.next().is_none_or(may_end)).then(|| parts.join(","))
     }
 }
 
