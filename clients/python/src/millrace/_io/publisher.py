@@ -15,6 +15,10 @@ from ..errors import MillraceError
 from ..items import Outcome
 from .session import Session
 
+# Events that are taken before the loop runs: a busy publisher that never lets it read would mistake
+# its own deafness for the router's silence.
+_TAKEN_PER_TURN = 256
+
 
 class Publisher:
     """Events with seqs of one epoch, across connections."""
@@ -25,6 +29,7 @@ class Publisher:
         self._stream: PublishStream | None = None
         self._write: Callable[[bytes], None] = lambda data: None
         self._is_due = False
+        self._taken_in_turn = 0
         # Whoever waits for room waits in turn.
         self._turn = asyncio.Lock()
         self._settled = asyncio.Event()
@@ -66,6 +71,9 @@ class Publisher:
             settle,
         )
         self._pump_soon()
+        self._taken_in_turn += 1
+        if self._taken_in_turn >= _TAKEN_PER_TURN:
+            await asyncio.sleep(0)
         return outcome
 
     async def flush(self) -> None:
@@ -132,6 +140,7 @@ class Publisher:
 
     def _pump(self) -> None:
         self._is_due = False
+        self._taken_in_turn = 0
         while self._stream and not self._window.is_empty and (data := self._stream.take()):
             self._write(data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from .codec import Malformed, Reader, integer, text_of
@@ -16,6 +17,13 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 def canonical_of(tags: Mapping[str, str]) -> bytes:
     """The canonical form; ValueError says which tag is none, and what to do."""
+    return _canonical(tuple(tags.items()))
+
+
+# A publisher has few tag sets: a form that was made lately is found again.
+@lru_cache(maxsize=4_096)
+def _canonical(pairs: tuple[tuple[str, str], ...]) -> bytes:
+    tags = dict(pairs)
     if len(tags) > TAGS_MAX:
         raise ValueError(
             f"{len(tags)} tags: an event has at most {TAGS_MAX}; put the rest into its payload"
