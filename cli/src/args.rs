@@ -103,6 +103,9 @@ pub(crate) struct Sub {
     /// The file is written each second, and a file that does not exist begins now, or at --since.
     #[arg(long, value_name = "FILE")]
     pub(crate) cursor: Option<PathBuf>,
+    /// Begin with the newest event of each tag set, as far as routers keep history: how things stand now.
+    #[arg(long, conflicts_with_all = ["since", "cursor"])]
+    pub(crate) last: bool,
     /// End with exit code 1 at the first gap.
     #[arg(long)]
     pub(crate) fail_on_gap: bool,

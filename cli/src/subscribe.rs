@@ -126,9 +126,13 @@ fn within(
 /// Options with what is asked for of the past.
 fn past(options: ReceiverOptions, command: &Sub, file: Option<&CursorFile>) -> ReceiverOptions {
     match file {
-        // A file without a place begins now, unless it is told otherwise.
-        Some(file) => options.since(command.since.unwrap_or_default()).cursor(file.cursor()),
-        None => options.since(command.since),
+        Some(file) => match file.cursor() {
+            // Routers that the file does not name are new: all that they have is.
+            Some(cursor) => options.since(command.since).cursor(cursor),
+            // A file without a place begins now, unless it is told otherwise.
+            None => options.since(command.since.unwrap_or_default()),
+        },
+        None => options.since(command.since).newest(command.last),
     }
 }
 

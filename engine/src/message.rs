@@ -13,7 +13,7 @@ use millrace_proto::selector::{Membership, PayloadMatcher};
 use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
 use crate::groups::{self, MemberIndex, MemberState};
-use crate::history::HistoryWord;
+use crate::history::{FarOwners, HistoryWord};
 use crate::ledger::Answer;
 use crate::matching::{Index, Location, Taker};
 use crate::payload::{Cover, Prefilter};
@@ -320,6 +320,9 @@ pub enum ToCore {
         /// The frame.
         frame: LinkFrame,
     },
+    /// The owners of other routers whose history can be asked for. It comes before the subscriptions
+    /// that those owners match are effective in the cluster.
+    FarOwners(Arc<FarOwners>),
     /// Addresses of other routers, for Welcome and Goaway.
     Alternates(Vec<String>),
     /// This router is going away: tell clients and peers, finish what is queued.

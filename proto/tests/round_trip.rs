@@ -134,6 +134,7 @@ macro_rules! message {
     }};
 }
 
+#[expect(clippy::too_many_lines, reason = "a list: one entry for each frame")]
 fn control_frames() -> impl Strategy<Value = ControlFrame> {
     Union::new([
         message!(ControlFrame::Hello {
@@ -191,7 +192,8 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             subscription: subscription(),
             selectors: list(text()),
             since_us: number(),
-            cursor: Just(Vec::new())
+            cursor: Just(Vec::new()),
+            last: number()
         }),
         message!(ControlFrame::Unsubscribe { receiver: receiver(), subscription: subscription() }),
         message!(ControlFrame::Subscribed {

@@ -28,8 +28,18 @@ pub(crate) struct Status {
     pub(crate) silent_cores: Vec<u16>,
     /// Seconds since 1970.
     pub(crate) certificate_expiry: Option<i64>,
+    pub(crate) history: History,
     pub(crate) peers: Vec<Peer>,
     pub(crate) cores: Vec<Core>,
+}
+
+/// What a router keeps of the past.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct History {
+    pub(crate) bytes: u64,
+    /// How far back all of it is there.
+    pub(crate) span_s: Option<u64>,
 }
 
 /// `/move`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answers;
 use super::table::{self, Column};
-use crate::admin::pages::Status;
+use crate::admin::pages::{History, Status};
 use crate::admin::{self, AdminUrl, Answer, Method};
 use crate::failure::Failure;
 use crate::figures::{age, bytes, share, whole};
@@ -19,6 +19,7 @@ fn words(answers: &[Answer<Status>]) -> String {
     routers(&mut out, answers);
     for answer in answers {
         troubles(&mut out, &answer.read);
+        history(&mut out, &answer.read);
     }
     if let [only] = answers {
         peers(&mut out, &only.read);
@@ -103,6 +104,16 @@ fn troubles(out: &mut String, status: &Status) {
         .collect();
     if !reasons.is_empty() {
         say(format!("dropped since its start: {}", reasons.join(", ")));
+    }
+}
+
+/// How far back a router reaches that keeps history.
+fn history(out: &mut String, status: &Status) {
+    let History { bytes: kept, span_s } = status.history;
+    if let Some(span) = span_s.filter(|_| kept > 0) {
+        let span = age(Duration::from_secs(span));
+        // A string takes everything.
+        let _ = writeln!(out, "{}: history of the last {span}, {}", status.name, bytes(kept));
     }
 }
 

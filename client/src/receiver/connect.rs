@@ -61,7 +61,7 @@ pub(crate) async fn connect(
 
 /// A receiver as the application gets it.
 fn made(shared: Arc<Shared>, options: ReceiverOptions) -> Receiver {
-    shared.lock().past = Past::new(options.since, options.cursor);
+    shared.lock().past = Past::new(options.since, options.cursor, options.newest);
     Receiver::new(shared, options.acknowledge)
 }
 

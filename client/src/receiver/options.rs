@@ -37,13 +37,19 @@ pub struct ReceiverOptions {
     pub connection: ReceiverConnection,
     /// What arrived at the router this long ago, by its clock, and since then, comes first, marked
     /// [`Event::replayed`](crate::Event::replayed), as far as the router keeps it: what is gone is
-    /// a gap before the rest. Zero: nothing of the past, but what the receiver misses between two
-    /// connections is filled from history. Default none. A router that keeps no history refuses
+    /// a gap before the rest. All routers of the cluster are asked; a gap names those that cannot be.
+    /// Zero: nothing of the past, but what the receiver misses between two connections is filled
+    /// from history. Default none. A router that keeps no history refuses
     /// ([`RefusedReason::History`](crate::RefusedReason::History)).
     pub since: Option<Duration>,
     /// What stands behind a [cursor](crate::Receiver::cursor) of an earlier receiver comes first,
-    /// as for `since`. An owner that the cursor does not have begins at `since`. Default none.
+    /// as for `since`, whichever router has it. An owner that the cursor does not have begins at
+    /// `since`, and with its oldest run when there is no `since`. Default none.
     pub cursor: Option<Cursor>,
+    /// The newest event of each tag set comes first, marked as replayed, as far as routers keep it:
+    /// one for each router that events of the tag set entered through. It takes the place of `since`
+    /// and `cursor` on the first connection. Default `false`.
+    pub newest: bool,
     /// Who acknowledges events whose publisher asks for it. Default [`Acknowledge::Taken`].
     pub acknowledge: Acknowledge,
     /// The group that the receiver is a member of. Default: none; then it gets every event that it
@@ -73,6 +79,7 @@ impl ReceiverOptions {
         max_inflight: u64,
         since: impl Into<Option<Duration>>,
         cursor: impl Into<Option<Cursor>>,
+        newest: bool,
     }
 
     /// Makes the receiver a member of a group.
@@ -142,6 +149,7 @@ impl Default for ReceiverOptions {
             max_inflight: 0,
             since: None,
             cursor: None,
+            newest: false,
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use millrace_proto::control::SourcePosition;
 use millrace_proto::data::Source;
 
 use super::cursor::Cursor;
+use crate::session::PastRequest;
 use crate::time::Time;
 
 /// What a receiver wants of the past.
@@ -13,8 +13,10 @@ use crate::time::Time;
 pub(super) struct Past {
     /// The application asked for it; otherwise nothing is asked of routers.
     is_wanted: bool,
-    /// How far back it begins where the cursor says nothing.
-    since: Duration,
+    /// The first connection is asked for the newest event of each tag set.
+    is_newest_only: bool,
+    /// How far back it begins where the cursor says nothing; none: with the oldest run.
+    since: Option<Duration>,
     /// When the first connection was asked.
     asked_at: Option<Time>,
     /// What has arrived here, also what the application has not taken.
@@ -24,13 +26,17 @@ pub(super) struct Past {
     /// A connection was lost: only a router that keeps history is asked to fill what it may have
     /// missed.
     pub(super) was_lost: bool,
+    /// The application is to be told of a lost session, unless a router fills what was missed.
+    pub(super) owes_gap: bool,
 }
 
 impl Past {
-    pub(super) fn new(since: Option<Duration>, cursor: Option<Cursor>) -> Self {
-        let is_wanted = since.is_some() || cursor.is_some();
-        let (arrived, taken) = (cursor.clone().unwrap_or_default(), cursor.unwrap_or_default());
-        Self { is_wanted, since: since.unwrap_or_default(), asked_at: None, arrived, taken, was_lost: false }
+    pub(super) fn new(since: Option<Duration>, cursor: Option<Cursor>, is_newest_only: bool) -> Self {
+        let is_wanted = since.is_some() || cursor.is_some() || is_newest_only;
+        let cursor = cursor.unwrap_or_default();
+        // A cursor without a position says nothing of where to begin: now.
+        let since = since.or_else(|| cursor.is_empty().then_some(Duration::ZERO));
+        Self { is_wanted, is_newest_only, since, arrived: cursor.clone(), taken: cursor, ..Self::default() }
     }
 
     /// Whether routers are asked for the past.
@@ -38,13 +44,17 @@ impl Past {
         self.is_wanted
     }
 
-    /// What is asked of a router now: microseconds back, at least 1, because 0 asks for nothing,
-    /// and positions.
-    pub(super) fn ask(&mut self, now: Time) -> (u64, Vec<SourcePosition>) {
+    /// What is asked of a router now. With positions 0 microseconds stand for the oldest run;
+    /// without, they would ask for nothing. Behind a lost connection the newest events have come,
+    /// so that what came since is asked for.
+    pub(super) fn ask(&mut self, now: Time) -> PastRequest {
+        let is_newest_only = self.is_newest_only && !self.was_lost;
         let asked_at = *self.asked_at.get_or_insert(now);
-        let back = self.since + now.since(asked_at);
-        let since_us = u64::try_from(back.as_micros()).unwrap_or(u64::MAX);
-        (since_us.clamp(1, millrace_proto::varint::MAX), self.arrived.positions())
+        let since_us = self.since.map_or(0, |since| {
+            let back = since + now.since(asked_at);
+            u64::try_from(back.as_micros()).unwrap_or(u64::MAX).clamp(1, millrace_proto::varint::MAX)
+        });
+        PastRequest { since_us, cursor: self.arrived.positions(), is_newest_only }
     }
 
     /// Everything of a source below a position has arrived.

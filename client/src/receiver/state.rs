@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
-use millrace_proto::control::{Refused, RefusedReason, SourcePosition};
+use millrace_proto::control::{Refused, RefusedReason};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use tokio::sync::watch;
 
@@ -14,8 +15,8 @@ use super::inbox::Inbox;
 use super::past::Past;
 use super::wake::Wake;
 use crate::link::Link;
-use crate::session::Plan;
 use crate::session::plan::{PlanError, Progress, ReceiverWish};
+use crate::session::{PastRequest, Plan};
 
 /// Why a receiver has ended by itself: the router refused to open it. The client does not ask
 /// again; open another receiver when the cause is gone.
@@ -148,8 +149,9 @@ impl Shared {
         state.plan.on_lost();
         state.show_progress();
         state.past.was_lost = true;
-        // A router fills what it owned itself: what entered through others may be missing all the same.
-        let waker = if state.watches.is_empty() { None } else { state.inbox.session_lost() };
+        state.past.owes_gap |= !state.watches.is_empty();
+        // What a router fills from history is not missing; the next one says what it has.
+        let waker = if state.past.is_wanted() { None } else { state.say_lost() };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -168,9 +170,18 @@ impl Shared {
 impl State {
     /// What of the past a new connection is asked for. Behind a lost one only a router that keeps
     /// history is asked.
-    pub(super) fn ask_past(&mut self, link: &Link) -> Option<(u64, Vec<SourcePosition>)> {
+    pub(super) fn ask_past(&mut self, link: &Link) -> Option<PastRequest> {
         let asks = self.past.is_wanted() && (!self.past.was_lost || link.session.has_history());
-        asks.then(|| self.past.ask(link.clock.now()))
+        asks.then(|| {
+            self.past.owes_gap = false;
+            self.past.ask(link.clock.now())
+        })
+    }
+
+    /// Says that events of a lost session may be missing, if that is owed. The caller wakes the
+    /// waker after it has released the lock.
+    pub(super) fn say_lost(&mut self) -> Option<Waker> {
+        std::mem::take(&mut self.past.owes_gap).then(|| self.inbox.session_lost())?
     }
 
     /// Tells the router which subscriptions have ended and which are new.

@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use millrace_proto::control::{
     Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, OpenReceiver, Outcome, Ping, Pong,
-    ReceiverClosed, Refused, SourcePosition, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+    ReceiverClosed, Refused, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
@@ -36,6 +36,7 @@ use millrace_proto::{
 
 use super::SessionError;
 use super::liveness::{Due, Liveness, LivenessConfig};
+use super::past::PastRequest;
 use crate::time::Time;
 
 /// Value of `deliveries` in Hello and Welcome: one stream for all receivers.
@@ -334,18 +335,19 @@ impl ConnectionSession {
         Subscribe { receiver, subscription, selectors, ..Subscribe::default() }.encode(self.requests());
     }
 
-    /// As [`subscribe`](Self::subscribe), with what arrived in the last `since_us` microseconds, or
-    /// what stands behind a cursor. To be used where the router
-    /// [has history](Self::has_history).
+    /// As [`subscribe`](Self::subscribe), with something of the past before live events. To be used
+    /// where the router [has history](Self::has_history).
     pub fn subscribe_from(
         &mut self,
         receiver: ReceiverNumber,
         subscription: SubscriptionNumber,
         selectors: &[String],
-        (since_us, cursor): (u64, Vec<SourcePosition>),
+        past: PastRequest,
     ) {
         let selectors = selectors.to_vec();
-        Subscribe { receiver, subscription, selectors, since_us, cursor }.encode(self.requests());
+        let PastRequest { since_us, cursor, is_newest_only } = past;
+        let last = u64::from(is_newest_only);
+        Subscribe { receiver, subscription, selectors, since_us, cursor, last }.encode(self.requests());
     }
 
     /// Takes a subscription away.

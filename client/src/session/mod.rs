@@ -34,6 +34,7 @@ pub mod attachment;
 pub mod connection;
 mod error;
 pub mod liveness;
+mod past;
 pub mod plan;
 pub mod publisher;
 pub mod receiver;
@@ -41,6 +42,7 @@ pub mod receiver;
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
 pub use error::SessionError;
+pub use past::PastRequest;
 pub use plan::Plan;
 pub use publisher::{
     ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Store, TagHandle, Tags,

@@ -15,14 +15,14 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::control::{OpenReceiver, OverflowPolicy, SourcePosition, Stage, Subscribed};
+use millrace_proto::control::{OpenReceiver, OverflowPolicy, Stage, Subscribed};
 use millrace_proto::limits::{
     CONTROL_FRAME_BYTES_MAX, RECEIVERS_PER_CONNECTION_MAX, SELECTOR_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX,
     SUBSCRIPTIONS_PER_RECEIVER_MAX,
 };
 use millrace_proto::{ReceiverNumber, RouterId, SubscriptionNumber};
 
-use super::ConnectionSession;
+use super::{ConnectionSession, PastRequest};
 
 /// What a client wants of a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -339,14 +339,8 @@ impl Plan {
     /// Asks a new connection for every receiver and subscription; each receiver's first grant is
     /// `grant` bytes.
     ///
-    /// `past` is what each subscription asks for of the past, if it does: microseconds back, and
-    /// positions.
-    pub fn replay(
-        &mut self,
-        connection: &mut ConnectionSession,
-        grant: u64,
-        past: Option<&(u64, Vec<SourcePosition>)>,
-    ) {
+    /// `past` is what each subscription asks for of the past, if it does.
+    pub fn replay(&mut self, connection: &mut ConnectionSession, grant: u64, past: Option<&PastRequest>) {
         self.on_lost();
         for (&number, receiver) in &self.receivers {
             if let Some(request) = self.open_request(number, grant) {

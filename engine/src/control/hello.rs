@@ -324,7 +324,8 @@ impl Control {
         }
         let after_loss = std::mem::take(&mut peer.renewed);
         let features = hello.features.common(self.config.features);
-        peer.link = Some(Link { after_loss, features, ..Link::new(self.now, target, lanes) });
+        let owners = hello.cores;
+        peer.link = Some(Link { after_loss, features, owners, ..Link::new(self.now, target, lanes) });
         peer.interest.relink();
         peer.applying.clear();
         peer.leaving = false;

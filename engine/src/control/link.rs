@@ -14,6 +14,8 @@ pub(super) struct Link {
     pub(super) target: Option<String>,
     /// Lanes by number: as many as the side with more cores has.
     pub(super) lanes: Vec<Lane>,
+    /// Cores of the peer: the lane of each owner has its number.
+    pub(super) owners: u16,
     /// Whether all lanes were up at one time.
     pub(super) was_complete: bool,
     /// Version of the own interest that the peer has acknowledged; 0 before the first.
@@ -63,6 +65,7 @@ impl Link {
         Self {
             target,
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            owners: 0,
             was_complete: false,
             acked: 0,
             joined: false,

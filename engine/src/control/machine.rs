@@ -1,6 +1,7 @@
 //! The state machine of control: its inputs, its outputs, and the time at which it is due.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::RouterId;
@@ -19,6 +20,7 @@ use super::status::Status;
 use super::subscribe::WaitingList;
 use super::targets::Dialling;
 use super::trouble::Trouble;
+use crate::history::FarOwners;
 use crate::matching::Location;
 use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore};
 use crate::time::Time;
@@ -48,6 +50,8 @@ pub struct Control {
     pub(super) gossip_changed: bool,
     pub(super) gossip_from: Time,
     pub(super) alternates: Vec<String>,
+    /// Whose history can be asked for, as the cores were told.
+    pub(super) owners: Arc<FarOwners>,
     pub(super) seeds_known: bool,
     /// The end of the publishers' wait for credit.
     pub(super) sync_deadline: Time,
@@ -101,6 +105,7 @@ impl Control {
             gossip_changed: false,
             gossip_from: now,
             alternates: Vec::new(),
+            owners: Arc::default(),
             seeds_known: false,
             sync_deadline: now + config.sync_timeout,
             synced: false,

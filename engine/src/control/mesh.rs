@@ -62,6 +62,7 @@ impl Control {
         }
         self.forget_due();
         self.tell_alternates();
+        self.tell_owners();
         self.check_synced();
         self.check_standing();
     }

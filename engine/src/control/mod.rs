@@ -19,6 +19,7 @@
 //! | `interest/`, `exchange.rs` | interest, and how routers exchange it |
 //! | `directory.rs` | the index of all interest, which cores route by |
 //! | `places.rs` | which places of peers and members in the directory are free |
+//! | `owners.rs` | whose history can be asked for |
 //! | `members.rs`, `grouping.rs` | members of groups: their places, and how they are |
 //! | `prepare.rs`, `subscribe.rs` | reads selectors; subscriptions that wait for a stage |
 //! | `standing.rs`, `trouble.rs` | whether this router has joined; trouble with its place |
@@ -41,6 +42,7 @@ mod metrics;
 mod notice;
 mod notify;
 mod output;
+mod owners;
 mod peer;
 mod places;
 mod prepare;

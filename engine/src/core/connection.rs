@@ -37,7 +37,18 @@ impl Connection {
                 client.writable(turn, stream);
                 Ok(())
             }
-            Self::Lane(lane) => lane.write_control(turn),
+            Self::Lane(lane) => {
+                lane.write_history(turn);
+                lane.write_control(turn)
+            }
+        }
+    }
+
+    /// The other side allows more streams.
+    pub(super) fn streams_available(&mut self, turn: &mut Turn<'_>) {
+        match self {
+            Self::Client(client) => client.open_streams(turn),
+            Self::Lane(lane) => lane.write_history(turn),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use millrace_proto::data::EndReason;
+use millrace_proto::data::{EndReason, GapReason};
 
 use super::client::ClientSession;
 use super::connection::Connection;
@@ -158,6 +158,27 @@ impl Core {
             Connection::Client(_) => Ok(()),
             Connection::Lane(lane) => act(lane, turn),
         });
+    }
+
+    /// Passes requests for history, and their answers, to the lanes that they are for.
+    pub(super) fn pass_history(&mut self, now: Time, transport: &mut dyn Transport) {
+        while let Some((core, ask)) = self.path.positions.replays.next_ask() {
+            let (id, owner) = (ask.id, ask.owner);
+            let conn = self.path.positions.replays.far.get(&owner).map(|far| far.conn);
+            let mut ask = Some(ask);
+            if let Some(conn) = conn {
+                self.drive_lane(now, transport, conn, |lane, turn| match ask.take() {
+                    Some(ask) => lane.ask_history(turn, core, ask),
+                    None => Ok(()),
+                });
+            }
+            if ask.is_some() {
+                self.path.history_lost(core, id, owner, GapReason::RouterLost);
+            }
+        }
+        while let Some((conn, answer)) = self.path.positions.replays.next_answer() {
+            self.drive_lane(now, transport, conn, |lane, turn| lane.answer_history(turn, &answer));
+        }
     }
 
     /// Lets every client act, in the order of their keys.

@@ -1,25 +1,25 @@
 //! The replays of one receiver: for each subscription that asked for the past, and each source of
 //! it, how far it has come.
+//!
+//! The sources are the owners of this router, known when the subscription is filed, and those of
+//! other routers, known when all of them match it: until then the first live run of an owner brings
+//! its source, so that its live runs wait from the first one on.
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use millrace_proto::Selector;
 use millrace_proto::control::SourcePosition;
-use millrace_proto::data::Source;
+use millrace_proto::data::{GapReason, Source};
+use millrace_proto::{RouterId, Selector};
 
 use super::config::CoreConfig;
 use super::outlet::{HeldRuns, Total};
-use super::slot::ReceiverSlot;
-use crate::history::{Begin, Chunk, HistoryAsk, HistoryWord, Join, KnownSource, Sources, Span};
-use crate::message::{CoreIndex, Token};
+use super::run::RunOut;
+use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, Sources, Span, Which};
+use crate::message::Token;
 use crate::time::Time;
 
-/// Bytes of live runs that wait for the replays of one subscription, a share for each source.
+/// Bytes of live runs that wait for the replays of one receiver.
 const HELD_BYTES_MAX: u64 = 8 << 20;
-
-/// Requests of one core that are not answered, at most: each may bring a chunk.
-const ASKS_MAX: usize = 64;
 
 /// Where the past begins that a subscription asks for.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub(super) struct Past {
     pub(super) since: Option<Time>,
     /// What stands at these positions and behind them.
     pub(super) cursor: Vec<SourcePosition>,
+    /// How much of that.
+    pub(super) which: Which,
 }
 
 impl Past {
@@ -64,8 +66,37 @@ pub(super) struct SourceJoin {
     pub(super) is_asked: bool,
     /// The owner has pinned where the replay ends.
     pub(super) is_pinned: bool,
+    /// Nobody answers for the owner: the rest of the replay does not come.
+    pub(super) is_lost: bool,
     /// Live runs that wait.
     pub(super) held: HeldRuns,
+    /// Position of the last run that waits.
+    held_to: u64,
+}
+
+impl SourceJoin {
+    fn new(known: Arc<KnownSource>, past: &Past, total: Total) -> Self {
+        let (begin, is_cut) = past.begin(&known.source);
+        Self {
+            known,
+            begin,
+            join: Join::asked(),
+            announce: None,
+            joined: None,
+            is_cut,
+            chunk: None,
+            is_asked: false,
+            is_pinned: false,
+            is_lost: false,
+            held: HeldRuns::new(HELD_BYTES_MAX, total),
+            held_to: 0,
+        }
+    }
+
+    /// Whether it takes one of the receiver's few places for what is asked and read.
+    pub(super) const fn is_reading(&self) -> bool {
+        self.is_asked || self.chunk.is_some()
+    }
 }
 
 /// The replays of one subscription.
@@ -79,14 +110,29 @@ pub(super) struct SubscriptionJoin {
     past: Past,
     /// The owners of this router match the selectors: they can be asked.
     pub(super) is_effective: bool,
+    /// All other routers match the selectors, or are left out: no more sources come.
+    pub(super) is_complete: bool,
     pub(super) sources: Vec<SourceJoin>,
+    /// Routers of which something does not come, with the gap that says so, and whether it was told.
+    missed: Vec<(RouterId, GapReason, bool)>,
+    total: Total,
 }
 
 impl SubscriptionJoin {
-    /// A subscription that is not read yet.
-    pub(super) fn new(replay: u64, token: Token, subscription: u16, past: Past) -> Self {
-        let selectors = Arc::from(Vec::new());
-        Self { replay, token, subscription, selectors, past, is_effective: false, sources: Vec::new() }
+    /// A subscription that is not read yet; the live runs that wait for it count in `total`, too.
+    pub(super) fn new(replay: u64, token: Token, subscription: u16, past: Past, total: Total) -> Self {
+        Self {
+            replay,
+            token,
+            subscription,
+            selectors: Arc::from(Vec::new()),
+            past,
+            is_effective: false,
+            is_complete: false,
+            sources: Vec::new(),
+            missed: Vec::new(),
+            total,
+        }
     }
 
     /// Its selectors were read and filed: live runs are judged from here on.
@@ -95,122 +141,156 @@ impl SubscriptionJoin {
         selectors: Arc<[Arc<Selector>]>,
         config: &CoreConfig,
         sources: &mut Sources,
-        total: &Total,
     ) {
         self.selectors = selectors;
-        let bytes = HELD_BYTES_MAX / u64::from(config.cores);
         for owner in 0..config.cores {
             let source = Source { router: config.router, incarnation: config.incarnation, owner };
-            let Some(known) = sources.know(source) else { continue };
-            let (begin, is_cut) = self.past.begin(&source);
-            self.sources.push(SourceJoin {
-                known,
-                begin,
-                join: Join::asked(),
-                announce: None,
-                joined: None,
-                is_cut,
-                chunk: None,
-                is_asked: false,
-                is_pinned: false,
-                held: HeldRuns::new(bytes, total.clone()),
-            });
+            if let Some(known) = sources.know(source) {
+                self.add(known);
+            }
         }
     }
 
-    /// The replay of a source, if there is one.
-    pub(super) fn source_mut(&mut self, known: &KnownSource) -> Option<&mut SourceJoin> {
-        self.sources.iter_mut().find(|source| *source.known == *known)
+    /// How much of the past is wanted.
+    pub(super) const fn which(&self) -> Which {
+        self.past.which
     }
+
+    fn add(&mut self, known: Arc<KnownSource>) -> usize {
+        self.sources.push(SourceJoin::new(known, &self.past, self.total.clone()));
+        self.sources.len() - 1
+    }
+
+    /// The place of a source among those of the subscription. A live run of an unknown one brings
+    /// it, as long as sources may come.
+    fn place_of(&mut self, known: &Arc<KnownSource>) -> Option<usize> {
+        let place = self.sources.iter().position(|source| *source.known == **known);
+        let is_new = place.is_none() && !self.is_complete && !self.sources.is_empty();
+        place.or_else(|| is_new.then(|| self.add(Arc::clone(known))))
+    }
+
+    /// All routers match the selectors but those that are left out: the others can be asked, too.
+    pub(super) fn complete(
+        &mut self,
+        own: RouterId,
+        far: &FarOwners,
+        left_out: &[RouterId],
+        sources: &mut Sources,
+    ) {
+        self.is_effective = true;
+        self.is_complete = true;
+        let is_there = |source: &Source| !left_out.contains(&source.router) && far.get(source).is_some();
+        for owner in far.owners.iter().map(|owner| owner.source).filter(|source| is_there(source)) {
+            match sources.know(owner) {
+                Some(known) if self.sources.iter().all(|source| *source.known != *known) => {
+                    self.add(known);
+                }
+                Some(_) => {}
+                None => self.miss(owner.router, GapReason::RouterLost),
+            }
+        }
+        for source in &mut self.sources {
+            source.is_lost = source.known.source.router != own && !is_there(&source.known.source);
+        }
+        let lost =
+            self.sources.iter().filter(|source| source.is_lost).map(|source| source.known.source.router);
+        let told = self.past.cursor.iter().map(|place| place.router).filter(|&router| !far.knows(router));
+        let gone: Vec<RouterId> = left_out.iter().copied().chain(lost).chain(told).collect();
+        far.missing.iter().for_each(|&(router, reason)| self.miss(router, reason));
+        for router in gone.into_iter().filter(|&router| router != own) {
+            self.miss(router, GapReason::RouterLost);
+        }
+    }
+
+    /// Something of a router does not come: a gap says so, once.
+    pub(super) fn miss(&mut self, router: RouterId, reason: GapReason) {
+        if !self.missed.iter().any(|&(missed, ..)| missed == router) {
+            self.missed.push((router, reason, false));
+        }
+    }
+
+    /// The next gap for a router that is to be told.
+    pub(super) fn next_missed(&mut self) -> Option<(RouterId, GapReason)> {
+        let (router, reason, is_told) = self.missed.iter_mut().find(|(.., is_told)| !is_told)?;
+        *is_told = true;
+        Some((*router, *reason))
+    }
+
+    /// Whether a gap for a router is to be told.
+    pub(super) fn has_missed(&self) -> bool {
+        self.missed.iter().any(|&(.., is_told)| !is_told)
+    }
+}
+
+/// A source of one of a receiver's subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct JoinPlace {
+    subscription: usize,
+    source: usize,
 }
 
 /// The replays of one receiver.
 #[derive(Debug, Default)]
-pub(super) struct Joins(pub(super) Vec<SubscriptionJoin>);
+pub(super) struct Joins {
+    pub(super) list: Vec<SubscriptionJoin>,
+    /// Bytes of live runs that wait.
+    held_bytes: u64,
+}
 
 impl Joins {
     /// A subscription's replay.
     pub(super) fn of(&mut self, token: Token) -> Option<&mut SubscriptionJoin> {
-        self.0.iter_mut().find(|join| join.token == token)
-    }
-}
-
-/// What one core asks of owners, and what it is asked.
-#[derive(Debug)]
-pub(super) struct Replays {
-    last: u64,
-    /// Receivers with a replay.
-    pub(super) active: BTreeSet<ReceiverSlot>,
-    /// Requests that wait for this core's ring: at most [`ASKS_MAX`] of each core.
-    pub(super) asks: VecDeque<(CoreIndex, HistoryAsk)>,
-    /// Words for each sibling.
-    words: Vec<VecDeque<HistoryWord>>,
-    open: usize,
-    /// The receiver whose turn it is.
-    pub(super) turn: ReceiverSlot,
-    /// A replay can go on in the next turn.
-    pub(super) has_more: bool,
-}
-
-impl Replays {
-    pub(super) fn new(cores: CoreIndex) -> Self {
-        Self {
-            last: 0,
-            active: BTreeSet::new(),
-            asks: VecDeque::new(),
-            words: vec![VecDeque::new(); usize::from(cores)],
-            open: 0,
-            turn: 0,
-            has_more: false,
-        }
+        self.list.iter_mut().find(|join| join.token == token)
     }
 
-    /// Begins a turn: the receivers with a replay, beginning with the one whose turn it is, so that
-    /// all go on.
-    pub(super) fn begin_turn(&mut self) -> Vec<ReceiverSlot> {
-        self.has_more = false;
-        self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect()
+    /// The source of a live run that a subscription gets, if it joins a replay.
+    pub(super) fn place_of(&mut self, subscription: u16, known: &Arc<KnownSource>) -> Option<JoinPlace> {
+        let mut joins = self.list.iter_mut().enumerate();
+        let (index, join) = joins.find(|(_, join)| join.subscription == subscription)?;
+        Some(JoinPlace { subscription: index, source: join.place_of(known)? })
     }
 
-    /// A name for a new replay.
-    pub(super) const fn name(&mut self) -> u64 {
-        self.last += 1;
-        self.last
+    /// A source.
+    pub(super) fn at(&mut self, place: JoinPlace) -> &mut SourceJoin {
+        &mut self.list[place.subscription].sources[place.source]
     }
 
-    /// Whether something can be done without waiting.
-    pub(super) fn has_work(&self) -> bool {
-        self.has_more || !self.asks.is_empty()
-    }
-
-    /// Asks an owner, `own` if it is this core; `false` when as many as may be are unanswered.
-    pub(super) fn ask(&mut self, owner: CoreIndex, own: CoreIndex, ask: HistoryAsk) -> bool {
-        if self.open >= ASKS_MAX {
+    /// Keeps a live run, unless there is no room.
+    pub(super) fn hold(&mut self, place: JoinPlace, run: &RunOut<'_>, position: u64) -> bool {
+        if self.held_bytes >= HELD_BYTES_MAX {
             return false;
         }
-        self.open += 1;
-        if owner == own {
-            self.asks.push_back((own, ask));
-        } else {
-            self.say(owner, HistoryWord::Ask(ask));
-        }
-        true
+        let source = self.at(place);
+        let before = source.held.bytes();
+        let is_held = source.held.hold(run, position);
+        source.held_to = if is_held { position } else { source.held_to };
+        let more = source.held.bytes() - before;
+        self.held_bytes += more;
+        is_held
     }
 
-    /// A request was answered.
-    pub(super) const fn answered(&mut self) {
-        self.open = self.open.saturating_sub(1);
+    /// The source for which most waits, and the last position of what does.
+    pub(super) fn fullest(&self) -> Option<(JoinPlace, u64)> {
+        let joins = self.list.iter().enumerate();
+        let sources = joins.flat_map(|(subscription, join)| {
+            let place = move |source| JoinPlace { subscription, source };
+            join.sources.iter().enumerate().map(move |(source, join)| (place(source), join))
+        });
+        let (place, fullest) = sources.max_by_key(|(_, source)| source.held.bytes())?;
+        (fullest.held.bytes() > 0).then_some((place, fullest.held_to))
     }
 
-    /// Says something to a sibling.
-    pub(super) fn say(&mut self, core: CoreIndex, word: HistoryWord) {
-        if let Some(words) = self.words.get_mut(usize::from(core)) {
-            words.push_back(word);
-        }
+    /// Drops what waits for a source, and tells `lost` of each run that is a leg of an entry.
+    pub(super) fn drop_held(&mut self, place: JoinPlace, lost: impl FnMut(&RunOut<'_>)) {
+        let source = self.at(place);
+        let before = source.held.bytes();
+        source.held.clear(lost);
+        self.held_bytes = self.held_bytes.saturating_sub(before);
     }
 
-    /// The next word for a sibling.
-    pub(super) fn next_word(&mut self, core: CoreIndex) -> Option<HistoryWord> {
-        self.words.get_mut(usize::from(core))?.pop_front()
+    /// Counts again what waits, after runs were taken.
+    pub(super) fn count_held(&mut self) {
+        let sources = self.list.iter().flat_map(|join| &join.sources);
+        self.held_bytes = sources.map(|source| source.held.bytes()).sum();
     }
 }

@@ -151,8 +151,8 @@ impl Core {
 
     /// The other side allows more streams.
     pub fn streams_available(&mut self, now: Time, transport: &mut dyn Transport, conn: ConnKey) {
-        self.drive_client(now, transport, conn, |client, turn| {
-            client.open_streams(turn);
+        self.drive(now, transport, conn, |session, turn| {
+            session.streams_available(turn);
             Ok(())
         });
     }
@@ -180,7 +180,7 @@ impl Core {
         let (_, mut turn) = self.lend(now, transport);
         match session {
             Connection::Client(client) => client.closed(&mut turn),
-            Connection::Lane(lane) => lane.closed(&mut turn, code),
+            Connection::Lane(mut lane) => lane.closed(&mut turn, code),
         }
     }
 
@@ -301,6 +301,7 @@ impl Core {
             ToCore::LinkFrame { conn, frame } => {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));
             }
+            ToCore::FarOwners(owners) => self.path.positions.replays.far = owners,
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,
             ToCore::Drain { grace_us } => self.drain(now, transport, grace_us),
             ToCore::MoveClients { count, within_us, to } => {

@@ -198,6 +198,8 @@ crate::metrics! {
         leg_answers: counter "confirm_answers",
         /// Events delivered from history, once for each receiver.
         events_replayed: counter "replayed_events",
+        /// Events of history that were sent to peers, for their receivers.
+        events_replayed_to_peers: counter "replayed_to_peers_events",
         /// Level: bytes of the history of runs that this core owned.
         history_bytes: level "history_bytes",
         /// Level: whole seconds that the history of this core reaches back.

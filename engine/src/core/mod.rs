@@ -30,7 +30,7 @@
 //! | `grouping.rs`, `members.rs`, `group_run.rs` | groups: what control says of them, the members of this core, what is kept for them |
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
-//! | `joins.rs` | the replays of a receiver |
+//! | `joins.rs`, `replays.rs` | the replays of a receiver; who asks whom for history |
 //! | `delivery.rs` | the stream that receivers of a connection share |
 //! | `turn_end.rs`, `writing.rs` | the end of a turn, and what it hands to the transport |
 //! | `leaving.rs` | the end in order |
@@ -66,6 +66,7 @@ mod path;
 mod picture;
 mod receiver;
 mod receivers;
+mod replays;
 mod run;
 mod selectors;
 mod sibling;

@@ -52,6 +52,9 @@ impl Core {
             self.settle_groups(now, transport);
         }
         self.path.replay();
+        if self.path.positions.replays.has_mail() {
+            self.pass_history(now, transport);
+        }
         self.path.receivers.mark_woken();
         let dirty = self.path.receivers.take_dirty();
         for window in dirty.chunks(writing::WRITE_WINDOW) {

@@ -94,6 +94,20 @@ impl Join {
         Some(to)
     }
 
+    /// Whether the replay brings the run at `position`: what the owner has read beyond comes live.
+    #[must_use]
+    pub fn is_replayed(&self, position: u64) -> bool {
+        self.to.is_some_and(|to| position < to)
+    }
+
+    /// Nobody replays the rest: later runs pass from the returned position on, those that are held
+    /// first.
+    pub fn give_up(&mut self) -> u64 {
+        let at = self.to.unwrap_or(self.to_min);
+        *self = Self { restarts: self.restarts, ..Self::at(at) };
+        at
+    }
+
     /// Position from which on live runs pass, if they do.
     #[must_use]
     pub fn passes_from(&self) -> Option<u64> {

@@ -2,7 +2,7 @@
 //!
 //! An owner gives each run it routes a *position*, counted from 0 within the router's process
 //! life. With history on, it also appends the run to its [`Ring`]. A receiver that asks for the
-//! past gets it from all owners, each of which is a *source* of its own:
+//! past gets it from all owners of all routers, each of which is a *source* of its own:
 //!
 //! ```text
 //! positions of one owner     0 ─────── oldest ────── from ────────────── to ────────▶ next
@@ -33,8 +33,10 @@
 //! | `join.rs` | how a replay and the live runs of one source become one order |
 //! | `source.rs` | sources and places |
 //! | `words.rs` | what cores of a router say to each other about it |
+//! | `far.rs` | owners of other routers, which are asked over lanes |
 
 mod block;
+mod far;
 mod join;
 mod read;
 mod ring;
@@ -44,8 +46,9 @@ mod tests;
 mod words;
 
 pub use block::{Block, KeptRun};
+pub use far::{FarOwner, FarOwners};
 pub use join::{Join, Live, RESTARTS_MAX};
-pub use read::{Begin, Chunk, ReadBudget, Span};
+pub use read::{Begin, Chunk, ReadBudget, Span, Which};
 pub use ring::{HistoryLimits, Ring};
 pub use source::{KnownSource, Place, SourceTable, Sources};
-pub use words::{Ask, HistoryAnswer, HistoryAsk, HistoryWord, ReplayId};
+pub use words::{Ask, Found, HistoryAnswer, HistoryAsk, HistoryWord, ReplayId};

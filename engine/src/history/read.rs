@@ -19,6 +19,16 @@ pub enum Begin {
     Oldest,
 }
 
+/// How much is replayed of the runs that match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Which {
+    /// All of them.
+    #[default]
+    All,
+    /// Of each tag set the newest one.
+    Newest,
+}
+
 /// What of a ring is replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -81,7 +91,13 @@ impl Ring {
     /// Reads runs from `from` to below `to` that any of the selectors matches, as far as the budget
     /// goes; their payload patterns are not looked at. The budget is lowered by what was spent.
     #[must_use]
-    pub fn read(&self, from: u64, to: u64, selectors: &[Arc<Selector>], budget: &mut ReadBudget) -> Chunk {
+    pub fn read(
+        &self,
+        (from, to): (u64, u64),
+        selectors: &[Arc<Selector>],
+        which: Which,
+        budget: &mut ReadBudget,
+    ) -> Chunk {
         let begin = from.max(self.oldest());
         let mut chunk = Chunk { next: begin, is_cut: begin > from && from < to, ..Chunk::default() };
         if begin > to {
@@ -90,7 +106,8 @@ impl Ring {
         }
         let first = self.blocks.partition_point(|block| block.first_position() <= Some(begin));
         for block in self.blocks.iter().skip(first.saturating_sub(1)) {
-            let mut known: Vec<Option<bool>> = vec![None; block.tag_sets()];
+            // By tag set: from which position on its runs are wanted, if they are.
+            let mut known: Vec<Option<Option<u64>>> = vec![None; block.tag_sets()];
             for index in block.at_position(begin)..block.len() {
                 let Some(run) = block.get(index).filter(|run| run.position < to) else {
                     chunk.next = to;
@@ -102,9 +119,12 @@ impl Ring {
                 chunk.next = run.position + 1;
                 budget.steps -= 1;
                 let place = block.tag_of(index);
-                let is_wanted = known[place].unwrap_or_else(|| matches(&run, selectors, budget));
-                known[place] = Some(is_wanted);
-                if is_wanted {
+                let wanted = known[place].unwrap_or_else(|| {
+                    let newest = || self.newest_of(run.tags).unwrap_or(0);
+                    matches(&run, selectors, budget).then(|| if which == Which::All { 0 } else { newest() })
+                });
+                known[place] = Some(wanted);
+                if wanted.is_some_and(|first| run.position >= first) {
                     budget.bytes = budget.bytes.saturating_sub(Block::memory_of(&run));
                     chunk.runs.push(&run);
                 }

@@ -4,8 +4,10 @@
 //! per run. A block goes when a new one needs its room, or when its youngest run is older than the
 //! age that the ring keeps.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
+
+use millrace_proto::TagSetRef;
 
 use super::block::{Block, KeptRun};
 use crate::time::Time;
@@ -54,6 +56,9 @@ pub struct Ring {
     evicted_events: u64,
     /// When the youngest run arrived that is gone.
     evicted_until: Option<Time>,
+    /// Position of the newest run of each tag set that is kept, by the tag set's hash. It takes what
+    /// closed blocks are charged for a map of their own, which they have only while they grow.
+    newest: HashMap<u64, u64, ahash::RandomState>,
 }
 
 impl Ring {
@@ -100,6 +105,11 @@ impl Ring {
         oldest.map_or(Duration::ZERO, |(first, _)| now.since(first))
     }
 
+    /// Position of the newest run of a tag set, if one is kept.
+    pub(super) fn newest_of(&self, tags: TagSetRef<'_>) -> Option<u64> {
+        self.newest.get(&tags.hash()).copied()
+    }
+
     /// Whether a run that arrived at or after a time is gone.
     pub(super) fn is_cut_since(&self, time: Time) -> bool {
         self.evicted_until.is_some_and(|last| last >= time)
@@ -123,6 +133,7 @@ impl Ring {
         self.next = run.position + 1;
         if let Some(last) = self.blocks.back_mut() {
             last.push(run);
+            self.newest.insert(run.tags.hash(), run.position);
         } else {
             // A run that alone exceeds what is kept.
             self.oldest = self.next;
@@ -187,5 +198,10 @@ impl Ring {
         self.evicted_events += block.events();
         self.evicted_until = block.arrivals().map(|(_, last)| last).max(self.evicted_until);
         self.oldest = self.blocks.front().and_then(Block::first_position).unwrap_or(self.next);
+        for hash in (0..block.tag_sets()).map(|index| block.tag_set(index).hash()) {
+            if self.newest.get(&hash).is_some_and(|&newest| newest < self.oldest) {
+                self.newest.remove(&hash);
+            }
+        }
     }
 }

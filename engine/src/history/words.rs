@@ -1,12 +1,16 @@
 //! What cores of one router say to each other about history: a core asks an owner for a stretch of
 //! its ring, and the owner answers. Each request brings one chunk, so that what is on its way is
 //! bounded by who asks.
+//!
+//! The owner may be a core of another router. The core that has the lane to it passes the request
+//! on, and the answer back.
 
 use std::sync::Arc;
 
 use millrace_proto::Selector;
+use millrace_proto::data::{GapReason, Source};
 
-use super::read::{Begin, Chunk, Span};
+use super::read::{Begin, Chunk, Span, Which};
 
 /// Which replay a word is about: only the core that asks knows what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,23 +40,39 @@ pub enum Ask {
 pub struct HistoryAsk {
     /// For which replay.
     pub id: ReplayId,
+    /// Whose ring is meant.
+    pub owner: Source,
     /// Which stretch.
     pub ask: Ask,
     /// What of it is wanted.
     pub selectors: Arc<[Arc<Selector>]>,
+    /// How much of what they match.
+    pub which: Which,
 }
 
-/// What was read.
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The ring was read.
+    Read {
+        /// What is replayed in all: in the answer to the first request.
+        span: Option<Span>,
+        /// The runs.
+        chunk: Chunk,
+    },
+    /// Nobody answers, and later requests find nobody either: the gap that stands for the rest.
+    Lost(GapReason),
+}
+
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryAnswer {
     /// For which replay.
     pub id: ReplayId,
     /// Whose ring it is.
-    pub owner: u16,
-    /// What is replayed in all: in the answer to the first request.
-    pub span: Option<Span>,
-    /// The runs.
-    pub chunk: Chunk,
+    pub owner: Source,
+    /// What was found.
+    pub found: Found,
 }
 
 /// A word about history between two cores.

@@ -62,6 +62,9 @@ message! {
         /// What stands at these positions and behind them is replayed first; of an owner that is absent, what `since_us`
         /// says, and all that is kept when that is 0.
         5 cursor: Vec<SourcePosition>,
+        /// Of each tag set, the newest event that is kept is replayed first, in place of all that `since_us` and `cursor`
+        /// say, unless it is 0.
+        6 last: u64,
     }
 }
 

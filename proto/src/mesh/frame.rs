@@ -106,13 +106,11 @@ frames! {
         Goaway,
         GroupMembers,
         SetRecords,
-        HistoryRequest,
-        HistoryState,
         Replies,
     }
 }
 
 frames! {
     /// A frame of one lane, said on that lane: what the two cores that hold its ends say to each other.
-    LaneFrame in Lane { PeerHello, Ping, Pong, LegAck, Tickets }
+    LaneFrame in Lane { PeerHello, Ping, Pong, LegAck, Tickets, HistoryRequest, HistoryState }
 }

@@ -113,6 +113,8 @@ message! {
         4 since_us: u64,
         /// The request is over.
         5 cancel: bool,
+        /// Of each tag set, only its newest run, unless it is 0.
+        6 last: u64,
     }
 }
 

@@ -241,6 +241,7 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
                 from: vec![position()],
                 since_us: 0,
                 cancel: false,
+                last: 0,
             }),
         ),
         (

@@ -115,6 +115,7 @@ pub(crate) fn receiver_frames() -> Vec<(&'static str, ControlFrame)> {
                 selectors: vec![text("*")],
                 since_us: 300_000_000,
                 cursor: vec![crate::features::position()],
+                last: 0,
             }),
         ),
         (

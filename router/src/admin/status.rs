@@ -53,6 +53,7 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
             "entries": status.interest_entries,
             "coarse": status.coarse,
         },
+        "history": history(&seen.cores),
         "waiting": status.waiting,
         "peers": status.peers.iter().map(|peer| json!({
             "router": peer.router.to_string(),
@@ -91,6 +92,20 @@ fn declared<T>(metrics: &[Metric<T>], of: &T) -> Map<String, Value> {
         Read::Times(times) => json!({ "count": times(of).count(), "sum_s": times(of).sum_seconds() }),
     };
     metrics.iter().map(|metric| (metric.name.to_owned(), value(metric))).collect()
+}
+
+/// What is kept of the past, and how far back all of it is there: as far as the core reaches that has
+/// let runs go and reaches least, or as far as there are runs.
+fn history(cores: &[CoreSnapshot]) -> Value {
+    let spans = |cut: bool| {
+        let cores =
+            cores.iter().map(|core| &core.engine).filter(move |core| (core.history_evicted > 0) == cut);
+        cores.map(|core| core.history_span_seconds)
+    };
+    json!({
+        "bytes": cores.iter().map(|core| core.engine.history_bytes).sum::<u64>(),
+        "span_s": spans(true).min().or_else(|| spans(false).max()),
+    })
 }
 
 fn core(core: &CoreSnapshot) -> Value {

@@ -170,7 +170,8 @@ pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option
 /// dropped.
 pub(super) fn drop_waiting(receiver: &mut Receiver, scans: &mut ScanBudget, ledger: &mut Ledger) -> u64 {
     let departed = Tally::missed(OutcomeReason::Departed);
-    for source in receiver.joins.iter_mut().flat_map(|joins| &mut joins.0).flat_map(|join| &mut join.sources)
+    for source in
+        receiver.joins.iter_mut().flat_map(|joins| &mut joins.list).flat_map(|join| &mut join.sources)
     {
         source.held.clear(|run| {
             if let Some(entry) = run.entry {

@@ -3,23 +3,29 @@
 use std::sync::Arc;
 
 use millrace_proto::Selector;
-use millrace_proto::control::{RefusedReason, SourcePosition};
+use millrace_proto::control::{RefusedReason, Subscribe};
 
 use super::session::ClientSession;
 use crate::core::joins::{Past, SubscriptionJoin};
 use crate::core::slot::ReceiverSlot;
 use crate::core::turn::Turn;
+use crate::history::Which;
 use crate::message::{Prepared, Token};
 use crate::time::Time;
 
 impl ClientSession {
     /// The past that a subscription asks for, if it asks for any.
-    pub(super) fn past(&self, now: Time, since_us: u64, cursor: Vec<SourcePosition>) -> Option<Past> {
+    pub(super) fn past(&self, now: Time, subscribe: &Subscribe) -> Option<Past> {
+        let &Subscribe { since_us, ref cursor, last, .. } = subscribe;
+        if last > 0 {
+            return Some(Past { since: None, cursor: Vec::new(), which: Which::Newest });
+        }
         let since = (since_us > 0).then(|| {
             let since = now.as_nanos().saturating_sub(since_us.saturating_mul(1000));
             Time::from_nanos(since)
         });
-        (since.is_some() || !cursor.is_empty()).then_some(Past { since, cursor })
+        let cursor = cursor.clone();
+        (since.is_some() || !cursor.is_empty()).then_some(Past { since, cursor, which: Which::All })
     }
 
     /// Why a past cannot be given.
@@ -39,9 +45,10 @@ impl ClientSession {
         let token = turn.mail.last_token();
         let replay = turn.path.positions.replays.name();
         turn.path.forget_past(slot, subscription);
+        let total = turn.path.receivers.queued().clone();
         if let Some(receiver) = turn.path.receivers.get_mut(slot) {
-            let join = SubscriptionJoin::new(replay, token, subscription, past);
-            receiver.joins.get_or_insert_default().0.push(join);
+            let join = SubscriptionJoin::new(replay, token, subscription, past, total);
+            receiver.joins.get_or_insert_default().list.push(join);
         }
     }
 }
@@ -59,12 +66,11 @@ pub(super) fn begin_past(
     selectors: Arc<[Arc<Selector>]>,
 ) {
     let path = &mut *turn.path;
-    let total = path.receivers.queued().clone();
     let Some(joins) = path.receivers.get_mut(slot).and_then(|receiver| receiver.joins.as_mut()) else {
         return;
     };
     if let Some(join) = joins.of(token) {
-        join.begin(selectors, turn.config, &mut path.positions.sources, &total);
+        join.begin(selectors, turn.config, &mut path.positions.sources);
     }
 }
 

@@ -19,8 +19,8 @@ use crate::rights::AllowList;
 impl ClientSession {
     /// Checks a subscription and has its selectors read.
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: Subscribe) {
-        let Subscribe { receiver, subscription, selectors, since_us, cursor } = subscribe;
-        let past = self.past(turn.now, since_us, cursor);
+        let past = self.past(turn.now, &subscribe);
+        let Subscribe { receiver, subscription, selectors, .. } = subscribe;
         let number = u16::try_from(subscription.0).ok();
         let slot = self.receivers.get(&receiver).copied();
         let others = slot
@@ -180,8 +180,10 @@ impl ClientSession {
         unanswered: u64,
     ) {
         let PendingSubscription { receiver, subscription, .. } = *pending;
-        if stage == Stage::Router {
-            past::ask_owners(turn, pending.slot, token);
+        match stage {
+            Stage::Router => past::ask_owners(turn, pending.slot, token),
+            Stage::Cluster => turn.path.complete_past(pending.slot, token, &left_out),
+            _ => {}
         }
         let open = receiver_of(turn, pending, token);
         if open.is_some_and(|open| !open.selectors.was_ended(subscription, token)) {

@@ -2,7 +2,7 @@
 //!
 //! Its control stream carries hellos, pings and, on lane 0, the frames of the link, which control
 //! reads and writes. Each side that has an owner on the lane opens one unidirectional stream for
-//! its runs. A lane carries events only after control has accepted it; what arrives before stays
+//! its runs, and one for each request for history. A lane carries events only after control has accepted it; what arrives before stays
 //! unread.
 //!
 //! | file | what |
@@ -10,11 +10,15 @@
 //! | `accepted.rs` | what control says when it accepts a lane |
 //! | `session.rs` | the session, and its control stream |
 //! | `data_stream.rs`, `runs.rs` | the stream of the peer's runs, and how it is read |
+//! | `history.rs`, `requests.rs`, `stretch.rs` | requests for history both ways, what of them is under way, and the streams that answer them |
 
 mod accepted;
 mod data_stream;
+mod history;
+mod requests;
 mod runs;
 mod session;
+mod stretch;
 
 pub(super) use accepted::{Acceptance, Accepted};
 pub(super) use session::LaneSession;

@@ -10,6 +10,7 @@ use millrace_proto::{CloseCode, DecodeError, RouterId};
 
 use super::accepted::{Acceptance, Accepted};
 use super::data_stream::DataStream;
+use super::requests::LaneHistory;
 use crate::core::config::at_most;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::LaneOutlet;
@@ -40,6 +41,8 @@ pub(in crate::core) struct LaneSession {
     is_silent: bool,
     /// Features that both sides know.
     pub(super) features: Features,
+    /// Requests for history.
+    pub(super) history: LaneHistory,
 }
 
 impl LaneSession {
@@ -59,6 +62,7 @@ impl LaneSession {
             pinged: now,
             is_silent: false,
             features: Features::default(),
+            history: LaneHistory::default(),
         }
     }
 
@@ -81,6 +85,10 @@ impl LaneSession {
         turn: &mut Turn<'_>,
         stream: StreamKey,
     ) -> Result<(), Close> {
+        if stream.is_uni() && self.data.is_some() && self.history.expects_stream() {
+            self.history.opened(stream);
+            return Ok(());
+        }
         let is_free = if stream.is_uni() { self.data.is_none() } else { self.control.is_none() };
         if !is_free {
             let reason = "a lane has one control stream and one data stream in each direction";
@@ -107,6 +115,8 @@ impl LaneSession {
                 return Ok(());
             }
             self.read_control(turn, stream)
+        } else if self.history.has_stream(stream) {
+            self.read_history(turn, stream)
         } else if self.accepted.is_some() {
             self.read_runs(turn)
         } else {
@@ -165,6 +175,17 @@ impl LaneSession {
             (true, MeshFrame::Lane(LaneFrame::Tickets(tickets))) if self.has_groups() => {
                 turn.path.tickets_answered(&tickets);
             }
+            (true, MeshFrame::Lane(LaneFrame::HistoryRequest(_) | LaneFrame::HistoryState(_)))
+                if !self.has_history() =>
+            {
+                return Err(Self::no_history());
+            }
+            (true, MeshFrame::Lane(LaneFrame::HistoryRequest(request))) => {
+                return self.history_asked(turn, request);
+            }
+            (true, MeshFrame::Lane(LaneFrame::HistoryState(state))) => {
+                return self.history_told(turn, &state);
+            }
             (true, MeshFrame::Lane(frame)) => return self.handle_own(frame),
             // Proto returns kinds that it does not know and that may be skipped.
             (true, _) => turn.path.metrics.frames_skipped += 1,
@@ -206,6 +227,11 @@ impl LaneSession {
                 }
             }
         }
+    }
+
+    /// Whether the peer was not heard for a while.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Whether both sides know tickets for members of groups.
@@ -331,6 +357,7 @@ impl LaneSession {
         if !self.is_silent && now.since(self.heard) >= turn.config.lane_times.silence {
             self.is_silent = true;
             self.suspect(turn, true);
+            self.history.lose(turn.path);
             turn.mail.tell(ToControl::LaneSilent { conn: self.conn });
         }
         Ok(())
@@ -338,8 +365,9 @@ impl LaneSession {
 
     /// Ends the lane with its connection: counts what it carried, tells receivers behind its last
     /// run what may be missing, and tells control.
-    pub(in crate::core) fn closed(&self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
+    pub(in crate::core) fn closed(&mut self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
         let path = &mut *turn.path;
+        self.history.lose(path);
         path.ledger.forget(self.conn);
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;

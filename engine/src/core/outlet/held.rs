@@ -22,6 +22,11 @@ impl HeldRuns {
         self.0.offer(run, position, |_| {}).0 == Fate::Kept
     }
 
+    /// Bytes of the runs.
+    pub(in crate::core) const fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
     /// Takes the oldest run with its position; `false` when there is none.
     pub(in crate::core) fn take(&mut self, mut give: impl FnMut(&RunOut<'_>, u64)) -> bool {
         self.0.pop(|item| {

@@ -1,6 +1,8 @@
 //! To a peer: numbers its runs, so that a jump after a drop is seen, and copies every body, because
 //! a lane may have far more under way than a receiver.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
@@ -11,6 +13,7 @@ use super::encoder::Encoder;
 use super::queue::{Overflow, Popped, QueuePolicy, RunQueue};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
+use crate::history::KnownSource;
 use crate::ledger::Legs;
 use crate::routes::TagId;
 
@@ -30,6 +33,8 @@ pub(in crate::core) struct LaneOutlet {
     queue: RunQueue,
     /// What was written and is not answered, by lane seq.
     legs: Legs,
+    /// The position that the reader was told last without a run.
+    cursor: u64,
 }
 
 impl LaneOutlet {
@@ -55,6 +60,7 @@ impl LaneOutlet {
             pending: Bytes::new(),
             queue: RunQueue::new(policy, Total::default()),
             legs: Legs::default(),
+            cursor: 0,
         }
     }
 
@@ -101,6 +107,15 @@ impl LaneOutlet {
     pub(in crate::core) fn push_gap(&mut self, gap: Gap) {
         if self.queue.push_gap(gap) {
             self.drain();
+        }
+    }
+
+    /// Says how far this core has come, behind everything that was pushed, if that is new to the
+    /// reader; nothing while something is queued, because what is queued says it, too.
+    pub(in crate::core) fn cursor(&mut self, own: &Arc<KnownSource>, position: u64) {
+        if self.queue.is_empty() && self.has_room() && self.cursor < position {
+            self.cursor = position;
+            self.encoder.cursor(&[(Arc::clone(own), position)], &[]);
         }
     }
 

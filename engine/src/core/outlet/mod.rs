@@ -20,6 +20,7 @@
 //! | `held.rs` | live runs that wait for a replay |
 //! | `lane.rs` | the stream to a peer: numbers its runs |
 //! | `mailbox.rs` | batches for a sibling core |
+//! | `stretch.rs` | a stretch of history for a peer |
 
 mod ahead;
 mod backlogged;
@@ -30,6 +31,7 @@ mod lane;
 mod mailbox;
 mod piece;
 mod queue;
+mod stretch;
 mod total;
 
 pub(super) use ahead::{Ahead, Wakes};
@@ -39,4 +41,5 @@ pub(super) use held::HeldRuns;
 pub(super) use lane::LaneOutlet;
 pub(super) use mailbox::MailboxOutlet;
 pub(super) use queue::{Overflow, QueuePolicy};
+pub(super) use stretch::stretch;
 pub(super) use total::Total;

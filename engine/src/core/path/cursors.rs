@@ -1,5 +1,5 @@
-//! Cursors of quiet receivers: each second siblings and receivers are told how far this core has
-//! come, so that a receiver whose selectors match little still knows where to go on.
+//! Cursors of quiet receivers: each second siblings, peers and receivers are told how far this core
+//! has come, so that a receiver whose selectors match little still knows where to go on.
 //!
 //! Nothing is written while nothing has changed, and to nobody whose queue holds something: what it
 //! holds carries positions itself.
@@ -21,13 +21,23 @@ use crate::time::Time;
 pub(in crate::core) const CURSORS_EVERY: Duration = Duration::from_secs(1);
 
 impl Path {
-    /// Tells siblings and receivers how far everything has come.
+    /// Tells siblings, peers and receivers how far everything has come.
     pub(in crate::core) fn tell_positions(&mut self, now: Time) {
         self.positions.ring.expire(now);
         let (own, position) = (self.positions.own.clone(), self.position());
         self.positions.sources.see(&own, position);
-        self.locations.cursor_to_siblings(&[(own, position)]);
-        let news: Vec<_> = self.positions.sources.take_news();
+        let far = &self.positions.replays.far;
+        let comes_here =
+            |known: &KnownSource| far.get(&known.source).is_some_and(|far| far.core == own.source.owner);
+        // Siblings hear of other routers' owners from the core that has their lane.
+        let arrived = self.positions.sources.iter().filter(|(known, _)| comes_here(known));
+        let mut arrived: Vec<_> = arrived.map(|(known, seen)| (Arc::clone(known), seen)).collect();
+        arrived.push((Arc::clone(&own), position));
+        self.locations.cursor_to_siblings(&arrived);
+        self.locations.cursor_to_peers(&own, position);
+        let mut news: Vec<_> = self.positions.sources.take_news();
+        // Of another router's owner that has said nothing yet nobody knows how far it is.
+        news.retain(|(known, seen)| *seen > 0 || known.source.router == own.source.router);
         if !news.is_empty() {
             self.cursor_to_receivers(&news);
         }

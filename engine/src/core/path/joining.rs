@@ -6,7 +6,7 @@ use millrace_proto::data::{Gap, GapReason};
 
 use super::fate::Fates;
 use super::leg::Leg;
-use crate::core::joins::SourceJoin;
+use crate::core::joins::{JoinPlace, Joins};
 use crate::core::run::RunOut;
 use crate::history::Live;
 use crate::ledger::Tally;
@@ -25,10 +25,8 @@ pub(super) fn passing(
     };
     let mut pass = Vec::with_capacity(group.len());
     for targets in group.chunk_by(|one, next| one.subscription == next.subscription) {
-        let joining = joins.0.iter_mut().find(|join| join.subscription == targets[0].subscription);
-        let source = joining.and_then(|join| join.source_mut(&place.source));
-        let passes = source.is_none_or(|source| judge(source, leg, run, place.position, fates));
-        if passes {
+        let source = joins.place_of(targets[0].subscription, &place.source);
+        if source.is_none_or(|source| judge(&mut joins, source, leg, run, place.position, fates)) {
             pass.extend_from_slice(targets);
         }
     }
@@ -38,27 +36,43 @@ pub(super) fn passing(
 
 /// Whether a live run is delivered now; if it waits, it is kept.
 fn judge(
-    source: &mut SourceJoin,
+    joins: &mut Joins,
+    place: JoinPlace,
     leg: &mut Leg<'_>,
     run: &RunOut<'_>,
     position: u64,
     fates: &mut Fates<'_>,
 ) -> bool {
-    match source.join.live(position) {
+    match joins.at(place).join.live(position) {
         Live::Pass => return true,
         Live::Drop => return false,
         Live::Hold => {}
     }
-    if source.held.hold(run, position) {
+    if joins.hold(place, run, position) {
         fates.add(run);
         return false;
     }
+    // The source for which most waits has its replay reach further.
+    let other = joins.fullest().filter(|&(fullest, _)| fullest != place);
+    if let Some((fullest, last)) = other {
+        overrun(joins, fullest, last, leg, fates);
+        if joins.hold(place, run, position) {
+            fates.add(run);
+            return false;
+        }
+    }
+    overrun(joins, place, position, leg, fates);
+    false
+}
+
+/// Drops what waits for a source, up to `last`: the replay reaches behind it from here on.
+fn overrun(joins: &mut Joins, place: JoinPlace, last: u64, leg: &mut Leg<'_>, fates: &mut Fates<'_>) {
     let overrun = Tally::missed(OutcomeReason::Overflow);
-    source.held.clear(|run| fates.end(run, overrun));
-    if !source.join.restart(position) {
+    joins.drop_held(place, |run| fates.end(run, overrun));
+    let source = joins.at(place);
+    if !source.join.restart(last) {
         source.chunk = None;
-        source.joined = Some(position + 1);
+        source.joined = Some(last + 1);
         leg.push_gap(Gap { reason: GapReason::Overrun, events: 0, router: Some(source.known.source.router) });
     }
-    false
 }

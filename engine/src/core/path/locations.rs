@@ -226,6 +226,13 @@ impl Locations {
         }
     }
 
+    /// Says to every peer how far this core has come.
+    pub(in crate::core) fn cursor_to_peers(&mut self, own: &Arc<KnownSource>, position: u64) {
+        for lane in self.peers_mut().filter(|lane| !lane.finished) {
+            lane.outlet.cursor(own, position);
+        }
+    }
+
     /// Puts a gap into the mailbox of every sibling.
     pub(in crate::core) fn gap_to_siblings(&mut self, gap: &Gap) {
         for outlet in self.siblings.iter_mut().flatten() {

@@ -13,6 +13,7 @@
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
 //! | `cursors.rs` | tells those who get little how far the core has come |
 //! | `joining.rs`, `replay.rs` | live runs at a receiver that asks for the past; what it is given of it |
+//! | `asks.rs` | requests for what rings have, and their answers |
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
 //! | `shed.rs` | cuts the largest queues when all together hold too much |
 //! | `grouped.rs` | gives it to a member of a group, or takes it for one |
@@ -23,6 +24,7 @@
 //! | `shards.rs`, `positions.rs` | the shards that this core owns, and their position; what it knows of others' |
 //! | `state.rs` | what the stages share |
 
+mod asks;
 mod cursors;
 mod deliver;
 mod entered;

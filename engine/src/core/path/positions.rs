@@ -6,7 +6,7 @@ use millrace_proto::data::Source;
 
 use super::shards::OwnShards;
 use crate::core::config::CoreConfig;
-use crate::core::joins::Replays;
+use crate::core::replays::Replays;
 use crate::history::{KnownSource, Ring, SourceTable, Sources};
 
 /// What a core knows of positions.

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{
-    self, Cursor, DataFrame, Gap, HopHeader, PublisherOnStream, Source, TagsOnStream,
+    self, Cursor, DataFrame, Gap, HopHeader, PublisherOnStream, Replay, Source, TagsOnStream,
 };
 use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
@@ -139,6 +139,12 @@ pub(in crate::core) trait RunSink {
     fn cursor(&mut self, cursor: &Cursor) {
         let _ = cursor;
         self.skipped();
+    }
+    /// The writer says what of a source's history follows.
+    fn replay(&mut self, replay: &Replay) -> Result<(), DecodeError> {
+        let _ = replay;
+        self.skipped();
+        Ok(())
     }
     /// Counts a frame that was skipped.
     fn skipped(&mut self);
@@ -286,7 +292,8 @@ impl Tables {
             DataFrame::Report => sink.report(),
             DataFrame::DefineSource { number, source } => sink.source_defined(number, source)?,
             DataFrame::Cursor(cursor) => sink.cursor(&cursor),
-            DataFrame::Skipped { .. } | DataFrame::Replay(_) => sink.skipped(),
+            DataFrame::Replay(replay) => sink.replay(&replay)?,
+            DataFrame::Skipped { .. } => sink.skipped(),
             // These frames belong to features that this side does not list.
             _ => return Err(DecodeError::UnknownFrame { kind }),
         }

@@ -1,16 +1,16 @@
-//! Replays: owners read their rings for those who ask, and receivers are given what was read, as
-//! their grants and streams allow.
+//! Replays: receivers are given what was read of rings, as their grants and streams allow.
 //!
-//! Live runs come first. In one turn a core spends at most [`STEPS_PER_TURN`] and [`BYTES_PER_TURN`]
-//! on reading and [`RUNS_PER_TURN`] on delivering, about a quarter of the time that a turn may take,
-//! and a receiver's replay leaves half of its grant to what is live.
+//! Live runs come first. In one turn a core spends a fixed budget on reading (`asks.rs`) and at most
+//! [`RUNS_PER_TURN`] on delivering, about a quarter of the time that a turn may take, and a
+//! receiver's replay leaves half of its grant to what is live.
 
 use millrace_proto::control::OutcomeReason;
 use std::sync::Arc;
 
 use millrace_proto::data::{Gap, GapReason, Replay, flag};
-use millrace_proto::run::RunBody;
+use millrace_proto::run::{RunBody, RunBuilder};
 
+use super::asks::Asked;
 use super::fate::Fates;
 use super::leg::Leg;
 use super::scan;
@@ -20,21 +20,15 @@ use crate::core::joins::{Joins, SourceJoin, SubscriptionJoin};
 use crate::core::receiver::{Outlet, Receiver, State};
 use crate::core::run::{REPLAYED, RunOut};
 use crate::core::slot::ReceiverSlot;
-use crate::history::{
-    Ask, HistoryAnswer, HistoryAsk, HistoryWord, KeptRun, KnownSource, Place, ReadBudget, ReplayId,
-};
+use crate::history::{Ask, KeptRun, KnownSource, Place, Which};
 use crate::ledger::Tally;
-use crate::message::CoreIndex;
 use crate::payload::ScanBudget;
 
-/// Steps of reading in one turn: some 60 µs.
-const STEPS_PER_TURN: usize = 3_072;
-/// Bytes that are read in one turn.
-const BYTES_PER_TURN: usize = 128 * 1024;
-/// Bytes of one chunk, about: what a replay holds of each source.
-const CHUNK_BYTES: usize = 32 * 1024;
 /// Runs that are delivered in one turn: some 300 ns each.
 const RUNS_PER_TURN: usize = 256;
+/// Sources of one receiver that are asked or wait with what was read, at most. With many routers the
+/// others wait for their turn.
+const READING_MAX: usize = 8;
 
 /// Why a replay stops for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,103 +57,39 @@ impl Path {
         }
     }
 
-    fn read_for_others(&mut self) {
-        let mut left = ReadBudget { steps: STEPS_PER_TURN, bytes: BYTES_PER_TURN };
-        let own = self.positions.own.source.owner;
-        while !left.is_spent()
-            && let Some((core, HistoryAsk { id, ask, selectors })) = self.positions.replays.asks.pop_front()
-        {
-            let ring = &self.positions.ring;
-            let (from, to, span) = match ask {
-                Ask::Pin(begin) => {
-                    let span = ring.span_of(begin);
-                    (span.from, span.to, Some(span))
-                }
-                Ask::On { from, to } => (from, to, None),
-            };
-            let mut budget = ReadBudget { steps: left.steps, bytes: left.bytes.min(CHUNK_BYTES) };
-            let chunk = ring.read(from, to, &selectors, &mut budget);
-            left.bytes -= left.bytes.min(CHUNK_BYTES) - budget.bytes;
-            left.steps = budget.steps;
-            let answer = HistoryAnswer { id, owner: own, span, chunk };
-            if core == own {
-                self.answer(answer);
-            } else {
-                self.positions.replays.say(core, HistoryWord::Answer(answer));
-            }
-        }
-    }
-
-    /// A subscription does not ask for the past any more; live runs that wait for it go.
-    pub(in crate::core) fn forget_past(&mut self, slot: ReceiverSlot, subscription: u16) {
-        let Self { receivers, metrics, missed, ledger, .. } = self;
-        let Some(receiver) = receivers.get_mut(slot) else { return };
-        let Some(joins) = receiver.joins.as_mut() else { return };
-        let mut fates = Fates { metrics, missed, ledger };
-        let gone = Tally::missed(OutcomeReason::Departed);
-        joins.0.retain_mut(|join| {
-            let stays = join.subscription != subscription;
-            for source in join.sources.iter_mut().filter(|_| !stays) {
-                source.held.clear(|run| fates.end(run, gone));
-            }
-            stays
-        });
-        if joins.0.is_empty() {
-            receiver.joins = None;
-        }
-    }
-
-    /// A sibling asks, or answers.
-    pub(in crate::core) fn history_word(&mut self, from: CoreIndex, word: HistoryWord) {
-        match word {
-            HistoryWord::Ask(ask) => self.positions.replays.asks.push_back((from, ask)),
-            HistoryWord::Answer(answer) => self.answer(answer),
-        }
-    }
-
-    /// A chunk has come.
-    fn answer(&mut self, answer: HistoryAnswer) {
-        let HistoryAnswer { id, owner, span, chunk } = answer;
-        self.positions.replays.answered();
-        let Some(receiver) = self.receivers.get_mut(id.receiver) else { return };
-        let joins = receiver.joins.iter_mut().flat_map(|joins| &mut joins.0);
-        let Some(join) = joins.into_iter().find(|join| join.replay == id.replay) else { return };
-        let Some(source) = join.sources.iter_mut().find(|source| source.known.source.owner == owner) else {
-            return;
-        };
-        source.is_asked = false;
-        if let Some(span) = span {
-            source.join.pinned(span.from, span.to);
-            source.is_pinned = true;
-            source.announce = Some(span);
-        }
-        // What was overrun is not wanted any more.
-        if !source.join.is_joined() {
-            source.is_cut |= chunk.is_cut;
-            source.chunk = Some((chunk, 0));
-        }
-    }
-
     fn go_on(&mut self, slot: ReceiverSlot, work: &mut usize) {
         let Some(mut joins) = self.receivers.get_mut(slot).and_then(|receiver| receiver.joins.take()) else {
             self.positions.replays.active.remove(&slot);
             return;
         };
-        for join in joins.0.iter_mut().filter(|join| join.is_effective) {
+        let reading = joins.list.iter().flat_map(|join| &join.sources).filter(|source| source.is_reading());
+        let mut places = READING_MAX.saturating_sub(reading.count());
+        for join in joins.list.iter_mut().filter(|join| join.is_effective) {
             let (mut sources, mut stop) = (std::mem::take(&mut join.sources), None);
+            if join.has_missed() && self.blocked(slot).is_none() {
+                self.tell_missed(slot, join);
+            }
             for source in &mut sources {
-                if stop != Some(Stop::NextTurn) {
-                    stop = self.go_on_with(slot, join, source, work).or(stop);
+                let is_own = source.known.source.router == self.positions.own.source.router;
+                if stop != Some(Stop::NextTurn) && (is_own || join.is_complete) {
+                    let was_reading = source.is_reading();
+                    stop = self.go_on_with(slot, join, source, (&mut *work, places > 0)).or(stop);
+                    places =
+                        (places + usize::from(was_reading)).saturating_sub(usize::from(source.is_reading()));
                 }
             }
+            let lost =
+                sources.iter().filter(|source| source.is_lost).map(|source| source.known.source.router);
+            lost.for_each(|router| join.miss(router, GapReason::RouterLost));
             join.sources = sources;
             if stop == Some(Stop::NextTurn) {
                 self.positions.replays.has_more = true;
             }
         }
+        joins.count_held();
         self.settle_joins(&mut joins);
         self.receivers.mark(slot);
-        let is_over = joins.0.is_empty();
+        let is_over = joins.list.is_empty();
         if is_over {
             self.positions.replays.active.remove(&slot);
         }
@@ -168,19 +98,32 @@ impl Path {
         }
     }
 
+    /// Says which routers' part of the past does not come.
+    fn tell_missed(&mut self, slot: ReceiverSlot, join: &mut SubscriptionJoin) {
+        let Some((receiver, deliveries)) = self.receivers.parts_mut(slot) else { return };
+        while let Some((router, reason)) = join.next_missed() {
+            let gap = Gap { reason, events: 0, router: Some(router) };
+            Leg { slot, receiver: &mut *receiver, deliveries: &mut *deliveries }.push_gap(gap);
+        }
+    }
+
     /// Forgets joins behind which everything passes.
     fn settle_joins(&self, joins: &mut Joins) {
         let seen: Vec<u64> = self.positions.sources.iter().map(|(_, seen)| seen).collect();
-        let own = self.positions.own.number;
-        joins.0.retain(|join| {
+        let own = &self.positions.own;
+        let far = &self.positions.replays.far;
+        joins.list.retain(|join| {
             let is_over = |source: &SourceJoin| {
                 let number = source.known.number;
                 let seen = seen.get(usize::from(number)).copied().unwrap_or(0);
                 let at = source.join.passes_from();
-                let has_come = number == own || at.is_some_and(|at| seen >= at);
-                at.is_some() && source.joined.is_none() && has_come
+                let has_come = number == own.number || at.is_some_and(|at| seen >= at);
+                // No more runs come of an owner that is gone.
+                let is_gone = source.known.source.router != own.source.router
+                    && far.get(&source.known.source).is_none();
+                at.is_some() && source.joined.is_none() && (has_come || is_gone)
             };
-            !join.is_effective || !join.sources.iter().all(is_over)
+            !join.is_complete || join.has_missed() || !join.sources.iter().all(is_over)
         });
     }
 
@@ -190,10 +133,9 @@ impl Path {
         slot: ReceiverSlot,
         join: &SubscriptionJoin,
         source: &mut SourceJoin,
-        work: &mut usize,
+        (work, has_place): (&mut usize, bool),
     ) -> Option<Stop> {
         loop {
-            let owner = source.known.source.owner;
             if source.join.is_joined() {
                 let stop = if source.joined.is_some() { self.blocked(slot) } else { None };
                 if stop.is_none() {
@@ -201,9 +143,18 @@ impl Path {
                 }
                 return stop;
             }
+            if source.is_lost {
+                let stop = self.blocked(slot);
+                if stop.is_none() {
+                    source.chunk = None;
+                    let at = source.join.give_up();
+                    self.pour(slot, join, source, at);
+                }
+                return stop;
+            }
             if !source.is_pinned {
                 let ask = Ask::Pin(source.begin);
-                return self.ask(slot, join, source, owner, ask);
+                return self.ask_next(slot, join, (source, has_place), ask);
             }
             if let Some(stop) = self.blocked(slot) {
                 return Some(stop);
@@ -216,14 +167,18 @@ impl Path {
                 if let Some(run) = chunk.runs.get(*done) {
                     *done += 1;
                     *work -= 1;
-                    self.deliver_replayed(slot, join, source.known.clone(), &run);
+                    if source.join.is_replayed(run.position) {
+                        self.deliver_replayed(slot, join, source.known.clone(), &run);
+                    }
                     continue;
                 }
                 source.join.read(chunk.next);
                 source.chunk = None;
             }
             match source.join.to_read() {
-                Some((from, to)) => return self.ask(slot, join, source, owner, Ask::On { from, to }),
+                Some((from, to)) => {
+                    return self.ask_next(slot, join, (source, has_place), Ask::On { from, to });
+                }
                 None => {
                     let at = source.join.join()?;
                     source.joined = Some(at);
@@ -235,21 +190,23 @@ impl Path {
         }
     }
 
-    fn ask(
+    fn ask_next(
         &mut self,
         slot: ReceiverSlot,
         join: &SubscriptionJoin,
-        source: &mut SourceJoin,
-        owner: CoreIndex,
+        (source, has_place): (&mut SourceJoin, bool),
         ask: Ask,
     ) -> Option<Stop> {
-        let id = ReplayId { receiver: slot, replay: join.replay };
-        if !source.is_asked {
-            let own = self.positions.own.source.owner;
-            let ask = HistoryAsk { id, ask, selectors: join.selectors.clone() };
-            source.is_asked = self.positions.replays.ask(owner, own, ask);
+        if source.is_asked || !has_place {
+            return Some(Stop::Waits);
         }
-        Some(if source.is_asked { Stop::Waits } else { Stop::NextTurn })
+        match self.ask(slot, join, source, ask) {
+            Asked::Yes | Asked::Later => Some(Stop::Waits),
+            Asked::Never => {
+                source.is_lost = true;
+                Some(Stop::NextTurn)
+            }
+        }
     }
 
     /// Why nothing can be replayed to a receiver now, if so.
@@ -311,8 +268,13 @@ impl Path {
         source: Arc<KnownSource>,
         kept: &KeptRun<'_>,
     ) {
+        let mut newest = Vec::new();
+        if join.which() == Which::Newest {
+            newest_event(kept.body, &mut newest);
+        }
+        let bytes = if newest.is_empty() { kept.body } else { &newest };
         // A body that was read when it came.
-        let Ok(body) = RunBody::parse_head(kept.body) else { return };
+        let Ok(body) = RunBody::parse_head(bytes) else { return };
         let tag = self.routes.intern(kept.tags, kept.tags.hash());
         let place = Place { source, position: kept.position };
         let run = RunOut {
@@ -322,9 +284,9 @@ impl Path {
             publisher: kept.publisher,
             flags: kept.flags & !flag::LEVEL_MASK | REPLAYED,
             fields: &[],
-            body: kept.body,
+            body: bytes,
             buffer: None,
-            events: kept.events,
+            events: body.count(),
             from: None,
             entry: None,
             place: Some(&place),
@@ -355,6 +317,19 @@ impl Path {
             }
             fates.end(run, Tally::NONE);
         }) {}
+    }
+}
+
+/// Writes the run of the last event of a run, if that has others.
+fn newest_event(body: &[u8], out: &mut Vec<u8>) {
+    let Ok(body) = RunBody::parse_head(body) else { return };
+    if body.count() > 1
+        && let Some(event) = body.events().last()
+    {
+        let mut run = RunBuilder::default();
+        run.start(event.seq, body.floor(), event.time_ns);
+        run.push(event.time_ns, event.payload);
+        run.finish(out);
     }
 }
 

@@ -4,6 +4,7 @@ mod confirms;
 mod confirms_between;
 mod deliveries;
 mod events;
+mod far_replays;
 mod frames;
 mod groups;
 mod lanes;

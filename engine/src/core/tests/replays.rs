@@ -21,10 +21,10 @@ use crate::transport::{ConnKey, StreamKey};
 const SINCE_LONG_AGO: u64 = 1_000_000_000_000;
 
 /// A small generator: the same numbers for the same seed.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
@@ -32,7 +32,7 @@ impl Random {
 
 /// What a receiver's stream says, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+pub(super) enum Said {
     /// Owner, position, seq, and whether it says that it comes from history.
     Event {
         owner: u16,
@@ -105,7 +105,7 @@ impl Router {
 }
 
 /// A client that reads places and asks for the past with each subscription.
-fn asks(world: &mut World, deliveries: u64, grant: u64, subscribe: Subscribe) -> ConnKey {
+pub(super) fn asks(world: &mut World, deliveries: u64, grant: u64, subscribe: Subscribe) -> ConnKey {
     let conn = ConnKey(77);
     world.core.client_connected(world.now, conn);
     let hello = Hello {
@@ -123,11 +123,11 @@ fn asks(world: &mut World, deliveries: u64, grant: u64, subscribe: Subscribe) ->
     conn
 }
 
-fn since(selector: &str) -> Subscribe {
+pub(super) fn since(selector: &str) -> Subscribe {
     Subscribe { selectors: vec![selector.to_owned()], since_us: SINCE_LONG_AGO, ..Subscribe::default() }
 }
 
-fn said(world: &World, conn: ConnKey) -> Vec<Said> {
+pub(super) fn said(world: &World, conn: ConnKey) -> Vec<Said> {
     let (mut said, mut sources) = (Vec::new(), BTreeMap::new());
     let Some(written) = world.memory.written.get(&(conn, StreamKey(3))) else { return said };
     let (mut is_preamble, mut pinned) = (true, BTreeMap::new());
@@ -180,7 +180,7 @@ fn said(world: &World, conn: ConnKey) -> Vec<Said> {
 }
 
 /// The seqs of one owner's events.
-fn seqs(said: &[Said], of: u16) -> Vec<u64> {
+pub(super) fn seqs(said: &[Said], of: u16) -> Vec<u64> {
     let event = |said: &Said| match said {
         Said::Event { owner, seq, .. } if *owner == of => Some(*seq),
         _ => None,

@@ -39,6 +39,8 @@ pub(super) struct Memory {
     pub(super) reset: BTreeSet<(ConnKey, StreamKey)>,
     /// Streams have ended when all of them was read.
     pub(super) finish_when_drained: bool,
+    /// Streams that the other side has finished behind what is there.
+    pub(super) ended: BTreeSet<(ConnKey, StreamKey)>,
     pub(super) congestion_window: u64,
     /// Buffers that the other host has not acknowledged, once somebody wants to keep them.
     pub(super) unacknowledged: Option<Vec<Bytes>>,
@@ -79,7 +81,7 @@ impl Transport for Memory {
             sink(piece);
         }
         match input.is_empty() {
-            true if self.finish_when_drained => ReadState::Finished,
+            true if self.finish_when_drained || self.ended.contains(&(conn, stream)) => ReadState::Finished,
             true => ReadState::Drained,
             false => ReadState::More,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace_proto::{Epoch, PublisherId, PublisherKey, Selector, TagSet};
 
-use crate::history::{Begin, Block, HistoryLimits, KeptRun, ReadBudget, Ring};
+use crate::history::{Begin, Block, HistoryLimits, KeptRun, ReadBudget, Ring, Which};
 use crate::routes::{RouteCache, RouteCacheLimits, TagId};
 use crate::time::Time;
 
@@ -91,7 +91,7 @@ fn a_ring_reads_as_a_list_that_forgot_the_same_runs() {
             let (mut read, mut reads) = (Vec::new(), 0);
             while from < to {
                 let mut budget = ReadBudget { steps: 40, bytes: 4_000 };
-                let chunk = ring.read(from, to, &all, &mut budget);
+                let chunk = ring.read((from, to), &all, Which::All, &mut budget);
                 assert_eq!(chunk.is_cut, from < ring.oldest().min(to));
                 assert!(chunk.next > from, "a read goes on");
                 for run in (0..chunk.runs.len()).map(|index| chunk.runs.get(index).unwrap()) {
@@ -101,6 +101,12 @@ fn a_ring_reads_as_a_list_that_forgot_the_same_runs() {
                 (from, reads) = (chunk.next, reads + 1);
             }
             assert!(reads < 40);
+            let newest_of = |tags: usize| list.iter().rfind(|run| run.2 == tags).map(|run| run.0);
+            let mut newest: Vec<u64> = [1, 3, 4].into_iter().filter_map(newest_of).collect();
+            newest.retain(|&newest| newest >= ring.oldest());
+            newest.sort_unstable();
+            let chunk = ring.read((5, position + 1), &all, Which::Newest, &mut PLENTY.clone());
+            assert_eq!(positions(&chunk.runs), newest, "seed {seed}, position {position}");
             assert_eq!(read.iter().collect::<Vec<_>>(), expected, "seed {seed}, position {position}");
         }
     }
@@ -138,8 +144,8 @@ fn a_run_that_exceeds_the_ring_is_counted_as_gone() {
     ring.append(&names.run(1, Time::ZERO, 0, &[0; 70_000]));
     assert_eq!((ring.oldest(), ring.next(), ring.evicted()), (2, 2, (2, 4)));
     ring.append(&names.run(2, Time::ZERO, 0, b"small"));
-    let chunk = ring.read(0, 3, &selectors(&["*"]), &mut PLENTY.clone());
+    let chunk = ring.read((0, 3), &selectors(&["*"]), Which::All, &mut PLENTY.clone());
     assert_eq!((positions(&chunk.runs), chunk.is_cut), (vec![2], true));
-    let chunk = ring.read(2, 3, &selectors(&["*"]), &mut PLENTY.clone());
+    let chunk = ring.read((2, 3), &selectors(&["*"]), Which::All, &mut PLENTY.clone());
     assert!(!chunk.is_cut);
 }

@@ -1,0 +1,142 @@
+//! What one core asks of owners about their history, what it is asked, and what it passes on
+//! between its lanes and its siblings.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::slot::ReceiverSlot;
+use crate::history::{FarOwners, HistoryAnswer, HistoryAsk, HistoryWord};
+use crate::message::CoreIndex;
+use crate::transport::ConnKey;
+
+/// Requests of one core to owners of its router that are not answered, at most: each may bring a
+/// chunk.
+const ASKS_MAX: usize = 64;
+/// Requests of one core to owners of other routers, at most: those for one lane wait for each other
+/// at the core that has it.
+const FAR_ASKS_MAX: usize = 256;
+
+/// Who wants to know what a ring has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A core of this router.
+    Core(CoreIndex),
+    /// A peer, on a lane of this core.
+    Lane(ConnKey),
+}
+
+/// What one core asks of owners, and what it is asked.
+#[derive(Debug)]
+pub(super) struct Replays {
+    last: u64,
+    /// Receivers with a replay.
+    pub(super) active: BTreeSet<ReceiverSlot>,
+    /// Requests that wait for this core's ring: at most [`ASKS_MAX`] of each core, and as many of
+    /// each lane as its session takes.
+    pub(super) asks: VecDeque<(Asker, HistoryAsk)>,
+    /// Words for each sibling.
+    words: Vec<VecDeque<HistoryWord>>,
+    /// Requests for owners of other routers whose lanes this core has.
+    to_lanes: VecDeque<(CoreIndex, HistoryAsk)>,
+    /// What this core's ring has answered to peers.
+    from_ring: VecDeque<(ConnKey, HistoryAnswer)>,
+    /// Owners of other routers.
+    pub(super) far: Arc<FarOwners>,
+    open: usize,
+    open_far: usize,
+    /// The receiver whose turn it is.
+    pub(super) turn: ReceiverSlot,
+    /// A replay can go on in the next turn.
+    pub(super) has_more: bool,
+}
+
+impl Replays {
+    pub(super) fn new(cores: CoreIndex) -> Self {
+        Self {
+            last: 0,
+            active: BTreeSet::new(),
+            asks: VecDeque::new(),
+            words: vec![VecDeque::new(); usize::from(cores)],
+            to_lanes: VecDeque::new(),
+            from_ring: VecDeque::new(),
+            far: Arc::default(),
+            open: 0,
+            open_far: 0,
+            turn: 0,
+            has_more: false,
+        }
+    }
+
+    /// Begins a turn: the receivers with a replay, beginning with the one whose turn it is, so that
+    /// all go on.
+    pub(super) fn begin_turn(&mut self) -> Vec<ReceiverSlot> {
+        self.has_more = false;
+        self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect()
+    }
+
+    /// A name for a new replay.
+    pub(super) const fn name(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Whether something can be done without waiting.
+    pub(super) fn has_work(&self) -> bool {
+        self.has_more || !self.asks.is_empty() || self.has_mail()
+    }
+
+    /// Whether something waits for a lane.
+    pub(super) fn has_mail(&self) -> bool {
+        !self.to_lanes.is_empty() || !self.from_ring.is_empty()
+    }
+
+    /// Whether another request may be made; `is_far`: of another router.
+    pub(super) const fn may_ask(&self, is_far: bool) -> bool {
+        if is_far { self.open_far < FAR_ASKS_MAX } else { self.open < ASKS_MAX }
+    }
+
+    /// Counts a request of this core.
+    pub(super) const fn asked(&mut self, is_far: bool) {
+        *(if is_far { &mut self.open_far } else { &mut self.open }) += 1;
+    }
+
+    /// A request of this core was answered.
+    pub(super) const fn answered(&mut self, is_far: bool) {
+        // Replays that could not ask go on.
+        self.has_more |= !self.may_ask(is_far);
+        let open = if is_far { &mut self.open_far } else { &mut self.open };
+        *open = open.saturating_sub(1);
+    }
+
+    /// Says something to a sibling.
+    pub(super) fn say(&mut self, core: CoreIndex, word: HistoryWord) {
+        if let Some(words) = self.words.get_mut(usize::from(core)) {
+            words.push_back(word);
+        }
+    }
+
+    /// The next word for a sibling.
+    pub(super) fn next_word(&mut self, core: CoreIndex) -> Option<HistoryWord> {
+        self.words.get_mut(usize::from(core))?.pop_front()
+    }
+
+    /// A core asks an owner of another router.
+    pub(super) fn ask_lane(&mut self, core: CoreIndex, ask: HistoryAsk) {
+        self.to_lanes.push_back((core, ask));
+    }
+
+    /// The next request for a lane.
+    pub(super) fn next_ask(&mut self) -> Option<(CoreIndex, HistoryAsk)> {
+        self.to_lanes.pop_front()
+    }
+
+    /// This core's ring answers a peer.
+    pub(super) fn answer_lane(&mut self, conn: ConnKey, answer: HistoryAnswer) {
+        self.from_ring.push_back((conn, answer));
+    }
+
+    /// The next answer for a lane.
+    pub(super) fn next_answer(&mut self) -> Option<(ConnKey, HistoryAnswer)> {
+        self.from_ring.pop_front()
+    }
+}
