@@ -220,6 +220,43 @@ class Lost(RouterTest):
 
         self.run_within(work())
 
+    def test_cut_connections_neither_lose_nor_repeat_an_event(self) -> None:
+        router = self.folder.router("--history-bytes", "16MiB")
+        total = 600
+
+        async def publish(publishing: millrace.Client, receiving: millrace.Client) -> None:
+            for number in range(total):
+                outcome = await publishing.send({"n": str(number % 7)}, str(number))
+                if number % 200 == 50:
+                    _cut(publishing)
+                if number % 200 == 150:
+                    _cut(receiving)
+                    # Some pass while nobody listens: history has them.
+                    await outcome
+
+        async def work() -> None:
+            async with (
+                millrace.connect(router.address) as publishing,
+                millrace.connect(router.address) as receiving,
+                receiving.subscribe("n", since=0) as receiver,
+            ):
+                work = asyncio.create_task(publish(publishing, receiving))
+                got = await events(receiver, total)
+                await work
+                self.assertEqual(sorted(int(event.text) for event in got), list(range(total)))
+                for tag in range(7):
+                    seqs = [event.id.seq for event in got if event.tags["n"] == str(tag)]
+                    self.assertEqual(seqs, sorted(seqs), "order holds within a tag set")
+                self.assertIsNone(await receiver.next(timeout=0.2), "nothing comes twice")
+
+        self.run_within(work())
+
+
+def _cut(client: millrace.Client) -> None:
+    """Ends a client's connection behind its back."""
+    if client._session:
+        client._session.close(0x09, "cut by a test")
+
 
 class Groups(RouterTest):
     def test_each_event_goes_to_one_member_and_to_another_when_it_is_refused(self) -> None:
