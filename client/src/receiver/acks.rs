@@ -80,11 +80,15 @@ impl Runs {
         }
     }
 
-    /// Moves all runs of `other`, which are newer, here.
-    pub(super) fn append(&mut self, other: &mut Self) {
+    /// Moves all runs of `other`, which are newer, here. Returns whether the connection's task does
+    /// not know yet that there are some: runs of an older connection may stand here, because it was
+    /// lost before their router was told.
+    pub(super) fn append(&mut self, other: &mut Self) -> bool {
         let connection = other.connection;
+        let is_news = self.is_empty() || self.connection != connection;
         other.ranges.drain(..).for_each(|range| self.push_range(connection, range));
         other.tickets.drain(..).for_each(|ticket| self.push_ticket(connection, ticket));
+        is_news
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -167,6 +171,20 @@ mod tests {
         assert_eq!(runs.take(RECEIVER, 2)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
         runs.push(2, Receipt::Run(1));
         assert!(runs.take(RECEIVER, 3).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_told_on_a_lost_connection_does_not_keep_the_next_one_from_being_told() {
+        let of = |connection, number| {
+            let mut runs = Runs::default();
+            runs.push(connection, Receipt::Run(number));
+            runs
+        };
+        let mut acknowledged = Runs::default();
+        assert!(acknowledged.append(&mut of(1, 0)));
+        assert!(!acknowledged.append(&mut of(1, 1)), "the task knows");
+        assert!(acknowledged.append(&mut of(2, 0)), "another task, which does not");
+        assert_eq!(acknowledged.take(RECEIVER, 2)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
     }
 
     #[test]

@@ -122,10 +122,9 @@ impl Shared {
             return;
         }
         let mut state = self.lock();
-        let is_first = state.acknowledged.is_empty();
-        state.acknowledged.append(runs);
+        let is_news = state.acknowledged.append(runs);
         drop(state);
-        if is_first {
+        if is_news {
             self.tell();
         }
     }
