@@ -130,7 +130,7 @@ pub use crate::{
     event::{Event, Gap, GapReason, Item},
     levels::RouterLevels,
     publisher::{
-        Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats,
+        Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats, Settled,
         SpoolOptions, Unconfirmed,
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},

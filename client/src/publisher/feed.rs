@@ -60,6 +60,7 @@ impl Feed {
         let config = options.session(key, index);
         let holding = in_memory(&config);
         let shared = Arc::new(Shared::new(config, holding, options.ttl, shard, clock, progress));
+        shared.report_settled(options.report_settled);
         let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: None };
         let task = tokio::spawn(task.run(Some(Box::new((link, welcome)))));
         Self::new(shared, Some(task))
@@ -80,6 +81,7 @@ impl Feed {
         let holding = Holding::Spool(Box::new(store));
         let shared =
             Arc::new(Shared::new(options.session(key, 0), holding, options.ttl, shard, clock, progress));
+        shared.report_settled(options.report_settled);
         let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: Some(secret) };
         let task = tokio::spawn(task.run(None));
         let upkeep = tokio::spawn(upkeep(shared.clone()));

@@ -48,6 +48,6 @@ pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{Outgoing, Turned};
 pub use publishing::Publisher;
 pub use spooling::SpoolOptions;
-pub use stats::{Lost, PublisherStats, Unconfirmed};
+pub use stats::{Lost, PublisherStats, Settled, Unconfirmed};
 
 pub use crate::session::publisher::{HandlesExhausted, PublishError, TagHandle, Tags};

@@ -65,6 +65,11 @@ pub struct PublisherOptions {
     /// partial, because of [`OutcomeReason::FewReceivers`](crate::OutcomeReason::FewReceivers).
     /// Default 0: what nobody wants is confirmed. Without effect without a level.
     pub min_receivers: u64,
+    /// Whether the ends of confirmed events are told as ranges, too
+    /// ([`Publisher::settled`](super::Publisher::settled)): for programs that keep accounts of their
+    /// own, also of events that an earlier process left in the spool. Default no. Without effect
+    /// without a level.
+    pub report_settled: bool,
     /// Where events stand until they are final: a folder of a disk, which they enter before they
     /// are sent. The publisher needs no router to begin and to go on, up to the spool's bounds; what
     /// is pending when it ends goes out when the spool is opened again, with the ids that it had.
@@ -97,6 +102,7 @@ impl Default for PublisherOptions {
             resend: false,
             level: ConfirmLevel::None,
             min_receivers: 0,
+            report_settled: false,
             spool: None,
             retry_partial: true,
             ttl: None,
@@ -115,6 +121,7 @@ impl PublisherOptions {
         resend: bool,
         level: ConfirmLevel,
         min_receivers: u64,
+        report_settled: bool,
         spool: impl Into<Option<SpoolOptions>>,
         retry_partial: bool,
         ttl: impl Into<Option<Duration>>,

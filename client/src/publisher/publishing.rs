@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::confirmation::Confirmation;
 use super::feed::Feed;
-use super::stats::{Lost, PublisherStats, Unconfirmed};
+use super::stats::{Lost, PublisherStats, Settled, Unconfirmed};
 use crate::clock::wall_time_ns;
 use crate::session::publisher::{Full, HandlesExhausted};
 use crate::session::{ConfirmLevel, PublishError, TagHandle, Tags};
@@ -219,6 +219,19 @@ impl Publisher {
     #[must_use]
     pub fn try_unconfirmed(&self) -> Option<Unconfirmed> {
         self.feeds.iter().find_map(|feed| feed.shared.lock().unconfirmed.pop_front())
+    }
+
+    /// The next report of events that have ended, confirmed or not, if there is one
+    /// ([`PublisherOptions::report_settled`](field@super::PublisherOptions::report_settled)).
+    #[must_use]
+    pub fn try_settled(&self) -> Option<Settled> {
+        self.feeds.iter().find_map(|feed| feed.shared.lock().settled.as_mut()?.pop_front())
+    }
+
+    /// As [`Publisher::try_settled`], and waits for one: for ever, where they are not asked for. May
+    /// be dropped at any time.
+    pub async fn settled(&self) -> Settled {
+        self.wait(|| self.try_settled()).await
     }
 
     /// What has been done so far.

@@ -9,7 +9,7 @@ use millrace_proto::id::EventId;
 use tokio::sync::{Notify, oneshot};
 
 use super::holding::Holding;
-use super::stats::{Lost, PublisherStats, REPORTS_MAX, Unconfirmed};
+use super::stats::{Lost, PublisherStats, REPORTS_MAX, SETTLED_MAX, Settled, Unconfirmed};
 use crate::clock::{Clock, nanos, wall_time_ns};
 #[cfg(all(unix, feature = "spool"))]
 use crate::session::publisher::MemoryStore;
@@ -66,6 +66,8 @@ pub(super) struct State {
     /// An event found no room in the spool, and none has since.
     waits_for_room: bool,
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
+    /// All ends, where they are asked for.
+    pub(super) settled: Option<VecDeque<Settled>>,
     /// Who waits for the outcome of an event, by its seq; as many as the window holds, at most.
     waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     pub(super) connections: u64,
@@ -112,6 +114,7 @@ impl Shared {
             upkeep_told: false,
             waits_for_room: false,
             unconfirmed: VecDeque::new(),
+            settled: None,
             waiting: BTreeMap::new(),
             session: PublisherSession::with_store(config, holding),
             shard,
@@ -123,6 +126,11 @@ impl Shared {
             served: true,
         };
         Self { state: Mutex::new(state), clock, work: Arc::default(), progress, upkeep: Arc::default() }
+    }
+
+    /// Whether all ends are kept for whoever reads them.
+    pub(super) fn report_settled(&self, is_wanted: bool) {
+        self.lock().settled = is_wanted.then(VecDeque::new);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -249,6 +257,12 @@ impl State {
                     // Nobody waits any more otherwise.
                     let _ = waiting.send(outcome.clone());
                 }
+            }
+            if let Some(settled) = &mut self.settled {
+                if settled.len() == SETTLED_MAX {
+                    settled.pop_front();
+                }
+                settled.push_back(Settled { key, seqs: seqs.clone(), outcome: outcome.clone() });
             }
             if !outcome.is_confirmed() {
                 if self.unconfirmed.len() == REPORTS_MAX {

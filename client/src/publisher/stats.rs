@@ -36,6 +36,23 @@ pub struct Unconfirmed {
     pub outcome: Outcome,
 }
 
+/// Reports of ends that wait to be read, at most, per connection: as many as there may be events
+/// without an outcome. The oldest give way.
+pub(super) const SETTLED_MAX: usize = 65_536;
+
+/// Events that have ended alike, for a publisher with
+/// [`PublisherOptions::report_settled`](field@super::PublisherOptions::report_settled).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settled {
+    /// The part of their ids that they share.
+    pub key: PublisherKey,
+    /// Their seqs.
+    pub seqs: Range<u64>,
+    /// What became of each.
+    pub outcome: Outcome,
+}
+
 /// What a publisher has done so far, over all of its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! A receiver as the application reads it: item by item, in batches, or as a stream.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -112,6 +112,12 @@ impl Receiver {
         if places.peek().is_some() {
             self.shared.lock().past.taken(places);
         }
+    }
+
+    /// Events that were removed because this receiver had had them: their publishers sent them again.
+    #[must_use]
+    pub fn duplicates_removed(&self) -> u64 {
+        self.shared.dedup.lock().unwrap_or_else(PoisonError::into_inner).removed()
     }
 
     /// How far the application has come: everything that [`Receiver::next`] and

@@ -100,8 +100,16 @@ async fn events_wait_on_disk_until_there_is_a_router() {
         let mut receiver = soon("a receiver", client.receiver(ReceiverOptions::default())).await.unwrap();
         let mut subscription = receiver.subscribe(["host"]).unwrap();
         soon("a subscription", subscription.in_cluster()).await.unwrap();
-        let publisher = soon("a router", client.publisher(options)).await.unwrap();
+        let publisher = client.publisher(options.report_settled(true));
+        let publisher = soon("a router", publisher).await.unwrap();
         publish(&publisher, 100..150).await;
+        soon("outcomes", publisher.flush()).await;
+        let ends: Vec<_> = std::iter::from_fn(|| publisher.try_settled()).collect();
+        assert!(ends.iter().all(|end| end.outcome == Outcome::Confirmed { receivers: 1 }), "{ends:?}");
+        let mut seqs: Vec<u64> = ends.into_iter().flat_map(|end| end.seqs).collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs.len(), 150, "{seqs:?}");
+        assert_eq!(seqs, (seqs[0]..seqs[0] + 150).collect::<Vec<_>>(), "those of the earlier process, too");
         let stats = soon("close", publisher.close()).await;
         assert_eq!((stats.found, stats.published, stats.confirmed, stats.pending), (100, 50, 150, 0));
         for expected in 0..150 {
@@ -175,6 +183,7 @@ async fn what_goes_out_again_on_another_router_arrives_once() {
     let publisher = client.publisher(options).await.unwrap();
     publish(&publisher, 20..21).await;
     assert_eq!(next(&mut receiver).await, "20", "what came before comes not again");
+    assert_eq!(receiver.duplicates_removed(), 20);
     receiver.acknowledge();
     let stats = soon("close", publisher.close()).await;
     assert_eq!((stats.found, stats.published, stats.confirmed, stats.pending), (20, 1, 21, 0));
