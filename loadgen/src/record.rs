@@ -143,6 +143,20 @@ fn line(name: &str, report: &Value) -> String {
             report["rounds"], report["duration_s"],
         );
     }
+    if report["schema"] == crate::chaos::SCHEMA {
+        return format!(
+            "| [{name}]({name}) | chaos, {} s, {} routers, {} ev/s, {} | {} of {} pairs judged; lost {}, twice {} | {} |\n",
+            report["duration_s"],
+            report["routers"],
+            number("rate"),
+            report["confirm"].as_str().unwrap_or("?"),
+            number("judged_pairs"),
+            number("expected_pairs"),
+            number("confirmed_lost"),
+            number("duplicates"),
+            report["verdict"].as_str().unwrap_or("?"),
+        );
+    }
     let latency = &report["latency_us"];
     format!(
         "| [{name}]({name}) | {} | {} ev/s in, {} out, of {} wanted; p50 {} µs, p99 {} µs; lost {} | {} |\n",

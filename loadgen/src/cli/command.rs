@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::options::RunArgs;
-use super::{compare, growth, run};
+use super::{chaos, compare, growth, run};
 
 /// Measures what Millrace routers can carry, and verifies every event on the way.
 ///
@@ -23,6 +23,7 @@ use super::{compare, growth, run};
   millrace-loadgen run --preset fleet --processes --connections 22000
   millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
   millrace-loadgen growth --json growth.json
+  millrace-loadgen chaos --duration 60s --json chaos.json
   millrace-loadgen compare --nats-server nats-server --json compare.json
   millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
 )]
@@ -39,9 +40,16 @@ pub(super) enum Command {
     Compare(Box<compare::Compare>),
     /// What an event costs routers when there are more selectors, connections, or routers.
     Growth(growth::Growth),
+    Chaos(Box<chaos::Chaos>),
     /// Is a router: what --processes starts.
     #[command(hide = true)]
     Router(Box<millrace_router::process::Cli>),
+    /// Is a router: what `chaos` starts, stops and kills.
+    #[command(hide = true)]
+    ChaosRouter(Box<millrace_router::process::Cli>),
+    /// Is a publisher: what `chaos` starts and kills.
+    #[command(hide = true)]
+    ChaosPublisher(Box<chaos::ChaosPublisher>),
     /// Is a server: what `compare` starts.
     #[command(hide = true)]
     Serve(compare::Serve),
@@ -59,6 +67,12 @@ impl Cli {
             Command::Run(args) => run::execute(&args),
             Command::Compare(compare) => compare.execute(),
             Command::Growth(growth) => growth.execute(),
+            Command::Chaos(chaos) => chaos.execute(),
+            Command::ChaosPublisher(publisher) => publisher.execute(),
+            Command::ChaosRouter(cli) => {
+                millrace_loadgen::chaos::end_with_run();
+                return millrace_router::process::run(&cli);
+            }
             Command::Serve(serve) => serve.execute(),
             Command::Router(cli) => {
                 millrace_measure::kernel::end_with_parent();

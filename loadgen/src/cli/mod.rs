@@ -1,5 +1,6 @@
 //! The command line of `millrace-loadgen`: one file per command, and where their results go.
 
+mod chaos;
 mod command;
 mod compare;
 mod growth;

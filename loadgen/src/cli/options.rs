@@ -174,7 +174,7 @@ pub(crate) struct RunArgs {
 
 /// A number of events per second: digits with commas or underscores between them, and `k` or `M`
 /// behind them.
-fn rate(text: &str) -> Result<u64, String> {
+pub(super) fn rate(text: &str) -> Result<u64, String> {
     let wrong = || format!("\"{text}\" is no rate: write 300000, 300k or 1.2M");
     let plain: String = text.chars().filter(|c| !matches!(c, ',' | '_')).collect();
     let (digits, unit) = match plain.char_indices().next_back() {

@@ -3,6 +3,7 @@
 mod fault;
 mod html;
 mod json;
+pub(crate) mod lines;
 mod summary;
 mod table;
 mod verdict;

@@ -3,24 +3,15 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
 use millrace_measure::figures::grouped;
 
 use super::fault::Fault;
 use super::json::LatencyJson;
+use super::lines::{BAD, COLUMNS, GOOD, SOFT, put_line, wrapped};
 use super::table::details;
 use super::verdict::Verdict;
 use crate::cluster::Home;
 use crate::run::{Attempt, RunResult};
-
-/// Columns of a terminal that nobody made wider.
-const COLUMNS: usize = 80;
-/// Columns of a line's name.
-const NAME: usize = 10;
-
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const SOFT: Style = Style::new().dimmed();
 
 /// What a run came to, with terminal colours; `verbose` adds every figure.
 #[must_use]
@@ -170,15 +161,6 @@ fn dropped(attempt: &Attempt) -> Option<String> {
     ))
 }
 
-/// A name and its value, which goes on below itself where it is too long.
-fn put_line(text: &mut String, name: &str, value: &str) {
-    let mut name = name;
-    for line in wrapped(value, COLUMNS - NAME - 2) {
-        let _ = writeln!(text, "{SOFT}{name:>NAME$}{SOFT:#}  {line}");
-        name = "";
-    }
-}
-
 fn put_verdict(text: &mut String, verdict: &Verdict) {
     text.push('\n');
     for note in &verdict.notes {
@@ -192,41 +174,5 @@ fn put_verdict(text: &mut String, verdict: &Verdict) {
             let word = if index == 0 && part == 0 { format!("{word}:") } else { String::new() };
             let _ = writeln!(text, "{style}{word:<5}{style:#} {line}");
         }
-    }
-}
-
-/// Lines of at most `columns`, broken at blanks; a word that is longer stays whole.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.last_mut().expect("there is one from the beginning");
-        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > columns {
-            lines.push(word.to_owned());
-        } else {
-            if !last.is_empty() {
-                last.push(' ');
-            }
-            last.push_str(word);
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{put_line, wrapped};
-
-    #[test]
-    fn long_values_go_on_below_themselves_within_eighty_columns() {
-        let mut text = String::new();
-        put_line(&mut text, "dropped", &"overflow 1,234,567, ".repeat(9));
-        let plain = anstream::adapter::strip_str(&text).to_string();
-        assert!(plain.lines().count() > 1);
-        assert!(plain.lines().all(|line| line.chars().count() <= 80), "{plain}");
-    }
-
-    #[test]
-    fn a_word_that_is_too_long_stays_whole() {
-        assert_eq!(wrapped("a bbbbbb c", 4), ["a", "bbbbbb", "c"]);
     }
 }
