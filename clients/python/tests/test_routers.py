@@ -209,7 +209,11 @@ class Lost(RouterTest):
                         [(event.text, event.replayed) for event in got][2], ("three", True)
                     )
                     cursor = str(receiver.cursor)
-                await client.publish(TAGS, "four")
+                async with client.subscribe("service", last=True) as receiver:
+                    (newest,) = await events(receiver, 1)
+                    self.assertEqual((newest.text, newest.replayed), ("three", True))
+                    await client.publish(TAGS, "four")
+                    self.assertEqual([event.text for event in await events(receiver, 1)], ["four"])
                 async with client.subscribe("service", cursor=cursor) as receiver:
                     self.assertEqual([event.text for event in await events(receiver, 1)], ["four"])
                     await client.publish(TAGS, "five")

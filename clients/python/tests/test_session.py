@@ -98,6 +98,16 @@ class Windows(unittest.TestCase):
         ]
         self.assertEqual(again, [(1, 1, True, 1), (3, 2, True, 1), (5, 1, False, 1)])
 
+    def test_an_outcome_before_an_event_is_sent_again_ends_it_all_the_same(self) -> None:
+        publishing = Publishing()
+        publishing.publish(2)
+        publishing.written()
+        publishing.window.connection_lost()
+        publishing.connect()
+        publishing.said(0, 2)
+        self.assertEqual(publishing.written(), [])
+        self.assertEqual(set(publishing.outcomes), {0, 1})
+
     def test_received_settles_what_has_no_level(self) -> None:
         publishing = Publishing()
         publishing.publish(3, level=0)
@@ -114,6 +124,7 @@ class Windows(unittest.TestCase):
         publishing.publish(1)
         self.assertEqual([run.level for run in publishing.written()], [0])
         publishing.window.received(1)
+        publishing.said(0, 1)
         self.assertEqual(publishing.outcomes[0].kind, "unknown")
 
     def test_fewer_receivers_than_asked_for_are_no_confirmation(self) -> None:

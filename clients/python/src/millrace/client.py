@@ -122,6 +122,7 @@ class Client:
         *selectors: str,
         since: float | timedelta | None = None,
         cursor: Cursor | str | None = None,
+        last: bool = False,
         group: str | None = None,
         level: int = 1,
         exclusive: bool = False,
@@ -133,8 +134,9 @@ class Client:
     ) -> Receiver:
         """A receiver of the events that any of the selectors matches; "*" is every event.
 
-        `since`: what arrived at the router so many seconds ago, and since then, comes first;
-        `cursor`: what is new since an earlier receiver. Both need a router that keeps history.
+        `since`: what arrived at routers so many seconds ago, and since then, comes first; `cursor`:
+        what is new since an earlier receiver; `last`: the newest event of each tag set. They need
+        routers that keep history.
         `group`: one member of the group gets each event, those of the lowest `level` first;
         `exclusive`: always the same one; `max_inflight`: events without an acknowledgement (0: the
         router's setting). `acknowledge="explicit"`: call `Receiver.acknowledge` for each event.
@@ -155,7 +157,7 @@ class Client:
                 raise ValueError("a group's name has 1 to 64 bytes, and its levels are 1 to 8")
             membership = control.Membership(group, level, max_inflight, exclusive)
         seconds = since.total_seconds() if isinstance(since, timedelta) else since
-        options = Options(policy, queue_bytes, linger, seconds, membership, acknowledge)
+        options = Options(policy, queue_bytes, linger, seconds, last, membership, acknowledge)
         begin = Cursor.parse(cursor) if isinstance(cursor, str) else cursor
         receiver = Receiver(selectors, options, begin, self._receiver_ended)
         self._receivers.append(receiver)

@@ -46,6 +46,7 @@ class Options:
     queue_bytes: int
     linger: float
     since: float | None
+    last: bool
     membership: control.Membership | None
     acknowledge: Acknowledge
 
@@ -81,7 +82,7 @@ class Receiver:
         self._selectors = _checked(selectors)
         self._options = options
         self._on_end = on_end
-        self._is_past_wanted = options.since is not None or cursor is not None
+        self._is_past_wanted = options.since is not None or cursor is not None or options.last
         self._asked_at: float | None = None
         self._arrived = cursor.copy() if cursor else Cursor()
         self._taken = self._arrived.copy()
@@ -350,6 +351,9 @@ class Receiver:
             # At least 1, because 0 asks for nothing of the past.
             since_us = max(round(((self._options.since or 0) + now - self._asked_at) * 1e6), 1)
             positions = list(self._arrived.positions())
+        # Behind a lost connection the cursor says more: everything since then.
+        if self._options.last and not positions:
+            return control.subscribe(self._number, subscription, self._selectors, 0, [], last=True)
         return control.subscribe(self._number, subscription, self._selectors, since_us, positions)
 
     async def _wait(self) -> None:

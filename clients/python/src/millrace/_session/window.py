@@ -100,6 +100,10 @@ class Window:
         size = 0
         while self._waiting and len(run) < runs.RUN_EVENTS_MAX:
             event = self._waiting[0]
+            if event.seq not in self._pending:
+                # A router spoke of it although it has not been sent again.
+                self._waiting.popleft()
+                continue
             if run:
                 last = run[-1]
                 if (last.tags, last.level, last.was_sent) != (
@@ -175,7 +179,8 @@ class Window:
         missed: int = 0,
         reasons: tuple[str, ...] = (),
     ) -> None:
-        del self._pending[event.seq]
+        if self._pending.pop(event.seq, None) is None:
+            return
         self._bytes -= event.bytes
         event_id = EventId(self.publisher.hex(), self.epoch, event.seq)
         event.settle(Outcome(kind, event_id, receivers, missed, reasons))

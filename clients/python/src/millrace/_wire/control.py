@@ -254,12 +254,16 @@ def subscribe(
     selectors: Sequence[str],
     since_us: int,
     positions: Iterable[tuple[Source, int]],
+    last: bool = False,
 ) -> bytes:
+    """`last` asks for the newest event of each tag set, in place of `since_us` and positions."""
     body = field(1, receiver) + field(2, subscription)
     body += b"".join(field(3, selector) for selector in selectors)
     if since_us:
         body += field(4, since_us)
     body += b"".join(field(5, position(source, at)) for source, at in positions)
+    if last:
+        body += field(6, 1)
     return frame(numbers.SUBSCRIBE, body)
 
 
