@@ -31,8 +31,17 @@ pub struct FeedEnded(pub Arc<str>);
 pub(super) struct FeedKey {
     /// Its selectors in canonical form, sorted.
     pub(super) selectors: Arc<[String]>,
-    /// Its readers are a group: each event is for one of them.
-    pub(super) group: Option<Arc<str>>,
+    /// Its readers share the events of a group: each is for one of them.
+    pub(super) group: Option<Group>,
+}
+
+/// A group of the cluster, of which a feed is one member.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// The group's name, at most 64 bytes.
+    pub name: Arc<str>,
+    /// Which readers share a feed: those who ask in the same words.
+    pub readers: Arc<str>,
 }
 
 /// A receiver's readers, and how far it has come.
@@ -158,7 +167,11 @@ impl Feed {
     /// Reads the receiver for as long as there is one. Returns why there is none.
     async fn serve(&self, receivers: &Receivers) -> Result<std::convert::Infallible, String> {
         // Local clients drop their own oldest, so a router is to do the same for the gateway.
-        let mut receiver = receivers.open_when_possible(&ReceiverOptions::default()).await?;
+        let mut options = ReceiverOptions::default();
+        if let Some(group) = &self.key.group {
+            options = options.group(&*group.name);
+        }
+        let mut receiver = receivers.open_when_possible(&options).await?;
         let mut subscription =
             receiver.subscribe(self.key.selectors.iter()).map_err(|error| error.to_string())?;
         loop {

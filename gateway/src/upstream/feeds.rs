@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_client::{Config, Selector, SelectorError};
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 
-use super::feed::{Feed, FeedEnded, FeedKey, Stage};
+use super::feed::{Feed, FeedEnded, FeedKey, Group, Stage};
 use super::mailbox::Mailbox;
 use super::member::Member;
 use super::receivers::Receivers;
@@ -72,19 +72,20 @@ impl Feeds {
         self.join_feed(FeedKey { selectors: canonical(selectors)?, group: None }, subscription, mailbox)
     }
 
-    /// As [`Feeds::join`], as a member of a group of this gateway's clients: each event is for one of
-    /// those who joined the same group with the same selectors, in turns.
+    /// As [`Feeds::join`], as one of a group: the cluster gives each event to one member of it, and
+    /// this gateway to one of its own readers in the group, in turns. An event counts as done when a
+    /// reader's mailbox has it.
     ///
     /// # Errors
     /// [`JoinError`] names the selector.
     pub fn join_group<S: AsRef<str>>(
         &self,
         selectors: impl IntoIterator<Item = S>,
-        group: &str,
+        group: Group,
         subscription: u64,
         mailbox: &Arc<Mailbox>,
     ) -> Result<Membership, JoinError> {
-        let key = FeedKey { selectors: canonical(selectors)?, group: Some(group.into()) };
+        let key = FeedKey { selectors: canonical(selectors)?, group: Some(group) };
         self.join_feed(key, subscription, mailbox)
     }
 

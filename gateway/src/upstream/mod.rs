@@ -31,7 +31,7 @@ mod receivers;
 mod way;
 
 pub use arrival::Arrival;
-pub use feed::{FeedEnded, Stage};
+pub use feed::{FeedEnded, Group, Stage};
 pub use feeds::{Feeds, JoinError, Membership};
 pub use line::Line;
 pub use mailbox::{Delivery, Letter, MAILBOX_BYTES_MAX, MAILBOX_EVENTS_MAX, Mailbox};

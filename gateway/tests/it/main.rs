@@ -6,6 +6,7 @@
 mod http;
 mod mqtt;
 mod nats;
+mod rumqttc;
 mod syslog;
 mod web;
 mod world;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_proto::limits::NAME_BYTES_MAX;
 use tokio::time::{Instant, timeout_at};
 
 use crate::doors::naming::{Dialect, Mapping};
-use crate::upstream::{Feeds, Mailbox, Membership};
+use crate::upstream::{Feeds, Group, Mailbox, Membership};
 
 /// Subscriptions of one client.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
@@ -31,6 +32,8 @@ pub(super) struct Subscribed {
 pub(super) enum Refused {
     #[error("Invalid Subject")]
     Subject,
+    #[error("Invalid Queue Name")]
+    Queue,
     #[error("maximum subscriptions exceeded")]
     TooMany,
 }
@@ -57,6 +60,9 @@ impl Subscriptions {
         if !Dialect::Nats.is_pattern(pattern) {
             return Err(Refused::Subject);
         }
+        if queue.is_some_and(|queue| queue.len() > NAME_BYTES_MAX) {
+            return Err(Refused::Queue);
+        }
         if self.by_number.len() >= SUBSCRIPTIONS_MAX {
             return Err(Refused::TooMany);
         }
@@ -67,8 +73,11 @@ impl Subscriptions {
         let selectors = mapping.selectors(pattern);
         let joined = match queue {
             None => feeds.join(selectors, number, mailbox),
-            // Equal selectors may stand for different patterns, whose groups are different, too.
-            Some(queue) => feeds.join_group(selectors, &format!("{queue} {pattern}"), number, mailbox),
+            // Equal selectors may stand for different patterns, whose readers are not to be mixed.
+            Some(queue) => {
+                let group = Group { name: queue.into(), readers: pattern.into() };
+                feeds.join_group(selectors, group, number, mailbox)
+            }
         };
         let membership = joined.map_err(|_| Refused::Subject)?;
         self.next += 1;
