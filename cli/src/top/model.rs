@@ -1,7 +1,7 @@
 //! From two rounds of answers to rates and rows: everything that is drawn, and nothing about how.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -153,31 +153,27 @@ impl View {
         let mut tags: BTreeMap<String, f64> = BTreeMap::new();
         let mut drops: BTreeMap<String, DropRow> = BTreeMap::new();
         for (url, known) in &round.routers {
-            let Some(span) = Span::of(known) else {
-                view.routers.push(RouterRow {
-                    admin: url.to_string(),
-                    name: url.authority().to_owned(),
-                    state: "unknown".to_owned(),
-                    why_silent: known.error.clone(),
-                    ..RouterRow::default()
-                });
-                continue;
+            let span = Span::of(known);
+            let row = RouterRow {
+                admin: url.to_string(),
+                why_silent: known.error.clone(),
+                ..match &span {
+                    None => RouterRow::unknown(url.authority()),
+                    Some(span) if known.error.is_some() => RouterRow::of(span).gone(now - span.last.at),
+                    Some(span) => RouterRow::of(span),
+                }
             };
-            let mut row = router(&span);
-            row.admin = url.to_string();
-            if let Some(error) = &known.error {
-                row.silence(error, (now - span.last.at).as_secs_f64());
-                view.routers.push(row);
-                continue;
+            if let Some(span) = span.filter(|_| known.error.is_none()) {
+                view.add_rows(&span);
+                for tag in &span.last.tags.tags {
+                    *tags.entry(tag.tag.clone()).or_default() += tag.share * row.events_in;
+                }
+                add_drops(&mut drops, &span);
             }
+            // The rates of a router that does not answer are 0.
             view.events_in += row.events_in;
             view.events_out += row.events_out;
             view.dropped += row.dropped;
-            view.add_rows(&span);
-            for tag in &span.last.tags.tags {
-                *tags.entry(tag.tag.clone()).or_default() += tag.share * row.events_in;
-            }
-            add_drops(&mut drops, &span);
             view.routers.push(row);
         }
         view.rank(tags, drops);
@@ -239,33 +235,38 @@ impl View {
 }
 
 impl RouterRow {
-    /// It does not answer: what it had is not there any more.
-    fn silence(&mut self, why: &str, seconds: f64) {
-        "gone".clone_into(&mut self.state);
-        self.silent_s = Some(seconds);
-        self.why_silent = Some(why.to_owned());
-        (self.events_in, self.events_out, self.dropped) = (0.0, 0.0, 0.0);
-        (self.clients, self.receivers, self.queued_bytes, self.peers_linked) = (0, 0, 0, 0);
-        self.trouble = None;
+    /// A router that never answered.
+    fn unknown(name: &str) -> Self {
+        Self { name: name.to_owned(), state: "unknown".to_owned(), ..Self::default() }
     }
-}
 
-fn router(span: &Span<'_>) -> RouterRow {
-    let status = &span.last.status;
-    RouterRow {
-        name: status.name.clone(),
-        state: status.state().to_owned(),
-        peers_linked: status.peers_in("linked"),
-        peers: status.peers.len(),
-        clients: status.sum(|core| core.clients),
-        receivers: status.sum(|core| core.receivers),
-        events_in: span.rate(|status| status.sum(|core| core.events_in)),
-        events_out: span.rate(|status| status.sum(|core| core.events_out)),
-        dropped: span.rate(|status| status.sum(|core| core.dropped)),
-        queued_bytes: status.sum(|core| core.queued_bytes),
-        queue_budget_bytes: status.metric("queue_budget_bytes"),
-        trouble: status.trouble.as_ref().map(|trouble| trouble.about.clone()),
-        ..RouterRow::default()
+    /// A router that answers.
+    fn of(span: &Span<'_>) -> Self {
+        let status = &span.last.status;
+        let sum = |counter: fn(&Core) -> u64| status.sum(counter);
+        let rate = |counter: fn(&Core) -> u64| span.rate(|status| status.sum(counter));
+        Self {
+            name: status.name.clone(),
+            state: status.state().to_owned(),
+            peers_linked: status.peers_in("linked"),
+            peers: status.peers.len(),
+            clients: sum(|core| core.clients),
+            receivers: sum(|core| core.receivers),
+            events_in: rate(|core| core.events_in),
+            events_out: rate(|core| core.events_out),
+            dropped: rate(|core| core.dropped),
+            queued_bytes: sum(|core| core.queued_bytes),
+            queue_budget_bytes: status.metric("queue_budget_bytes"),
+            trouble: status.trouble.as_ref().map(|trouble| trouble.about.clone()),
+            ..Self::default()
+        }
+    }
+
+    /// The row of a router that has not answered for so long: what it had is not there any more.
+    fn gone(self, silent: Duration) -> Self {
+        let Self { name, peers, queue_budget_bytes, .. } = self;
+        let silent_s = Some(silent.as_secs_f64());
+        Self { name, peers, queue_budget_bytes, silent_s, state: "gone".to_owned(), ..Self::default() }
     }
 }
 
@@ -288,8 +289,6 @@ fn add_drops(drops: &mut BTreeMap<String, DropRow>, span: &Span<'_>) {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
