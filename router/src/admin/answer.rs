@@ -10,12 +10,15 @@ pub(super) fn json_page(page: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// 503, and why.
-pub(super) fn unavailable(why: &str) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+/// An answer other than the page, in words.
+pub(super) type Refusal = (StatusCode, String);
+
+/// 503: the router cannot answer now.
+pub(super) fn unavailable(why: &str) -> Refusal {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"))
 }
 
-/// 400, and what is wrong with what stands behind the `?`.
-pub(super) fn bad_query(why: &str) -> Response {
-    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+/// 400: the query of the page's address is wrong.
+pub(super) fn bad_query(why: &str) -> Refusal {
+    (StatusCode::BAD_REQUEST, format!("{why}\n"))
 }

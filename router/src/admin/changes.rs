@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, RawQuery, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
 use serde_json::json;
 
-use super::answer::{bad_query, json_page, unavailable};
+use super::answer::{Refusal, bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::query::Query;
 use crate::config::address::advertised;
 
-/// The longest time that clients may be given to leave.
+/// The longest time that clients may be given to leave or to move.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Time over which clients move to another router, unless somebody says another.
 const MOVE_WITHIN: Duration = Duration::from_secs(30);
@@ -21,42 +22,24 @@ const MOVE_WITHIN: Duration = Duration::from_secs(30);
 const CLIENTS_MAX: usize = 1 << 30;
 
 /// `/reload`: reads settings and certificates anew.
-pub(super) async fn reload(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = from_a_web_page(&headers) {
-        return refusal;
-    }
+pub(super) async fn reload(State(looker): State<Arc<Looker>>, _: Program) -> Result<Response, Refusal> {
     let view = looker.view.clone();
-    // The process answers when it is done; nobody else waits for that here.
-    match tokio::task::spawn_blocking(move || view.reload()).await {
-        Ok(Ok(changes)) => json_page(&json!({ "schema": "millrace-router-reload/1", "changes": changes })),
-        Ok(Err(error)) => (StatusCode::CONFLICT, format!("nothing was changed: {error}\n")).into_response(),
-        Err(_) => unavailable("the router is ending"),
-    }
+    let reload = move || view.reload().map_err(|error| format!("nothing was changed: {error}"));
+    let changes = by_process(reload).await?;
+    Ok(json_page(&json!({ "schema": "millrace-router-reload/1", "changes": changes })))
 }
 
 /// `/drain`: ends the router in order, as SIGTERM does. The answer comes when that has begun.
 pub(super) async fn drain(
     State(looker): State<Arc<Looker>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = from_a_web_page(&headers) {
-        return refusal;
-    }
-    let grace = Query::read(query.as_deref(), &["grace"]).and_then(|query| query.duration("grace"));
-    let grace = match grace {
-        Ok(grace) if grace.is_none_or(|grace| grace <= GRACE_MAX) => grace,
-        Ok(_) => return bad_query("grace: a day is the most"),
-        Err(why) => return bad_query(&why),
-    };
+    _: Program,
+) -> Result<Response, Refusal> {
+    let query = Query::read(query.as_deref(), &["grace"]);
+    let grace = query.and_then(|query| at_most_a_day(&query, "grace")).map_err(|why| bad_query(&why))?;
     let view = looker.view.clone();
-    match tokio::task::spawn_blocking(move || view.drain(grace)).await {
-        Ok(Ok(grace)) => {
-            json_page(&json!({ "schema": "millrace-router-drain/1", "grace_s": grace.as_secs_f64() }))
-        }
-        Ok(Err(error)) => (StatusCode::CONFLICT, format!("{error}\n")).into_response(),
-        Err(_) => unavailable("the router is ending"),
-    }
+    let grace = by_process(move || view.drain(grace)).await?;
+    Ok(json_page(&json!({ "schema": "millrace-router-drain/1", "grace_s": grace.as_secs_f64() })))
 }
 
 /// `/move`: asks clients to move to another router, each core its share of them. The answer says
@@ -64,42 +47,50 @@ pub(super) async fn drain(
 pub(super) async fn move_clients(
     State(looker): State<Arc<Looker>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = from_a_web_page(&headers) {
-        return refusal;
-    }
-    let (clients, within, to) = match read_move(query.as_deref()) {
-        Ok(read) => read,
-        Err(why) => return bad_query(&why),
-    };
-    let Some(look) = looker.look().await else { return unavailable("control has not begun") };
+    _: Program,
+) -> Result<Response, Refusal> {
+    let (clients, within, to) = read_move(query.as_deref()).map_err(|why| bad_query(&why))?;
+    let look = looker.look().await.ok_or_else(|| unavailable("control has not begun"))?;
     let counts: Vec<_> = look.seen.cores.iter().map(|core| (core.core, core.engine.clients)).collect();
     let moved = shares(&counts, clients)
         .into_iter()
         .filter(|&(core, share)| share > 0 && looker.view.try_move_clients(core, share, within, &to));
     let asked: u64 = moved.map(|(_, share)| share).sum();
-    json_page(&json!({
+    Ok(json_page(&json!({
         "schema": "millrace-router-move/1",
         "clients": asked,
         "to": to,
         "within_s": within.as_secs_f64(),
-    }))
+    })))
 }
 
 fn read_move(query: Option<&str>) -> Result<(u64, Duration, String), String> {
     let query = Query::read(query, &["clients", "to", "within"])?;
     let clients = query.count("clients", 0, CLIENTS_MAX)?;
-    let within = query.duration("within")?.unwrap_or(MOVE_WITHIN);
+    let within = at_most_a_day(&query, "within")?.unwrap_or(MOVE_WITHIN);
     let to = query.text("to");
     if clients == 0 {
         return Err("clients: how many are to move".to_owned());
     }
-    if within > GRACE_MAX {
-        return Err("within: a day is the most".to_owned());
-    }
     let to = advertised(to).map_err(|why| format!("to: {why}"))?;
     Ok((clients as u64, within, to.to_string()))
+}
+
+/// The duration under a name: a day is the longest that clients may be given to leave or to move.
+fn at_most_a_day(query: &Query, name: &str) -> Result<Option<Duration>, String> {
+    let duration = query.duration(name)?;
+    let is_longer = duration.is_some_and(|duration| duration > GRACE_MAX);
+    if is_longer { Err(format!("{name}: a day is the most")) } else { Ok(duration) }
+}
+
+/// Waits for what the router's process does, on a thread that may wait. A failure is an answer.
+async fn by_process<T: Send + 'static, E: ToString + Send + 'static>(
+    act: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(done) => done.map_err(|why| (StatusCode::CONFLICT, why.to_string() + "\n")),
+        Err(_) => Err(unavailable("the router is ending")),
+    }
 }
 
 /// Divides `wanted` clients among cores in proportion to what each has; never more than that.
@@ -116,10 +107,19 @@ fn shares(counts: &[(u16, u64)], wanted: u64) -> Vec<(u16, u64)> {
     counts.iter().map(share).collect()
 }
 
-/// Browsers name the page that a request comes from: no foreign page may change a router.
-fn from_a_web_page(headers: &HeaderMap) -> Option<Response> {
-    let is_from_one = headers.contains_key(header::ORIGIN);
-    is_from_one.then(|| (StatusCode::FORBIDDEN, "not from a web page\n").into_response())
+/// A request that no web page has made. Browsers name the page that a request comes from, and no
+/// page may change a router.
+pub(super) struct Program;
+
+impl<S: Sync> FromRequestParts<S> for Program {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        if parts.headers.contains_key(header::ORIGIN) {
+            return Err((StatusCode::FORBIDDEN, "not from a web page\n"));
+        }
+        Ok(Self)
+    }
 }
 
 #[cfg(test)]

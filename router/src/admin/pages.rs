@@ -104,20 +104,20 @@ async fn list(headers: HeaderMap) -> Response {
 const NOT_BEGUN: &str = "control has not begun";
 
 async fn live(State(looker): State<Arc<Looker>>) -> Response {
-    let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN) };
-    look.silent().map_or_else(|| "live\n".into_response(), |why| unavailable(&why))
+    let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN).into_response() };
+    look.silent().map_or_else(|| "live\n".into_response(), |why| unavailable(&why).into_response())
 }
 
 async fn ready(State(looker): State<Arc<Looker>>) -> Response {
     match looker.look().await {
         Some(look) if look.seen.status.ready() => "ready\n".into_response(),
-        Some(look) => unavailable(&status::why_not_ready(&look.seen.status)),
-        None => unavailable(NOT_BEGUN),
+        Some(look) => unavailable(&status::why_not_ready(&look.seen.status)).into_response(),
+        None => unavailable(NOT_BEGUN).into_response(),
     }
 }
 
 async fn metrics(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Response {
-    let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN) };
+    let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN).into_response() };
     let format = if accepts(&headers, "application/openmetrics-text") {
         Format::OpenMetrics
     } else {
@@ -130,7 +130,7 @@ async fn metrics(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Respo
 async fn status_page(State(looker): State<Arc<Looker>>) -> Response {
     match looker.look().await {
         Some(look) => json_page(&status::page(&looker.view, &look)),
-        None => unavailable(NOT_BEGUN),
+        None => unavailable(NOT_BEGUN).into_response(),
     }
 }
 
@@ -138,8 +138,8 @@ async fn status_page(State(looker): State<Arc<Looker>>) -> Response {
 fn asked(page: Result<Option<Value>, String>) -> Response {
     match page {
         Ok(Some(page)) => json_page(&page),
-        Ok(None) => unavailable("control or a core does not answer"),
-        Err(why) => bad_query(&why),
+        Ok(None) => unavailable("control or a core does not answer").into_response(),
+        Err(why) => bad_query(&why).into_response(),
     }
 }
 
@@ -154,7 +154,7 @@ async fn routes_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuer
 async fn tags_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
     match looker.look().await {
         Some(look) => asked(tags::page(&looker.view, &look, query.as_deref()).map(Some)),
-        None => unavailable(NOT_BEGUN),
+        None => unavailable(NOT_BEGUN).into_response(),
     }
 }
 
