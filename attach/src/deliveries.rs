@@ -212,17 +212,14 @@ impl Receivers {
 
     /// Whether a stream may begin so.
     fn check(&self, stream: StreamFor) -> Result<(), SessionError> {
-        let frame = match (self, stream) {
-            (Self::Own { sessions, .. }, StreamFor::Receiver(receiver))
-                if sessions.get(receiver.0 as usize).is_some_and(Option::is_some) =>
-            {
-                return Ok(());
+        match self {
+            // Before its Welcome a router has nothing to deliver.
+            Self::Asked(_) => stream.check(false, |_| false),
+            Self::Own { sessions, .. } => {
+                stream.check(false, |receiver| sessions.get(receiver.0 as usize).is_some_and(Option::is_some))
             }
-            (Self::Shared(_), StreamFor::All) => return Ok(()),
-            (Self::Own { .. }, StreamFor::Receiver(_)) => "a stream for a receiver that is not open",
-            _ => "a delivery stream of a kind that was not agreed on",
-        };
-        Err(SessionError::Unexpected { frame })
+            Self::Shared(_) => stream.check(true, |_| false),
+        }
     }
 }
 

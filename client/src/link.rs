@@ -12,7 +12,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use crate::address::RouterAddress;
 use crate::clock::Clock;
 use crate::disconnect::Disconnect;
-use crate::session::{ConnectionConfig, ConnectionEvent, ConnectionSession};
+use crate::session::{ConnectionConfig, ConnectionEvent, ConnectionSession, SessionError};
 use crate::time::Time;
 
 /// Most bytes of the control stream taken at once.
@@ -87,10 +87,13 @@ impl Link {
                 Ok(())
             }
         };
-        fed.map_err(|error| {
-            self.close(error.close_code(), &error.to_string());
-            Disconnect::Protocol(error)
-        })
+        fed.map_err(|error| self.broken(error))
+    }
+
+    /// Closes the connection because the router broke the protocol.
+    pub(crate) fn broken(&self, error: SessionError) -> Disconnect {
+        self.close(error.close_code(), &error.to_string());
+        Disconnect::Protocol(error)
     }
 
     /// Closes the connection because nothing was heard.

@@ -1,4 +1,4 @@
-//! What a publisher waits for that wants to know what became of one event.
+//! The future of one event's outcome.
 
 use std::future::Future;
 use std::pin::Pin;

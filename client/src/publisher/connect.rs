@@ -29,9 +29,9 @@ pub(crate) async fn connect(
     hub: &SharedHub,
     options: PublisherOptions,
 ) -> Result<Publisher, ConnectError> {
-    // What is wrong with trust or identity is said before any name is looked up.
+    // The caller hears of a wrong certificate or authority before any name is looked up.
     match connector.check_tls() {
-        // A router in dev mode that starts leaves its authority.
+        // A router in dev mode writes its authority when it starts, which may be later.
         Err(TlsError::NoDevAuthority { .. }) if options.spool.is_some() => {}
         outcome => outcome?,
     }
@@ -56,7 +56,7 @@ async fn connect_shared(
     options: &PublisherOptions,
 ) -> Result<Option<Publisher>, ConnectError> {
     let wants = options.wants();
-    // Whoever comes while the connection is made waits for it here.
+    // Publishers and receivers that come while the connection is made wait for it here.
     let mut present = hub.lock().await;
     let known = present.upgrade().map(|hub| (hub.reserve_publisher(&wants), hub));
     let (Proof { secret, identity }, hub) = match known {
@@ -161,7 +161,7 @@ async fn connect_spooled(
     Err(ConnectError::NoSpools)
 }
 
-/// A shard that steers to a core, however many there are above it.
+/// A shard that steers to the core of this index, whatever number of cores the router has above it.
 fn shard_of_core(core: u16) -> Shard {
     Shard::of_hash(u64::from(core))
 }

@@ -34,7 +34,7 @@ pub(super) struct Feed {
     /// Looks after its spool, where it has one.
     #[cfg(all(unix, feature = "spool"))]
     upkeep: Option<JoinHandle<()>>,
-    /// Its own; none where the task of a shared connection serves it.
+    /// Its own task; none where the task of a shared connection serves it.
     task: Option<JoinHandle<()>>,
 }
 
@@ -88,7 +88,8 @@ impl Feed {
         Self { shared, upkeep: Some(upkeep), task: Some(task) }
     }
 
-    /// A feed that the task of a connection serves which others use, too, and what that task needs.
+    /// A feed on a connection that receivers use, too, and what that connection's task needs to serve
+    /// it.
     pub(super) fn on_shared(
         key: PublisherKey,
         options: &PublisherOptions,

@@ -85,10 +85,10 @@ impl Outgoing {
         self.shared.progress.notify_waiters();
     }
 
-    /// What the control stream said; what is for others is let pass.
+    /// Takes what the router said on the control stream, and ignores what concerns receivers.
     ///
     /// # Errors
-    /// What the router may not say: the connection is to be closed.
+    /// [`SessionError`]: the router broke the protocol, and the caller closes the connection.
     pub(crate) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
         match event {
             ConnectionEvent::Credit { bytes } => self.shared.lock().session.on_credit(*bytes),
@@ -191,7 +191,7 @@ impl Drop for Outgoing {
         if let Some(stream) = &mut self.stream
             && !is_flushed
         {
-            // It is closed already otherwise.
+            // Resetting fails only for a stream that is closed already.
             let _ = stream.reset(VarInt::from_u32(0));
         }
         self.shared.progress.notify_waiters();

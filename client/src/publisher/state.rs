@@ -254,7 +254,7 @@ impl State {
             }
             while let Some((&seq, _)) = self.waiting.range(seqs.clone()).next() {
                 if let Some(waiting) = self.waiting.remove(&seq) {
-                    // Nobody waits any more otherwise.
+                    // Sending fails only if the application has dropped the future.
                     let _ = waiting.send(outcome.clone());
                 }
             }

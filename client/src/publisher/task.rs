@@ -128,12 +128,7 @@ impl Task {
                 ConnectionEvent::Refused(refused) => {
                     self.attaching.connector().tell(Change::dropping(&refused));
                 }
-                event => {
-                    if let Err(error) = self.outgoing.event(&event) {
-                        link.close(error.close_code(), &error.to_string());
-                        return Err(End::Lost(error.into()));
-                    }
-                }
+                event => self.outgoing.event(&event).map_err(|error| End::Lost(link.broken(error)))?,
             }
         }
         if let Some(latest) = self.attaching.poll_leave(now, self.outgoing.shard()) {

@@ -315,15 +315,15 @@ impl Incoming {
 
 /// Files a stream behind its preamble. Returns its receiver; `None` for a shared stream.
 fn begin(deliveries: &mut Deliveries, stream: StreamFor) -> Result<Option<ReceiverNumber>, SessionError> {
-    match (deliveries, stream) {
-        (Deliveries::Shared(..), StreamFor::All) => Ok(None),
-        (Deliveries::Own(receivers), StreamFor::Receiver(receiver)) => {
-            let own = receivers
-                .get_mut(&receiver)
-                .ok_or(SessionError::Unexpected { frame: "the stream of a receiver that is not open" })?;
-            own.is_known = true;
+    match deliveries {
+        Deliveries::Shared(..) => stream.check(true, |_| false).map(|()| None),
+        Deliveries::Own(receivers) => {
+            stream.check(false, |receiver| receivers.contains_key(&receiver))?;
+            let StreamFor::Receiver(receiver) = stream else { return Ok(None) };
+            if let Some(own) = receivers.get_mut(&receiver) {
+                own.is_known = true;
+            }
             Ok(Some(receiver))
         }
-        _ => Err(SessionError::Unexpected { frame: "a delivery stream of the other kind" }),
     }
 }

@@ -234,13 +234,9 @@ impl Task {
         chunks: &mut [Bytes],
     ) -> Result<(), End> {
         link.session.heard(link.clock.now());
-        match incoming.feed(index, chunks, &mut self.members) {
-            Ok(ends) => ends.into_iter().try_for_each(|end| self.ended(end, link, incoming)),
-            Err(error) => {
-                link.close(error.close_code(), &error.to_string());
-                Err(End::Lost(error.into()))
-            }
-        }
+        let ends = incoming.feed(index, chunks, &mut self.members);
+        let ends = ends.map_err(|error| End::Lost(link.broken(error)))?;
+        ends.into_iter().try_for_each(|end| self.ended(end, link, incoming))
     }
 
     /// Handles the end of a stream: in order for a closed receiver, otherwise a fault of the
@@ -454,10 +450,7 @@ impl Task {
 
 /// Tells the publisher what the control stream said.
 fn hear(publisher: &mut Outgoing, event: &ConnectionEvent, link: &Link) -> Result<(), End> {
-    publisher.event(event).map_err(|error| {
-        link.close(error.close_code(), &error.to_string());
-        End::Lost(error.into())
-    })
+    publisher.event(event).map_err(|error| End::Lost(link.broken(error)))
 }
 
 /// Waits until the publisher's application has work.

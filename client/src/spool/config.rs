@@ -95,7 +95,8 @@ pub enum SyncPolicy {
     /// Before anything of a batch is sent. Batches form by themselves: what is written during a
     /// sync is the next one.
     EachBatch,
-    /// So long after the oldest unsynced write, at most [`SYNC_INTERVAL_MAX`]; more counts as that.
+    /// This long after the oldest write that is not synced: at most [`SYNC_INTERVAL_MAX`], which also
+    /// stands for anything longer.
     Interval(Duration),
     /// Never, but for the reserve of seqs, once for 131,072 events.
     Never,

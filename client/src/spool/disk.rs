@@ -22,7 +22,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub struct DiskStorage {
     folder: PathBuf,
-    /// Held while this lives; `None` for one who only looks.
+    /// The lock, held while this lives; `None` for a reader that changes nothing.
     lock: Option<File>,
 }
 
@@ -113,7 +113,7 @@ impl Storage for DiskStorage {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(|error| failed(&error))? {
             let entry = entry.map_err(|error| failed(&error))?;
-            // A file may go away while one only looks.
+            // The process that has the lock may remove a file while this one reads the folder.
             let Ok(metadata) = entry.metadata() else { continue };
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 files.push(Listed { name, bytes: metadata.len() });
@@ -215,7 +215,7 @@ impl StorageFile for DiskFile {
         }
     }
 
-    /// Changes nothing in the hands of one who only looks.
+    /// A reader without the lock changes nothing.
     fn write(&mut self, at: usize, bytes: &[u8]) {
         if let Bytes::Mapped(mapping) = &mut self.bytes {
             mapping.write(at, bytes);

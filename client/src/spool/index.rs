@@ -12,7 +12,7 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
     /// Events that are not final.
     pub(super) pending: u64,
-    /// Nothing is appended to it.
+    /// It is full or was closed: no event is appended to it.
     pub(super) sealed: bool,
     /// Something in it cannot be read: its file is set aside when it is done with.
     pub(super) damaged: bool,

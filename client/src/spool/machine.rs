@@ -1,7 +1,9 @@
-//! The spool: events in, events out in order, and away when they are final.
+//! The spool takes events, gives them out in the order of their seqs, and removes them once they
+//! are final.
 //!
-//! All calls take effect on the files at once, so that whatever ends the process finds a state to
-//! go on from. Only syncing takes time, and is done elsewhere: [`Spool::begin_sync`].
+//! Each call changes the files before it returns, so that the process can end at any moment and the
+//! next one goes on from there. Syncing alone takes long, so that the owner does it on another
+//! thread: [`Spool::begin_sync`].
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -180,7 +182,7 @@ impl<S: Storage> Spool<S> {
         Ok(Appended::Kept(self.next_seq - 1))
     }
 
-    /// These events are final and need not be sent again. Takes no space.
+    /// Notes that these events are final, so that they are not sent again. Takes no space.
     ///
     /// # Errors
     /// The disk fails. The events stay away while this process lasts, and may come back after a
@@ -189,7 +191,8 @@ impl<S: Storage> Spool<S> {
         self.end(Fate::Done, seqs)
     }
 
-    /// Everything that is pending is given up by an operator. Seqs and publisher stay.
+    /// Gives up everything that is pending, because an operator asks for it. The publisher and its
+    /// next seq stay.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
@@ -220,7 +223,7 @@ impl<S: Storage> Spool<S> {
         outcome
     }
 
-    /// As [`end`](Self::end), and tells so.
+    /// Ends seqs as [`end`](Self::end) does, and tells the owner ([`Spool::poll_gone`]).
     pub(super) fn give_up(&mut self, fate: Fate, seqs: Range<u64>) -> Result<(), StorageError> {
         for seqs in self.state.finals.pending_in(seqs.clone()) {
             match self.gone.back_mut() {
@@ -234,7 +237,8 @@ impl<S: Storage> Spool<S> {
         self.end(fate, seqs)
     }
 
-    /// Counts events that became final out of their segments.
+    /// Takes events that became final off the counts of their segments, and notes the segments that
+    /// are done with.
     fn settle(&mut self, seqs: Range<u64>) {
         let first = self.segments.partition_point(|segment| segment.next_seq <= seqs.start);
         for segment in self.segments.range_mut(first..) {
@@ -316,8 +320,8 @@ impl<S: Storage> Spool<S> {
         Ok(())
     }
 
-    /// Begins the next segment; what keeps it from that, if something does. Each turn of the loop
-    /// gives a segment or a file up, or is the last.
+    /// Begins the next segment, or says why the spool may not grow. Each turn of the loop but the last
+    /// frees a segment or a file, so that the loop ends.
     fn next_tail(&mut self) -> Result<Option<Full>, StorageError> {
         self.seal_tail()?;
         loop {
@@ -333,8 +337,8 @@ impl<S: Storage> Spool<S> {
         }
     }
 
-    /// Makes a segment, a smaller one where there is no room for one of the usual size; what forbids
-    /// that, if something does.
+    /// Makes a segment, or says why the spool may not grow. Where there is no room for a segment of the
+    /// usual size, it makes a smaller one.
     fn begin_tail(&mut self) -> Result<Option<Full>, StorageError> {
         let usual = self.config.segment_bytes();
         let mut full = None;
@@ -358,7 +362,7 @@ impl<S: Storage> Spool<S> {
         Ok(full)
     }
 
-    /// What forbids `bytes` more.
+    /// Why the spool may not grow by `bytes`; `None` if it may.
     fn room_for(&self, bytes: u64) -> Result<Option<Full>, StorageError> {
         if self.bytes() + bytes > self.config.max_bytes {
             return Ok(Some(Full::Bound { max_bytes: self.config.max_bytes }));
@@ -372,7 +376,8 @@ impl<S: Storage> Spool<S> {
         Ok(is_low.then_some(Full::Floor { free: space.free, floor }))
     }
 
-    /// Gives the oldest segment up, or a file that was set aside. False when there is neither.
+    /// Frees a file that was set aside, or else gives up the oldest segment. False when there is
+    /// neither.
     fn shed_oldest(&mut self) -> Result<bool, StorageError> {
         if let Some(file) = self.set_aside.pop() {
             self.storage.remove(&file.name)?;

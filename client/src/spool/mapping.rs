@@ -1,7 +1,7 @@
 //! A file in memory: the one place of the spool that needs `unsafe`.
 //!
 //! A file is mapped for writing by the process that holds the folder's lock, and by nobody else;
-//! who only looks at a spool copies files. Its size never changes while it is mapped, and its space
+//! a reader that only looks at a spool copies its files. Its size never changes while it is mapped, and its space
 //! is taken before, because the kernel ends a process that touches a mapped page for which there is
 //! no space (SIGBUS).
 

@@ -2,8 +2,8 @@
 //!
 //! It counts what changes it. Told to end after so many changes, it applies the last one in part
 //! and ignores the rest, as the end of a process does; a [restart](MemoryStorage::restart) with a
-//! loss of power then forgets, sector by sector and name by name, some of what was not synced.
-//! Which, follows from its seed.
+//! loss of power then forgets, sector by sector and name by name, some of what was not synced. Its
+//! seed decides what.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -11,8 +11,8 @@ use super::segment;
 use super::storage::{Storage, StorageError, StorageFile};
 
 impl<S: Storage> Spool<S> {
-    /// Shows the events from `from` on that are not final and [may be sent](Self::sendable), until
-    /// `take` says false to one. Gives the seq to go on from: that of the event that was refused,
+    /// Shows `take` the events from `from` on that are not final and [may be sent](Self::sendable),
+    /// until it returns false. Returns the seq to go on from: that of the event that `take` refused,
     /// or one past the last.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Opening a spool: makes what was found whole again.
 //!
-//! 1. Files whose making was not finished are removed; segments that are none are renamed `.bad`.
+//! 1. Files that the last process had not finished making are removed. Files that have the name of a
+//!    segment and are none are renamed `.bad`.
 //! 2. Segments without a seal get one. The last one is written on, unless something at its end
 //!    cannot be read.
 //! 3. Events that should be there and cannot be read are noted as final, and told.
@@ -40,7 +41,7 @@ pub struct Opened {
     /// Seqs that may have been given to events that are not there, because the host ended before
     /// they were synced, or the end of the last segment is damaged. No event gets them.
     pub doubtful: Option<Range<u64>>,
-    /// Segments that are none, renamed `.bad`.
+    /// Files that had the name of a segment and were none: renamed `.bad`.
     pub set_aside: Vec<SetAside>,
 }
 
@@ -153,7 +154,7 @@ impl<S: Storage> Spool<S> {
         self.journal.append(note, &self.state)
     }
 
-    /// Writes the seal that a segment has not.
+    /// Writes the seal of a segment that has none.
     fn seal_found(&mut self, first_seq: u64, seal: &Seal) -> Result<(), StorageError> {
         let mut file = self.storage.open(&segment::name(first_seq))?;
         segment::put_seal(&mut file, first_seq, seal);

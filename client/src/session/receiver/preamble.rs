@@ -20,6 +20,31 @@ pub enum StreamFor {
     All,
 }
 
+impl StreamFor {
+    /// Whether a stream may begin so: the router opens the kind of stream that its Welcome has
+    /// said, and of a receiver only while that is open.
+    ///
+    /// # Errors
+    /// [`SessionError::Unexpected`] for a stream that nobody has asked for.
+    pub fn check(
+        self,
+        is_shared: bool,
+        is_open: impl FnOnce(ReceiverNumber) -> bool,
+    ) -> Result<(), SessionError> {
+        let frame = match self {
+            Self::All if is_shared => return Ok(()),
+            Self::Receiver(receiver) if !is_shared => {
+                if is_open(receiver) {
+                    return Ok(());
+                }
+                "a stream for a receiver that is not open"
+            }
+            _ => "a delivery stream of a kind that was not agreed on",
+        };
+        Err(SessionError::Unexpected { frame })
+    }
+}
+
 /// Reads the preamble of a stream that the router opened.
 #[derive(Debug, Default)]
 pub struct PreambleReader {
