@@ -5,8 +5,11 @@ use millrace_proto::TagSetRef;
 use super::log::Change;
 use super::{Index, TagMark, Target};
 
-/// Changes that a refresh evaluates before a new lookup of everything is cheaper.
-const PATCH_STEPS_MAX: u32 = 64;
+/// Changes that a refresh evaluates where a new lookup of everything is cheap.
+const PATCH_STEPS_MIN: usize = 64;
+/// Part of the scan list that a refresh evaluates as changes at most: a new lookup evaluates all of
+/// it, in some half of the time for each.
+const PATCH_SHARE: usize = 2;
 /// The version of a contribution that was never filled: newer than any other, so that no refresh
 /// takes it for valid.
 const NEVER: u64 = u64::MAX;
@@ -88,10 +91,25 @@ impl<T: Target> Index<T> {
         newest <= since && since <= self.version()
     }
 
-    /// Whether no selector that changed after version `since` matches `tags`. False also when the
-    /// index cannot tell, or not cheaply.
-    pub(crate) fn unconcerned_since(&self, since: u64, tags: TagSetRef<'_>, marks: &[TagMark]) -> bool {
-        self.changes_since(since, marks, |change| !change.selector.matches_tags(tags)).is_some()
+    /// Whether no selector that changed after version `since` matches `tags`, with the number of
+    /// changes looked at. False also when the index cannot tell, or not cheaply.
+    pub(crate) fn unconcerned_since(
+        &self,
+        since: u64,
+        tags: TagSetRef<'_>,
+        marks: &[TagMark],
+    ) -> (bool, usize) {
+        let mut steps = 0;
+        let known = self.changes_since(since, marks, |change| {
+            steps += 1;
+            !change.selector.matches_tags(tags)
+        });
+        (known.is_some(), steps)
+    }
+
+    /// Changes that are cheaper than a new lookup.
+    fn patch_steps_max(&self) -> usize {
+        PATCH_STEPS_MIN.max(self.scan_len() / PATCH_SHARE)
     }
 
     /// Brings a contribution up to date. `marks` are those of `tags`, by this index's
@@ -141,11 +159,11 @@ impl<T: Target> Index<T> {
         if since > self.version() {
             return None;
         }
-        let mut steps = 0;
+        let (mut steps, most) = (0, self.patch_steps_max());
         let mut walk = |mut version: u64, tag: Option<TagMark>| {
             while version > since {
                 steps += 1;
-                let change = self.log.change(version).filter(|_| steps <= PATCH_STEPS_MAX)?;
+                let change = self.log.change(version).filter(|_| steps <= most)?;
                 if tag.is_none_or(|tag| tag == change.access) && !visit(change) {
                     return None;
                 }

@@ -204,6 +204,27 @@ fn a_change_elsewhere_is_a_hit_and_one_here_is_a_patch() {
 }
 
 #[test]
+fn changes_are_evaluated_as_long_as_they_are_fewer_than_half_of_the_scan_list() {
+    let held: Vec<_> = (0..1_000).map(|number| selector(&format!("host=*x{number}*"))).collect();
+    let changing = [selector("host=*y*"), selector("host=h*")];
+    let mut index = Index::new(3);
+    held.iter().for_each(|selector| assert!(index.insert(selector, Location::Core(0))));
+    let (set, mut entry) = (tags("host=h1"), Contribution::default());
+    let marks: Vec<TagMark> = index.hasher().marks(set.borrow()).collect();
+    let mut changed = |changes: usize, selector: &Arc<Selector>| {
+        for _ in 0..changes / 2 {
+            assert!(index.insert(selector, Location::Core(1)));
+            assert!(index.remove(selector, Location::Core(1)));
+        }
+        index.refresh(set.borrow(), &marks, &mut entry)
+    };
+    assert_eq!(changed(0, &changing[0]), Refresh::Rebuilt(1_000));
+    assert_eq!(changed(400, &changing[0]), Refresh::Hit);
+    assert_eq!(changed(400, &changing[1]), Refresh::Patched);
+    assert_eq!(changed(600, &changing[0]), Refresh::Rebuilt(1_000));
+}
+
+#[test]
 fn an_entry_older_than_the_log_is_rebuilt_if_its_tags_changed_and_valid_if_not() {
     let pool = [selector("host=h1"), selector("host=h2"), selector("host=h3")];
     let (here, elsewhere) = (tags("host=h1"), tags("host=h3"));

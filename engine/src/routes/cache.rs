@@ -273,7 +273,9 @@ impl RouteCache {
         let far = &mut self.far[index];
         let near = &mut self.near[index];
         // Nearby changes mostly do not match: then the lookup reads nothing that the entry owns.
-        if far.is_unconcerned(near, directory, local) {
+        let (is_unconcerned, steps) = far.is_unconcerned(near, directory, local);
+        self.metrics.steps += steps as u64;
+        if is_unconcerned {
             self.metrics.unconcerned += 1;
             return;
         }

@@ -215,21 +215,23 @@ impl Far {
         TagSetRef::trusted(self.canonical.as_slice())
     }
 
-    /// Whether no change matches, so that the entry is valid as it is, and marked so.
+    /// Whether no change matches, so that the entry is valid as it is, and marked so. Returns also
+    /// how many changes were looked at.
     pub(super) fn is_unconcerned(
         &self,
         near: &mut Near,
         directory: &Index<Taker>,
         local: &Index<LocalTarget>,
-    ) -> bool {
+    ) -> (bool, usize) {
         self.canonical.prefetch();
         let marks = near.marks.get(..usize::from(near.marks_len)).unwrap_or(&self.marks);
-        let unconcerned = directory.unconcerned_since(near.directory_at, self.tags(), marks)
-            && local.unconcerned_since(near.local_at, self.tags(), marks);
-        if unconcerned {
+        let (there, far_steps) = directory.unconcerned_since(near.directory_at, self.tags(), marks);
+        let (here, near_steps) =
+            if there { local.unconcerned_since(near.local_at, self.tags(), marks) } else { (false, 0) };
+        if here {
             near.set_right_at(directory, local);
         }
-        unconcerned
+        (here, far_steps + near_steps)
     }
 
     /// Makes both parts valid. Returns what the lookups in the two indexes did, together.
