@@ -81,6 +81,23 @@ pub struct CoreReceiver {
     pub receiver: u32,
 }
 
+/// A receiver that a publisher is held back for, although it is not on the core that reads the
+/// publisher's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CrowdedReceiver {
+    /// On another core, or on this one but reached through another.
+    Here(CoreReceiver),
+    /// Behind a peer.
+    There {
+        /// The core that has the lane on which the peer asks.
+        core: CoreIndex,
+        /// The lane.
+        lane: ConnKey,
+        /// The peer's number of the receiver.
+        receiver: u64,
+    },
+}
+
 /// From a core to a sibling, about runs that the sibling has handed over. It travels against them,
 /// on a ring that the sibling reads before batches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,12 +113,12 @@ pub enum ToSibling {
         /// The publisher.
         publisher: PublisherId,
         /// The crowded receiver.
-        receiver: CoreReceiver,
+        receiver: CrowdedReceiver,
     },
     /// The receiver is relieved: no publisher waits for it.
     Relieved {
         /// The receiver.
-        receiver: CoreReceiver,
+        receiver: CrowdedReceiver,
     },
     /// How runs ended whose publishers ask for that, as far as they went through the sender.
     Ended(Vec<Answer>),

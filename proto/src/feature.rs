@@ -46,6 +46,8 @@ pub const KEPT: u64 = 13;
 pub const MOVES: u64 = 14;
 /// Interest that tells the literals of its payload patterns.
 pub const LITERALS: u64 = 15;
+/// Publishers wait for receivers behind a peer: Hold.
+pub const PACING: u64 = 16;
 
 /// A set of features. Numbers from 64 are not kept: no version of this library knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -60,6 +60,8 @@ pub const CLUSTER_PATH_MAX: usize = 8;
 pub const RANGES_PER_FRAME_MAX: usize = 1024;
 /// Tickets in one frame: 36 KiB at most.
 pub const TICKETS_PER_FRAME_MAX: usize = 2048;
+/// Publishers in one frame: 18 KiB at most.
+pub const PUBLISHERS_PER_FRAME_MAX: usize = 1024;
 /// Positions in one frame: 44 KiB at most, those of a hundred routers of ten cores.
 pub const POSITIONS_PER_FRAME_MAX: usize = 1024;
 /// Levels of a group: 1 to this.

@@ -111,7 +111,8 @@ impl ControlConfig {
             features: Features::default()
                 .with(feature::CONFIRMS)
                 .with(feature::GROUPS)
-                .with(feature::LITERALS),
+                .with(feature::LITERALS)
+                .with(feature::PACING),
             cores,
             tables: TableCapacity::LANE,
             seed: incarnation.0,

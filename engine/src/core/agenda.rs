@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | a publish stream | a sibling core cannot keep up | `paused` | in the first turn in which all keep up |
 //! | a publish stream | a receiver of its runs is crowded | `paced` | when it is relieved, or `pace_max` is over |
-//! | what a publish stream says of tag sets that are to be looked up | a turn's lookups have taken their time | `unread`, `put_off` | in its turn |
+//! | what a publish stream or a lane says of tag sets that are to be looked up | a turn's lookups have taken their time | `unread`, `put_off` | in its turn |
 //! | any stream of which more has arrived than one read takes | | `unread` | in the next turn |
 //! | a client's control stream | control does not keep up, this turn's budget is used up, or others wait | `clients` | in its turn |
 //! | a lane's control stream | control does not keep up | `lanes` | in its turn, before those of clients |
@@ -31,8 +31,8 @@ pub(super) const FRAMES_PER_CLIENT: usize = 64;
 pub(super) struct Agenda {
     /// Streams with more to read in the next turn.
     pub(super) unread: BTreeSet<(ConnKey, StreamKey)>,
-    /// The first publish stream that the core left unread because the turn had no more time for
-    /// lookups: the next turn begins behind it.
+    /// The first publish stream or lane that the core left unread because the turn had no more time
+    /// for lookups: the next turn begins behind it.
     pub(super) put_off: Option<(ConnKey, StreamKey)>,
     /// Whether a mailbox towards a sibling is above half.
     pub(super) pressed: bool,

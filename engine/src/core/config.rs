@@ -183,7 +183,8 @@ impl CoreConfig {
                 .with(feature::DELIVERIES)
                 .with(feature::PROOF)
                 .with(feature::CONFIRMS)
-                .with(feature::GROUPS),
+                .with(feature::GROUPS)
+                .with(feature::PACING),
             lane_times: LaneTimes::default(),
             routes: RouteCacheLimits::default(),
             limits: CoreLimits::default(),

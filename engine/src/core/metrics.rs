@@ -156,7 +156,7 @@ crate::metrics! {
         pattern_steps: counter "pattern_steps",
         /// Runs that waited for the scan of their payloads.
         pattern_waits: counter "pattern_waits",
-        /// Times that a publish stream, or a sibling's batch, was left unread in part, because lookups of new tag sets had
+        /// Times that a publish stream, a peer's lane, or a sibling's batch was left unread in part, because lookups of new tag sets had
         /// taken their share of the turn.
         lookups_put_off: counter "lookups_put_off",
         /// Level: bytes that clients' selectors and patterns take.
@@ -181,6 +181,10 @@ crate::metrics! {
         paused_turns: counter "paused_turns",
         /// Times that a publisher waited for a receiver whose queue was half full.
         publishers_paced: counter "publishers_paced",
+        /// Times that a peer was asked to hold a publisher back for a receiver of this router.
+        holds_at_peers: counter "holds_at_peers",
+        /// Times that a peer has asked this router to hold a publisher back.
+        holds_of_peers: counter "holds_of_peers",
         /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
         /// or because too many of its subscriptions were being read (counted when that is over).
         control_paused: counter "control_paused",

@@ -21,7 +21,7 @@
 //! | `connection.rs` | a connection: a client's or a lane |
 //! | `drive.rs`, `turn.rs` | lend a session what it needs for one call |
 //! | `agenda.rs`, `backlog.rs` | streams that a turn leaves unread, and its budget |
-//! | `pacing.rs` | when a publisher waits for a receiver |
+//! | `pacing.rs`, `holds.rs`, `peer_holds.rs` | when a publisher waits for a receiver, on this core, on another, behind a peer |
 //! | `confirms.rs` | tells publishers, siblings and peers how runs ended |
 //! | `timers.rs` | when the core acts without being called |
 //! | `mail.rs` | messages to control, and subscriptions that wait for an answer |
@@ -63,6 +63,7 @@ mod metrics;
 mod outlet;
 mod pacing;
 mod path;
+mod peer_holds;
 mod picture;
 mod receiver;
 mod receivers;

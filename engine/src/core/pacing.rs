@@ -10,8 +10,8 @@
 //! than a tenth of what the fastest receiver of the same run takes. Those overflow by their own
 //! policy.
 //!
-//! A receiver on another core than the publisher's stream is waited for in the same way: see
-//! [`holds`](super::holds). One behind a peer is not.
+//! A receiver on another core than the publisher's stream, or behind a peer, is waited for in the
+//! same way: see [`holds`](super::holds).
 //!
 //! Worked example: a receiver with a queue of 16 MiB takes 5 MB/s of 50 MB/s. Its queue is half
 //! full after 190 ms; from then on the publisher is read for as long as 256 KiB last, and waits
@@ -24,7 +24,7 @@ use super::outlet::{Backlogged, per_second};
 use super::receivers::Receivers;
 use super::run::RunOut;
 use super::slot::ReceiverSlot;
-use crate::message::CoreReceiver;
+use crate::message::CrowdedReceiver;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
@@ -37,15 +37,28 @@ const SLOWEST_SHARE: u64 = 10;
 pub(super) enum WaitFor {
     /// A receiver of this core.
     Here(ReceiverSlot),
-    /// A receiver of the core that has asked siblings, this core perhaps among them, to hold the
-    /// publisher back.
-    There(CoreReceiver),
+    /// A receiver elsewhere, whose core or router has asked to hold the publisher back.
+    There(CrowdedReceiver),
+}
+
+/// Who reads the runs that crowd a receiver, and so who is to be asked to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// This core reads the publisher's stream.
+    Publisher,
+    /// This core reads the lane of a peer that the publisher is connected to.
+    Lane(ConnKey),
+    /// A sibling has handed the run over. It comes from a stream that another core reads, or this
+    /// core through it.
+    Sibling,
 }
 
 /// The receiver that the runs read last have crowded, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     slowest: Option<WaitFor>,
+    /// The lane that is being read, if one is.
+    lane: Option<ConnKey>,
     /// How long a receiver may take nothing and still be waited for, nanoseconds: set at each call
     /// into the core.
     pace_max_ns: u64,
@@ -63,9 +76,14 @@ impl Crowd {
         self.now
     }
 
-    /// Forgets the crowded receiver, before a stream is read.
+    /// Forgets the crowded receiver, before a publish stream is read.
     pub(super) const fn clear(&mut self) {
         self.slowest = None;
+    }
+
+    /// Sets the lane that is being read: while it is, its peer is asked to wait.
+    pub(super) const fn set_lane(&mut self, lane: Option<ConnKey>) {
+        self.lane = lane;
     }
 
     /// The receiver to wait for, if the runs read since [`clear`](Self::clear) have crowded one.
@@ -84,11 +102,15 @@ impl Crowd {
         holds: &mut Holds,
     ) {
         let publisher = run.publisher.publisher;
-        // A sibling's runs come from a stream that another core reads, or this core reads through
-        // it.
-        let is_known = match run.from {
-            None => self.slowest.is_some(),
-            Some(_) => !holds.may_ask(publisher, self.now),
+        let reader = match (run.from, self.lane) {
+            (Some(_), _) => Reader::Sibling,
+            (None, Some(lane)) => Reader::Lane(lane),
+            (None, None) => Reader::Publisher,
+        };
+        let is_known = match reader {
+            Reader::Publisher => self.slowest.is_some(),
+            Reader::Lane(lane) => !holds.may_ask_peer(lane, publisher, self.now),
+            Reader::Sibling => !holds.may_ask(publisher, self.now),
         };
         if is_known || self.pace_max_ns == 0 {
             return;
@@ -104,7 +126,6 @@ impl Crowd {
             let Some(other) = receivers.get(other).map(|receiver| &receiver.queue) else { continue };
             let rate = match other.backlogged().filter(|_| !other.is_empty()) {
                 Some(backlogged) => backlogged.rate(self.now),
-                // A receiver without a backlog takes all that comes, as this one would have to.
                 None => per_second(own.taken() + queue.bytes(), self.now.nanos_since(own.since)),
             };
             fastest = fastest.max(rate);
@@ -112,14 +133,15 @@ impl Crowd {
         if own_rate.saturating_mul(SLOWEST_SHARE) < fastest {
             return;
         }
-        match run.from {
-            None => self.slowest = Some(WaitFor::Here(slot)),
-            Some(_) => holds.ask(publisher, slot, self.now),
+        match reader {
+            Reader::Publisher => self.slowest = Some(WaitFor::Here(slot)),
+            Reader::Lane(lane) => holds.ask_peer(lane, publisher, slot, self.now),
+            Reader::Sibling => holds.ask(publisher, slot, self.now),
         }
     }
 
     /// Notes that a run of a held publisher was read.
-    pub(super) fn note_held(&mut self, receiver: CoreReceiver) {
+    pub(super) fn note_held(&mut self, receiver: CrowdedReceiver) {
         self.slowest.get_or_insert(WaitFor::There(receiver));
     }
 }

@@ -71,6 +71,9 @@ impl Core {
         self.write_deliveries(now, transport);
         writing::write_peers(&mut self.path, transport);
         self.path.pacing.holds.settle(now, &self.path.receivers);
+        for (conn, hold) in self.path.pacing.holds.take_frames() {
+            self.drive_lane(now, transport, conn, |lane, turn| lane.tell_hold(turn, &hold));
+        }
         self.tell_ended(now, transport);
         for conn in std::mem::take(&mut self.agenda.dirty_clients) {
             self.drive_client(now, transport, conn, ClientSession::write_control);

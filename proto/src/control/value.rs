@@ -2,7 +2,7 @@
 
 use crate::error::DecodeError;
 use crate::field::{self, Field};
-use crate::id::{ClusterId, Incarnation, ReceiverNumber, RouterId};
+use crate::id::{ClusterId, Incarnation, PublisherId, ReceiverNumber, RouterId};
 use crate::limits;
 
 /// A type that can be a field's value.
@@ -188,6 +188,17 @@ impl Element for RouterId {
     }
     fn read(field: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
         Ok(Self(field.fixed64(what)?))
+    }
+}
+
+impl Element for PublisherId {
+    const LIST_MAX: usize = limits::PUBLISHERS_PER_FRAME_MAX;
+    fn put_one(&self, number: u64, out: &mut Vec<u8>) {
+        field::put_bytes(out, number, &self.0.to_be_bytes());
+    }
+    fn read(field: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
+        let bytes: [u8; 16] = field.value.try_into().map_err(|_| DecodeError::Malformed { what })?;
+        Ok(Self(u128::from_be_bytes(bytes)))
     }
 }
 

@@ -13,3 +13,4 @@ pub const GROUP_MEMBERS: u64 = 0x80;
 pub const SET_RECORDS: u64 = 0x82;
 pub const HISTORY_REQUEST: u64 = 0x84;
 pub const HISTORY_STATE: u64 = 0x86;
+pub const HOLD: u64 = 0x88;

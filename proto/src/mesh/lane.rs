@@ -4,7 +4,7 @@ use super::kind;
 use crate::control::{
     AckKind, OutcomeKind, OutcomeReason, SeqRanges, SourcePosition, Ticket, message, record,
 };
-use crate::id::{Incarnation, RouterId};
+use crate::id::{Incarnation, PublisherId, RouterId};
 use crate::limits;
 
 message! {
@@ -37,6 +37,17 @@ message! {
         2 tickets: Vec<Ticket>,
         /// Why they were handed back.
         3 reason: OutcomeReason,
+    }
+}
+
+message! {
+    /// A receiver of the sender has more waiting than it may, of what these publishers have sent over this lane: the
+    /// reader shall leave them waiting a little. Without publishers, the receiver is relieved.
+    pub struct Hold = kind::HOLD {
+        /// The receiver, by a number of the sender's.
+        1 receiver: u64,
+        /// The publishers.
+        2 publishers: Vec<PublisherId>,
     }
 }
 

@@ -9,7 +9,7 @@
 //! but the last frame of a snapshot or batch, and the version counts as arrived when a frame
 //! without `more` does.
 //!
-//! What every lane's core says about its own runs (legs, tickets) goes over its own lane; what
+//! What every lane's core says about its own runs (legs, tickets, holds) goes over its own lane; what
 //! concerns the link (interest, groups, sets, history) goes over lane 0.
 
 mod frame;
@@ -19,8 +19,8 @@ mod link;
 
 pub use frame::{LaneFrame, LinkFrame, MeshFrame};
 pub use lane::{
-    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, LegAck, SetRecord, SetRecords,
-    Tickets,
+    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, LegAck, SetRecord,
+    SetRecords, Tickets,
 };
 pub use link::{
     Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,

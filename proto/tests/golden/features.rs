@@ -11,7 +11,7 @@ use millrace_proto::data::{
 };
 use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::{
-    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Interest, InterestEntry,
+    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, Interest, InterestEntry,
     InterestKind, LegAck, Literal, MeshFrame, PeerHello, SetRecord, SetRecords, Tickets,
 };
 use millrace_proto::{Features, Incarnation, PublisherSecret, ReceiverNumber, TagSet, Token, feature};
@@ -198,6 +198,8 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                 reason: OutcomeReason::Busy,
             }),
         ),
+        ("hold", MeshFrame::from(Hold { receiver: 3, publishers: vec![PUBLISHER.publisher] })),
+        ("hold_ends", MeshFrame::from(Hold { receiver: 3, publishers: Vec::new() })),
         (
             "group_members",
             MeshFrame::from(GroupMembers {

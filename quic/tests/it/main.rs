@@ -5,7 +5,6 @@
 mod admission;
 mod gaps;
 mod interop;
-mod jumbo;
 mod loopback;
 mod peer;
 mod resumption;

@@ -4,7 +4,7 @@ use millrace_proto::control::TableCapacity;
 
 use crate::core::path::RunReader;
 use crate::history::SourceTable;
-use crate::transport::StreamKey;
+use crate::transport::{ReadState, StreamKey};
 
 /// The peer's stream of runs.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct DataStream {
     /// Whether a gap stands before the next run, which explains a jump of lane seqs.
     pub(super) gap_seen: bool,
     pub(super) finished: bool,
+    /// How the stream has ended, while a part of it waits for the next turn.
+    pub(super) ended: Option<ReadState>,
 }
 
 impl DataStream {
@@ -30,11 +32,12 @@ impl DataStream {
             next_seq: 0,
             gap_seen: false,
             finished: false,
+            ended: None,
         }
     }
 
-    /// Whether the bytes read so far end between two frames.
+    /// Whether the bytes read so far end between two frames, of which none waits.
     pub(super) fn at_frame_boundary(&self) -> bool {
-        self.reader.at_frame_boundary()
+        self.reader.at_frame_boundary() && !self.reader.has_left()
     }
 }

@@ -13,38 +13,55 @@ use crate::history::{Place, SourceTable};
 use crate::ledger::{Level, Origin};
 use crate::transport::{ConnKey, ReadState};
 
+/// Turns' worth of lookups that the end of a lane may take for what was left of its runs.
+const TURNS_AT_END: usize = 16;
+
 impl LaneSession {
+    /// Reads what earlier turns have left of the peer's runs, because the lane ends. What this has
+    /// no time for counts as lost.
+    pub(super) fn read_left(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..TURNS_AT_END {
+            let Some(data) = self.data.as_mut().filter(|data| data.reader.has_left()) else { return };
+            // The connection is gone, and with it what was not read.
+            data.ended.get_or_insert(ReadState::Drained);
+            turn.path.lookups_begin();
+            if self.read_runs(turn).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Reads runs that the peer routed to this router.
     pub(super) fn read_runs(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
         let Some(accepted) = self.accepted else { return Ok(()) };
         let has_groups = self.has_groups();
         let Some(data) = self.data.as_mut().filter(|data| !data.finished) else { return Ok(()) };
-        let DataStream { stream, reader, sources, next_seq, gap_seen, finished } = data;
-        let mut wrong = None;
+        let DataStream { stream, reader, sources, next_seq, gap_seen, finished, ended } = data;
         let mut other_epoch = None;
-        let path = &mut *turn.path;
-        let (conn, answers) = (self.conn, self.features.contains(feature::CONFIRMS));
-        let state = turn.transport.read(self.conn, *stream, turn.config.limits.read_bytes, &mut |chunk| {
-            if wrong.is_none() {
-                let other_epoch = &mut other_epoch;
-                wrong = reader
-                    .feed(
-                        chunk,
-                        &mut Sink {
-                            path,
-                            sources,
-                            next_seq,
-                            gap_seen,
-                            accepted,
-                            conn,
-                            answers,
-                            has_groups,
-                            other_epoch,
-                        },
-                    )
-                    .err();
-            }
-        });
+        turn.path.pacing.crowd.set_lane(Some(self.conn));
+        let mut sink = Sink {
+            path: &mut *turn.path,
+            sources,
+            next_seq,
+            gap_seen,
+            accepted,
+            conn: self.conn,
+            answers: self.features.contains(feature::CONFIRMS),
+            has_groups,
+            other_epoch: &mut other_epoch,
+        };
+        let had_left = reader.has_left();
+        let mut wrong = if had_left { reader.go_on(&mut sink).err() } else { None };
+        let mut state = ended.take();
+        if wrong.is_none() && !reader.has_left() && state.is_none() {
+            let limit = turn.config.limits.read_bytes;
+            state = Some(turn.transport.read(self.conn, *stream, limit, &mut |chunk| {
+                if wrong.is_none() {
+                    wrong = reader.feed(chunk, &mut sink).err();
+                }
+            }));
+        }
+        turn.path.pacing.crowd.set_lane(None);
         if let Some(epoch) = other_epoch {
             turn.path.metrics.lane_epochs_wrong += 1;
             let reason = format!("lane: runs of epoch {epoch} on a lane of epoch {}", accepted.epoch);
@@ -53,15 +70,22 @@ impl LaneSession {
         if let Some(error) = wrong {
             return Err(Close::undecodable("lane", &error));
         }
+        if reader.has_left() {
+            turn.path.metrics.lookups_put_off += u64::from(!had_left);
+            *ended = state.filter(|state| matches!(state, ReadState::Finished | ReadState::Lost));
+            turn.agenda.put_off.get_or_insert((self.conn, *stream));
+            turn.agenda.unread.insert((self.conn, *stream));
+            return Ok(());
+        }
         match state {
-            ReadState::More => {
+            Some(ReadState::More) => {
                 turn.agenda.unread.insert((self.conn, *stream));
             }
             // A peer that ends its stream within a frame has not finished in order: the stream
             // stays unfinished, and closing the connection then counts as a loss.
-            ReadState::Finished => *finished = reader.at_frame_boundary(),
-            ReadState::Lost => return Err(Self::stopped(turn, "the runs of this lane were reset")),
-            ReadState::Drained => {}
+            Some(ReadState::Finished) => *finished = reader.at_frame_boundary(),
+            Some(ReadState::Lost) => return Err(Self::stopped(turn, "the runs of this lane were reset")),
+            Some(ReadState::Drained) | None => {}
         }
         Ok(())
     }
@@ -107,6 +131,9 @@ impl RunSink for Sink<'_> {
         *self.next_seq = seq + 1;
         self.path.metrics.events_from_peers += run.body.count();
         let conn = self.conn;
+        if !self.path.pacing.holds.is_empty() {
+            self.path.pass_hold_on(conn, publisher.key.publisher);
+        }
         let is_told = self.answers && Level::of_flags(hop.flags).is_some();
         let origin = is_told.then_some(Origin::Lane { conn, seq });
         let place = self.sources.place(hop);
@@ -153,5 +180,14 @@ impl RunSink for Sink<'_> {
 
     fn skipped(&mut self) {
         self.path.metrics.frames_skipped += 1;
+    }
+
+    #[inline]
+    fn is_spent(&self) -> bool {
+        self.path.lookups_are_spent()
+    }
+
+    fn is_settled(&self, tags: &KnownTags) -> bool {
+        self.path.is_settled_here(tags)
     }
 }

@@ -4,7 +4,7 @@ use millrace_proto::control::{Ping, Pong, TableCapacity};
 use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::mesh::{LaneFrame, LegAck, MeshFrame, PeerHello};
+use millrace_proto::mesh::{Hold, LaneFrame, LegAck, MeshFrame, PeerHello};
 use millrace_proto::stream::LanePreamble;
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 
@@ -186,6 +186,10 @@ impl LaneSession {
             (true, MeshFrame::Lane(LaneFrame::HistoryState(state))) => {
                 return self.history_told(turn, &state);
             }
+            (true, MeshFrame::Lane(LaneFrame::Hold(hold))) if self.features.contains(feature::PACING) => {
+                turn.path.metrics.holds_of_peers += hold.publishers.len() as u64;
+                turn.path.pacing.holds.peer_told(conn, &hold, turn.now);
+            }
             (true, MeshFrame::Lane(frame)) => return self.handle_own(frame),
             // Proto returns kinds that it does not know and that may be skipped.
             (true, _) => turn.path.metrics.frames_skipped += 1,
@@ -259,6 +263,15 @@ impl LaneSession {
     /// Tells the peer how its runs ended.
     pub(in crate::core) fn tell_ended(&mut self, turn: &mut Turn<'_>, ended: &[Ended]) -> Result<(), Close> {
         self.say(turn, |out| leg_acks(ended).iter().for_each(|ack| ack.encode(out)))
+    }
+
+    /// Asks the peer to hold publishers back, or to go on with them, if it knows how.
+    pub(in crate::core) fn tell_hold(&mut self, turn: &mut Turn<'_>, hold: &Hold) -> Result<(), Close> {
+        if !self.features.contains(feature::PACING) {
+            return Ok(());
+        }
+        turn.path.metrics.holds_at_peers += hold.publishers.len() as u64;
+        self.say(turn, |out| hold.encode(out))
     }
 
     /// Closes the lane, because the peer has ended one of its streams before its time and nothing
@@ -366,6 +379,7 @@ impl LaneSession {
     /// Ends the lane with its connection: counts what it carried, tells receivers behind its last
     /// run what may be missing, and tells control.
     pub(in crate::core) fn closed(&mut self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
+        self.read_left(turn);
         let path = &mut *turn.path;
         self.history.lose(path);
         path.ledger.forget(self.conn);

@@ -6,9 +6,10 @@
 //! lookups of a turn: beyond it the core leaves a run with a new tag set unread, and with it
 //! everything that follows on its stream. Runs with known routes go on.
 //!
-//! Publishers take turns: the next turn begins behind the stream that had no more time in this one.
-//! Batches of sibling cores may take half of a turn. Runs of peers are never left unread, because
-//! everything between routers drains.
+//! Streams of publishers and lanes of peers take turns: the next turn begins behind the stream that
+//! had no more time in this one. Batches of sibling cores may take half of a turn. A lane that is
+//! left unread drains all the same, a lookup a turn at least; meanwhile its peer queues what it has
+//! for this router.
 
 use super::reader::KnownTags;
 use super::state::Path;
@@ -22,7 +23,7 @@ impl Path {
         self.routes.begin_turn();
     }
 
-    /// Whether the turn has no more time for a publisher's lookups.
+    /// Whether the turn has no more time for lookups of what publishers and peers send.
     #[inline]
     pub(in crate::core) const fn lookups_are_spent(&self) -> bool {
         self.routes.steps_in_turn() >= STEPS_PER_TURN
@@ -39,8 +40,8 @@ impl Path {
         self.positions.shards.other_owner(tags.hash).is_some() || self.is_settled_here(tags)
     }
 
-    /// Whether runs with these tags that a sibling has handed over need no lookup: this core routes
-    /// them in any case.
+    /// Whether runs with these tags that a sibling or a peer has handed over need no lookup: this
+    /// core routes them in any case.
     pub(in crate::core) fn is_settled_here(&self, tags: &KnownTags) -> bool {
         self.routes.is_settled(tags.id, &self.directory, &self.local)
     }

@@ -18,6 +18,7 @@ use crate::ledger::{EntryId, Level, Origin, Span, Tally};
 use crate::matching::Location;
 use crate::message::CoreIndex;
 use crate::routes::TagId;
+use crate::transport::ConnKey;
 
 /// Flags that stay with a run on its way.
 pub(super) const FORWARDED: u64 = flag::LEVEL_MASK | flag::RESENT;
@@ -38,6 +39,13 @@ impl Path {
         if let Some(receiver) = self.pacing.holds.get(publisher) {
             self.pacing.crowd.note_held(receiver);
         }
+    }
+
+    /// Notes a run of a peer that is read while siblings ask for publishers to be held back.
+    #[cold]
+    pub(in crate::core) fn pass_hold_on(&mut self, lane: ConnKey, publisher: PublisherId) {
+        let now = self.pacing.crowd.now();
+        self.pacing.holds.pass_on(lane, publisher, now);
     }
 
     /// A run arrives from a sibling core: this core routes it as its owner, or the sibling has

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use millrace_proto::{Incarnation, RouterId, Selector};
+use millrace_proto::data::{self, HopHeader};
+use millrace_proto::run::RunBuilder;
+use millrace_proto::stream::LanePreamble;
+use millrace_proto::{CloseCode, Incarnation, RouterId, Selector, TagSet};
 
-use super::world::{World, open, tag_of};
+use super::world::{KEY, PUBLISH, World, lane, open, tag_of};
 use crate::core::{Core, CoreConfig};
 use crate::matching::{Index, Location};
 use crate::message::ToCore;
@@ -105,7 +108,60 @@ fn what_a_sibling_hands_over_is_looked_up_in_half_of_each_turn() {
     assert_ne!(tag_of(0, 2), tag_of(1, 2));
 }
 
+/// The runs of a lane, one event for each tag.
+fn runs_of_a_lane(tags: impl Iterator<Item = String>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    LanePreamble { first_seq: 0, epoch: 3 }.encode(&mut bytes);
+    data::put_define_publisher(&mut bytes, 0, KEY);
+    for (number, tag) in (0..).zip(tags) {
+        data::put_define_tags(&mut bytes, number, TagSet::from_texts([tag.as_str()]).unwrap().borrow());
+        let (mut run, mut body) = (RunBuilder::default(), Vec::new());
+        run.start(number, number, 5);
+        run.push(5, tag.as_bytes());
+        run.finish(&mut body);
+        data::put_run(&mut bytes, &HopHeader::numbered(number, 0), &body);
+    }
+    bytes
+}
+
+#[test]
+fn what_a_peer_sends_has_its_lookups_in_turns_too_and_clients_go_on() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["keeps=on", "host=h9"]);
+    let client = world.client(2);
+    world.publish(client, "keeps=on", 0, &["before"]);
+    let peer = lane(&mut world, false, true);
+    world.turns(1);
+    world.send(peer, PUBLISH, &runs_of_a_lane((0..10).map(|number| format!("host=h{number}"))));
+    let read = world.core.metrics().events_from_peers;
+    assert!(read <= 3, "{read} lookups at once");
+    assert!(world.core.metrics().lookups_put_off > 0);
+    assert_eq!(world.core.poll_timeout(), Some(crate::time::Time::ZERO), "the next turn goes on");
+    world.publish(client, "keeps=on", 1, &["meanwhile"]);
+    assert_eq!(world.stream(receiver).len(), 2, "whose route is known is routed at once");
+    world.turns(10);
+    assert_eq!(world.core.metrics().events_from_peers, 10);
+    assert_eq!(world.stream(receiver).len(), 3, "nothing was lost on the way");
+}
+
+#[test]
+fn a_lane_that_ends_while_some_of_it_waits_is_read_to_its_end_or_told_as_lost() {
+    for (count, is_lost) in [(5, false), (100, true)] {
+        let mut world = world(1);
+        let receiver = world.receiver(1, open(), &["host"]);
+        let peer = lane(&mut world, false, true);
+        world.memory.finish_when_drained = true;
+        world.send(peer, PUBLISH, &runs_of_a_lane((0..count).map(|number| format!("host=h{number}"))));
+        assert!(world.core.metrics().events_from_peers < count);
+        world.core.closed(world.now, &mut world.memory, peer, Some(CloseCode::GoingAway));
+        world.settle();
+        let stream = world.stream(receiver);
+        assert_eq!(stream.contains(&"gap router_lost 0".to_owned()), is_lost, "{stream:?}");
+        assert_eq!(stream.len() as u64 == count, !is_lost);
+    }
+}
+
 fn tag_of_owner(tag: &str) -> u16 {
-    let hash = millrace_proto::TagSet::from_texts([tag]).unwrap().borrow().hash();
+    let hash = TagSet::from_texts([tag]).unwrap().borrow().hash();
     millrace_proto::tag::Shard::of_hash(hash).owner(2)
 }

@@ -12,6 +12,7 @@ mod large;
 mod look;
 mod lookups;
 mod pacing;
+mod pacing_peers;
 mod payload;
 mod places;
 mod prefilter;

@@ -24,7 +24,7 @@ fn paced_world() -> World {
 }
 
 /// A receiver that may be written `grant` bytes.
-fn receiver(world: &mut World, number: u64, grant: u64) -> ConnKey {
+pub(super) fn receiver(world: &mut World, number: u64, grant: u64) -> ConnKey {
     world.receiver(number, OpenReceiver { grant, queue_bytes: QUEUE_BYTES, ..open() }, &["*"])
 }
 
@@ -34,11 +34,11 @@ fn publish(world: &mut World, publisher: ConnKey, seqs: std::ops::Range<u64>) {
     }
 }
 
-fn dropped(world: &World) -> u64 {
+pub(super) fn dropped(world: &World) -> u64 {
     world.core.metrics().dropped[DropReason::ReceiverOverflow as usize]
 }
 
-fn later(world: &mut World, time: Duration) {
+pub(super) fn later(world: &mut World, time: Duration) {
     world.now = world.now + time;
     world.core.turn(world.now, &mut world.memory);
 }
