@@ -2,7 +2,7 @@
 //!
 //! A publisher with a confirm level sends again what has no outcome, and says with every run below
 //! which seq nothing is sent again: its *floor*. So the seqs at or above the floor that a receiver
-//! has had are remembered. A few stretches below it are, too, because the first copy of an event
+//! has had are remembered. Stretches below it are, too, because the first copy of an event
 //! may have taken a slower way than the second. In doubt an event is delivered, marked as a
 //! possible duplicate: it is never dropped.
 //!
@@ -23,9 +23,12 @@ const PUBLISHERS_MAX: usize = 1024;
 /// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets one event
 /// of 64 has as many when a publisher's window of 65,536 events is full.
 const RANGES_MAX: usize = 1024;
-/// Ranges that are remembered of each in any case, whatever its floor: a copy that arrives behind
-/// the one that was sent again is seldom older than so many stretches.
+/// Ranges that are remembered of each, whatever its floor and how many there are of all publishers:
+/// a copy that arrives behind the one that was sent again is seldom older than so many stretches.
 const RANGES_KEPT: usize = 64;
+/// Ranges that are remembered of all publishers, some 3 MiB, as long as there is one with more than
+/// [`RANGES_KEPT`]: a router that stood still for seconds brings copies of all that it had read.
+const RANGES_OF_ALL_MAX: usize = 65_536;
 
 /// What one receiver has had, across connections.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ pub struct Dedup {
     /// Some publisher was forgotten.
     has_forgotten: bool,
     removed: u64,
+    /// Ranges that are remembered of all publishers.
+    ranges: usize,
 }
 
 /// What it has had of one publisher.
@@ -85,10 +90,13 @@ impl Dedup {
             let fresh: u64 = parts.iter().map(|part| part.end - part.start).sum();
             self.removed += seqs.end - seqs.start - fresh;
         }
+        let before = had.seqs.len();
         had.seqs.insert(seqs);
-        while had.has_too_many() {
+        let others = self.ranges - before;
+        while had.has_too_many(others) {
             had.forget_lowest();
         }
+        self.ranges = others + had.seqs.len();
         Fresh { parts, maybe_duplicate }
     }
 
@@ -103,7 +111,8 @@ impl Dedup {
         if self.order.len() == PUBLISHERS_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.publishers.remove(&oldest);
+            let forgotten = self.publishers.remove(&oldest);
+            self.ranges -= forgotten.map_or(0, |had| had.seqs.len());
             self.has_forgotten = true;
         }
         let known_from = if self.has_forgotten { from } else { 0 };
@@ -113,10 +122,11 @@ impl Dedup {
 }
 
 impl Had {
-    /// Whether the lowest range is to be forgotten.
-    fn has_too_many(&self) -> bool {
+    /// Whether the lowest range is to be forgotten, beside so many ranges of other publishers.
+    fn has_too_many(&self, others: usize) -> bool {
         let is_below = || self.seqs.ranges().next().is_some_and(|lowest| lowest.end <= self.floor);
-        self.seqs.len() > RANGES_MAX || (self.seqs.len() > RANGES_KEPT && is_below())
+        let ranges = self.seqs.len();
+        ranges > RANGES_MAX || (ranges > RANGES_KEPT && others + ranges > RANGES_OF_ALL_MAX && is_below())
     }
 
     fn forget_lowest(&mut self) {
@@ -181,11 +191,30 @@ mod tests {
         dedup.take(key(1), 3..5, 3, true);
         dedup.take(key(1), 10..11, 10, false);
         assert_eq!(dedup.take(key(1), 3..5, 3, false), parts(&[]), "it came before");
-        for at in 6..=6 + RANGES_KEPT as u64 {
+        for at in 6..=6 + 4 * RANGES_KEPT as u64 {
+            dedup.take(key(1), 2 * at..2 * at + 1, 2 * at, false);
+        }
+        assert_eq!(dedup.take(key(1), 3..5, 3, false), parts(&[]), "it came before, many stretches ago");
+        for at in 6..=6 + RANGES_MAX as u64 {
             dedup.take(key(1), 2 * at..2 * at + 1, 2 * at, false);
         }
         let late = dedup.take(key(1), 3..5, 3, false);
         assert!(late.maybe_duplicate && late.contains(3) && late.contains(4), "{late:?}");
+    }
+
+    #[test]
+    fn ranges_of_many_publishers_below_their_floors_give_way() {
+        let mut dedup = Dedup::default();
+        for id in 0..PUBLISHERS_MAX as u128 {
+            for at in 0..4 * RANGES_KEPT as u64 {
+                dedup.take(key(id), 2 * at..2 * at + 1, 2 * at, false);
+            }
+        }
+        assert!(dedup.ranges <= RANGES_OF_ALL_MAX + PUBLISHERS_MAX * RANGES_KEPT, "{}", dedup.ranges);
+        let all: usize = dedup.publishers.values().map(|had| had.seqs.len()).sum();
+        assert_eq!(dedup.ranges, all);
+        dedup.take(key(PUBLISHERS_MAX as u128), 5..6, 5, false);
+        assert_eq!(dedup.ranges, dedup.publishers.values().map(|had| had.seqs.len()).sum::<usize>());
     }
 
     #[test]
