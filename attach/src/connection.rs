@@ -3,8 +3,7 @@
 use millrace_client::session::publisher::Store;
 use millrace_client::session::receiver::OpenError;
 use millrace_client::session::{
-    ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PastRequest, PublisherSession,
-    SessionError,
+    ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PublisherSession, SessionError,
 };
 use millrace_proto::control::{Ack, OpenReceiver};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
@@ -219,18 +218,6 @@ impl ClientConnection {
         selectors: &[String],
     ) {
         self.control.session.subscribe(receiver, subscription, selectors);
-    }
-
-    /// As [`subscribe`](Self::subscribe), with something of the past before live events, where the
-    /// router keeps history.
-    pub fn subscribe_from(
-        &mut self,
-        receiver: ReceiverNumber,
-        subscription: SubscriptionNumber,
-        selectors: &[String],
-        past: PastRequest,
-    ) {
-        self.control.session.subscribe_from(receiver, subscription, selectors, past);
     }
 
     /// Takes a subscription away.

@@ -22,8 +22,6 @@ pub struct Record {
     /// The router that each event was written to.
     entries: BTreeMap<(u32, u64), RouterId>,
     next_receiver: u32,
-    /// When the youngest router began: what was published before may be in nobody's history.
-    pub youngest_router: Time,
     /// How long an event may be on its way, ns.
     settle_ns: u64,
     /// Events that applications took.
@@ -41,7 +39,6 @@ impl Record {
             findings: Findings::default(),
             entries: BTreeMap::new(),
             next_receiver: 0,
-            youngest_router: Time::ZERO,
             settle_ns,
             deliveries: 0,
             gaps: BTreeMap::new(),

@@ -32,9 +32,6 @@ const FAULTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 /// How long a router keeps the interest of a silent peer.
 const FORGET_AFTER: Duration = Duration::from_secs(4);
 
-/// Bytes of history of each core: more than a run has events, so that nothing is evicted.
-const HISTORY_BYTES: usize = 64 << 20;
-
 /// What publishers are told of their events.
 const LEVELS: [ConfirmLevel; 6] = [
     ConfirmLevel::None,
@@ -149,8 +146,7 @@ impl Scenario {
         .generate();
         let client_tables = tables(&mut rng, 3..9);
         let publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
-        let receivers =
-            self::receivers(&mut rng, &receivers, confirm_timeout, &generator, has_history(seed))?;
+        let receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
         let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
         Ok(Self {
             seed,
@@ -191,14 +187,8 @@ const fn is_older(seed: u64, router: u32) -> bool {
     seed.is_multiple_of(2) && router % 2 == 1
 }
 
-/// In one of six seeds all routers keep history, and every other receiver asks for all of it.
-const fn has_history(seed: u64) -> bool {
-    seed % 6 == 3
-}
-
 fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<RouterSetup> {
     let lane_tables = tables(rng, 3..9);
-    let has_history = has_history(seed);
     let core = |rng: &mut Pcg64Mcg, id, cores, seed| {
         let client_tables = tables(rng, 2..8);
         let link_queue_bytes = 1 << rng.random_range(15..21);
@@ -243,11 +233,6 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
             if is_older {
                 core.features = Features::default().with(feature::PROOF);
                 control.features = Features::default();
-            }
-            if has_history {
-                core.limits.kept.history.bytes = HISTORY_BYTES;
-                core.features = core.features.with(feature::HISTORY);
-                control.features = control.features.with(feature::HISTORY);
             }
             let mail_delay = Duration::from_micros(1 << rng.random_range(4..11));
             RouterSetup { index, id, address, core, control, mail_delay }
@@ -316,7 +301,6 @@ fn receivers(
     clients: &[u32],
     confirm_timeout: Duration,
     generator: &Generator,
-    has_history: bool,
 ) -> Result<Vec<ReceivingClient>, WorkloadError> {
     let wants = |receiver| -> Result<Vec<Vec<Selector>>, WorkloadError> {
         Ok(generator
@@ -357,7 +341,6 @@ fn receivers(
                 },
                 first: wants(number)?,
                 pool: wants(number + in_all)?,
-                replays: has_history && number % 2 == 0,
             });
         }
         next += count;

@@ -86,6 +86,11 @@ impl Join {
         self.next = self.next.max(next);
     }
 
+    /// The replay was read up to a position, perhaps beyond its end, which may still move.
+    pub fn read_to(&mut self, next: u64) {
+        self.read(self.to.map_or(next, |to| next.min(to)));
+    }
+
     /// Everything was read: what is held from the returned position on comes next, what is held
     /// below it was replayed, and later runs pass. `None` as long as that is not so.
     pub fn join(&mut self) -> Option<u64> {

@@ -147,7 +147,6 @@ impl Client {
                 // Every other client, so that each seed has both kinds of delivery streams side by side.
                 share_deliveries: self.index % 2 == 1,
                 confirms: receivers.confirms(),
-                history: receivers.replays(),
                 ..config
             },
         };

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use millrace_attach::ClientConnection;
 use millrace_client::session::plan::{Progress, ReceiverWish};
-use millrace_client::session::{Dedup, DeliveredRun, DeliverySink, PastRequest, Plan};
+use millrace_client::session::{Dedup, DeliveredRun, DeliverySink, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::control::{Stage, Subscribed};
 use millrace_proto::data::{Gap, ReceiverEnd};
@@ -25,9 +24,6 @@ use super::surroundings::Surroundings;
 use crate::record::Record;
 use crate::router::told;
 
-/// Longer than a run.
-const EVER: Duration = Duration::from_secs(24 * 3600);
-
 /// What one receiver is to do.
 #[derive(Debug, Clone)]
 pub struct ReceiverSetup {
@@ -43,8 +39,6 @@ pub struct ReceiverSetup {
     pub first: Vec<Vec<Selector>>,
     /// What it may subscribe to later.
     pub pool: Vec<Vec<Selector>>,
-    /// Whether it asks for all of the past, in each session anew.
-    pub replays: bool,
 }
 
 /// A receiving client.
@@ -110,11 +104,6 @@ impl Receivers {
 
     pub(super) const fn confirms(&self) -> bool {
         self.confirms
-    }
-
-    /// Whether any receiver asks for the past.
-    pub(super) fn replays(&self) -> bool {
-        self.receivers.values().any(|receiver| receiver.setup.replays)
     }
 
     /// Whether every subscription is effective in the cluster.
@@ -196,9 +185,6 @@ impl Receivers {
         let subscription = subscribed.subscription;
         if subscribed.stage == Stage::Cluster && receiver.subscriptions.contains_key(&subscription) {
             let Subscribed { left_out, unanswered, .. } = subscribed;
-            if receiver.setup.replays {
-                record.checker.replays(session, subscription.0, record.youngest_router.0);
-            }
             record.checker.effective(session, subscription.0, now.0, left_out, *unanswered > 0);
         }
         if let Some((ended, behind)) = receiver.ending
@@ -215,7 +201,7 @@ impl Receivers {
         let at = around.rng.random_range(0..self.receivers.len().max(1));
         let Some((&number, receiver)) = self.receivers.iter_mut().nth(at) else { return };
         let Some(session) = receiver.session_number else { return };
-        if receiver.ending.is_some() || receiver.setup.pool.is_empty() || receiver.setup.replays {
+        if receiver.ending.is_some() || receiver.setup.pool.is_empty() {
             return;
         }
         let ended = receiver.subscriptions.keys().nth(around.rng.random_range(0..3)).copied();
@@ -275,10 +261,8 @@ impl Receiver {
         self.session_number = Some(session);
         self.ending = None;
         self.acks.forget();
-        // What arrived at any time may be replayed.
-        let from = if self.setup.replays { Time::ZERO } else { now };
         for (subscription, selectors) in &self.subscriptions {
-            around.record.asked(session, subscription.0, selectors.clone(), from);
+            around.record.asked(session, subscription.0, selectors.clone(), now);
         }
         let window_bytes = self.setup.window_bytes;
         if let Some(request) = self.plan.open_request(number, window_bytes)
@@ -290,13 +274,7 @@ impl Receiver {
             connection.hold(number);
         }
         for (&subscription, selectors) in &self.subscriptions {
-            if self.setup.replays {
-                let since_us = u64::try_from(EVER.as_micros()).unwrap_or(u64::MAX);
-                let past = PastRequest { since_us, ..PastRequest::default() };
-                connection.subscribe_from(number, subscription, &texts(selectors), past);
-            } else {
-                connection.subscribe(number, subscription, &texts(selectors));
-            }
+            connection.subscribe(number, subscription, &texts(selectors));
         }
     }
 
@@ -348,13 +326,11 @@ impl DeliverySink for Programs<'_> {
         let Some(receiver) = receivers.get_mut(&run.receiver) else { return };
         let Some(session) = receiver.session_number else { return };
         let matched: Vec<u32> = run.matched().collect();
-        // In each session all of the past comes again, for which the library does not look.
-        let fresh = (run.has_level() && !run.is_replayed()).then(|| {
+        let fresh = run.has_level().then(|| {
             let seqs = run.first_seq()..run.first_seq() + run.count();
             receiver.dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
         });
         let vouched = match &fresh {
-            None if run.is_replayed() => Vouched::Marked,
             None => Vouched::No,
             Some(fresh) if fresh.maybe_duplicate => Vouched::Marked,
             Some(_) => Vouched::Once,

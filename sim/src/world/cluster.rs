@@ -183,7 +183,6 @@ impl World {
         let Self { network, queue, rng, record, addresses, .. } = self;
         let host = &mut self.routers[router];
         host.lives += 1;
-        record.youngest_router = queue.now();
         let mut around = router::Around { network, queue, rng, findings: &mut record.findings, addresses };
         host.process = Some(Process::start(&host.setup, host.lives, &mut around));
     }

@@ -151,11 +151,6 @@ impl ClusterChecker {
         self.receivers.entry(receiver).or_default().interest.effective(subscription, at, left_out, unknown);
     }
 
-    /// A subscription of a receiver has asked for the past: what was published from `from` on is owed.
-    pub fn replays(&mut self, receiver: u32, subscription: u32, from: u64) {
-        self.receivers.entry(receiver).or_default().interest.replays(subscription, from);
-    }
-
     /// A receiver's session is lost: nothing is owed to it until its subscriptions are effective
     /// again.
     pub fn lapsed(&mut self, receiver: u32, at: u64) {

@@ -31,9 +31,6 @@ pub struct Record {
     asked_at: u64,
     removed_at: Option<u64>,
     obligations: Vec<Obligation>,
-    /// From when on events are owed that were published before it was effective: it asked for the
-    /// past.
-    past_from: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,17 +72,8 @@ impl Interest {
             asked_at: at,
             removed_at: None,
             obligations: Vec::new(),
-            past_from: None,
         });
         Ok(())
-    }
-
-    /// A subscription has asked for the past: what was published from `from` on is owed, too, unless
-    /// its session ends, perhaps amid the replay.
-    pub fn replays(&mut self, number: u32, from: u64) {
-        if let Some(record) = self.latest(number) {
-            record.past_from = Some(from);
-        }
     }
 
     /// The receiver learns that a subscription is effective in the cluster, `left_out` excepted.
@@ -164,11 +152,8 @@ impl Record {
         let (Some(received), Some(entry)) = (event.received_at, event.entry) else {
             return false;
         };
-        let is_past = |span: &Obligation| {
-            span.until.is_none() && self.past_from.is_some_and(|from| from <= event.published_at)
-        };
         self.obligations.iter().any(|span| {
-            (span.from <= event.published_at || is_past(span))
+            span.from <= event.published_at
                 && span.until.is_none_or(|until| received.saturating_add(settle_ns) <= until)
                 && span.includes(entry, event.published_at, reached_from)
         })
@@ -238,19 +223,6 @@ mod tests {
         interest.effective(0, 100, &[], true);
         let must = |reached| interest.records[0].must_take(&event(150, 160, A), 0, reached);
         assert!(!must(None) && !must(Some(151)) && must(Some(150)));
-    }
-
-    #[test]
-    fn who_asks_for_the_past_is_owed_what_came_before() {
-        let mut interest = Interest::default();
-        interest.ask(0, vec![Selector::parse("*").unwrap()], 0, &Words::default()).unwrap();
-        interest.replays(0, 50);
-        interest.effective(0, 100, &[B], false);
-        let owed = |interest: &Interest, event: EventRecord| interest.records[0].must_take(&event, 10, None);
-        assert!(owed(&interest, event(60, 70, A)) && !owed(&interest, event(60, 70, B)));
-        assert!(!owed(&interest, event(40, 45, A)), "nobody has that any more");
-        interest.lapse(200);
-        assert!(!owed(&interest, event(60, 70, A)), "the replay may have been cut");
     }
 
     #[test]

@@ -37,6 +37,8 @@ enum Stop {
     Waits,
     /// It goes on in the next turn.
     NextTurn,
+    /// As many sources of the receiver are asked or read as may be.
+    NoPlace,
 }
 
 impl Path {
@@ -64,6 +66,7 @@ impl Path {
         };
         let reading = joins.list.iter().flat_map(|join| &join.sources).filter(|source| source.is_reading());
         let mut places = READING_MAX.saturating_sub(reading.count());
+        let mut has_waited = false;
         for join in joins.list.iter_mut().filter(|join| join.is_effective) {
             let (mut sources, mut stop) = (std::mem::take(&mut join.sources), None);
             if join.has_missed() && self.blocked(slot).is_none() {
@@ -73,7 +76,9 @@ impl Path {
                 let is_own = source.known.source.router == self.positions.own.source.router;
                 if stop != Some(Stop::NextTurn) && (is_own || join.is_complete) {
                     let was_reading = source.is_reading();
-                    stop = self.go_on_with(slot, join, source, (&mut *work, places > 0)).or(stop);
+                    let next = self.go_on_with(slot, join, source, (&mut *work, places > 0));
+                    has_waited |= next == Some(Stop::NoPlace);
+                    stop = next.or(stop);
                     places =
                         (places + usize::from(was_reading)).saturating_sub(usize::from(source.is_reading()));
                 }
@@ -86,6 +91,8 @@ impl Path {
                 self.positions.replays.has_more = true;
             }
         }
+        // A place may have become free behind a source that waited for one.
+        self.positions.replays.has_more |= has_waited && places > 0;
         joins.count_held();
         self.settle_joins(&mut joins);
         self.receivers.mark(slot);
@@ -169,10 +176,11 @@ impl Path {
                     *work -= 1;
                     if source.join.is_replayed(run.position) {
                         self.deliver_replayed(slot, join, source.known.clone(), &run);
+                        continue;
                     }
-                    continue;
                 }
-                source.join.read(chunk.next);
+                // What another router has read beyond the end comes live, unless the end moves.
+                source.join.read_to(chunk.next);
                 source.chunk = None;
             }
             match source.join.to_read() {
@@ -197,8 +205,11 @@ impl Path {
         (source, has_place): (&mut SourceJoin, bool),
         ask: Ask,
     ) -> Option<Stop> {
-        if source.is_asked || !has_place {
+        if source.is_asked {
             return Some(Stop::Waits);
+        }
+        if !has_place {
+            return Some(Stop::NoPlace);
         }
         match self.ask(slot, join, source, ask) {
             Asked::Yes | Asked::Later => Some(Stop::Waits),

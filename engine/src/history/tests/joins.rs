@@ -104,3 +104,14 @@ fn a_receiver_that_is_overrun_too_often_goes_on_live() {
     assert_eq!((join.live(40), join.live(41), join.to_read()), (Live::Drop, Live::Pass, None));
     assert_eq!(Join::at(5).live(4), Live::Drop);
 }
+
+#[test]
+fn what_was_read_beyond_the_end_is_read_again_when_the_end_moves() {
+    let mut join = Join::asked();
+    join.pinned(0, 10);
+    join.read_to(15);
+    assert_eq!((join.is_replayed(12), join.to_read()), (false, None));
+    // The live runs from 10 on were held, and are dropped.
+    assert!(join.restart(20));
+    assert_eq!(join.to_read(), Some((10, 21)));
+}
