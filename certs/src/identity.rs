@@ -56,11 +56,15 @@ pub struct Identity {
 struct Inner {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    chain_pem: Vec<u8>,
+    key_pem: Vec<u8>,
     roots: Arc<RootCertStore>,
     ca_pem: String,
     secret: [u8; 32],
     /// The secret that the cluster had before.
     previous_secret: Option<[u8; 32]>,
+    /// Whether the secret is the cluster's, and not one that follows from the key.
+    has_shared_secret: bool,
     name: String,
     hosts: Vec<String>,
     expiry: i64,
@@ -85,6 +89,7 @@ impl Identity {
         let chain = read("a certificate chain", cert)?;
         let key_pem = read("a private key", key)?;
         let ca_pem = read("the authority", ca)?;
+        let has_shared_secret = secret.is_some();
         let (secret, previous_secret) = match secret {
             None => (digest_of(&key_pem), None),
             Some(path) => {
@@ -112,6 +117,7 @@ impl Identity {
             secret,
         )?;
         identity.previous_secret = previous_secret;
+        identity.has_shared_secret = has_shared_secret;
         identity.warnings.extend(open_to_others(key));
         Ok(Self { inner: Arc::new(identity) })
     }
@@ -143,16 +149,20 @@ impl Identity {
     ) -> Result<Inner, IdentityError> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let (chain_pem, key_pem) = (chain.bytes.to_vec(), key.bytes.to_vec());
         let checked = check(chain, key, ca, now).map_err(|problems| IdentityError::Unfit { problems })?;
         let Checked { chain, key, roots, name, hosts, expiry, warnings } = checked;
         let ca_pem = String::from_utf8_lossy(ca.bytes).into_owned();
         Ok(Inner {
+            chain_pem,
+            key_pem,
             chain,
             key,
             roots: Arc::new(roots),
             ca_pem,
             secret,
             previous_secret: None,
+            has_shared_secret: true,
             name,
             hosts,
             expiry,
@@ -218,6 +228,19 @@ impl Identity {
         &self.inner.secret
     }
 
+    /// Whether the secret is the cluster's own. Without one it follows from the key.
+    #[must_use]
+    pub fn has_shared_secret(&self) -> bool {
+        self.inner.has_shared_secret
+    }
+
+    /// Whether it has the same secrets as another.
+    #[must_use]
+    pub fn has_same_secrets(&self, other: &Self) -> bool {
+        let secrets = |identity: &Self| (identity.inner.secret, identity.inner.previous_secret);
+        secrets(self) == secrets(other)
+    }
+
     /// The secret that the cluster had before, while routers change to another.
     #[must_use]
     pub fn previous_secret(&self) -> Option<&[u8; 32]> {
@@ -234,6 +257,24 @@ impl Identity {
     #[must_use]
     pub fn key(&self) -> PrivateKeyDer<'static> {
         self.inner.key.clone_key()
+    }
+
+    /// The chain as it was read, PEM.
+    #[must_use]
+    pub fn chain_pem(&self) -> &[u8] {
+        &self.inner.chain_pem
+    }
+
+    /// The private key as it was read, PEM.
+    #[must_use]
+    pub fn key_pem(&self) -> &[u8] {
+        &self.inner.key_pem
+    }
+
+    /// The hosts that the certificate is for, in lower case: DNS names, some with `*`, and addresses.
+    #[must_use]
+    pub fn hosts(&self) -> &[String] {
+        &self.inner.hosts
     }
 
     /// The authorities that are believed.

@@ -41,6 +41,9 @@ pub(crate) struct Reach {
     /// Name to expect in the router's certificate, instead of the host of its address.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
+    /// Where this client is: routers of the same zone are preferred, others used when there is none.
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME", env = "MILLRACE_ZONE")]
+    pub(crate) zone: Option<String>,
     /// Print JSON on standard output, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,

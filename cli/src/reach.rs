@@ -25,7 +25,8 @@ pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
         .trust(trust)
         .identity(identity)
         .token(token(reach)?)
-        .server_name(reach.server_name.clone());
+        .server_name(reach.server_name.clone())
+        .zone(reach.zone.clone().filter(|zone| !zone.is_empty()));
     Client::new(config).map_err(unreachable)
 }
 

@@ -73,8 +73,9 @@ impl Attaching {
             ..AttachmentConfig::default()
         };
         let (levels, now) = (config.levels(), connector.clock().now());
+        let zone = config.zone.clone().unwrap_or_default();
         Self {
-            attachment: Attachment::leveled(settings, levels, rand::random(), now),
+            attachment: Attachment::leveled(settings, levels, rand::random(), now).in_zone(zone),
             connector,
             wants,
             tasks: JoinSet::new(),

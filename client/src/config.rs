@@ -39,6 +39,11 @@ pub struct Config {
     /// How often a client that is attached to a router of a further level tries those before it;
     /// each pause is between half of it and all of it. Default 30 s.
     pub return_every: Duration,
+    /// Where this client is. It prefers routers that are in the same zone: it goes there first when it
+    /// knows some, moves there from another router when it hears of one, goes elsewhere when there is
+    /// none, and comes back as behind [`fallbacks`](field@Self::fallbacks). Without zones of routers
+    /// it changes nothing. Default none.
+    pub zone: Option<String>,
     /// Authorities whose certificates the client trusts. Default: that of a router in dev mode on
     /// this host.
     pub trust: Trust,
@@ -77,6 +82,7 @@ impl Default for Config {
             routers: vec![RouterAddress::default()],
             fallbacks: Vec::new(),
             return_every: Duration::from_secs(30),
+            zone: None,
             trust: Trust::Dev,
             identity: None,
             token: None,
@@ -149,6 +155,7 @@ impl Config {
 
     setters! {
         return_every: Duration,
+        zone: impl Into<Option<String>>,
         trust: Trust,
         identity: impl Into<Option<Identity>>,
         token: impl Into<Option<Token>>,
@@ -162,8 +169,8 @@ impl Config {
 
     /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER`
     /// (addresses, separated by commas; levels, by semicolons), `MILLRACE_CA`, `MILLRACE_CERT` and
-    /// `MILLRACE_KEY` (PEM files), `MILLRACE_TOKEN` (a token, not a file). An empty variable counts as
-    /// unset.
+    /// `MILLRACE_KEY` (PEM files), `MILLRACE_TOKEN` (a token, not a file), `MILLRACE_ZONE`. An empty
+    /// variable counts as unset.
     ///
     /// # Errors
     /// [`EnvironmentError`] names the variable or the file.
@@ -177,6 +184,7 @@ impl Config {
         if let Some(routers) = set("MILLRACE_ROUTER") {
             config = config.router_levels(routers.to_string_lossy().parse()?);
         }
+        config.zone = set("MILLRACE_ZONE").map(|zone| zone.to_string_lossy().into_owned());
         if let Some(path) = set("MILLRACE_CA") {
             config.trust = Trust::File(path.into());
         }
@@ -240,7 +248,8 @@ mod tests {
         let config =
             of(&[("MILLRACE_ROUTER", "a, b:1"), ("MILLRACE_CA", "ca.pem"), ("MILLRACE_TOKEN", "t\n")])
                 .unwrap();
-        assert_eq!(config.token, Some(Token("t".to_owned())));
+        assert_eq!((config.token, config.zone), (Some(Token("t".to_owned())), None));
+        assert_eq!(of(&[("MILLRACE_ZONE", "eu-1")]).unwrap().zone.as_deref(), Some("eu-1"));
         let shown: Vec<_> = config.routers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["a:7400", "b:1"]);
         assert!(matches!(config.trust, Trust::File(path) if path.as_os_str() == "ca.pem"));

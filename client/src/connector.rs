@@ -158,7 +158,8 @@ impl Connector {
     ) -> Result<Connected, AttemptError> {
         let quic = self.quic_config(shard, wants.receivers).map_err(AttemptError::Tls)?;
         let Place { router, address } = place.clone();
-        let Config { server_name, silence, idle_silence, connect_timeout, token, .. } = &self.inner.config;
+        let Config { server_name, silence, idle_silence, connect_timeout, token, zone, .. } =
+            &self.inner.config;
         let name = server_name.clone().unwrap_or_else(|| router.server_name().to_owned());
         let liveness = LivenessConfig {
             silence_ns: nanos(*silence),
@@ -181,6 +182,7 @@ impl Connector {
             confirms,
             secret,
             token: token.clone().unwrap_or_default(),
+            zone: zone.clone().unwrap_or_default(),
             ..ConnectionConfig::default()
         };
         let connection = connecting.await.map_err(Disconnect::from)?;
@@ -260,13 +262,19 @@ fn transport(receivers: u32) -> TransportConfig {
     transport
 }
 
-/// A first destination id that steers to the core that owns `shard`: the low 12 bits of bytes 1 and
-/// 2 carry the shard, the rest is random.
+/// Where a first destination id carries its shard: where routers look for it, and where those do that
+/// stand behind a balancer of QUIC-LB.
+const SHARD_OFFSETS: [usize; 2] = [1, 9];
+
+/// A first destination id that steers to the core that owns `shard`: the low 12 bits of two bytes at
+/// each of [`SHARD_OFFSETS`] carry the shard, the rest is random.
 fn id_towards(shard: Shard) -> ConnectionId {
     let mut id: [u8; 12] = rand::random();
     let [high, low] = shard.number().to_be_bytes();
-    id[1] = (id[1] & 0xf0) | high;
-    id[2] = low;
+    for at in SHARD_OFFSETS {
+        id[at] = (id[at] & 0xf0) | high;
+        id[at + 1] = low;
+    }
     ConnectionId::new(&id)
 }
 
@@ -286,7 +294,9 @@ mod tests {
         let shard = TagSet::from_texts(["host=web-1"]).unwrap().shard();
         for _ in 0..20 {
             let id = id_towards(shard);
-            assert_eq!(u16::from_be_bytes([id[1], id[2]]) & 0xfff, shard.number());
+            for at in SHARD_OFFSETS {
+                assert_eq!(u16::from_be_bytes([id[at], id[at + 1]]) & 0xfff, shard.number());
+            }
         }
     }
 }

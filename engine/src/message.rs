@@ -245,6 +245,15 @@ pub enum ToControl {
     },
 }
 
+/// A router that clients may go to instead.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Alternate {
+    /// How to reach it: `host:port`.
+    pub address: String,
+    /// Where it is; empty: it does not say.
+    pub zone: String,
+}
+
 /// From control to a core.
 #[derive(Debug, Clone)]
 pub enum ToCore {
@@ -340,8 +349,8 @@ pub enum ToCore {
     /// The owners of other routers whose history can be asked for. It comes before the subscriptions
     /// that those owners match are effective in the cluster.
     FarOwners(Arc<FarOwners>),
-    /// Addresses of other routers, for Welcome and Goaway.
-    Alternates(Vec<String>),
+    /// Other routers, for Welcome and Goaway.
+    Alternates(Vec<Alternate>),
     /// This router is going away: tell clients and peers, finish what is queued.
     Drain {
         /// Time that clients have to move, microseconds; each is told a delay within it.

@@ -239,6 +239,7 @@ mod tests {
         check(CoreMetrics::DECLARED);
         check(ControlMetrics::DECLARED);
         check(crate::routes::RouteCacheMetrics::DECLARED);
+        check(crate::rights::UsageMetrics::DECLARED);
     }
 
     #[test]

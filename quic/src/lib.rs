@@ -50,6 +50,7 @@ mod udp;
 mod waker;
 
 pub use app::{App, CloseReason, ConnectedInfo, Side};
+pub use cid::CidShape;
 pub use core::{Core, TurnStats};
 pub use driver::{Driver, DriverSettings};
 pub use ids::{ConnId, SocketId, StreamId};

@@ -1,7 +1,8 @@
 //! One UDP port shared by all cores of a router, each with its own socket.
 //!
 //! The sockets are bound in core order into one SO_REUSEPORT group. A classic BPF program gives
-//! each packet to the socket of the core that bytes 1 and 2 of its destination connection id name.
+//! each packet to the socket of the core that two bytes of its destination connection id name
+//! ([`CidShape`]).
 //! The kernel makes the group when the second socket binds, so the program is attached then; until
 //! all sockets are bound some packets reach another core, which the steering guard in
 //! [`crate::Driver`] corrects. The group's order is that of binding: no single socket of it may be
@@ -21,7 +22,7 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::cid::VALUE_MASK;
-use crate::sys;
+use crate::{CidShape, sys};
 
 /// The sockets of one port, in core order.
 #[derive(Debug)]
@@ -39,6 +40,15 @@ pub struct Group {
 /// [`io::ErrorKind::AddrInUse`] when any socket holds the port at an overlapping address; else what
 /// the system said. The text names the address. Nothing stays bound.
 pub fn bind_group(addr: SocketAddr, cores: u16) -> io::Result<Group> {
+    bind_group_of(addr, cores, &CidShape::default())
+}
+
+/// [`bind_group`] for cores whose connection ids have this shape
+/// ([`CoreSettings::cids`](crate::CoreSettings::cids)).
+///
+/// # Errors
+/// As [`bind_group`].
+pub fn bind_group_of(addr: SocketAddr, cores: u16, cids: &CidShape) -> io::Result<Group> {
     if cores == 0 || cores > VALUE_MASK + 1 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a group has between 1 and 4096 cores"));
     }
@@ -49,7 +59,7 @@ pub fn bind_group(addr: SocketAddr, cores: u16) -> io::Result<Group> {
     for core in 1..cores {
         sockets.push(bind(addr, Port::Shared)?);
         if core == 1 {
-            sys::attach_program(sockets[0].as_fd(), cores, VALUE_MASK)?;
+            sys::attach_program(sockets[0].as_fd(), cores, VALUE_MASK, cids)?;
         }
     }
     Ok(Group { sockets, addr })
@@ -96,6 +106,7 @@ fn bind(addr: SocketAddr, port: Port) -> io::Result<UdpSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cid::tests::shapes;
 
     fn any() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
@@ -150,20 +161,27 @@ mod tests {
 
     /// Sends one packet per value and header form, and returns the value that each core saw, in
     /// order of arrival.
-    fn values_by_core(group: &Group, values: &[u16]) -> Vec<Vec<u16>> {
+    fn values_by_core(group: &Group, cids: &CidShape, values: &[u16]) -> Vec<Vec<u16>> {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for value in values {
-            let [high, low] = value.to_be_bytes();
-            let short = [0x40, 9, high, low, 1, 1, 1, 1, 1];
-            let long = [0xc0, 0, 0, 0, 1, 8, 9, high, low, 1, 1, 1, 1, 1];
-            client.send_to(&short, group.addr).unwrap();
-            client.send_to(&long, group.addr).unwrap();
+            // A short initial id steers by bytes 1 and 2, whatever the shape.
+            let mut initial = [9; 21];
+            initial[..6].copy_from_slice(&[0xc0, 0, 0, 0, 1, 8]);
+            initial[7..9].copy_from_slice(&value.to_be_bytes());
+            let (mut short, mut long) = ([9; 22], [9; 26]);
+            short[0] = 0x40;
+            long[..6].copy_from_slice(&[0xc0, 0, 0, 0, 1, 20]);
+            short[1 + cids.steering_offset()..][..2].copy_from_slice(&value.to_be_bytes());
+            long[6 + cids.steering_offset()..][..2].copy_from_slice(&value.to_be_bytes());
+            for packet in [&initial[..], &short, &long] {
+                client.send_to(packet, group.addr).unwrap();
+            }
         }
         let mut seen = Vec::new();
         for socket in &group.sockets {
             let (mut buffer, mut of_core) = ([0; 64], Vec::new());
             while let Ok(bytes) = socket.recv(&mut buffer) {
-                of_core.push(crate::cid::steering_value(&buffer[..bytes]).unwrap());
+                of_core.push(cids.steering_value(&buffer[..bytes]).unwrap());
             }
             seen.push(of_core);
         }
@@ -171,23 +189,26 @@ mod tests {
     }
 
     #[test]
-    fn kernel_steers_both_header_forms_by_value() {
-        let group = bind_group(any(), 3).unwrap();
-        let values: Vec<u16> = (0..30).chain([0xffe, 0xfff]).collect();
-        let seen = values_by_core(&group, &values);
-        for (core, of_core) in seen.iter().enumerate() {
-            assert!(of_core.iter().all(|value| usize::from(*value) % 3 == core), "core {core}: {of_core:?}");
+    fn kernel_steers_all_header_forms_by_value_wherever_it_stands() {
+        for cids in shapes() {
+            let group = bind_group_of(any(), 3, &cids).unwrap();
+            let values: Vec<u16> = (0..30).chain([0xffe, 0xfff]).collect();
+            let seen = values_by_core(&group, &cids, &values);
+            for (core, of_core) in seen.iter().enumerate() {
+                let is_its_own = |value: &u16| usize::from(*value) % 3 == core;
+                assert!(of_core.iter().all(is_its_own), "{cids:?}, core {core}: {of_core:?}");
+            }
+            assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), values.len() * 3);
         }
-        assert_eq!(seen.iter().map(Vec::len).sum::<usize>(), values.len() * 2);
     }
 
     #[test]
     fn detached_group_sends_one_source_to_one_socket() {
         let group = bind_group(any(), 3).unwrap();
         group.detach().unwrap();
-        let seen = values_by_core(&group, &(0..12).collect::<Vec<_>>());
+        let seen = values_by_core(&group, &CidShape::default(), &(0..12).collect::<Vec<_>>());
         let busy: Vec<_> = seen.iter().filter(|of_core| !of_core.is_empty()).collect();
         assert_eq!(busy.len(), 1);
-        assert_eq!(busy[0].len(), 24);
+        assert_eq!(busy[0].len(), 36);
     }
 }

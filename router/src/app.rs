@@ -400,8 +400,12 @@ impl App for CoreApp {
             }
             self.parts.engine.peer_connected(now, io, conn);
         } else {
-            let certified = info.peer_certificates.first().and_then(|shown| role_of(shown).identity());
-            self.parts.engine.certified_client_connected(now, conn, certified);
+            let role = info.peer_certificates.first().map_or(Role::None, role_of);
+            let is_router = matches!(role, Role::Router(_));
+            match role.identity() {
+                Some(name) if is_router => self.parts.engine.router_client_connected(now, conn, name),
+                certified => self.parts.engine.certified_client_connected(now, conn, certified),
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock::Clock;
 use crate::herald;
-use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
+use crate::mail::{Addresses, Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::resolve::Resolver;
 
 /// Messages that control handles before it sends its outputs; a batch may exceed it.
@@ -153,7 +153,11 @@ impl ControlThread {
                     self.control.handle(now, core, message);
                 }
             }
-            Input::Seeds { found, unresolved } => self.control.set_found_seeds(now, found, unresolved),
+            Input::Places(Addresses { seeds, routes, unresolved }) => {
+                self.control.set_routes(now, &routes);
+                self.control.set_found_seeds(now, seeds, unresolved);
+            }
+            Input::Hide(hidden) => self.control.set_hidden(now, hidden),
             Input::Resolved { dial, remote } => self.resolved(dial, remote),
             Input::Ask(question) => question(&self.control),
             Input::Drain(grace) => self.control.drain(now, grace),

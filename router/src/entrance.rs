@@ -4,13 +4,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use millrace_engine::rights::Roll;
+use millrace_engine::rights::{Meters, Roll};
 use millrace_proto::ALPN_PEER;
 use millrace_quic::{ClientSettings, Keys, ServerSettings, TransportSettings, WideProtocol};
 
 use crate::config::RouterConfig;
 use crate::start_error::StartError;
-use crate::tls::{client_config, resumption, server_config};
+use crate::tls::{Identity, client_config, resumption, server_config};
 
 /// How connections are accepted and dialled.
 #[derive(Debug, Clone)]
@@ -26,12 +26,12 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// From the settings and the identity in them.
+    /// From the settings and the identity in them; `meters` count what identities take.
     ///
     /// # Errors
     ///
     /// [`StartError::Identity`] or [`StartError::Quic`].
-    pub(crate) fn of(config: &RouterConfig, keys: &Keys) -> Result<Self, StartError> {
+    pub(crate) fn of(config: &RouterConfig, keys: &Keys, meters: &Arc<Meters>) -> Result<Self, StartError> {
         let tls = server_config(&config.identity)?;
         let mut server = ServerSettings::new(tls, TransportSettings::client_facing(), keys.clone());
         server.resumption = Some(resumption(&config.identity)?);
@@ -40,8 +40,21 @@ impl Entrance {
         server.wide = Some(WideProtocol { alpn: ALPN_PEER.to_vec(), transport: TransportSettings::lane() });
         let dialling = ClientSettings::new(client_config(&config.identity)?, TransportSettings::lane())?;
         let require_client_certificate = config.require_client_certificate && config.tokens.is_empty();
-        let roll = Arc::new(config.roll()?);
+        let roll = Arc::new(Roll { meters: Arc::clone(meters), ..config.roll()? });
         Ok(Self { server, dialling: Arc::new(dialling), require_client_certificate, roll })
+    }
+}
+
+/// The router's keys. They are derived from host name and bound address besides the advertised
+/// address: these stay the same over a restart, and differ where a copied setting makes two routers
+/// advertise one address, so that neither can reset the other's connections.
+pub(crate) fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
+    let host = rustix::system::uname();
+    let place = format!("{advertise}\0{}\0{addr}", host.nodename().to_string_lossy());
+    let keys = Keys::derive(identity.secret(), &place);
+    match identity.previous_secret() {
+        Some(previous) => keys.accepting(previous),
+        None => keys,
     }
 }
 

@@ -1,44 +1,40 @@
 //! A running router, seen from the program that started it.
 
-mod one_core;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use millrace_engine::control::{Control, ControlMetrics, Status};
+use millrace_engine::control::{ControlMetrics, Status};
 use millrace_proto::{Incarnation, RouterId};
 use millrace_quic::Keys;
 use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 
-use crate::asked::{Process, Reloaded};
+use crate::asked::Process;
+use crate::canary::{Canary, Flight};
 use crate::config::RouterConfig;
-use crate::entrance::Entrance;
-use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
+use crate::entrance::{Entrance, quic_keys};
+use crate::mail::{Command, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
-use crate::placement::Placement;
+use crate::resolve::Places;
 use crate::start_error::{ReloadError, StartError};
 use crate::starting::Starting;
+use crate::tls::Identity;
+use crate::view::{CoreLink, Ended, View};
 
 /// Time that is left for writing what was queued, once clients had their grace.
 const FLUSH: Duration = Duration::from_millis(500);
 /// The longest time that clients may take to leave.
 const GRACE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How long a thread may take to answer; turns take less than a millisecond.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Between two looks at a condition that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-
-/// The router has ended, or does not answer.
-#[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
-#[error("the router has ended")]
-pub struct Ended;
 
 /// A condition did not come true in time.
 #[derive(Debug, Clone, Error)]
@@ -68,127 +64,6 @@ impl Seen {
     }
 }
 
-/// The way to one core, and its thread.
-pub(crate) struct CoreLink {
-    post: CorePost,
-    last: Arc<Mutex<Option<CoreSnapshot>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl CoreLink {
-    pub(crate) fn new(
-        post: CorePost,
-        last: Arc<Mutex<Option<CoreSnapshot>>>,
-        thread: JoinHandle<()>,
-    ) -> Self {
-        Self { post, last, thread: Mutex::new(Some(thread)) }
-    }
-}
-
-/// What can be asked of a router from any thread.
-pub(crate) struct View {
-    pub(crate) addr: SocketAddr,
-    pub(crate) admin_addr: Option<SocketAddr>,
-    pub(crate) router: RouterId,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) advertise: String,
-    pub(crate) name: String,
-    /// Where the threads run.
-    pub(crate) placement: Placement,
-    ca_pem: String,
-    /// End of the certificate, seconds since 1970.
-    certificate_expiry: AtomicI64,
-    process: OnceLock<Process>,
-    cores: Vec<CoreLink>,
-    inputs: tokio::sync::mpsc::Sender<Input>,
-    pictures: PictureFrame,
-}
-
-impl View {
-    /// Asks control; `answer` is called on its thread, or dropped when it has ended.
-    pub(crate) fn ask_control(&self, answer: impl FnOnce(&Control) + Send + 'static) -> Result<(), Ended> {
-        self.inputs.try_send(Input::Ask(Box::new(answer))).map_err(|_| Ended)
-    }
-
-    /// Asks every core; `answer` is called once for each that lives, on its thread. Returns the
-    /// last pictures of those that have ended.
-    pub(crate) fn ask_cores(
-        &self,
-        answer: impl Fn(CoreSnapshot) + Send + Clone + 'static,
-    ) -> Vec<CoreSnapshot> {
-        let mut ended = Vec::new();
-        for core in &self.cores {
-            let last = core.last.lock().ok().and_then(|last| last.clone());
-            match last {
-                Some(last) => ended.push(last),
-                None => core.post.send(Command::Inspect(Box::new(answer.clone()))),
-            }
-        }
-        ended
-    }
-
-    /// When the certificate ends that new connections are shown, seconds since 1970.
-    pub(crate) fn certificate_expiry(&self) -> i64 {
-        self.certificate_expiry.load(Ordering::Relaxed)
-    }
-
-    /// Has the process read its settings anew, and waits until they are applied or refused. Returns
-    /// a line for each difference.
-    pub(crate) fn reload(&self) -> Reloaded {
-        self.process.get().ok_or(ReloadError::Embedded)?.reload()
-    }
-
-    /// Has the process end in order; returns the time that clients have.
-    pub(crate) fn drain(&self, grace: Option<Duration>) -> Result<Duration, ReloadError> {
-        self.process.get().ok_or(ReloadError::Embedded)?.drain(grace)
-    }
-
-    /// [`View::ask_cores`] for whoever must not wait: cores whose mailbox is full are not asked.
-    pub(crate) fn try_ask_cores(
-        &self,
-        answer: impl Fn(CoreSnapshot) + Send + Clone + 'static,
-    ) -> Vec<CoreSnapshot> {
-        let mut ended = Vec::new();
-        for core in &self.cores {
-            let last = core.last.lock().ok().and_then(|last| last.clone());
-            match last {
-                Some(last) => ended.push(last),
-                // What is not taken is dropped, and its answer with it.
-                None => drop(core.post.try_send(Command::Inspect(Box::new(answer.clone())))),
-            }
-        }
-        ended
-    }
-
-    /// The picture that control left last.
-    pub(crate) fn control_picture(&self) -> Option<ControlPicture> {
-        self.pictures.lock().ok()?.clone()
-    }
-
-    pub(crate) fn core_count(&self) -> u16 {
-        u16::try_from(self.cores.len()).unwrap_or(u16::MAX)
-    }
-
-    fn cores(&self) -> Vec<CoreSnapshot> {
-        let (sender, answers) = mpsc::channel();
-        // Nobody listens when the caller has given up.
-        let mut snapshots = self.ask_cores(move |snapshot| drop(sender.send(snapshot)));
-        let end = Instant::now() + ANSWER_MAX;
-        // The channel closes when the last core has answered or has ended.
-        while let Ok(snapshot) = answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            snapshots.push(snapshot);
-        }
-        snapshots.sort_by_key(|snapshot| snapshot.core);
-        snapshots
-    }
-
-    fn control(&self) -> Result<(Status, ControlMetrics), Ended> {
-        let (sender, answer) = mpsc::sync_channel(1);
-        self.ask_control(move |control| drop(sender.send((control.status(), *control.metrics()))))?;
-        answer.recv_timeout(ANSWER_MAX).map_err(|_| Ended)
-    }
-}
-
 /// A running router. Dropping it ends the router at once; [`RouterHandle::stop`] does so in order.
 pub struct RouterHandle {
     view: Arc<View>,
@@ -199,6 +74,13 @@ pub struct RouterHandle {
     /// Selectors that wait are not read any more.
     ending: Arc<AtomicBool>,
     hurry: AtomicBool,
+    /// The router's own session, while it has one.
+    canary: Mutex<Option<Canary>>,
+    /// The identity that the canary shows.
+    identities: watch::Sender<Identity>,
+    /// Where the router looks for others.
+    places: watch::Sender<Places>,
+    /// Its keys as they were at start.
     keys: Keys,
     /// The name in this router's certificate.
     certified: String,
@@ -209,24 +91,10 @@ impl RouterHandle {
         starting: &Starting,
         admin_addr: Option<SocketAddr>,
         cores: Vec<CoreLink>,
-        inputs: tokio::sync::mpsc::Sender<Input>,
+        (inputs, places): (mpsc::Sender<Input>, watch::Sender<Places>),
         ending: Arc<AtomicBool>,
     ) -> Self {
-        let view = Arc::new(View {
-            addr: starting.addr,
-            admin_addr,
-            router: starting.router,
-            incarnation: starting.incarnation,
-            name: starting.config.name.clone().unwrap_or_else(|| starting.advertise.clone()),
-            advertise: starting.advertise.clone(),
-            placement: starting.placement.clone(),
-            ca_pem: starting.config.identity.ca_pem().to_owned(),
-            certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),
-            process: OnceLock::new(),
-            cores,
-            inputs,
-            pictures: PictureFrame::default(),
-        });
+        let view = Arc::new(View::new(starting, admin_addr, cores, inputs));
         Self {
             view,
             control: Mutex::new(None),
@@ -234,6 +102,9 @@ impl RouterHandle {
             admin: Mutex::new(None),
             ending,
             hurry: AtomicBool::new(false),
+            canary: Mutex::new(None),
+            identities: watch::Sender::new(starting.config.identity.clone()),
+            places,
             keys: starting.keys.clone(),
             certified: starting.config.identity.name().to_owned(),
         }
@@ -257,6 +128,32 @@ impl RouterHandle {
     pub(crate) fn set_admin_thread(&self, stop: tokio::sync::oneshot::Sender<()>, thread: JoinHandle<()>) {
         if let Ok(mut admin) = self.admin.lock() {
             *admin = Some((stop, thread));
+        }
+    }
+
+    /// Lets a canary fly, if it is to.
+    pub(crate) fn start_canary(
+        &self,
+        every: Duration,
+        settle: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        if every.is_zero() {
+            return Ok(());
+        }
+        let View { addr, router, canary, pictures, .. } = &*self.view;
+        let (record, pictures) = (canary.clone(), pictures.clone());
+        let flight = Flight { addr: *addr, router: *router, every, record, pictures };
+        let started = Canary::start(flight, self.identities.subscribe(), settle)?;
+        if let Ok(mut canary) = self.canary.lock() {
+            *canary = Some(started);
+        }
+        Ok(())
+    }
+
+    fn stop_canary(&self) {
+        let canary = self.canary.lock().ok().and_then(|mut canary| canary.take());
+        if let Some(canary) = canary {
+            canary.stop();
         }
     }
 
@@ -385,9 +282,10 @@ impl RouterHandle {
         self.view.certificate_expiry()
     }
 
-    /// Gives new connections, on all cores, the identity of `config` and its rule for clients
-    /// without a certificate. Connections that stand are not disturbed. Other settings of
-    /// `config` count from the next start. Returns when every core has it.
+    /// Gives new connections, on all cores, the identity and secret of `config` and its rule for
+    /// clients without a certificate; gives all sessions the rights and quotas of `config`; and
+    /// looks for other routers where it says. Connections that stand are not disturbed. Other
+    /// settings of `config` count from the next start. Returns when every core has it.
     ///
     /// # Errors
     /// [`ReloadError`]; nothing was changed.
@@ -397,13 +295,26 @@ impl RouterHandle {
         if old != new {
             return Err(ReloadError::OtherRouter { old: old.clone(), new: new.to_owned() });
         }
-        let entrance = Arc::new(Entrance::of(config, &self.keys)?);
+        // A secret that follows from the key would change with each certificate.
+        let keys = match config.identity.has_shared_secret() {
+            true => quic_keys(&config.identity, &self.view.advertise, self.view.addr),
+            false => self.keys.clone(),
+        };
+        let entrance = Arc::new(Entrance::of(config, &keys, &self.view.meters)?);
         for core in &self.view.cores {
             core.post.send(Command::Enter(entrance.clone()));
         }
         // A core that answers has taken what was sent before: whoever connects from here on meets the new
         // identity.
         self.view.cores();
+        self.view.meters.list(&entrance.roll.grants);
+        self.identities.send_if_modified(|identity| {
+            let is_new = !identity.is_same(&config.identity);
+            identity.clone_from(&config.identity);
+            is_new
+        });
+        self.places.send_replace(Places::of(&config.mesh));
+        self.tell_control(Input::Hide(config.mesh.no_advertise), || true);
         self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
         Ok(())
     }
@@ -417,6 +328,7 @@ impl RouterHandle {
     /// what is queued, and ends. A grace of more than a day counts as a day.
     pub fn stop(&self, grace: Duration) {
         let grace = grace.min(GRACE_MAX);
+        self.stop_canary();
         let end = Instant::now() + grace;
         self.tell_control(Input::Drain(grace), || {
             Instant::now() < end && !self.hurry.load(Ordering::Relaxed)
@@ -439,21 +351,22 @@ impl RouterHandle {
         self.end(|| Command::Kill);
     }
 
-    /// Waits for room in control's mailbox for as long as `patience` says; one that has ended takes
-    /// everything.
+    /// Waits for room in control's mailbox for as long as `patience` says, and logs when it gives
+    /// up; one that has ended takes everything.
     fn tell_control(&self, mut input: Input, patience: impl Fn() -> bool) {
         while let Err(TrySendError::Full(back)) = self.view.inputs.try_send(input) {
+            input = back;
             if !patience() {
-                tracing::warn!("control is too busy to say goodbye to clients and peers");
+                tracing::warn!(?input, "control is too busy to hear this");
                 return;
             }
-            input = back;
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
 
     fn end(&self, command: impl Fn() -> Command) {
         self.ending.store(true, Ordering::Relaxed);
+        self.stop_canary();
         for core in &self.view.cores {
             core.post.send(command());
         }

@@ -13,7 +13,7 @@ use millrace_engine::core::{CoreMetrics, DropReason};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::handle::View;
+use crate::view::View;
 
 /// Time between two looks at the counters, and so the shortest time between two lines about one
 /// reason.

@@ -25,6 +25,7 @@ mod admin;
 mod app;
 mod asked;
 mod budget;
+mod canary;
 mod cli;
 mod clock;
 pub mod config;
@@ -50,15 +51,17 @@ mod start_error;
 mod starting;
 mod strangers;
 mod tls;
+mod view;
 mod watch;
 
 pub use config::{GroupSettings, HistorySettings, LimitSettings, MeshSettings, Pinning, RouterConfig};
 pub use ending::Ending;
-pub use handle::{Ended, RouterHandle, Seen, TimedOut};
+pub use handle::{RouterHandle, Seen, TimedOut};
 pub use metrics::{CoreSnapshot, ShellMetrics};
 pub use start::Router;
 pub use start_error::{ReloadError, StartError};
 pub use tls::{AuthorityError, DevAuthority, Identity, IdentityError};
+pub use view::Ended;
 
 /// The router as a process: what the binary `millrace-router` runs, for programs that are a router
 /// when asked to be.

@@ -54,6 +54,10 @@ fn try_apply(
     if renewed {
         lines.push("certificates: new ones, for connections from now on".to_owned());
     }
+    let (old, new_identity) = (&plan.config.identity, &new.config.identity);
+    if plan.dev.is_none() && new_identity.has_shared_secret() && !old.has_same_secrets(new_identity) {
+        lines.push("cluster secret: a changed file; its first one makes tickets from now on".to_owned());
+    }
     if plan.config.tokens != new.config.tokens {
         let (before, after) = (plan.config.tokens.len(), new.config.tokens.len());
         lines.push(format!("tokens: a changed file, {before} become {after}"));

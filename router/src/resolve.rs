@@ -1,4 +1,4 @@
-//! Names to addresses: seeds of the mesh, and targets of dials. Runs on the control thread, never
+//! Names to addresses: seeds and routes of the mesh, and targets of dials. Runs on the control thread, never
 //! on a core.
 //!
 //! The system resolves addresses (files, DNS search domains and all); DNS itself resolves SRV
@@ -16,11 +16,12 @@ use hickory_resolver::config::{
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use millrace_proto::DEFAULT_PORT;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::mail::Input;
+use crate::config::MeshSettings;
+use crate::mail::{Addresses, Input};
 
 /// The longest time that one name may take.
 const LOOKUP_MAX: Duration = Duration::from_secs(4);
@@ -111,57 +112,102 @@ impl Resolver {
     }
 }
 
-/// Looks the seeds up for ever, side by side, and tells control about each change: addresses at
-/// once, and names when they have answered, so that a silent name server holds up no other. A
-/// failed lookup keeps the addresses before it.
-pub(crate) async fn watch_seeds(
+/// Where others may be, as the settings say it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Places {
+    /// `mesh.seeds`.
+    pub(crate) seeds: Vec<String>,
+    /// `mesh.routes`.
+    pub(crate) routes: Vec<String>,
+}
+
+impl Places {
+    /// From the settings.
+    pub(crate) fn of(mesh: &MeshSettings) -> Self {
+        Self { seeds: mesh.seeds.clone(), routes: mesh.routes.clone() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        self.seeds.iter().chain(&self.routes)
+    }
+}
+
+/// What was found at each place.
+#[derive(Debug, Default)]
+struct Found(BTreeMap<String, Vec<String>>);
+
+impl Found {
+    /// The addresses of these places.
+    fn of(&self, places: &[String]) -> Vec<String> {
+        let found: BTreeSet<&String> =
+            places.iter().filter_map(|place| self.0.get(place)).flatten().collect();
+        found.into_iter().cloned().collect()
+    }
+
+    fn addresses(&self, places: &Places) -> Addresses {
+        let is_missing = |seed: &&String| self.0.get(*seed).is_none_or(Vec::is_empty);
+        let unresolved = places.seeds.iter().filter(is_missing).count() as u64;
+        Addresses { seeds: self.of(&places.seeds), routes: self.of(&places.routes), unresolved }
+    }
+
+    fn is_complete(&self, places: &Places) -> bool {
+        places.all().all(|place| self.0.get(place).is_some_and(|found| !found.is_empty()))
+    }
+}
+
+/// Looks seeds and routes up for ever, side by side, and tells control about each change: addresses
+/// at once, and names when they have answered, so that a silent name server holds up no other. A
+/// failed lookup keeps the addresses before it. Other settings count at once.
+pub(crate) async fn watch_places(
     resolver: Resolver,
-    seeds: Arc<[String]>,
+    mut settings: watch::Receiver<Places>,
     every: Duration,
     control: mpsc::Sender<Input>,
 ) {
-    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut known = Found::default();
     let mut told = None;
     loop {
+        let places = settings.borrow_and_update().clone();
+        known.0.retain(|place, _| places.all().any(|other| other == place));
         let mut lookups: JoinSet<(String, Option<Vec<String>>)> = JoinSet::new();
-        for seed in seeds.iter() {
-            if let Ok(address) = with_port(seed).parse::<SocketAddr>() {
-                known.insert(seed.clone(), vec![address.to_string()]);
+        for place in places.all() {
+            if let Ok(address) = with_port(place).parse::<SocketAddr>() {
+                known.0.insert(place.clone(), vec![address.to_string()]);
                 continue;
             }
-            let (resolver, seed) = (resolver.clone(), seed.clone());
+            let (resolver, place) = (resolver.clone(), place.clone());
             lookups.spawn(async move {
-                let found = resolver.seed(&seed).await;
-                (seed, found)
+                let found = resolver.seed(&place).await;
+                (place, found)
             });
         }
         loop {
-            let all: BTreeSet<String> = known.values().flatten().cloned().collect();
-            let unresolved =
-                seeds.iter().filter(|&seed| known.get(seed).is_none_or(Vec::is_empty)).count() as u64;
-            let state = (all, unresolved);
-            if told.as_ref() != Some(&state) {
-                let found = state.0.iter().cloned().collect();
-                if control.send(Input::Seeds { found, unresolved }).await.is_err() {
+            let news = known.addresses(&places);
+            if told.as_ref() != Some(&news) {
+                if control.send(Input::Places(news.clone())).await.is_err() {
                     return;
                 }
-                told = Some(state);
+                told = Some(news);
             }
             match lookups.join_next().await {
                 None => break,
-                Some(Ok((seed, Some(found)))) => drop(known.insert(seed, found)),
-                Some(Ok((seed, None))) => {
-                    tracing::warn!(%seed, "cannot resolve this seed of the mesh; trying again");
+                Some(Ok((place, Some(found)))) => drop(known.0.insert(place, found)),
+                Some(Ok((place, None))) => {
+                    tracing::warn!(seed = %place, "cannot resolve this seed or route of the mesh; trying again");
                 }
                 Some(Err(_)) => {}
             }
         }
-        if seeds.iter().all(|seed| with_port(seed).parse::<SocketAddr>().is_ok()) {
-            return;
-        }
+        let are_addresses = places.all().all(|place| with_port(place).parse::<SocketAddr>().is_ok());
         // Until each name has an answer, routers that start together look for each other often.
-        let complete = told.as_ref().is_some_and(|&(_, unresolved)| unresolved == 0);
-        sleep(if complete { every } else { every.min(Duration::from_millis(500)) }).await;
+        let pause = if known.is_complete(&places) { every } else { every.min(Duration::from_millis(500)) };
+        tokio::select! {
+            changed = settings.changed() => if changed.is_err() {
+                // The router has ended.
+                return;
+            },
+            () = sleep(pause), if !are_addresses => {}
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Starts a router: checks its settings, binds everything, and then runs threads.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,8 @@ use millrace_engine::core::{Core as EngineCore, CoreConfig};
 use millrace_engine::message::CoreIndex;
 use millrace_mailbox::{Doorbell, mailbox};
 use millrace_proto::{Incarnation, PublisherSecret};
-use millrace_quic::{Core, CoreSettings, Keys, steer};
+use millrace_quic::{Core, CoreSettings, steer};
+use tokio::sync::watch;
 
 use crate::app::{AppParts, CoreApp};
 use crate::clock::Clock;
@@ -19,19 +20,19 @@ use crate::config::RouterConfig;
 use crate::control_thread::ControlThread;
 use crate::core_thread::CoreThread;
 use crate::credentials::router_id;
-use crate::entrance::Entrance;
-use crate::handle::{CoreLink, RouterHandle};
+use crate::entrance::{Entrance, quic_keys};
+use crate::handle::RouterHandle;
 use crate::mail::{
     BATCHES_MAX, COMMANDS_MAX, ControlPost, CorePost, INPUTS_MAX, Input, PictureFrame, SEGMENTS_MAX,
     SelectorsPost, Sibling, WORDS_MAX,
 };
 use crate::placement::{Machine, plan, seat_core, seat_other};
 use crate::reachable::Reachable;
-use crate::resolve::{Resolver, watch_seeds};
+use crate::resolve::{Places, Resolver, watch_places};
 use crate::selectors_thread::SelectorsThread;
 use crate::start_error::StartError;
 use crate::starting::Starting;
-use crate::tls::Identity;
+use crate::view::CoreLink;
 
 /// A router that can be started, also several times in one process.
 #[derive(Debug)]
@@ -45,7 +46,8 @@ impl Router {
     pub fn start(config: RouterConfig) -> Result<RouterHandle, StartError> {
         config.check()?;
         let failed = |source| StartError::Listen { address: config.listen, source };
-        let group = steer::bind_group(config.listen, config.cores).map_err(failed)?;
+        let cids = config.cids()?;
+        let group = steer::bind_group_of(config.listen, config.cores, &cids).map_err(failed)?;
         if config.cores > 1 && !config.kernel_steering {
             group.detach().map_err(failed)?;
         }
@@ -61,22 +63,11 @@ impl Router {
             keys: quic_keys(&config.identity, &advertise, addr),
             advertise,
             seed: rand::random(),
+            meters: Arc::default(),
+            cids,
             config,
         };
         starting.start(group)
-    }
-}
-
-/// The router's keys. They are derived from host name and bound address besides the advertised
-/// address: these stay the same over a restart, and differ where a copied setting makes two routers
-/// advertise one address, so that neither can reset the other's connections.
-fn quic_keys(identity: &Identity, advertise: &str, addr: SocketAddr) -> Keys {
-    let host = rustix::system::uname();
-    let place = format!("{advertise}\0{}\0{addr}", host.nodename().to_string_lossy());
-    let keys = Keys::derive(identity.secret(), &place);
-    match identity.previous_secret() {
-        Some(previous) => keys.accepting(previous),
-        None => keys,
     }
 }
 
@@ -107,15 +98,11 @@ impl Starting {
             links.push(self.run_core(made, number)?);
         }
         let admin_addr = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
-        let handle = RouterHandle::new(&self, admin_addr, links, inputs.clone(), stop);
+        let (places, sought) = watch::channel(Places::of(&self.config.mesh));
+        let handle = RouterHandle::new(&self, admin_addr, links, (inputs.clone(), places), stop);
         handle.set_selectors_thread(selectors);
         let control = self.make_control(posts, (inputs.clone(), inbox), handle.pictures());
-        let seeds = watch_seeds(
-            self.resolver(),
-            self.config.mesh.seeds.clone().into(),
-            self.config.mesh.resolve_every,
-            inputs,
-        );
+        let seeds = watch_places(self.resolver(), sought, self.config.mesh.resolve_every, inputs);
         let overflows = crate::herald::watch_overflows(handle.view());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         if let Some(listener) = admin {
@@ -133,6 +120,11 @@ impl Starting {
             runtime.shutdown_background();
         })?;
         handle.set_control_thread(thread);
+        let placement = self.placement.clone();
+        handle.start_canary(self.config.canary_every, move || {
+            step_back();
+            seat_other(&placement);
+        })?;
         Ok(handle)
     }
 
@@ -150,6 +142,7 @@ impl Starting {
             ControlConfig::new(self.router, self.incarnation, self.advertise.clone(), self.config.cores);
         settings.seed = self.seed;
         self.config.apply_to_control(&mut settings);
+        settings.hidden = self.config.mesh.no_advertise;
         if let Some(name) = &self.config.name {
             settings.name.clone_from(name);
         }
@@ -163,7 +156,8 @@ impl Starting {
         control: &ControlPost,
         selectors: &SelectorsPost,
     ) -> Result<Vec<Made>, StartError> {
-        let entrance = Entrance::of(&self.config, &self.keys)?;
+        let entrance = Entrance::of(&self.config, &self.keys, &self.meters)?;
+        self.meters.list(&entrance.roll.grants);
         let secret = PublisherSecret(rand::random());
         let mut made: Vec<Made> = Vec::new();
         for (socket, number) in sockets.into_iter().zip(0..) {
@@ -187,6 +181,7 @@ impl Starting {
             let settings = CoreSettings {
                 core: number,
                 cores: self.config.cores,
+                cids: self.cids,
                 connections_max: self.config.limits.connections_per_core,
                 socket_buffer_bytes: self.config.limits.socket_buffer_bytes,
                 spin: self.config.spin,

@@ -74,6 +74,8 @@ pub struct ConnectionConfig {
     pub secret: Option<PublisherSecret>,
     /// What proves who the client is, where it has no certificate. Default none: an empty text.
     pub token: Token,
+    /// Where the client is. Default nowhere in particular: an empty text.
+    pub zone: String,
 }
 
 impl Default for ConnectionConfig {
@@ -89,6 +91,7 @@ impl Default for ConnectionConfig {
             history: false,
             secret: None,
             token: Token::default(),
+            zone: String::new(),
         }
     }
 }
@@ -165,6 +168,7 @@ impl ConnectionSession {
             history,
             secret,
             token,
+            zone,
         } = config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
@@ -177,6 +181,7 @@ impl ConnectionSession {
             received_within_us,
             secret,
             token,
+            zone,
             ..Hello::default()
         };
         hello.features = hello.features.with(feature::PROOF);

@@ -49,6 +49,12 @@ pub struct ControlConfig {
     pub name: String,
     /// How peers reach this router: `host:port`.
     pub advertise: String,
+    /// Where this router is, for clients that prefer routers near them; empty: nowhere in
+    /// particular. At most [`TEXT_BYTES_MAX`](millrace_proto::limits::TEXT_BYTES_MAX) bytes.
+    pub zone: String,
+    /// Whether peers keep this router to themselves: they tell neither clients nor other routers of
+    /// it. [`Control::set_hidden`](super::Control::set_hidden) changes it. Default: no.
+    pub hidden: bool,
     /// Name and version of its software, for operators.
     pub software: String,
     /// Features that this router lists in PeerHello and acts on. Default: all that it knows. With
@@ -107,6 +113,8 @@ impl ControlConfig {
             incarnation,
             name: advertise.clone(),
             advertise,
+            zone: String::new(),
+            hidden: false,
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
             features: Features::default()
                 .with(feature::CONFIRMS)

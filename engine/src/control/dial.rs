@@ -104,7 +104,8 @@ impl Control {
         let Some(peer) = self.peers.get(&router).filter(|peer| !peer.leaving) else { return false };
         let Some(link) = &peer.link else { return false };
         let is_advertised = peer.advertise == address;
-        (target.seed && !is_advertised) || (is_advertised && !link.is_ours() && router > self.config.router)
+        (target.is_set() && !is_advertised)
+            || (is_advertised && !link.is_ours() && router > self.config.router)
     }
 
     /// Dials lanes beside those that were silent for long. A new lane 0 begins a new link.
@@ -209,7 +210,7 @@ impl Control {
     fn is_hearsay(&self, address: &str) -> bool {
         let Some(target) = self.dialling.targets.get(address) else { return false };
         let peer = target.router.and_then(|router| self.peers.get(&router));
-        !target.seed && peer.is_some_and(|peer| peer.incarnation.is_none() && !peer.once_linked)
+        !target.is_set() && peer.is_some_and(|peer| peer.incarnation.is_none() && !peer.once_linked)
     }
 
     /// Notes that an address led to this process. It may lead elsewhere the next time, unless it
@@ -268,7 +269,7 @@ impl Control {
             if router.is_none() {
                 target.router = None;
             }
-            target.seed || target.dial.is_some() || router.is_some_and(|peer| is_told(peer, address))
+            target.is_set() || target.dial.is_some() || router.is_some_and(|peer| is_told(peer, address))
         });
     }
 

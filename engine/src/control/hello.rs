@@ -41,6 +41,7 @@ impl Control {
             advertise: self.config.advertise.clone(),
             tables: self.config.tables,
             name: self.config.name.clone(),
+            zone: self.config.zone.clone(),
             software: self.config.software.clone(),
             features: self.config.features,
             ..PeerHello::default()
@@ -259,6 +260,7 @@ impl Control {
         let proves = self.proves;
         let Some(peer) = self.peers.get_mut(&router) else { return Err(CloseCode::Busy) };
         peer.name.clone_from(&hello.name);
+        peer.zone.clone_from(&hello.zone);
         peer.proven |= proves;
         let known_life = peer.incarnation.replace(hello.incarnation);
         peer.unreachable &= known_life == Some(hello.incarnation);

@@ -22,7 +22,7 @@ use super::targets::Dialling;
 use super::trouble::Trouble;
 use crate::history::FarOwners;
 use crate::matching::Location;
-use crate::message::{CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore};
+use crate::message::{Alternate, CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -49,7 +49,7 @@ pub struct Control {
     pub(super) look_at: Option<Time>,
     pub(super) gossip_changed: bool,
     pub(super) gossip_from: Time,
-    pub(super) alternates: Vec<String>,
+    pub(super) alternates: Vec<Alternate>,
     /// Whose history can be asked for, as the cores were told.
     pub(super) owners: Arc<FarOwners>,
     pub(super) seeds_known: bool,
@@ -151,6 +151,24 @@ impl Control {
             }
         }
         self.seeds_known |= unresolved == 0;
+        self.mesh_changed = true;
+        self.settle();
+    }
+
+    /// Sets the addresses of routers that this one dials besides seeds, because nobody tells of
+    /// them. Nobody waits for who does not answer there.
+    pub fn set_routes(&mut self, now: Time, routes: &[String]) {
+        self.now = now;
+        let others = routes.iter().filter(|&route| *route != self.config.advertise).cloned().collect();
+        self.dialling.set_routes(&others, now);
+        self.mesh_changed = true;
+        self.settle();
+    }
+
+    /// Sets whether peers keep this router to themselves, and tells them.
+    pub fn set_hidden(&mut self, now: Time, hidden: bool) {
+        self.now = now;
+        self.gossip_changed |= std::mem::replace(&mut self.config.hidden, hidden) != hidden;
         self.mesh_changed = true;
         self.settle();
     }
@@ -296,8 +314,9 @@ impl Control {
     /// A picture of what control knows after the last input.
     #[must_use]
     pub fn status(&self) -> Status {
-        let status =
-            |(&router, peer): (&RouterId, &Peer)| peer.status(router, self.dialling.reaches_for(router));
+        let status = |(&router, peer): (&RouterId, &Peer)| {
+            peer.status(router, self.dialling.reaches_for(router), self.dialling.is_route_of(router))
+        };
         Status {
             peers: self.peers.iter().map(status).collect(),
             directory_version: self.directory.version(),
@@ -317,6 +336,7 @@ impl Control {
             unanswered: self.dialling.unanswered(),
             coarse: self.own.is_coarse(),
             draining: self.leaves_at.is_some(),
+            hidden: self.config.hidden,
         }
     }
 

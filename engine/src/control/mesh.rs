@@ -11,7 +11,7 @@ use super::machine::Control;
 use super::notice::Notice;
 use super::peer::Peer;
 use super::status::PeerState;
-use crate::message::ToCore;
+use crate::message::{Alternate, ToCore};
 use crate::time::Time;
 
 /// Bytes of a known peer in a frame beside its address.
@@ -88,9 +88,9 @@ impl Control {
     }
 
     fn tell_alternates(&mut self) {
-        let linked = self.peers.values().filter(|peer| peer.state == PeerState::Linked);
-        let alternates: Vec<String> =
-            linked.take(ALTERNATES_MAX).map(|peer| peer.advertise.clone()).collect();
+        let linked = self.peers.values().filter(|peer| peer.state == PeerState::Linked && !peer.hidden);
+        let alternate = |peer: &Peer| Alternate { address: peer.advertise.clone(), zone: peer.zone.clone() };
+        let alternates: Vec<Alternate> = linked.take(ALTERNATES_MAX).map(alternate).collect();
         if alternates != self.alternates {
             self.alternates.clone_from(&alternates);
             self.give_all(&ToCore::Alternates(alternates));
@@ -160,7 +160,13 @@ impl Control {
         }
         let mut bytes = 0;
         let mut told = Peers::default();
-        for (&other, peer) in &self.peers {
+        if self.config.hidden {
+            // That it lists itself is how a router asks its peers to tell nobody of it.
+            let (router, advertise) = (self.config.router, self.config.advertise.clone());
+            told.peers.push(KnownPeer { router, advertise, linked: false });
+        }
+        let shown = self.peers.iter().filter(|&(&other, peer)| other == router || !peer.hidden);
+        for (&other, peer) in shown {
             bytes += peer.advertise.len() + KNOWN_PEER_FRAMING_BYTES;
             if bytes > MESH_FRAME_BYTES {
                 self.metrics.gossip_cut += 1;
@@ -181,6 +187,10 @@ impl Control {
         self.mesh_changed = true;
         for peer in self.peers.values_mut() {
             peer.told_by.remove(&router);
+        }
+        let hidden = told.peers.iter().any(|known| known.router == router);
+        if let Some(peer) = self.peers.get_mut(&router) {
+            self.gossip_changed |= std::mem::replace(&mut peer.hidden, hidden) != hidden;
         }
         if let Some(own) = told.peers.iter().find(|known| known.router == self.config.router) {
             self.hearing_told(router, own.linked);

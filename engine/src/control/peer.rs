@@ -21,6 +21,8 @@ pub(super) struct Peer {
     /// The life of its process, once it said hello.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) name: String,
+    /// Where it says that it is.
+    pub(super) zone: String,
     pub(super) advertise: String,
     /// Its place in the directory, from its first link until it is forgotten.
     pub(super) index: Option<PeerIndex>,
@@ -49,6 +51,8 @@ pub(super) struct Peer {
     pub(super) renewed: bool,
     /// Whether it said that it leaves.
     pub(super) leaving: bool,
+    /// Whether it asks its peers to tell nobody of it. Then it counts for nobody's standing.
+    pub(super) hidden: bool,
     /// Whether a dial to it failed since it was last linked, or since it began this life.
     pub(super) unreachable: bool,
     /// Epoch of the next lane dialled to it. It rises when a lane of this peer, or an attempt to
@@ -70,6 +74,7 @@ impl Peer {
         Self {
             incarnation: None,
             name: String::new(),
+            zone: String::new(),
             advertise,
             index: None,
             link: None,
@@ -85,6 +90,7 @@ impl Peer {
             heard: false,
             renewed: false,
             leaving: false,
+            hidden: false,
             unreachable: false,
             epoch: FIRST_EPOCH,
             unwell_since: Some(now),
@@ -157,12 +163,14 @@ impl Peer {
         self.state != PeerState::Suspect && self.link.as_ref().is_some_and(|link| link.control().is_some())
     }
 
-    pub(super) fn status(&self, router: RouterId, dialling: bool) -> PeerStatus {
+    /// A picture of it; `route` says whether a route leads to it.
+    pub(super) fn status(&self, router: RouterId, dialling: bool, route: bool) -> PeerStatus {
         let lanes = self.link.as_ref().map_or(&[][..], |link| &link.lanes);
         PeerStatus {
             router,
             incarnation: self.incarnation,
             name: self.name.clone(),
+            zone: self.zone.clone(),
             advertise: self.advertise.clone(),
             state: self.state,
             dialling: dialling || lanes.iter().any(|lane| lane.dial.is_some()),
@@ -172,6 +180,8 @@ impl Peer {
             interest_version: self.interest.version(),
             acked_version: self.link.as_ref().map_or(0, |link| link.acked),
             reached_by: self.told_by.len(),
+            hidden: self.hidden,
+            route,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use millrace_proto::RouterId;
+use millrace_proto::tag::INTERNAL_KEY;
 
 use super::machine::Control;
 use crate::message::CoreIndex;
@@ -32,7 +33,8 @@ pub struct Route {
 pub struct RoutesQuery {
     /// Those whose selector's text comes behind this one.
     pub after: String,
-    /// Those whose selector's text contains this; all when it is empty.
+    /// Those whose selector's text contains this; all when it is empty, but for those of routers'
+    /// own events, which are shown to whoever asks for `millrace/internal`.
     pub contains: String,
     /// How many, at most.
     pub most: usize,
@@ -62,7 +64,8 @@ impl Control {
         for (selector, subscriber) in own.chain(peers) {
             let text = selector.text();
             let is_behind = query.after.is_empty() || text > query.after.as_str();
-            if !is_behind || !text.contains(&query.contains) {
+            let is_hidden = selector.requires(INTERNAL_KEY) && !query.contains.contains(INTERNAL_KEY);
+            if is_hidden || !is_behind || !text.contains(&query.contains) {
                 continue;
             }
             count += 1;

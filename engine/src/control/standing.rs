@@ -2,7 +2,7 @@
 //!
 //! A router joins once. Later trouble is told, and sends no client away. The word of one peer is
 //! never enough: trouble with another router needs own evidence, and a router that nobody reaches
-//! counts that against itself.
+//! counts that against itself. Hidden routers count for nobody.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::time::Time;
 impl Control {
     /// Other routers that are known, or that a seed promises.
     fn others(&self) -> usize {
-        let known = self.peers.values().filter(|peer| !peer.leaving).count();
+        let known = self.peers.values().filter(|peer| !peer.leaving && !peer.hidden).count();
         known.saturating_add(self.dialling.silent_seeds())
     }
 
     fn reached(&self) -> usize {
-        self.peers.values().filter(|peer| peer.reached).count()
+        self.peers.values().filter(|peer| peer.reached && !peer.hidden).count()
     }
 
     /// Linked routers that this one needs before it is ready.
@@ -81,7 +81,8 @@ impl Control {
         let is_missed = self.peers.iter().any(|(&router, peer)| {
             let own_evidence = peer.once_linked || self.dialling.is_seed_of(router);
             let others_word = !peer.told_by.is_empty();
-            long(peer.unwell_since, patience) && !peer.leaving && own_evidence && others_word
+            let counts = !peer.leaving && !peer.hidden;
+            long(peer.unwell_since, patience) && counts && own_evidence && others_word
         });
         is_missed.then_some(Trouble::Unlinked)
     }

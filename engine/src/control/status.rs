@@ -45,6 +45,8 @@ pub struct PeerStatus {
     pub incarnation: Option<Incarnation>,
     /// Its name for people.
     pub name: String,
+    /// Where it says that it is; empty: nowhere in particular.
+    pub zone: String,
     /// How to reach it.
     pub advertise: String,
     /// How it stands.
@@ -63,6 +65,10 @@ pub struct PeerStatus {
     pub acked_version: u64,
     /// Linked routers that say they are linked to it.
     pub reached_by: usize,
+    /// Whether it asks its peers to tell nobody of it.
+    pub hidden: bool,
+    /// Whether a route of this router's settings leads to it.
+    pub route: bool,
 }
 
 /// A picture of control.
@@ -106,6 +112,8 @@ pub struct Status {
     pub coarse: bool,
     /// Whether this router is going away.
     pub draining: bool,
+    /// Whether its peers are asked to tell nobody of it.
+    pub hidden: bool,
 }
 
 impl Status {

@@ -1,6 +1,6 @@
 //! Addresses under which routers may be found, and the attempts under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_proto::RouterId;
 
@@ -18,10 +18,13 @@ pub(super) struct Retry {
     pub(super) next: Time,
 }
 
-/// An address under which a router may be found: a seed, or what a router advertises.
+/// An address under which a router may be found: a seed, a route, or what a router advertises.
 #[derive(Debug, Default)]
 pub(super) struct Target {
     pub(super) seed: bool,
+    /// Whether the router is told to dial it besides: a router may be there of which nobody tells,
+    /// or not.
+    pub(super) route: bool,
     /// Whether it is an address of this router.
     pub(super) own: bool,
     /// Whether dialling it led back to this router although it is no address of this host, because
@@ -58,6 +61,13 @@ pub(super) struct Dialling {
     pub(super) draws: u64,
 }
 
+impl Target {
+    /// Whether a setting names it.
+    pub(super) const fn is_set(&self) -> bool {
+        self.seed || self.route
+    }
+}
+
 impl Dialling {
     pub(super) fn new() -> Self {
         Self { last_epoch: FIRST_EPOCH, ..Self::default() }
@@ -75,6 +85,24 @@ impl Dialling {
         let silent = |target: &&Target| target.seed && !target.own && !target.echo && target.router.is_none();
         let names = usize::try_from(self.unresolved).unwrap_or(usize::MAX);
         self.targets.values().filter(silent).count().saturating_add(names)
+    }
+
+    /// Marks the addresses that are dialled as routes.
+    pub(super) fn set_routes(&mut self, routes: &BTreeSet<String>, now: Time) {
+        for (address, target) in &mut self.targets {
+            target.route = routes.contains(address);
+        }
+        for address in routes {
+            self.learn(address, None, now);
+            if let Some(target) = self.targets.get_mut(address) {
+                target.route = true;
+            }
+        }
+    }
+
+    /// Whether a route leads to this router.
+    pub(super) fn is_route_of(&self, router: RouterId) -> bool {
+        self.targets.values().any(|target| target.route && target.router == Some(router))
     }
 
     /// Whether a seed leads to this router.

@@ -4,13 +4,16 @@
 //! A selector takes memory on every router. It also takes time in lookups of other clients' tag
 //! sets when no tag leads to it quickly: such a selector is *loose*. [`SelectorLimits`] bounds both
 //! for each connection. The core refuses a request beyond a bound with `limit`, and the connection
-//! keeps what it has.
+//! keeps what it has. A quota of the client's identity bounds how many selectors its connections
+//! have together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use millrace_proto::Selector;
 
 use crate::message::Prepared;
+use crate::rights::Seat;
 use crate::transport::ConnKey;
 
 /// Bytes that one selector takes beside its own: in the local index, in control and in the
@@ -53,32 +56,47 @@ impl Default for SelectorLimits {
 pub(super) struct Cost {
     pub(super) bytes: usize,
     pub(super) loose: usize,
+    /// Filed selectors.
+    pub(super) selectors: usize,
 }
 
 impl Cost {
     /// The cost of texts that wait to be read.
     pub(super) fn of_texts(texts: &[String]) -> Self {
         let bytes = texts.iter().map(|text| TEXT_OVERHEAD_BYTES + text.len()).sum();
-        Self { bytes, loose: 0 }
+        Self::of_bytes(bytes)
+    }
+
+    /// The cost of memory alone.
+    pub(super) const fn of_bytes(bytes: usize) -> Self {
+        Self { bytes, loose: 0, selectors: 0 }
     }
 
     /// The cost of a filed selector, without its patterns.
     pub(super) fn of_selector(interest: &Selector, is_loose: bool) -> Self {
-        Self { bytes: OVERHEAD_BYTES + interest.bytes(), loose: usize::from(is_loose) }
+        Self { bytes: OVERHEAD_BYTES + interest.bytes(), loose: usize::from(is_loose), selectors: 1 }
     }
 
     /// The cost of an automaton that covers several of a subscription's patterns.
     pub(super) fn of_cover(prepared: &[Prepared]) -> Self {
         let cover = prepared.iter().find_map(|prepared| prepared.cover.as_ref());
-        Self { bytes: cover.map_or(0, |cover| cover.bytes()), loose: 0 }
+        Self::of_bytes(cover.map_or(0, |cover| cover.bytes()))
     }
 
     pub(super) const fn and(self, other: Self) -> Self {
-        Self { bytes: self.bytes + other.bytes, loose: self.loose + other.loose }
+        Self {
+            bytes: self.bytes + other.bytes,
+            loose: self.loose + other.loose,
+            selectors: self.selectors + other.selectors,
+        }
     }
 
     const fn without(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_sub(other.bytes), loose: self.loose.saturating_sub(other.loose) }
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            loose: self.loose.saturating_sub(other.loose),
+            selectors: self.selectors.saturating_sub(other.selectors),
+        }
     }
 }
 
@@ -87,12 +105,42 @@ impl Cost {
 pub(super) struct Accounts {
     /// Connections that are charged with something: at most as many as there are connections.
     clients: HashMap<ConnKey, Cost, ahash::RandomState>,
+    /// Connections whose identity has a quota.
+    seats: HashMap<ConnKey, Arc<Seat>, ahash::RandomState>,
+    /// Connections of routers' own sessions: people count neither their receivers nor their
+    /// selectors.
+    routers: BTreeSet<ConnKey>,
     total: Cost,
 }
 
 impl Accounts {
     pub(super) const fn total(&self) -> Cost {
         self.total
+    }
+
+    /// Notes that a connection is a router's own session.
+    pub(super) fn add_router(&mut self, client: ConnKey) {
+        self.routers.insert(client);
+    }
+
+    /// Whether a connection is a router's own session.
+    pub(super) fn is_router(&self, client: ConnKey) -> bool {
+        !self.routers.is_empty() && self.routers.contains(&client)
+    }
+
+    /// Sets by whose quota a connection's selectors are counted, if by anybody's.
+    pub(super) fn set_seat(&mut self, client: ConnKey, seat: Option<Arc<Seat>>) {
+        let own = self.clients.get(&client).map_or(0, |own| own.selectors);
+        let before = match seat {
+            Some(seat) => {
+                seat.add_selectors(own);
+                self.seats.insert(client, seat)
+            }
+            None => self.seats.remove(&client),
+        };
+        if let Some(before) = before {
+            before.take_selectors(own);
+        }
     }
 
     /// Checks the limits for a connection that releases `less` and takes `more`. Returns the reason
@@ -104,6 +152,11 @@ impl Accounts {
         less: Cost,
         limits: &SelectorLimits,
     ) -> Option<String> {
+        let by_quota =
+            self.seats.get(&client).and_then(|seat| seat.objection(more.selectors, less.selectors));
+        if by_quota.is_some() {
+            return by_quota;
+        }
         let own = self.clients.get(&client).copied().unwrap_or_default().and(more).without(less);
         let total = self.total.and(more).without(less);
         let (what, most, setting) = if own.bytes > limits.bytes_per_connection {
@@ -136,11 +189,17 @@ impl Accounts {
         let own = self.clients.entry(client).or_default();
         *own = own.and(cost);
         self.total = self.total.and(cost);
+        if let Some(seat) = self.seats.get(&client) {
+            seat.add_selectors(cost.selectors);
+        }
     }
 
     pub(super) fn take(&mut self, client: ConnKey, cost: Cost) {
         let Some(own) = self.clients.get_mut(&client) else { return };
         *own = own.without(cost);
+        if let Some(seat) = self.seats.get(&client) {
+            seat.take_selectors(cost.selectors);
+        }
         if *own == Cost::default() {
             self.clients.remove(&client);
         }
@@ -149,6 +208,8 @@ impl Accounts {
 
     /// Releases everything that a connection was charged with, because it is gone.
     pub(super) fn forget(&mut self, client: ConnKey) {
+        self.set_seat(client, None);
+        self.routers.remove(&client);
         if let Some(own) = self.clients.remove(&client) {
             self.total = self.total.without(own);
         }
@@ -171,7 +232,7 @@ mod tests {
             loose_per_core: 3,
         };
         let mut accounts = Accounts::default();
-        let cost = |bytes, loose| Cost { bytes, loose };
+        let cost = |bytes, loose| Cost { bytes, loose, selectors: 0 };
         let none = Cost::default();
         accounts.add(ONE, cost(8, 2));
         let says = |accounts: &Accounts, client, more, less, word: &str| {

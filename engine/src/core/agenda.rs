@@ -5,6 +5,7 @@
 //! | a publish stream | a sibling core cannot keep up | `paused` | in the first turn in which all keep up |
 //! | a publish stream | a receiver of its runs is crowded | `paced` | when it is relieved, or `pace_max` is over |
 //! | what a publish stream or a lane says of tag sets that are to be looked up | a turn's lookups have taken their time | `unread`, `put_off` | in its turn |
+//! | what a publish stream says from a run on that its identity's quota has not paid for | | its session | when it is paid for |
 //! | any stream of which more has arrived than one read takes | | `unread` | in the next turn |
 //! | a client's control stream | control does not keep up, this turn's budget is used up, or others wait | `clients` | in its turn |
 //! | a lane's control stream | control does not keep up | `lanes` | in its turn, before those of clients |

@@ -25,8 +25,8 @@ pub struct CoreConfig {
     pub router: RouterId,
     /// This life of the router's process.
     pub incarnation: Incarnation,
-    /// Name and version of the router's software, for Welcome and hello.
-    pub software: String,
+    /// What Welcome says of the router.
+    pub about: RouterAbout,
     /// Seed of hash tables; equal seeds and inputs give equal outputs. It must be control's
     /// [`seed`](crate::control::ControlConfig::seed), because one hash of a tag set serves the
     /// directory and the core's own index.
@@ -57,6 +57,15 @@ pub struct CoreConfig {
     pub routes: RouteCacheLimits,
     /// Its limits at the start.
     pub limits: CoreLimits,
+}
+
+/// What a router says of itself.
+#[derive(Debug, Clone)]
+pub struct RouterAbout {
+    /// Name and version of its software.
+    pub software: String,
+    /// Where it is; empty: nowhere in particular.
+    pub zone: String,
 }
 
 /// Limits of one core. They may change while it runs
@@ -171,7 +180,10 @@ impl CoreConfig {
             cores: cores.max(1),
             router,
             incarnation,
-            software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
+            about: RouterAbout {
+                software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
+                zone: String::new(),
+            },
             seed: incarnation.0,
             secret: PublisherSecret([0; 32]).derive("router", u128::from(router.0)),
             client_tables: TableCapacity::CLIENT,

@@ -24,7 +24,7 @@ impl Core {
     #[must_use]
     pub fn sessions(&self, order: SessionOrder, most: usize) -> Sessions {
         let clients = self.connections.values().filter_map(|connection| match connection {
-            Connection::Client(client) if client.said_hello() => Some(client),
+            Connection::Client(client) if client.said_hello() && !client.is_router() => Some(client),
             _ => None,
         });
         let mut sessions = Sessions::default();

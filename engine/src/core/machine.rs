@@ -112,10 +112,20 @@ impl Core {
 
     /// A client's connection is there, with the identity in its certificate.
     pub fn certified_client_connected(&mut self, now: Time, conn: ConnKey, certified: Option<String>) {
-        let caller = Caller { certified, token: None };
+        self.client_called(now, conn, Caller { certified, ..Caller::default() });
+        self.path.metrics.clients += 1;
+    }
+
+    /// A client's connection is there that has shown a router's certificate, of this identity: a
+    /// router's own session, which counts as no client and is never asked to move.
+    pub fn router_client_connected(&mut self, now: Time, conn: ConnKey, identity: String) {
+        self.client_called(now, conn, Caller { certified: Some(identity), token: None, is_router: true });
+        self.path.clients.accounts.add_router(conn);
+    }
+
+    fn client_called(&mut self, now: Time, conn: ConnKey, caller: Caller) {
         self.connections.insert(conn, Connection::Client(Box::new(ClientSession::new(conn, caller))));
         self.timers.set(now + self.config.limits.hello_timeout, Timer::Hello(conn));
-        self.path.metrics.clients += 1;
     }
 
     /// A peer has connected: on a connection that this side dialled ([`ToCore::LaneDialled`]), or

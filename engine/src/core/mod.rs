@@ -81,7 +81,9 @@ mod turn_end;
 mod writing;
 
 pub use account::SelectorLimits;
-pub use config::{AheadLimits, CoreConfig, CoreLimits, KeptLimits, LaneTimes, QueueLimits, ReceivedLimits};
+pub use config::{
+    AheadLimits, CoreConfig, CoreLimits, KeptLimits, LaneTimes, QueueLimits, ReceivedLimits, RouterAbout,
+};
 pub use hot::{HotPicture, HotTag};
 pub use machine::Core;
 pub use metrics::{CoreMetrics, DropReason, Queued};

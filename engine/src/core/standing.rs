@@ -3,13 +3,15 @@
 
 use millrace_proto::control::Goaway;
 
+use crate::message::Alternate;
+
 /// The router's standing.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     /// Whether publishers get credit.
     pub(super) is_synced: bool,
-    /// Addresses of other routers, for Welcome and Goaway.
-    pub(super) alternates: Vec<String>,
+    /// Other routers, for Welcome and Goaway.
+    pub(super) alternates: Vec<Alternate>,
     /// The grace in microseconds, once the router drains.
     pub(super) draining: Option<u64>,
     /// Whether the core has finished its lanes: it then finishes each new lane at once.
@@ -20,7 +22,17 @@ impl Standing {
     /// The frame that tells a client to move to another router.
     pub(super) fn goaway(&self, delay_us: u64, grace_us: u64) -> Goaway {
         let reason = "this router is going away".into();
-        Goaway { delay_us, alternates: self.alternates.clone(), reason, grace_us, ..Goaway::default() }
+        let (alternates, alternate_zones) = self.alternates();
+        Goaway { delay_us, alternates, alternate_zones, reason, grace_us }
+    }
+
+    /// Addresses of other routers, and their zones in the same order; no zones where nobody has
+    /// one.
+    pub(super) fn alternates(&self) -> (Vec<String>, Vec<String>) {
+        let addresses = self.alternates.iter().map(|alternate| alternate.address.clone()).collect();
+        let has_zones = self.alternates.iter().any(|alternate| !alternate.zone.is_empty());
+        let zones = self.alternates.iter().filter(|_| has_zones).map(|alternate| alternate.zone.clone());
+        (addresses, zones.collect())
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) enum Timer {
     Groups,
     /// Siblings and receivers are told how far this core has come. One while history is kept.
     Positions,
+    /// A publisher's wait for its identity's quota ends. At most one for each client.
+    Quota(ConnKey),
 }
 
 /// What is due, and when.
@@ -86,6 +88,7 @@ impl Timer {
             Self::Confirms => 6,
             Self::Groups => 7,
             Self::Positions => 8,
+            Self::Quota(_) => 9,
         }
     }
 }

@@ -127,6 +127,12 @@ impl Core {
                     self.path.tell_positions(now);
                     self.timers.set(now + CURSORS_EVERY, Timer::Positions);
                 }
+                Timer::Quota(conn) => {
+                    self.drive_client(now, transport, conn, |client, turn| {
+                        client.quota_due(turn, time);
+                        Ok(())
+                    });
+                }
             }
         }
         self.timers.give_back(due);

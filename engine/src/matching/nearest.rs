@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_proto::selector::Requirement;
+use millrace_proto::tag::INTERNAL_KEY;
 use millrace_proto::{Selector, TagSetRef};
 
 use super::{Index, Target};
@@ -57,6 +58,10 @@ pub fn nearest<T: Target, P: Ord + Copy>(
 ) -> BTreeMap<P, Vec<Miss>> {
     let mut found: BTreeMap<P, Vec<Miss>> = BTreeMap::new();
     for (selector, targets) in index.entries().take(looks_max) {
+        // Routers' own events explain nothing about others.
+        if selector.requires(INTERNAL_KEY) && tags.get(INTERNAL_KEY).is_none() {
+            continue;
+        }
         let Some(miss) = Miss::of(selector, tags) else { continue };
         let mut before = None;
         for &target in targets {

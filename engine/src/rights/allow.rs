@@ -1,5 +1,6 @@
 //! Lists of selectors of which a client's events, or subscriptions, must meet one.
 
+use millrace_proto::tag::INTERNAL_KEY;
 use millrace_proto::{Selector, SelectorError, TagSetRef};
 
 /// Selectors of one list: each selector that a client asks for may become as many.
@@ -33,6 +34,13 @@ impl AllowList {
             Ok(selector)
         };
         Ok(Self { selectors: texts.iter().map(read).collect::<Result<_, _>>()? })
+    }
+
+    /// This list, and events that are routers' own.
+    #[must_use]
+    pub fn with_internal(&self) -> Self {
+        let internal = Selector::parse(INTERNAL_KEY).expect("a key alone is a selector");
+        Self { selectors: self.selectors.iter().cloned().chain([internal]).collect() }
     }
 
     /// Whether it allows nothing.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use millrace_proto::tag::IDENTITY_KEY;
+use millrace_proto::tag::{IDENTITY_KEY, INTERNAL_KEY};
 use millrace_proto::{TagSet, TagSetRef};
 
 use super::allow::AllowList;
+use super::quota::Quota;
 
 /// Tags that are stamped for one identity, besides its name: room for what clients say of
 /// themselves remains in each set of 32.
@@ -24,6 +25,8 @@ pub struct Grant {
     pub stamps: Vec<(String, String)>,
     /// Whether their name is stamped, too, as `millrace/identity`.
     pub stamps_identity: bool,
+    /// How much each of them may take.
+    pub quota: Quota,
 }
 
 impl Grant {
@@ -36,6 +39,7 @@ impl Grant {
             subscribe: None,
             stamps: Vec::new(),
             stamps_identity: false,
+            quota: Quota::default(),
         }
     }
 }
@@ -47,6 +51,8 @@ pub struct Rights {
     pub identity: String,
     /// By which grant.
     pub grant: Arc<Grant>,
+    /// Whether it is a router's own session, which may publish events with `millrace/internal`.
+    pub is_router: bool,
 }
 
 /// A tag set as it enters the router.
@@ -75,12 +81,15 @@ impl Rights {
     /// What a client may do to whom nothing applies.
     #[must_use]
     pub fn everything() -> Self {
-        Self { identity: String::new(), grant: Arc::new(Grant::everything("*")) }
+        Self { identity: String::new(), grant: Arc::new(Grant::everything("*")), is_router: false }
     }
 
     /// What becomes of events with these tags.
     #[must_use]
     pub fn enter(&self, tags: TagSetRef<'_>) -> Entered {
+        if self.is_router && tags.get(INTERNAL_KEY).is_some() {
+            return Entered::default();
+        }
         if let Some(key) = tags.reserved_key() {
             return Entered { stamped: None, refusal: Some(Refusal::ReservedKey(key.to_owned())) };
         }
@@ -100,7 +109,8 @@ impl Rights {
     /// Whether events may be published whose tags, with stamps on them, are these.
     #[must_use]
     pub fn may_publish(&self, tags: TagSetRef<'_>) -> bool {
-        self.grant.publish.as_ref().is_none_or(|allowed| allowed.permits(tags))
+        let is_own = self.is_router && tags.get(INTERNAL_KEY).is_some();
+        is_own || self.grant.publish.as_ref().is_none_or(|allowed| allowed.permits(tags))
     }
 
     /// Whether events of both are stamped alike.
@@ -136,7 +146,7 @@ impl Refusal {
     /// What the publisher is told of it.
     #[must_use]
     pub fn message(&self, tags: TagSetRef<'_>, rights: &Rights) -> String {
-        let Rights { identity, grant } = rights;
+        let Rights { identity, grant, .. } = rights;
         match self {
             Self::ReservedKey(key) => {
                 format!("only routers set the tag {key}: choose a key that does not begin with millrace/")

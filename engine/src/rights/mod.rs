@@ -9,13 +9,20 @@
 //! Both are decided where a client names something, a selector or a tag set, and never when an
 //! event passes. A [`Roll`] is replaced as a whole: each core goes through its sessions then and
 //! closes those that lost a right.
+//!
+//! How much an identity may take is its [`Quota`]. Its sessions, selectors and rates are counted in
+//! [`Meters`], which all cores of a router share.
 
 mod allow;
 mod grant;
+mod meter;
+mod quota;
 mod roll;
 #[cfg(test)]
 mod tests;
 
 pub use allow::{ALLOWED_MAX, AllowList};
 pub use grant::{Entered, Grant, Refusal, Rights, STAMPS_MAX};
+pub use meter::{EntryUsage, Meters, Seat, UsageMetrics};
+pub use quota::Quota;
 pub use roll::{Caller, Roll};

@@ -8,7 +8,10 @@ use millrace_proto::proof::TokenHash;
 use millrace_proto::selector::glob_matches;
 use millrace_proto::tag::IDENTITY_KEY;
 
+use super::allow::AllowList;
 use super::grant::{Grant, Rights};
+use super::meter::Meters;
+use super::quota::Quota;
 
 /// What a client has shown of who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +20,8 @@ pub struct Caller {
     pub certified: Option<String>,
     /// The hash of its token, if it has shown one.
     pub token: Option<TokenHash>,
+    /// Whether its certificate is a router's.
+    pub is_router: bool,
 }
 
 /// Everybody's rights. The same on all cores of a router, and replaced as a whole.
@@ -28,6 +33,8 @@ pub struct Roll {
     pub tokens: HashMap<TokenHash, String>,
     /// Whether a client must show a certificate or a token.
     pub asks_for_proof: bool,
+    /// What identities with a quota have taken: the same for every roll of a router.
+    pub meters: Arc<Meters>,
 }
 
 impl Roll {
@@ -55,11 +62,14 @@ impl Roll {
             return Err("the identity in the certificate has control characters or is too long".to_owned());
         }
         if self.grants.is_empty() {
-            return Ok(Rights { identity, ..Rights::everything() });
+            return Ok(Rights { identity, is_router: caller.is_router, ..Rights::everything() });
+        }
+        if caller.is_router {
+            return Ok(self.admit_router(identity));
         }
         let grant = self.grants.iter().find(|grant| glob_matches(&grant.pattern, &identity));
         match grant {
-            Some(grant) => Ok(Rights { identity, grant: Arc::clone(grant) }),
+            Some(grant) => Ok(Rights { identity, grant: Arc::clone(grant), is_router: false }),
             None if identity.is_empty() => {
                 Err("no [[identity]] entry of this router allows clients without a \
                                                 certificate or token: show one"
@@ -70,5 +80,19 @@ impl Roll {
                  name = \"*\" for everybody else"
             )),
         }
+    }
+
+    /// A router's own session may always exchange events of routers, besides what its entry allows,
+    /// if it has one, and takes nothing from a quota.
+    fn admit_router(&self, identity: String) -> Rights {
+        let entry = self.grants.iter().find(|grant| glob_matches(&grant.pattern, &identity));
+        let nothing = || Some(Arc::new(AllowList::default()));
+        let mut grant = match entry {
+            Some(grant) => (**grant).clone(),
+            None => Grant { publish: nothing(), subscribe: nothing(), ..Grant::everything("router/*") },
+        };
+        grant.quota = Quota::default();
+        grant.subscribe = grant.subscribe.map(|allowed| Arc::new(allowed.with_internal()));
+        Rights { identity, grant: Arc::new(grant), is_router: true }
     }
 }

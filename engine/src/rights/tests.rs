@@ -21,7 +21,7 @@ fn tags(texts: &[&str]) -> TagSet {
 }
 
 fn rights(grant: Grant) -> Rights {
-    Rights { identity: "web".to_owned(), grant: Arc::new(grant) }
+    Rights { identity: "web".to_owned(), grant: Arc::new(grant), is_router: false }
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn the_first_grant_that_matches_counts_and_who_has_none_may_not_connect() {
     let mut roll = Roll {
         grants: vec![grant("web-?"), grant("web-*")],
         tokens: [(token, "web-token".to_owned())].into(),
-        asks_for_proof: false,
+        ..Roll::default()
     };
     let admit = |roll: &Roll, certified: Option<&str>, token| {
-        roll.admit(&Caller { certified: certified.map(str::to_owned), token })
+        roll.admit(&Caller { certified: certified.map(str::to_owned), token, is_router: false })
     };
     let pattern = |rights: Rights| (rights.identity, rights.grant.pattern.clone());
     assert_eq!(pattern(admit(&roll, Some("web-1"), None).unwrap()), ("web-1".into(), "web-?".into()));
@@ -117,4 +117,29 @@ fn the_first_grant_that_matches_counts_and_who_has_none_may_not_connect() {
     assert!(admit(&roll, None, None).unwrap_err().contains("a certificate or a token"));
     roll.grants.clear();
     assert_eq!(admit(&roll, Some("db"), None).unwrap().grant, Rights::everything().grant);
+}
+
+#[test]
+fn a_routers_own_session_may_exchange_internal_events_whatever_the_list_says() {
+    let internal = tags(&["millrace/internal=probe"]);
+    let entry = Grant {
+        publish: Some(Arc::new(list(&["a"]))),
+        subscribe: Some(Arc::new(list(&["a"]))),
+        ..Grant::everything("*")
+    };
+    for grants in [vec![], vec![Arc::new(entry)], vec![Arc::new(Grant::everything("x"))]] {
+        let roll = Roll { grants, ..Roll::default() };
+        let caller = Caller { certified: Some("router/one".to_owned()), is_router: true, token: None };
+        let rights = roll.admit(&caller).unwrap();
+        assert_eq!(rights.enter(internal.borrow()), Entered::default());
+        assert!(rights.may_publish(internal.borrow()));
+        assert!(rights.enter(tags(&["millrace/identity=x"]).borrow()).refusal.is_some());
+        let asked = Selector::parse("millrace/internal=probe").unwrap();
+        let allowed = rights.grant.subscribe.as_ref();
+        assert!(allowed.is_none_or(|allowed| allowed.narrow(&asked).unwrap() == [asked.clone()]));
+        let client = Caller { is_router: false, ..caller };
+        if let Ok(rights) = roll.admit(&client) {
+            assert!(matches!(rights.enter(internal.borrow()).refusal, Some(Refusal::ReservedKey(_))));
+        }
+    }
 }

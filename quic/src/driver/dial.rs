@@ -21,7 +21,7 @@ impl Driver {
         let local = net.local_addr(dial.via).ok_or(ConnectError::NoSocket)?;
         let remote = reachable(local, dial.remote).ok_or(ConnectError::AddressFamily)?;
         let mut config = dial.client.config();
-        let destination = cid::initial_destination(dial.shard, &mut self.rng);
+        let destination = cid::initial_destination(dial.shard, &self.cids, &mut self.rng);
         config.initial_dst_cid_provider(Arc::new(move || destination));
         let (handle, conn) = self
             .endpoint

@@ -16,7 +16,7 @@ use super::slots::Slots;
 use super::timers::Timers;
 use crate::cid::CoreIds;
 use crate::{
-    ConnId, CoreSettings, ForeignSegment, Keys, Metrics, ServerSettings, SettingsError, StreamId,
+    CidShape, ConnId, CoreSettings, ForeignSegment, Keys, Metrics, ServerSettings, SettingsError, StreamId,
     WideProtocol,
 };
 
@@ -62,6 +62,7 @@ pub struct Driver {
     pub(super) resumptions_refused: Arc<AtomicU64>,
     pub(super) core: u16,
     pub(super) cores: u16,
+    pub(super) cids: CidShape,
     pub(super) gso_segments: usize,
     pub(super) connections_max: usize,
     /// Where quinn writes packets.
@@ -77,11 +78,11 @@ impl Driver {
         let core = &settings.core;
         core.check()?;
         let mut rng = StdRng::from_seed(settings.seed);
-        let (number, cores, id_seed) = (core.core, core.cores, rng.random());
+        let (number, cores, cids, id_seed) = (core.core, core.cores, core.cids, rng.random());
         let keys = settings.server.as_ref().map_or_else(Keys::random, |server| server.keys.clone());
         let mut config = EndpointConfig::new(keys.reset_key());
         config
-            .cid_generator(move || Box::new(CoreIds::new(number, cores, id_seed)))
+            .cid_generator(move || Box::new(CoreIds::new(number, cores, cids, id_seed)))
             // Answers have a budget of their own.
             .min_reset_interval(std::time::Duration::ZERO);
         if let Some(server) = &settings.server {
@@ -116,6 +117,7 @@ impl Driver {
             answers: Bucket::new(core.answers_per_second, core.answers_per_second),
             core: number,
             cores,
+            cids,
             gso_segments: core.gso_segments,
             connections_max: core.connections_max,
             scratch: Vec::with_capacity(1 << 16),

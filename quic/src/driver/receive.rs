@@ -7,7 +7,7 @@ use quinn_proto::{DatagramEvent, Transmit};
 
 use super::Driver;
 use crate::network::Ecn;
-use crate::{Arrival, ForeignSegment, Network, Outgoing, SocketId, cid};
+use crate::{Arrival, ForeignSegment, Network, Outgoing, SocketId};
 
 impl Driver {
     /// Takes the bytes that one receive call put into one buffer: datagrams of `stride` bytes each,
@@ -67,7 +67,7 @@ impl Driver {
     }
 
     fn owner(&self, datagram: &[u8]) -> Option<u16> {
-        cid::steering_value(datagram).map(|value| value % self.cores)
+        self.cids.steering_value(datagram).map(|value| value % self.cores)
     }
 
     fn handle_datagram(&mut self, now: Instant, net: &mut dyn Network, arrival: &Arrival, data: BytesMut) {

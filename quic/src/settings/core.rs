@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::SettingsError;
+use crate::CidShape;
 
 /// Settings of one core's loop.
 #[derive(Clone, Debug)]
@@ -12,6 +13,9 @@ pub struct CoreSettings {
     /// Cores of the router, 1..=4096: the connection ids that a core issues are its number modulo
     /// this. Default 1.
     pub cores: u16,
+    /// How the connection ids look that this core issues: the same for all cores of the router, and
+    /// what [`crate::steer::bind_group_of`] was told.
+    pub cids: CidShape,
     /// How long one turn may work before it starts over with receiving. Default 500 µs. Longer
     /// turns batch better and let everything that is waiting wait longer.
     pub turn_budget: Duration,
@@ -42,6 +46,7 @@ impl Default for CoreSettings {
         Self {
             core: 0,
             cores: 1,
+            cids: CidShape::default(),
             turn_budget: Duration::from_micros(500),
             receive_budget: Duration::from_micros(150),
             gso_segments: 45,

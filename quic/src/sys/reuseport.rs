@@ -3,27 +3,44 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Attaches the program that picks the group's socket by bytes 1–2 of the destination connection
-/// id.
+use crate::CidShape;
+
+/// Attaches the program that picks the group's socket by the steering bytes of the destination
+/// connection id, as [`CidShape::steering_value`] reads them.
 ///
 /// The kernel runs it on the UDP payload; its result is the index of a socket in the order of
 /// binding, and one beyond the last (while sockets are still missing) or a packet too short to read
 /// falls back to the kernel's own choice or socket 0.
-pub(crate) fn attach_program(socket: BorrowedFd<'_>, cores: u16, mask: u16) -> io::Result<()> {
+pub(crate) fn attach_program(
+    socket: BorrowedFd<'_>,
+    cores: u16,
+    mask: u16,
+    cids: &CidShape,
+) -> io::Result<()> {
     let load_byte = op(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS);
     let load_half = op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS);
     let jump_if_set = op(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
+    let jump_if_at_least = op(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
     let jump = op(libc::BPF_JMP | libc::BPF_JA);
     let and = op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K);
     let modulo = op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K);
     let return_a = op(libc::BPF_RET | libc::BPF_A);
     let step = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let branch = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+    let number = |bytes: usize| u32::try_from(bytes).unwrap_or(0);
+    let offset = number(cids.steering_offset());
     let mut program = [
         step(load_byte, 0),
-        libc::sock_filter { code: jump_if_set, jt: 0, jf: 2, k: 0x80 },
+        branch(jump_if_set, 0x80, 0, 6),
+        // A long header: the length of the destination id says where it steers.
+        step(load_byte, 5),
+        branch(jump_if_at_least, number(cids.initial_bytes_min()), 2, 0),
         step(load_half, 7),
+        step(jump, 3),
+        step(load_half, 6 + offset),
         step(jump, 1),
-        step(load_half, 2),
+        // A short header.
+        step(load_half, 1 + offset),
         step(and, u32::from(mask)),
         step(modulo, u32::from(cores)),
         step(return_a, 0),

@@ -9,7 +9,7 @@ use millrace_quic::Io;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
 
-use crate::handle::View;
+use crate::view::View;
 
 /// How long control and cores may take to answer; they do within milliseconds.
 const ANSWER_MAX: Duration = Duration::from_millis(900);

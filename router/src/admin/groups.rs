@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::query::Query;
-use crate::handle::View;
+use crate::view::View;
 
 /// A group, as all owners of this router see it.
 #[derive(Default)]

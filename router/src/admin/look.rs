@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{timeout, timeout_at};
 
-use crate::handle::{Seen, View};
+use crate::handle::Seen;
 use crate::metrics::CoreSnapshot;
+use crate::view::View;
 
 /// How long control and cores may take to answer; they do within milliseconds. Two looks, one of
 /// which waits for the other, stay within a second.

@@ -4,13 +4,15 @@
 use millrace_engine::control::{ControlMetrics, PeerState, PeerStatus, Status};
 use millrace_engine::core::CoreMetrics;
 use millrace_engine::metrics::{Kind, Metric, Read};
+use millrace_engine::rights::UsageMetrics;
 use millrace_engine::routes::RouteCacheMetrics;
 
 use super::look::Look;
 use super::text::{Format, Label, Page};
 use super::{process, tags};
-use crate::handle::View;
+use crate::canary::CanaryMetrics;
 use crate::metrics::{self, CoreSnapshot, ShellMetrics};
+use crate::view::View;
 
 /// Tags that `/metrics` shows: enough for a table, and few as series go.
 const HOT_TAGS: usize = 10;
@@ -23,6 +25,8 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
     page.declared(STATUS, &[(Vec::new(), &look.seen.status)]);
     page.declared(ControlMetrics::DECLARED, &[(Vec::new(), &look.seen.control)]);
     peers(&mut page, &look.seen.status.peers);
+    identities(&mut page, view);
+    canary(&mut page, view, &look.seen.status.peers);
     hot(&mut page, &look.seen.cores);
     process::write(&mut page);
     page.finish()
@@ -49,6 +53,9 @@ const STATUS: &[Metric<Status>] = &[
         "Whether this router asks its peers for every event, having too many selectors",
         |status| u64::from(status.coarse),
     ),
+    level("hidden", "Whether peers are asked to tell nobody of this router", |status| {
+        u64::from(status.hidden)
+    }),
     level("draining", "Whether this router goes away", |status| u64::from(status.draining)),
     level("directory_entries", "Pairs of selector and location", |status| status.directory_entries as u64),
     level("directory_version", "Newest version of the directory", |status| status.directory_version),
@@ -103,6 +110,12 @@ const PEER: &[Metric<PeerStatus>] = &[
         help: "Linked routers that say they are linked with this peer",
         kind: Kind::Level,
         read: Read::Number(|peer| peer.reached_by as u64),
+    },
+    Metric {
+        name: "mesh_peer_hidden",
+        help: "1 for a peer that asks others to tell nobody of it, else 0",
+        kind: Kind::Level,
+        read: Read::Number(|peer| u64::from(peer.hidden)),
     },
 ];
 
@@ -178,6 +191,34 @@ fn hot(page: &mut Page, cores: &[CoreSnapshot]) {
         let busiest = core.hot.shards.first().map_or(0, |&(_, weight)| weight);
         let share = busiest as f64 / core.hot.weight.max(1) as f64;
         page.sample(&[("core", &core.core.to_string())], format_args!("{share:.4}"));
+    }
+}
+
+/// Round trips of the canary by way of each router.
+fn canary(page: &mut Page, view: &View, peers: &[PeerStatus]) {
+    let measured = view.canary.routers();
+    let named: Vec<(String, &str, &CanaryMetrics)> = measured
+        .iter()
+        .map(|(router, metrics)| {
+            let peer = peers.iter().find(|peer| peer.router == *router);
+            (router.to_string(), peer.map_or(view.name.as_str(), |peer| peer.name.as_str()), metrics)
+        })
+        .collect();
+    let labelled: Vec<_> = named
+        .iter()
+        .map(|(router, name, metrics)| (vec![("router", router.as_str()), ("name", *name)], *metrics))
+        .collect();
+    page.declared(CanaryMetrics::DECLARED, &labelled);
+}
+
+/// What was taken by identities with a quota: a series for each entry of the configuration, never
+/// for a client.
+fn identities(page: &mut Page, view: &View) {
+    let entries = view.meters.usage();
+    let named: Vec<_> =
+        entries.iter().map(|entry| (vec![("identity", entry.entry.as_str())], &entry.used)).collect();
+    if !named.is_empty() {
+        page.declared(UsageMetrics::DECLARED, &named);
     }
 }
 

@@ -14,7 +14,7 @@ use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
 use super::{changes, groups, numbers, routes, server, sessions, status, tags, why};
-use crate::handle::View;
+use crate::view::View;
 
 /// What the page has, each with a line about it.
 const PATHS: &[(&str, &str)] = &[

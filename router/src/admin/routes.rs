@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::query::Query;
-use crate::handle::View;
+use crate::view::View;
 
 /// Entries on one page, at most: selectors are at most 4 KiB long, so that a page takes a few MiB.
 const TOP_MAX: usize = 1_000;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::query::Query;
-use crate::handle::View;
+use crate::view::View;
 
 /// Sessions on one page, at most: a page takes some 300 KiB then.
 const TOP_MAX: usize = 1_000;

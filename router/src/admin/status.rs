@@ -1,15 +1,16 @@
 //! `/status`: what the router knows, as JSON for people and scripts.
 
-use millrace_engine::control::{ControlMetrics, PeerState, Status, Trouble};
+use millrace_engine::control::{ControlMetrics, PeerState, PeerStatus, Status, Trouble};
 use millrace_engine::core::CoreMetrics;
 use millrace_engine::metrics::{Metric, Read};
+use millrace_engine::rights::{EntryUsage, UsageMetrics};
 use millrace_engine::routes::RouteCacheMetrics;
 use millrace_proto::CloseCode;
 use serde_json::{Map, Value, json};
 
 use super::look::Look;
-use crate::handle::View;
 use crate::metrics::{self, CoreSnapshot, ShellMetrics};
+use crate::view::View;
 
 /// The page.
 pub(super) fn page(view: &View, look: &Look) -> Value {
@@ -20,6 +21,7 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
         "router": view.router.to_string(),
         "incarnation": view.incarnation.to_string(),
         "name": view.name,
+        "zone": view.zone,
         "version": env!("CARGO_PKG_VERSION"),
         "addr": view.addr.to_string(),
         "advertise": view.advertise,
@@ -40,6 +42,7 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
             "about": crate::herald::trouble(trouble),
         })),
         "draining": status.draining,
+        "hidden": status.hidden,
         "certificate_expiry": view.certificate_expiry(),
         "control_age_s": look.control_age.map_or(0.0, |age| age.as_secs_f64()),
         "silent_cores": look.silent_cores,
@@ -55,22 +58,10 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
         },
         "history": history(&seen.cores),
         "waiting": status.waiting,
-        "peers": status.peers.iter().map(|peer| json!({
-            "router": peer.router.to_string(),
-            "incarnation": peer.incarnation.map(|incarnation| incarnation.to_string()),
-            "name": peer.name,
-            "advertise": peer.advertise,
-            "state": peer.state.name(),
-            "dialling": peer.dialling,
-            "lanes_up": peer.lanes_up,
-            "lanes": peer.lanes,
-            "interest": peer.interest,
-            "interest_version": peer.interest_version,
-            "acked_version": peer.acked_version,
-            "reached_by": peer.reached_by,
-        })).collect::<Vec<_>>(),
+        "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
         "metrics": declared(ControlMetrics::DECLARED, &seen.control),
         "cores": seen.cores.iter().map(core).collect::<Vec<_>>(),
+        "identities": view.meters.usage().iter().map(identity).collect::<Vec<_>>(),
     })
 }
 
@@ -105,6 +96,40 @@ fn history(cores: &[CoreSnapshot]) -> Value {
     json!({
         "bytes": cores.iter().map(|core| core.engine.history_bytes).sum::<u64>(),
         "span_s": spans(true).min().or_else(|| spans(false).max()),
+    })
+}
+
+/// A known router.
+fn peer(peer: &PeerStatus) -> Value {
+    json!({
+        "router": peer.router.to_string(),
+        "incarnation": peer.incarnation.map(|incarnation| incarnation.to_string()),
+        "name": peer.name,
+        "zone": peer.zone,
+        "advertise": peer.advertise,
+        "state": peer.state.name(),
+        "dialling": peer.dialling,
+        "lanes_up": peer.lanes_up,
+        "lanes": peer.lanes,
+        "interest": peer.interest,
+        "interest_version": peer.interest_version,
+        "acked_version": peer.acked_version,
+        "reached_by": peer.reached_by,
+        "hidden": peer.hidden,
+        "route": peer.route,
+    })
+}
+
+/// An entry with a quota.
+fn identity(entry: &EntryUsage) -> Value {
+    let quota = &entry.quota;
+    json!({
+        "name": entry.entry,
+        "events_per_second": quota.events_per_second,
+        "bytes_per_second": quota.bytes_per_second,
+        "sessions": quota.sessions,
+        "selectors": quota.selectors,
+        "used": declared(UsageMetrics::DECLARED, &entry.used),
     })
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::look::Look;
 use super::query::Query;
-use crate::handle::View;
 use crate::metrics::CoreSnapshot;
+use crate::view::View;
 
 /// Tags on one page, at most: a core counts 64.
 const TOP_MAX: usize = 64;

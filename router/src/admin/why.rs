@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::ask;
 use super::query::Query;
 use super::sessions;
-use crate::handle::View;
+use crate::view::View;
 
 /// Receivers that are shown, at most, over all cores.
 const RECEIVERS_MAX: usize = 1_000;

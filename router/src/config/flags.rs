@@ -4,6 +4,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::declare::Setting;
+use super::kinds::Switch;
 use super::layers::{Layers, Origin};
 use super::settings::{self, Settings};
 
@@ -57,7 +58,12 @@ impl Args for Flags {
         flagged().fold(command, |command, (setting, flag)| {
             let action = if is_list(setting) { ArgAction::Append } else { ArgAction::Set };
             let arg = Arg::new(setting.name).long(flag).help(help(setting)).action(action);
-            command.arg(arg.value_name((setting.form)().placeholder))
+            let placeholder = (setting.form)().placeholder;
+            let arg = arg.value_name(placeholder);
+            // A switch by itself is switched on.
+            let is_switch = placeholder == Switch::PLACEHOLDER;
+            let on = || arg.clone().num_args(0..=1).require_equals(true).default_missing_value("true");
+            command.arg(if is_switch { on() } else { arg })
         })
     }
 

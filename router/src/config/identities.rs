@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use millrace_engine::rights::{ALLOWED_MAX, AllowList, Grant, STAMPS_MAX};
+use millrace_engine::rights::{ALLOWED_MAX, AllowList, Grant, Quota, STAMPS_MAX};
 use millrace_proto::TagSet;
 use millrace_proto::limits::IDENTITY_BYTES_MAX;
 use millrace_proto::tag::RESERVED_PREFIX;
 use toml::{Table, Value};
 
+use super::kinds::Kind;
 use super::nearest::nearest;
+use super::size::Size;
 
 /// Entries of one file: each is compared with every new client's name until one matches.
 pub(crate) const ENTRIES_MAX: usize = 1024;
@@ -29,6 +31,8 @@ pub struct IdentityEntry {
     pub stamp: BTreeMap<String, String>,
     /// Whether the name is stamped, too, as `millrace/identity`.
     pub stamp_identity: bool,
+    /// How much each name may take of this router.
+    pub quota: Quota,
 }
 
 impl IdentityEntry {
@@ -41,6 +45,7 @@ impl IdentityEntry {
             subscribe: None,
             stamp: BTreeMap::new(),
             stamp_identity: true,
+            quota: Quota::default(),
         }
     }
 
@@ -74,9 +79,17 @@ impl IdentityEntry {
             subscribe: list("subscribe", &self.subscribe)?,
             stamps: self.stamp.clone().into_iter().collect(),
             stamps_identity: self.stamp_identity,
+            quota: self.quota,
         })
     }
 }
+
+/// Events per second, at most: more than a router routes.
+const EVENTS_PER_SECOND_MAX: u64 = 1_000_000_000;
+/// Sessions, and selectors, at most: more than a router has.
+const SESSIONS_MAX: u64 = 1 << 24;
+/// Bytes per second. Less than the least would be a run each few seconds.
+const BYTES_PER_SECOND: Size = Size { min: 1 << 10, max: 1 << 40 };
 
 /// One key of an entry.
 pub(crate) struct Key {
@@ -89,7 +102,7 @@ pub(crate) struct Key {
 }
 
 /// The keys of an entry.
-pub(crate) static KEYS: [Key; 5] = [
+pub(crate) static KEYS: [Key; 9] = [
     Key {
         name: "name",
         meaning: "Whose rights they are: the NAME of `millrace://client/NAME` in a client's certificate, or that \
@@ -156,6 +169,52 @@ pub(crate) static KEYS: [Key; 5] = [
             Ok(())
         },
         show: |entry| (!entry.stamp_identity).then_some(Value::Boolean(false)),
+    },
+    Key {
+        name: "events_per_second",
+        meaning: "Events that each name may publish per second on this router, over all its sessions. Beyond it a \
+                  run of its events waits until the rate has paid for it, and publishers are held back by credit: no \
+                  event is dropped.",
+        range: "a number from 1 to 1000000000; unset: no bound",
+        read: |entry, value| {
+            entry.quota.events_per_second = Some(number(value, 1, EVENTS_PER_SECOND_MAX)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.events_per_second.and_then(shown_number),
+    },
+    Key {
+        name: "bytes_per_second",
+        meaning: "Bytes that each name may publish per second on this router, in the same way: payloads, tags and \
+                  framing as they are sent, without what QUIC adds.",
+        range: "a size, `\"1KiB\"` to `\"1TiB\"`; unset: no bound",
+        read: |entry, value| {
+            entry.quota.bytes_per_second = Some(BYTES_PER_SECOND.read(value)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.bytes_per_second.and_then(|bytes| BYTES_PER_SECOND.show(&bytes)),
+    },
+    Key {
+        name: "sessions",
+        meaning: "Sessions that each name may have on this router: connections that have said hello. One more is closed \
+                  with `limit` and the reason. A reload closes none.",
+        range: "a number from 0 to 16777216; unset: no bound",
+        read: |entry, value| {
+            entry.quota.sessions = Some(number(value, 0, SESSIONS_MAX)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.sessions.and_then(shown_number),
+    },
+    Key {
+        name: "selectors",
+        meaning: "Selectors that each name may have on this router, over all its receivers and as `subscribe` makes \
+                  them: one that is narrowed by two of a list counts as two. A subscription beyond is refused with \
+                  `limit` and the reason. A reload ends none.",
+        range: "a number from 0 to 16777216; unset: no bound",
+        read: |entry, value| {
+            entry.quota.selectors = Some(number(value, 0, SESSIONS_MAX)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.selectors.and_then(shown_number),
     },
 ];
 
@@ -247,6 +306,16 @@ fn not(expected: &str, value: &Value) -> String {
     format!("`{value}` is not {expected}")
 }
 
+fn number(value: &Value, min: u64, max: u64) -> Result<u64, String> {
+    let number = value.as_integer().ok_or_else(|| not("a whole number", value))?;
+    let fits = u64::try_from(number).ok().filter(|number| (min..=max).contains(number));
+    fits.ok_or_else(|| format!("{number} is not between {min} and {max}"))
+}
+
+fn shown_number(number: u64) -> Option<Value> {
+    i64::try_from(number).ok().map(Value::Integer)
+}
+
 fn texts(value: &Value) -> Result<Vec<String>, String> {
     let expected = || not("a list of selectors such as [\"tenant=a\"]", value);
     let values = value.as_array().ok_or_else(expected)?;
@@ -272,7 +341,8 @@ mod tests {
     #[test]
     fn an_entry_reads_back_from_what_is_shown() {
         let text = "name = \"tenant-*\"\npublish = [\"tenant=a\"]\nsubscribe = []\nstamp = { tenant = \"a\" }\n\
-                    stamp_identity = false\n";
+                    stamp_identity = false\nevents_per_second = 1000\nbytes_per_second = \"1MiB\"\n\
+                    sessions = 10\nselectors = 0\n";
         let entry = read_text(text).unwrap();
         assert_eq!(shown(std::slice::from_ref(&entry)), format!("\n[[identity]]\n{text}"));
         let plain = read_text("name = 'x'").unwrap();
@@ -300,6 +370,9 @@ mod tests {
             ("name = 'x'\nstamp = { 'millrace/identity' = 'a' }", "belong to routers"),
             ("name = 'x'\nstamp = { a = 1 }", "not a text"),
             ("name = 'x'\nstamp = { 'a b' = 'c' }", "`stamp`"),
+            ("name = 'x'\nevents_per_second = 0", "0 is not between 1 and"),
+            ("name = 'x'\nsessions = 'many'", "not a whole number"),
+            ("name = 'x'\nbytes_per_second = '1b'", "1B is not between 1KiB and 1TiB"),
         ] {
             let problem = read_text(text).unwrap_err();
             assert!(problem.contains(expected), "{problem}");

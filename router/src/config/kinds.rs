@@ -1,6 +1,5 @@
 //! Kinds of values: how each is written in the file, its range, and how it is printed.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,11 +40,11 @@ pub(crate) trait Kind<T> {
     }
 }
 
-fn form(placeholder: &'static str, range: impl Into<String>) -> Form {
+pub(super) fn form(placeholder: &'static str, range: impl Into<String>) -> Form {
     Form { placeholder, range: range.into() }
 }
 
-fn text_of(value: &Value) -> Result<&str, String> {
+pub(super) fn text_of(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| format!("`{value}` is not a text in quotes"))
 }
 
@@ -116,76 +115,6 @@ impl Kind<Option<usize>> for Count {
     }
 }
 
-/// Bytes, such as `64KiB`.
-pub(crate) struct Size {
-    pub(crate) min: u64,
-    pub(crate) max: u64,
-}
-
-impl Size {
-    fn bytes(&self, value: &Value) -> Result<u64, String> {
-        let bytes = match value {
-            Value::Integer(bytes) => u64::try_from(*bytes).map_err(|_| format!("{bytes} is below 0"))?,
-            value => {
-                let text = text_of(value)?;
-                let parsed: Result<bytesize::ByteSize, String> = text.parse();
-                parsed.map_err(|_| format!("`{text}` is not a size such as 64KiB or 8MiB"))?.0
-            }
-        };
-        if !(self.min..=self.max).contains(&bytes) {
-            return Err(format!(
-                "{} is not between {} and {}",
-                Bytes(bytes),
-                Bytes(self.min),
-                Bytes(self.max)
-            ));
-        }
-        Ok(bytes)
-    }
-}
-
-impl Kind<u64> for Size {
-    fn form(&self) -> Form {
-        form("SIZE", format!("a size in bytes, `\"{}\"` to `\"{}\"`", Bytes(self.min), Bytes(self.max)))
-    }
-
-    fn read(&self, value: &Value) -> Result<u64, String> {
-        self.bytes(value)
-    }
-
-    fn show(&self, value: &u64) -> Option<Value> {
-        Some(Value::String(Bytes(*value).to_string()))
-    }
-}
-
-impl Kind<usize> for Size {
-    fn form(&self) -> Form {
-        Kind::<u64>::form(self)
-    }
-
-    fn read(&self, value: &Value) -> Result<usize, String> {
-        usize::try_from(self.bytes(value)?).map_err(|error| error.to_string())
-    }
-
-    fn show(&self, value: &usize) -> Option<Value> {
-        Some(Value::String(Bytes(*value as u64).to_string()))
-    }
-}
-
-/// Prints bytes in the largest unit that divides them.
-struct Bytes(u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let fits = |&&(shift, _): &&(u32, _)| self.0 != 0 && self.0.trailing_zeros() >= shift;
-        match units.iter().find(fits) {
-            Some((shift, unit)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{}B", self.0),
-        }
-    }
-}
-
 /// A duration, such as `250ms` or `1m 30s`.
 pub(crate) struct Span {
     pub(crate) min: Duration,
@@ -222,9 +151,13 @@ impl Kind<Duration> for Span {
 /// `true` or `false`.
 pub(crate) struct Switch;
 
+impl Switch {
+    pub(crate) const PLACEHOLDER: &str = "BOOL";
+}
+
 impl Kind<bool> for Switch {
     fn form(&self) -> Form {
-        form("BOOL", "`true` or `false`")
+        form(Self::PLACEHOLDER, "`true` or `false`")
     }
 
     fn read(&self, value: &Value) -> Result<bool, String> {
@@ -470,6 +403,7 @@ impl Kind<Pinning> for Pin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::size::Size;
 
     #[test]
     fn sizes_and_times_say_what_was_expected_and_print_as_they_are_written() {

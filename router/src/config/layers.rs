@@ -17,6 +17,9 @@ use super::identities::{self, IdentityEntry};
 use super::nearest::nearest;
 use super::settings::{self, Settings};
 
+/// Where the AWS Load Balancer Controller writes the server id of a pod.
+const AWS_SERVER_ID: &str = "AWS_LBC_QUIC_SERVER_ID";
+
 /// Most bytes of a configuration file; a larger file is a mistake.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -135,7 +138,17 @@ impl Layers {
             let text = text.into_string().map_err(|text| format!("{name}: {text:?} is not UTF-8"))?;
             self.put(setting, &(setting.value_of)(&text), &Origin::Environment(name))?;
         }
-        Ok(())
+        self.put_balancers_id(variable(AWS_SERVER_ID))
+    }
+
+    /// Takes the server id that a balancer's controller has chosen for this pod, unless a setting says
+    /// one.
+    fn put_balancers_id(&mut self, given: Option<OsString>) -> Result<(), String> {
+        let Some(setting) = settings::named("connection_ids.server_id") else { return Ok(()) };
+        let given = given.filter(|text| !text.is_empty());
+        let given = given.filter(|_| self.settings.connection_ids.server_id.is_empty());
+        let Some(text) = given.map(|text| text.to_string_lossy().into_owned()) else { return Ok(()) };
+        self.put(setting, &(setting.value_of)(&text), &Origin::Environment(AWS_SERVER_ID))
     }
 
     /// Puts `section.key=value` over the settings. The value is TOML; any other text is read as the

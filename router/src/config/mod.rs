@@ -8,6 +8,7 @@
 pub(crate) mod address;
 pub(crate) mod declare;
 pub(crate) mod flags;
+mod hex;
 pub(crate) mod identities;
 mod kinds;
 pub(crate) mod layers;
@@ -17,9 +18,11 @@ pub(crate) mod pages;
 mod pinning;
 mod router;
 pub(crate) mod settings;
+mod size;
 pub(crate) mod tokens;
 
 pub use identities::IdentityEntry;
+pub use millrace_engine::rights::Quota;
 pub use pinning::Pinning;
 pub use router::{ConfigError, RouterConfig};
-pub use settings::{GroupSettings, HistorySettings, LimitSettings, MeshSettings};
+pub use settings::{ConnectionIdSettings, GroupSettings, HistorySettings, LimitSettings, MeshSettings};

@@ -14,16 +14,22 @@ use millrace_engine::rights::Roll;
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::feature;
 use millrace_proto::proof::TokenHash;
-use millrace_quic::{Admission, NewcomerLimits};
+use millrace_quic::{Admission, CidShape, NewcomerLimits, SettingsError};
 use thiserror::Error;
 
 use super::identities::IdentityEntry;
 use super::memory;
 use super::pinning::Pinning;
 use super::settings::{
-    CoreThreads, General, GroupSettings, HistorySettings, LimitSettings, MeshSettings, Settings, all,
+    CanarySettings, ConnectionIdSettings, CoreThreads, General, GroupSettings, HistorySettings,
+    LimitSettings, MeshSettings, Settings, all,
 };
 use crate::tls::Identity;
+
+/// Bytes behind a server id, at least: what QUIC-LB asks of a nonce.
+const NONCE_BYTES_MIN: usize = 4;
+/// Probes are answered by all routers, so that more would cost more than they tell.
+const CANARY_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Everything that a router is told when it starts. `docs/reference/config.md` has the units,
 /// ranges and defaults.
@@ -38,6 +44,9 @@ pub struct RouterConfig {
     /// How others reach this router, `host:port`. It is the router's identity, too: a router that
     /// comes back under the same address is the same router. Default: the bound address.
     pub advertise: Option<String>,
+    /// Where this router is, for clients that prefer routers of their zone; at most 256 bytes.
+    /// Default none.
+    pub zone: Option<String>,
     /// Cores: threads that route. Default 1.
     pub cores: u16,
     /// CPUs for the cores. Default off.
@@ -66,6 +75,11 @@ pub struct RouterConfig {
     pub history: HistorySettings,
     /// Groups: receivers that share work.
     pub groups: GroupSettings,
+    /// How the router's connection ids look, for balancers in front of it.
+    pub connection_ids: ConnectionIdSettings,
+    /// How often the router's canary probes the cluster, 100 ms or more; zero: it has none. Default
+    /// zero: programs that embed a router count its events.
+    pub canary_every: Duration,
 }
 
 /// A setting that cannot work; nothing was started.
@@ -87,6 +101,7 @@ impl RouterConfig {
             name: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            zone: None,
             cores: 1,
             pinning: Pinning::Off,
             spin: Duration::ZERO,
@@ -99,6 +114,8 @@ impl RouterConfig {
             limits: LimitSettings::default(),
             history: HistorySettings::default(),
             groups: GroupSettings::default(),
+            connection_ids: ConnectionIdSettings::default(),
+            canary_every: Duration::ZERO,
         }
     }
 
@@ -109,13 +126,26 @@ impl RouterConfig {
         tokens: HashMap<TokenHash, String>,
         listen: SocketAddr,
     ) -> Self {
-        let Settings { general, cores, admin, tls, mesh, limits, history, groups, log: _, identities } =
-            settings.clone();
+        let Settings {
+            general,
+            cores,
+            admin,
+            tls,
+            mesh,
+            limits,
+            history,
+            groups,
+            canary,
+            connection_ids,
+            log: _,
+            identities,
+        } = settings.clone();
         Self {
             identity,
             name: general.name,
             listen,
             advertise: general.advertise,
+            zone: general.zone,
             cores: cores.count,
             pinning: cores.pin,
             spin: cores.spin,
@@ -128,10 +158,12 @@ impl RouterConfig {
             limits,
             history,
             groups,
+            connection_ids,
+            canary_every: canary.every,
         }
     }
 
-    /// Who may do what.
+    /// Who may do what, with counters of its own.
     ///
     /// # Errors
     /// [`ConfigError`]: the first entry that cannot be used.
@@ -146,6 +178,7 @@ impl RouterConfig {
             grants: self.identities.iter().map(grant).collect::<Result<_, _>>()?,
             tokens: self.tokens.clone(),
             asks_for_proof: self.require_client_certificate,
+            meters: Arc::default(),
         })
     }
 
@@ -156,6 +189,7 @@ impl RouterConfig {
                 name: self.name.clone(),
                 listen: Some(self.listen),
                 advertise: self.advertise.clone(),
+                zone: self.zone.clone(),
                 ..General::default()
             },
             cores: CoreThreads {
@@ -168,6 +202,8 @@ impl RouterConfig {
             limits: self.limits.clone(),
             history: self.history.clone(),
             groups: self.groups.clone(),
+            connection_ids: self.connection_ids.clone(),
+            canary: CanarySettings { every: self.canary_every },
             ..Settings::default()
         }
     }
@@ -196,6 +232,9 @@ impl RouterConfig {
         if mesh.suspect_after < mesh.ping_every * 2 {
             return wrong("mesh.suspect_after", "at least two pings must fit (see mesh.ping_every)".into());
         }
+        if !self.canary_every.is_zero() && self.canary_every < CANARY_EVERY_MIN {
+            return wrong("canary.every", "it is below 100ms; 0s is no canary".into());
+        }
         if mesh.redial_max < mesh.redial_min {
             return wrong("mesh.redial_max", "it is below mesh.redial_min".into());
         }
@@ -203,7 +242,36 @@ impl RouterConfig {
             return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
         }
         self.roll()?;
+        self.cids()?;
         Ok(())
+    }
+
+    /// How connection ids look.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: a number that does not fit the others.
+    pub(crate) fn cids(&self) -> Result<CidShape, ConfigError> {
+        let ConnectionIdSettings { server_id, length, steering_offset } = &self.connection_ids;
+        let behind = 1 + server_id.len();
+        let usual = if server_id.is_empty() { 8 } else { (behind + NONCE_BYTES_MIN).max(16) };
+        let (length, offset) = (length.unwrap_or(usual), steering_offset.unwrap_or(behind));
+        CidShape::new(length, offset, server_id).map_err(|error| {
+            let SettingsError::OutOfRange { name } = error else {
+                return ConfigError { name: "connection_ids", problem: error.to_string() };
+            };
+            let (name, problem) = match name {
+                "server_id" => (
+                    "connection_ids.server_id",
+                    format!("{NONCE_BYTES_MIN} bytes must follow it, and an id has {length} (connection_ids.length)"),
+                ),
+                "steering_offset" => (
+                    "connection_ids.steering_offset",
+                    format!("it is between {behind}, behind the server id, and {}, so that two bytes fit", length - 2),
+                ),
+                _ => ("connection_ids.length", "it is between 8 and 20".to_owned()),
+            };
+            ConfigError { name, problem }
+        })
     }
 
     /// Rates at which new connections are admitted.
@@ -226,6 +294,7 @@ impl RouterConfig {
 
     /// Passes settings on to the engine's cores.
     pub(crate) fn apply_to_core(&self, core: &mut CoreConfig) {
+        core.about.zone = self.zone.clone().unwrap_or_default();
         core.limits.receivers_max = self.limits.receivers_per_core;
         core.limits.receivers_per_connection_max = self.limits.receivers_per_connection;
         core.limits.queues.bytes_default = self.limits.receiver_queue_bytes;
@@ -282,6 +351,7 @@ impl RouterConfig {
         if self.history.bytes > 0 {
             control.features = control.features.with(feature::HISTORY);
         }
+        control.zone = self.zone.clone().unwrap_or_default();
         control.min_peers = self.mesh.min_peers;
         control.join_timeout = self.mesh.join_timeout;
         control.sync_timeout = self.mesh.sync_timeout;
@@ -328,5 +398,21 @@ mod tests {
         config.mesh.seeds.clear();
         config.limits.receiver_queue_bytes = config.limits.receiver_queue_bytes_max + 1;
         assert_eq!(config.check().unwrap_err().name, "limits.receiver_queue");
+    }
+
+    #[test]
+    fn connection_ids_follow_from_the_server_id_unless_they_are_set() {
+        let shape = |length, steering_offset, bytes: usize| {
+            let mut config = config();
+            config.connection_ids =
+                ConnectionIdSettings { server_id: vec![7; bytes], length, steering_offset };
+            config.cids().map_err(|error| error.name)
+        };
+        assert_eq!(shape(None, None, 0), Ok(CidShape::default()));
+        assert_eq!(shape(None, None, 8), Ok(CidShape::new(16, 9, &[7; 8]).unwrap()));
+        assert_eq!(shape(None, None, 15), Ok(CidShape::new(20, 16, &[7; 15]).unwrap()));
+        assert_eq!(shape(Some(20), Some(12), 8), Ok(CidShape::new(20, 12, &[7; 8]).unwrap()));
+        assert_eq!(shape(Some(12), None, 8), Err("connection_ids.server_id"));
+        assert_eq!(shape(None, Some(8), 8), Err("connection_ids.steering_offset"));
     }
 }

@@ -12,12 +12,13 @@ use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
 use millrace_quic::{AddressBlock, NewcomerLimits};
 
 use super::declare::{Section, Setting, section};
+use super::hex::Hex;
 use super::identities::IdentityEntry;
 use super::kinds::{
-    Advertise, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Size, Span,
-    Switch, Text,
+    Advertise, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Span, Switch, Text,
 };
 use super::pinning::Pinning;
+use super::size::Size;
 
 /// Credit of a publisher, at most: 256 KiB less than the window of its connection, for control
 /// frames.
@@ -45,6 +46,9 @@ section! {
         /// How others reach this router; also its name in the mesh for good. Unset: the address that is bound.
         "advertise" Restart ("advertise" "MILLRACE_ADVERTISE")
         advertise: Option<String> = None => Advertise;
+        /// Where this router is, such as a data centre or an availability zone: clients with the same zone prefer it.
+        "zone" Restart ("zone" "MILLRACE_ZONE")
+        zone: Option<String> = None => Text { max: 256 };
         /// Time for clients to move when the router ends.
         "grace" Live ("grace" "MILLRACE_GRACE")
         grace: Duration = Duration::from_secs(5) => Span { min: Duration::ZERO, max: DAY };
@@ -96,8 +100,9 @@ section! {
         /// The authorities that are believed (PEM).
         "tls.ca" Drain ("ca" "MILLRACE_CA")
         ca: Option<PathBuf> = None => File;
-        /// A secret that all routers of the cluster share: any file of 16 bytes or more. Unset: derived from the key.
-        "tls.secret" Restart ("secret" "MILLRACE_SECRET")
+        /// A secret that all routers of the cluster share: any file of 16 bytes or more, or of two lines, two secrets. The
+        /// first one makes the tickets by which clients resume, and both are accepted. Unset: derived from the key.
+        "tls.secret" Drain ("secret" "MILLRACE_SECRET")
         secret: Option<PathBuf> = None => File;
         /// Tokens of clients without certificates: a file with a line for each, a name and the SHA-256 of the token.
         /// `millrace certs token NAME` makes both. Who shows a token that is not in it is refused; who was admitted by one
@@ -112,12 +117,38 @@ section! {
 }
 
 section! {
+    /// How the connection ids of this router look, for balancers in front of it.
+    pub struct ConnectionIdSettings at connection_ids {
+        /// The id by which a balancer of QUIC-LB knows this router, as the balancer was told it: it stands behind the first
+        /// byte of each connection id. Unset: AWS_LBC_QUIC_SERVER_ID, which the AWS Load Balancer Controller gives to pods,
+        /// or none.
+        "connection_ids.server_id" Restart ("server-id" "MILLRACE_SERVER_ID")
+        server_id: Vec<u8> = Vec::new() => Hex { max: 15 };
+        /// Bytes of a connection id. Unset: 16 with a server id (four behind a longer one at least), else 8.
+        "connection_ids.length" Restart ()
+        length: Option<usize> = None => Count { min: 8, max: 20 };
+        /// Which two bytes of a connection id name the core, counted from 0: behind the server id, and the same for all
+        /// routers of a cluster. Unset: the first two behind the server id, or bytes 1 and 2.
+        "connection_ids.steering_offset" Restart ()
+        steering_offset: Option<usize> = None => Count { min: 1, max: 18 };
+    }
+}
+
+section! {
     /// How this router finds others, and when it doubts them.
     pub struct MeshSettings at mesh {
         /// Where other routers are: HOST:PORT, a name of DNS (all its addresses; port 7400 unless given), or an SRV name,
         /// which begins with an underscore.
-        "mesh.seeds" Restart ("seed" "MILLRACE_SEEDS")
+        "mesh.seeds" Live ("seed" "MILLRACE_SEEDS")
         seeds: Vec<String> = Vec::new() => Seeds;
+        /// Routers that this one dials besides, written as seeds are: those of which nobody tells, because they are hidden.
+        /// No router waits for one that does not answer there, and links stay when a route is taken away.
+        "mesh.routes" Live ("route" "MILLRACE_ROUTES")
+        routes: Vec<String> = Vec::new() => Seeds;
+        /// Hides this router: its peers tell neither clients nor other routers of it, and count it for nothing. It dials
+        /// its seeds and routes, links with all routers that they tell of, and serves the clients that know its address.
+        "mesh.no_advertise" Live ("no-advertise" "MILLRACE_NO_ADVERTISE")
+        no_advertise: bool = false => Switch;
         /// DNS servers that are asked for seeds and advertised names instead of the system's; for service discovery
         /// that listens on a port of its own.
         "mesh.dns_servers" Restart ()
@@ -288,6 +319,16 @@ section! {
 }
 
 section! {
+    /// The canary: a client session of the router itself, whose events cross every link and return.
+    pub(crate) struct CanarySettings at canary {
+        /// How often it probes the cluster: an event that the canaries of all routers receive and answer. `/metrics` has the
+        /// round trip by way of each router, `millrace_canary_round_trip_seconds`. 0: no canary, and no answer to others.
+        "canary.every" Restart ("canary-every" "MILLRACE_CANARY_EVERY")
+        every: Duration = SECOND => Span { min: Duration::ZERO, max: HOUR };
+    }
+}
+
+section! {
     /// What is written to standard error.
     pub(crate) struct LogSettings at log {
         /// What is logged: a level, or levels by module such as `warn,millrace_router=debug`. Unset: info, and warn in
@@ -307,25 +348,29 @@ pub(crate) struct Settings {
     pub(crate) cores: CoreThreads,
     pub(crate) admin: AdminPage,
     pub(crate) tls: TlsFiles,
+    pub(crate) connection_ids: ConnectionIdSettings,
     pub(crate) mesh: MeshSettings,
     pub(crate) limits: LimitSettings,
     pub(crate) history: HistorySettings,
     pub(crate) groups: GroupSettings,
+    pub(crate) canary: CanarySettings,
     pub(crate) log: LogSettings,
     /// `[[identity]]`: a list of tables, which no single setting is.
     pub(crate) identities: Vec<IdentityEntry>,
 }
 
 /// The sections, in the order of the file.
-pub(crate) static SECTIONS: [Section<Settings>; 9] = [
+pub(crate) static SECTIONS: [Section<Settings>; 11] = [
     General::SECTION,
     CoreThreads::SECTION,
     AdminPage::SECTION,
     TlsFiles::SECTION,
+    ConnectionIdSettings::SECTION,
     MeshSettings::SECTION,
     LimitSettings::SECTION,
     HistorySettings::SECTION,
     GroupSettings::SECTION,
+    CanarySettings::SECTION,
     LogSettings::SECTION,
 ];
 

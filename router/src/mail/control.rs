@@ -20,12 +20,25 @@ pub(crate) const INPUTS_MAX: usize = 16_384;
 /// A look at control between two inputs.
 pub(crate) type Question = Box<dyn FnOnce(&Control) + Send>;
 
+/// Where other routers may be at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    /// Those of the seeds.
+    pub(crate) seeds: Vec<String>,
+    /// Those of the routes.
+    pub(crate) routes: Vec<String>,
+    /// How many names of seeds have none.
+    pub(crate) unresolved: u64,
+}
+
 /// An input of control's thread.
 pub(crate) enum Input {
     /// A turn's messages of a core, for the engine.
     Core { core: CoreIndex, messages: Vec<(ToControl, Share)> },
-    /// The seeds' addresses in DNS at this moment, and how many of their names have none.
-    Seeds { found: Vec<String>, unresolved: u64 },
+    /// Where others may be.
+    Places(Addresses),
+    /// Whether peers keep this router to themselves.
+    Hide(bool),
     /// Where a dial leads, if its target resolves.
     Resolved { dial: DialId, remote: Option<SocketAddr> },
     /// A question of another thread.
@@ -52,7 +65,8 @@ impl fmt::Debug for Input {
             Self::Core { core, messages } => {
                 f.debug_tuple("Core").field(core).field(&messages.len()).finish()
             }
-            Self::Seeds { found, .. } => f.debug_tuple("Seeds").field(found).finish(),
+            Self::Places(addresses) => f.debug_tuple("Places").field(addresses).finish(),
+            Self::Hide(hidden) => f.debug_tuple("Hide").field(hidden).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
             Self::Ask(_) => f.write_str("Ask"),
             Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),

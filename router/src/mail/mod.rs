@@ -17,7 +17,7 @@ mod picture;
 mod selectors;
 mod siblings;
 
-pub(crate) use control::{ControlPost, INPUTS_MAX, Input};
+pub(crate) use control::{Addresses, ControlPost, INPUTS_MAX, Input};
 pub(crate) use core::{COMMANDS_MAX, Command, CorePost, End, Inspection};
 pub(crate) use picture::{ControlPicture, PictureFrame};
 pub(crate) use selectors::{Order, SelectorsPost};

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use millrace_client::{Client, Config, Item, Trust};
+use millrace_router::Router;
+use millrace_router::config::IdentityEntry;
+
 use crate::world::{LONG, World, event, linked, publisher, receiver, tags, within};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +85,7 @@ fn lost_peer_is_suspected_then_forgotten_and_used_again_when_it_returns() {
     let world = World::new();
     let mut config = world.config("a");
     config.mesh.forget_after = Duration::from_millis(700);
-    let a = millrace_router::Router::start(config).unwrap();
+    let a = Router::start(config).unwrap();
     let b = world.joining("b", &a);
     linked(&[&a, &b]);
     let addr = b.addr();
@@ -92,7 +96,7 @@ fn lost_peer_is_suspected_then_forgotten_and_used_again_when_it_returns() {
     let mut config = world.config("b");
     config.listen = addr;
     config.mesh.seeds = vec![a.addr().to_string()];
-    let b = millrace_router::Router::start(config).unwrap();
+    let b = Router::start(config).unwrap();
     linked(&[&a, &b]);
 }
 
@@ -106,7 +110,7 @@ fn router_that_is_its_own_seed_recognises_itself() {
     config.listen = addr;
     config.mesh.seeds = vec![addr.to_string()];
     config.advertise = Some(format!("localhost:{}", addr.port()));
-    let a = millrace_router::Router::start(config).unwrap();
+    let a = Router::start(config).unwrap();
     let seen = a.wait_until(LONG, |seen| seen.control.own_address >= 1 && seen.status.ready()).unwrap();
     assert!(seen.status.peers.is_empty());
 }
@@ -145,4 +149,84 @@ fn seed_of_another_cluster_is_counted_and_disturbs_neither() {
     assert!(met.unwrap().status.peers.is_empty());
     let seen = stranger.wait_until(LONG, |seen| seen.sum(|core| core.quic.handshakes_failed) >= 3).unwrap();
     assert!(seen.status.peers.is_empty());
+}
+
+#[test]
+fn a_reload_finds_other_seeds_and_hides_a_router() {
+    let world = World::new();
+    let (one, two) = (world.router("one"), world.router("two"));
+    let mut config = world.config("one");
+    config.mesh.seeds = vec![two.addr().to_string()];
+    one.reload(&config).unwrap();
+    linked(&[&one, &two]);
+    let mut config = world.config("two");
+    config.mesh.no_advertise = true;
+    two.reload(&config).unwrap();
+    let is_hidden = |seen: &millrace_router::Seen| seen.status.peers.iter().any(|peer| peer.hidden);
+    one.wait_until(LONG, is_hidden).unwrap();
+    assert!(two.status().unwrap().hidden);
+    two.reload(&world.config("two")).unwrap();
+    one.wait_until(LONG, |seen| !is_hidden(seen)).unwrap();
+    linked(&[&one, &two]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_zone_moves_to_the_router_there_and_elsewhere_when_it_is_gone() {
+    let world = World::new();
+    let zoned = |name: &str, zone: &str, seed: Option<&str>| {
+        let mut config = world.config(name);
+        config.zone = Some(zone.to_owned());
+        config.mesh.seeds = seed.map(str::to_owned).into_iter().collect();
+        Router::start(config).unwrap()
+    };
+    let far = zoned("far", "a", None);
+    let near = zoned("near", "b", Some(&far.addr().to_string()));
+    linked(&[&far, &near]);
+    let config = Config::new([far.addr().to_string().parse().unwrap()])
+        .trust(Trust::Pem(far.ca_pem().as_bytes().to_vec()))
+        .zone("b".to_owned());
+    let client = Client::new(config).unwrap();
+    let mut events = receiver(&client, &["*"]).await;
+    near.wait_until(LONG, |seen| seen.sum(|core| core.engine.receivers) == 1).unwrap();
+    far.wait_until(LONG, |seen| seen.sum(|core| core.engine.clients) == 0).unwrap();
+    near.kill();
+    far.wait_until(LONG, |seen| seen.sum(|core| core.engine.receivers) == 1).unwrap();
+    let publisher = publisher(&world.client(&far)).await;
+    publisher.publish(&tags(&["x=1"]), "home").await.unwrap();
+    while !matches!(within(events.next()).await.unwrap(), Item::Event(_)) {}
+}
+
+#[test]
+fn canaries_cross_every_link_and_return() {
+    let world = World::new();
+    let flying = |name: &str, seed: Option<&str>| {
+        let mut config = world.config(name);
+        config.canary_every = Duration::from_millis(100);
+        config.cores = 2;
+        config.admin = Some("127.0.0.1:0".parse().unwrap());
+        // Nobody but routers may publish: their canaries do all the same.
+        config.identities = vec![IdentityEntry { publish: Some(vec![]), ..IdentityEntry::new("nobody") }];
+        config.mesh.seeds = seed.map(str::to_owned).into_iter().collect();
+        Router::start(config).unwrap()
+    };
+    let one = flying("one", None);
+    let two = flying("two", Some(&one.addr().to_string()));
+    linked(&[&one, &two]);
+    for router in [&one, &two] {
+        let shows = |name: &str| {
+            let (_, page) = crate::world::get(router.admin_addr().unwrap(), "/metrics");
+            let counts = |line: &&str| {
+                line.starts_with("millrace_canary_round_trip_seconds_count")
+                    && line.contains(&format!("name=\"{name}\""))
+            };
+            let count =
+                page.lines().find(counts).and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            count.is_some_and(|count| count >= 5)
+        };
+        router.wait_until(LONG, |_| shows("one") && shows("two")).unwrap();
+        assert_eq!(router.look().unwrap().sum(|core| core.engine.clients), 0, "a canary is no client");
+    }
+    let begin = std::time::Instant::now();
+    two.stop(LONG);
+    assert!(begin.elapsed() < LONG / 2, "nobody waits for the canary to leave");
 }

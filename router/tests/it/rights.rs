@@ -5,7 +5,7 @@ use millrace_client::{
     Client, CloseCode, Config, ConfirmLevel, ConnectError, Disconnect, Identity, Outcome, OutcomeReason,
     Publisher, PublisherOptions, ReceiverOptions, RefusedReason, SubscribeError, Trust,
 };
-use millrace_router::config::IdentityEntry;
+use millrace_router::config::{IdentityEntry, Quota};
 use millrace_router::{Router, RouterConfig, RouterHandle};
 
 use crate::world::{World, event, receiver, tags, within};
@@ -137,4 +137,42 @@ async fn a_reload_closes_who_lost_a_right_with_the_reason_and_nobody_else() {
         event(&mut of_a).await;
     }
     assert_eq!(changes_a.try_next(), None);
+}
+
+#[tokio::test]
+async fn a_publisher_beyond_its_quota_waits_over_all_cores_and_loses_nothing() {
+    let world = World::new();
+    let mut limited = IdentityEntry::new("a");
+    limited.quota = Quota { events_per_second: Some(1000), sessions: Some(3), ..Quota::default() };
+    let router = Router::start(config(&world, "one", vec![limited, IdentityEntry::new("*")])).unwrap();
+    let all = client(&world, &router, "auditor");
+    let mut all = receiver(&all, &["*"]).await;
+    let begin = std::time::Instant::now();
+    let publish = || {
+        let client = client(&world, &router, "a");
+        async move {
+            let publisher = within(client.publisher(PublisherOptions::default())).await.unwrap();
+            for _ in 0..10 {
+                for _ in 0..50 {
+                    within(publisher.publish(&tags(&["x=1"]), "x")).await.unwrap();
+                }
+                within(publisher.flush()).await;
+            }
+            (client, publisher)
+        }
+    };
+    let (_one, _two, _three) = tokio::join!(publish(), publish(), publish());
+    // 1,500 events, of which a tenth of a second's and a read of each session may come at once.
+    let took = begin.elapsed();
+    assert!(took > std::time::Duration::from_secs(1), "{took:?}");
+    for _ in 0..1500 {
+        event(&mut all).await;
+    }
+    match within(client(&world, &router, "a").publisher(PublisherOptions::default())).await.unwrap_err() {
+        ConnectError::Failed { reason: Disconnect::Closed { code, reason }, .. } => {
+            assert_eq!(code, Some(CloseCode::Limit));
+            assert!(reason.contains("identity \"a\" has 3 sessions"), "{reason}");
+        }
+        other => panic!("{other}"),
+    }
 }

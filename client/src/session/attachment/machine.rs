@@ -27,7 +27,7 @@ struct Held {
     since: Time,
     incarnation: Incarnation,
     level: usize,
-    /// When the levels before its own are tried again; of a further level only.
+    /// When a way to a better router is tried: of a router of a further level, or of another zone.
     return_at: Option<Time>,
     leaving: Option<Leaving>,
 }
@@ -90,6 +90,13 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
+    /// Prefers routers of this zone; empty: none in particular.
+    #[must_use]
+    pub fn in_zone(mut self, zone: String) -> Self {
+        self.routers.set_zone(zone);
+        self
+    }
+
     /// Takes over a connection that its driver made by itself and whose router said `welcome`.
     /// Returns the attempt that stands for it.
     pub fn begin_attached(&mut self, welcome: &Welcome, now: Time) -> AttemptId {
@@ -102,8 +109,17 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
 
     fn hold(&mut self, attempt: AttemptId, level: usize, welcome: &Welcome, now: Time) {
         self.routers.welcomed(&welcome.alternates);
+        let has_near = self.routers.hear_of(&welcome.alternates, &welcome.alternate_zones);
+        let has_zones =
+            !welcome.zone.is_empty() || welcome.alternate_zones.iter().any(|zone| !zone.is_empty());
+        let is_abroad = has_zones && !self.routers.is_near(&welcome.zone);
         let incarnation = welcome.incarnation;
-        let return_at = (level > 0).then(|| self.return_after(now));
+        let return_at = if level == 0 && is_abroad && has_near {
+            // Clients that came together go home one after the other.
+            Some(now.after(self.chance.up_to(self.config.level_stagger_ns)))
+        } else {
+            (level > 0 || is_abroad).then(|| self.return_after(now))
+        };
         self.held = Some(Held { attempt, since: now, incarnation, level, return_at, leaving: None });
     }
 
@@ -196,12 +212,13 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             }
         }
         let tried = match &self.search {
-            Search::Pause(until) if now >= *until => Some(self.routers.levels()),
-            Search::No => self.return_levels(now),
+            Search::Pause(until) if now >= *until => {
+                Some(self.routers.order(self.routers.levels(), &mut self.chance))
+            }
+            Search::No => self.way_back(now),
             _ => None,
         };
-        if let Some(levels) = tried {
-            let routers = self.routers.order(levels, &mut self.chance);
+        if let Some(routers) = tried {
             self.search = Search::Round(Round::new(routers, &self.config, now, &mut self.outputs));
         }
         if let Search::Round(round) = &mut self.search {
@@ -212,13 +229,18 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
-    /// The levels before the present one, when it is time to try them.
-    fn return_levels(&self, now: Time) -> Option<usize> {
+    /// The routers that are better than the present one, when it is time to try them: those of the
+    /// levels before, or of the client's zone.
+    fn way_back(&mut self, now: Time) -> Option<Vec<(usize, R)>> {
         let held = self.held.filter(|held| held.leaving.is_none())?;
-        held.return_at.filter(|at| now >= *at).map(|_| held.level)
+        held.return_at.filter(|at| now >= *at)?;
+        Some(match held.level {
+            0 => self.routers.way_home(&mut self.chance),
+            level => self.routers.order(level, &mut self.chance),
+        })
     }
 
-    /// Whether a search is for a way back to a level before, beside a connection that serves.
+    /// Whether a search is for a way to a better router, beside a connection that serves.
     fn is_returning(&self) -> bool {
         self.held.is_some_and(|held| held.leaving.is_none()) && matches!(self.search, Search::Round(_))
     }
@@ -258,9 +280,14 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     fn welcomed(&mut self, attempt: AttemptId, welcome: &Welcome, now: Time) {
         let is_returning = self.is_returning();
         let is_present = self.held.is_some_and(|held| held.incarnation == welcome.incarnation);
+        let goes_home = is_returning && self.held.is_some_and(|held| held.level == 0);
+        let is_no_better = goes_home && !self.routers.is_near(&welcome.zone);
         let Search::Round(round) = &mut self.search else { return };
         let Some((level, router, address)) = round.take(attempt) else { return };
-        if self.routers.has_left(welcome.incarnation) || (is_returning && is_present) {
+        if self.routers.has_left(welcome.incarnation) || (is_returning && is_present) || is_no_better {
+            if goes_home && self.routers.hear_of(&welcome.alternates, &welcome.alternate_zones) {
+                round.also(self.routers.near(), &mut self.outputs);
+            }
             round.fail(Some(router), Some(address), Cause::Left);
             self.outputs.push_back(Output::Abandon { attempt });
             return;
@@ -283,6 +310,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     fn goaway(&mut self, goaway: &Goaway, now: Time) {
         let Some(held) = &mut self.held else { return };
         self.routers.moving(held.incarnation, &goaway.alternates);
+        self.routers.hear_of(&goaway.alternates, &goaway.alternate_zones);
         let at = now.after(goaway.delay_us.saturating_mul(1000));
         let grace_ns = goaway.grace_us.max(goaway.delay_us).saturating_mul(1000);
         let latest = now.after(grace_ns).after(self.config.leave_slack_ns);

@@ -43,6 +43,8 @@ pub(super) struct Round<R: Router, E> {
     /// When the head start of that level over the next is over.
     next_level: Time,
     failure: Option<Failure<R, E>>,
+    /// Its routers: those that it began with, and those that it has heard of since.
+    tried: Vec<R>,
 }
 
 impl<R: Router, E> Round<R, E> {
@@ -63,17 +65,32 @@ impl<R: Router, E> Round<R, E> {
             level: routers.first().map_or(0, |(level, _)| *level),
             next_level: now.after(config.level_stagger_ns),
             failure: None,
+            tried: routers.iter().map(|(_, router)| router.clone()).collect(),
         };
         for (level, router) in routers {
-            match router.address() {
-                Some(address) => round.wait(level, router, address),
-                None => {
-                    outputs.push_back(Output::Resolve { router: router.clone() });
-                    round.lookups.push((level, router));
-                }
-            }
+            round.add(level, router, outputs);
         }
         round
+    }
+
+    fn add(&mut self, level: usize, router: R, outputs: &mut VecDeque<Output<R, E>>) {
+        match router.address() {
+            Some(address) => self.wait(level, router, address),
+            None => {
+                outputs.push_back(Output::Resolve { router: router.clone() });
+                self.lookups.push((level, router));
+            }
+        }
+    }
+
+    /// Tries these routers of the first level, too, as far as it has not tried them yet.
+    pub(super) fn also(&mut self, routers: &[R], outputs: &mut VecDeque<Output<R, E>>) {
+        for router in
+            routers.iter().filter(|&router| !self.tried.contains(router)).cloned().collect::<Vec<_>>()
+        {
+            self.tried.push(router.clone());
+            self.add(0, router, outputs);
+        }
     }
 
     fn wait(&mut self, level: usize, router: R, address: R::Address) {

@@ -29,6 +29,10 @@ pub(super) struct Routers<R> {
     /// The first level is where the client belongs; the others are for when none of it takes it.
     levels: Vec<Vec<R>>,
     alternates: Vec<R>,
+    /// The client's zone; empty: none.
+    zone: String,
+    /// Routers of that zone, those heard of last first; at most [`ALTERNATES_MAX`].
+    near: Vec<R>,
     /// Whether the last router asked to be left; its alternates then come first.
     moving: bool,
     /// The process that asked to be left. It welcomes clients until it is gone, but a client that
@@ -38,7 +42,55 @@ pub(super) struct Routers<R> {
 
 impl<R: Router> Routers<R> {
     pub(super) const fn new(levels: Vec<Vec<R>>) -> Self {
-        Self { levels, alternates: Vec::new(), moving: false, left: None }
+        Self {
+            levels,
+            alternates: Vec::new(),
+            zone: String::new(),
+            near: Vec::new(),
+            moving: false,
+            left: None,
+        }
+    }
+
+    pub(super) fn set_zone(&mut self, zone: String) {
+        self.zone = zone;
+    }
+
+    /// Whether a router of this zone is no better than others: it is the client's, or the client has
+    /// none.
+    pub(super) fn is_near(&self, zone: &str) -> bool {
+        self.zone.is_empty() || self.zone == zone
+    }
+
+    /// Remembers the routers of the client's zone among those that a router has named. Returns
+    /// whether there are any.
+    pub(super) fn hear_of(&mut self, alternates: &[String], zones: &[String]) -> bool {
+        if self.zone.is_empty() {
+            return false;
+        }
+        let named = alternates.iter().zip(zones).filter(|(_, zone)| **zone == self.zone);
+        let near: Vec<R> = named.filter_map(|(text, _)| R::named(text)).collect();
+        let is_known = !near.is_empty();
+        self.near.retain(|router| !near.contains(router));
+        self.near.splice(0..0, near);
+        self.near.truncate(ALTERNATES_MAX);
+        is_known
+    }
+
+    /// The routers of the client's zone that it has heard of.
+    pub(super) fn near(&self) -> &[R] {
+        &self.near
+    }
+
+    /// What a way back into the client's zone tries: the routers that are known to be there, and
+    /// one of the first level, because its answer tells which others there are.
+    pub(super) fn way_home(&self, chance: &mut Chance) -> Vec<(usize, R)> {
+        let mut near = self.near.clone();
+        chance.shuffle(&mut near);
+        let mut first = self.levels.first().cloned().unwrap_or_default();
+        chance.shuffle(&mut first);
+        let scout = first.into_iter().find(|router| !near.contains(router));
+        near.into_iter().chain(scout).map(|router| (0, router)).collect()
     }
 
     /// How many levels there are. Alternates belong to the only level, or come behind several: no
@@ -72,14 +124,16 @@ impl<R: Router> Routers<R> {
     }
 
     /// The routers of the first `levels` levels, each once and with its level, in the order in which
-    /// a round tries them: level by level; where there is one, configured routers first, or
-    /// alternates first when the last router asked to be left; each kind in a new random order.
+    /// a round tries them: those of the client's zone first, then level by level; where there is one,
+    /// configured routers first, or alternates first when the last router asked to be left; each kind
+    /// in a new random order.
     pub(super) fn order(&self, levels: usize, chance: &mut Chance) -> Vec<(usize, R)> {
         let mut kinds: Vec<(usize, Vec<R>)> = self.levels.iter().cloned().enumerate().collect();
         kinds.push((self.levels() - 1, self.alternates.clone()));
         if self.moving && self.levels.len() == 1 {
             kinds.reverse();
         }
+        kinds.insert(0, (0, self.near.clone()));
         let mut all: Vec<(usize, R)> = Vec::new();
         for (level, mut routers) in kinds.into_iter().filter(|(level, _)| *level < levels) {
             chance.shuffle(&mut routers);

@@ -1,5 +1,7 @@
 //! What an attachment does, step by step and under chance.
 
+mod zones;
+
 use millrace_proto::control::{Goaway, Welcome};
 use millrace_proto::{CloseCode, Incarnation};
 use proptest::prelude::*;

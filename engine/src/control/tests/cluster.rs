@@ -300,7 +300,7 @@ impl Cluster {
             }
             ToCore::LinkFrame { conn, frame } => self.send_frame(conn, &frame.into()),
             ToCore::Synced(true) if core == 0 => self.routers[router].synced = Some(now),
-            ToCore::Alternates(alternates) if core == 0 => self.routers[router].alternates = alternates,
+            ToCore::Alternates(alternates) if core == 0 => self.routers[router].set_alternates(alternates),
             ToCore::Prepared { result, .. } => {
                 self.routers[router].prepared.push(result.map(|prepared| prepared.len()));
             }

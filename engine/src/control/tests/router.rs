@@ -8,7 +8,7 @@ use millrace_proto::{CloseCode, RouterId};
 
 use crate::control::{Control, ControlConfig, Notice};
 use crate::matching::{Index, Taker};
-use crate::message::{CoreIndex, PeerIndex, Token};
+use crate::message::{Alternate, CoreIndex, PeerIndex, Token};
 use crate::time::Time;
 
 /// A router: its control, and what its fake cores know.
@@ -67,6 +67,10 @@ impl Router {
             to_core_busy: vec![now; cores],
             config,
         }
+    }
+
+    pub(super) fn set_alternates(&mut self, alternates: Vec<Alternate>) {
+        self.alternates = alternates.into_iter().map(|alternate| alternate.address).collect();
     }
 
     pub(super) fn told(&self, token: Token, stage: Stage) -> Option<&[RouterId]> {

@@ -297,3 +297,49 @@ fn more_selectors_than_may_be_told_keep_the_mesh_linked() {
     cluster.check_converged();
     assert!(cluster.routers[0].said.contains(&Notice::InterestOverflow(false)));
 }
+
+#[test]
+fn nobody_tells_of_a_hidden_router_and_all_are_linked_with_it() {
+    let mut cluster = Cluster::new(1);
+    cluster.add(1, 1, &["r1:1"]);
+    cluster.add(2, 1, &[]);
+    // The larger id calls, and the smaller one dials back.
+    let hidden = cluster.add_with(9, 1, &["r1:1"], |config| config.hidden = true);
+    cluster.run(ms(5_000));
+    for router in [0, 1] {
+        assert_eq!(cluster.state(router, hidden), Some(PeerState::Linked));
+        let status = cluster.routers[router].control.status();
+        let peer = status.peers.iter().find(|peer| peer.router == RouterId(9)).unwrap();
+        assert!(peer.hidden && peer.reached_by == 0, "{peer:?}");
+        assert_eq!(cluster.routers[router].alternates, [format!("r{}:1", 1 - router)]);
+        assert_eq!(status.peers_needed, 1, "it counts for nobody");
+    }
+    assert!(cluster.routers[hidden].control.status().ready());
+    cluster.crash(hidden);
+    cluster.run(ms(8_000));
+    assert_eq!((trouble(&cluster, 0), trouble(&cluster, 1)), (None, None));
+    cluster.restart(hidden);
+    cluster.run(ms(8_000));
+    cluster.routers[hidden].control.set_hidden(cluster.now, false);
+    cluster.drain_outputs(hidden);
+    cluster.run(ms(1_000));
+    assert_eq!(cluster.routers[0].alternates.len(), 2);
+}
+
+#[test]
+fn a_route_leads_to_a_router_of_which_nobody_tells_and_holds_nobody_up() {
+    let mut cluster = Cluster::new(1);
+    cluster.add(1, 1, &[]);
+    cluster.add_with(2, 1, &[], |config| config.hidden = true);
+    cluster.routers[0].control.set_routes(cluster.now, &["r1:1".to_owned(), "dead:1".to_owned()]);
+    cluster.drain_outputs(0);
+    cluster.run(ms(5_000));
+    let status = cluster.routers[0].control.status();
+    assert!(status.ready() && !status.degraded && status.peers[0].route, "{status:?}");
+    assert_eq!(cluster.state(0, 1), Some(PeerState::Linked));
+    cluster.routers[0].control.set_routes(cluster.now, &[]);
+    cluster.drain_outputs(0);
+    cluster.run(ms(5_000));
+    assert_eq!(cluster.state(0, 1), Some(PeerState::Linked), "a link stays when its route is taken away");
+    assert_eq!(cluster.routers[0].control.status().unanswered, 0);
+}

@@ -124,6 +124,7 @@ impl ClientSession {
         self.asked.confirms = common.contains(feature::CONFIRMS);
         self.asked.groups = self.asked.confirms && common.contains(feature::GROUPS);
         self.asked.positions = hello.positions && common.contains(feature::HISTORY);
+        let (alternates, alternate_zones) = standing.alternates();
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             router: config.router,
@@ -132,9 +133,11 @@ impl ClientSession {
             core: config.core,
             tables: config.client_tables,
             receivers_max: limits.receivers_per_connection_max,
-            alternates: standing.alternates.clone(),
+            alternates,
+            alternate_zones,
+            zone: config.about.zone.clone(),
             silence_us: micros(config.client_silence),
-            software: config.software.clone(),
+            software: config.about.software.clone(),
             deliveries: u64::from(self.asked.shares),
             features: config.features,
             identity: self.who.rights.identity.clone(),

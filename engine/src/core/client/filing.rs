@@ -94,7 +94,7 @@ pub(super) fn file(
         // The first selector carries the charge for the automaton that covers several.
         let together = if filed.is_empty() { cover } else { Cost::default() };
         let cost = Cost::of_selector(&prepared.interest, is_loose).and(together);
-        let patterns = Cost { bytes: pattern_bytes.unsigned_abs(), loose: 0 };
+        let patterns = Cost::of_bytes(pattern_bytes.unsigned_abs());
         path.clients.accounts.add(receiver.conn, cost.and(patterns));
         let target = LocalTarget { receiver: slot, subscription, selector: number };
         let others = index.len();
@@ -103,7 +103,7 @@ pub(super) fn file(
             change.add.push(Arc::clone(&prepared.interest));
         }
         filed.push(FiledSelector { interest: prepared.interest, number, cost });
-        path.metrics.selectors += 1;
+        path.metrics.selectors += u64::from(!path.clients.accounts.is_router(receiver.conn));
         path.clients.selectors_moved += 1;
     }
     let replaced = receiver.selectors.replace(subscription, filed);
@@ -127,13 +127,13 @@ pub(super) fn unfile(
         let index = if is_member { &mut path.clients.members.interest } else { &mut path.local };
         let held = index.len();
         index.remove(&interest, target);
-        path.metrics.selectors -= 1;
         path.clients.selectors_moved += 1;
         if index.len() < held {
             change.remove.push(interest);
         }
         if let Some(receiver) = path.receivers.get_mut(slot) {
-            let patterns = Cost { bytes: receiver.selectors.free(number), loose: 0 };
+            path.metrics.selectors -= u64::from(!path.clients.accounts.is_router(receiver.conn));
+            let patterns = Cost::of_bytes(receiver.selectors.free(number));
             path.clients.accounts.take(receiver.conn, cost.and(patterns));
         }
     }
@@ -161,7 +161,8 @@ pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option
     if let Some(due) = receiver.due {
         turn.timers.cancel(due, Timer::Linger(slot));
     }
-    turn.path.metrics.receivers -= 1;
+    let is_router = turn.path.clients.accounts.is_router(receiver.conn);
+    turn.path.metrics.receivers -= u64::from(!is_router);
     turn.path.metrics.drop(DropReason::ReceiverGone, dropped);
     Some(receiver)
 }

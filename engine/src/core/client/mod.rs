@@ -9,15 +9,19 @@
 //! | `membership.rs` | receivers that are members of groups |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
 //! | `rights.rs` | what the client may do: at its Hello, and when the roll is replaced |
+//! | `metered.rs` | runs wait until their identity's quota has paid for them |
+//! | `quota.rs` | a session's place in that quota |
 //! | `filing.rs` | selectors into the local index, and out of it |
 //! | `picture.rs` | a session as people are shown it |
 
 mod control;
 mod filing;
 mod membership;
+mod metered;
 mod past;
 mod picture;
 mod publisher;
+mod quota;
 mod receivers;
 mod rights;
 mod session;

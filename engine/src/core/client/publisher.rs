@@ -10,6 +10,7 @@ use millrace_proto::limits::UNCONFIRMED_PER_PUBLISHER_MAX;
 use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError, PublisherId, PublisherKey, TagSetRef};
 
+use super::metered::Metered;
 use crate::core::ids::Proof;
 use crate::core::metrics::{CoreMetrics, DropReason};
 use crate::core::path::{
@@ -103,16 +104,16 @@ impl PublishStream {
         self.bytes_read
     }
 
-    /// Reads up to `limit` bytes and routes their runs; refusals go to `out`. Returns whether more
-    /// has arrived.
+    /// Reads up to `limit` bytes and routes their runs, which `metered` pays for where there is a
+    /// quota; refusals go to `out`. Returns whether more has arrived.
     pub(super) fn read(
         &mut self,
         conn: ConnKey,
         transport: &mut dyn Transport,
         path: &mut Path,
         out: &mut Vec<u8>,
-        credit: u64,
-        limit: usize,
+        (credit, limit): (u64, usize),
+        metered: Option<&mut Metered>,
     ) -> Result<bool, Close> {
         let mut wrong = None;
         let mut exceeds = false;
@@ -128,6 +129,7 @@ impl PublishStream {
             out,
             confirms: self.confirms.then_some(conn),
             exceeds: &mut exceeds,
+            metered,
         };
         if reader.has_left() {
             reader.go_on(&mut sink).map_err(|error| Close::undecodable("publish stream", &error))?;
@@ -299,6 +301,8 @@ struct Sink<'a> {
     confirms: Option<ConnKey>,
     /// Set when a publisher has more events without an outcome than it may.
     exceeds: &'a mut bool,
+    /// Pays for runs, where the client's identity has a quota.
+    metered: Option<&'a mut Metered>,
 }
 
 impl Sink<'_> {
@@ -439,6 +443,15 @@ impl RunSink for Sink<'_> {
     #[inline]
     fn is_spent(&self) -> bool {
         self.path.lookups_are_spent()
+    }
+
+    #[inline]
+    fn checks_runs(&self) -> bool {
+        self.metered.is_some() || self.is_spent()
+    }
+
+    fn pays_for(&mut self, frame: &[u8]) -> bool {
+        self.metered.as_mut().is_none_or(|metered| metered.pay(frame))
     }
 
     fn is_settled(&self, tags: &KnownTags) -> bool {

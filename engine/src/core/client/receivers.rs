@@ -83,7 +83,7 @@ impl ClientSession {
             turn.path.clients.members.insert(number, slot, self.conn);
             turn.path.clients.members.arm(turn.now, turn.timers);
         }
-        turn.path.metrics.receivers += 1;
+        turn.path.metrics.receivers += u64::from(!self.is_router());
         self.receivers.insert(open.receiver, slot);
         if !self.asked.shares {
             self.unopened.push(slot);

@@ -13,7 +13,11 @@ impl ClientSession {
     /// Looks up what the client may do that has shown this token, or none.
     pub(super) fn admit(&mut self, turn: &mut Turn<'_>, token: &Token) -> Result<(), Close> {
         self.who.caller.token = (!token.0.is_empty()).then(|| token.hash());
-        self.who.rights = Arc::new(self.look_up(turn)?);
+        let rights = self.look_up(turn)?;
+        let seat = turn.path.clients.roll.meters.seat(&rights, turn.now);
+        let seat = seat.map_err(|reason| Close::new(CloseCode::Limit, reason))?;
+        self.set_seat(turn, seat);
+        self.who.rights = Arc::new(rights);
         Ok(())
     }
 
@@ -50,6 +54,8 @@ impl ClientSession {
                 return Err(Close::new(CloseCode::Forbidden, reason));
             }
         }
+        let seat = turn.path.clients.roll.meters.take(&rights, turn.now);
+        self.set_seat(turn, seat);
         self.who.rights = rights;
         Ok(())
     }
@@ -62,7 +68,7 @@ impl ClientSession {
 
 /// What a client is told whose subscription is outside of what it may receive.
 pub(super) fn not_allowed(rights: &Rights) -> String {
-    let Rights { identity, grant } = rights;
+    let Rights { identity, grant, .. } = rights;
     let allowed = grant.subscribe.as_ref().map_or_else(String::new, |allowed| allowed.shown());
     format!(
         "identity \"{identity}\" may not receive this: its [[identity]] entry \"{}\" allows {allowed}",

@@ -8,6 +8,7 @@ use millrace_proto::control::{self, Refused, TableCapacity};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
 use super::filing;
+use super::metered::Metered;
 use super::publisher::PublishStream;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
@@ -69,6 +70,8 @@ pub(super) struct Who {
     pub(super) rights: Arc<Rights>,
     /// The secret of its publisher ids: set by Hello, taken by the publish stream.
     pub(super) proof: Option<Proof>,
+    /// What its identity's quota says of it, if there is one.
+    pub(super) metered: Option<Box<Metered>>,
 }
 
 /// When a client was heard, as far as members of groups are concerned.
@@ -109,7 +112,7 @@ impl ClientSession {
     pub(in crate::core) fn new(conn: ConnKey, caller: Caller) -> Self {
         Self {
             conn,
-            who: Who { caller, rights: Arc::new(Rights::everything()), proof: None },
+            who: Who { caller, rights: Arc::new(Rights::everything()), proof: None, metered: None },
             control: ControlStream::default(),
             tables: None,
             receivers_max: 0,
@@ -133,7 +136,12 @@ impl ClientSession {
 
     /// Whether the client can be asked to move, and was not yet.
     pub(in crate::core) const fn may_be_moved(&self) -> bool {
-        self.said_hello() && !self.control.is_asked_to_move
+        self.said_hello() && !self.control.is_asked_to_move && !self.is_router()
+    }
+
+    /// Whether it is a router's own session.
+    pub(in crate::core) const fn is_router(&self) -> bool {
+        self.who.caller.is_router
     }
 
     /// The client opened a stream.
@@ -197,8 +205,9 @@ impl ClientSession {
     }
 
     /// The connection is gone.
-    pub(in crate::core) fn closed(self, turn: &mut Turn<'_>) {
-        turn.path.metrics.clients -= 1;
+    pub(in crate::core) fn closed(mut self, turn: &mut Turn<'_>) {
+        self.set_seat(turn, None);
+        turn.path.metrics.clients -= u64::from(!self.is_router());
         turn.path.ledger.forget(self.conn);
         if let Some(publish) = &self.publish {
             let is_cut = !publish.finished && publish.is_cut();
@@ -289,8 +298,12 @@ impl ClientSession {
         }
     }
 
-    /// Reads the publish stream, unless a sibling core cannot keep up.
+    /// Reads the publish stream, unless it has to wait.
     fn read_publish(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        let metered = self.who.metered.as_deref_mut();
+        if metered.is_some_and(|metered| !metered.begin_read(turn.now)) {
+            return Ok(());
+        }
         let Some(publish) = self.publish.as_mut().filter(|publish| !publish.finished) else { return Ok(()) };
         let stream = publish.stream;
         if turn.is_pressed() {
@@ -307,10 +320,11 @@ impl ClientSession {
             turn.transport,
             turn.path,
             &mut self.control.out,
-            self.credit,
-            limits.read_bytes,
+            (self.credit, limits.read_bytes),
+            self.who.metered.as_deref_mut(),
         )?;
-        if publish.is_put_off() {
+        let waits = self.who.metered.as_deref().is_some_and(|metered| metered.until().is_some());
+        if publish.is_put_off() && !waits {
             turn.path.metrics.lookups_put_off += 1;
             turn.agenda.put_off.get_or_insert((self.conn, stream));
         }
@@ -330,6 +344,9 @@ impl ClientSession {
         }
         self.extend_credit(limits.credit_bytes);
         self.mark(turn);
+        if waits {
+            self.await_quota(turn);
+        }
         Ok(())
     }
 }

@@ -152,6 +152,15 @@ pub(in crate::core) trait RunSink {
     fn is_spent(&self) -> bool {
         false
     }
+    /// Whether each run is looked at before it is taken, because it may have to wait.
+    fn checks_runs(&self) -> bool {
+        self.is_spent()
+    }
+    /// Pays for a run, by the body of its frame; false if it has to wait until that counts.
+    fn pays_for(&mut self, frame: &[u8]) -> bool {
+        let _ = frame;
+        true
+    }
     /// Whether the runs of a tag set need no lookup.
     fn is_settled(&self, tags: &KnownTags) -> bool {
         let _ = tags;
@@ -212,7 +221,7 @@ impl RunReader {
         let mut rest = &bytes[..];
         while let Ok(Some((kind, body, taken))) = frame::split(rest, data::FRAME_BYTES_MAX) {
             let frame = Frame { kind, body, buffer: None };
-            if sink.is_spent() && self.tables.has_lookup(&frame, sink) {
+            if sink.checks_runs() && self.tables.must_wait(&frame, sink) {
                 self.left = rest.to_vec();
                 return Ok(());
             }
@@ -231,7 +240,7 @@ impl RunReader {
                 tables.look_ahead(window, sink);
             }
             for frame in window {
-                if !left.is_empty() || (sink.is_spent() && tables.has_lookup(frame, sink)) {
+                if !left.is_empty() || (sink.checks_runs() && tables.must_wait(frame, sink)) {
                     frame::put(left, frame.kind, |out| out.extend_from_slice(frame.body));
                 } else {
                     tables.frame(frame, sink)?;
@@ -243,12 +252,19 @@ impl RunReader {
 }
 
 impl Tables {
-    /// Whether a frame is a run that needs a lookup, as far as its head shows.
+    /// Whether a frame is a run that has to wait: the turn has no more time for the lookup that it
+    /// needs, or it is not paid for.
     #[cold]
+    fn must_wait(&self, frame: &Frame<'_>, sink: &mut impl RunSink) -> bool {
+        let is_run = !self.preamble && frame.kind == data::kind::RUN;
+        is_run && ((sink.is_spent() && self.has_lookup(frame, sink)) || !sink.pays_for(frame.body))
+    }
+
+    /// Whether a run needs a lookup, as far as its head shows.
     fn has_lookup(&self, frame: &Frame<'_>, sink: &impl RunSink) -> bool {
         let numbers = || data::peek_numbers(frame.body);
         let is_settled = |(tags, _)| self.tags.get(tags).is_ok_and(|tags| sink.is_settled(tags));
-        !self.preamble && frame.kind == data::kind::RUN && !numbers().is_some_and(is_settled)
+        !numbers().is_some_and(is_settled)
     }
 
     /// Shows the sink which runs are among these frames.

@@ -19,6 +19,7 @@ mod prefilter;
 mod proof;
 mod queue_budget;
 mod queues;
+mod quotas;
 mod received;
 mod receivers;
 mod replays;

@@ -34,14 +34,14 @@ fn world(roll: Roll) -> World {
 }
 
 impl World {
-    fn receiver_of(&mut self, number: u64, identity: &str, selectors: &[&str]) -> ConnKey {
+    pub(super) fn receiver_of(&mut self, number: u64, identity: &str, selectors: &[&str]) -> ConnKey {
         let conn = self.certified(number, Some(identity));
         self.say(conn, &ControlFrame::OpenReceiver(open()));
         self.ask_for(conn, 0, selectors);
         conn
     }
 
-    fn ask_for(&mut self, conn: ConnKey, subscription: u32, selectors: &[&str]) {
+    pub(super) fn ask_for(&mut self, conn: ConnKey, subscription: u32, selectors: &[&str]) {
         let selectors = selectors.iter().map(|&text| text.to_owned()).collect();
         let receiver = OpenReceiver::default().receiver;
         let subscription = SubscriptionNumber(subscription);
@@ -51,12 +51,12 @@ impl World {
         );
     }
 
-    fn replace_roll(&mut self, roll: Roll) {
+    pub(super) fn replace_roll(&mut self, roll: Roll) {
         self.core.set_roll(self.now, &mut self.memory, Arc::new(roll));
         self.settle();
     }
 
-    fn refused(&self, conn: ConnKey) -> Vec<(RefusedReason, String)> {
+    pub(super) fn refused(&self, conn: ConnKey) -> Vec<(RefusedReason, String)> {
         let frames = self.control_frames(conn).into_iter();
         let refused = |frame| match frame {
             ControlFrame::Refused(refused) => Some((refused.reason, refused.message)),
