@@ -114,7 +114,7 @@ def options(host, port):
     other.publish("local/b", "1", properties=aliased)
     other.publish("", "2", properties=aliased)
     assert [one.message().topic for _ in range(2)] == ["local/b"] * 2
-    reasons = one.subscribe("wrong/#/filter")
+    reasons = one.subscribe("$share/without-a-filter")
     assert reasons[0].is_failure, reasons
     one.client.publish("retained", "x", 1, retain=True)
     assert one.lost.wait(10), "nothing is retained, and the client hears it"

@@ -118,6 +118,12 @@ pub trait Network {
     /// offload.
     fn segments_max(&self, socket: SocketId) -> usize;
 
+    /// Bytes of the largest IP packet that the first hop towards `remote` takes. 1,500, Ethernet's,
+    /// where it is not known.
+    fn route_mtu(&self, _remote: SocketAddr) -> usize {
+        1_500
+    }
+
     /// Whether the kernel refuses datagrams of this socket at this moment; then none are produced
     /// for it.
     fn is_blocked(&self, socket: SocketId) -> bool;

@@ -335,7 +335,7 @@ class Refusals(RouterTest):
 
         self.run_within(work())
 
-    def test_certificates_and_tokens(self) -> None:
+    def test_certificates(self) -> None:
         folder = self.folder
         for made in (("init",), ("router", "one", "--san", "127.0.0.1"), ("client", "billing")):
             folder.millrace("certs", "--dir", str(folder.path / "pki"), *made)
@@ -363,6 +363,48 @@ class Refusals(RouterTest):
                 )
             with self.assertRaisesRegex(millrace.Disconnected, "show a certificate"):
                 await millrace.connect(router.address, ca=ca)
+
+        self.run_within(work())
+
+
+class Rights(RouterTest):
+    def test_a_token_says_who_somebody_is_and_the_router_what_that_one_may(self) -> None:
+        folder = self.folder
+        pki = folder.path / "pki"
+        for made in (("init",), ("router", "one", "--san", "127.0.0.1")):
+            folder.millrace("certs", "--dir", str(pki), *made)
+        said = folder.millrace("certs", "--dir", str(pki), "token", "bob")
+        tokens = folder.path / "tokens"
+        tokens.write_text(next(line for line in said.splitlines() if line.startswith("  bob")))
+        config = folder.path / "router.toml"
+        config.write_text(
+            f"""
+            [tls]
+            ca = "{pki}/ca.pem"
+            cert = "{pki}/router-one.pem"
+            key = "{pki}/router-one.key"
+            tokens = "{tokens}"
+            [[identity]]
+            name = "bob"
+            publish = ["service=web"]
+            subscribe = ["service"]
+            """
+        )
+        router = folder.router("--config", str(config))
+        ca, token = str(pki / "ca.pem"), (pki / "client-bob.token").read_text()
+
+        async def work() -> None:
+            with self.assertRaisesRegex(millrace.Disconnected, "token"):
+                await millrace.connect(router.address, ca=ca, token="a" * 40)
+            async with (
+                millrace.connect(router.address, ca=ca, token=token) as client,
+                client.subscribe("*") as receiver,
+            ):
+                allowed = await client.publish({"service": "web"}, "mine")
+                self.assertEqual((allowed.kind, allowed.receivers), ("confirmed", 1))
+                refused = await client.publish({"service": "db"}, "not mine")
+                self.assertEqual((refused.kind, refused.reasons), ("dropped", ("forbidden",)))
+                self.assertEqual([event.text for event in await events(receiver, 1)], ["mine"])
 
         self.run_within(work())
 

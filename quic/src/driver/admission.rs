@@ -110,7 +110,9 @@ impl Driver {
     fn accept(&mut self, now: Instant, net: &mut dyn Network, newcomer: Newcomer) {
         let Newcomer { prefix, incoming, .. } = newcomer;
         self.scratch.clear();
-        match self.endpoint.accept(incoming, now, &mut self.scratch, None) {
+        let remote = incoming.remote_address();
+        let jumbo = self.jumbo.as_ref().and_then(|jumbo| jumbo.towards(remote, net));
+        match self.endpoint.accept(incoming, now, &mut self.scratch, jumbo) {
             Ok((handle, conn)) => {
                 self.metrics.handshakes_accepted += 1;
                 let index = self.slots.insert(handle, conn, SocketId::SHARED, Phase::Accepting);

@@ -20,7 +20,7 @@ impl Driver {
         }
         let local = net.local_addr(dial.via).ok_or(ConnectError::NoSocket)?;
         let remote = reachable(local, dial.remote).ok_or(ConnectError::AddressFamily)?;
-        let mut config = dial.client.config();
+        let mut config = dial.client.config(remote, net);
         let destination = cid::initial_destination(dial.shard, &self.cids, &mut self.rng);
         config.initial_dst_cid_provider(Arc::new(move || destination));
         let (handle, conn) = self

@@ -15,10 +15,15 @@ use super::prefixes::Prefixes;
 use super::slots::Slots;
 use super::timers::Timers;
 use crate::cid::CoreIds;
+use crate::settings::Jumbo;
 use crate::{
     CidShape, ConnId, CoreSettings, ForeignSegment, Keys, Metrics, ServerSettings, SettingsError, StreamId,
     WideProtocol,
 };
+
+/// The largest UDP payload that remotes are told to send: receive buffers hold the largest there
+/// is.
+const UDP_PAYLOAD_BYTES_MAX: u16 = 65_527;
 
 /// What a [`Driver`] is built from.
 #[derive(Clone, Debug)]
@@ -55,6 +60,8 @@ pub struct Driver {
     /// Accepted connections in the order in which their handshakes must end. The rate of handshakes
     /// bounds it, because it has one entry for each that was accepted within the timeout.
     pub(super) handshakes: VecDeque<(Instant, ConnId)>,
+    /// What connections over jumbo frames are accepted with.
+    pub(super) jumbo: Option<Jumbo<Arc<quinn_proto::ServerConfig>>>,
     /// The accepted connections that get wider windows.
     pub(super) wide: Option<WideProtocol>,
     pub(super) answers: Bucket,
@@ -85,14 +92,12 @@ impl Driver {
             .cid_generator(move || Box::new(CoreIds::new(number, cores, cids, id_seed)))
             // Answers have a budget of their own.
             .min_reset_interval(std::time::Duration::ZERO);
-        if let Some(server) = &settings.server {
-            let payload = server.transport.udp_payload_max().max(1472);
-            config
-                .max_udp_payload_size(payload)
-                .map_err(|_| SettingsError::OutOfRange { name: "mtu_upper_bound" })?;
-        }
+        config
+            .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
+            .map_err(|_| SettingsError::OutOfRange { name: "max_udp_payload_size" })?;
         let refused = Arc::new(AtomicU64::new(0));
         let server = settings.server.as_ref().map(|server| server.build(&refused)).transpose()?;
+        let (server, jumbo) = server.map(|server| (server.config, server.jumbo)).unzip();
         let door =
             settings.server.as_ref().map(|server| Door::new(server.admission, core.handshakes_per_turn));
         let mut prefixes = Prefixes::default();
@@ -112,6 +117,7 @@ impl Driver {
             door,
             prefixes,
             handshakes: VecDeque::new(),
+            jumbo: jumbo.flatten(),
             wide: settings.server.as_ref().and_then(|server| server.wide.clone()),
             resumptions_refused: refused,
             answers: Bucket::new(core.answers_per_second, core.answers_per_second),
@@ -136,8 +142,10 @@ impl Driver {
         server: Option<&ServerSettings>,
         handshakes_per_turn: usize,
     ) -> Result<(), SettingsError> {
-        let config = server.map(|server| server.build(&self.resumptions_refused)).transpose()?;
+        let built = server.map(|server| server.build(&self.resumptions_refused)).transpose()?;
+        let (config, jumbo) = built.map(|server| (server.config, server.jumbo)).unzip();
         self.endpoint.set_server_config(config);
+        self.jumbo = jumbo.flatten();
         self.wide = server.and_then(|server| server.wide.clone());
         let waiting = self.door.take().map(Door::into_waiting).unwrap_or_default();
         match server {

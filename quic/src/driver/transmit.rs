@@ -9,6 +9,9 @@ use crate::{Network, Outgoing};
 /// Payload bytes that one burst of segments may have: 64 KiB less IPv6 and UDP headers.
 const BURST_BYTES: usize = 65_487;
 
+/// Payload of the datagrams that [`crate::CoreSettings::gso_segments`] counts.
+const USUAL_SEGMENT_BYTES: usize = 1_452;
+
 impl Driver {
     /// Sends one burst of one connection; `false` when no connection has packets. A connection with
     /// more packets goes to the end of the queue; one whose socket is blocked waits for
@@ -23,7 +26,8 @@ impl Driver {
         live.in_transmit = false;
         let mtu = usize::from(live.conn.current_mtu()).max(1);
         let segments_max = net.segments_max(live.socket).min(BURST_BYTES / mtu).max(1);
-        let mut left = self.gso_segments;
+        // Segments of jumbo frames count for as many as they hold.
+        let mut left = (self.gso_segments * USUAL_SEGMENT_BYTES / mtu.max(USUAL_SEGMENT_BYTES)).max(1);
         let mut more = true;
         // Without offload a burst takes several polls. A burst that was cut short is usually the
         // last, so that the next poll follows at once.

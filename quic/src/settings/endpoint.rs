@@ -9,7 +9,7 @@ use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 
 use super::{NewcomerLimits, SettingsError, TransportSettings};
 use crate::resumption::Sessions;
-use crate::{Keys, Resumption, SocketId};
+use crate::{Keys, Network, Resumption, SocketId};
 
 /// How many new connections a core takes.
 ///
@@ -89,10 +89,7 @@ impl ServerSettings {
     ///
     /// # Errors
     /// [`SettingsError`].
-    pub(crate) fn build(
-        &self,
-        refused: &Arc<AtomicU64>,
-    ) -> Result<Arc<quinn_proto::ServerConfig>, SettingsError> {
+    pub(crate) fn build(&self, refused: &Arc<AtomicU64>) -> Result<Accepting, SettingsError> {
         if self.admission.handshakes_per_second == 0 || self.admission.burst < 2 {
             return Err(SettingsError::OutOfRange { name: "admission" });
         }
@@ -113,15 +110,22 @@ impl ServerSettings {
                 refused.clone(),
             )),
         };
+        let transport = self.accepted();
         let mut config = quinn_proto::ServerConfig::new(crypto, self.keys.token_key());
         config
-            .transport_config(self.accepted().build()?)
+            .transport_config(transport.build()?)
             .migration(true)
             // What arrives for connections that wait for their handshake: a hello of two packets,
             // some repeats.
             .incoming_buffer_size(16 << 10)
             .incoming_buffer_size_total(8 << 20);
-        Ok(Arc::new(config))
+        let mut jumbo = None;
+        if let Some((packet_bytes, transport)) = transport.jumbo() {
+            let mut config = config.clone();
+            config.transport_config(transport.build()?);
+            jumbo = Some(Jumbo { packet_bytes, config: Arc::new(config) });
+        }
+        Ok(Accepting { config: Arc::new(config), jumbo })
     }
 
     /// The transport that every connection begins with.
@@ -135,10 +139,33 @@ impl ServerSettings {
     }
 }
 
+/// What connections are accepted with.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    pub(crate) config: Arc<quinn_proto::ServerConfig>,
+    pub(crate) jumbo: Option<Jumbo<Arc<quinn_proto::ServerConfig>>>,
+}
+
+/// The settings of one side where the first hop takes jumbo frames.
+#[derive(Clone, Debug)]
+pub(crate) struct Jumbo<C> {
+    /// Size of the IP packets that it must take.
+    packet_bytes: usize,
+    config: C,
+}
+
+impl<C: Clone> Jumbo<C> {
+    /// What counts towards `remote`; `None` where its first hop takes less.
+    pub(crate) fn towards(&self, remote: SocketAddr, net: &dyn Network) -> Option<C> {
+        (net.route_mtu(remote) >= self.packet_bytes).then(|| self.config.clone())
+    }
+}
+
 /// For connections that are dialled; make it once and share it.
 #[derive(Clone)]
 pub struct ClientSettings {
     config: quinn_proto::ClientConfig,
+    jumbo: Option<Jumbo<quinn_proto::ClientConfig>>,
     transport: TransportSettings,
 }
 
@@ -152,7 +179,13 @@ impl ClientSettings {
         let crypto = QuicClientConfig::try_from(tls).map_err(|_| SettingsError::InitialSuite)?;
         let mut config = quinn_proto::ClientConfig::new(Arc::new(crypto));
         config.transport_config(transport.build()?).token_store(Arc::new(quinn_proto::NoneTokenStore));
-        Ok(Self { config, transport })
+        let mut jumbo = None;
+        if let Some((packet_bytes, transport)) = transport.jumbo() {
+            let mut config = config.clone();
+            config.transport_config(transport.build()?);
+            jumbo = Some(Jumbo { packet_bytes, config });
+        }
+        Ok(Self { config, jumbo, transport })
     }
 
     /// The transport settings these were made from.
@@ -160,8 +193,9 @@ impl ClientSettings {
         &self.transport
     }
 
-    pub(crate) fn config(&self) -> quinn_proto::ClientConfig {
-        self.config.clone()
+    pub(crate) fn config(&self, remote: SocketAddr, net: &dyn Network) -> quinn_proto::ClientConfig {
+        let jumbo = self.jumbo.as_ref().and_then(|jumbo| jumbo.towards(remote, net));
+        jumbo.unwrap_or_else(|| self.config.clone())
     }
 }
 

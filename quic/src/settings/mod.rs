@@ -7,6 +7,7 @@ mod newcomers;
 mod transport;
 
 pub use core::CoreSettings;
+pub(crate) use endpoint::Jumbo;
 pub use endpoint::{Admission, ClientSettings, Dial, ServerSettings, WideProtocol};
 pub use error::SettingsError;
 pub use newcomers::{AddressBlock, AddressBlockError, NewcomerLimits};

@@ -8,6 +8,18 @@ use quinn_proto::{AckFrequencyConfig, MtuDiscoveryConfig, TransportConfig, VarIn
 
 use super::SettingsError;
 
+/// Payload of a jumbo frame of 9,000 bytes, less IPv6 and UDP headers. Loopback takes more, but a
+/// lost datagram costs as much as it holds.
+const JUMBO_PAYLOAD_BYTES: u16 = 8_952;
+/// IPv6 and UDP headers.
+const HEADER_BYTES: u16 = 48;
+/// Jumbo packets received before an acknowledgement, so that one follows each 18 KB.
+const JUMBO_ACK_THRESHOLD: u32 = 1;
+/// Congestion window that jumbo paths start with: more than what is received before an
+/// acknowledgement, or its delay would be waited for in each round; and no more than half of what a
+/// router lets a receiver's stream run ahead on a path that it does not know.
+const JUMBO_INITIAL_WINDOW_BYTES: u64 = 24 << 10;
+
 /// How connections of one kind behave. Windows are limits, not allocations: memory is taken as data
 /// comes.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +56,9 @@ pub struct TransportSettings {
     pub initial_mtu: u16,
     /// The largest UDP payload that discovery tries; `None` switches discovery off.
     pub mtu_upper_bound: Option<u16>,
+    /// The same where the first hop takes packets of that size: loopback, and networks with jumbo
+    /// frames. `None` makes no difference between hops.
+    pub jumbo_upper_bound: Option<u16>,
     /// Whether streams of one connection take turns packet by packet. Off makes fewer and fuller
     /// frames.
     pub send_fairness: bool,
@@ -71,6 +86,7 @@ impl TransportSettings {
             initial_rtt: Duration::from_millis(100),
             initial_mtu: 1200,
             mtu_upper_bound: Some(1452),
+            jumbo_upper_bound: Some(JUMBO_PAYLOAD_BYTES),
             send_fairness: false,
             crypto_buffer_bytes: 16 << 10,
         }
@@ -89,6 +105,7 @@ impl TransportSettings {
             send_window_bytes: 256 << 10,
             keep_alive: Some(Duration::from_secs(10)),
             mtu_upper_bound: None,
+            jumbo_upper_bound: None,
             ack_threshold: Some(0),
             ..Self::client_facing()
         }
@@ -150,9 +167,19 @@ impl TransportSettings {
         Ok(Arc::new(config))
     }
 
-    /// The largest UDP payload that connections with these settings send.
-    pub(crate) fn udp_payload_max(&self) -> u16 {
-        self.initial_mtu.max(self.mtu_upper_bound.unwrap_or(0))
+    /// These where the first hop takes jumbo frames, and the size in bytes of the IP packets that it
+    /// must take. `None` when they would be the same.
+    pub(crate) fn jumbo(&self) -> Option<(usize, Self)> {
+        let bound = self
+            .jumbo_upper_bound
+            .filter(|bound| self.mtu_upper_bound.is_some_and(|usual| *bound > usual))?;
+        let jumbo = Self {
+            mtu_upper_bound: Some(bound),
+            ack_threshold: self.ack_threshold.map(|packets| packets.min(JUMBO_ACK_THRESHOLD)),
+            initial_window_bytes: self.initial_window_bytes.max(Some(JUMBO_INITIAL_WINDOW_BYTES)),
+            ..self.clone()
+        };
+        Some((usize::from(bound.saturating_add(HEADER_BYTES)), jumbo))
     }
 }
 

@@ -10,9 +10,11 @@ compile_error!(
 mod event;
 mod poll;
 mod reuseport;
+mod route;
 mod send;
 
 pub(crate) use event::event_fd;
 pub(crate) use poll::{Interest, Poll};
 pub(crate) use reuseport::{attach_program, detach_program, kernel_drops};
+pub(crate) use route::route_mtu;
 pub(crate) use send::{BATCH_MAX, Message, Sender};

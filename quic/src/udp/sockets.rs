@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::outbox::Outbox;
 use super::socket::Socket;
-use crate::sys::{Interest, Message, Poll, Sender};
+use crate::sys::{Interest, Message, Poll, Sender, route_mtu};
 use crate::{Metrics, Network, Outgoing, SocketBuffers, SocketId, Waker};
 
 /// Token of the waker in the poll set; sockets use their id.
@@ -218,6 +218,10 @@ impl Network for Sockets {
 
     fn segments_max(&self, id: SocketId) -> usize {
         self.peek(id).map_or(1, Socket::segments_max)
+    }
+
+    fn route_mtu(&self, remote: SocketAddr) -> usize {
+        route_mtu(remote).unwrap_or(1_500)
     }
 
     fn is_blocked(&self, id: SocketId) -> bool {

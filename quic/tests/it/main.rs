@@ -5,6 +5,7 @@
 mod admission;
 mod gaps;
 mod interop;
+mod jumbo;
 mod loopback;
 mod peer;
 mod resumption;

@@ -55,6 +55,8 @@ pub(crate) struct SimNet {
     ip: IpAddr,
     sockets: Vec<Option<SocketAddr>>,
     pub(crate) blocked: bool,
+    /// What it says about the first hop.
+    pub(crate) route_mtu: usize,
     sent: VecDeque<Packet>,
 }
 
@@ -75,6 +77,10 @@ impl Network for SimNet {
 
     fn segments_max(&self, _: SocketId) -> usize {
         8
+    }
+
+    fn route_mtu(&self, _: SocketAddr) -> usize {
+        self.route_mtu
     }
 
     fn is_blocked(&self, _: SocketId) -> bool {
@@ -113,6 +119,8 @@ pub(crate) struct World {
     pub(crate) is_behind: bool,
     /// No packet arrives at all.
     pub(crate) cut: bool,
+    /// Larger UDP payloads do not arrive.
+    pub(crate) payload_bytes_max: usize,
     rng: Pcg64Mcg,
     flying: BTreeMap<(Instant, u64), Packet>,
     sequence: u64,
@@ -136,6 +144,7 @@ impl World {
             faults,
             is_behind: false,
             cut: false,
+            payload_bytes_max: usize::MAX,
             rng: Pcg64Mcg::seed_from_u64(seed),
             flying: BTreeMap::new(),
             sequence: 0,
@@ -153,6 +162,7 @@ impl World {
             ip,
             sockets: vec![Some(SocketAddr::new(ip, 7400))],
             blocked: false,
+            route_mtu: 1_500,
             sent: VecDeque::new(),
         };
         self.nodes.push(Node { driver: Driver::new(&settings).unwrap(), net, app });
@@ -264,7 +274,8 @@ impl World {
     fn launch(&mut self, packet: Packet) {
         let copies = 1 + usize::from(self.rng.random_bool(self.faults.doubled));
         for _ in 0..copies {
-            if self.cut || self.rng.random_bool(self.faults.loss) {
+            let fits = packet.data.len() <= self.payload_bytes_max;
+            if self.cut || !fits || self.rng.random_bool(self.faults.loss) {
                 continue;
             }
             let jitter = self.faults.jitter.mul_f64(self.rng.random());

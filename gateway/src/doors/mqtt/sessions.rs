@@ -98,6 +98,14 @@ struct Kept {
     _permit: OwnedSemaphorePermit,
 }
 
+/// What a connection finds in its place.
+enum Before {
+    Nothing,
+    /// A connection, which was asked for its session.
+    Asked(oneshot::Receiver<SessionState>),
+    Kept(Box<Kept>),
+}
+
 /// Another connection has the client's name.
 #[derive(Debug)]
 pub(super) struct Takeover {
@@ -140,35 +148,40 @@ impl Sessions {
     ) -> (Seat, Option<SessionState>) {
         let (sender, asked) = oneshot::channel();
         let permit = is_kept.then(|| self.room_for_kept.clone().try_acquire_owned().ok()).flatten();
-        let (hand_on, handed) = oneshot::channel();
-        let (number, before) = {
-            let mut places = self.lock();
-            places.next += 1;
-            let number = places.next;
-            let before = places.by_key.insert(key.clone(), Place { number, holder: Holder::Live(sender) });
-            let before = match before.map(|place| place.holder) {
-                // Under the lock, so that a connection that finds its place taken has been asked.
-                Some(Holder::Live(before)) => {
-                    // It may be about to end, without a session to hand on.
-                    let _ = before.send(Takeover { resumes, hand_on });
-                    None
-                }
-                Some(Holder::Kept(kept)) => Some(kept),
-                None => None,
-            };
-            (number, before)
-        };
+        let (number, before) = self.take_place(&key, sender, resumes);
         let state = match before {
-            Some(kept) => {
+            Before::Nothing => None,
+            Before::Asked(handed) => timeout(HANDED_ON_WITHIN, handed).await.ok().and_then(Result::ok),
+            Before::Kept(kept) => {
                 kept.timer.abort();
                 if let Some(will) = kept.will.filter(|_| !resumes) {
                     will.publish(room);
                 }
                 Some(kept.state)
             }
-            None => timeout(HANDED_ON_WITHIN, handed).await.ok().and_then(Result::ok),
         };
-        (Seat { sessions: self.clone(), key, number, permit, asked: Some(asked) }, state.filter(|_| resumes))
+        let seat = Seat { sessions: self.clone(), key, number, permit, asked: Some(asked) };
+        (seat, state.filter(|_| resumes))
+    }
+
+    /// Puts a connection into the place of its client, and asks the one that it finds there for the
+    /// session: under the lock, so that whoever finds its place taken has been asked.
+    fn take_place(&self, key: &Key, sender: oneshot::Sender<Takeover>, resumes: bool) -> (u64, Before) {
+        let mut places = self.lock();
+        places.next += 1;
+        let number = places.next;
+        let before = places.by_key.insert(key.clone(), Place { number, holder: Holder::Live(sender) });
+        let before = match before.map(|place| place.holder) {
+            Some(Holder::Live(before)) => {
+                let (hand_on, handed) = oneshot::channel();
+                // It may be about to end, without a session to hand on.
+                let _ = before.send(Takeover { resumes, hand_on });
+                Before::Asked(handed)
+            }
+            Some(Holder::Kept(kept)) => Before::Kept(kept),
+            None => Before::Nothing,
+        };
+        (number, before)
     }
 
     /// The will of a kept session, if it is still the one of this number.
@@ -267,4 +280,58 @@ async fn wait(sessions: Sessions, key: Key, number: u64, delay: Duration, expiry
     }
     sleep(expiry - delay).await;
     sessions.forget(&key, number);
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use millrace_client::Config;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::counters::Counters;
+    use crate::upstream::Upstream;
+
+    fn room() -> Room {
+        let counters = Arc::new(Counters::default());
+        let nowhere = Config::new(["127.0.0.1:9".parse().unwrap()]);
+        let upstream = Upstream::open(&nowhere, counters.clone()).unwrap();
+        Room { upstream, counters, stopping: watch::channel(false).1 }
+    }
+
+    fn key() -> Key {
+        Key { identity: "local".to_owned(), client: "one".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_other_connection_waits_for_none() {
+        let (sessions, room) = (Sessions::default(), room());
+        let (seat, state) = sessions.open(key(), true, true, &room).now_or_never().unwrap();
+        assert!(state.is_none() && seat.is_kept());
+        seat.leave(SessionState::new(&room), Duration::from_secs(60), None, &room);
+        let (seat, state) = sessions.open(key(), true, true, &room).now_or_never().unwrap();
+        assert!(state.is_some(), "it was kept");
+        seat.leave(SessionState::new(&room), Duration::from_secs(60), None, &room);
+        let (seat, state) = sessions.open(key(), false, false, &room).now_or_never().unwrap();
+        assert!(state.is_none(), "a clean start finds nothing");
+        seat.leave(SessionState::new(&room), Duration::ZERO, None, &room);
+        assert!(sessions.lock().by_key.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_hands_its_session_on_to_the_next_one() {
+        let (sessions, room) = (Sessions::default(), room());
+        let (mut first, _) = sessions.open(key(), true, true, &room).await;
+        let handing = async {
+            let takeover = first.taken_over().await;
+            first.hand_on(takeover, SessionState::new(&room), None, &room);
+        };
+        let ((second, state), ()) = tokio::join!(sessions.open(key(), true, true, &room), handing);
+        assert!(state.is_some());
+        // One that ends before it has heard of the next one hands on, too.
+        let (mut opening, leaving) = (Box::pin(sessions.open(key(), true, true, &room)), second);
+        assert!(opening.as_mut().now_or_never().is_none());
+        leaving.leave(SessionState::new(&room), Duration::from_secs(60), None, &room);
+        assert!(opening.await.1.is_some());
+    }
 }
