@@ -42,7 +42,7 @@ pub const EXPIRY: u64 = 11;
 pub const ENCODED: u64 = 12;
 /// Confirm level kept: on so many routers.
 pub const KEPT: u64 = 13;
-/// Receivers that move by position: Move.
+/// Receivers that move without a gap: Move with a mark, Mark, MarkRequest.
 pub const MOVES: u64 = 14;
 /// Interest that tells the literals of its payload patterns.
 pub const LITERALS: u64 = 15;

@@ -220,7 +220,8 @@ message! {
 }
 
 message! {
-    /// A receiver goes on elsewhere: deliver what entered before these positions, then end it.
+    /// A receiver goes on elsewhere: deliver what entered before these positions, then end it. Or, with a mark: say in its
+    /// stream where everything stands that any owner had routed before this frame was read; nothing ends.
     pub struct Move = kind::MOVE {
         /// The receiver.
         1 receiver: crate::id::ReceiverNumber,
@@ -228,6 +229,8 @@ message! {
         2 positions: Vec<SourcePosition>,
         /// More positions follow in another frame.
         3 more: bool,
+        /// Number of the mark, above those of earlier ones; 0: none is asked for.
+        4 mark: u64,
     }
 }
 

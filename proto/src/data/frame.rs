@@ -4,7 +4,7 @@ use super::define::{Source, take_publisher, take_source};
 use super::deliver::Targets;
 use super::hop::HopHeader;
 use super::kind;
-use super::marker::{Cursor, Gap, ReceiverEnd, ReceiverGap, Replay};
+use super::marker::{Cursor, Gap, Mark, ReceiverEnd, ReceiverGap, Replay};
 use crate::error::DecodeError;
 use crate::frame;
 use crate::id::PublisherKey;
@@ -67,6 +67,8 @@ pub enum DataFrame<'a> {
     Cursor(Cursor),
     /// The begin or the end of a replay.
     Replay(Replay),
+    /// A mark.
+    Mark(Mark),
     /// The publisher wants to be told what was received.
     Report,
     /// A frame that this version skips.
@@ -123,6 +125,7 @@ pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> 
         kind::RECEIVER_END => Ok(DataFrame::ReceiverEnd(ReceiverEnd::decode(body)?)),
         kind::CURSOR => Ok(DataFrame::Cursor(Cursor::decode(body)?)),
         kind::REPLAY => Ok(DataFrame::Replay(Replay::decode(body)?)),
+        kind::MARK => Ok(DataFrame::Mark(Mark::decode(body)?)),
         kind::GAP => Ok(DataFrame::Gap(Gap::decode(body)?)),
         kind::REPORT => Ok(DataFrame::Report),
         _ => frame::skip_unknown(kind).map(|()| DataFrame::Skipped { kind }),

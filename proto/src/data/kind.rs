@@ -9,6 +9,8 @@ pub const DEFINE_PUBLISHER: u64 = 0x12;
 pub const RUN: u64 = 0x14;
 /// Something is missing here, and why.
 pub const GAP: u64 = 0x16;
+/// Everything that was routed before a mark was asked for stands before it.
+pub const MARK: u64 = 0x17;
 /// On the stream of all receivers: a run, and the receivers that it is for.
 pub const DELIVER: u64 = 0x18;
 /// How far the receivers of this stream are (history cursors).

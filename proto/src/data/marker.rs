@@ -135,6 +135,19 @@ message! {
     }
 }
 
+message! {
+    /// A mark: everything that was routed before it was asked for stands before it. It answers all marks of lower numbers
+    /// that were asked for, too.
+    pub struct Mark = kind::MARK {
+        /// Its number, as it was asked for.
+        1 number: u64,
+        /// The receivers that it is for; on a stream of one receiver and between routers: none.
+        2 receivers: Vec<ReceiverNumber>,
+        /// A router could not be asked, so that what it had routed may come later.
+        3 partial: bool,
+    }
+}
+
 /// Appends a wish to be told what was received. Its body is kept for fields of later versions.
 pub fn put_report(out: &mut Vec<u8>) {
     frame::put(out, kind::REPORT, |_| {});

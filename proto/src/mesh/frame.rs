@@ -1,6 +1,8 @@
 //! Any frame of a lane's control stream: the link's, or the lane's own.
 
-use super::lane::{GroupMembers, HistoryRequest, HistoryState, Hold, LegAck, SetRecords, Tickets};
+use super::lane::{
+    GroupMembers, HistoryRequest, HistoryState, Hold, LegAck, MarkRequest, SetRecords, Tickets,
+};
 use super::link::{Interest, InterestAck, InterestDigest, InterestRequest, PeerHello, Peers};
 use crate::control::{Goaway, Ping, Pong, Replies};
 use crate::error::DecodeError;
@@ -112,5 +114,5 @@ frames! {
 
 frames! {
     /// A frame of one lane, said on that lane: what the two cores that hold its ends say to each other.
-    LaneFrame in Lane { PeerHello, Ping, Pong, LegAck, Tickets, HistoryRequest, HistoryState, Hold }
+    LaneFrame in Lane { PeerHello, Ping, Pong, LegAck, Tickets, MarkRequest, HistoryRequest, HistoryState, Hold }
 }

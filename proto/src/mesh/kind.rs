@@ -9,6 +9,7 @@ pub const INTEREST_REQUEST: u64 = 0x68;
 pub const PEERS: u64 = 0x6a;
 pub const LEG_ACK: u64 = 0x6c;
 pub const TICKETS: u64 = 0x6e;
+pub const MARK_REQUEST: u64 = 0x74;
 pub const GROUP_MEMBERS: u64 = 0x80;
 pub const SET_RECORDS: u64 = 0x82;
 pub const HISTORY_REQUEST: u64 = 0x84;

@@ -29,6 +29,14 @@ message! {
 }
 
 message! {
+    /// Write a [`Mark`](crate::data::Mark) behind the runs that were routed for this lane up to here.
+    pub struct MarkRequest = kind::MARK_REQUEST {
+        /// Its number: above those of earlier requests on the lane.
+        1 number: u64,
+    }
+}
+
+message! {
     /// What members of groups did with runs of this lane that carry tickets.
     pub struct Tickets = kind::TICKETS {
         /// What they did: taken, or handed back for another member.

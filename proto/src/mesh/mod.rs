@@ -19,8 +19,8 @@ mod link;
 
 pub use frame::{LaneFrame, LinkFrame, MeshFrame};
 pub use lane::{
-    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, LegAck, SetRecord,
-    SetRecords, Tickets,
+    GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, LegAck, MarkRequest,
+    SetRecord, SetRecords, Tickets,
 };
 pub use link::{
     Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,

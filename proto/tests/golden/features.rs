@@ -6,13 +6,13 @@ use millrace_proto::control::{
     SetState, SourcePosition, Standby, Standing, Ticket, Unquench, Welcome,
 };
 use millrace_proto::data::{
-    Cursor, EndReason, GapReason, HopHeader, ReceiverEnd, ReceiverGap, Replay, Source, Target, optional,
-    put_define_indexed_publisher, put_define_source, put_deliver, put_run, target_flag,
+    Cursor, EndReason, GapReason, HopHeader, Mark, ReceiverEnd, ReceiverGap, Replay, Source, Target,
+    optional, put_define_indexed_publisher, put_define_source, put_deliver, put_run, target_flag,
 };
 use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::{
     GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, Interest, InterestEntry,
-    InterestKind, LegAck, Literal, MeshFrame, PeerHello, SetRecord, SetRecords, Tickets,
+    InterestKind, LegAck, Literal, MarkRequest, MeshFrame, PeerHello, SetRecord, SetRecords, Tickets,
 };
 use millrace_proto::{Features, Incarnation, PublisherSecret, ReceiverNumber, TagSet, Token, feature};
 
@@ -106,7 +106,16 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
                 tickets: vec![Ticket { ticket: 9, generation: 1 }],
             }),
         ),
-        ("move", ControlFrame::Move(Move { receiver: RECEIVER, positions: vec![position()], more: true })),
+        (
+            "move",
+            ControlFrame::Move(Move {
+                receiver: RECEIVER,
+                positions: vec![position()],
+                more: true,
+                ..Move::default()
+            }),
+        ),
+        ("move_mark", ControlFrame::Move(Move { receiver: RECEIVER, mark: 7, ..Move::default() })),
         ("quench", ControlFrame::Quench(Quench { version: 1, tag_sets: vec![4, 5], read: 300 })),
         ("unquench", ControlFrame::Unquench(Unquench { version: 2, tag_sets: vec![4], read: 400 })),
         ("quenched", ControlFrame::Quenched(Quenched { version: 2 })),
@@ -190,6 +199,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                 ..LegAck::default()
             }),
         ),
+        ("mark_request", MarkRequest { number: 7 }.into()),
         (
             "tickets",
             MeshFrame::from(Tickets {
@@ -386,6 +396,10 @@ pub(crate) fn replay() -> Replay {
     }
 }
 
+pub(crate) fn mark() -> Mark {
+    Mark { number: 7, receivers: vec![RECEIVER], partial: true }
+}
+
 pub(crate) fn feature_data_frames() -> Vec<(&'static str, Vec<u8>)> {
     let body = body();
     let frame = |fill: &dyn Fn(&mut Vec<u8>)| {
@@ -410,6 +424,7 @@ pub(crate) fn feature_data_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("receiver_end", frame(&|out| receiver_end().encode(out))),
         ("cursor", frame(&|out| cursor().encode(out))),
         ("replay", frame(&|out| replay().encode(out))),
+        ("mark", frame(&|out| mark().encode(out))),
         ("run_optional", frame(&|out| put_run(out, &HopHeader { fields: &fields, ..numbered }, &body))),
     ]
 }

@@ -157,6 +157,7 @@ fn golden_data_frames_of_features_are_read() {
         ("receiver_end", DataFrame::ReceiverEnd(receiver_end())),
         ("cursor", DataFrame::Cursor(cursor())),
         ("replay", DataFrame::Replay(replay())),
+        ("mark", DataFrame::Mark(mark())),
     ] {
         assert_eq!(decode_data(&golden(&format!("data {name}"))), expected);
     }
