@@ -124,6 +124,12 @@ pub enum ToSibling {
     Ended(Vec<Answer>),
     /// A request for history, or the answer to one.
     History(Box<HistoryWord>),
+    /// The sender waits until everything that was routed before has arrived: put a mark of this
+    /// number behind it.
+    Barrier {
+        /// Number of the sender's barrier.
+        round: u64,
+    },
     /// What became of tickets that the sender was given.
     Tickets(Vec<TicketAnswer>),
 }

@@ -31,6 +31,7 @@
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
 //! | `joins.rs`, `replays.rs` | the replays of a receiver; who asks whom for history |
+//! | `barrier.rs`, `barriers.rs` | when everything that was routed before a moment has arrived: marks for receivers that move |
 //! | `delivery.rs` | the stream that receivers of a connection share |
 //! | `turn_end.rs`, `writing.rs` | the end of a turn, and what it hands to the transport |
 //! | `leaving.rs` | the end in order |
@@ -41,6 +42,8 @@
 mod account;
 mod agenda;
 mod backlog;
+mod barrier;
+mod barriers;
 mod client;
 mod config;
 mod confirms;

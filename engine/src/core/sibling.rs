@@ -1,6 +1,6 @@
 //! Reads the batches of sibling cores: runs, as on a stream without a network.
 
-use millrace_proto::data::{Cursor, Gap, HopHeader, Source};
+use millrace_proto::data::{Cursor, Gap, HopHeader, Mark, Source};
 use millrace_proto::{DecodeError, RouterId};
 
 use super::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
@@ -87,6 +87,10 @@ impl RunSink for SiblingSink<'_> {
     fn cursor(&mut self, cursor: &Cursor) {
         let path = &mut *self.path;
         path.positions.of_siblings[usize::from(self.from)].see(cursor, &mut path.positions.sources);
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        self.path.barriers.sibling_marked(self.from, mark);
     }
 
     fn preamble(&mut self, _: u64, _: &[u8]) -> Result<(), DecodeError> {

@@ -55,6 +55,9 @@ impl Core {
         if self.path.positions.replays.has_mail() {
             self.pass_history(now, transport);
         }
+        if !self.path.barriers.is_idle() {
+            self.settle_barriers(now, transport);
+        }
         self.path.receivers.mark_woken();
         let dirty = self.path.receivers.take_dirty();
         for window in dirty.chunks(writing::WRITE_WINDOW) {

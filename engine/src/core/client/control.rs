@@ -103,6 +103,7 @@ impl ClientSession {
             (true, ControlFrame::Unsubscribe(unsubscribe)) => self.unsubscribe(turn, &unsubscribe),
             (true, ControlFrame::Grant(grant)) => self.grant(turn, &grant),
             (true, ControlFrame::Ack(ack)) => self.acknowledged(turn, &ack),
+            (true, ControlFrame::Move(request)) => self.mark_asked(turn, &request),
             (true, ControlFrame::Member(member)) => self.member_is_busy(turn, &member),
             (true, ControlFrame::CloseReceiver(close)) => self.close_receiver(turn, close.receiver),
             (true, ControlFrame::Pong(_)) => {}

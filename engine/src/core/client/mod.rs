@@ -7,6 +7,7 @@
 //! | `publisher.rs` | the publish stream: runs, what was received, credit |
 //! | `receivers.rs` | opens, grants and closes receivers |
 //! | `membership.rs` | receivers that are members of groups |
+//! | `moving.rs` | receivers that move to another router |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
 //! | `rights.rs` | what the client may do: at its Hello, and when the roll is replaced |
 //! | `metered.rs` | runs wait until their identity's quota has paid for them |
@@ -18,6 +19,7 @@ mod control;
 mod filing;
 mod membership;
 mod metered;
+mod moving;
 mod past;
 mod picture;
 mod publisher;

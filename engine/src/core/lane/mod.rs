@@ -9,12 +9,14 @@
 //! |---|---|
 //! | `accepted.rs` | what control says when it accepts a lane |
 //! | `session.rs` | the session, and its control stream |
+//! | `marks.rs` | marks that the peer asks for |
 //! | `data_stream.rs`, `runs.rs` | the stream of the peer's runs, and how it is read |
 //! | `history.rs`, `requests.rs`, `stretch.rs` | requests for history both ways, what of them is under way, and the streams that answer them |
 
 mod accepted;
 mod data_stream;
 mod history;
+mod marks;
 mod requests;
 mod runs;
 mod session;

@@ -1,6 +1,6 @@
 //! Reads the runs of a peer on a lane.
 
-use millrace_proto::data::{Cursor, Gap, GapReason, HopHeader, Source};
+use millrace_proto::data::{Cursor, Gap, GapReason, HopHeader, Mark, Source};
 use millrace_proto::stream::{LanePreamble, stream_kind};
 use millrace_proto::{CloseCode, DecodeError, feature};
 
@@ -83,7 +83,10 @@ impl LaneSession {
             }
             // A peer that ends its stream within a frame has not finished in order: the stream
             // stays unfinished, and closing the connection then counts as a loss.
-            Some(ReadState::Finished) => *finished = reader.at_frame_boundary(),
+            Some(ReadState::Finished) => {
+                *finished = reader.at_frame_boundary();
+                turn.path.barriers.lane_ended(self.conn);
+            }
             Some(ReadState::Lost) => return Err(Self::stopped(turn, "the runs of this lane were reset")),
             Some(ReadState::Drained) | None => {}
         }
@@ -163,6 +166,10 @@ impl RunSink for Sink<'_> {
 
     fn cursor(&mut self, cursor: &Cursor) {
         self.sources.see(cursor, &mut self.path.positions.sources);
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        self.path.barriers.lane_marked(self.conn, mark.number);
     }
 
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError> {

@@ -43,6 +43,8 @@ pub(in crate::core) struct LaneSession {
     pub(super) features: Features,
     /// Requests for history.
     pub(super) history: LaneHistory,
+    /// The mark that the peer waits for, until this core's stream has begun.
+    pub(super) mark_due: Option<u64>,
 }
 
 impl LaneSession {
@@ -63,6 +65,7 @@ impl LaneSession {
             is_silent: false,
             features: Features::default(),
             history: LaneHistory::default(),
+            mark_due: None,
         }
     }
 
@@ -174,6 +177,9 @@ impl LaneSession {
             (true, MeshFrame::Lane(LaneFrame::LegAck(ack))) => self.answered(turn, &ack),
             (true, MeshFrame::Lane(LaneFrame::Tickets(tickets))) if self.has_groups() => {
                 turn.path.tickets_answered(&tickets);
+            }
+            (true, MeshFrame::Lane(LaneFrame::MarkRequest(request))) => {
+                self.mark_requested(turn, request.number);
             }
             (true, MeshFrame::Lane(LaneFrame::HistoryRequest(_) | LaneFrame::HistoryState(_)))
                 if !self.has_history() =>
@@ -298,6 +304,7 @@ impl LaneSession {
         self.write_control(turn)?;
         if accepted.outgoing {
             self.open_outlet(turn, &accepted, tables, missed);
+            self.write_mark(turn);
         }
         if lost {
             turn.path.router_lost(accepted.router);
@@ -383,6 +390,7 @@ impl LaneSession {
         let path = &mut *turn.path;
         self.history.lose(path);
         path.ledger.forget(self.conn);
+        path.barriers.lane_ended(self.conn);
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;
             if let Some(outgoing) = path.locations.remove_peer(accepted.peer, self.conn) {

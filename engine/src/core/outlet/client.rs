@@ -9,6 +9,8 @@
 //! A large body that came in a buffer of its own becomes a piece of its own in the stream, because
 //! all receivers of this core share the buffer.
 
+mod aside;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -396,6 +398,7 @@ impl ReceiverQueue {
                         stream.write(&run)
                     }
                     Popped::Gap(gap) => stream.write_gap(&gap),
+                    Popped::Mark(mark) => stream.write_mark(&mark),
                 };
             });
         }
@@ -406,22 +409,6 @@ impl ReceiverQueue {
     /// for them.
     pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         self.queue.shed(bytes_max, lost);
-    }
-
-    /// Writes what is no run to the receiver's own stream.
-    pub(in crate::core) fn write_aside(
-        &mut self,
-        stream: &mut DeliveryStream,
-        write: impl FnOnce(&mut DeliveryStream),
-    ) {
-        let before = stream.out_bytes();
-        write(stream);
-        self.written += (stream.out_bytes() - before) as u64;
-    }
-
-    /// Whether a run of a replay may be written: half of the grant is left to live runs.
-    pub(in crate::core) fn may_replay(&self) -> bool {
-        self.queue.is_empty() && self.grant.saturating_sub(self.written) * 2 > self.window
     }
 
     /// Raises the grant of a receiver that shares its stream; a grant never falls.
@@ -474,6 +461,7 @@ impl ReceiverQueue {
                 stream.deliver(&RunOut { fields: &[], ..run }, run.fields, 1);
             }
             Popped::Gap(gap) => stream.deliver_gap(&gap, vec![number]),
+            Popped::Mark(mark) => stream.deliver_mark(mark, number),
         });
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{
-    self, Cursor, Gap, HopHeader, PublisherOnStream, ReceiverEnd, ReceiverGap, Replay, Source, TagsOnStream,
-    optional,
+    self, Cursor, Gap, HopHeader, Mark, PublisherOnStream, ReceiverEnd, ReceiverGap, Replay, Source,
+    TagsOnStream, optional,
 };
 use millrace_proto::table::{Memo, Naming, TableWriter};
 use millrace_proto::{PublisherKey, ReceiverNumber};
@@ -202,6 +202,11 @@ impl Encoder {
     /// Appends the end of a receiver.
     pub(super) fn end_receiver(&mut self, end: &ReceiverEnd) {
         end.encode(&mut self.out);
+    }
+
+    /// Appends a mark.
+    pub(super) fn mark(&mut self, mark: &Mark) {
+        mark.encode(&mut self.out);
     }
 
     /// Appends a gap marker.

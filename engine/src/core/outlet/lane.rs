@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::table::Memo;
 
 use super::encoder::Encoder;
@@ -119,6 +119,12 @@ impl LaneOutlet {
         }
     }
 
+    /// Puts a mark behind everything that was pushed.
+    pub(in crate::core) fn push_mark(&mut self, mark: Mark) {
+        self.queue.push_mark(mark);
+        self.drain();
+    }
+
     /// Writes queued runs as far as there is room.
     pub(in crate::core) fn drain(&mut self) {
         while !self.queue.is_empty() && self.has_room() {
@@ -126,6 +132,7 @@ impl LaneOutlet {
             queue.pop(|item| match item {
                 Popped::Run(run, seq) => write(encoder, legs, expected_seq, &run, seq),
                 Popped::Gap(gap) => encoder.gap(&gap),
+                Popped::Mark(mark) => encoder.mark(&mark),
             });
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millrace_proto::PublisherKey;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::table::Memo;
 
 use super::encoder::Encoder;
@@ -86,12 +86,19 @@ impl MailboxOutlet {
         }
     }
 
+    /// Puts a mark behind everything that was pushed.
+    pub(in crate::core) fn push_mark(&mut self, mark: Mark) {
+        self.queue.push_mark(mark);
+        self.drain();
+    }
+
     fn drain(&mut self) {
         while !self.queue.is_empty() && self.has_room() {
             let Self { encoder, queue, legs, next, .. } = self;
             queue.pop(|item| match item {
                 Popped::Run(run, _) => write(encoder, legs, next, &run),
                 Popped::Gap(gap) => encoder.gap(&gap),
+                Popped::Mark(mark) => encoder.mark(&mark),
             });
         }
     }

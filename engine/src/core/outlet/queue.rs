@@ -1,4 +1,4 @@
-//! Runs and gaps that wait to be written: in order, bounded in bytes, droppable.
+//! Runs, gaps and marks that wait to be written: in order, runs bounded in bytes and droppable.
 //!
 //! One queue holds an item for each run, and blocks hold the bytes of the runs (tag set, fields,
 //! body) one behind the other. A queue that fills and empties all the time therefore allocates once
@@ -7,12 +7,15 @@
 //! no run fitted in: less than half of the memory reserved, except for the block that is being
 //! filled. An empty queue holds no memory.
 
+mod dropped;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::{PublisherKey, TagSetRef};
 
+use self::dropped::Dropped;
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::history::Place;
@@ -113,6 +116,7 @@ impl Waiting {
 enum Item {
     Run(Waiting),
     Gap(Gap),
+    Mark(Mark),
 }
 
 /// Runs and gaps that wait for one stream.
@@ -283,6 +287,14 @@ impl RunQueue {
         true
     }
 
+    /// Puts a mark behind everything. It stands for one that is last already.
+    pub(super) fn push_mark(&mut self, mark: Mark) {
+        match self.items.back_mut() {
+            Some(Item::Mark(last)) => *last = mark,
+            _ => self.items.push_back(Item::Mark(mark)),
+        }
+    }
+
     /// Takes the oldest item and gives it to `write`, a run with its seq; `false` when there is
     /// none.
     pub(super) fn pop(&mut self, write: impl FnOnce(Popped<'_>)) -> bool {
@@ -295,6 +307,11 @@ impl RunQueue {
             Some(Item::Gap(gap)) => {
                 self.gaps -= 1;
                 write(Popped::Gap(gap));
+                self.tidy();
+                true
+            }
+            Some(Item::Mark(mark)) => {
+                write(Popped::Mark(mark));
                 self.tidy();
                 true
             }
@@ -331,7 +348,7 @@ impl RunQueue {
     }
 
     /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and calls `lost` for each;
-    /// one gap of this reason stands where they were.
+    /// one gap of this reason stands where they were, on each side of a mark.
     fn drop_oldest(
         &mut self,
         bytes: u64,
@@ -339,29 +356,28 @@ impl RunQueue {
         reason: GapReason,
         mut lost: impl FnMut(&RunOut<'_>),
     ) {
-        let mut overflow = Gap { reason, events: 0, router: None };
-        let mut others: Vec<Gap> = Vec::new();
+        let (mut dropped, mut front) = (Dropped::new(reason), Vec::new());
         while self.bytes + bytes > bytes_max {
             match self.items.pop_front() {
                 Some(Item::Run(waiting)) => {
-                    overflow.events += waiting.events;
+                    dropped.count(waiting.events);
                     lost(&self.take_out(&waiting));
                 }
                 Some(Item::Gap(gap)) => {
                     self.gaps -= 1;
-                    if gap.reason == overflow.reason {
-                        overflow.events += gap.events;
-                    } else {
-                        merge(&mut others, gap);
-                    }
+                    dropped.merge(gap);
+                }
+                Some(Item::Mark(mark)) => {
+                    front.extend(dropped.take().into_iter().map(Item::Gap));
+                    front.push(Item::Mark(mark));
                 }
                 None => break,
             }
         }
-        others.push(overflow);
-        for gap in others.into_iter().rev() {
-            self.items.push_front(Item::Gap(gap));
-            self.gaps += 1;
+        front.extend(dropped.take().into_iter().map(Item::Gap));
+        for item in front.into_iter().rev() {
+            self.gaps += usize::from(matches!(item, Item::Gap(_)));
+            self.items.push_front(item);
         }
     }
 }
@@ -382,12 +398,11 @@ impl RunQueue {
     }
 
     fn drop_newest(&mut self, bytes_max: u64, reason: GapReason, mut lost: impl FnMut(&RunOut<'_>)) {
-        let mut overflow = Gap { reason, events: 0, router: None };
-        let mut others: Vec<Gap> = Vec::new();
+        let (mut dropped, mut marks) = (Dropped::new(reason), Vec::new());
         while self.bytes > bytes_max {
             match self.items.pop_back() {
                 Some(Item::Run(waiting)) => {
-                    overflow.events += waiting.events;
+                    dropped.count(waiting.events);
                     self.bytes -= waiting.bytes();
                     self.total.take(waiting.bytes());
                     self.events -= waiting.events;
@@ -404,17 +419,20 @@ impl RunQueue {
                 }
                 Some(Item::Gap(gap)) => {
                     self.gaps -= 1;
-                    if gap.reason == overflow.reason {
-                        overflow.events += gap.events;
-                    } else {
-                        merge(&mut others, gap);
-                    }
+                    dropped.merge(gap);
                 }
+                Some(Item::Mark(mark)) => marks.push((dropped.take(), mark)),
                 None => break,
             }
         }
-        for gap in others.into_iter().chain([overflow]) {
+        for gap in dropped.take() {
             self.push_gap(gap);
+        }
+        for (gaps, mark) in marks.into_iter().rev() {
+            self.push_mark(mark);
+            for gap in gaps {
+                self.push_gap(gap);
+            }
         }
     }
 }
@@ -425,20 +443,7 @@ pub(super) enum Popped<'a> {
     /// A run, and its seq.
     Run(RunOut<'a>, u64),
     Gap(Gap),
-}
-
-/// Adds a gap to those that move to the front together: one for each reason and router, and beyond
-/// [`GAPS_MAX`] one gap of all routers.
-fn merge(gaps: &mut Vec<Gap>, gap: Gap) {
-    let same = gaps.iter_mut().find(|other| other.reason == gap.reason && other.router == gap.router);
-    if let Some(same) = same {
-        same.events += gap.events;
-    } else if gaps.len() < GAPS_MAX {
-        gaps.push(gap);
-    } else if let Some(last) = gaps.last_mut() {
-        last.router = None;
-        last.events += gap.events;
-    }
+    Mark(Mark),
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use millrace_proto::control::OutcomeReason;
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::{Gap, GapReason, Mark};
 
 use super::fate::Fates;
 use crate::core::config::CoreConfig;
@@ -230,6 +230,13 @@ impl Locations {
     pub(in crate::core) fn cursor_to_peers(&mut self, own: &Arc<KnownSource>, position: u64) {
         for lane in self.peers_mut().filter(|lane| !lane.finished) {
             lane.outlet.cursor(own, position);
+        }
+    }
+
+    /// Puts a mark behind the runs for a sibling.
+    pub(in crate::core) fn mark_to_sibling(&mut self, core: CoreIndex, mark: Mark) {
+        if let Some(Some(outlet)) = self.siblings.get_mut(usize::from(core)) {
+            outlet.push_mark(mark);
         }
     }
 

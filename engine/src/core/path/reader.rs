@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{
-    self, Cursor, DataFrame, Gap, HopHeader, PublisherOnStream, Replay, Source, TagsOnStream,
+    self, Cursor, DataFrame, Gap, HopHeader, Mark, PublisherOnStream, Replay, Source, TagsOnStream,
 };
 use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
@@ -145,6 +145,11 @@ pub(in crate::core) trait RunSink {
         let _ = replay;
         self.skipped();
         Ok(())
+    }
+    /// Everything that its writer was to write before a mark was read.
+    fn mark(&mut self, mark: &Mark) {
+        let _ = mark;
+        self.skipped();
     }
     /// Counts a frame that was skipped.
     fn skipped(&mut self);
@@ -310,6 +315,7 @@ impl Tables {
             DataFrame::Cursor(cursor) => sink.cursor(&cursor),
             DataFrame::Replay(replay) => sink.replay(&replay)?,
             DataFrame::Skipped { .. } => sink.skipped(),
+            DataFrame::Mark(mark) => sink.mark(&mark),
             // These frames belong to features that this side does not list.
             _ => return Err(DecodeError::UnknownFrame { kind }),
         }

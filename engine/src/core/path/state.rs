@@ -10,6 +10,7 @@ use super::locations::Locations;
 use super::positions::Positions;
 use super::sift::Sift;
 use crate::core::account::Accounts;
+use crate::core::barrier::Barriers;
 use crate::core::config::CoreConfig;
 use crate::core::group_run::GroupRun;
 use crate::core::holds::Holds;
@@ -52,6 +53,8 @@ pub(in crate::core) struct Path {
     /// The turn's budget for scans of payloads, and the receivers that wait for it.
     pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
+    /// Receivers that wait until everything routed before a moment has arrived.
+    pub(in crate::core) barriers: Barriers,
 }
 
 /// Which publishers wait for which receivers.
@@ -115,6 +118,7 @@ impl Path {
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
+            barriers: Barriers::new(config.core, config.cores),
         }
     }
 

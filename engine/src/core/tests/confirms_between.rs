@@ -22,10 +22,10 @@ use crate::transport::{ConnKey, StreamKey};
 
 /// Cores of one router, each in a world of its own, whose directories say that every other core
 /// wants `*`.
-struct Cores(Vec<World>);
+pub(super) struct Cores(pub(super) Vec<World>);
 
 impl Cores {
-    fn new(count: u16) -> Self {
+    pub(super) fn new(count: u16) -> Self {
         let world = |core| {
             let mut world = World::new();
             let config = CoreConfig::new(RouterId(1), Incarnation(2), core, count);
@@ -37,7 +37,7 @@ impl Cores {
     }
 
     /// Carries what cores say to each other until they are silent.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let mut is_silent = true;
             for from in 0..self.0.len() {
@@ -132,7 +132,7 @@ fn own_tag_of(core: u16, cores: u16) -> String {
 }
 
 /// A lane to a router with these features, which said hello.
-fn lane_to(world: &mut World, features: Features, outgoing: bool) -> ConnKey {
+pub(super) fn lane_to(world: &mut World, features: Features, outgoing: bool) -> ConnKey {
     let conn = ConnKey(9);
     world.core.peer_connected(world.now, &mut world.memory, conn);
     let mut hello = Vec::new();

@@ -11,6 +11,7 @@ mod lanes;
 mod large;
 mod look;
 mod lookups;
+mod marks;
 mod pacing;
 mod pacing_peers;
 mod payload;

@@ -268,7 +268,7 @@ impl World {
     }
 
     /// What a receiver's stream says: `seq payload [subscriptions]` for events, `gap reason events`
-    /// for gaps.
+    /// for gaps, `mark number` for marks.
     pub(super) fn stream(&self, conn: ConnKey) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(written) = self.memory.written.get(&(conn, StreamKey(3))) else { return lines };
@@ -285,6 +285,10 @@ impl World {
                     }
                 }
                 DataFrame::Gap(gap) => lines.push(format!("gap {} {}", gap.reason.name(), gap.events)),
+                DataFrame::Mark(mark) => {
+                    let partial = if mark.partial { " partial" } else { "" };
+                    lines.push(format!("mark {}{partial}", mark.number));
+                }
                 _ => {}
             }
             Ok(())

@@ -20,6 +20,7 @@ fn make_room(queue: &mut RunQueue, bytes: u64, bytes_max: u64) -> u64 {
 enum Model {
     Run { seq: u64, tags: Vec<u8>, fields: Vec<u8>, body: Vec<u8>, kept: bool },
     Gap(Gap),
+    Mark(u64),
 }
 
 impl Model {
@@ -28,27 +29,38 @@ impl Model {
             Self::Run { tags, fields, body, .. } => {
                 (tags.len() + fields.len() + body.len()) as u64 + OVERHEAD_BYTES
             }
-            Self::Gap(_) => 0,
+            Self::Gap(_) | Self::Mark(_) => 0,
         }
     }
 }
 
 /// Gaps of other reasons move to the front, once for each router; then comes that of what was
-/// dropped.
+/// dropped. Marks stay where they are between what was dropped.
 fn drop_oldest(model: &mut VecDeque<Model>, bytes: u64, bytes_max: u64) -> u64 {
-    let (mut dropped, mut overflow, mut others) = (0, 0, Vec::new());
+    let (mut dropped, mut overflow, mut others, mut front) = (0, 0, Vec::new(), Vec::new());
+    let end = |overflow: &mut u64, others: &mut Vec<Gap>, front: &mut Vec<Model>| {
+        let events = std::mem::take(overflow);
+        front.extend(others.drain(..).map(Model::Gap));
+        if events > 0 {
+            front.push(Model::Gap(Gap { reason: GapReason::Overflow, events, router: None }));
+        }
+    };
     while model.iter().map(Model::bytes).sum::<u64>() + bytes > bytes_max {
         match model.pop_front() {
-            Some(Model::Run { .. }) => dropped += 1,
+            Some(Model::Run { .. }) => (dropped, overflow) = (dropped + 1, overflow + 1),
+            Some(Model::Mark(mark)) => {
+                end(&mut overflow, &mut others, &mut front);
+                front.push(Model::Mark(mark));
+            }
             Some(Model::Gap(gap)) if gap.reason == GapReason::Overflow => overflow += gap.events,
             Some(Model::Gap(gap)) if !others.contains(&gap) => others.push(gap),
             Some(Model::Gap(_)) => {}
             None => break,
         }
     }
-    others.push(Gap { reason: GapReason::Overflow, events: overflow + dropped, router: None });
-    for gap in others.into_iter().rev() {
-        model.push_front(Model::Gap(gap));
+    end(&mut overflow, &mut others, &mut front);
+    for item in front.into_iter().rev() {
+        model.push_front(item);
     }
     dropped
 }
@@ -62,6 +74,7 @@ fn pop(queue: &mut RunQueue) -> Option<Model> {
                 Model::Run { seq, tags, fields, body, kept: run.buffer.is_some() }
             }
             Popped::Gap(gap) => Model::Gap(gap),
+            Popped::Mark(mark) => Model::Mark(mark.number),
         });
     });
     popped
@@ -103,7 +116,7 @@ fn run(seq: u64, hosts: usize, fields: usize, body: usize, kept: bool) -> Model 
 proptest! {
     #[test]
     fn what_was_pushed_is_popped_in_order(
-        steps in prop::collection::vec((0..12_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
+        steps in prop::collection::vec((0..13_u8, 1..4_usize, 0..3_usize, 0..3000_usize, any::<bool>()), 0..300),
     ) {
         let (mut queue, mut model) = (RunQueue::new(POLICY, Total::default()), VecDeque::new());
         for (seq, (kind, hosts, fields, body, kept)) in (0..).zip(steps) {
@@ -127,6 +140,13 @@ proptest! {
                     let most = queue.bytes() / 2 + body as u64;
                     let dropped = make_room(&mut queue, body as u64, most);
                     prop_assert_eq!(dropped, drop_oldest(&mut model, body as u64, most));
+                }
+                8 => {
+                    queue.push_mark(Mark { number: seq, ..Mark::default() });
+                    if matches!(model.back(), Some(Model::Mark(_))) {
+                        model.pop_back();
+                    }
+                    model.push_back(Model::Mark(seq));
                 }
                 _ => prop_assert_eq!(pop(&mut queue), model.pop_front()),
             }
@@ -159,6 +179,23 @@ fn dropping_the_oldest_leaves_one_gap_and_what_came_last() {
         assert_eq!(pop(&mut queue), Some(run(seq, 1, 0, 100, seq % 3 == 0)));
     }
     assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
+}
+
+#[test]
+fn what_is_dropped_on_both_sides_of_a_mark_is_told_on_both_sides() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let mut queue = RunQueue::new(QueuePolicy { overflow, ..POLICY }, Total::default());
+        for seq in 0..6 {
+            push(&mut queue, &run(seq, 1, 0, 100, false));
+            if seq == 2 {
+                queue.push_mark(Mark { number: 7, ..Mark::default() });
+            }
+        }
+        queue.shed(0, |_| {});
+        let gap = || Some(Model::Gap(Gap { reason: GapReason::Overflow, events: 3, router: None }));
+        let left = [pop(&mut queue), pop(&mut queue), pop(&mut queue), pop(&mut queue)];
+        assert_eq!(left, [gap(), Some(Model::Mark(7)), gap(), None], "{overflow:?}");
+    }
 }
 
 #[test]
