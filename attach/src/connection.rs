@@ -225,6 +225,18 @@ impl ClientConnection {
         self.control.session.unsubscribe(receiver, subscription);
     }
 
+    /// Whether the router writes marks, so that receivers move to and from it without a gap. False
+    /// until its Welcome.
+    #[must_use]
+    pub const fn has_moves(&self) -> bool {
+        self.control.session.has_moves()
+    }
+
+    /// Asks for a mark in a receiver's stream, and returns its number.
+    pub fn ask_mark(&mut self, receiver: ReceiverNumber) -> u64 {
+        self.control.session.ask_mark(receiver)
+    }
+
     /// A receiver's application has taken runs that want to be acknowledged
     /// ([`wants_ack`](millrace_client::session::DeliveredRun::wants_ack)), or refused them.
     pub fn acknowledge(&mut self, ack: &Ack) {

@@ -163,6 +163,13 @@ impl Attaching {
         self.attachment.handle(Input::Lost { attempt, verdict }, self.connector.clock().now());
     }
 
+    /// Notes that the newest connection is lost while the one before still serves: another one is
+    /// looked for.
+    pub(crate) fn follower_lost(&mut self, reason: &Disconnect) {
+        self.lost(reason);
+        self.is_moving = true;
+    }
+
     /// Does what the attachment asks for, until it wants something of the connection's owner.
     fn step(&mut self, shard: Option<Shard>) -> Option<Step> {
         let now = self.connector.clock().now();

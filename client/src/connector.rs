@@ -179,6 +179,7 @@ impl Connector {
             received_within_us,
             share_deliveries,
             history: receivers > 0,
+            moves: receivers > 0,
             confirms,
             secret,
             token: token.clone().unwrap_or_default(),

@@ -31,11 +31,14 @@ pub(super) struct Runs {
     tickets: VecDeque<Ticket>,
     /// The connection that they came on.
     connection: u64,
+    /// How many were added since [`Runs::take_count`].
+    count: u64,
 }
 
 impl Runs {
     /// Adds a run of a connection; those of an older one are forgotten.
     pub(super) fn push(&mut self, connection: u64, receipt: Receipt) {
+        self.count += 1;
         match receipt {
             Receipt::Run(number) => self.push_range(connection, (number, 1)),
             Receipt::Ticket { ticket, generation } => {
@@ -71,6 +74,16 @@ impl Runs {
                 self.ranges.push_back((first, count));
             }
         }
+    }
+
+    /// How many were added since the last call.
+    pub(super) const fn take_count(&mut self) -> u64 {
+        std::mem::replace(&mut self.count, 0)
+    }
+
+    /// The connection that they came on.
+    pub(super) const fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// Forgets the last `receipts` that were added on a connection.

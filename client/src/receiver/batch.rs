@@ -2,17 +2,18 @@
 //! buffer then holds all their payloads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use millrace_proto::data::{Gap, GapReason, Source};
+use millrace_proto::data::{Gap, GapReason, Mark, Source};
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Event, Item};
-use crate::session::receiver::Fresh;
+use crate::session::receiver::{Fresh, Handover, Session, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
 /// Events and gaps in the order of the stream.
@@ -30,6 +31,8 @@ pub struct Batch {
     acks: Vec<(usize, Receipt)>,
     /// Places: how many entries are taken before all of a source below a position was.
     pub(super) places: Vec<(usize, Source, u64)>,
+    /// What is known of each run, in a batch that is held while its receiver moves.
+    held: Vec<HeldRun>,
 }
 
 /// What a run is acknowledged by.
@@ -48,6 +51,15 @@ struct Run {
     matched: Arc<[SubscriptionNumber]>,
     maybe_duplicate: bool,
     replayed: bool,
+}
+
+/// What says which events of a held run are fresh.
+#[derive(Debug)]
+struct HeldRun {
+    seqs: Range<u64>,
+    floor: u64,
+    has_level: bool,
+    was_sent: bool,
 }
 
 #[derive(Debug)]
@@ -146,6 +158,11 @@ impl Batch {
         self.acks[from..].iter().take_while(move |&&(end, _)| end <= entries).map(|&(_, receipt)| receipt)
     }
 
+    /// How many of its runs are to be acknowledged.
+    pub(super) const fn receipts(&self) -> u64 {
+        self.acks.len() as u64
+    }
+
     /// Places that are passed with its first `entries`, behind its first `before`.
     pub(super) fn places(&self, before: usize, entries: usize) -> impl Iterator<Item = (Source, u64)> {
         let from = if before == 0 { 0 } else { self.places.partition_point(|place| place.0 <= before) };
@@ -177,6 +194,40 @@ impl Batch {
         }
     }
 
+    /// The events of a held batch that neither the old session of a move nor an earlier one has
+    /// brought.
+    pub(super) fn freshen(&mut self, handover: &Handover, dedup: &SharedDedup) {
+        let mut dedup = dedup.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = Vec::with_capacity(self.held.len());
+        for (run, held) in self.runs.iter_mut().zip(self.held.drain(..)) {
+            let HeldRun { seqs, floor, has_level, was_sent } = held;
+            let new = handover.fresh(run.publisher, seqs.clone());
+            let first = has_level.then(|| dedup.take(run.publisher, seqs, floor, was_sent));
+            run.maybe_duplicate = match &first {
+                Some(first) => first.maybe_duplicate,
+                None => was_sent || new.maybe_duplicate,
+            };
+            fresh.push((new, first));
+        }
+        let is_fresh = |entry: &Entry| match entry {
+            Entry::Gap(_) => true,
+            Entry::Event { run, seq, .. } => fresh.get(*run).is_none_or(|(new, first)| {
+                new.contains(*seq) && first.as_ref().is_none_or(|first| first.contains(*seq))
+            }),
+        };
+        // How many of the first entries are left.
+        let mut left = vec![0];
+        let mut count = 0;
+        self.entries.retain(|entry| {
+            let stays = is_fresh(entry);
+            count += usize::from(stays);
+            left.push(count);
+            stays
+        });
+        self.acks.iter_mut().for_each(|(entries, _)| *entries = left[*entries]);
+        self.places.iter_mut().for_each(|(entries, ..)| *entries = left[*entries]);
+    }
+
     /// Whether its last entry says that a session was lost.
     pub(super) fn is_session_lost(&self) -> bool {
         matches!(self.entries.last(), Some(Entry::Gap(gap)) if gap.reason == GapReason::SessionLost)
@@ -198,7 +249,12 @@ pub(super) struct BatchBuilder {
     matched: Option<Arc<[SubscriptionNumber]>>,
     /// The events that the receiver has had, on this connection and before.
     dedup: SharedDedup,
+    /// The part that its stream has in the receiver's move.
+    moving: Option<(Session, SharedHandover)>,
 }
+
+/// The move of a receiver, as both of its streams see it.
+pub(super) type SharedHandover = Arc<Mutex<Handover>>;
 
 /// The events that a receiver has had; its connections use it one after the other.
 pub(super) type SharedDedup = Arc<Mutex<Dedup>>;
@@ -207,6 +263,79 @@ impl BatchBuilder {
     /// A builder for a receiver that has had the events in `dedup`.
     pub(super) fn new(dedup: SharedDedup) -> Self {
         Self { dedup, ..Self::default() }
+    }
+
+    /// What this stream brings is judged by a move from here on; by none, if there is none.
+    pub(super) fn set_moving(&mut self, moving: Option<(Session, SharedHandover)>) {
+        self.moving = moving;
+    }
+
+    /// What becomes of something that is no run.
+    fn verdict(&self) -> Verdict {
+        let judge = |(session, handover): &(Session, SharedHandover)| {
+            handover.lock().unwrap_or_else(PoisonError::into_inner).verdict(*session)
+        };
+        self.moving.as_ref().map_or(Verdict::Deliver, judge)
+    }
+
+    /// Takes a run as its receiver's move says.
+    fn run_moving(&mut self, run: &DeliveredRun<'_>) {
+        let Some((session, handover)) = &self.moving else { return };
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let mut handover = handover.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = handover.judge(*session, run.publisher, seqs.clone());
+        drop(handover);
+        match verdict {
+            Verdict::Deliver => {
+                let fresh = self.fresh(run);
+                self.push(run, &fresh);
+            }
+            Verdict::Hold => {
+                let (floor, has_level, was_sent) = (run.floor(), run.has_level(), run.maybe_duplicate());
+                self.batch.held.push(HeldRun { seqs, floor, has_level, was_sent });
+                self.push(run, &Fresh { parts: None, maybe_duplicate: was_sent });
+            }
+            // The other stream brings it, and the copy counts as taken.
+            Verdict::Drop => self.push_ack(run),
+        }
+    }
+
+    /// Appends the fresh events of a run.
+    #[inline]
+    fn push(&mut self, run: &DeliveredRun<'_>, fresh: &Fresh) {
+        let matched = self.matched(run);
+        let index = self.batch.runs.len();
+        let maybe_duplicate = fresh.maybe_duplicate;
+        let replayed = run.is_replayed();
+        let (tags, publisher) = (run.tag_set(), run.publisher);
+        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed });
+        for event in run.events().filter(|event| fresh.contains(event.seq)) {
+            let start = self.payloads.len();
+            self.payloads.extend_from_slice(event.payload);
+            let end = self.payloads.len();
+            self.batch.entries.push(Entry::Event {
+                run: index,
+                seq: event.seq,
+                time_ns: event.time_ns,
+                start,
+                end,
+            });
+        }
+        if let Some((source, position)) = run.place() {
+            self.pass(source, position + 1);
+        }
+        self.push_ack(run);
+    }
+
+    /// Notes how a run is acknowledged, if it is.
+    #[inline]
+    fn push_ack(&mut self, run: &DeliveredRun<'_>) {
+        let entries = self.batch.entries.len();
+        if let Some((ticket, generation)) = run.ticket {
+            self.batch.acks.push((entries, Receipt::Ticket { ticket, generation }));
+        } else if run.wants_ack() {
+            self.batch.acks.push((entries, Receipt::Run(run.number)));
+        }
     }
 
     /// The part of a run that the receiver has not had.
@@ -253,41 +382,28 @@ impl BatchBuilder {
 
 impl DeliverySink for BatchBuilder {
     fn run(&mut self, run: &DeliveredRun<'_>) {
-        let matched = self.matched(run);
-        let index = self.batch.runs.len();
+        if self.moving.is_some() {
+            return self.run_moving(run);
+        }
         let fresh = self.fresh(run);
-        let maybe_duplicate = fresh.maybe_duplicate;
-        let replayed = run.is_replayed();
-        let (tags, publisher) = (run.tag_set(), run.publisher);
-        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed });
-        for event in run.events().filter(|event| fresh.contains(event.seq)) {
-            let start = self.payloads.len();
-            self.payloads.extend_from_slice(event.payload);
-            let end = self.payloads.len();
-            self.batch.entries.push(Entry::Event {
-                run: index,
-                seq: event.seq,
-                time_ns: event.time_ns,
-                start,
-                end,
-            });
-        }
-        if let Some((source, position)) = run.place() {
-            self.pass(source, position + 1);
-        }
-        let entries = self.batch.entries.len();
-        if let Some((ticket, generation)) = run.ticket {
-            self.batch.acks.push((entries, Receipt::Ticket { ticket, generation }));
-        } else if run.wants_ack() {
-            self.batch.acks.push((entries, Receipt::Run(run.number)));
-        }
+        self.push(run, &fresh);
     }
 
     fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
-        self.batch.entries.push(Entry::Gap(gap.clone()));
+        if self.verdict() != Verdict::Drop {
+            self.batch.entries.push(Entry::Gap(gap.clone()));
+        }
     }
 
     fn passed(&mut self, _: ReceiverNumber, source: Source, position: u64) {
-        self.pass(source, position);
+        if self.verdict() != Verdict::Drop {
+            self.pass(source, position);
+        }
+    }
+
+    fn marked(&mut self, _: ReceiverNumber, mark: &Mark) {
+        if let Some((session, handover)) = &self.moving {
+            handover.lock().unwrap_or_else(PoisonError::into_inner).marked(*session, mark);
+        }
     }
 }

@@ -75,6 +75,6 @@ pub(crate) async fn begin<T>(
     let (link, welcome) = *attaching.attach(None).await?;
     let hub = Arc::new(Hub::new(wants, welcome.identity.clone()));
     let first = first(&hub)?;
-    tokio::spawn(Task::new(attaching, hub.clone()).run(link, welcome));
+    tokio::spawn(Task::new(attaching, hub.clone()).run(link, welcome.tables));
     Ok((hub, first))
 }

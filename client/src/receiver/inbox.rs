@@ -23,6 +23,8 @@ pub(super) struct Inbox {
     /// The same with bytes of older connections.
     taken_in_all: u64,
     connection: u64,
+    /// Receipts of the present connection that the application was given and has not acknowledged.
+    given: u64,
     waker: Option<Waker>,
     ended: bool,
     /// Numbers on the wire that stand for a subscription of another number, because its selectors
@@ -36,6 +38,7 @@ impl Inbox {
         self.connection += 1;
         self.taken = 0;
         self.taken_in_all = 0;
+        self.given = 0;
         self.connection
     }
 
@@ -90,8 +93,21 @@ impl Inbox {
         self.taken_in_all += batch.stream_bytes;
         if batch.connection == self.connection {
             self.taken += batch.stream_bytes;
+            self.given += batch.receipts();
         }
         Some(batch)
+    }
+
+    /// The application has acknowledged so many runs of a connection.
+    pub(super) const fn acknowledged(&mut self, connection: u64, receipts: u64) {
+        if connection == self.connection {
+            self.given = self.given.saturating_sub(receipts);
+        }
+    }
+
+    /// Whether something of the present connection is to be acknowledged.
+    pub(super) fn has_receipts(&self) -> bool {
+        self.given > 0 || self.batches.iter().any(|batch| batch.receipts() > 0)
     }
 
     pub(super) const fn is_ended(&self) -> bool {

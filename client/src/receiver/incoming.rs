@@ -11,11 +11,12 @@ use std::task::Poll;
 use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{Gap, ReceiverEnd, Source};
+use millrace_proto::data::{Gap, Mark, ReceiverEnd, Source};
 use quinn::{ReadError, RecvStream};
 
-use super::batch::{BatchBuilder, SharedDedup};
+use super::batch::{BatchBuilder, SharedDedup, SharedHandover};
 use crate::link::Link;
+use crate::session::receiver::Session;
 use crate::session::{
     DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
     SessionError, StreamFor,
@@ -113,6 +114,12 @@ impl DeliverySink for Slots {
         }
     }
 
+    fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
+        if let Some(slot) = self.slot(receiver) {
+            slot.batch.marked(receiver, mark);
+        }
+    }
+
     fn ended(&mut self, end: &ReceiverEnd) {
         self.ends.push(end.clone());
     }
@@ -155,6 +162,41 @@ impl Incoming {
                 session.open(receiver, window_bytes, held).unwrap_or_default()
             }
         }
+    }
+
+    /// What comes for a receiver is judged by its move from here on; by none, if there is none.
+    pub(super) fn set_moving(&mut self, receiver: ReceiverNumber, moving: Option<(Session, SharedHandover)>) {
+        let batch = match &mut self.deliveries {
+            Deliveries::Own(receivers) => receivers.get_mut(&receiver).map(|own| &mut own.batch),
+            Deliveries::Shared(_, slots) => {
+                let slot = slots.slots.get_mut(receiver.0 as usize).and_then(Option::as_mut);
+                slot.map(|slot| &mut slot.batch)
+            }
+        };
+        if let Some(batch) = batch {
+            batch.set_moving(moving);
+        }
+    }
+
+    /// So many bytes of an older connection wait for a receiver's application, which takes them
+    /// before those of this one.
+    pub(super) fn set_held(&mut self, receiver: ReceiverNumber, bytes: u64) {
+        if let Deliveries::Shared(session, _) = &mut self.deliveries {
+            session.set_held(receiver, bytes);
+        }
+    }
+
+    /// Counts bytes that nobody is to take: they leave the window at once.
+    pub(super) fn discard(&mut self, receiver: ReceiverNumber, bytes: u64, link: &mut Link) {
+        match &mut self.deliveries {
+            Deliveries::Own(receivers) => {
+                if let Some(own) = receivers.get_mut(&receiver) {
+                    own.session.consumed(bytes);
+                }
+            }
+            Deliveries::Shared(session, _) => session.consumed(receiver, bytes),
+        }
+        self.grant(receiver, link);
     }
 
     /// Drops what the router still sends for a receiver that its application has closed.

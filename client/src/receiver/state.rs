@@ -122,6 +122,7 @@ impl Shared {
             return;
         }
         let mut state = self.lock();
+        state.inbox.acknowledged(runs.connection(), runs.take_count());
         let is_news = state.acknowledged.append(runs);
         drop(state);
         if is_news {

@@ -1,24 +1,22 @@
 //! The task of one connection: reads the streams of its receivers, writes what its publisher
 //! publishes, and moves them from router to router.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
-use millrace_proto::control::{Refused, RefusedReason, TableCapacity, Welcome};
-use millrace_proto::data::{EndReason, ReceiverEnd};
+use millrace_proto::control::TableCapacity;
 use quinn::RecvStream;
 use tokio::sync::Notify;
 
 use super::acks::Due;
-use super::batch::BatchBuilder;
 use super::hub::Hub;
-use super::incoming::{CHUNKS, Deliver, Incoming};
+use super::incoming::{CHUNKS, Incoming};
+use super::members::{Member, Members};
 use super::opening::open;
-use super::state::Shared;
+use super::present::{End, Leaving, Next, Present, hear};
 use crate::attaching::Attaching;
-use crate::change::Change;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
@@ -28,48 +26,16 @@ use crate::time::Time;
 
 /// The task of one connection.
 pub(super) struct Task {
-    attaching: Attaching,
-    hub: Arc<Hub>,
-    members: Members,
+    pub(super) attaching: Attaching,
+    pub(super) hub: Arc<Hub>,
+    pub(super) members: Members,
     /// Closed receivers whose end the router has not told.
-    closing: BTreeSet<ReceiverNumber>,
-    publisher: Option<Box<Outgoing>>,
-}
-
-/// The state of the present connection.
-struct Present {
-    incoming: Incoming,
-    acks: Due,
-    leaving: Option<Leaving>,
-    /// The tables that the router holds for the publish stream, and its credit.
-    tables: TableCapacity,
-    credit: u64,
-}
-
-/// The router is to be left.
-struct Leaving {
-    latest: Time,
-    /// The connection that follows, once there is one.
-    next: Option<Box<Connected>>,
-}
-
-/// The receivers of the connection.
-#[derive(Default)]
-struct Members(BTreeMap<ReceiverNumber, Member>);
-
-struct Member {
-    shared: Arc<Shared>,
-    /// Whether a router has opened this receiver before.
-    was_open: bool,
-}
-
-/// How a connection ended.
-enum End {
-    /// It has no user.
-    Closed,
-    /// The router went away, and another one has welcomed this client.
-    Moved(Box<Connected>),
-    Lost(Disconnect),
+    pub(super) closing: BTreeSet<ReceiverNumber>,
+    /// Receivers that are open on the connection that follows, too.
+    pub(super) ahead: BTreeSet<ReceiverNumber>,
+    /// Receivers that are open on the present connection from its beginning.
+    pub(super) moved: BTreeSet<ReceiverNumber>,
+    pub(super) publisher: Option<Box<Outgoing>>,
 }
 
 enum Arrived {
@@ -77,48 +43,51 @@ enum Arrived {
     Stream(RecvStream),
     /// That many chunks of a stream; none at its end.
     Chunks(usize, Option<usize>),
+    /// The connection that follows is lost.
+    FollowerLost(Disconnect),
 }
 
 impl Task {
     pub(super) fn new(attaching: Attaching, hub: Arc<Hub>) -> Self {
-        Self { attaching, hub, members: Members::default(), closing: BTreeSet::new(), publisher: None }
+        Self {
+            attaching,
+            hub,
+            members: Members::default(),
+            closing: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            publisher: None,
+        }
     }
 
-    pub(super) async fn run(mut self, mut link: Link, mut welcome: Box<Welcome>) {
+    pub(super) async fn run(mut self, mut link: Link, tables: TableCapacity) {
+        let mut present = Present::new(&link, tables);
         loop {
-            let mut present = Present {
-                incoming: Incoming::new(&link),
-                acks: Due::default(),
-                leaving: None,
-                tables: welcome.tables,
-                credit: 0,
-            };
             let end = self.drive(&mut link, &mut present).await;
             close_done(&link);
             let (reason, next) = match end {
                 End::Closed => break,
-                End::Moved(connected) => (Disconnect::WentAway, Some(connected)),
-                End::Lost(reason) => (reason, present.leaving.and_then(|leaving| leaving.next)),
+                End::Moved(following) => (Disconnect::WentAway, Next::Following(following)),
+                End::Lost(reason) => (reason, present.leaving.map_or(Next::Nobody, |leaving| leaving.next)),
             };
-            if next.is_none() {
-                self.attaching.lost(&reason);
-            }
-            self.members.0.values().for_each(|member| member.shared.lost());
-            while let Some(number) = self.closing.pop_first() {
-                self.hub.free(number);
-            }
-            match &mut self.publisher {
-                Some(publisher) => publisher.lost(reason),
-                None => self.hub.free_publisher(),
-            }
             let connected = match next {
-                Some(connected) => connected,
-                None => match self.reconnect().await {
-                    Some(connected) => connected,
-                    None => break,
-                },
+                Next::Following(following) => {
+                    (link, present) = self.follow(*following, reason);
+                    continue;
+                }
+                Next::Found(connected) => {
+                    self.leave(reason, BTreeSet::new());
+                    Some(connected)
+                }
+                Next::Nobody => {
+                    self.attaching.lost(&reason);
+                    self.leave(reason, BTreeSet::new());
+                    self.reconnect().await
+                }
             };
-            (link, welcome) = *connected;
+            let Some((new, welcome)) = connected.map(|connected| *connected) else { break };
+            present = Present::new(&new, welcome.tables);
+            link = new;
         }
         self.members.add(self.hub.end());
         self.members.0.values().for_each(|member| member.shared.end());
@@ -163,11 +132,21 @@ impl Task {
     }
 
     async fn drive(&mut self, link: &mut Link, present: &mut Present) -> End {
-        for member in self.members.0.values() {
-            open(&member.shared, link, &mut present.incoming);
+        for (number, member) in &self.members.0 {
+            if !self.moved.contains(number) {
+                open(&member.shared, link, &mut present.incoming);
+            }
         }
+        self.moved.clear();
         if let Some(publisher) = &mut self.publisher {
             publisher.begin(present.tables, link.session.confirms());
+            if present.credit > 0 {
+                // It was told while receivers moved.
+                let credit = ConnectionEvent::Credit { bytes: present.credit };
+                if let Err(end) = hear(publisher, &credit, link) {
+                    return end;
+                }
+            }
         }
         let connection = link.connection.clone();
         let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
@@ -181,13 +160,22 @@ impl Task {
             let work = publisher.as_ref().map(|publisher| publisher.work());
             let shard = publisher.as_ref().and_then(|publisher| publisher.shard());
             let follows = async {
-                match leaving {
-                    Some(leaving) if leaving.next.is_none() => {
-                        leaving.next = attaching.attach(shard).await.ok();
+                match leaving.as_mut().map(|leaving| &mut leaving.next) {
+                    Some(Next::Following(following)) => {
+                        return following
+                            .step()
+                            .await
+                            .map_or_else(Arrived::FollowerLost, |()| Arrived::Nothing);
                     }
-                    Some(_) => std::future::pending().await,
+                    Some(Next::Found(_)) => {}
+                    Some(next) => {
+                        if let Ok(connected) = attaching.attach(shard).await {
+                            *next = Next::Found(connected);
+                        }
+                    }
                     None => attaching.hear().await,
                 }
+                Arrived::Nothing
             };
             let write = async {
                 match publisher {
@@ -203,7 +191,7 @@ impl Task {
                 },
                 stream = connection.accept_uni() => stream.map(Arrived::Stream).map_err(Disconnect::from),
                 written = write => written.map(|()| Arrived::Nothing).map_err(Disconnect::from),
-                () = follows => Ok(Arrived::Nothing),
+                arrived = follows => Ok(arrived),
                 () = hub.wake.told() => Ok(Arrived::Nothing),
                 () = told(work) => Ok(Arrived::Nothing),
             };
@@ -217,6 +205,7 @@ impl Task {
                     self.feed(link, &mut present.incoming, index, &mut chunks[..count])
                 }
                 Ok(Arrived::Chunks(index, None)) => self.finished(&mut present.incoming, index),
+                Ok(Arrived::FollowerLost(reason)) => self.follower_lost(reason, present),
                 Err(reason) => Err(End::Lost(reason)),
             };
             if let Err(end) = taken {
@@ -252,10 +241,13 @@ impl Task {
     /// want. Returns the next deadline.
     fn turn(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
-        while let Some(event) = link.session.poll_event() {
+        while let Some(event) = present.later.pop_front().or_else(|| link.session.poll_event()) {
             self.event(event, link, present)?;
         }
-        let Present { incoming, acks, .. } = present;
+        let Present { incoming, acks, leaving, .. } = present;
+        if let Some(Leaving { next, .. }) = leaving {
+            self.begin_following(next, link, incoming);
+        }
         for shared in self.hub.take_joined() {
             open(&shared, link, incoming);
             self.members.add(vec![shared]);
@@ -275,7 +267,7 @@ impl Task {
             }
         }
         if let Some(latest) = self.attaching.poll_leave(now, None) {
-            present.leaving = Some(Leaving { latest, next: None });
+            present.leaving = Some(Leaving { latest, next: Next::Nobody });
         }
         let deadline = self.publish(link, present)?;
         if self.members.0.is_empty() && self.publisher.is_none() && self.hub.try_end() {
@@ -294,7 +286,7 @@ impl Task {
             hear(&mut publisher, &credit, link)?;
             self.publisher = Some(publisher);
         }
-        let next = present.leaving.as_mut().filter(|leaving| leaving.next.is_some());
+        let next = present.leaving.as_mut().and_then(Leaving::following);
         let turned = self.publisher.as_mut().map(|publisher| publisher.turn(now, next.is_some()));
         let (mut deadline, mut expects_answer, mut has_left) = (None, false, true);
         match turned {
@@ -304,11 +296,16 @@ impl Task {
             Some(Turned::Ended) => self.publisher = None,
             None => {}
         }
-        if let Some(Leaving { latest, next }) = next {
-            if has_left || now >= *latest {
-                return next.take().map_or(Ok(None), |next| Err(End::Moved(next)));
+        if let Some((latest, following)) = next {
+            following.advance(now, link);
+            if (has_left && following.is_ready(now)) || now >= latest {
+                let leaving = present.leaving.take();
+                if let Some(Leaving { next: Next::Following(following), .. }) = leaving {
+                    return Err(End::Moved(following));
+                }
+                return Ok(None);
             }
-            deadline = deadline.into_iter().chain(Some(*latest)).min();
+            deadline = deadline.into_iter().chain(following.deadline()).chain(Some(latest)).min();
         }
         link.session.set_attentive(now, !self.members.0.is_empty() || expects_answer);
         Ok(deadline)
@@ -319,7 +316,9 @@ impl Task {
         let Some(Member { shared, .. }) = self.members.0.get(&number) else { return };
         let mut state = shared.lock();
         if !state.closed {
-            state.tell_changes(link);
+            if !self.ahead.contains(&number) {
+                state.tell_changes(link);
+            }
             state.tell_busy(link);
             if state.acknowledged.has_tickets() {
                 // A member of a group has room again once its router knows.
@@ -341,116 +340,6 @@ impl Task {
             link.session.close_receiver(number);
         }
     }
-
-    fn event(&mut self, event: ConnectionEvent, link: &mut Link, present: &mut Present) -> Result<(), End> {
-        let incoming = &mut present.incoming;
-        match event {
-            ConnectionEvent::Subscribed(subscribed) => {
-                if let Some(member) = self.members.0.get_mut(&subscribed.receiver) {
-                    member.was_open = true;
-                    let mut state = member.shared.lock();
-                    state.plan.on_subscribed(&subscribed);
-                    state.show_progress();
-                }
-            }
-            ConnectionEvent::Refused(refused) if refused.publisher.is_none() => {
-                return self.refused(refused, incoming);
-            }
-            ConnectionEvent::Refused(refused) => self.attaching.connector().tell(Change::dropping(&refused)),
-            ConnectionEvent::ReceiverClosed(closed) => {
-                if !self.closing.contains(&closed.receiver) {
-                    let reason = format!("the receiver is closed: {}", closed.reason);
-                    return Err(End::Lost(Disconnect::Ended(reason)));
-                }
-                if incoming.gone(closed.receiver) {
-                    self.closing.remove(&closed.receiver);
-                    self.hub.free(closed.receiver);
-                }
-            }
-            ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
-            ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
-            ConnectionEvent::Credit { .. }
-            | ConnectionEvent::Received { .. }
-            | ConnectionEvent::Outcome(_) => {
-                if let ConnectionEvent::Credit { bytes } = event {
-                    present.credit = present.credit.max(bytes);
-                }
-                if let Some(publisher) = &mut self.publisher {
-                    return hear(publisher, &event, link);
-                }
-            }
-            ConnectionEvent::Welcomed(_) => {}
-        }
-        Ok(())
-    }
-
-    fn refused(&mut self, refused: Refused, incoming: &mut Incoming) -> Result<(), End> {
-        let number = refused.receiver;
-        let is_only = self.members.0.len() == 1;
-        let Some(member) = self.members.0.get(&number) else {
-            if refused.subscription.is_none() && incoming.gone(number) && self.closing.remove(&number) {
-                self.hub.free(number);
-            }
-            return Ok(());
-        };
-        if let Some(subscription) = refused.subscription {
-            member.shared.lock().subscription_refused(subscription, refused);
-            return Ok(());
-        }
-        // The refusal may pass, because places become free, here and elsewhere. Other receivers of
-        // the connection must not suffer for it.
-        if member.was_open && is_only && refused.reason == RefusedReason::Limit {
-            let reason = format!("{}: {}", refused.reason.name(), refused.message);
-            return Err(End::Lost(Disconnect::Ended(reason)));
-        }
-        self.end_refused(&refused, incoming);
-        Ok(())
-    }
-
-    /// Ends a receiver that the router has refused.
-    fn end_refused(&mut self, refused: &Refused, incoming: &mut Incoming) {
-        let number = refused.receiver;
-        let Some(member) = self.members.0.remove(&number) else { return };
-        member.shared.lock().receiver_refused(refused);
-        member.shared.end();
-        incoming.close(number);
-        if incoming.gone(number) {
-            self.hub.free(number);
-        } else {
-            self.closing.insert(number);
-        }
-    }
-
-    /// Handles the end of a receiver on the shared stream: it was asked for, or the receiver is
-    /// opened again where that may help.
-    fn ended(&mut self, end: ReceiverEnd, link: &mut Link, incoming: &mut Incoming) -> Result<(), End> {
-        let number = end.receiver;
-        if self.closing.remove(&number) {
-            self.hub.free(number);
-            return Ok(());
-        }
-        let Some(member) = self.members.0.get(&number) else { return Ok(()) };
-        match end.reason {
-            EndReason::Forbidden | EndReason::Replaced => {
-                let (reason, message) = (RefusedReason::Forbidden, end.message);
-                self.end_refused(
-                    &Refused { reason, receiver: number, message, ..Refused::default() },
-                    incoming,
-                );
-            }
-            EndReason::GoingAway => return Err(End::Lost(Disconnect::WentAway)),
-            _ => {
-                member.shared.lost();
-                open(&member.shared, link, incoming);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Tells the publisher what the control stream said.
-fn hear(publisher: &mut Outgoing, event: &ConnectionEvent, link: &Link) -> Result<(), End> {
-    publisher.event(event).map_err(|error| End::Lost(link.broken(error)))
 }
 
 /// Waits until the publisher's application has work.
@@ -458,30 +347,5 @@ async fn told(work: Option<Arc<Notify>>) {
     match work {
         Some(work) => work.notified().await,
         None => std::future::pending().await,
-    }
-}
-
-impl Members {
-    fn add(&mut self, joined: Vec<Arc<Shared>>) {
-        for shared in joined {
-            self.0.insert(shared.number, Member { shared, was_open: false });
-        }
-    }
-}
-
-impl Deliver for Members {
-    fn deliver(&mut self, receiver: ReceiverNumber, batch: &mut BatchBuilder, bytes: u64) -> bool {
-        let Some(member) = self.0.get_mut(&receiver) else { return false };
-        member.was_open = true;
-        let mut state = member.shared.lock();
-        let connection = state.inbox.connection();
-        let Some(batch) = batch.take(bytes, connection) else { return false };
-        state.past.arrived(&batch.places);
-        let waker = state.inbox.push(batch);
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
     }
 }

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use millrace_proto::control::{
-    Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, OpenReceiver, Outcome, Ping, Pong,
+    Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, Move, OpenReceiver, Outcome, Ping, Pong,
     ReceiverClosed, Refused, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
@@ -70,6 +70,9 @@ pub struct ConnectionConfig {
     /// Whether history is asked for: positions of runs, and the right to ask for the past. Default
     /// no.
     pub history: bool,
+    /// Whether its receivers may move to and from other routers without a gap: it reads marks.
+    /// Default no.
+    pub moves: bool,
     /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
     /// What proves who the client is, where it has no certificate. Default none: an empty text.
@@ -89,6 +92,7 @@ impl Default for ConnectionConfig {
             share_deliveries: false,
             confirms: false,
             history: false,
+            moves: false,
             secret: None,
             token: Token::default(),
             zone: String::new(),
@@ -151,6 +155,10 @@ pub struct ConnectionSession {
     groups: bool,
     /// History was asked for; from the Welcome on, whether the router keeps any.
     history: bool,
+    /// Marks were announced; from the Welcome on, whether the router writes them.
+    moves: bool,
+    /// Number of the last mark that was asked for.
+    last_mark: u64,
 }
 
 impl ConnectionSession {
@@ -166,6 +174,7 @@ impl ConnectionSession {
             share_deliveries,
             confirms,
             history,
+            moves,
             secret,
             token,
             zone,
@@ -196,6 +205,9 @@ impl ConnectionSession {
             hello.positions = true;
             hello.features = hello.features.with(feature::HISTORY);
         }
+        if moves {
+            hello.features = hello.features.with(feature::MOVES);
+        }
         hello.encode(&mut output);
         Self {
             reader: FrameReader::new(),
@@ -211,6 +223,8 @@ impl ConnectionSession {
             confirms,
             groups: false,
             history,
+            moves,
+            last_mark: 0,
         }
     }
 
@@ -253,6 +267,13 @@ impl ConnectionSession {
     #[must_use]
     pub const fn has_history(&self) -> bool {
         self.welcomed && self.history
+    }
+
+    /// Whether the router writes marks, so that receivers move to and from it without a gap. False
+    /// until the Welcome.
+    #[must_use]
+    pub const fn has_moves(&self) -> bool {
+        self.welcomed && self.moves
     }
 
     /// Feeds bytes of the control stream.
@@ -370,6 +391,16 @@ impl ConnectionSession {
         CloseReceiver { receiver }.encode(self.requests());
     }
 
+    /// Asks for a mark in a receiver's stream, behind everything that any router has routed before
+    /// this request is read, and returns its number. To be used where the router
+    /// [has moves](Self::has_moves).
+    pub fn ask_mark(&mut self, receiver: ReceiverNumber) -> u64 {
+        self.last_mark += 1;
+        let mark = self.last_mark;
+        Move { receiver, mark, ..Move::default() }.encode(self.requests());
+        mark
+    }
+
     /// Acknowledges runs of a receiver, if the router confirms.
     pub fn acknowledge(&mut self, ack: &Ack) {
         if self.confirms() {
@@ -445,6 +476,7 @@ impl ConnectionSession {
         self.groups = welcome.features.contains(feature::GROUPS);
         self.confirms &= welcome.features.contains(feature::CONFIRMS);
         self.history &= welcome.features.contains(feature::HISTORY);
+        self.moves &= welcome.features.contains(feature::MOVES);
         self.output.append(&mut self.held);
         self.held = Vec::new();
         self.liveness.opened(now, welcome.silence_us.saturating_mul(1000));

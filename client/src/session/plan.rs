@@ -276,6 +276,12 @@ impl Plan {
         self.receivers.keys().copied()
     }
 
+    /// The numbers of a receiver's subscriptions and their parts, ascending.
+    pub fn subscriptions(&self, receiver: ReceiverNumber) -> impl Iterator<Item = SubscriptionNumber> {
+        let planned = self.receivers.get(&receiver).map(|planned| planned.subscriptions.keys().copied());
+        planned.into_iter().flatten()
+    }
+
     /// The selectors of one part of a planned subscription.
     #[must_use]
     pub fn selectors(&self, receiver: ReceiverNumber, subscription: SubscriptionNumber) -> Option<&[String]> {
@@ -327,6 +333,45 @@ impl Plan {
                 (_, _) => {}
             }
         }
+    }
+
+    /// Takes over how far subscriptions have come on another connection, on which `other`, a copy of
+    /// this plan, was asked for. What was planned since has not come anywhere.
+    pub fn take_progress(&mut self, other: &Self) {
+        for (number, receiver) in &mut self.receivers {
+            let there = other.receivers.get(number);
+            for (number, planned) in &mut receiver.subscriptions {
+                let same = there.and_then(|there| there.subscriptions.get(number));
+                let same = same.filter(|same| same.selectors == planned.selectors);
+                planned.progress = same.map_or(Progress::Asked, |same| same.progress.clone());
+            }
+        }
+    }
+
+    /// Whether every subscription is effective in the cluster.
+    #[must_use]
+    pub fn is_effective(&self) -> bool {
+        let mut all = self.receivers.values().flat_map(|receiver| receiver.subscriptions.values());
+        all.all(|planned| matches!(planned.progress, Progress::Cluster { .. }))
+    }
+
+    /// Whether every subscription reaches at least as much of the cluster as in `other`, of the routers
+    /// that are known. Addresses at which nobody answers do not count: routers tell each other whom
+    /// they know, so that a router there would be known.
+    #[must_use]
+    pub fn reaches_as_much_as(&self, other: &Self) -> bool {
+        let all = self.receivers.iter().flat_map(|(number, receiver)| {
+            receiver.subscriptions.iter().map(move |(subscription, here)| (number, subscription, here))
+        });
+        all.into_iter().all(|(number, subscription, here)| {
+            let there = other.receivers.get(number).and_then(|it| it.subscriptions.get(subscription));
+            let lacks = |progress: &Progress| match progress {
+                Progress::Cluster { left_out, .. } => left_out.clone(),
+                Progress::Asked | Progress::Router => Vec::new(),
+            };
+            let before = there.map(|there| lacks(&there.progress)).unwrap_or_default();
+            lacks(&here.progress).iter().all(|router| before.contains(router))
+        })
     }
 
     /// Forgets all acknowledgements, because the connection that carried them is lost.

@@ -8,6 +8,7 @@ mod confirms;
 mod flush;
 mod groups;
 mod levels;
+mod moves;
 mod per_core;
 mod publisher;
 mod receiver;

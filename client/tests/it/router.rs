@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use millrace_client::{Client, Config, RouterAddress, Trust};
 use millrace_proto::control::{ControlFrame, Credit, Received, Stage, Subscribe, Subscribed, Welcome};
-use millrace_proto::data::{self, DataFrame, HopHeader, TagsOnStream};
+use millrace_proto::data::{self, DataFrame, HopHeader, Mark, TagsOnStream};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble, PublishPreamble};
 use millrace_proto::{
-    ALPN_CLIENT, CloseCode, DecodeError, Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber,
-    TagSet,
+    ALPN_CLIENT, CloseCode, DecodeError, Epoch, Features, Incarnation, PublisherId, PublisherKey,
+    ReceiverNumber, TagSet,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
@@ -61,7 +61,7 @@ impl Authority {
         let quic = QuicServerConfig::try_from(tls).unwrap();
         let config = quinn::ServerConfig::with_crypto(Arc::new(quic));
         let endpoint = Endpoint::server(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        FakeRouter { endpoint, cores, deliveries: 0 }
+        FakeRouter { endpoint, cores, deliveries: 0, features: Features::default() }
     }
 
     pub(crate) fn client(&self, routers: &[&FakeRouter], change: impl FnOnce(&mut Config)) -> Client {
@@ -78,6 +78,8 @@ pub(crate) struct FakeRouter {
     pub(crate) cores: u16,
     /// What it answers to deliveries.
     pub(crate) deliveries: u64,
+    /// The features that it lists.
+    pub(crate) features: Features,
 }
 
 impl FakeRouter {
@@ -116,8 +118,8 @@ impl FakeRouter {
         };
         assert!(matches!(peer.frame().await, ControlFrame::Hello(_)));
         let (incarnation, cores) = (self.incarnation(), self.cores);
-        let deliveries = self.deliveries;
-        let welcome = Welcome { version: 1, incarnation, cores, deliveries, ..Welcome::default() };
+        let (deliveries, features) = (self.deliveries, self.features);
+        let welcome = Welcome { version: 1, incarnation, cores, deliveries, features, ..Welcome::default() };
         peer.send(ControlFrame::Welcome(welcome)).await;
         peer
     }
@@ -219,6 +221,15 @@ impl Peer {
         }
     }
 
+    /// The number of the next mark that it is asked for; what else comes is let pass.
+    pub(crate) async fn asked_for_mark(&mut self) -> u64 {
+        loop {
+            if let ControlFrame::Move(request) = self.frame().await {
+                return request.mark;
+            }
+        }
+    }
+
     /// Opens the stream of all receivers.
     pub(crate) async fn shared_deliveries(&self) -> SendStream {
         let mut stream = self.connection.open_uni().await.unwrap();
@@ -254,6 +265,13 @@ impl Peer {
             other => panic!("not closed by the client: {other}"),
         }
     }
+}
+
+/// A mark, as bytes of a receiver's stream.
+pub(crate) fn mark(number: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    Mark { number, ..Mark::default() }.encode(&mut out);
+    out
 }
 
 /// One run with inline tags, as bytes of a receiver's stream.

@@ -16,6 +16,7 @@
 //! | a receiver ends with | the stream's end | ReceiverEnd |
 
 mod dedup;
+mod handover;
 mod own;
 mod preamble;
 mod shared;
@@ -25,6 +26,7 @@ mod tables;
 mod tests;
 
 pub use dedup::{Dedup, Fresh};
+pub use handover::{Handover, Session, Verdict};
 pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
 pub use preamble::{PreambleReader, StreamFor};
 pub use shared::{DeliveriesSession, OpenError};

@@ -96,6 +96,7 @@ impl ReceiverSession {
                 }
                 DataFrame::Gap(gap) => sink.gap(receiver, &gap),
                 DataFrame::Cursor(cursor) => tables.cursor(receiver, &cursor, sink),
+                DataFrame::Mark(mark) => sink.marked(receiver, &mark),
                 frame => tables.common(StreamFor::Receiver(receiver), &frame, sink)?,
             }
             Ok(())

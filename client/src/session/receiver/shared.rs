@@ -154,6 +154,14 @@ impl DeliveriesSession {
         Ok(granted)
     }
 
+    /// So many bytes of an older connection wait for the application of a receiver, which takes
+    /// them first.
+    pub fn set_held(&mut self, receiver: ReceiverNumber, bytes: u64) {
+        if let Some(account) = self.accounts.get(receiver) {
+            account.held = bytes;
+        }
+    }
+
     /// The router refused a receiver: its number is free.
     pub fn refused(&mut self, receiver: ReceiverNumber) {
         self.accounts.end(receiver);
@@ -185,6 +193,11 @@ impl DeliveriesSession {
                 DataFrame::Cursor(cursor) => {
                     for receiver in accounts.open_among(&cursor.receivers) {
                         tables.cursor(receiver, &cursor, sink);
+                    }
+                }
+                DataFrame::Mark(mark) => {
+                    for receiver in accounts.open_among(&mark.receivers) {
+                        sink.marked(receiver, &mark);
                     }
                 }
                 DataFrame::ReceiverEnd(end) => {

@@ -1,6 +1,6 @@
 //! What delivery streams give: runs, gaps and ends, in their order.
 
-use millrace_proto::data::{Gap, HopHeader, ReceiverEnd, Source, Target, flag, target_flag};
+use millrace_proto::data::{Gap, HopHeader, Mark, ReceiverEnd, Source, Target, flag, target_flag};
 use millrace_proto::run::{Events, RunBody};
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
 
@@ -27,6 +27,11 @@ pub trait DeliverySink {
     /// replay begins and ends, and of quiet receivers each second.
     fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64) {
         let _ = (receiver, source, position);
+    }
+
+    /// A mark that was asked for: everything that was routed before stands before it.
+    fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
+        let _ = (receiver, mark);
     }
 
     /// From here on `number` stands for `tags` on `stream`: for sinks that keep something of their

@@ -1,0 +1,75 @@
+//! The state of one connection, while it is the present one of its task.
+
+use std::collections::VecDeque;
+
+use millrace_proto::control::TableCapacity;
+
+use super::acks::Due;
+use super::following::Following;
+use super::incoming::Incoming;
+use crate::connector::Connected;
+use crate::disconnect::Disconnect;
+use crate::link::Link;
+use crate::publisher::Outgoing;
+use crate::session::ConnectionEvent;
+use crate::time::Time;
+
+/// The state of the present connection.
+pub(super) struct Present {
+    pub(super) incoming: Incoming,
+    pub(super) acks: Due,
+    pub(super) leaving: Option<Leaving>,
+    /// The tables that the router holds for the publish stream, and its credit.
+    pub(super) tables: TableCapacity,
+    pub(super) credit: u64,
+    /// Events that its control stream has brought before it was the present one.
+    pub(super) later: VecDeque<ConnectionEvent>,
+}
+
+/// The router is to be left.
+pub(super) struct Leaving {
+    pub(super) latest: Time,
+    pub(super) next: Next,
+}
+
+/// The connection that follows.
+#[derive(Default)]
+pub(super) enum Next {
+    #[default]
+    Nobody,
+    /// A router has welcomed this client.
+    Found(Box<Connected>),
+    /// Receivers move to it.
+    Following(Box<Following>),
+}
+
+/// How a connection ended.
+pub(super) enum End {
+    /// It has no user.
+    Closed,
+    /// The router went away, and this connection follows.
+    Moved(Box<Following>),
+    Lost(Disconnect),
+}
+
+impl Present {
+    pub(super) fn new(link: &Link, tables: TableCapacity) -> Self {
+        let (incoming, acks, later) = (Incoming::new(link), Due::default(), VecDeque::new());
+        Self { incoming, acks, leaving: None, tables, credit: 0, later }
+    }
+}
+
+impl Leaving {
+    /// The connection that follows, once receivers move to it, and when they are to have moved.
+    pub(super) fn following(&mut self) -> Option<(Time, &mut Following)> {
+        match &mut self.next {
+            Next::Following(following) => Some((self.latest, following)),
+            Next::Nobody | Next::Found(_) => None,
+        }
+    }
+}
+
+/// Tells the publisher what the control stream said.
+pub(super) fn hear(publisher: &mut Outgoing, event: &ConnectionEvent, link: &Link) -> Result<(), End> {
+    publisher.event(event).map_err(|error| End::Lost(link.broken(error)))
+}
