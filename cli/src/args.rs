@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use millrace_proto::control::OverflowPolicy;
 use millrace_proto::limits::NAME_BYTES_MAX;
+use millrace_proto::selector::Claim;
 
 use crate::options::{Reach, bytes};
 use crate::publishing::Pub;
@@ -39,6 +40,8 @@ With a cluster:
 pub(crate) enum Command {
     Pub(Pub),
     Sub(Sub),
+    Request(crate::request::Ask),
+    Reply(crate::reply::Reply),
     Tap(crate::tap::Tap),
     Top(crate::top::Top),
     Ctl(crate::ctl::Ctl),
@@ -62,8 +65,12 @@ pub(crate) enum Command {
 #[command(after_help = SELECTORS)]
 pub(crate) struct Sub {
     /// What to receive.
-    #[arg(value_name = "SELECTOR", required = true)]
+    #[arg(value_name = "SELECTOR", required_unless_present = "name")]
     pub(crate) selectors: Vec<String>,
+    /// Receive what is addressed to this name, too (`millrace pub --to NAME`), at most 64 bytes. A
+    /// command that takes the name later ends this one.
+    #[arg(long, value_name = "NAME", conflicts_with = "group", value_parser = name)]
+    pub(crate) name: Option<String>,
     /// End after this many events that arrived; gaps are shown and not counted.
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) count: Option<u64>,
@@ -132,6 +139,11 @@ fn group(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads the name of a receiver.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    Claim::check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
 fn policy(text: &str) -> Result<OverflowPolicy, String> {
     match text {
         "drop-oldest" => Ok(OverflowPolicy::DropOldest),
@@ -168,6 +180,12 @@ mod tests {
             &["millrace", "pub"][..],
             &["millrace", "pub", "--lines", "payload"],
             &["millrace", "sub"],
+            &["millrace", "sub", "--name", "desk", "--group", "disks"],
+            &["millrace", "sub", "--name", ""],
+            &["millrace", "pub", "x", "--to", ""],
+            &["millrace", "pub", "x", "--to", "desk", "--confirm", "none"],
+            &["millrace", "request"],
+            &["millrace", "reply", "*"],
             &["millrace", "--cert", "c.pem", "sub", "*"],
             &["millrace", "pub", "x", "--connections", "0"],
             &["millrace", "pub", "x", "--connections", "few"],

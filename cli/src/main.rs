@@ -10,6 +10,7 @@ mod certs;
 mod check;
 mod ctl;
 mod cursor;
+mod exec;
 mod failure;
 mod figures;
 mod lines;
@@ -18,6 +19,8 @@ mod outage;
 mod publish;
 mod publishing;
 mod reach;
+mod reply;
+mod request;
 mod shell;
 mod show;
 mod signal;
@@ -58,6 +61,8 @@ fn main() -> ExitCode {
         match &args.command {
             Command::Pub(command) => publish::run(&args.reach, command).await,
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
+            Command::Request(command) => request::run(&args.reach, command).await,
+            Command::Reply(command) => reply::run(&args.reach, command).await,
             Command::Check(command) => check::run(command, args.reach.json).await,
             Command::Completions(command) => shell::completions(command, Args::command()),
             Command::Man(command) => shell::man(command, Args::command()),

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use millrace_client::{
     Changes, Client, ConfirmLevel, ConnectError, Connections, Lost, PublishError, Publisher, PublisherOptions,
 };
-use millrace_proto::limits::PAYLOAD_BYTES_MAX;
+use millrace_proto::limits::{PAYLOAD_BYTES_MAX, RECIPIENTS_MAX};
 use millrace_proto::{PublisherKey, TagSet};
 use tokio::io::BufReader;
 
@@ -44,7 +44,7 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let mut watch = Watch::new(&publisher, changes, &skipped, &failures, command.verbose);
     let publish = async {
         if command.lines {
-            publish_lines(&publisher, &tags, command.keep_cr, &skipped).await
+            publish_lines(&publisher, &tags, command, &skipped).await
         } else {
             publish_payloads(&publisher, &tags, command).await
         }
@@ -73,12 +73,13 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let drops = watch.finish();
     let keys: Vec<PublisherKey> = publisher.keys().collect();
     let is_spooled = publisher.spool_opened().is_some();
+    let at_recipients = publisher.at_recipients();
     let stats = match flushed {
         Ok(true) => publisher.close().await,
         Ok(false) | Err(_) => publisher.stop().await,
     };
     client.close().await;
-    let summary = Summary::new(stats, level, skipped.count.get(), &keys, is_spooled);
+    let summary = Summary::new(stats, level, skipped.count.get(), &keys, is_spooled).at(&at_recipients);
     summary.show(reach, command)?;
     published?;
     let waiting = summary.waiting();
@@ -136,7 +137,9 @@ async fn connect(
     options: PublisherOptions,
     command: &Pub,
 ) -> Result<(Publisher, ConfirmLevel), Failure> {
-    let level = command.confirm.map_or(ConfirmLevel::Routed, ConfirmLevel::from);
+    let usual = if command.to.is_empty() { ConfirmLevel::Routed } else { ConfirmLevel::Delivered };
+    let level = command.confirm.map_or(usual, ConfirmLevel::from);
+    check_recipients(command, level)?;
     if command.min_receivers > 0 && !level.is_confirmed() {
         return Err(Failure::usage(anyhow!("--min-receivers needs confirms: leave --confirm none out")));
     }
@@ -149,7 +152,7 @@ async fn connect(
             Ok((publisher, level))
         }
         Err(error @ ConnectError::ConfirmsUnavailable { .. })
-            if command.confirm.is_none() && command.min_receivers == 0 =>
+            if command.confirm.is_none() && command.min_receivers == 0 && command.to.is_empty() =>
         {
             tell(format_args!("{error}; going on without (--confirm none says nothing of it)"));
             let level = ConfirmLevel::None;
@@ -161,6 +164,26 @@ async fn connect(
         Err(error @ ConnectError::Spool(_)) => Err(spooling::cannot_open(error)),
         Err(error) => Err(reach::unreachable(error)),
     }
+}
+
+/// What is wrong with the recipients of the command, if something is.
+fn check_recipients(command: &Pub, level: ConfirmLevel) -> Result<(), Failure> {
+    if command.to.is_empty() {
+        return Ok(());
+    }
+    if command.to.len() > RECIPIENTS_MAX {
+        return Err(Failure::usage(anyhow!("--to may be given {RECIPIENTS_MAX} times at most")));
+    }
+    if !level.is_confirmed() {
+        return Err(Failure::usage(anyhow!("--to needs confirms: leave --confirm none out")));
+    }
+    #[cfg(unix)]
+    if command.spooling.spool.is_some() {
+        return Err(Failure::usage(anyhow!(
+            "a spool holds no events for recipients: leave --spool or --to out"
+        )));
+    }
+    Ok(())
 }
 
 /// Lines that no event can carry.
@@ -278,9 +301,23 @@ fn tell_lost(lost: &Lost) {
     }
 }
 
+/// Publishes an event, to recipients if there are any.
+async fn publish(
+    publisher: &Publisher,
+    tags: &TagSet,
+    to: &[String],
+    payload: &[u8],
+) -> Result<(), PublishError> {
+    if to.is_empty() {
+        return publisher.publish(tags, payload).await.map(drop);
+    }
+    // The publisher counts what becomes of it.
+    publisher.publish_to(tags, to, payload).await.map(drop)
+}
+
 async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -> Result<(), Failure> {
     for payload in &command.payloads {
-        publisher.publish(tags, payload).await.map_err(|error| match error {
+        publish(publisher, tags, &command.to, payload.as_bytes()).await.map_err(|error| match error {
             PublishError::TooLarge { .. } => Failure::usage(error.into()),
             error => refused(error),
         })?;
@@ -305,16 +342,16 @@ fn refused(error: PublishError) -> Failure {
 async fn publish_lines(
     publisher: &Publisher,
     tags: &TagSet,
-    keep_cr: bool,
+    command: &Pub,
     skipped: &Skipped,
 ) -> Result<(), Failure> {
-    let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), keep_cr);
+    let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), command.keep_cr);
     loop {
         match lines.next().await.context("cannot read standard input").map_err(Failure::other)? {
             Line::End => return Ok(()),
             Line::TooLong => skipped.skip(),
-            Line::Whole => match publisher.publish(tags, lines.line()).await {
-                Ok(_) => {}
+            Line::Whole => match publish(publisher, tags, &command.to, lines.line()).await {
+                Ok(()) => {}
                 Err(PublishError::TooLarge { .. }) => skipped.skip(),
                 Err(error) => return Err(refused(error)),
             },

@@ -24,6 +24,11 @@ pub(crate) struct Pub {
     /// Payloads, one event each.
     #[arg(value_name = "PAYLOAD", required_unless_present = "lines")]
     pub(crate) payloads: Vec<String>,
+    /// Send the events to the receiver of this name (`millrace sub --name NAME`) and to nobody else;
+    /// may be given up to 16 times. The command fails unless each event is delivered to each of them;
+    /// without --confirm, *delivered* means that the receiver's application has acknowledged it.
+    #[arg(long = "to", value_name = "NAME", value_parser = crate::args::name)]
+    pub(crate) to: Vec<String>,
     /// Publish standard input, each line an event, without its line break (LF or CR LF).
     #[arg(long, conflicts_with = "payloads")]
     pub(crate) lines: bool,

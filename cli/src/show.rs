@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use millrace_client::Gap;
 use millrace_client::receiver::BatchEvent;
+use millrace_client::{Event, Gap};
 use millrace_proto::TagSetRef;
 use millrace_proto::tag::RESERVED_PREFIX;
 use serde::ser::SerializeMap;
@@ -50,6 +50,25 @@ pub(crate) fn event_json(out: &mut impl Write, event: &BatchEvent<'_>, all_tags:
         payload: text,
         payload_hex: if text.is_some() { None } else { Some(hex(event.payload)) },
         replayed: event.replayed,
+    };
+    json_line(out, &object)
+}
+
+/// Writes a reply as one JSON object.
+pub(crate) fn reply_json(out: &mut impl Write, schema: &'static str, event: &Event) -> io::Result<()> {
+    let text = std::str::from_utf8(&event.payload).ok();
+    let object = EventObject {
+        schema,
+        kind: "reply",
+        time: time(since_1970(event.time)),
+        time_ns: since_1970(event.time),
+        tags: TagsObject(event.tags.borrow(), false),
+        publisher: event.id.publisher.publisher.to_string(),
+        epoch: format!("{:016x}", event.id.publisher.epoch.0),
+        seq: event.id.seq,
+        payload: text,
+        payload_hex: if text.is_some() { None } else { Some(hex(&event.payload)) },
+        replayed: false,
     };
     json_line(out, &object)
 }

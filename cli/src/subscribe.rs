@@ -7,6 +7,7 @@ use millrace_client::receiver::{Batch, BatchItem, SubscriptionState};
 use millrace_client::session::plan::Progress;
 use millrace_client::{Acknowledge, Cursor, Receiver, ReceiverOptions, SubscribeError, Subscription};
 use millrace_proto::Selector;
+use millrace_proto::selector::Claim;
 
 use crate::args::Sub;
 use crate::cursor::{CursorFile, WRITE_EVERY};
@@ -31,26 +32,13 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     }
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
-    let mut options = ReceiverOptions::default()
-        .linger(command.linger)
-        .queue_bytes(command.queue.unwrap_or(0))
-        .policy(command.policy);
-    if let Some(group) = &command.group {
-        // What was printed is acknowledged, so that another member gets what was not.
-        options = options
-            .group(group)
-            .level(command.level)
-            .exclusive(command.exclusive)
-            .max_inflight(command.max_inflight.unwrap_or(0))
-            .acknowledge(Acknowledge::Explicit);
-    }
     let mut file = command.cursor.clone().map(CursorFile::open).transpose()?;
-    let options = past(options, command, file.as_ref());
+    let options = past(options(command), command, file.as_ref());
     let mut write_cursor = tokio::time::interval(WRITE_EVERY);
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
     // Where this command has come to before a batch, and within it, because it may end there.
     let (mut place, mut cut) = (receiver.cursor(), None);
-    let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
+    let mut subscription = receiver.subscribe(selectors(command)).map_err(refusal)?;
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
     let mut left = command.count;
     let form = Form { json: reach.json, all_tags: command.show_identity };
@@ -100,6 +88,35 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     drop(receiver);
     client.close().await;
     outcome
+}
+
+/// What kind of receiver the command is.
+fn options(command: &Sub) -> ReceiverOptions {
+    let mut options = ReceiverOptions::default()
+        .linger(command.linger)
+        .queue_bytes(command.queue.unwrap_or(0))
+        .policy(command.policy);
+    if let Some(name) = &command.name {
+        options = options.name(name);
+    }
+    if let Some(group) = &command.group {
+        // What was printed is acknowledged, so that another member gets what was not.
+        options = options
+            .group(group)
+            .level(command.level)
+            .exclusive(command.exclusive)
+            .max_inflight(command.max_inflight.unwrap_or(0))
+            .acknowledge(Acknowledge::Explicit);
+    }
+    options
+}
+
+/// The selectors of the subscription; of a command that wants only what is addressed to it, one
+/// that matches no event, so that it hears how far it is known.
+fn selectors(command: &Sub) -> Vec<String> {
+    let nothing = command.name.iter().filter(|_| command.selectors.is_empty());
+    let nothing = nothing.filter_map(|name| Claim::selector(name).ok());
+    command.selectors.iter().cloned().chain(nothing).collect()
 }
 
 /// How events are printed.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::anyhow;
-use millrace_client::{ConfirmLevel, Outcome, OutcomeReason, Publisher, PublisherStats, Unconfirmed};
+use millrace_client::{
+    ConfirmLevel, Outcome, OutcomeReason, Publisher, PublisherStats, RecipientFate, Unconfirmed,
+};
 use millrace_proto::PublisherKey;
 use serde::Serialize;
 
@@ -37,6 +39,12 @@ impl Failures {
         let how = match &unconfirmed.outcome {
             Outcome::Partial { reasons, .. } => format!("partial ({})", names(reasons)),
             Outcome::Dropped { reason } => format!("dropped ({})", reason.name()),
+            Outcome::AtRecipients { recipients } => {
+                let missed = recipients.iter().filter(|one| one.fate != RecipientFate::Delivered);
+                let missed: Vec<String> =
+                    missed.map(|one| format!("{} ({})", one.name, one.fate.name())).collect();
+                format!("not at {}", missed.join(", "))
+            }
             Outcome::GivenUp { why } => why.name().to_owned(),
             _ => "unknown".to_owned(),
         };
@@ -119,6 +127,9 @@ pub(crate) struct Summary {
     unreadable: u64,
     skipped: u64,
     connections: u64,
+    /// Of events for recipients: how many ended how at each of them, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    recipients: BTreeMap<String, BTreeMap<&'static str, u64>>,
     #[serde(skip)]
     stats: PublisherStats,
     #[serde(skip)]
@@ -151,9 +162,19 @@ impl Summary {
             unreadable: stats.unreadable,
             skipped,
             connections: stats.connections,
+            recipients: BTreeMap::new(),
             stats,
             level,
         }
+    }
+
+    /// With what became of events at each recipient.
+    pub(crate) fn at(mut self, recipients: &BTreeMap<String, BTreeMap<RecipientFate, u64>>) -> Self {
+        let named = |fates: &BTreeMap<RecipientFate, u64>| {
+            fates.iter().map(|(fate, &events)| (fate.name(), events)).collect()
+        };
+        self.recipients = recipients.iter().map(|(name, fates)| (name.clone(), named(fates))).collect();
+        self
     }
 
     /// Events that the publisher still waits for.
@@ -164,6 +185,11 @@ impl Summary {
     pub(crate) fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
         if command.verbose || !(command.quiet || reach.json) {
             tell(told(&self.stats, self.level, self.skipped));
+            for (name, fates) in &self.recipients {
+                let fates: Vec<String> =
+                    fates.iter().map(|(fate, events)| format!("{events} {fate}")).collect();
+                tell(format_args!("{name}: {}", fates.join(", ")));
+            }
         }
         if reach.json {
             let text = serde_json::to_string(self).map_err(|error| Failure::other(error.into()))?;

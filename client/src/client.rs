@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use millrace_proto::TagSet;
+
 use crate::change::Changes;
 use crate::config::Config;
 use crate::connector::Connector;
 use crate::error::ConnectError;
+use crate::event::Event;
 use crate::publisher::{self, Publisher, PublisherOptions};
 use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub, SubscriptionStream};
+use crate::requests::{self, AskError, Request, RequestEnd, Requester};
 
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
 #[derive(Debug, Clone)]
@@ -43,6 +47,35 @@ impl Client {
     /// receiver reconnects by itself.
     pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
         receiver::connect(self.connector.clone(), &self.hub, options).await
+    }
+
+    /// Connects a requester, on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`Client::receiver`].
+    pub async fn requester(&self) -> Result<Requester, ConnectError> {
+        requests::connect(self.connector.clone()).await
+    }
+
+    /// Asks once: publishes an event with these tags, whose receivers may reply, and waits for as
+    /// many replies as `request` wants, or as can come. Who asks often keeps a
+    /// [`requester`](Client::requester).
+    ///
+    /// # Errors
+    /// [`AskError`] when no router is there, or the request cannot be asked.
+    pub async fn request(
+        &self,
+        tags: &TagSet,
+        payload: impl AsRef<[u8]>,
+        request: Request,
+    ) -> Result<(Vec<Event>, Option<RequestEnd>), AskError> {
+        let requester = self.requester().await?;
+        let mut replies = requester.request(tags, payload, request).await?;
+        let mut events = Vec::new();
+        while let Some(event) = replies.next().await {
+            events.push(event);
+        }
+        Ok((events, replies.end()))
     }
 
     /// Subscribes to events that match any of the selectors, with a receiver for this subscription

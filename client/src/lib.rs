@@ -101,6 +101,8 @@ mod link;
 pub mod publisher;
 #[cfg(feature = "tokio")]
 pub mod receiver;
+#[cfg(feature = "tokio")]
+pub mod requests;
 pub mod session;
 #[cfg(feature = "tokio")]
 mod setters;
@@ -109,7 +111,9 @@ pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;
 
-pub use crate::session::publisher::{ConfirmLevel, GivenUp, Outcome, OutcomeReason};
+pub use crate::session::publisher::{
+    ConfirmLevel, GivenUp, Outcome, OutcomeReason, Recipient, RecipientFate,
+};
 pub use millrace_proto::control::{OverflowPolicy, RefusedReason};
 pub use millrace_proto::id::EventId;
 pub use millrace_proto::proof::Token;
@@ -127,7 +131,7 @@ pub use crate::{
     config::{Config, EnvironmentError, Identity, Trust},
     disconnect::Disconnect,
     error::ConnectError,
-    event::{Event, Gap, GapReason, Item},
+    event::{Event, Gap, GapReason, Item, ReplyTo},
     levels::RouterLevels,
     publisher::{
         Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats, Settled,
@@ -139,5 +143,6 @@ pub use crate::{
         ReceiverConnection, ReceiverOptions, ReceiverRefused, SubscribeError, Subscriber, Subscription,
         SubscriptionState, SubscriptionStream,
     },
+    requests::{AskError, Replies, Request, RequestEnd, Requester, Wanted},
     tls::TlsError,
 };

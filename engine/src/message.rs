@@ -16,6 +16,7 @@ use crate::groups::{self, MemberIndex, MemberState};
 use crate::history::{FarOwners, HistoryWord};
 use crate::ledger::Answer;
 use crate::matching::{Index, Location, Taker};
+use crate::names::NameNews;
 use crate::payload::{Cover, Prefilter};
 use crate::rights::AllowList;
 use crate::transport::ConnKey;
@@ -297,6 +298,9 @@ pub enum ToCore {
     },
     /// What is new of members of groups, in order.
     Members(Vec<MemberNews>),
+    /// Who holds names of receivers, where that has changed: said before the first directory that
+    /// counts on it.
+    Names(Vec<NameNews>),
     /// Whether publishers may be granted credit: every known router's interest is applied on all
     /// owners, or the time to wait for that has ended.
     Synced(bool),

@@ -54,6 +54,10 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const TOKEN_BYTES_MAX: usize = 4096;
 /// Receivers that an event may name.
 pub const RECIPIENTS_MAX: usize = 16;
+/// Microseconds that a request has which says nothing of it: five seconds.
+pub const REQUEST_DEADLINE_US: u64 = 5_000_000;
+/// Microseconds that a request has at most, an hour, because routers keep it for as long.
+pub const REQUEST_DEADLINE_US_MAX: u64 = 3_600_000_000;
 /// Clusters that a run may cross.
 pub const CLUSTER_PATH_MAX: usize = 8;
 /// Ranges of seqs or runs in one frame: 16 KiB at most.

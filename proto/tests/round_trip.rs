@@ -8,11 +8,11 @@ use millrace_proto::control::{
     RefusedReason, SeqRanges, SetState, Stage, Standing, Subscribe, Subscribed, TableCapacity, Ticket,
     Unsubscribe, Welcome,
 };
+use millrace_proto::data::optional::Addressed;
 use millrace_proto::data::{
     self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, Target, flag,
 };
 use millrace_proto::id::ClusterId;
-use millrace_proto::limits::{EVENTS_PER_RUN_MAX, PAYLOAD_BYTES_MAX};
 use millrace_proto::mesh::{
     GroupMember, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest,
     KnownPeer, LegAck, Literal, MeshFrame, PeerHello, Peers,
@@ -97,14 +97,16 @@ fn entry() -> BoxedStrategy<InterestEntry> {
         number(),
         list(prop::collection::vec(any::<u8>(), 0..64).boxed()),
         prop::option::of(text().prop_map(|group| GroupMember { group, level: 1, ..GroupMember::default() })),
+        text(),
     )
-        .prop_map(|(number, kind, selector, generation, literals, member)| InterestEntry {
+        .prop_map(|(number, kind, selector, generation, literals, member, identity)| InterestEntry {
             number,
             kind,
             selector,
             generation,
             literals: literals.into_iter().map(Literal).collect(),
             member,
+            identity,
         })
         .boxed()
 }
@@ -182,6 +184,7 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             queue_bytes: number(),
             linger_us: number(),
             grant: number(),
+            name: text(),
             group: text(),
             level: any::<u32>(),
             max_inflight: number(),
@@ -415,8 +418,9 @@ proptest! {
             matched.iter().for_each(|&subscription| varint::put(&mut bytes, subscription));
             bytes
         }).collect();
+        let addressed = Addressed { request: Some(numbers.0), ..Addressed::default() }.encode();
         let expected: Vec<Target<'_>> = wanted.iter().zip(&matched).map(|(&(receiver, _, flags, ticket), matched)| {
-            Target { receiver: ReceiverNumber(receiver), matched, flags, ticket }
+            Target { receiver: ReceiverNumber(receiver), matched, flags, ticket, addressed: &addressed }
         }).collect();
         let mut targets = Vec::new();
         expected.iter().for_each(|target| target.put(&mut targets));
@@ -444,32 +448,6 @@ proptest! {
         let (kind, body) = split(&b);
         prop_assert_eq!(data::decode(kind, body), Ok(DataFrame::DefinePublisher { number, publisher, index: 0 }));
     }
-}
-
-#[test]
-fn a_run_holds_the_largest_payload_and_no_larger_one() {
-    let mut run = RunBuilder::default();
-    run.start(varint::MAX - 1, 0, varint::MAX);
-    assert!(run.fits(PAYLOAD_BYTES_MAX));
-    assert!(!run.fits(PAYLOAD_BYTES_MAX + 1));
-    run.push(u64::MAX, &vec![0; PAYLOAD_BYTES_MAX]);
-    let mut out = Vec::new();
-    run.finish(&mut out);
-    assert_eq!(RunBody::parse(&out).unwrap().count(), 1);
-}
-
-#[test]
-fn a_run_that_is_full_says_so() {
-    let mut run = RunBuilder::default();
-    run.start(0, 0, 0);
-    for _ in 0..EVENTS_PER_RUN_MAX {
-        assert!(run.fits(0));
-        run.push(0, b"");
-    }
-    assert!(!run.fits(0));
-    run.start(varint::MAX - 1, 0, 0);
-    run.push(0, b"");
-    assert!(!run.fits(0), "seqs end with the integers of the wire");
 }
 
 #[test]

@@ -204,6 +204,26 @@ pub(crate) struct Route {
     pub(crate) by_payload: bool,
 }
 
+/// `/names`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Names {
+    pub(crate) name: String,
+    pub(crate) count: u64,
+    pub(crate) names: Vec<NamedReceiver>,
+}
+
+/// Who holds a name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NamedReceiver {
+    pub(crate) name: String,
+    pub(crate) generation: u64,
+    pub(crate) identity: String,
+    pub(crate) router: String,
+    pub(crate) router_name: String,
+}
+
 /// `/groups`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

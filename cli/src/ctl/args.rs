@@ -30,6 +30,8 @@ pub(crate) enum What {
     Routes(Routes),
     /// Groups of receivers: the level in use, since when and why, and what each member has.
     Groups,
+    /// Names of receivers, and who holds them.
+    Names,
     /// Whom an event with these tags would meet, and what keeps it from others.
     Why(Why),
     /// Have routers read their settings and certificates anew, whole or not at all.

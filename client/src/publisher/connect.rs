@@ -59,7 +59,7 @@ async fn connect_shared(
     // Publishers and receivers that come while the connection is made wait for it here.
     let mut present = hub.lock().await;
     let known = present.upgrade().map(|hub| (hub.reserve_publisher(&wants), hub));
-    let (Proof { secret, identity }, hub) = match known {
+    let (proof, hub) = match known {
         Some((Place::Reserved(proof), hub)) => (proof, hub),
         Some((Place::Taken, _)) => return Ok(None),
         Some((Place::Ended, _)) | None => {
@@ -73,11 +73,21 @@ async fn connect_shared(
         }
     };
     drop(present);
+    Ok(Some(join_hub(connector, &hub, &proof, options)))
+}
+
+/// A publisher on a connection whose place for one was reserved.
+pub(crate) fn join_hub(
+    connector: &Connector,
+    hub: &Hub,
+    Proof { secret, identity }: &Proof,
+    options: &PublisherOptions,
+) -> Publisher {
     let progress = Arc::new(Notify::new());
-    let key = PublisherKey { publisher: PublisherId::derive(&secret, &identity, 0), epoch: new_epoch() };
+    let key = PublisherKey { publisher: PublisherId::derive(secret, identity, 0), epoch: new_epoch() };
     let (feed, outgoing) = Feed::on_shared(key, options, connector.clock(), progress.clone());
     hub.join_publisher(outgoing);
-    Ok(Some(Publisher::new(vec![feed], progress)))
+    Publisher::new(vec![feed], progress)
 }
 
 /// Connects a publisher first to any router, then, where it is to have more connections, to the

@@ -126,16 +126,25 @@ impl Feed {
         self.shared.publish(tags, time_ns, payload)
     }
 
+    /// Publishes an event whose outcome is wanted; `address` is as in a run's hop header.
     pub(super) fn publish_confirmed(
         &self,
         tags: Tags<'_>,
         time_ns: u64,
         payload: &[u8],
+        address: &[u8],
     ) -> Result<Confirmation, PublishError> {
-        if !self.shared.lock().level.is_confirmed() {
-            return Err(PublishError::NoConfirmLevel);
+        {
+            let state = self.shared.lock();
+            if !state.level.is_confirmed() {
+                return Err(PublishError::NoConfirmLevel);
+            }
+            // Such a router would give it to whoever selects its tags.
+            if !address.is_empty() && !state.knows_names {
+                return Err(PublishError::NoNames);
+            }
         }
-        let (id, outcome) = self.shared.publish_confirmed(tags, time_ns, payload)?;
+        let (id, outcome) = self.shared.publish_confirmed(tags, time_ns, payload, address)?;
         Ok(Confirmation::new(id, outcome))
     }
 

@@ -28,6 +28,7 @@
 //!                    shard % 3 = 2   └ feed: queue ── task ── connection ─► core 2 ┘
 //! ```
 
+mod address;
 mod confirmation;
 mod connect;
 mod feed;
@@ -42,8 +43,9 @@ mod task;
 #[cfg(all(unix, feature = "spool"))]
 mod upkeep;
 
+pub(crate) use address::names;
 pub use confirmation::Confirmation;
-pub(crate) use connect::connect;
+pub(crate) use connect::{connect, join_hub};
 pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{Outgoing, Turned};
 pub use publishing::Publisher;

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::state::Shared;
 use super::stats::{Lost, REPORTS_MAX};
 use crate::disconnect::Disconnect;
-use crate::session::{ConnectionEvent, SessionError};
+use crate::session::{ConnectionEvent, ConnectionSession, SessionError};
 use crate::time::Time;
 
 /// Moves the events of a publisher to the present connection.
@@ -56,11 +56,12 @@ impl Outgoing {
         state.session.set_key(key);
     }
 
-    /// A connection begins whose router holds `tables`, and confirms or does not.
-    pub(crate) fn begin(&mut self, tables: TableCapacity, confirms: bool) {
+    /// A connection begins whose router holds `tables`, and knows confirms and names or does not.
+    pub(crate) fn begin(&mut self, tables: TableCapacity, connection: &ConnectionSession) {
         let mut state = self.shared.lock();
         state.session.stream_started(tables);
-        if !confirms && state.level.is_confirmed() {
+        state.knows_names = connection.names();
+        if !connection.confirms() && state.level.is_confirmed() {
             tracing::warn!("a router does not confirm events: what it receives ends as unknown; update it");
             state.session.cannot_confirm();
         }

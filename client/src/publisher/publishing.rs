@@ -1,17 +1,21 @@
 //! A publisher as the application uses it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use millrace_proto::data::optional::Addressed;
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, TagSet};
 use tokio::sync::Notify;
 
+use super::address;
 use super::confirmation::Confirmation;
 use super::feed::Feed;
 use super::stats::{Lost, PublisherStats, Settled, Unconfirmed};
 use crate::clock::wall_time_ns;
-use crate::session::publisher::{Full, HandlesExhausted};
+use crate::event::ReplyTo;
+use crate::session::publisher::{Full, HandlesExhausted, RecipientFate};
 use crate::session::{ConfirmLevel, PublishError, TagHandle, Tags};
 use crate::spool::Opened;
 
@@ -106,7 +110,75 @@ impl Publisher {
     ) -> Result<Confirmation, PublishError> {
         let (tags, payload) = (tags.into(), payload.as_ref());
         let (feed, time_ns) = (self.feed(tags), wall_time_ns(SystemTime::now()));
-        self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload)).await
+        self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload, &[])).await
+    }
+
+    /// Publishes an event for the receivers of these names, 1 to 16 of them, and for nobody else;
+    /// waits while the queue is full, and returns a future of what becomes of it at each
+    /// ([`Outcome::AtRecipients`](crate::Outcome::AtRecipients)). Its tags say what it is about, and
+    /// choose nobody. It takes a confirm level: *routed* for the recipients' queues, *delivered* for
+    /// their applications.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::WouldBlock`].
+    pub async fn publish_to<'t, S: AsRef<str>>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        recipients: impl IntoIterator<Item = S>,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Confirmation, PublishError> {
+        let recipients: Vec<S> = recipients.into_iter().collect();
+        let to = address::names(&recipients)?;
+        let mut address = Vec::new();
+        Addressed { to, ..Addressed::default() }.put(&mut address);
+        self.publish_addressed(tags.into(), payload.as_ref(), &address).await
+    }
+
+    /// Replies to a request, with an event without tags; waits while the queue is full, and returns a future of whether the
+    /// reply has reached who asked: [`Outcome::is_requester_gone`](crate::Outcome::is_requester_gone)
+    /// says that nobody waits for it. It takes a confirm level, of which *routed* is enough.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::WouldBlock`].
+    pub async fn reply(
+        &self,
+        request: &ReplyTo,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Confirmation, PublishError> {
+        let tags = TagSet::from_texts::<&str>([]).expect("a set without tags is one");
+        let (answers, mut address) = (Some(request.token), Vec::new());
+        Addressed { answers, ..Addressed::default() }.put(&mut address);
+        self.publish_addressed(Tags::Set(&tags), payload.as_ref(), &address).await
+    }
+
+    /// Publishes an event with an address, encoded as a hop field.
+    pub(crate) async fn publish_addressed(
+        &self,
+        tags: Tags<'_>,
+        payload: &[u8],
+        address: &[u8],
+    ) -> Result<Confirmation, PublishError> {
+        let (feed, time_ns) = (self.feed(tags), wall_time_ns(SystemTime::now()));
+        self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload, address)).await
+    }
+
+    /// Whether an event of the first connection has no outcome yet.
+    pub(crate) fn is_pending(&self, seq: u64) -> bool {
+        self.feeds[0].shared.lock().session.is_pending(seq)
+    }
+
+    /// How many events ended how at each recipient that they named, as far as it is known; the first
+    /// 1,024 recipients are counted.
+    #[must_use]
+    pub fn at_recipients(&self) -> BTreeMap<String, BTreeMap<RecipientFate, u64>> {
+        let mut sum: BTreeMap<String, BTreeMap<RecipientFate, u64>> = BTreeMap::new();
+        for feed in &self.feeds {
+            for (name, fates) in &feed.shared.lock().at_recipients {
+                let counts = sum.entry(name.clone()).or_default();
+                fates.iter().for_each(|(&fate, events)| *counts.entry(fate).or_default() += events);
+            }
+        }
+        sum
     }
 
     /// Publishes an event that happened at `time` (before 1970: in 1970), if the queue has room, and
@@ -121,7 +193,7 @@ impl Publisher {
         payload: impl AsRef<[u8]>,
     ) -> Result<Confirmation, PublishError> {
         let tags = tags.into();
-        self.feed(tags).publish_confirmed(tags, wall_time_ns(time), payload.as_ref())
+        self.feed(tags).publish_confirmed(tags, wall_time_ns(time), payload.as_ref(), &[])
     }
 
     /// Publishes an event that happens now, if the queue has room.

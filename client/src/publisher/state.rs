@@ -13,11 +13,14 @@ use super::stats::{Lost, PublisherStats, REPORTS_MAX, SETTLED_MAX, Settled, Unco
 use crate::clock::{Clock, nanos, wall_time_ns};
 #[cfg(all(unix, feature = "spool"))]
 use crate::session::publisher::MemoryStore;
-use crate::session::publisher::{Full, GivenUp, Store};
+use crate::session::publisher::{Full, GivenUp, Recipient, RecipientFate, Store};
 use crate::session::{ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Tags};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, SpoolStore};
 use crate::time::Time;
+
+/// Recipients whose events are counted for each of them: one that names more knows them itself.
+const RECIPIENTS_COUNTED_MAX: usize = 1024;
 
 /// What the task and the publisher's callers share.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(super) struct State {
     pub(super) confirmed: u64,
     pub(super) partial: u64,
     pub(super) dropped: u64,
+    /// Events by recipient and by what became of them there.
+    pub(super) at_recipients: BTreeMap<String, BTreeMap<RecipientFate, u64>>,
     pub(super) shed: u64,
     pub(super) expired: u64,
     pub(super) unreadable: u64,
@@ -71,6 +76,8 @@ pub(super) struct State {
     /// Who waits for the outcome of an event, by its seq; as many as the window holds, at most.
     waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     pub(super) connections: u64,
+    /// The present router, or the last one, knows recipients, requests and replies.
+    pub(super) knows_names: bool,
     /// Some task moves its events.
     pub(super) served: bool,
 }
@@ -104,6 +111,7 @@ impl Shared {
             confirmed: 0,
             partial: 0,
             dropped: 0,
+            at_recipients: BTreeMap::new(),
             shed: 0,
             expired: 0,
             unreadable: 0,
@@ -123,6 +131,7 @@ impl Shared {
             lost: VecDeque::new(),
             unknown: 0,
             connections: 0,
+            knows_names: true,
             served: true,
         };
         Self { state: Mutex::new(state), clock, work: Arc::default(), progress, upkeep: Arc::default() }
@@ -165,7 +174,7 @@ impl Shared {
         time_ns: u64,
         payload: &[u8],
     ) -> Result<EventId, PublishError> {
-        self.publish_then(tags, time_ns, payload, |_, _| {})
+        self.publish_then(tags, time_ns, payload, &[], |_, _| {})
     }
 
     /// Queues an event whose outcome is wanted.
@@ -174,10 +183,11 @@ impl Shared {
         tags: Tags<'_>,
         time_ns: u64,
         payload: &[u8],
+        address: &[u8],
     ) -> Result<(EventId, oneshot::Receiver<Outcome>), PublishError> {
         let (sender, receiver) = oneshot::channel();
         let wait = |state: &mut State, seq| drop(state.waiting.insert(seq, sender));
-        Ok((self.publish_then(tags, time_ns, payload, wait)?, receiver))
+        Ok((self.publish_then(tags, time_ns, payload, address, wait)?, receiver))
     }
 
     fn publish_then(
@@ -185,13 +195,14 @@ impl Shared {
         tags: Tags<'_>,
         time_ns: u64,
         payload: &[u8],
+        address: &[u8],
         then: impl FnOnce(&mut State, u64),
     ) -> Result<EventId, PublishError> {
         let mut state = self.lock();
         let was_empty = state.session.queued_bytes() == 0;
         // Only the oldest queued event's time counts, so the clock is read once per batch.
         let now = if was_empty { self.clock.now() } else { Time::ZERO };
-        let seq = match state.session.publish(now, tags, time_ns, payload) {
+        let seq = match state.session.publish_addressed(now, tags, time_ns, payload, address) {
             Ok(seq) => seq,
             Err(error) => {
                 let asked = state.ask_for_room(error);
@@ -245,6 +256,7 @@ impl State {
                 Outcome::Confirmed { .. } => self.confirmed += events,
                 Outcome::Partial { .. } => self.partial += events,
                 Outcome::Dropped { .. } => self.dropped += events,
+                Outcome::AtRecipients { ref recipients } => self.count_recipients(recipients, events),
                 Outcome::Unknown => self.unknown += events,
                 Outcome::GivenUp { why } => match why {
                     GivenUp::Shed => self.shed += events,
@@ -270,6 +282,22 @@ impl State {
                 }
                 self.unconfirmed.push_back(Unconfirmed { key, seqs, outcome });
             }
+        }
+    }
+
+    /// Counts events that name recipients, and what became of them at each.
+    fn count_recipients(&mut self, recipients: &[Recipient], events: u64) {
+        let delivered = recipients.iter().filter(|one| one.fate == RecipientFate::Delivered).count();
+        *match delivered {
+            0 => &mut self.dropped,
+            some if some == recipients.len() => &mut self.confirmed,
+            _ => &mut self.partial,
+        } += events;
+        for Recipient { name, fate } in recipients {
+            if !self.at_recipients.contains_key(name) && self.at_recipients.len() == RECIPIENTS_COUNTED_MAX {
+                continue;
+            }
+            *self.at_recipients.entry(name.clone()).or_default().entry(*fate).or_default() += events;
         }
     }
 

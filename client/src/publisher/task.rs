@@ -88,7 +88,7 @@ impl Task {
         if let Some(secret) = &self.secret {
             self.outgoing.identified(secret, &welcome.identity);
         }
-        self.outgoing.begin(welcome.tables, link.session.confirms());
+        self.outgoing.begin(welcome.tables, &link.session);
         let (connection, work) = (link.connection.clone(), self.outgoing.work());
         loop {
             let deadline = match self.turn(link, leaving) {

@@ -12,7 +12,7 @@ use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
-use crate::event::{Event, Item};
+use crate::event::{Asked, Event, Item, ReplyTo};
 use crate::session::receiver::{Fresh, Handover, Session, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
@@ -51,6 +51,8 @@ struct Run {
     matched: Arc<[SubscriptionNumber]>,
     maybe_duplicate: bool,
     replayed: bool,
+    /// What its events ask or answer; boxed, because few do.
+    asked: Option<Box<Asked>>,
 }
 
 /// What says which events of a held run are fresh.
@@ -87,6 +89,10 @@ pub struct BatchEvent<'a> {
     /// It comes from history: it was published before this receiver subscribed, or while it was
     /// away.
     pub replayed: bool,
+    /// Where replies to it go; none for an event that is no request.
+    pub reply_to: Option<&'a ReplyTo>,
+    /// The number of the request that it replies to.
+    pub(crate) answers: Option<u64>,
 }
 
 /// One thing of a [`Batch`], borrowed.
@@ -126,6 +132,8 @@ impl Batch {
                     matched: &run.matched,
                     maybe_duplicate: run.maybe_duplicate,
                     replayed: run.replayed,
+                    reply_to: run.asked.as_ref().and_then(|asked| asked.reply_to.as_ref()),
+                    answers: run.asked.as_ref().and_then(|asked| asked.answers),
                 })
             }
         })
@@ -145,6 +153,8 @@ impl Batch {
                     matched: run.matched.clone(),
                     maybe_duplicate: run.maybe_duplicate,
                     replayed: run.replayed,
+                    reply_to: run.asked.as_ref().and_then(|asked| asked.reply_to.clone()),
+                    answers: run.asked.as_ref().and_then(|asked| asked.answers),
                 })
             }
         })
@@ -308,7 +318,8 @@ impl BatchBuilder {
         let maybe_duplicate = fresh.maybe_duplicate;
         let replayed = run.is_replayed();
         let (tags, publisher) = (run.tag_set(), run.publisher);
-        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed });
+        let asked = run.addressed().map(|addressed| Box::new(Asked::new(&addressed)));
+        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed, asked });
         for event in run.events().filter(|event| fresh.contains(event.seq)) {
             let start = self.payloads.len();
             self.payloads.extend_from_slice(event.payload);

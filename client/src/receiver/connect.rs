@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace_proto::control::OverflowPolicy;
 
-use super::hub::{Hub, SharedHub};
+use super::hub::{Hub, Place, Proof, SharedHub};
 use super::options::{ReceiverConnection, ReceiverOptions};
 use super::past::Past;
 use super::reading::Receiver;
@@ -57,6 +57,26 @@ pub(crate) async fn connect(
     let (hub, shared) = begin(connector, wants, first).await?;
     *present = Arc::downgrade(&hub);
     Ok(made(shared, options))
+}
+
+/// Connects a receiver on a connection of its own, which has a place for a publisher that wants
+/// `publisher`.
+pub(crate) async fn connect_with_publisher(
+    connector: Connector,
+    options: ReceiverOptions,
+    publisher: &Wants,
+) -> Result<(Receiver, Arc<Hub>, Proof), ConnectError> {
+    connector.check_tls()?;
+    let wish = options.wish();
+    let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
+    let wants = Wants { receivers: 1, share_deliveries: false, ..Wants::shared(publisher) };
+    let first = |hub: &Hub| match (hub.join(&wish, window_bytes)?, hub.reserve_publisher(publisher)) {
+        (Some(shared), Place::Reserved(proof)) => Ok((shared, proof)),
+        _ => Err(PlanError::TooManyReceivers),
+    };
+    let (hub, (shared, proof)) = begin(connector, wants, first).await?;
+    shared.lock().is_inbox = true;
+    Ok((made(shared, options), hub, proof))
 }
 
 /// A receiver as the application gets it.

@@ -97,7 +97,7 @@ impl Following {
         let can_move = link.session.has_moves() && old.session.has_moves();
         for shared in members.0.values().map(|member| &member.shared).filter(|_| can_move) {
             let mut state = shared.lock();
-            if state.closed || state.is_member() {
+            if state.closed || state.is_member() || state.is_named() || state.is_inbox {
                 continue;
             }
             state.tell_changes(old);

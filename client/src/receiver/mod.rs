@@ -34,7 +34,7 @@ mod told;
 mod wake;
 
 pub use batch::{Batch, BatchEvent, BatchItem};
-pub(crate) use connect::{begin, connect};
+pub(crate) use connect::{begin, connect, connect_with_publisher};
 pub use cursor::{Cursor, CursorError};
 pub(crate) use hub::{Hub, Place, Proof, SharedHub};
 pub use options::{Acknowledge, ReceiverConnection, ReceiverOptions};

@@ -17,6 +17,13 @@ pub(super) fn open(shared: &Shared, link: &mut Link, incoming: &mut Incoming) {
         drop(state);
         return shared.end();
     }
+    if state.is_named() && !link.session.names() {
+        let message = "this router knows no names of receivers: update it, or use another one".to_owned();
+        let (reason, receiver) = (RefusedReason::Unsupported, shared.number);
+        state.receiver_refused(&Refused { reason, receiver, message, ..Refused::default() });
+        drop(state);
+        return shared.end();
+    }
     state.inbox.begin_connection();
     state.ended.clear();
     state.added.clear();

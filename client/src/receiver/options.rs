@@ -61,6 +61,10 @@ pub struct ReceiverOptions {
     /// Of the group, one member gets everything, and the next one takes over when it cannot. All
     /// members of a group say the same. Default `false`.
     pub exclusive: bool,
+    /// The name under which events are addressed to it, at most 64 bytes. It gets them besides what
+    /// it selects. A receiver that takes a name which another one has ends that one, unless the name
+    /// belongs to somebody else. A receiver has a name or is a member of a group. Default: none.
+    pub name: Option<String>,
     /// Events that the router gives it before it has acknowledged others; then other members of its
     /// group are used. 0, the default: what the router has set, 256 if nothing. At most 65,536.
     pub max_inflight: u64,
@@ -89,6 +93,13 @@ impl ReceiverOptions {
         self
     }
 
+    /// Gives the receiver a name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     pub(super) fn wish(&self) -> ReceiverWish {
         let group = self.group.clone().map(|name| GroupWish {
             name,
@@ -101,6 +112,7 @@ impl ReceiverOptions {
             queue_bytes: self.queue_bytes,
             linger_us: u64::try_from(self.linger.as_micros()).unwrap_or(u64::MAX),
             group,
+            name: self.name.clone().unwrap_or_default(),
         }
     }
 }
@@ -146,6 +158,7 @@ impl Default for ReceiverOptions {
             group: None,
             level: 1,
             exclusive: false,
+            name: None,
             max_inflight: 0,
             since: None,
             cursor: None,

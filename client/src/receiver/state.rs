@@ -77,6 +77,9 @@ pub(super) struct State {
     pub(super) busy: Busy,
     pub(super) past: Past,
     pub(super) closed: bool,
+    /// Replies come to it, which go to the connection that asked: it does not move ahead of its
+    /// publisher.
+    pub(super) is_inbox: bool,
     /// Why the receiver has ended.
     pub(super) refused: Option<ReceiverRefused>,
 }
@@ -102,6 +105,7 @@ impl Shared {
             busy: Busy::default(),
             past: Past::default(),
             closed: false,
+            is_inbox: false,
             refused: None,
         };
         Ok(Self { number, window_bytes, dedup: SharedDedup::default(), state: Mutex::new(state), wake })
@@ -203,6 +207,11 @@ impl State {
     /// Whether it is a member of a group.
     pub(super) fn is_member(&self) -> bool {
         self.plan.wish(self.number).is_some_and(|wish| wish.group.is_some())
+    }
+
+    /// Whether it has a name.
+    pub(super) fn is_named(&self) -> bool {
+        self.plan.wish(self.number).is_some_and(|wish| !wish.name.is_empty())
     }
 
     /// Tells the router whether this member of a group is busy, if it does not know.

@@ -139,7 +139,7 @@ impl Task {
         }
         self.moved.clear();
         if let Some(publisher) = &mut self.publisher {
-            publisher.begin(present.tables, link.session.confirms());
+            publisher.begin(present.tables, &link.session);
             if present.credit > 0 {
                 // It was told while receivers moved.
                 let credit = ConnectionEvent::Credit { bytes: present.credit };
@@ -281,7 +281,7 @@ impl Task {
     fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
         if let Some(mut publisher) = self.hub.take_publisher() {
-            publisher.begin(present.tables, link.session.confirms());
+            publisher.begin(present.tables, &link.session);
             let credit = ConnectionEvent::Credit { bytes: present.credit };
             hear(&mut publisher, &credit, link)?;
             self.publisher = Some(publisher);

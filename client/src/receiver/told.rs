@@ -115,7 +115,9 @@ impl Task {
         let Some(member) = self.members.0.get(&number) else { return Ok(()) };
         match end.reason {
             EndReason::Forbidden | EndReason::Replaced => {
-                let (reason, message) = (RefusedReason::Forbidden, end.message);
+                let is_replaced = end.reason == EndReason::Replaced;
+                let reason = if is_replaced { RefusedReason::Fenced } else { RefusedReason::Forbidden };
+                let message = end.message;
                 self.end_refused(
                     &Refused { reason, receiver: number, message, ..Refused::default() },
                     incoming,

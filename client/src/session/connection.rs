@@ -153,6 +153,8 @@ pub struct ConnectionSession {
     confirms: bool,
     /// The router has groups.
     groups: bool,
+    /// The router knows names, requests and replies.
+    names: bool,
     /// History was asked for; from the Welcome on, whether the router keeps any.
     history: bool,
     /// Marks were announced; from the Welcome on, whether the router writes them.
@@ -199,7 +201,8 @@ impl ConnectionSession {
             hello.features = hello.features.with(feature::DELIVERIES);
         }
         if confirms {
-            hello.features = hello.features.with(feature::CONFIRMS).with(feature::GROUPS);
+            hello.features =
+                hello.features.with(feature::CONFIRMS).with(feature::GROUPS).with(feature::NAMES);
         }
         if history {
             hello.positions = true;
@@ -222,6 +225,7 @@ impl ConnectionSession {
             share_deliveries,
             confirms,
             groups: false,
+            names: false,
             history,
             moves,
             last_mark: 0,
@@ -260,6 +264,13 @@ impl ConnectionSession {
     #[must_use]
     pub const fn groups(&self) -> bool {
         self.welcomed && self.confirms && self.groups
+    }
+
+    /// Whether receivers may have names, and events recipients, requests and replies: that takes
+    /// confirms, and the router lists the feature. False until the Welcome.
+    #[must_use]
+    pub const fn names(&self) -> bool {
+        self.welcomed && self.confirms && self.names
     }
 
     /// Whether the router keeps history and tells positions: it was asked to, and lists the
@@ -474,6 +485,7 @@ impl ConnectionSession {
         self.welcomed = true;
         self.share_deliveries = welcome.deliveries == DELIVERIES_SHARED;
         self.groups = welcome.features.contains(feature::GROUPS);
+        self.names = welcome.features.contains(feature::NAMES);
         self.confirms &= welcome.features.contains(feature::CONFIRMS);
         self.history &= welcome.features.contains(feature::HISTORY);
         self.moves &= welcome.features.contains(feature::MOVES);

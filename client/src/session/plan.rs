@@ -35,6 +35,8 @@ pub struct ReceiverWish {
     pub linger_us: u64,
     /// The group that it is a member of, if it is.
     pub group: Option<GroupWish>,
+    /// The name under which events are addressed to it; empty: none.
+    pub name: String,
 }
 
 /// How a receiver is a member of a group.
@@ -301,7 +303,7 @@ impl Plan {
     /// The request that opens a planned receiver with a first grant of `grant` bytes.
     #[must_use]
     pub fn open_request(&self, receiver: ReceiverNumber, grant: u64) -> Option<OpenReceiver> {
-        let ReceiverWish { policy, queue_bytes, linger_us, group } =
+        let ReceiverWish { policy, queue_bytes, linger_us, group, name: own_name } =
             self.receivers.get(&receiver)?.wish.clone();
         let GroupWish { name: group, level, max_inflight, exclusive } = group.unwrap_or_default();
         Some(OpenReceiver {
@@ -310,6 +312,7 @@ impl Plan {
             queue_bytes,
             linger_us,
             grant,
+            name: own_name,
             group,
             level,
             max_inflight,

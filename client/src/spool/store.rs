@@ -253,6 +253,9 @@ impl<S: Storage> Store for SpoolStore<S> {
     }
 
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
+        if !event.address.is_empty() {
+            return Err(StoreError::Addressed);
+        }
         if let Some(failed) = self.failed.take() {
             return Err(StoreError::Failed(failed.kind));
         }
@@ -298,6 +301,7 @@ impl<S: Storage> Store for SpoolStore<S> {
             base_time_ns: run.base_time_ns,
             count: run.count,
             events: &run.events,
+            address: &[],
         })
     }
 

@@ -119,6 +119,7 @@ impl ControlConfig {
             features: Features::default()
                 .with(feature::CONFIRMS)
                 .with(feature::GROUPS)
+                .with(feature::NAMES)
                 .with(feature::LITERALS)
                 .with(feature::MOVES)
                 .with(feature::PACING),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use millrace_proto::Selector;
 
 use super::members::MemberBook;
+use super::names::NameBook;
 use super::output::ControlOutput;
 use super::places::Places;
 use crate::matching::{Index, Location, Taker};
@@ -28,6 +29,9 @@ pub(super) struct Directory {
     peers: Places,
     /// Members of groups that the index names.
     pub(super) members: MemberBook,
+    /// Names of receivers. They stand in no index: cores are told of them before the version that
+    /// counts on them.
+    pub(super) names: NameBook,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,7 @@ impl Directory {
             cores: vec![CoreView::default(); usize::from(cores)],
             peers: Places::new(Taker::PLACES_MAX),
             members: MemberBook::new(),
+            names: NameBook::default(),
         }
     }
 
@@ -65,6 +70,12 @@ impl Directory {
                 self.entries += 1;
                 self.changed = true;
             }
+            return;
+        }
+        if let Some(claim) = selector.claim() {
+            self.names.insert(location, claim);
+            self.entries += 1;
+            self.changed = true;
             return;
         }
         if self.is_for_nobody(location) {
@@ -89,6 +100,12 @@ impl Directory {
                 self.entries -= 1;
                 self.changed = true;
             }
+            return;
+        }
+        if let Some(claim) = selector.claim() {
+            self.names.remove(location, claim);
+            self.entries -= 1;
+            self.changed = true;
             return;
         }
         if self.is_for_nobody(location) {

@@ -295,6 +295,7 @@ impl Control {
             self.look_at = self.next_look();
         }
         self.give_members();
+        self.give_names();
         if self.publish_at().is_some_and(|at| at <= self.now) {
             self.publish();
         }

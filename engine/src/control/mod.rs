@@ -21,6 +21,7 @@
 //! | `places.rs` | which places of peers and members in the directory are free |
 //! | `owners.rs` | whose history can be asked for |
 //! | `members.rs`, `grouping.rs` | members of groups: their places, and how they are |
+//! | `names.rs`, `naming.rs` | names of receivers: who claims them, and who holds them |
 //! | `prepare.rs`, `subscribe.rs` | reads selectors; subscriptions that wait for a stage |
 //! | `standing.rs`, `trouble.rs` | whether this router has joined; trouble with its place |
 //! | `notice.rs`, `notify.rs` | notices for people |
@@ -39,6 +40,8 @@ mod machine;
 mod members;
 mod mesh;
 mod metrics;
+mod names;
+mod naming;
 mod notice;
 mod notify;
 mod output;

@@ -196,6 +196,7 @@ impl CoreConfig {
                 .with(feature::PROOF)
                 .with(feature::CONFIRMS)
                 .with(feature::GROUPS)
+                .with(feature::NAMES)
                 .with(feature::MOVES)
                 .with(feature::PACING),
             lane_times: LaneTimes::default(),

@@ -31,6 +31,9 @@ impl Core {
                     Origin::Lane { conn, .. } => {
                         self.drive_lane(now, transport, conn, |lane, turn| lane.tell_ended(turn, group));
                     }
+                    Origin::Recipient { direct, .. } => {
+                        self.tell_recipients_ended(now, transport, direct, group);
+                    }
                 }
             }
             self.path.ledger.give_back(ended);

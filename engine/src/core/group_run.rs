@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use millrace_proto::data::flag;
+use millrace_proto::field::Fields;
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::{PublisherKey, TagSetRef};
 
@@ -22,6 +23,8 @@ pub(super) struct GroupRun {
     publisher: PublisherKey,
     pub(super) flags: u64,
     body: Bytes,
+    /// What it asks, as the whole hop field 7; empty for a run that asks nothing.
+    fields: Box<[u8]>,
     events: u64,
     /// The ledger's entry, while the group's copy is an open leg of it.
     pub(super) entry: Option<EntryId>,
@@ -41,6 +44,7 @@ impl GroupRun {
             publisher: run.publisher,
             flags: run.flags,
             body,
+            fields: run.fields.into(),
             events: run.events,
             entry: run.entry,
         }
@@ -70,13 +74,23 @@ impl GroupRun {
         }
     }
 
+    /// What it asks, as a hop field.
+    pub(super) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// What it asks: the value of that field.
+    pub(super) fn asked(&self) -> &[u8] {
+        Fields::new(&self.fields).flatten().next().map_or(&[], |field| field.value)
+    }
+
     /// Its events.
     pub(super) fn span(&self) -> Span {
         self.copy(false).span()
     }
 
     fn part(&self, body: Vec<u8>, events: u64) -> Self {
-        Self { tags: self.tags.clone(), body: body.into(), events, ..*self }
+        Self { tags: self.tags.clone(), body: body.into(), fields: self.fields.clone(), events, ..*self }
     }
 }
 
@@ -86,7 +100,7 @@ impl Load for GroupRun {
     }
 
     fn bytes(&self) -> usize {
-        OVERHEAD_BYTES + self.tags.len() + self.body.len()
+        OVERHEAD_BYTES + self.tags.len() + self.fields.len() + self.body.len()
     }
 
     fn key(&self) -> u64 {

@@ -60,6 +60,7 @@ impl Core {
     /// their tickets, and control how members are.
     #[cold]
     pub(super) fn settle_groups(&mut self, now: Time, transport: &mut dyn Transport) {
+        self.end_nameless(now, transport);
         self.path.serve_groups();
         for (conn, answers) in self.path.clients.members.take_answers_to_lanes() {
             self.drive_lane(now, transport, conn, |lane, turn| {
@@ -107,7 +108,7 @@ impl Core {
         metrics.group_waiting = counts.waiting;
         metrics.group_held = counts.bytes;
         metrics.group_members = self.path.clients.members.len() as u64;
-        if self.path.clients.members.len() > 0 || !self.path.groups.is_empty() {
+        if self.path.clients.members.are_watched() || !self.path.groups.is_empty() {
             self.path.clients.members.arm(now, &mut self.timers);
         }
     }

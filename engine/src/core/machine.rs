@@ -272,6 +272,7 @@ impl Core {
                 self.mail.tell(ToControl::Applied { version, position });
             }
             ToCore::Members(news) => self.members_changed(now, news),
+            ToCore::Names(news) => self.names_changed(now, transport, news),
             ToCore::Synced(is_synced) => {
                 self.standing.is_synced = is_synced;
                 if is_synced {

@@ -29,7 +29,7 @@ pub(super) struct Members {
     next: u32,
     /// What they want. No run is looked up here: it counts first and last references.
     pub(super) interest: Index<LocalTarget>,
-    /// Clients that have members, with how many.
+    /// Clients that have members or named receivers, with how many.
     clients: BTreeMap<ConnKey, u32>,
     /// Answers for siblings, by core.
     to_siblings: Vec<Vec<TicketAnswer>>,
@@ -81,19 +81,34 @@ impl Members {
     /// A receiver is a member from here on.
     pub(super) fn insert(&mut self, number: u32, slot: ReceiverSlot, client: ConnKey) {
         self.slots.insert(number, slot);
-        *self.clients.entry(client).or_insert(0) += 1;
+        self.watch(client);
     }
 
     /// A member is gone.
     pub(super) fn remove(&mut self, number: u32, client: ConnKey) {
         self.slots.remove(&number);
         self.news.remove(&number);
-        if let Some(members) = self.clients.get_mut(&client) {
-            *members -= 1;
-            if *members == 0 {
+        self.unwatch(client);
+    }
+
+    /// Asks a client from here on whether it is there: it has a member, or a named receiver, more.
+    pub(super) fn watch(&mut self, client: ConnKey) {
+        *self.clients.entry(client).or_insert(0) += 1;
+    }
+
+    /// A client has a member, or a named receiver, less.
+    pub(super) fn unwatch(&mut self, client: ConnKey) {
+        if let Some(watched) = self.clients.get_mut(&client) {
+            *watched -= 1;
+            if *watched == 0 {
                 self.clients.remove(&client);
             }
         }
+    }
+
+    /// Whether any client is asked whether it is there.
+    pub(super) fn are_watched(&self) -> bool {
+        !self.clients.is_empty()
     }
 
     /// The receiver that a member is.
@@ -106,7 +121,7 @@ impl Members {
         self.slots.iter().map(|(&number, &slot)| (number, slot))
     }
 
-    /// The clients that have members.
+    /// The clients that have members or named receivers.
     pub(super) fn clients(&self) -> Vec<ConnKey> {
         self.clients.keys().copied().collect()
     }

@@ -37,11 +37,23 @@ pub enum DropReason {
     StampedKey,
     /// The publisher's identity may not publish events with these tags.
     NotAllowed,
+    /// Nobody has the name of the recipient.
+    NoReceiver,
+    /// The recipient's queue has no room, its client does not answer, or too many requests are open.
+    RecipientBusy,
+    /// The token of a reply was not made by the router that it names.
+    ReplyForged,
+    /// The deadline of a reply's request has passed.
+    ReplyLate,
+    /// Whoever asked is gone.
+    RequesterGone,
+    /// A request whose number exceeds 32 bits.
+    Unasked,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -56,6 +68,12 @@ impl DropReason {
         Self::GroupAttempts,
         Self::StampedKey,
         Self::NotAllowed,
+        Self::NoReceiver,
+        Self::RecipientBusy,
+        Self::ReplyForged,
+        Self::ReplyLate,
+        Self::RequesterGone,
+        Self::Unasked,
     ];
 
     /// Its name as a metrics label.
@@ -76,6 +94,12 @@ impl DropReason {
             Self::GroupAttempts => "group_attempts",
             Self::StampedKey => "stamped_key",
             Self::NotAllowed => "not_allowed",
+            Self::NoReceiver => "no_receiver",
+            Self::RecipientBusy => "recipient_busy",
+            Self::ReplyForged => "reply_forged",
+            Self::ReplyLate => "reply_late",
+            Self::RequesterGone => "requester_gone",
+            Self::Unasked => "unasked",
         }
     }
 
@@ -89,9 +113,13 @@ impl DropReason {
             Self::PeerLost | Self::StreamLost => OutcomeReason::PeerLost,
             Self::TooLarge => OutcomeReason::TooLarge,
             Self::PatternBudget => OutcomeReason::PatternBudget,
-            Self::Publisher | Self::ReservedKey | Self::StampedKey | Self::NotAllowed => {
+            Self::Publisher | Self::ReservedKey | Self::StampedKey | Self::NotAllowed | Self::ReplyForged => {
                 OutcomeReason::Forbidden
             }
+            Self::NoReceiver | Self::RequesterGone => OutcomeReason::NoReceiver,
+            Self::RecipientBusy => OutcomeReason::Busy,
+            Self::ReplyLate => OutcomeReason::Expired,
+            Self::Unasked => OutcomeReason::Other,
             Self::GroupUnavailable => OutcomeReason::GroupUnavailable,
             Self::GroupAttempts => OutcomeReason::GroupAttempts,
         }
@@ -225,6 +253,16 @@ crate::metrics! {
         group_held: level "group_held_bytes",
         /// Changes of the level in use, of all groups.
         group_switches: counter "group_switches",
+        /// Level: receivers that have a name.
+        named_receivers: level "named_receivers",
+        /// Events that name recipients, once however many they name.
+        addressed_events: counter "addressed_events",
+        /// Requests that ask for replies.
+        requests: counter "requests",
+        /// Level: requests that wait for replies, or whose deadline has passed since they were last looked through.
+        open_requests: level "open_requests",
+        /// Replies read from publishers.
+        replies: counter "replies",
         /// Acknowledgements of tickets of a generation that has passed, or of none: they change nothing.
         stale_acks: counter "stale_ack",
         /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.

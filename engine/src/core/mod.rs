@@ -28,6 +28,7 @@
 //! | `standing.rs`, `config.rs` | the router's standing; settings and limits of the core |
 //! | `client/`, `lane/`, `sibling.rs` | sessions, and batches of siblings |
 //! | `grouping.rs`, `members.rs`, `group_run.rs` | groups: what control says of them, the members of this core, what is kept for them |
+//! | `names.rs`, `naming.rs` | who holds which name, and what becomes of events that name recipients |
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
 //! | `joins.rs`, `replays.rs` | the replays of a receiver; who asks whom for history |
@@ -63,6 +64,8 @@ mod machine;
 mod mail;
 mod members;
 mod metrics;
+mod names;
+mod naming;
 mod outlet;
 mod pacing;
 mod path;

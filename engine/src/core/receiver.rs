@@ -1,8 +1,10 @@
 //! One receiver: its queue, its stream, and its subscriptions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::ReceiverNumber;
+use millrace_proto::selector::Claim;
 
 use super::delivery::Delivery;
 use super::joins::Joins;
@@ -65,6 +67,16 @@ pub(super) struct Receiver {
     pub(super) opened: Token,
     /// What it has as a member of a group; none for a receiver that is in no group.
     pub(super) member: Option<Box<Intake>>,
+    pub(super) address: Address,
+}
+
+/// What may be addressed to a receiver.
+#[derive(Debug)]
+pub(super) struct Address {
+    /// The name that it holds; none for a receiver without one.
+    pub(super) name: Option<Arc<Claim>>,
+    /// Whether its client reads what is addressed, and can reply.
+    pub(super) is_read: bool,
 }
 
 impl Receiver {

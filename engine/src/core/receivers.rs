@@ -10,6 +10,7 @@ use super::delivery::Deliveries;
 use super::outlet::{DeliveryStream, Total, Wakes};
 use super::receiver::{Outlet, Receiver};
 use super::slot::{DeliverySlot, ReceiverSlot};
+use crate::transport::ConnKey;
 
 /// The receivers of one core.
 #[derive(Debug, Default)]
@@ -135,6 +136,13 @@ impl Receivers {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ReceiverSlot, &mut Receiver)> {
         let slots = (0..).zip(&mut self.slots);
         slots.filter_map(|(slot, receiver)| Some((slot, receiver.as_mut()?)))
+    }
+
+    /// The receiver of a connection with the lowest number. Visits all receivers of the core.
+    pub(super) fn lowest_of(&self, conn: ConnKey) -> Option<ReceiverSlot> {
+        let all = (0..).zip(&self.slots).filter_map(|(slot, receiver)| Some((slot, receiver.as_ref()?)));
+        let own = all.filter(|(_, receiver)| receiver.conn == conn && !receiver.is_closing());
+        own.min_by_key(|(_, receiver)| receiver.number).map(|(slot, _)| slot)
     }
 
     /// All receivers.

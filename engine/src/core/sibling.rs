@@ -40,6 +40,13 @@ struct SiblingSink<'a> {
 }
 
 impl SiblingSink<'_> {
+    /// A run with optional fields may be for a member of a group, or addressed. Says whether it is.
+    #[cold]
+    fn take_apart(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, hop: &HopHeader<'_>) -> bool {
+        self.path.take_ticket_from_sibling(tags, entered, hop, self.from)
+            || self.path.take_addressed(tags, entered, hop, Scope::Core)
+    }
+
     fn sources(&self) -> &SourceTable {
         &self.path.positions.of_siblings[usize::from(self.from)]
     }
@@ -57,7 +64,7 @@ impl RunSink for SiblingSink<'_> {
         let origin = hop.lane_seq.map(|number| Origin::Sibling { core: self.from, number });
         let place = self.sources().place(hop);
         let entered = Entered { publisher, flags, run, from, origin, place: place.as_ref() };
-        if hop.fields.is_empty() || !self.path.take_ticket_from_sibling(tags, &entered, hop, self.from) {
+        if hop.fields.is_empty() || !self.take_apart(tags, &entered, hop) {
             self.path.enter_from_sibling(tags, &entered);
         }
         if let Some(Place { source, position }) = &place {

@@ -28,6 +28,7 @@ impl Ended {
             Origin::Publisher { conn, number, life } => (0, conn.0, (number as u64) << 32 | life as u64),
             Origin::Sibling { core, .. } => (1, core as u64, 0),
             Origin::Lane { conn, .. } => (2, conn.0, 0),
+            Origin::Recipient { direct, .. } => (3, direct as u64, 0),
         }
     }
 
@@ -37,6 +38,7 @@ impl Ended {
             Origin::Publisher { .. } => self.span.first,
             Origin::Sibling { number, .. } => number,
             Origin::Lane { seq, .. } => seq,
+            Origin::Recipient { recipient, .. } => recipient as u64,
         }
     }
 

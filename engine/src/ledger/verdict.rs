@@ -53,6 +53,13 @@ pub enum Origin {
         /// The run's lane seq.
         seq: u64,
     },
+    /// A recipient that a run names: its copy is followed apart from others.
+    Recipient {
+        /// The run, among those whose recipients are followed.
+        direct: u32,
+        /// Which of its recipients.
+        recipient: u8,
+    },
 }
 
 impl Origin {
@@ -61,7 +68,7 @@ impl Origin {
     pub const fn conn(&self) -> Option<ConnKey> {
         match *self {
             Self::Publisher { conn, .. } | Self::Lane { conn, .. } => Some(conn),
-            Self::Sibling { .. } => None,
+            Self::Sibling { .. } | Self::Recipient { .. } => None,
         }
     }
 }

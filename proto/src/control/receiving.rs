@@ -36,6 +36,8 @@ message! {
         4 linger_us: u64,
         /// First grant: bytes of the stream that may be written.
         5 grant: u64,
+        /// Its name, under which events are addressed to it; empty: none. A receiver has a name or a group.
+        6 name: String,
         /// The group that it is a member of; empty: none. Then one member gets each event.
         7 group: String,
         /// Its level in the group, 1 to 8: lower ones are used first. 0 means 1.

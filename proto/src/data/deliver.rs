@@ -12,6 +12,7 @@
 //! one or two bytes.
 
 use super::hop::check_matched;
+use super::optional::Addressed;
 use crate::error::DecodeError;
 use crate::field::{self, Fields};
 use crate::id::ReceiverNumber;
@@ -26,6 +27,9 @@ pub mod target_field {
     pub const FLAGS: u64 = 2;
     /// Ticket of a group's copy, and its generation.
     pub const TICKET: u64 = 3;
+    /// What the run asks or answers: the value of
+    /// [`hop_field::RECIPIENTS`](super::super::hop_field::RECIPIENTS).
+    pub const ADDRESSED: u64 = 4;
 }
 
 /// Bits of a target's flags. Unknown bits are ignored.
@@ -48,13 +52,15 @@ pub struct Target<'a> {
     pub flags: u64,
     /// Ticket of a group's copy, and its generation.
     pub ticket: Option<(u64, u64)>,
+    /// What the run asks or answers, encoded as [`Addressed`](super::optional::Addressed); empty: nothing.
+    pub addressed: &'a [u8],
 }
 
 impl<'a> Target<'a> {
     /// A receiver whose subscription 0 alone matched.
     #[must_use]
     pub const fn plain(receiver: ReceiverNumber) -> Self {
-        Self { receiver, matched: &[], flags: 0, ticket: None }
+        Self { receiver, matched: &[], flags: 0, ticket: None, addressed: &[] }
     }
 
     /// The subscriptions that matched.
@@ -72,7 +78,7 @@ impl<'a> Target<'a> {
     #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
         let number = u64::from(self.receiver.0) << 1;
-        if self.matched.is_empty() && self.flags == 0 && self.ticket.is_none() {
+        if self.matched.is_empty() && self.flags == 0 && self.ticket.is_none() && self.addressed.is_empty() {
             varint::put(out, number);
             return;
         }
@@ -81,7 +87,8 @@ impl<'a> Target<'a> {
         let flags = if self.flags == 0 { 0 } else { varint::size(self.flags) };
         let ticket =
             self.ticket.map_or(0, |(ticket, generation)| varint::size(ticket) + varint::size(generation));
-        varint::put(out, (field(self.matched.len()) + field(flags) + field(ticket)) as u64);
+        let fields = [self.matched.len(), flags, ticket, self.addressed.len()];
+        varint::put(out, fields.into_iter().map(field).sum::<usize>() as u64);
         if !self.matched.is_empty() {
             field::put_bytes(out, target_field::MATCHED, self.matched);
         }
@@ -93,6 +100,9 @@ impl<'a> Target<'a> {
             varint::put(out, ticket as u64);
             varint::put(out, number);
             varint::put(out, generation);
+        }
+        if !self.addressed.is_empty() {
+            field::put_bytes(out, target_field::ADDRESSED, self.addressed);
         }
     }
 
@@ -126,6 +136,10 @@ impl<'a> Target<'a> {
                     if !value.is_empty() {
                         return Err(DecodeError::Malformed { what: "ticket" });
                     }
+                }
+                target_field::ADDRESSED => {
+                    Addressed::parse(item.value)?;
+                    self.addressed = item.value;
                 }
                 _ => {}
             }
@@ -172,6 +186,8 @@ impl<'a> Targets<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::optional::REPLY_TOKEN_BYTES;
+    use crate::limits::NAME_BYTES_MAX;
 
     #[test]
     fn targets_are_written_as_the_example_says() {
@@ -188,11 +204,17 @@ mod tests {
     fn the_largest_target_fits() {
         let mut matched = Vec::new();
         (0..1024).for_each(|subscription| varint::put(&mut matched, subscription));
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let token = Some([7; REPLY_TOKEN_BYTES]);
+        let (request, deadline_us) = (Some(varint::MAX), varint::MAX);
+        let to = vec![name.as_str()];
+        let addressed = Addressed { to, reply_to: token, answers: token, request, deadline_us }.encode();
         let target = Target {
             receiver: ReceiverNumber(RECEIVERS_PER_CONNECTION_MAX - 1),
             matched: &matched,
             flags: varint::MAX,
             ticket: Some((varint::MAX, varint::MAX)),
+            addressed: &addressed,
         };
         let mut out = Vec::new();
         target.put(&mut out);

@@ -130,11 +130,11 @@ impl<'a> GroupTicket<'a> {
     }
 }
 
-/// Whom a run is for besides those whose selectors match, and what it asks or answers: nested
+/// Whom a run is for in place of those whose selectors match, and what it asks or answers: nested
 /// fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Addressed<'a> {
-    /// Field 1, for each: names of receivers.
+    /// Field 1, for each: names of receivers. None: those whose selectors match.
     pub to: Vec<&'a str>,
     /// Field 2: the run is a request, and this token is where replies go. Written by the
     /// requester's router.
@@ -148,7 +148,11 @@ pub struct Addressed<'a> {
 }
 
 impl<'a> Addressed<'a> {
-    fn parse(value: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Reads the field's value.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it is malformed, or names too many recipients.
+    pub fn parse(value: &'a [u8]) -> Result<Self, DecodeError> {
         let mut read = Self::default();
         let token = |item: &field::Field<'_>| {
             item.value.try_into().map(Some).map_err(|_| DecodeError::Malformed { what: "reply token" })
@@ -172,21 +176,27 @@ impl<'a> Addressed<'a> {
 
     /// Appends the field.
     pub fn put(&self, out: &mut Vec<u8>) {
-        field::put_nested(out, hop_field::RECIPIENTS, |value| {
-            self.to.iter().for_each(|to| field::put_str(value, 1, to));
-            if let Some(token) = &self.reply_to {
-                field::put_bytes(value, 2, token);
-            }
-            if let Some(token) = &self.answers {
-                field::put_bytes(value, 3, token);
-            }
-            if let Some(request) = self.request {
-                field::put_u64(value, 4, request);
-            }
-            if self.deadline_us != 0 {
-                field::put_u64(value, 5, self.deadline_us);
-            }
-        });
+        field::put_bytes(out, hop_field::RECIPIENTS, &self.encode());
+    }
+
+    /// The field's value.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = Vec::new();
+        self.to.iter().for_each(|to| field::put_str(&mut value, 1, to));
+        if let Some(token) = &self.reply_to {
+            field::put_bytes(&mut value, 2, token);
+        }
+        if let Some(token) = &self.answers {
+            field::put_bytes(&mut value, 3, token);
+        }
+        if let Some(request) = self.request {
+            field::put_u64(&mut value, 4, request);
+        }
+        if self.deadline_us != 0 {
+            field::put_u64(&mut value, 5, self.deadline_us);
+        }
+        value
     }
 }
 

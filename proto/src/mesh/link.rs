@@ -50,7 +50,7 @@ wire_enum! {
         2 Payload = "payload",
         /// One member of a group takes each event; the entry is of one member.
         3 Group = "group",
-        /// Reserved: the selector is the name of a receiver.
+        /// The selector is the name of a receiver: events that are addressed to it are wanted.
         4 Name = "name",
         /// One that this version does not know: kept aside.
         63 Other = "other",
@@ -73,6 +73,8 @@ pub struct InterestEntry {
     /// For [`InterestKind::Group`]: the member that wants it, with the events that it has room for
     /// when none is in flight.
     pub member: Option<GroupMember>,
+    /// For [`InterestKind::Name`]: whom the name belongs to while the receiver has it.
+    pub identity: String,
 }
 
 /// Bytes that a payload must contain.
@@ -106,6 +108,7 @@ impl Element for InterestEntry {
             if let Some(member) = &self.member {
                 member.put_one(6, value);
             }
+            self.identity.put(7, value);
         });
     }
     fn read(entry: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
@@ -119,6 +122,7 @@ impl Element for InterestEntry {
                 4 => read.generation.merge(&item, what)?,
                 5 => read.literals.merge(&item, what)?,
                 6 => read.member = Some(GroupMember::read(&item, what)?),
+                7 => read.identity = item.text(limits::IDENTITY_BYTES_MAX, what)?.to_owned(),
                 _ => {}
             }
         }

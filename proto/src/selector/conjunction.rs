@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::claim::{Claim, NameError};
 use super::error::SelectorError;
 use super::kept::{Kept, Operation, Requirement};
 use super::literals::Literals;
@@ -35,13 +36,18 @@ pub struct Selector {
     literals: Option<Arc<Literals>>,
     /// Of an interest of a group's member.
     membership: Option<Arc<Membership>>,
+    /// Of an interest in what is addressed to a name.
+    claim: Option<Arc<Claim>>,
 }
 
-/// The canonical text, and the literals and the member of an interest: comparing and hashing look
+/// The canonical text, and the literals, the member and the name of an interest: comparing and hashing look
 /// at nothing else.
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text() && self.literals == other.literals && self.membership == other.membership
+        self.text() == other.text()
+            && self.literals == other.literals
+            && self.membership == other.membership
+            && self.claim == other.claim
     }
 }
 
@@ -52,6 +58,7 @@ impl Hash for Selector {
         self.text().hash(state);
         self.literals.hash(state);
         self.membership.hash(state);
+        self.claim.hash(state);
     }
 }
 
@@ -67,6 +74,7 @@ impl Ord for Selector {
         texts
             .then_with(|| self.literals.cmp(&other.literals))
             .then_with(|| self.membership.cmp(&other.membership))
+            .then_with(|| self.claim.cmp(&other.claim))
     }
 }
 
@@ -87,7 +95,7 @@ impl Selector {
             return Err(SelectorError { column: text.chars().count(), message });
         }
         let patterns = patterns.into_iter().map(String::into_boxed_str).collect();
-        Ok(Self { kept, patterns, literals: None, membership: None })
+        Ok(Self { kept, patterns, literals: None, membership: None, claim: None })
     }
 
     /// The canonical text: two selectors with the same text are the same, and the text reads back
@@ -179,6 +187,22 @@ impl Selector {
     #[must_use]
     pub const fn membership(&self) -> Option<&Arc<Membership>> {
         self.membership.as_ref()
+    }
+
+    /// The interest in what is addressed to a receiver's name. It matches no event by its tags.
+    ///
+    /// # Errors
+    /// [`NameError`] when the claim's name is none.
+    pub fn of_claim(claim: Arc<Claim>) -> Result<Self, NameError> {
+        let text = claim.text()?;
+        let selector = Self::parse(&text).map_err(|_| NameError::Characters)?;
+        Ok(Self { claim: Some(claim), ..selector })
+    }
+
+    /// Of an interest: the name that it is for. It is no part of the text.
+    #[must_use]
+    pub const fn claim(&self) -> Option<&Arc<Claim>> {
+        self.claim.as_ref()
     }
 
     /// The same requirements on tags, and these literals. They are no part of the text.

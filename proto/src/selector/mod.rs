@@ -27,6 +27,7 @@
 
 mod ast;
 mod automaton;
+mod claim;
 mod conjunction;
 mod error;
 mod glob;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use ast::Comparison;
 pub use automaton::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Scan};
+pub use claim::{Claim, NameError};
 pub use conjunction::Selector;
 pub use error::SelectorError;
 pub use kept::{Operation, Requirement, Values};

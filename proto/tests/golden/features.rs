@@ -120,6 +120,15 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
         ("unquench", ControlFrame::Unquench(Unquench { version: 2, tag_sets: vec![4], read: 400 })),
         ("quenched", ControlFrame::Quenched(Quenched { version: 2 })),
         (
+            "open_named",
+            ControlFrame::OpenReceiver(OpenReceiver {
+                receiver: RECEIVER,
+                grant: 65_536,
+                name: text("desk"),
+                ..OpenReceiver::default()
+            }),
+        ),
+        (
             "open_member",
             ControlFrame::OpenReceiver(OpenReceiver {
                 receiver: RECEIVER,
@@ -297,6 +306,7 @@ pub(crate) fn history_frames() -> Vec<(&'static str, MeshFrame)> {
                         kind: InterestKind::Name,
                         selector: text("desk"),
                         generation: 3,
+                        identity: text("ops"),
                         ..InterestEntry::default()
                     },
                     InterestEntry {
@@ -336,6 +346,8 @@ pub(crate) fn target_with_all() -> Vec<u8> {
         matched: &[1, 2],
         flags: target_flag::MAYBE_DUPLICATE,
         ticket: Some((9, 1)),
+        addressed: &optional::Addressed { reply_to: Some([0xaa; 24]), ..optional::Addressed::default() }
+            .encode(),
         ..Target::plain(RECEIVER)
     }
     .put(&mut targets);

@@ -9,6 +9,7 @@ mod ask;
 mod changes;
 mod groups;
 mod look;
+mod names;
 mod numbers;
 mod pages;
 mod process;

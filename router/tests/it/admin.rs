@@ -108,6 +108,7 @@ fn root_lists_every_path_as_text_or_json() {
             "/routes",
             "/tags",
             "/groups",
+            "/names",
             "/why",
             "/reload",
             "/drain",

@@ -13,6 +13,7 @@ mod publishers;
 mod questions;
 mod raw;
 mod reload;
+mod requests;
 mod rights;
 mod single;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use millrace_proto::limits::PAYLOAD_BYTES_MAX;
+use millrace_proto::limits::{NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, RECIPIENTS_MAX};
 
 use super::store::{Full, StoreError};
 
@@ -26,6 +26,17 @@ pub enum PublishError {
     /// The event's outcome is wanted, and the publisher asks for none.
     #[error("the publisher is not told what becomes of its events: give it a confirm level")]
     NoConfirmLevel,
+    /// The publisher has a spool, which keeps no events for recipients, requests or replies.
+    #[error("a spool holds no events for recipients, requests or replies: use a publisher without one")]
+    Addressed,
+    /// The router knows no recipients, requests and replies.
+    #[error("the router knows no names of receivers, requests and replies: update it, or use another one")]
+    NoNames,
+    /// No recipients, too many, or one that no receiver can have as its name.
+    #[error(
+        "an event has 1 to {RECIPIENTS_MAX} recipients, names of at most {NAME_BYTES_MAX} bytes without control characters"
+    )]
+    Recipients,
     /// The publisher's spool is full, and is to refuse what is more.
     #[error("{0}; the event is refused")]
     Refused(Full),
@@ -42,6 +53,7 @@ impl From<StoreError> for PublishError {
         match error {
             StoreError::Full => Self::WouldBlock,
             StoreError::Refused(full) => Self::Refused(full),
+            StoreError::Addressed => Self::Addressed,
             StoreError::Failed(kind) => Self::Store { kind },
         }
     }

@@ -50,6 +50,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Run {
     tags: RunTags,
+    /// Whom its events are for, and what they ask or answer.
+    address: Box<[u8]>,
     first_seq: u64,
     base_time_ns: u64,
     last_time_ns: u64,
@@ -205,11 +207,11 @@ impl Store for MemoryStore {
         self.runs.front().map_or(self.next_seq, |run| run.first_seq)..self.next_seq
     }
 
-    /// The event joins the newest run when that has the same tag set, is not later, was not handed
-    /// out, and stays within the size of a run.
+    /// The event joins the newest run when that has the same tag set and address, is not later, was
+    /// not handed out, and stays within the size of a run.
     #[inline]
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
-        let NewEvent { seq, tags, time_ns, payload, .. } = event;
+        let NewEvent { seq, tags, time_ns, payload, address, .. } = event;
         if !self.runs.is_empty() && self.bytes() + payload.len() > self.bytes_max {
             return Err(StoreError::Full);
         }
@@ -224,6 +226,7 @@ impl Store for MemoryStore {
             && run.bytes + payload.len() <= self.run_bytes
             && time_ns >= run.base_time_ns
             && run.tags.is(tags)
+            && *run.address == *address
         {
             varint::put(&mut self.events, time_ns - run.base_time_ns);
             varint::put_prefixed(&mut self.events, payload);
@@ -242,6 +245,7 @@ impl Store for MemoryStore {
         let bytes = self.events.len() - before;
         self.runs.push_back(Run {
             tags,
+            address: address.into(),
             first_seq: seq,
             base_time_ns: time_ns,
             last_time_ns: time_ns,
@@ -254,7 +258,7 @@ impl Store for MemoryStore {
 
     #[inline]
     fn next_run(&self) -> Option<StoredRun<'_>> {
-        let Run { tags, first_seq, base_time_ns, count, bytes, .. } = self.runs.get(self.sent)?;
+        let Run { tags, address, first_seq, base_time_ns, count, bytes, .. } = self.runs.get(self.sent)?;
         let at = self.head + self.sent_bytes;
         Some(StoredRun {
             tags: tags.borrow(),
@@ -262,6 +266,7 @@ impl Store for MemoryStore {
             base_time_ns: *base_time_ns,
             count: *count,
             events: &self.events[at..at + bytes],
+            address,
         })
     }
 

@@ -63,7 +63,7 @@ pub use config::{ConfirmLevel, PublisherConfig};
 pub use error::PublishError;
 pub(crate) use finals::Finals;
 pub use memory::MemoryStore;
-pub use outcome::{Ended, Outcome, OutcomeReason};
+pub use outcome::{Ended, Outcome, OutcomeReason, Recipient, RecipientFate};
 pub use session::PublisherSession;
 pub use store::{Full, GivenUp, NewEvent, Store, StoreError, StoredRun};
 pub(super) use stream::PUBLISHER_NUMBER;

@@ -135,6 +135,24 @@ impl<S: Store> PublisherSession<S> {
         time_ns: u64,
         payload: &[u8],
     ) -> Result<u64, PublishError> {
+        self.publish_addressed(now, tags, time_ns, payload, &[])
+    }
+
+    /// As [`PublisherSession::publish`], for the recipients of `address`, or with what that asks or
+    /// answers: [`Addressed`](millrace_proto::data::optional::Addressed), appended as a hop field.
+    /// Routers that do not list the feature *names* do not know what it means.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the event is not taken then.
+    #[inline]
+    pub fn publish_addressed<'t>(
+        &mut self,
+        now: Time,
+        tags: impl Into<Tags<'t>>,
+        time_ns: u64,
+        payload: &[u8],
+        address: &[u8],
+    ) -> Result<u64, PublishError> {
         let tags = tags.into();
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(PublishError::TooLarge { bytes: payload.len() });
@@ -142,7 +160,7 @@ impl<S: Store> PublisherSession<S> {
         let Some(set) = self.handles.set(tags) else { return Err(PublishError::UnknownHandle) };
         let was_empty = self.window.unsent_bytes() == 0;
         let seq = self.window.next_seq();
-        let event = NewEvent { seq, tags, set, time_ns: time_ns.min(varint::MAX), payload };
+        let event = NewEvent { seq, tags, set, time_ns: time_ns.min(varint::MAX), payload, address };
         self.window.append(event)?;
         if was_empty {
             self.oldest = now;
@@ -363,6 +381,13 @@ impl<S: Store> PublisherSession<S> {
     #[must_use]
     pub const fn received(&self) -> u64 {
         self.window.received()
+    }
+
+    /// Whether an event has neither an outcome nor was given up; without a level, whether it is not
+    /// received.
+    #[must_use]
+    pub fn is_pending(&self, seq: u64) -> bool {
+        !self.window.pending_in(seq..seq + 1).is_empty()
     }
 
     /// Events on their way: what becomes unknown, or is sent again, if the stream is lost now.

@@ -35,6 +35,9 @@ pub struct NewEvent<'a> {
     pub time_ns: u64,
     /// What it says.
     pub payload: &'a [u8],
+    /// Whom it is for in place of those whose selectors match, and what it asks or answers: hop field
+    /// 7, encoded; empty: nothing of the kind.
+    pub address: &'a [u8],
 }
 
 /// A run of a store, borrowed.
@@ -50,6 +53,8 @@ pub struct StoredRun<'a> {
     pub count: u32,
     /// The events as a run body carries them ([`millrace_proto::run`]).
     pub events: &'a [u8],
+    /// As in [`NewEvent::address`]: all of them have the same.
+    pub address: &'a [u8],
 }
 
 impl StoredRun<'_> {
@@ -92,6 +97,9 @@ pub enum StoreError {
     /// It holds as much as it may, and is to refuse what is more.
     #[error("{0}; the event is refused")]
     Refused(Full),
+    /// It keeps no addresses, and the event has one.
+    #[error("a spool holds no events for recipients, requests or replies")]
+    Addressed,
     /// What it writes to failed.
     #[error("the store failed: {}", io::Error::from(*.0))]
     Failed(io::ErrorKind),

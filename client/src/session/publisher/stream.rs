@@ -119,10 +119,12 @@ impl PublishStream {
             Naming::Inline => None,
         };
         match (number, self.publisher) {
-            (Some(number), PublisherOnStream::Number(_)) => put_run(out, number, outgoing),
+            (Some(number), PublisherOnStream::Number(_)) if outgoing.run.address.is_empty() => {
+                put_run(out, number, outgoing);
+            }
             (number, publisher) => {
                 let tags = number.map_or_else(|| TagsOnStream::Inline(set.borrow()), TagsOnStream::Number);
-                put_inline_run(out, tags, publisher, outgoing);
+                put_long_run(out, tags, publisher, outgoing);
             }
         }
     }
@@ -194,15 +196,16 @@ fn put_run(out: &mut Vec<u8>, tags: u64, outgoing: &Outgoing<'_>) {
     put_body(out, outgoing);
 }
 
-/// Appends a run frame that has something written in full.
+/// Appends a run frame that has something written in full, or an address.
 #[cold]
-fn put_inline_run(
+fn put_long_run(
     out: &mut Vec<u8>,
     tags: TagsOnStream<'_>,
     publisher: PublisherOnStream,
     outgoing: &Outgoing<'_>,
 ) {
-    let header = HopHeader { tags, publisher, flags: outgoing.flags, lane_seq: None, fields: &[] };
+    let header =
+        HopHeader { tags, publisher, flags: outgoing.flags, lane_seq: None, fields: outgoing.run.address };
     let mut body = Vec::with_capacity(head_bytes(outgoing) + outgoing.run.events.len());
     put_body(&mut body, outgoing);
     data::put_run(out, &header, &body);

@@ -1,6 +1,7 @@
 //! What delivery streams give: runs, gaps and ends, in their order.
 
-use millrace_proto::data::{Gap, HopHeader, Mark, ReceiverEnd, Source, Target, flag, target_flag};
+use millrace_proto::data::optional::Addressed;
+use millrace_proto::data::{Gap, HopHeader, Mark, ReceiverEnd, Source, Target, flag, hop_field, target_flag};
 use millrace_proto::run::{Events, RunBody};
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
 
@@ -57,6 +58,8 @@ pub struct DeliveredRun<'a> {
     pub number: u64,
     /// Ticket of a group's copy and its generation, which acknowledge it in place of the number.
     pub ticket: Option<(u64, u64)>,
+    /// What it asks or answers: hop field 7, encoded; empty: nothing.
+    pub(super) addressed: &'a [u8],
     pub(super) matched: &'a [u8],
     pub(super) flags: u64,
     pub(super) body: RunBody<'a>,
@@ -141,6 +144,12 @@ impl<'a> DeliveredRun<'a> {
         self.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0
     }
 
+    /// What it asks or answers, and the name that it came under; none for an event that is for all.
+    #[must_use]
+    pub fn addressed(&self) -> Option<Addressed<'a>> {
+        if self.addressed.is_empty() { None } else { Addressed::parse(self.addressed).ok() }
+    }
+
     /// Where it stands in what its source has routed, where the router tells.
     #[must_use]
     pub const fn place(&self) -> Option<(Source, u64)> {
@@ -167,6 +176,7 @@ impl<'a> DeliveredRun<'a> {
         self.receiver = target.receiver;
         self.matched = target.matched;
         self.ticket = target.ticket;
+        self.addressed = target.addressed;
         if target.flags & target_flag::MAYBE_DUPLICATE != 0 {
             self.flags |= flag::MAYBE_DUPLICATE;
         }
@@ -182,6 +192,7 @@ impl<'a> DeliveredRun<'a> {
         self.matched = hop.matched_bytes();
         if !hop.fields.is_empty() {
             self.ticket = hop.ticket().ok().flatten().map(|ticket| (ticket.ticket, ticket.generation));
+            self.addressed = hop.field(hop_field::RECIPIENTS).unwrap_or_default();
         }
         self
     }

@@ -58,6 +58,7 @@ impl Tables {
             number: 0,
             ticket: None,
             matched: &[],
+            addressed: &[],
             flags: hop.flags,
             body,
             shared,

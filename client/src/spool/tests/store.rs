@@ -17,7 +17,14 @@ fn store(storage: &MemoryStorage, config: SpoolConfig) -> SpoolStore<MemoryStora
 
 fn append(store: &mut SpoolStore<MemoryStorage>, tags: &TagSet) -> Result<(), StoreError> {
     let seq = store.seqs().end;
-    store.append(NewEvent { seq, tags: Tags::Set(tags), set: tags, time_ns: seq, payload: b"0123456789" })
+    store.append(NewEvent {
+        seq,
+        tags: Tags::Set(tags),
+        set: tags,
+        time_ns: seq,
+        payload: b"0123456789",
+        address: &[],
+    })
 }
 
 /// Hands everything out; first seq and count of each run.

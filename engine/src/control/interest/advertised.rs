@@ -12,7 +12,7 @@ use ahash::RandomState;
 use millrace_proto::Selector;
 use millrace_proto::limits::{GROUP_LEVEL_MAX, NAME_BYTES_MAX};
 use millrace_proto::mesh::{GroupMember, Interest, InterestDigest, InterestEntry, InterestKind};
-use millrace_proto::selector::{Literals, Membership};
+use millrace_proto::selector::{Claim, Literals, Membership};
 
 use super::digest::{Digest, SUM_MASK};
 use crate::control::directory::Directory;
@@ -238,11 +238,12 @@ fn read(told: &InterestEntry) -> Entry {
     let selector = match told.kind {
         InterestKind::Plain | InterestKind::Payload => Selector::parse(&told.selector).ok(),
         InterestKind::Group => member_interest(told),
+        InterestKind::Name => name_interest(told),
         _ => None,
     };
     Entry {
         selector: selector.map(|selector| {
-            if selector.membership().is_some() {
+            if selector.membership().is_some() || selector.claim().is_some() {
                 return Arc::new(selector);
             }
             let bare = if selector.patterns().is_empty() { selector } else { selector.without_payload() };
@@ -250,6 +251,16 @@ fn read(told: &InterestEntry) -> Entry {
         }),
         digest: Digest::of_entry(told.kind, &told.selector),
     }
+}
+
+/// What is addressed to the name of a receiver at the peer.
+fn name_interest(told: &InterestEntry) -> Option<Selector> {
+    let claim = Claim {
+        name: told.selector.as_str().into(),
+        generation: told.generation,
+        identity: told.identity.as_str().into(),
+    };
+    Selector::of_claim(Arc::new(claim)).ok()
 }
 
 /// What a member of a group at the peer wants.

@@ -29,6 +29,8 @@ const ENTRY_FRAMING_BYTES: usize = 24;
 const LITERAL_FRAMING_BYTES: usize = 4;
 /// Bytes that a member takes in a frame beyond its group's name.
 const MEMBER_FRAMING_BYTES: usize = 32;
+/// Bytes that a claim of a name takes in a frame beyond the name and its identity.
+const CLAIM_FRAMING_BYTES: usize = 16;
 /// Most bytes of a removed number in a frame.
 const REMOVED_BYTES: usize = 16;
 /// Most numbers of one list in a control frame: the decoder's bound.
@@ -92,7 +94,7 @@ impl OwnInterest {
         let number = self.new_number();
         self.held_bytes += bytes_in_frames(selector);
         self.held.insert(Arc::clone(selector), Held { number, cores: vec![core] });
-        if !self.coarse || selector.membership().is_some() {
+        if !self.coarse || is_never_coarse(selector) {
             self.adding.insert(number, Arc::clone(selector));
         }
         true
@@ -107,7 +109,7 @@ impl OwnInterest {
             let number = held.number;
             self.held.remove(selector);
             self.held_bytes -= bytes_in_frames(selector);
-            let is_told = !self.coarse || selector.membership().is_some();
+            let is_told = !self.coarse || is_never_coarse(selector);
             if is_told && self.adding.remove(&number).is_none() {
                 self.removing.insert(number);
             }
@@ -163,15 +165,15 @@ impl OwnInterest {
             Cutter::new(Interest { from: self.version, version: self.version + 1, ..Interest::default() });
         self.version += 1;
         for (number, selector) in std::mem::take(&mut self.adding) {
-            self.digest.add(Digest::of_entry(kind(&selector), selector.text()));
-            self.plain_digest.add(Digest::of_entry(plain_kind(&selector), selector.text()));
+            self.digest.add(Digest::of_entry(kind(&selector), text(&selector)));
+            self.plain_digest.add(Digest::of_entry(plain_kind(&selector), text(&selector)));
             frames.add(number, &selector);
             self.told.insert(number, selector);
         }
         for number in std::mem::take(&mut self.removing) {
             if let Some(selector) = self.told.remove(&number) {
-                self.digest.remove(Digest::of_entry(kind(&selector), selector.text()));
-                self.plain_digest.remove(Digest::of_entry(plain_kind(&selector), selector.text()));
+                self.digest.remove(Digest::of_entry(kind(&selector), text(&selector)));
+                self.plain_digest.remove(Digest::of_entry(plain_kind(&selector), text(&selector)));
                 frames.remove(number);
             }
         }
@@ -189,8 +191,7 @@ impl OwnInterest {
             let texts = ["*", INTERNAL_KEY];
             let everything = texts.map(|text| Arc::new(Selector::parse(text).expect("both are selectors")));
             let everything = everything.map(|selector| (self.new_number(), selector));
-            // Who wants what as a member of a group is never coarsened: it says where the member is.
-            let members = self.held.iter().filter(|(selector, _)| selector.membership().is_some());
+            let members = self.held.iter().filter(|(selector, _)| is_never_coarse(selector));
             let members = members.map(|(selector, held)| (held.number, Arc::clone(selector)));
             members.chain(everything).collect()
         } else {
@@ -199,8 +200,8 @@ impl OwnInterest {
         self.digest = Digest::default();
         self.plain_digest = Digest::default();
         for selector in self.told.values() {
-            self.digest.add(Digest::of_entry(kind(selector), selector.text()));
-            self.plain_digest.add(Digest::of_entry(plain_kind(selector), selector.text()));
+            self.digest.add(Digest::of_entry(kind(selector), text(selector)));
+            self.plain_digest.add(Digest::of_entry(plain_kind(selector), text(selector)));
         }
         self.snapshot()
     }
@@ -243,7 +244,25 @@ fn kind(selector: &Selector) -> InterestKind {
 
 /// The kind for a peer that does not know literals.
 fn plain_kind(selector: &Selector) -> InterestKind {
-    if selector.membership().is_some() { InterestKind::Group } else { InterestKind::Plain }
+    if selector.membership().is_some() {
+        InterestKind::Group
+    } else if selector.claim().is_some() {
+        InterestKind::Name
+    } else {
+        InterestKind::Plain
+    }
+}
+
+/// What stands in the entry for a selector: the name, where the interest is in what is addressed to
+/// one.
+fn text(selector: &Selector) -> &str {
+    selector.claim().map_or_else(|| selector.text(), |claim| &claim.name)
+}
+
+/// Whether a selector is told whatever else is: it says where a member of a group is, or who holds
+/// a name.
+fn is_never_coarse(selector: &Selector) -> bool {
+    selector.membership().is_some() || selector.claim().is_some()
 }
 
 /// A member as its interest tells it: with room for all that it may have.
@@ -262,7 +281,8 @@ fn bytes_in_frames(selector: &Selector) -> usize {
     let literals = selector.literals().into_iter().flat_map(|literals| literals.iter());
     let literals: usize = literals.map(|literal| literal.len() + LITERAL_FRAMING_BYTES).sum();
     let group = selector.membership().map_or(0, |member| member.group.len() + MEMBER_FRAMING_BYTES);
-    selector.text().len() + literals + group + ENTRY_FRAMING_BYTES
+    let identity = selector.claim().map_or(0, |claim| claim.identity.len() + CLAIM_FRAMING_BYTES);
+    text(selector).len() + literals + group + identity + ENTRY_FRAMING_BYTES
 }
 
 /// Cuts one version into frames.
@@ -283,10 +303,11 @@ impl Cutter {
         self.frame.add.push(InterestEntry {
             number,
             kind: kind(selector),
-            selector: selector.text().to_owned(),
+            selector: text(selector).to_owned(),
+            generation: selector.claim().map_or(0, |claim| claim.generation),
+            identity: selector.claim().map_or_else(String::new, |claim| claim.identity.to_string()),
             literals: literals.map(|literal| Literal(literal.to_vec())).collect(),
             member: selector.membership().map(|membership| member(membership)),
-            ..InterestEntry::default()
         });
     }
 

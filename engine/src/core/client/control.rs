@@ -124,6 +124,7 @@ impl ClientSession {
         self.asked.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
         self.asked.confirms = common.contains(feature::CONFIRMS);
         self.asked.groups = self.asked.confirms && common.contains(feature::GROUPS);
+        self.asked.names = common.contains(feature::NAMES);
         self.asked.positions = hello.positions && common.contains(feature::HISTORY);
         let (alternates, alternate_zones) = standing.alternates();
         let welcome = Welcome {

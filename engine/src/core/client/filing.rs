@@ -6,6 +6,7 @@ use millrace_proto::Selector;
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::selector::Pattern;
 
+use super::claims;
 use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
 use crate::core::metrics::DropReason;
@@ -139,7 +140,7 @@ pub(super) fn unfile(
     }
 }
 
-/// Ends all subscriptions of a receiver.
+/// Ends all subscriptions of a receiver, and gives its name back.
 pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
     let Some(receiver) = turn.path.receivers.get_mut(slot) else { return };
     let mut change = InterestChange::default();
@@ -147,6 +148,7 @@ pub(super) fn end_all(turn: &mut Turn<'_>, slot: ReceiverSlot) {
         unfile(turn, slot, subscription, filed, &mut change);
     }
     turn.mail.tell_interest(change);
+    claims::give_back(turn, slot);
 }
 
 /// Removes a receiver and its subscriptions, and counts the events that were queued for it.

@@ -92,7 +92,8 @@ impl ClientSession {
         }
     }
 
-    /// Asks whether the client is there, and has others take its members' work while it is not.
+    /// Asks whether the client is there. While it is not, others take its members' work, and nothing
+    /// is addressed to its named receivers.
     pub(in crate::core) fn tend_members(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
         let is_silent = now.since(self.liveness.heard) >= SILENCE;
@@ -103,11 +104,11 @@ impl ClientSession {
         }
         let takes_none = is_silent || turn.standing.draining.is_some();
         for &slot in self.receivers.values() {
-            let Some(intake) =
-                turn.path.receivers.get_mut(slot).and_then(|receiver| receiver.member.as_mut())
-            else {
-                continue;
-            };
+            let Some(receiver) = turn.path.receivers.get_mut(slot) else { continue };
+            if let Some(claim) = &receiver.address.name {
+                turn.path.clients.names.set_silent(claim, is_silent);
+            }
+            let Some(intake) = receiver.member.as_mut() else { continue };
             intake.set_silent(takes_none);
             if is_silent {
                 turn.path.hand_back_all(slot);

@@ -8,6 +8,7 @@
 //! | `receivers.rs` | opens, grants and closes receivers |
 //! | `membership.rs` | receivers that are members of groups |
 //! | `moving.rs` | receivers that move to another router |
+//! | `naming.rs`, `claims.rs` | receivers that have a name |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
 //! | `rights.rs` | what the client may do: at its Hello, and when the roll is replaced |
 //! | `metered.rs` | runs wait until their identity's quota has paid for them |
@@ -15,11 +16,13 @@
 //! | `filing.rs` | selectors into the local index, and out of it |
 //! | `picture.rs` | a session as people are shown it |
 
+mod claims;
 mod control;
 mod filing;
 mod membership;
 mod metered;
 mod moving;
+mod naming;
 mod past;
 mod picture;
 mod publisher;

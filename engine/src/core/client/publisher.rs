@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_proto::control::{Credit, Received, Refused, RefusedReason, TableCapacity};
+use millrace_proto::control::{Credit, OutcomeReason, Received, Refused, RefusedReason, TableCapacity};
 use millrace_proto::data::{Gap, HopHeader, flag};
 use millrace_proto::limits::UNCONFIRMED_PER_PUBLISHER_MAX;
 use millrace_proto::stream::stream_kind;
@@ -119,6 +119,7 @@ impl PublishStream {
         let mut exceeds = false;
         let Self { reader, bytes_read, unreported_bytes, .. } = self;
         let mut sink = Sink {
+            conn,
             path,
             proof: &self.proof,
             rights: &self.rights,
@@ -288,6 +289,7 @@ fn too_many_untold() -> Close {
 }
 
 struct Sink<'a> {
+    conn: ConnKey,
     path: &'a mut Path,
     proof: &'a Proof,
     rights: &'a Rights,
@@ -367,7 +369,7 @@ impl RunSink for Sink<'_> {
             let reason = tags.refusal.filter(|_| !is_refused).unwrap_or(DropReason::Publisher);
             self.path.metrics.drop(reason, run.body.count());
             if let Some(origin) = self.origin(number, hop, run) {
-                self.path.tell_dropped(origin, hop.flags, &run.body);
+                self.path.tell_dropped(origin, hop.flags, &run.body, OutcomeReason::Forbidden);
             }
             return;
         }
@@ -378,8 +380,12 @@ impl RunSink for Sink<'_> {
             0 => None,
             _ => self.origin(number, hop, run),
         };
-        self.path
-            .enter(tags, &Entered { publisher: key, flags: hop.flags, run, from: None, origin, place: None });
+        let entered = Entered { publisher: key, flags: hop.flags, run, from: None, origin, place: None };
+        if hop.fields.is_empty() {
+            self.path.enter(tags, &entered);
+        } else {
+            self.path.enter_apart(self.conn, tags, &entered, hop);
+        }
     }
 
     fn publisher_defined(&mut self, number: u64, claimed: PublisherKey, index: u64) -> PublisherKey {

@@ -15,7 +15,7 @@ use super::session::ClientSession;
 use crate::core::delivery::Delivery;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::{Ahead, DeliveryStream, LINGER_BYTES, Overflow, QueuePolicy, ReceiverQueue, Wakes};
-use crate::core::receiver::{Outlet, Receiver, State};
+use crate::core::receiver::{Address, Outlet, Receiver, State};
 use crate::core::selectors::Selectors;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::turn::Turn;
@@ -78,6 +78,7 @@ impl ClientSession {
             dropped: 0,
             opened: turn.mail.last_token(),
             member,
+            address: Address { name: None, is_read: self.asked.names },
         });
         if let Some(number) = number {
             turn.path.clients.members.insert(number, slot, self.conn);
@@ -85,6 +86,7 @@ impl ClientSession {
         }
         turn.path.metrics.receivers += u64::from(!self.is_router());
         self.receivers.insert(open.receiver, slot);
+        self.claim_name(turn, slot, &open.name);
         if !self.asked.shares {
             self.unopened.push(slot);
         }
@@ -151,6 +153,7 @@ impl ClientSession {
             Some((RefusedReason::Unsupported, message))
         }
         .or_else(|| self.objection_to_member(open))
+        .or_else(|| self.objection_to_name(turn, open))
     }
 
     /// Opens the streams of receivers that have none, as far as QUIC allows.
@@ -212,9 +215,14 @@ impl ClientSession {
             }
             return;
         }
+        self.close_own(turn, number, "closed by the client");
+    }
+
+    /// Closes a receiver with a stream of its own, which ends behind what was written.
+    pub(super) fn close_own(&mut self, turn: &mut Turn<'_>, number: ReceiverNumber, reason: &str) {
         let Some(slot) = self.receivers.remove(&number) else { return };
         self.unopened.retain(|&unopened| unopened != slot);
-        let reason = "closed by the client".into();
+        let reason = reason.to_owned();
         ReceiverClosed { receiver: number, reason }.encode(&mut self.control.out);
         self.mark(turn);
         filing::end_all(turn, slot);

@@ -15,7 +15,7 @@ use crate::core::metrics::DropReason;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
-use crate::ledger::{Ended, outcomes};
+use crate::ledger::{Ended, Told, outcomes};
 use crate::rights::{Caller, Rights};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
@@ -59,6 +59,8 @@ pub(super) struct Asked {
     pub(super) groups: bool,
     /// It is told the places of runs.
     pub(super) positions: bool,
+    /// It reads what is addressed to its receivers, and can reply.
+    pub(super) names: bool,
 }
 
 /// Who a client is.
@@ -209,6 +211,7 @@ impl ClientSession {
         self.set_seat(turn, None);
         turn.path.metrics.clients -= u64::from(!self.is_router());
         turn.path.ledger.forget(self.conn);
+        turn.path.clients.requests.forget(self.conn);
         if let Some(publish) = &self.publish {
             let is_cut = !publish.finished && publish.is_cut();
             turn.path.metrics.drop(DropReason::StreamLost, u64::from(is_cut));
@@ -275,8 +278,13 @@ impl ClientSession {
 
     /// Tells its publishers how events ended.
     pub(in crate::core) fn tell_ended(&mut self, turn: &mut Turn<'_>, ended: &[Ended]) {
+        self.tell(turn, &outcomes(ended));
+    }
+
+    /// Tells its publishers what became of events.
+    pub(in crate::core) fn tell(&mut self, turn: &mut Turn<'_>, told: &[Told]) {
         if let Some(publish) = &mut self.publish {
-            publish.tell_ended(&outcomes(ended), &mut self.control.out, &mut turn.path.metrics);
+            publish.tell_ended(told, &mut self.control.out, &mut turn.path.metrics);
             self.mark(turn);
         }
     }

@@ -110,6 +110,13 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
+    /// A run with optional fields may be for a member of a group, or addressed. Says whether it is.
+    #[cold]
+    fn take_apart(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, hop: &HopHeader<'_>) -> bool {
+        (self.has_groups && self.path.take_ticket(tags, entered, hop, self.conn))
+            || self.path.take_addressed(tags, entered, hop, Scope::Router)
+    }
+
     fn say_gap(&mut self, gap: &Gap) {
         self.path.receivers.gap_to_all(gap);
         self.path.locations.gap_to_siblings(gap);
@@ -142,8 +149,7 @@ impl RunSink for Sink<'_> {
         let place = self.sources.place(hop);
         let (publisher, flags) = (publisher.key, hop.flags);
         let entered = Entered { publisher, flags, run, from: None, origin, place: place.as_ref() };
-        let may_have_ticket = !hop.fields.is_empty() && self.has_groups;
-        if !may_have_ticket || !self.path.take_ticket(tags, &entered, hop, conn) {
+        if hop.fields.is_empty() || !self.take_apart(tags, &entered, hop) {
             self.path.deliver(tags, &entered, Scope::Router);
         }
         if let Some(Place { source, position }) = &place {

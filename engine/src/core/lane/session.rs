@@ -325,6 +325,7 @@ impl LaneSession {
         );
         let mut lane = PeerLane {
             conn: self.conn,
+            router: accepted.router,
             stream: None,
             outlet: if self.features.contains(feature::HISTORY) { outlet.telling_places() } else { outlet },
             finished: turn.standing.are_lanes_over,

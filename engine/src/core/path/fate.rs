@@ -67,6 +67,15 @@ impl Fates<'_> {
         self.end(run, Tally::missed(reason.outcome()));
     }
 
+    /// Counts a run that a receiver does not get, and that is no leg of its own.
+    #[cold]
+    pub(super) fn miss(&mut self, run: &RunOut<'_>, reason: DropReason) {
+        self.metrics.drop(reason, run.events);
+        if let Some(entry) = run.entry {
+            self.ledger.count(entry, run.span(), Tally::missed(reason.outcome()));
+        }
+    }
+
     /// Opens a leg for a copy whose run has an entry.
     #[inline]
     pub(super) fn add(&mut self, run: &RunOut<'_>) {

@@ -8,7 +8,7 @@
 use millrace_proto::TagSetRef;
 use millrace_proto::control::{AckKind, OutcomeReason};
 use millrace_proto::data::optional::GroupTicket;
-use millrace_proto::data::{HopHeader, flag};
+use millrace_proto::data::{HopHeader, flag, hop_field};
 use millrace_proto::mesh::Tickets;
 use millrace_proto::varint;
 
@@ -71,10 +71,11 @@ fn wanted_by(directory: &Index<Taker>, run: &GroupRun, out: &mut Vec<MemberIndex
 }
 
 impl Path {
-    /// Whether runs are to be given to members, or somebody is to be told of members.
+    /// Whether runs are to be given to members, somebody is to be told of members, or receivers have
+    /// lost their names.
     #[inline]
     pub(in crate::core) fn has_group_work(&self) -> bool {
-        self.groups.has_work() || self.clients.members.has_words()
+        self.groups.has_work() || self.clients.members.has_words() || self.clients.names.has_lost()
     }
 
     /// Gives runs to members, as far as they take them, and ends those that nobody takes.
@@ -109,11 +110,12 @@ impl Path {
                 generation: ticket.generation,
                 events: run.events(),
             };
-            give_to(receivers, scratch, &copy, group, now, slot, held, &mut fates)
+            give_to(receivers, scratch, &copy, (group, run.asked()), now, slot, held, &mut fates)
         } else {
             scratch.fields.clear();
             GroupTicket { ticket: ticket.number, generation: ticket.generation, group }
                 .put(&mut scratch.fields);
+            scratch.fields.extend_from_slice(run.fields());
             let copy = RunOut { fields: &scratch.fields, ..copy };
             locations.give(location, &copy, &mut fates)
         };
@@ -167,13 +169,16 @@ impl Path {
         let Ok(Some(ticket)) = hop.ticket() else { return false };
         let core = self.clients.members.core_of(member_of(ticket.ticket));
         if core == self.positions.shards.core() {
-            self.take_for_member(tags, entered, &ticket, Whence::Lane(conn));
+            self.take_for_member(tags, entered, &ticket, asked(hop), Whence::Lane(conn));
             return true;
         }
         let tag = self.intern(tags);
         let Self { locations, scratch, metrics, missed, ledger, .. } = self;
         scratch.fields.clear();
         ticket.put(&mut scratch.fields);
+        if !asked(hop).is_empty() {
+            millrace_proto::field::put_bytes(&mut scratch.fields, hop_field::RECIPIENTS, asked(hop));
+        }
         millrace_proto::field::put_u64(&mut scratch.fields, LANE_FIELD, conn.0);
         let run = RunOut { fields: &scratch.fields, tag, ..ticketed(tags.tags(), entered) };
         if !locations.give(Location::Core(core), &run, &mut Fates { metrics, missed, ledger }) {
@@ -195,7 +200,7 @@ impl Path {
         let lane = hop.field(LANE_FIELD).and_then(|mut value| varint::take(&mut value).ok());
         let whence = lane.map_or(Whence::Sibling(from), |lane| Whence::SiblingLane(from, ConnKey(lane)));
         self.metrics.events_from_siblings += entered.run.body.count();
-        self.take_for_member(tags, entered, &ticket, whence);
+        self.take_for_member(tags, entered, &ticket, asked(hop), whence);
         true
     }
 
@@ -205,6 +210,7 @@ impl Path {
         tags: &mut KnownTags,
         entered: &Entered<'_>,
         ticket: &GroupTicket<'_>,
+        asked: &[u8],
         whence: Whence,
     ) {
         let tag = self.intern(tags);
@@ -215,8 +221,9 @@ impl Path {
         let held = Held { whence, ticket, generation, events: run.events };
         let Self { receivers, scratch, metrics, missed, ledger, .. } = self;
         let mut fates = Fates { metrics, missed, ledger };
-        let is_given =
-            slot.is_some_and(|slot| give_to(receivers, scratch, &run, group, now, slot, held, &mut fates));
+        let is_given = slot.is_some_and(|slot| {
+            give_to(receivers, scratch, &run, (group, asked), now, slot, held, &mut fates)
+        });
         if !is_given {
             self.metrics.group_handed_back += run.events;
             self.answer_back(whence, ticket, generation, Answer::NotTaken);
@@ -294,6 +301,11 @@ impl Path {
     }
 }
 
+/// What a run asks that came with a ticket, as hop field 7.
+fn asked<'a>(hop: &HopHeader<'a>) -> &'a [u8] {
+    hop.field(hop_field::RECIPIENTS).unwrap_or_default()
+}
+
 /// A run that came with a ticket: its group answers for it.
 fn ticketed<'a>(tags: TagSetRef<'a>, entered: &Entered<'a>) -> RunOut<'a> {
     let body = &entered.run.body;
@@ -319,7 +331,7 @@ fn give_to(
     receivers: &mut crate::core::receivers::Receivers,
     scratch: &mut super::state::Scratch,
     run: &RunOut<'_>,
-    group: &str,
+    (group, asked): (&str, &[u8]),
     now: Time,
     slot: ReceiverSlot,
     held: Held,
@@ -335,7 +347,7 @@ fn give_to(
     let generation = held.generation;
     let number = intake.give(now, held, queued, queue_max);
     let ticket = GroupTicket { ticket: number, generation, group };
-    Leg { slot, receiver, deliveries }.push_ticketed(&ticket, &mut scratch.fields, run, fates);
+    Leg { slot, receiver, deliveries }.push_ticketed(&ticket, asked, &mut scratch.fields, run, fates);
     receivers.mark(slot);
     true
 }

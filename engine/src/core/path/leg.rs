@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use millrace_proto::data::optional::GroupTicket;
-use millrace_proto::data::{self, Gap, Target, flag, target_flag};
+use millrace_proto::data::{self, Gap, Target, flag, hop_field, target_flag};
 use millrace_proto::limits::TARGETS_BYTES_MAX;
-use millrace_proto::{ReceiverNumber, varint};
+use millrace_proto::{ReceiverNumber, field, varint};
 
 use super::fate::{Copied, Fates};
 use crate::core::delivery::{Deliveries, Delivery};
@@ -79,26 +79,69 @@ impl Leg<'_> {
         }
     }
 
-    /// Pushes a run that a group gives to this receiver, with its ticket.
+    /// Encodes what goes with a run that is addressed to this receiver, or that it may reply to;
+    /// `value` says which, as hop field 7. A client that does not know such runs is given an event.
+    #[cold]
+    pub(super) fn put_address(
+        &self,
+        subscriptions: impl Iterator<Item = u16> + Clone,
+        value: &[u8],
+        flags: u64,
+        fields: &mut Vec<u8>,
+    ) {
+        fields.clear();
+        let value = if self.receiver.address.is_read { value } else { &[] };
+        if let Outlet::Own(_) = self.receiver.outlet {
+            data::put_matched(fields, subscriptions);
+            if !value.is_empty() {
+                field::put_bytes(fields, hop_field::RECIPIENTS, value);
+            }
+        } else {
+            let matched = matched(subscriptions);
+            let flags = if flags & flag::RESENT == 0 { 0 } else { target_flag::MAYBE_DUPLICATE };
+            let plain = Target::plain(self.receiver.number);
+            Target { matched: &matched, flags, addressed: value, ..plain }.put(fields);
+        }
+    }
+
+    /// Pushes a run with what [`put_address`](Self::put_address) has encoded.
+    #[cold]
+    pub(super) fn push_addressed(&mut self, fields: &[u8], run: &RunOut<'_>, fates: &mut Fates<'_>) {
+        let copied = fates.begin(run, self.receiver.acknowledges);
+        let entry = if copied == Copied::Open { run.entry } else { None };
+        let fate = self.push_encoded(fields, &RunOut { entry, ..*run }, fates);
+        if let Copied::Counted(kept) = copied {
+            fates.count(run, kept, fate);
+        }
+    }
+
+    /// Pushes a run that a group gives to this receiver, with its ticket, and with what it asks, as
+    /// hop field 7.
     #[cold]
     pub(super) fn push_ticketed(
         &mut self,
         ticket: &GroupTicket<'_>,
+        asked: &[u8],
         fields: &mut Vec<u8>,
         run: &RunOut<'_>,
         fates: &mut Fates<'_>,
     ) {
         fields.clear();
+        let asked = if self.receiver.address.is_read { asked } else { &[] };
         let subscriptions = self.receiver.selectors.matched_by(run.tags);
         if let Outlet::Own(_) = self.receiver.outlet {
             data::put_matched(fields, subscriptions);
             ticket.put(fields);
+            if !asked.is_empty() {
+                field::put_bytes(fields, hop_field::RECIPIENTS, asked);
+            }
         } else {
             let matched = matched(subscriptions);
             let is_in_doubt = run.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0;
             let flags = if is_in_doubt { target_flag::MAYBE_DUPLICATE } else { 0 };
             let ticket = Some((ticket.ticket, ticket.generation));
-            Target { matched: &matched, flags, ticket, ..Target::plain(self.receiver.number) }.put(fields);
+            let plain = Target::plain(self.receiver.number);
+            Target { matched: &matched, flags, ticket, addressed: asked, ..plain }.put(fields);
         }
         self.push_encoded(fields, run, fates);
     }

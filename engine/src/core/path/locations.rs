@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use millrace_proto::RouterId;
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{Gap, GapReason, Mark};
 
@@ -21,6 +22,8 @@ use crate::transport::{ConnKey, StreamKey};
 #[derive(Debug)]
 pub(in crate::core) struct PeerLane {
     pub(in crate::core) conn: ConnKey,
+    /// The peer.
+    pub(in crate::core) router: RouterId,
     pub(in crate::core) stream: Option<StreamKey>,
     pub(in crate::core) outlet: LaneOutlet,
     /// Whether nothing more is routed to it: the stream ends behind what was written.
@@ -159,6 +162,12 @@ impl Locations {
     /// The lane to a peer, if it is on this connection.
     pub(in crate::core) fn peer_on(&mut self, peer: PeerIndex, conn: ConnKey) -> Option<&mut PeerLane> {
         self.peers.get_mut(usize::from(peer))?.as_mut().filter(|lane| lane.conn == conn)
+    }
+
+    /// The place of a router that this core has a lane to.
+    pub(super) fn peer_of(&self, router: RouterId) -> Option<PeerIndex> {
+        let is_it = |lane: &Option<PeerLane>| lane.as_ref().is_some_and(|lane| lane.router == router);
+        PeerIndex::try_from(self.peers.iter().position(is_it)?).ok()
     }
 
     pub(super) fn sibling(&self, core: CoreIndex) -> Option<&MailboxOutlet> {

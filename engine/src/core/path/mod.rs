@@ -16,6 +16,8 @@
 //! | `asks.rs` | requests for what rings have, and their answers |
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
 //! | `shed.rs` | cuts the largest queues when all together hold too much |
+//! | `addressed.rs` | a way of their own for runs that name recipients, ask or answer |
+//! | `requests.rs` | requests to those who may reply, and replies back |
 //! | `grouped.rs` | gives it to a member of a group, or takes it for one |
 //! | `leg.rs` | pushes it into a receiver's queue, or onto the stream that it shares with others |
 //! | `fate.rs` | counts what became of each copy |
@@ -24,6 +26,7 @@
 //! | `shards.rs`, `positions.rs` | the shards that this core owns, and their position; what it knows of others' |
 //! | `state.rs` | what the stages share |
 
+mod addressed;
 mod asks;
 mod cursors;
 mod deliver;
@@ -40,6 +43,7 @@ mod positions;
 mod prefetch;
 mod reader;
 mod replay;
+mod requests;
 mod scan;
 mod shards;
 mod shed;

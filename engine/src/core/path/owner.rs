@@ -118,11 +118,17 @@ impl Path {
         (entry, if entry.is_some() { flags } else { flags & !flag::LEVEL_MASK })
     }
 
-    /// Tells the origin of a run that it was dropped, because it may not be published.
-    pub(in crate::core) fn tell_dropped(&mut self, origin: Origin, flags: u64, body: &RunBody<'_>) {
+    /// Tells the origin of a run that it was dropped.
+    pub(in crate::core) fn tell_dropped(
+        &mut self,
+        origin: Origin,
+        flags: u64,
+        body: &RunBody<'_>,
+        reason: OutcomeReason,
+    ) {
         let span = u32::try_from(body.count()).map(|events| Span { first: body.first_seq(), events });
         if let (Some(level), Ok(span)) = (Level::of_flags(flags), span) {
-            self.ledger.tell(origin, level, span, Tally::dropped(OutcomeReason::Forbidden));
+            self.ledger.tell(origin, level, span, Tally::dropped(reason));
         }
     }
 

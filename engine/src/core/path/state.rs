@@ -18,12 +18,15 @@ use crate::core::hot::HotPicture;
 use crate::core::ids::Ids;
 use crate::core::members::Members;
 use crate::core::metrics::CoreMetrics;
+use crate::core::names::Names;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
 use crate::groups::Groups;
 use crate::ledger::Ledger;
 use crate::matching::{Index, LocalTarget, Taker};
+use crate::names::Directs;
 use crate::payload::ScanBudget;
+use crate::requests::Requests;
 use crate::rights::Roll;
 use crate::routes::RouteCache;
 
@@ -66,7 +69,7 @@ pub(in crate::core) struct Pacing {
     pub(in crate::core) holds: Holds,
 }
 
-/// Accounts and ids of the clients of this core, and their members of groups.
+/// Accounts and ids of the clients of this core, their members of groups, names and requests.
 #[derive(Debug)]
 pub(in crate::core) struct Clients {
     /// Charges for their selectors.
@@ -81,6 +84,14 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) members: Members,
     /// Who may do what.
     pub(in crate::core) roll: Arc<Roll>,
+    /// This router.
+    pub(in crate::core) router: RouterId,
+    /// Who holds which name.
+    pub(in crate::core) names: Names,
+    /// Runs with recipients, whose publishers ask how they end.
+    pub(in crate::core) directs: Directs,
+    /// Requests that wait for replies.
+    pub(in crate::core) requests: Requests,
 }
 
 /// Memory that each run uses again.
@@ -115,6 +126,10 @@ impl Path {
                 queue_budget_bytes: config.limits.queues.budget_bytes,
                 members: Members::new(config),
                 roll: Arc::default(),
+                router: config.router,
+                names: Names::new(config),
+                directs: Directs::default(),
+                requests: Requests::new(config.secret, config.router, config.core, config.cores),
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),

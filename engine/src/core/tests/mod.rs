@@ -12,6 +12,7 @@ mod large;
 mod look;
 mod lookups;
 mod marks;
+mod names;
 mod pacing;
 mod pacing_peers;
 mod payload;

@@ -1,0 +1,166 @@
+//! The replies to one request.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use millrace_proto::PublisherKey;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::open::Open;
+use super::options::Wanted;
+use crate::event::Event;
+use crate::publisher::Confirmation;
+use crate::session::publisher::{Recipient, RecipientFate};
+use crate::session::{Outcome, publisher::OutcomeReason};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestEnd {
+    /// As many replies came as were wanted, or as there are receivers.
+    Complete,
+    /// Its time was over before.
+    Deadline,
+    /// Nobody has the request: no receiver matches, or none has the name.
+    NoReceiver,
+    /// It reached nobody, for this reason.
+    Failed(OutcomeReason),
+}
+
+impl RequestEnd {
+    /// Its name in what people and programs read.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Deadline => "deadline",
+            Self::NoReceiver => "no_receiver",
+            Self::Failed(reason) => reason.name(),
+        }
+    }
+}
+
+/// The replies to one request, as they come. Dropping it ends the request: later replies are
+/// dropped.
+#[derive(Debug)]
+pub struct Replies {
+    pub(super) open: Arc<Open>,
+    pub(super) number: u32,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) wanted: Wanted,
+    pub(super) deadline: Instant,
+    /// What becomes of the request, until that is known.
+    pub(super) routed: Option<Confirmation>,
+    pub(super) receivers: Option<u64>,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) from: BTreeSet<PublisherKey>,
+    pub(super) replies: u64,
+    pub(super) end: Option<RequestEnd>,
+}
+
+impl Replies {
+    /// The next reply; `None` when no more come: [`Replies::end`] says why. May be dropped at any
+    /// time.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if self.end.is_none() && self.is_complete() {
+                self.end = Some(RequestEnd::Complete);
+            }
+            if self.end.is_some() {
+                return None;
+            }
+            let Self { events, routed, deadline, .. } = self;
+            tokio::select! {
+                // Replies that are here come before the end.
+                biased;
+                Some(event) = events.recv() => {
+                    self.replies += 1;
+                    self.from.insert(event.id.publisher);
+                    return Some(event);
+                }
+                outcome = async { routed.as_mut().expect("checked by the branch").await }, if routed.is_some() => {
+                    self.routed = None;
+                    self.routed_so(outcome);
+                }
+                () = tokio::time::sleep_until(*deadline) => self.end = Some(RequestEnd::Deadline),
+            }
+        }
+    }
+
+    /// Why no more replies come; `None` while some may.
+    #[must_use]
+    pub const fn end(&self) -> Option<RequestEnd> {
+        self.end
+    }
+
+    /// How many receivers have the request; `None` while that is not known.
+    #[must_use]
+    pub const fn receivers(&self) -> Option<u64> {
+        self.receivers
+    }
+
+    /// What became of the request at each receiver that it names.
+    #[must_use]
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// How many publishers have replied.
+    #[must_use]
+    pub fn responders(&self) -> usize {
+        self.from.len()
+    }
+
+    /// The number of replies that were given.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.replies
+    }
+
+    /// Whether as many replies came as are wanted, or can come.
+    fn is_complete(&self) -> bool {
+        let all = self.receivers.is_some_and(|receivers| self.replies >= receivers);
+        match self.wanted {
+            Wanted::First => self.replies >= 1,
+            Wanted::Count(count) => self.replies >= count || all,
+            Wanted::All => all,
+        }
+    }
+
+    /// A router says who has the request.
+    fn routed_so(&mut self, outcome: Outcome) {
+        let (receivers, nobody) = match outcome {
+            Outcome::Confirmed { receivers } => (receivers, RequestEnd::NoReceiver),
+            Outcome::Partial { receivers, reasons, .. } => {
+                (receivers, RequestEnd::Failed(reasons.first().copied().unwrap_or_default()))
+            }
+            Outcome::AtRecipients { recipients } => {
+                let count = |fate| recipients.iter().filter(|one| one.fate == fate).count();
+                let (delivered, unknown) =
+                    (count(RecipientFate::Delivered), count(RecipientFate::NoReceiver));
+                let nobody = match recipients.first() {
+                    Some(Recipient { fate: RecipientFate::Busy, .. }) if unknown == 0 => {
+                        RequestEnd::Failed(OutcomeReason::Busy)
+                    }
+                    _ => RequestEnd::NoReceiver,
+                };
+                self.recipients = recipients;
+                (delivered as u64, nobody)
+            }
+            Outcome::Dropped { reason } => (0, RequestEnd::Failed(reason)),
+            // Nobody can tell: replies are waited for as long as there is time.
+            _ => return,
+        };
+        self.receivers = Some(receivers);
+        if receivers == 0 && self.replies == 0 {
+            self.end = Some(nobody);
+        }
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        self.open.remove(self.number);
+    }
+}

@@ -1,0 +1,170 @@
+//! Who asks: a publisher of requests, and a receiver for the replies to them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millrace_proto::TagSet;
+use millrace_proto::limits::REQUEST_DEADLINE_US_MAX;
+use millrace_proto::selector::Claim;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::open::{Asking, Open, locked};
+use super::options::Request;
+use super::replies::Replies;
+use crate::connector::Connector;
+use crate::error::ConnectError;
+use crate::event::{GapReason, Item};
+use crate::publisher::{Confirmation, Publisher, PublisherOptions, join_hub, names};
+use crate::receiver::{Receiver, ReceiverOptions, connect_with_publisher};
+use crate::session::{ConfirmLevel, PublishError, Tags};
+
+/// Replies to one request that wait for its application, at most: more are dropped.
+const REPLIES_WAITING_MAX: usize = 4096;
+/// Replies have a subscription of this name, which no event matches, so that the loss of a
+/// connection is told.
+const NOBODY: &str = "nobody";
+
+/// Why a request is not asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No router could be reached, or none that knows requests.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The event that asks was not taken.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Too many requests wait for replies.
+    #[error("too many requests wait for replies: wait for some of them, or use another requester")]
+    TooMany,
+    /// A request without time, or with more than an hour.
+    #[error("a request has a time of at most an hour, and more than none")]
+    Timeout,
+}
+
+/// Asks, and gets the replies. All methods take `&self`: share it in an [`Arc`] among tasks. Made by
+/// [`Client::requester`](crate::Client::requester).
+#[derive(Debug)]
+pub struct Requester {
+    publisher: Arc<Publisher>,
+    open: Arc<Open>,
+    task: JoinHandle<()>,
+}
+
+/// Connects a requester.
+pub(crate) async fn connect(connector: Connector) -> Result<Requester, ConnectError> {
+    let options = PublisherOptions::default().level(ConfirmLevel::Routed).linger(Duration::ZERO);
+    let receiving = ReceiverOptions::default();
+    let (receiver, hub, proof) =
+        connect_with_publisher(connector.clone(), receiving, &options.wants()).await?;
+    if let Ok(selector) = Claim::selector(NOBODY) {
+        receiver.subscribe([selector])?;
+    }
+    let publisher = Arc::new(join_hub(&connector, &hub, &proof, &options));
+    let open = Arc::new(Open::default());
+    let task = tokio::spawn(read(receiver, publisher.clone(), open.clone()));
+    Ok(Requester { publisher, open, task })
+}
+
+impl Requester {
+    /// Asks: publishes an event with these tags, whose receivers may reply. Returns at once with
+    /// what will hold the replies.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn request(
+        &self,
+        tags: &TagSet,
+        payload: impl AsRef<[u8]>,
+        request: Request,
+    ) -> Result<Replies, AskError> {
+        let Request { replies: wanted, timeout, to } = request;
+        if timeout.is_zero() || timeout.as_micros() > u128::from(REQUEST_DEADLINE_US_MAX) {
+            return Err(AskError::Timeout);
+        }
+        if !to.is_empty() {
+            names(&to)?;
+        }
+        let (sender, events) = mpsc::channel(REPLIES_WAITING_MAX);
+        let deadline = Instant::now() + timeout;
+        let payload = payload.as_ref().into();
+        let asking = Asking { tags: tags.clone(), payload, to, deadline, seq: u64::MAX, replies: sender };
+        let (number, asking) = self.open.add(asking).ok_or(AskError::TooMany)?;
+        let mut replies = Replies {
+            open: self.open.clone(),
+            number,
+            events,
+            wanted,
+            deadline,
+            routed: None,
+            receivers: None,
+            recipients: Vec::new(),
+            from: BTreeSet::new(),
+            replies: 0,
+            end: None,
+        };
+        replies.routed = Some(ask(&self.publisher, number, &asking).await?);
+        Ok(replies)
+    }
+
+    /// What has been asked so far, as its publisher counts.
+    #[must_use]
+    pub fn stats(&self) -> crate::PublisherStats {
+        self.publisher.stats()
+    }
+}
+
+impl Drop for Requester {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Publishes a request, or publishes it again.
+async fn ask(
+    publisher: &Publisher,
+    number: u32,
+    asking: &Mutex<Asking>,
+) -> Result<Confirmation, PublishError> {
+    let (tags, payload, address) = {
+        let asking = locked(asking);
+        let mut address = Vec::new();
+        asking.addressed(number).put(&mut address);
+        (asking.tags.clone(), asking.payload.clone(), address)
+    };
+    let confirmation = publisher.publish_addressed(Tags::Set(&tags), &payload, &address).await?;
+    locked(asking).seq = confirmation.id().seq;
+    Ok(confirmation)
+}
+
+/// Passes replies on until the requester is gone; asks again behind a lost connection.
+async fn read(mut receiver: Receiver, publisher: Arc<Publisher>, open: Arc<Open>) {
+    while let Some(item) = receiver.next().await {
+        match item {
+            Item::Event(event) => {
+                if let Some(number) = event.answers {
+                    open.reply(number, event);
+                }
+            }
+            Item::Gap(gap) if gap.reason == GapReason::SessionLost => ask_again(&publisher, &open).await,
+            Item::Gap(_) => {}
+        }
+    }
+}
+
+/// Asks again what is open. What has no outcome goes out again by itself.
+async fn ask_again(publisher: &Publisher, open: &Open) {
+    for (number, asking) in open.all() {
+        let (is_over, seq) = {
+            let asking = locked(&asking);
+            (asking.deadline <= Instant::now(), asking.seq)
+        };
+        if !is_over && seq != u64::MAX && !publisher.is_pending(seq) {
+            // Nobody waits for its outcome: that of the first time says how many receivers there are.
+            drop(ask(publisher, number, &asking).await);
+        }
+    }
+}
