@@ -86,8 +86,8 @@ impl Client {
         self.switch(around);
     }
 
-    /// Leaves the old connection for the next one: at once as a receiver, with its last answers as
-    /// a publisher. Whether the next one took its place.
+    /// Leaves the old connection for the next one: when its receivers have moved, or with the last
+    /// answers of its publisher. Whether the next one took its place.
     pub(super) fn leave(&mut self, around: &mut Surroundings<'_>) -> bool {
         let now = around.queue.now();
         if self.link.is_some() && self.leaving.is_some_and(|latest| now >= latest) {
@@ -97,7 +97,8 @@ impl Client {
     }
 
     fn switch(&mut self, around: &mut Surroundings<'_>) -> bool {
-        if self.next.is_none() {
+        self.hear_next(around);
+        if self.next.is_none() || !self.have_receivers_moved(around) {
             return false;
         }
         if let Some(link) = &self.link {
@@ -111,11 +112,81 @@ impl Client {
         if let Some(welcome) = link.welcome.take() {
             match &mut self.role {
                 Role::Publisher(publisher) => publisher.started(&welcome, link.connection.confirms()),
+                Role::Receivers(_) if std::mem::take(&mut self.has_moved) => {}
                 Role::Receivers(receivers) => receivers.started(&mut link.connection, around),
             }
         }
         self.link = Some(link);
+        while let Some(said) = self.later.pop_front() {
+            self.event(said, around);
+        }
         true
+    }
+
+    /// Hears the router that receivers move to.
+    fn hear_next(&mut self, around: &mut Surroundings<'_>) {
+        let now = around.queue.now();
+        while let Some(next) = &mut self.next
+            && let Role::Receivers(receivers) = &mut self.role
+            && receivers.are_moving()
+        {
+            next.connection.handle_timeout(now);
+            let mut wire = Wire { network: around.network, queue: around.queue };
+            match next.connection.poll_event(&mut wire, None::<&mut PublisherSession>) {
+                Ok(Some(Event::Subscribed(subscribed))) => receivers.subscribed_next(&subscribed),
+                Ok(Some(other)) => self.later.push_back(other),
+                Ok(None) => return,
+                Err(failure) => {
+                    let conn = next.connection.id();
+                    return self.fail(conn, &failure, around);
+                }
+            }
+        }
+    }
+
+    /// Whether the receivers have moved to the next connection, or have nothing to move from.
+    fn have_receivers_moved(&mut self, around: &mut Surroundings<'_>) -> bool {
+        let now = around.queue.now();
+        let (Some(link), Some(next), Role::Receivers(receivers)) =
+            (&mut self.link, &mut self.next, &mut self.role)
+        else {
+            return true;
+        };
+        let (old, new) = (&mut link.connection, &mut next.connection);
+        if !old.has_moves() || !new.has_moves() || old.confirms() != new.confirms() {
+            return true;
+        }
+        if !receivers.are_moving() {
+            receivers.begin_moves(new, around.record);
+            new.set_attentive(now, true);
+        }
+        let have_moved = receivers.advance_moves(old, new, now);
+        let mut wire = Wire { network: around.network, queue: around.queue };
+        old.flush(&mut wire);
+        new.flush(&mut wire);
+        have_moved
+    }
+
+    /// The next connection cannot be used.
+    pub(super) fn give_up_next(&mut self, around: &mut Surroundings<'_>) {
+        let Some(conn) = self.next.as_ref().map(|next| next.connection.id()) else { return };
+        Wire { network: around.network, queue: around.queue }.close(conn, CloseCode::Done.code(), "");
+        self.gone(conn, Some(CloseCode::Done), around);
+    }
+
+    /// Receivers cannot move to a connection that is lost; they stay, unless some have nothing left
+    /// there.
+    fn stay(&mut self, around: &mut Surroundings<'_>) {
+        self.later.clear();
+        let Role::Receivers(receivers) = &mut self.role else { return };
+        if std::mem::take(&mut self.has_moved) {
+            return receivers.lost(around.queue.now(), around.record);
+        }
+        let have_left = receivers.have_left_old();
+        receivers.stay();
+        if have_left {
+            self.close_link(around);
+        }
     }
 
     fn close_link(&mut self, around: &mut Surroundings<'_>) {
@@ -147,6 +218,7 @@ impl Client {
                 // Every other client, so that each seed has both kinds of delivery streams side by side.
                 share_deliveries: self.index % 2 == 1,
                 confirms: receivers.confirms(),
+                moves: true,
                 ..config
             },
         };
@@ -171,6 +243,7 @@ impl Client {
         let verdict = Verdict::Passing;
         if let Some(link) = self.next.take_if(|link| link.connection.id() == conn) {
             attachment.handle(Input::Lost { attempt: link.attempt, verdict }, now);
+            self.stay(around);
         } else if let Some(at) = self.dialling.iter().position(|link| link.connection.id() == conn) {
             let attempt = self.dialling.swap_remove(at).attempt;
             let error = code.unwrap_or(CloseCode::Internal);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace_attach::{Event as Said, Failure};
 use millrace_client::session::attachment::{Attachment, Input, Verdict};
+use millrace_client::session::receiver::Session as Side;
 use millrace_engine::transport::{ConnKey, ReadState, StreamKey};
 use millrace_proto::CloseCode;
 use millrace_proto::control::RefusedReason;
@@ -98,12 +99,20 @@ impl Client {
 
     fn read(&mut self, conn: ConnKey, stream: StreamKey, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
-        let links = self.link.iter_mut().chain(&mut self.next).chain(&mut self.dialling);
-        let Some(link) = links.into_iter().find(|link| link.connection.id() == conn) else { return };
         let mut wire = Wire { network: around.network, queue: around.queue };
+        let is_next = self.next.as_ref().is_some_and(|next| next.connection.id() == conn);
+        let Some(link) = (match is_next {
+            true => self.next.as_mut(),
+            false => self.link.iter_mut().chain(&mut self.dialling).find(|link| link.connection.id() == conn),
+        }) else {
+            return;
+        };
         let mut programs = match &mut self.role {
-            Role::Publisher(_) => Programs::default(),
-            Role::Receivers(receivers) => receivers.programs(now, (around.record, around.rng)),
+            Role::Publisher(_) => Programs::none(now),
+            Role::Receivers(receivers) => {
+                let side = if is_next { Side::New } else { Side::Old };
+                receivers.programs(now, side, (around.record, around.rng))
+            }
         };
         loop {
             match link.connection.readable(&mut wire, now, stream, READ_BYTES, &mut programs) {
@@ -116,13 +125,16 @@ impl Client {
             }
         }
         let ended = programs.into_ended();
+        if is_next && !ended.is_empty() {
+            return self.give_up_next(around);
+        }
         if let Role::Receivers(receivers) = &mut self.role {
             receivers.ended(&ended, &mut link.connection, around);
         }
     }
 
     /// A connection cannot go on, and is closed. That a router breaks the protocol is a finding.
-    fn fail(&mut self, conn: ConnKey, failure: &Failure, around: &mut Surroundings<'_>) {
+    pub(super) fn fail(&mut self, conn: ConnKey, failure: &Failure, around: &mut Surroundings<'_>) {
         if let Failure::Protocol(error) = failure {
             let index = self.index;
             around.record.findings.add("session", || format!("client {index}: {error}"));
@@ -205,7 +217,10 @@ impl Client {
                 let output = link.and_then(|link| publisher.poll_timeout(now, &link.connection));
                 output.into_iter().chain(publisher.disk_due()).min()
             }
-            Role::Receivers(receivers) => receivers.acks_due().filter(|_| self.link.is_some()),
+            Role::Receivers(receivers) => {
+                let acks = receivers.acks_due().filter(|_| self.link.is_some());
+                acks.into_iter().chain(receivers.moves_due()).min()
+            }
         };
         let attachment = self.attachment.as_ref().and_then(Attachment::poll_timeout);
         let links = self.link.iter().chain(&self.next).chain(&self.dialling);
@@ -220,7 +235,7 @@ impl Client {
     }
 
     /// Takes what the router of the moment said.
-    fn event(&mut self, event: Said, around: &mut Surroundings<'_>) {
+    pub(super) fn event(&mut self, event: Said, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         let Some(link) = &mut self.link else { return };
         let router = around.routers[link.router as usize];
@@ -262,7 +277,14 @@ impl Client {
         self.leaving = None;
         match &mut self.role {
             Role::Publisher(publisher) => publisher.lost(),
-            Role::Receivers(receivers) => receivers.lost(link.heard, around.record),
+            Role::Receivers(receivers) => match &self.next {
+                Some(next) if receivers.are_moving() => {
+                    let (heard, now) = (link.heard, around.queue.now());
+                    receivers.end_moves(heard, &next.connection, now, (around.record, around.rng));
+                    self.has_moved = true;
+                }
+                _ => receivers.lost(link.heard, around.record),
+            },
         }
         if let Some(attachment) = &mut self.attachment {
             let verdict = Verdict::of_close(code);

@@ -6,10 +6,11 @@ use std::fmt;
 
 use millrace_attach::ClientConnection;
 use millrace_client::session::plan::{Progress, ReceiverWish};
+use millrace_client::session::receiver::{Session as Side, Verdict};
 use millrace_client::session::{Dedup, DeliveredRun, DeliverySink, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::control::{Stage, Subscribed};
-use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::data::{Gap, Mark, ReceiverEnd};
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::convergence::Selectors;
@@ -20,6 +21,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::acks::{AckHabit, Acks};
+use super::moves::{Move, stamps};
 use super::surroundings::Surroundings;
 use crate::record::Record;
 use crate::router::told;
@@ -44,25 +46,27 @@ pub struct ReceiverSetup {
 /// A receiving client.
 #[derive(Debug)]
 pub struct Receivers {
-    receivers: BTreeMap<ReceiverNumber, Receiver>,
+    pub(super) receivers: BTreeMap<ReceiverNumber, Receiver>,
     /// Whether their client acknowledges at all.
     confirms: bool,
 }
 
 #[derive(Debug)]
-struct Receiver {
-    setup: ReceiverSetup,
+pub(super) struct Receiver {
+    pub(super) setup: ReceiverSetup,
     /// Its own plan, because its end on a shared stream is no other's.
-    plan: Plan,
+    pub(super) plan: Plan,
     /// Its number for the checkers, in the session of the moment.
-    session_number: Option<u32>,
+    pub(super) session_number: Option<u32>,
     slow: bool,
     /// What it has had, in all its sessions.
-    dedup: Dedup,
-    acks: Acks,
-    subscriptions: BTreeMap<SubscriptionNumber, Vec<Selector>>,
+    pub(super) dedup: Dedup,
+    pub(super) acks: Acks,
+    pub(super) subscriptions: BTreeMap<SubscriptionNumber, Vec<Selector>>,
     /// A subscription that was ended, and the one that was asked for behind it.
     ending: Option<(SubscriptionNumber, SubscriptionNumber)>,
+    /// Its move to the next router.
+    pub(super) moving: Option<Box<Move>>,
 }
 
 impl Receivers {
@@ -90,6 +94,7 @@ impl Receivers {
                 acks: Acks::default(),
                 subscriptions,
                 ending: None,
+                moving: None,
             };
             receivers.insert(number, receiver);
         }
@@ -155,9 +160,10 @@ impl Receivers {
     pub(super) fn programs<'a>(
         &'a mut self,
         now: Time,
+        side: Side,
         (record, rng): (&'a mut Record, &'a mut Pcg64Mcg),
     ) -> Programs<'a> {
-        Programs { of: Some((&mut self.receivers, record, rng)), now, ended: Vec::new() }
+        Programs { of: Some((&mut self.receivers, record, rng)), side, now, ended: Vec::new() }
     }
 
     /// When a program is done with something that it took.
@@ -201,7 +207,8 @@ impl Receivers {
         let at = around.rng.random_range(0..self.receivers.len().max(1));
         let Some((&number, receiver)) = self.receivers.iter_mut().nth(at) else { return };
         let Some(session) = receiver.session_number else { return };
-        if receiver.ending.is_some() || receiver.setup.pool.is_empty() {
+        let is_free = receiver.ending.is_none() && receiver.moving.is_none();
+        if !is_free || receiver.setup.pool.is_empty() {
             return;
         }
         let ended = receiver.subscriptions.keys().nth(around.rng.random_range(0..3)).copied();
@@ -253,17 +260,7 @@ impl Receiver {
         connection: &mut ClientConnection,
         around: &mut Surroundings<'_>,
     ) {
-        let now = around.queue.now();
-        let session = around.record.new_receiver(Session::new(self.setup.number, acknowledges));
-        if self.slow || self.setup.acks.is_slow() {
-            around.record.checker.stalled(session, true, now.0);
-        }
-        self.session_number = Some(session);
-        self.ending = None;
-        self.acks.forget();
-        for (subscription, selectors) in &self.subscriptions {
-            around.record.asked(session, subscription.0, selectors.clone(), now);
-        }
+        self.begin_session(acknowledges, around.queue.now(), around.record);
         let window_bytes = self.setup.window_bytes;
         if let Some(request) = self.plan.open_request(number, window_bytes)
             && let Err(error) = connection.open_receiver(request, window_bytes)
@@ -278,6 +275,31 @@ impl Receiver {
         }
     }
 
+    /// Begins another session for the checkers.
+    pub(super) fn begin_session(&mut self, acknowledges: bool, now: Time, record: &mut Record) {
+        let session = record.new_receiver(Session::new(self.setup.number, acknowledges));
+        if self.slow || self.setup.acks.is_slow() {
+            record.checker.stalled(session, true, now.0);
+        }
+        self.session_number = Some(session);
+        self.ending = None;
+        self.acks.forget();
+        for (subscription, selectors) in &self.subscriptions {
+            record.asked(session, subscription.0, selectors.clone(), now);
+        }
+    }
+
+    /// Tells the checkers how far its subscriptions have come.
+    pub(super) fn show_progress(&self, number: ReceiverNumber, now: Time, record: &mut Record) {
+        let Some(session) = self.session_number else { return };
+        for &subscription in self.subscriptions.keys() {
+            if let Some(Progress::Cluster { left_out, unanswered }) = self.plan.progress(number, subscription)
+            {
+                record.checker.effective(session, subscription.0, now.0, left_out, *unanswered > 0);
+            }
+        }
+    }
+
     fn lost(&mut self, heard: Time, record: &mut Record) {
         self.plan.on_lost();
         self.acks.forget();
@@ -285,6 +307,10 @@ impl Receiver {
             record.checker.lapsed(session, heard.0);
         }
         self.ending = None;
+        // A move of which only the old connection is left.
+        if let Some(moving) = &mut self.moving {
+            moving.has_failed = true;
+        }
     }
 }
 
@@ -300,20 +326,27 @@ impl fmt::Display for Receivers {
     }
 }
 
-fn texts(selectors: &[Selector]) -> Vec<String> {
+pub(super) fn texts(selectors: &[Selector]) -> Vec<String> {
     selectors.iter().map(|selector| selector.text().to_owned()).collect()
 }
 
 /// The programs that take events: none for a client that publishes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Programs<'a> {
     of: Option<(&'a mut BTreeMap<ReceiverNumber, Receiver>, &'a mut Record, &'a mut Pcg64Mcg)>,
+    /// The connection that is read, while receivers move from one to another.
+    side: Side,
     now: Time,
     /// Receivers that the router ended: at most as many as are open.
     ended: Vec<ReceiverNumber>,
 }
 
 impl Programs<'_> {
+    /// None: the client publishes.
+    pub(super) const fn none(now: Time) -> Self {
+        Self { of: None, side: Side::Old, now, ended: Vec::new() }
+    }
+
     /// The receivers that ended in what was read.
     pub(super) fn into_ended(self) -> Vec<ReceiverNumber> {
         self.ended
@@ -325,6 +358,17 @@ impl DeliverySink for Programs<'_> {
         let Some((receivers, record, rng)) = &mut self.of else { return };
         let Some(receiver) = receivers.get_mut(&run.receiver) else { return };
         let Some(session) = receiver.session_number else { return };
+        if let Some(moving) = &mut receiver.moving {
+            match moving.keep_run(self.side, run) {
+                Verdict::Deliver => {}
+                Verdict::Drop if self.side == Side::Old && run.wants_ack() => {
+                    // The next connection brings it.
+                    let copy = (run.number, stamps(run));
+                    return receiver.acks.take(receiver.setup.acks, copy, self.now, rng);
+                }
+                Verdict::Hold | Verdict::Drop => return,
+            }
+        }
         let matched: Vec<u32> = run.matched().collect();
         let fresh = run.has_level().then(|| {
             let seqs = run.first_seq()..run.first_seq() + run.count();
@@ -359,8 +403,21 @@ impl DeliverySink for Programs<'_> {
 
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
         let Some((receivers, record, _)) = &mut self.of else { return };
-        if let Some(session) = receivers.get(&receiver).and_then(|receiver| receiver.session_number) {
+        let Some(receiver) = receivers.get_mut(&receiver) else { return };
+        if let Some(moving) = &mut receiver.moving
+            && moving.keep_gap(self.side, gap) != Verdict::Deliver
+        {
+            return;
+        }
+        if let Some(session) = receiver.session_number {
             record.gap(session, gap, self.now);
+        }
+    }
+
+    fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
+        let Some((receivers, ..)) = &mut self.of else { return };
+        if let Some(moving) = receivers.get_mut(&receiver).and_then(|receiver| receiver.moving.as_mut()) {
+            moving.handover.marked(self.side, mark);
         }
     }
 

@@ -1,7 +1,9 @@
 //! One client: what it is for, its connections, and what it waits for.
 
+use std::collections::VecDeque;
 use std::fmt;
 
+use millrace_attach::Event;
 use millrace_client::session::attachment::Attachment;
 use millrace_engine::time::Time;
 use millrace_proto::CloseCode;
@@ -42,8 +44,13 @@ pub struct Client {
     pub(super) dialling: Vec<Link>,
     /// The connection of the moment.
     pub(super) link: Option<Link>,
-    /// The connection that follows it, while a publisher waits for its last answers.
+    /// The connection that follows it, while a publisher waits for its last answers, or receivers
+    /// move.
     pub(super) next: Option<Link>,
+    /// What the router of that connection has said, while receivers move to it.
+    pub(super) later: VecDeque<Event>,
+    /// Whether receivers are open on that connection.
+    pub(super) has_moved: bool,
     /// When the connection of the moment is closed at the latest, by a client that was asked to
     /// leave it.
     pub(super) leaving: Option<Time>,
@@ -65,6 +72,8 @@ impl Client {
             dialling: Vec::new(),
             link: None,
             next: None,
+            later: VecDeque::new(),
+            has_moved: false,
             leaving: None,
             last_router: None,
             timer: None,
@@ -97,7 +106,7 @@ impl Client {
         self.router().is_some()
             && match &self.role {
                 Role::Publisher(publisher) => publisher.is_done(),
-                Role::Receivers(receivers) => receivers.are_effective(),
+                Role::Receivers(receivers) => receivers.are_effective() && !receivers.are_moving(),
             }
     }
 }

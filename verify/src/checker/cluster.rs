@@ -276,6 +276,11 @@ impl ClusterChecker {
         }
     }
 
+    /// A receiver moves to another router, and is at both for a while.
+    pub fn moving(&mut self, receiver: u32) {
+        self.receivers.entry(receiver).or_default().session.has_moved = true;
+    }
+
     /// A receiver's application has acknowledged an event.
     pub fn acknowledged(&mut self, receiver: u32, emitter: u32, n: u64, at: u64) {
         self.receivers.entry(receiver).or_default().session.acknowledge(emitter, n, at);

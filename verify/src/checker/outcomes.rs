@@ -54,10 +54,12 @@ impl Outcomes {
         let session = pair.party.session;
         let evidence = self.evidence.entry((pair.emitter, pair.n)).or_default();
         let has_lapsed = pair.party.interest.has_lapsed(from, until);
-        evidence.departed |= has_lapsed || pair.records().any(|record| record.has_ended(from, until));
-        evidence.overflowed |= has_lapsed || pair.party.stream.has_gaps();
+        // What a router had for a receiver that has moved is over with its session there.
+        evidence.departed |=
+            has_lapsed || session.has_moved || pair.records().any(|record| record.has_ended(from, until));
+        evidence.overflowed |= has_lapsed || session.has_moved || pair.party.stream.has_gaps();
         evidence.cannot_acknowledge |= !session.acknowledges;
-        evidence.acknowledged += u64::from(session.acknowledged(pair.emitter, pair.n).is_some());
+        evidence.acknowledged += session.counts(pair.emitter, pair.n);
     }
 
     /// Behind the last pair. `is_disturbed` says whether a fault touched the time between.

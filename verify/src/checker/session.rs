@@ -12,8 +12,10 @@ pub struct Session {
     pub acknowledges: bool,
     /// When its application was slow to acknowledge, or stood still: from, and until if that ended.
     stalls: Vec<(u64, Option<u64>)>,
-    /// When each event was acknowledged first.
-    acknowledged: BTreeMap<(u32, u64), u64>,
+    /// When each event was acknowledged first, and how often it was in all.
+    acknowledged: BTreeMap<(u32, u64), (u64, u64)>,
+    /// Whether it has moved from one router to another: for a while it was at both.
+    pub(super) has_moved: bool,
 }
 
 impl Session {
@@ -41,11 +43,17 @@ impl Session {
     }
 
     pub(super) fn acknowledge(&mut self, emitter: u32, n: u64, at: u64) {
-        self.acknowledged.entry((emitter, n)).or_insert(at);
+        self.acknowledged.entry((emitter, n)).or_insert((at, 0)).1 += 1;
     }
 
     /// When it has acknowledged an event.
     pub(super) fn acknowledged(&self, emitter: u32, n: u64) -> Option<u64> {
-        self.acknowledged.get(&(emitter, n)).copied()
+        self.acknowledged.get(&(emitter, n)).map(|&(at, _)| at)
+    }
+
+    /// How many routers may count it as a receiver that has acknowledged an event.
+    pub(super) fn counts(&self, emitter: u32, n: u64) -> u64 {
+        let times = self.acknowledged.get(&(emitter, n)).map_or(0, |&(_, times)| times);
+        if self.has_moved { times.min(2) } else { times.min(1) }
     }
 }

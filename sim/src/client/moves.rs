@@ -1,0 +1,279 @@
+//! Receivers that move to the next router while the old one still delivers, as in the client library:
+//! their session goes on, for the checkers too, so that nothing may be missing in it, come twice or
+//! out of order.
+
+use std::time::Duration;
+
+use millrace_attach::ClientConnection;
+use millrace_client::session::receiver::{Handover, Session, Verdict};
+use millrace_client::session::{DeliveredRun, Plan};
+use millrace_engine::time::Time;
+use millrace_proto::control::Subscribed;
+use millrace_proto::data::Gap;
+use millrace_proto::{PublisherKey, ReceiverNumber, TagSet};
+use millrace_verify::checker::Delivery;
+use millrace_verify::checker::repeats::Vouched;
+use millrace_verify::payload::Stamp;
+use rand_pcg::Pcg64Mcg;
+
+use super::receivers::{Receiver, Receivers, texts};
+use crate::record::Record;
+
+/// How long the old connection stays for acknowledgements.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// The move of one receiver.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) handover: Handover,
+    /// Its plan on the next connection.
+    plan: Plan,
+    held: Vec<Held>,
+    settle_by: Option<Time>,
+    /// The old router has ended the receiver meanwhile, and opened it anew.
+    pub(super) has_failed: bool,
+}
+
+/// What the next connection has brought.
+#[derive(Debug)]
+enum Held {
+    Run(HeldRun),
+    Gap(Gap),
+    /// A run that the old connection brings, and its events; it is to be acknowledged here, too.
+    Copy(u64, Vec<(u32, u64)>),
+}
+
+#[derive(Debug)]
+struct HeldRun {
+    number: u64,
+    tags: TagSet,
+    publisher: PublisherKey,
+    first_seq: u64,
+    floor: u64,
+    has_level: bool,
+    wants_ack: bool,
+    was_sent: bool,
+    matched: Vec<u32>,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Move {
+    /// What becomes of something that is no run.
+    pub(super) fn keep_gap(&mut self, session: Session, gap: &Gap) -> Verdict {
+        let verdict = self.handover.verdict(session);
+        if verdict == Verdict::Hold {
+            self.held.push(Held::Gap(gap.clone()));
+        }
+        verdict
+    }
+
+    /// What becomes of a run; what is held is kept here.
+    pub(super) fn keep_run(&mut self, session: Session, run: &DeliveredRun<'_>) -> Verdict {
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let verdict = self.handover.judge(session, run.publisher, seqs);
+        match (verdict, session) {
+            (Verdict::Hold, _) => self.held.push(Held::Run(HeldRun {
+                number: run.number,
+                tags: run.tag_set(),
+                publisher: run.publisher,
+                first_seq: run.first_seq(),
+                floor: run.floor(),
+                has_level: run.has_level(),
+                wants_ack: run.wants_ack(),
+                was_sent: run.maybe_duplicate(),
+                matched: run.matched().collect(),
+                payloads: run.events().map(|event| event.payload.to_vec()).collect(),
+            })),
+            (Verdict::Drop, Session::New) if run.wants_ack() => {
+                self.held.push(Held::Copy(run.number, stamps(run)));
+            }
+            _ => {}
+        }
+        verdict
+    }
+}
+
+/// The events of a run, as checkers know them.
+pub(super) fn stamps(run: &DeliveredRun<'_>) -> Vec<(u32, u64)> {
+    let stamp = |payload| Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
+    run.events().filter_map(|event| stamp(event.payload)).collect()
+}
+
+impl Receivers {
+    /// Opens all receivers on the next connection, too.
+    pub(super) fn begin_moves(&mut self, next: &mut ClientConnection, record: &mut Record) {
+        for (&number, receiver) in &mut self.receivers {
+            let mut plan = receiver.plan.clone();
+            plan.on_lost();
+            let window_bytes = receiver.setup.window_bytes;
+            if let Some(request) = plan.open_request(number, window_bytes)
+                && let Err(error) = next.open_receiver(request, window_bytes)
+            {
+                record.findings.add("session", || format!("receiver {}: {error}", number.0));
+            }
+            for (&subscription, selectors) in &receiver.subscriptions {
+                next.subscribe(number, subscription, &texts(selectors));
+            }
+            if let Some(session) = receiver.session_number {
+                record.checker.moving(session);
+            }
+            let handover = Handover::default();
+            receiver.moving =
+                Some(Box::new(Move { handover, plan, held: Vec::new(), settle_by: None, has_failed: false }));
+        }
+    }
+
+    /// Whether receivers move.
+    pub(super) fn are_moving(&self) -> bool {
+        self.receivers.values().any(|receiver| receiver.moving.is_some())
+    }
+
+    /// Whether some receiver has nothing left on the old connection.
+    pub(super) fn have_left_old(&self) -> bool {
+        let moves = self.receivers.values().filter_map(|receiver| receiver.moving.as_ref());
+        moves.into_iter().any(|moving| moving.handover.has_drained())
+    }
+
+    /// The next connection is lost.
+    pub(super) fn stay(&mut self) {
+        self.receivers.values_mut().for_each(|receiver| receiver.moving = None);
+    }
+
+    /// The next router has acknowledged a subscription.
+    pub(super) fn subscribed_next(&mut self, subscribed: &Subscribed) {
+        let receiver = self.receivers.get_mut(&subscribed.receiver);
+        if let Some(moving) = receiver.and_then(|receiver| receiver.moving.as_mut()) {
+            moving.plan.on_subscribed(subscribed);
+        }
+    }
+
+    /// Asks both routers for the marks that are due. Says whether all receivers have moved.
+    pub(super) fn advance_moves(
+        &mut self,
+        old: &mut ClientConnection,
+        next: &mut ClientConnection,
+        now: Time,
+    ) -> bool {
+        let mut have_moved = true;
+        for (&number, receiver) in &mut self.receivers {
+            let Some(moving) = &mut receiver.moving else { continue };
+            if moving.plan.is_effective() {
+                moving.handover.effective();
+            }
+            if let Some(session) = moving.handover.to_ask() {
+                if moving.handover.has_drained() {
+                    let all = receiver.subscriptions.keys();
+                    all.for_each(|&subscription| old.unsubscribe(number, subscription));
+                }
+                let connection = if session == Session::Old { &mut *old } else { &mut *next };
+                moving.handover.asked(connection.ask_mark(number));
+            }
+            let is_settled = || receiver.acks.due().is_none();
+            have_moved &= moving.has_failed
+                || moving.handover.is_over() && {
+                    let settle_by = *moving.settle_by.get_or_insert(now + SETTLE);
+                    is_settled() || now >= settle_by
+                };
+        }
+        have_moved
+    }
+
+    /// When a move goes on by time alone.
+    pub(super) fn moves_due(&self) -> Option<Time> {
+        let moves = self.receivers.values().filter_map(|receiver| receiver.moving.as_ref());
+        moves.filter_map(|moving| moving.settle_by).min()
+    }
+
+    /// The next connection is the present one: what it has brought follows what the old one has,
+    /// which was `heard` last then.
+    pub(super) fn end_moves(
+        &mut self,
+        heard: Time,
+        next: &ClientConnection,
+        now: Time,
+        (record, rng): (&mut Record, &mut Pcg64Mcg),
+    ) {
+        for (&number, receiver) in &mut self.receivers {
+            if let Some(moving) = receiver.moving.take() {
+                receiver.end_move(*moving, (number, heard, next.confirms()), now, record, rng);
+            }
+        }
+    }
+}
+
+impl Receiver {
+    fn end_move(
+        &mut self,
+        moving: Move,
+        (number, heard, acknowledges): (ReceiverNumber, Time, bool),
+        now: Time,
+        record: &mut Record,
+        rng: &mut Pcg64Mcg,
+    ) {
+        let Move { handover, plan, held, has_failed, .. } = moving;
+        let is_whole = !has_failed && handover.is_whole() && plan.reaches_as_much_as(&self.plan);
+        // What a receiver that was opened anew has brought since was not remembered.
+        let held = if has_failed { Vec::new() } else { held };
+        self.plan = plan;
+        self.acks.forget();
+        if !is_whole {
+            // As behind a lost session, but that this one has begun already.
+            if let Some(session) = self.session_number.take() {
+                record.checker.lapsed(session, heard.0);
+            }
+            self.begin_session(acknowledges, now, record);
+            if let Some(session) = self.session_number {
+                record.checker.moving(session);
+            }
+            self.show_progress(number, now, record);
+        }
+        let Some(session) = self.session_number else { return };
+        for held in held {
+            match held {
+                Held::Gap(gap) => record.gap(session, &gap, now),
+                Held::Copy(run, events) => self.acks.take(self.setup.acks, (run, events), now, rng),
+                Held::Run(run) => self.take_held(&run, &handover, session, now, record, rng),
+            }
+        }
+    }
+
+    fn take_held(
+        &mut self,
+        run: &HeldRun,
+        handover: &Handover,
+        session: u32,
+        now: Time,
+        record: &mut Record,
+        rng: &mut Pcg64Mcg,
+    ) {
+        let seqs = run.first_seq..run.first_seq + run.payloads.len() as u64;
+        let new = handover.fresh(run.publisher, seqs.clone());
+        let first =
+            run.has_level.then(|| self.dedup.take(run.publisher, seqs.clone(), run.floor, run.was_sent));
+        let vouched = match &first {
+            None => Vouched::No,
+            Some(first) if first.maybe_duplicate => Vouched::Marked,
+            Some(_) => Vouched::Once,
+        };
+        let mut taken = Vec::new();
+        for (seq, payload) in seqs.zip(&run.payloads) {
+            let stamp = Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
+            taken.extend(stamp.filter(|_| run.wants_ack));
+            if new.contains(seq) && first.as_ref().is_none_or(|first| first.contains(seq)) {
+                record.delivered(Delivery {
+                    receiver: session,
+                    tags: run.tags.borrow(),
+                    payload,
+                    matched: &run.matched,
+                    at: now.0,
+                    vouched,
+                });
+            } else if let Some((emitter, n)) = stamp.filter(|_| run.has_level) {
+                record.checker.removed(session, emitter, n);
+            }
+        }
+        if run.wants_ack {
+            self.acks.take(self.setup.acks, (run.number, taken), now, rng);
+        }
+    }
+}
