@@ -108,12 +108,7 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
         ),
         (
             "move",
-            ControlFrame::Move(Move {
-                receiver: RECEIVER,
-                positions: vec![position()],
-                more: true,
-                ..Move::default()
-            }),
+            ControlFrame::Move(Move { receiver: RECEIVER, positions: vec![position()], more: true, mark: 0 }),
         ),
         ("move_mark", ControlFrame::Move(Move { receiver: RECEIVER, mark: 7, ..Move::default() })),
         ("quench", ControlFrame::Quench(Quench { version: 1, tag_sets: vec![4, 5], read: 300 })),
