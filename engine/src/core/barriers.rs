@@ -16,11 +16,11 @@ impl Core {
     /// Begins barriers that are due, and goes on with those under way.
     #[cold]
     pub(super) fn settle_barriers(&mut self, now: Time, transport: &mut dyn Transport) {
-        let due = self.path.barriers.take_due();
+        let due = self.path.clients.barriers.take_due();
         if !due.is_empty() {
             let lanes = self.incoming_lanes();
             for (core, round) in due {
-                let number = self.path.barriers.gather(core, round, &lanes);
+                let number = self.path.clients.barriers.gather(core, round, &lanes);
                 for lane in lanes.iter().filter(|lane| lane.has_marks) {
                     self.drive_lane(now, transport, lane.conn, |lane, turn| {
                         lane.say(turn, |out| MarkRequest { number }.encode(out))
@@ -28,10 +28,10 @@ impl Core {
                 }
             }
         }
-        for (core, mark) in self.path.barriers.take_gathered() {
+        for (core, mark) in self.path.clients.barriers.take_gathered() {
             self.path.locations.mark_to_sibling(core, mark);
         }
-        for passed in self.path.barriers.take_passed() {
+        for passed in self.path.clients.barriers.take_passed() {
             self.path.write_mark(passed);
         }
     }
@@ -58,7 +58,7 @@ impl Path {
         }
         let waits = receiver.selectors.desk.as_ref().is_some_and(|desk| desk.is_waiting());
         if waits || receiver.joins.is_some() {
-            return self.barriers.put_back(passed);
+            return self.clients.barriers.put_back(passed);
         }
         let mark = Mark { number: asker.number, partial: is_partial, receivers: Vec::new() };
         match &mut receiver.outlet {

@@ -240,7 +240,7 @@ impl Core {
             ToSibling::Ended(answers) => self.path.sibling_answered(from, &answers),
             ToSibling::Tickets(answers) => self.path.sibling_answered_tickets(now, &answers),
             ToSibling::History(word) => self.path.history_word(from, *word),
-            ToSibling::Barrier { round } => self.path.barriers.asked_by(from, round),
+            ToSibling::Barrier { round } => self.path.clients.barriers.asked_by(from, round),
         }
     }
 
@@ -345,7 +345,7 @@ impl Core {
         let word = word.or_else(|| self.path.pacing.holds.next_word(to));
         let mut history = || self.path.positions.replays.next_word(to);
         let word = word.or_else(|| history().map(|word| ToSibling::History(Box::new(word))));
-        word.or_else(|| self.path.barriers.next_word(to).map(|round| ToSibling::Barrier { round }))
+        word.or_else(|| self.path.clients.barriers.next_word(to).map(|round| ToSibling::Barrier { round }))
     }
 
     /// Says whether a mailbox towards a sibling is above half. While one is, the core leaves
@@ -377,7 +377,7 @@ impl Core {
             || self.path.ledger.has_ended()
             || self.path.has_group_work()
             || self.path.positions.replays.has_work()
-            || self.path.barriers.has_work()
+            || self.path.clients.barriers.has_work()
         {
             return Some(Time::ZERO);
         }

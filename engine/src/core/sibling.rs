@@ -97,7 +97,7 @@ impl RunSink for SiblingSink<'_> {
     }
 
     fn mark(&mut self, mark: &Mark) {
-        self.path.barriers.sibling_marked(self.from, mark);
+        self.path.clients.barriers.sibling_marked(self.from, mark);
     }
 
     fn preamble(&mut self, _: u64, _: &[u8]) -> Result<(), DecodeError> {

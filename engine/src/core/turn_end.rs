@@ -55,7 +55,7 @@ impl Core {
         if self.path.positions.replays.has_mail() {
             self.pass_history(now, transport);
         }
-        if !self.path.barriers.is_idle() {
+        if !self.path.clients.barriers.is_idle() {
             self.settle_barriers(now, transport);
         }
         self.path.receivers.mark_woken();

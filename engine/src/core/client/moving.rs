@@ -19,6 +19,6 @@ impl ClientSession {
             let message = message.to_owned();
             return self.refuse(turn, &Refused { reason, receiver, message, ..Refused::default() });
         };
-        turn.path.barriers.ask(slot, Asker { conn: self.conn, receiver, number: mark });
+        turn.path.clients.barriers.ask(slot, Asker { conn: self.conn, receiver, number: mark });
     }
 }

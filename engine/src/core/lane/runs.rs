@@ -85,7 +85,7 @@ impl LaneSession {
             // stays unfinished, and closing the connection then counts as a loss.
             Some(ReadState::Finished) => {
                 *finished = reader.at_frame_boundary();
-                turn.path.barriers.lane_ended(self.conn);
+                turn.path.clients.barriers.lane_ended(self.conn);
             }
             Some(ReadState::Lost) => return Err(Self::stopped(turn, "the runs of this lane were reset")),
             Some(ReadState::Drained) | None => {}
@@ -175,7 +175,7 @@ impl RunSink for Sink<'_> {
     }
 
     fn mark(&mut self, mark: &Mark) {
-        self.path.barriers.lane_marked(self.conn, mark.number);
+        self.path.clients.barriers.lane_marked(self.conn, mark.number);
     }
 
     fn preamble(&mut self, kind: u64, body: &[u8]) -> Result<(), DecodeError> {

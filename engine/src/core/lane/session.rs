@@ -391,7 +391,7 @@ impl LaneSession {
         let path = &mut *turn.path;
         self.history.lose(path);
         path.ledger.forget(self.conn);
-        path.barriers.lane_ended(self.conn);
+        path.clients.barriers.lane_ended(self.conn);
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;
             if let Some(outgoing) = path.locations.remove_peer(accepted.peer, self.conn) {

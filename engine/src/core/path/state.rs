@@ -56,8 +56,6 @@ pub(in crate::core) struct Path {
     /// The turn's budget for scans of payloads, and the receivers that wait for it.
     pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
-    /// Receivers that wait until everything routed before a moment has arrived.
-    pub(in crate::core) barriers: Barriers,
 }
 
 /// Which publishers wait for which receivers.
@@ -82,6 +80,8 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) queue_budget_bytes: u64,
     /// The members of groups that are receivers of this core.
     pub(in crate::core) members: Members,
+    /// Receivers that wait until everything that was routed before a moment has arrived.
+    pub(in crate::core) barriers: Barriers,
     /// Who may do what.
     pub(in crate::core) roll: Arc<Roll>,
     /// This router.
@@ -125,6 +125,7 @@ impl Path {
                 selectors_moved: 0,
                 queue_budget_bytes: config.limits.queues.budget_bytes,
                 members: Members::new(config),
+                barriers: Barriers::new(config.core, config.cores),
                 roll: Arc::default(),
                 router: config.router,
                 names: Names::new(config),
@@ -133,7 +134,6 @@ impl Path {
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
-            barriers: Barriers::new(config.core, config.cores),
         }
     }
 
