@@ -138,15 +138,8 @@ impl Task {
             }
         }
         self.moved.clear();
-        if let Some(publisher) = &mut self.publisher {
-            publisher.begin(present.tables, &link.session);
-            if present.credit > 0 {
-                // It was told while receivers moved.
-                let credit = ConnectionEvent::Credit { bytes: present.credit };
-                if let Err(end) = hear(publisher, &credit, link) {
-                    return end;
-                }
-            }
+        if let Err(end) = self.begin_publisher(link, present) {
+            return end;
         }
         let connection = link.connection.clone();
         let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
@@ -212,6 +205,17 @@ impl Task {
                 return end;
             }
         }
+    }
+
+    /// The publisher goes on, on a connection that is the present one from here on.
+    fn begin_publisher(&mut self, link: &Link, present: &Present) -> Result<(), End> {
+        let Some(publisher) = &mut self.publisher else { return Ok(()) };
+        publisher.begin(present.tables, &link.session);
+        if present.credit == 0 {
+            return Ok(());
+        }
+        // It was told while receivers moved.
+        hear(publisher, &ConnectionEvent::Credit { bytes: present.credit }, link)
     }
 
     /// Passes chunks of a stream to the applications.

@@ -358,9 +358,8 @@ impl Plan {
         all.all(|planned| matches!(planned.progress, Progress::Cluster { .. }))
     }
 
-    /// Whether every subscription reaches at least as much of the cluster as in `other`, of the routers
-    /// that are known. Addresses at which nobody answers do not count: routers tell each other whom
-    /// they know, so that a router there would be known.
+    /// Whether every subscription reaches as many of the known routers as in `other`. Addresses at which
+    /// nobody answers do not count, because routers tell each other whom they know.
     #[must_use]
     pub fn reaches_as_much_as(&self, other: &Self) -> bool {
         let all = self.receivers.iter().flat_map(|(number, receiver)| {
