@@ -15,7 +15,7 @@ use bytes::Bytes;
 use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::{PublisherKey, TagSetRef};
 
-use self::dropped::Dropped;
+use self::dropped::{Dropped, GAPS_MAX};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::history::Place;
@@ -25,10 +25,6 @@ use crate::routes::TagId;
 
 /// Bytes that a queued run takes beside its own.
 const OVERHEAD_BYTES: u64 = 128;
-
-/// Most gaps of other reasons that stay apart between two overflow gaps; more of them become one
-/// gap of all routers.
-const GAPS_MAX: usize = 64;
 
 /// The first block, and the largest; between them, each is twice as large as the one before.
 const BLOCK_BYTES_MIN: usize = 512;

@@ -2,7 +2,9 @@
 
 use millrace_proto::data::{Gap, GapReason};
 
-use super::GAPS_MAX;
+/// Most gaps of other reasons that stay apart between two overflow gaps; more of them become one
+/// gap of all routers.
+pub(super) const GAPS_MAX: usize = 64;
 
 /// Runs that were dropped, and gaps that stood between them.
 #[derive(Debug)]
