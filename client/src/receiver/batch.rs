@@ -351,8 +351,9 @@ impl BatchBuilder {
 
     /// The part of a run that the receiver has not had.
     fn fresh(&self, run: &DeliveredRun<'_>) -> Fresh {
-        // What a group gives again was not acknowledged, even if this receiver has had it.
-        if !run.has_level() || run.ticket.is_some() {
+        // What a group gives again was not acknowledged, even if this receiver has had it. A request that
+        // is sent again has another token, and only a reply to that one arrives.
+        if !run.has_level() || run.ticket.is_some() || run.is_request() {
             return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
         }
         let seqs = run.first_seq()..run.first_seq() + run.count();

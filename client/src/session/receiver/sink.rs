@@ -144,6 +144,12 @@ impl<'a> DeliveredRun<'a> {
         self.flags & (flag::RESENT | flag::MAYBE_DUPLICATE) != 0
     }
 
+    /// Whether it asks for replies.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        self.addressed().is_some_and(|addressed| addressed.reply_to.is_some())
+    }
+
     /// What it asks or answers, and the name that it came under; none for an event that is for all.
     #[must_use]
     pub fn addressed(&self) -> Option<Addressed<'a>> {
