@@ -19,6 +19,7 @@ mod outage;
 mod publish;
 mod publishing;
 mod reach;
+mod refusal;
 mod reply;
 mod request;
 mod shell;

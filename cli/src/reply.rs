@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::{self, Outage};
+use crate::refusal::refusal;
 use crate::signal::interrupt;
-use crate::subscribe::refusal;
 use crate::tell::tell;
 use crate::{exec, reach};
 

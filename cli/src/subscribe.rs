@@ -14,6 +14,7 @@ use crate::cursor::{CursorFile, WRITE_EVERY};
 use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::{self, Outage};
+use crate::refusal::refusal;
 use crate::signal::interrupt;
 use crate::tell::tell;
 use crate::{reach, show};
@@ -242,31 +243,4 @@ fn acknowledged(
         }
     }
     Ok(())
-}
-
-/// A selector that cannot be read is shown with a mark below the place.
-pub(crate) fn refusal(error: SubscribeError) -> Failure {
-    match error {
-        SubscribeError::Selector { text, source } => {
-            let mark = format!("  {text}\n  {:>column$}", '^', column = source.column);
-            let usage = Failure::usage(anyhow!("selector {text:?}, {source}"));
-            usage.hint(format!("{mark}\n`millrace sub --help` shows what selectors can say."))
-        }
-        SubscribeError::Plan(error) => Failure::usage(error.into()),
-        other => Failure::other(other.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unreadable_selector_is_marked_at_its_column() {
-        let source = millrace_proto::SelectorError { column: 6, message: "expected a value".into() };
-        let failure = refusal(SubscribeError::Selector { text: "host=".into(), source });
-        let hint = failure.hint.unwrap_or_default();
-        assert!(hint.starts_with("  host=\n       ^\n"), "{hint}");
-        assert_eq!(failure.code, 2);
-    }
 }

@@ -16,6 +16,7 @@
 
 pub mod chaos;
 pub mod cluster;
+pub mod command_line;
 pub mod disturb;
 pub mod fleet;
 pub mod growth;

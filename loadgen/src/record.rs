@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::command_line::command;
+
 /// The table's head: everything from here on is made anew.
 const TABLE: &str = "| run | what | figures | verdict |\n|---|---|---|---|\n";
 /// What stands above it in a new index.
@@ -58,21 +60,6 @@ pub fn record(folder: &Path, record: &Record<'_>) -> io::Result<PathBuf> {
     }
     index(folder)?;
     Ok(place)
-}
-
-/// This process's command line as a shell takes it; the program by its name alone.
-#[must_use]
-pub fn command() -> String {
-    let quoted = |word: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    let arguments = std::env::args_os().skip(1).map(|word| quoted(word.to_string_lossy().into_owned()));
-    std::iter::once("millrace-loadgen".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 /// Makes the index anew.

@@ -15,8 +15,9 @@ use super::tally::Tally;
 use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::Outage;
+use crate::reach;
+use crate::refusal::refusal;
 use crate::signal::interrupt;
-use crate::{reach, subscribe};
 
 /// Between two lines of rates.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -28,14 +29,14 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
     for text in &command.selectors {
         // Before anything is connected: the commonest mistake should not wait for a router.
         Selector::parse(text)
-            .map_err(|source| subscribe::refusal(SubscribeError::Selector { text: text.clone(), source }))?;
+            .map_err(|source| refusal(SubscribeError::Selector { text: text.clone(), source }))?;
     }
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
     let options = ReceiverOptions::default().queue_bytes(QUEUE_BYTES);
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
-    let mut subscription = receiver.subscribe(&command.selectors).map_err(subscribe::refusal)?;
-    subscription.on_router().await.map_err(subscribe::refusal)?;
+    let mut subscription = receiver.subscribe(&command.selectors).map_err(refusal)?;
+    subscription.on_router().await.map_err(refusal)?;
     let mut out = anstream::AutoStream::auto(io::stdout());
     let begun = Instant::now();
     let end = command.duration.map(|duration| tokio::time::Instant::now() + duration);
@@ -77,7 +78,7 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
         (Err(error), _) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::other(anyhow!(error).context("cannot write")))
         }
-        (_, Some(refused)) => Err(subscribe::refusal(refused.into())),
+        (_, Some(refused)) => Err(refusal(refused.into())),
         _ => Ok(()),
     }
 }

@@ -4,9 +4,8 @@
 //! connection. On a new connection, [`Plan::replay`] asks for every receiver and subscription
 //! again, in the order of their numbers, and forgets all acknowledgements.
 //!
-//! The plan gives subscription numbers in turn and uses one again 1,024 subscriptions later,
-//! because an answer names a subscription by its number alone and may arrive after the subscription
-//! has ended.
+//! The plan uses a subscription number again only 1,024 subscriptions later, because an answer names
+//! a subscription by its number alone and may arrive after the subscription has ended.
 //!
 //! The selectors of one subscription may be more than a frame holds (1,024 of 4,096 bytes each).
 //! The plan then sends it as several subscriptions, its *parts*, each under a number of its own;

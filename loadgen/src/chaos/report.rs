@@ -11,7 +11,7 @@ use super::judge::Judged;
 use super::proxy::Treated;
 use super::schedule::{Fault, FaultKind};
 use super::settings::{ChaosSettings, Confirm};
-use crate::record::command;
+use crate::command_line::command;
 use crate::report::lines::{BAD, COLUMNS, GOOD, put_line, wrapped};
 
 /// Name and version of the format. Fields are added, never renamed or removed within a schema.

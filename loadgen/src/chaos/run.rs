@@ -66,7 +66,7 @@ pub fn chaos(settings: &ChaosSettings, progress: &Progress) -> Result<Report, Ch
         "the run did not end within {} s of its duration; seed {}; repeat with: {}",
         AFTER.as_secs(),
         settings.seed,
-        crate::record::command()
+        crate::command_line::command()
     );
     let deadline = Deadline::arm(settings.duration + AFTER, words, temporary.clone())?;
     let result = Run::begin(settings, &folder, progress).and_then(|run| run.play(progress, begun));

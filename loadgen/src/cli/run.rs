@@ -3,8 +3,9 @@
 use std::time::SystemTime;
 
 use millrace_loadgen::cluster::Cluster;
+use millrace_loadgen::command_line::command;
 use millrace_loadgen::progress::Progress;
-use millrace_loadgen::record::{Record, command};
+use millrace_loadgen::record::Record;
 use millrace_loadgen::report::{Json, faults, page, summary};
 use millrace_loadgen::run::run;
 
