@@ -17,6 +17,7 @@ mod held;
 mod link;
 mod machine;
 mod moves;
+mod moving;
 mod number;
 mod process;
 mod published;

@@ -5,99 +5,21 @@
 use std::time::Duration;
 
 use millrace_attach::ClientConnection;
-use millrace_client::session::receiver::{Handover, Session, Verdict};
-use millrace_client::session::{DeliveredRun, Plan};
+use millrace_client::session::receiver::{Handover, Session};
 use millrace_engine::time::Time;
+use millrace_proto::ReceiverNumber;
 use millrace_proto::control::Subscribed;
-use millrace_proto::data::Gap;
-use millrace_proto::{PublisherKey, ReceiverNumber, TagSet};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::repeats::Vouched;
 use millrace_verify::payload::Stamp;
 use rand_pcg::Pcg64Mcg;
 
+use super::moving::{Held, HeldRun, Move};
 use super::receivers::{Receiver, Receivers, texts};
 use crate::record::Record;
 
 /// How long the old connection stays for acknowledgements.
 const SETTLE: Duration = Duration::from_millis(500);
-
-/// The move of one receiver.
-#[derive(Debug)]
-pub(super) struct Move {
-    pub(super) handover: Handover,
-    /// Its plan on the next connection.
-    plan: Plan,
-    held: Vec<Held>,
-    settle_by: Option<Time>,
-    /// The old router has ended the receiver meanwhile, and opened it anew.
-    pub(super) has_failed: bool,
-}
-
-/// What the next connection has brought.
-#[derive(Debug)]
-enum Held {
-    Run(HeldRun),
-    Gap(Gap),
-    /// A run that the old connection brings, and its events; it is to be acknowledged here, too.
-    Copy(u64, Vec<(u32, u64)>),
-}
-
-#[derive(Debug)]
-struct HeldRun {
-    number: u64,
-    tags: TagSet,
-    publisher: PublisherKey,
-    first_seq: u64,
-    floor: u64,
-    has_level: bool,
-    wants_ack: bool,
-    was_sent: bool,
-    matched: Vec<u32>,
-    payloads: Vec<Vec<u8>>,
-}
-
-impl Move {
-    /// What becomes of something that is no run.
-    pub(super) fn keep_gap(&mut self, session: Session, gap: &Gap) -> Verdict {
-        let verdict = self.handover.verdict(session);
-        if verdict == Verdict::Hold {
-            self.held.push(Held::Gap(gap.clone()));
-        }
-        verdict
-    }
-
-    /// What becomes of a run; what is held is kept here.
-    pub(super) fn keep_run(&mut self, session: Session, run: &DeliveredRun<'_>) -> Verdict {
-        let seqs = run.first_seq()..run.first_seq() + run.count();
-        let verdict = self.handover.judge(session, run.publisher, seqs);
-        match (verdict, session) {
-            (Verdict::Hold, _) => self.held.push(Held::Run(HeldRun {
-                number: run.number,
-                tags: run.tag_set(),
-                publisher: run.publisher,
-                first_seq: run.first_seq(),
-                floor: run.floor(),
-                has_level: run.has_level(),
-                wants_ack: run.wants_ack(),
-                was_sent: run.maybe_duplicate(),
-                matched: run.matched().collect(),
-                payloads: run.events().map(|event| event.payload.to_vec()).collect(),
-            })),
-            (Verdict::Drop, Session::New) if run.wants_ack() => {
-                self.held.push(Held::Copy(run.number, stamps(run)));
-            }
-            _ => {}
-        }
-        verdict
-    }
-}
-
-/// The events of a run, as checkers know them.
-pub(super) fn stamps(run: &DeliveredRun<'_>) -> Vec<(u32, u64)> {
-    let stamp = |payload| Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
-    run.events().filter_map(|event| stamp(event.payload)).collect()
-}
 
 impl Receivers {
     /// Opens all receivers on the next connection, too.

@@ -21,7 +21,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use super::acks::{AckHabit, Acks};
-use super::moves::{Move, stamps};
+use super::moving::{Move, stamps};
 use super::surroundings::Surroundings;
 use crate::record::Record;
 use crate::router::told;

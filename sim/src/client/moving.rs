@@ -1,0 +1,86 @@
+//! The move of one receiver to the next router: what the next connection has brought, until it is
+//! known what of it is new.
+
+use millrace_client::session::receiver::{Handover, Session, Verdict};
+use millrace_client::session::{DeliveredRun, Plan};
+use millrace_engine::time::Time;
+use millrace_proto::data::Gap;
+use millrace_proto::{PublisherKey, TagSet};
+use millrace_verify::payload::Stamp;
+
+/// The move of one receiver.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) handover: Handover,
+    /// Its plan on the next connection.
+    pub(super) plan: Plan,
+    pub(super) held: Vec<Held>,
+    pub(super) settle_by: Option<Time>,
+    /// The old router has ended the receiver meanwhile, and opened it anew.
+    pub(super) has_failed: bool,
+}
+
+/// What the next connection has brought.
+#[derive(Debug)]
+pub(super) enum Held {
+    Run(HeldRun),
+    Gap(Gap),
+    /// A run that the old connection brings, and its events; it is to be acknowledged here, too.
+    Copy(u64, Vec<(u32, u64)>),
+}
+
+#[derive(Debug)]
+pub(super) struct HeldRun {
+    pub(super) number: u64,
+    pub(super) tags: TagSet,
+    pub(super) publisher: PublisherKey,
+    pub(super) first_seq: u64,
+    pub(super) floor: u64,
+    pub(super) has_level: bool,
+    pub(super) wants_ack: bool,
+    pub(super) was_sent: bool,
+    pub(super) matched: Vec<u32>,
+    pub(super) payloads: Vec<Vec<u8>>,
+}
+
+impl Move {
+    /// What becomes of something that is no run.
+    pub(super) fn keep_gap(&mut self, session: Session, gap: &Gap) -> Verdict {
+        let verdict = self.handover.verdict(session);
+        if verdict == Verdict::Hold {
+            self.held.push(Held::Gap(gap.clone()));
+        }
+        verdict
+    }
+
+    /// What becomes of a run; what is held is kept here.
+    pub(super) fn keep_run(&mut self, session: Session, run: &DeliveredRun<'_>) -> Verdict {
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let verdict = self.handover.judge(session, run.publisher, seqs);
+        match (verdict, session) {
+            (Verdict::Hold, _) => self.held.push(Held::Run(HeldRun {
+                number: run.number,
+                tags: run.tag_set(),
+                publisher: run.publisher,
+                first_seq: run.first_seq(),
+                floor: run.floor(),
+                has_level: run.has_level(),
+                wants_ack: run.wants_ack(),
+                was_sent: run.maybe_duplicate(),
+                matched: run.matched().collect(),
+                payloads: run.events().map(|event| event.payload.to_vec()).collect(),
+            })),
+            (Verdict::Drop, Session::New) if run.wants_ack() => {
+                self.held.push(Held::Copy(run.number, stamps(run)));
+            }
+            _ => {}
+        }
+        verdict
+    }
+}
+
+/// The events of a run, as checkers know them.
+pub(super) fn stamps(run: &DeliveredRun<'_>) -> Vec<(u32, u64)> {
+    let stamp = |payload| Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
+    run.events().filter_map(|event| stamp(event.payload)).collect()
+}
