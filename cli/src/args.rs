@@ -183,7 +183,6 @@ mod tests {
             &["millrace", "sub", "--name", "desk", "--group", "disks"],
             &["millrace", "sub", "--name", ""],
             &["millrace", "pub", "x", "--to", ""],
-            &["millrace", "pub", "x", "--to", "desk", "--confirm", "none"],
             &["millrace", "request"],
             &["millrace", "reply", "*"],
             &["millrace", "--cert", "c.pem", "sub", "*"],
