@@ -280,7 +280,7 @@ impl BatchBuilder {
         self.moving = moving;
     }
 
-    /// What becomes of something that is no run.
+    /// What becomes of something that is neither run nor gap.
     fn verdict(&self) -> Verdict {
         let judge = |(session, handover): &(Session, SharedHandover)| {
             handover.lock().unwrap_or_else(PoisonError::into_inner).verdict(*session)
@@ -402,7 +402,10 @@ impl DeliverySink for BatchBuilder {
     }
 
     fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
-        if self.verdict() != Verdict::Drop {
+        let judge = |(session, handover): &(Session, SharedHandover)| {
+            handover.lock().unwrap_or_else(PoisonError::into_inner).gap(*session)
+        };
+        if self.moving.as_ref().map_or(Verdict::Deliver, judge) != Verdict::Drop {
             self.batch.entries.push(Entry::Gap(gap.clone()));
         }
     }

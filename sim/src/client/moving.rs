@@ -46,7 +46,7 @@ pub(super) struct HeldRun {
 impl Move {
     /// What becomes of something that is no run.
     pub(super) fn keep_gap(&mut self, session: Session, gap: &Gap) -> Verdict {
-        let verdict = self.handover.verdict(session);
+        let verdict = self.handover.gap(session);
         if verdict == Verdict::Hold {
             self.held.push(Held::Gap(gap.clone()));
         }

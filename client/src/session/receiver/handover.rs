@@ -76,7 +76,7 @@ pub struct Handover {
     /// Events that the old stream has brought since the new stream's mark was asked for.
     had: HashMap<PublisherKey, Finals, ahash::RandomState>,
     remembered: usize,
-    /// Some router could not be asked for what it had routed.
+    /// Some router could not be asked for what it had routed, or the old stream has dropped something.
     is_partial: bool,
 }
 
@@ -135,7 +135,16 @@ impl Handover {
         verdict
     }
 
-    /// Judges what is no run.
+    /// Judges a gap. What the old stream has dropped since the new one's mark was asked for may be
+    /// held from the new one, where it would come behind its successors: the move is not whole.
+    pub const fn gap(&mut self, session: Session) -> Verdict {
+        if matches!((session, self.stage), (Session::Old, Stage::Joining(Some(_)) | Stage::Draining(_))) {
+            self.is_partial = true;
+        }
+        self.verdict(session)
+    }
+
+    /// Judges what is neither run nor gap.
     #[must_use]
     pub const fn verdict(&self, session: Session) -> Verdict {
         match (session, self.stage) {
@@ -366,5 +375,23 @@ mod tests {
         handover.asked(9);
         handover.marked(Session::Old, &mark(9));
         assert!(handover.has_drained() && !handover.is_whole(), "a router could not be asked");
+    }
+
+    #[test]
+    fn a_move_in_which_the_old_stream_drops_something_is_not_whole() {
+        let moved = |gap_at: usize| {
+            let mut handover = Handover::default();
+            handover.effective();
+            for (step, session) in [Session::New, Session::Old, Session::Old].into_iter().enumerate() {
+                handover.asked(step as u64);
+                if step == gap_at {
+                    handover.gap(Session::Old);
+                }
+                handover.marked(session, &Mark { number: step as u64, ..Mark::default() });
+            }
+            assert!(handover.is_over());
+            handover.is_whole()
+        };
+        assert_eq!([0, 1, 2, 3].map(moved), [false, false, true, true]);
     }
 }
