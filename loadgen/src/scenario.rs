@@ -147,6 +147,9 @@ pub struct Scenario {
     pub driver: Driver,
 }
 
+/// Each connection of the million gets a few events a turn: gathered, they share datagrams.
+const MILLION_RECEIVE_LINGER: Duration = Duration::from_millis(1);
+
 /// Events per second and emitter of a fleet, unless a rate is given: each is a lone packet.
 const FLEET_EVENTS_PER_EMITTER: f64 = 0.6;
 
@@ -163,7 +166,7 @@ impl Scenario {
             cores_per_router: 1,
             placement: Placement::RoundRobin,
             publish_linger: Duration::from_millis(5),
-            receive_linger: Duration::ZERO,
+            receive_linger: MILLION_RECEIVE_LINGER,
             received_within: Duration::ZERO,
             receive_window_bytes: 256 * 1024,
             receive_queue_bytes: 4 << 20,
@@ -187,6 +190,7 @@ impl Scenario {
             publisher_connections: publishers,
             receiver_connections: receivers,
             routers: 1,
+            receive_linger: Duration::ZERO,
             receive_window_bytes: 4 << 20,
             deliveries: Deliveries::Receiver,
             everything: true,
@@ -206,6 +210,7 @@ impl Scenario {
                     ..Workload::million().scaled(10_000, 10_000)
                 },
                 routers: 1,
+                receive_linger: Duration::ZERO,
                 ..million
             },
             Preset::Fleet => Self {

@@ -224,7 +224,8 @@ section! {
         /// have, too. Lookups of others' tag sets look at each of them, some 50 ns.
         "limits.loose_selectors_per_connection" Restart ()
         loose_selectors_per_connection: u32 = 1024 => Count { min: 1, max: 1 << 24 };
-        /// The same for all connections of one core: a lookup of a new tag set takes some 15 ms at the default, at the worst.
+        /// The same for all connections of one core: a lookup of a new tag set takes some 15 ms at the
+        /// default if values are short, more where globs meet long ones.
         "limits.loose_selectors_per_core" Restart ()
         loose_selectors_per_core: u32 = 1 << 18 => Count { min: 1, max: 1 << 24 };
         /// What scanning payloads for patterns may take of one core's turn: bytes times automata, some nanosecond each. One
