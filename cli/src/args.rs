@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Top(crate::top::Top),
     Ctl(crate::ctl::Ctl),
     Check(crate::check::Check),
+    Rules(crate::rules::Rules),
     Completions(crate::shell::Completions),
     Man(crate::shell::Man),
     #[cfg(unix)]

@@ -22,6 +22,7 @@ mod reach;
 mod refusal;
 mod reply;
 mod request;
+mod rules;
 mod shell;
 mod show;
 mod signal;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
             Command::Request(command) => request::run(&args.reach, command).await,
             Command::Reply(command) => reply::run(&args.reach, command).await,
             Command::Check(command) => check::run(command, args.reach.json).await,
+            Command::Rules(command) => rules::run(command, args.reach.json).await,
             Command::Completions(command) => shell::completions(command, Args::command()),
             Command::Man(command) => shell::man(command, Args::command()),
             Command::Top(command) => top::run(command, args.reach.json).await,

@@ -20,5 +20,6 @@ pub mod payload;
 pub mod requests;
 pub mod rights;
 pub mod routes;
+pub mod rules;
 pub mod time;
 pub mod transport;

@@ -12,6 +12,7 @@
 //! | [`id`] | publisher, router, lane and receiver names |
 //! | [`tag`] | tag sets in canonical form, and the shard they hash to |
 //! | [`selector`] | the selector grammar and its meaning |
+//! | [`rule`] | tags that routers add to events, by what was published |
 //! | [`stream`] | preambles: what a unidirectional stream carries |
 //! | [`run`], [`data`] | runs of events and the frames of data streams |
 //! | [`control`], [`mesh`] | the frames of control streams: client to router, router to router |
@@ -34,6 +35,7 @@ pub mod limits;
 pub mod mesh;
 pub mod proof;
 mod protocol;
+pub mod rule;
 pub mod run;
 pub mod selector;
 pub mod stream;

@@ -200,6 +200,7 @@ impl CoreApp {
                     self.parts.dialling = entrance.dialling.clone();
                     self.parts.require_client_certificate = entrance.require_client_certificate;
                     self.parts.engine.set_roll(self.parts.clock.at(io.now()), io, entrance.roll.clone());
+                    self.parts.engine.set_rules(entrance.rules.clone());
                     self.entrance = Some(entrance);
                 }
                 Command::Ask(question) => question(&self.parts.engine, io),

@@ -149,6 +149,7 @@ impl CoreThread {
             routes: app.engine().routes().metrics(),
             position: app.engine().position(),
             hot: app.engine().hot(),
+            rules: app.engine().rule_pictures().to_vec(),
             quic,
             connections,
             queued,

@@ -1,10 +1,11 @@
-//! Settings with which new connections begin, in both directions, and who may do what. A reload
-//! replaces both on every core; open connections keep theirs, but for their rights.
+//! Settings with which new connections begin, in both directions, who may do what, and the tag
+//! rules. A reload replaces them on every core; open connections keep theirs, but for their rights.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use millrace_engine::rights::{Meters, Roll};
+use millrace_engine::rules::RuleSet;
 use millrace_proto::ALPN_PEER;
 use millrace_quic::{ClientSettings, Keys, ServerSettings, TransportSettings, WideProtocol};
 
@@ -23,6 +24,8 @@ pub(crate) struct Entrance {
     pub(crate) require_client_certificate: bool,
     /// Who may do what.
     pub(crate) roll: Arc<Roll>,
+    /// Tags that are added to events.
+    pub(crate) rules: Arc<RuleSet>,
 }
 
 impl Entrance {
@@ -41,7 +44,8 @@ impl Entrance {
         let dialling = ClientSettings::new(client_config(&config.identity)?, TransportSettings::lane())?;
         let require_client_certificate = config.require_client_certificate && config.tokens.is_empty();
         let roll = Arc::new(Roll { meters: Arc::clone(meters), ..config.roll()? });
-        Ok(Self { server, dialling: Arc::new(dialling), require_client_certificate, roll })
+        let rules = Arc::new(config.rule_set()?);
+        Ok(Self { server, dialling: Arc::new(dialling), require_client_certificate, roll, rules })
     }
 }
 

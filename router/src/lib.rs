@@ -54,7 +54,10 @@ mod tls;
 mod view;
 mod watch;
 
-pub use config::{GroupSettings, HistorySettings, LimitSettings, MeshSettings, Pinning, RouterConfig};
+pub use config::{
+    GroupSettings, HistorySettings, LimitSettings, MeshSettings, Pinning, RouterConfig, RuleSettings,
+    RuleText,
+};
 pub use ending::Ending;
 pub use handle::{RouterHandle, Seen, TimedOut};
 pub use metrics::{CoreSnapshot, ShellMetrics};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use millrace_engine::core::{CoreMetrics, HotPicture, Queued};
 use millrace_engine::metrics::{Kind, Metric, Read};
 use millrace_engine::routes::RouteCacheMetrics;
+use millrace_engine::rules::RulePicture;
 use millrace_proto::CloseCode;
 
 use crate::ending::Ending;
@@ -74,6 +75,8 @@ pub struct CoreSnapshot {
     pub routes: RouteCacheMetrics,
     /// What the shell counted.
     pub shell: ShellMetrics,
+    /// What the core has counted of each tag rule.
+    pub rules: Vec<RulePicture>,
     /// Level: connections, those that are closing included.
     pub connections: u64,
     /// Level: what waits for receivers.

@@ -5,6 +5,7 @@ use crate::cli::{Cli, Plan};
 use crate::config::declare::Change;
 use crate::config::identities;
 use crate::config::pages::shown;
+use crate::config::rules;
 use crate::config::settings::{self, Settings};
 use crate::handle::RouterHandle;
 use crate::logs::Logs;
@@ -89,6 +90,7 @@ fn differences(old: &Settings, new: &Settings) -> (Vec<String>, Vec<String>) {
         }
     }
     differences.0.extend(identities::differences(&old.identities, &new.identities));
+    differences.0.extend(rules::differences(&old.rule, &new.rule));
     differences
 }
 

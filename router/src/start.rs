@@ -169,7 +169,9 @@ impl Starting {
             let app = CoreApp::new(AppParts {
                 clock: self.clock,
                 number,
-                engine: EngineCore::new(settings, self.clock.now()).with_roll(entrance.roll.clone()),
+                engine: EngineCore::new(settings, self.clock.now())
+                    .with_roll(entrance.roll.clone())
+                    .with_rules(entrance.rules.clone()),
                 commands: receiver,
                 control: control.sibling(),
                 selectors: selectors.sibling(),

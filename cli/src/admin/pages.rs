@@ -269,6 +269,39 @@ pub(crate) struct GroupMember {
     pub(crate) active: bool,
 }
 
+/// `/rules`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Rules {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) mixed_events: u64,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// A tag rule.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) hits: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+    pub(crate) overflowed: u64,
+    pub(crate) time_seconds: f64,
+    pub(crate) last_failure: Option<RuleFailure>,
+}
+
+/// The last event that a rule failed for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RuleFailure {
+    pub(crate) tags: String,
+    pub(crate) key: String,
+    pub(crate) reason: String,
+}
+
 /// `/why`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -276,6 +309,9 @@ pub(crate) struct Why {
     pub(crate) router: String,
     pub(crate) name: String,
     pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) effective_tags: BTreeMap<String, String>,
+    pub(crate) rules: Vec<String>,
+    pub(crate) payload_rules: Vec<String>,
     pub(crate) owner_core: u16,
     pub(crate) takes_events: bool,
     pub(crate) receivers_count: u64,

@@ -32,6 +32,8 @@ pub(crate) enum What {
     Groups,
     /// Names of receivers, and who holds them.
     Names,
+    /// Tag rules: what they have done, and the last event that each failed for.
+    Rules,
     /// Whom an event with these tags would meet, and what keeps it from others.
     Why(Why),
     /// Have routers read their settings and certificates anew, whole or not at all.

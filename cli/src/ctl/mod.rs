@@ -5,7 +5,7 @@
 //! | `args`, `run` | the command line, and what it leads to |
 //! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
 //! | `table` | columns that fit a screen |
-//! | `status`, `sessions`, `routes`, `groups`, `names`, `why` | what is looked at |
+//! | `status`, `sessions`, `routes`, `groups`, `names`, `rules`, `why` | what is looked at |
 //! | `change`, `rebalance` | reload and drain; clients that move |
 
 mod answers;
@@ -15,6 +15,7 @@ mod groups;
 mod names;
 mod rebalance;
 mod routes;
+mod rules;
 mod run;
 mod sessions;
 mod status;

@@ -1,7 +1,7 @@
 //! From the command line to the question.
 
 use super::args::{Ctl, What};
-use super::{change, groups, names, rebalance, routes, sessions, status, why};
+use super::{change, groups, names, rebalance, routes, rules, sessions, status, why};
 use crate::failure::Failure;
 
 /// Does what the command line asks for.
@@ -13,6 +13,7 @@ pub(crate) async fn run(command: &Ctl, json: bool) -> Result<(), Failure> {
         What::Routes(routes) => routes::run(urls, routes, json).await,
         What::Groups => groups::run(urls, json).await,
         What::Names => names::run(urls, json).await,
+        What::Rules => rules::run(urls, json).await,
         What::Why(why) => why::run(urls, why, json).await,
         What::Reload => change::reload(urls, json).await,
         What::Drain(drain) => change::drain(urls, drain, json).await,

@@ -50,6 +50,17 @@ fn router(out: &mut String, why: &Why) {
     if !why.takes_events {
         let _ = writeln!(out, "  waits at its publisher: not all known routers are linked and synced");
     }
+    if !why.rules.is_empty() {
+        let added = why.effective_tags.iter().filter(|(key, _)| !why.tags.contains_key(*key));
+        let added: Vec<String> = added.map(|(key, value)| format!("{key}={value}")).collect();
+        let added = if added.is_empty() { "nothing".to_owned() } else { added.join(",") };
+        let _ = writeln!(out, "  gets {added} from the rules {}", why.rules.join(", "));
+    }
+    if !why.payload_rules.is_empty() {
+        let rules = why.payload_rules.join(", ");
+        let _ =
+            writeln!(out, "  may get more tags, which decide about more receivers, by its payload: {rules}");
+    }
     match why.receivers_count {
         0 => {
             let _ = writeln!(out, "  meets no receiver of {}", why.name);

@@ -120,6 +120,7 @@ impl ControlConfig {
                 .with(feature::CONFIRMS)
                 .with(feature::GROUPS)
                 .with(feature::NAMES)
+                .with(feature::RULES)
                 .with(feature::LITERALS)
                 .with(feature::MOVES)
                 .with(feature::PACING),

@@ -197,6 +197,7 @@ impl CoreConfig {
                 .with(feature::CONFIRMS)
                 .with(feature::GROUPS)
                 .with(feature::NAMES)
+                .with(feature::RULES)
                 .with(feature::MOVES)
                 .with(feature::PACING),
             lane_times: LaneTimes::default(),

@@ -20,6 +20,7 @@ use super::timers::{Timer, Timers};
 use super::turn::Close;
 use crate::message::{CoreIndex, CoreOutput, ToControl, ToCore, ToSibling};
 use crate::rights::{Caller, Roll};
+use crate::rules::{RulePicture, RuleSet};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
 
@@ -84,6 +85,32 @@ impl Core {
         self.path.positions.ring.set_limits(limits.kept.history);
         self.path.groups.set_limits(limits.kept.groups);
         self.config.limits = limits;
+        self.path.positions.review_steps();
+    }
+
+    /// This core with these tag rules, before it has clients. Without, no tags are added.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Arc<RuleSet>) -> Self {
+        self.set_rules(rules);
+        self
+    }
+
+    /// Replaces the tag rules. What was routed before keeps the tags that it was given.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        self.path.positions.ruling.ruler.set(rules);
+        self.path.positions.review_steps();
+    }
+
+    /// The tag rules in force.
+    #[must_use]
+    pub const fn rules(&self) -> &Arc<RuleSet> {
+        self.path.positions.ruling.ruler.rules()
+    }
+
+    /// What this core has counted of each rule.
+    #[must_use]
+    pub fn rule_pictures(&self) -> &[RulePicture] {
+        self.path.positions.ruling.ruler.pictures()
     }
 
     /// This core with these rights, before it has clients. Without, everybody may do everything.

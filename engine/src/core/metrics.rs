@@ -265,6 +265,8 @@ crate::metrics! {
         replies: counter "replies",
         /// Acknowledgements of tickets of a generation that has passed, or of none: they change nothing.
         stale_acks: counter "stale_ack",
+        /// Events to which peers have added tags by other rules than this router's: a reload has not reached all routers.
+        rules_mixed: counter "rules_mixed_events",
         /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
         lane_skips: counter "lane_skips",
         /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.

@@ -180,11 +180,22 @@ impl Receivers {
 
     /// Puts a gap into the stream of every receiver that is not closed.
     pub(super) fn gap_to_all(&mut self, gap: &Gap) {
+        self.gap_to_those(gap, |_| true);
+    }
+
+    /// Puts a gap into the streams of some of the receivers that are not closed.
+    pub(super) fn gap_to_those(&mut self, gap: &Gap, is_told: impl Fn(&Receiver) -> bool) {
         let Self { slots, dirty, deliveries, .. } = self;
         // By shared stream: the receivers that read the gap at once, and whether they are all.
         let mut told: BTreeMap<DeliverySlot, (Vec<ReceiverNumber>, bool)> = BTreeMap::new();
         for (slot, place) in (0..).zip(slots.iter_mut()) {
             let Some(receiver) = place.as_mut().filter(|receiver| !receiver.is_closing()) else { continue };
+            if !is_told(receiver) {
+                if let &Outlet::Shared(at) = &receiver.outlet {
+                    told.entry(at).or_insert_with(|| (Vec::new(), true)).1 = false;
+                }
+                continue;
+            }
             match &mut receiver.outlet {
                 Outlet::Own(stream) => {
                     receiver.queue.push_gap(gap.clone(), stream);

@@ -1,6 +1,6 @@
 //! Reads the batches of sibling cores: runs, as on a stream without a network.
 
-use millrace_proto::data::{Cursor, Gap, HopHeader, Mark, Source};
+use millrace_proto::data::{Cursor, Gap, GapReason, HopHeader, Mark, Source};
 use millrace_proto::{DecodeError, RouterId};
 
 use super::path::{Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window};
@@ -73,6 +73,10 @@ impl RunSink for SiblingSink<'_> {
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
+        if gap.reason == GapReason::Rules {
+            self.path.gap_of_rules(gap);
+            return Ok(());
+        }
         self.path.receivers.gap_to_all(gap);
         // The mailbox itself dropped runs, perhaps on their way to this core as their owner, so
         // that every location that would have got them from here has to know. A gap that names a

@@ -48,6 +48,9 @@ impl Core {
         self.read_backlog(now, transport);
         self.fire_timers(now, transport);
         self.path.scan_waiting();
+        if self.path.has_rules() {
+            self.path.end_ruled_turn(now);
+        }
         if self.path.has_group_work() {
             self.settle_groups(now, transport);
         }

@@ -137,6 +137,16 @@ impl Progress {
         true
     }
 
+    /// Scans one payload to its end. Returns the subscriptions that want it, ascending, and the steps
+    /// that it took. What was scanned before is forgotten.
+    pub fn look(&mut self, plan: &Plan, payload: &[u8]) -> (&[u16], usize) {
+        self.restart();
+        let mut left = usize::MAX;
+        self.scan_payload(plan, payload, &mut left);
+        self.decide(plan);
+        (&self.wanted, usize::MAX - left)
+    }
+
     /// Reads on in one payload. Returns whether all automata have read it.
     fn scan_payload(&mut self, plan: &Plan, payload: &[u8], work: &mut usize) -> bool {
         if self.automaton == 0 && self.scan.is_none() {

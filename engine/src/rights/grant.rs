@@ -27,6 +27,8 @@ pub struct Grant {
     pub stamps_identity: bool,
     /// How much each of them may take.
     pub quota: Quota,
+    /// Whether tag rules are applied to their events.
+    pub rules: bool,
 }
 
 impl Grant {
@@ -40,6 +42,7 @@ impl Grant {
             stamps: Vec::new(),
             stamps_identity: false,
             quota: Quota::default(),
+            rules: true,
         }
     }
 }

@@ -152,6 +152,15 @@ impl RouteCache {
         self.near.get(id.index as usize).is_some_and(|near| near.generation == id.generation)
     }
 
+    /// Counts a use of an entry that is not resolved, because rules lead to another one.
+    pub fn keep_warm(&mut self, id: TagId) {
+        if let Some(near) =
+            self.near.get_mut(id.index as usize).filter(|near| near.generation == id.generation)
+        {
+            near.warm();
+        }
+    }
+
     /// Prefetches what [`resolve`](Self::resolve) reads. It does not wait for memory, so that a
     /// caller may prefetch several ids in a row.
     #[inline]

@@ -16,6 +16,14 @@ pub struct TagId {
     pub(super) generation: u32,
 }
 
+impl TagId {
+    /// Its place in the cache, which other tag sets have before and after it.
+    #[must_use]
+    pub const fn place(self) -> usize {
+        self.index as usize
+    }
+}
+
 const TAKERS_NEAR: usize = 4;
 const LOCAL_NEAR: usize = 4;
 const MARKS_NEAR: usize = 10;

@@ -30,8 +30,11 @@ pub mod flag {
     /// Between the cores of one router: its owner has not routed this run. Routers ignore it in
     /// what comes from anybody else.
     pub const UNROUTED: u64 = 1 << 7;
+    /// Between the cores of one router: tag rules are not applied to this run. Routers ignore it in
+    /// what comes from anybody else.
+    pub const UNRULED: u64 = 1 << 9;
     /// All bits that this version knows, besides the inline ones.
-    pub(in super::super) const KNOWN: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE | UNROUTED;
+    pub(in super::super) const KNOWN: u64 = LEVEL_MASK | RESENT | MAYBE_DUPLICATE | UNROUTED | UNRULED;
 }
 
 /// Numbers of a hop header's optional fields. Readers skip those they do not know;

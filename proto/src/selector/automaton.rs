@@ -19,7 +19,7 @@ use regex_automata::{Anchored, MatchKind};
 use crate::limits::PATTERN_COMPILED_BYTES_MAX;
 
 /// How deep groups may nest in a pattern: bounds the recursion of reading it.
-pub(super) const NEST_MAX: u32 = 64;
+pub(crate) const NEST_MAX: u32 = 64;
 /// Bytes of the graph that a table is made from.
 const GRAPH_BYTES_MAX: usize = 1 << 20;
 /// Bytes that making a table may take besides the table: bounds the time, too, some 100 ms.

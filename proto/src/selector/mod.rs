@@ -42,6 +42,7 @@ mod relation;
 mod tests;
 
 pub use ast::Comparison;
+pub(crate) use automaton::NEST_MAX;
 pub use automaton::{Automaton, PATTERNS_PER_AUTOMATON_MAX, Scan};
 pub use claim::{Claim, NameError};
 pub use conjunction::Selector;

@@ -15,6 +15,7 @@ mod pages;
 mod process;
 mod query;
 mod routes;
+mod rules;
 mod server;
 mod sessions;
 mod status;

@@ -9,7 +9,7 @@ use millrace_engine::routes::RouteCacheMetrics;
 
 use super::look::Look;
 use super::text::{Format, Label, Page};
-use super::{process, tags};
+use super::{process, rules, tags};
 use crate::canary::CanaryMetrics;
 use crate::metrics::{self, CoreSnapshot, ShellMetrics};
 use crate::view::View;
@@ -26,6 +26,7 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
     page.declared(ControlMetrics::DECLARED, &[(Vec::new(), &look.seen.control)]);
     peers(&mut page, &look.seen.status.peers);
     identities(&mut page, view);
+    rules::write(&mut page, &look.seen.cores);
     canary(&mut page, view, &look.seen.status.peers);
     hot(&mut page, &look.seen.cores);
     process::write(&mut page);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, groups, names, numbers, routes, server, sessions, status, tags, why};
+use super::{changes, groups, names, numbers, routes, rules, server, sessions, status, tags, why};
 use crate::view::View;
 
 /// What the page has, each with a line about it.
@@ -28,6 +28,7 @@ const PATHS: &[(&str, &str)] = &[
     ("/tags", "tags and shards that most events have, from a sample: ?top=20"),
     ("/groups", "groups of receivers: the level in use, since when and why, and their members"),
     ("/names", "names of receivers, and who holds them: ?after=NAME&top=1000"),
+    ("/rules", "tag rules: what they have done, and the last event that each failed for"),
     ("/why", "whom an event with these tags would meet, and why not others: ?tags=KEY=VALUE,…"),
     (
         "/reload",
@@ -57,6 +58,7 @@ pub(crate) async fn serve(
         .route("/routes", get(routes_page))
         .route("/groups", get(groups_page))
         .route("/names", get(names_page))
+        .route("/rules", get(rules_page))
         .route("/why", get(why_page))
         .route("/tags", get(tags_page))
         .route("/reload", post(changes::reload))
@@ -166,6 +168,10 @@ async fn groups_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuer
 
 async fn names_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
     asked(names::page(&looker.view, query.as_deref()).await)
+}
+
+async fn rules_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(rules::page(&looker.view, query.as_deref()).await)
 }
 
 async fn why_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {

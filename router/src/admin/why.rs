@@ -6,10 +6,13 @@
 //! admin page's thread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use millrace_engine::control::{PeerState, PeerStatus, Status};
 use millrace_engine::core::{Wanting, WantingReceiver};
 use millrace_engine::matching::{Index, LocalTarget, Location, Miss, Taker, nearest, unmet_by};
+use millrace_engine::rules::RuleSet;
+use millrace_proto::rule::Memory;
 use millrace_proto::selector::{Operation, Requirement};
 use millrace_proto::{RouterId, TagSet, TagSetRef};
 use serde_json::{Value, json};
@@ -44,7 +47,10 @@ pub(super) async fn page(view: &View, query: Option<&str>) -> Result<Option<Valu
     let query = Query::read(query, &["tags", "top"])?;
     let top = query.count("top", RECEIVERS, RECEIVERS_MAX)?;
     let tags = tags(query.text("tags"))?;
-    let asked = tags.clone();
+    let rules = ask::cores(view, |core, _| Arc::clone(core.rules())).await;
+    let Some((_, rules)) = rules.into_iter().next() else { return Ok(None) };
+    let ruled = Ruled::of(&rules, tags);
+    let asked = ruled.effective.clone();
     let (control, cores) = tokio::join!(
         ask::control(view, |control| {
             let places = |status: &Status| -> BTreeMap<u16, RouterId> {
@@ -67,7 +73,8 @@ pub(super) async fn page(view: &View, query: Option<&str>) -> Result<Option<Valu
         .collect();
     let view_name = (view.router.to_string(), view.name.clone());
     // Searching a large directory takes its time; other pages do not wait for it.
-    let page = tokio::task::spawn_blocking(move || explain(&view_name, &tags, &status, &places, &cores, top));
+    let page =
+        tokio::task::spawn_blocking(move || explain(&view_name, &ruled, &status, &places, &cores, top));
     Ok(page.await.ok())
 }
 
@@ -87,16 +94,43 @@ fn tags(text: &str) -> Result<TagSet, String> {
     TagSet::from_texts(texts.iter().map(String::as_str)).map_err(|error| format!("tags={text}: {error}"))
 }
 
+/// What tag rules make of an event whose payload nobody knows.
+struct Ruled {
+    published: TagSet,
+    /// With what rules by tags add.
+    effective: TagSet,
+    /// The rules by tags that are for it, by name.
+    by_tags: Vec<String>,
+    /// The rules that are for it if its payload has what they look for.
+    by_payload: Vec<String>,
+}
+
+impl Ruled {
+    fn of(set: &RuleSet, published: TagSet) -> Self {
+        let candidates = set.rules.candidates(published.borrow());
+        let names = |rules: u64| {
+            let all = set.rules.all().iter().enumerate();
+            all.filter(|(place, _)| rules >> place & 1 == 1).map(|(_, rule)| rule.name().to_owned()).collect()
+        };
+        let memory = &mut Memory::default();
+        let added = set.rules.apply(published.borrow(), &[], candidates.by_tags, memory, |_, _, _| true);
+        let effective = added.tags.map_or_else(|| published.clone(), |(_, effective)| effective);
+        let (by_tags, by_payload) = (names(candidates.by_tags), names(candidates.by_payload));
+        Self { published, effective, by_tags, by_payload }
+    }
+}
+
 fn explain(
     (router, name): &(String, String),
-    tags: &TagSet,
+    ruled: &Ruled,
     status: &Status,
     places: &BTreeMap<u16, RouterId>,
     cores: &[FromCore],
     top: usize,
 ) -> Value {
-    let tags = tags.borrow();
-    let owner = usize::from(tags.shard().owner(u16::try_from(cores.len()).unwrap_or(u16::MAX).max(1)));
+    let published = ruled.published.borrow();
+    let tags = ruled.effective.borrow();
+    let owner = usize::from(published.shard().owner(u16::try_from(cores.len()).unwrap_or(u16::MAX).max(1)));
     let mut wanted_at = BTreeSet::new();
     let empty = Index::new(0);
     let directory = cores.get(owner).map_or(&empty, |core| &core.directory);
@@ -128,8 +162,11 @@ fn explain(
         "schema": "millrace-router-why/1",
         "router": router,
         "name": name,
-        "tags": tags.iter().collect::<BTreeMap<_, _>>(),
-        "shard": tags.shard().number(),
+        "tags": published.iter().collect::<BTreeMap<_, _>>(),
+        "effective_tags": tags.iter().collect::<BTreeMap<_, _>>(),
+        "rules": ruled.by_tags,
+        "payload_rules": ruled.by_payload,
+        "shard": published.shard().number(),
         "owner_core": owner,
         "takes_events": status.synced,
         "receivers_count": count,

@@ -33,6 +33,8 @@ pub struct IdentityEntry {
     pub stamp_identity: bool,
     /// How much each name may take of this router.
     pub quota: Quota,
+    /// Whether tag rules are applied to their events.
+    pub rules: bool,
 }
 
 impl IdentityEntry {
@@ -46,6 +48,7 @@ impl IdentityEntry {
             stamp: BTreeMap::new(),
             stamp_identity: true,
             quota: Quota::default(),
+            rules: true,
         }
     }
 
@@ -80,6 +83,7 @@ impl IdentityEntry {
             stamps: self.stamp.clone().into_iter().collect(),
             stamps_identity: self.stamp_identity,
             quota: self.quota,
+            rules: self.rules,
         })
     }
 }
@@ -102,7 +106,7 @@ pub(crate) struct Key {
 }
 
 /// The keys of an entry.
-pub(crate) static KEYS: [Key; 9] = [
+pub(crate) static KEYS: [Key; 10] = [
     Key {
         name: "name",
         meaning: "Whose rights they are: the NAME of `millrace://client/NAME` in a client's certificate, or that \
@@ -169,6 +173,16 @@ pub(crate) static KEYS: [Key; 9] = [
             Ok(())
         },
         show: |entry| (!entry.stamp_identity).then_some(Value::Boolean(false)),
+    },
+    Key {
+        name: "rules",
+        meaning: "Whether tag rules (`[[rule]]`) are applied to their events.",
+        range: "`true` or `false`; default `true`",
+        read: |entry, value| {
+            entry.rules = value.as_bool().ok_or_else(|| not("true or false", value))?;
+            Ok(())
+        },
+        show: |entry| (!entry.rules).then_some(Value::Boolean(false)),
     },
     Key {
         name: "events_per_second",
@@ -341,7 +355,7 @@ mod tests {
     #[test]
     fn an_entry_reads_back_from_what_is_shown() {
         let text = "name = \"tenant-*\"\npublish = [\"tenant=a\"]\nsubscribe = []\nstamp = { tenant = \"a\" }\n\
-                    stamp_identity = false\nevents_per_second = 1000\nbytes_per_second = \"1MiB\"\n\
+                    stamp_identity = false\nrules = false\nevents_per_second = 1000\nbytes_per_second = \"1MiB\"\n\
                     sessions = 10\nselectors = 0\n";
         let entry = read_text(text).unwrap();
         assert_eq!(shown(std::slice::from_ref(&entry)), format!("\n[[identity]]\n{text}"));

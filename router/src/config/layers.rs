@@ -9,12 +9,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use millrace_proto::rule::RuleText;
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::declare::Setting;
 use super::identities::{self, IdentityEntry};
 use super::nearest::nearest;
+use super::rules;
 use super::settings::{self, Settings};
 
 /// Where the AWS Load Balancer Controller writes the server id of a pod.
@@ -99,6 +101,10 @@ impl Layers {
                 (DeValue::Array(places), Value::Array(entries)) if key.get_ref() == "identity" => {
                     let place_at = |start| origin(line_at(text, start)).to_string();
                     self.settings.identities = read_identities(places, entries, place_at)?;
+                }
+                (DeValue::Array(places), Value::Array(entries)) if key.get_ref() == "rule" => {
+                    let place_at = |start| origin(line_at(text, start)).to_string();
+                    self.settings.rule = read_rules(places, entries, place_at)?;
                 }
                 (DeValue::Table(inner_places), Value::Table(inner)) => {
                     let section = key.get_ref();
@@ -231,6 +237,31 @@ fn read_identities(
     Ok(read)
 }
 
+/// Reads all `[[rule]]`; `place_at` says in words where a byte of the file stands.
+fn read_rules(
+    places: &DeArray<'_>,
+    entries: &[Value],
+    place_at: impl Fn(usize) -> String,
+) -> Result<Vec<RuleText>, String> {
+    let starts: Vec<usize> = places.iter().map(|place| place.span().start).collect();
+    let place_of = |index: usize, name: Option<&str>| {
+        let keys = places.get(index).and_then(|place| match place.get_ref() {
+            DeValue::Table(keys) => Some(keys),
+            _ => None,
+        });
+        let key = name.and_then(|name| keys?.iter().find(|(key, _)| key.get_ref() == name));
+        place_at(key.map_or(starts.get(index).copied().unwrap_or(0), |(key, _)| key.span().start))
+    };
+    let mut tables = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let Value::Table(table) = entry else {
+            return Err(format!("{}: a rule is a table: write [[rule]]", place_of(index, None)));
+        };
+        tables.push(table);
+    }
+    rules::read(&tables, place_of)
+}
+
 fn known_section(section: &str) -> Result<(), String> {
     let mut sections = settings::all().map(|setting| setting.place().0);
     if sections.any(|known| known == section) {
@@ -255,7 +286,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     let key = name.rsplit('.').next().unwrap_or(name);
     // The right key in a wrong section comes before a name that is spelt alike.
     let moved = settings::all().find(|setting| setting.place().1 == key).map(|setting| setting.name);
-    let lists = ["identity"];
+    let lists = ["identity", "rule"];
     match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name).chain(lists))) {
         Some(near) => Err(format!("{unknown}; is it `{near}`?")),
         None => Err(format!("{unknown}; `millrace-router --print-config` lists every key")),
@@ -316,6 +347,12 @@ mod tests {
             ("[[identity]]\nname = 'a'\n[[identity]]\nname = 'a'", "line 3: a second [[identity]]"),
             ("[[identity]]\npublish = []", "line 1: an [[identity]] has no `name`"),
             ("identity = ['a']", "write [[identity]]"),
+            ("rule = ['a']", "router.toml, line 1: a rule is a table: write [[rule]]"),
+            (
+                "\n[[rule]]\nname = 'a'\nwhen = 'x in ('\nset = { y = '1' }",
+                "[[rule]] \"a\" (router.toml, line 4): ",
+            ),
+            ("[[rule]]\nname = 'a'", "router.toml, line 1: [[rule]] \"a\" has no `when`"),
         ] {
             let problem = file(text).unwrap_err();
             assert!(problem.contains(expected), "{problem}");

@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::declare::{Section, Setting};
 use super::identities;
+use super::rules;
 use super::settings::{SECTIONS, Settings};
 
 /// Lines of pages are at most this long, where words allow it.
@@ -48,6 +49,13 @@ pub(crate) fn file(settings: &Settings) -> String {
         wrap(&mut page, "#   ", &plain(&format!("{}: {} Value: {}.", key.name, key.meaning, key.range)));
     }
     page.push_str(&identities::shown(&settings.identities));
+    page.push('\n');
+    wrap(&mut page, "# ", rules::ABOUT);
+    wrap(&mut page, "# ", "Change: live. A [[rule]] has the keys:");
+    for key in &rules::KEYS {
+        wrap(&mut page, "#   ", &plain(&format!("{}: {} Value: {}.", key.name, key.meaning, key.range)));
+    }
+    page.push_str(&rules::shown(&settings.rule));
     page
 }
 
@@ -93,6 +101,15 @@ pub(crate) fn reference() -> String {
     page.push_str("\nChange: live.\n");
     for key in &identities::KEYS {
         let _ = write!(page, "\n### `identity.{}`\n\n", key.name);
+        wrap(&mut page, "", key.meaning);
+        page.push('\n');
+        wrap(&mut page, "", &format!("Value: {}.", key.range));
+    }
+    page.push_str("\n## `[[rule]]`\n\n");
+    wrap(&mut page, "", rules::ABOUT);
+    page.push_str("\nChange: live.\n");
+    for key in &rules::KEYS {
+        let _ = write!(page, "\n### `rule.{}`\n\n", key.name);
         wrap(&mut page, "", key.meaning);
         page.push('\n');
         wrap(&mut page, "", &format!("Value: {}.", key.range));
@@ -149,6 +166,7 @@ mod tests {
     use super::*;
     use crate::config::identities::IdentityEntry;
     use crate::config::layers::Layers;
+    use millrace_proto::rule::RuleText;
 
     #[test]
     fn printed_settings_are_a_file_that_gives_the_same_settings() {
@@ -169,6 +187,11 @@ mod tests {
             IdentityEntry { publish: Some(vec!["tenant=\"a b\"".into()]), ..IdentityEntry::new("tenant-*") },
             IdentityEntry { stamp_identity: false, ..IdentityEntry::new("*") },
         ];
+        layers.settings.rule = vec![RuleText {
+            name: "disk".into(),
+            when: "a, payload ~ /\\d \"(?<x>.)/".into(),
+            set: [("x".into(), "${x}".into())].into(),
+        }];
         let printed = file(&layers.settings);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("router.toml");

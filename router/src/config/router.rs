@@ -12,8 +12,10 @@ use millrace_engine::history::HistoryLimits;
 use millrace_engine::payload::ScanLimits;
 use millrace_engine::rights::Roll;
 use millrace_engine::routes::RouteCacheLimits;
+use millrace_engine::rules::{RuleLimits, RuleSet};
 use millrace_proto::feature;
 use millrace_proto::proof::TokenHash;
+use millrace_proto::rule::{RuleText, Rules};
 use millrace_quic::{Admission, CidShape, NewcomerLimits, SettingsError};
 use thiserror::Error;
 
@@ -22,7 +24,7 @@ use super::memory;
 use super::pinning::Pinning;
 use super::settings::{
     CanarySettings, ConnectionIdSettings, CoreThreads, General, GroupSettings, HistorySettings,
-    LimitSettings, MeshSettings, Settings, all,
+    LimitSettings, MeshSettings, RuleSettings, Settings, all,
 };
 use crate::tls::Identity;
 
@@ -75,6 +77,10 @@ pub struct RouterConfig {
     pub history: HistorySettings,
     /// Groups: receivers that share work.
     pub groups: GroupSettings,
+    /// Tags that this router adds to events. Default: none.
+    pub rule: Vec<RuleText>,
+    /// What tag rules may take.
+    pub rules: RuleSettings,
     /// How the router's connection ids look, for balancers in front of it.
     pub connection_ids: ConnectionIdSettings,
     /// How often the router's canary probes the cluster, 100 ms or more; zero: it has none. Default
@@ -114,6 +120,8 @@ impl RouterConfig {
             limits: LimitSettings::default(),
             history: HistorySettings::default(),
             groups: GroupSettings::default(),
+            rule: Vec::new(),
+            rules: RuleSettings::default(),
             connection_ids: ConnectionIdSettings::default(),
             canary_every: Duration::ZERO,
         }
@@ -135,10 +143,12 @@ impl RouterConfig {
             limits,
             history,
             groups,
+            rules,
             canary,
             connection_ids,
             log: _,
             identities,
+            rule,
         } = settings.clone();
         Self {
             identity,
@@ -158,6 +168,8 @@ impl RouterConfig {
             limits,
             history,
             groups,
+            rule,
+            rules,
             connection_ids,
             canary_every: canary.every,
         }
@@ -182,6 +194,20 @@ impl RouterConfig {
         })
     }
 
+    /// The tag rules, with what finds their patterns: up to a second for many patterns.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first rule that cannot be used.
+    pub(crate) fn rule_set(&self) -> Result<RuleSet, ConfigError> {
+        let limits = RuleLimits {
+            payload_bytes: size(self.rules.payload_bytes),
+            distinct_max: self.rules.distinct_max as usize,
+            work_per_turn: size(self.rules.scan_bytes_per_turn),
+        };
+        RuleSet::new(&self.rule, limits)
+            .map_err(|error| ConfigError { name: "rule", problem: error.to_string() })
+    }
+
     /// Its settings, as a file has them.
     fn settings(&self) -> Settings {
         Settings {
@@ -202,6 +228,7 @@ impl RouterConfig {
             limits: self.limits.clone(),
             history: self.history.clone(),
             groups: self.groups.clone(),
+            rules: self.rules.clone(),
             connection_ids: self.connection_ids.clone(),
             canary: CanarySettings { every: self.canary_every },
             ..Settings::default()
@@ -242,6 +269,8 @@ impl RouterConfig {
             return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
         }
         self.roll()?;
+        Rules::compile(&self.rule)
+            .map_err(|error| ConfigError { name: "rule", problem: error.to_string() })?;
         self.cids()?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use millrace_engine::control::PEERS_MAX;
 use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
+use millrace_proto::rule::RuleText;
 use millrace_quic::{AddressBlock, NewcomerLimits};
 
 use super::declare::{Section, Setting, section};
@@ -320,6 +321,23 @@ section! {
 }
 
 section! {
+    /// Tag rules, which stand as [[rule]]: what they may take.
+    pub struct RuleSettings at rules {
+        /// Bytes at the beginning of a payload that rules look at.
+        "rules.payload" Live ()
+        payload_bytes: u64 = 4 << 10 => Size { min: 64, max: 64 << 10 };
+        /// Values that one captured tag may have within ten minutes, on each core; `_overflow` stands for others.
+        "rules.max_distinct" Live ()
+        distinct_max: u32 = 1_000 => Count { min: 1, max: 65_536 };
+        /// What rules may take of one core's turn to look at payloads: bytes times automata, some nanosecond each. The default
+        /// is a twentieth of a full turn. Events beyond it pass without the tags of payload rules, counted as
+        /// `rule_skipped`, and receivers whose selectors name such a tag get a gap `rules`.
+        "rules.scan_per_turn" Live ()
+        scan_bytes_per_turn: u64 = 64 << 10 => Size { min: 1 << 10, max: 16 << 20 };
+    }
+}
+
+section! {
     /// The canary: a client session of the router itself, whose events cross every link and return.
     pub(crate) struct CanarySettings at canary {
         /// How often it probes the cluster: an event that the canaries of all routers receive and answer. `/metrics` has the
@@ -354,14 +372,17 @@ pub(crate) struct Settings {
     pub(crate) limits: LimitSettings,
     pub(crate) history: HistorySettings,
     pub(crate) groups: GroupSettings,
+    pub(crate) rules: RuleSettings,
     pub(crate) canary: CanarySettings,
     pub(crate) log: LogSettings,
     /// `[[identity]]`: a list of tables, which no single setting is.
     pub(crate) identities: Vec<IdentityEntry>,
+    /// `[[rule]]`.
+    pub(crate) rule: Vec<RuleText>,
 }
 
 /// The sections, in the order of the file.
-pub(crate) static SECTIONS: [Section<Settings>; 11] = [
+pub(crate) static SECTIONS: [Section<Settings>; 12] = [
     General::SECTION,
     CoreThreads::SECTION,
     AdminPage::SECTION,
@@ -371,6 +392,7 @@ pub(crate) static SECTIONS: [Section<Settings>; 11] = [
     LimitSettings::SECTION,
     HistorySettings::SECTION,
     GroupSettings::SECTION,
+    RuleSettings::SECTION,
     CanarySettings::SECTION,
     LogSettings::SECTION,
 ];

@@ -198,6 +198,7 @@ impl PublishStream {
             return Err(Close::new(CloseCode::Replaced, reason));
         }
         for tags in self.reader.tag_sets() {
+            tags.entry_flags = entry_flags(&rights);
             let is_allowed = rights.may_publish(tags.tags());
             match tags.refusal {
                 None if !is_allowed => {
@@ -280,6 +281,11 @@ impl PublishStream {
         self.report(out);
         credit
     }
+}
+
+/// The flags that runs of a client have between the cores of this router.
+fn entry_flags(rights: &Rights) -> u16 {
+    if rights.grant.rules { 0 } else { (flag::UNRULED & 0xffff) as u16 }
 }
 
 /// Closes a client whose publisher has more events without an outcome than it may.
@@ -410,7 +416,8 @@ impl RunSink for Sink<'_> {
 
     fn admit(&mut self, tags: TagSetRef<'_>) -> Admission {
         let EnteredTags { stamped, refusal } = self.rights.enter(tags);
-        let Some(refusal) = refusal else { return Admission { stamped, refusal: None } };
+        let entry_flags = entry_flags(self.rights);
+        let Some(refusal) = refusal else { return Admission { stamped, refusal: None, entry_flags } };
         self.path.metrics.tag_sets_refused += 1;
         let (told, reason) = match refusal {
             Refusal::ReservedKey(_) => (RefusedReason::ReservedKey, DropReason::ReservedKey),
@@ -423,7 +430,7 @@ impl RunSink for Sink<'_> {
             // A tag set belongs to no publisher: the first one stands for all.
             self.refuse(told, Some(0), refusal.message(tags, self.rights));
         }
-        Admission { stamped, refusal: Some(reason) }
+        Admission { stamped, refusal: Some(reason), entry_flags }
     }
 
     fn gap(&mut self, _: &Gap) -> Result<(), DecodeError> {

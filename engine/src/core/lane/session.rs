@@ -332,6 +332,7 @@ impl LaneSession {
             told: 0,
             answers: self.features.contains(feature::CONFIRMS),
             has_groups: self.features.contains(feature::GROUPS),
+            has_rules: self.features.contains(feature::RULES),
             is_suspect: self.is_silent,
         };
         if missed {

@@ -34,6 +34,8 @@ pub(in crate::core) struct PeerLane {
     pub(in crate::core) answers: bool,
     /// The peer takes tickets for members of groups.
     pub(in crate::core) has_groups: bool,
+    /// The peer counts rules of other versions.
+    pub(in crate::core) has_rules: bool,
     /// Whether the lane was silent for a while, so that its runs count as missed.
     pub(in crate::core) is_suspect: bool,
 }
@@ -46,6 +48,12 @@ impl PeerLane {
             self.told = position;
             self.outlet.push_gap(Gap { reason: GapReason::Joined, events: 0, router: None });
         }
+    }
+
+    /// The optional fields of a run to which tags were added.
+    #[cold]
+    fn fields<'a>(&self, run: &RunOut<'a>, added: &'a [u8]) -> &'a [u8] {
+        if self.has_rules { added } else { run.fields }
     }
 
     /// Opens a leg to the peer; none when nobody counts on the peer: then the events count as
@@ -86,6 +94,8 @@ pub(in crate::core) struct Locations {
     siblings: Vec<Option<MailboxOutlet>>,
     /// By peer index.
     peers: Vec<Option<PeerLane>>,
+    /// Hop field 9 of the run at hand, which is told to peers; empty for a run without added tags.
+    pub(super) added: Vec<u8>,
 }
 
 impl Locations {
@@ -93,7 +103,7 @@ impl Locations {
         let outlet =
             || MailboxOutlet::new(config.lane_tables, config.limits.link_queue_bytes, config.out_bytes);
         let siblings = (0..config.cores).map(|core| (core != config.core).then(outlet)).collect();
-        Self { siblings, peers: Vec::new() }
+        Self { siblings, peers: Vec::new(), added: Vec::new() }
     }
 
     /// Copies a run to a sibling or peer. Returns whether that is a location beside this core.
@@ -111,7 +121,9 @@ impl Locations {
             Location::Peer(peer) => match self.peers.get_mut(usize::from(peer)) {
                 Some(Some(lane)) if !lane.finished => {
                     fates.metrics.events_to_peers += run.events;
-                    let run = &RunOut { entry: lane.follow(run, fates), ..*run };
+                    let fields =
+                        if self.added.is_empty() { run.fields } else { lane.fields(run, &self.added) };
+                    let run = &RunOut { entry: lane.follow(run, fates), fields, ..*run };
                     let overflow = DropReason::LaneOverflow;
                     let fate = lane.outlet.push(run, |older| fates.lost(older, overflow));
                     fates.tell(fate, run, overflow);

@@ -43,6 +43,7 @@ impl Path {
     /// Whether runs with these tags that a sibling or a peer has handed over need no lookup: this
     /// core routes them in any case.
     pub(in crate::core) fn is_settled_here(&self, tags: &KnownTags) -> bool {
-        self.routes.is_settled(tags.id, &self.directory, &self.local)
+        let is_settled = |id| self.routes.is_settled(id, &self.directory, &self.local);
+        is_settled(tags.id) || self.positions.ruling.effective(tags.id).is_some_and(is_settled)
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `reader.rs` | turns frames of a stream into runs, and knows the stream's numbers |
 //! | `owner.rs`, `kept.rs` | finds the owner of a run; the owner gives it a position, and keeps it when history is on |
+//! | `ruled.rs`, `ruling.rs`, `unruled.rs` | the owner applies tag rules; what it has decided; who is told when it has no time to |
 //! | `locations.rs` | copies it to the siblings and peers that want it |
 //! | `deliver.rs` | copies it to the receivers of this core that want it |
 //! | `cursors.rs` | tells those who get little how far the core has come |
@@ -44,11 +45,14 @@ mod prefetch;
 mod reader;
 mod replay;
 mod requests;
+mod ruled;
+mod ruling;
 mod scan;
 mod shards;
 mod shed;
 mod sift;
 mod state;
+mod unruled;
 
 pub(super) use cursors::CURSORS_EVERY;
 pub(super) use entered::{Entered, Scope};

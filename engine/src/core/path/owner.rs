@@ -1,8 +1,8 @@
 //! The owner's stage: which core routes a run, and what it does before the run is copied.
 //!
 //! A publisher's run goes to the owner of its shard: this core, or a sibling. The owner's steps are
-//! one call each, in order, in [`Path::own`]; the first one gives the run its position. With history
-//! on, the run is kept behind them (`kept.rs`).
+//! one call each, in order, in [`Path::own`]; the first one gives the run its position. With rules on,
+//! tags are added then (`ruled.rs`); with history on, the run is kept behind them (`kept.rs`).
 
 use millrace_proto::PublisherId;
 use millrace_proto::control::OutcomeReason;
@@ -66,8 +66,8 @@ impl Path {
         if self.positions.shards.is_sampled() {
             self.positions.shards.sample(tags.tags(), run.run.body.count());
         }
-        if self.positions.ring.is_on() {
-            self.own_kept(tags, run, position);
+        if self.positions.is_stepwise {
+            self.own_stepwise(tags, run, position);
         } else {
             self.deliver(tags, run, Scope::All);
         }
@@ -90,7 +90,7 @@ impl Path {
             number: None,
             tags: tags.tags(),
             publisher: entered.publisher,
-            flags: flags | flag::UNROUTED,
+            flags: flags | flag::UNROUTED | u64::from(tags.entry_flags),
             fields: &[],
             body: body.bytes(),
             buffer: None,
@@ -134,6 +134,10 @@ impl Path {
 
     #[cold]
     fn open_entry(&mut self, origin: Origin, entered: &Entered<'_>) -> Option<EntryId> {
+        // The pieces of a run that rules have cut share its entry.
+        if self.positions.ruling.entry.is_some() {
+            return self.positions.ruling.entry;
+        }
         let level = Level::of_flags(entered.flags)?;
         let body = &entered.run.body;
         let span = Span { first: body.first_seq(), events: u32::try_from(body.count()).ok()? };

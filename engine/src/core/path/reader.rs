@@ -24,6 +24,8 @@ pub(in crate::core) struct KnownTags {
     pub(in crate::core) id: TagId,
     /// Its runs are dropped, and why: the sink does not take it.
     pub(in crate::core) refusal: Option<DropReason>,
+    /// Flags that its runs have between the cores of this router.
+    pub(in crate::core) entry_flags: u16,
 }
 
 /// What a sink makes of a tag set.
@@ -33,13 +35,21 @@ pub(in crate::core) struct Admission {
     pub(in crate::core) stamped: Option<TagSet>,
     /// Its runs are dropped, and why.
     pub(in crate::core) refusal: Option<DropReason>,
+    /// Flags that its runs have between the cores of this router.
+    pub(in crate::core) entry_flags: u16,
 }
 
 impl KnownTags {
     fn new(tags: TagSetRef<'_>, sink: &mut impl RunSink) -> Self {
-        let Admission { stamped, refusal } = sink.admit(tags);
+        let Admission { stamped, refusal, entry_flags } = sink.admit(tags);
         let tags = stamped.as_ref().map_or(tags, TagSet::borrow);
-        Self { canonical: tags.canonical().into(), hash: tags.hash(), id: TagId::default(), refusal }
+        Self { refusal, entry_flags, ..Self::effective(tags) }
+    }
+
+    /// A tag set as the owner routes it.
+    pub(super) fn effective(tags: TagSetRef<'_>) -> Self {
+        let (canonical, hash) = (tags.canonical().into(), tags.hash());
+        Self { canonical, hash, id: TagId::default(), refusal: None, entry_flags: 0 }
     }
 
     pub(in crate::core) fn tags(&self) -> TagSetRef<'_> {

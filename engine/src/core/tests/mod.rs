@@ -26,6 +26,7 @@ mod received;
 mod receivers;
 mod replays;
 mod rights;
+mod rules;
 mod sessions;
 mod siblings;
 mod turns;
