@@ -1,9 +1,9 @@
 """What no schema says about the manifests: `check.py RENDERED_FOLDER CHART_FOLDER`.
 
-The folder holds one file per Kustomize root: base.yaml, gateway.yaml, dev.yaml, bench.yaml,
-prod.yaml. What the chart renders with other values is left beside the folder, as chart.yaml.
-- The chart's defaults render to the objects of the base, with `gateway.enabled` to those of the
-  gateway, too; wrong values are refused by its schema.
+The folder holds one file per Kustomize root: base.yaml, gateway.yaml, agent.yaml, dev.yaml,
+bench.yaml, prod.yaml. What the chart renders with other values is left beside the folder, as chart.yaml.
+- The chart's defaults render to the objects of the base, with `gateway.enabled` and
+  `agent.enabled` to those of gateway and agent, too; wrong values are refused by its schema.
 - Selectors select, names that objects give each other exist, ports are those of the programs.
 Every difference is printed; the exit code is 1 when there is one.
 """
@@ -55,13 +55,14 @@ def compare_all(base, chart):
             compare("/".join(key), base[key], chart[key])
 
 
-def check_chart(folder, base, gateway):
+def check_chart(folder, base, gateway, agent):
     told = lint(folder, strict=True)
     for message in told["errors"] + [m for m in told["messages"] if m["severity"] > 1]:
         problem(f"chart: {message}")
     with Chart.load(folder) as chart:
         compare_all(base, rendered(chart))
         compare_all(base | gateway, rendered(chart, {"gateway": {"enabled": True}}))
+        compare_all(base | agent, rendered(chart, {"agent": {"enabled": True}}))
         for wrong in (
             {"cores": 0},
             {"replicas": "three"},
@@ -69,6 +70,7 @@ def check_chart(folder, base, gateway):
             {"resources": {"limits": {"memory": "much"}}},
             {"zoneSpread": "Never"},
             {"gateway": {"replicas": 0}},
+            {"agent": {"replicas": 1}},
             {"unknown": 1},
         ):
             try:
@@ -87,6 +89,7 @@ def check_chart(folder, base, gateway):
             "image": {"repository": "x", "pullSecrets": [{"name": "y"}]},
             "config": "[admin]\nlisten = \"off\"\n",
             "gateway": {"enabled": True, "replicas": 3, "tlsSecret": "z"},
+            "agent": {"enabled": True, "tlsSecret": "z", "tolerations": [{"operator": "Exists"}]},
         }
         other = rendered(chart, more, "events")
         check_references("chart with other values", other)
@@ -131,9 +134,33 @@ def check_gateways(where, found):
                 problem(f"{where}: the gateway's configuration has no port {port} for {door}")
 
 
+def check_agents(where, found):
+    """Names and labels of agents, and folders of their nodes."""
+    for daemon in (o for (k, _), o in found.items() if k == "DaemonSet"):
+        name, spec = daemon["metadata"]["name"], daemon["spec"]
+        pod, labels = spec["template"]["spec"], spec["template"]["metadata"]["labels"]
+        selectors = {"DaemonSet": spec["selector"]["matchLabels"]}
+        if ("NetworkPolicy", name) in found:
+            selectors["NetworkPolicy"] = found["NetworkPolicy", name]["spec"]["podSelector"]["matchLabels"]
+        for kind, selector in selectors.items():
+            if not selector.items() <= labels.items():
+                problem(f"{where}: {kind} of {name} selects {selector}, pods have {labels}")
+        for kind, wanted in (("ServiceAccount", pod["serviceAccountName"]), ("ConfigMap", name)):
+            if (kind, wanted) not in found:
+                problem(f"{where}: DaemonSet {name} names {kind} {wanted}, which is not there")
+        config = found["ConfigMap", name]["data"]["agent.toml"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        for volume in (v["name"] for v in pod["volumes"] if "hostPath" in v):
+            if f'"{mounts[volume]}' not in config:
+                problem(f"{where}: the agent's configuration has nothing in {mounts[volume]}")
+        if ':7484"' not in config:
+            problem(f"{where}: the agent's configuration has no port 7484 for admin")
+
+
 def check_references(where, found):
     """Names, labels and ports that objects take from each other."""
     check_gateways(where, found)
+    check_agents(where, found)
     kinds = lambda kind: [o for (k, _), o in found.items() if k == kind]
     for stateful in kinds("StatefulSet"):
         name, spec = stateful["metadata"]["name"], stateful["spec"]
@@ -143,7 +170,7 @@ def check_references(where, found):
             problem(f"{where}: StatefulSet {name} names Service {spec['serviceName']}, which is not there")
         if ("ServiceAccount", pod["serviceAccountName"]) not in found:
             problem(f"{where}: StatefulSet {name} names a ServiceAccount that is not there")
-        of_routers = lambda kind: [o for o in kinds(kind) if not o["metadata"]["name"].endswith("-gateway")]
+        of_routers = lambda kind: [o for o in kinds(kind) if not o["metadata"]["name"].endswith(("-gateway", "-agent"))]
         selectors = [(o["kind"], o["spec"]["selector"]) for o in of_routers("Service")]
         selectors += [(o["kind"], o["spec"]["selector"]["matchLabels"]) for o in of_routers("PodDisruptionBudget")]
         policies = [o for o in kinds("NetworkPolicy") if o["metadata"]["name"] == name]
@@ -208,7 +235,7 @@ def main():
     roots = {path.stem: objects(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
     for name, found in roots.items():
         check_references(name, found)
-    other = check_chart(chart, roots["base"], roots["gateway"])
+    other = check_chart(chart, roots["base"], roots["gateway"], roots["agent"])
     (folder.parent / "chart.yaml").write_text(yaml.safe_dump_all(other.values()))
     for text in problems:
         print(f"check.py: {text}", file=sys.stderr)

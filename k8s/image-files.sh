@@ -11,7 +11,7 @@ put() {
         install -D -m 0755 "$library" "$root$library"
     done
 }
-for program in millrace-router millrace-gateway millrace millrace-loadgen; do put "$programs/$program" "/usr/bin/$program"; done
+for program in millrace-router millrace-gateway millrace-agent millrace millrace-loadgen; do put "$programs/$program" "/usr/bin/$program"; done
 put "$(command -v sleep)" /usr/bin/sleep
 echo 'millrace:x:65532:65532::/:/usr/bin/millrace' >"$root/etc/passwd"
 echo 'millrace:x:65532:' >"$root/etc/group"

@@ -4,7 +4,7 @@
 #
 #   k8s/verify.sh [--policies]     --policies: checkov, too (a large download)
 #
-# BIN: folder of millrace-router, millrace-gateway and millrace; without it, ConfigMaps are not judged.
+# BIN: folder of millrace-router, millrace-gateway, millrace-agent and millrace; without it, ConfigMaps are not judged.
 # MILLRACE_KUBECONFIG: a cluster that judges the base, too, without changing anything.
 # Needs Python 3.10 or later with venv; everything else goes into a temporary folder.
 set -euo pipefail
@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 versions=(1.29 1.37)
-roots=(base=base gateway=gateway dev=overlays/dev bench=overlays/bench prod=overlays/prod)
+roots=(base=base gateway=gateway agent=agent dev=overlays/dev bench=overlays/bench prod=overlays/prod)
 
 python3 -m venv "$out/venv"
 pip() { "$out/venv/bin/pip" install --quiet --no-input --disable-pip-version-check "$@"; }
@@ -48,6 +48,11 @@ if [[ -n ${BIN:-} ]]; then
     env MILLRACE_ROUTER=millrace.default.svc.cluster.local:7400 "$BIN/millrace-gateway" --config "$out/gateway.toml" \
         --ca "$out/certs/ca.pem" --cert "$out/certs/client-gateway.pem" --key "$out/certs/client-gateway.key" --check
     echo "millrace-gateway accepts the ConfigMap"
+    "${certs[@]}" client agent >/dev/null
+    env MILLRACE_ROUTER=millrace.default.svc.cluster.local:7400 MILLRACE_AGENT_FQDN=node-1 \
+        "$BIN/millrace-agent" --config agent/agent.toml --ca "$out/certs/ca.pem" \
+        --cert "$out/certs/client-agent.pem" --key "$out/certs/client-agent.key" --check
+    echo "millrace-agent accepts the ConfigMap"
 else
     echo "SKIPPED, needs BIN: --check of the ConfigMaps"
 fi

@@ -12,13 +12,15 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::admission::Peer;
-use crate::counters::FAMILIES;
+use crate::counters::{Counters, Door, FAMILIES};
 use crate::http_server::{self, is_meant_for_loopback};
 use crate::room::Room;
 use crate::tcp_server::TcpServer;
 
 /// Connections at once: a scraper and a few probes need one each, for milliseconds.
 const CONNECTIONS_MAX: usize = 64;
+/// The content type of `/metrics` (Prometheus' text format).
+pub(crate) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves the admin page until the gateway stops.
 pub(crate) async fn serve(listener: TcpListener, room: Room) {
@@ -27,7 +29,7 @@ pub(crate) async fn serve(listener: TcpListener, room: Room) {
         .with_state(room.clone())
         .merge(probes(room.clone()))
         .layer(middleware::from_fn(check_host));
-    let server = TcpServer { room, tls: None, door: None, connections_max: CONNECTIONS_MAX };
+    let server = TcpServer { lobby: room.lobby, tls: None, door: None, connections_max: CONNECTIONS_MAX };
     http_server::serve(server, listener, routes).await;
 }
 
@@ -58,16 +60,7 @@ async fn ready(State(room): State<Room>) -> Response {
 
 async fn metrics(State(room): State<Room>) -> Response {
     let mut page = String::with_capacity(4096);
-    for family in FAMILIES {
-        let (kind, suffix) = if family.is_counter { ("counter", "_total") } else { ("gauge", "") };
-        let name = format!("millrace_gateway_{}{suffix}", family.name);
-        // A string takes everything.
-        let _ = writeln!(page, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
-        for sample in room.counters.samples(family) {
-            let reason = sample.reason.map_or_else(String::new, |why| format!(",reason=\"{}\"", why.name()));
-            let _ = writeln!(page, "{name}{{door=\"{}\"{reason}}} {}", sample.door.name(), sample.value);
-        }
-    }
+    put_families(&mut page, "millrace_gateway", Door::ALL, &room.counters);
     let own = [
         ("feeds", "Lists of selectors that local clients read", room.upstream.feeds().count()),
         ("attached", "Whether every line to the routers has one", usize::from(room.upstream.is_attached())),
@@ -76,5 +69,19 @@ async fn metrics(State(room): State<Room>) -> Response {
         let name = format!("millrace_gateway_{name}");
         let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], page).into_response()
+}
+
+/// Appends the counters of these doors; `program` is what their names begin with.
+pub(crate) fn put_families(page: &mut String, program: &str, doors: &[Door], counters: &Counters) {
+    for family in FAMILIES {
+        let (kind, suffix) = if family.is_counter { ("counter", "_total") } else { ("gauge", "") };
+        let name = format!("{program}_{}{suffix}", family.name);
+        // A string takes everything.
+        let _ = writeln!(page, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
+        for sample in counters.samples(family).iter().filter(|sample| doors.contains(&sample.door)) {
+            let reason = sample.reason.map_or_else(String::new, |why| format!(",reason=\"{}\"", why.name()));
+            let _ = writeln!(page, "{name}{{door=\"{}\"{reason}}} {}", sample.door.name(), sample.value);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What the gateway counts: for each door what came and went, and for each reason what did not.
+//! What a gateway or an agent counts: for each door what came and went, and for each reason what did not.
 //!
 //! Counters are plain atomic numbers; `/metrics` reads them ([`crate::admin`]).
 
@@ -73,6 +73,12 @@ labels! {
         Expired = "expired",
         /// It has no name in the client's protocol.
         Unmapped = "unmapped",
+        /// The spool is full, and gives up what is new.
+        Shed = "shed",
+        /// The spool is full.
+        Full = "full",
+        /// The spool's disk fails.
+        Disk = "disk",
     }
 }
 
@@ -89,7 +95,7 @@ struct OfDoor {
     dropped: [AtomicU64; Reason::ALL.len()],
 }
 
-/// All counters of a gateway.
+/// All counters of a program.
 #[derive(Debug, Default)]
 pub struct Counters {
     doors: [OfDoor; Door::ALL.len()],
@@ -119,7 +125,7 @@ pub struct Sample {
 /// A family of numbers: name, whether it only grows, help, and how to read it.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// Its name, without `millrace_gateway_` and `_total`.
+    /// Its name, without the program's and `_total`.
     pub name: &'static str,
     /// Whether it only grows.
     pub is_counter: bool,
@@ -139,7 +145,7 @@ pub const FAMILIES: &[Family] = &[
     Family {
         name: "published_events",
         is_counter: true,
-        help: "Events that local clients published and the gateway took",
+        help: "Events that local clients published and that were taken",
         read: Read::One(|door| &door.published),
     },
     Family {

@@ -15,6 +15,7 @@ use crate::admin;
 use crate::admission::Access;
 use crate::counters::Counters;
 use crate::doors::{http, mqtt, nats, syslog};
+use crate::lobby::Lobby;
 use crate::room::Room;
 use crate::settings::{DoorSettings, Settings, SyslogSettings};
 use crate::upstream::Upstream;
@@ -95,7 +96,8 @@ impl Gateway {
         let mqtt_listener =
             listener("mqtt.listen", mqtt.as_ref().map(|mqtt| mqtt.door.listen), &mut addresses.mqtt).await?;
         let syslog = SyslogSockets::open(syslog, &mut addresses).await?;
-        let room = Room { upstream: Upstream::open(&routers, counters.clone())?, counters, stopping };
+        let upstream = Upstream::open(&routers, counters.clone())?;
+        let room = Room { lobby: Lobby { counters, stopping }, upstream };
         if let Some(listener) = admin_listener {
             doors.spawn(admin::serve(listener, room.clone()));
         }
@@ -181,7 +183,7 @@ impl SyslogSockets {
     }
 
     fn serve(self, room: &Room, doors: &mut JoinSet<()>) {
-        let door = syslog::Syslog { room: room.clone(), zone: self.settings.zone };
+        let door = syslog::Syslog { lobby: room.lobby.clone(), sink: room.clone(), zone: self.settings.zone };
         if let Some((socket, access)) = self.udp {
             doors.spawn(syslog::serve_udp(socket, access, door.clone()));
         }

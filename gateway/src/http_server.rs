@@ -1,6 +1,6 @@
-//! HTTP connections of the HTTP door and the admin page: what bounds them.
+//! HTTP connections of HTTP doors and admin pages: what bounds them.
 //!
-//! A head has 5 s and 64 KiB, because whoever sends it may be anybody. When the gateway stops, a
+//! A head has 5 s and 64 KiB, because whoever sends it may be anybody. When the program stops, a
 //! connection ends with the request that it is answering.
 
 use std::net::SocketAddr;
@@ -12,23 +12,30 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tower_service::Service;
 
-use crate::admission::{HEAD_BYTES_MAX, HEAD_MAX, Peer, Socket};
-use crate::room::Room;
+use crate::admission::{HEAD_BYTES_MAX, HEAD_MAX, Peer};
+use crate::lobby::Lobby;
 use crate::tcp_server::TcpServer;
 
-/// Serves HTTP until the gateway stops. Requests have a [`Peer`] among their extensions.
+/// Serves HTTP until the program stops. Requests have a [`Peer`] among their extensions.
 pub(crate) async fn serve(server: TcpServer, listener: TcpListener, routes: Router) {
-    let room = server.room.clone();
-    server.serve(listener, move |socket, peer| answer(socket, peer, room.clone(), routes.clone())).await;
+    let lobby = server.lobby.clone();
+    server.serve(listener, move |socket, peer| answer(socket, peer, lobby.clone(), routes.clone())).await;
 }
 
-async fn answer(socket: Socket, peer: Peer, room: Room, routes: Router) {
+/// Answers the requests of one connection, until it ends or the program stops. They have `from`
+/// among their extensions.
+pub(crate) async fn answer<S, P>(socket: S, from: P, lobby: Lobby, routes: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Clone + Send + Sync + 'static,
+{
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(from.clone());
         routes.clone().call(request)
     });
     let connection = http1::Builder::new()
@@ -41,7 +48,7 @@ async fn answer(socket: Socket, peer: Peer, room: Room, routes: Router) {
     // How a client's connection ends is the client's matter.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = room.stopped() => {
+        () = lobby.stopped() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

@@ -25,19 +25,25 @@
 //! | [`upstream`] | the gateway's side of the routers: publishing and feeds |
 //! | [`doors`] | one folder for each protocol |
 //! | [`counters`] | what is counted, by door and reason |
-//! | [`room`] | what all doors share |
+//! | [`lobby`] | what every listener needs |
+//! | [`room`] | what all doors of a gateway share |
 //! | [`admin`] | `/metrics`, `/livez`, `/readyz` |
+//! | [`program`] | what the programs of this crate share |
 //! | `tcp_server`, `http_server` | what bounds connections |
 //! | [`gateway`] | starts and stops it all |
+//! | [`agent`] | the daemon of a host, `millrace-agent`: the same doors in front of a spool |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod admin;
 pub mod admission;
+pub mod agent;
 pub mod counters;
 pub mod doors;
 pub mod gateway;
 mod http_server;
+pub mod lobby;
+pub mod program;
 pub mod room;
 pub mod settings;
 mod tcp_server;

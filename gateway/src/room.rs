@@ -1,28 +1,23 @@
-//! The room that all doors share.
+//! The room that all doors of a gateway share.
 
-use std::sync::Arc;
+use std::ops::Deref;
 
-use tokio::sync::watch;
-
-use crate::counters::Counters;
+use crate::lobby::Lobby;
 use crate::upstream::Upstream;
 
-/// What every door gets. Cheap to clone.
+/// What every door gets: a [`Lobby`], and the way to the routers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Room {
+    /// What is counted, and whether the gateway stops.
+    pub lobby: Lobby,
     /// The way to the routers.
     pub upstream: Upstream,
-    /// What is counted.
-    pub counters: Arc<Counters>,
-    /// Becomes true when the gateway stops: doors then take nothing new and end what is open.
-    pub stopping: watch::Receiver<bool>,
 }
 
-impl Room {
-    /// Waits until the gateway stops.
-    pub async fn stopped(&self) {
-        let mut stopping = self.stopping.clone();
-        // Who could stop the gateway is gone: that is a stop, too.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+impl Deref for Room {
+    type Target = Lobby;
+
+    fn deref(&self) -> &Lobby {
+        &self.lobby
     }
 }

@@ -14,12 +14,12 @@ use tokio::time::sleep;
 
 use crate::admission::{self, ACCEPT_PAUSE, Peer, Socket};
 use crate::counters::{Door, Reason};
-use crate::room::Room;
+use crate::lobby::Lobby;
 
 /// What accepts connections.
 #[derive(Debug, Clone)]
 pub(crate) struct TcpServer {
-    pub(crate) room: Room,
+    pub(crate) lobby: Lobby,
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// The door that connections count for, if any.
     pub(crate) door: Option<Door>,
@@ -34,7 +34,7 @@ impl TcpServer {
         F: Future<Output = ()> + Send,
     {
         let places = Arc::new(Semaphore::new(self.connections_max));
-        let room = self.room.clone();
+        let lobby = self.lobby.clone();
         let accepting = async {
             loop {
                 match listener.accept().await {
@@ -48,7 +48,7 @@ impl TcpServer {
         };
         tokio::select! {
             () = accepting => {}
-            () = room.stopped() => {}
+            () = lobby.stopped() => {}
         }
     }
 
@@ -66,7 +66,7 @@ impl TcpServer {
         tokio::spawn(async move {
             match admission::accept(stream, server.tls.as_ref()).await {
                 Ok((socket, peer)) => {
-                    let _open = server.door.map(|door| server.room.counters.connected(door));
+                    let _open = server.door.map(|door| server.lobby.counters.connected(door));
                     session(socket, peer).await;
                 }
                 Err(error) => {
@@ -80,7 +80,7 @@ impl TcpServer {
 
     fn refused(&self, reason: Reason) {
         if let Some(door) = self.door {
-            self.room.counters.refused(door, reason);
+            self.lobby.counters.refused(door, reason);
         }
     }
 }

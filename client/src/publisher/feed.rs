@@ -159,6 +159,16 @@ impl Feed {
         end
     }
 
+    /// Has its spool synced without waiting for the interval; returns the seq behind the last event.
+    pub(super) fn want_sync(&self) -> u64 {
+        let mut state = self.shared.lock();
+        state.wants_sync_now = true;
+        let end = state.session.next_seq();
+        drop(state);
+        self.shared.upkeep.notify_one();
+        end
+    }
+
     /// Ends the task as soon as everything is received.
     pub(super) fn end(&self) {
         self.shared.lock().ending = Ending::WhenFlushed;

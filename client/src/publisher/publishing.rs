@@ -245,6 +245,30 @@ impl Publisher {
         self.feeds.iter().find_map(|feed| feed.shared.lock().spool_full())
     }
 
+    /// Waits until everything published so far is safe from a power loss, as far as the disk keeps
+    /// its word; at once without a spool, or with one that is never synced. While the disk fails it
+    /// waits on: bound it with a timeout.
+    pub async fn synced(&self) {
+        let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.want_sync())).collect();
+        let is_synced = |(feed, end): &(&Feed, u64)| feed.shared.lock().synced() >= *end;
+        self.wait(|| ends.iter().all(is_synced).then_some(())).await;
+    }
+
+    /// Bytes of its spool's files; 0 without a spool.
+    #[must_use]
+    pub fn spool_bytes(&self) -> u64 {
+        self.feeds.iter().map(|feed| feed.shared.lock().spool_bytes()).sum()
+    }
+
+    /// Gives up the oldest segment of its spool, for what shares its
+    /// [`Quota`](crate::spool::Quota). False when there is none. Blocks for a sync.
+    ///
+    /// # Errors
+    /// [`PublishError::Store`]: the disk fails.
+    pub fn shed_oldest(&self) -> Result<bool, PublishError> {
+        self.feeds[0].shared.shed_oldest()
+    }
+
     /// Closes the connection now, in order. What is pending stays in the spool, and is counted in
     /// [`PublisherStats::pending`]; without a spool it is discarded.
     pub async fn stop(mut self) -> PublisherStats {

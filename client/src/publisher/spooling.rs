@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::setters::setters;
-use crate::spool::SpoolConfig;
+use crate::spool::{Quota, SpoolConfig};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, Identity, OpenError, Opened, Spool};
 
@@ -17,7 +17,7 @@ use crate::spool::{DiskStorage, Identity, OpenError, Opened, Spool};
 /// let options = PublisherOptions::default().spool(SpoolOptions::new("/var/lib/app/spool").config(config));
 /// assert!(options.spool.is_some());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SpoolOptions {
     /// The folder, which is made when it is missing (not the one above it). It belongs to one
@@ -25,22 +25,30 @@ pub struct SpoolOptions {
     pub folder: PathBuf,
     /// Bounds, what happens when they are met, and when what was written is synced.
     pub config: SpoolConfig,
+    /// What this spool and others may hold together. Default none: `config` alone bounds it.
+    pub quota: Option<Quota>,
 }
 
 impl SpoolOptions {
     /// A spool in `folder`, with the default settings.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), config: SpoolConfig::default() }
+        Self { folder: folder.into(), config: SpoolConfig::default(), quota: None }
     }
 
     setters! {
         config: SpoolConfig,
+        quota: impl Into<Option<Quota>>,
     }
 
     /// Opens the spool. Blocks for as long as the disk takes.
     #[cfg(all(unix, feature = "spool"))]
     pub(super) fn open(self) -> Result<(Spool<DiskStorage>, Opened), OpenError> {
-        Spool::open(DiskStorage::open(&self.folder)?, self.config, Identity::random())
+        let storage = DiskStorage::open(&self.folder)?;
+        let storage = match self.quota {
+            Some(quota) => storage.within(quota)?,
+            None => storage,
+        };
+        Spool::open(storage, self.config, Identity::random())
     }
 }

@@ -16,7 +16,7 @@ use crate::session::publisher::MemoryStore;
 use crate::session::publisher::{Full, GivenUp, Recipient, RecipientFate, Store};
 use crate::session::{ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Tags};
 #[cfg(all(unix, feature = "spool"))]
-use crate::spool::{DiskStorage, SpoolStore};
+use crate::spool::{DiskStorage, SpoolStore, SyncPolicy};
 use crate::time::Time;
 
 /// Recipients whose events are counted for each of them: one that names more knows them itself.
@@ -68,6 +68,8 @@ pub(super) struct State {
     /// Who looks after the spool was told since it last looked.
     #[cfg(all(unix, feature = "spool"))]
     upkeep_told: bool,
+    /// Somebody waits for a sync.
+    pub(super) wants_sync_now: bool,
     /// An event found no room in the spool, and none has since.
     waits_for_room: bool,
     pub(super) unconfirmed: VecDeque<Unconfirmed>,
@@ -120,6 +122,7 @@ impl Shared {
             ttl,
             #[cfg(all(unix, feature = "spool"))]
             upkeep_told: false,
+            wants_sync_now: false,
             waits_for_room: false,
             unconfirmed: VecDeque::new(),
             settled: None,
@@ -175,6 +178,22 @@ impl Shared {
         payload: &[u8],
     ) -> Result<EventId, PublishError> {
         self.publish_then(tags, time_ns, payload, &[], |_, _| {})
+    }
+
+    /// Gives up the oldest segment of its spool.
+    pub(super) fn shed_oldest(&self) -> Result<bool, PublishError> {
+        #[cfg(all(unix, feature = "spool"))]
+        {
+            let mut state = self.lock();
+            let Some(store) = state.session.store_mut().spool_mut() else { return Ok(false) };
+            let made = store.make_room().map_err(|error| PublishError::Store { kind: error.kind })?;
+            state.settle();
+            drop(state);
+            self.progress.notify_waiters();
+            Ok(made)
+        }
+        #[cfg(not(all(unix, feature = "spool")))]
+        Ok(false)
     }
 
     /// Queues an event whose outcome is wanted.
@@ -316,6 +335,25 @@ impl State {
             return !std::mem::replace(&mut self.upkeep_told, true);
         }
         false
+    }
+
+    /// The seq below which its spool is on disk; without one, or without syncs, the highest.
+    pub(super) fn synced(&self) -> u64 {
+        #[cfg(all(unix, feature = "spool"))]
+        if let Some(store) = self.session.store().spool()
+            && store.spool().sync_policy() != SyncPolicy::Never
+        {
+            return store.spool().synced();
+        }
+        u64::MAX
+    }
+
+    /// Bytes of its spool's files.
+    pub(super) fn spool_bytes(&self) -> u64 {
+        #[cfg(all(unix, feature = "spool"))]
+        return self.session.store().spool().map_or(0, |store| store.spool().bytes());
+        #[cfg(not(all(unix, feature = "spool")))]
+        0
     }
 
     /// What keeps events out of its spool.

@@ -26,7 +26,8 @@ pub(super) async fn upkeep(shared: Arc<Shared>) {
         let nap = if looks { LOOK_EVERY } else { Duration::MAX };
         if is_served {
             let told = tokio::time::timeout(nap, shared.upkeep.notified()).await;
-            if told.is_ok() {
+            // Who waits for a sync does not wait for the interval.
+            if told.is_ok() && !shared.lock().wants_sync_now {
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
                     // The publisher ends, or somebody waits for room: neither waits for the interval.
@@ -72,6 +73,7 @@ async fn sync(shared: &Shared) -> Result<(), StorageError> {
     let order = {
         let mut state = shared.lock();
         state.begin_upkeep();
+        state.wants_sync_now = false;
         match state.session.store_mut().spool_mut() {
             Some(store) => store.spool_mut().begin_sync()?,
             None => None,

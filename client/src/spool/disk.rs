@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::error::OpenError;
 use super::mapping::Mapping;
+use super::quota::Quota;
 use super::segment::SEGMENT_BYTES_MAX;
 use super::storage::{Listed, Space, Storage, StorageError, StorageFile, SyncFile};
 
@@ -24,6 +25,7 @@ pub struct DiskStorage {
     folder: PathBuf,
     /// The lock, held while this lives; `None` for a reader that changes nothing.
     lock: Option<File>,
+    quota: Option<Quota>,
 }
 
 impl DiskStorage {
@@ -56,7 +58,7 @@ impl DiskStorage {
         let lock = options().create(true).truncate(false).open(folder.join(LOCK));
         let lock = lock.map_err(|error| failed("cannot lock", &error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder: folder.to_owned(), lock: Some(lock) }),
+            Ok(()) => Ok(Self { folder: folder.to_owned(), lock: Some(lock), quota: None }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { folder: shown() }),
             Err(TryLockError::Error(error)) => Err(failed("cannot lock", &error)),
         }
@@ -70,11 +72,27 @@ impl DiskStorage {
         if !folder.join(LOCK).is_file() {
             return Err(OpenError::Missing { folder: folder.display().to_string() });
         }
-        Ok(Self { folder: folder.to_owned(), lock: None })
+        Ok(Self { folder: folder.to_owned(), lock: None, quota: None })
+    }
+
+    /// Counts its files against `quota`, those that are there among them.
+    ///
+    /// # Errors
+    /// [`OpenError::Storage`]: the folder cannot be read.
+    pub fn within(mut self, quota: Quota) -> Result<Self, OpenError> {
+        quota.found(self.list()?.iter().map(|file| file.bytes).sum());
+        self.quota = Some(quota);
+        Ok(self)
     }
 
     fn failed(&self, what: &str, name: &str, error: &io::Error) -> StorageError {
         StorageError::new(format!("{what} {}", self.folder.join(name).display()), error)
+    }
+
+    fn give_back(&self, bytes: u64) {
+        if let Some(quota) = &self.quota {
+            quota.give_back(bytes);
+        }
     }
 
     fn mapped(&self, name: &str, file: File) -> Result<DiskFile, StorageError> {
@@ -125,8 +143,16 @@ impl Storage for DiskStorage {
     fn create(&mut self, name: &str, bytes: u64) -> Result<DiskFile, StorageError> {
         let path = self.folder.join(name);
         let failed = |error: &io::Error| self.failed("cannot make", name, error);
-        let mut file = options().create_new(true).open(&path).map_err(|error| failed(&error))?;
+        if self.quota.as_ref().is_some_and(|quota| !quota.take(bytes)) {
+            return Err(failed(&io::ErrorKind::StorageFull.into()));
+        }
+        let made = options().create_new(true).open(&path);
+        let mut file = made.map_err(|error| {
+            self.give_back(bytes);
+            failed(&error)
+        })?;
         if let Err(error) = take_space(&mut file, bytes) {
+            self.give_back(bytes);
             // Without this, the next attempt would find the name taken; it fails only where nothing
             // else works either.
             drop(fs::remove_file(&path));
@@ -171,13 +197,21 @@ impl Storage for DiskStorage {
     }
 
     fn remove(&mut self, name: &str) -> Result<(), StorageError> {
-        fs::remove_file(self.folder.join(name)).map_err(|error| self.failed("cannot remove", name, &error))
+        let path = self.folder.join(name);
+        let bytes = self.quota.as_ref().and_then(|_| fs::metadata(&path).ok()).map_or(0, |file| file.len());
+        fs::remove_file(path).map_err(|error| self.failed("cannot remove", name, &error))?;
+        self.give_back(bytes);
+        Ok(())
     }
 
     fn space(&self) -> Result<Space, StorageError> {
         let space = rustix::fs::statvfs(&self.folder)
             .map_err(|error| self.failed("cannot ask for the free space of", "", &error.into()))?;
         Ok(Space { free: space.f_bavail * space.f_frsize, total: space.f_blocks * space.f_frsize })
+    }
+
+    fn quota(&self) -> Option<&Quota> {
+        self.quota.as_ref()
     }
 
     fn names_syncer(&self) -> Result<DiskSyncer, StorageError> {

@@ -126,6 +126,11 @@ impl<S: Storage> Spool<S> {
         segments + set_aside + super::journal::BYTES + super::identity::BYTES
     }
 
+    /// Everything below is on disk.
+    pub const fn synced(&self) -> u64 {
+        self.synced
+    }
+
     /// How many events ended with this fate since the spool was made.
     pub fn total(&self, fate: Fate) -> u64 {
         Fate::ALL.iter().zip(self.state.totals).find(|(one, _)| **one == fate).map_or(0, |(_, total)| total)
@@ -367,6 +372,11 @@ impl<S: Storage> Spool<S> {
         if self.bytes() + bytes > self.config.max_bytes {
             return Ok(Some(Full::Bound { max_bytes: self.config.max_bytes }));
         }
+        if let Some(quota) = self.storage.quota()
+            && quota.left() < bytes
+        {
+            return Ok(Some(Full::Bound { max_bytes: quota.max() }));
+        }
         let space = self.storage.space()?;
         if space.free < bytes {
             return Ok(Some(Full::Disk));
@@ -374,6 +384,21 @@ impl<S: Storage> Spool<S> {
         let floor = space.total / 100 * u64::from(self.config.free_percent.min(100));
         let is_low = space.free < floor.saturating_add(bytes);
         Ok(is_low.then_some(Full::Floor { free: space.free, floor }))
+    }
+
+    /// Gives up the oldest segment, or a file that was set aside, for what shares its
+    /// [`Quota`](super::Quota) or its file system. False when there is neither. Blocks for a sync.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn make_room(&mut self) -> Result<bool, StorageError> {
+        if self.segments.len() == 1 {
+            self.seal_tail()?;
+        }
+        let made = self.shed_oldest()?;
+        self.sync()?;
+        self.remove_finished(&self.removable.clone())?;
+        Ok(made)
     }
 
     /// Frees a file that was set aside, or else gives up the oldest segment. False when there is

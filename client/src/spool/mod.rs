@@ -38,6 +38,7 @@
 //! | `recovery`, `survey`, `inspect` | what a start finds, and what it makes of it |
 //! | `record`, `segment`, `journal`, `identity`, `layout` | the bytes of the files |
 //! | `index`, `reader` | what is kept in memory |
+//! | `quota` | [`Quota`]: what several spools may hold together |
 //! | `storage`, `memory`, `disk`, `mapping` | what it stands on: memory with faults, or a folder |
 
 mod config;
@@ -53,6 +54,7 @@ mod machine;
 #[cfg(all(unix, feature = "spool"))]
 mod mapping;
 mod memory;
+mod quota;
 mod reader;
 mod reading;
 mod record;
@@ -77,6 +79,7 @@ pub use self::{
     journal::Fate,
     machine::{Appended, Gone, Spool},
     memory::{MemoryFile, MemoryStorage, MemorySyncer},
+    quota::Quota,
     record::Record,
     recovery::Opened,
     segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN},

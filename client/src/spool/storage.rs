@@ -10,6 +10,8 @@
 use std::fmt::Debug;
 use std::io;
 
+use super::quota::Quota;
+
 /// Why a storage did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {text}")]
@@ -104,6 +106,11 @@ pub trait Storage: Debug {
     /// # Errors
     /// The system does not say.
     fn space(&self) -> Result<Space, StorageError>;
+
+    /// What this storage and others may hold together, where there is such a bound.
+    fn quota(&self) -> Option<&Quota> {
+        None
+    }
 
     /// Syncs the names of files.
     ///

@@ -137,6 +137,26 @@ impl<S: Storage> SpoolStore<S> {
         self.failed = Some(error);
     }
 
+    /// Gives up the oldest segment ([`Spool::make_room`]).
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn make_room(&mut self) -> Result<bool, StorageError> {
+        let made = self.spool.make_room()?;
+        self.pass_over_shed();
+        self.fill();
+        Ok(made)
+    }
+
+    /// Drops what was to be handed out next, where the spool has given it up.
+    fn pass_over_shed(&mut self) {
+        let floor = self.spool.seqs().start;
+        if self.next.as_ref().is_some_and(|run| run.first_seq < floor) {
+            self.next = None;
+            self.read_below = self.read_below.max(floor);
+        }
+    }
+
     /// What kept the last event out, while something does.
     pub const fn full(&self) -> Option<Full> {
         self.full
@@ -275,12 +295,7 @@ impl<S: Storage> Store for SpoolStore<S> {
         let tags = event.set.canonical();
         self.unsent_bytes += record::size(tags.len(), event.payload.len());
         let record = Record { seq, time_ns: event.time_ns, tags, payload: event.payload };
-        let floor = self.spool.seqs().start;
-        if self.next.as_ref().is_some_and(|run| run.first_seq < floor) {
-            // The oldest segment was shed, and what was to be handed out next with it.
-            self.next = None;
-            self.read_below = self.read_below.max(floor);
-        }
+        self.pass_over_shed();
         match &mut self.next {
             None => self.fill(),
             // Only what may be sent joins what is handed out next.

@@ -55,7 +55,11 @@ impl Settings {
     }
 }
 
-fn routers(file: &RoutersFile) -> Result<Config, SettingsError> {
+/// How to reach the routers.
+///
+/// # Errors
+/// [`SettingsError`] names the setting.
+pub(crate) fn routers(file: &RoutersFile) -> Result<Config, SettingsError> {
     let mut config = Config::default();
     if let Some(addresses) = &file.addresses {
         let parsed: Result<Vec<RouterAddress>, _> =

@@ -23,7 +23,7 @@ pub struct DoorSettings {
 }
 
 /// An address to listen on; `off` is none.
-pub(super) fn listen(
+pub(crate) fn listen(
     key: &'static str,
     text: Option<&str>,
     default: Option<&str>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A configuration file (TOML).
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -26,7 +26,7 @@ pub struct File {
 }
 
 /// `[log]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogFile {
     /// What is logged, as `RUST_LOG` says it. Default `info`.
@@ -34,7 +34,7 @@ pub struct LogFile {
 }
 
 /// `[routers]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutersFile {
     /// Addresses, `HOST[:PORT]`; one is enough. Default `127.0.0.1:7400`.
@@ -42,7 +42,7 @@ pub struct RoutersFile {
     /// The authority that signed the routers' certificates, PEM. Default: that of a router in dev
     /// mode on this host.
     pub ca: Option<PathBuf>,
-    /// The gateway's certificate for routers that ask for one, PEM.
+    /// The program's certificate for routers that ask for one, PEM.
     pub cert: Option<PathBuf>,
     /// The key of `cert`, PEM.
     pub key: Option<PathBuf>,
@@ -51,10 +51,11 @@ pub struct RoutersFile {
 }
 
 /// `[admin]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminFile {
-    /// Where `/metrics`, `/livez` and `/readyz` are; `off` for nowhere. Default `127.0.0.1:7482`.
+    /// Where `/metrics`, `/livez` and `/readyz` are; `off` for nowhere. Default `127.0.0.1:7482`, an
+    /// agent's `127.0.0.1:7484`.
     pub listen: Option<String>,
 }
 

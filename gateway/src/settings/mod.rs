@@ -25,9 +25,11 @@ mod nats;
 mod syslog;
 
 pub use access::AccessError;
+pub(crate) use checked::routers;
 pub use checked::Settings;
 pub use cli::{Cli, CliError};
 pub use door::DoorSettings;
+pub(crate) use door::listen;
 pub use error::SettingsError;
 pub use file::{
     AdminFile, File, HttpFile, IdentityFile, LogFile, MqttFile, NatsFile, RoutersFile, SyslogFile,
@@ -37,3 +39,4 @@ pub use http::HttpSettings;
 pub use mqtt::MqttSettings;
 pub use nats::NatsSettings;
 pub use syslog::SyslogSettings;
+pub(crate) use syslog::zone;

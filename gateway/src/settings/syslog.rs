@@ -50,17 +50,21 @@ pub(super) fn syslog(file: &SyslogFile) -> Result<SyslogSettings, SettingsError>
         }
         Some(at) => Some(door("syslog", at, files, identity)?),
     };
-    let zone = match tz.as_deref() {
-        None => UtcOffset::UTC,
-        Some(text) => {
-            zone(text).ok_or_else(|| SettingsError::Zone { key: "syslog.tz", text: text.to_owned() })?
-        }
-    };
+    let zone = zone("syslog.tz", tz.as_deref())?;
     Ok(SyslogSettings { udp, tcp, tls, zone })
 }
 
+/// A zone; UTC when nothing is said.
+///
+/// # Errors
+/// [`SettingsError::Zone`].
+pub(crate) fn zone(key: &'static str, text: Option<&str>) -> Result<UtcOffset, SettingsError> {
+    let read = |text| offset(text).ok_or_else(|| SettingsError::Zone { key, text: text.to_owned() });
+    text.map_or(Ok(UtcOffset::UTC), read)
+}
+
 /// Reads `+02:00`, `-0700` or `Z`.
-fn zone(text: &str) -> Option<UtcOffset> {
+fn offset(text: &str) -> Option<UtcOffset> {
     if text == "Z" {
         return Some(UtcOffset::UTC);
     }
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn zones_are_offsets() {
-        let seconds = |text| zone(text).map(UtcOffset::whole_seconds);
+        let seconds = |text| offset(text).map(UtcOffset::whole_seconds);
         assert_eq!([seconds("+02:00"), seconds("-0730"), seconds("Z")], [Some(7200), Some(-27000), Some(0)]);
         for wrong in ["", "2", "+2", "+25:00", "Europe/Berlin", "+0x:00"] {
             assert_eq!(seconds(wrong), None, "{wrong}");

@@ -33,7 +33,7 @@ pub enum JoinError {
     },
 }
 
-/// All feeds of the gateway. Cheap to clone.
+/// All feeds of a program. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Feeds {
     receivers: Receivers,
@@ -44,7 +44,9 @@ pub struct Feeds {
 type Open = HashMap<FeedKey, Arc<Feed>>;
 
 impl Feeds {
-    pub(super) fn new(config: Config) -> Self {
+    /// Feeds of these routers, none of which is open.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
         Self { receivers: Receivers::new(config), open: Arc::default() }
     }
 

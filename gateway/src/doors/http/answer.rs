@@ -90,7 +90,7 @@ impl IntoResponse for Problem {
 }
 
 /// A page of JSON that ends with a line break, for terminals.
-fn page(status: StatusCode, body: &impl Serialize) -> Response {
+pub(crate) fn page(status: StatusCode, body: &impl Serialize) -> Response {
     let mut text = serde_json::to_string(body).unwrap_or_default();
     text.push('\n');
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()

@@ -22,6 +22,7 @@
 //! | [`content`] | which mode a request has |
 //! | [`cloud_event`] | attributes to tags |
 //! | [`binary`], [`structured`] | the two ways to write a CloudEvent |
+//! | `request` | what a request to publish carries |
 //! | [`publish`] | `POST /events` |
 //! | [`answer`] | statuses and JSON |
 
@@ -32,6 +33,7 @@ pub mod content;
 pub mod guard;
 pub mod publish;
 pub mod query;
+pub(crate) mod request;
 mod serve;
 pub mod structured;
 

@@ -17,7 +17,7 @@ use crate::tcp_server::TcpServer;
 pub(crate) async fn serve(listener: TcpListener, settings: MqttSettings, room: Room) {
     let MqttSettings { door, mapping } = settings;
     let server = TcpServer {
-        room: room.clone(),
+        lobby: room.lobby.clone(),
         tls: door.tls,
         door: Some(Door::Mqtt),
         connections_max: CONNECTIONS_MAX,

@@ -296,7 +296,7 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let nowhere = Config::new(["127.0.0.1:9".parse().unwrap()]);
         let upstream = Upstream::open(&nowhere, counters.clone()).unwrap();
-        Room { upstream, counters, stopping: watch::channel(false).1 }
+        Room { upstream, lobby: crate::lobby::Lobby { counters, stopping: watch::channel(false).1 } }
     }
 
     fn key() -> Key {

@@ -33,4 +33,4 @@ pub mod rfc3164;
 pub mod rfc5424;
 mod serve;
 
-pub(crate) use serve::{Syslog, bind_udp, serve_tcp, serve_udp};
+pub(crate) use serve::{Sink, Syslog, bind_udp, serve_tcp, serve_udp};

@@ -1,5 +1,6 @@
 //! Sockets of the door.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::framing::{Frame, Framer, MESSAGE_BYTES_MAX};
 use super::read::read;
 use crate::admission::{Access, Admitted, CONNECTIONS_MAX, Peer, Right, Socket};
 use crate::counters::{Door, Reason};
+use crate::lobby::Lobby;
 use crate::room::Room;
 use crate::settings::DoorSettings;
 use crate::tcp_server::TcpServer;
@@ -25,17 +27,43 @@ const READ_BYTES: usize = 16 * 1024;
 /// The kernel's buffer for datagrams: some ten thousand lines.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
+/// Where the events of messages go.
+pub(crate) trait Sink: Clone + Send + Sync + 'static {
+    /// Takes an event; waits while there is no room, so that no more is read of the client.
+    ///
+    /// # Errors
+    /// Why the event is dropped.
+    fn take(&self, event: &NewEvent) -> impl Future<Output = Result<(), Reason>> + Send;
+
+    /// Takes an event that nobody can be made to wait for.
+    ///
+    /// # Errors
+    /// Why the event is dropped.
+    fn try_take(&self, event: &NewEvent) -> Result<(), Reason>;
+}
+
+impl Sink for Room {
+    async fn take(&self, event: &NewEvent) -> Result<(), Reason> {
+        self.upstream.stream(Door::Syslog, event).await.map(drop).map_err(|_| Reason::NoRouter)
+    }
+
+    fn try_take(&self, event: &NewEvent) -> Result<(), Reason> {
+        self.upstream.try_stream(Door::Syslog, event).map(drop).map_err(Reason::from)
+    }
+}
+
 /// What all sockets of the door share.
 #[derive(Debug, Clone)]
-pub(crate) struct Syslog {
-    pub(crate) room: Room,
+pub(crate) struct Syslog<S> {
+    pub(crate) lobby: Lobby,
+    pub(crate) sink: S,
     /// The zone of times that have none.
     pub(crate) zone: UtcOffset,
 }
 
-impl Syslog {
+impl<S: Sink> Syslog<S> {
     fn refused(&self, reason: Reason) {
-        self.room.counters.refused(Door::Syslog, reason);
+        self.lobby.counters.refused(Door::Syslog, reason);
     }
 
     fn admit(&self, access: &Access, peer: &Peer) -> Option<Admitted> {
@@ -66,11 +94,11 @@ impl Syslog {
     }
 }
 
-/// Serves TCP, or TLS, until the gateway stops.
-pub(crate) async fn serve_tcp(listener: TcpListener, settings: DoorSettings, syslog: Syslog) {
+/// Serves TCP, or TLS, until the program stops.
+pub(crate) async fn serve_tcp<S: Sink>(listener: TcpListener, settings: DoorSettings, syslog: Syslog<S>) {
     let DoorSettings { tls, access, .. } = settings;
     let server = TcpServer {
-        room: syslog.room.clone(),
+        lobby: syslog.lobby.clone(),
         tls,
         door: Some(Door::Syslog),
         connections_max: CONNECTIONS_MAX,
@@ -78,14 +106,14 @@ pub(crate) async fn serve_tcp(listener: TcpListener, settings: DoorSettings, sys
     server.serve(listener, move |socket, peer| stream(socket, peer, access.clone(), syslog.clone())).await;
 }
 
-async fn stream(mut socket: Socket, peer: Peer, access: Access, syslog: Syslog) {
+async fn stream<S: Sink>(mut socket: Socket, peer: Peer, access: Access, syslog: Syslog<S>) {
     let Some(admitted) = syslog.admit(&access, &peer) else { return };
     let mut framer = Framer::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = tokio::select! {
             read = socket.read(&mut buffer) => read.unwrap_or(0),
-            () = syslog.room.stopped() => 0,
+            () = syslog.lobby.stopped() => 0,
         };
         let mut events = Vec::new();
         let mut take = |frame: Frame<'_>| match frame {
@@ -100,8 +128,8 @@ async fn stream(mut socket: Socket, peer: Peer, access: Access, syslog: Syslog) 
             framer.read(&buffer[..read], &mut take)
         };
         for event in &events {
-            if syslog.room.upstream.stream(Door::Syslog, event).await.is_err() {
-                syslog.room.counters.dropped(Door::Syslog, Reason::NoRouter, 1);
+            if let Err(reason) = syslog.sink.take(event).await {
+                syslog.lobby.counters.dropped(Door::Syslog, reason, 1);
             }
         }
         if let Err(error) = framed {
@@ -124,15 +152,15 @@ pub(crate) fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket.into())
 }
 
-/// Serves UDP until the gateway stops: one message a datagram.
-pub(crate) async fn serve_udp(socket: Arc<UdpSocket>, access: Access, syslog: Syslog) {
+/// Serves UDP until the program stops: one message a datagram.
+pub(crate) async fn serve_udp<S: Sink>(socket: Arc<UdpSocket>, access: Access, syslog: Syslog<S>) {
     let on_loopback = socket.local_addr().is_ok_and(|local| local.ip().to_canonical().is_loopback());
     // One byte more than a message may have shows that it has more.
     let mut buffer = vec![0; MESSAGE_BYTES_MAX + 1];
     loop {
         let received = tokio::select! {
             received = socket.recv_from(&mut buffer) => received,
-            () = syslog.room.stopped() => return,
+            () = syslog.lobby.stopped() => return,
         };
         // What a client's host says of datagrams that went back is nothing to this door.
         let Ok((bytes, from)) = received else { continue };
@@ -140,8 +168,8 @@ pub(crate) async fn serve_udp(socket: Arc<UdpSocket>, access: Access, syslog: Sy
         let Some(admitted) = syslog.admit(&access, &peer) else { continue };
         let message = &buffer[..bytes.min(MESSAGE_BYTES_MAX)];
         let Some(event) = syslog.event(message, bytes > MESSAGE_BYTES_MAX, &admitted) else { continue };
-        if let Err(unavailable) = syslog.room.upstream.try_stream(Door::Syslog, &event) {
-            syslog.room.counters.dropped(Door::Syslog, unavailable.into(), 1);
+        if let Err(reason) = syslog.sink.try_take(&event) {
+            syslog.lobby.counters.dropped(Door::Syslog, reason, 1);
         }
     }
 }

@@ -42,7 +42,7 @@ impl Web {
         if !asks_for_websocket(request.headers()) {
             let headers = request.headers();
             self.guard.admit(Door::Web, peer, headers, &query, Right::Subscribe)?;
-            return sse::answer(&self.room, headers, &query).await;
+            return sse::answer(&self.room.lobby, self.room.upstream.feeds(), headers, &query).await;
         }
         let admitted = self.admit_websocket(peer, request.headers(), &query)?;
         let upgrade = request.extract::<WebSocketUpgrade, _>().await.map_err(|rejection| {

@@ -1,4 +1,4 @@
-//! Server-sent events (HTML standard, section 9.2).
+//! A stream of events as the answer to a request: server-sent events, or lines of JSON.
 //!
 //! `id:` of an event is what a client shows again in `Last-Event-ID` or `?cursor=`: at most 128
 //! bytes. Where the events since then cannot be replayed, the stream begins with one `event: gap`.
@@ -15,15 +15,15 @@ use futures_util::stream::{self, Stream};
 use millrace_client::{Gap, GapReason};
 use tokio::time::timeout;
 
-use super::json;
+use super::form::Form;
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;
 use crate::doors::http::query::Query;
-use crate::room::Room;
-use crate::upstream::{Delivery, Letter, Mailbox, Membership};
+use crate::lobby::Lobby;
+use crate::upstream::{Delivery, Feeds, Letter, Mailbox, Membership};
 
 /// A quiet stream has a comment this often.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+pub(crate) const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// The answer waits this long for the subscription to be effective, so that who has the answer misses
 /// nothing; a cluster takes milliseconds. If it takes longer, `event: subscribed` says when.
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(1);
@@ -31,38 +31,53 @@ const EFFECTIVE_WITHIN: Duration = Duration::from_secs(1);
 const EVENTS_AT_ONCE: usize = 256;
 /// Bytes of a cursor.
 const CURSOR_BYTES_MAX: usize = 128;
-/// How long a browser waits before it comes back, milliseconds.
-const BEGINNING: &str = "retry: 2000\n\n";
-const COMMENT: &str = ": still here\n\n";
-const SUBSCRIBED: &str = "event: subscribed\ndata: {}\n\n";
 
 /// Answers a request with a stream.
-pub(super) async fn answer(room: &Room, headers: &HeaderMap, query: &Query) -> Result<Response, Problem> {
-    let cursor = cursor(headers, query).map_err(|problem| refuse(room, problem))?;
-    let mailbox = Mailbox::new(Door::Web, room.counters.clone());
-    let membership = room
-        .upstream
-        .feeds()
+pub(crate) async fn answer(
+    lobby: &Lobby,
+    feeds: &Feeds,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Response, Problem> {
+    let form = Form::of(headers, query);
+    let cursor = cursor(headers, query).map_err(|problem| refuse(lobby, problem))?;
+    let mailbox = Mailbox::new(Door::Web, lobby.counters.clone());
+    let membership = feeds
         .join(query.all("select"), 0, &mailbox)
-        .map_err(|error| refuse(room, Problem::malformed(format!("{error} (?select=…)"))))?;
+        .map_err(|error| refuse(lobby, Problem::malformed(format!("{error} (?select=…)"))))?;
     let is_effective = match timeout(EFFECTIVE_WITHIN, membership.effective()).await {
         Ok(Ok(())) => true,
         Ok(Err(ended)) => return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "refused", ended)),
         Err(_) => false,
     };
     let begins = Begins { after_gap: cursor, is_effective };
+    let running = Running {
+        lobby: lobby.clone(),
+        form,
+        mailbox,
+        membership,
+        is_effective,
+        beginning: Some(begins.text(form)),
+    };
+    Ok(streamed(form, events(running)))
+}
+
+/// The answer that a stream is the body of.
+pub(crate) fn streamed(
+    form: Form,
+    chunks: impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static,
+) -> Response {
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, form.content_type()),
         (header::CACHE_CONTROL, "no-store"),
         // nginx and those that follow it keep nothing back then.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    let events = events(room.clone(), mailbox, membership, begins);
-    Ok((headers, Body::from_stream(events)).into_response())
+    (headers, Body::from_stream(chunks)).into_response()
 }
 
-fn refuse(room: &Room, problem: Problem) -> Problem {
-    room.counters.refused(Door::Web, Reason::Malformed);
+fn refuse(lobby: &Lobby, problem: Problem) -> Problem {
+    lobby.counters.refused(Door::Web, Reason::Malformed);
     problem
 }
 
@@ -88,46 +103,30 @@ struct Begins {
 }
 
 impl Begins {
-    fn text(self) -> String {
-        let mut text = BEGINNING.to_owned();
+    fn text(self, form: Form) -> Vec<u8> {
+        let mut text = form.beginning().as_bytes().to_vec();
         if self.after_gap {
-            let gap = Gap { reason: GapReason::SessionLost, events: 0, router: None };
-            text.push_str(&gap_frame(&gap));
+            form.gap(&mut text, &Gap { reason: GapReason::SessionLost, events: 0, router: None });
         }
         if self.is_effective {
-            text.push_str(SUBSCRIBED);
+            text.extend_from_slice(form.subscribed().as_bytes());
         }
         text
     }
 }
 
-fn gap_frame(gap: &Gap) -> String {
-    format!("event: gap\ndata: {}\n\n", json::gap(gap))
-}
-
 /// What a stream needs while it runs.
 struct Running {
-    room: Room,
+    lobby: Lobby,
+    form: Form,
     mailbox: Arc<Mailbox>,
     membership: Membership,
     is_effective: bool,
-    beginning: Option<String>,
+    beginning: Option<Vec<u8>>,
 }
 
-/// The chunks of a stream; it ends when the gateway stops or the feed does.
-fn events(
-    room: Room,
-    mailbox: Arc<Mailbox>,
-    membership: Membership,
-    begins: Begins,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    let running = Running {
-        room,
-        mailbox,
-        membership,
-        is_effective: begins.is_effective,
-        beginning: Some(begins.text()),
-    };
+/// The chunks of a stream; it ends when the program stops or the feed does.
+fn events(running: Running) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
     stream::unfold(running, |mut running| async move {
         let chunk = running.next().await?;
         Some((Ok(chunk), running))
@@ -144,13 +143,13 @@ impl Running {
                 Ok(Ok(letters)) => Some(self.write(&letters)),
                 // The feed is over, and the client will ask again.
                 Ok(Err(_)) => None,
-                Err(_) => Some(Bytes::from_static(COMMENT.as_bytes())),
+                Err(_) => Some(Bytes::from_static(self.form.comment().as_bytes())),
             },
             effective = self.membership.effective(), if !self.is_effective => {
                 self.is_effective = true;
-                effective.ok().map(|()| Bytes::from_static(SUBSCRIBED.as_bytes()))
+                effective.ok().map(|()| Bytes::from_static(self.form.subscribed().as_bytes()))
             }
-            () = self.room.stopped() => None,
+            () = self.lobby.stopped() => None,
         }
     }
 
@@ -161,14 +160,12 @@ impl Running {
             match &letter.delivery {
                 Delivery::Event(arrival) => {
                     events += 1;
-                    chunk.extend_from_slice(format!("id: {}\ndata: ", arrival.id).as_bytes());
-                    chunk.extend_from_slice(json::event(arrival));
-                    chunk.extend_from_slice(b"\n\n");
+                    self.form.event(&mut chunk, arrival);
                 }
-                Delivery::Gap(gap) => chunk.extend_from_slice(gap_frame(gap).as_bytes()),
+                Delivery::Gap(gap) => self.form.gap(&mut chunk, gap),
             }
         }
-        self.room.counters.delivered(Door::Web, events);
+        self.lobby.counters.delivered(Door::Web, events);
         chunk.into()
     }
 }

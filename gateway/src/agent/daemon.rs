@@ -1,0 +1,259 @@
+//! Starts the agent and stops it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use millrace_client::{Client, ConfirmLevel, ConnectError};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::cursors::Cursors;
+use super::doors::{self, Spooling};
+use super::producers::{Caller, NotTaken, Producers, ProducersError, announce, announce_now};
+use super::room::AgentRoom;
+use super::settings::AgentSettings;
+use crate::admission::Access;
+use crate::counters::Counters;
+use crate::doors::syslog;
+use crate::lobby::Lobby;
+use crate::settings::DoorSettings;
+use crate::upstream::Feeds;
+
+/// Why the agent cannot start. Nothing is left open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// An address is not free, or not one of this host.
+    #[error("{setting}: cannot listen on {at}: {source}")]
+    Listen {
+        /// The setting.
+        setting: &'static str,
+        /// The address or the path.
+        at: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder of the spool.
+    #[error("spool.folder: cannot use {}: {source}", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another agent uses the folder.
+    #[error(
+        "spool.folder: {} is in use by another agent: stop that one, or name another folder", .folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// What an earlier agent has left.
+    #[error(transparent)]
+    Producers(#[from] ProducersError),
+    /// The agent's own spools.
+    #[error(transparent)]
+    Spool(#[from] NotTaken),
+    /// The settings of the connections to routers.
+    #[error(transparent)]
+    Upstream(#[from] ConnectError),
+}
+
+/// Where the doors are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[non_exhaustive]
+pub struct AgentAddresses {
+    /// The unix socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix: Option<PathBuf>,
+    /// The HTTP door.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
+    /// The syslog door's datagrams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_udp: Option<SocketAddr>,
+    /// The syslog door's TCP connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog_tcp: Option<SocketAddr>,
+    /// The admin page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
+}
+
+/// An agent that runs. Dropping it stops it without waiting; what it has taken stays in the spool.
+#[derive(Debug)]
+pub struct Agent {
+    addresses: AgentAddresses,
+    room: AgentRoom,
+    stop: watch::Sender<bool>,
+    doors: JoinSet<()>,
+    announcing: AbortHandle,
+    /// Held while the agent lives.
+    _lock: File,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.announcing.abort();
+    }
+}
+
+impl Agent {
+    /// Opens the spool and all doors. Routers are connected to in the background, and the agent takes
+    /// events without them. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AgentError`] names the setting.
+    pub async fn start(settings: AgentSettings) -> Result<Self, AgentError> {
+        let lock = lock(&settings.spool.folder)?;
+        let sockets = Sockets::open(&settings)?;
+        let (stop, stopping) = watch::channel(false);
+        let lobby = Lobby { counters: Arc::new(Counters::default()), stopping };
+        // Subscriptions have a connection of their own: none of them holds up what is published.
+        let (client, receiving) =
+            (Client::new(settings.routers.clone())?, Client::new(settings.routers.clone())?);
+        let folder = settings.spool.folder.clone();
+        let cursors = Cursors::open(receiving, folder.join("cursors"))
+            .map_err(|source| AgentError::Folder { folder: folder.clone(), source })?;
+        let producers =
+            Producers::open(client, settings.spool.clone(), folder.join("producers")).await?;
+        let feeds = Feeds::new(settings.routers.clone());
+        let room = AgentRoom { lobby, producers, stamp: settings.stamp.clone(), feeds, cursors };
+        let announcing = tokio::spawn(announce(room.producers.clone(), room.stamp.clone())).abort_handle();
+        // The room for what the agent itself has to say is there when the disk is full.
+        room.producers.of(&Caller::agent(), ConfirmLevel::Routed).await?;
+        let mut doors = JoinSet::new();
+        let addresses = sockets.addresses.clone();
+        sockets.serve(&settings, &room, &mut doors).await?;
+        Ok(Self { addresses, room, stop, doors, announcing, _lock: lock })
+    }
+
+    /// Where the doors are: ports that were 0 are the ones that the system chose.
+    #[must_use]
+    pub const fn addresses(&self) -> &AgentAddresses {
+        &self.addresses
+    }
+
+    /// Takes nothing new, and gives what is under way the time of `grace` to leave. The rest stays in
+    /// the spool.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.send_replace(true);
+        let mut doors = std::mem::take(&mut self.doors);
+        let ended = async { while doors.join_next().await.is_some() {} };
+        if timeout(grace, ended).await.is_err() {
+            tracing::warn!(?grace, "requests are still under way");
+        }
+        drop(doors);
+        self.announcing.abort();
+        announce_now(&self.room.producers, &self.room.stamp).await;
+        self.room.producers.clone().close(grace).await;
+    }
+}
+
+/// Makes the folder and locks it.
+fn lock(folder: &Path) -> Result<File, AgentError> {
+    let failed = |source| AgentError::Folder { folder: folder.to_owned(), source };
+    DirBuilder::new().mode(0o700).recursive(true).create(folder).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file = options.open(folder.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AgentError::InUse { folder: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// The sockets of all doors, which all listen before one serves.
+struct Sockets {
+    unix: Option<doors::Socket>,
+    http: Option<TcpListener>,
+    udp: Option<UdpSocket>,
+    tcp: Option<TcpListener>,
+    admin: Option<TcpListener>,
+    addresses: AgentAddresses,
+}
+
+impl Sockets {
+    fn open(settings: &AgentSettings) -> Result<Self, AgentError> {
+        let mut addresses = AgentAddresses::default();
+        let admin = listener("admin.listen", settings.admin, &mut addresses.admin)?;
+        let http = listener("http.listen", settings.http, &mut addresses.http)?;
+        let tcp = listener("syslog.tcp", settings.syslog_tcp, &mut addresses.syslog_tcp)?;
+        let udp = match settings.syslog_udp {
+            None => None,
+            Some(at) => {
+                let failed = |source| refused("syslog.udp", at, source);
+                let socket = syslog::bind_udp(at).map_err(failed)?;
+                addresses.syslog_udp = Some(socket.local_addr().map_err(failed)?);
+                Some(socket)
+            }
+        };
+        let unix = match &settings.unix {
+            None => None,
+            Some(unix) => {
+                let failed = |source| refused("unix.listen", unix.path.display(), source);
+                addresses.unix = Some(unix.path.clone());
+                Some(doors::bind(unix).map_err(failed)?)
+            }
+        };
+        Ok(Self { unix, http, udp, tcp, admin, addresses })
+    }
+
+    async fn serve(
+        self,
+        settings: &AgentSettings,
+        room: &AgentRoom,
+        doors: &mut JoinSet<()>,
+    ) -> Result<(), AgentError> {
+        if let Some(listener) = self.admin {
+            doors.spawn(doors::serve_admin(listener, room.clone()));
+        }
+        if let Some(listener) = self.http {
+            doors.spawn(doors::serve_http(listener, room.clone()));
+        }
+        if let Some(socket) = self.unix {
+            doors.spawn(doors::serve_unix(socket, room.clone()));
+        }
+        if self.udp.is_none() && self.tcp.is_none() {
+            return Ok(());
+        }
+        let producer = room.producers.of(&Caller::syslog(), ConfirmLevel::Routed).await?;
+        let sink = Spooling { room: room.clone(), producer };
+        let door = syslog::Syslog { lobby: room.lobby.clone(), sink, zone: settings.zone };
+        if let Some(socket) = self.udp {
+            doors.spawn(syslog::serve_udp(Arc::new(socket), Access::default(), door.clone()));
+        }
+        if let (Some(listener), Some(listen)) = (self.tcp, settings.syslog_tcp) {
+            let settings = DoorSettings { listen, tls: None, access: Access::default() };
+            doors.spawn(syslog::serve_tcp(listener, settings, door));
+        }
+        Ok(())
+    }
+}
+
+fn refused(setting: &'static str, at: impl ToString, source: io::Error) -> AgentError {
+    AgentError::Listen { setting, at: at.to_string(), source }
+}
+
+fn listener(
+    setting: &'static str,
+    wished: Option<SocketAddr>,
+    got: &mut Option<SocketAddr>,
+) -> Result<Option<TcpListener>, AgentError> {
+    let Some(address) = wished else { return Ok(None) };
+    let failed = |source| refused(setting, address, source);
+    let socket = std::net::TcpListener::bind(address).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    let listener = TcpListener::from_std(socket).map_err(failed)?;
+    *got = Some(listener.local_addr().map_err(failed)?);
+    Ok(Some(listener))
+}

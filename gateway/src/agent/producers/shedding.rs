@@ -1,0 +1,64 @@
+//! Tells upstream what the spools shed: one event for each producer, with the ids.
+//!
+//! The event has the tags `millrace=agent`, `what=shed` and `producer`, and waits in the spool of the
+//! agent itself. What is shed within a second is told together.
+
+use std::time::{Duration, SystemTime};
+
+use millrace_client::{ConfirmLevel, TagSet};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::caller::Caller;
+use super::producer::{Producer, Sheds};
+use super::registry::Producers;
+use crate::agent::stamp::Stamp;
+use crate::upstream::{NewEvent, NewEventError};
+
+/// What is shed within this time is told together.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Tells what is shed, until the task is aborted.
+pub(crate) async fn announce(producers: Producers, stamp: Stamp) {
+    loop {
+        producers.has_shed().await;
+        sleep(GATHER).await;
+        announce_now(&producers, &stamp).await;
+    }
+}
+
+/// Tells what was shed until here.
+pub(crate) async fn announce_now(producers: &Producers, stamp: &Stamp) {
+    for producer in producers.all() {
+        let Some(sheds) = producer.take_sheds() else { continue };
+        tracing::warn!(producer = producer.name(), events = sheds.events, "the spool is full, and events are shed");
+        if !tell(producers, stamp, &producer, &sheds).await {
+            producer.put_back(sheds);
+            producers.tell_again();
+        }
+    }
+}
+
+/// Whether what was shed is in the agent's own spool.
+async fn tell(producers: &Producers, stamp: &Stamp, shedding: &Producer, sheds: &Sheds) -> bool {
+    let Ok(agent) = producers.of(&Caller::agent(), ConfirmLevel::Routed).await else { return false };
+    let Ok(event) = event(shedding, sheds) else { return true };
+    let Ok((event, _)) = stamp.apply(event) else { return true };
+    producers.append(&agent, &event).is_ok()
+}
+
+fn event(shedding: &Producer, sheds: &Sheds) -> Result<NewEvent, NewEventError> {
+    let key = shedding.key();
+    let ranges: Vec<[u64; 2]> = sheds.ranges.iter().map(|seqs| [seqs.start, seqs.end - 1]).collect();
+    let said = json!({
+        "producer": shedding.name(),
+        "publisher": key.publisher.to_string(),
+        "epoch": format!("{:x}", key.epoch.0),
+        // First and last seq of each: an event's id is publisher.epoch.seq.
+        "ranges": ranges,
+        "events": sheds.events,
+        "unnumbered": sheds.unnumbered,
+    });
+    let tags = [("millrace", "agent"), ("what", "shed"), ("producer", shedding.name())];
+    NewEvent::new(TagSet::new(tags)?, SystemTime::now(), said.to_string().into())
+}

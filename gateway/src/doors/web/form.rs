@@ -1,0 +1,93 @@
+//! How a stream of events is written: as server-sent events (HTML standard, section 9.2), or as
+//! lines of JSON, for programs that read line by line.
+//!
+//! | | server-sent events | lines |
+//! |---|---|---|
+//! | an event | `id: …`, `data: {…}` | `{"id":…,"time":…,"tags":…,"payload":…}` |
+//! | events are missing | `event: gap` | `{"gap":{"reason":…,"events":…}}` |
+//! | from here on nothing is missed | `event: subscribed` | `{"subscribed":{}}` |
+//! | a sign of life | a comment | an empty line |
+
+use axum::http::{HeaderMap, header};
+use millrace_client::Gap;
+
+use super::json;
+use crate::doors::http::query::Query;
+use crate::upstream::Arrival;
+
+/// How a stream is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `text/event-stream`.
+    Events,
+    /// `application/x-ndjson`.
+    Lines,
+}
+
+impl Form {
+    /// What a request asks for: lines with `Accept: application/x-ndjson` or `?format=jsonl`, else
+    /// server-sent events.
+    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Self {
+        let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let is_lines = query.first("format") == Some("jsonl")
+            || accepts.is_some_and(|accepts| accepts.contains("application/x-ndjson"));
+        if is_lines { Self::Lines } else { Self::Events }
+    }
+
+    /// Its media type.
+    pub(crate) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
+        }
+    }
+
+    /// What a stream begins with: how long a browser waits before it comes back, milliseconds.
+    pub(crate) const fn beginning(self) -> &'static str {
+        match self {
+            Self::Events => "retry: 2000\n\n",
+            Self::Lines => "",
+        }
+    }
+
+    /// From here on nothing is missed.
+    pub(crate) const fn subscribed(self) -> &'static str {
+        match self {
+            Self::Events => "event: subscribed\ndata: {}\n\n",
+            Self::Lines => "{\"subscribed\":{}}\n",
+        }
+    }
+
+    /// A sign of life.
+    pub(crate) const fn comment(self) -> &'static str {
+        match self {
+            Self::Events => ": still here\n\n",
+            Self::Lines => "\n",
+        }
+    }
+
+    /// Appends an event.
+    pub(crate) fn event(self, out: &mut Vec<u8>, arrival: &Arrival) {
+        match self {
+            Self::Events => {
+                out.extend_from_slice(format!("id: {}\ndata: ", arrival.id).as_bytes());
+                out.extend_from_slice(json::event(arrival));
+                out.extend_from_slice(b"\n\n");
+            }
+            Self::Lines => {
+                out.extend_from_slice(json::event(arrival));
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// Appends a gap.
+    pub(crate) fn gap(self, out: &mut Vec<u8>, gap: &Gap) {
+        let json = json::gap(gap);
+        let text = match self {
+            Self::Events => format!("event: gap\ndata: {json}\n\n"),
+            Self::Lines => format!("{{\"gap\":{json}}}\n"),
+        };
+        out.extend_from_slice(text.as_bytes());
+    }
+}
