@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::setters::setters;
-use crate::spool::{Quota, SpoolConfig};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, Identity, OpenError, Opened, Spool};
+use crate::spool::{Quota, SpoolConfig};
 
 /// The spool of one publisher ([`PublisherOptions::spool`](super::PublisherOptions::spool)).
 ///

@@ -44,7 +44,6 @@ impl Quota {
     pub fn left(&self) -> u64 {
         self.max().saturating_sub(self.used())
     }
-
 }
 
 /// What a folder of a disk says to it.

@@ -18,7 +18,9 @@ const NAMES_MAX: usize = 1024;
 #[non_exhaustive]
 pub(crate) enum CursorsError {
     /// A name that no subscription can have.
-    #[error("name {0:?}: write 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `.`, `_` and `-`, not beginning with `.`")]
+    #[error(
+        "name {0:?}: write 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `.`, `_` and `-`, not beginning with `.`"
+    )]
     Name(String),
     /// The name has a reader.
     #[error("{0:?} has a reader already: end that one, or take another name")]

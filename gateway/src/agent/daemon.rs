@@ -123,8 +123,7 @@ impl Agent {
         let folder = settings.spool.folder.clone();
         let cursors = Cursors::open(receiving, folder.join("cursors"))
             .map_err(|source| AgentError::Folder { folder: folder.clone(), source })?;
-        let producers =
-            Producers::open(client, settings.spool.clone(), folder.join("producers")).await?;
+        let producers = Producers::open(client, settings.spool.clone(), folder.join("producers")).await?;
         let feeds = Feeds::new(settings.routers.clone());
         let room = AgentRoom { lobby, producers, stamp: settings.stamp.clone(), feeds, cursors };
         let announcing = tokio::spawn(announce(room.producers.clone(), room.stamp.clone())).abort_handle();

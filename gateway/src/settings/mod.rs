@@ -25,8 +25,8 @@ mod nats;
 mod syslog;
 
 pub use access::AccessError;
-pub(crate) use checked::routers;
 pub use checked::Settings;
+pub(crate) use checked::routers;
 pub use cli::{Cli, CliError};
 pub use door::DoorSettings;
 pub(crate) use door::listen;

@@ -233,7 +233,10 @@ async fn a_spool_that_does_not_shed_what_is_old_says_no() {
         assert_eq!((refused.status, &refused.json()["error"]), (507, &json!(error)), "{}", refused.body);
         let name = format!("uid-{}", rustix::process::getuid().as_raw());
         let own = producer(&agent, &name).await;
-        assert_eq!((&own["pending"], own["shed"].as_u64()), (&json!(taken), Some(u64::from(error == "shed"))));
+        assert_eq!(
+            (&own["pending"], own["shed"].as_u64()),
+            (&json!(taken), Some(u64::from(error == "shed")))
+        );
         drop(agent);
     }
 }

@@ -121,7 +121,11 @@ impl Reading {
     async fn next(&mut self) -> Option<Bytes> {
         self.keep_cursor();
         if let Err(problem) = self.opened().await {
-            tracing::info!(name = self.place.name(), why = problem.message(), "a named subscription has ended");
+            tracing::info!(
+                name = self.place.name(),
+                why = problem.message(),
+                "a named subscription has ended"
+            );
             return None;
         }
         if let Some(beginning) = self.beginning.take().filter(|beginning| !beginning.is_empty()) {
@@ -179,8 +183,7 @@ impl Reading {
         loop {
             match self.room.cursors.client.receiver(options.clone()).await {
                 Ok(receiver) => {
-                    let subscription =
-                        receiver.subscribe(&self.selectors).map_err(|error| ended(&error))?;
+                    let subscription = receiver.subscribe(&self.selectors).map_err(|error| ended(&error))?;
                     return Ok(Open { receiver, subscription, is_effective: false });
                 }
                 Err(error @ ConnectError::Receivers(_)) => {

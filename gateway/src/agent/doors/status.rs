@@ -101,9 +101,7 @@ const OF_PRODUCER: &[OfProducer] = &[
     ("shed_events", true, "Events that were given up because the spool was full", |stats| {
         stats.events.shed + stats.shed_newest
     }),
-    ("unreadable_events", true, "Events that the spool could not read back", |stats| {
-        stats.events.unreadable
-    }),
+    ("unreadable_events", true, "Events that the spool could not read back", |stats| stats.events.unreadable),
     ("refused_events", true, "Events that the spool did not take", |stats| stats.refused),
     ("replaced_tags", true, "Tags of the host that the producer had set", |stats| stats.replaced_tags),
     ("spool_bytes", false, "Bytes of the spool's files", |stats| stats.spool_bytes),

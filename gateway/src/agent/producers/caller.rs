@@ -15,7 +15,9 @@ pub struct Caller {
 
 /// A name that no producer can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Millrace-Producer: {0:?} is no name: write 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `.`, `_` and `-`")]
+#[error(
+    "Millrace-Producer: {0:?} is no name: write 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, `.`, `_` and `-`"
+)]
 pub struct CallerError(String);
 
 impl Caller {

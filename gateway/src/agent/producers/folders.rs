@@ -44,10 +44,9 @@ mod tests {
 
     #[test]
     fn a_folder_says_whose_it_is() {
-        for (level, text) in [
-            (ConfirmLevel::Routed, "00003-http-a-b"),
-            (ConfirmLevel::Delivered, "00003-http-a-b.delivered"),
-        ] {
+        for (level, text) in
+            [(ConfirmLevel::Routed, "00003-http-a-b"), (ConfirmLevel::Delivered, "00003-http-a-b.delivered")]
+        {
             let key = Key { name: "http-a-b".into(), level };
             assert_eq!(folder(3, &key), text);
             assert_eq!(read(text), Some((3, key)));

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use millrace_client::spool::{OpenError, Quota};
 use millrace_client::{
-    Change, Changes, Client, ConfirmLevel, ConnectError, EventId, PublishError, PublisherOptions, SpoolOptions,
+    Change, Changes, Client, ConfirmLevel, ConnectError, EventId, PublishError, PublisherOptions,
+    SpoolOptions,
 };
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;

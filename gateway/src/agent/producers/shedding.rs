@@ -31,7 +31,11 @@ pub(crate) async fn announce(producers: Producers, stamp: Stamp) {
 pub(crate) async fn announce_now(producers: &Producers, stamp: &Stamp) {
     for producer in producers.all() {
         let Some(sheds) = producer.take_sheds() else { continue };
-        tracing::warn!(producer = producer.name(), events = sheds.events, "the spool is full, and events are shed");
+        tracing::warn!(
+            producer = producer.name(),
+            events = sheds.events,
+            "the spool is full, and events are shed"
+        );
         if !tell(producers, stamp, &producer, &sheds).await {
             producer.put_back(sheds);
             producers.tell_again();

@@ -214,7 +214,11 @@ fn spool(file: &SpoolFile) -> Result<SpoolSettings, AgentSettingsError> {
 fn unix(file: &UnixFile) -> Result<Option<UnixSettings>, AgentSettingsError> {
     let Some(path) = file.listen.as_deref().filter(|path| *path != "off") else { return Ok(None) };
     if !path.starts_with('/') {
-        return Err(value("unix.listen", path, "a path from the root, as in /run/millrace/agent.sock, or off"));
+        return Err(value(
+            "unix.listen",
+            path,
+            "a path from the root, as in /run/millrace/agent.sock, or off",
+        ));
     }
     let text = file.mode.as_deref().unwrap_or_default();
     let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| mode <= 0o777);

@@ -140,9 +140,11 @@ impl Reader<'_> {
     fn read(&self, mode: Mode, headers: &HeaderMap, body: &Bytes) -> Result<Vec<NewEvent>, Problem> {
         let one = |read: Result<NewEvent, CloudEventError>| read.map(|event| vec![event]).map_err(of);
         match mode {
-            Mode::Plain if self.tags.is_empty() && self.given.stamped.is_empty() && !self.given.are_more => Err(Problem::malformed(
-                "an event without tags reaches nobody who asks for some: add ?tag=key=value",
-            )),
+            Mode::Plain if self.tags.is_empty() && self.given.stamped.is_empty() && !self.given.are_more => {
+                Err(Problem::malformed(
+                    "an event without tags reaches nobody who asks for some: add ?tag=key=value",
+                ))
+            }
             Mode::Plain => one(self.event(Vec::new(), self.now, body.clone())),
             Mode::Binary => {
                 one(binary::attributes(headers)

@@ -29,7 +29,12 @@ pub(crate) async fn serve(listener: TcpListener, settings: HttpSettings, room: R
         .merge(web::routes(room.clone(), guard.clone()))
         .merge(admin::probes(room.clone()))
         .layer(middleware::from_fn_with_state(guard, cross_origin));
-    let server = TcpServer { lobby: room.lobby, tls: door.tls, door: Some(Door::Http), connections_max: CONNECTIONS_MAX };
+    let server = TcpServer {
+        lobby: room.lobby,
+        tls: door.tls,
+        door: Some(Door::Http),
+        connections_max: CONNECTIONS_MAX,
+    };
     http_server::serve(server, listener, routes).await;
 }
 

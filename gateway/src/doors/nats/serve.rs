@@ -31,8 +31,12 @@ pub(crate) async fn serve(listener: TcpListener, settings: NatsSettings, room: R
     let NatsSettings { door, mapping } = settings;
     let mapping = Arc::new(mapping);
     // TLS begins behind the greeting.
-    let server =
-        TcpServer { lobby: room.lobby.clone(), tls: None, door: Some(Door::Nats), connections_max: CONNECTIONS_MAX };
+    let server = TcpServer {
+        lobby: room.lobby.clone(),
+        tls: None,
+        door: Some(Door::Nats),
+        connections_max: CONNECTIONS_MAX,
+    };
     let nats = Nats { room, door, mapping, port, clients: Arc::default() };
     server.serve(listener, move |socket, peer| nats.clone().client(socket, peer)).await;
 }
