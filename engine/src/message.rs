@@ -32,6 +32,9 @@ pub type PeerIndex = u16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DialId(pub u64);
 
+/// Epoch of a hello that refuses a lane.
+pub(crate) const REFUSED_EPOCH: u64 = 0;
+
 /// Names one request of a session; only the session's core knows its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u64);

@@ -22,11 +22,8 @@ use super::machine::Control;
 use super::notice::{Notice, Refusal};
 use super::peer::Peer;
 use super::targets::{Dial, FIRST_EPOCH, Retry, Target};
-use crate::message::{CoreIndex, DialId, ToCore};
+use crate::message::{CoreIndex, DialId, REFUSED_EPOCH, ToCore};
 use crate::transport::ConnKey;
-
-/// Epoch of a hello that refuses.
-const REFUSED: u64 = 0;
 
 impl Control {
     /// The hello of this router on a lane.
@@ -60,7 +57,7 @@ impl Control {
         let may_be = self.identify(hello, proven);
         let Some(dial) = dial else {
             if let Err(code) = may_be.and_then(|()| self.called(core, conn, hello)) {
-                let refusal = self.hello(hello.lane, REFUSED);
+                let refusal = self.hello(hello.lane, REFUSED_EPOCH);
                 self.close_lane(core, conn, Some(refusal), code);
             }
             return;
@@ -153,7 +150,7 @@ impl Control {
     /// Takes the hello of a peer that has dialled this router.
     fn called(&mut self, core: CoreIndex, conn: ConnKey, hello: &PeerHello) -> Result<(), CloseCode> {
         self.check(hello)?;
-        if hello.epoch == REFUSED {
+        if hello.epoch == REFUSED_EPOCH {
             self.metrics.hellos_refused += 1;
             return Err(CloseCode::Malformed);
         }

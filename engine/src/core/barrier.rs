@@ -18,6 +18,10 @@
 //! A barrier serves all receivers of the core that asked before it began. Those that ask meanwhile
 //! wait for the next one: at most one of each core is under way, however many receivers move. A lane
 //! that ends is not waited for, because what it had is told as a gap.
+//!
+//! A peer that this core has dialled accepts the lane before this core knows, and may write runs
+//! behind its hello. So a barrier waits for such a *half-open* lane, too, and asks it as soon as it is
+//! accepted here. One that closes before that may have had runs, and the barrier's marks say so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,12 +41,22 @@ pub(super) struct Asker {
     pub(super) number: u64,
 }
 
-/// A lane that brings runs.
+/// A lane that brings runs, or may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IncomingLane {
     pub(super) conn: ConnKey,
-    /// Whether its peer writes marks.
-    pub(super) has_marks: bool,
+    pub(super) answer: LaneAnswer,
+}
+
+/// What a barrier can have of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LaneAnswer {
+    /// A mark: its peer writes them.
+    Mark,
+    /// Nothing: its peer is of a version without marks.
+    Nothing,
+    /// Nobody knows: the lane is half open.
+    Unknown,
 }
 
 /// A mark that is to be written to receivers.
@@ -160,15 +174,32 @@ impl Barriers {
     /// write marks.
     pub(super) fn gather(&mut self, core: CoreIndex, round: u64, lanes: &[IncomingLane]) -> u64 {
         self.requests += 1;
-        let has_marks = lanes.iter().filter(|lane| lane.has_marks).map(|lane| lane.conn);
+        let waited_for = lanes.iter().filter(|lane| lane.answer != LaneAnswer::Nothing);
         let gathering = Gathering {
             round,
             request: self.requests,
-            lanes: has_marks.collect(),
-            is_partial: lanes.iter().any(|lane| !lane.has_marks),
+            lanes: waited_for.map(|lane| lane.conn).collect(),
+            is_partial: lanes.iter().any(|lane| lane.answer == LaneAnswer::Nothing),
         };
         self.gathering.insert(core, gathering);
         self.requests
+    }
+
+    /// A lane is accepted on which no runs were known to come; `lane` says what it brings. The number
+    /// of the request that it is to be asked with, if a barrier waits for it.
+    pub(super) fn lane_accepted(&mut self, conn: ConnKey, lane: Option<IncomingLane>) -> Option<u64> {
+        let answer = lane.map(|lane| lane.answer);
+        let waiting = self.gathering.values_mut().filter(|gathering| gathering.lanes.contains(&conn));
+        let mut request = None;
+        for gathering in waiting {
+            if answer == Some(LaneAnswer::Mark) {
+                request = request.max(Some(gathering.request));
+            } else {
+                gathering.lanes.remove(&conn);
+                gathering.is_partial |= answer.is_some();
+            }
+        }
+        request
     }
 
     /// The mark of a request has come over a lane; it stands for earlier ones, too.
@@ -181,6 +212,15 @@ impl Barriers {
     /// A lane brings nothing more.
     pub(super) fn lane_ended(&mut self, conn: ConnKey) {
         self.lane_marked(conn, u64::MAX);
+    }
+
+    /// A lane is closed. What one that was half open had is told by nobody.
+    pub(super) fn lane_closed(&mut self, conn: ConnKey, was_half_open: bool) {
+        if was_half_open {
+            let waiting = self.gathering.values_mut().filter(|gathering| gathering.lanes.contains(&conn));
+            waiting.for_each(|gathering| gathering.is_partial = true);
+        }
+        self.lane_ended(conn);
     }
 
     /// The mark of a sibling has come.
@@ -224,14 +264,15 @@ impl Barriers {
 
 #[cfg(test)]
 mod tests {
+    use super::LaneAnswer::{Mark as Answers, Nothing, Unknown};
     use super::*;
 
     fn asker(number: u64) -> Asker {
         Asker { conn: ConnKey(1), receiver: ReceiverNumber(2), number }
     }
 
-    const fn lane(conn: u64, has_marks: bool) -> IncomingLane {
-        IncomingLane { conn: ConnKey(conn), has_marks }
+    const fn lane(conn: u64, answer: LaneAnswer) -> IncomingLane {
+        IncomingLane { conn: ConnKey(conn), answer }
     }
 
     fn numbers(barriers: &mut Barriers) -> Vec<(u64, bool)> {
@@ -243,7 +284,7 @@ mod tests {
         let mut barriers = Barriers::new(0, 2);
         barriers.ask(5, asker(1));
         assert_eq!(barriers.take_due(), [(0, 1)]);
-        let request = barriers.gather(0, 1, &[lane(7, true), lane(8, true)]);
+        let request = barriers.gather(0, 1, &[lane(7, Answers), lane(8, Answers)]);
         assert_eq!((barriers.next_word(1), barriers.next_word(1)), (Some(1), None));
         barriers.ask(5, asker(2));
         barriers.lane_marked(ConnKey(7), request);
@@ -269,8 +310,8 @@ mod tests {
         barriers.asked_by(0, 4);
         barriers.asked_by(2, 9);
         assert_eq!(barriers.take_due(), [(0, 4), (2, 9)]);
-        let first = barriers.gather(0, 4, &[lane(7, true)]);
-        let second = barriers.gather(2, 9, &[lane(7, true), lane(8, false)]);
+        let first = barriers.gather(0, 4, &[lane(7, Answers)]);
+        let second = barriers.gather(2, 9, &[lane(7, Answers), lane(8, Nothing)]);
         assert!(barriers.take_gathered().is_empty() && first < second);
         barriers.lane_marked(ConnKey(7), first);
         assert_eq!(barriers.take_gathered(), [(0, Mark { number: 4, ..Mark::default() })]);
@@ -278,5 +319,32 @@ mod tests {
         let partial = Mark { number: 9, partial: true, ..Mark::default() };
         assert_eq!(barriers.take_gathered(), [(2, partial)], "a peer without marks was not asked");
         assert!(barriers.is_idle() && !barriers.has_work());
+    }
+    #[test]
+    fn a_dialled_lane_is_waited_for_until_it_is_known_what_it_brings() {
+        let accepted = [Some(lane(7, Answers)), Some(lane(7, Nothing)), None];
+        for (accepted, partial) in accepted.into_iter().zip([false, true, false]) {
+            let mut barriers = Barriers::new(0, 1);
+            barriers.asked_by(1, 3);
+            barriers.take_due();
+            let request = barriers.gather(1, 3, &[lane(7, Unknown), lane(8, Unknown)]);
+            barriers.lane_closed(ConnKey(8), false);
+            assert_eq!(barriers.take_gathered(), [], "the peer may have written to it");
+            let asked = barriers.lane_accepted(ConnKey(7), accepted);
+            assert_eq!(asked, accepted.is_some_and(|lane| lane.answer == Answers).then_some(request));
+            if let Some(asked) = asked {
+                assert_eq!(barriers.take_gathered(), []);
+                barriers.lane_marked(ConnKey(7), asked);
+            }
+            assert_eq!(barriers.take_gathered(), [(1, Mark { number: 3, partial, ..Mark::default() })]);
+        }
+        let mut barriers = Barriers::new(0, 1);
+        assert_eq!(barriers.lane_accepted(ConnKey(7), accepted[0]), None, "nobody waits");
+        barriers.asked_by(1, 3);
+        barriers.take_due();
+        barriers.gather(1, 3, &[lane(7, Unknown)]);
+        barriers.lane_closed(ConnKey(7), true);
+        let partial = Mark { number: 3, partial: true, ..Mark::default() };
+        assert_eq!(barriers.take_gathered(), [(1, partial)], "what it had is lost, and nobody says so");
     }
 }

@@ -4,7 +4,7 @@
 use millrace_proto::data::Mark;
 use millrace_proto::mesh::MarkRequest;
 
-use super::barrier::{IncomingLane, Passed};
+use super::barrier::{IncomingLane, LaneAnswer, Passed};
 use super::connection::Connection;
 use super::machine::Core;
 use super::path::Path;
@@ -21,7 +21,7 @@ impl Core {
             let lanes = self.incoming_lanes();
             for (core, round) in due {
                 let number = self.path.clients.barriers.gather(core, round, &lanes);
-                for lane in lanes.iter().filter(|lane| lane.has_marks) {
+                for lane in lanes.iter().filter(|lane| lane.answer == LaneAnswer::Mark) {
                     self.drive_lane(now, transport, lane.conn, |lane, turn| {
                         lane.say(turn, |out| MarkRequest { number }.encode(out))
                     });
@@ -36,7 +36,7 @@ impl Core {
         }
     }
 
-    /// The lanes on which runs come to this core.
+    /// The lanes on which runs come to this core, or may.
     fn incoming_lanes(&self) -> Vec<IncomingLane> {
         let lane = |conn: &ConnKey| match self.connections.get(conn) {
             Some(Connection::Lane(lane)) => lane.incoming(),

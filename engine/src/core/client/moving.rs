@@ -10,15 +10,13 @@ impl ClientSession {
     /// The client asks for a mark in a receiver's stream.
     pub(super) fn mark_asked(&mut self, turn: &mut Turn<'_>, request: &Move) {
         let &Move { receiver, mark, .. } = request;
-        let slot = self.receivers.get(&receiver).copied();
-        let (Some(slot), 1..) = (slot, mark) else {
-            let (reason, message) = match slot {
-                None => (RefusedReason::Receiver, "the receiver is not open"),
-                Some(_) => (RefusedReason::Unsupported, "this router moves receivers by marks: field 4"),
-            };
-            let message = message.to_owned();
+        // Of one that is not open, the request has crossed the end.
+        let Some(slot) = self.receivers.get(&receiver).copied() else { return };
+        if mark == 0 {
+            let reason = RefusedReason::Unsupported;
+            let message = "this router moves receivers by marks: field 4".to_owned();
             return self.refuse(turn, &Refused { reason, receiver, message, ..Refused::default() });
-        };
+        }
         turn.path.clients.barriers.ask(slot, Asker { conn: self.conn, receiver, number: mark });
     }
 }

@@ -1,19 +1,35 @@
-//! Marks on a lane: the peer asks for one behind the runs that this core has routed for it.
+//! Marks on a lane: each side asks for one behind the runs that the other has routed for it.
 
 use millrace_proto::data::Mark;
 use millrace_proto::feature;
+use millrace_proto::mesh::MarkRequest;
 
 use super::session::LaneSession;
-use crate::core::barrier::IncomingLane;
-use crate::core::turn::Turn;
+use crate::core::barrier::{IncomingLane, LaneAnswer};
+use crate::core::turn::{Close, Turn};
 
 impl LaneSession {
-    /// This lane, if the peer's runs come on it.
+    /// This lane, if the peer's runs come on it, or may.
     pub(in crate::core) fn incoming(&self) -> Option<IncomingLane> {
         let is_over = self.data.as_ref().is_some_and(|data| data.finished);
-        let is_incoming = self.accepted.is_some_and(|accepted| accepted.incoming) && !is_over;
-        let has_marks = self.features.contains(feature::MOVES);
-        is_incoming.then_some(IncomingLane { conn: self.conn, has_marks })
+        let answer = match self.accepted {
+            Some(accepted) if !accepted.incoming || is_over => return None,
+            Some(_) if self.features.contains(feature::MOVES) => LaneAnswer::Mark,
+            Some(_) => LaneAnswer::Nothing,
+            None if self.is_half_open() => LaneAnswer::Unknown,
+            // A peer that has dialled writes no runs before it hears this side's hello.
+            None => return None,
+        };
+        Some(IncomingLane { conn: self.conn, answer })
+    }
+
+    /// Asks the peer for the mark that a barrier waits for since before the lane was accepted.
+    pub(super) fn ask_late(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        let lane = self.incoming();
+        match turn.path.clients.barriers.lane_accepted(self.conn, lane) {
+            Some(number) => self.say(turn, |out| MarkRequest { number }.encode(out)),
+            None => Ok(()),
+        }
     }
 
     /// The peer asks for a mark. Before this core's stream has begun, the mark waits for that.

@@ -17,7 +17,7 @@ use crate::core::outlet::LaneOutlet;
 use crate::core::path::PeerLane;
 use crate::core::turn::{Close, Turn};
 use crate::ledger::{Ended, Tally, leg_acks};
-use crate::message::{DialId, ToControl};
+use crate::message::{DialId, REFUSED_EPOCH, ToControl};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey};
 
@@ -33,6 +33,8 @@ pub(in crate::core) struct LaneSession {
     /// The hello of a dialled lane, until the connection is there.
     hello: Option<PeerHello>,
     pub(in crate::core) said_hello: bool,
+    /// The peer does not take part in this lane.
+    is_refused: bool,
     pub(super) accepted: Option<Accepted>,
     pub(super) data: Option<DataStream>,
     /// When the peer was heard last.
@@ -58,6 +60,7 @@ impl LaneSession {
             dial,
             hello,
             said_hello: false,
+            is_refused: false,
             accepted: None,
             data: None,
             heard: now,
@@ -169,6 +172,7 @@ impl LaneSession {
         match (self.said_hello, frame) {
             (false, MeshFrame::Lane(LaneFrame::PeerHello(hello))) => {
                 self.said_hello = true;
+                self.is_refused = hello.epoch == REFUSED_EPOCH;
                 self.features = hello.features.common(turn.config.features);
                 turn.mail.tell(ToControl::LaneHello { conn, dial: self.dial, hello });
             }
@@ -239,6 +243,12 @@ impl LaneSession {
         }
     }
 
+    /// Whether the peer may have accepted the lane and this side has not: it has dialled, and said
+    /// hello.
+    pub(super) const fn is_half_open(&self) -> bool {
+        self.dial.is_some() && self.hello.is_none() && self.accepted.is_none() && !self.is_refused
+    }
+
     /// Whether the peer was not heard for a while.
     pub(super) const fn is_silent(&self) -> bool {
         self.is_silent
@@ -302,6 +312,7 @@ impl LaneSession {
         // `closed` counts down, so the lane is counted before it can be closed.
         turn.path.metrics.lanes += 1;
         self.write_control(turn)?;
+        self.ask_late(turn)?;
         if accepted.outgoing {
             self.open_outlet(turn, &accepted, tables, missed);
             self.write_mark(turn);
@@ -392,7 +403,7 @@ impl LaneSession {
         let path = &mut *turn.path;
         self.history.lose(path);
         path.ledger.forget(self.conn);
-        path.clients.barriers.lane_ended(self.conn);
+        path.clients.barriers.lane_closed(self.conn, self.is_half_open());
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;
             if let Some(outgoing) = path.locations.remove_peer(accepted.peer, self.conn) {

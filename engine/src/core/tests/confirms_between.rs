@@ -135,9 +135,21 @@ fn own_tag_of(core: u16, cores: u16) -> String {
 pub(super) fn lane_to(world: &mut World, features: Features, outgoing: bool) -> ConnKey {
     let conn = ConnKey(9);
     world.core.peer_connected(world.now, &mut world.memory, conn);
+    accept_lane(world, (conn, CONTROL), features, outgoing);
+    wants(world, std::iter::once(Location::Peer(0)));
+    conn
+}
+
+/// The peer says hello on a lane's control stream, and control accepts the lane.
+pub(super) fn accept_lane(
+    world: &mut World,
+    (conn, control): (ConnKey, StreamKey),
+    features: Features,
+    outgoing: bool,
+) {
     let mut hello = Vec::new();
     MeshFrame::from(PeerHello { features, ..PeerHello::default() }).encode(&mut hello);
-    world.send(conn, CONTROL, &hello);
+    world.send(conn, control, &hello);
     let accept = ToCore::AcceptLane {
         conn,
         peer: 0,
@@ -153,8 +165,6 @@ pub(super) fn lane_to(world: &mut World, features: Features, outgoing: bool) -> 
     };
     world.core.handle_message(world.now, &mut world.memory, accept);
     world.settle();
-    wants(world, std::iter::once(Location::Peer(0)));
-    conn
 }
 
 fn leg_ack(world: &mut World, conn: ConnKey, first: u64, count: u64, ack: LegAck) {

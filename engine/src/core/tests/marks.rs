@@ -4,23 +4,24 @@ use millrace_proto::control::{ControlFrame, Grant, Move, OpenReceiver, RefusedRe
 use millrace_proto::data::{self, DataFrame, Mark};
 use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::FrameReader;
-use millrace_proto::mesh::{LaneFrame, MarkRequest, MeshFrame};
+use millrace_proto::mesh::{LaneFrame, MarkRequest, MeshFrame, PeerHello};
 use millrace_proto::stream::LanePreamble;
 use millrace_proto::{DecodeError, ReceiverNumber};
 
 use super::confirms::run;
-use super::confirms_between::{Cores, lane_to};
+use super::confirms_between::{Cores, accept_lane, lane_to};
 use super::world::{CONTROL, KEY, World, open, tag_of};
+use crate::message::{DialId, ToCore};
 use crate::transport::{ConnKey, StreamKey};
 
 fn ask(world: &mut World, conn: ConnKey, mark: u64) {
     world.say(conn, &ControlFrame::Move(Move { mark, ..Move::default() }));
 }
 
-/// Numbers of the marks that peers were asked for on a lane.
-fn requests(world: &World, conn: ConnKey) -> Vec<u64> {
+/// Numbers of the marks that peers were asked for on a lane, by its control stream.
+fn requests(world: &World, conn: ConnKey, control: StreamKey) -> Vec<u64> {
     let mut requests = Vec::new();
-    let written = world.memory.written.get(&(conn, CONTROL)).cloned().unwrap_or_default();
+    let written = world.memory.written.get(&(conn, control)).cloned().unwrap_or_default();
     FrameReader::new()
         .feed::<DecodeError>(&written, 65_536, |kind, body| {
             if let MeshFrame::Lane(LaneFrame::MarkRequest(request)) = MeshFrame::decode(kind, body)? {
@@ -60,7 +61,7 @@ fn a_mark_waits_for_the_marks_of_all_lanes() {
     let receiver = world.receiver(1, open(), &["*"]);
     begin_runs(&mut world, conn);
     ask(&mut world, receiver, 1);
-    assert_eq!(requests(&world, conn), [1]);
+    assert_eq!(requests(&world, conn, CONTROL), [1]);
     world.send(conn, StreamKey(2), &run("host=a", 0, &["x"], 0));
     assert_eq!(world.stream(receiver), ["0 x [0]"], "the peer may have routed more");
     let mut mark = Vec::new();
@@ -72,6 +73,55 @@ fn a_mark_waits_for_the_marks_of_all_lanes() {
     world.core.closed(world.now, &mut world.memory, conn, None);
     world.settle();
     assert_eq!(world.stream(receiver)[2..], ["gap router_lost 0", "mark 2"]);
+}
+
+#[test]
+fn a_mark_waits_for_a_lane_that_the_peer_may_have_accepted_already() {
+    let mut world = World::new();
+    let (conn, control) = (ConnKey(9), StreamKey(1));
+    let hello = PeerHello { epoch: 3, ..PeerHello::default() };
+    let dialled = ToCore::LaneDialled { dial: DialId(1), conn, hello };
+    world.core.handle_message(world.now, &mut world.memory, dialled);
+    let receiver = world.receiver(1, open(), &["*"]);
+    ask(&mut world, receiver, 1);
+    assert_eq!(world.stream(receiver), ["mark 1"], "the peer has no hello of this side");
+    world.core.peer_connected(world.now, &mut world.memory, conn);
+    ask(&mut world, receiver, 2);
+    assert_eq!(world.stream(receiver).len(), 1, "the peer may have accepted the lane");
+    // The peer has accepted the lane and routed a run before it was asked.
+    begin_runs(&mut world, conn);
+    world.send(conn, StreamKey(2), &run("host=a", 0, &["x"], 0));
+    world.memory.input.entry((conn, control)).or_default();
+    accept_lane(&mut world, (conn, control), Features::default().with(feature::MOVES), false);
+    assert_eq!(requests(&world, conn, control), [2]);
+    assert_eq!(world.stream(receiver)[1..], ["0 x [0]"]);
+    let mut mark = Vec::new();
+    Mark { number: 2, ..Mark::default() }.encode(&mut mark);
+    world.send(conn, StreamKey(2), &mark);
+    assert_eq!(world.stream(receiver)[2..], ["mark 2"]);
+}
+
+#[test]
+fn a_half_open_lane_that_closes_may_have_had_runs_unless_the_peer_has_refused_it() {
+    for (epoch, told) in [(None, "mark 1 partial"), (Some(0), "mark 1"), (Some(3), "mark 1 partial")] {
+        let mut world = World::new();
+        let (conn, control) = (ConnKey(9), StreamKey(1));
+        let dialled = ToCore::LaneDialled { dial: DialId(1), conn, hello: PeerHello::default() };
+        world.core.handle_message(world.now, &mut world.memory, dialled);
+        world.core.peer_connected(world.now, &mut world.memory, conn);
+        let receiver = world.receiver(1, open(), &["*"]);
+        ask(&mut world, receiver, 1);
+        if let Some(epoch) = epoch {
+            world.memory.input.entry((conn, control)).or_default();
+            let mut hello = Vec::new();
+            MeshFrame::from(PeerHello { epoch, ..PeerHello::default() }).encode(&mut hello);
+            world.send(conn, control, &hello);
+        }
+        assert_eq!(world.stream(receiver), [""; 0]);
+        world.core.closed(world.now, &mut world.memory, conn, None);
+        world.settle();
+        assert_eq!(world.stream(receiver), [told], "{epoch:?}");
+    }
 }
 
 #[test]
@@ -131,14 +181,17 @@ fn a_mark_stands_behind_what_sibling_cores_have_routed() {
 }
 
 #[test]
-fn marks_of_receivers_that_are_not_open_are_refused() {
+fn a_mark_that_crosses_the_end_of_its_receiver_means_nothing_and_one_of_number_0_is_refused() {
     let mut world = World::new();
     let conn = world.client(1);
-    let receiver = ReceiverNumber(4);
-    world.say(conn, &ControlFrame::Move(Move { receiver, mark: 1, ..Move::default() }));
+    let told = world.control_frames(conn).len();
+    world.say(conn, &ControlFrame::Move(Move { receiver: ReceiverNumber(4), mark: 1, ..Move::default() }));
+    assert_eq!(world.control_frames(conn).len(), told);
+    let conn = world.receiver(2, open(), &["*"]);
+    ask(&mut world, conn, 0);
     let refused = world.control_frames(conn).pop();
     assert!(
-        matches!(&refused, Some(ControlFrame::Refused(refused)) if refused.reason == RefusedReason::Receiver),
+        matches!(&refused, Some(ControlFrame::Refused(refused)) if refused.reason == RefusedReason::Unsupported),
         "{refused:?}"
     );
 }
