@@ -13,7 +13,7 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
-use crate::session::receiver::{Fresh, Handover, Session, Verdict};
+use crate::session::receiver::{Echo, Fresh, Handover, Session, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
 /// Events and gaps in the order of the stream.
@@ -261,6 +261,8 @@ pub(super) struct BatchBuilder {
     dedup: SharedDedup,
     /// The part that its stream has in the receiver's move.
     moving: Option<(Session, SharedHandover)>,
+    /// What the stream that the receiver has left has brought, and this one may bring again.
+    echo: Option<Box<Echo>>,
 }
 
 /// The move of a receiver, as both of its streams see it.
@@ -278,6 +280,12 @@ impl BatchBuilder {
     /// What this stream brings is judged by a move from here on; by none, if there is none.
     pub(super) fn set_moving(&mut self, moving: Option<(Session, SharedHandover)>) {
         self.moving = moving;
+    }
+
+    /// The receiver has moved to this stream, on which these events may come once more.
+    pub(super) fn set_moved(&mut self, echo: Echo) {
+        self.moving = None;
+        self.echo = (!echo.is_empty()).then(|| Box::new(echo));
     }
 
     /// What becomes of something that is neither run nor gap.
@@ -351,6 +359,17 @@ impl BatchBuilder {
 
     /// The part of a run that the receiver has not had.
     fn fresh(&self, run: &DeliveredRun<'_>) -> Fresh {
+        let fresh = self.first(run);
+        match &self.echo {
+            Some(echo) => {
+                fresh.and(echo.fresh(run.publisher, run.first_seq()..run.first_seq() + run.count()))
+            }
+            None => fresh,
+        }
+    }
+
+    /// The part of a run that was not there before with the same event ids.
+    fn first(&self, run: &DeliveredRun<'_>) -> Fresh {
         // What a group gives again was not acknowledged, even if this receiver has had it. A request that
         // is sent again has another token, and only a reply to that one arrives.
         if !run.has_level() || run.ticket.is_some() || run.is_request() {
@@ -417,6 +436,7 @@ impl DeliverySink for BatchBuilder {
     }
 
     fn marked(&mut self, _: ReceiverNumber, mark: &Mark) {
+        self.echo.take_if(|echo| echo.ends_at(mark));
         if let Some((session, handover)) = &self.moving {
             handover.lock().unwrap_or_else(PoisonError::into_inner).marked(*session, mark);
         }

@@ -256,16 +256,16 @@ impl Following {
                 continue;
             }
             moved.insert(number);
-            hand.take_over(&mut self.incoming);
+            hand.take_over(&mut self.incoming, &mut self.link);
         }
         moved
     }
 }
 
 impl Hand {
-    fn take_over(mut self, incoming: &mut Incoming) {
+    fn take_over(mut self, incoming: &mut Incoming, link: &mut Link) {
         let has_failed = self.has_failed();
-        let handover = self.handover.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handover = self.handover.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.shared.lock();
         let is_whole = !has_failed && handover.is_whole() && self.plan.reaches_as_much_as(&state.plan);
         let mut waker = None;
@@ -285,6 +285,12 @@ impl Hand {
         state.plan.take_progress(&self.plan);
         state.show_progress();
         drop(state);
+        let mut echo = std::mem::take(&mut *handover).into_echo();
+        drop(handover);
+        if !has_failed && !echo.is_empty() {
+            echo.asked(link.session.ask_mark(self.shared.number));
+            incoming.set_moved(self.shared.number, echo);
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -16,7 +16,7 @@ use quinn::{ReadError, RecvStream};
 
 use super::batch::{BatchBuilder, SharedDedup, SharedHandover};
 use crate::link::Link;
-use crate::session::receiver::Session;
+use crate::session::receiver::{Echo, Session};
 use crate::session::{
     DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
     SessionError, StreamFor,
@@ -166,15 +166,25 @@ impl Incoming {
 
     /// What comes for a receiver is judged by its move from here on; by none, if there is none.
     pub(super) fn set_moving(&mut self, receiver: ReceiverNumber, moving: Option<(Session, SharedHandover)>) {
-        let batch = match &mut self.deliveries {
+        if let Some(batch) = self.batch_of(receiver) {
+            batch.set_moving(moving);
+        }
+    }
+
+    /// A receiver has moved here, and may get these events once more.
+    pub(super) fn set_moved(&mut self, receiver: ReceiverNumber, echo: Echo) {
+        if let Some(batch) = self.batch_of(receiver) {
+            batch.set_moved(echo);
+        }
+    }
+
+    fn batch_of(&mut self, receiver: ReceiverNumber) -> Option<&mut BatchBuilder> {
+        match &mut self.deliveries {
             Deliveries::Own(receivers) => receivers.get_mut(&receiver).map(|own| &mut own.batch),
             Deliveries::Shared(_, slots) => {
                 let slot = slots.slots.get_mut(receiver.0 as usize).and_then(Option::as_mut);
                 slot.map(|slot| &mut slot.batch)
             }
-        };
-        if let Some(batch) = batch {
-            batch.set_moving(moving);
         }
     }
 

@@ -277,10 +277,10 @@ impl Client {
         self.leaving = None;
         match &mut self.role {
             Role::Publisher(publisher) => publisher.lost(),
-            Role::Receivers(receivers) => match &self.next {
+            Role::Receivers(receivers) => match &mut self.next {
                 Some(next) if receivers.are_moving() => {
                     let (heard, now) = (link.heard, around.queue.now());
-                    receivers.end_moves(heard, &next.connection, now, (around.record, around.rng));
+                    receivers.end_moves(heard, &mut next.connection, now, (around.record, around.rng));
                     self.has_moved = true;
                 }
                 _ => receivers.lost(link.heard, around.record),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use millrace_attach::ClientConnection;
-use millrace_client::session::receiver::{Handover, Session};
+use millrace_client::session::receiver::{Echo, Handover, Session};
 use millrace_engine::time::Time;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::Subscribed;
@@ -111,13 +111,18 @@ impl Receivers {
     pub(super) fn end_moves(
         &mut self,
         heard: Time,
-        next: &ClientConnection,
+        next: &mut ClientConnection,
         now: Time,
         (record, rng): (&mut Record, &mut Pcg64Mcg),
     ) {
         for (&number, receiver) in &mut self.receivers {
             if let Some(moving) = receiver.moving.take() {
-                receiver.end_move(*moving, (number, heard, next.confirms()), now, record, rng);
+                let has_failed = moving.has_failed;
+                let echo = receiver.end_move(*moving, (number, heard, next.confirms()), now, record, rng);
+                receiver.echo = echo.filter(|echo| !has_failed && !echo.is_empty());
+                if let Some(echo) = &mut receiver.echo {
+                    echo.asked(next.ask_mark(number));
+                }
             }
         }
     }
@@ -131,7 +136,7 @@ impl Receiver {
         now: Time,
         record: &mut Record,
         rng: &mut Pcg64Mcg,
-    ) {
+    ) -> Option<Echo> {
         let Move { handover, plan, held, has_failed, .. } = moving;
         let is_whole = !has_failed && handover.is_whole() && plan.reaches_as_much_as(&self.plan);
         // What a receiver that was opened anew has brought since was not remembered.
@@ -149,7 +154,7 @@ impl Receiver {
             }
             self.show_progress(number, now, record);
         }
-        let Some(session) = self.session_number else { return };
+        let session = self.session_number?;
         for held in held {
             match held {
                 Held::Gap(gap) => record.gap(session, &gap, now),
@@ -157,6 +162,7 @@ impl Receiver {
                 Held::Run(run) => self.take_held(&run, &handover, session, now, record, rng),
             }
         }
+        Some(handover.into_echo())
     }
 
     fn take_held(

@@ -6,7 +6,7 @@ use std::fmt;
 
 use millrace_attach::ClientConnection;
 use millrace_client::session::plan::{Progress, ReceiverWish};
-use millrace_client::session::receiver::{Session as Side, Verdict};
+use millrace_client::session::receiver::{Echo, Session as Side, Verdict};
 use millrace_client::session::{Dedup, DeliveredRun, DeliverySink, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::control::{Stage, Subscribed};
@@ -67,6 +67,8 @@ pub(super) struct Receiver {
     ending: Option<(SubscriptionNumber, SubscriptionNumber)>,
     /// Its move to the next router.
     pub(super) moving: Option<Box<Move>>,
+    /// What the router that it has moved from has brought, and the present one may bring again.
+    pub(super) echo: Option<Echo>,
 }
 
 impl Receivers {
@@ -95,6 +97,7 @@ impl Receivers {
                 subscriptions,
                 ending: None,
                 moving: None,
+                echo: None,
             };
             receivers.insert(number, receiver);
         }
@@ -303,6 +306,7 @@ impl Receiver {
     fn lost(&mut self, heard: Time, record: &mut Record) {
         self.plan.on_lost();
         self.acks.forget();
+        self.echo = None;
         if let Some(session) = self.session_number.take() {
             record.checker.lapsed(session, heard.0);
         }
@@ -379,11 +383,13 @@ impl DeliverySink for Programs<'_> {
             Some(fresh) if fresh.maybe_duplicate => Vouched::Marked,
             Some(_) => Vouched::Once,
         };
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let new = receiver.echo.as_ref().map(|echo| echo.fresh(run.publisher, seqs));
         let mut taken = Vec::new();
         for event in run.events() {
             let stamp = Stamp::decode(event.payload).ok().map(|stamp| (stamp.emitter, stamp.n));
             taken.extend(stamp.filter(|_| run.wants_ack()));
-            if fresh.as_ref().is_none_or(|fresh| fresh.contains(event.seq)) {
+            if fresh.iter().chain(&new).all(|fresh| fresh.contains(event.seq)) {
                 record.delivered(Delivery {
                     receiver: session,
                     tags: run.tags,
@@ -392,7 +398,7 @@ impl DeliverySink for Programs<'_> {
                     at: self.now.0,
                     vouched,
                 });
-            } else if let Some((emitter, n)) = stamp {
+            } else if let Some((emitter, n)) = stamp.filter(|_| run.has_level()) {
                 record.checker.removed(session, emitter, n);
             }
         }
@@ -416,7 +422,11 @@ impl DeliverySink for Programs<'_> {
 
     fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
         let Some((receivers, ..)) = &mut self.of else { return };
-        if let Some(moving) = receivers.get_mut(&receiver).and_then(|receiver| receiver.moving.as_mut()) {
+        let Some(receiver) = receivers.get_mut(&receiver) else { return };
+        if self.side == Side::Old {
+            receiver.echo.take_if(|echo| echo.ends_at(mark));
+        }
+        if let Some(moving) = &mut receiver.moving {
             moving.handover.marked(self.side, mark);
         }
     }

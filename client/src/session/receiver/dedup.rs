@@ -64,12 +64,29 @@ pub struct Fresh {
 }
 
 impl Fresh {
+    /// What is fresh by two judges.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let parts = match (self.parts, other.parts) {
+            (Some(these), Some(those)) => Some(common(&these, &those)),
+            (these, those) => these.or(those),
+        };
+        Self { parts, maybe_duplicate: self.maybe_duplicate || other.maybe_duplicate }
+    }
+
     /// Whether an event is to be delivered.
     #[inline]
     #[must_use]
     pub fn contains(&self, seq: u64) -> bool {
         self.parts.as_ref().is_none_or(|parts| parts.iter().any(|part| part.contains(&seq)))
     }
+}
+
+/// What two ascending lists of ranges have in common.
+fn common(these: &[Range<u64>], those: &[Range<u64>]) -> Vec<Range<u64>> {
+    let both = |this: &Range<u64>, that: &Range<u64>| this.start.max(that.start)..this.end.min(that.end);
+    let pairs = these.iter().flat_map(|this| those.iter().map(move |that| both(this, that)));
+    pairs.filter(|part| !part.is_empty()).collect()
 }
 
 impl Dedup {
@@ -183,6 +200,15 @@ mod tests {
         let epoch = PublisherKey { epoch: Epoch(3), ..key(1) };
         assert_eq!(dedup.take(epoch, 4..9, 4, true), all(), "so are those of another life");
         assert_eq!(dedup.removed(), 7);
+    }
+
+    #[test]
+    fn what_two_judges_take_for_fresh_is_what_both_do() {
+        assert_eq!(all().and(parts(&[(4, 6)])), parts(&[(4, 6)]));
+        assert_eq!(parts(&[(0, 5), (7, 9)]).and(parts(&[(3, 8)])), parts(&[(3, 5), (7, 8)]));
+        assert_eq!(parts(&[(0, 3)]).and(parts(&[(3, 8)])), parts(&[]));
+        let doubted = Fresh { maybe_duplicate: true, ..all() };
+        assert_eq!(all().and(doubted.clone()), doubted);
     }
 
     #[test]

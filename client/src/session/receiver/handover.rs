@@ -15,23 +15,19 @@
 //! What stands before the new stream's mark was routed before the old stream's was asked for, so
 //! that the old router delivers it. What stands behind was routed after the new mark was asked for;
 //! if the old router has delivered it, too, it did so after that moment, and its events were
-//! remembered. Nothing depends on time, or on what else the routers know of each other.
+//! remembered. The new router may be far behind, so that they are remembered for longer than the move
+//! takes ([`Echo`]). Nothing depends on time, or on what else the routers know of each other.
 //!
 //! The old router delivers nothing new from its mark on, so that a last mark says when every run
 //! for the receiver has come that its publisher wants acknowledged.
 
 use std::ops::Range;
 
-use hashbrown::HashMap;
 use millrace_proto::PublisherKey;
 use millrace_proto::data::Mark;
 
 use super::dedup::Fresh;
-use crate::session::publisher::Finals;
-
-/// Runs that are remembered, at most: those of a second at a million per second and receiver would be
-/// more than an application takes. What is delivered beyond them is marked as a possible duplicate.
-const REMEMBERED_MAX: usize = 262_144;
+use super::echo::Echo;
 
 /// One of the two sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +70,14 @@ enum Stage {
 pub struct Handover {
     stage: Stage,
     /// Events that the old stream has brought since the new stream's mark was asked for.
-    had: HashMap<PublisherKey, Finals, ahash::RandomState>,
-    remembered: usize,
+    had: Echo,
     /// Some router could not be asked for what it had routed, or the old stream has dropped something.
     is_partial: bool,
 }
 
 impl Default for Handover {
     fn default() -> Self {
-        Self { stage: Stage::Subscribing, had: HashMap::default(), remembered: 0, is_partial: false }
+        Self { stage: Stage::Subscribing, had: Echo::default(), is_partial: false }
     }
 }
 
@@ -128,9 +123,8 @@ impl Handover {
     pub fn judge(&mut self, session: Session, publisher: PublisherKey, seqs: Range<u64>) -> Verdict {
         let verdict = self.verdict(session);
         let is_remembered = matches!(self.stage, Stage::Joining(Some(_)) | Stage::Draining(_));
-        if verdict == Verdict::Deliver && is_remembered && self.remembered < REMEMBERED_MAX {
-            self.remembered += 1;
-            self.had.entry(publisher).or_default().insert(seqs);
+        if verdict == Verdict::Deliver && is_remembered {
+            self.had.remember(publisher, seqs);
         }
         verdict
     }
@@ -157,9 +151,13 @@ impl Handover {
     /// What of a run that was held is to be delivered.
     #[must_use]
     pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>) -> Fresh {
-        let pending = |had: &Finals| had.pending_in(seqs.clone());
-        let parts = self.had.get(&publisher).map(pending).filter(|parts| *parts != [seqs.clone()]);
-        Fresh { parts, maybe_duplicate: self.remembered == REMEMBERED_MAX }
+        self.had.fresh(publisher, seqs)
+    }
+
+    /// What the new stream may bring again when the move is over, and what was held is delivered.
+    #[must_use]
+    pub fn into_echo(self) -> Echo {
+        self.had
     }
 
     /// Whether the new stream has begun: what it brings is held.
@@ -257,6 +255,10 @@ mod tests {
         next_seq: [u64; PUBLISHERS],
         routed: Vec<(usize, u64, u64)>,
         held: Vec<(usize, u64, Range<u64>)>,
+        /// Behind the move, until the new stream's last mark.
+        echo: Option<Echo>,
+        has_moved: bool,
+        is_whole: bool,
         delivered: Vec<(usize, u64, u64)>,
     }
 
@@ -275,7 +277,17 @@ mod tests {
 
         fn read(&mut self, session: Session) {
             let stream = if session == Session::Old { &mut self.old.stream } else { &mut self.new.stream };
-            match stream.pop_front() {
+            let thing = stream.pop_front();
+            if self.has_moved && session == Session::Old {
+                return;
+            }
+            match thing {
+                Some(Thing::Mark(number)) if self.has_moved => {
+                    self.echo.take_if(|echo| echo.ends_at(&Mark { number, ..Mark::default() }));
+                }
+                Some(Thing::Run(source, publisher, seqs)) if self.has_moved => {
+                    self.deliver_fresh(source, publisher, seqs);
+                }
                 Some(Thing::Mark(number)) => {
                     self.handover.marked(session, &Mark { number, ..Mark::default() });
                 }
@@ -300,13 +312,36 @@ mod tests {
                 8 => self.read(Session::Old),
                 9 => self.read(Session::New),
                 10 => self.new.wants[at % SOURCES] = true,
-                11 if self.new.wants == [true; SOURCES] => self.handover.effective(),
+                11 if self.new.wants == [true; SOURCES] && !self.has_moved => self.handover.effective(),
                 _ => {}
             }
             if let Some(session) = self.handover.to_ask() {
                 self.marks += 1;
                 self.handover.asked(self.marks);
                 if session == Session::Old { &mut self.old } else { &mut self.new }.ask(self.marks);
+            }
+            if self.handover.is_over() && !self.has_moved {
+                self.take_over();
+            }
+        }
+
+        fn deliver_fresh(&mut self, source: usize, publisher: u64, seqs: Range<u64>) {
+            let fresh = self.echo.as_ref().map(|echo| echo.fresh(key(publisher), seqs.clone()));
+            let seqs = seqs.filter(|&seq| fresh.as_ref().is_none_or(|fresh| fresh.contains(seq)));
+            self.delivered.extend(seqs.map(|seq| (source, publisher, seq)));
+        }
+
+        /// The new stream is taken as it comes, behind what was held of it.
+        fn take_over(&mut self) {
+            self.has_moved = true;
+            self.is_whole = self.handover.is_whole();
+            let mut echo = std::mem::take(&mut self.handover).into_echo();
+            self.marks += 1;
+            echo.asked(self.marks);
+            self.new.ask(self.marks);
+            self.echo = Some(echo);
+            for (source, publisher, seqs) in std::mem::take(&mut self.held) {
+                self.deliver_fresh(source, publisher, seqs);
             }
         }
 
@@ -327,11 +362,6 @@ mod tests {
                     self.read(Session::Old);
                     self.read(Session::New);
                 }
-            }
-            for (source, publisher, seqs) in std::mem::take(&mut self.held) {
-                let fresh = self.handover.fresh(key(publisher), seqs.clone());
-                let seqs = seqs.filter(|&seq| fresh.contains(seq));
-                self.delivered.extend(seqs.map(|seq| (source, publisher, seq)));
             }
         }
     }
@@ -354,7 +384,7 @@ mod tests {
             world.old.wants = [true; SOURCES];
             steps.into_iter().for_each(|(kind, at)| world.step(kind, at));
             world.finish();
-            prop_assert!(world.handover.is_over() && world.handover.is_whole());
+            prop_assert!(world.is_whole && world.echo.is_none());
             prop_assert_eq!(by_source(&world.delivered), by_source(&world.routed));
         }
     }

@@ -16,6 +16,7 @@
 //! | a receiver ends with | the stream's end | ReceiverEnd |
 
 mod dedup;
+mod echo;
 mod handover;
 mod own;
 mod preamble;
@@ -26,6 +27,7 @@ mod tables;
 mod tests;
 
 pub use dedup::{Dedup, Fresh};
+pub use echo::Echo;
 pub use handover::{Handover, Session, Verdict};
 pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
 pub use preamble::{PreambleReader, StreamFor};
