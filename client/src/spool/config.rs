@@ -98,7 +98,7 @@ pub enum SyncPolicy {
     /// This long after the oldest write that is not synced: at most [`SYNC_INTERVAL_MAX`], which also
     /// stands for anything longer.
     Interval(Duration),
-    /// Never, but for the reserve of seqs, once for 131,072 events.
+    /// Never, but for the reserve of seqs: at each start, and once for 131,072 events.
     Never,
 }
 

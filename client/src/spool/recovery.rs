@@ -139,6 +139,11 @@ impl<S: Storage> Spool<S> {
         let done = |segment: &&super::index::Segment| segment.pending == 0 && segment.sealed;
         self.removable = self.segments.iter().filter(done).map(|segment| segment.first_seq).collect();
         if self.config.sync == SyncPolicy::Never {
+            // The journal alone, because it says which seqs were given: those below its reserve are
+            // given without another sync, and a power loss must neither take the file nor bring back
+            // that the spool was closed in order.
+            self.journal.file.syncer()?.sync()?;
+            self.storage.names_syncer()?.sync()?;
             return self.remove_finished(&self.removable.clone());
         }
         // What the last process had not synced; of what is on disk already, a sync costs nothing.
@@ -178,17 +183,16 @@ fn make_identity<S: Storage>(
     opened: &mut Opened,
 ) -> Result<Identity, StorageError> {
     // Without segments and without a journal nobody knows which seqs were given: the next ones
-    // belong to somebody new.
-    let seqs_known = !survey.segments.is_empty() || !matches!(survey.journal, JournalFile::Damaged);
+    // belong to somebody new. From a blank journal none were, because no start has finished making it.
+    let journal_is_there = matches!(survey.journal, JournalFile::Whole(_) | JournalFile::Blank);
+    let seqs_known = !survey.segments.is_empty() || journal_is_there;
     match survey.identity {
         Some(identity) if seqs_known => return Ok(identity),
         _ => {}
     }
-    opened.created = !survey.has_identity_file
-        && survey.segments.is_empty()
-        && matches!(survey.journal, JournalFile::Missing);
+    opened.created = survey.segments.is_empty() && matches!(survey.journal, JournalFile::Missing);
     opened.identity_lost = !opened.created;
-    if survey.has_identity_file {
+    if survey.has_identity_file && opened.identity_lost {
         storage.rename(identity::NAME, &format!("{}{BAD}", identity::NAME))?;
     }
     fresh.store(storage)?;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::super::{Fate, MemoryStorage, Opened, Spool, Storage};
+use millrace_proto::Epoch;
+
+use super::super::{Fate, Identity, MemoryStorage, Opened, Spool, Storage};
 use super::model::Random;
 use super::{PLENTY, append, identity, open, payload, pending, small};
 
@@ -172,4 +174,18 @@ fn a_last_segment_that_was_cut_is_damaged_and_its_seqs_are_not_given_again() {
     let (_, opened) = check(&storage, &expected, "cut");
     assert_eq!(opened.set_aside.len(), 1);
     assert!(opened.doubtful.is_some());
+}
+
+#[test]
+fn a_publisher_of_whom_nobody_knows_which_seqs_were_given_is_somebody_new() {
+    let (files, _) = spooled();
+    let storage = filled(&files);
+    let mut folder = storage.clone();
+    for (name, _) in files.iter().filter(|(name, _)| name != "publisher") {
+        folder.remove(name).unwrap();
+    }
+    let fresh = Identity { epoch: Epoch(10), ..identity() };
+    let (spool, opened) = Spool::open(storage, small(), fresh).unwrap();
+    assert_eq!((spool.identity(), spool.seqs()), (fresh, 0..0));
+    assert!(opened.created && !opened.identity_lost, "no event was pending: {opened:?}");
 }

@@ -56,6 +56,30 @@ fn seeds_agree_with_the_model() {
 }
 
 #[test]
+fn no_seq_is_given_twice_whatever_a_power_loss_takes_of_what_is_never_synced() {
+    for seed in 0..60 {
+        check(seed, 1 + seed * 37 % 500, 4, true, SyncPolicy::Never);
+    }
+}
+
+#[test]
+fn what_was_closed_in_order_is_no_word_on_a_later_life_that_is_never_synced() {
+    let config = super::SpoolConfig { sync: SyncPolicy::Never, ..small() };
+    for seed in 0..40 {
+        let storage = MemoryStorage::new(PLENTY, seed);
+        let (mut spool, _) = open(&storage, config.clone());
+        super::append(&mut spool).unwrap();
+        spool.close().unwrap();
+        let (mut spool, _) = open(&storage, config.clone());
+        let given = super::append(&mut spool).unwrap();
+        drop(spool);
+        storage.restart(true);
+        let (mut spool, opened) = open(&storage, config.clone());
+        assert!(super::append(&mut spool).unwrap() > given, "{opened:?}");
+    }
+}
+
+#[test]
 fn the_making_of_a_spool_may_end_anywhere() {
     for (step, power_lost) in (1..60).flat_map(|step| [(step, false), (step, true)]) {
         let storage = MemoryStorage::new(PLENTY, step);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Fate, MemoryStorage, Opened, Spool, SpoolConfig};
+use super::super::{Fate, MemoryStorage, Opened, Spool, SpoolConfig, SyncPolicy};
 use super::{append, open, pending};
 
 /// PCG would do; this is enough for tests and needs nothing.
@@ -70,7 +70,7 @@ impl Model {
             }
             _ => {
                 let synced = spool.sync();
-                if !storage.has_ended() {
+                if !storage.has_ended() && spool.sync_policy() != SyncPolicy::Never {
                     synced.unwrap();
                     self.synced_appended.clone_from(&self.appended);
                     self.synced_finished.clone_from(&self.finished);
@@ -105,7 +105,7 @@ impl Model {
             let known = self.appended.contains(seq) || self.in_doubt.contains(seq);
             assert!(known, "event {seq} was never appended");
         }
-        assert!(spool.seqs().end >= self.given || self.may_reuse(&spool, power_lost), "seqs are given twice");
+        assert!(spool.seqs().end >= self.given || self.may_reuse(&spool), "seqs are given twice");
         if !power_lost {
             assert_eq!(opened.lost, [], "nothing is lost with a process");
             assert_eq!(opened.doubtful, None);
@@ -118,14 +118,14 @@ impl Model {
         self.appended.clone_from(&found);
         self.finished.clear();
         self.in_doubt.clear();
-        self.synced_appended.clone_from(&found);
+        self.synced_appended = if spool.sync_policy() == SyncPolicy::Never { BTreeSet::new() } else { found };
         self.synced_finished.clear();
         (spool, opened)
     }
 
     /// The one seq that a process was about to give when it ended: nobody was told of it.
-    fn may_reuse(&self, spool: &Spool<MemoryStorage>, power_lost: bool) -> bool {
+    fn may_reuse(&self, spool: &Spool<MemoryStorage>) -> bool {
         let next = spool.seqs().end;
-        !power_lost && next + 1 == self.given && self.in_doubt.contains(&next)
+        next + 1 == self.given && self.in_doubt.contains(&next)
     }
 }
