@@ -76,7 +76,8 @@ impl Feed {
     ) -> Self {
         let Identity { secret, epoch } = store.spool().identity();
         // Until a router has said for whom it takes this client.
-        let key = PublisherKey { publisher: PublisherId::derive(&secret, "", 0), epoch };
+        let known_as = options.spool.as_ref().map_or("", |spool| &spool.known_as);
+        let key = PublisherKey { publisher: PublisherId::derive(&secret, known_as, 0), epoch };
         let (clock, shard) = (attaching.connector().clock(), options.shard);
         let holding = Holding::Spool(Box::new(store));
         let shared =

@@ -27,18 +27,33 @@ pub struct SpoolOptions {
     pub config: SpoolConfig,
     /// What this spool and others may hold together. Default none: `config` alone bounds it.
     pub quota: Option<Quota>,
+    /// Whether the space of a segment is taken when the spool is opened, so that there is room for
+    /// events when the disk is full later. Default `false`.
+    pub reserved: bool,
+    /// What routers take the client for, as far as that is known before the first connection: the
+    /// name in its certificate, say. Ids of events follow from it. Default nobody: they are right
+    /// once a router was reached.
+    pub known_as: String,
 }
 
 impl SpoolOptions {
     /// A spool in `folder`, with the default settings.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), config: SpoolConfig::default(), quota: None }
+        Self {
+            folder: folder.into(),
+            config: SpoolConfig::default(),
+            quota: None,
+            reserved: false,
+            known_as: String::new(),
+        }
     }
 
     setters! {
         config: SpoolConfig,
         quota: impl Into<Option<Quota>>,
+        reserved: bool,
+        known_as: impl Into<String>,
     }
 
     /// Opens the spool. Blocks for as long as the disk takes.
@@ -49,6 +64,12 @@ impl SpoolOptions {
             Some(quota) => storage.within(quota)?,
             None => storage,
         };
-        Spool::open(storage, self.config, Identity::random())
+        let (mut spool, opened) = Spool::open(storage, self.config, Identity::random())?;
+        if self.reserved
+            && let Some(full) = spool.reserve_segment()?
+        {
+            tracing::warn!("no room is reserved for a spool: {full}");
+        }
+        Ok((spool, opened))
     }
 }

@@ -386,6 +386,15 @@ impl<S: Storage> Spool<S> {
         Ok(is_low.then_some(Full::Floor { free: space.free, floor }))
     }
 
+    /// Takes the space of a segment before the first event needs it; says why there is none. For a
+    /// spool that is to have room when its disk is full.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn reserve_segment(&mut self) -> Result<Option<Full>, StorageError> {
+        if self.tail.is_some() { Ok(None) } else { self.begin_tail() }
+    }
+
     /// Gives up the oldest segment, or a file that was set aside, for what shares its
     /// [`Quota`](super::Quota) or its file system. False when there is neither. Blocks for a sync.
     ///

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_client::{Client, ConfirmLevel, ConnectError};
+use millrace_certs::role_of;
+use millrace_client::{Client, Config, ConfirmLevel, ConnectError};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -123,7 +126,13 @@ impl Agent {
         let folder = settings.spool.folder.clone();
         let cursors = Cursors::open(receiving, folder.join("cursors"))
             .map_err(|source| AgentError::Folder { folder: folder.clone(), source })?;
-        let producers = Producers::open(client, settings.spool.clone(), folder.join("producers")).await?;
+        let producers = Producers::open(
+            client,
+            known_as(&settings.routers),
+            settings.spool.clone(),
+            folder.join("producers"),
+        )
+        .await?;
         let feeds = Feeds::new(settings.routers.clone());
         let room = AgentRoom { lobby, producers, stamp: settings.stamp.clone(), feeds, cursors };
         let announcing = tokio::spawn(announce(room.producers.clone(), room.stamp.clone())).abort_handle();
@@ -155,6 +164,13 @@ impl Agent {
         announce_now(&self.room.producers, &self.room.stamp).await;
         self.room.producers.clone().close(grace).await;
     }
+}
+
+/// What routers take the agent for: the name in its certificate, or nobody.
+fn known_as(routers: &Config) -> String {
+    let chain =
+        routers.identity.as_ref().map(|identity| CertificateDer::from_pem_slice(&identity.certificate_pem));
+    chain.and_then(Result::ok).and_then(|certificate| role_of(&certificate).identity()).unwrap_or_default()
 }
 
 /// Makes the folder and locks it.

@@ -6,6 +6,7 @@ mod damage;
 mod files;
 mod kills;
 mod model;
+mod outage;
 mod store;
 
 use millrace_proto::{Epoch, PublisherSecret, TagSet};

@@ -58,6 +58,8 @@ pub struct Producers {
 struct Inner {
     client: Client,
     settings: SpoolSettings,
+    /// What routers take the agent for, by its certificate.
+    known_as: String,
     folder: PathBuf,
     quota: Quota,
     open: Mutex<Open>,
@@ -88,13 +90,14 @@ impl Drop for Open {
 }
 
 impl Producers {
-    /// Opens the spools that are in `folder`. What cannot be opened is set aside, named, and the
+    /// Opens the spools that are in `folder`, of an agent that routers take for `known_as`. What cannot be opened is set aside, named, and the
     /// others go on. To be called within a tokio runtime.
     ///
     /// # Errors
     /// [`ProducersError`]: the folder cannot be used, or another process uses one of its spools.
     pub async fn open(
         client: Client,
+        known_as: String,
         settings: SpoolSettings,
         folder: PathBuf,
     ) -> Result<Self, ProducersError> {
@@ -106,6 +109,7 @@ impl Producers {
             watching: tokio::spawn(watch(client.changes(), is_attached.clone())).abort_handle(),
             is_attached,
             client,
+            known_as,
             settings,
             folder: folder.clone(),
             quota,
@@ -157,8 +161,14 @@ impl Producers {
     }
 
     async fn open_at(&self, index: u64, key: Key, folder: &Path) -> Result<Arc<Producer>, ConnectError> {
-        let Inner { client, settings, quota, has_shed, .. } = &*self.inner;
-        let spool = SpoolOptions::new(folder).config(settings.of_producer()).quota(quota.clone());
+        let Inner { client, settings, known_as, quota, has_shed, .. } = &*self.inner;
+        // What the agent has to say about a full disk has its room before.
+        let is_own = *key.name == **Caller::agent().name();
+        let spool = SpoolOptions::new(folder)
+            .config(settings.of_producer())
+            .quota(quota.clone())
+            .reserved(is_own)
+            .known_as(known_as.clone());
         let options = PublisherOptions::default()
             .level(key.level)
             .linger(settings.linger)
