@@ -74,6 +74,8 @@ pub enum RouterEvent {
     ControlTimer,
     /// The process ends in order.
     ShutDown,
+    /// The process reads its tag rules anew.
+    Reload,
 }
 
 /// What happens on the network.

@@ -11,6 +11,7 @@
 //! | [`world`] | the cluster, and the loop that moves it |
 //! | [`network`] | connections and streams, what faults do to them, bugs on purpose |
 //! | [`router`] | cores and control, joined by mailboxes |
+//! | [`rules`] | tag rules that routers reload at different times, and their checker |
 //! | [`client`] | publishers and receivers |
 //! | [`minimise`](mod@minimise) | which faults a failure needs |
 //! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
@@ -28,6 +29,7 @@ pub mod queue;
 pub mod record;
 pub mod report;
 pub mod router;
+pub mod rules;
 pub mod scenario;
 mod seed;
 pub mod summary;

@@ -9,8 +9,10 @@ use millrace_verify::checker::copies::Hop;
 use millrace_verify::checker::publication::Sent;
 use millrace_verify::checker::session::Session;
 use millrace_verify::checker::{ClusterChecker, Delivery, Findings};
+use millrace_verify::payload::Stamp;
 
 use crate::network::Crossing;
+use crate::rules::{RuleChecker, Ruled};
 
 /// What is recorded of one run.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Record {
     next_receiver: u32,
     /// How long an event may be on its way, ns.
     settle_ns: u64,
+    /// What tag rules have added, where routers have any.
+    pub rules: Option<RuleChecker>,
     /// Events that applications took.
     pub deliveries: u64,
     /// Gaps that applications took, by reason.
@@ -40,9 +44,17 @@ impl Record {
             entries: BTreeMap::new(),
             next_receiver: 0,
             settle_ns,
+            rules: None,
             deliveries: 0,
             gaps: BTreeMap::new(),
         }
+    }
+
+    /// Whether routers have tag rules, so that what they add is looked at.
+    #[must_use]
+    pub fn with_rules(mut self, has_rules: bool) -> Self {
+        self.rules = has_rules.then(RuleChecker::default);
+        self
     }
 
     /// A number for a receiver's session. Each session is judged by itself, but for what is not to
@@ -78,7 +90,15 @@ impl Record {
     /// An application takes an event.
     pub fn delivered(&mut self, delivery: Delivery<'_>) {
         self.deliveries += 1;
-        self.checker.delivered(delivery);
+        let Some((rules, stamp)) = self.rules.as_mut().zip(Stamp::decode(delivery.payload).ok()) else {
+            self.checker.delivered(delivery);
+            return;
+        };
+        let Delivery { tags, payload, .. } = delivery;
+        let published = self.checker.published_at(stamp.emitter, stamp.n);
+        let ruled = Ruled { event: (stamp.emitter, stamp.n), tags, payload, published };
+        let tags = rules.delivered(&ruled, &mut self.findings);
+        self.checker.delivered(Delivery { tags: tags.borrow(), ..delivery });
     }
 
     /// An application takes a gap.

@@ -25,6 +25,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::event::{Event, RouterEvent};
 use crate::network::{Crossings, Endpoint, Host, Network, Notice, Place, Wire, tap_batch, up_to};
 use crate::queue::Queue;
+use crate::rules::RuleReload;
 
 /// Batches that one core's mailbox to another holds: with more, the sender keeps them.
 pub const MAILBOX_BATCHES: usize = 8;
@@ -44,6 +45,8 @@ pub struct RouterSetup {
     pub core: CoreConfig,
     /// Its control's settings; ids are filled in.
     pub control: ControlConfig,
+    /// Its tag rules; none: it adds no tags.
+    pub rules: Option<RuleReload>,
     /// Longest time that mail waits, usually.
     pub mail_delay: Duration,
 }
@@ -70,6 +73,7 @@ pub struct Process {
     id: RouterId,
     life: u32,
     mail_delay: Duration,
+    rules: Option<RuleReload>,
     cores: Vec<CoreHost>,
     control: Control,
     timer: Option<Time>,
@@ -138,7 +142,14 @@ impl Process {
             open: BTreeSet::new(),
         };
         let control = ControlConfig { router: setup.id, incarnation, ..setup.control.clone() };
+        let rules = setup.rules.clone();
+        if let Some(reload) = rules.as_ref().filter(|reload| now < reload.at) {
+            let what = RouterEvent::Reload;
+            let event = Event::Router { router: setup.index, life, what };
+            around.queue.after(reload.at.since(now), event);
+        }
         let mut process = Self {
+            rules,
             index: setup.index,
             id: setup.id,
             life,
@@ -149,6 +160,7 @@ impl Process {
             crossings: around.network.crossings(),
             end: End::Far,
         };
+        process.reload(now);
         process.control.set_seeds(now, around.addresses.keys().cloned().collect());
         process.control.handle_timeout(now);
         process.take_from_control(around);
@@ -269,6 +281,7 @@ impl Process {
                 self.take_from_control(around);
             }
             RouterEvent::ShutDown => self.shut_down(around),
+            RouterEvent::Reload => self.reload(around.queue.now()),
         }
         if self.end == End::Mail && self.mail_is_over() {
             self.end = End::Lanes;
@@ -277,6 +290,13 @@ impl Process {
                 self.cores[core].core.finish_lanes(wire);
                 self.after_input(CoreIndex::try_from(core).unwrap_or(CoreIndex::MAX), around);
             }
+        }
+    }
+
+    /// Gives the rules of this time to all cores.
+    fn reload(&mut self, now: Time) {
+        if let Some(rules) = &self.rules {
+            self.cores.iter_mut().for_each(|host| host.core.set_rules(rules.at(now).clone()));
         }
     }
 

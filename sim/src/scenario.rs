@@ -26,6 +26,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup};
 use crate::network::{Bug, Latency, NetworkConfig};
 use crate::router::RouterSetup;
+use crate::rules;
 
 /// Faults begin and end within this time; clients have connected before.
 const FAULTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
@@ -132,8 +133,11 @@ impl Scenario {
             bug,
         };
         let confirm_timeout = Duration::from_millis(rng.random_range(2_000..5_000));
-        let routers = routers(seed, confirm_timeout, &mut rng);
+        let mut routers = routers(seed, confirm_timeout, &mut rng);
         let count = u32::try_from(routers.len()).unwrap_or(u32::MAX);
+        for (router, reload) in routers.iter_mut().zip(rules::reloads(seed, count as usize)) {
+            router.rules = Some(reload);
+        }
         let schedule = Plan {
             seed: rng.random_range(0..u64::MAX),
             routers: count,
@@ -235,7 +239,7 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
                 control.features = Features::default();
             }
             let mail_delay = Duration::from_micros(1 << rng.random_range(4..11));
-            RouterSetup { index, id, address, core, control, mail_delay }
+            RouterSetup { index, id, address, core, control, rules: None, mail_delay }
         })
         .collect()
 }

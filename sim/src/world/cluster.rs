@@ -118,7 +118,8 @@ impl World {
             addresses: scenario.addresses(),
             clients,
             clock_offsets: BTreeMap::new(),
-            record: Record::new(checker, settle_ns),
+            record: Record::new(checker, settle_ns)
+                .with_rules(scenario.routers.iter().any(|router| router.rules.is_some())),
             dropped: BTreeMap::new(),
             hash: Hash(Xxh3Default::new()),
             events: 0,

@@ -197,6 +197,12 @@ impl ClusterChecker {
         Some(stamp)
     }
 
+    /// When an event was published, and whether it was written again since.
+    #[must_use]
+    pub fn published_at(&self, emitter: u32, n: u64) -> Option<(u64, bool)> {
+        self.history.event(emitter, n).map(|event| (event.published_at, event.is_resent))
+    }
+
     /// A receiver's application takes a gap marker.
     pub fn gap(&mut self, receiver: u32, gap: &Gap, at: u64) {
         let stream = &mut self.receivers.entry(receiver).or_default().stream;
