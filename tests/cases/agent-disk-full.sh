@@ -22,22 +22,22 @@ agent() { # ROUTER POLICY
   wrong "$2: the agent does not start"
 }
 producer() { curl -s --unix-socket $W/agent.sock http://agent/status | jq ".producers[] | select(.name == \"uid-$(id -u)\") | .$1"; }
-head -c 500000 /dev/zero | tr '\0' x >$W/body
+head -c 900000 /dev/zero | tr '\0' x >$W/body
 expected=0
 for full in refuse shed-newest shed-oldest; do
   agent 127.0.0.1:9 $full
-  codes=; for n in $(seq 60); do
+  codes=; for n in $(seq 30); do
     codes="$codes $(curl -s -m 5 -o /dev/null -w '%{http_code}' --unix-socket $W/agent.sock --data-binary @$W/body "http://agent/events?tag=case=full&tag=n=$n")"
   done
   taken=$(grep -o 202 <<<"$codes" | wc -l) no=$(grep -o 507 <<<"$codes" | wc -l)
-  [ $((taken + no)) = 60 ] || wrong "$full: $codes"
+  [ $((taken + no)) = 30 ] || wrong "$full: $codes"
   read -r pending shed < <(echo $(producer pending) $(producer shed))
   free=$(df --output=avail -B1 $W/disk | tail -1)
   [ "$free" -ge 1677721 ] || wrong "$full: $free bytes are free, less than a tenth"
   case $full in
     refuse) [ $no -gt 0 ] && [ $pending = $taken ] && [ $shed = 0 ] || wrong "$full: $taken taken, $pending pending, $shed shed" ;;
     shed-newest) [ $no -gt 0 ] && [ $pending = $taken ] && [ $shed = $no ] || wrong "$full: $taken taken, $pending pending, $shed shed" ;;
-    shed-oldest) [ $no = 0 ] && [ $shed -gt 0 ] && [ $((pending + shed)) = 60 ] || wrong "$full: $pending pending, $shed shed, $no refused" ;;
+    shed-oldest) [ $no = 0 ] && [ $shed -gt 0 ] && [ $((pending + shed)) = 30 ] || wrong "$full: $pending pending, $shed shed, $no refused" ;;
   esac
   kill $A; wait $A
   before=$(jq -c 'select(.seq != null)' $W/got | wc -l)

@@ -3,13 +3,29 @@
 
 use std::collections::BTreeMap;
 
-use millrace_client::TagSet;
+use millrace_client::{TagError, TagSet};
 
-use super::settings::AgentSettingsError;
 use crate::upstream::{NewEvent, NewEventError};
 
 /// The tag that names the host.
 const FQDN: &str = "fqdn";
+
+/// Why a host cannot say this of itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StampError {
+    /// A tag that events cannot have.
+    #[error("identity: {0}")]
+    Tag(#[from] TagError),
+    /// The agent's own tag, or one of the routers.
+    #[error("identity.tags: {key:?} cannot be set: {why}")]
+    Reserved {
+        /// The key.
+        key: String,
+        /// Whose it is.
+        why: &'static str,
+    },
+}
 
 /// Tags of every event of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +37,9 @@ impl Stamp {
     /// The stamp of a host.
     ///
     /// # Errors
-    /// [`AgentSettingsError`]: a tag is not allowed.
-    pub fn new(fqdn: &str, further: &BTreeMap<String, String>) -> Result<Self, AgentSettingsError> {
-        let reserved = |key: &str, why| AgentSettingsError::Reserved { key: key.to_owned(), why };
+    /// [`StampError`]: a tag is not allowed.
+    pub fn new(fqdn: &str, further: &BTreeMap<String, String>) -> Result<Self, StampError> {
+        let reserved = |key: &str, why| StampError::Reserved { key: key.to_owned(), why };
         if fqdn.is_empty() {
             return Err(reserved(FQDN, "identity.fqdn is empty, and names the host"));
         }

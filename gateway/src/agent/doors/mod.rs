@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `unix` | the unix socket, whose clients are known by their user |
 //! | `routes` | which request is answered by what, on the socket and on loopback |
+//! | `local` | who a local client is |
 //! | `publish` | `POST /events` |
 //! | `answer` | what became of events, as an answer |
 //! | `named` | `GET /events?name=…`: subscriptions that go on where they were |
@@ -11,6 +12,7 @@
 //! | `status` | `/status`, `/metrics` and probes |
 
 mod answer;
+mod local;
 mod named;
 mod publish;
 mod routes;

@@ -17,7 +17,7 @@ use millrace_client::ConfirmLevel;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Ended, answer, not_taken};
-use super::routes::Local;
+use super::local::Local;
 use crate::admission::Right;
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;

@@ -3,77 +3,27 @@
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use super::local::Local;
 use super::{named, publish, status, unix};
-use crate::admission::{Access, CONNECTIONS_MAX, Peer, Right};
-use crate::agent::producers::Caller;
+use crate::admission::{CONNECTIONS_MAX, Peer, Right};
 use crate::agent::room::AgentRoom;
-use crate::counters::{Door, Reason};
+use crate::counters::Door;
 use crate::doors::http::answer::Problem;
-use crate::doors::http::guard::Guard;
-use crate::doors::http::query::Query;
 use crate::doors::web::sse;
 use crate::http_server::{self, is_meant_for_loopback};
 use crate::tcp_server::TcpServer;
 
-/// The header under which a client on loopback names itself.
-const PRODUCER: &str = "millrace-producer";
 /// Connections of the admin page at once.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// What answers local clients.
-#[derive(Debug, Clone)]
-pub(super) struct Local {
-    pub(super) room: AgentRoom,
-    guard: Guard,
-}
-
-impl Local {
-    /// Counts a problem.
-    pub(super) fn refuse(&self, door: Door, reason: Reason, problem: Problem) -> Problem {
-        self.room.counters.refused(door, reason);
-        problem
-    }
-
-    /// What a request's query string says.
-    pub(super) fn query(&self, door: Door, request: &Request) -> Result<Query, Problem> {
-        Query::parse(request.uri().query().unwrap_or_default())
-            .map_err(|error| self.refuse(door, Reason::Malformed, Problem::malformed(error)))
-    }
-
-    /// Who asks. On loopback, pages of other sites and names that are not this host's are turned
-    /// away.
-    pub(super) fn caller(
-        &self,
-        door: Door,
-        request: &Request,
-        query: &Query,
-        right: Right,
-    ) -> Result<Caller, Problem> {
-        if let Some(caller) = request.extensions().get::<Caller>() {
-            return Ok(caller.clone());
-        }
-        let headers = request.headers();
-        if let Some(peer) = request.extensions().get::<Peer>() {
-            self.guard.admit(door, peer, headers, query, right)?;
-        }
-        Caller::http(name(headers))
-            .map_err(|error| self.refuse(door, Reason::Malformed, Problem::malformed(error)))
-    }
-}
-
-fn name(headers: &HeaderMap) -> Option<&str> {
-    headers.get(PRODUCER).map(|name| name.to_str().unwrap_or_default())
-}
-
 fn routes(room: &AgentRoom) -> Router {
-    let guard = Guard::new(Access::default(), &[], room.counters.clone());
-    let local = Local { room: room.clone(), guard };
+    let local = Local::new(room.clone());
     Router::new()
         .route("/events", get(subscribe).post(publish::post))
         .with_state(local)

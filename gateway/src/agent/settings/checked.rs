@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_client::Config;
 use millrace_client::spool::{OnFull, SPOOL_BYTES_MIN, SpoolConfig};
-use millrace_client::{Config, TagError};
 use time::UtcOffset;
 
 use super::file::{AgentFile, SpoolFile, UnixFile};
-use crate::agent::stamp::Stamp;
+use crate::agent::stamp::{Stamp, StampError};
 use crate::settings::{SettingsError, listen, routers, zone};
 
 /// Longest time that an event may wait for company.
@@ -131,17 +131,9 @@ pub enum AgentSettingsError {
         /// Where it would listen.
         address: SocketAddr,
     },
-    /// A tag that events cannot have.
-    #[error("identity: {0}")]
-    Tag(#[from] TagError),
-    /// The agent's own tag, or one of the routers.
-    #[error("identity.tags: {key:?} cannot be set: {why}")]
-    Reserved {
-        /// The key.
-        key: String,
-        /// Whose it is.
-        why: &'static str,
-    },
+    /// What the host says of itself.
+    #[error(transparent)]
+    Stamp(#[from] StampError),
     /// A number or a word that is none of those that the setting has.
     #[error("{key} = {text:?}: write {expected}")]
     Value {
