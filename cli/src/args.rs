@@ -114,6 +114,10 @@ pub(crate) struct Sub {
     /// Begin with the newest event of each tag set, as far as routers keep history: how things stand now.
     #[arg(long, conflicts_with_all = ["since", "cursor"])]
     pub(crate) last: bool,
+    /// Be on two routers at once: when one dies, nothing is missing and nothing waits. Costs twice: each
+    /// event comes here twice, and one copy is removed. With one router it goes on with that one.
+    #[arg(long, conflicts_with_all = ["group", "name"])]
+    pub(crate) redundant: bool,
     /// End with exit code 1 at the first gap.
     #[arg(long)]
     pub(crate) fail_on_gap: bool,

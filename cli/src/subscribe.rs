@@ -96,7 +96,8 @@ fn options(command: &Sub) -> ReceiverOptions {
     let mut options = ReceiverOptions::default()
         .linger(command.linger)
         .queue_bytes(command.queue.unwrap_or(0))
-        .policy(command.policy);
+        .policy(command.policy)
+        .redundant(command.redundant);
     if let Some(name) = &command.name {
         options = options.name(name);
     }

@@ -9,6 +9,7 @@ use millrace_proto::control::{Goaway, Welcome};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::address::RouterAddress;
+use crate::apart::Apart;
 use crate::change::Change;
 use crate::clock::nanos;
 use crate::connector::{Connected, Connector, Wants, close_done};
@@ -47,6 +48,8 @@ pub(crate) struct Attaching {
     /// Whether the router of the newest connection asked to be left and the attachment looks for
     /// another one.
     is_moving: bool,
+    /// Keeps it away from the router of another session.
+    apart: Option<Apart>,
 }
 
 impl Attaching {
@@ -57,7 +60,6 @@ impl Attaching {
 
     /// As [`Attaching::new`], for a connection whose owner has work without it: the first search
     /// has no end either.
-    #[cfg(all(unix, feature = "spool"))]
     pub(crate) fn insisting(connector: Connector, wants: Wants) -> Self {
         Self::begin(connector, wants, true)
     }
@@ -83,7 +85,14 @@ impl Attaching {
             welcomed: BTreeMap::new(),
             current: AttemptId::default(),
             is_moving: false,
+            apart: None,
         }
+    }
+
+    /// Never uses the router of the other session.
+    pub(crate) fn apart(mut self, apart: Apart) -> Self {
+        self.apart = Some(apart);
+        self
     }
 
     pub(crate) const fn connector(&self) -> &Connector {
@@ -158,6 +167,9 @@ impl Attaching {
     /// Notes that the newest connection is lost.
     pub(crate) fn lost(&mut self, reason: &Disconnect) {
         self.is_moving = false;
+        if let Some(apart) = &self.apart {
+            apart.left();
+        }
         let (attempt, verdict) = (self.current, reason.verdict());
         self.connector.tell(Change::Lost { reason: reason.clone() });
         self.attachment.handle(Input::Lost { attempt, verdict }, self.connector.clock().now());
@@ -195,6 +207,9 @@ impl Attaching {
                         task.abort();
                     }
                     if let Some(connected) = self.welcomed.remove(&attempt) {
+                        if let Some(apart) = &self.apart {
+                            apart.unclaim();
+                        }
                         close_done(&connected.0);
                     }
                 }
@@ -202,6 +217,9 @@ impl Attaching {
                     let Some(connected) = self.welcomed.remove(&attempt) else { continue };
                     self.current = attempt;
                     self.is_moving = false;
+                    if let Some(apart) = &self.apart {
+                        apart.attached(&connected.1);
+                    }
                     let away = Duration::from_nanos(away_ns);
                     self.connector.tell(Change::Attached { router, address, away });
                     return Some(Step::Attached(connected));
@@ -225,6 +243,10 @@ impl Attaching {
             }
             // A dial without a handle was abandoned; the next arm drops its connection.
             Ok(Done::Dialled(attempt, outcome)) if self.dials.remove(&attempt).is_some() => match outcome {
+                Ok(connected) if self.apart.as_ref().is_some_and(|apart| !apart.claim(&connected.1)) => {
+                    close_done(&connected.0);
+                    self.attachment.handle(Input::Taken { attempt, welcome: &connected.1 }, now);
+                }
                 Ok(connected) => {
                     self.attachment.handle(Input::Welcomed { attempt, welcome: &connected.1 }, now);
                     self.welcomed.insert(attempt, connected);

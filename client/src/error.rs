@@ -31,6 +31,9 @@ pub enum ConnectError {
          drop-oldest, drop-newest or disconnect"
     )]
     BlockPolicy,
+    /// A redundant receiver gets every event on two routers, and groups and names are for one receiver.
+    #[error("a receiver on two routers is no member of a group and has no name: leave one or the other out")]
+    RedundantMember,
     /// The router does not say what became of events, and the publisher has a confirm level.
     #[error(
         "{router} does not confirm events: update the router, or publish without a confirm level, which \
@@ -63,6 +66,15 @@ pub enum ConnectError {
     /// A router did not answer in time.
     #[error("{} does not answer", tried(router, address))]
     Timeout {
+        /// The router.
+        router: RouterAddress,
+        /// The address that was tried last.
+        address: SocketAddr,
+    },
+    /// No router is there but the one that the other session of a redundant receiver or publisher
+    /// uses.
+    #[error("{} is the router of the other session, and no second one is known", tried(router, address))]
+    NoSecondRouter {
         /// The router.
         router: RouterAddress,
         /// The address that was tried last.
@@ -105,6 +117,7 @@ impl ConnectError {
                 Self::Failed { router, address, reason }
             }
             (Cause::Left, Some(address)) => Self::Failed { router, address, reason: Disconnect::WentAway },
+            (Cause::Taken, Some(address)) => Self::NoSecondRouter { router, address },
             (Cause::Timeout, Some(address)) => Self::Timeout { router, address },
             // The rest says no address because the name has not been looked up.
             _ => unresolved(router, io::ErrorKind::TimedOut, "the name server does not answer"),

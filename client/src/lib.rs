@@ -74,6 +74,8 @@
 #[cfg(feature = "tokio")]
 mod address;
 #[cfg(feature = "tokio")]
+mod apart;
+#[cfg(feature = "tokio")]
 mod attaching;
 #[cfg(feature = "tokio")]
 mod change;

@@ -13,24 +13,30 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
-use crate::session::receiver::{Echo, Fresh, Handover, Session, Verdict};
+use crate::session::receiver::{Echo, Fresh, Handover, Session, Side, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
 /// Events and gaps in the order of the stream.
 #[derive(Debug, Default)]
 pub struct Batch {
     payloads: Bytes,
-    runs: Vec<Run>,
-    entries: Vec<Entry>,
+    pub(super) runs: Vec<Run>,
+    pub(super) entries: Vec<Entry>,
     /// Bytes of the stream that it was read from.
     pub(super) stream_bytes: u64,
     /// The connection that it came from.
     pub(super) connection: u64,
+    /// The session that it came in: a move between connections is within one.
+    pub(super) life: u64,
+    /// Which of a redundant receiver's sessions brought it.
+    pub(super) side: Side,
     /// Runs that are to be acknowledged: how many entries are taken with the last of each, and what
     /// names it.
-    acks: Vec<(usize, Receipt)>,
+    pub(super) acks: Vec<(usize, Receipt)>,
     /// Places: how many entries are taken before all of a source below a position was.
     pub(super) places: Vec<(usize, Source, u64)>,
+    /// Marks: how many entries stand before each.
+    pub(super) marks: Vec<(usize, Mark)>,
     /// What is known of each run, in a batch that is held while its receiver moves.
     held: Vec<HeldRun>,
 }
@@ -45,9 +51,9 @@ pub(super) enum Receipt {
 }
 
 #[derive(Debug)]
-struct Run {
+pub(super) struct Run {
     tags: TagSet,
-    publisher: PublisherKey,
+    pub(super) publisher: PublisherKey,
     matched: Arc<[SubscriptionNumber]>,
     maybe_duplicate: bool,
     replayed: bool,
@@ -65,7 +71,7 @@ struct HeldRun {
 }
 
 #[derive(Debug)]
-enum Entry {
+pub(super) enum Entry {
     Event { run: usize, seq: u64, time_ns: u64, start: usize, end: usize },
     Gap(Gap),
 }
@@ -225,17 +231,8 @@ impl Batch {
                 new.contains(*seq) && first.as_ref().is_none_or(|first| first.contains(*seq))
             }),
         };
-        // How many of the first entries are left.
-        let mut left = vec![0];
-        let mut count = 0;
-        self.entries.retain(|entry| {
-            let stays = is_fresh(entry);
-            count += usize::from(stays);
-            left.push(count);
-            stays
-        });
-        self.acks.iter_mut().for_each(|(entries, _)| *entries = left[*entries]);
-        self.places.iter_mut().for_each(|(entries, ..)| *entries = left[*entries]);
+        let stays: Vec<_> = self.entries.iter().map(is_fresh).collect();
+        self.keep(&stays);
     }
 
     /// Whether its last entry says that a session was lost.
@@ -382,7 +379,8 @@ impl BatchBuilder {
 
     /// Takes the entries since the last call, if there are any.
     pub(super) fn take(&mut self, stream_bytes: u64, connection: u64) -> Option<Batch> {
-        if self.batch.is_empty() && self.batch.acks.is_empty() && self.batch.places.is_empty() {
+        let Batch { acks, places, marks, .. } = &self.batch;
+        if self.batch.is_empty() && acks.is_empty() && places.is_empty() && marks.is_empty() {
             return None;
         }
         let mut batch = std::mem::take(&mut self.batch);
@@ -437,6 +435,9 @@ impl DeliverySink for BatchBuilder {
 
     fn marked(&mut self, _: ReceiverNumber, mark: &Mark) {
         self.echo.take_if(|echo| echo.ends_at(mark));
+        if !matches!(self.moving, Some((Session::New, _))) {
+            self.batch.marks.push((self.batch.entries.len(), mark.clone()));
+        }
         if let Some((session, handover)) = &self.moving {
             handover.lock().unwrap_or_else(PoisonError::into_inner).marked(*session, mark);
         }

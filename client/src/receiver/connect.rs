@@ -9,13 +9,15 @@ use super::hub::{Hub, Place, Proof, SharedHub};
 use super::options::{ReceiverConnection, ReceiverOptions};
 use super::past::Past;
 use super::reading::Receiver;
+use super::redundant::Redundant;
 use super::state::Shared;
 use super::task::Task;
+use crate::apart::Apart;
 use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants};
 use crate::error::ConnectError;
 use crate::publisher::PublisherOptions;
-use crate::session::plan::PlanError;
+use crate::session::plan::{PlanError, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 
 /// The wants of a connection for one receiver.
@@ -41,6 +43,9 @@ pub(crate) async fn connect(
     let wish = options.wish();
     let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
     let first = |hub: &Hub| hub.join(&wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
+    if options.redundant {
+        return connect_redundant(connector, wish, window_bytes, options).await;
+    }
     if options.connection == ReceiverConnection::Own {
         let (_, shared) = begin(connector, WANTS_ONE, first).await?;
         return Ok(made(shared, options));
@@ -57,6 +62,34 @@ pub(crate) async fn connect(
     let (hub, shared) = begin(connector, wants, first).await?;
     *present = Arc::downgrade(&hub);
     Ok(made(shared, options))
+}
+
+/// Connects a receiver on two routers. It begins with one of them; the other session looks for a second
+/// one as long as it takes.
+async fn connect_redundant(
+    connector: Connector,
+    wish: ReceiverWish,
+    window_bytes: u64,
+    options: ReceiverOptions,
+) -> Result<Receiver, ConnectError> {
+    if wish.group.is_some() || !wish.name.is_empty() {
+        return Err(ConnectError::RedundantMember);
+    }
+    let [here, there] = Apart::both();
+    let clock = connector.clock();
+    let join = |hub: &Hub| hub.join(&wish, window_bytes)?.ok_or(PlanError::TooManyReceivers);
+    let attaching = Attaching::new(connector.clone(), WANTS_ONE).apart(here.clone());
+    let (_, first) = begin_attaching(attaching, WANTS_ONE, join).await?;
+    let hub = Arc::new(Hub::new(WANTS_ONE, String::new()));
+    let second = join(&hub)?;
+    // Only the first session asks for the past; the second is asked for what it misses later.
+    let asks = options.since.is_some() || options.cursor.is_some() || options.newest;
+    second.lock().past = Past::new(asks.then_some(Duration::ZERO), None, false);
+    first.lock().past = Past::new(options.since, options.cursor, options.newest);
+    let attaching = Attaching::insisting(connector, WANTS_ONE).apart(there.clone());
+    tokio::spawn(Task::new(attaching, hub).run_unattached());
+    let redundant = Redundant::new([first, second], [here, there], clock);
+    Ok(Receiver::redundant(redundant, options.acknowledge))
 }
 
 /// Connects a receiver on a connection of its own, which has a place for a publisher that wants
@@ -91,7 +124,15 @@ pub(crate) async fn begin<T>(
     wants: Wants,
     first: impl FnOnce(&Hub) -> Result<T, PlanError>,
 ) -> Result<(Arc<Hub>, T), ConnectError> {
-    let mut attaching = Attaching::new(connector, wants);
+    begin_attaching(Attaching::new(connector, wants), wants, first).await
+}
+
+/// As [`begin`], to a router that `attaching` finds.
+async fn begin_attaching<T>(
+    mut attaching: Attaching,
+    wants: Wants,
+    first: impl FnOnce(&Hub) -> Result<T, PlanError>,
+) -> Result<(Arc<Hub>, T), ConnectError> {
     let (link, welcome) = *attaching.attach(None).await?;
     let hub = Arc::new(Hub::new(wants, welcome.identity.clone()));
     let first = first(&hub)?;

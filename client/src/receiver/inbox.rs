@@ -23,6 +23,10 @@ pub(super) struct Inbox {
     /// The same with bytes of older connections.
     taken_in_all: u64,
     connection: u64,
+    /// Sessions that were opened; those that receivers move between without a gap are one.
+    life: u64,
+    /// Whether there is one.
+    is_open: bool,
     /// Receipts of the present connection that the application was given and has not acknowledged.
     given: u64,
     waker: Option<Waker>,
@@ -40,6 +44,23 @@ impl Inbox {
         self.taken_in_all = 0;
         self.given = 0;
         self.connection
+    }
+
+    /// A session begins from nothing.
+    pub(super) const fn begin_life(&mut self) {
+        self.life += 1;
+        self.is_open = true;
+    }
+
+    /// The session is lost.
+    pub(super) const fn end_life(&mut self) {
+        self.is_open = false;
+    }
+
+    /// The session that the next batch is of; without one, the present session. None: there is none.
+    pub(super) fn next_life(&self) -> Option<u64> {
+        let present = (self.is_open && !self.ended).then_some(self.life);
+        self.batches.front().map_or(present, |batch| Some(batch.life))
     }
 
     pub(super) const fn connection(&self) -> u64 {
@@ -62,6 +83,7 @@ impl Inbox {
         if !self.names.is_empty() {
             batch.name_matched(&self.names);
         }
+        batch.life = self.life;
         self.bytes += batch.stream_bytes;
         self.batches.push_back(batch);
         self.waker.take()
@@ -112,6 +134,11 @@ impl Inbox {
 
     pub(super) const fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// What is to be woken though there is no batch.
+    pub(super) const fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
     }
 
     pub(super) fn wait(&mut self, waker: &Waker) {

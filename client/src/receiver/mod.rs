@@ -26,6 +26,8 @@ mod options;
 mod past;
 mod present;
 mod reading;
+mod redundant;
+mod sifting;
 mod state;
 mod stream;
 mod subscription;

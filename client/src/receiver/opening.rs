@@ -24,6 +24,7 @@ pub(super) fn open(shared: &Shared, link: &mut Link, incoming: &mut Incoming) {
         drop(state);
         return shared.end();
     }
+    state.inbox.begin_life();
     state.inbox.begin_connection();
     state.ended.clear();
     state.added.clear();

@@ -68,6 +68,12 @@ pub struct ReceiverOptions {
     /// Events that the router gives it before it has acknowledged others; then other members of its
     /// group are used. 0, the default: what the router has set, 256 if nothing. At most 65,536.
     pub max_inflight: u64,
+    /// Whether the receiver is on two routers at once, with a connection of its own to each: when one
+    /// of them dies, nothing is missing and nothing waits, because the other one brings everything,
+    /// too. It costs the cluster and this host twice as much, because each event comes twice; the
+    /// second copy is removed. While there is only one router, the receiver goes on with that. Not for members of
+    /// groups, and not with a name. Default `false`.
+    pub redundant: bool,
 }
 
 impl ReceiverOptions {
@@ -84,6 +90,7 @@ impl ReceiverOptions {
         since: impl Into<Option<Duration>>,
         cursor: impl Into<Option<Cursor>>,
         newest: bool,
+        redundant: bool,
     }
 
     /// Makes the receiver a member of a group.
@@ -163,6 +170,7 @@ impl Default for ReceiverOptions {
             since: None,
             cursor: None,
             newest: false,
+            redundant: false,
         }
     }
 }

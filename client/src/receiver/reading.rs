@@ -10,30 +10,47 @@ use super::acks::Runs;
 use super::batch::Batch;
 use super::cursor::Cursor;
 use super::options::Acknowledge;
+use super::redundant::Redundant;
 use super::state::{Busy, ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
+use crate::session::receiver::Side;
 
 /// Receives events: an asynchronous stream of [`Item`]s.
 #[derive(Debug)]
 pub struct Receiver {
     shared: Arc<Shared>,
+    /// Both sessions, of a receiver on two routers.
+    redundant: Option<Box<Redundant>>,
     /// The batch that [`Receiver::next`] is reading, and where it stands.
     current: Option<(Batch, usize)>,
     acknowledge: Acknowledge,
-    /// Runs that were given and are not acknowledged.
-    given: Runs,
+    /// Runs that were given and are not acknowledged, of each session.
+    given: [Runs; 2],
 }
 
 impl Receiver {
     pub(super) fn new(shared: Arc<Shared>, acknowledge: Acknowledge) -> Self {
-        Self { shared, current: None, acknowledge, given: Runs::default() }
+        Self { shared, redundant: None, current: None, acknowledge, given: Default::default() }
+    }
+
+    /// A receiver on two routers.
+    pub(super) fn redundant(redundant: Redundant, acknowledge: Acknowledge) -> Self {
+        let shared = redundant.shared(Side::First).clone();
+        let mut receiver = Self::new(shared, acknowledge);
+        receiver.redundant = Some(Box::new(redundant));
+        receiver
+    }
+
+    /// The session of the second router, of a receiver on two.
+    fn second(&self) -> Option<&Arc<Shared>> {
+        self.redundant.as_ref().map(|redundant| redundant.shared(Side::Second))
     }
 
     /// Its [`Subscriber`], for other tasks than the one that reads it.
     #[must_use]
     pub fn subscriber(&self) -> Subscriber {
-        Subscriber { shared: self.shared.clone() }
+        Subscriber { shared: self.shared.clone(), second: self.second().cloned() }
     }
 
     /// Subscribes to events that match any of the selectors. Returns at once; wait for
@@ -53,7 +70,8 @@ impl Receiver {
     /// Why the router refused this receiver, which has ended then; `None` while it is open.
     #[must_use]
     pub fn refused(&self) -> Option<ReceiverRefused> {
-        self.shared.lock().refused.clone()
+        let refused = self.shared.lock().refused.clone();
+        refused.or_else(|| self.second()?.lock().refused.clone())
     }
 
     /// The next event or gap; waits for it, through reconnects. `None` when a router refused this
@@ -79,15 +97,20 @@ impl Receiver {
     /// delivered. Events that were published in one run are acknowledged together, with the last of
     /// them. Those of a connection that is lost are not: their publishers send them again.
     pub fn acknowledge(&mut self) {
-        self.shared.acknowledge(&mut self.given);
+        let [first, second] = &mut self.given;
+        self.shared.acknowledge(first);
+        if let Some(redundant) = &self.redundant {
+            redundant.shared(Side::Second).acknowledge(second);
+        }
     }
 
     /// As [`acknowledge`](Self::acknowledge), but of the batch that was given last only the runs that
     /// end with its first `entries` events and gaps.
     pub fn acknowledge_part(&mut self, batch: &Batch, entries: usize) {
-        self.given.forget_from(batch.connection, batch.acks(0, batch.len()).count());
+        let given = &mut self.given[batch.side as usize];
+        given.forget_from(batch.connection, batch.acks(0, batch.len()).count());
         for receipt in batch.acks(0, entries) {
-            self.given.push(batch.connection, receipt);
+            given.push(batch.connection, receipt);
         }
         self.acknowledge();
     }
@@ -103,13 +126,16 @@ impl Receiver {
     /// The application gets the entries of a batch from `before` to `entries`.
     fn gave(&mut self, batch: &Batch, before: usize, entries: usize) {
         for receipt in batch.acks(before, entries) {
-            self.given.push(batch.connection, receipt);
+            self.given[batch.side as usize].push(batch.connection, receipt);
         }
         if self.acknowledge == Acknowledge::Taken {
             self.acknowledge();
         }
         let mut places = batch.places(before, entries).peekable();
         if places.peek().is_some() {
+            if let Some(redundant) = &self.redundant {
+                redundant.passed(batch);
+            }
             self.shared.lock().past.taken(places);
         }
     }
@@ -117,7 +143,9 @@ impl Receiver {
     /// Events that were removed because this receiver had had them: their publishers sent them again.
     #[must_use]
     pub fn duplicates_removed(&self) -> u64 {
-        self.shared.dedup.lock().unwrap_or_else(PoisonError::into_inner).removed()
+        let removed =
+            |shared: &Arc<Shared>| shared.dedup.lock().unwrap_or_else(PoisonError::into_inner).removed();
+        removed(&self.shared) + self.second().map_or(0, removed)
     }
 
     /// How far the application has come: everything that [`Receiver::next`] and
@@ -147,6 +175,13 @@ impl Receiver {
 
     fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Batch>> {
         loop {
+            if let Some(redundant) = &mut self.redundant {
+                match redundant.poll_batch(context) {
+                    Poll::Ready(Some(batch)) if batch.is_empty() => self.gave(&batch, 0, 0),
+                    polled => return polled,
+                }
+                continue;
+            }
             let mut state = self.shared.lock();
             let Some(batch) = state.inbox.pop() else {
                 if state.inbox.is_ended() {
@@ -181,10 +216,12 @@ impl Stream for Receiver {
 impl Drop for Receiver {
     /// Closes it at the router, and the connection in order when no other receiver uses it.
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.closed = true;
-        state.watches.clear();
-        drop(state);
-        self.shared.tell();
+        for shared in [Some(&self.shared), self.second()].into_iter().flatten() {
+            let mut state = shared.lock();
+            state.closed = true;
+            state.watches.clear();
+            drop(state);
+            shared.tell();
+        }
     }
 }

@@ -58,6 +58,17 @@ pub(super) struct Busy {
     pub(super) is_told: bool,
 }
 
+/// A mark that is wanted in the receiver's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum AskedMark {
+    #[default]
+    No,
+    /// The router is to be asked.
+    Wanted,
+    /// It was asked, on this connection of the inbox, for a mark of this number.
+    Asked { connection: u64, number: u64 },
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) number: ReceiverNumber,
@@ -76,6 +87,9 @@ pub(super) struct State {
     /// Whether it takes events of its group.
     pub(super) busy: Busy,
     pub(super) past: Past,
+    pub(super) mark: AskedMark,
+    /// Subscriptions that were made so far.
+    pub(super) subscribed: u64,
     pub(super) closed: bool,
     /// Replies come to it, which go to the connection that asked: it does not move ahead of its
     /// publisher.
@@ -104,6 +118,8 @@ impl Shared {
             acknowledged: Runs::default(),
             busy: Busy::default(),
             past: Past::default(),
+            mark: AskedMark::default(),
+            subscribed: 0,
             closed: false,
             is_inbox: false,
             refused: None,
@@ -150,12 +166,14 @@ impl Shared {
     /// Marks in the receiver's stream that events may be missing, if any were asked for.
     pub(super) fn lost(&self) {
         let mut state = self.lock();
+        state.inbox.end_life();
         state.plan.on_lost();
         state.show_progress();
         state.past.was_lost = true;
         state.past.owes_gap |= !state.watches.is_empty();
         // What a router fills from history is not missing; the next one says what it has.
-        let waker = if state.past.is_wanted() { None } else { state.say_lost() };
+        let said = if state.past.is_wanted() { None } else { state.say_lost() };
+        let waker = said.or_else(|| state.inbox.take_waker());
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -201,6 +219,29 @@ impl State {
                     None => link.session.subscribe(self.number, number, selectors),
                 }
             }
+        }
+    }
+
+    /// Plans a subscription, and tells how far it has come.
+    pub(super) fn subscribe(
+        &mut self,
+        texts: Vec<String>,
+    ) -> Result<(SubscriptionNumber, watch::Receiver<SubscriptionState>), PlanError> {
+        let number = self.plan.subscribe(self.number, texts)?;
+        let (sender, receiver) = watch::channel(SubscriptionState::Progress(Progress::Asked));
+        self.watches.insert(number, sender);
+        let parts: Vec<_> = self.plan.parts(self.number, number).collect();
+        self.inbox.name_parts(number, &parts);
+        self.added.extend(parts);
+        self.subscribed += 1;
+        Ok((number, receiver))
+    }
+
+    /// Asks the router for the mark that is wanted, if one is.
+    pub(super) fn tell_mark(&mut self, link: &mut Link) {
+        if self.mark == AskedMark::Wanted && link.session.has_moves() {
+            let (connection, number) = (self.inbox.connection(), link.session.ask_mark(self.number));
+            self.mark = AskedMark::Asked { connection, number };
         }
     }
 

@@ -74,6 +74,8 @@ impl Coverage {
 #[derive(Debug, Clone)]
 pub struct Subscriber {
     pub(super) shared: Arc<Shared>,
+    /// The other session, of a receiver on two routers.
+    pub(super) second: Option<Arc<Shared>>,
 }
 
 impl Subscriber {
@@ -102,15 +104,18 @@ impl Subscriber {
         if let Some(refused) = &state.refused {
             return Err(refused.clone().into());
         }
-        let number = state.plan.subscribe(self.shared.number, texts)?;
-        let (sender, receiver) = watch::channel(SubscriptionState::Progress(Progress::Asked));
-        state.watches.insert(number, sender);
-        let parts: Vec<_> = state.plan.parts(self.shared.number, number).collect();
-        state.inbox.name_parts(number, &parts);
-        state.added.extend(parts);
-        drop(state);
+        // Both sessions have it before either brings anything for it, and under one number.
+        let mut second = self.second.as_ref().map(|second| second.lock());
+        let (number, receiver) = state.subscribe(texts.clone())?;
+        if let Some(second) = &mut second {
+            second.subscribe(texts)?;
+        }
+        drop((state, second));
         self.shared.tell();
-        Ok(Subscription { number, state: receiver, shared: self.shared.clone() })
+        if let Some(second) = &self.second {
+            second.tell();
+        }
+        Ok(Subscription { number, state: receiver, shared: self.shared.clone(), second: self.second.clone() })
     }
 }
 
@@ -120,6 +125,7 @@ pub struct Subscription {
     pub(super) number: SubscriptionNumber,
     pub(super) state: watch::Receiver<SubscriptionState>,
     pub(super) shared: Arc<Shared>,
+    pub(super) second: Option<Arc<Shared>>,
 }
 
 impl Subscription {
@@ -170,6 +176,9 @@ impl Subscription {
     /// Ends it. Events that are on their way may still come.
     pub fn unsubscribe(self) {
         self.shared.unsubscribe(self.number);
+        if let Some(second) = &self.second {
+            second.unsubscribe(self.number);
+        }
     }
 
     async fn reached(&mut self, reached: impl Fn(&Progress) -> bool) -> Result<Progress, SubscribeError> {

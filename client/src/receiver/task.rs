@@ -60,6 +60,14 @@ impl Task {
         }
     }
 
+    /// As [`Task::run`], of a connection that is yet to be made.
+    pub(super) async fn run_unattached(mut self) {
+        match self.reconnect().await.map(|connected| *connected) {
+            Some((link, welcome)) => self.run(link, welcome.tables).await,
+            None => self.hub.end().iter().for_each(|shared| shared.end()),
+        }
+    }
+
     pub(super) async fn run(mut self, mut link: Link, tables: TableCapacity) {
         let mut present = Present::new(&link, tables);
         loop {
@@ -324,6 +332,7 @@ impl Task {
                 state.tell_changes(link);
             }
             state.tell_busy(link);
+            state.tell_mark(link);
             if state.acknowledged.has_tickets() {
                 // A member of a group has room again once its router knows.
                 state.tell_acknowledged(link);

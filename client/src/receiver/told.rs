@@ -29,6 +29,11 @@ impl Task {
                     let mut state = member.shared.lock();
                     state.plan.on_subscribed(&subscribed);
                     state.show_progress();
+                    let waker = state.inbox.take_waker();
+                    drop(state);
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
                 }
             }
             ConnectionEvent::Refused(refused) if refused.publisher.is_none() => {

@@ -44,6 +44,8 @@ pub enum Cause<E> {
     Lookup(E),
     /// It welcomed the client, but it is the router that the client has just left.
     Left,
+    /// It welcomed the client, but another session of the same receiver or publisher uses it.
+    Taken,
     /// It did not answer in time.
     Timeout,
     /// The attempt failed, and the driver says why.
@@ -61,7 +63,7 @@ impl<E> Cause<E> {
     const fn rank(&self) -> u8 {
         match self {
             Self::NoRouters => 0,
-            Self::Left => 1,
+            Self::Left | Self::Taken => 1,
             Self::LookupTimeout | Self::NoAddress => 2,
             Self::Lookup(_) => 3,
             Self::Timeout => 4,

@@ -85,6 +85,14 @@ pub enum Input<'a, R: Router, E> {
         /// Its answer.
         welcome: &'a Welcome,
     },
+    /// A router answered the Hello of an attempt, and another session uses it already; the driver
+    /// closes the connection. The routers that it names are tried, too.
+    Taken {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its answer.
+        welcome: &'a Welcome,
+    },
     /// An attempt failed.
     Failed {
         /// The attempt.

@@ -150,6 +150,15 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                 }
             }
             Input::Welcomed { attempt, welcome } => self.welcomed(attempt, welcome, now),
+            Input::Taken { attempt, welcome } => {
+                if let Search::Round(round) = &mut self.search
+                    && let Some((_, router, address)) = round.take(attempt)
+                {
+                    let named = self.routers.named(&welcome.alternates);
+                    round.also(&named, &mut self.outputs);
+                    round.fail(Some(router), Some(address), Cause::Taken);
+                }
+            }
             Input::Failed { attempt, verdict, error } => {
                 if let Search::Round(round) = &mut self.search
                     && let Some((_, router, address)) = round.take(attempt)

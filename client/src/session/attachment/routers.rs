@@ -119,6 +119,14 @@ impl<R: Router> Routers<R> {
         self.left == Some(incarnation)
     }
 
+    /// Notes the routers that one named which is not for this client, and returns them.
+    pub(super) fn named(&mut self, alternates: &[String]) -> Vec<R> {
+        if !alternates.is_empty() {
+            self.set(alternates);
+        }
+        self.alternates.clone()
+    }
+
     fn set(&mut self, alternates: &[String]) {
         self.alternates = alternates.iter().take(ALTERNATES_MAX).filter_map(|text| R::named(text)).collect();
     }

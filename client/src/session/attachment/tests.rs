@@ -1,5 +1,6 @@
 //! What an attachment does, step by step and under chance.
 
+mod taken;
 mod zones;
 
 use millrace_proto::control::{Goaway, Welcome};
