@@ -20,7 +20,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::authority::named;
 use crate::pem::Source;
-use crate::role::{client_uri, router_uri};
+use crate::role::{admin_uri, client_uri, router_uri};
 
 /// A certificate is valid from this long ago, because clocks of hosts differ.
 const BACKDATED: Duration = Duration::from_secs(3600);
@@ -167,6 +167,15 @@ impl ClusterAuthority {
     pub fn client(&self, name: &str, days: u32, now: SystemTime) -> Result<Issued, IssueError> {
         let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(name, client_uri(name), Vec::new(), usages, days, now)
+    }
+
+    /// A certificate for who operates routers, under this name.
+    ///
+    /// # Errors
+    /// [`IssueError`].
+    pub fn admin(&self, name: &str, days: u32, now: SystemTime) -> Result<Issued, IssueError> {
+        let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(name, admin_uri(name), Vec::new(), usages, days, now)
     }
 
     fn issue(

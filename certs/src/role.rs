@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `millrace://router/NAME`, `spiffe://DOMAIN/millrace/router/NAME` | router NAME |
 //! | `millrace://client/NAME`, `spiffe://DOMAIN/millrace/client/NAME` | client NAME |
+//! | `millrace://admin/NAME`, `spiffe://DOMAIN/millrace/admin/NAME` | NAME, who operates routers |
 //!
 //! The second form is for authorities that issue SPIFFE ids alone (SPIFFE-ID, section 2): a path of
 //! exactly three segments, under any trust domain, because the authorities that a router believes
@@ -18,6 +19,8 @@ use x509_parser::parse_x509_certificate;
 pub(crate) const ROUTER_URI: &str = "millrace://router/";
 /// URI of a client's certificate, without its name.
 pub(crate) const CLIENT_URI: &str = "millrace://client/";
+/// URI of an operator's certificate, without its name.
+pub(crate) const ADMIN_URI: &str = "millrace://admin/";
 
 /// What a certificate says its holder is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +29,21 @@ pub enum Role {
     Router(String),
     /// A client.
     Client(String),
+    /// Who operates routers: the admin page over TLS obeys it.
+    Admin(String),
     /// Neither, several that differ, or not readable.
     None,
 }
 
 impl Role {
-    /// What its holder is called as a client: NAME, or `router/NAME`. None without a role.
+    /// What its holder is called as a client: NAME, `router/NAME` or `admin/NAME`. None without a
+    /// role.
     #[must_use]
     pub fn identity(self) -> Option<String> {
         match self {
             Self::Client(name) => Some(name),
             Self::Router(name) => Some(format!("router/{name}")),
+            Self::Admin(name) => Some(format!("admin/{name}")),
             Self::None => None,
         }
     }
@@ -63,8 +70,11 @@ pub(crate) fn role_in(uri: &str) -> Option<Role> {
     if let Some(id) = uri.strip_prefix("spiffe://") {
         return role_of_spiffe(id);
     }
-    let router = || uri.strip_prefix(ROUTER_URI).map(|name| Role::Router(name.to_owned()));
-    router().or_else(|| uri.strip_prefix(CLIENT_URI).map(|name| Role::Client(name.to_owned())))
+    let named = |prefix| uri.strip_prefix(prefix).map(str::to_owned);
+    named(ROUTER_URI)
+        .map(Role::Router)
+        .or_else(|| named(CLIENT_URI).map(Role::Client))
+        .or_else(|| named(ADMIN_URI).map(Role::Admin))
 }
 
 /// The role that a SPIFFE id names, without its scheme.
@@ -74,6 +84,7 @@ fn role_of_spiffe(id: &str) -> Option<Role> {
         [_, _, _, ""] | ["", ..] => None,
         [_, "millrace", "router", name] => Some(Role::Router((*name).to_owned())),
         [_, "millrace", "client", name] => Some(Role::Client((*name).to_owned())),
+        [_, "millrace", "admin", name] => Some(Role::Admin((*name).to_owned())),
         _ => None,
     }
 }
@@ -90,6 +101,12 @@ pub(crate) fn client_uri(name: &str) -> String {
     format!("{CLIENT_URI}{name}")
 }
 
+/// URI of a role, for certificates that are made here.
+#[cfg(feature = "authority")]
+pub(crate) fn admin_uri(name: &str) -> String {
+    format!("{ADMIN_URI}{name}")
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair, SanType};
@@ -100,11 +117,14 @@ mod tests {
     fn both_forms_of_an_id_name_the_same_role() {
         let router = |name: &str| Some(Role::Router(name.to_owned()));
         let client = |name: &str| Some(Role::Client(name.to_owned()));
+        let admin = |name: &str| Some(Role::Admin(name.to_owned()));
         for (uri, role) in [
             ("millrace://router/a", router("a")),
             ("spiffe://example.org/millrace/router/a", router("a")),
             ("millrace://client/billing", client("billing")),
             ("spiffe://example.org/millrace/client/billing", client("billing")),
+            ("millrace://admin/ann", admin("ann")),
+            ("spiffe://example.org/millrace/admin/ann", admin("ann")),
         ] {
             assert_eq!(role_in(uri), role, "{uri}");
         }

@@ -65,13 +65,13 @@ fn main() -> ExitCode {
             Command::Sub(command) => subscribe::run(&args.reach, command).await,
             Command::Request(command) => request::run(&args.reach, command).await,
             Command::Reply(command) => reply::run(&args.reach, command).await,
-            Command::Check(command) => check::run(command, args.reach.json).await,
+            Command::Check(command) => check::run(&args.reach, command).await,
             Command::Rules(command) => rules::run(command, args.reach.json).await,
             Command::Completions(command) => shell::completions(command, Args::command()),
             Command::Man(command) => shell::man(command, Args::command()),
-            Command::Top(command) => top::run(command, args.reach.json).await,
+            Command::Top(command) => top::run(&args.reach, command).await,
             Command::Tap(command) => tap::run(&args.reach, command).await,
-            Command::Ctl(command) => ctl::run(command, args.reach.json).await,
+            Command::Ctl(command) => ctl::run(&args.reach, command).await,
             #[cfg(unix)]
             Command::Certs(command) => certs::run(command, args.reach.json),
             #[cfg(unix)]

@@ -169,6 +169,12 @@ impl Cli {
                  this machine, for this machine. Give --cert, --key and --ca to listen elsewhere"
             );
         }
+        if dev.is_some() && settings.admin.tls_listen.is_some() {
+            bail!(
+                "admin.tls_listen obeys certificates of operators, and nobody makes them in development mode: \
+                 give --cert, --key and --ca, or use admin.listen"
+            );
+        }
         let identity = identity(&settings, dev.as_ref())?;
         let ca_path = settings.tls.ca.clone().or_else(|| dev.as_ref()?.ca_path().map(Into::into));
         let tokens =

@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
+use crate::admin::AdminAddresses;
 use crate::asked::Process;
 use crate::canary::{Canary, Flight};
 use crate::config::RouterConfig;
@@ -89,12 +90,12 @@ pub struct RouterHandle {
 impl RouterHandle {
     pub(crate) fn new(
         starting: &Starting,
-        admin_addr: Option<SocketAddr>,
+        admin: AdminAddresses,
         cores: Vec<CoreLink>,
         (inputs, places): (mpsc::Sender<Input>, watch::Sender<Places>),
         ending: Arc<AtomicBool>,
     ) -> Self {
-        let view = Arc::new(View::new(starting, admin_addr, cores, inputs));
+        let view = Arc::new(View::new(starting, admin, cores, inputs));
         Self {
             view,
             control: Mutex::new(None),
@@ -172,7 +173,18 @@ impl RouterHandle {
     /// TCP address of the admin page, with its real port.
     #[must_use]
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.view.admin_addr
+        self.view.admin.plain
+    }
+
+    /// Where the admin page over TLS is, for certificates of the role admin.
+    #[must_use]
+    pub fn admin_tls_addr(&self) -> Option<SocketAddr> {
+        self.view.admin.secure
+    }
+
+    /// The identity, and each that a reload brings.
+    pub(crate) fn identities(&self) -> watch::Receiver<Identity> {
+        self.identities.subscribe()
     }
 
     /// This router's id.

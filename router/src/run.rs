@@ -190,7 +190,9 @@ fn defect() -> anyhow::Error {
 /// Starts the router, on another admin port where the usual one is taken and nobody asked for it.
 fn start(plan: &mut Plan) -> Result<RouterHandle> {
     let started = match Router::start(plan.config.clone()) {
-        Err(StartError::Admin { address, .. }) if plan.any_admin_port && plan.dev.is_some() => {
+        Err(StartError::Admin { address, setting: "admin.listen", .. })
+            if plan.any_admin_port && plan.dev.is_some() =>
+        {
             plan.config.admin = Some((address.ip(), 0).into());
             Router::start(plan.config.clone())
         }
@@ -266,6 +268,7 @@ fn announce(cli: &Cli, plan: &Plan, handle: &RouterHandle) -> io::Result<()> {
             "addr": handle.addr().to_string(),
             "advertise": handle.advertise(),
             "admin": handle.admin_addr().map(|addr| addr.to_string()),
+            "admin_tls": handle.admin_tls_addr().map(|addr| addr.to_string()),
             "router": handle.router_id().to_string(),
             "incarnation": handle.incarnation().to_string(),
             "ca": plan.ca_path,

@@ -14,6 +14,7 @@ use millrace_proto::{Incarnation, PublisherSecret};
 use millrace_quic::{Core, CoreSettings, steer};
 use tokio::sync::watch;
 
+use crate::admin::Admin;
 use crate::app::{AppParts, CoreApp};
 use crate::clock::Clock;
 use crate::config::RouterConfig;
@@ -80,12 +81,7 @@ struct Made {
 
 impl Starting {
     fn start(self, group: steer::Group) -> Result<RouterHandle, StartError> {
-        let admin = self.config.admin.map(|address| {
-            let bound = std::net::TcpListener::bind(address)
-                .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-            bound.map_err(|source| StartError::Admin { address, source })
-        });
-        let admin = admin.transpose()?;
+        let admin = Admin::bind(&self.config)?;
         let (inputs, inbox) = tokio::sync::mpsc::channel(INPUTS_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let (orders, selectors) = SelectorsThread::new(stop.clone());
@@ -97,17 +93,14 @@ impl Starting {
         for (made, number) in made.into_iter().zip(0..) {
             links.push(self.run_core(made, number)?);
         }
-        let admin_addr = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
         let (places, sought) = watch::channel(Places::of(&self.config.mesh));
-        let handle = RouterHandle::new(&self, admin_addr, links, (inputs.clone(), places), stop);
+        let handle = RouterHandle::new(&self, admin.addresses()?, links, (inputs.clone(), places), stop);
         handle.set_selectors_thread(selectors);
         let control = self.make_control(posts, (inputs.clone(), inbox), handle.pictures());
         let seeds = watch_places(self.resolver(), sought, self.config.mesh.resolve_every, inputs);
         let overflows = crate::herald::watch_overflows(handle.view());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        if let Some(listener) = admin {
-            run_admin(listener, &handle)?;
-        }
+        run_admin(admin, &handle)?;
         let placement = self.placement.clone();
         let thread = thread::Builder::new().name("millrace-control".into()).spawn(move || {
             step_back();
@@ -221,13 +214,16 @@ impl Starting {
 
 /// Runs the admin page on a thread of its own, because control can be busy for seconds and the page
 /// must say so.
-fn run_admin(listener: std::net::TcpListener, handle: &RouterHandle) -> io::Result<()> {
+fn run_admin(admin: Admin, handle: &RouterHandle) -> io::Result<()> {
+    if admin.is_off() {
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let view = handle.view();
+    let (view, identities) = (handle.view(), handle.identities());
     let thread = thread::Builder::new().name("millrace-admin".into()).spawn(move || {
         step_back();
-        runtime.block_on(crate::admin::serve(listener, view, stopped));
+        runtime.block_on(admin.serve(view, identities, stopped));
         runtime.shutdown_background();
     })?;
     handle.set_admin_thread(stop, thread);

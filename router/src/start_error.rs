@@ -28,10 +28,12 @@ pub enum StartError {
     },
     /// The TCP address of the admin page cannot be had.
     #[error(
-        "cannot serve the admin page on TCP {address} (setting `admin.listen`): {source}{}",
+        "cannot serve the admin page on TCP {address} (setting `{setting}`): {source}{}",
         cure(source, address)
     )]
     Admin {
+        /// `admin.listen` or `admin.tls_listen`.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's words.

@@ -13,6 +13,7 @@ use millrace_engine::rights::Meters;
 use millrace_proto::{Incarnation, RouterId};
 use thiserror::Error;
 
+use crate::admin::AdminAddresses;
 use crate::asked::{Process, Reloaded};
 use crate::canary::Record;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
@@ -49,7 +50,8 @@ impl CoreLink {
 /// What can be asked of a router from any thread.
 pub(crate) struct View {
     pub(crate) addr: SocketAddr,
-    pub(crate) admin_addr: Option<SocketAddr>,
+    /// Where the admin page is.
+    pub(crate) admin: AdminAddresses,
     pub(crate) router: RouterId,
     pub(crate) incarnation: Incarnation,
     pub(crate) advertise: String,
@@ -75,13 +77,13 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(
         starting: &Starting,
-        admin_addr: Option<SocketAddr>,
+        admin: AdminAddresses,
         cores: Vec<CoreLink>,
         inputs: tokio::sync::mpsc::Sender<Input>,
     ) -> Self {
         Self {
             addr: starting.addr,
-            admin_addr,
+            admin,
             router: starting.router,
             incarnation: starting.incarnation,
             name: starting.config.name.clone().unwrap_or_else(|| starting.advertise.clone()),

@@ -3,14 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::secure::Secure;
+
 /// Port of the admin page unless a URL names another.
 const DEFAULT_PORT: u16 = 7401;
+/// The same over TLS.
+const DEFAULT_SECURE_PORT: u16 = 7402;
 
 /// Where routers are asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AdminArgs {
-    /// Admin page of a router (its setting `admin.listen`). May be given several times, or several
-    /// with commas between.
+    /// Admin page of a router (its setting `admin.listen`), or https://HOST:7402 (its setting
+    /// `admin.tls_listen`; with --ca, --cert and --key). May be given several times, or several with
+    /// commas between.
     #[arg(
         long,
         global = true,
@@ -23,11 +28,13 @@ pub(crate) struct AdminArgs {
 }
 
 /// The admin page of one router: `http://HOST:PORT`, of which the scheme and the port may be left
-/// out.
+/// out, or `https://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AdminUrl {
     /// HOST:PORT, with brackets around an IPv6 address.
     authority: String,
+    /// Over TLS, and how.
+    secure: Option<Secure>,
 }
 
 impl AdminUrl {
@@ -35,11 +42,28 @@ impl AdminUrl {
     pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
+
+    /// HOST, without brackets.
+    pub(super) fn host(&self) -> &str {
+        let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// How it is reached over TLS, if it is.
+    pub(super) fn secure(&self) -> Option<&Secure> {
+        self.secure.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn secure_mut(&mut self) -> Option<&mut Secure> {
+        self.secure.as_mut()
+    }
 }
 
 impl fmt::Display for AdminUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        let scheme = if self.secure.is_some() { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
@@ -47,10 +71,11 @@ impl FromStr for AdminUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("{text:?} is no admin page: write http://HOST:PORT");
-        let rest = match text.split_once("://") {
-            None => text,
-            Some(("http", rest)) => rest,
+        let expected = || format!("{text:?} is no admin page: write http://HOST:PORT or https://HOST:PORT");
+        let (rest, secure) = match text.split_once("://") {
+            None => (text, None),
+            Some(("http", rest)) => (rest, None),
+            Some(("https", rest)) => (rest, Some(Secure::default())),
             Some((scheme, _)) => {
                 return Err(format!("{scheme}:// is not spoken by admin pages: write http://HOST:PORT"));
             }
@@ -72,13 +97,14 @@ impl FromStr for AdminUrl {
             },
         };
         let port = match port {
+            None if secure.is_some() => DEFAULT_SECURE_PORT,
             None => DEFAULT_PORT,
             Some(port) => port.parse().map_err(|_| expected())?,
         };
         if host.is_empty() {
             return Err(expected());
         }
-        Ok(Self { authority: format!("{host}:{port}") })
+        Ok(Self { authority: format!("{host}:{port}"), secure })
     }
 }
 
@@ -94,12 +120,21 @@ mod tests {
             ("router-0.mesh", "http://router-0.mesh:7401"),
             ("http://[::1]:80/", "http://[::1]:80"),
             ("[fe80::1]", "http://[fe80::1]:7401"),
+            ("https://router-0.mesh", "https://router-0.mesh:7402"),
+            ("https://[::1]:80", "https://[::1]:80"),
         ] {
             assert_eq!(read(text), Ok(url.to_owned()));
         }
         for wrong in ["", "off ", "http://", "host:port", "host:70000", ":7401", "[::1", "a/b", "[::1]x"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        assert!(read("https://a").is_err_and(|why| why.contains("https:// is not spoken")));
+        assert!(read("ftp://a").is_err_and(|why| why.contains("ftp:// is not spoken")));
+    }
+
+    #[test]
+    fn the_host_of_a_url_has_no_brackets() {
+        let host = |text: &str| text.parse::<AdminUrl>().map(|url| url.host().to_owned());
+        assert_eq!(host("https://[fe80::1]:80"), Ok("fe80::1".to_owned()));
+        assert_eq!(host("router-0.mesh"), Ok("router-0.mesh".to_owned()));
     }
 }

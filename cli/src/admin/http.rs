@@ -1,9 +1,11 @@
-//! One request to an admin page: HTTP/1.1 over TCP, within bounds of time and size.
+//! One request to an admin page: HTTP/1.1 over TCP, with TLS or without, within bounds of time and
+//! size.
 
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
+use hyper::rt::{Read, Write};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
@@ -71,9 +73,24 @@ pub(super) async fn request(url: &AdminUrl, method: Method, path: &str) -> Resul
 
 async fn send(url: &AdminUrl, method: Method, path: &str) -> Result<Vec<u8>, AskError> {
     let stream = TcpStream::connect(url.authority()).await.map_err(|error| unreachable(url, error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unreachable(url, error))?;
+    let tls = url.secure().map(|secure| secure.to(url.host())).transpose();
+    match tls.map_err(|why| unreachable(url, why))?.flatten() {
+        Some((tls, name)) => {
+            let stream = tls.connect(name, stream).await.map_err(|error| unreachable(url, error))?;
+            exchange(TokioIo::new(stream), url, method, path).await
+        }
+        None => exchange(TokioIo::new(stream), url, method, path).await,
+    }
+}
+
+async fn exchange(
+    io: impl Read + Write + Unpin + Send + 'static,
+    url: &AdminUrl,
+    method: Method,
+    path: &str,
+) -> Result<Vec<u8>, AskError> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(io).await.map_err(|error| unreachable(url, error))?;
     let connection = tokio::spawn(connection);
     let request = Request::builder()
         .method(if method == Method::Post { hyper::Method::POST } else { hyper::Method::GET })

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// Make certificates for the routers and clients of a cluster.
+/// Make certificates for the routers, clients and operators of a cluster.
 ///
-/// `init` makes an authority in a folder, `router` and `client` make certificates that it vouches
-/// for. The folder is for whoever operates the cluster: routers and clients get their own
+/// `init` makes an authority in a folder, `router`, `client` and `admin` make certificates that it
+/// vouches for. The folder is for whoever operates the cluster: routers and clients get their own
 /// certificate and key, and ca.pem. All files are readable for their owner alone, and none is
 /// replaced without --force.
 #[derive(Debug, clap::Args)]
@@ -53,6 +53,16 @@ pub(crate) enum What {
         /// Name of the client.
         #[arg(value_name = "NAME")]
         name: String,
+    },
+    /// Make a certificate for who operates routers from elsewhere than their hosts: the admin page
+    /// over TLS (`admin.tls_listen`) obeys it.
+    Admin {
+        /// Name of the operator.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How long the certificate is valid.
+        #[arg(long, value_name = "DAYS", default_value = "365")]
+        days: u32,
     },
     /// Make a certificate for a client.
     Client {

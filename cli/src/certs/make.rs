@@ -1,4 +1,4 @@
-//! `millrace certs init`, `router`, `client` and `token`.
+//! `millrace certs init`, `router`, `client`, `admin` and `token`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ pub(crate) fn run(command: &Certs, json: bool) -> Result<(), Failure> {
         What::Init { name, days } => init(&folder, &command.dir, name, *days, now),
         What::Router { name, sans, days } => router(&folder, name, sans, *days, now),
         What::Client { name, days } => client(&folder, name, *days, now),
+        What::Admin { name, days } => admin(&folder, name, *days, now),
         What::Token { name } => token(&folder, name),
     }
     .map_err(failure)?;
@@ -139,6 +140,23 @@ fn client(folder: &Folder<'_>, name: &str, days: u32, now: SystemTime) -> anyhow
         files,
         next: format!("millrace --router HOST:7400 --ca {ca} --cert {cert} --key {key} sub '*'"),
         next_is: "Next, with these files and ca.pem on its host",
+    })
+}
+
+fn admin(folder: &Folder<'_>, name: &str, days: u32, now: SystemTime) -> anyhow::Result<Made> {
+    let (authority, warning) = folder.authority(now)?;
+    let issued = authority.admin(name, days, now)?;
+    let files = keep(folder, "admin", name, &issued)?;
+    warn(warning, &authority, &issued, days, now);
+    let (cert, key, ca) = (word(&files[0].path), word(&files[1].path), word(&folder.file(CA)));
+    Ok(Made {
+        schema: SCHEMA,
+        kind: "admin",
+        name: name.to_owned(),
+        valid_until: Some(day(issued.ends)),
+        files,
+        next: format!("millrace ctl --admin https://HOST:7402 --ca {ca} --cert {cert} --key {key} status"),
+        next_is: "Next, with these files and ca.pem, for routers with the setting admin.tls_listen",
     })
 }
 

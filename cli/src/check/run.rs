@@ -12,6 +12,7 @@ use super::{report, verdict};
 use crate::admin::pages::Status;
 use crate::admin::{self, Answer, AskError, Method};
 use crate::failure::Failure;
+use crate::options::Reach;
 use crate::{show, tell};
 
 /// Between two looks, at least: a rate over less means nothing.
@@ -21,8 +22,9 @@ const APART_MIN: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// The state is not ok: the failure has its exit code, and everything is said.
-pub(crate) async fn run(command: &Check, json: bool) -> Result<(), Failure> {
-    let urls = &command.admin.admin;
+pub(crate) async fn run(reach: &Reach, command: &Check) -> Result<(), Failure> {
+    let json = reach.json;
+    let urls = &admin::equipped(&command.admin.admin, reach)?;
     let begun = Instant::now();
     let first = admin::all::<Status>(urls, Method::Get, "/status").await;
     sleep(command.over.max(APART_MIN)).await;

@@ -2,11 +2,14 @@
 
 use super::args::{Ctl, What};
 use super::{change, groups, names, rebalance, routes, rules, sessions, status, why};
+use crate::admin;
 use crate::failure::Failure;
+use crate::options::Reach;
 
 /// Does what the command line asks for.
-pub(crate) async fn run(command: &Ctl, json: bool) -> Result<(), Failure> {
-    let urls = &command.admin.admin;
+pub(crate) async fn run(reach: &Reach, command: &Ctl) -> Result<(), Failure> {
+    let json = reach.json;
+    let urls = &admin::equipped(&command.admin.admin, reach)?;
     match &command.what {
         What::Status => status::run(urls, json).await,
         What::Sessions(sessions) => sessions::run(urls, sessions, json).await,

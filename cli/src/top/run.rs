@@ -12,15 +12,17 @@ use super::args::Top;
 use super::gather::Round;
 use super::model::View;
 use super::{once, screen};
-use crate::admin::AdminUrl;
+use crate::admin::{self, AdminUrl};
 use crate::failure::Failure;
+use crate::options::Reach;
 
 /// Between two looks, at least: routers have other things to do.
 const EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Shows the cluster until somebody quits, or once.
-pub(crate) async fn run(command: &Top, json: bool) -> Result<(), Failure> {
-    let urls = command.admin.admin.clone();
+pub(crate) async fn run(reach: &Reach, command: &Top) -> Result<(), Failure> {
+    let json = reach.json;
+    let urls = admin::equipped(&command.admin.admin, reach)?;
     let every = command.every.max(EVERY_MIN);
     if command.once {
         return look_once(command, &urls, every, json).await;

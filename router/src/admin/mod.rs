@@ -1,13 +1,16 @@
-//! The admin page: `/` lists what there is. GET reads, POST changes; without authentication: it
-//! belongs on loopback.
+//! The admin page: `/` lists what there is. GET reads, POST changes. On loopback everybody may do
+//! both, from elsewhere everybody may read, and over TLS operators may do both (`gate.rs`).
 //!
 //! It runs on a thread of its own, so that it answers within a second whatever control does. On
 //! loopback it answers only requests that name loopback as their host.
 
+mod addresses;
 mod answer;
 mod ask;
 mod changes;
+mod gate;
 mod groups;
+mod listeners;
 mod look;
 mod names;
 mod numbers;
@@ -23,4 +26,5 @@ mod tags;
 mod text;
 mod why;
 
-pub(crate) use pages::serve;
+pub(crate) use addresses::AdminAddresses;
+pub(crate) use listeners::Admin;

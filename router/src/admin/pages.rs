@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, groups, names, numbers, routes, rules, server, sessions, status, tags, why};
+use super::{changes, groups, names, numbers, routes, rules, sessions, status, tags, why};
 use crate::view::View;
 
 /// What the page has, each with a line about it.
-const PATHS: &[(&str, &str)] = &[
+pub(super) const PATHS: &[(&str, &str)] = &[
     ("/", "this list; as JSON or HTML when `Accept` asks for that"),
     ("/livez", "200 while control and all cores answer, else 503 and who does not"),
     ("/readyz", "200 when clients should come, else 503 and why not"),
@@ -38,17 +38,9 @@ const PATHS: &[(&str, &str)] = &[
     ("/move", "POST: asks clients to move to another router: ?clients=10&to=HOST:PORT&within=30s"),
 ];
 
-/// Serves until `stop` is dropped.
-pub(crate) async fn serve(
-    listener: std::net::TcpListener,
-    view: Arc<View>,
-    stop: tokio::sync::oneshot::Receiver<()>,
-) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the admin page cannot be served"),
-    };
-    let pages = Router::new()
+/// All pages about a router.
+pub(super) fn all(view: Arc<View>) -> Router {
+    Router::new()
         .route("/", get(list))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
@@ -64,11 +56,7 @@ pub(crate) async fn serve(
         .route("/reload", post(changes::reload))
         .route("/drain", post(changes::drain))
         .route("/move", post(changes::move_clients))
-        .with_state(Arc::new(Looker::new(view)));
-    tokio::select! {
-        () = server::serve(listener, pages) => {}
-        _ = stop => {}
-    }
+        .with_state(Arc::new(Looker::new(view)))
 }
 
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {

@@ -61,6 +61,8 @@ pub struct RouterConfig {
     pub kernel_steering: bool,
     /// TCP address of the admin page, which has no authentication; none by default.
     pub admin: Option<SocketAddr>,
+    /// TCP address of the admin page over TLS, for certificates of the role admin; none by default.
+    pub admin_tls: Option<SocketAddr>,
     /// Whether clients without a certificate are refused, or, where there are tokens, those without
     /// a certificate and a token. Default no.
     pub require_client_certificate: bool,
@@ -113,6 +115,7 @@ impl RouterConfig {
             spin: Duration::ZERO,
             kernel_steering: true,
             admin: None,
+            admin_tls: None,
             require_client_certificate: false,
             identities: Vec::new(),
             tokens: HashMap::new(),
@@ -161,6 +164,7 @@ impl RouterConfig {
             spin: cores.spin,
             kernel_steering: cores.kernel_steering,
             admin: admin.listen,
+            admin_tls: admin.tls_listen,
             require_client_certificate: tls.require_client_certificate,
             identities,
             tokens,

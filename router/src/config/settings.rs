@@ -81,9 +81,14 @@ section! {
 section! {
     /// The admin page: /livez, /readyz, /metrics and /status over HTTP.
     pub(crate) struct AdminPage at admin {
-        /// TCP address of the admin page, or off. It has no authentication: keep it on loopback or behind a policy.
+        /// TCP address of the admin page, or off. It has no authentication: who reaches it elsewhere than on loopback
+        /// may read, and change nothing.
         "admin.listen" Restart ("admin" "MILLRACE_ADMIN")
         listen: Option<SocketAddr> = Some(ADMIN_DEFAULT) => ListenOrOff;
+        /// TCP address of the same page over TLS, usually port 7402, or off. It answers and obeys whoever shows a
+        /// certificate of the role admin (`millrace certs admin NAME`), from anywhere.
+        "admin.tls_listen" Restart ("admin-tls" "MILLRACE_ADMIN_TLS")
+        tls_listen: Option<SocketAddr> = None => ListenOrOff;
     }
 }
 

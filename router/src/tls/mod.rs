@@ -9,4 +9,4 @@ mod peer;
 
 pub use millrace_certs::{AuthorityError, DevAuthority, Identity, IdentityError};
 pub(crate) use millrace_certs::{Role, SOON, role_of};
-pub(crate) use peer::{client_config, resumption, server_config};
+pub(crate) use peer::{admin_config, client_config, resumption, server_config};

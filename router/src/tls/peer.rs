@@ -1,4 +1,4 @@
-//! TLS configurations of both sides: for accepting clients and peers, and for dialling peers.
+//! TLS configurations: for accepting clients and peers, for dialling peers, and for the admin page.
 
 use std::sync::Arc;
 
@@ -26,6 +26,22 @@ pub(crate) fn server_config(identity: &Identity) -> Result<Arc<rustls::ServerCon
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain(), identity.key())?;
     Ok(tls::server(config, &[ALPN_CLIENT, ALPN_PEER]))
+}
+
+/// For the admin page over TLS: whoever comes shows a certificate.
+pub(crate) fn admin_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
+    let provider = tls::crypto_provider();
+    let verifier = WebPkiClientVerifier::builder_with_provider(identity.roots(), provider.clone())
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain(), identity.key())?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A certificate is proven each time: none obeys for longer than it is valid.
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 /// Lets clients resume their sessions, so that ten thousand that come back at once cost no
