@@ -1,6 +1,7 @@
 //! What can happen in a simulated cluster.
 
 use millrace_engine::message::CoreIndex;
+use millrace_engine::transport::{ConnKey, StreamKey};
 use millrace_verify::fault::{Fault, Phase};
 
 use crate::network::{Host, Packet};
@@ -69,6 +70,15 @@ pub enum RouterEvent {
         from: CoreIndex,
         /// The core.
         to: CoreIndex,
+    },
+    /// A core comes to a stream that has been readable for a while.
+    Readable {
+        /// The core.
+        core: CoreIndex,
+        /// The connection.
+        conn: ConnKey,
+        /// The stream.
+        stream: StreamKey,
     },
     /// Control's timer.
     ControlTimer,

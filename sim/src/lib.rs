@@ -32,6 +32,7 @@ pub mod router;
 pub mod rules;
 pub mod scenario;
 mod seed;
+pub mod service;
 pub mod summary;
 pub mod world;
 

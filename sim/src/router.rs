@@ -3,8 +3,9 @@
 //!
 //! Each core and control is a thread of its own in a real router; here each is called when an event
 //! is due for it. Mail between them is first in, first out, and random times pass before it is
-//! taken. A core takes in whatever arrives at once and ends its turn a little later, as a loop does
-//! that reads before it writes.
+//! taken; some mailboxes and connections are late for a while
+//! ([`Service`](crate::service::Service)). A core takes in whatever arrives at once and ends its turn a
+//! little later, as a loop does that reads before it writes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::event::{Event, RouterEvent};
 use crate::network::{Crossings, Endpoint, Host, Network, Notice, Place, Wire, tap_batch, up_to};
 use crate::queue::Queue;
 use crate::rules::RuleReload;
+use crate::service::{Served, Service};
 
 /// Batches that one core's mailbox to another holds: with more, the sender keeps them.
 pub const MAILBOX_BATCHES: usize = 8;
@@ -74,6 +76,7 @@ pub struct Process {
     life: u32,
     mail_delay: Duration,
     rules: Option<RuleReload>,
+    service: Service,
     cores: Vec<CoreHost>,
     control: Control,
     timer: Option<Time>,
@@ -154,6 +157,7 @@ impl Process {
             id: setup.id,
             life,
             mail_delay: setup.mail_delay,
+            service: Service::new(setup.core.seed ^ u64::from(life), setup.mail_delay),
             cores: (0..cores).map(host).collect(),
             control: Control::new(control, now),
             timer: None,
@@ -214,8 +218,16 @@ impl Process {
 
     /// A core learns something of a connection.
     pub fn notice(&mut self, core: CoreIndex, conn: ConnKey, notice: Notice, around: &mut Around<'_>) {
-        let Some(host) = self.cores.get_mut(usize::from(core)) else { return };
         let now = around.queue.now();
+        if let Notice::Readable(stream) = notice {
+            let late = self.service.delay(Served::Connection(conn.0), now);
+            if late > Duration::ZERO {
+                let what = RouterEvent::Readable { core, conn, stream };
+                around.queue.after(late, Event::Router { router: self.index, life: self.life, what });
+                return;
+            }
+        }
+        let Some(host) = self.cores.get_mut(usize::from(core)) else { return };
         if matches!(notice, Notice::Closed(_)) {
             host.open.remove(&conn);
         } else {
@@ -270,6 +282,11 @@ impl Process {
                 self.after_input(to, around);
                 // The mailbox has room again.
                 self.schedule_turn(from, Duration::from_micros(20), around);
+            }
+            RouterEvent::Readable { core, conn, stream } => {
+                let wire = &mut Wire { network: around.network, queue: around.queue };
+                self.cores[usize::from(core)].core.readable(wire.queue.now(), wire, conn, stream);
+                self.after_input(core, around);
             }
             RouterEvent::ControlTimer => {
                 let now = around.queue.now();
@@ -362,7 +379,8 @@ impl Process {
                 );
                 self.cores[usize::from(to)].batches[usize::from(core)].push_back(batch);
                 let what = RouterEvent::Batch { from: core, to };
-                let delay = mail_delay(self.mail_delay, around.rng);
+                let late = self.service.delay(Served::Sibling { from: core, to }, now);
+                let delay = mail_delay(self.mail_delay, around.rng) + late;
                 around.queue.after(delay, Event::Router { router: index, life, what });
             }
         }
@@ -413,7 +431,8 @@ impl Process {
         while let Some(message) = host.core.poll_output() {
             host.to_control.push_back(message);
             let what = RouterEvent::MailToControl { core };
-            let delay = mail_delay(self.mail_delay, around.rng);
+            let late = self.service.delay(Served::ToControl(core), around.queue.now());
+            let delay = mail_delay(self.mail_delay, around.rng) + late;
             around.queue.after(delay, Event::Router { router: self.index, life: self.life, what });
         }
     }
@@ -445,7 +464,8 @@ impl Process {
                 continue;
             };
             host.from_control.push_back(mail);
-            let delay = mail_delay(self.mail_delay, around.rng);
+            let late = self.service.delay(Served::FromControl(core), around.queue.now());
+            let delay = mail_delay(self.mail_delay, around.rng) + late;
             around.queue.after(delay, Event::Router { router, life, what: RouterEvent::MailToCore { core } });
         }
         if let Some(due) = self.control.poll_timeout() {
