@@ -149,6 +149,13 @@ impl ClientConnection {
                     }
                     continue;
                 }
+                // What it is now is for whoever asks the publisher.
+                ConnectionEvent::SetState { at, state } => {
+                    if let Some(publisher) = &mut publisher {
+                        publisher.on_set_state(at, &state);
+                    }
+                    continue;
+                }
                 ConnectionEvent::Subscribed(subscribed) => Event::Subscribed(subscribed),
                 ConnectionEvent::Refused(refused) => {
                     if refused.subscription.is_none() {

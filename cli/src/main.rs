@@ -30,6 +30,7 @@ mod signal;
 mod spool;
 #[cfg(unix)]
 mod spooling;
+mod standby;
 mod subscribe;
 mod summary;
 mod tags;

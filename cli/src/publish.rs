@@ -21,7 +21,7 @@ use crate::signal::interrupt;
 use crate::spooling::{self, SpoolWatch};
 use crate::summary::{Failures, Summary, told};
 use crate::tell::tell;
-use crate::{reach, tags};
+use crate::{reach, standby, tags};
 
 /// Bytes of standard input read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -41,12 +41,12 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let changes = client.changes();
     let (publisher, level) = connect(&client, options(command, &tags)?, command).await?;
     let (skipped, failures) = (Skipped::default(), Failures::default());
-    let mut watch = Watch::new(&publisher, changes, &skipped, &failures, command.verbose);
+    let mut watch = Watch::new(&publisher, changes, &skipped, &failures, command);
     let publish = async {
         if command.lines {
             publish_lines(&publisher, &tags, command, &skipped).await
         } else {
-            publish_payloads(&publisher, &tags, command).await
+            publish_payloads(&publisher, &tags, command, &skipped).await
         }
     };
     let mut is_forbidden = false;
@@ -79,7 +79,8 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
         Ok(false) | Err(_) => publisher.stop().await,
     };
     client.close().await;
-    let summary = Summary::new(stats, level, skipped.count.get(), &keys, is_spooled).at(&at_recipients);
+    let lines = (skipped.all(), skipped.on_standby.get());
+    let summary = Summary::new(stats, level, lines, &keys, is_spooled).at(&at_recipients);
     summary.show(reach, command)?;
     published?;
     let waiting = summary.waiting();
@@ -104,11 +105,7 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
             anyhow!("{} events may be lost: a connection broke while they were on their way", stats.unknown);
         return Err(Failure::other(error));
     }
-    match skipped.count.get() {
-        0 => Ok(()),
-        1 => Err(Failure::other(anyhow!("1 line was too long for an event and was skipped"))),
-        lines => Err(Failure::other(anyhow!("{lines} lines were too long for an event and were skipped"))),
-    }
+    skipped.check()
 }
 
 /// The options of the publisher.
@@ -118,12 +115,17 @@ fn options(command: &Pub, tags: &TagSet) -> Result<PublisherOptions, Failure> {
         .connections(command.connections)
         .shard(tags.shard())
         .min_receivers(command.min_receivers)
-        .ttl(command.ttl);
+        .ttl(command.ttl)
+        .standby(standby::options(command));
     #[cfg(unix)]
     if let Some(spool) = command.spooling.options() {
         if command.connections != Connections::One {
             let one = anyhow!("a publisher with a spool has one connection");
             return Err(Failure::usage(one).hint("Leave --connections out, or use a spool for each."));
+        }
+        if command.source_seq.is_some() {
+            let both = anyhow!("a spool holds no events with source seqs");
+            return Err(Failure::usage(both).hint("Leave --source-seq out, or --spool."));
         }
         return Ok(options.spool(spool));
     }
@@ -192,9 +194,40 @@ struct Skipped {
     count: Cell<u64>,
     /// As many as were told.
     told: Cell<u64>,
+    /// Lines that do not begin with a number, where they are to.
+    unnumbered: Cell<u64>,
+    /// Events that were read while another member of the set was active.
+    on_standby: Cell<u64>,
 }
 
 impl Skipped {
+    /// Lines that were skipped.
+    const fn all(&self) -> u64 {
+        self.count.get() + self.unnumbered.get()
+    }
+
+    /// Whether no line was skipped.
+    fn check(&self) -> Result<(), Failure> {
+        let why = match (self.unnumbered.get(), self.count.get()) {
+            (0, 0) => return Ok(()),
+            (0, 1) => anyhow!("1 line was too long for an event and was skipped"),
+            (0, lines) => anyhow!("{lines} lines were too long for an event and were skipped"),
+            (lines, _) => anyhow!("{lines} lines do not begin with a number and were skipped"),
+        };
+        Err(Failure::other(why))
+    }
+
+    fn skip_unnumbered(&self) {
+        self.unnumbered.set(self.unnumbered.get() + 1);
+        if self.unnumbered.get() == 1 {
+            tell("a line does not begin with a number and was skipped; others will be, too");
+        }
+    }
+
+    fn pass_on_standby(&self) {
+        self.on_standby.set(self.on_standby.get() + 1);
+    }
+
     fn skip(&self) {
         self.count.set(self.count.get() + 1);
         if self.told.get() == 0 {
@@ -226,6 +259,10 @@ struct Watch<'a> {
     skipped: &'a Skipped,
     failures: &'a Failures,
     verbose: bool,
+    /// The publisher is a member of a set.
+    is_member: bool,
+    /// Fenced events that were told.
+    fenced: u64,
     #[cfg(unix)]
     spool: SpoolWatch,
 }
@@ -236,7 +273,7 @@ impl<'a> Watch<'a> {
         changes: Changes,
         skipped: &'a Skipped,
         failures: &'a Failures,
-        verbose: bool,
+        command: &Pub,
     ) -> Self {
         Self {
             publisher,
@@ -244,7 +281,9 @@ impl<'a> Watch<'a> {
             outage: Outage::default(),
             skipped,
             failures,
-            verbose,
+            verbose: command.verbose,
+            is_member: command.standby.is_some(),
+            fenced: 0,
             #[cfg(unix)]
             spool: SpoolWatch::default(),
         }
@@ -262,18 +301,28 @@ impl<'a> Watch<'a> {
                 _ = skips.tick() => self.tell_counts(),
                 _ = progress.tick(), if self.verbose => {
                     let stats = self.publisher.stats();
-                    tell(told(&stats, self.publisher.level(), self.skipped.count.get()));
+                    tell(told(&stats, self.publisher.level(), self.skipped.all()));
                 }
-                Some(change) = self.changes.next() => match outage::end(&change) {
-                    Some(failure) => return failure,
-                    None => self.outage.tell(&change),
-                },
+                Some(change) = self.changes.next() => {
+                    let refused = standby::end(&change).filter(|_| self.is_member);
+                    match outage::end(&change).or(refused) {
+                        Some(failure) => return failure,
+                        None => self.outage.tell(&change),
+                    }
+                }
             }
         }
     }
 
     fn tell_counts(&mut self) {
         self.skipped.tell();
+        if self.is_member {
+            let fenced = self.publisher.stats().fenced;
+            if fenced > self.fenced {
+                let more = fenced - std::mem::replace(&mut self.fenced, fenced);
+                tell(format_args!("{more} events are fenced: another member of the set took over"));
+            }
+        }
         #[cfg(unix)]
         self.spool.tell(self.publisher);
     }
@@ -315,12 +364,19 @@ async fn publish(
     publisher.publish_to(tags, to, payload).await.map(drop)
 }
 
-async fn publish_payloads(publisher: &Publisher, tags: &TagSet, command: &Pub) -> Result<(), Failure> {
+async fn publish_payloads(
+    publisher: &Publisher,
+    tags: &TagSet,
+    command: &Pub,
+    skipped: &Skipped,
+) -> Result<(), Failure> {
     for payload in &command.payloads {
-        publish(publisher, tags, &command.to, payload.as_bytes()).await.map_err(|error| match error {
-            PublishError::TooLarge { .. } => Failure::usage(error.into()),
-            error => refused(error),
-        })?;
+        match publish(publisher, tags, &command.to, payload.as_bytes()).await {
+            Ok(()) => {}
+            Err(PublishError::OnStandby) => skipped.pass_on_standby(),
+            Err(error @ PublishError::TooLarge { .. }) => return Err(Failure::usage(error.into())),
+            Err(error) => return Err(refused(error)),
+        }
     }
     Ok(())
 }
@@ -346,15 +402,33 @@ async fn publish_lines(
     skipped: &Skipped,
 ) -> Result<(), Failure> {
     let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin()), command.keep_cr);
+    let mut count = 0;
     loop {
         match lines.next().await.context("cannot read standard input").map_err(Failure::other)? {
             Line::End => return Ok(()),
-            Line::TooLong => skipped.skip(),
-            Line::Whole => match publish(publisher, tags, &command.to, lines.line()).await {
-                Ok(()) => {}
-                Err(PublishError::TooLarge { .. }) => skipped.skip(),
-                Err(error) => return Err(refused(error)),
-            },
+            Line::TooLong => {
+                count += 1;
+                skipped.skip();
+            }
+            Line::Whole => {
+                count += 1;
+                let published = match command.source_seq {
+                    None => publish(publisher, tags, &command.to, lines.line()).await,
+                    Some(how) => match standby::source_seq(how, count, lines.line()) {
+                        Some(seq) => publisher.publish_numbered(tags, seq, lines.line()).await.map(drop),
+                        None => {
+                            skipped.skip_unnumbered();
+                            continue;
+                        }
+                    },
+                };
+                match published {
+                    Ok(()) => {}
+                    Err(PublishError::TooLarge { .. }) => skipped.skip(),
+                    Err(PublishError::OnStandby) => skipped.pass_on_standby(),
+                    Err(error) => return Err(refused(error)),
+                }
+            }
         }
     }
 }

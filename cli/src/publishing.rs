@@ -32,6 +32,32 @@ pub(crate) struct Pub {
     /// Publish standard input, each line an event, without its line break (LF or CR LF).
     #[arg(long, conflicts_with = "payloads")]
     pub(crate) lines: bool,
+    /// Be a member of this set: several publishers of one stream, of which one takes effect and the
+    /// others wait to take over. The set belongs to the client's identity. Without --source-seq, what
+    /// is read while another member is active is not published.
+    #[arg(long, value_name = "SET", value_parser = crate::args::name, conflicts_with = "to")]
+    pub(crate) standby: Option<String>,
+    /// Which member of the set takes over first: 1 to 16.
+    #[arg(
+        long,
+        value_name = "R",
+        default_value_t = 1,
+        requires = "standby",
+        value_parser = clap::value_parser!(u8).range(1..=16)
+    )]
+    pub(crate) rank: u8,
+    /// Take over from an active member of a higher rank, too, once this one was there for 5 s.
+    #[arg(long, requires = "standby")]
+    pub(crate) preempt: bool,
+    /// How the lines are numbered, alike for all members of the set: `line`, as they stand in the
+    /// input, from 1, for a file that all read from its beginning; `start`, by the number that each
+    /// line begins with. Numbers rise. Whoever takes over goes on where the other one was, without
+    /// loss and without repeats.
+    #[arg(long, value_name = "line|start", value_enum, requires_all = ["standby", "lines"], hide_possible_values = true)]
+    pub(crate) source_seq: Option<SourceSeq>,
+    /// Numbered lines that a waiting member keeps: as many as the feed brings in 2.5 s.
+    #[arg(long, value_name = "LINES", default_value_t = 4096, requires = "source_seq")]
+    pub(crate) window: usize,
     /// Keep a CR at the end of a line: it belongs to the payload.
     #[arg(long, requires = "lines")]
     pub(crate) keep_cr: bool,
@@ -69,4 +95,13 @@ pub(crate) struct Pub {
     /// Do not say at the end what became of the events, unless some were not delivered to a router.
     #[arg(long, short, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+}
+
+/// How lines are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SourceSeq {
+    /// As they stand in the input, from 1.
+    Line,
+    /// By the number that each begins with.
+    Start,
 }

@@ -83,6 +83,9 @@ pub(crate) fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) ->
         (stats.shed, "shed"),
         (stats.expired, "expired"),
         (stats.unreadable, "unreadable"),
+        (stats.fenced, "fenced"),
+        (stats.kept, "kept on standby"),
+        (stats.passed_over, "published before"),
         (waiting(stats, level), waits),
         (skipped, "lines skipped"),
     ];
@@ -96,7 +99,7 @@ pub(crate) fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) ->
 
 /// Events that the publisher still waits for.
 pub(crate) const fn waiting(stats: &PublisherStats, level: ConfirmLevel) -> u64 {
-    let given_up = stats.shed + stats.expired + stats.unreadable + stats.unknown;
+    let given_up = stats.shed + stats.expired + stats.unreadable + stats.fenced + stats.unknown;
     let ended = match level {
         ConfirmLevel::None => stats.received,
         _ => stats.confirmed + stats.partial + stats.dropped,
@@ -125,6 +128,13 @@ pub(crate) struct Summary {
     shed: u64,
     expired: u64,
     unreadable: u64,
+    /// Events that were given up, because another member of the set took over.
+    fenced: u64,
+    /// Numbered events that were kept on standby, or passed over because routers have had them.
+    kept: u64,
+    passed_over: u64,
+    /// Events that were read while another member was active, and not kept.
+    on_standby: u64,
     skipped: u64,
     connections: u64,
     /// Of events for recipients: how many ended how at each of them, by name.
@@ -140,7 +150,7 @@ impl Summary {
     pub(crate) fn new(
         stats: PublisherStats,
         level: ConfirmLevel,
-        skipped: u64,
+        (skipped, on_standby): (u64, u64),
         keys: &[PublisherKey],
         is_spooled: bool,
     ) -> Self {
@@ -160,6 +170,10 @@ impl Summary {
             shed: stats.shed,
             expired: stats.expired,
             unreadable: stats.unreadable,
+            fenced: stats.fenced,
+            kept: stats.kept,
+            passed_over: stats.passed_over,
+            on_standby,
             skipped,
             connections: stats.connections,
             recipients: BTreeMap::new(),
@@ -185,6 +199,12 @@ impl Summary {
     pub(crate) fn show(&self, reach: &Reach, command: &Pub) -> Result<(), Failure> {
         if command.verbose || !(command.quiet || reach.json) {
             tell(told(&self.stats, self.level, self.skipped));
+            if self.on_standby > 0 {
+                tell(format_args!(
+                    "{} events were not published: another member was active",
+                    self.on_standby
+                ));
+            }
             for (name, fates) in &self.recipients {
                 let fates: Vec<String> =
                     fates.iter().map(|(fate, events)| format!("{events} {fate}")).collect();

@@ -43,6 +43,15 @@ pub enum ConnectError {
         /// The router.
         router: RouterAddress,
     },
+    /// The publisher is to be a member of a standby set, and the router knows none.
+    #[error("{router} knows no standby sets: update the router")]
+    StandbyUnavailable {
+        /// The router.
+        router: RouterAddress,
+    },
+    /// The publisher cannot be a member of its standby set.
+    #[error("{0}")]
+    Standby(String),
     /// The publisher's spool cannot be opened; nothing in it changed.
     #[error(transparent)]
     Spool(#[from] OpenError),

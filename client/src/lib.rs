@@ -114,7 +114,7 @@ pub mod time;
 mod tls;
 
 pub use crate::session::publisher::{
-    ConfirmLevel, GivenUp, Outcome, OutcomeReason, Recipient, RecipientFate,
+    ConfirmLevel, GivenUp, Numbered, Outcome, OutcomeReason, Recipient, RecipientFate, SetWish, StandbyState,
 };
 pub use millrace_proto::control::{OverflowPolicy, RefusedReason};
 pub use millrace_proto::id::EventId;
@@ -137,7 +137,7 @@ pub use crate::{
     levels::RouterLevels,
     publisher::{
         Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats, Settled,
-        SpoolOptions, Unconfirmed,
+        SpoolOptions, StandbyOptions, Unconfirmed,
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{

@@ -21,5 +21,6 @@ pub mod requests;
 pub mod rights;
 pub mod routes;
 pub mod rules;
+pub mod standby;
 pub mod time;
 pub mod transport;

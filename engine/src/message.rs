@@ -19,6 +19,7 @@ use crate::matching::{Index, Location, Taker};
 use crate::names::NameNews;
 use crate::payload::{Cover, Prefilter};
 use crate::rights::AllowList;
+use crate::standby::{MemberWord, SetNews, SetWord};
 use crate::transport::ConnKey;
 
 /// A core of this router.
@@ -193,6 +194,8 @@ pub enum ToControl {
     },
     /// How members of groups on this core are, by their numbers.
     Members(Vec<(u32, MemberState)>),
+    /// What the core says of sets of standby publishers.
+    Sets(SetWord),
     /// The core routes by the directory of this version from here on.
     Applied {
         /// Version of the directory.
@@ -304,6 +307,15 @@ pub enum ToCore {
     /// Who holds names of receivers, where that has changed: said before the first directory that
     /// counts on it.
     Names(Vec<NameNews>),
+    /// Who holds sets of standby publishers, where that has changed.
+    Sets(Vec<SetNews>),
+    /// A member of a set is to be told this.
+    SetMember {
+        /// Its connection.
+        conn: ConnKey,
+        /// What.
+        word: MemberWord,
+    },
     /// Whether publishers may be granted credit: every known router's interest is applied on all
     /// owners, or the time to wait for that has ended.
     Synced(bool),

@@ -75,6 +75,12 @@ pub const GROUP_LEVEL_MAX: u32 = 8;
 pub const MEMBERS_PER_FRAME_MAX: usize = 256;
 /// Records of sets in one frame. Identities have up to 256 bytes, so that all fit 64 KiB.
 pub const SETS_PER_FRAME_MAX: usize = 128;
+/// Sets of standby publishers in a cluster: each router keeps a record of some 400 bytes for each.
+pub const SETS_MAX: usize = 4096;
+/// Ranks of a set's members: 1 to this.
+pub const RANK_MAX: u32 = 16;
+/// Bytes of a run's set and source seqs: one byte for each event of the largest run, twice over.
+pub const SET_BYTES_MAX: usize = 8192;
 /// Literals of one interest: those of a pattern with a few alternatives. Beyond it the interest is
 /// told as a plain one.
 pub const LITERALS_PER_INTEREST_MAX: usize = 16;

@@ -238,6 +238,7 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             standing: one_of(Standing::ALL),
             generation: number(),
             next_source_seq: number(),
+            vacant: any::<bool>(),
         }),
     ])
 }
@@ -419,8 +420,12 @@ proptest! {
             bytes
         }).collect();
         let addressed = Addressed { request: Some(numbers.0), ..Addressed::default() }.encode();
+        let mut set = Vec::new();
+        varint::put(&mut set, numbers.1);
+        varint::put_prefixed(&mut set, b"feed");
+        varint::put(&mut set, numbers.0);
         let expected: Vec<Target<'_>> = wanted.iter().zip(&matched).map(|(&(receiver, _, flags, ticket), matched)| {
-            Target { receiver: ReceiverNumber(receiver), matched, flags, ticket, addressed: &addressed }
+            Target { receiver: ReceiverNumber(receiver), matched, flags, ticket, addressed: &addressed, set: &set }
         }).collect();
         let mut targets = Vec::new();
         expected.iter().for_each(|target| target.put(&mut targets));

@@ -160,6 +160,10 @@ impl ControlThread {
             Input::Hide(hidden) => self.control.set_hidden(now, hidden),
             Input::Resolved { dial, remote } => self.resolved(dial, remote),
             Input::Ask(question) => question(&self.control),
+            Input::HandOver { set, answer } => {
+                // Nobody listens when the caller has given up.
+                let _ = answer.send(self.control.hand_over(now, &set));
+            }
             Input::Drain(grace) => self.control.drain(now, grace),
             Input::Stop => {}
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use millrace_engine::control::{Control, ControlMetrics, Status};
 use millrace_engine::rights::Meters;
+use millrace_engine::standby::Handed;
 use millrace_proto::{Incarnation, RouterId};
 use thiserror::Error;
 
@@ -104,6 +105,13 @@ impl View {
     /// Asks control; `answer` is called on its thread, or dropped when it has ended.
     pub(crate) fn ask_control(&self, answer: impl FnOnce(&Control) + Send + 'static) -> Result<(), Ended> {
         self.inputs.try_send(Input::Ask(Box::new(answer))).map_err(|_| Ended)
+    }
+
+    /// Has the holder of a set of standby publishers hand it over; none when control has ended.
+    pub(crate) async fn hand_over(&self, set: String) -> Option<Handed> {
+        let (answer, handed) = tokio::sync::oneshot::channel();
+        self.inputs.try_send(Input::HandOver { set, answer }).ok()?;
+        tokio::time::timeout(ANSWER_MAX, handed).await.ok()?.ok()
     }
 
     /// Asks every core; `answer` is called once for each that lives, on its thread. Returns the

@@ -224,6 +224,48 @@ pub(crate) struct NamedReceiver {
     pub(crate) router_name: String,
 }
 
+/// `/standby`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StandbySets {
+    pub(crate) name: String,
+    pub(crate) sets: Vec<StandbySet>,
+}
+
+/// A set of standby publishers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct StandbySet {
+    pub(crate) set: String,
+    pub(crate) generation: u64,
+    pub(crate) held: bool,
+    pub(crate) since_seconds: f64,
+    pub(crate) why: Option<String>,
+    pub(crate) next_source_seq: u64,
+    pub(crate) fenced: u64,
+    pub(crate) members: Vec<SetMember>,
+}
+
+/// A member of such a set.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SetMember {
+    pub(crate) publisher: String,
+    pub(crate) rank: u8,
+    pub(crate) preempt: bool,
+    pub(crate) router: String,
+    pub(crate) router_name: String,
+    pub(crate) silent: bool,
+    pub(crate) holder: bool,
+}
+
+/// `/standby/hand-over`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HandedOver {
+    pub(crate) set: String,
+}
+
 /// `/groups`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

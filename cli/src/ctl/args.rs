@@ -34,6 +34,8 @@ pub(crate) enum What {
     Names,
     /// Tag rules: what they have done, and the last event that each failed for.
     Rules,
+    /// Sets of standby publishers: who holds them, since when and why, and their members.
+    Standby(Standby),
     /// Whom an event with these tags would meet, and what keeps it from others.
     Why(Why),
     /// Have routers read their settings and certificates anew, whole or not at all.
@@ -89,6 +91,24 @@ pub(crate) struct Routes {
     /// Go on behind this selector: the next page.
     #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     pub(crate) after: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Standby {
+    #[command(subcommand)]
+    pub(crate) what: Option<StandbyChange>,
+}
+
+/// What to change of a set.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StandbyChange {
+    /// Have the holder of a set give way to another member, which takes over within the time that its
+    /// rank gives.
+    HandOver {
+        /// The set.
+        #[arg(value_name = "SET")]
+        set: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]

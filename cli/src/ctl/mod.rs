@@ -5,7 +5,7 @@
 //! | `args`, `run` | the command line, and what it leads to |
 //! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
 //! | `table` | columns that fit a screen |
-//! | `status`, `sessions`, `routes`, `groups`, `names`, `rules`, `why` | what is looked at |
+//! | `status`, `sessions`, `routes`, `groups`, `names`, `standby`, `rules`, `why` | what is looked at |
 //! | `change`, `rebalance` | reload and drain; clients that move |
 
 mod answers;
@@ -18,6 +18,7 @@ mod routes;
 mod rules;
 mod run;
 mod sessions;
+mod standby;
 mod status;
 mod table;
 mod why;

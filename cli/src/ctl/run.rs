@@ -1,7 +1,7 @@
 //! From the command line to the question.
 
 use super::args::{Ctl, What};
-use super::{change, groups, names, rebalance, routes, rules, sessions, status, why};
+use super::{change, groups, names, rebalance, routes, rules, sessions, standby, status, why};
 use crate::admin;
 use crate::failure::Failure;
 use crate::options::Reach;
@@ -17,6 +17,7 @@ pub(crate) async fn run(reach: &Reach, command: &Ctl) -> Result<(), Failure> {
         What::Groups => groups::run(urls, json).await,
         What::Names => names::run(urls, json).await,
         What::Rules => rules::run(urls, json).await,
+        What::Standby(standby) => standby::run(urls, standby, json).await,
         What::Why(why) => why::run(urls, why, json).await,
         What::Reload => change::reload(urls, json).await,
         What::Drain(drain) => change::drain(urls, drain, json).await,

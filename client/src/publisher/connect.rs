@@ -10,6 +10,8 @@ use super::feed::{Feed, FirstConnection};
 use super::options::{CONNECTIONS_MAX, Connections, PublisherOptions};
 use super::publishing::Publisher;
 use super::spooling::SpoolOptions;
+#[cfg(all(unix, feature = "spool"))]
+use super::standing;
 use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants, close_done};
 use crate::error::ConnectError;
@@ -38,7 +40,11 @@ pub(crate) async fn connect(
     if let Some(spool) = options.spool.clone() {
         return connect_spooled(connector, spool, options).await;
     }
+    if let Some(standby) = &options.standby {
+        standby.wish.check().map_err(ConnectError::Standby)?;
+    }
     if options.connections == Connections::Shared
+        && options.standby.is_none()
         && options.shard.is_none()
         && !options.level.is_confirmed()
         && let Some(publisher) = connect_shared(&connector, hub, &options).await?
@@ -98,6 +104,11 @@ async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Res
         Connections::Exactly(number) if number.get() == 1 => options.shard,
         Connections::PerCore | Connections::Exactly(_) => Some(shard_of_core(0)),
     };
+    let shares =
+        options.standby.is_some() && !matches!(options.connections, Connections::Shared | Connections::One);
+    if shares {
+        return Err(ConnectError::Standby("a member of a set has one connection".to_owned()));
+    }
     let secret = *options.secret.get_or_insert_with(|| PublisherSecret(rand::random()));
     let wants = options.wants();
     let mut attaching = Attaching::new(connector.clone(), wants);
@@ -105,6 +116,10 @@ async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Res
     if wants.confirms && !link.session.confirms() {
         close_done(&link);
         return Err(ConnectError::ConfirmsUnavailable { router: link.place.router });
+    }
+    if options.standby.is_some() && !link.session.sets() {
+        close_done(&link);
+        return Err(ConnectError::StandbyUnavailable { router: link.place.router });
     }
     let count = match options.connections {
         Connections::Shared | Connections::One => 1,
@@ -155,6 +170,9 @@ async fn connect_spooled(
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
     options.secret = Some(spool.identity().secret);
+    if let (Some(standby), Some(spool)) = (&mut options.standby, &options.spool) {
+        standby.wish.known = standing::remembered(&spool.folder, &standby.wish.set);
+    }
     let attaching = Attaching::insisting(connector, options.wants());
     let progress = Arc::new(Notify::new());
     let store = SpoolStore::new(spool, FLUSH_BYTES);

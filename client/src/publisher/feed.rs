@@ -61,6 +61,7 @@ impl Feed {
         let holding = in_memory(&config);
         let shared = Arc::new(Shared::new(config, holding, options.ttl, shard, clock, progress));
         shared.report_settled(options.report_settled);
+        shared.report_standby(options.standby.as_ref());
         let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: None };
         let task = tokio::spawn(task.run(Some(Box::new((link, welcome)))));
         Self::new(shared, Some(task))
@@ -83,6 +84,10 @@ impl Feed {
         let shared =
             Arc::new(Shared::new(options.session(key, 0), holding, options.ttl, shard, clock, progress));
         shared.report_settled(options.report_settled);
+        shared.report_standby(options.standby.as_ref());
+        if let (Some(standby), Some(spool)) = (&options.standby, &options.spool) {
+            shared.remember_generation(spool.folder.clone(), standby.wish.set.clone());
+        }
         let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: Some(secret) };
         let task = tokio::spawn(task.run(None));
         let upkeep = tokio::spawn(upkeep(shared.clone()));

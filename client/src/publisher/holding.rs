@@ -100,6 +100,10 @@ impl Store for Holding {
         either!(self, store => store.release_range(seqs));
     }
 
+    fn forget_all(&mut self) {
+        either!(self, store => store.forget_all());
+    }
+
     #[inline]
     fn held(&self) -> u64 {
         either!(self, store => store.held())

@@ -37,6 +37,7 @@ mod options;
 mod outgoing;
 mod publishing;
 mod spooling;
+mod standing;
 mod state;
 mod stats;
 mod task;
@@ -50,6 +51,7 @@ pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{Outgoing, Turned};
 pub use publishing::Publisher;
 pub use spooling::SpoolOptions;
+pub use standing::StandbyOptions;
 pub use stats::{Lost, PublisherStats, Settled, Unconfirmed};
 
 pub use crate::session::publisher::{HandlesExhausted, PublishError, TagHandle, Tags};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace_proto::{PublisherKey, PublisherSecret, Shard};
 
 use super::spooling::SpoolOptions;
+use super::standing::StandbyOptions;
 use crate::clock::nanos;
 use crate::connector::Wants;
 use crate::session::{ConfirmLevel, PublisherConfig};
@@ -84,6 +85,9 @@ pub struct PublisherOptions {
     /// be reached, is given up and counted as expired; one that is on its way is not. Without a
     /// spool, events that wait together are given up together. Default: without end.
     pub ttl: Option<Duration>,
+    /// The standby set that it is a member of: several publishers of one stream, of which one takes
+    /// effect. Such a publisher has one connection of its own. Default none.
+    pub standby: Option<StandbyOptions>,
     /// Which connections. Default [`Connections::Shared`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default:
@@ -106,6 +110,7 @@ impl Default for PublisherOptions {
             spool: None,
             retry_partial: true,
             ttl: None,
+            standby: None,
             connections: Connections::Shared,
             shard: None,
         }
@@ -125,6 +130,7 @@ impl PublisherOptions {
         spool: impl Into<Option<SpoolOptions>>,
         retry_partial: bool,
         ttl: impl Into<Option<Duration>>,
+        standby: impl Into<Option<StandbyOptions>>,
         connections: Connections,
         shard: impl Into<Option<Shard>>,
     }
@@ -152,6 +158,7 @@ impl PublisherOptions {
             level: self.level,
             min_receivers: self.min_receivers,
             retry_partial: self.retry_partial && self.spool.is_some(),
+            set: self.standby.as_ref().map(|standby| standby.wish.clone()),
             ..PublisherConfig::new(key)
         }
     }

@@ -60,12 +60,23 @@ impl Outgoing {
     pub(crate) fn begin(&mut self, tables: TableCapacity, connection: &ConnectionSession) {
         let mut state = self.shared.lock();
         state.session.stream_started(tables);
+
         state.knows_names = connection.names();
         if !connection.confirms() && state.level.is_confirmed() {
             tracing::warn!("a router does not confirm events: what it receives ends as unknown; update it");
             state.session.cannot_confirm();
         }
         state.connections += 1;
+    }
+
+    /// On a new connection it joins its set, if it is a member of one.
+    pub(super) fn join_set(&self, connection: &mut ConnectionSession) {
+        let Some(request) = self.shared.lock().session.standby_request() else { return };
+        if connection.sets() {
+            connection.join_set(&request);
+        } else {
+            tracing::warn!("a router knows no standby sets, and this publisher waits: update the router");
+        }
     }
 
     /// The connection is gone: what was on its way is reported as unknown, or goes out again.
@@ -109,6 +120,18 @@ impl Outgoing {
                 state.settle();
                 if state.wants_upkeep() {
                     self.shared.upkeep.notify_one();
+                }
+            }
+            ConnectionEvent::SetState { at, state: said } => {
+                self.progress = true;
+                let mut state = self.shared.lock();
+                let before = state.session.standby();
+                state.session.on_set_state(*at, said);
+                state.settle();
+                let now = state.session.standby();
+                drop(state);
+                if let Some(now) = now.filter(|_| before != now) {
+                    self.shared.tell_standby(now);
                 }
             }
             _ => {}

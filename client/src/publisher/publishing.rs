@@ -15,7 +15,7 @@ use super::feed::Feed;
 use super::stats::{Lost, PublisherStats, Settled, Unconfirmed};
 use crate::clock::wall_time_ns;
 use crate::event::ReplyTo;
-use crate::session::publisher::{Full, HandlesExhausted, RecipientFate};
+use crate::session::publisher::{Full, HandlesExhausted, Numbered, RecipientFate, StandbyState};
 use crate::session::{ConfirmLevel, PublishError, TagHandle, Tags};
 use crate::spool::Opened;
 
@@ -162,6 +162,30 @@ impl Publisher {
         self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload, address)).await
     }
 
+    /// Publishes an event that happens now, with its number in the source, for a member of a standby
+    /// set ([`PublisherOptions::standby`](super::PublisherOptions::standby)); waits while the queue is
+    /// full, and while this member is ahead of the one that publishes by all that it may keep. All
+    /// members number the events of their source alike, and numbers rise.
+    ///
+    /// # Errors
+    /// [`PublishError`], never [`PublishError::WouldBlock`].
+    pub async fn publish_numbered<'t>(
+        &self,
+        tags: impl Into<Tags<'t>>,
+        source_seq: u64,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<Numbered, PublishError> {
+        let (tags, payload, time_ns) = (tags.into(), payload.as_ref(), wall_time_ns(SystemTime::now()));
+        let shared = &self.feed(tags).shared;
+        self.when_it_fits(|| shared.publish_numbered(tags, time_ns, payload, source_seq)).await
+    }
+
+    /// How it stands in its standby set; none for a publisher without one.
+    #[must_use]
+    pub fn standby(&self) -> Option<StandbyState> {
+        self.feeds[0].shared.lock().session.standby()
+    }
+
     /// Whether an event of the first connection has no outcome yet.
     pub(crate) fn is_pending(&self, seq: u64) -> bool {
         self.feeds[0].shared.lock().session.is_pending(seq)
@@ -228,7 +252,10 @@ impl Publisher {
     /// it with a timeout if that is too long.
     pub async fn flush(&self) {
         let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.flush())).collect();
-        let received = |(feed, end): &(&Feed, u64)| feed.shared.lock().session.settled() >= *end;
+        let received = |(feed, end): &(&Feed, u64)| {
+            let session = &feed.shared.lock().session;
+            session.settled() >= *end && !session.is_about_to_publish()
+        };
         self.wait(|| ends.iter().all(received).then_some(())).await;
     }
 
@@ -344,6 +371,9 @@ impl Publisher {
             shed: sum.shed + one.shed,
             expired: sum.expired + one.expired,
             unreadable: sum.unreadable + one.unreadable,
+            fenced: sum.fenced + one.fenced,
+            kept: sum.kept + one.kept,
+            passed_over: sum.passed_over + one.passed_over,
             pending: sum.pending + one.pending,
             connections: sum.connections + one.connections,
         })

@@ -1,7 +1,9 @@
 //! What a feed's task and the publisher's callers share: a session under a short lock.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(all(unix, feature = "spool"))]
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use millrace_proto::Shard;
@@ -9,11 +11,14 @@ use millrace_proto::id::EventId;
 use tokio::sync::{Notify, oneshot};
 
 use super::holding::Holding;
+#[cfg(all(unix, feature = "spool"))]
+use super::standing;
+use super::standing::{StandbyOptions, Told};
 use super::stats::{Lost, PublisherStats, REPORTS_MAX, SETTLED_MAX, Settled, Unconfirmed};
 use crate::clock::{Clock, nanos, wall_time_ns};
 #[cfg(all(unix, feature = "spool"))]
 use crate::session::publisher::MemoryStore;
-use crate::session::publisher::{Full, GivenUp, Recipient, RecipientFate, Store};
+use crate::session::publisher::{Full, GivenUp, Numbered, Recipient, RecipientFate, StandbyState, Store};
 use crate::session::{ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Tags};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, SpoolStore, SyncPolicy};
@@ -35,6 +40,11 @@ pub(crate) struct Shared {
     /// Tells who looks after the spool that something is to be synced, that somebody waits for
     /// room, or that the publisher ends.
     pub(super) upkeep: Arc<Notify>,
+    /// Is told how the publisher stands in its set.
+    on_standby: OnceLock<Told>,
+    /// The folder of its spool, and its set.
+    #[cfg(all(unix, feature = "spool"))]
+    generation_of: OnceLock<(PathBuf, String)>,
 }
 
 #[derive(Debug)]
@@ -59,6 +69,7 @@ pub(super) struct State {
     pub(super) shed: u64,
     pub(super) expired: u64,
     pub(super) unreadable: u64,
+    pub(super) fenced: u64,
     /// The first seq of this process.
     first_seq: u64,
     /// Events that the spool held when it was opened.
@@ -117,6 +128,7 @@ impl Shared {
             shed: 0,
             expired: 0,
             unreadable: 0,
+            fenced: 0,
             first_seq: holding.seqs().end,
             found: pending(&holding),
             ttl,
@@ -137,12 +149,50 @@ impl Shared {
             knows_names: true,
             served: true,
         };
-        Self { state: Mutex::new(state), clock, work: Arc::default(), progress, upkeep: Arc::default() }
+        Self {
+            state: Mutex::new(state),
+            clock,
+            work: Arc::default(),
+            progress,
+            upkeep: Arc::default(),
+            on_standby: OnceLock::new(),
+            #[cfg(all(unix, feature = "spool"))]
+            generation_of: OnceLock::new(),
+        }
     }
 
     /// Whether all ends are kept for whoever reads them.
     pub(super) fn report_settled(&self, is_wanted: bool) {
         self.lock().settled = is_wanted.then(VecDeque::new);
+    }
+
+    /// Has the spool in a folder remember in which generation its publisher holds its set.
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) fn remember_generation(&self, folder: PathBuf, set: String) {
+        // It is set once, before anything happens.
+        let _ = self.generation_of.set((folder, set));
+    }
+
+    /// Sets who is told how the publisher stands in its set.
+    pub(super) fn report_standby(&self, standby: Option<&StandbyOptions>) {
+        if let Some(told) = standby.and_then(StandbyOptions::told) {
+            // It is set once, before anything happens.
+            let _ = self.on_standby.set(told);
+        }
+    }
+
+    /// Tells how the publisher stands in its set.
+    pub(super) fn tell_standby(&self, state: StandbyState) {
+        // The file is written before anything is sent in this generation: a few microseconds.
+        #[cfg(all(unix, feature = "spool"))]
+        if let (Some((folder, set)), StandbyState::Active { generation }) = (self.generation_of.get(), state)
+            && let Err(error) = standing::remember(folder, set, generation)
+        {
+            tracing::warn!("a spool cannot note the generation of its set: {error}");
+        }
+        if let Some(told) = self.on_standby.get() {
+            told.tell(state);
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -207,6 +257,28 @@ impl Shared {
         let (sender, receiver) = oneshot::channel();
         let wait = |state: &mut State, seq| drop(state.waiting.insert(seq, sender));
         Ok((self.publish_then(tags, time_ns, payload, address, wait)?, receiver))
+    }
+
+    /// Queues or keeps an event with its number in the source.
+    pub(super) fn publish_numbered(
+        &self,
+        tags: Tags<'_>,
+        time_ns: u64,
+        payload: &[u8],
+        source_seq: u64,
+    ) -> Result<Numbered, PublishError> {
+        let mut state = self.lock();
+        let numbered = state.session.publish_numbered(self.clock.now(), tags, time_ns, payload, source_seq);
+        if matches!(numbered, Err(PublishError::WouldBlock)) {
+            state.ask_for_room(PublishError::WouldBlock);
+        }
+        let wake = !state.woken && !matches!(numbered, Ok(Numbered::Kept | Numbered::PassedOver));
+        state.woken |= wake;
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        numbered
     }
 
     fn publish_then(
@@ -281,6 +353,7 @@ impl State {
                     GivenUp::Shed => self.shed += events,
                     GivenUp::Expired => self.expired += events,
                     GivenUp::Unreadable => self.unreadable += events,
+                    GivenUp::Fenced => self.fenced += events,
                 },
             }
             while let Some((&seq, _)) = self.waiting.range(seqs.clone()).next() {
@@ -373,7 +446,7 @@ impl State {
     /// What has been done so far.
     pub(super) fn stats(&self) -> PublisherStats {
         let published = self.session.next_seq() - self.first_seq;
-        let given_up = self.shed + self.expired + self.unreadable;
+        let given_up = self.shed + self.expired + self.unreadable + self.fenced;
         let is_spooled = self.session.store().is_spacious();
         let pending = if is_spooled { pending(self.session.store()) } else { 0 };
         let received = match self.level {
@@ -393,6 +466,9 @@ impl State {
             shed: self.shed,
             expired: self.expired,
             unreadable: self.unreadable,
+            fenced: self.fenced,
+            kept: self.session.kept().0,
+            passed_over: self.session.kept().1,
             pending,
             connections: self.connections,
         }

@@ -79,6 +79,12 @@ pub struct PublisherStats {
     pub expired: u64,
     /// Events that its spool could not read back.
     pub unreadable: u64,
+    /// Events that were given up before they were sent, because another member of its set holds it.
+    pub fenced: u64,
+    /// Numbered events that it keeps for the moment in which it takes over.
+    pub kept: u64,
+    /// Numbered events that it passed over, because routers have had their numbers.
+    pub passed_over: u64,
     /// Events that are pending in its spool: they outlive the publisher.
     pub pending: u64,
     /// Connections that were made, one after the other or at once.

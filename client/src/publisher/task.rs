@@ -89,6 +89,7 @@ impl Task {
             self.outgoing.identified(secret, &welcome.identity);
         }
         self.outgoing.begin(welcome.tables, &link.session);
+        self.outgoing.join_set(&mut link.session);
         let (connection, work) = (link.connection.clone(), self.outgoing.work());
         loop {
             let deadline = match self.turn(link, leaving) {

@@ -13,7 +13,7 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
-use crate::session::receiver::{Echo, Fresh, Handover, Session, Side, Verdict};
+use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Side, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
 /// Events and gaps in the order of the stream.
@@ -68,6 +68,8 @@ struct HeldRun {
     floor: u64,
     has_level: bool,
     was_sent: bool,
+    /// The standby set that it is of; empty for none.
+    set: Box<[u8]>,
 }
 
 #[derive(Debug)]
@@ -216,8 +218,15 @@ impl Batch {
         let mut dedup = dedup.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = Vec::with_capacity(self.held.len());
         for (run, held) in self.runs.iter_mut().zip(self.held.drain(..)) {
-            let HeldRun { seqs, floor, has_level, was_sent } = held;
-            let new = handover.fresh(run.publisher, seqs.clone());
+            let HeldRun { seqs, floor, has_level, was_sent, set } = held;
+            let of_set = match dedup.take_of_set(&set, run.publisher.publisher, &seqs) {
+                _ if set.is_empty() => None,
+                SetVerdict::Fenced => Some(Vec::new()),
+                SetVerdict::Fresh { parts, .. } => parts,
+            };
+            let new = handover
+                .fresh(run.publisher, seqs.clone())
+                .and(Fresh { parts: of_set, maybe_duplicate: false });
             let first = has_level.then(|| dedup.take(run.publisher, seqs, floor, was_sent));
             run.maybe_duplicate = match &first {
                 Some(first) => first.maybe_duplicate,
@@ -301,17 +310,49 @@ impl BatchBuilder {
         let verdict = handover.judge(*session, run.publisher, seqs.clone());
         drop(handover);
         match verdict {
-            Verdict::Deliver => {
-                let fresh = self.fresh(run);
-                self.push(run, &fresh);
-            }
+            Verdict::Deliver => self.deliver(run),
             Verdict::Hold => {
                 let (floor, has_level, was_sent) = (run.floor(), run.has_level(), run.maybe_duplicate());
-                self.batch.held.push(HeldRun { seqs, floor, has_level, was_sent });
+                self.batch.held.push(HeldRun { seqs, floor, has_level, was_sent, set: run.of_set().into() });
                 self.push(run, &Fresh { parts: None, maybe_duplicate: was_sent });
             }
             // The other stream brings it, and the copy counts as taken.
             Verdict::Drop => self.push_ack(run),
+        }
+    }
+
+    /// Takes a run.
+    #[inline]
+    fn deliver(&mut self, run: &DeliveredRun<'_>) {
+        if !run.of_set().is_empty() {
+            return self.deliver_of_set(run);
+        }
+        let fresh = self.fresh(run);
+        self.push(run, &fresh);
+    }
+
+    /// Takes a run of a standby set.
+    #[cold]
+    fn deliver_of_set(&mut self, run: &DeliveredRun<'_>) {
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let mut dedup = self.dedup.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_set = dedup.take_of_set(run.of_set(), run.publisher.publisher, &seqs);
+        drop(dedup);
+        match of_set {
+            // Nobody has taken it: its publisher hears of no acknowledgement.
+            SetVerdict::Fenced => {
+                if let Some((source, position)) = run.place() {
+                    self.pass(source, position + 1);
+                }
+            }
+            SetVerdict::Fresh { parts, is_takeover } => {
+                if is_takeover {
+                    let gap = Gap { reason: GapReason::Takeover, ..Gap::default() };
+                    self.batch.entries.push(Entry::Gap(gap));
+                }
+                let fresh = self.fresh(run).and(Fresh { parts, maybe_duplicate: false });
+                self.push(run, &fresh);
+            }
         }
     }
 
@@ -414,8 +455,7 @@ impl DeliverySink for BatchBuilder {
         if self.moving.is_some() {
             return self.run_moving(run);
         }
-        let fresh = self.fresh(run);
-        self.push(run, &fresh);
+        self.deliver(run);
     }
 
     fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {

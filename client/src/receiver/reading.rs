@@ -148,6 +148,13 @@ impl Receiver {
         removed(&self.shared) + self.second().map_or(0, removed)
     }
 
+    /// Events of standby sets that were dropped because their publisher had been replaced
+    /// ([`PublisherOptions::standby`](field@crate::PublisherOptions::standby)).
+    #[must_use]
+    pub fn fenced(&self) -> u64 {
+        self.shared.dedup.lock().unwrap_or_else(PoisonError::into_inner).fenced()
+    }
+
     /// How far the application has come: everything that [`Receiver::next`] and
     /// [`Receiver::next_batch`] have given is behind it. Empty at routers that keep no history. A
     /// quiet receiver's cursor advances each second, too, while its application waits for events.

@@ -62,7 +62,8 @@ impl Task {
                     return hear(publisher, &event, link);
                 }
             }
-            ConnectionEvent::Welcomed(_) => {}
+            // A member of a set has a connection of its own.
+            ConnectionEvent::Welcomed(_) | ConnectionEvent::SetState { .. } => {}
         }
         Ok(())
     }

@@ -17,6 +17,7 @@
 //! none, write what [`ConnectionSession::poll_control_output`] gives, and call
 //! [`ConnectionSession::handle_timeout`] when [`ConnectionSession::poll_timeout`] says.
 
+mod config;
 #[cfg(test)]
 mod tests;
 
@@ -25,17 +26,15 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use millrace_proto::control::{
     Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, Move, OpenReceiver, Outcome, Ping, Pong,
-    ReceiverClosed, Refused, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+    ReceiverClosed, Refused, SetState, Standby, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::proof::Token;
-use millrace_proto::{
-    PROTOCOL_VERSION, PublisherSecret, ReceiverNumber, SubscriptionNumber, feature, varint,
-};
+use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, feature, varint};
 
+pub use self::config::ConnectionConfig;
 use super::SessionError;
-use super::liveness::{Due, Liveness, LivenessConfig};
+use super::liveness::{Due, Liveness};
 use super::past::PastRequest;
 use crate::time::Time;
 
@@ -45,60 +44,6 @@ const DELIVERIES_SHARED: u64 = 1;
 /// Most events that wait for [`ConnectionSession::poll_event`]. A driver that takes them after each
 /// chunk of up to 64 KiB never comes near.
 const EVENTS_MAX: usize = 65_536;
-
-/// Settings of one connection.
-#[derive(Debug, Clone)]
-pub struct ConnectionConfig {
-    /// Name and version of this program, for operators.
-    pub software: String,
-    /// Tag sets and publishers that this side's readers hold, for each delivery stream.
-    pub tables: TableCapacity,
-    /// Receivers that this connection may open. Default 0: a publisher.
-    pub receivers: u32,
-    /// The silence limits.
-    pub liveness: LivenessConfig,
-    /// How long the publisher can wait for [`ConnectionEvent::Received`], microseconds. Default 0:
-    /// the router's choice, 20 ms. Routers make no publisher wait for more than 10 s. A time beyond
-    /// an integer of the wire is cut to its largest.
-    pub received_within_us: u64,
-    /// Whether Hello asks for one delivery stream for all receivers. A router without the feature
-    /// opens a stream for each all the same: [`ConnectionSession::shares_deliveries`]. Default no.
-    pub share_deliveries: bool,
-    /// Whether Hello asks for confirms: outcomes for the publisher, and acknowledgements of runs
-    /// that its receivers take, which a client that asks owes. Default no.
-    pub confirms: bool,
-    /// Whether history is asked for: positions of runs, and the right to ask for the past. Default
-    /// no.
-    pub history: bool,
-    /// Whether its receivers may move to and from other routers without a gap: it reads marks.
-    /// Default no.
-    pub moves: bool,
-    /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
-    pub secret: Option<PublisherSecret>,
-    /// What proves who the client is, where it has no certificate. Default none: an empty text.
-    pub token: Token,
-    /// Where the client is. Default nowhere in particular: an empty text.
-    pub zone: String,
-}
-
-impl Default for ConnectionConfig {
-    fn default() -> Self {
-        Self {
-            software: concat!("millrace-client/", env!("CARGO_PKG_VERSION")).to_owned(),
-            tables: TableCapacity::CLIENT,
-            receivers: 0,
-            liveness: LivenessConfig::default(),
-            received_within_us: 0,
-            share_deliveries: false,
-            confirms: false,
-            history: false,
-            moves: false,
-            secret: None,
-            token: Token::default(),
-            zone: String::new(),
-        }
-    }
-}
 
 /// An event of the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +62,13 @@ pub enum ConnectionEvent {
     },
     /// For [`PublisherSession::on_outcome`](super::PublisherSession::on_outcome).
     Outcome(Outcome),
+    /// For [`PublisherSession::on_set_state`](super::PublisherSession::on_set_state).
+    SetState {
+        /// When it came.
+        at: Time,
+        /// What the publisher is in its set.
+        state: SetState,
+    },
     /// A subscription reached a stage.
     Subscribed(Subscribed),
     /// A request was refused; nothing changed at the router.
@@ -155,6 +107,8 @@ pub struct ConnectionSession {
     groups: bool,
     /// The router knows names, requests and replies.
     names: bool,
+    /// The router knows sets of standby publishers.
+    sets: bool,
     /// History was asked for; from the Welcome on, whether the router keeps any.
     history: bool,
     /// Marks were announced; from the Welcome on, whether the router writes them.
@@ -195,7 +149,7 @@ impl ConnectionSession {
             zone,
             ..Hello::default()
         };
-        hello.features = hello.features.with(feature::PROOF);
+        hello.features = hello.features.with(feature::PROOF).with(feature::STANDBY);
         if share_deliveries {
             hello.deliveries = DELIVERIES_SHARED;
             hello.features = hello.features.with(feature::DELIVERIES);
@@ -226,6 +180,7 @@ impl ConnectionSession {
             confirms,
             groups: false,
             names: false,
+            sets: false,
             history,
             moves,
             last_mark: 0,
@@ -271,6 +226,12 @@ impl ConnectionSession {
     #[must_use]
     pub const fn names(&self) -> bool {
         self.welcomed && self.confirms && self.names
+    }
+
+    /// Whether the router knows sets of standby publishers. False until the Welcome.
+    #[must_use]
+    pub const fn sets(&self) -> bool {
+        self.welcomed && self.sets
     }
 
     /// Whether the router keeps history and tells positions: it was asked to, and lists the
@@ -426,6 +387,13 @@ impl ConnectionSession {
         }
     }
 
+    /// Has a publisher join its set
+    /// ([`PublisherSession::standby_request`](super::PublisherSession::standby_request)). Answered by
+    /// [`ConnectionEvent::SetState`], or [`ConnectionEvent::Refused`] with the publisher.
+    pub fn join_set(&mut self, request: &Standby) {
+        request.encode(self.requests());
+    }
+
     fn requests(&mut self) -> &mut Vec<u8> {
         if self.welcomed { &mut self.output } else { &mut self.held }
     }
@@ -450,6 +418,7 @@ impl ConnectionSession {
             {
                 ConnectionEvent::Outcome(outcome)
             }
+            ControlFrame::SetState(state) => ConnectionEvent::SetState { at: now, state },
             ControlFrame::Received(_) => {
                 return Err(SessionError::Unexpected {
                     frame: "Received for a publisher that was not defined",
@@ -486,6 +455,7 @@ impl ConnectionSession {
         self.share_deliveries = welcome.deliveries == DELIVERIES_SHARED;
         self.groups = welcome.features.contains(feature::GROUPS);
         self.names = welcome.features.contains(feature::NAMES);
+        self.sets = welcome.features.contains(feature::STANDBY);
         self.confirms &= welcome.features.contains(feature::CONFIRMS);
         self.history &= welcome.features.contains(feature::HISTORY);
         self.moves &= welcome.features.contains(feature::MOVES);

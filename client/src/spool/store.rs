@@ -276,6 +276,9 @@ impl<S: Storage> Store for SpoolStore<S> {
         if !event.address.is_empty() {
             return Err(StoreError::Addressed);
         }
+        if event.source_seq.is_some() {
+            return Err(StoreError::Numbered);
+        }
         if let Some(failed) = self.failed.take() {
             return Err(StoreError::Failed(failed.kind));
         }
@@ -317,6 +320,7 @@ impl<S: Storage> Store for SpoolStore<S> {
             count: run.count,
             events: &run.events,
             address: &[],
+            source_seqs: &[],
         })
     }
 
@@ -347,6 +351,11 @@ impl<S: Storage> Store for SpoolStore<S> {
 
     fn release_range(&mut self, seqs: Range<u64>) {
         self.failed = self.spool.finish(seqs).err().or(self.failed.take());
+    }
+
+    fn forget_all(&mut self) {
+        self.failed = self.spool.drop_pending().err().or(self.failed.take());
+        self.rewind();
     }
 
     fn held(&self) -> u64 {

@@ -121,6 +121,7 @@ impl ControlConfig {
                 .with(feature::GROUPS)
                 .with(feature::NAMES)
                 .with(feature::RULES)
+                .with(feature::STANDBY)
                 .with(feature::LITERALS)
                 .with(feature::MOVES)
                 .with(feature::PACING),

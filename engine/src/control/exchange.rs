@@ -121,6 +121,7 @@ impl Control {
         self.say_all(router, &if knows { frames } else { without_literals(&frames) });
         self.send_digest(router);
         self.tell_all_members(router);
+        self.tell_all_sets(router);
     }
 
     fn send_digest(&mut self, router: RouterId) {

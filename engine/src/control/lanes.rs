@@ -34,6 +34,7 @@ impl Control {
             LinkFrame::InterestDigest(digest) => self.digest_told(router, &digest),
             LinkFrame::InterestRequest(_) => self.snapshot_asked(router),
             LinkFrame::GroupMembers(members) => self.members_told(router, &members),
+            LinkFrame::SetRecords(records) => self.sets_told(router, &records),
             LinkFrame::Peers(peers) => self.peers_told(router, &peers),
             LinkFrame::Goaway(_) => self.leaving(router),
             // These frames belong to features that this side does not list.
@@ -125,8 +126,9 @@ impl Control {
         self.rearm(router);
     }
 
-    /// Removes a peer's interest from the directory.
+    /// Removes a peer's interest from the directory, and its members of sets.
     pub(super) fn clear_interest(&mut self, router: RouterId) {
+        self.sets.forget(router);
         let Some(peer) = self.peers.get_mut(&router) else { return };
         peer.applying.clear();
         peer.applied = false;

@@ -93,6 +93,11 @@ impl Link {
         self.features.contains(feature::GROUPS)
     }
 
+    /// Whether the peer keeps sets of standby publishers.
+    pub(super) const fn knows_sets(&self) -> bool {
+        self.features.contains(feature::STANDBY)
+    }
+
     pub(super) fn lane(&mut self, lane: u16) -> Option<&mut Lane> {
         self.lanes.get_mut(usize::from(lane))
     }

@@ -23,6 +23,7 @@ use super::trouble::Trouble;
 use crate::history::FarOwners;
 use crate::matching::Location;
 use crate::message::{Alternate, CoreIndex, DialId, PeerIndex, PrepareOrder, ToControl, ToCore};
+use crate::standby::SetBook;
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -74,6 +75,8 @@ pub struct Control {
     /// Whether the peer whose hello is being handled has proven its id.
     pub(super) proves: bool,
     pub(super) notices: Notices,
+    /// Sets of standby publishers.
+    pub(super) sets: SetBook,
     /// When it leaves, once it has told that it drains.
     pub(super) leaves_at: Option<Time>,
     pub(super) metrics: ControlMetrics,
@@ -119,6 +122,7 @@ impl Control {
             trouble: None,
             proves: false,
             notices: Notices::default(),
+            sets: SetBook::new(config.router),
             leaves_at: None,
             metrics: ControlMetrics::default(),
             patterns: PatternBook::default(),
@@ -179,6 +183,7 @@ impl Control {
         match message {
             ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
             ToControl::Members(states) => self.members_changed(core, &states),
+            ToControl::Sets(word) => self.sets_changed(core, word),
             ToControl::Applied { version, position } => self.directory_applied(core, version, position),
             ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello, true),
             ToControl::UnprovenHello { conn, dial, hello } => {
@@ -238,7 +243,7 @@ impl Control {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.look_at.into_iter().chain(self.publish_at()).min()
+        self.look_at.into_iter().chain(self.publish_at()).chain(self.claims_at()).min()
     }
 
     /// Counts that outputs wait because a core's mailbox is full. The caller gives control neither
@@ -280,7 +285,7 @@ impl Control {
     }
 
     /// Does everything that the last input has made possible or due.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         // Forgetting a peer changes the mesh: the second look forgets routers that it alone had
         // reached.
         for _ in 0..2 {
@@ -296,6 +301,7 @@ impl Control {
         }
         self.give_members();
         self.give_names();
+        self.give_sets();
         if self.publish_at().is_some_and(|at| at <= self.now) {
             self.publish();
         }

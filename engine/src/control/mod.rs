@@ -22,6 +22,7 @@
 //! | `owners.rs` | whose history can be asked for |
 //! | `members.rs`, `grouping.rs` | members of groups: their places, and how they are |
 //! | `names.rs`, `naming.rs` | names of receivers: who claims them, and who holds them |
+//! | `sets.rs` | sets of standby publishers: who holds them |
 //! | `prepare.rs`, `subscribe.rs` | reads selectors; subscriptions that wait for a stage |
 //! | `standing.rs`, `trouble.rs` | whether this router has joined; trouble with its place |
 //! | `notice.rs`, `notify.rs` | notices for people |
@@ -50,6 +51,7 @@ mod peer;
 mod places;
 mod prepare;
 mod routes;
+mod sets;
 mod standing;
 mod status;
 mod subscribe;

@@ -198,6 +198,7 @@ impl CoreConfig {
                 .with(feature::GROUPS)
                 .with(feature::NAMES)
                 .with(feature::RULES)
+                .with(feature::STANDBY)
                 .with(feature::MOVES)
                 .with(feature::PACING),
             lane_times: LaneTimes::default(),

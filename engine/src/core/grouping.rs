@@ -108,7 +108,11 @@ impl Core {
         metrics.group_waiting = counts.waiting;
         metrics.group_held = counts.bytes;
         metrics.group_members = self.path.clients.members.len() as u64;
-        if self.path.clients.members.are_watched() || !self.path.groups.is_empty() {
+        if is_report {
+            self.path.tell_counts(&mut self.mail);
+        }
+        let is_counting = self.path.clients.fences.has_counts();
+        if self.path.clients.members.are_watched() || is_counting || !self.path.groups.is_empty() {
             self.path.clients.members.arm(now, &mut self.timers);
         }
     }

@@ -54,6 +54,11 @@ impl Ids {
 }
 
 impl Proof {
+    /// The id of the publisher `index` of a client that has shown its own secret.
+    pub(super) fn own(&self, index: u64) -> Option<PublisherId> {
+        self.marks.is_none().then(|| PublisherId::derive(&self.secret, &self.identity, index))
+    }
+
     /// The id for the runs of a publisher that claims `claimed` as its publisher number `index`.
     /// The error says why there is none.
     pub(super) fn prove(&self, claimed: PublisherId, index: u64) -> Result<PublisherId, &'static str> {

@@ -216,7 +216,7 @@ impl Core {
         }
         let (_, mut turn) = self.lend(now, transport);
         match session {
-            Connection::Client(client) => client.closed(&mut turn),
+            Connection::Client(client) => client.closed(&mut turn, code),
             Connection::Lane(mut lane) => lane.closed(&mut turn, code),
         }
     }
@@ -300,6 +300,8 @@ impl Core {
             }
             ToCore::Members(news) => self.members_changed(now, news),
             ToCore::Names(news) => self.names_changed(now, transport, news),
+            ToCore::Sets(news) => self.path.clients.fences.hear(&news),
+            ToCore::SetMember { conn, word } => self.tell_set_member(now, transport, conn, word),
             ToCore::Synced(is_synced) => {
                 self.standing.is_synced = is_synced;
                 if is_synced {

@@ -38,6 +38,8 @@ pub(super) struct Members {
     /// How members are, for control.
     news: BTreeMap<u32, MemberState>,
     due: Option<Time>,
+    /// Something is to be told when groups and members are looked after next.
+    wants_tick: bool,
     ticks: u32,
 }
 
@@ -55,6 +57,7 @@ impl Members {
             to_lanes: BTreeMap::new(),
             news: BTreeMap::new(),
             due: None,
+            wants_tick: false,
             ticks: 0,
         }
     }
@@ -185,11 +188,17 @@ impl Members {
     /// Whether control or peers are to be told something.
     #[inline]
     pub(super) fn has_words(&self) -> bool {
-        !self.news.is_empty() || !self.to_lanes.is_empty()
+        !self.news.is_empty() || !self.to_lanes.is_empty() || self.wants_tick
+    }
+
+    /// Has groups and members looked after within a tick, because something is to be told.
+    pub(super) const fn want_tick(&mut self) {
+        self.wants_tick = self.due.is_none();
     }
 
     /// Has groups and members looked after, if they are not.
     pub(super) fn arm(&mut self, now: Time, timers: &mut Timers) {
+        self.wants_tick = false;
         if self.due.is_none() {
             let due = (now + TICK).rounded_up(TICK);
             self.due = Some(due);

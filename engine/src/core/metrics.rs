@@ -49,11 +49,13 @@ pub enum DropReason {
     RequesterGone,
     /// A request whose number exceeds 32 bits.
     Unasked,
+    /// The publisher's set has a newer generation.
+    Fenced,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -74,6 +76,7 @@ impl DropReason {
         Self::ReplyLate,
         Self::RequesterGone,
         Self::Unasked,
+        Self::Fenced,
     ];
 
     /// Its name as a metrics label.
@@ -100,6 +103,7 @@ impl DropReason {
             Self::ReplyLate => "reply_late",
             Self::RequesterGone => "requester_gone",
             Self::Unasked => "unasked",
+            Self::Fenced => "fenced",
         }
     }
 
@@ -120,6 +124,7 @@ impl DropReason {
             Self::RecipientBusy => OutcomeReason::Busy,
             Self::ReplyLate => OutcomeReason::Expired,
             Self::Unasked => OutcomeReason::Other,
+            Self::Fenced => OutcomeReason::Fenced,
             Self::GroupUnavailable => OutcomeReason::GroupUnavailable,
             Self::GroupAttempts => OutcomeReason::GroupAttempts,
         }

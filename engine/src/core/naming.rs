@@ -4,14 +4,29 @@
 use super::machine::Core;
 use crate::ledger::{Ended, Origin};
 use crate::names::NameNews;
+use crate::standby::MemberWord;
 use crate::time::Time;
-use crate::transport::Transport;
+use crate::transport::{ConnKey, Transport};
 
 impl Core {
     /// Control says who holds names.
     pub(super) fn names_changed(&mut self, now: Time, transport: &mut dyn Transport, news: Vec<NameNews>) {
         self.path.clients.names.hear(news);
         self.end_nameless(now, transport);
+    }
+
+    /// Control says what a publisher is in its set, or that it cannot join.
+    pub(super) fn tell_set_member(
+        &mut self,
+        now: Time,
+        transport: &mut dyn Transport,
+        conn: ConnKey,
+        word: MemberWord,
+    ) {
+        self.drive_client(now, transport, conn, |client, turn| {
+            client.tell_member(turn, word);
+            Ok(())
+        });
     }
 
     /// Ends receivers that have lost their name to another one.

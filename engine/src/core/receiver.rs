@@ -77,6 +77,8 @@ pub(super) struct Address {
     pub(super) name: Option<Arc<Claim>>,
     /// Whether its client reads what is addressed, and can reply.
     pub(super) is_read: bool,
+    /// Whether its client reads which set of standby publishers a run is of.
+    pub(super) reads_sets: bool,
 }
 
 impl Receiver {

@@ -16,6 +16,10 @@ message! {
         4 preempt: bool,
         /// It leaves the set, and hands over if it holds it.
         5 leave: bool,
+        /// The publisher's index, from which its id follows together with the secret in Hello.
+        6 index: u64,
+        /// The highest generation of the set that the publisher has heard of; 0: none.
+        7 generation: u64,
     }
 }
 
@@ -46,5 +50,7 @@ message! {
         4 generation: u64,
         /// The highest source seq of the set that the router has seen, plus one; 0: none.
         5 next_source_seq: u64,
+        /// Nobody holds the set at the moment.
+        6 vacant: bool,
     }
 }

@@ -12,7 +12,7 @@
 //! one or two bytes.
 
 use super::hop::check_matched;
-use super::optional::Addressed;
+use super::optional::{Addressed, StandbySet};
 use crate::error::DecodeError;
 use crate::field::{self, Fields};
 use crate::id::ReceiverNumber;
@@ -30,6 +30,9 @@ pub mod target_field {
     /// What the run asks or answers: the value of
     /// [`hop_field::RECIPIENTS`](super::super::hop_field::RECIPIENTS).
     pub const ADDRESSED: u64 = 4;
+    /// The standby set that the run was published for: the value of
+    /// [`hop_field::SET`](super::super::hop_field::SET).
+    pub const SET: u64 = 5;
 }
 
 /// Bits of a target's flags. Unknown bits are ignored.
@@ -54,13 +57,16 @@ pub struct Target<'a> {
     pub ticket: Option<(u64, u64)>,
     /// What the run asks or answers, encoded as [`Addressed`](super::optional::Addressed); empty: nothing.
     pub addressed: &'a [u8],
+    /// The standby set that the run was published for, encoded as
+    /// [`StandbySet`](super::optional::StandbySet); empty: none.
+    pub set: &'a [u8],
 }
 
 impl<'a> Target<'a> {
     /// A receiver whose subscription 0 alone matched.
     #[must_use]
     pub const fn plain(receiver: ReceiverNumber) -> Self {
-        Self { receiver, matched: &[], flags: 0, ticket: None, addressed: &[] }
+        Self { receiver, matched: &[], flags: 0, ticket: None, addressed: &[], set: &[] }
     }
 
     /// The subscriptions that matched.
@@ -78,7 +84,8 @@ impl<'a> Target<'a> {
     #[inline]
     pub fn put(&self, out: &mut Vec<u8>) {
         let number = u64::from(self.receiver.0) << 1;
-        if self.matched.is_empty() && self.flags == 0 && self.ticket.is_none() && self.addressed.is_empty() {
+        let has_more = !self.addressed.is_empty() || !self.set.is_empty();
+        if self.matched.is_empty() && self.flags == 0 && self.ticket.is_none() && !has_more {
             varint::put(out, number);
             return;
         }
@@ -87,7 +94,7 @@ impl<'a> Target<'a> {
         let flags = if self.flags == 0 { 0 } else { varint::size(self.flags) };
         let ticket =
             self.ticket.map_or(0, |(ticket, generation)| varint::size(ticket) + varint::size(generation));
-        let fields = [self.matched.len(), flags, ticket, self.addressed.len()];
+        let fields = [self.matched.len(), flags, ticket, self.addressed.len(), self.set.len()];
         varint::put(out, fields.into_iter().map(field).sum::<usize>() as u64);
         if !self.matched.is_empty() {
             field::put_bytes(out, target_field::MATCHED, self.matched);
@@ -103,6 +110,9 @@ impl<'a> Target<'a> {
         }
         if !self.addressed.is_empty() {
             field::put_bytes(out, target_field::ADDRESSED, self.addressed);
+        }
+        if !self.set.is_empty() {
+            field::put_bytes(out, target_field::SET, self.set);
         }
     }
 
@@ -140,6 +150,10 @@ impl<'a> Target<'a> {
                 target_field::ADDRESSED => {
                     Addressed::parse(item.value)?;
                     self.addressed = item.value;
+                }
+                target_field::SET => {
+                    StandbySet::parse(item.value)?;
+                    self.set = item.value;
                 }
                 _ => {}
             }
@@ -215,6 +229,8 @@ mod tests {
             flags: varint::MAX,
             ticket: Some((varint::MAX, varint::MAX)),
             addressed: &addressed,
+            // A run with a set is written for one receiver at a time.
+            set: &[],
         };
         let mut out = Vec::new();
         target.put(&mut out);

@@ -214,7 +214,11 @@ pub struct StandbySet<'a> {
 }
 
 impl<'a> StandbySet<'a> {
-    fn parse(mut value: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Reads the field's value.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when it is malformed.
+    pub fn parse(mut value: &'a [u8]) -> Result<Self, DecodeError> {
         let generation = varint::take(&mut value)?;
         let set = name(varint::take_prefixed(&mut value, NAME_BYTES_MAX, "set")?, "set")?;
         let (mut rest, mut count, mut seq) = (value, 0, 0_u64);
@@ -227,6 +231,12 @@ impl<'a> StandbySet<'a> {
             }
         }
         Ok(Self { set, generation, seqs: value })
+    }
+
+    /// The source seqs as they are encoded; empty when the application gave none.
+    #[must_use]
+    pub const fn encoded_seqs(&self) -> &'a [u8] {
+        self.seqs
     }
 
     /// The events' source seqs, in rising order; none when the application gave none.
@@ -248,6 +258,15 @@ impl<'a> StandbySet<'a> {
                 varint::put(value, seq.saturating_sub(before));
                 before = seq;
             }
+        });
+    }
+
+    /// Appends the field with source seqs that are encoded already, as [`put`](Self::put) does it.
+    pub fn put_encoded(out: &mut Vec<u8>, set: &str, generation: u64, seqs: &[u8]) {
+        field::put_nested(out, hop_field::SET, |value| {
+            varint::put(value, generation);
+            varint::put_prefixed(value, set.as_bytes());
+            value.extend_from_slice(seqs);
         });
     }
 }

@@ -107,14 +107,43 @@ record! {
         6 vacant: bool,
         /// Whom the set belongs to.
         7 identity: String,
+        /// The highest source seq of the set that a router has seen, plus one; 0: none.
+        8 next_source_seq: u64,
+        /// Why it holds the set: 1 nobody did, 2 the holder before died, 3 left, 4 handed over, 5 gave way to a lower rank, 6 moved
+        /// to another router, 7 held the same generation, 8 was at a router that is lost. While nobody holds it: why.
+        9 why: u32,
+    }
+}
+
+record! {
+    /// A publisher at the sender that is a member of a set.
+    pub struct SetMember, at most limits::SETS_PER_FRAME_MAX {
+        /// The set.
+        1 set: String,
+        /// The publisher's id, 16 bytes.
+        2 publisher: Vec<u8>,
+        /// Its rank.
+        3 rank: u32,
+        /// It takes over from a holder of a higher rank, too.
+        4 preempt: bool,
+        /// Its client does not answer.
+        5 silent: bool,
+        /// It is a member no more.
+        6 gone: bool,
+        /// Its client's identity.
+        7 identity: String,
     }
 }
 
 message! {
-    /// Records of sets that are new or have changed.
+    /// Records of sets, and members at the sender, that are new or have changed.
     pub struct SetRecords = kind::SET_RECORDS {
-        /// They.
+        /// Who holds sets.
         1 sets: Vec<SetRecord>,
+        /// Members of sets.
+        2 members: Vec<SetMember>,
+        /// Sets that the reader's members are to hand over.
+        3 hand_over: Vec<String>,
     }
 }
 

@@ -20,7 +20,7 @@ mod link;
 pub use frame::{LaneFrame, LinkFrame, MeshFrame};
 pub use lane::{
     GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, LegAck, MarkRequest,
-    SetRecord, SetRecords, Tickets,
+    SetMember, SetRecord, SetRecords, Tickets,
 };
 pub use link::{
     Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,

@@ -12,7 +12,8 @@ use millrace_proto::data::{
 use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::{
     GroupMember, GroupMembers, HistoryRequest, HistorySpan, HistoryState, Hold, Interest, InterestEntry,
-    InterestKind, LegAck, Literal, MarkRequest, MeshFrame, PeerHello, SetRecord, SetRecords, Tickets,
+    InterestKind, LegAck, Literal, MarkRequest, MeshFrame, PeerHello, SetMember, SetRecord, SetRecords,
+    Tickets,
 };
 use millrace_proto::{Features, Incarnation, PublisherSecret, ReceiverNumber, TagSet, Token, feature};
 
@@ -136,6 +137,12 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
             }),
         ),
         ("member", ControlFrame::Member(Member { receiver: RECEIVER, busy: true })),
+    ]
+}
+
+/// Frames of standby publishers, and what comes behind them.
+pub(crate) fn standby_frames() -> Vec<(&'static str, ControlFrame)> {
+    vec![
         (
             "standby",
             ControlFrame::Standby(Standby {
@@ -144,6 +151,19 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
                 rank: 2,
                 preempt: true,
                 leave: false,
+                index: 0,
+                generation: 0,
+            }),
+        ),
+        (
+            "standby_again",
+            ControlFrame::Standby(Standby {
+                set: text("feed"),
+                publisher: 0,
+                rank: 2,
+                index: 1,
+                generation: 7,
+                ..Standby::default()
             }),
         ),
         (
@@ -154,6 +174,7 @@ pub(crate) fn outcome_frames() -> Vec<(&'static str, ControlFrame)> {
                 standing: Standing::Fenced,
                 generation: 7,
                 next_source_seq: 300,
+                vacant: false,
             }),
         ),
         (
@@ -240,7 +261,33 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                     router: ROUTER,
                     vacant: false,
                     identity: text("web"),
+                    next_source_seq: 0,
+                    why: 0,
                 }],
+                members: vec![],
+                hand_over: vec![],
+            }),
+        ),
+        (
+            "set_members",
+            MeshFrame::from(SetRecords {
+                sets: vec![SetRecord {
+                    set: text("feed"),
+                    generation: 7,
+                    vacant: true,
+                    next_source_seq: 300,
+                    ..SetRecord::default()
+                }],
+                members: vec![SetMember {
+                    set: text("feed"),
+                    publisher: PUBLISHER.publisher.0.to_be_bytes().to_vec(),
+                    rank: 2,
+                    preempt: true,
+                    silent: true,
+                    gone: true,
+                    identity: text("web"),
+                }],
+                hand_over: vec![text("feed")],
             }),
         ),
     ]

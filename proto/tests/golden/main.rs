@@ -42,6 +42,7 @@ fn control_frames() -> Vec<(&'static str, ControlFrame)> {
         .chain(receiver_frames())
         .chain(feature_frames())
         .chain(outcome_frames())
+        .chain(standby_frames())
         .collect()
 }
 

@@ -21,6 +21,7 @@ mod routes;
 mod rules;
 mod server;
 mod sessions;
+mod standby;
 mod status;
 mod tags;
 mod text;

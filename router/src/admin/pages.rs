@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, groups, names, numbers, routes, rules, sessions, status, tags, why};
+use super::{changes, groups, names, numbers, routes, rules, sessions, standby, status, tags, why};
 use crate::view::View;
 
 /// What the page has, each with a line about it.
@@ -29,12 +29,14 @@ pub(super) const PATHS: &[(&str, &str)] = &[
     ("/groups", "groups of receivers: the level in use, since when and why, and their members"),
     ("/names", "names of receivers, and who holds them: ?after=NAME&top=1000"),
     ("/rules", "tag rules: what they have done, and the last event that each failed for"),
+    ("/standby", "sets of standby publishers: who holds them, since when and why, and their members"),
     ("/why", "whom an event with these tags would meet, and why not others: ?tags=KEY=VALUE,…"),
     (
         "/reload",
         "POST: reads settings and certificates anew, whole or not at all; 200 with the differences, 409 with why not",
     ),
     ("/drain", "POST: ends the router in order, as SIGTERM does: ?grace=5s"),
+    ("/standby/hand-over", "POST: has the holder of a set give way to another member: ?set=NAME"),
     ("/move", "POST: asks clients to move to another router: ?clients=10&to=HOST:PORT&within=30s"),
 ];
 
@@ -51,6 +53,8 @@ pub(super) fn all(view: Arc<View>) -> Router {
         .route("/groups", get(groups_page))
         .route("/names", get(names_page))
         .route("/rules", get(rules_page))
+        .route("/standby", get(standby_page))
+        .route("/standby/hand-over", post(standby::hand_over))
         .route("/why", get(why_page))
         .route("/tags", get(tags_page))
         .route("/reload", post(changes::reload))
@@ -160,6 +164,10 @@ async fn names_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery
 
 async fn rules_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
     asked(rules::page(&looker.view, query.as_deref()).await)
+}
+
+async fn standby_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(standby::page(&looker.view, query.as_deref()).await)
 }
 
 async fn why_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {

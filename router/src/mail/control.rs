@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use millrace_engine::control::Control;
 use millrace_engine::message::{CoreIndex, DialId, ToControl};
+use millrace_engine::standby::Handed;
 use millrace_proto::mesh::{InterestEntry, KnownPeer, LinkFrame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::budget::{Budget, Share};
 
@@ -43,6 +44,8 @@ pub(crate) enum Input {
     Resolved { dial: DialId, remote: Option<SocketAddr> },
     /// A question of another thread.
     Ask(Question),
+    /// Have the holder of a set of standby publishers hand it over, and say what becomes of that.
+    HandOver { set: String, answer: oneshot::Sender<Handed> },
     /// Tell clients and peers that this router leaves within this time.
     Drain(Duration),
     /// End.
@@ -69,6 +72,7 @@ impl fmt::Debug for Input {
             Self::Hide(hidden) => f.debug_tuple("Hide").field(hidden).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
             Self::Ask(_) => f.write_str("Ask"),
+            Self::HandOver { set, .. } => f.debug_tuple("HandOver").field(set).finish(),
             Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),
             Self::Stop => f.write_str("Stop"),
         }

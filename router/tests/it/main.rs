@@ -16,4 +16,5 @@ mod reload;
 mod requests;
 mod rights;
 mod single;
+mod standby;
 mod world;

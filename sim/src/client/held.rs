@@ -79,6 +79,10 @@ impl Store for Held {
         self.store_mut().release_range(seqs);
     }
 
+    fn forget_all(&mut self) {
+        self.store_mut().forget_all();
+    }
+
     fn held(&self) -> u64 {
         self.store().held()
     }

@@ -3,6 +3,7 @@
 use millrace_proto::PublisherKey;
 use millrace_proto::data::flag;
 
+use super::standby::SetWish;
 use crate::time::MILLISECOND_NS;
 
 /// What a publisher is told about its events, and so how long it keeps them.
@@ -74,6 +75,8 @@ pub struct PublisherConfig {
     /// within ten minutes, before that is its outcome. Default no. With a confirm level and a store
     /// that can hand events out again (a spool) only.
     pub retry_partial: bool,
+    /// The standby set that it is a member of. Default none.
+    pub set: Option<SetWish>,
 }
 
 impl PublisherConfig {
@@ -92,6 +95,7 @@ impl PublisherConfig {
             level: ConfirmLevel::None,
             min_receivers: 0,
             retry_partial: false,
+            set: None,
         }
     }
 }

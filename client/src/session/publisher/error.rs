@@ -29,6 +29,15 @@ pub enum PublishError {
     /// The publisher has a spool, which keeps no events for recipients, requests or replies.
     #[error("a spool holds no events for recipients, requests or replies: use a publisher without one")]
     Addressed,
+    /// The publisher has a spool, which keeps no source seqs.
+    #[error("a spool holds no events with source seqs: leave the numbers or the spool out")]
+    Numbered,
+    /// Another member of the publisher's set holds it, and events without a number are not kept.
+    #[error("another member holds the publisher's set: this event is not published")]
+    OnStandby,
+    /// Source seqs are for members of standby sets.
+    #[error("the publisher is no member of a standby set, and takes no source seqs")]
+    NoSet,
     /// The router knows no recipients, requests and replies.
     #[error("the router knows no names of receivers, requests and replies: update it, or use another one")]
     NoNames,
@@ -54,6 +63,7 @@ impl From<StoreError> for PublishError {
             StoreError::Full => Self::WouldBlock,
             StoreError::Refused(full) => Self::Refused(full),
             StoreError::Addressed => Self::Addressed,
+            StoreError::Numbered => Self::Numbered,
             StoreError::Failed(kind) => Self::Store { kind },
         }
     }

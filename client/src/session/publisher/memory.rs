@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use millrace_proto::limits::EVENTS_PER_RUN_MAX;
+use millrace_proto::limits::{EVENTS_PER_RUN_MAX, SET_BYTES_MAX};
 use millrace_proto::{TagSet, varint};
 
 use super::store::{GivenUp, NewEvent, Store, StoreError, StoredRun};
@@ -15,6 +15,8 @@ use super::tags::{TagHandle, Tags};
 
 /// Bytes that an event takes besides its payload, at most: its time, and a length of four bytes.
 const EVENT_HEAD_BYTES_MAX: usize = 8 + 4;
+/// Bytes of a run's source seqs from which on no event joins it: half of what routers take.
+const SOURCE_SEQS_BYTES: usize = SET_BYTES_MAX / 2;
 /// Capacity that an empty store keeps in any case: enough for one flush, little enough for 100,000
 /// sessions.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -52,6 +54,9 @@ struct Run {
     tags: RunTags,
     /// Whom its events are for, and what they ask or answer.
     address: Box<[u8]>,
+    /// The source seqs of its events, encoded; empty where they have none.
+    source_seqs: Vec<u8>,
+    last_source_seq: u64,
     first_seq: u64,
     base_time_ns: u64,
     last_time_ns: u64,
@@ -66,6 +71,32 @@ impl Run {
     const fn end_seq(&self) -> u64 {
         self.first_seq + self.count as u64
     }
+
+    /// Whether an event with this source seq may join: both have one, or neither has.
+    #[inline]
+    fn is_followed_by(&self, source_seq: Option<u64>) -> bool {
+        match source_seq {
+            None => self.source_seqs.is_empty(),
+            Some(seq) => {
+                !self.source_seqs.is_empty()
+                    && seq > self.last_source_seq
+                    && self.source_seqs.len() < SOURCE_SEQS_BYTES
+            }
+        }
+    }
+
+    /// Adds the source seq of an event that joins.
+    fn number(&mut self, source_seq: u64) {
+        varint::put(&mut self.source_seqs, source_seq - self.last_source_seq);
+        self.last_source_seq = source_seq;
+    }
+}
+
+/// The source seqs of a run of one event.
+fn encoded(source_seq: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    varint::put(&mut bytes, source_seq);
+    bytes
 }
 
 #[derive(Debug)]
@@ -211,7 +242,7 @@ impl Store for MemoryStore {
     /// not handed out, and stays within the size of a run.
     #[inline]
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
-        let NewEvent { seq, tags, time_ns, payload, address, .. } = event;
+        let NewEvent { seq, tags, time_ns, payload, address, source_seq, .. } = event;
         if !self.runs.is_empty() && self.bytes() + payload.len() > self.bytes_max {
             return Err(StoreError::Full);
         }
@@ -227,7 +258,11 @@ impl Store for MemoryStore {
             && time_ns >= run.base_time_ns
             && run.tags.is(tags)
             && *run.address == *address
+            && run.is_followed_by(source_seq)
         {
+            if let Some(source_seq) = source_seq {
+                run.number(source_seq);
+            }
             varint::put(&mut self.events, time_ns - run.base_time_ns);
             varint::put_prefixed(&mut self.events, payload);
             run.last_time_ns = run.last_time_ns.max(time_ns);
@@ -246,6 +281,8 @@ impl Store for MemoryStore {
         self.runs.push_back(Run {
             tags,
             address: address.into(),
+            source_seqs: source_seq.map(encoded).unwrap_or_default(),
+            last_source_seq: source_seq.unwrap_or_default(),
             first_seq: seq,
             base_time_ns: time_ns,
             last_time_ns: time_ns,
@@ -258,7 +295,8 @@ impl Store for MemoryStore {
 
     #[inline]
     fn next_run(&self) -> Option<StoredRun<'_>> {
-        let Run { tags, address, first_seq, base_time_ns, count, bytes, .. } = self.runs.get(self.sent)?;
+        let Run { tags, address, source_seqs, first_seq, base_time_ns, count, bytes, .. } =
+            self.runs.get(self.sent)?;
         let at = self.head + self.sent_bytes;
         Some(StoredRun {
             tags: tags.borrow(),
@@ -267,6 +305,7 @@ impl Store for MemoryStore {
             count: *count,
             events: &self.events[at..at + bytes],
             address,
+            source_seqs,
         })
     }
 
@@ -315,6 +354,12 @@ impl Store for MemoryStore {
         // Each byte moves at most once for each that was released.
         if self.dead_bytes > KEPT_BYTES.max((self.events.len() - self.head) / 2) {
             self.compact();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        while !self.runs.is_empty() {
+            self.pop();
         }
     }
 

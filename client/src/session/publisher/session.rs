@@ -15,10 +15,11 @@ use super::memory::MemoryStore;
 use super::outcome::{Ended, Outcome};
 use super::reports::Reports;
 use super::retries::Retries;
+use super::standby::Member;
 use super::store::{NewEvent, Store};
 use super::stream::PublishStream;
 use super::tags::{Handles, HandlesExhausted, TagHandle, Tags};
-use super::window::Window;
+use super::window::{Outgoing, Window};
 use crate::session::SessionError;
 use crate::time::Time;
 
@@ -30,9 +31,9 @@ const OUTPUT_SLACK_BYTES: usize = 512;
 /// One publisher, across the connections that carry it.
 #[derive(Debug)]
 pub struct PublisherSession<S = MemoryStore> {
-    config: PublisherConfig,
+    pub(super) config: PublisherConfig,
     handles: Handles,
-    window: Window<S>,
+    pub(super) window: Window<S>,
     /// When the oldest event came that was not handed to a stream.
     oldest: Time,
     flush_wanted: bool,
@@ -41,8 +42,10 @@ pub struct PublisherSession<S = MemoryStore> {
     stream: Option<PublishStream>,
     reports: Reports,
     /// Events that ended and were not told; each once, so that the window bounds them.
-    ended: VecDeque<Ended>,
-    retries: Retries,
+    pub(super) ended: VecDeque<Ended>,
+    pub(super) retries: Retries,
+    /// Its part in a standby set, if it has one.
+    pub(super) standby: Option<Box<Member>>,
     /// The time of the last turn.
     turned: Time,
 }
@@ -70,6 +73,7 @@ impl<S: Store> PublisherSession<S> {
             reports: Reports::new(window.received(), config.received_within_ns),
             ended: VecDeque::new(),
             retries: Retries::default(),
+            standby: Member::of(&config.set, window.settled() < window.next_seq()),
             turned: Time::ZERO,
             window,
             config,
@@ -153,15 +157,29 @@ impl<S: Store> PublisherSession<S> {
         payload: &[u8],
         address: &[u8],
     ) -> Result<u64, PublishError> {
-        let tags = tags.into();
+        if let Some(refusal) = self.standby.as_deref().and_then(Member::refusal) {
+            return Err(refusal);
+        }
+        self.append(now, tags.into(), time_ns, payload, (address, None))
+    }
+
+    #[inline]
+    pub(super) fn append(
+        &mut self,
+        now: Time,
+        tags: Tags<'_>,
+        time_ns: u64,
+        payload: &[u8],
+        (address, source_seq): (&[u8], Option<u64>),
+    ) -> Result<u64, PublishError> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(PublishError::TooLarge { bytes: payload.len() });
         }
         let Some(set) = self.handles.set(tags) else { return Err(PublishError::UnknownHandle) };
         let was_empty = self.window.unsent_bytes() == 0;
         let seq = self.window.next_seq();
-        let event = NewEvent { seq, tags, set, time_ns: time_ns.min(varint::MAX), payload, address };
-        self.window.append(event)?;
+        let time_ns = time_ns.min(varint::MAX);
+        self.window.append(NewEvent { seq, tags, set, time_ns, payload, address, source_seq })?;
         if was_empty {
             self.oldest = now;
         }
@@ -212,6 +230,9 @@ impl<S: Store> PublisherSession<S> {
     /// it.
     pub fn stream_lost(&mut self) -> Range<u64> {
         self.stream = None;
+        if let Some(member) = self.standby.as_deref_mut() {
+            member.disconnected();
+        }
         let unknown = self.window.stream_lost();
         self.retries.stream_lost();
         self.reports.stream_lost(self.window.received());
@@ -317,6 +338,9 @@ impl<S: Store> PublisherSession<S> {
     /// write every chunk in order.
     pub fn take_output(&mut self, now: Time) -> Option<Bytes> {
         self.turned = now;
+        if self.standby.is_some() {
+            self.publish_kept(now);
+        }
         if self.retries.next_due().is_some_and(|due| due <= now) && self.stream.is_some() {
             self.try_again();
         }
@@ -331,7 +355,9 @@ impl<S: Store> PublisherSession<S> {
             let bytes_max = usize::try_from(stream.room()).unwrap_or(usize::MAX).min(OUTPUT_BYTES);
             let capacity = bytes_max.min(self.window.unsent_bytes()) + OUTPUT_SLACK_BYTES;
             let mut out = Vec::with_capacity(capacity);
+            let set = self.standby.as_deref().and_then(Member::stamp);
             while let Some(outgoing) = self.window.next_run() {
+                let outgoing = Outgoing { set, ..outgoing };
                 if !out.is_empty() && out.len() + outgoing.run.events.len() > bytes_max {
                     break;
                 }
@@ -366,7 +392,8 @@ impl<S: Store> PublisherSession<S> {
         if stream.has_staged() || self.is_due(self.oldest) || self.is_report_due() {
             return Some(self.oldest);
         }
-        let linger = (self.window.has_next() && !self.held).then(|| self.oldest.after(self.config.linger_ns));
+        let linger = (self.window.has_next() && !self.held && !self.waits_for_set())
+            .then(|| self.oldest.after(self.config.linger_ns));
         linger.into_iter().chain(self.retries.next_due()).min()
     }
 
@@ -413,7 +440,7 @@ impl<S: Store> PublisherSession<S> {
     /// (or the loss was reported).
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.window.settled() == self.window.next_seq()
+        self.window.settled() == self.window.next_seq() && !self.is_about_to_publish()
     }
 
     /// Whether events stay held until the router has received them, or has told their outcome.
@@ -461,6 +488,7 @@ impl<S: Store> PublisherSession<S> {
 
     fn is_due(&self, now: Time) -> bool {
         !self.held
+            && !self.waits_for_set()
             && self.window.has_next()
             && (self.flush_wanted
                 || self.window.unsent_bytes() >= self.config.flush_bytes

@@ -38,6 +38,8 @@ pub struct NewEvent<'a> {
     /// Whom it is for in place of those whose selectors match, and what it asks or answers: hop field
     /// 7, encoded; empty: nothing of the kind.
     pub address: &'a [u8],
+    /// Its number in its source, where that gives one: above that of the event before.
+    pub source_seq: Option<u64>,
 }
 
 /// A run of a store, borrowed.
@@ -55,6 +57,9 @@ pub struct StoredRun<'a> {
     pub events: &'a [u8],
     /// As in [`NewEvent::address`]: all of them have the same.
     pub address: &'a [u8],
+    /// The source seqs of its events, encoded as in
+    /// [`StandbySet`](millrace_proto::data::optional::StandbySet); empty where they have none.
+    pub source_seqs: &'a [u8],
 }
 
 impl StoredRun<'_> {
@@ -100,6 +105,9 @@ pub enum StoreError {
     /// It keeps no addresses, and the event has one.
     #[error("a spool holds no events for recipients, requests or replies")]
     Addressed,
+    /// It keeps no source seqs, and the event has one.
+    #[error("a spool holds no events with source seqs")]
+    Numbered,
     /// What it writes to failed.
     #[error("the store failed: {}", io::Error::from(*.0))]
     Failed(io::ErrorKind),
@@ -115,6 +123,8 @@ pub enum GivenUp {
     Expired,
     /// What is on disk cannot be read.
     Unreadable,
+    /// Another member of the publisher's set holds it.
+    Fenced,
 }
 
 impl GivenUp {
@@ -125,6 +135,7 @@ impl GivenUp {
             Self::Shed => "shed",
             Self::Expired => "expired",
             Self::Unreadable => "unreadable",
+            Self::Fenced => "fenced",
         }
     }
 }
@@ -192,6 +203,9 @@ pub trait Store: fmt::Debug {
     /// These events are final, though earlier ones may not be. They were handed out; each event is
     /// released once, by this method or by [`Store::release`], and one publisher uses one of them.
     fn release_range(&mut self, seqs: Range<u64>);
+
+    /// Forgets all events that it holds: none of them goes out (again).
+    fn forget_all(&mut self);
 
     /// Events that a rewind would hand out again, and those that were not handed out yet.
     fn held(&self) -> u64;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
+use millrace_proto::data::optional::StandbySet;
 use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream};
 use millrace_proto::stream::PublishPreamble;
 use millrace_proto::table::{Naming, TableWriter};
@@ -119,7 +120,9 @@ impl PublishStream {
             Naming::Inline => None,
         };
         match (number, self.publisher) {
-            (Some(number), PublisherOnStream::Number(_)) if outgoing.run.address.is_empty() => {
+            (Some(number), PublisherOnStream::Number(_))
+                if outgoing.run.address.is_empty() && outgoing.set.is_none() =>
+            {
                 put_run(out, number, outgoing);
             }
             (number, publisher) => {
@@ -196,7 +199,7 @@ fn put_run(out: &mut Vec<u8>, tags: u64, outgoing: &Outgoing<'_>) {
     put_body(out, outgoing);
 }
 
-/// Appends a run frame that has something written in full, or an address.
+/// Appends a run frame that has something written in full, an address, or a set.
 #[cold]
 fn put_long_run(
     out: &mut Vec<u8>,
@@ -204,8 +207,11 @@ fn put_long_run(
     publisher: PublisherOnStream,
     outgoing: &Outgoing<'_>,
 ) {
-    let header =
-        HopHeader { tags, publisher, flags: outgoing.flags, lane_seq: None, fields: outgoing.run.address };
+    let mut fields = outgoing.run.address.to_vec();
+    if let Some((set, generation)) = outgoing.set {
+        StandbySet::put_encoded(&mut fields, set, generation, outgoing.run.source_seqs);
+    }
+    let header = HopHeader { tags, publisher, flags: outgoing.flags, lane_seq: None, fields: &fields };
     let mut body = Vec::with_capacity(head_bytes(outgoing) + outgoing.run.events.len());
     put_body(&mut body, outgoing);
     data::put_run(out, &header, &body);

@@ -63,6 +63,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) floor: u64,
     /// Flags of its hop header.
     pub(super) flags: u64,
+    /// The set that it is published for, and the generation.
+    pub(super) set: Option<(&'a str, u64)>,
 }
 
 impl<S: Store> Window<S> {
@@ -125,7 +127,7 @@ impl<S: Store> Window<S> {
             return None;
         }
         let resent = if run.first_seq < self.sent_below { flag::RESENT } else { 0 };
-        Some(Outgoing { run, floor: self.store.seqs().start, flags: self.level_flags | resent })
+        Some(Outgoing { run, floor: self.store.seqs().start, flags: self.level_flags | resent, set: None })
     }
 
     /// Whether [`Window::next_run`] has a run.
@@ -183,6 +185,19 @@ impl<S: Store> Window<S> {
             self.store.release_range(part.clone());
         }
         news
+    }
+
+    /// All that is held is given up, because another member of the publisher's set holds it. What was
+    /// sent and has no outcome yet, and what was not sent.
+    pub(super) fn fence(&mut self) -> (Vec<Range<u64>>, Vec<Range<u64>>) {
+        let next = self.next_seq();
+        let sent = if self.level.is_confirmed() { self.finals.pending_in(0..self.taken) } else { Vec::new() };
+        let unsent = self.finals.pending_in(self.taken..next);
+        for seqs in sent.iter().chain(&unsent) {
+            self.finals.insert(seqs.clone());
+        }
+        self.store.forget_all();
+        (sent, unsent)
     }
 
     /// The stream's router confirms, or does not.

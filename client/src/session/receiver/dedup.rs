@@ -14,8 +14,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use hashbrown::HashMap;
-use millrace_proto::PublisherKey;
+use millrace_proto::data::optional::StandbySet;
+use millrace_proto::{PublisherId, PublisherKey};
 
+use super::sets::{SetVerdict, Sets};
 use crate::session::publisher::Finals;
 
 /// Publishers that are remembered, at most: the oldest give way.
@@ -41,6 +43,8 @@ pub struct Dedup {
     removed: u64,
     /// Ranges that are remembered of all publishers.
     ranges: usize,
+    /// What it has had of standby sets.
+    sets: Sets,
 }
 
 /// What it has had of one publisher.
@@ -117,10 +121,26 @@ impl Dedup {
         Fresh { parts, maybe_duplicate }
     }
 
+    /// Takes a run of a standby set, as its hop field says: `seqs` are those of its events. What is
+    /// fresh may still have been sent before by the same publisher: [`take`](Self::take) knows.
+    pub fn take_of_set(&mut self, set: &[u8], publisher: PublisherId, seqs: &Range<u64>) -> SetVerdict {
+        match StandbySet::parse(set) {
+            Ok(run) => self.sets.take(&run, publisher, seqs.start, seqs.end - seqs.start),
+            // The reader of the stream has checked it.
+            Err(_) => SetVerdict::Fresh { parts: None, is_takeover: false },
+        }
+    }
+
     /// Events that were removed because the receiver has had them.
     #[must_use]
     pub const fn removed(&self) -> u64 {
-        self.removed
+        self.removed + self.sets.removed()
+    }
+
+    /// Events of standby sets that were dropped because their publisher had been replaced.
+    #[must_use]
+    pub const fn fenced(&self) -> u64 {
+        self.sets.fenced()
     }
 
     /// Remembers a publisher; behind a forgotten one nobody knows what came before `from`.

@@ -60,6 +60,8 @@ pub struct DeliveredRun<'a> {
     pub ticket: Option<(u64, u64)>,
     /// What it asks or answers: hop field 7, encoded; empty: nothing.
     pub(super) addressed: &'a [u8],
+    /// The standby set that it was published for: hop field 10, encoded; empty: none.
+    pub(super) set: &'a [u8],
     pub(super) matched: &'a [u8],
     pub(super) flags: u64,
     pub(super) body: RunBody<'a>,
@@ -156,6 +158,13 @@ impl<'a> DeliveredRun<'a> {
         if self.addressed.is_empty() { None } else { Addressed::parse(self.addressed).ok() }
     }
 
+    /// The standby set that it was published for, as the hop field says it; empty where there is none,
+    /// and of what comes from history, which is never fenced.
+    #[must_use]
+    pub const fn of_set(&self) -> &'a [u8] {
+        if self.replayed { &[] } else { self.set }
+    }
+
     /// Where it stands in what its source has routed, where the router tells.
     #[must_use]
     pub const fn place(&self) -> Option<(Source, u64)> {
@@ -183,6 +192,7 @@ impl<'a> DeliveredRun<'a> {
         self.matched = target.matched;
         self.ticket = target.ticket;
         self.addressed = target.addressed;
+        self.set = target.set;
         if target.flags & target_flag::MAYBE_DUPLICATE != 0 {
             self.flags |= flag::MAYBE_DUPLICATE;
         }
@@ -199,6 +209,7 @@ impl<'a> DeliveredRun<'a> {
         if !hop.fields.is_empty() {
             self.ticket = hop.ticket().ok().flatten().map(|ticket| (ticket.ticket, ticket.generation));
             self.addressed = hop.field(hop_field::RECIPIENTS).unwrap_or_default();
+            self.set = hop.field(hop_field::SET).unwrap_or_default();
         }
         self
     }

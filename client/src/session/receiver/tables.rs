@@ -59,6 +59,7 @@ impl Tables {
             ticket: None,
             matched: &[],
             addressed: &[],
+            set: &[],
             flags: hop.flags,
             body,
             shared,

@@ -24,6 +24,7 @@ fn append(store: &mut SpoolStore<MemoryStorage>, tags: &TagSet) -> Result<(), St
         time_ns: seq,
         payload: b"0123456789",
         address: &[],
+        source_seq: None,
     })
 }
 

@@ -105,6 +105,7 @@ impl ClientSession {
             (true, ControlFrame::Ack(ack)) => self.acknowledged(turn, &ack),
             (true, ControlFrame::Move(request)) => self.mark_asked(turn, &request),
             (true, ControlFrame::Member(member)) => self.member_is_busy(turn, &member),
+            (true, ControlFrame::Standby(standby)) => self.standby(turn, &standby),
             (true, ControlFrame::CloseReceiver(close)) => self.close_receiver(turn, close.receiver),
             (true, ControlFrame::Pong(_)) => {}
             (true, ControlFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
@@ -125,6 +126,7 @@ impl ClientSession {
         self.asked.confirms = common.contains(feature::CONFIRMS);
         self.asked.groups = self.asked.confirms && common.contains(feature::GROUPS);
         self.asked.names = common.contains(feature::NAMES);
+        self.asked.standby = common.contains(feature::STANDBY);
         self.asked.positions = hello.positions && common.contains(feature::HISTORY);
         let (alternates, alternate_zones) = standing.alternates();
         let welcome = Welcome {

@@ -92,8 +92,8 @@ impl ClientSession {
         }
     }
 
-    /// Asks whether the client is there. While it is not, others take its members' work, and nothing
-    /// is addressed to its named receivers.
+    /// Asks whether the client is there. While it is not, others take its members' work, nothing is
+    /// addressed to its named receivers, and its publishers hold no set.
     pub(in crate::core) fn tend_members(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
         let is_silent = now.since(self.liveness.heard) >= SILENCE;
@@ -102,6 +102,7 @@ impl ClientSession {
             Ping { nonce: now.0 & millrace_proto::varint::MAX }.encode(&mut self.control.out);
             self.mark(turn);
         }
+        self.tend_sets(turn, is_silent);
         let takes_none = is_silent || turn.standing.draining.is_some();
         for &slot in self.receivers.values() {
             let Some(receiver) = turn.path.receivers.get_mut(slot) else { continue };

@@ -9,6 +9,7 @@
 //! | `membership.rs` | receivers that are members of groups |
 //! | `moving.rs` | receivers that move to another router |
 //! | `naming.rs`, `claims.rs` | receivers that have a name |
+//! | `standby.rs` | publishers that are members of sets |
 //! | `subscriptions.rs` | subscriptions: asked for, effective, ended |
 //! | `rights.rs` | what the client may do: at its Hello, and when the roll is replaced |
 //! | `metered.rs` | runs wait until their identity's quota has paid for them |
@@ -30,6 +31,7 @@ mod quota;
 mod receivers;
 mod rights;
 mod session;
+mod standby;
 mod subscriptions;
 
 #[cfg(test)]

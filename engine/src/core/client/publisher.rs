@@ -99,6 +99,11 @@ impl PublishStream {
         }
     }
 
+    /// What its publishers' ids follow from.
+    pub(super) const fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
     /// Bytes read so far.
     pub(super) const fn bytes_read(&self) -> u64 {
         self.bytes_read

@@ -78,7 +78,7 @@ impl ClientSession {
             dropped: 0,
             opened: turn.mail.last_token(),
             member,
-            address: Address { name: None, is_read: self.asked.names },
+            address: Address { name: None, is_read: self.asked.names, reads_sets: self.asked.standby },
         });
         if let Some(number) = number {
             turn.path.clients.members.insert(number, slot, self.conn);

@@ -61,6 +61,8 @@ pub(super) struct Asked {
     pub(super) positions: bool,
     /// It reads what is addressed to its receivers, and can reply.
     pub(super) names: bool,
+    /// It knows sets of standby publishers.
+    pub(super) standby: bool,
 }
 
 /// Who a client is.
@@ -74,6 +76,17 @@ pub(super) struct Who {
     pub(super) proof: Option<Proof>,
     /// What its identity's quota says of it, if there is one.
     pub(super) metered: Option<Box<Metered>>,
+    /// Its publishers that are members of sets.
+    pub(super) sets: Vec<Membership>,
+}
+
+/// A publisher of a client that is a member of a set.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// Its number on the publish stream.
+    pub(super) number: u64,
+    /// Whether control was told that the client does not answer.
+    pub(super) is_silent: bool,
 }
 
 /// When a client was heard, as far as members of groups are concerned.
@@ -114,7 +127,13 @@ impl ClientSession {
     pub(in crate::core) fn new(conn: ConnKey, caller: Caller) -> Self {
         Self {
             conn,
-            who: Who { caller, rights: Arc::new(Rights::everything()), proof: None, metered: None },
+            who: Who {
+                caller,
+                rights: Arc::new(Rights::everything()),
+                proof: None,
+                metered: None,
+                sets: Vec::new(),
+            },
             control: ControlStream::default(),
             tables: None,
             receivers_max: 0,
@@ -207,8 +226,9 @@ impl ClientSession {
     }
 
     /// The connection is gone.
-    pub(in crate::core) fn closed(mut self, turn: &mut Turn<'_>) {
+    pub(in crate::core) fn closed(mut self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
         self.set_seat(turn, None);
+        self.leave_sets(turn, code == Some(CloseCode::Done));
         turn.path.metrics.clients -= u64::from(!self.is_router());
         turn.path.ledger.forget(self.conn);
         turn.path.clients.requests.forget(self.conn);

@@ -110,12 +110,14 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// A run with optional fields may be for a member of a group, or addressed. Says whether it is.
+    /// A run with optional fields may be for a member of a group, addressed, or of a set. Says
+    /// whether it is.
     #[cold]
     fn take_apart(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, hop: &HopHeader<'_>) -> bool {
         self.path.note_rules_of(hop, entered.run.body.count());
         (self.has_groups && self.path.take_ticket(tags, entered, hop, self.conn))
             || self.path.take_addressed(tags, entered, hop, Scope::Router)
+            || self.path.take_stamped(tags, entered, hop, Scope::Router)
     }
 
     fn say_gap(&mut self, gap: &Gap) {

@@ -4,7 +4,8 @@
 //! ```text
 //! publish stream ─► enter_apart ─┬─ answers ─► the requester's router (requests.rs)
 //!                                ├─ names ──► each recipient: here, a sibling, a peer
-//!                                └─ asks ───► the owner, then by tags (requests.rs)
+//!                                ├─ asks ───► the owner, then by tags (requests.rs)
+//!                                └─ a set ──► the owner, then by tags (stamped.rs)
 //! ```
 //!
 //! What is addressed to names goes to them and to nobody else, straight from the core that read it:
@@ -17,7 +18,7 @@ use millrace_proto::field;
 
 use super::entered::{Entered, Scope};
 use super::fate::Fates;
-use super::leg::Leg;
+use super::leg::{Carried, Leg};
 use super::reader::KnownTags;
 use super::state::Path;
 use crate::core::metrics::DropReason;
@@ -40,9 +41,16 @@ impl Path {
         entered: &Entered<'_>,
         hop: &HopHeader<'_>,
     ) {
+        let stamp = match self.judge_entering(entered, hop) {
+            Ok(stamp) => stamp,
+            Err(reason) => return self.drop_entered(entered, reason),
+        };
         let mut addressed = match hop.addressed() {
             Ok(Some(addressed)) => addressed,
-            Ok(None) => return self.enter(tags, entered),
+            Ok(None) => match stamp {
+                Some(stamp) => return self.enter_stamped(tags, entered, &stamp),
+                None => return self.enter(tags, entered),
+            },
             // Whom it is for cannot be read: nobody may have it.
             Err(_) => return self.drop_entered(entered, DropReason::TooLarge),
         };
@@ -129,16 +137,16 @@ impl Path {
             // It has moved while the run was on its way.
             Whereabouts::At(_) | Whereabouts::Nowhere => return self.miss(entered, DropReason::NoReceiver),
         };
-        self.copy_apart(tags, entered, location, &value, 0);
+        self.copy_apart(tags, entered, location, &Carried { field: hop_field::RECIPIENTS, value: &value }, 0);
     }
 
-    /// Copies a run with its address, and with more flags, to a sibling or a peer.
+    /// Copies a run with a hop field, and with more flags, to a sibling or a peer.
     pub(super) fn copy_apart(
         &mut self,
         tags: &mut KnownTags,
         entered: &Entered<'_>,
         location: Location,
-        value: &[u8],
+        carried: &Carried<'_>,
         more: u64,
     ) {
         let tag = self.intern(tags);
@@ -146,7 +154,7 @@ impl Path {
         let flags = flags | more;
         let Self { locations, scratch, metrics, missed, ledger, .. } = self;
         scratch.fields.clear();
-        field::put_bytes(&mut scratch.fields, hop_field::RECIPIENTS, value);
+        field::put_bytes(&mut scratch.fields, carried.field, carried.value);
         let run = RunOut { fields: &scratch.fields, tag, entry, flags, ..apart(tags, entered) };
         let mut fates = Fates { metrics, missed, ledger };
         locations.copy(location, &run, &mut fates);
@@ -174,11 +182,12 @@ impl Path {
         };
         let subscriptions: Vec<u16> = receiver.selectors.matched_by(run.tags).collect();
         let mut leg = Leg { slot, receiver, deliveries };
-        leg.put_address(subscriptions.iter().copied(), value, flags, &mut scratch.fields);
+        let carried = Carried { field: hop_field::RECIPIENTS, value };
+        leg.put_carried(subscriptions.iter().copied(), &carried, flags, &mut scratch.fields);
         // What does not fit the queue would have others give way that their publishers take for
         // delivered.
         if leg.receiver.queue.fits(&RunOut { fields: &scratch.fields, ..run }) {
-            leg.push_addressed(&scratch.fields, &run, &mut fates);
+            leg.push_carried(&scratch.fields, &run, &mut fates);
             receivers.mark(slot);
         } else {
             fates.miss(&run, DropReason::RecipientBusy);
@@ -197,7 +206,7 @@ impl Path {
     }
 
     /// Drops a publisher's run, and tells it.
-    fn drop_entered(&mut self, entered: &Entered<'_>, reason: DropReason) {
+    pub(super) fn drop_entered(&mut self, entered: &Entered<'_>, reason: DropReason) {
         self.metrics.drop(reason, entered.run.body.count());
         if let Some(origin) = entered.origin {
             self.tell_dropped(origin, entered.flags, &entered.run.body, reason.outcome());

@@ -206,7 +206,7 @@ fn deliver_put_off(
 }
 
 /// The state in which a run leaves a receiver.
-struct Left {
+pub(super) struct Left {
     /// The receiver has something to write.
     kept: bool,
     /// Its queue is more than half full.
@@ -215,7 +215,7 @@ struct Left {
 
 impl Left {
     #[inline]
-    fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
+    pub(super) fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
         let is_crowded = receiver.queue.is_crowded();
         if is_crowded {
             receiver.queue.keep_time(pacing.crowd.now());
@@ -226,7 +226,7 @@ impl Left {
     /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of all
     /// receivers of the run.
     #[inline]
-    fn note(
+    pub(super) fn note(
         &self,
         slot: ReceiverSlot,
         receivers: &mut Receivers,

@@ -13,6 +13,12 @@ impl Path {
     pub(super) fn own_kept(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, position: u64) {
         let place = Place { source: self.positions.own.clone(), position };
         self.deliver(tags, &Entered { place: Some(&place), ..*entered }, Scope::All);
+        self.keep(tags, entered, position);
+    }
+
+    /// Keeps a run that was delivered.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, tags: &KnownTags, entered: &Entered<'_>, position: u64) {
         let body = &entered.run.body;
         self.positions.ring.append(&KeptRun {
             position,

@@ -24,6 +24,15 @@ use crate::matching::LocalTarget;
 /// a frame's limit.
 const GATHERED_BYTES_MAX: usize = TARGETS_BYTES_MAX / 4 * 3;
 
+/// A hop field that goes with a run to everybody who reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Carried<'a> {
+    /// Its number.
+    pub(super) field: u64,
+    /// Its value, encoded.
+    pub(super) value: &'a [u8],
+}
+
 /// A receiver, and the streams to which it may write.
 pub(super) struct Leg<'a> {
     pub(super) slot: ReceiverSlot,
@@ -79,34 +88,39 @@ impl Leg<'_> {
         }
     }
 
-    /// Encodes what goes with a run that is addressed to this receiver, or that it may reply to;
-    /// `value` says which, as hop field 7. A client that does not know such runs is given an event.
+    /// Encodes what goes with a run that carries a hop field for its receivers: what it asks or
+    /// answers, or the set that it was published for. A client that does not read the field is
+    /// given an event.
     #[cold]
-    pub(super) fn put_address(
+    pub(super) fn put_carried(
         &self,
         subscriptions: impl Iterator<Item = u16> + Clone,
-        value: &[u8],
+        carried: &Carried<'_>,
         flags: u64,
         fields: &mut Vec<u8>,
     ) {
         fields.clear();
-        let value = if self.receiver.address.is_read { value } else { &[] };
+        let is_set = carried.field == hop_field::SET;
+        let address = &self.receiver.address;
+        let is_read = if is_set { address.reads_sets } else { address.is_read };
+        let value = if is_read { carried.value } else { &[] };
         if let Outlet::Own(_) = self.receiver.outlet {
             data::put_matched(fields, subscriptions);
             if !value.is_empty() {
-                field::put_bytes(fields, hop_field::RECIPIENTS, value);
+                field::put_bytes(fields, carried.field, value);
             }
         } else {
+            let (addressed, set): (&[u8], &[u8]) = if is_set { (&[], value) } else { (value, &[]) };
             let matched = matched(subscriptions);
             let flags = if flags & flag::RESENT == 0 { 0 } else { target_flag::MAYBE_DUPLICATE };
             let plain = Target::plain(self.receiver.number);
-            Target { matched: &matched, flags, addressed: value, ..plain }.put(fields);
+            Target { matched: &matched, flags, addressed, set, ..plain }.put(fields);
         }
     }
 
-    /// Pushes a run with what [`put_address`](Self::put_address) has encoded.
+    /// Pushes a run with what [`put_carried`](Self::put_carried) has encoded.
     #[cold]
-    pub(super) fn push_addressed(&mut self, fields: &[u8], run: &RunOut<'_>, fates: &mut Fates<'_>) {
+    pub(super) fn push_carried(&mut self, fields: &[u8], run: &RunOut<'_>, fates: &mut Fates<'_>) {
         let copied = fates.begin(run, self.receiver.acknowledges);
         let entry = if copied == Copied::Open { run.entry } else { None };
         let fate = self.push_encoded(fields, &RunOut { entry, ..*run }, fates);

@@ -18,6 +18,8 @@
 //! | `scan.rs` | scans payloads for receivers whose selectors ask for it |
 //! | `shed.rs` | cuts the largest queues when all together hold too much |
 //! | `addressed.rs` | a way of their own for runs that name recipients, ask or answer |
+//! | `carried.rs` | routes runs that carry a field for their receivers, by their tags |
+//! | `stamped.rs` | runs of standby publishers, and which of them are fenced |
 //! | `requests.rs` | requests to those who may reply, and replies back |
 //! | `grouped.rs` | gives it to a member of a group, or takes it for one |
 //! | `leg.rs` | pushes it into a receiver's queue, or onto the stream that it shares with others |
@@ -29,6 +31,7 @@
 
 mod addressed;
 mod asks;
+mod carried;
 mod cursors;
 mod deliver;
 mod entered;
@@ -51,6 +54,7 @@ mod scan;
 mod shards;
 mod shed;
 mod sift;
+mod stamped;
 mod state;
 mod unruled;
 

@@ -6,19 +6,14 @@
 
 use millrace_proto::data::optional::{Addressed, REPLY_TOKEN_BYTES};
 use millrace_proto::data::{flag, hop_field};
-use millrace_proto::field;
 
-use super::addressed::{apart, reaches};
+use super::addressed::reaches;
 use super::entered::{Entered, Scope};
-use super::fate::Fates;
-use super::leg::Leg;
+use super::leg::Carried;
 use super::reader::KnownTags;
 use super::state::Path;
-use super::{grouped, scan};
 use crate::core::metrics::DropReason;
-use crate::core::run::RunOut;
 use crate::core::slot::ReceiverSlot;
-use crate::ledger::Tally;
 use crate::matching::Location;
 use crate::requests::{ReplyToken, Unanswerable, Unasked};
 use crate::transport::ConnKey;
@@ -50,9 +45,9 @@ impl Path {
     ) {
         let value = addressed.encode();
         match self.positions.shards.other_owner(tags.hash) {
-            None => self.deliver_asked(tags, entered, &value, Scope::All),
+            None => self.deliver_carried(tags, entered, &asks(&value), Scope::All),
             Some(owner) => {
-                self.copy_apart(tags, entered, Location::Core(owner), &value, flag::UNROUTED);
+                self.copy_apart(tags, entered, Location::Core(owner), &asks(&value), flag::UNROUTED);
             }
         }
     }
@@ -67,65 +62,7 @@ impl Path {
     ) {
         let is_unrouted = scope == Scope::Core && entered.flags & flag::UNROUTED != 0;
         let scope = if is_unrouted { Scope::All } else { scope };
-        self.deliver_asked(tags, entered, &addressed.encode(), scope);
-    }
-
-    /// Copies a request to every location within `scope` whose selectors match its tags.
-    fn deliver_asked(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, value: &[u8], scope: Scope) {
-        let tag = self.intern(tags);
-        let (entry, flags) = self.follow(entered);
-        let Self {
-            routes,
-            directory,
-            local,
-            locations,
-            receivers,
-            scans,
-            scratch,
-            metrics,
-            missed,
-            ledger,
-            pacing,
-            groups,
-            ..
-        } = self;
-        let Some(route) = routes.resolve(tag, directory, local) else { return };
-        let mut fields = Vec::new();
-        field::put_bytes(&mut fields, hop_field::RECIPIENTS, value);
-        let run = RunOut { fields: &fields, tag, entry, flags, ..apart(tags, entered) };
-        let mut fates = Fates { metrics, missed, ledger };
-        for takers in route.takers().chunk_by(|one, next| one.location() == next.location()) {
-            let location = takers[0].location();
-            // Members come last.
-            if let Location::Member(_) = location {
-                let now = pacing.crowd.now();
-                grouped::offer(groups, now, scope, route.takers(), &run, tags.hash, &mut fates);
-                break;
-            }
-            if reaches(scope, location) {
-                locations.copy(location, &run, &mut fates);
-            }
-        }
-        let run = RunOut { fields: &[], ..run };
-        for group in route.local().chunk_by(|one, next| one.receiver == next.receiver) {
-            let slot = group[0].receiver;
-            let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
-            let is_by_payload = receiver.selectors.is_by_payload(group);
-            let mut leg = Leg { slot, receiver, deliveries };
-            let is_kept = if is_by_payload {
-                // Who selects by payload sees an event.
-                scan::deliver_by_payload(&mut leg, group, &run, &entered.run.body, scans, scratch, &mut fates)
-            } else {
-                let subscriptions = group.iter().map(|target| target.subscription);
-                leg.put_address(subscriptions, value, run.flags, &mut scratch.fields);
-                leg.push_addressed(&scratch.fields, &run, &mut fates);
-                true
-            };
-            if is_kept {
-                receivers.mark(slot);
-            }
-        }
-        fates.end(&run, Tally::NONE);
+        self.deliver_carried(tags, entered, &asks(&addressed.encode()), scope);
     }
 
     /// Passes a reply on to the requester, or towards it as far as `scope` reaches.
@@ -147,7 +84,7 @@ impl Path {
             Some(location) if location == own => self.deliver_reply(tags, entered, &read),
             Some(location) if reaches(scope, location) => {
                 let value = Addressed { answers: Some(token), ..Addressed::default() }.encode();
-                self.copy_apart(tags, entered, location, &value, 0);
+                self.copy_apart(tags, entered, location, &asks(&value), 0);
             }
             _ => self.miss(entered, DropReason::RequesterGone),
         }
@@ -174,4 +111,9 @@ impl Path {
         let value = Addressed { answers, request, ..Addressed::default() }.encode();
         self.deliver_apart(tags, entered, slot, &value);
     }
+}
+
+/// What a run asks or answers, encoded.
+const fn asks(value: &[u8]) -> Carried<'_> {
+    Carried { field: hop_field::RECIPIENTS, value }
 }

@@ -29,6 +29,7 @@ use crate::payload::ScanBudget;
 use crate::requests::Requests;
 use crate::rights::Roll;
 use crate::routes::RouteCache;
+use crate::standby::Fences;
 
 /// Everything that a run may touch on its way.
 #[derive(Debug)]
@@ -92,6 +93,8 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) directs: Directs,
     /// Requests that wait for replies.
     pub(in crate::core) requests: Requests,
+    /// Who holds which set of standby publishers.
+    pub(in crate::core) fences: Fences,
 }
 
 /// Memory that each run uses again.
@@ -131,6 +134,7 @@ impl Path {
                 names: Names::new(config),
                 directs: Directs::default(),
                 requests: Requests::new(config.secret, config.router, config.core, config.cores),
+                fences: Fences::default(),
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),

@@ -29,5 +29,6 @@ mod rights;
 mod rules;
 mod sessions;
 mod siblings;
+mod standby;
 mod turns;
 mod world;
