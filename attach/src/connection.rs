@@ -164,6 +164,8 @@ impl ClientConnection {
                     Event::Refused(refused)
                 }
                 ConnectionEvent::ReceiverClosed(closed) => Event::ReceiverClosed(closed),
+                // It forwards nothing.
+                ConnectionEvent::Forwarding(_) => continue,
                 ConnectionEvent::Goaway(goaway) => Event::Goaway(goaway),
                 ConnectionEvent::Dead { silent_ns } => {
                     return Err(self.fail(transport, Failure::Silent { silent_ns }));

@@ -218,6 +218,20 @@ pub fn cluster_secret() -> Result<String, IssueError> {
     Ok(random_digits::<32>()? + "\n")
 }
 
+/// A new id for a cluster: a line of 16 hexadecimal digits, not all of them 0.
+///
+/// # Errors
+/// [`IssueError::Make`] when the system has no randomness.
+pub fn cluster_id() -> Result<String, IssueError> {
+    loop {
+        let id = random_digits::<8>()?;
+        // 0 stands for no cluster.
+        if id.bytes().any(|digit| digit != b'0') {
+            return Ok(id + "\n");
+        }
+    }
+}
+
 /// Hexadecimal digits of so many random bytes.
 fn random_digits<const BYTES: usize>() -> Result<String, IssueError> {
     let mut bytes = [0; BYTES];

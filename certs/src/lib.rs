@@ -42,7 +42,7 @@ pub use authority::{AuthorityError, DevAuthority};
 #[cfg(feature = "identity")]
 pub use check::SOON;
 #[cfg(feature = "authority")]
-pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_secret, day};
+pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_id, cluster_secret, day};
 #[cfg(feature = "identity")]
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "authority")]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use millrace_proto::TagSet;
+use millrace_proto::{ClusterId, TagSet};
+use tokio::sync::Notify;
 
 use crate::change::Changes;
 use crate::config::Config;
@@ -11,6 +12,7 @@ use crate::error::ConnectError;
 use crate::event::Event;
 use crate::publisher::{self, Publisher, PublisherOptions};
 use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub, SubscriptionStream};
+use crate::relay::{self, Relayed};
 use crate::requests::{self, AskError, Request, RequestEnd, Requester};
 
 /// Makes publishers and receivers. Cheap to clone; all clones share a socket.
@@ -89,6 +91,13 @@ impl Client {
         options: ReceiverOptions,
     ) -> Result<SubscriptionStream, ConnectError> {
         Ok(SubscriptionStream::new(self.receiver(options).await?, selectors)?)
+    }
+
+    /// Passes runs of other publishers on, from the cluster `cluster` to the one of this client's
+    /// routers, until it is dropped: connects, and connects again. `work` is notified when there is
+    /// something new to pass on.
+    pub async fn relay(&self, cluster: ClusterId, relayed: &mut impl Relayed, work: &Notify) {
+        relay::run(self.connector.clone(), cluster, relayed, work).await;
     }
 
     /// What happens to the connections of this client and its clones from here on: lost, troubled,

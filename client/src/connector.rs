@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_proto::control::Welcome;
 use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
-use millrace_proto::{CloseCode, PublisherSecret, Shard};
+use millrace_proto::{CloseCode, ClusterId, PublisherSecret, Shard};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
 use tokio::sync::broadcast;
@@ -54,6 +54,8 @@ pub(crate) struct Wants {
     pub(crate) confirms: bool,
     /// The secret that proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
+    /// The cluster that it forwards events from; 0: none.
+    pub(crate) cluster: ClusterId,
 }
 
 impl Wants {
@@ -68,6 +70,7 @@ impl Wants {
             share_deliveries: true,
             confirms: true,
             secret,
+            cluster: ClusterId(0),
         }
     }
 }
@@ -171,7 +174,7 @@ impl Connector {
             .endpoint
             .connect_with(quic, address, &name)
             .map_err(|error| Disconnect::Transport(error.to_string()))?;
-        let Wants { receivers, received_within, share_deliveries, confirms, secret } = wants;
+        let Wants { receivers, received_within, share_deliveries, confirms, secret, cluster } = wants;
         let received_within_us = nanos(received_within) / 1000;
         let config = ConnectionConfig {
             receivers,
@@ -184,6 +187,7 @@ impl Connector {
             secret,
             token: token.clone().unwrap_or_default(),
             zone: zone.clone().unwrap_or_default(),
+            cluster,
             ..ConnectionConfig::default()
         };
         let connection = connecting.await.map_err(Disconnect::from)?;

@@ -108,6 +108,15 @@ fn tried(router: &RouterAddress, address: &SocketAddr) -> String {
 }
 
 impl ConnectError {
+    /// Whether another attempt fails, too, until somebody changes something.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Tls(_) => true,
+            Self::Failed { reason, .. } => reason.verdict() == Verdict::Refused,
+            _ => false,
+        }
+    }
+
     /// What a failed search for a router says.
     pub(crate) fn of(failure: Failure<RouterAddress, AttemptError>) -> Self {
         let Failure { router: Some(router), address, cause } = failure else { return Self::NoRouters };

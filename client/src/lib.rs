@@ -104,6 +104,8 @@ pub mod publisher;
 #[cfg(feature = "tokio")]
 pub mod receiver;
 #[cfg(feature = "tokio")]
+pub mod relay;
+#[cfg(feature = "tokio")]
 pub mod requests;
 pub mod session;
 #[cfg(feature = "tokio")]

@@ -9,6 +9,7 @@
 
 pub mod control;
 pub mod core;
+pub mod forward;
 pub mod groups;
 pub mod history;
 pub mod ledger;

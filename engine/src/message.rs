@@ -12,6 +12,7 @@ use millrace_proto::mesh::{LinkFrame, PeerHello};
 use millrace_proto::selector::{Membership, PayloadMatcher};
 use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
+use crate::forward::ClusterDemand;
 use crate::groups::{self, MemberIndex, MemberState};
 use crate::history::{FarOwners, HistoryWord};
 use crate::ledger::Answer;
@@ -251,6 +252,9 @@ pub enum ToControl {
         /// Close code that the peer gave, if it closed the connection.
         code: Option<CloseCode>,
     },
+    /// The core serves somebody who forwards from another cluster: it is told what this one wants, from
+    /// here on.
+    DemandAsked,
     /// A dial did not lead to a connection.
     DialFailed {
         /// Which.
@@ -374,6 +378,8 @@ pub enum ToCore {
     /// The owners of other routers whose history can be asked for. It comes before the subscriptions
     /// that those owners match are effective in the cluster.
     FarOwners(Arc<FarOwners>),
+    /// What this cluster wants, for those who forward to it.
+    Demand(Arc<ClusterDemand>),
     /// Other routers, for Welcome and Goaway.
     Alternates(Vec<Alternate>),
     /// This router is going away: tell clients and peers, finish what is queued.

@@ -46,7 +46,9 @@ pub mod varint;
 pub use close::CloseCode;
 pub use error::DecodeError;
 pub use feature::Features;
-pub use id::{Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber};
+pub use id::{
+    ClusterId, Epoch, Incarnation, PublisherId, PublisherKey, ReceiverNumber, RouterId, SubscriptionNumber,
+};
 pub use proof::{PublisherSecret, Token};
 pub use protocol::{ALPN_CLIENT, ALPN_PEER, DEFAULT_PORT, PROTOCOL_VERSION};
 pub use selector::{Selector, SelectorError};

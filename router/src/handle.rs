@@ -22,6 +22,7 @@ use crate::asked::Process;
 use crate::canary::{Canary, Flight};
 use crate::config::RouterConfig;
 use crate::entrance::{Entrance, quic_keys};
+use crate::forward::{self, ForwardInbox, Forwarder, Orders, Parts};
 use crate::mail::{Command, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
 use crate::resolve::Places;
@@ -77,6 +78,10 @@ pub struct RouterHandle {
     hurry: AtomicBool,
     /// The router's own session, while it has one.
     canary: Mutex<Option<Canary>>,
+    /// The thread of links to other clusters.
+    forwarder: Mutex<Option<Forwarder>>,
+    /// Which links there are to be.
+    orders: watch::Sender<Orders>,
     /// The identity that the canary shows.
     identities: watch::Sender<Identity>,
     /// Where the router looks for others.
@@ -104,6 +109,11 @@ impl RouterHandle {
             ending,
             hurry: AtomicBool::new(false),
             canary: Mutex::new(None),
+            forwarder: Mutex::new(None),
+            orders: watch::Sender::new(Orders {
+                entries: starting.config.forwards.clone(),
+                identity: starting.config.identity.clone(),
+            }),
             identities: watch::Sender::new(starting.config.identity.clone()),
             places,
             keys: starting.keys.clone(),
@@ -147,6 +157,24 @@ impl RouterHandle {
         let started = Canary::start(flight, self.identities.subscribe(), settle)?;
         if let Ok(mut canary) = self.canary.lock() {
             *canary = Some(started);
+        }
+        Ok(())
+    }
+
+    /// Starts the thread of links to other clusters, where this router may have some.
+    pub(crate) fn start_forwarding(
+        &self,
+        starting: &Starting,
+        inbox: ForwardInbox,
+        control: mpsc::Sender<Input>,
+        settle: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Some(cluster) = starting.config.cluster else { return Ok(()) };
+        let (clock, book) = (starting.clock, self.view.links.clone());
+        let parts = Parts { clock, cluster, book, inbox, control, orders: self.orders.subscribe() };
+        let started = Forwarder::start(parts, settle)?;
+        if let Ok(mut forwarder) = self.forwarder.lock() {
+            *forwarder = Some(started);
         }
         Ok(())
     }
@@ -325,6 +353,11 @@ impl RouterHandle {
             identity.clone_from(&config.identity);
             is_new
         });
+        self.orders.send_if_modified(|orders| {
+            let is_new = orders.entries != config.forwards || !orders.identity.is_same(&config.identity);
+            *orders = Orders { entries: config.forwards.clone(), identity: config.identity.clone() };
+            is_new
+        });
         self.places.send_replace(Places::of(&config.mesh));
         self.tell_control(Input::Hide(config.mesh.no_advertise), || true);
         self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
@@ -350,7 +383,7 @@ impl RouterHandle {
             std::thread::park_timeout(LOOK_EVERY * 5);
         }
         let busy = Arc::new(AtomicUsize::new(self.view.cores.len()));
-        self.end(|| Command::ShutDown { flush: FLUSH, busy: busy.clone() });
+        self.end(forward::End::InOrder, || Command::ShutDown { flush: FLUSH, busy: busy.clone() });
     }
 
     /// Cuts the grace of a [`RouterHandle::stop`] that is under way on another thread.
@@ -360,7 +393,7 @@ impl RouterHandle {
 
     /// Ends at once and without a word, as a crash would: clients and peers find out by silence.
     pub fn kill(&self) {
-        self.end(|| Command::Kill);
+        self.end(forward::End::Now, || Command::Kill);
     }
 
     /// Waits for room in control's mailbox for as long as `patience` says, and logs when it gives
@@ -376,7 +409,7 @@ impl RouterHandle {
         }
     }
 
-    fn end(&self, command: impl Fn() -> Command) {
+    fn end(&self, links: forward::End, command: impl Fn() -> Command) {
         self.ending.store(true, Ordering::Relaxed);
         self.stop_canary();
         for core in &self.view.cores {
@@ -384,6 +417,10 @@ impl RouterHandle {
         }
         for core in &self.view.cores {
             join(&core.thread);
+        }
+        let forwarder = self.forwarder.lock().ok().and_then(|mut forwarder| forwarder.take());
+        if let Some(forwarder) = forwarder {
+            forwarder.stop(links);
         }
         join(&self.selectors);
         self.tell_control(Input::Stop, || true);

@@ -86,6 +86,7 @@ const fn refusal(why: Refusal) -> &'static str {
         Refusal::Version => "it speaks another version of the protocol; upgrade the older of the two",
         Refusal::Malformed => "its hello says what cannot be",
         Refusal::Full => "this router knows as many routers as it can",
+        Refusal::Cluster => "it is of another cluster (key `cluster`): clusters are joined by [[forward]]",
         Refusal::Impostor => "it says that it is another router; its certificate does not prove that",
         Refusal::Interest => "it told more selectors than a peer may",
     }

@@ -34,6 +34,7 @@ mod core_thread;
 mod credentials;
 mod ending;
 mod entrance;
+mod forward;
 mod handle;
 mod herald;
 mod logs;

@@ -3,10 +3,10 @@
 
 use crate::cli::{Cli, Plan};
 use crate::config::declare::Change;
-use crate::config::identities;
 use crate::config::pages::shown;
 use crate::config::rules;
 use crate::config::settings::{self, Settings};
+use crate::config::tables;
 use crate::handle::RouterHandle;
 use crate::logs::Logs;
 use crate::start_error::ReloadError;
@@ -89,7 +89,9 @@ fn differences(old: &Settings, new: &Settings) -> (Vec<String>, Vec<String>) {
             Change::Restart => differences.1.push(line),
         }
     }
-    differences.0.extend(identities::differences(&old.identities, &new.identities));
+    differences.0.extend(tables::differences(&old.identities, &new.identities));
+    differences.0.extend(tables::differences(&old.forwards, &new.forwards));
+    differences.0.extend(tables::differences(&old.accepts, &new.accepts));
     differences.0.extend(rules::differences(&old.rule, &new.rule));
     differences
 }

@@ -22,6 +22,7 @@ use crate::control_thread::ControlThread;
 use crate::core_thread::CoreThread;
 use crate::credentials::router_id;
 use crate::entrance::{Entrance, quic_keys};
+use crate::forward::ForwardPost;
 use crate::handle::RouterHandle;
 use crate::mail::{
     BATCHES_MAX, COMMANDS_MAX, ControlPost, CorePost, INPUTS_MAX, Input, PictureFrame, SEGMENTS_MAX,
@@ -85,7 +86,9 @@ impl Starting {
         let (inputs, inbox) = tokio::sync::mpsc::channel(INPUTS_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let (orders, selectors) = SelectorsThread::new(stop.clone());
-        let made = self.make_cores(group.sockets, &ControlPost::new(inputs.clone()), &orders)?;
+        let (forward, crossing) = ForwardPost::new();
+        let made = self.make_cores(group.sockets, &ControlPost::new(inputs.clone()), &orders, &forward)?;
+        drop(forward);
         drop(orders);
         let posts: Vec<CorePost> = made.iter().map(|made| made.post.clone()).collect();
         let selectors = self.run_selectors(selectors, posts.clone())?;
@@ -97,6 +100,7 @@ impl Starting {
         let handle = RouterHandle::new(&self, admin.addresses()?, links, (inputs.clone(), places), stop);
         handle.set_selectors_thread(selectors);
         let control = self.make_control(posts, (inputs.clone(), inbox), handle.pictures());
+        let inputs_of_links = inputs.clone();
         let seeds = watch_places(self.resolver(), sought, self.config.mesh.resolve_every, inputs);
         let overflows = crate::herald::watch_overflows(handle.view());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -113,6 +117,11 @@ impl Starting {
             runtime.shutdown_background();
         })?;
         handle.set_control_thread(thread);
+        let placement = self.placement.clone();
+        handle.start_forwarding(&self, crossing, inputs_of_links, move || {
+            step_back();
+            seat_other(&placement);
+        })?;
         let placement = self.placement.clone();
         handle.start_canary(self.config.canary_every, move || {
             step_back();
@@ -148,6 +157,7 @@ impl Starting {
         sockets: Vec<UdpSocket>,
         control: &ControlPost,
         selectors: &SelectorsPost,
+        forward: &ForwardPost,
     ) -> Result<Vec<Made>, StartError> {
         let entrance = Entrance::of(&self.config, &self.keys, &self.meters)?;
         self.meters.list(&entrance.roll.grants);
@@ -168,6 +178,7 @@ impl Starting {
                 commands: receiver,
                 control: control.sibling(),
                 selectors: selectors.sibling(),
+                forward: forward.clone(),
                 siblings: Vec::new(),
                 dialling: entrance.dialling.clone(),
                 local: self.addr,

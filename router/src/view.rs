@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use millrace_engine::control::{Control, ControlMetrics, Status};
 use millrace_engine::rights::Meters;
 use millrace_engine::standby::Handed;
-use millrace_proto::{Incarnation, RouterId};
+use millrace_proto::{ClusterId, Incarnation, RouterId};
 use thiserror::Error;
 
 use crate::admin::AdminAddresses;
 use crate::asked::{Process, Reloaded};
 use crate::canary::Record;
+use crate::clock::Clock;
+use crate::forward::Book;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
 use crate::placement::Placement;
@@ -63,6 +65,11 @@ pub(crate) struct View {
     pub(crate) placement: Placement,
     /// What the canary has measured.
     pub(crate) canary: Arc<Record>,
+    pub(crate) clock: Clock,
+    /// The router's cluster, if it has an id.
+    pub(crate) cluster: Option<ClusterId>,
+    /// Links to other clusters.
+    pub(crate) links: Arc<Book>,
     /// What identities with a quota have taken.
     pub(crate) meters: Arc<Meters>,
     pub(crate) ca_pem: String,
@@ -92,6 +99,9 @@ impl View {
             advertise: starting.advertise.clone(),
             placement: starting.placement.clone(),
             canary: Arc::default(),
+            clock: starting.clock,
+            cluster: starting.config.cluster,
+            links: Arc::default(),
             meters: Arc::clone(&starting.meters),
             ca_pem: starting.config.identity.ca_pem().to_owned(),
             certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),

@@ -209,8 +209,8 @@ impl Process {
                     let router = self.control.router_at(peer).unwrap_or(RouterId(u64::from(peer)));
                     directory.peers.entry(router).or_default().insert(text.to_owned());
                 }
-                // Control tells where members are, not who they are.
-                Location::Member(_) => {}
+                // Control tells where members are, not who they are; links are not simulated.
+                Location::Member(_) | Location::Forward(_) => {}
             }
         }
         directory

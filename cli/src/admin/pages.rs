@@ -344,6 +344,42 @@ pub(crate) struct RuleFailure {
     pub(crate) reason: String,
 }
 
+/// `/forwards`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Forwards {
+    pub(crate) name: String,
+    pub(crate) cluster: Option<String>,
+    pub(crate) links: Vec<ForwardLink>,
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A link to another cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ForwardLink {
+    pub(crate) name: String,
+    pub(crate) to: String,
+    pub(crate) state: String,
+    pub(crate) since_seconds: f64,
+    pub(crate) cluster: Option<String>,
+    pub(crate) trouble: Option<String>,
+    pub(crate) refused_selectors: Vec<String>,
+    pub(crate) demand: Option<Vec<String>>,
+    pub(crate) sent: u64,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    pub(crate) spooled_bytes: u64,
+}
+
+/// Events that came from another cluster, by the way on which they came.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Arrival {
+    pub(crate) path: Vec<String>,
+    pub(crate) events: u64,
+}
+
 /// `/why`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]

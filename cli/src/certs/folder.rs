@@ -15,6 +15,9 @@ pub(super) const CA_KEY: &str = "ca.key";
 /// The cluster's secret.
 pub(super) const SECRET: &str = "cluster.secret";
 
+/// The cluster's id.
+pub(super) const CLUSTER: &str = "cluster.id";
+
 /// A folder with an authority, or one that gets it.
 pub(super) struct Folder<'a> {
     path: &'a Path,
@@ -28,6 +31,11 @@ impl<'a> Folder<'a> {
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The cluster's id, if it has one.
+    pub(super) fn cluster(&self) -> Option<String> {
+        fs::read_to_string(self.file(CLUSTER)).ok().map(|id| id.trim().to_owned())
     }
 
     /// The authority that is here, and what is unsafe about it.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::bail;
-use millrace_certs::{ClusterAuthority, IssueError, Issued, cluster_secret, day};
+use millrace_certs::{ClusterAuthority, IssueError, Issued, cluster_id, cluster_secret, day};
 use millrace_proto::Token;
 use millrace_proto::limits::IDENTITY_BYTES_MAX;
 use serde::Serialize;
 
 use super::args::{Certs, What};
-use super::folder::{CA, CA_KEY, Folder, SECRET};
+use super::folder::{CA, CA_KEY, CLUSTER, Folder, SECRET};
 use crate::failure::Failure;
 use crate::{show, tell};
 
@@ -73,12 +73,14 @@ impl Made {
 
 fn init(folder: &Folder<'_>, dir: &Path, name: &str, days: u32, now: SystemTime) -> anyhow::Result<Made> {
     folder.must_lack(
-        &[CA, CA_KEY, SECRET],
+        &[CA, CA_KEY, SECRET, CLUSTER],
         "nobody believes certificates of an authority that is gone; give another folder with --dir, or replace it \
          with --force",
     )?;
     let Issued { certificate_pem, key_pem, ends } = ClusterAuthority::make(name, days, now)?;
-    folder.write(&[(CA_KEY, &key_pem), (CA, &certificate_pem), (SECRET, &cluster_secret()?)])?;
+    let id = cluster_id()?;
+    let (secret, pem) = (cluster_secret()?, &certificate_pem);
+    folder.write(&[(CA_KEY, &key_pem), (CA, pem), (SECRET, &secret), (CLUSTER, &id)])?;
     let dir = match dir.to_str() {
         Some("millrace-certs") => String::new(),
         _ => format!(" --dir {}", word(dir)),
@@ -91,6 +93,10 @@ fn init(folder: &Folder<'_>, dir: &Path, name: &str, days: u32, now: SystemTime)
             File { path: folder.file(CA), what: "the authority: every router and client needs it" },
             File { path: folder.file(CA_KEY), what: "its key: stays here, no router or client needs it" },
             File { path: folder.file(SECRET), what: "the cluster's secret: every router needs it" },
+            File {
+                path: folder.file(CLUSTER),
+                what: "the cluster's id: every router has it as its key `cluster`",
+            },
         ],
         valid_until: Some(day(ends)),
         next: format!("millrace certs router NAME --san HOST{dir}"),
@@ -113,6 +119,7 @@ fn router(
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let (cert, key, ca, secret) =
         (word(&files[0].path), word(&files[1].path), word(&folder.file(CA)), word(&folder.file(SECRET)));
+    let cluster = folder.cluster().map(|id| format!(" --cluster {id}")).unwrap_or_default();
     Ok(Made {
         schema: SCHEMA,
         kind: "router",
@@ -120,7 +127,7 @@ fn router(
         valid_until: Some(day(issued.ends)),
         files,
         next: format!(
-            "millrace-router --advertise {host}:7400 --cert {cert} --key {key} --ca {ca} --secret {secret}"
+            "millrace-router --advertise {host}:7400 --cert {cert} --key {key} --ca {ca} --secret {secret}{cluster}"
         ),
         next_is: "Next, with these files, ca.pem and the secret on its host",
     })

@@ -30,6 +30,8 @@ pub(crate) enum What {
     Routes(Routes),
     /// Groups of receivers: the level in use, since when and why, and what each member has.
     Groups,
+    /// Links to other clusters: how they stand, what they have sent and dropped, and what the far side wants.
+    Forwards,
     /// Names of receivers, and who holds them.
     Names,
     /// Tag rules: what they have done, and the last event that each failed for.

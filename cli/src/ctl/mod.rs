@@ -5,12 +5,13 @@
 //! | `args`, `run` | the command line, and what it leads to |
 //! | `answers` | what several routers answered: objects for programs, tables for people, failures for both |
 //! | `table` | columns that fit a screen |
-//! | `status`, `sessions`, `routes`, `groups`, `names`, `standby`, `rules`, `why` | what is looked at |
+//! | `status`, `sessions`, `routes`, `groups`, `forwards`, `names`, `standby`, `rules`, `why` | what is looked at |
 //! | `change`, `rebalance` | reload and drain; clients that move |
 
 mod answers;
 mod args;
 mod change;
+mod forwards;
 mod groups;
 mod names;
 mod rebalance;

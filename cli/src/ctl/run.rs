@@ -1,7 +1,7 @@
 //! From the command line to the question.
 
 use super::args::{Ctl, What};
-use super::{change, groups, names, rebalance, routes, rules, sessions, standby, status, why};
+use super::{change, forwards, groups, names, rebalance, routes, rules, sessions, standby, status, why};
 use crate::admin;
 use crate::failure::Failure;
 use crate::options::Reach;
@@ -15,6 +15,7 @@ pub(crate) async fn run(reach: &Reach, command: &Ctl) -> Result<(), Failure> {
         What::Sessions(sessions) => sessions::run(urls, sessions, json).await,
         What::Routes(routes) => routes::run(urls, routes, json).await,
         What::Groups => groups::run(urls, json).await,
+        What::Forwards => forwards::run(urls, json).await,
         What::Names => names::run(urls, json).await,
         What::Rules => rules::run(urls, json).await,
         What::Standby(standby) => standby::run(urls, standby, json).await,

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
-use millrace_proto::{PublisherKey, PublisherSecret, Shard};
+use millrace_proto::{ClusterId, PublisherKey, PublisherSecret, Shard};
 
 use super::spooling::SpoolOptions;
 use super::standing::StandbyOptions;
@@ -144,6 +144,7 @@ impl PublisherOptions {
             share_deliveries: false,
             confirms: self.level.is_confirmed(),
             secret: self.secret,
+            cluster: ClusterId(0),
         }
     }
 

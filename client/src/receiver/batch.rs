@@ -410,7 +410,7 @@ impl BatchBuilder {
     fn first(&self, run: &DeliveredRun<'_>) -> Fresh {
         // What a group gives again was not acknowledged, even if this receiver has had it. A request that
         // is sent again has another token, and only a reply to that one arrives.
-        if !run.has_level() || run.ticket.is_some() || run.is_request() {
+        if !run.may_come_again() || run.ticket.is_some() || run.is_request() {
             return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
         }
         let seqs = run.first_seq()..run.first_seq() + run.count();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_proto::ClusterId;
 use millrace_proto::control::OverflowPolicy;
 
 use super::hub::{Hub, Place, Proof, SharedHub};
@@ -27,6 +28,7 @@ const WANTS_ONE: Wants = Wants {
     share_deliveries: false,
     confirms: true,
     secret: None,
+    cluster: ClusterId(0),
 };
 
 /// Connects a receiver, on a connection of its own or on the one of `shared`.

@@ -62,8 +62,10 @@ impl Task {
                     return hear(publisher, &event, link);
                 }
             }
-            // A member of a set has a connection of its own.
-            ConnectionEvent::Welcomed(_) | ConnectionEvent::SetState { .. } => {}
+            // A member of a set has a connection of its own, and so has who forwards.
+            ConnectionEvent::Welcomed(_)
+            | ConnectionEvent::SetState { .. }
+            | ConnectionEvent::Forwarding(_) => {}
         }
         Ok(())
     }

@@ -30,10 +30,11 @@ use millrace_proto::control::{
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
-use millrace_proto::{PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, feature, varint};
+use millrace_proto::{ClusterId, PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, feature, varint};
 
 pub use self::config::ConnectionConfig;
 use super::SessionError;
+use super::forwarding::{Forwarding, forwarding};
 use super::liveness::{Due, Liveness};
 use super::past::PastRequest;
 use crate::time::Time;
@@ -75,6 +76,9 @@ pub enum ConnectionEvent {
     Refused(Refused),
     /// A receiver is gone at the router.
     ReceiverClosed(ReceiverClosed),
+    /// For who forwards: what the router said of publishers whose runs are passed on, or of what is
+    /// wanted there.
+    Forwarding(Forwarding),
     /// The router goes away.
     Goaway(Goaway),
     /// Nothing was heard for too long: close with
@@ -113,6 +117,8 @@ pub struct ConnectionSession {
     history: bool,
     /// Marks were announced; from the Welcome on, whether the router writes them.
     moves: bool,
+    /// Whether it forwards from another cluster.
+    forwards: bool,
     /// Number of the last mark that was asked for.
     last_mark: u64,
 }
@@ -134,6 +140,7 @@ impl ConnectionSession {
             secret,
             token,
             zone,
+            cluster,
         } = config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
@@ -147,6 +154,7 @@ impl ConnectionSession {
             secret,
             token,
             zone,
+            cluster,
             ..Hello::default()
         };
         hello.features = hello.features.with(feature::PROOF).with(feature::STANDBY);
@@ -164,6 +172,10 @@ impl ConnectionSession {
         }
         if moves {
             hello.features = hello.features.with(feature::MOVES);
+        }
+        let forwards = cluster != ClusterId(0);
+        if forwards {
+            hello.features = hello.features.with(feature::FORWARDING);
         }
         hello.encode(&mut output);
         Self {
@@ -183,6 +195,7 @@ impl ConnectionSession {
             sets: false,
             history,
             moves,
+            forwards,
             last_mark: 0,
         }
     }
@@ -402,6 +415,11 @@ impl ConnectionSession {
         if !self.welcomed && !matches!(frame, ControlFrame::Welcome(_) | ControlFrame::Skipped { .. }) {
             return Err(SessionError::Unexpected { frame: "a frame before its Welcome" });
         }
+        if self.forwards
+            && let Some(said) = forwarding(&frame)
+        {
+            return self.push_event(ConnectionEvent::Forwarding(said));
+        }
         let event = match frame {
             ControlFrame::Welcome(welcome) => self.welcome(now, welcome)?,
             ControlFrame::Ping(Ping { nonce }) => {
@@ -434,6 +452,10 @@ impl ConnectionSession {
                 });
             }
         };
+        self.push_event(event)
+    }
+
+    fn push_event(&mut self, event: ConnectionEvent) -> Result<(), SessionError> {
         if self.events.len() == EVENTS_MAX {
             return Err(SessionError::Limit { what: "the events that can wait" });
         }

@@ -33,6 +33,7 @@
 pub mod attachment;
 pub mod connection;
 mod error;
+mod forwarding;
 pub mod liveness;
 mod past;
 pub mod plan;
@@ -42,6 +43,7 @@ pub mod receiver;
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
 pub use error::SessionError;
+pub use forwarding::Forwarding;
 pub use past::PastRequest;
 pub use plan::Plan;
 pub use publisher::{

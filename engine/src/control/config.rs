@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_proto::control::TableCapacity;
 use millrace_proto::feature::{self, Features};
-use millrace_proto::{Incarnation, RouterId};
+use millrace_proto::{ClusterId, Incarnation, RouterId};
 
 /// Most routers known at once, linked or not. A full mesh is meant for about a hundred.
 pub const PEERS_MAX: usize = 256;
@@ -60,6 +60,8 @@ pub struct ControlConfig {
     /// Features that this router lists in PeerHello and acts on. Default: all that it knows. With
     /// fewer it behaves as a router that does not know the others.
     pub features: Features,
+    /// Its cluster; 0: it has no id.
+    pub cluster: ClusterId,
     /// Cores of this router, 1 to [`CORES_MAX`](millrace_proto::limits::CORES_MAX).
     pub cores: u16,
     /// Tag sets and publishers that this router's lane readers hold.
@@ -125,6 +127,7 @@ impl ControlConfig {
                 .with(feature::LITERALS)
                 .with(feature::MOVES)
                 .with(feature::PACING),
+            cluster: ClusterId(0),
             cores,
             tables: TableCapacity::LANE,
             seed: incarnation.0,

@@ -53,7 +53,7 @@ impl Directory {
             version: 0,
             changed: true,
             cores: vec![CoreView::default(); usize::from(cores)],
-            peers: Places::new(Taker::PLACES_MAX),
+            peers: Places::new(Taker::PEER_PLACES_MAX),
             members: MemberBook::new(),
             names: NameBook::default(),
         }

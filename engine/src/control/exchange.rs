@@ -26,6 +26,7 @@ impl Control {
         remove: &[Arc<Selector>],
         token: Option<Token>,
     ) {
+        self.demand.note_change();
         for selector in add {
             if self.own.add(core, selector) {
                 self.directory.insert(selector, Location::Core(core));
@@ -58,6 +59,7 @@ impl Control {
         self.publish_from = self.now + self.config.batch;
         if self.directory.publish(&mut self.outputs) {
             self.metrics.directory_versions += 1;
+            self.demand.note_change();
         }
         let was_coarse = self.own.is_coarse();
         let frames = self.own.publish();

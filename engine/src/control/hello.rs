@@ -41,7 +41,7 @@ impl Control {
             zone: self.config.zone.clone(),
             software: self.config.software.clone(),
             features: self.config.features,
-            ..PeerHello::default()
+            cluster: self.config.cluster,
         }
     }
 
@@ -224,6 +224,11 @@ impl Control {
             self.metrics.version_refused += 1;
             self.notify(Notice::Refused { router: hello.router, why: Refusal::Version });
             return Err(CloseCode::Version);
+        }
+        if hello.cluster != self.config.cluster && hello.cluster.0 != 0 && self.config.cluster.0 != 0 {
+            self.metrics.clusters_refused += 1;
+            self.notify(Notice::Refused { router: hello.router, why: Refusal::Cluster });
+            return Err(CloseCode::Forbidden);
         }
         let is_me = hello.router == self.config.router;
         if is_me && hello.incarnation == self.config.incarnation {

@@ -8,6 +8,7 @@ use millrace_proto::RouterId;
 use millrace_proto::control::Goaway;
 use millrace_proto::mesh::LinkFrame;
 
+use super::cluster_links::{DemandNews, Links};
 use super::config::ControlConfig;
 use super::directory::Directory;
 use super::interest::OwnInterest;
@@ -41,6 +42,9 @@ pub struct Control {
     pub(super) dialling: Dialling,
     pub(super) own: OwnInterest,
     pub(super) directory: Directory,
+    /// Links to other clusters.
+    pub(super) links: Links,
+    pub(super) demand: DemandNews,
     pub(super) waiting: WaitingList,
     /// The earliest time at which changes are published.
     pub(super) publish_from: Time,
@@ -101,6 +105,8 @@ impl Control {
             dialling: Dialling::new(),
             own: OwnInterest::new(config.seed, config.interest_told_max, config.interest_told_bytes_max),
             directory: Directory::new(config.seed, config.cores),
+            links: Links::default(),
+            demand: DemandNews::default(),
             waiting: WaitingList::default(),
             publish_from: now,
             mesh_changed: true,
@@ -196,6 +202,7 @@ impl Control {
                 self.lane_closed(core, conn, dial, orderly, code);
             }
             ToControl::DialFailed { dial } => self.dial_ended(dial),
+            ToControl::DemandAsked => self.demand_asked(core),
         }
         self.settle();
     }
@@ -243,7 +250,8 @@ impl Control {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.look_at.into_iter().chain(self.publish_at()).chain(self.claims_at()).min()
+        let own = [self.publish_at(), self.claims_at(), self.demand_at()];
+        self.look_at.into_iter().chain(own.into_iter().flatten()).min()
     }
 
     /// Counts that outputs wait because a core's mailbox is full. The caller gives control neither
@@ -305,6 +313,7 @@ impl Control {
         if self.publish_at().is_some_and(|at| at <= self.now) {
             self.publish();
         }
+        self.demand_due();
         self.report_effective();
     }
 
@@ -361,7 +370,8 @@ impl Control {
         let peers = peers.flat_map(|(location, peer)| {
             peer.interest.selectors().map(move |selector| (location, selector.text()))
         });
-        let mut entries: Vec<_> = own.chain(peers).collect();
+        let links = self.links.selectors().map(|(location, selector)| (location, selector.text()));
+        let mut entries: Vec<_> = own.chain(peers).chain(links).collect();
         entries.sort_unstable();
         entries.into_iter()
     }

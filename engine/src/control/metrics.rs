@@ -22,6 +22,8 @@ crate::metrics! {
         id_conflicts: counter "mesh_id_conflicts",
         /// Hellos of another protocol version.
         version_refused: counter "mesh_version_refused",
+        /// Hellos of routers of another cluster.
+        clusters_refused: counter "mesh_clusters_refused",
         /// Hellos refused for another reason: full, malformed, or for a lane that does not exist.
         hellos_refused: counter "mesh_hellos_refused",
         /// Frames that are not allowed where they came.

@@ -19,6 +19,7 @@
 //! | `interest/`, `exchange.rs` | interest, and how routers exchange it |
 //! | `directory.rs` | the index of all interest, which cores route by |
 //! | `places.rs` | which places of peers and members in the directory are free |
+//! | `cluster_links.rs`, `forwarding.rs`, `demand.rs` | what links to other clusters take; what this cluster wants of others |
 //! | `owners.rs` | whose history can be asked for |
 //! | `members.rs`, `grouping.rs` | members of groups: their places, and how they are |
 //! | `names.rs`, `naming.rs` | names of receivers: who claims them, and who holds them |
@@ -28,10 +29,13 @@
 //! | `notice.rs`, `notify.rs` | notices for people |
 //! | `status.rs`, `routes.rs`, `metrics.rs` | what `/status` and `/metrics` read |
 
+mod cluster_links;
 mod config;
+mod demand;
 mod dial;
 mod directory;
 mod exchange;
+mod forwarding;
 mod grouping;
 mod hello;
 mod interest;

@@ -46,6 +46,8 @@ pub enum Refusal {
     Interest,
     /// It claims the id of a router that another peer proves to be.
     Impostor,
+    /// It is of another cluster.
+    Cluster,
 }
 
 /// One thing that happened.

@@ -146,8 +146,23 @@ impl Core {
     /// A client's connection is there that has shown a router's certificate, of this identity: a
     /// router's own session, which counts as no client and is never asked to move.
     pub fn router_client_connected(&mut self, now: Time, conn: ConnKey, identity: String) {
-        self.client_called(now, conn, Caller { certified: Some(identity), token: None, is_router: true });
+        self.client_called(
+            now,
+            conn,
+            Caller { certified: Some(identity), is_router: true, ..Caller::default() },
+        );
         self.path.clients.accounts.add_router(conn);
+    }
+
+    /// Grants clients credit from here on, or no more of it.
+    fn set_synced(&mut self, now: Time, transport: &mut dyn Transport, is_synced: bool) {
+        self.standing.is_synced = is_synced;
+        if is_synced {
+            self.drive_clients(now, transport, |client, turn| {
+                client.extend_credit(turn.config.limits.credit_bytes);
+                client.mark(turn);
+            });
+        }
     }
 
     fn client_called(&mut self, now: Time, conn: ConnKey, caller: Caller) {
@@ -302,15 +317,7 @@ impl Core {
             ToCore::Names(news) => self.names_changed(now, transport, news),
             ToCore::Sets(news) => self.path.clients.fences.hear(&news),
             ToCore::SetMember { conn, word } => self.tell_set_member(now, transport, conn, word),
-            ToCore::Synced(is_synced) => {
-                self.standing.is_synced = is_synced;
-                if is_synced {
-                    self.drive_clients(now, transport, |client, turn| {
-                        client.extend_credit(turn.config.limits.credit_bytes);
-                        client.mark(turn);
-                    });
-                }
-            }
+            ToCore::Synced(is_synced) => self.set_synced(now, transport, is_synced),
             ToCore::LaneDialled { dial, conn, hello } => {
                 self.add_lane(now, conn, LaneSession::new(now, conn, Some((dial, hello))));
             }
@@ -343,6 +350,7 @@ impl Core {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));
             }
             ToCore::FarOwners(owners) => self.path.positions.replays.far = owners,
+            ToCore::Demand(demand) => self.demand_changed(now, transport, demand),
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,
             ToCore::Drain { grace_us } => self.drain(now, transport, grace_us),
             ToCore::MoveClients { count, within_us, to } => {

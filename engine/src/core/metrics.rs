@@ -51,11 +51,13 @@ pub enum DropReason {
     Unasked,
     /// The publisher's set has a newer generation.
     Fenced,
+    /// Who forwards from another cluster gave a path that has this cluster, or not its own at the end.
+    ClusterPath,
 }
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
         Self::LaneOverflow,
@@ -77,6 +79,7 @@ impl DropReason {
         Self::RequesterGone,
         Self::Unasked,
         Self::Fenced,
+        Self::ClusterPath,
     ];
 
     /// Its name as a metrics label.
@@ -104,6 +107,7 @@ impl DropReason {
             Self::RequesterGone => "requester_gone",
             Self::Unasked => "unasked",
             Self::Fenced => "fenced",
+            Self::ClusterPath => "cluster_path",
         }
     }
 
@@ -125,6 +129,7 @@ impl DropReason {
             Self::ReplyLate => OutcomeReason::Expired,
             Self::Unasked => OutcomeReason::Other,
             Self::Fenced => OutcomeReason::Fenced,
+            Self::ClusterPath => OutcomeReason::ClusterPath,
             Self::GroupUnavailable => OutcomeReason::GroupUnavailable,
             Self::GroupAttempts => OutcomeReason::GroupAttempts,
         }
@@ -143,6 +148,8 @@ crate::metrics! {
         runs_in: counter "ingress_runs",
         /// Events read from peers.
         events_from_peers: counter "peer_ingress_events",
+        /// Events that came from other clusters.
+        events_from_clusters: counter "cluster_ingress_events",
         /// Events read from sibling cores.
         events_from_siblings: counter "sibling_ingress_events",
         /// Events written to receivers.

@@ -28,6 +28,7 @@
 //! | `standing.rs`, `config.rs` | the router's standing; settings and limits of the core |
 //! | `client/`, `lane/`, `sibling.rs` | sessions, and batches of siblings |
 //! | `grouping.rs`, `members.rs`, `group_run.rs` | groups: what control says of them, the members of this core, what is kept for them |
+//! | `forwarding.rs` | what the core has for links to other clusters |
 //! | `names.rs`, `naming.rs` | who holds which name, and what becomes of events that name recipients |
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
@@ -51,6 +52,7 @@ mod confirms;
 mod connection;
 mod delivery;
 mod drive;
+mod forwarding;
 mod group_run;
 mod grouping;
 mod holds;

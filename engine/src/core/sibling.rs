@@ -40,11 +40,12 @@ struct SiblingSink<'a> {
 }
 
 impl SiblingSink<'_> {
-    /// A run with optional fields may be for a member of a group, addressed, or of a set. Says
-    /// whether it is.
+    /// A run with optional fields may be for a member of a group, addressed, of a set, or from another
+    /// cluster. Says whether it is.
     #[cold]
     fn take_apart(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, hop: &HopHeader<'_>) -> bool {
         self.path.take_ticket_from_sibling(tags, entered, hop, self.from)
+            || self.path.take_crossed(tags, entered, hop)
             || self.path.take_addressed(tags, entered, hop, Scope::Core)
             || self.path.take_stamped(tags, entered, hop, Scope::Core)
     }

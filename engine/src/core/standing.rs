@@ -1,8 +1,11 @@
 //! The router's standing as control and the shell have told this core, and how far its end has
 //! come.
 
+use std::sync::Arc;
+
 use millrace_proto::control::Goaway;
 
+use crate::forward::ClusterDemand;
 use crate::message::Alternate;
 
 /// The router's standing.
@@ -12,6 +15,8 @@ pub(super) struct Standing {
     pub(super) is_synced: bool,
     /// Other routers, for Welcome and Goaway.
     pub(super) alternates: Vec<Alternate>,
+    /// What this cluster wants of others, once control has said it.
+    pub(super) demand: Option<Arc<ClusterDemand>>,
     /// The grace in microseconds, once the router drains.
     pub(super) draining: Option<u64>,
     /// Whether the core has finished its lanes: it then finishes each new lane at once.

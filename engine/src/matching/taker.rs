@@ -1,5 +1,5 @@
 //! The targets of the directory's selectors: cores and peers that have subscribers, each with a
-//! filter or without.
+//! filter or without, and links to other clusters.
 
 use std::fmt::{self, Debug};
 
@@ -12,6 +12,9 @@ pub enum Location {
     Core(u16),
     /// A peer router, by its index at the control thread.
     Peer(u16),
+    /// A link to another cluster, by its number: it takes what entered at this router, and nothing
+    /// that came from a peer.
+    Forward(u16),
     /// A member of a group, by its index at the control thread. Behind all others, so that a route
     /// has its members together.
     Member(u16),
@@ -34,8 +37,12 @@ impl Taker {
     const PEER: u32 = 1 << (Self::FILTER_BITS + u16::BITS);
     /// Of the numbers behind [`PEER`](Self::PEER), those of members have this bit.
     const MEMBER: u16 = 1 << 15;
-    /// Indexes of members are below this, and so are those of peers.
+    /// Of the others, those of links have this bit.
+    const FORWARD: u16 = 1 << 14;
+    /// Indexes of members are below this.
     pub const PLACES_MAX: u16 = Self::MEMBER;
+    /// Indexes of peers are below this, and so are numbers of links.
+    pub const PEER_PLACES_MAX: u16 = Self::FORWARD;
     /// Numbers of filters are below this.
     pub const FILTERS_MAX: FilterNumber = (1 << Self::FILTER_BITS) - 1;
 
@@ -46,6 +53,7 @@ impl Taker {
         let (kind, number) = match location {
             Location::Core(number) => (0, number),
             Location::Peer(number) => (Self::PEER, number),
+            Location::Forward(number) => (Self::PEER, number | Self::FORWARD),
             Location::Member(number) => (Self::PEER, number | Self::MEMBER),
         };
         let filter = match filter {
@@ -62,8 +70,10 @@ impl Taker {
         let number = (self.0 >> Self::FILTER_BITS & 0xffff) as u16;
         if self.0 & Self::PEER == 0 {
             Location::Core(number)
-        } else if number & Self::MEMBER == 0 {
+        } else if number & (Self::MEMBER | Self::FORWARD) == 0 {
             Location::Peer(number)
+        } else if number & Self::MEMBER == 0 {
+            Location::Forward(number & !Self::FORWARD)
         } else {
             Location::Member(number & !Self::MEMBER)
         }

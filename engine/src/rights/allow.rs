@@ -43,6 +43,12 @@ impl AllowList {
         Self { selectors: self.selectors.iter().cloned().chain([internal]).collect() }
     }
 
+    /// Its selectors.
+    #[must_use]
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
     /// Whether it allows nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

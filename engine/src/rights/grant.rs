@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millrace_proto::tag::{IDENTITY_KEY, INTERNAL_KEY};
-use millrace_proto::{TagSet, TagSetRef};
+use millrace_proto::{ClusterId, TagSet, TagSetRef};
 
 use super::allow::AllowList;
 use super::quota::Quota;
@@ -56,6 +56,8 @@ pub struct Rights {
     pub grant: Arc<Grant>,
     /// Whether it is a router's own session, which may publish events with `millrace/internal`.
     pub is_router: bool,
+    /// The cluster that it forwards from; 0: it is a client of this one.
+    pub from: ClusterId,
 }
 
 /// A tag set as it enters the router.
@@ -84,7 +86,12 @@ impl Rights {
     /// What a client may do to whom nothing applies.
     #[must_use]
     pub fn everything() -> Self {
-        Self { identity: String::new(), grant: Arc::new(Grant::everything("*")), is_router: false }
+        Self {
+            identity: String::new(),
+            grant: Arc::new(Grant::everything("*")),
+            is_router: false,
+            from: ClusterId(0),
+        }
     }
 
     /// What becomes of events with these tags.
@@ -114,6 +121,18 @@ impl Rights {
     pub fn may_publish(&self, tags: TagSetRef<'_>) -> bool {
         let is_own = self.is_router && tags.get(INTERNAL_KEY).is_some();
         is_own || self.grant.publish.as_ref().is_none_or(|allowed| allowed.permits(tags))
+    }
+
+    /// Whether it forwards events from another cluster.
+    #[must_use]
+    pub const fn forwards(&self) -> bool {
+        self.from.0 != 0
+    }
+
+    /// The kind of entry that its rights come from.
+    #[must_use]
+    pub const fn entry(&self) -> &'static str {
+        if self.forwards() { "[[accept]]" } else { "[[identity]]" }
     }
 
     /// Whether events of both are stamped alike.
@@ -165,8 +184,9 @@ impl Refusal {
             Self::NotAllowed => {
                 let allowed = grant.publish.as_ref().map_or_else(String::new, |allowed| allowed.shown());
                 format!(
-                    "identity \"{identity}\" may not publish {}: its [[identity]] entry \"{}\" allows {allowed}",
+                    "identity \"{identity}\" may not publish {}: its {} entry \"{}\" allows {allowed}",
                     shown(tags),
+                    rights.entry(),
                     grant.pattern
                 )
             }

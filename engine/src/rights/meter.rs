@@ -323,7 +323,7 @@ mod tests {
 
     fn rights(identity: &str, quota: Quota) -> Rights {
         let grant = Grant { quota, ..Grant::everything("a-*") };
-        Rights { identity: identity.to_owned(), grant: Arc::new(grant), is_router: false }
+        Rights { identity: identity.to_owned(), grant: Arc::new(grant), ..Rights::everything() }
     }
 
     fn seat(meters: &Meters, identity: &str, quota: Quota) -> Seat {

@@ -13,6 +13,7 @@
 //! How much an identity may take is its [`Quota`]. Its sessions, selectors and rates are counted in
 //! [`Meters`], which all cores of a router share.
 
+mod accept;
 mod allow;
 mod grant;
 mod meter;
@@ -21,6 +22,7 @@ mod roll;
 #[cfg(test)]
 mod tests;
 
+pub use accept::Accept;
 pub use allow::{ALLOWED_MAX, AllowList};
 pub use grant::{Entered, Grant, Refusal, Rights, STAMPS_MAX};
 pub use meter::{EntryUsage, Meters, Seat, UsageMetrics};

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use millrace_proto::TagSet;
 use millrace_proto::proof::TokenHash;
 use millrace_proto::selector::glob_matches;
 use millrace_proto::tag::IDENTITY_KEY;
+use millrace_proto::{ClusterId, TagSet};
 
+use super::accept::Accept;
 use super::allow::AllowList;
 use super::grant::{Grant, Rights};
 use super::meter::Meters;
@@ -22,6 +23,8 @@ pub struct Caller {
     pub token: Option<TokenHash>,
     /// Whether its certificate is a router's.
     pub is_router: bool,
+    /// The cluster that it forwards from; 0: it is a client of this one.
+    pub from: ClusterId,
 }
 
 /// Everybody's rights. The same on all cores of a router, and replaced as a whole.
@@ -31,6 +34,10 @@ pub struct Roll {
     pub grants: Vec<Arc<Grant>>,
     /// Identities by the hash of their tokens.
     pub tokens: HashMap<TokenHash, String>,
+    /// This cluster; 0: it has no id.
+    pub cluster: ClusterId,
+    /// Who may forward from other clusters: the first one that fits counts.
+    pub accepts: Vec<Accept>,
     /// Whether a client must show a certificate or a token.
     pub asks_for_proof: bool,
     /// What identities with a quota have taken: the same for every roll of a router.
@@ -61,6 +68,9 @@ impl Roll {
         if TagSet::new([(IDENTITY_KEY, identity.as_str())]).is_err() {
             return Err("the identity in the certificate has control characters or is too long".to_owned());
         }
+        if caller.from != ClusterId(0) {
+            return self.admit_forwarder(identity, caller.from);
+        }
         if self.grants.is_empty() {
             return Ok(Rights { identity, is_router: caller.is_router, ..Rights::everything() });
         }
@@ -69,7 +79,9 @@ impl Roll {
         }
         let grant = self.grants.iter().find(|grant| glob_matches(&grant.pattern, &identity));
         match grant {
-            Some(grant) => Ok(Rights { identity, grant: Arc::clone(grant), is_router: false }),
+            Some(grant) => {
+                Ok(Rights { identity, grant: Arc::clone(grant), is_router: false, from: ClusterId(0) })
+            }
             None if identity.is_empty() => {
                 Err("no [[identity]] entry of this router allows clients without a \
                                                 certificate or token: show one"
@@ -93,6 +105,38 @@ impl Roll {
         };
         grant.quota = Quota::default();
         grant.subscribe = grant.subscribe.map(|allowed| Arc::new(allowed.with_internal()));
-        Rights { identity, grant: Arc::new(grant), is_router: true }
+        Rights { identity, grant: Arc::new(grant), is_router: true, from: ClusterId(0) }
+    }
+
+    /// What a client may do that forwards from the cluster `from`.
+    ///
+    /// # Errors
+    /// It may not forward; the reason, for people, names the cure.
+    fn admit_forwarder(&self, identity: String, from: ClusterId) -> Result<Rights, String> {
+        let own = self.cluster;
+        if own == ClusterId(0) {
+            return Err(
+                "this cluster has no id, so that nothing is forwarded to it: set the key `cluster` on \
+                        all of its routers (`millrace certs init` makes an id)"
+                    .to_owned(),
+            );
+        }
+        if own == from {
+            return Err(format!(
+                "both clusters have the id {own}: give each one of its own (key `cluster`; `millrace certs init` \
+                 makes one)"
+            ));
+        }
+        let may = |accept: &&Accept| {
+            accept.cluster.is_none_or(|cluster| cluster == from)
+                && glob_matches(&accept.grant.pattern, &identity)
+        };
+        match self.accepts.iter().find(may) {
+            Some(accept) => Ok(Rights { identity, grant: Arc::clone(&accept.grant), is_router: false, from }),
+            None => Err(format!(
+                "no [[accept]] entry of cluster {own} lets identity \"{identity}\" forward from cluster {from}: its \
+                 operator adds one"
+            )),
+        }
     }
 }

@@ -21,7 +21,7 @@ fn tags(texts: &[&str]) -> TagSet {
 }
 
 fn rights(grant: Grant) -> Rights {
-    Rights { identity: "web".to_owned(), grant: Arc::new(grant), is_router: false }
+    Rights { identity: "web".to_owned(), grant: Arc::new(grant), ..Rights::everything() }
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_first_grant_that_matches_counts_and_who_has_none_may_not_connect() {
         ..Roll::default()
     };
     let admit = |roll: &Roll, certified: Option<&str>, token| {
-        roll.admit(&Caller { certified: certified.map(str::to_owned), token, is_router: false })
+        roll.admit(&Caller { certified: certified.map(str::to_owned), token, ..Caller::default() })
     };
     let pattern = |rights: Rights| (rights.identity, rights.grant.pattern.clone());
     assert_eq!(pattern(admit(&roll, Some("web-1"), None).unwrap()), ("web-1".into(), "web-?".into()));
@@ -129,7 +129,8 @@ fn a_routers_own_session_may_exchange_internal_events_whatever_the_list_says() {
     };
     for grants in [vec![], vec![Arc::new(entry)], vec![Arc::new(Grant::everything("x"))]] {
         let roll = Roll { grants, ..Roll::default() };
-        let caller = Caller { certified: Some("router/one".to_owned()), is_router: true, token: None };
+        let caller =
+            Caller { certified: Some("router/one".to_owned()), is_router: true, ..Caller::default() };
         let rights = roll.admit(&caller).unwrap();
         assert_eq!(rights.enter(internal.borrow()), Entered::default());
         assert!(rights.may_publish(internal.borrow()));

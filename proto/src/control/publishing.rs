@@ -171,6 +171,8 @@ message! {
         4 add: Vec<String>,
         /// Selectors that are gone.
         5 remove: Vec<String>,
+        /// In the last frame of a version: what is let in; none: everything.
+        6 accept: Vec<String>,
     }
 }
 

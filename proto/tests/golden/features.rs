@@ -185,6 +185,7 @@ pub(crate) fn standby_frames() -> Vec<(&'static str, ControlFrame)> {
                 more: false,
                 add: vec![text("host")],
                 remove: vec![text("*")],
+                accept: Vec::new(),
             }),
         ),
         (

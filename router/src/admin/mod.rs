@@ -8,6 +8,7 @@ mod addresses;
 mod answer;
 mod ask;
 mod changes;
+mod forwards;
 mod gate;
 mod groups;
 mod listeners;

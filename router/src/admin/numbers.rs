@@ -3,6 +3,7 @@
 
 use millrace_engine::control::{ControlMetrics, PeerState, PeerStatus, Status};
 use millrace_engine::core::CoreMetrics;
+use millrace_engine::forward::LinkCounters;
 use millrace_engine::metrics::{Kind, Metric, Read};
 use millrace_engine::rights::UsageMetrics;
 use millrace_engine::routes::RouteCacheMetrics;
@@ -27,6 +28,7 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
     peers(&mut page, &look.seen.status.peers);
     identities(&mut page, view);
     rules::write(&mut page, &look.seen.cores);
+    links(&mut page, view);
     canary(&mut page, view, &look.seen.status.peers);
     hot(&mut page, &look.seen.cores);
     process::write(&mut page);
@@ -220,6 +222,16 @@ fn identities(page: &mut Page, view: &View) {
         entries.iter().map(|entry| (vec![("identity", entry.entry.as_str())], &entry.used)).collect();
     if !named.is_empty() {
         page.declared(UsageMetrics::DECLARED, &named);
+    }
+}
+
+/// Links to other clusters, by name.
+fn links(page: &mut Page, view: &View) {
+    let links = view.links.status(view.clock);
+    let named: Vec<_> =
+        links.iter().map(|(_, link)| (vec![("link", link.name.as_str())], &link.counters)).collect();
+    if !named.is_empty() {
+        page.declared(LinkCounters::DECLARED, &named);
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, groups, names, numbers, routes, rules, sessions, standby, status, tags, why};
+use super::{changes, forwards, groups, names, numbers, routes, rules, sessions, standby, status, tags, why};
 use crate::view::View;
 
 /// What the page has, each with a line about it.
@@ -27,6 +27,7 @@ pub(super) const PATHS: &[(&str, &str)] = &[
     ("/routes", "who wants what, page by page: ?contains=TEXT&after=SELECTOR&top=100"),
     ("/tags", "tags and shards that most events have, from a sample: ?top=20"),
     ("/groups", "groups of receivers: the level in use, since when and why, and their members"),
+    ("/forwards", "links to other clusters, and the ways on which events of other clusters come"),
     ("/names", "names of receivers, and who holds them: ?after=NAME&top=1000"),
     ("/rules", "tag rules: what they have done, and the last event that each failed for"),
     ("/standby", "sets of standby publishers: who holds them, since when and why, and their members"),
@@ -51,6 +52,7 @@ pub(super) fn all(view: Arc<View>) -> Router {
         .route("/sessions", get(sessions_page))
         .route("/routes", get(routes_page))
         .route("/groups", get(groups_page))
+        .route("/forwards", get(forwards_page))
         .route("/names", get(names_page))
         .route("/rules", get(rules_page))
         .route("/standby", get(standby_page))
@@ -156,6 +158,10 @@ async fn tags_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery)
 
 async fn groups_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
     asked(groups::page(&looker.view, query.as_deref()).await)
+}
+
+async fn forwards_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {
+    asked(forwards::page(&looker.view, query.as_deref()).await.map(Some))
 }
 
 async fn names_page(State(looker): State<Arc<Looker>>, RawQuery(query): RawQuery) -> Response {

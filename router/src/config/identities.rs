@@ -2,21 +2,17 @@
 //! and not among the single settings.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
-use millrace_engine::rights::{ALLOWED_MAX, AllowList, Grant, Quota, STAMPS_MAX};
+use millrace_engine::rights::{AllowList, Grant, Quota, STAMPS_MAX};
 use millrace_proto::TagSet;
 use millrace_proto::limits::IDENTITY_BYTES_MAX;
 use millrace_proto::tag::RESERVED_PREFIX;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::kinds::Kind;
-use super::nearest::nearest;
 use super::size::Size;
-
-/// Entries of one file: each is compared with every new client's name until one matches.
-pub(crate) const ENTRIES_MAX: usize = 1024;
+use super::tables::{Entry, Key, list, not, number, shown_number, tags, tags_shown, texts};
 
 /// What clients may do whose name a pattern matches: one `[[identity]]` of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,18 +91,8 @@ const SESSIONS_MAX: u64 = 1 << 24;
 /// Bytes per second. Less than the least would be a run each few seconds.
 const BYTES_PER_SECOND: Size = Size { min: 1 << 10, max: 1 << 40 };
 
-/// One key of an entry.
-pub(crate) struct Key {
-    pub(crate) name: &'static str,
-    pub(crate) meaning: &'static str,
-    pub(crate) range: &'static str,
-    read: fn(&mut IdentityEntry, &Value) -> Result<(), String>,
-    /// Its value in the file; none where it has its default.
-    show: fn(&IdentityEntry) -> Option<Value>,
-}
-
 /// The keys of an entry.
-pub(crate) static KEYS: [Key; 10] = [
+static KEYS: [Key<IdentityEntry>; 10] = [
     Key {
         name: "name",
         meaning: "Whose rights they are: the NAME of `millrace://client/NAME` in a client's certificate, or that \
@@ -148,19 +134,10 @@ pub(crate) static KEYS: [Key; 10] = [
                   such a key is dropped, counted as `stamped_key`, and its publisher told.",
         range: "a table of at most 8 tags, e.g. `{ tenant = \"a\" }`; unset: none",
         read: |entry, value| {
-            let tags = value.as_table().ok_or_else(|| not("a table such as { tenant = \"a\" }", value))?;
-            let tag = |(key, value): (&String, &Value)| {
-                let text = value.as_str().ok_or_else(|| not("a text in quotes", value))?;
-                Ok((key.clone(), text.to_owned()))
-            };
-            entry.stamp = tags.iter().map(tag).collect::<Result<_, String>>()?;
+            entry.stamp = tags(value)?;
             Ok(())
         },
-        show: |entry| {
-            let tag = |(key, value): (&String, &String)| (key.clone(), Value::String(value.clone()));
-            let tags = entry.stamp.iter().map(tag).collect::<Table>();
-            (!tags.is_empty()).then_some(Value::Table(tags))
-        },
+        show: |entry| tags_shown(&entry.stamp),
     },
     Key {
         name: "stamp_identity",
@@ -232,123 +209,39 @@ pub(crate) static KEYS: [Key; 10] = [
     },
 ];
 
-/// Reads one entry; `line_of` gives the place of a key.
-///
-/// # Errors
-/// The place, the key, and what is wrong.
-pub(crate) fn read(
-    table: &Table,
-    place_of: impl Fn(Option<&str>) -> String,
-) -> Result<IdentityEntry, String> {
-    let mut entry = IdentityEntry::new("");
-    for (name, value) in table {
-        let place = || place_of(Some(name));
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let near = nearest(name, KEYS.iter().map(|key| key.name));
-            let near = near.map_or_else(
-                || {
-                    format!(
-                        "; an entry has {}",
-                        KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
-                    )
-                },
-                |near| format!("; is it `{near}`?"),
-            );
-            return Err(format!("{}: unknown key `{name}` of [[identity]]{near}", place()));
-        };
-        (key.read)(&mut entry, value)
-            .map_err(|problem| format!("[[identity]] `{name}` ({}): {problem}", place()))?;
+impl Entry for IdentityEntry {
+    const TABLE: &'static str = "identity";
+    const ABOUT: &'static str = "What clients may do, by name: a list of tables, of which the first counts whose name \
+        matches. Without any, everybody may do everything; with any, a client that none matches is refused. A reload \
+        applies the list to sessions that stand, too: who loses a right that it uses is closed with the reason, and \
+        what somebody gains counts for what it asks for afterwards.";
+    const MAX: usize = 1024;
+    const REQUIRED: &'static [(&'static str, &'static str)] = &[("name", "\"*\" matches everybody")];
+
+    fn keys() -> &'static [Key<Self>] {
+        &KEYS
     }
-    if !table.contains_key("name") {
-        return Err(format!("{}: an [[identity]] has no `name`; \"*\" matches everybody", place_of(None)));
+
+    fn blank() -> Self {
+        Self::new("")
     }
-    entry
-        .grant()
-        .map_err(|problem| format!("[[identity]] \"{}\" ({}): {problem}", entry.name, place_of(None)))?;
-    Ok(entry)
-}
 
-/// The entries as they stand in the file.
-pub(crate) fn shown(entries: &[IdentityEntry]) -> String {
-    let mut text = String::new();
-    for entry in entries {
-        text.push_str("\n[[identity]]\n");
-        for key in &KEYS {
-            if let Some(value) = (key.show)(entry) {
-                let _ = writeln!(text, "{} = {value}", key.name);
-            }
-        }
+    fn label(&self) -> String {
+        self.name.clone()
     }
-    text
-}
 
-/// A line for each difference between two lists.
-pub(crate) fn differences(old: &[IdentityEntry], new: &[IdentityEntry]) -> Vec<String> {
-    let named =
-        |entries: &[IdentityEntry], name: &str| entries.iter().find(|entry| entry.name == name).cloned();
-    let mut lines = Vec::new();
-    for entry in new {
-        let Some(before) = named(old, &entry.name) else {
-            lines.push(format!("identity \"{}\": added", entry.name));
-            continue;
-        };
-        for key in &KEYS {
-            let (before, after) = ((key.show)(&before), (key.show)(entry));
-            if before != after {
-                let text = |value: Option<Value>| {
-                    value.map_or_else(|| "unset".to_owned(), |value| value.to_string())
-                };
-                lines.push(format!(
-                    "identity \"{}\": {} {} becomes {}",
-                    entry.name,
-                    key.name,
-                    text(before),
-                    text(after)
-                ));
-            }
-        }
+    fn check(&self) -> Result<(), String> {
+        self.grant().map(drop)
     }
-    let removed = old.iter().filter(|entry| named(new, &entry.name).is_none());
-    lines.extend(removed.map(|entry| format!("identity \"{}\": removed", entry.name)));
-    if lines.is_empty() && old != new {
-        lines.push("identities: their order has changed; the first that matches counts".to_owned());
-    }
-    lines
-}
-
-fn not(expected: &str, value: &Value) -> String {
-    format!("`{value}` is not {expected}")
-}
-
-fn number(value: &Value, min: u64, max: u64) -> Result<u64, String> {
-    let number = value.as_integer().ok_or_else(|| not("a whole number", value))?;
-    let fits = u64::try_from(number).ok().filter(|number| (min..=max).contains(number));
-    fits.ok_or_else(|| format!("{number} is not between {min} and {max}"))
-}
-
-fn shown_number(number: u64) -> Option<Value> {
-    i64::try_from(number).ok().map(Value::Integer)
-}
-
-fn texts(value: &Value) -> Result<Vec<String>, String> {
-    let expected = || not("a list of selectors such as [\"tenant=a\"]", value);
-    let values = value.as_array().ok_or_else(expected)?;
-    if values.len() > ALLOWED_MAX {
-        return Err(format!("a list has at most {ALLOWED_MAX} selectors"));
-    }
-    values.iter().map(|value| value.as_str().map(str::to_owned).ok_or_else(expected)).collect()
-}
-
-fn list(texts: &[String]) -> Value {
-    Value::Array(texts.iter().cloned().map(Value::String).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tables::{differences, read, shown};
 
     fn read_text(text: &str) -> Result<IdentityEntry, String> {
-        let table: Table = toml::from_str(text).unwrap();
+        let table: toml::Table = toml::from_str(text).unwrap();
         read(&table, |key| key.map_or_else(|| "line 1".to_owned(), |key| format!("the line of {key}")))
     }
 

@@ -14,16 +14,19 @@ use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::declare::Setting;
-use super::identities::{self, IdentityEntry};
 use super::nearest::nearest;
 use super::rules;
 use super::settings::{self, Settings};
+use super::tables::read_all;
 
 /// Where the AWS Load Balancer Controller writes the server id of a pod.
 const AWS_SERVER_ID: &str = "AWS_LBC_QUIC_SERVER_ID";
 
 /// Most bytes of a configuration file; a larger file is a mistake.
 const FILE_MAX: u64 = 1 << 20;
+
+/// Keys whose value is a list of tables.
+const LISTS: [&str; 3] = ["identity", "forward", "accept"];
 
 /// Where a setting was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,9 +101,14 @@ impl Layers {
             let origin = |line| Origin::File { path: path.to_owned(), line };
             let Some(value) = values.get(key.get_ref().as_ref()) else { continue };
             match (place.get_ref(), value) {
-                (DeValue::Array(places), Value::Array(entries)) if key.get_ref() == "identity" => {
+                (DeValue::Array(places), Value::Array(entries)) if LISTS.contains(&&**key.get_ref()) => {
                     let place_at = |start| origin(line_at(text, start)).to_string();
-                    self.settings.identities = read_identities(places, entries, place_at)?;
+                    let Settings { identities, forwards, accepts, .. } = &mut self.settings;
+                    match &**key.get_ref() {
+                        "forward" => *forwards = read_all(places, entries, place_at)?,
+                        "accept" => *accepts = read_all(places, entries, place_at)?,
+                        _ => *identities = read_all(places, entries, place_at)?,
+                    }
                 }
                 (DeValue::Array(places), Value::Array(entries)) if key.get_ref() == "rule" => {
                     let place_at = |start| origin(line_at(text, start)).to_string();
@@ -208,35 +216,6 @@ fn line_at(text: &str, start: usize) -> usize {
     1 + text.as_bytes().iter().take(start).filter(|&&byte| byte == b'\n').count()
 }
 
-/// Reads all `[[identity]]`; `place_at` says in words where a byte of the file stands.
-fn read_identities(
-    places: &DeArray<'_>,
-    entries: &[Value],
-    place_at: impl Fn(usize) -> String,
-) -> Result<Vec<IdentityEntry>, String> {
-    let mut read: Vec<IdentityEntry> = Vec::new();
-    for (entry, place) in entries.iter().zip(places.iter()) {
-        let here = place.span().start;
-        let (Value::Table(table), DeValue::Table(keys)) = (entry, place.get_ref()) else {
-            return Err(format!("{}: an identity is a table: write [[identity]]", place_at(here)));
-        };
-        let place_of = |name: Option<&str>| {
-            let key = name.and_then(|name| keys.iter().find(|(key, _)| key.get_ref() == name));
-            place_at(key.map_or(here, |(key, _)| key.span().start))
-        };
-        let entry = identities::read(table, place_of)?;
-        if read.len() >= identities::ENTRIES_MAX {
-            return Err(format!("{}: more than {} identities", place_at(here), identities::ENTRIES_MAX));
-        }
-        if read.iter().any(|other| other.name == entry.name) {
-            let name = &entry.name;
-            return Err(format!("{}: a second [[identity]] has the name \"{name}\"", place_at(here)));
-        }
-        read.push(entry);
-    }
-    Ok(read)
-}
-
 /// Reads all `[[rule]]`; `place_at` says in words where a byte of the file stands.
 fn read_rules(
     places: &DeArray<'_>,
@@ -286,7 +265,7 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     let key = name.rsplit('.').next().unwrap_or(name);
     // The right key in a wrong section comes before a name that is spelt alike.
     let moved = settings::all().find(|setting| setting.place().1 == key).map(|setting| setting.name);
-    let lists = ["identity", "rule"];
+    let lists = LISTS.into_iter().chain(["rule"]);
     match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name).chain(lists))) {
         Some(near) => Err(format!("{unknown}; is it `{near}`?")),
         None => Err(format!("{unknown}; `millrace-router --print-config` lists every key")),

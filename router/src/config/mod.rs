@@ -1,17 +1,22 @@
 //! Settings of a router, declared once and read in two stages.
 //!
 //! `settings` declares each setting: name, meaning, default, range, change, flag and environment
-//! variable; `identities` and `rules` declare what an `[[identity]]` and a `[[rule]]` have. `layers` reads
-//! file, environment and `flags` into `settings::Settings`; `router` checks those that depend on each other and gives [`RouterConfig`], which a router starts from.
-//! `pages` prints the file and the reference page.
+//! variable; `identities`, `rules`, `forwards` and `accepts` declare what an `[[identity]]`, `[[rule]]`,
+//! `[[forward]]` and `[[accept]]` has, and `tables` reads such lists. `layers` reads file, environment and
+//! `flags` into `settings::Settings`; `router` checks those that depend on each other and gives
+//! [`RouterConfig`], which a router starts from. `pages` prints the file and the reference page.
 
+mod accepts;
 pub(crate) mod address;
+mod cluster;
 pub(crate) mod declare;
 pub(crate) mod flags;
+pub(crate) mod forwards;
 mod hex;
 pub(crate) mod identities;
 mod kinds;
 pub(crate) mod layers;
+mod links;
 mod memory;
 mod nearest;
 pub(crate) mod pages;
@@ -20,8 +25,11 @@ mod router;
 pub(crate) mod rules;
 pub(crate) mod settings;
 mod size;
+pub(crate) mod tables;
 pub(crate) mod tokens;
 
+pub use accepts::AcceptEntry;
+pub use forwards::{ForwardEntry, ForwardTls};
 pub use identities::IdentityEntry;
 pub use millrace_engine::rights::Quota;
 pub use millrace_proto::rule::RuleText;

@@ -5,19 +5,16 @@ use std::fmt::Write;
 
 use toml::Value;
 
+use super::accepts::AcceptEntry;
 use super::declare::{Section, Setting};
-use super::identities;
+use super::forwards::ForwardEntry;
+use super::identities::IdentityEntry;
 use super::rules;
 use super::settings::{SECTIONS, Settings};
+use super::tables::{self, Entry};
 
 /// Lines of pages are at most this long, where words allow it.
 const WIDTH: usize = 98;
-
-/// About the list of identities.
-const IDENTITIES_ABOUT: &str = "What clients may do, by name: a list of tables, of which the first counts whose name \
-    matches. Without any, everybody may do everything; with any, a client that none matches is refused. A reload \
-    applies the list to sessions that stand, too: who loses a right that it uses is closed with the reason, and \
-    what somebody gains counts for what it asks for afterwards.";
 
 /// The settings as a file: every key with its meaning. A key that is unset stands as a comment.
 pub(crate) fn file(settings: &Settings) -> String {
@@ -42,13 +39,9 @@ pub(crate) fn file(settings: &Settings) -> String {
             };
         }
     }
-    page.push('\n');
-    wrap(&mut page, "# ", IDENTITIES_ABOUT);
-    wrap(&mut page, "# ", "Change: live. An [[identity]] has the keys:");
-    for key in &identities::KEYS {
-        wrap(&mut page, "#   ", &plain(&format!("{}: {} Value: {}.", key.name, key.meaning, key.range)));
-    }
-    page.push_str(&identities::shown(&settings.identities));
+    file_list(&mut page, &settings.identities);
+    file_list(&mut page, &settings.forwards);
+    file_list(&mut page, &settings.accepts);
     page.push('\n');
     wrap(&mut page, "# ", rules::ABOUT);
     wrap(&mut page, "# ", "Change: live. A [[rule]] has the keys:");
@@ -57,6 +50,31 @@ pub(crate) fn file(settings: &Settings) -> String {
     }
     page.push_str(&rules::shown(&settings.rule));
     page
+}
+
+/// A list of tables in the file.
+fn file_list<E: Entry>(page: &mut String, entries: &[E]) {
+    page.push('\n');
+    wrap(page, "# ", &plain(E::ABOUT));
+    wrap(page, "# ", &format!("Change: live. An [[{}]] has the keys:", E::TABLE));
+    for key in E::keys() {
+        wrap(page, "#   ", &plain(&format!("{}: {} Value: {}.", key.name, key.meaning, key.range)));
+    }
+    page.push_str(&tables::shown(entries));
+}
+
+/// A list of tables on the reference page.
+fn reference_list<E: Entry>(page: &mut String) {
+    let _ = write!(page, "## `[[{}]]`\n\n", E::TABLE);
+    wrap(page, "", E::ABOUT);
+    page.push_str("\nChange: live.\n");
+    for key in E::keys() {
+        let _ = write!(page, "\n### `{}.{}`\n\n", E::TABLE, key.name);
+        wrap(page, "", key.meaning);
+        page.push('\n');
+        wrap(page, "", &format!("Value: {}.", key.range));
+    }
+    page.push('\n');
 }
 
 /// The reference page, in Markdown.
@@ -96,16 +114,10 @@ pub(crate) fn reference() -> String {
         }
         page.push('\n');
     }
-    page.push_str("## `[[identity]]`\n\n");
-    wrap(&mut page, "", IDENTITIES_ABOUT);
-    page.push_str("\nChange: live.\n");
-    for key in &identities::KEYS {
-        let _ = write!(page, "\n### `identity.{}`\n\n", key.name);
-        wrap(&mut page, "", key.meaning);
-        page.push('\n');
-        wrap(&mut page, "", &format!("Value: {}.", key.range));
-    }
-    page.push_str("\n## `[[rule]]`\n\n");
+    reference_list::<IdentityEntry>(&mut page);
+    reference_list::<ForwardEntry>(&mut page);
+    reference_list::<AcceptEntry>(&mut page);
+    page.push_str("## `[[rule]]`\n\n");
     wrap(&mut page, "", rules::ABOUT);
     page.push_str("\nChange: live.\n");
     for key in &rules::KEYS {
@@ -164,7 +176,6 @@ fn wrap(page: &mut String, prefix: &str, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::identities::IdentityEntry;
     use crate::config::layers::Layers;
     use millrace_proto::rule::RuleText;
 
@@ -192,6 +203,8 @@ mod tests {
             when: "a, payload ~ /\\d \"(?<x>.)/".into(),
             set: [("x".into(), "${x}".into())].into(),
         }];
+        layers.settings.forwards = vec![ForwardEntry::new("north", "north.example")];
+        layers.settings.accepts = vec![AcceptEntry::new("edge-*")];
         let printed = file(&layers.settings);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("router.toml");

@@ -13,12 +13,15 @@ use millrace_engine::payload::ScanLimits;
 use millrace_engine::rights::Roll;
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_engine::rules::{RuleLimits, RuleSet};
+use millrace_proto::ClusterId;
 use millrace_proto::feature;
 use millrace_proto::proof::TokenHash;
 use millrace_proto::rule::{RuleText, Rules};
 use millrace_quic::{Admission, CidShape, NewcomerLimits, SettingsError};
 use thiserror::Error;
 
+use super::accepts::AcceptEntry;
+use super::forwards::ForwardEntry;
 use super::identities::IdentityEntry;
 use super::memory;
 use super::pinning::Pinning;
@@ -26,6 +29,7 @@ use super::settings::{
     CanarySettings, ConnectionIdSettings, CoreThreads, General, GroupSettings, HistorySettings,
     LimitSettings, MeshSettings, RuleSettings, Settings, all,
 };
+use super::tables::Entry;
 use crate::tls::Identity;
 
 /// Bytes behind a server id, at least: what QUIC-LB asks of a nonce.
@@ -69,6 +73,12 @@ pub struct RouterConfig {
     /// What clients may do, by name: the first entry that matches counts. Without any, everybody
     /// may do everything.
     pub identities: Vec<IdentityEntry>,
+    /// This cluster; none: it has no id.
+    pub cluster: Option<ClusterId>,
+    /// Links to other clusters.
+    pub forwards: Vec<ForwardEntry>,
+    /// Who may forward from other clusters: the first entry that fits counts. Without any, nobody may.
+    pub accepts: Vec<AcceptEntry>,
     /// Identities of clients without certificates, by the hashes of their tokens.
     pub tokens: HashMap<TokenHash, String>,
     /// How this router finds peers, and when it doubts them.
@@ -118,6 +128,9 @@ impl RouterConfig {
             admin_tls: None,
             require_client_certificate: false,
             identities: Vec::new(),
+            cluster: None,
+            forwards: Vec::new(),
+            accepts: Vec::new(),
             tokens: HashMap::new(),
             mesh: MeshSettings::default(),
             limits: LimitSettings::default(),
@@ -152,6 +165,8 @@ impl RouterConfig {
             log: _,
             identities,
             rule,
+            forwards,
+            accepts,
         } = settings.clone();
         Self {
             identity,
@@ -167,6 +182,9 @@ impl RouterConfig {
             admin_tls: admin.tls_listen,
             require_client_certificate: tls.require_client_certificate,
             identities,
+            cluster: general.cluster,
+            forwards,
+            accepts,
             tokens,
             mesh,
             limits,
@@ -190,7 +208,15 @@ impl RouterConfig {
                 problem: format!("\"{}\": {problem}", entry.name),
             })
         };
+        let accept = |entry: &AcceptEntry| {
+            entry.accept().map_err(|problem| ConfigError {
+                name: "accept",
+                problem: format!("\"{}\": {problem}", entry.label()),
+            })
+        };
         Ok(Roll {
+            cluster: self.cluster.unwrap_or_default(),
+            accepts: self.accepts.iter().map(accept).collect::<Result<_, _>>()?,
             grants: self.identities.iter().map(grant).collect::<Result<_, _>>()?,
             tokens: self.tokens.clone(),
             asks_for_proof: self.require_client_certificate,
@@ -220,6 +246,7 @@ impl RouterConfig {
                 listen: Some(self.listen),
                 advertise: self.advertise.clone(),
                 zone: self.zone.clone(),
+                cluster: self.cluster,
                 ..General::default()
             },
             cores: CoreThreads {
@@ -275,6 +302,7 @@ impl RouterConfig {
         self.roll()?;
         Rules::compile(&self.rule)
             .map_err(|error| ConfigError { name: "rule", problem: error.to_string() })?;
+        self.check_forwards()?;
         self.cids()?;
         Ok(())
     }
@@ -370,6 +398,9 @@ impl RouterConfig {
         if core.limits.kept.history.bytes > 0 {
             core.features = core.features.with(feature::HISTORY);
         }
+        if self.cluster.is_some() {
+            core.features = core.features.with(feature::FORWARDING);
+        }
         core.lane_times.ping = self.mesh.ping_every;
         core.lane_times.silence = self.mesh.suspect_after;
         // The bound is one router's memory. Each core has an equal part, because shards are spread
@@ -384,6 +415,7 @@ impl RouterConfig {
         if self.history.bytes > 0 {
             control.features = control.features.with(feature::HISTORY);
         }
+        control.cluster = self.cluster.unwrap_or_default();
         control.zone = self.zone.clone().unwrap_or_default();
         control.min_peers = self.mesh.min_peers;
         control.join_timeout = self.mesh.join_timeout;

@@ -8,11 +8,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_engine::control::PEERS_MAX;
+use millrace_proto::ClusterId;
 use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
 use millrace_proto::rule::RuleText;
 use millrace_quic::{AddressBlock, NewcomerLimits};
 
+use super::accepts::AcceptEntry;
+use super::cluster::Cluster;
 use super::declare::{Section, Setting, section};
+use super::forwards::ForwardEntry;
 use super::hex::Hex;
 use super::identities::IdentityEntry;
 use super::kinds::{
@@ -50,6 +54,11 @@ section! {
         /// Where this router is, such as a data centre or an availability zone: clients with the same zone prefer it.
         "zone" Restart ("zone" "MILLRACE_ZONE")
         zone: Option<String> = None => Text { max: 256 };
+        /// The id of this router's cluster: the same on all of its routers, and another one on those of any other cluster.
+        /// Routers of two clusters do not join, and events are forwarded between clusters by their ids. `millrace certs
+        /// init` makes one. Unset: none, so that nothing is forwarded.
+        "cluster" Restart ("cluster" "MILLRACE_CLUSTER")
+        cluster: Option<ClusterId> = None => Cluster;
         /// Time for clients to move when the router ends.
         "grace" Live ("grace" "MILLRACE_GRACE")
         grace: Duration = Duration::from_secs(5) => Span { min: Duration::ZERO, max: DAY };
@@ -384,6 +393,10 @@ pub(crate) struct Settings {
     pub(crate) identities: Vec<IdentityEntry>,
     /// `[[rule]]`.
     pub(crate) rule: Vec<RuleText>,
+    /// `[[forward]]`.
+    pub(crate) forwards: Vec<ForwardEntry>,
+    /// `[[accept]]`.
+    pub(crate) accepts: Vec<AcceptEntry>,
 }
 
 /// The sections, in the order of the file.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use millrace_engine::control::Control;
+use millrace_engine::forward::{LinkInterest, LinkNumber};
 use millrace_engine::message::{CoreIndex, DialId, ToControl};
 use millrace_engine::standby::Handed;
 use millrace_proto::mesh::{InterestEntry, KnownPeer, LinkFrame};
@@ -42,6 +43,8 @@ pub(crate) enum Input {
     Hide(bool),
     /// Where a dial leads, if its target resolves.
     Resolved { dial: DialId, remote: Option<SocketAddr> },
+    /// What a link to another cluster takes from here on.
+    Link { link: LinkNumber, interest: Option<LinkInterest> },
     /// A question of another thread.
     Ask(Question),
     /// Have the holder of a set of standby publishers hand it over, and say what becomes of that.
@@ -71,6 +74,7 @@ impl fmt::Debug for Input {
             Self::Places(addresses) => f.debug_tuple("Places").field(addresses).finish(),
             Self::Hide(hidden) => f.debug_tuple("Hide").field(hidden).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
+            Self::Link { link, .. } => f.debug_tuple("Link").field(link).finish(),
             Self::Ask(_) => f.write_str("Ask"),
             Self::HandOver { set, .. } => f.debug_tuple("HandOver").field(set).finish(),
             Self::Drain(grace) => f.debug_tuple("Drain").field(grace).finish(),

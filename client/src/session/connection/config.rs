@@ -1,8 +1,8 @@
 //! Settings of one connection.
 
-use millrace_proto::PublisherSecret;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::proof::Token;
+use millrace_proto::{ClusterId, PublisherSecret};
 
 use crate::session::liveness::LivenessConfig;
 
@@ -39,6 +39,8 @@ pub struct ConnectionConfig {
     pub token: Token,
     /// Where the client is. Default nowhere in particular: an empty text.
     pub zone: String,
+    /// The cluster that it forwards events from. Default 0: it is a client of the router's own.
+    pub cluster: ClusterId,
 }
 
 impl Default for ConnectionConfig {
@@ -56,6 +58,7 @@ impl Default for ConnectionConfig {
             secret: None,
             token: Token::default(),
             zone: String::new(),
+            cluster: ClusterId(0),
         }
     }
 }

@@ -124,6 +124,14 @@ impl<'a> DeliveredRun<'a> {
         self.flags & flag::LEVEL_MASK != 0
     }
 
+    /// Whether the receiver may get it more than once: its publisher may send it again, or it came from
+    /// another cluster, perhaps on several ways.
+    #[inline]
+    #[must_use]
+    pub const fn may_come_again(&self) -> bool {
+        self.has_level() || self.maybe_duplicate()
+    }
+
     /// The lowest seq that its publisher may still send.
     #[inline]
     #[must_use]

@@ -37,7 +37,7 @@ impl Cluster {
             for index in &other.applied {
                 let routers = matches(index, text).into_iter().filter_map(|location| match location {
                     Location::Peer(index) => other.control.router_at(index),
-                    Location::Core(_) | Location::Member(_) => None,
+                    Location::Core(_) | Location::Member(_) | Location::Forward(_) => None,
                 });
                 assert!(
                     routers.into_iter().any(|found| found == router.config.router),

@@ -10,7 +10,9 @@ use millrace_proto::{CloseCode, PROTOCOL_VERSION, frame};
 use super::session::{ClientSession, PENDING_REQUESTS_MAX};
 use crate::core::agenda::FRAMES_PER_CLIENT;
 use crate::core::config::at_most;
+use crate::core::ids::Proof;
 use crate::core::turn::{Close, Turn};
+use crate::message::ToControl;
 use crate::transport::{ReadState, StreamKey};
 
 /// Bytes of a control stream that are read at once.
@@ -119,7 +121,7 @@ impl ClientSession {
             let reason = format!("protocol version {} is not {PROTOCOL_VERSION}", hello.version);
             return Err(Close::new(CloseCode::Version, reason));
         }
-        self.admit(turn, &hello.token)?;
+        self.admit(turn, hello)?;
         let (config, limits, standing) = (turn.config, &turn.config.limits, turn.standing);
         let common = hello.features.common(config.features);
         self.asked.shares = hello.deliveries == 1 && config.features.contains(feature::DELIVERIES);
@@ -145,6 +147,7 @@ impl ClientSession {
             deliveries: u64::from(self.asked.shares),
             features: config.features,
             identity: self.who.rights.identity.clone(),
+            cluster: turn.path.clients.roll.cluster,
             ..Welcome::default()
         };
         // A shared stream carries what as many streams would.
@@ -156,10 +159,19 @@ impl ClientSession {
             wished => Duration::from_micros(wished).min(limits.received.after_max),
         };
         let identity = self.who.rights.identity.clone();
-        self.who.proof = Some(turn.path.clients.ids.greet(hello.secret, identity));
+        self.who.proof = Some(match self.who.rights.forwards() {
+            true => Proof::forwarded(),
+            false => turn.path.clients.ids.greet(hello.secret, identity),
+        });
         welcome.encode(&mut self.control.out);
         if let Some(grace_us) = standing.draining {
             standing.goaway(0, grace_us).encode(&mut self.control.out);
+        }
+        if self.who.rights.forwards() {
+            match standing.demand.clone() {
+                Some(demand) => self.tell_demand(turn, &demand),
+                None => turn.mail.tell(ToControl::DemandAsked),
+            }
         }
         if standing.is_synced {
             self.extend_credit(limits.credit_bytes);

@@ -14,11 +14,13 @@
 //! | `rights.rs` | what the client may do: at its Hello, and when the roll is replaced |
 //! | `metered.rs` | runs wait until their identity's quota has paid for them |
 //! | `quota.rs` | a session's place in that quota |
+//! | `demand.rs` | tells who forwards from another cluster what is wanted |
 //! | `filing.rs` | selectors into the local index, and out of it |
 //! | `picture.rs` | a session as people are shown it |
 
 mod claims;
 mod control;
+mod demand;
 mod filing;
 mod membership;
 mod metered;

@@ -38,8 +38,8 @@ const NOTICES_MAX: u32 = 256;
 struct Progress {
     next_seq: u64,
     reported: u64,
-    /// Whether its id is not proven, so that its runs are dropped.
-    is_refused: bool,
+    /// Whether its runs take a way of their own: they are dropped, or come from another cluster.
+    is_apart: bool,
     /// How many publishers had the number before it.
     life: u32,
     /// Events whose end the publisher asks for and has not been told.
@@ -345,6 +345,27 @@ impl Sink<'_> {
         Some(Origin::Publisher { conn, number, life: progress.life })
     }
 
+    /// A run that is dropped, or that comes from another cluster.
+    #[cold]
+    fn run_apart(
+        &mut self,
+        tags: &mut KnownTags,
+        publisher: RunPublisher,
+        hop: &HopHeader<'_>,
+        run: &RunIn<'_>,
+    ) {
+        let RunPublisher { key, number } = publisher;
+        let origin = self.origin(number, hop, run);
+        if self.rights.forwards() && tags.refusal.is_none() {
+            let entered = Entered { publisher: key, flags: hop.flags, run, from: None, origin, place: None };
+            return self.path.enter_crossed(tags, &entered, hop, self.rights.from);
+        }
+        self.path.metrics.drop(tags.refusal.unwrap_or(DropReason::Publisher), run.body.count());
+        if let Some(origin) = origin {
+            self.path.tell_dropped(origin, hop.flags, &run.body, OutcomeReason::Forbidden);
+        }
+    }
+
     fn refuse(&mut self, reason: RefusedReason, publisher: Option<u64>, message: String) {
         if self.out.len() < REFUSALS_BYTES {
             Refused { reason, publisher, message, ..Refused::default() }.encode(self.out);
@@ -362,27 +383,22 @@ impl RunSink for Sink<'_> {
         self.path.metrics.runs_in += 1;
         self.path.metrics.events_in += run.body.count();
         let RunPublisher { mut key, number } = publisher;
-        let mut is_refused = false;
+        let is_apart;
         if let Some(index) = number.and_then(|number| usize::try_from(number).ok()) {
             if self.progress.len() <= index {
                 self.progress.resize(index + 1, Progress::default());
             }
             let progress = &mut self.progress[index];
             progress.next_seq = progress.next_seq.max(run.body.last_seq() + 1);
-            is_refused = progress.is_refused;
+            is_apart = progress.is_apart;
         } else {
             match self.prove_inline(key.publisher) {
-                Some(id) => key.publisher = id,
-                None => is_refused = true,
+                Some(id) => (key.publisher, is_apart) = (id, self.rights.forwards()),
+                None => is_apart = true,
             }
         }
-        if is_refused || tags.refusal.is_some() {
-            let reason = tags.refusal.filter(|_| !is_refused).unwrap_or(DropReason::Publisher);
-            self.path.metrics.drop(reason, run.body.count());
-            if let Some(origin) = self.origin(number, hop, run) {
-                self.path.tell_dropped(origin, hop.flags, &run.body, OutcomeReason::Forbidden);
-            }
-            return;
+        if is_apart || tags.refusal.is_some() {
+            return self.run_apart(tags, RunPublisher { key, number }, hop, run);
         }
         if !self.path.pacing.holds.is_empty() {
             self.path.note_held(key.publisher);
@@ -407,7 +423,8 @@ impl RunSink for Sink<'_> {
                 self.progress.resize(place + 1, Progress::default());
             }
             let life = self.progress[place].life.wrapping_add(1);
-            self.progress[place] = Progress { is_refused: id.is_err(), life, ..Progress::default() };
+            let is_apart = id.is_err() || self.rights.forwards();
+            self.progress[place] = Progress { is_apart, life, ..Progress::default() };
         }
         match id {
             Ok(publisher) => PublisherKey { publisher, ..claimed },
@@ -438,8 +455,12 @@ impl RunSink for Sink<'_> {
         Admission { stamped, refusal: Some(reason), entry_flags }
     }
 
-    fn gap(&mut self, _: &Gap) -> Result<(), DecodeError> {
-        Err(DecodeError::Malformed { what: "publish stream: gap" })
+    fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
+        if !self.rights.forwards() {
+            return Err(DecodeError::Malformed { what: "publish stream: gap" });
+        }
+        self.path.cluster_shed(gap);
+        Ok(())
     }
 
     fn preamble(&mut self, kind: u64, _: &[u8]) -> Result<(), DecodeError> {

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use millrace_proto::CloseCode;
-use millrace_proto::proof::Token;
+use millrace_proto::control::Hello;
 
 use super::session::ClientSession;
 use crate::core::turn::{Close, Turn};
 use crate::rights::Rights;
 
 impl ClientSession {
-    /// Looks up what the client may do that has shown this token, or none.
-    pub(super) fn admit(&mut self, turn: &mut Turn<'_>, token: &Token) -> Result<(), Close> {
+    /// Looks up what the client may do that has said this hello.
+    pub(super) fn admit(&mut self, turn: &mut Turn<'_>, hello: &Hello) -> Result<(), Close> {
+        let token = &hello.token;
         self.who.caller.token = (!token.0.is_empty()).then(|| token.hash());
+        self.who.caller.from = hello.cluster;
         let rights = self.look_up(turn)?;
         let seat = turn.path.clients.roll.meters.seat(&rights, turn.now);
         let seat = seat.map_err(|reason| Close::new(CloseCode::Limit, reason))?;
@@ -57,6 +59,9 @@ impl ClientSession {
         let seat = turn.path.clients.roll.meters.take(&rights, turn.now);
         self.set_seat(turn, seat);
         self.who.rights = rights;
+        if let Some(demand) = turn.standing.demand.clone() {
+            self.tell_demand(turn, &demand);
+        }
         Ok(())
     }
 
@@ -71,7 +76,8 @@ pub(super) fn not_allowed(rights: &Rights) -> String {
     let Rights { identity, grant, .. } = rights;
     let allowed = grant.subscribe.as_ref().map_or_else(String::new, |allowed| allowed.shown());
     format!(
-        "identity \"{identity}\" may not receive this: its [[identity]] entry \"{}\" allows {allowed}",
+        "identity \"{identity}\" may not receive this: its {} entry \"{}\" allows {allowed}",
+        rights.entry(),
         grant.pattern
     )
 }

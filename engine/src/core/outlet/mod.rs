@@ -20,12 +20,14 @@
 //! | `held.rs` | live runs that wait for a replay |
 //! | `lane.rs` | the stream to a peer: numbers its runs |
 //! | `mailbox.rs` | batches for a sibling core |
+//! | `forward.rs` | runs for links to other clusters |
 //! | `stretch.rs` | a stretch of history for a peer |
 
 mod ahead;
 mod backlogged;
 mod client;
 mod encoder;
+mod forward;
 mod held;
 mod lane;
 mod mailbox;
@@ -37,6 +39,7 @@ mod total;
 pub(super) use ahead::{Ahead, Wakes};
 pub(super) use backlogged::{Backlogged, per_second};
 pub(super) use client::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
+pub(super) use forward::ForwardOutlet;
 pub(super) use held::HeldRuns;
 pub(super) use lane::LaneOutlet;
 pub(super) use mailbox::MailboxOutlet;

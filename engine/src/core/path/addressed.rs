@@ -218,7 +218,8 @@ impl Path {
 /// sibling to nobody.
 pub(super) const fn reaches(scope: Scope, location: Location) -> bool {
     match scope {
-        Scope::All => true,
+        // A request is for this cluster: no reply would find its way back.
+        Scope::All => !matches!(location, Location::Forward(_)),
         Scope::Router => matches!(location, Location::Core(_)),
         Scope::Core => false,
     }

@@ -74,7 +74,7 @@ impl Path {
                     wanted |= grouped::offer(groups, now, scope, takers, &run, tags.hash, &mut fates);
                     break;
                 }
-                if scope == Scope::Router && matches!(location, Location::Peer(_)) {
+                if scope == Scope::Router && matches!(location, Location::Peer(_) | Location::Forward(_)) {
                     continue;
                 }
                 let is_all = first.filter().is_none() || entered.flags & flag::ENCODED != 0;

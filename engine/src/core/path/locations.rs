@@ -1,5 +1,5 @@
-//! The locations of a run beside this core's own receivers: sibling cores and peers, each with its
-//! outlet.
+//! The locations of a run beside this core's own receivers: sibling cores, peers, and links to other
+//! clusters, each with its outlet.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use millrace_proto::data::{Gap, GapReason, Mark};
 use super::fate::Fates;
 use crate::core::config::CoreConfig;
 use crate::core::metrics::DropReason;
-use crate::core::outlet::{LaneOutlet, MailboxOutlet};
+use crate::core::outlet::{ForwardOutlet, LaneOutlet, MailboxOutlet};
 use crate::core::run::{Fate, RunOut};
 use crate::history::KnownSource;
 use crate::ledger::{EntryId, Ledger, Legs, Tally};
@@ -96,6 +96,8 @@ pub(in crate::core) struct Locations {
     peers: Vec<Option<PeerLane>>,
     /// Hop field 9 of the run at hand, which is told to peers; empty for a run without added tags.
     pub(super) added: Vec<u8>,
+    /// What links to other clusters take.
+    pub(in crate::core) forwards: ForwardOutlet,
 }
 
 impl Locations {
@@ -103,7 +105,8 @@ impl Locations {
         let outlet =
             || MailboxOutlet::new(config.lane_tables, config.limits.link_queue_bytes, config.out_bytes);
         let siblings = (0..config.cores).map(|core| (core != config.core).then(outlet)).collect();
-        Self { siblings, peers: Vec::new(), added: Vec::new() }
+        let forwards = ForwardOutlet::default();
+        Self { siblings, peers: Vec::new(), added: Vec::new(), forwards }
     }
 
     /// Copies a run to a sibling or peer. Returns whether that is a location beside this core.
@@ -133,6 +136,7 @@ impl Locations {
                     fates.lost(run, DropReason::PeerLost);
                 }
             },
+            Location::Forward(link) => self.forwards.push(link, run),
             Location::Member(_) => return false,
         }
         true
@@ -155,7 +159,7 @@ impl Locations {
                 fates.metrics.events_to_peers += run.events;
                 lane.outlet.push(run, |older| fates.lost(older, DropReason::LaneOverflow))
             }
-            Location::Member(_) => return false,
+            Location::Forward(_) | Location::Member(_) => return false,
         };
         fate == Fate::Kept
     }

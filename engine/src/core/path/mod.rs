@@ -21,6 +21,7 @@
 //! | `carried.rs` | routes runs that carry a field for their receivers, by their tags |
 //! | `stamped.rs` | runs of standby publishers, and which of them are fenced |
 //! | `requests.rs` | requests to those who may reply, and replies back |
+//! | `crossing.rs`, `arrivals.rs` | the way in for runs that come from another cluster |
 //! | `grouped.rs` | gives it to a member of a group, or takes it for one |
 //! | `leg.rs` | pushes it into a receiver's queue, or onto the stream that it shares with others |
 //! | `fate.rs` | counts what became of each copy |
@@ -30,8 +31,10 @@
 //! | `state.rs` | what the stages share |
 
 mod addressed;
+mod arrivals;
 mod asks;
 mod carried;
+mod crossing;
 mod cursors;
 mod deliver;
 mod entered;

@@ -61,7 +61,7 @@ impl Path {
 
     /// Takes the owner's steps with a run, in order.
     #[inline]
-    fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
+    pub(super) fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
         let position = self.positions.shards.number();
         if self.positions.shards.is_sampled() {
             self.positions.shards.sample(tags.tags(), run.run.body.count());

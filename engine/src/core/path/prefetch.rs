@@ -83,7 +83,7 @@ impl Path {
                     lane.outlet.prefetch_names(&run.tag, &run.publisher);
                 }
             }
-            Location::Member(_) => {}
+            Location::Forward(_) | Location::Member(_) => {}
         }
     }
 }

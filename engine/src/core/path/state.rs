@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millrace_proto::RouterId;
 use millrace_proto::data::{Gap, GapReason};
 
+use super::arrivals::Arrivals;
 use super::fate::{Answers, Missed};
 use super::locations::Locations;
 use super::positions::Positions;
@@ -95,6 +96,8 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) requests: Requests,
     /// Who holds which set of standby publishers.
     pub(in crate::core) fences: Fences,
+    /// What has come from other clusters.
+    pub(in crate::core) arrivals: Arrivals,
 }
 
 /// Memory that each run uses again.
@@ -135,6 +138,7 @@ impl Path {
                 directs: Directs::default(),
                 requests: Requests::new(config.secret, config.router, config.core, config.cores),
                 fences: Fences::default(),
+                arrivals: Arrivals::default(),
             },
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),

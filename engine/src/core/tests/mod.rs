@@ -2,6 +2,7 @@
 
 mod confirms;
 mod confirms_between;
+mod crossing;
 mod deliveries;
 mod events;
 mod far_replays;

@@ -1,0 +1,206 @@
+//! Runs that come from another cluster, and runs that links take.
+
+use std::sync::Arc;
+
+use millrace_proto::control::{ControlFrame, Demand, Hello};
+use millrace_proto::data::{self, DataFrame, HopHeader, PublisherOnStream, TagsOnStream, flag};
+use millrace_proto::frame::{self, FrameReader};
+use millrace_proto::run::RunBuilder;
+use millrace_proto::stream::stream_kind;
+use millrace_proto::{
+    CloseCode, ClusterId, DecodeError, Incarnation, PROTOCOL_VERSION, RouterId, Selector, TagSet, feature,
+};
+
+use super::world::{KEY, PUBLISH, World, lane, open, tag_of};
+use crate::core::CoreConfig;
+use crate::core::metrics::DropReason;
+use crate::forward::{ClusterDemand, ClusterPath};
+use crate::matching::{Index, Location};
+use crate::message::{CoreOutput, ToControl, ToCore};
+use crate::rights::{Accept, AllowList, Grant, Roll};
+use crate::transport::{ConnKey, StreamKey};
+
+const OWN: ClusterId = ClusterId(0xb);
+const FAR: ClusterId = ClusterId(0xa);
+const LINK: u16 = 3;
+
+fn roll(select: &[&str]) -> Roll {
+    let publish = Some(Arc::new(AllowList::read(select).unwrap()));
+    let grant = Grant { publish, ..Grant::everything("edge-*") };
+    let accept = Accept { cluster: Some(FAR), grant: Arc::new(grant) };
+    Roll { cluster: OWN, accepts: vec![accept], ..Roll::default() }
+}
+
+/// A core, one of so many, whose cluster lets `edge-*` forward from [`FAR`], and that has a link.
+fn world(cores: u16) -> World {
+    let mut config = CoreConfig::new(RouterId(1), Incarnation(2), 0, cores);
+    config.features = config.features.with(feature::FORWARDING);
+    let mut world = World::with(config);
+    world.core.set_roll(world.now, &mut world.memory, Arc::new(roll(&["*"])));
+    let mut index = Index::new(2);
+    index.insert(&Arc::new(Selector::parse("*").unwrap()), Location::Forward(LINK).into());
+    let directory = ToCore::Directory { version: 1, index, prefilter: Arc::default(), joined: Vec::new() };
+    world.core.handle_message(world.now, &mut world.memory, directory);
+    world
+}
+
+fn hello(world: &mut World, number: u64, identity: &str, cluster: ClusterId) -> ConnKey {
+    let conn = ConnKey(number);
+    world.core.certified_client_connected(world.now, conn, Some(identity.to_owned()));
+    let hello = Hello { version: PROTOCOL_VERSION, cluster, ..Hello::default() };
+    world.say(conn, &ControlFrame::Hello(hello));
+    conn
+}
+
+/// One event as who forwards writes it, on a stream of its own.
+fn crossed(path: &[ClusterId], tags: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::put(&mut bytes, stream_kind::PUBLISH, |_| {});
+    data::put_define_publisher(&mut bytes, 0, KEY);
+    data::put_define_tags(&mut bytes, 0, TagSet::from_texts(tags.split(',')).unwrap().borrow());
+    let (mut run, mut body, mut fields) = (RunBuilder::default(), Vec::new(), Vec::new());
+    run.start(7, 7, 5);
+    run.push(5, b"x");
+    run.finish(&mut body);
+    path.iter().fold(ClusterPath::EMPTY, |path, &id| path.with(id).unwrap()).put(&mut fields);
+    let (tags, publisher) = (TagsOnStream::Number(0), PublisherOnStream::Number(0));
+    let hop = HopHeader { tags, publisher, flags: flag::RESENT, lane_seq: None, fields: &fields };
+    data::put_run(&mut bytes, &hop, &body);
+    bytes
+}
+
+/// What the link is handed: events, each with its path.
+fn handed(world: &mut World) -> Vec<(u64, Vec<ClusterId>)> {
+    let mut all = Vec::new();
+    while let Some(handed) = world.core.take_handed() {
+        assert_eq!((handed.link, handed.lost), (LINK, 0));
+        all.extend(handed.runs.into_iter().map(|run| (run.events, run.path.ids().to_vec())));
+    }
+    all
+}
+
+#[test]
+fn an_event_of_another_cluster_arrives_under_its_own_id_as_one_that_may_come_twice() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["*"]);
+    let from = hello(&mut world, 2, "edge-1", FAR);
+    world.send(from, PUBLISH, &crossed(&[FAR], "host=a"));
+    assert_eq!(world.stream(receiver), ["7 x [0]"]);
+    let (mut publishers, mut flags) = (Vec::new(), Vec::new());
+    let mut each = |kind: u64, body: &[u8]| {
+        if kind != stream_kind::DELIVER {
+            match data::decode(kind, body)? {
+                DataFrame::DefinePublisher { publisher, .. } => publishers.push(publisher),
+                DataFrame::Run { hop, .. } => flags.push(hop.flags),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    let written = &world.memory.written[&(receiver, StreamKey(3))];
+    FrameReader::new().feed::<DecodeError>(written, data::FRAME_BYTES_MAX, &mut each).unwrap();
+    assert_eq!(publishers, [KEY]);
+    assert!(flags.iter().all(|flags| flags & flag::MAYBE_DUPLICATE != 0));
+    assert_eq!(world.core.metrics().events_from_clusters, 1);
+    assert_eq!(
+        world.core.arrivals().map(|(path, events)| (path.ids().len(), events)).collect::<Vec<_>>(),
+        [(1, 1)]
+    );
+}
+
+#[test]
+fn a_path_that_has_this_cluster_or_does_not_end_with_the_sender_keeps_an_event_out() {
+    for path in [&[][..], &[OWN, FAR], &[FAR, ClusterId(9)]] {
+        let mut world = world(1);
+        let receiver = world.receiver(1, open(), &["*"]);
+        let from = hello(&mut world, 2, "edge-1", FAR);
+        world.send(from, PUBLISH, &crossed(path, "host=a"));
+        assert_eq!(world.stream(receiver), [""; 0], "{path:?}");
+        assert_eq!(world.core.metrics().dropped[DropReason::ClusterPath as usize], 1);
+        assert_eq!(handed(&mut world), []);
+        assert!(world.memory.closed.is_empty());
+    }
+}
+
+#[test]
+fn links_take_what_entered_here_with_its_path_and_nothing_of_peers() {
+    let mut world = world(1);
+    let client = world.client(1);
+    world.publish(client, "host=a", 0, &["own", "too"]);
+    assert_eq!(handed(&mut world), [(2, vec![])]);
+    let from = hello(&mut world, 2, "edge-1", FAR);
+    world.send(from, PUBLISH, &crossed(&[ClusterId(5), FAR], "host=a"));
+    world.publish(client, "host=a", 2, &["own"]);
+    assert_eq!(handed(&mut world), [(1, vec![ClusterId(5), FAR]), (1, vec![])]);
+    let peer = lane(&mut world, false, true);
+    let mut bytes = Vec::new();
+    millrace_proto::stream::LanePreamble { first_seq: 0, epoch: 3 }.encode(&mut bytes);
+    bytes.extend_from_slice(&crossed(&[], "host=a")[3..]);
+    world.send(peer, StreamKey(2), &bytes);
+    assert_eq!(world.core.metrics().events_from_peers, 1);
+    assert_eq!(handed(&mut world), []);
+}
+
+#[test]
+fn the_path_goes_with_a_run_to_the_core_that_owns_it() {
+    let mut pair = [world(2), World::of(1, 2)];
+    let directory = |world: &mut World| {
+        let mut index = Index::new(2);
+        index.insert(&Arc::new(Selector::parse("*").unwrap()), Location::Forward(LINK).into());
+        let directory =
+            ToCore::Directory { version: 1, index, prefilter: Arc::default(), joined: Vec::new() };
+        world.core.handle_message(world.now, &mut world.memory, directory);
+    };
+    directory(&mut pair[1]);
+    let from = hello(&mut pair[0], 2, "edge-1", FAR);
+    pair[0].send(from, PUBLISH, &crossed(&[FAR], &tag_of(1, 2)));
+    assert_eq!(handed(&mut pair[0]), []);
+    let batch = pair[0].core.next_batch(1).unwrap();
+    let now = pair[1].now;
+    pair[1].core.batch(now, 0, &batch).unwrap();
+    assert_eq!(handed(&mut pair[1]), [(1, vec![FAR])]);
+}
+
+#[test]
+fn who_may_not_forward_is_told_why() {
+    for (identity, cluster) in [("web", FAR), ("edge-1", ClusterId(0xc)), ("edge-1", OWN)] {
+        let mut world = world(1);
+        let conn = hello(&mut world, 2, identity, cluster);
+        assert_eq!(world.memory.closed, [(conn, CloseCode::Forbidden)], "{identity} {cluster}");
+    }
+}
+
+#[test]
+fn who_forwards_is_told_what_is_let_in_and_what_is_wanted() {
+    let mut world = world(1);
+    world.core.set_roll(world.now, &mut world.memory, Arc::new(roll(&["host=a", "host=b"])));
+    let conn = ConnKey(2);
+    world.core.certified_client_connected(world.now, conn, Some("edge-1".to_owned()));
+    let hello = Hello { version: PROTOCOL_VERSION, cluster: FAR, ..Hello::default() };
+    let mut bytes = Vec::new();
+    ControlFrame::Hello(hello).encode(&mut bytes);
+    world.memory.input.entry((conn, super::world::CONTROL)).or_default().extend(bytes);
+    world.core.stream_opened(world.now, &mut world.memory, conn, super::world::CONTROL);
+    world.core.readable(world.now, &mut world.memory, conn, super::world::CONTROL);
+    let mut asked = false;
+    while let Some(output) = world.core.poll_output() {
+        asked |= matches!(output, CoreOutput::ToControl(ToControl::DemandAsked));
+    }
+    assert!(asked, "control is asked for the demand");
+    let here = Some(vec!["host=a".to_owned()]);
+    let demand = Arc::new(ClusterDemand { version: 1, here, links: Vec::new() });
+    world.core.handle_message(world.now, &mut world.memory, ToCore::Demand(demand));
+    world.settle();
+    let told: Vec<Demand> = world
+        .control_frames(conn)
+        .into_iter()
+        .filter_map(|frame| if let ControlFrame::Demand(demand) = frame { Some(demand) } else { None })
+        .collect();
+    let [Demand { version: 1, reset: true, more: false, add, accept, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (&add[..], &accept[..]),
+        (&["host=a".to_owned()][..], &["host=a".to_owned(), "host=b".to_owned()][..])
+    );
+}

@@ -1,0 +1,96 @@
+//! `/forwards`: links to other clusters, and the ways on which events of other clusters come.
+
+use std::collections::BTreeMap;
+
+use millrace_engine::forward::{ClusterPath, LinkDrop, LinkState, LinkStatus};
+use serde_json::{Map, Value, json};
+
+use super::ask;
+use super::query::Query;
+use crate::view::View;
+
+/// Selectors that are shown of each list, at most.
+const SELECTORS_SHOWN: usize = 32;
+
+/// The page.
+///
+/// # Errors
+/// What is wrong with the query.
+pub(super) async fn page(view: &View, query: Option<&str>) -> Result<Value, String> {
+    Query::read(query, &[])?;
+    let cores = ask::cores(view, |core, _| core.arrivals().collect::<Vec<_>>()).await;
+    let silent = usize::from(view.core_count()) - cores.len();
+    let mut arrivals: BTreeMap<ClusterPath, u64> = BTreeMap::new();
+    for (path, events) in cores.into_iter().flat_map(|(_, paths)| paths) {
+        *arrivals.entry(path).or_default() += events;
+    }
+    let links: Vec<Value> =
+        view.links.status(view.clock).iter().map(|(to, status)| link(to, status)).collect();
+    Ok(json!({
+        "schema": "millrace-router-forwards/1",
+        "router": view.router.to_string(),
+        "name": view.name,
+        "cluster": view.cluster.map(|cluster| cluster.to_string()),
+        "silent_cores": silent,
+        "links": links,
+        "arrivals": arrivals.iter().map(|(path, events)| json!({
+            "path": shown(path),
+            "events": events,
+        })).collect::<Vec<_>>(),
+        "warnings": second_paths(&arrivals),
+    }))
+}
+
+fn link(to: &str, status: &LinkStatus) -> Value {
+    let few = |texts: &[String]| texts.iter().take(SELECTORS_SHOWN).cloned().collect::<Vec<_>>();
+    let counters = &status.counters;
+    let dropped: Map<String, Value> = LinkDrop::ALL
+        .into_iter()
+        .map(|reason| (reason.name().to_owned(), counters.dropped[reason as usize].into()))
+        .collect();
+    json!({
+        "name": status.name,
+        "to": to,
+        "state": status.state.name(),
+        "since_seconds": status.since.as_secs_f64(),
+        "cluster": status.cluster.map(|cluster| cluster.to_string()),
+        "router": match status.state { LinkState::Up { router } => Some(router.to_string()), _ => None },
+        "trouble": status.trouble,
+        "select": status.select,
+        "refused_selectors": status.refused_selectors,
+        "demand": status.demand.as_deref().map(few),
+        "interest": few(&status.interest),
+        "interest_selectors": status.interest.len(),
+        "sent": counters.sent,
+        "resent": counters.resent,
+        "confirmed": counters.confirmed,
+        "unconfirmed": counters.unconfirmed,
+        "dropped": dropped,
+        "refused": counters.refused,
+        "spooled_bytes": counters.spooled_bytes,
+        "spooled_runs": status.spooled_runs,
+    })
+}
+
+/// The clusters of a path, the first one first.
+fn shown(path: &ClusterPath) -> Vec<String> {
+    path.ids().iter().map(ToString::to_string).collect()
+}
+
+/// A line for each cluster whose events come on several ways: each event comes on all of them, and
+/// receivers remove the copies.
+fn second_paths(arrivals: &BTreeMap<ClusterPath, u64>) -> Vec<String> {
+    let mut by_origin: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in arrivals.keys() {
+        let ids = shown(path);
+        if let Some(origin) = ids.first() {
+            by_origin.entry(origin.clone()).or_default().push(ids.join(" > "));
+        }
+    }
+    let several = by_origin.into_iter().filter(|(_, paths)| paths.len() > 1);
+    several
+        .map(|(origin, paths)| {
+            format!("events of cluster {origin} come on {} paths: {}", paths.len(), paths.join("; "))
+        })
+        .collect()
+}
