@@ -53,7 +53,7 @@ pub(crate) struct Pub {
     /// input, from 1, for a file that all read from its beginning; `start`, by the number that each
     /// line begins with. Numbers rise. Whoever takes over goes on where the other one was, without
     /// loss and without repeats.
-    #[arg(long, value_name = "line|start", value_enum, requires_all = ["standby", "lines"], hide_possible_values = true)]
+    #[arg(long, value_name = "line|start", value_enum, requires_all = ["standby", "lines"], conflicts_with = "payloads", hide_possible_values = true)]
     pub(crate) source_seq: Option<SourceSeq>,
     /// Numbered lines that a waiting member keeps: as many as the feed brings in 2.5 s.
     #[arg(long, value_name = "LINES", default_value_t = 4096, requires = "source_seq")]

@@ -178,7 +178,7 @@ fn what_cannot_be_is_said_at_once() {
     for (args, words) in [
         (&["pub", "--rank", "2", "x"][..], "--standby"),
         (&["pub", "--standby", "feed", "--rank", "17", "x"], "17"),
-        (&["pub", "--standby", "feed", "--source-seq", "line", "x"], "--lines"),
+        (&["pub", "--standby", "feed", "--source-seq", "line", "x"], "cannot be used with"),
         (&["pub", "--standby", "feed", "--connections", "per-core", "x"], "one connection"),
     ] {
         let output = world.millrace(args).stdin(Stdio::null()).output().unwrap();
