@@ -249,6 +249,12 @@ class Duplicates(unittest.TestCase):
             "without a level nothing is sent again",
         )
         self.assertEqual(dedup.removed, 7)
+        for fresh in ([(2, 4)], []):
+            self.assertEqual(
+                dedup.take(run(2, 4, level=0, resent=True, publisher=3)),
+                (fresh, False),
+                "events of another cluster may come on two ways",
+            )
 
     def test_memory_is_bounded_and_what_is_forgotten_is_in_doubt(self) -> None:
         dedup = Dedup()

@@ -50,8 +50,8 @@ class Dedup:
         first, end = run.first_seq, run.first_seq + len(run.events)
         was_sent = run.is_resent or run.maybe_duplicate
         # A group gives an event again because it was not acknowledged: only the application can
-        # tell.
-        if not run.level or run.ticket:
+        # tell. Without a level nothing comes twice but what other clusters forward, which is marked.
+        if run.ticket or not (run.level or was_sent):
             return [(first, end)], run.maybe_duplicate
         key = run.publisher, run.epoch
         had = self._had.get(key)
