@@ -50,7 +50,7 @@ class Dedup:
         first, end = run.first_seq, run.first_seq + len(run.events)
         was_sent = run.is_resent or run.maybe_duplicate
         # A group gives an event again because it was not acknowledged: only the application can
-        # tell. Without a level nothing comes twice but what other clusters forward, which is marked.
+        # tell. Without a level only what other clusters forward comes twice, and is marked so.
         if run.ticket or not (run.level or was_sent):
             return [(first, end)], run.maybe_duplicate
         key = run.publisher, run.epoch
