@@ -173,6 +173,28 @@ fn without_numbers_what_is_read_on_standby_is_not_published_and_the_summary_says
 }
 
 #[test]
+fn a_spool_that_comes_back_to_another_holder_is_fenced_and_says_so() {
+    let world = World::new();
+    let receiver = world.start(&["sub", "--json", "kind=tick"]);
+    receiver.says("cluster");
+    // It acknowledges nothing, so that what is published stays pending.
+    receiver.signal("-STOP");
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("spool");
+    // The file system may be fuller than spools like it.
+    let spooled = ["--confirm", "delivered", "--spool-free", "0", "--spool", spool.to_str().unwrap()];
+    let mut old = world.member(&[&spooled[..], &["--timeout", "1s"]].concat());
+    old.says("feed: active, generation 1");
+    old.reads(numbered(1..4));
+    drop(old.input.take());
+    old.says("3 pending in the spool");
+    let new = world.member(&[]);
+    new.says("feed: active, generation 2");
+    let late = world.member(&[&spooled[..], &["--rank", "2"]].concat());
+    late.says("3 events are fenced: another member of the set took over");
+}
+
+#[test]
 fn what_cannot_be_is_said_at_once() {
     let world = World::new();
     for (args, words) in [

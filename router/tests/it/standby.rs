@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use millrace_client::spool::SpoolConfig;
 use millrace_client::{
-    Client, ConfirmLevel, GapReason, Item, Numbered, Outcome, PublishError, Publisher, PublisherOptions,
-    Receiver, SpoolOptions, StandbyOptions, StandbyState,
+    Client, ConfirmLevel, GapReason, Item, Numbered, PublishError, Publisher, PublisherOptions, Receiver,
+    StandbyOptions, StandbyState,
 };
 use millrace_router::{Router, RouterHandle};
 use tokio::sync::mpsc;
@@ -150,52 +149,4 @@ async fn a_hand_over_that_any_router_is_asked_for_leaves_the_old_holder_waiting(
     let plain = publisher(&world.client(&first)).await;
     within(plain.publish(&tags(TAG), "plain")).await.unwrap();
     assert_eq!(event(&mut receiver).await.payload, "plain");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_spool_that_comes_back_to_another_holder_is_fenced_and_says_so() {
-    let world = World::new();
-    let first = world.router("one");
-    let client = world.client(&first);
-    let folder = tempfile::tempdir().unwrap();
-    let spooled = || {
-        let options = PublisherOptions::default().level(ConfirmLevel::Delivered);
-        // The file system may be fuller than spools like it.
-        let config = SpoolConfig { free_percent: 0, ..SpoolConfig::default() };
-        options.spool(SpoolOptions::new(folder.path().join("spool")).config(config))
-    };
-    // Its events have no outcome, because the receiver acknowledges nothing.
-    let explicit =
-        millrace_client::ReceiverOptions::default().acknowledge(millrace_client::Acknowledge::Explicit);
-    let mut slow = within(client.receiver(explicit)).await.unwrap();
-    within(slow.subscribe(TAG).unwrap().in_cluster()).await.unwrap();
-    let mut old = member(&client, 1, spooled()).await;
-    let generation = old.is_active().await;
-    for number in 0..3 {
-        within(old.publisher.publish(&tags(TAG), number.to_string())).await.unwrap();
-    }
-    for _ in 0..3 {
-        event(&mut slow).await;
-    }
-    let stats = within(old.publisher.stop()).await;
-    assert_eq!(stats.pending, 3);
-
-    // Nobody has held the set meanwhile: what is pending goes out again.
-    let mut back = member(&client, 1, spooled()).await;
-    assert_eq!(back.is_active().await, generation, "the publisher of a spool is the same one");
-    for _ in 0..3 {
-        event(&mut slow).await;
-    }
-    within(back.publisher.stop()).await;
-
-    let mut new = member(&client, 1, PublisherOptions::default()).await;
-    new.is_active().await;
-    let mut late = member(&client, 2, spooled()).await;
-    late.waits().await;
-    let said = within(late.publisher.unconfirmed()).await;
-    assert_eq!(said.outcome, Outcome::GivenUp { why: millrace_client::GivenUp::Fenced });
-    let stats = within(late.publisher.stop()).await;
-    assert_eq!((stats.found, stats.fenced, stats.pending), (3, 3, 0));
-    within(new.publisher.publish(&tags(TAG), "new")).await.unwrap();
-    assert_eq!(event(&mut slow).await.payload, "new");
 }
