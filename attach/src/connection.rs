@@ -156,6 +156,18 @@ impl ClientConnection {
                     }
                     continue;
                 }
+                ConnectionEvent::Quench(said) => {
+                    if let Some(publisher) = &mut publisher {
+                        publisher.on_quench(&said);
+                    }
+                    continue;
+                }
+                ConnectionEvent::Unquench(said) => {
+                    if let Some(publisher) = &mut publisher {
+                        publisher.on_unquench(&said);
+                    }
+                    continue;
+                }
                 ConnectionEvent::Subscribed(subscribed) => Event::Subscribed(subscribed),
                 ConnectionEvent::Refused(refused) => {
                     if refused.subscription.is_none() {

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,6 +100,19 @@ pub(crate) struct Sub {
     /// router's, 256 if nothing is set.
     #[arg(long, value_name = "N", requires = "group", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_inflight: Option<u64>,
+    /// Run CMD in the shell for each event instead of printing it: the payload is its standard input,
+    /// its tags are in the environment (host.name=web-1 as MILLRACE_TAG_HOST_NAME, all of them in
+    /// MILLRACE_TAGS). Exit code 0 acknowledges the event. A command that fails gives it to another
+    /// member of the group; without a group it is counted, and this command ends with code 1.
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["cursor", "show_identity"])]
+    pub(crate) exec: Option<OsString>,
+    /// Commands that run at once, at most; with 1, in the order of the events.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "exec", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: u16,
+    /// Kill a command that runs for longer. In a group, let it be less than what the routers wait for
+    /// acknowledgements (30 s if nothing is set): then another member gets the event anyway.
+    #[arg(long, value_name = "DURATION", default_value = "25s", requires = "exec", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
     /// Show whom routers took each event's publisher for (the tag millrace/identity), and other tags
     /// of routers.
     #[arg(long)]
@@ -187,12 +201,15 @@ mod tests {
             &["millrace", "sub"],
             &["millrace", "sub", "--name", "desk", "--group", "disks"],
             &["millrace", "sub", "--name", ""],
+            &["millrace", "sub", "*", "--jobs", "2"],
+            &["millrace", "sub", "*", "--exec", "cat", "--cursor", "place"],
             &["millrace", "pub", "x", "--to", ""],
             &["millrace", "request"],
             &["millrace", "reply", "*"],
             &["millrace", "--cert", "c.pem", "sub", "*"],
             &["millrace", "pub", "x", "--connections", "0"],
             &["millrace", "pub", "x", "--connections", "few"],
+            &["millrace", "pub", "x", "--quench", "never"],
             &["millrace", "pub", "x", "--spool-full", "block"],
             &["millrace", "pub", "x", "--spool", "s", "--spool-sync", "interval:1s"],
         ] {

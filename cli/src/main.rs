@@ -37,6 +37,7 @@ mod tags;
 mod tap;
 mod tell;
 mod top;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -63,7 +64,10 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match &args.command {
             Command::Pub(command) => publish::run(&args.reach, command).await,
-            Command::Sub(command) => subscribe::run(&args.reach, command).await,
+            Command::Sub(command) => match &command.exec {
+                Some(line) => worker::run(&args.reach, command, line).await,
+                None => subscribe::run(&args.reach, command).await,
+            },
             Command::Request(command) => request::run(&args.reach, command).await,
             Command::Reply(command) => reply::run(&args.reach, command).await,
             Command::Check(command) => check::run(&args.reach, command).await,

@@ -115,6 +115,7 @@ fn options(command: &Pub, tags: &TagSet) -> Result<PublisherOptions, Failure> {
         .connections(command.connections)
         .shard(tags.shard())
         .min_receivers(command.min_receivers)
+        .quench(command.quench)
         .ttl(command.ttl)
         .standby(standby::options(command));
     #[cfg(unix)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_client::Connections;
+use millrace_client::publisher::Quench;
 
 use crate::options::Confirm;
 
@@ -86,6 +87,11 @@ pub(crate) struct Pub {
     /// router is given up, and counted as expired. Default: without end.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Option<Duration>,
+    /// Events that nobody in the cluster wants, as the router says after some seconds: `auto` skips them
+    /// with --confirm none, but for one every 10 s; `always` skips them with confirms, too, as confirmed
+    /// at no receiver; `off` sends them.
+    #[arg(long, value_name = "auto|always|off", default_value = "auto")]
+    pub(crate) quench: Quench,
     #[cfg(unix)]
     #[command(flatten)]
     pub(crate) spooling: crate::spooling::Spooling,

@@ -1,6 +1,7 @@
 //! `millrace reply`: runs a command for each request, and sends its output as the reply.
 
 use std::ffi::OsString;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,7 +144,7 @@ fn told(state: &SubscriptionState, quiet: bool) {
     }
     match state {
         SubscriptionState::Progress(Progress::Router) => tell("subscribed on this router"),
-        SubscriptionState::Progress(Progress::Cluster { left_out, unanswered })
+        SubscriptionState::Progress(Progress::Cluster { left_out, unanswered, .. })
             if left_out.is_empty() && *unanswered == 0 =>
         {
             tell("subscribed in the whole cluster");
@@ -158,8 +159,8 @@ fn told(state: &SubscriptionState, quiet: bool) {
 /// Runs the command for a request, and replies.
 async fn answer(line: &OsString, event: &Event, publisher: &Publisher) {
     let Some(reply_to) = &event.reply_to else { return };
-    let ran = match exec::run(line, event).await {
-        Ok(ran) if ran.is_ok => ran,
+    let ran = match exec::run(line, event, Stdio::piped()).await {
+        Ok(ran) if ran.status.success() => ran,
         Ok(_) => return tell("the command failed: no reply is sent"),
         Err(error) => return tell(format_args!("the command cannot be run: {error}")),
     };

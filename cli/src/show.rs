@@ -30,6 +30,11 @@ pub(crate) fn event_line(out: &mut impl Write, event: &BatchEvent<'_>, all_tags:
     out.write_all(b"\n")
 }
 
+/// Tags in words, for messages.
+pub(crate) fn tags_words(tags: TagSetRef<'_>) -> String {
+    shown_tags(tags, false).map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
 /// The tags to show.
 fn shown_tags(tags: TagSetRef<'_>, all: bool) -> impl Iterator<Item = (&str, &str)> {
     tags.iter().filter(move |(key, _)| all || !key.starts_with(RESERVED_PREFIX))

@@ -26,15 +26,11 @@ const ACK_SCHEMA: &str = "millrace.ack/1";
 const WRITE_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
-    for text in &command.selectors {
-        // Before anything is connected: the commonest mistake should not wait for a router.
-        Selector::parse(text)
-            .map_err(|source| refusal(SubscribeError::Selector { text: text.clone(), source }))?;
-    }
+    check(command)?;
     let client = reach::client(reach)?;
     let (mut changes, mut outage) = (client.changes(), Outage::default());
     let mut file = command.cursor.clone().map(CursorFile::open).transpose()?;
-    let options = past(options(command), command, file.as_ref());
+    let options = options(command, file.as_ref());
     let mut write_cursor = tokio::time::interval(WRITE_EVERY);
     let mut receiver = client.receiver(options).await.map_err(reach::unreachable)?;
     // Where this command has come to before a batch, and within it, because it may end there.
@@ -91,8 +87,17 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     outcome
 }
 
-/// What kind of receiver the command is.
-fn options(command: &Sub) -> ReceiverOptions {
+/// Reads the selectors before anything is connected: the commonest mistake should not wait for a
+/// router.
+pub(crate) fn check(command: &Sub) -> Result<(), Failure> {
+    command.selectors.iter().try_for_each(|text| match Selector::parse(text) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(refusal(SubscribeError::Selector { text: text.clone(), source })),
+    })
+}
+
+/// What kind of receiver the command is, and what it asks for of the past.
+pub(crate) fn options(command: &Sub, file: Option<&CursorFile>) -> ReceiverOptions {
     let mut options = ReceiverOptions::default()
         .linger(command.linger)
         .queue_bytes(command.queue.unwrap_or(0))
@@ -102,20 +107,24 @@ fn options(command: &Sub) -> ReceiverOptions {
         options = options.name(name);
     }
     if let Some(group) = &command.group {
-        // What was printed is acknowledged, so that another member gets what was not.
+        // As many as there are commands: what waits here behind one, another member could do.
+        let jobs = command.exec.as_ref().map_or(0, |_| u64::from(command.jobs));
         options = options
             .group(group)
             .level(command.level)
             .exclusive(command.exclusive)
-            .max_inflight(command.max_inflight.unwrap_or(0))
-            .acknowledge(Acknowledge::Explicit);
+            .max_inflight(command.max_inflight.unwrap_or(jobs));
     }
-    options
+    if command.group.is_some() || command.exec.is_some() {
+        // What was printed or done is acknowledged, so that another member gets what was not.
+        options = options.acknowledge(Acknowledge::Explicit);
+    }
+    past(options, command, file)
 }
 
 /// The selectors of the subscription; of a command that wants only what is addressed to it, one
 /// that matches no event, so that it hears how far it is known.
-fn selectors(command: &Sub) -> Vec<String> {
+pub(crate) fn selectors(command: &Sub) -> Vec<String> {
     let nothing = command.name.iter().filter(|_| command.selectors.is_empty());
     let nothing = nothing.filter_map(|name| Claim::selector(name).ok());
     command.selectors.iter().cloned().chain(nothing).collect()
@@ -202,7 +211,7 @@ fn print(out: &mut impl Write, batch: &Batch, left: &mut Option<u64>, form: Form
 }
 
 /// Prints how far the subscription has come.
-fn acknowledged(
+pub(crate) fn acknowledged(
     state: Result<SubscriptionState, SubscribeError>,
     subscription: &Subscription,
     command: &Sub,
@@ -217,17 +226,20 @@ fn acknowledged(
     if command.quiet {
         return Ok(());
     }
-    let (stage, left_out, unanswered) = match progress {
-        Progress::Asked => ("asked", Vec::new(), 0),
-        Progress::Router => ("router", Vec::new(), 0),
-        Progress::Cluster { left_out, unanswered } => ("cluster", left_out, unanswered),
+    let (stage, left_out, unanswered, publishers) = match progress {
+        Progress::Asked => ("asked", Vec::new(), 0, Vec::new()),
+        Progress::Router => ("router", Vec::new(), 0, Vec::new()),
+        Progress::Cluster { left_out, unanswered, left_out_publishers } => {
+            ("cluster", left_out, unanswered, left_out_publishers)
+        }
     };
+    let publishers: Vec<_> = publishers.iter().map(ToString::to_string).collect();
     let left_out: Vec<_> = left_out.iter().map(ToString::to_string).collect();
     if json {
         let number = subscription.number().0;
         let object = serde_json::json!({
             "schema": ACK_SCHEMA, "type": "subscribed", "subscription": number, "stage": stage,
-            "left_out": left_out, "unanswered": unanswered,
+            "left_out": left_out, "unanswered": unanswered, "left_out_publishers": publishers,
         });
         let _ = show::json_line(&mut io::stderr().lock(), &object);
         return Ok(());
@@ -235,6 +247,10 @@ fn acknowledged(
     match stage {
         "asked" => tell("reconnecting"),
         "router" => tell("subscribed on this router"),
+        _ if left_out.is_empty() && unanswered == 0 && !publishers.is_empty() => tell(format_args!(
+            "subscribed in the whole cluster; publishers that may not know it yet: {}",
+            publishers.join(", ")
+        )),
         _ if left_out.is_empty() && unanswered == 0 => tell("subscribed in the whole cluster"),
         _ => {
             let routers = if left_out.is_empty() { "none known".to_owned() } else { left_out.join(", ") };

@@ -94,6 +94,9 @@ pub(crate) fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) ->
             text.push_str(&format!(", {count} {what}"));
         }
     }
+    if stats.skipped > 0 {
+        text.push_str(&format!(", {} skipped: nobody wants them", stats.skipped));
+    }
     text
 }
 
@@ -136,6 +139,8 @@ pub(crate) struct Summary {
     /// Events that were read while another member was active, and not kept.
     on_standby: u64,
     skipped: u64,
+    /// Events that were not sent, because nobody wants them.
+    quenched: u64,
     connections: u64,
     /// Of events for recipients: how many ended how at each of them, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -175,6 +180,7 @@ impl Summary {
             passed_over: stats.passed_over,
             on_standby,
             skipped,
+            quenched: stats.skipped,
             connections: stats.connections,
             recipients: BTreeMap::new(),
             stats,

@@ -178,3 +178,43 @@ fn a_killed_worker_loses_nothing_and_the_next_level_takes_over() {
     assert_eq!(all.len(), 30, "every event was done");
     assert!(second[0].got.iter().filter(|(name, again)| name.starts_with("before") && !again).count() == 0);
 }
+
+#[test]
+fn what_a_workers_command_fails_at_another_worker_does() {
+    let cluster = Cluster::new(&["a"], 1);
+    let failing = cluster.worker(0, &["--exec", "exit 3"]);
+    let mut done = cluster.worker(0, &["--level", "2", "--exec", "cat; echo", "--jobs", "2"]);
+    cluster.publish(0, &names("x", 3));
+    let mut payloads: Vec<_> = (0..3).map(|_| done.output.recv_timeout(LONG).unwrap()).collect();
+    payloads.sort_unstable();
+    assert_eq!(payloads, names("x", 3));
+    let said = failing.errors.recv_timeout(LONG).unwrap();
+    assert!(said.contains("exit status: 3") && said.contains("another member"), "{said}");
+    assert!(done.child.try_wait().unwrap().is_none());
+}
+
+#[test]
+fn a_command_that_fails_alone_is_counted() {
+    let cluster = Cluster::new(&["a"], 1);
+    let exec = r#"read -r payload; test "$payload:$MILLRACE_TAG_JOB" = good:good"#;
+    let worker = |exec: &str, args: &[&str]| {
+        let args = [&["sub", "job", "--json", "--exec", exec], args].concat();
+        let mut child = cluster.millrace(0, &args).spawn().unwrap();
+        let errors = lines_of(child.stderr.take().unwrap());
+        let output = lines_of(child.stdout.take().unwrap());
+        let worker = Worker { child, output, errors, got: Vec::new() };
+        worker.wait_for_the_cluster();
+        worker
+    };
+    let (mut both, mut slow) =
+        (worker(exec, &["-n", "2"]), worker("exec sleep 600", &["-n", "1", "--timeout", "50ms"]));
+    cluster.publish(0, &["good".to_owned()]);
+    cluster.publish(0, &["bad".to_owned()]);
+    for worker in [&mut both, &mut slow] {
+        assert_eq!(worker.child.wait().unwrap().code(), Some(1));
+    }
+    let said: Vec<_> = both.errors.iter().collect();
+    assert!(said[0].contains("job=bad"), "{said:?}");
+    assert!(said[1].contains(r#""done":1,"failed":1"#), "{said:?}");
+    assert!(slow.errors.iter().any(|line| line.contains("--timeout")));
+}

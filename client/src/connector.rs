@@ -52,6 +52,8 @@ pub(crate) struct Wants {
     pub(crate) share_deliveries: bool,
     /// Confirms are asked for: its publisher has a level, or its receivers acknowledge.
     pub(crate) confirms: bool,
+    /// Its publisher is told which tag sets nobody wants.
+    pub(crate) quench: bool,
     /// The secret that proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
     /// The cluster that it forwards events from; 0: none.
@@ -69,6 +71,7 @@ impl Wants {
             received_within,
             share_deliveries: true,
             confirms: true,
+            quench: true,
             secret,
             cluster: ClusterId(0),
         }
@@ -174,7 +177,7 @@ impl Connector {
             .endpoint
             .connect_with(quic, address, &name)
             .map_err(|error| Disconnect::Transport(error.to_string()))?;
-        let Wants { receivers, received_within, share_deliveries, confirms, secret, cluster } = wants;
+        let Wants { receivers, received_within, share_deliveries, confirms, quench, secret, cluster } = wants;
         let received_within_us = nanos(received_within) / 1000;
         let config = ConnectionConfig {
             receivers,
@@ -184,6 +187,7 @@ impl Connector {
             history: receivers > 0,
             moves: receivers > 0,
             confirms,
+            quench,
             secret,
             token: token.clone().unwrap_or_default(),
             zone: zone.clone().unwrap_or_default(),

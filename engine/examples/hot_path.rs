@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_engine::core::{Core, CoreConfig};
-use millrace_engine::message::{CoreOutput, PrepareOrder, Prepared, ToControl, ToCore};
+use millrace_engine::message::{CoreOutput, Effective, PrepareOrder, Prepared, ToControl, ToCore};
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 use millrace_proto::control::{Hello, OpenReceiver, Stage, Subscribe, TableCapacity};
@@ -157,7 +157,7 @@ impl World {
                 }
                 CoreOutput::ToControl(ToControl::Interest { token: Some(token), .. }) => {
                     for stage in [Stage::Router, Stage::Cluster] {
-                        let answer = ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 };
+                        let answer = ToCore::Effective(Effective::new(token, stage));
                         self.core.handle_message(self.now, &mut self.pipe, answer);
                     }
                 }

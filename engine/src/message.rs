@@ -197,12 +197,21 @@ pub enum ToControl {
     Members(Vec<(u32, MemberState)>),
     /// What the core says of sets of standby publishers.
     Sets(SetWord),
-    /// The core routes by the directory of this version from here on.
+    /// The core routes by the directory of this version, and publishers were told of what it wants.
     Applied {
         /// Version of the directory.
         version: u64,
-        /// Position of its next run.
+        /// Position of the core's next run when it began to route by it.
         position: u64,
+        /// Whether no publisher has to answer: otherwise [`Settled`](Self::Settled) follows.
+        settled: bool,
+    },
+    /// The publishers that were told what the directory of this version wants have answered.
+    Settled {
+        /// Version of the directory.
+        version: u64,
+        /// Those that have not, in time; at most 64 of them.
+        left_out: Vec<PublisherId>,
     },
     /// A peer said hello on a lane. [`ToCore::AcceptLane`] or [`ToCore::CloseLane`] answers it.
     LaneHello {
@@ -271,6 +280,29 @@ pub struct Alternate {
     pub zone: String,
 }
 
+/// How far a change of interest has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// From the change.
+    pub token: Token,
+    /// How far.
+    pub stage: Stage,
+    /// At stage `cluster`: known routers that have not acknowledged it.
+    pub left_out: Vec<RouterId>,
+    /// At stage `cluster`: addresses at which no router has answered.
+    pub unanswered: u64,
+    /// At stage `cluster`: publishers that may not know yet that their events are wanted.
+    pub left_out_publishers: Vec<PublisherId>,
+}
+
+impl Effective {
+    /// A stage that was reached everywhere.
+    #[must_use]
+    pub const fn new(token: Token, stage: Stage) -> Self {
+        Self { token, stage, left_out: Vec::new(), unanswered: 0, left_out_publishers: Vec::new() }
+    }
+}
+
 /// From control to a core.
 #[derive(Debug, Clone)]
 pub enum ToCore {
@@ -283,16 +315,7 @@ pub enum ToCore {
         result: Result<Vec<Prepared>, String>,
     },
     /// How far a change of interest has come.
-    Effective {
-        /// From the change.
-        token: Token,
-        /// How far.
-        stage: Stage,
-        /// At stage `cluster`: known routers that have not acknowledged it.
-        left_out: Vec<RouterId>,
-        /// At stage `cluster`: addresses at which no router has answered.
-        unanswered: u64,
-    },
+    Effective(Effective),
     /// Route by this directory from here on; answered by [`ToControl::Applied`].
     Directory {
         /// Its version.
@@ -320,6 +343,9 @@ pub enum ToCore {
         /// What.
         word: MemberWord,
     },
+    /// Whether the directory has all interest of the cluster: this router is synced, and no peer is
+    /// suspect. Only then are publishers told that nobody wants their events.
+    KnowsAllInterest(bool),
     /// Whether publishers may be granted credit: every known router's interest is applied on all
     /// owners, or the time to wait for that has ended.
     Synced(bool),

@@ -113,6 +113,12 @@ impl<K: Hash + Eq + Clone> TableWriter<K> {
         self.slots.is_empty()
     }
 
+    /// The thing that a number stands for.
+    #[must_use]
+    pub fn key(&self, number: u64) -> Option<&K> {
+        Some(&self.slots.get(usize::try_from(number).ok()?)?.key)
+    }
+
     /// How to name `key`, a thing of `bytes` bytes, in the frame that is written next.
     #[inline]
     pub fn name(&mut self, key: &K, bytes: u64) -> Naming {
@@ -345,9 +351,10 @@ impl<T> TableReader<T> {
             .ok_or(DecodeError::Undefined { what: self.what, number })
     }
 
-    /// All things that have a number, to be changed in place.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries.iter_mut().flatten().map(|(thing, _)| thing)
+    /// All things that have a number, with it, to be changed in place.
+    pub fn numbered_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
+        let entries = (0..).zip(&mut self.entries);
+        entries.filter_map(|(number, entry)| Some((number, &mut entry.as_mut()?.0)))
     }
 
     /// Bytes of all things that have a number.

@@ -50,6 +50,10 @@ fn subscription() -> BoxedStrategy<SubscriptionNumber> {
     any::<u32>().prop_map(SubscriptionNumber).boxed()
 }
 
+fn publisher_id() -> BoxedStrategy<PublisherId> {
+    any::<u128>().prop_map(PublisherId).boxed()
+}
+
 fn publisher() -> BoxedStrategy<PublisherKey> {
     (any::<u128>(), number())
         .prop_map(|(id, epoch)| PublisherKey { publisher: PublisherId(id), epoch: Epoch(epoch) })
@@ -205,6 +209,7 @@ fn control_frames() -> impl Strategy<Value = ControlFrame> {
             stage: one_of(Stage::ALL),
             left_out: list(router()),
             unanswered: number(),
+            left_out_publishers: list(publisher_id()),
         }),
         message!(ControlFrame::Refused {
             reason: one_of(RefusedReason::ALL),
@@ -274,7 +279,11 @@ fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
             remove: list(number()),
             from: number(),
         }),
-        message!(into MeshFrame: InterestAck { version: number(), positions: list(number()) }),
+        message!(into MeshFrame: InterestAck {
+            version: number(),
+            positions: list(number()),
+            left_out_publishers: list(publisher_id()),
+        }),
         message!(into MeshFrame: InterestDigest { version: number(), count: number(), sum: number() }),
         message!(into MeshFrame: InterestRequest { version: number() }),
         message!(into MeshFrame: Peers { peers: list(peer()) }),

@@ -30,6 +30,8 @@ pub struct Record {
     pub rules: Option<RuleChecker>,
     /// Events that applications took.
     pub deliveries: u64,
+    /// Events that publishers left out, because nobody wants them.
+    pub skips: u64,
     /// Gaps that applications took, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
 }
@@ -46,6 +48,7 @@ impl Record {
             settle_ns,
             rules: None,
             deliveries: 0,
+            skips: 0,
             gaps: BTreeMap::new(),
         }
     }
@@ -85,6 +88,15 @@ impl Record {
     pub fn entered(&mut self, emitter: u32, n: u64, sent: Sent) {
         self.entries.insert((emitter, n), sent.router);
         self.checker.sent(emitter, n, sent);
+    }
+
+    /// A publisher leaves an event out, because its router says that nobody wants it. It counts as
+    /// sent and received there: whoever wants it misses it.
+    pub fn skipped(&mut self, emitter: u32, n: u64, sent: Sent) {
+        self.skips += 1;
+        self.checker.published(emitter, sent.at, None);
+        self.entered(emitter, n, sent);
+        self.checker.received(emitter, n, sent.router, sent.at);
     }
 
     /// An application takes an event.

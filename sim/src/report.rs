@@ -30,6 +30,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// Events that applications took.
     pub deliveries: u64,
+    /// Events that publishers left out, because nobody wanted them.
+    pub skips: u64,
     /// Gaps that applications took, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Events that routers dropped, by reason.
@@ -66,6 +68,7 @@ impl Report {
             steps,
             faults: scenario.schedule.counts(),
             deliveries: record.deliveries,
+            skips: record.skips,
             receiver_sessions: record.receivers(),
             gaps: record.gaps,
             dropped,
@@ -87,6 +90,7 @@ impl Report {
             steps: 0,
             faults: BTreeMap::new(),
             deliveries: 0,
+            skips: 0,
             gaps: BTreeMap::new(),
             dropped: BTreeMap::new(),
             receiver_sessions: 0,

@@ -10,7 +10,7 @@ use millrace_client::session::plan::ReceiverWish;
 use millrace_client::session::{ConfirmLevel, PublisherConfig};
 use millrace_client::spool::{SEGMENT_BYTES_MIN, SPOOL_BYTES_MIN, SpoolConfig, SyncPolicy};
 use millrace_engine::control::ControlConfig;
-use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits};
+use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits, ReceivedLimits};
 use millrace_engine::ledger::LedgerLimits;
 use millrace_engine::routes::RouteCacheLimits;
 use millrace_proto::control::{OverflowPolicy, TableCapacity};
@@ -201,6 +201,11 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
             link_queue_bytes,
             ahead: AheadLimits { bytes_min: 1 << 10, ..AheadLimits::default() },
             credit_bytes: 1 << rng.random_range(12..20),
+            received: ReceivedLimits {
+                // So short that it happens between the faults of a run.
+                quench_after: Duration::from_millis(50_u64 << (seed % 4)),
+                ..ReceivedLimits::default()
+            },
             read_bytes: 1 << rng.random_range(10..17),
             queues: QueueLimits { bytes_default: 1 << rng.random_range(14..20), ..QueueLimits::default() },
             ledger: LedgerLimits { timeout: confirm_timeout, ..LedgerLimits::default() },

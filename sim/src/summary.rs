@@ -39,6 +39,8 @@ pub struct Summary {
     pub faults: BTreeMap<&'static str, u64>,
     /// Events that applications took.
     pub deliveries: u64,
+    /// Events among the published ones that publishers left out, because nobody wanted them.
+    pub skips: u64,
     /// Deliveries that were owed.
     pub expected_deliveries: u64,
     /// Owed deliveries that were missing, with a gap in their place.
@@ -80,6 +82,7 @@ impl Summary {
             steps: 0,
             faults: BTreeMap::new(),
             deliveries: 0,
+            skips: 0,
             expected_deliveries: 0,
             excused_by_gap: 0,
             lost: 0,
@@ -108,6 +111,7 @@ impl Summary {
         self.events += report.verdict.published;
         self.steps += report.steps;
         self.deliveries += report.deliveries;
+        self.skips += report.skips;
         self.expected_deliveries += report.verdict.expected_deliveries;
         self.excused_by_gap += report.verdict.excused_by_gap;
         self.lost += report.verdict.lost;
@@ -140,9 +144,10 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "{} events published, {} deliveries; of {} owed, {} lost, {} excused by {gaps} gaps; {} duplicated, {} \
+            "{} events published, {} of them left out for nobody, {} deliveries; of {} owed, {} lost, {} excused by {gaps} gaps; {} duplicated, {} \
              reordered",
             self.events,
+            self.skips,
             self.deliveries,
             self.expected_deliveries,
             self.lost,

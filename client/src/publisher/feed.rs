@@ -60,7 +60,7 @@ impl Feed {
         let config = options.session(key, index);
         let holding = in_memory(&config);
         let shared = Arc::new(Shared::new(config, holding, options.ttl, shard, clock, progress));
-        shared.report_settled(options.report_settled);
+        shared.set_options(options);
         shared.report_standby(options.standby.as_ref());
         let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: None };
         let task = tokio::spawn(task.run(Some(Box::new((link, welcome)))));
@@ -83,7 +83,7 @@ impl Feed {
         let holding = Holding::Spool(Box::new(store));
         let shared =
             Arc::new(Shared::new(options.session(key, 0), holding, options.ttl, shard, clock, progress));
-        shared.report_settled(options.report_settled);
+        shared.set_options(options);
         shared.report_standby(options.standby.as_ref());
         if let (Some(standby), Some(spool)) = (&options.standby, &options.spool) {
             shared.remember_generation(spool.folder.clone(), standby.wish.set.clone());
@@ -105,6 +105,7 @@ impl Feed {
         let config = options.session(key, 0);
         let holding = in_memory(&config);
         let shared = Arc::new(Shared::new(config, holding, options.ttl, None, clock, progress));
+        shared.set_options(options);
         let outgoing = Outgoing::new(shared.clone());
         (Self::new(shared, None), outgoing)
     }

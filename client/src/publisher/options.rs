@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use millrace_proto::{ClusterId, PublisherKey, PublisherSecret, Shard};
 
+use super::quench::Quench;
 use super::spooling::SpoolOptions;
 use super::standing::StandbyOptions;
 use crate::clock::nanos;
@@ -88,6 +89,9 @@ pub struct PublisherOptions {
     /// The standby set that it is a member of: several publishers of one stream, of which one takes
     /// effect. Such a publisher has one connection of its own. Default none.
     pub standby: Option<StandbyOptions>,
+    /// What it does with events of tag sets that nobody in the cluster wants, as its router tells.
+    /// Default [`Quench::Auto`]: without a confirm level it skips them, but for one every 10 s.
+    pub quench: Quench,
     /// Which connections. Default [`Connections::Shared`].
     pub connections: Connections,
     /// The shard of its main tag set: the connection then lands on the core that owns it. Default:
@@ -111,6 +115,7 @@ impl Default for PublisherOptions {
             retry_partial: true,
             ttl: None,
             standby: None,
+            quench: Quench::Auto,
             connections: Connections::Shared,
             shard: None,
         }
@@ -131,6 +136,7 @@ impl PublisherOptions {
         retry_partial: bool,
         ttl: impl Into<Option<Duration>>,
         standby: impl Into<Option<StandbyOptions>>,
+        quench: Quench,
         connections: Connections,
         shard: impl Into<Option<Shard>>,
     }
@@ -143,6 +149,7 @@ impl PublisherOptions {
             received_within: self.received_within.min(RECEIVED_WITHIN_MAX),
             share_deliveries: false,
             confirms: self.level.is_confirmed(),
+            quench: self.quench.skips(self.level, self.min_receivers),
             secret: self.secret,
             cluster: ClusterId(0),
         }

@@ -84,6 +84,7 @@ impl Outgoing {
         self.stream = None;
         self.out = Bytes::new();
         let mut state = self.shared.lock();
+        let unwanted = state.session.take_unwanted();
         let seqs = state.session.stream_lost();
         if !seqs.is_empty() {
             state.unknown += seqs.end - seqs.start;
@@ -94,6 +95,7 @@ impl Outgoing {
             state.lost.push_back(Lost { key, seqs, reason });
         }
         drop(state);
+        self.shared.on_wanted.tell(&unwanted, true);
         self.shared.progress.notify_waiters();
     }
 
@@ -104,6 +106,14 @@ impl Outgoing {
     pub(crate) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
         match event {
             ConnectionEvent::Credit { bytes } => self.shared.lock().session.on_credit(*bytes),
+            ConnectionEvent::Quench(said) => {
+                let sets = self.shared.lock().session.on_quench(said);
+                self.shared.on_wanted.tell(&sets, false);
+            }
+            ConnectionEvent::Unquench(said) => {
+                let sets = self.shared.lock().session.on_unquench(said);
+                self.shared.on_wanted.tell(&sets, true);
+            }
             ConnectionEvent::Received { next_seq } => {
                 self.progress = true;
                 let mut state = self.shared.lock();

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::address;
 use super::confirmation::Confirmation;
 use super::feed::Feed;
+use super::quench::OnWanted;
 use super::stats::{Lost, PublisherStats, Settled, Unconfirmed};
 use crate::clock::wall_time_ns;
 use crate::event::ReplyTo;
@@ -68,7 +69,25 @@ impl Publisher {
         self.feed(Tags::Set(tags)).shared.lock().session.register(tags)
     }
 
-    /// Publishes an event that happens now; waits while the queue is full. Returns its id.
+    /// Whether somebody in the cluster may want events of these tags. Wrong for as long as news takes:
+    /// with `false`, a subscription may be on its way.
+    #[must_use]
+    pub fn wanted<'t>(&self, tags: impl Into<Tags<'t>>) -> bool {
+        let tags = tags.into();
+        self.feed(tags).shared.lock().session.is_wanted(tags)
+    }
+
+    /// Has `on_wanted` called when nobody wants a tag set any more (`false`), and when somebody may
+    /// (`true`): before the subscription that wants it is effective in the cluster. It replaces the
+    /// one before, is called on the task of a connection, and must not wait.
+    pub fn on_wanted(&self, on_wanted: impl Fn(&TagSet, bool) + Send + Sync + 'static) {
+        let on_wanted: Arc<OnWanted> = Arc::new(on_wanted);
+        self.feeds.iter().for_each(|feed| feed.shared.on_wanted.set(on_wanted.clone()));
+    }
+
+    /// Publishes an event that happens now; waits while the queue is full. Returns its id; an event
+    /// that is skipped because nobody wants it ([`Quench`](super::Quench)) leaves its id to the next
+    /// one.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -375,6 +394,7 @@ impl Publisher {
             kept: sum.kept + one.kept,
             passed_over: sum.passed_over + one.passed_over,
             pending: sum.pending + one.pending,
+            skipped: sum.skipped + one.skipped,
             connections: sum.connections + one.connections,
         })
     }

@@ -11,10 +11,12 @@ use millrace_proto::id::EventId;
 use tokio::sync::{Notify, oneshot};
 
 use super::holding::Holding;
+use super::options::PublisherOptions;
+use super::quench::Listener;
 #[cfg(all(unix, feature = "spool"))]
 use super::standing;
 use super::standing::{StandbyOptions, Told};
-use super::stats::{Lost, PublisherStats, REPORTS_MAX, SETTLED_MAX, Settled, Unconfirmed};
+use super::stats::{Lost, REPORTS_MAX, SETTLED_MAX, Settled, Unconfirmed};
 use crate::clock::{Clock, nanos, wall_time_ns};
 #[cfg(all(unix, feature = "spool"))]
 use crate::session::publisher::MemoryStore;
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     /// The folder of its spool, and its set.
     #[cfg(all(unix, feature = "spool"))]
     generation_of: OnceLock<(PathBuf, String)>,
+    /// Who is told whether tag sets are wanted.
+    pub(super) on_wanted: Listener,
 }
 
 #[derive(Debug)]
@@ -70,8 +74,11 @@ pub(super) struct State {
     pub(super) expired: u64,
     pub(super) unreadable: u64,
     pub(super) fenced: u64,
+    /// Whether events are skipped that nobody wants.
+    may_skip: bool,
+    pub(super) skipped: u64,
     /// The first seq of this process.
-    first_seq: u64,
+    pub(super) first_seq: u64,
     /// Events that the spool held when it was opened.
     pub(super) found: u64,
     /// How long events may wait.
@@ -129,6 +136,8 @@ impl Shared {
             expired: 0,
             unreadable: 0,
             fenced: 0,
+            may_skip: false,
+            skipped: 0,
             first_seq: holding.seqs().end,
             found: pending(&holding),
             ttl,
@@ -158,12 +167,15 @@ impl Shared {
             on_standby: OnceLock::new(),
             #[cfg(all(unix, feature = "spool"))]
             generation_of: OnceLock::new(),
+            on_wanted: Listener::default(),
         }
     }
 
-    /// Whether all ends are kept for whoever reads them.
-    pub(super) fn report_settled(&self, is_wanted: bool) {
-        self.lock().settled = is_wanted.then(VecDeque::new);
+    /// What of its events is told and skipped, as far as a session has no word for it.
+    pub(super) fn set_options(&self, options: &PublisherOptions) {
+        let mut state = self.lock();
+        state.settled = options.report_settled.then(VecDeque::new);
+        state.may_skip = options.quench.skips(options.level, options.min_receivers);
     }
 
     /// Has the spool in a folder remember in which generation its publisher holds its set.
@@ -255,7 +267,11 @@ impl Shared {
         address: &[u8],
     ) -> Result<(EventId, oneshot::Receiver<Outcome>), PublishError> {
         let (sender, receiver) = oneshot::channel();
-        let wait = |state: &mut State, seq| drop(state.waiting.insert(seq, sender));
+        let wait = |state: &mut State, seq| match seq {
+            Some(seq) => drop(state.waiting.insert(seq, sender)),
+            // Sending fails only if the application has dropped the future.
+            None => drop(sender.send(Outcome::Confirmed { receivers: 0 })),
+        };
         Ok((self.publish_then(tags, time_ns, payload, address, wait)?, receiver))
     }
 
@@ -287,9 +303,14 @@ impl Shared {
         time_ns: u64,
         payload: &[u8],
         address: &[u8],
-        then: impl FnOnce(&mut State, u64),
+        then: impl FnOnce(&mut State, Option<u64>),
     ) -> Result<EventId, PublishError> {
         let mut state = self.lock();
+        if state.may_skip && address.is_empty() && state.session.skips(|| self.clock.now(), tags) {
+            state.skipped += 1;
+            then(&mut state, None);
+            return Ok(EventId { publisher: state.session.key(), seq: state.session.next_seq() });
+        }
         let was_empty = state.session.queued_bytes() == 0;
         // Only the oldest queued event's time counts, so the clock is read once per batch.
         let now = if was_empty { self.clock.now() } else { Time::ZERO };
@@ -308,7 +329,7 @@ impl Shared {
                 return Err(error);
             }
         };
-        then(&mut state, seq);
+        then(&mut state, Some(seq));
         if state.session.store().is_spacious() {
             // A spool may have given an event up for this one, or this one.
             state.settle();
@@ -332,7 +353,7 @@ impl Shared {
 }
 
 /// Events that a store holds from an earlier process.
-fn pending(holding: &Holding) -> u64 {
+pub(super) fn pending(holding: &Holding) -> u64 {
     holding.pending_in(holding.seqs()).iter().map(|part| part.end - part.start).sum()
 }
 
@@ -441,37 +462,6 @@ impl State {
     #[cfg(all(unix, feature = "spool"))]
     pub(super) const fn begin_upkeep(&mut self) {
         self.upkeep_told = false;
-    }
-
-    /// What has been done so far.
-    pub(super) fn stats(&self) -> PublisherStats {
-        let published = self.session.next_seq() - self.first_seq;
-        let given_up = self.shed + self.expired + self.unreadable + self.fenced;
-        let is_spooled = self.session.store().is_spacious();
-        let pending = if is_spooled { pending(self.session.store()) } else { 0 };
-        let received = match self.level {
-            _ if is_spooled => (self.found + published).saturating_sub(pending + given_up),
-            ConfirmLevel::None => self.session.settled().saturating_sub(self.unknown + given_up),
-            // An outcome tells it, too.
-            _ => self.received.max(self.session.settled()),
-        };
-        PublisherStats {
-            published,
-            found: self.found,
-            received,
-            unknown: self.unknown,
-            confirmed: self.confirmed,
-            partial: self.partial,
-            dropped: self.dropped,
-            shed: self.shed,
-            expired: self.expired,
-            unreadable: self.unreadable,
-            fenced: self.fenced,
-            kept: self.session.kept().0,
-            passed_over: self.session.kept().1,
-            pending,
-            connections: self.connections,
-        }
     }
 
     /// A publisher that holds events until they are received has room again as soon as the router

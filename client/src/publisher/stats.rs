@@ -87,6 +87,8 @@ pub struct PublisherStats {
     pub passed_over: u64,
     /// Events that are pending in its spool: they outlive the publisher.
     pub pending: u64,
+    /// Events that were skipped because nobody wants them: they are not among those that were taken.
+    pub skipped: u64,
     /// Connections that were made, one after the other or at once.
     pub connections: u64,
 }

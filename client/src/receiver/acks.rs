@@ -113,11 +113,11 @@ impl Runs {
         !self.tickets.is_empty()
     }
 
-    /// The frames that acknowledge runs of the connection; those of another one are forgotten.
-    pub(super) fn take(&mut self, receiver: ReceiverNumber, connection: u64) -> Vec<Ack> {
+    /// The frames that answer for runs of the connection; those of another one are forgotten.
+    fn take(&mut self, receiver: ReceiverNumber, connection: u64, kind: AckKind) -> Vec<Ack> {
         self.begin(connection);
         let (mut frames, mut runs) = (Vec::new(), SeqRanges::new());
-        let frame = |runs| Ack { receiver, kind: AckKind::Taken, runs, ..Ack::default() };
+        let frame = |runs| Ack { receiver, kind, runs, ..Ack::default() };
         for (first, count) in self.ranges.drain(..) {
             if !runs.push(first, count) {
                 frames.push(frame(std::mem::take(&mut runs)));
@@ -129,8 +129,42 @@ impl Runs {
         }
         while !self.tickets.is_empty() {
             let tickets = self.tickets.drain(..self.tickets.len().min(TICKETS_PER_FRAME_MAX)).collect();
-            frames.push(Ack { receiver, kind: AckKind::Taken, tickets, ..Ack::default() });
+            frames.push(Ack { receiver, kind, tickets, ..Ack::default() });
         }
+        frames
+    }
+}
+
+/// What an application has answered for and its router has yet to be told.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    taken: Runs,
+    refused: Runs,
+}
+
+impl Answered {
+    /// Moves all runs of `runs` here, which the application has taken or refused. Returns as
+    /// [`Runs::append`].
+    pub(super) fn append(&mut self, kind: AckKind, runs: &mut Runs) -> bool {
+        match kind {
+            AckKind::Taken => self.taken.append(runs),
+            _ => self.refused.append(runs),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.refused.is_empty()
+    }
+
+    /// Whether a group waits for some of them.
+    pub(super) fn has_tickets(&self) -> bool {
+        self.taken.has_tickets() || self.refused.has_tickets()
+    }
+
+    /// The frames that answer for runs of the connection; those of another one are forgotten.
+    pub(super) fn take(&mut self, receiver: ReceiverNumber, connection: u64) -> Vec<Ack> {
+        let mut frames = self.taken.take(receiver, connection, AckKind::Taken);
+        frames.append(&mut self.refused.take(receiver, connection, AckKind::Refused));
         frames
     }
 }
@@ -163,16 +197,17 @@ mod tests {
     use super::*;
 
     const RECEIVER: ReceiverNumber = ReceiverNumber(3);
+    const TAKEN: AckKind = AckKind::Taken;
 
     #[test]
     fn runs_are_told_as_ranges_in_as_many_frames_as_it_takes() {
         let mut runs = Runs::default();
         [0, 1, 2, 5].into_iter().for_each(|number| runs.push(1, Receipt::Run(number)));
-        let frames = runs.take(RECEIVER, 1);
+        let frames = runs.take(RECEIVER, 1, TAKEN);
         assert_eq!(frames.len(), 1);
         assert_eq!(frames[0].runs.iter().collect::<Vec<_>>(), [(0, 3), (5, 1)]);
         (0..2000).for_each(|number| runs.push(1, Receipt::Run(2 * number)));
-        assert_eq!(runs.take(RECEIVER, 1).len(), 2);
+        assert_eq!(runs.take(RECEIVER, 1, TAKEN).len(), 2);
         assert!(runs.is_empty());
     }
 
@@ -181,9 +216,9 @@ mod tests {
         let mut runs = Runs::default();
         runs.push(1, Receipt::Run(7));
         runs.push(2, Receipt::Run(0));
-        assert_eq!(runs.take(RECEIVER, 2)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
+        assert_eq!(runs.take(RECEIVER, 2, TAKEN)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
         runs.push(2, Receipt::Run(1));
-        assert!(runs.take(RECEIVER, 3).is_empty());
+        assert!(runs.take(RECEIVER, 3, TAKEN).is_empty());
     }
 
     #[test]
@@ -197,7 +232,7 @@ mod tests {
         assert!(acknowledged.append(&mut of(1, 0)));
         assert!(!acknowledged.append(&mut of(1, 1)), "the task knows");
         assert!(acknowledged.append(&mut of(2, 0)), "another task, which does not");
-        assert_eq!(acknowledged.take(RECEIVER, 2)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
+        assert_eq!(acknowledged.take(RECEIVER, 2, TAKEN)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
     }
 
     #[test]
@@ -206,12 +241,27 @@ mod tests {
         let mut runs = Runs::default();
         runs.push(1, Receipt::Run(4));
         (0..3000).for_each(|number| runs.push(1, ticket(number)));
-        let frames = runs.take(RECEIVER, 1);
+        let frames = runs.take(RECEIVER, 1, TAKEN);
         let counts: Vec<_> =
             frames.iter().map(|frame| (frame.runs.is_empty(), frame.tickets.len())).collect();
         assert_eq!(counts, [(false, 0), (true, 2048), (true, 952)]);
         runs.push(1, ticket(9));
-        assert!(runs.has_tickets() && runs.take(RECEIVER, 2).is_empty());
+        assert!(runs.has_tickets() && runs.take(RECEIVER, 2, TAKEN).is_empty());
+    }
+
+    #[test]
+    fn what_is_refused_is_told_beside_what_is_taken() {
+        let of = |ticket| {
+            let mut runs = Runs::default();
+            runs.push(1, Receipt::Ticket { ticket, generation: 1 });
+            runs
+        };
+        let mut answered = Answered::default();
+        assert!(answered.append(AckKind::Taken, &mut of(7)) && answered.append(AckKind::Refused, &mut of(8)));
+        let told: Vec<_> =
+            answered.take(RECEIVER, 1).iter().map(|ack| (ack.kind, ack.tickets[0].ticket)).collect();
+        assert_eq!(told, [(AckKind::Taken, 7), (AckKind::Refused, 8)]);
+        assert!(answered.is_empty());
     }
 
     #[test]

@@ -27,6 +27,7 @@ const WANTS_ONE: Wants = Wants {
     received_within: Duration::ZERO,
     share_deliveries: false,
     confirms: true,
+    quench: false,
     secret: None,
     cluster: ClusterId(0),
 };

@@ -5,10 +5,12 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use millrace_proto::control::AckKind;
 
 use super::acks::Runs;
 use super::batch::Batch;
 use super::cursor::Cursor;
+use super::given::Given;
 use super::options::Acknowledge;
 use super::redundant::Redundant;
 use super::state::{Busy, ReceiverRefused, Shared};
@@ -98,9 +100,9 @@ impl Receiver {
     /// them. Those of a connection that is lost are not: their publishers send them again.
     pub fn acknowledge(&mut self) {
         let [first, second] = &mut self.given;
-        self.shared.acknowledge(first);
+        self.shared.answer(AckKind::Taken, first);
         if let Some(redundant) = &self.redundant {
-            redundant.shared(Side::Second).acknowledge(second);
+            redundant.shared(Side::Second).answer(AckKind::Taken, second);
         }
     }
 
@@ -113,6 +115,15 @@ impl Receiver {
             given.push(batch.connection, receipt);
         }
         self.acknowledge();
+    }
+
+    /// Takes what [`acknowledge`](Self::acknowledge) would acknowledge, to be answered for on its own:
+    /// for work that ends in another order than it came, or that can fail.
+    pub fn take_given(&mut self) -> Given {
+        let [first, second] = std::mem::take(&mut self.given);
+        let other = self.redundant.as_ref().map(|redundant| redundant.shared(Side::Second).clone());
+        let given = [(Some(self.shared.clone()), first), (other, second)];
+        Given::new(given.into_iter().filter_map(|(shared, runs)| Some((shared?, runs))).collect())
     }
 
     /// Says whether this receiver takes events of its group: while it is busy, other members get

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use millrace_proto::control::{Refused, RefusedReason};
+use millrace_proto::control::{AckKind, Refused, RefusedReason};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use tokio::sync::watch;
 
-use super::acks::Runs;
+use super::acks::{Answered, Runs};
 use super::batch::SharedDedup;
 use super::inbox::Inbox;
 use super::past::Past;
@@ -82,8 +82,8 @@ pub(super) struct State {
     /// Subscriptions that were added since the present connection was told.
     pub(super) added: BTreeSet<SubscriptionNumber>,
     pub(super) inbox: Inbox,
-    /// Runs that the application has acknowledged, and that the router was not told.
-    pub(super) acknowledged: Runs,
+    /// Runs that the application has answered for, and that the router was not told.
+    pub(super) acknowledged: Answered,
     /// Whether it takes events of its group.
     pub(super) busy: Busy,
     pub(super) past: Past,
@@ -115,7 +115,7 @@ impl Shared {
             ended: BTreeSet::new(),
             added: BTreeSet::new(),
             inbox: Inbox::default(),
-            acknowledged: Runs::default(),
+            acknowledged: Answered::default(),
             busy: Busy::default(),
             past: Past::default(),
             mark: AskedMark::default(),
@@ -136,14 +136,14 @@ impl Shared {
         self.wake.tell(self.number);
     }
 
-    /// Adds runs that the application has acknowledged.
-    pub(super) fn acknowledge(&self, runs: &mut Runs) {
+    /// Adds runs that the application has taken, or refused.
+    pub(super) fn answer(&self, kind: AckKind, runs: &mut Runs) {
         if runs.is_empty() {
             return;
         }
         let mut state = self.lock();
         state.inbox.acknowledged(runs.connection(), runs.take_count());
-        let is_news = state.acknowledged.append(runs);
+        let is_news = state.acknowledged.append(kind, runs);
         drop(state);
         if is_news {
             self.tell();

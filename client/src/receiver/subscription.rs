@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use millrace_proto::control::{Refused, RefusedReason};
-use millrace_proto::{RouterId, Selector, SelectorError, SubscriptionNumber};
+use millrace_proto::{PublisherId, RouterId, Selector, SelectorError, SubscriptionNumber};
 use tokio::sync::watch;
 
 use super::state::{ReceiverRefused, Shared, SubscriptionState};
@@ -59,13 +59,17 @@ pub struct Coverage {
     pub left_out: Vec<RouterId>,
     /// Addresses of the mesh at which no router has answered; a router there is left out, too.
     pub unanswered: u64,
+    /// Publishers that were told that nobody wants their events, and may not know yet that somebody
+    /// does: they may leave some out until they do.
+    pub left_out_publishers: Vec<PublisherId>,
 }
 
 impl Coverage {
-    /// Whether every router has acknowledged it: from here on nothing is missed without a gap.
+    /// Whether every router has acknowledged it, and every publisher that was quenched: from here on
+    /// nothing is missed without a gap.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
-        self.left_out.is_empty() && self.unanswered == 0
+        self.left_out.is_empty() && self.unanswered == 0 && self.left_out_publishers.is_empty()
     }
 }
 
@@ -168,7 +172,9 @@ impl Subscription {
     pub async fn in_cluster(&mut self) -> Result<Coverage, SubscribeError> {
         let reached = |progress: &Progress| matches!(progress, Progress::Cluster { .. });
         match self.reached(reached).await? {
-            Progress::Cluster { left_out, unanswered } => Ok(Coverage { left_out, unanswered }),
+            Progress::Cluster { left_out, unanswered, left_out_publishers } => {
+                Ok(Coverage { left_out, unanswered, left_out_publishers })
+            }
             Progress::Asked | Progress::Router => Ok(Coverage::default()),
         }
     }

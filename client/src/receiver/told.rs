@@ -54,7 +54,9 @@ impl Task {
             ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
             ConnectionEvent::Credit { .. }
             | ConnectionEvent::Received { .. }
-            | ConnectionEvent::Outcome(_) => {
+            | ConnectionEvent::Outcome(_)
+            | ConnectionEvent::Quench(_)
+            | ConnectionEvent::Unquench(_) => {
                 if let ConnectionEvent::Credit { bytes } = event {
                     present.credit = present.credit.max(bytes);
                 }

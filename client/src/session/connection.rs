@@ -18,6 +18,7 @@
 //! [`ConnectionSession::handle_timeout`] when [`ConnectionSession::poll_timeout`] says.
 
 mod config;
+mod event;
 #[cfg(test)]
 mod tests;
 
@@ -25,16 +26,17 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use millrace_proto::control::{
-    Ack, CloseReceiver, ControlFrame, Goaway, Grant, Hello, Member, Move, OpenReceiver, Outcome, Ping, Pong,
-    ReceiverClosed, Refused, SetState, Standby, Subscribe, Subscribed, TableCapacity, Unsubscribe, Welcome,
+    Ack, CloseReceiver, ControlFrame, Grant, Hello, Member, Move, OpenReceiver, Ping, Pong, Quench, Quenched,
+    Standby, Subscribe, TableCapacity, Unquench, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::{ClusterId, PROTOCOL_VERSION, ReceiverNumber, SubscriptionNumber, feature, varint};
 
 pub use self::config::ConnectionConfig;
+pub use self::event::ConnectionEvent;
 use super::SessionError;
-use super::forwarding::{Forwarding, forwarding};
+use super::forwarding::forwarding;
 use super::liveness::{Due, Liveness};
 use super::past::PastRequest;
 use crate::time::Time;
@@ -45,49 +47,6 @@ const DELIVERIES_SHARED: u64 = 1;
 /// Most events that wait for [`ConnectionSession::poll_event`]. A driver that takes them after each
 /// chunk of up to 64 KiB never comes near.
 const EVENTS_MAX: usize = 65_536;
-
-/// An event of the control stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConnectionEvent {
-    /// The router answered: the connection can be used.
-    Welcomed(Box<Welcome>),
-    /// For [`PublisherSession::on_credit`](super::PublisherSession::on_credit).
-    Credit {
-        /// Bytes of the publish stream allowed in all.
-        bytes: u64,
-    },
-    /// For [`PublisherSession::on_received`](super::PublisherSession::on_received).
-    Received {
-        /// First seq that the router has not read.
-        next_seq: u64,
-    },
-    /// For [`PublisherSession::on_outcome`](super::PublisherSession::on_outcome).
-    Outcome(Outcome),
-    /// For [`PublisherSession::on_set_state`](super::PublisherSession::on_set_state).
-    SetState {
-        /// When it came.
-        at: Time,
-        /// What the publisher is in its set.
-        state: SetState,
-    },
-    /// A subscription reached a stage.
-    Subscribed(Subscribed),
-    /// A request was refused; nothing changed at the router.
-    Refused(Refused),
-    /// A receiver is gone at the router.
-    ReceiverClosed(ReceiverClosed),
-    /// For who forwards: what the router said of publishers whose runs are passed on, or of what is
-    /// wanted there.
-    Forwarding(Forwarding),
-    /// The router goes away.
-    Goaway(Goaway),
-    /// Nothing was heard for too long: close with
-    /// [`CloseCode::Timeout`](millrace_proto::CloseCode::Timeout) and reconnect.
-    Dead {
-        /// How long nothing was heard.
-        silent_ns: u64,
-    },
-}
 
 /// The control stream of one connection.
 #[derive(Debug)]
@@ -119,6 +78,8 @@ pub struct ConnectionSession {
     moves: bool,
     /// Whether it forwards from another cluster.
     forwards: bool,
+    /// Quench and Unquench were announced.
+    quench: bool,
     /// Number of the last mark that was asked for.
     last_mark: u64,
 }
@@ -137,6 +98,7 @@ impl ConnectionSession {
             confirms,
             history,
             moves,
+            quench,
             secret,
             token,
             zone,
@@ -177,6 +139,9 @@ impl ConnectionSession {
         if forwards {
             hello.features = hello.features.with(feature::FORWARDING);
         }
+        if quench {
+            hello.features = hello.features.with(feature::QUENCH);
+        }
         hello.encode(&mut output);
         Self {
             reader: FrameReader::new(),
@@ -196,6 +161,7 @@ impl ConnectionSession {
             history,
             moves,
             forwards,
+            quench,
             last_mark: 0,
         }
     }
@@ -286,7 +252,15 @@ impl ConnectionSession {
     /// Takes the oldest event.
     #[inline]
     pub fn poll_event(&mut self) -> Option<ConnectionEvent> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if let Some(
+            ConnectionEvent::Quench(Quench { version, .. })
+            | ConnectionEvent::Unquench(Unquench { version, .. }),
+        ) = &event
+        {
+            Quenched { version: *version }.encode(&mut self.output);
+        }
+        event
     }
 
     /// Whether [`ConnectionSession::poll_control_output`] has something.
@@ -442,6 +416,8 @@ impl ConnectionSession {
                     frame: "Received for a publisher that was not defined",
                 });
             }
+            ControlFrame::Quench(quench) if self.quench => ConnectionEvent::Quench(quench),
+            ControlFrame::Unquench(unquench) if self.quench => ConnectionEvent::Unquench(unquench),
             ControlFrame::Subscribed(subscribed) => ConnectionEvent::Subscribed(subscribed),
             ControlFrame::Refused(refused) => ConnectionEvent::Refused(refused),
             ControlFrame::ReceiverClosed(closed) => ConnectionEvent::ReceiverClosed(closed),

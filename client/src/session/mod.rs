@@ -37,6 +37,7 @@ mod forwarding;
 pub mod liveness;
 mod past;
 pub mod plan;
+mod progress;
 pub mod publisher;
 pub mod receiver;
 

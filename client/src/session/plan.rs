@@ -19,8 +19,9 @@ use millrace_proto::limits::{
     CONTROL_FRAME_BYTES_MAX, RECEIVERS_PER_CONNECTION_MAX, SELECTOR_BYTES_MAX, SELECTORS_PER_RECEIVER_MAX,
     SUBSCRIPTIONS_PER_RECEIVER_MAX,
 };
-use millrace_proto::{ReceiverNumber, RouterId, SubscriptionNumber};
+use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 
+pub use super::progress::Progress;
 use super::{ConnectionSession, PastRequest};
 
 /// What a client wants of a receiver.
@@ -50,36 +51,6 @@ pub struct GroupWish {
     /// One member gets everything.
     pub exclusive: bool,
 }
-
-/// How far a subscription has come on the present connection.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Progress {
-    /// The client has asked for it; no router has acknowledged it.
-    #[default]
-    Asked,
-    /// It gets the events that enter through this router.
-    Router,
-    /// It gets the events that enter anywhere, but for these routers.
-    Cluster {
-        /// Routers that did not acknowledge it.
-        left_out: Vec<RouterId>,
-        /// Addresses of the mesh at which no router has answered; a router there may be left out,
-        /// too.
-        unanswered: u64,
-    },
-}
-
-impl Progress {
-    /// What is missing, ordered: the stage first, then how many are left out.
-    const fn behind(&self) -> (u8, usize, u64) {
-        match self {
-            Self::Asked => (2, 0, 0),
-            Self::Router => (1, 0, 0),
-            Self::Cluster { left_out, unanswered } => (0, left_out.len(), *unanswered),
-        }
-    }
-}
-
 /// Why a change of the plan is not possible. The plan stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -321,15 +292,19 @@ impl Plan {
 
     /// Notes an acknowledgement. One for a subscription that is not planned changes nothing.
     pub fn on_subscribed(&mut self, subscribed: &Subscribed) {
-        let Subscribed { receiver, subscription, stage, left_out, unanswered, .. } = subscribed;
+        let Subscribed { receiver, subscription, stage, left_out, unanswered, left_out_publishers } =
+            subscribed;
         let planned = self.receivers.get_mut(receiver).and_then(|it| it.subscriptions.get_mut(subscription));
         if let Some(planned) = planned {
             match (stage, &planned.progress) {
                 (Stage::Router, Progress::Cluster { .. }) => {}
                 (Stage::Router, _) => planned.progress = Progress::Router,
                 (Stage::Cluster, _) => {
-                    let (left_out, unanswered) = (left_out.clone(), *unanswered);
-                    planned.progress = Progress::Cluster { left_out, unanswered };
+                    planned.progress = Progress::Cluster {
+                        left_out: left_out.clone(),
+                        unanswered: *unanswered,
+                        left_out_publishers: left_out_publishers.clone(),
+                    };
                 }
                 // Nothing waits for a stage that only a later protocol version knows.
                 (_, _) => {}
@@ -406,6 +381,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use millrace_proto::RouterId;
+
     use super::*;
     use crate::session::ConnectionConfig;
     use crate::time::Time;

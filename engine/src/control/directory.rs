@@ -7,12 +7,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use millrace_proto::Selector;
+use millrace_proto::{PublisherId, Selector};
 
 use super::members::MemberBook;
 use super::names::NameBook;
 use super::output::ControlOutput;
 use super::places::Places;
+use super::unheard::Unheard;
 use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreIndex, PeerIndex, ToCore};
 use crate::payload::FilterTable;
@@ -32,12 +33,16 @@ pub(super) struct Directory {
     /// Names of receivers. They stand in no index: cores are told of them before the version that
     /// counts on them.
     pub(super) names: NameBook,
+    /// Publishers that have not said that they know a version.
+    pub(super) unheard: Unheard,
 }
 
 #[derive(Debug, Clone, Default)]
 struct CoreView {
     sent: u64,
     applied: u64,
+    /// The version that its publishers know.
+    settled: u64,
     position: u64,
     /// Peers whose interest is new in the next version.
     joined: BTreeSet<PeerIndex>,
@@ -56,6 +61,7 @@ impl Directory {
             peers: Places::new(Taker::PEER_PLACES_MAX),
             members: MemberBook::new(),
             names: NameBook::default(),
+            unheard: Unheard::default(),
         }
     }
 
@@ -181,6 +187,15 @@ impl Directory {
         self.send(usize::from(core), outputs);
     }
 
+    /// Notes that a core's publishers know what a version wants, but for those left out. Messages
+    /// without a meaning are ignored.
+    pub(super) fn settled(&mut self, core: CoreIndex, version: u64, left_out: Vec<PublisherId>) {
+        if let Some(view) = self.cores.get_mut(usize::from(core)).filter(|view| version <= view.applied) {
+            view.settled = view.settled.max(version);
+            self.unheard.add(version, left_out);
+        }
+    }
+
     fn send(&mut self, core: usize, outputs: &mut VecDeque<ControlOutput>) {
         let view = &mut self.cores[core];
         if view.sent == view.applied && view.sent < self.version {
@@ -200,6 +215,11 @@ impl Directory {
     /// The newest version that every core routes by.
     pub(super) fn applied_everywhere(&self) -> u64 {
         self.cores.iter().map(|view| view.applied).min().unwrap_or(self.version)
+    }
+
+    /// The newest version that the publishers of every core know.
+    pub(super) fn settled_everywhere(&self) -> u64 {
+        self.cores.iter().map(|view| view.settled).min().unwrap_or(self.version)
     }
 
     /// Position at which a core applied its version, if that is at least `version`.
@@ -263,22 +283,26 @@ impl Applying {
         }
     }
 
-    /// Notes how far the cores are. Returns a version that all of them have applied, with each
-    /// core's position.
-    pub(super) fn poll(&mut self, directory: &Directory) -> Option<(u64, Vec<u64>)> {
+    /// Notes how far the cores are. Returns a version that all of them have applied and their
+    /// publishers know, with each core's position, and the publishers that may not know it.
+    pub(super) fn poll(&mut self, directory: &Directory) -> Option<(u64, Vec<u64>, Vec<PublisherId>)> {
         let awaited = self.awaited.as_mut()?;
         awaited.positions.resize(directory.cores.len(), None);
         for (core, position) in awaited.positions.iter_mut().enumerate() {
             *position = position.or_else(|| directory.position(core, awaited.directory));
         }
         let positions = awaited.positions.iter().copied().collect::<Option<Vec<_>>>()?;
+        if directory.settled_everywhere() < awaited.directory {
+            return None;
+        }
         let interest = awaited.interest;
+        let unheard = directory.unheard.from(awaited.directory).collect();
         self.awaited = self.next.take().map(|(interest, directory)| Awaited {
             interest,
             directory,
             positions: Vec::new(),
         });
-        Some((interest, positions))
+        Some((interest, positions, unheard))
     }
 
     pub(super) fn clear(&mut self) {
@@ -353,11 +377,15 @@ mod tests {
         applying.push(6, directory.version_of_changes());
         directory.publish(&mut outputs);
         directory.applied(0, 2, 90, &mut outputs);
+        directory.settled(0, 2, Vec::new());
         assert_eq!(applying.poll(&directory), None);
         directory.applied(1, 1, 4, &mut outputs);
-        assert_eq!(applying.poll(&directory), Some((5, vec![3, 4])));
+        assert_eq!(applying.poll(&directory), None, "its publishers may not know");
+        directory.settled(1, 1, vec![PublisherId(9)]);
+        assert_eq!(applying.poll(&directory), Some((5, vec![3, 4], vec![PublisherId(9)])));
         assert_eq!(applying.poll(&directory), None);
         directory.applied(1, 2, 40, &mut outputs);
-        assert_eq!(applying.poll(&directory), Some((6, vec![90, 40])));
+        directory.settled(1, 2, Vec::new());
+        assert_eq!(applying.poll(&directory), Some((6, vec![90, 40], Vec::new())));
     }
 }

@@ -1,11 +1,12 @@
 //! The exchange of interest: versions of the own interest to peers, versions of theirs into the
 //! directory, and the acknowledgements both ways.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_proto::control::Stage;
 use millrace_proto::mesh::{Interest, InterestAck, InterestDigest, InterestRequest, LinkFrame};
-use millrace_proto::{CloseCode, RouterId, Selector};
+use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
 use super::config::SNAPSHOT_PAUSE;
 use super::interest::{Step, without_literals};
@@ -14,7 +15,7 @@ use super::notice::{Notice, Refusal};
 use super::peer::Peer;
 use super::subscribe::Waiting;
 use crate::matching::Location;
-use crate::message::{CoreIndex, ToCore, Token};
+use crate::message::{CoreIndex, Effective, ToCore, Token};
 use crate::time::Time;
 
 impl Control {
@@ -221,9 +222,9 @@ impl Control {
             return;
         }
         let mut acks = Vec::new();
-        while let Some((version, positions)) = peer.applying.poll(&self.directory) {
+        while let Some((version, positions, left_out_publishers)) = peer.applying.poll(&self.directory) {
             self.mesh_changed |= !std::mem::replace(&mut peer.applied, true);
-            acks.push(InterestAck { version, positions });
+            acks.push(InterestAck { version, positions, left_out_publishers });
         }
         for ack in acks {
             self.say(router, LinkFrame::InterestAck(ack));
@@ -231,8 +232,21 @@ impl Control {
     }
 
     /// Notes that a core has applied a version of the directory.
-    pub(super) fn directory_applied(&mut self, core: CoreIndex, version: u64, position: u64) {
+    pub(super) fn directory_applied(&mut self, core: CoreIndex, version: u64, position: u64, settled: bool) {
         self.directory.applied(core, version, position, &mut self.outputs);
+        if settled {
+            self.directory.settled(core, version, Vec::new());
+        }
+        self.acknowledge_all();
+    }
+
+    /// Notes that the publishers of a core know what a version of the directory wants.
+    pub(super) fn directory_settled(&mut self, core: CoreIndex, version: u64, left_out: Vec<PublisherId>) {
+        self.directory.settled(core, version, left_out);
+        self.acknowledge_all();
+    }
+
+    fn acknowledge_all(&mut self) {
         let linked: Vec<RouterId> = self.linked().collect();
         for router in linked {
             self.acknowledge(router);
@@ -247,13 +261,14 @@ impl Control {
         }
         let Some(link) = self.peers.get_mut(&router).and_then(|peer| peer.link.as_mut()) else { return };
         link.acked = link.acked.max(ack.version);
+        link.unheard.add(ack.version, ack.left_out_publishers.iter().copied());
     }
 
     /// Tells sessions how far their changes of interest have come.
     pub(super) fn report_effective(&mut self) {
         let applied = self.directory.applied_everywhere();
         while let Some(waiting) = self.waiting.effective_on_router(applied) {
-            self.report(waiting, Stage::Router, Vec::new(), 0);
+            self.report(waiting, Effective::new(waiting.token, Stage::Router));
         }
         if !self.synced {
             // Control does not know yet which routers are behind the seeds.
@@ -261,9 +276,9 @@ impl Control {
         }
         let waited_for = self.peers.values().filter(|peer| peer.is_waited_for());
         let acked = waited_for.filter_map(|peer| peer.link.as_ref()).map(|link| link.acked).min();
-        while let Some(waiting) = self.waiting.effective_in_cluster(acked.unwrap_or(u64::MAX)) {
-            let left_out = self.left_out(waiting.interest);
-            self.report(waiting, Stage::Cluster, left_out, self.dialling.unanswered());
+        let (acked, settled) = (acked.unwrap_or(u64::MAX), self.directory.settled_everywhere());
+        while let Some(waiting) = self.waiting.effective_in_cluster(acked, settled) {
+            self.report(waiting, self.in_cluster(waiting));
         }
         self.report_overflow();
     }
@@ -272,11 +287,11 @@ impl Control {
     fn report_overflow(&mut self) {
         while let Some((waiting, on_router)) = self.waiting.overflow() {
             self.metrics.waiting_overflows += 1;
-            let mut left_out = self.left_out(waiting.interest);
+            let mut effective = self.in_cluster(waiting);
             if !on_router {
-                left_out.push(self.config.router);
+                effective.left_out.push(self.config.router);
             }
-            self.report(waiting, Stage::Cluster, left_out, self.dialling.unanswered());
+            self.report(waiting, effective);
         }
     }
 
@@ -289,13 +304,26 @@ impl Control {
         self.peers.iter().filter(|(_, peer)| !acknowledged(peer)).map(|(&router, _)| router).collect()
     }
 
-    fn report(&mut self, waiting: Waiting, stage: Stage, left_out: Vec<RouterId>, unanswered: u64) {
-        let token = waiting.token;
+    /// What a session is told whose change is effective in the cluster.
+    fn in_cluster(&self, waiting: Waiting) -> Effective {
+        let links = self.peers.values().filter_map(|peer| peer.link.as_ref());
+        let there = links.flat_map(|link| link.unheard.from(waiting.interest));
+        let unheard: BTreeSet<PublisherId> =
+            self.directory.unheard.from(waiting.directory).chain(there).collect();
+        Effective {
+            left_out: self.left_out(waiting.interest),
+            unanswered: self.dialling.unanswered(),
+            left_out_publishers: unheard.into_iter().collect(),
+            ..Effective::new(waiting.token, Stage::Cluster)
+        }
+    }
+
+    fn report(&mut self, waiting: Waiting, effective: Effective) {
         let took = self.now.since(waiting.since);
-        match stage {
+        match effective.stage {
             Stage::Router => self.metrics.subscribed_on_router.record(took),
             _ => self.metrics.subscribed_in_cluster.record(took),
         }
-        self.give(waiting.core, ToCore::Effective { token, stage, left_out, unanswered });
+        self.give(waiting.core, ToCore::Effective(effective));
     }
 }

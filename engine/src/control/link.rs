@@ -3,6 +3,7 @@
 use millrace_proto::feature::{self, Features};
 
 use super::targets::Retry;
+use super::unheard::Unheard;
 use crate::message::{CoreIndex, DialId};
 use crate::time::Time;
 use crate::transport::ConnKey;
@@ -20,6 +21,8 @@ pub(super) struct Link {
     pub(super) was_complete: bool,
     /// Version of the own interest that the peer has acknowledged; 0 before the first.
     pub(super) acked: u64,
+    /// Publishers at the peer that may not know a version of the own interest.
+    pub(super) unheard: Unheard,
     /// Whether the peer's first interest on this link was applied.
     pub(super) joined: bool,
     /// Whether events may be missing that entered through an earlier life of the peer.
@@ -68,6 +71,7 @@ impl Link {
             owners: 0,
             was_complete: false,
             acked: 0,
+            unheard: Unheard::default(),
             joined: false,
             after_loss: false,
             features: Features::default(),

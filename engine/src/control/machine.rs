@@ -61,6 +61,8 @@ pub struct Control {
     /// The end of the publishers' wait for credit.
     pub(super) sync_deadline: Time,
     pub(super) synced: bool,
+    /// Whether the cores were told that the directory has all interest of the cluster.
+    pub(super) knows_all_interest: bool,
     pub(super) join_timed_out: bool,
     /// The end of this router's wait for enough others.
     pub(super) join_deadline: Time,
@@ -118,6 +120,7 @@ impl Control {
             seeds_known: false,
             sync_deadline: now + config.sync_timeout,
             synced: false,
+            knows_all_interest: false,
             join_timed_out: false,
             join_deadline: now + config.join_timeout,
             joined: false,
@@ -190,7 +193,10 @@ impl Control {
             ToControl::Interest { add, remove, token } => self.interest_changed(core, &add, &remove, token),
             ToControl::Members(states) => self.members_changed(core, &states),
             ToControl::Sets(word) => self.sets_changed(core, word),
-            ToControl::Applied { version, position } => self.directory_applied(core, version, position),
+            ToControl::Applied { version, position, settled } => {
+                self.directory_applied(core, version, position, settled);
+            }
+            ToControl::Settled { version, left_out } => self.directory_settled(core, version, left_out),
             ToControl::LaneHello { conn, dial, hello } => self.lane_hello(core, conn, dial, &hello, true),
             ToControl::UnprovenHello { conn, dial, hello } => {
                 self.lane_hello(core, conn, dial, &hello, false);

@@ -64,6 +64,7 @@ impl Control {
         self.tell_alternates();
         self.tell_owners();
         self.check_synced();
+        self.check_interest();
         self.check_standing();
     }
 
@@ -114,6 +115,14 @@ impl Control {
             self.synced = true;
             self.join_timed_out = !all;
             self.give_all(&ToCore::Synced(true));
+        }
+    }
+
+    /// Tells the cores whether the directory has all interest of the cluster.
+    fn check_interest(&mut self) {
+        let knows = self.synced && self.peers.values().all(|peer| peer.state != PeerState::Suspect);
+        if std::mem::replace(&mut self.knows_all_interest, knows) != knows {
+            self.give_all(&ToCore::KnowsAllInterest(knows));
         }
     }
 

@@ -63,6 +63,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod unheard;
 
 pub use config::{
     ADDRESS_BYTES_MAX, ControlConfig, INTRODUCED_MAX, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE,

@@ -54,9 +54,12 @@ impl WaitingList {
         Some(waiting)
     }
 
-    /// Takes the next change that every peer that counts has acknowledged.
-    pub(super) fn effective_in_cluster(&mut self, interest_acked: u64) -> Option<Waiting> {
-        self.for_cluster.pop_front_if(|waiting| waiting.interest <= interest_acked)
+    /// Takes the next change that every peer that counts has acknowledged, and that the publishers
+    /// of this router know.
+    pub(super) fn effective_in_cluster(&mut self, interest_acked: u64, settled: u64) -> Option<Waiting> {
+        let is_known =
+            |waiting: &mut Waiting| waiting.interest <= interest_acked && waiting.directory <= settled;
+        self.for_cluster.pop_front_if(is_known)
     }
 
     /// Takes the oldest change, to be answered early because too many wait; the flag says whether

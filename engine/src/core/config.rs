@@ -160,7 +160,7 @@ pub struct QueueLimits {
     pub budget_bytes: u64,
 }
 
-/// When the core tells a publisher what was received.
+/// When the core tells a publisher what was received, and what nobody wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceivedLimits {
     /// Time after which it tells at the latest, unless the publisher can wait longer.
@@ -169,6 +169,8 @@ pub struct ReceivedLimits {
     pub after_max: Duration,
     /// Bytes after which it tells at the latest.
     pub bytes: u64,
+    /// How long nobody may want a tag set before its publisher is told so. Zero: never. Default 2 s.
+    pub quench_after: Duration,
 }
 
 impl CoreConfig {
@@ -200,7 +202,8 @@ impl CoreConfig {
                 .with(feature::RULES)
                 .with(feature::STANDBY)
                 .with(feature::MOVES)
-                .with(feature::PACING),
+                .with(feature::PACING)
+                .with(feature::QUENCH),
             lane_times: LaneTimes::default(),
             routes: RouteCacheLimits::default(),
             limits: CoreLimits::default(),
@@ -222,7 +225,12 @@ impl Default for AheadLimits {
 
 impl Default for ReceivedLimits {
     fn default() -> Self {
-        Self { after: Duration::from_millis(20), after_max: Duration::from_secs(10), bytes: 64 * 1024 }
+        Self {
+            after: Duration::from_millis(20),
+            after_max: Duration::from_secs(10),
+            bytes: 64 * 1024,
+            quench_after: Duration::from_secs(2),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::sibling;
 use super::standing::{Ending, Standing};
 use super::timers::{Timer, Timers};
 use super::turn::Close;
-use crate::message::{CoreIndex, CoreOutput, ToControl, ToCore, ToSibling};
+use crate::message::{CoreIndex, CoreOutput, ToCore, ToSibling};
 use crate::rights::{Caller, Roll};
 use crate::rules::{RulePicture, RuleSet};
 use crate::time::Time;
@@ -86,6 +86,7 @@ impl Core {
         self.path.groups.set_limits(limits.kept.groups);
         self.config.limits = limits;
         self.path.positions.review_steps();
+        self.path.clients.demand.review();
     }
 
     /// This core with these tag rules, before it has clients. Without, no tags are added.
@@ -99,6 +100,7 @@ impl Core {
     pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
         self.path.positions.ruling.ruler.set(rules);
         self.path.positions.review_steps();
+        self.path.clients.demand.review();
     }
 
     /// The tag rules in force.
@@ -288,6 +290,7 @@ impl Core {
 
     /// A message from control.
     pub fn handle_message(&mut self, now: Time, transport: &mut dyn Transport, message: ToCore) {
+        let Some(message) = self.path.clients.demand.pass(message) else { return };
         match message {
             ToCore::Prepared { token, result } => {
                 let Some(&pending) = self.mail.pending.get(&token) else { return };
@@ -299,19 +302,17 @@ impl Core {
                     self.mail.pending.remove(&token);
                 }
             }
-            ToCore::Effective { token, stage, left_out, unanswered } => {
-                let Some(pending) = self.mail.reached(token, stage) else { return };
+            ToCore::Effective(effective) => {
+                let Some(pending) = self.mail.reached(effective.token, effective.stage) else { return };
                 self.drive_client(now, transport, pending.conn, |client, turn| {
-                    client.effective(turn, token, &pending, stage, left_out, unanswered);
+                    client.effective(turn, &pending, effective);
                     Ok(())
                 });
             }
             ToCore::Directory { version, index, prefilter, joined } => {
                 self.path.directory = index;
                 self.path.sift.set(prefilter);
-                let position = self.path.position();
-                self.path.locations.tell_joined(&joined, position);
-                self.mail.tell(ToControl::Applied { version, position });
+                self.directory_changed(version, &joined);
             }
             ToCore::Members(news) => self.members_changed(now, news),
             ToCore::Names(news) => self.names_changed(now, transport, news),
@@ -349,6 +350,7 @@ impl Core {
             ToCore::LinkFrame { conn, frame } => {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));
             }
+            ToCore::KnowsAllInterest(knows) => self.standing.knows_all_interest = knows,
             ToCore::FarOwners(owners) => self.path.positions.replays.far = owners,
             ToCore::Demand(demand) => self.demand_changed(now, transport, demand),
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,

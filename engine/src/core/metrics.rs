@@ -265,6 +265,14 @@ crate::metrics! {
         group_held: level "group_held_bytes",
         /// Changes of the level in use, of all groups.
         group_switches: counter "group_switches",
+        /// Level: tag sets whose publishers were told that nobody wants them.
+        quenched_tag_sets: level "quenched_tag_sets",
+        /// Tag sets whose publishers were told that nobody wants them, once for each time.
+        quenches: counter "quenches",
+        /// Tag sets whose publishers were told that somebody wants them again.
+        unquenches: counter "unquenches",
+        /// Publishers that did not answer in time that they know of a subscription.
+        quench_left_out: counter "quench_left_out_publishers",
         /// Level: receivers that have a name.
         named_receivers: level "named_receivers",
         /// Events that name recipients, once however many they name.

@@ -13,6 +13,9 @@ use crate::message::Alternate;
 pub(super) struct Standing {
     /// Whether publishers get credit.
     pub(super) is_synced: bool,
+    /// Whether the directory has all interest of the cluster: this router is synced, and no peer is
+    /// suspect.
+    pub(super) knows_all_interest: bool,
     /// Other routers, for Welcome and Goaway.
     pub(super) alternates: Vec<Alternate>,
     /// What this cluster wants of others, once control has said it.

@@ -30,6 +30,10 @@ pub(super) enum Timer {
     Positions,
     /// A publisher's wait for its identity's quota ends. At most one for each client.
     Quota(ConnKey),
+    /// The core looks which tag sets of a publisher nobody wants. At most one for each client.
+    Quench(ConnKey),
+    /// The core goes on with what subscriptions wait for. One while there is something.
+    Demand,
 }
 
 /// What is due, and when.
@@ -89,6 +93,8 @@ impl Timer {
             Self::Groups => 7,
             Self::Positions => 8,
             Self::Quota(_) => 9,
+            Self::Quench(_) => 10,
+            Self::Demand => 11,
         }
     }
 }

@@ -58,6 +58,9 @@ impl Core {
         if self.path.positions.replays.has_mail() {
             self.pass_history(now, transport);
         }
+        if self.path.clients.demand.has_work(now) {
+            self.tend_demand(now, transport);
+        }
         if !self.path.clients.barriers.is_idle() {
             self.settle_barriers(now, transport);
         }
@@ -133,6 +136,14 @@ impl Core {
                     self.path.tell_positions(now);
                     self.timers.set(now + CURSORS_EVERY, Timer::Positions);
                 }
+                Timer::Quench(conn) => {
+                    self.drive_client(now, transport, conn, |client, turn| {
+                        client.look_at_tag_sets(turn, time);
+                        Ok(())
+                    });
+                }
+                // The turn goes on with what is due.
+                Timer::Demand => {}
                 Timer::Quota(conn) => {
                     self.drive_client(now, transport, conn, |client, turn| {
                         client.quota_due(turn, time);

@@ -99,7 +99,7 @@ impl ReceiverPart {
 
     fn tell_state(&self, subscription: &Subscription) {
         self.tell(match subscription.state() {
-            SubscriptionState::Progress(Progress::Cluster { left_out, unanswered }) => {
+            SubscriptionState::Progress(Progress::Cluster { left_out, unanswered, .. }) => {
                 Seen::Effective { left_out, unanswered }
             }
             _ => Seen::Lapsed,

@@ -105,6 +105,8 @@ message! {
         4 left_out: Vec<RouterId>,
         /// Addresses of the mesh at which no router has answered: whoever may be there, too, was left out.
         5 unanswered: u64,
+        /// Publishers that were told that somebody wants their events, and did not answer in time.
+        8 left_out_publishers: Vec<crate::PublisherId>,
     }
 }
 

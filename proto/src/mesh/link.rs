@@ -155,6 +155,8 @@ message! {
         1 version: u64,
         /// For each owner, the position at which it was applied: runs at and after it were matched against it.
         2 positions: Vec<u64>,
+        /// Publishers that were told that somebody wants their events, and did not answer in time.
+        3 left_out_publishers: Vec<crate::PublisherId>,
     }
 }
 

@@ -130,6 +130,17 @@ pub(crate) fn receiver_frames() -> Vec<(&'static str, ControlFrame)> {
                 stage: Stage::Cluster,
                 left_out: vec![ROUTER],
                 unanswered: 1,
+                ..Subscribed::default()
+            }),
+        ),
+        (
+            "subscribed_unheard",
+            ControlFrame::Subscribed(Subscribed {
+                receiver: RECEIVER,
+                subscription: SUBSCRIPTION,
+                stage: Stage::Cluster,
+                left_out_publishers: vec![PUBLISHER.publisher],
+                ..Subscribed::default()
             }),
         ),
         (
@@ -188,7 +199,10 @@ pub(crate) fn mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                 from: 11,
             }),
         ),
-        ("interest_ack", MeshFrame::from(InterestAck { version: 12, positions: vec![0, 1000] })),
+        (
+            "interest_ack",
+            MeshFrame::from(InterestAck { version: 12, positions: vec![0, 1000], ..InterestAck::default() }),
+        ),
         (
             "interest_digest",
             MeshFrame::from(InterestDigest { version: 12, count: 2, sum: 0x0fed_cba9_8765_4321 }),

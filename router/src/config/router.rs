@@ -369,6 +369,7 @@ impl RouterConfig {
         core.limits.credit_bytes = self.limits.publisher_credit_bytes;
         core.limits.hello_timeout = self.limits.hello_timeout;
         core.limits.pace_max = self.limits.pace_max;
+        core.limits.received.quench_after = self.limits.quench_after;
         core.limits.selectors = SelectorLimits {
             bytes_per_connection: size(self.limits.selector_bytes_per_connection),
             bytes_per_core: size(self.limits.selector_bytes_per_core),

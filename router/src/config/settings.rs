@@ -261,6 +261,10 @@ section! {
         /// took nothing for as long; zero: never.
         "limits.pace_max" Restart ()
         pace_max: Duration = Duration::from_millis(250) => Span { min: Duration::ZERO, max: HOUR };
+        /// How long nobody may want the events of a tag set before its publisher is told, which then stops sending them until
+        /// somebody does; zero: never. Routers that keep history want all events.
+        "limits.quench_after" Restart ()
+        quench_after: Duration = Duration::from_secs(2) => Span { min: Duration::ZERO, max: HOUR };
         /// A run that a publisher wants to be told of, and that was not answered for within this time, ends as partial because
         /// of *timeout*.
         "limits.confirm_timeout" Restart ()

@@ -10,6 +10,7 @@ mod dns;
 mod mesh;
 mod process;
 mod publishers;
+mod quench;
 mod questions;
 mod raw;
 mod reload;

@@ -211,6 +211,7 @@ impl Client {
                 received_within_us: publisher.received_within_us(),
                 confirms: publisher.is_confirmed(),
                 secret: publisher.secret(),
+                quench: publisher.skips(),
                 ..config
             },
             Role::Receivers(receivers) => ConnectionConfig {

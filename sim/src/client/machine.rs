@@ -70,7 +70,8 @@ impl Client {
             return;
         }
         let offset = self.last_router.and_then(|router| around.clock_offsets.get(&router)).copied();
-        if publisher.publish(offset.unwrap_or(0), around) == Attempt::Goes {
+        let router = self.last_router.map(|router| around.routers[router as usize]);
+        if publisher.publish(router, offset.unwrap_or(0), around) == Attempt::Goes {
             let pause = Duration::from_micros(around.rng.random_range(1_000..30_000));
             around.queue.after(pause, Event::Publish { client: self.index });
         }

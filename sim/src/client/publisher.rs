@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_attach::ClientConnection;
 use millrace_client::session::publisher::{MemoryStore, PublishError};
-use millrace_client::session::{ConfirmLevel, PublisherConfig, PublisherSession};
+use millrace_client::session::{ConfirmLevel, PublisherConfig, PublisherSession, Tags};
 use millrace_engine::time::Time;
 use millrace_proto::control::Welcome;
 use millrace_proto::{Epoch, PublisherSecret, RouterId, TagSet};
@@ -192,18 +192,29 @@ impl Publisher {
         self.setup.config.level.is_confirmed()
     }
 
+    /// Whether it leaves out what nobody wants.
+    pub(super) const fn skips(&self) -> bool {
+        !self.is_confirmed()
+    }
+
     pub(super) fn expects_answer(&self, now: Time) -> bool {
         self.life.as_ref().is_some_and(|life| life.session.expects_answer(now))
     }
 
-    /// Publishes some events of one emitter.
-    pub(super) fn publish(&mut self, clock_offset_ns: i64, around: &mut Surroundings<'_>) -> Attempt {
+    /// Publishes some events of one emitter; `router` is the last one that it was connected to.
+    pub(super) fn publish(
+        &mut self,
+        router: Option<RouterId>,
+        clock_offset_ns: i64,
+        around: &mut Surroundings<'_>,
+    ) -> Attempt {
         let now = around.queue.now();
         let wall_ns = (EPOCH_NS + now.0).saturating_add_signed(clock_offset_ns);
         let (emitter, tags) =
             self.setup.emitters[around.rng.random_range(0..self.setup.emitters.len())].clone();
         for _ in 0..around.rng.random_range(1..=self.setup.burst) {
-            if self.count >= self.setup.events || !self.publish_one(emitter, &tags, wall_ns, around) {
+            if self.count >= self.setup.events || !self.publish_one(emitter, &tags, (router, wall_ns), around)
+            {
                 break;
             }
         }
@@ -219,7 +230,7 @@ impl Publisher {
         &mut self,
         emitter: u32,
         tags: &TagSet,
-        wall_ns: u64,
+        (router, wall_ns): (Option<RouterId>, u64),
         around: &mut Surroundings<'_>,
     ) -> bool {
         let now = around.queue.now();
@@ -238,6 +249,13 @@ impl Publisher {
         if let Err(error) = stamp.encode(text, &mut self.payload) {
             around.record.findings.add("session", || format!("event {n} of emitter {emitter}: {error}"));
             return false;
+        }
+        if let Some(router) = router.filter(|_| self.setup.config.level == ConfirmLevel::None)
+            && session.skips(|| now, Tags::Set(tags))
+        {
+            self.count += 1;
+            around.record.skipped(emitter, n, Sent { at: now.0, router });
+            return true;
         }
         let seq = session.next_seq();
         let outcome = session.publish(now, tags, wall_ns, &self.payload);

@@ -193,8 +193,9 @@ impl Receivers {
         let Some(session) = receiver.session_number else { return };
         let subscription = subscribed.subscription;
         if subscribed.stage == Stage::Cluster && receiver.subscriptions.contains_key(&subscription) {
-            let Subscribed { left_out, unanswered, .. } = subscribed;
-            record.checker.effective(session, subscription.0, now.0, left_out, *unanswered > 0);
+            let Subscribed { left_out, unanswered, left_out_publishers, .. } = subscribed;
+            let is_part = *unanswered > 0 || !left_out_publishers.is_empty();
+            record.checker.effective(session, subscription.0, now.0, left_out, is_part);
         }
         if let Some((ended, behind)) = receiver.ending
             && behind == subscription
@@ -296,9 +297,11 @@ impl Receiver {
     pub(super) fn show_progress(&self, number: ReceiverNumber, now: Time, record: &mut Record) {
         let Some(session) = self.session_number else { return };
         for &subscription in self.subscriptions.keys() {
-            if let Some(Progress::Cluster { left_out, unanswered }) = self.plan.progress(number, subscription)
+            if let Some(Progress::Cluster { left_out, unanswered, left_out_publishers }) =
+                self.plan.progress(number, subscription)
             {
-                record.checker.effective(session, subscription.0, now.0, left_out, *unanswered > 0);
+                let is_part = *unanswered > 0 || !left_out_publishers.is_empty();
+                record.checker.effective(session, subscription.0, now.0, left_out, is_part);
             }
         }
     }

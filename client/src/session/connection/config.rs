@@ -33,6 +33,8 @@ pub struct ConnectionConfig {
     /// Whether its receivers may move to and from other routers without a gap: it reads marks.
     /// Default no.
     pub moves: bool,
+    /// Whether its publisher reads which tag sets nobody wants. Default no.
+    pub quench: bool,
     /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
     /// What proves who the client is, where it has no certificate. Default none: an empty text.
@@ -55,6 +57,7 @@ impl Default for ConnectionConfig {
             confirms: false,
             history: false,
             moves: false,
+            quench: false,
             secret: None,
             token: Token::default(),
             zone: String::new(),

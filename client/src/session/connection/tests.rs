@@ -1,6 +1,6 @@
 //! Greeting, pings, what waits for the Welcome, and what a router may not do.
 
-use millrace_proto::control::{Credit, OverflowPolicy, Received, Stage};
+use millrace_proto::control::{Credit, OverflowPolicy, Received, Stage, Subscribed};
 use millrace_proto::{CloseCode, DecodeError, RouterId};
 use proptest::prelude::*;
 

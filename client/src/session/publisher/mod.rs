@@ -20,6 +20,7 @@
 //! | `store`, `memory` | what holds them: [`Store`], [`MemoryStore`] |
 //! | `stream` | the tables, the credit and the encoding of one publish stream |
 //! | `retries` | what did not reach all its receivers, and is to go out again |
+//! | `unwanted` | tag sets that nobody wants |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
 //!
 //! ```
@@ -50,6 +51,7 @@ mod finals;
 mod memory;
 mod numbered;
 mod outcome;
+mod quenching;
 mod reports;
 mod retries;
 mod session;
@@ -59,6 +61,7 @@ mod stream;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod unwanted;
 mod window;
 
 pub use config::{ConfirmLevel, PublisherConfig};

@@ -32,14 +32,14 @@ const OUTPUT_SLACK_BYTES: usize = 512;
 #[derive(Debug)]
 pub struct PublisherSession<S = MemoryStore> {
     pub(super) config: PublisherConfig,
-    handles: Handles,
+    pub(super) handles: Handles,
     pub(super) window: Window<S>,
     /// When the oldest event came that was not handed to a stream.
     oldest: Time,
     flush_wanted: bool,
     /// No more events are taken for this stream.
     held: bool,
-    stream: Option<PublishStream>,
+    pub(super) stream: Option<PublishStream>,
     reports: Reports,
     /// Events that ended and were not told; each once, so that the window bounds them.
     pub(super) ended: VecDeque<Ended>,
@@ -47,7 +47,7 @@ pub struct PublisherSession<S = MemoryStore> {
     /// Its part in a standby set, if it has one.
     pub(super) standby: Option<Box<Member>>,
     /// The time of the last turn.
-    turned: Time,
+    pub(super) turned: Time,
 }
 
 impl PublisherSession {

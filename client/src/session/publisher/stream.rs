@@ -10,7 +10,9 @@ use millrace_proto::{PublisherKey, TagSet, varint};
 
 use super::store::StoredRun;
 use super::tags::{Handles, Tags};
+use super::unwanted::Unwanted;
 use super::window::Outgoing;
+use crate::time::Time;
 
 /// The publisher's number on its stream: there is one.
 pub(in crate::session) const PUBLISHER_NUMBER: u64 = 0;
@@ -30,6 +32,9 @@ pub(super) struct PublishStream {
     number_of_handle: Vec<u32>,
     /// Handle that each number stands for; `NONE` for tag sets without one.
     handle_of_number: Vec<u32>,
+    /// Bytes of the stream up to the end of the definition of each number.
+    defined: Vec<u64>,
+    pub(super) unwanted: Unwanted,
     /// The table has been full: hot numbers must be looked up so that it knows which are in use.
     full: bool,
     started: bool,
@@ -53,6 +58,8 @@ impl PublishStream {
             table: TableWriter::new(tables.tag_sets, tables.tag_bytes),
             number_of_handle: vec![NONE; handles],
             handle_of_number: Vec::new(),
+            defined: Vec::new(),
+            unwanted: Unwanted::default(),
             full: false,
             started: false,
             staged: Bytes::new(),
@@ -115,6 +122,7 @@ impl PublishStream {
             Naming::Known(number) => Some(number),
             Naming::Define(number) => {
                 data::put_define_tags(out, number, set.borrow());
+                self.defined_at(number, self.written + out.len() as u64);
                 Some(number)
             }
             Naming::Inline => None,
@@ -130,6 +138,38 @@ impl PublishStream {
                 put_long_run(out, tags, publisher, outgoing);
             }
         }
+    }
+
+    /// A number stands for a tag set from these bytes of the stream on.
+    fn defined_at(&mut self, number: u64, bytes: u64) {
+        self.unwanted.remove(number);
+        let Ok(index) = usize::try_from(number) else { return };
+        if index >= self.defined.len() {
+            self.defined.resize(index + 1, 0);
+        }
+        self.defined[index] = bytes;
+    }
+
+    /// The router says that nobody wants the sets of these numbers, as they were defined in the
+    /// first `read` bytes of the stream. Returns those that were wanted.
+    pub(super) fn quench(&mut self, now: Time, numbers: &[u64], read: u64) -> Vec<TagSet> {
+        let Self { table, defined, unwanted, .. } = self;
+        let is_meant = |number: u64| {
+            let at = usize::try_from(number).ok().and_then(|index| defined.get(index));
+            at.is_some_and(|&at| at <= read)
+        };
+        let meant = numbers.iter().copied().filter(|&number| is_meant(number));
+        let sets = meant.filter_map(|number| Some((number, table.key(number)?)));
+        sets.filter(|&(number, set)| unwanted.add(now, number, set)).map(|(_, set)| set.clone()).collect()
+    }
+
+    /// The router says that somebody wants the sets of these numbers; none stand for all. Returns
+    /// those that were not wanted.
+    pub(super) fn unquench(&mut self, numbers: &[u64]) -> Vec<TagSet> {
+        if numbers.is_empty() {
+            return self.unwanted.take_all();
+        }
+        numbers.iter().filter_map(|&number| self.unwanted.remove(number)).collect()
     }
 
     fn name(&mut self, set: &TagSet, handle: u32) -> Naming {

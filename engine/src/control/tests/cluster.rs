@@ -266,7 +266,7 @@ impl Cluster {
                     self.missed(router, core, peer);
                 }
                 let position = self.routers[router].positions[usize::from(core)];
-                self.inform(router, core, ToControl::Applied { version, position });
+                self.inform(router, core, ToControl::Applied { version, position, settled: true });
             }
             ToCore::AcceptLane { conn, peer, lane, outgoing, missed, lost, hello, .. } => {
                 let (number, side) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());
@@ -344,10 +344,10 @@ impl Cluster {
             self.trace.push(format!("{} {router} {}", self.now, describe(&output)));
             match output {
                 ControlOutput::ToCore { core, message } => {
-                    if let ToCore::Effective { token, stage, left_out, unanswered } = &message {
-                        self.check_effective(router, *token, *stage, left_out);
-                        self.routers[router].effective.push((*token, *stage, left_out.clone()));
-                        self.routers[router].unanswered = *unanswered;
+                    if let ToCore::Effective(said) = &message {
+                        self.check_effective(router, said.token, said.stage, &said.left_out);
+                        self.routers[router].effective.push((said.token, said.stage, said.left_out.clone()));
+                        self.routers[router].unanswered = said.unanswered;
                     }
                     let time = self.now + self.delay();
                     let busy = &mut self.routers[router].to_core_busy[usize::from(core)];

@@ -108,6 +108,7 @@ impl ClientSession {
             (true, ControlFrame::Move(request)) => self.mark_asked(turn, &request),
             (true, ControlFrame::Member(member)) => self.member_is_busy(turn, &member),
             (true, ControlFrame::Standby(standby)) => self.standby(turn, &standby),
+            (true, ControlFrame::Quenched(quenched)) => self.has_applied(turn, &quenched),
             (true, ControlFrame::CloseReceiver(close)) => self.close_receiver(turn, close.receiver),
             (true, ControlFrame::Pong(_)) => {}
             (true, ControlFrame::Skipped { .. }) => turn.path.metrics.frames_skipped += 1,
@@ -129,6 +130,7 @@ impl ClientSession {
         self.asked.groups = self.asked.confirms && common.contains(feature::GROUPS);
         self.asked.names = common.contains(feature::NAMES);
         self.asked.standby = common.contains(feature::STANDBY);
+        self.to_publisher.quench = common.contains(feature::QUENCH).then(Box::default);
         self.asked.positions = hello.positions && common.contains(feature::HISTORY);
         let (alternates, alternate_zones) = standing.alternates();
         let welcome = Welcome {

@@ -29,12 +29,15 @@ mod naming;
 mod past;
 mod picture;
 mod publisher;
+mod quench;
+mod quenched;
 mod quota;
 mod receivers;
 mod rights;
 mod session;
 mod standby;
 mod subscriptions;
+mod tag_sets;
 
 #[cfg(test)]
 pub(super) use control::CONTROL_READ_BYTES;

@@ -50,7 +50,7 @@ struct Progress {
 #[derive(Debug)]
 pub(super) struct PublishStream {
     pub(super) stream: StreamKey,
-    reader: RunReader,
+    pub(super) reader: RunReader,
     proof: Proof,
     /// What its client may publish.
     rights: Arc<Rights>,
@@ -202,7 +202,7 @@ impl PublishStream {
             let reason = "the tags that the router stamps on its events were changed: connect again";
             return Err(Close::new(CloseCode::Replaced, reason));
         }
-        for tags in self.reader.tag_sets() {
+        for (_, tags) in self.reader.tag_sets() {
             tags.entry_flags = entry_flags(&rights);
             let is_allowed = rights.may_publish(tags.tags());
             match tags.refusal {

@@ -10,6 +10,7 @@ use millrace_proto::{CloseCode, ReceiverNumber};
 use super::filing;
 use super::metered::Metered;
 use super::publisher::PublishStream;
+use super::quenched::Quench;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
@@ -97,6 +98,15 @@ pub(in crate::core) struct Liveness {
     pub(super) pinged: Time,
 }
 
+/// What the publisher was told.
+#[derive(Debug, Default)]
+pub(super) struct ToPublisher {
+    /// How many bytes of its stream it may write.
+    credit: u64,
+    /// Tag sets that nobody wants, if it can be told.
+    pub(super) quench: Option<Box<Quench>>,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(in crate::core) struct ClientSession {
@@ -113,7 +123,7 @@ pub(in crate::core) struct ClientSession {
     /// How long the publisher can wait for `Received`.
     pub(super) received_after: Duration,
     pub(super) publish: Option<PublishStream>,
-    credit: u64,
+    pub(super) to_publisher: ToPublisher,
     pub(super) receivers: BTreeMap<ReceiverNumber, ReceiverSlot>,
     pub(super) streams: HashMap<StreamKey, ReceiverSlot, ahash::RandomState>,
     /// Receivers whose stream QUIC has not allowed yet.
@@ -142,7 +152,7 @@ impl ClientSession {
             delivery: None,
             received_after: Duration::ZERO,
             publish: None,
-            credit: 0,
+            to_publisher: ToPublisher::default(),
             receivers: BTreeMap::new(),
             streams: HashMap::default(),
             unopened: Vec::new(),
@@ -229,6 +239,7 @@ impl ClientSession {
     pub(in crate::core) fn closed(mut self, turn: &mut Turn<'_>, code: Option<CloseCode>) {
         self.set_seat(turn, None);
         self.leave_sets(turn, code == Some(CloseCode::Done));
+        self.end_quench(turn);
         turn.path.metrics.clients -= u64::from(!self.is_router());
         turn.path.ledger.forget(self.conn);
         turn.path.clients.requests.forget(self.conn);
@@ -316,10 +327,11 @@ impl ClientSession {
         }
         match &mut self.publish {
             Some(publish) => {
-                self.credit = publish.extend_credit(self.credit, window, &mut self.control.out);
+                self.to_publisher.credit =
+                    publish.extend_credit(self.to_publisher.credit, window, &mut self.control.out);
             }
-            None if self.credit == 0 => {
-                self.credit = window;
+            None if self.to_publisher.credit == 0 => {
+                self.to_publisher.credit = window;
                 control::Credit { bytes: window }.encode(&mut self.control.out);
             }
             None => {}
@@ -348,7 +360,7 @@ impl ClientSession {
             turn.transport,
             turn.path,
             &mut self.control.out,
-            (self.credit, limits.read_bytes),
+            (self.to_publisher.credit, limits.read_bytes),
             self.who.metered.as_deref_mut(),
         )?;
         let waits = self.who.metered.as_deref().is_some_and(|metered| metered.until().is_some());
@@ -371,6 +383,9 @@ impl ClientSession {
             turn.timers.set(due, Timer::Received(self.conn));
         }
         self.extend_credit(limits.credit_bytes);
+        if self.to_publisher.quench.is_some() {
+            self.plan_look(turn);
+        }
         self.mark(turn);
         if waits {
             self.await_quota(turn);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use millrace_proto::SubscriptionNumber;
 use millrace_proto::control::{Refused, RefusedReason, Stage, Subscribe, Subscribed, Unsubscribe};
 use millrace_proto::limits::{SELECTORS_PER_RECEIVER_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
-use millrace_proto::{RouterId, SubscriptionNumber};
 
 use super::rights::not_allowed;
 use super::session::{ClientSession, PENDING_REQUESTS_MAX};
@@ -13,7 +13,7 @@ use crate::core::account::Cost;
 use crate::core::mail::{InterestChange, PendingSubscription};
 use crate::core::receiver::Receiver;
 use crate::core::turn::Turn;
-use crate::message::{Prepared, ToControl, Token};
+use crate::message::{Effective, Prepared, ToControl, Token};
 use crate::rights::AllowList;
 
 impl ClientSession {
@@ -117,6 +117,7 @@ impl ClientSession {
                 let wanted = past::selectors_of(&selectors);
                 let InterestChange { add, remove } = filing::file(turn, slot, subscription, selectors);
                 past::begin_past(turn, slot, token, wanted);
+                turn.path.clients.demand.filed(token, !add.is_empty());
                 turn.mail.tell(ToControl::Interest { add, remove, token: Some(token) });
             }
             Err((reason, message)) => {
@@ -173,12 +174,10 @@ impl ClientSession {
     pub(in crate::core) fn effective(
         &mut self,
         turn: &mut Turn<'_>,
-        token: Token,
         pending: &PendingSubscription,
-        stage: Stage,
-        left_out: Vec<RouterId>,
-        unanswered: u64,
+        effective: Effective,
     ) {
+        let Effective { token, stage, left_out, unanswered, left_out_publishers } = effective;
         let PendingSubscription { receiver, subscription, .. } = *pending;
         match stage {
             Stage::Router => past::ask_owners(turn, pending.slot, token),
@@ -188,7 +187,8 @@ impl ClientSession {
         let open = receiver_of(turn, pending, token);
         if open.is_some_and(|open| !open.selectors.was_ended(subscription, token)) {
             let subscription = SubscriptionNumber(u32::from(subscription));
-            Subscribed { receiver, subscription, stage, left_out, unanswered }.encode(&mut self.control.out);
+            Subscribed { receiver, subscription, stage, left_out, unanswered, left_out_publishers }
+                .encode(&mut self.control.out);
             self.mark(turn);
         }
     }

@@ -59,7 +59,9 @@ mod shed;
 mod sift;
 mod stamped;
 mod state;
+mod takers;
 mod unruled;
+mod unwanted;
 
 pub(super) use cursors::CURSORS_EVERY;
 pub(super) use entered::{Entered, Scope};

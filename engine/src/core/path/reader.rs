@@ -11,6 +11,7 @@ use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
 use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSet, TagSetRef};
 
+use super::unwanted::Unwanted;
 use crate::core::metrics::DropReason;
 use crate::routes::TagId;
 
@@ -26,6 +27,8 @@ pub(in crate::core) struct KnownTags {
     pub(in crate::core) refusal: Option<DropReason>,
     /// Flags that its runs have between the cores of this router.
     pub(in crate::core) entry_flags: u16,
+    /// Whether anybody wants it, on the stream of a publisher that can be told.
+    pub(in crate::core) unwanted: Unwanted,
 }
 
 /// What a sink makes of a tag set.
@@ -49,7 +52,14 @@ impl KnownTags {
     /// A tag set as the owner routes it.
     pub(super) fn effective(tags: TagSetRef<'_>) -> Self {
         let (canonical, hash) = (tags.canonical().into(), tags.hash());
-        Self { canonical, hash, id: TagId::default(), refusal: None, entry_flags: 0 }
+        Self {
+            canonical,
+            hash,
+            id: TagId::default(),
+            refusal: None,
+            entry_flags: 0,
+            unwanted: Unwanted::default(),
+        }
     }
 
     pub(in crate::core) fn tags(&self) -> TagSetRef<'_> {
@@ -196,6 +206,8 @@ pub(in crate::core) struct RunReader {
 struct Tables {
     preamble: bool,
     tags: TableReader<KnownTags>,
+    /// How many times a tag set was given a number.
+    definitions: u64,
     publishers: TableReader<PublisherKey>,
 }
 
@@ -208,14 +220,30 @@ impl RunReader {
             tables: Tables {
                 preamble,
                 tags: TableReader::new(capacity.tag_sets, capacity.tag_bytes, "tag set"),
+                definitions: 0,
                 publishers: TableReader::new(capacity.publishers, u64::MAX, "publisher"),
             },
         }
     }
 
     /// The tag sets that the stream has numbers for.
-    pub(in crate::core) fn tag_sets(&mut self) -> impl Iterator<Item = &mut KnownTags> {
-        self.tables.tags.iter_mut()
+    pub(in crate::core) fn tag_sets(&mut self) -> impl Iterator<Item = (u64, &mut KnownTags)> {
+        self.tables.tags.numbered_mut()
+    }
+
+    /// The tag set of a number.
+    pub(in crate::core) fn tag_set(&mut self, number: u64) -> Option<&mut KnownTags> {
+        self.tables.tags.get_mut(number).ok()
+    }
+
+    /// How many times a tag set was given a number.
+    pub(in crate::core) const fn definitions(&self) -> u64 {
+        self.tables.definitions
+    }
+
+    /// The publisher of the lowest number.
+    pub(in crate::core) fn first_publisher(&self) -> Option<PublisherId> {
+        Some(self.tables.publishers.get(0).ok()?.publisher)
     }
 
     /// Whether the stream ends between two frames.
@@ -313,6 +341,7 @@ impl Tables {
         }
         match data::decode(kind, body)? {
             DataFrame::DefineTags { number, tags } => {
+                self.definitions += 1;
                 self.tags.define(number, KnownTags::new(tags, sink), tags.canonical().len() as u64)?;
             }
             DataFrame::DefinePublisher { number, publisher, index } => {

@@ -13,6 +13,7 @@ use super::sift::Sift;
 use crate::core::account::Accounts;
 use crate::core::barrier::Barriers;
 use crate::core::config::CoreConfig;
+use crate::core::demand::Demand;
 use crate::core::group_run::GroupRun;
 use crate::core::holds::Holds;
 use crate::core::hot::HotPicture;
@@ -84,6 +85,8 @@ pub(in crate::core) struct Clients {
     pub(in crate::core) members: Members,
     /// Receivers that wait until everything that was routed before a moment has arrived.
     pub(in crate::core) barriers: Barriers,
+    /// Publishers that were told that nobody wants their events, and who waits for them.
+    pub(in crate::core) demand: Demand,
     /// Who may do what.
     pub(in crate::core) roll: Arc<Roll>,
     /// This router.
@@ -132,6 +135,7 @@ impl Path {
                 queue_budget_bytes: config.limits.queues.budget_bytes,
                 members: Members::new(config),
                 barriers: Barriers::new(config.core, config.cores),
+                demand: Demand::default(),
                 roll: Arc::default(),
                 router: config.router,
                 names: Names::new(config),

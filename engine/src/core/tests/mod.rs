@@ -20,6 +20,7 @@ mod payload;
 mod places;
 mod prefilter;
 mod proof;
+mod quench;
 mod queue_budget;
 mod queues;
 mod quotas;

@@ -17,7 +17,7 @@ use millrace_proto::{
 };
 
 use crate::core::{Core, CoreConfig};
-use crate::message::{CoreIndex, CoreOutput, PrepareOrder, Prepared, ToControl, ToCore};
+use crate::message::{CoreIndex, CoreOutput, Effective, PrepareOrder, Prepared, ToControl, ToCore};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 
@@ -168,7 +168,7 @@ impl World {
                 }
                 CoreOutput::ToControl(ToControl::Interest { token: Some(token), .. }) => {
                     [Stage::Router, Stage::Cluster]
-                        .map(|stage| ToCore::Effective { token, stage, left_out: Vec::new(), unanswered: 0 })
+                        .map(|stage| ToCore::Effective(Effective::new(token, stage)))
                         .into()
                 }
                 _ => Vec::new(),
