@@ -108,11 +108,15 @@ fn root_lists_every_path_as_text_or_json() {
             "/routes",
             "/tags",
             "/groups",
+            "/forwards",
             "/names",
+            "/rules",
+            "/standby",
             "/why",
             "/reload",
             "/drain",
-            "/move"
+            "/standby/hand-over",
+            "/move",
         ]
     );
     assert_eq!(text.lines().count(), paths.len());

@@ -49,3 +49,52 @@ impl<S: Store> PublisherSession<S> {
         self.stream.as_mut().zip(set).is_some_and(|(stream, set)| stream.unwanted.skips(now, set))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::control::TableCapacity;
+    use millrace_proto::{Epoch, PublisherId, PublisherKey};
+
+    use super::*;
+    use crate::session::PublisherConfig;
+
+    /// Publishes an event with this tag, and returns how many bytes it takes.
+    fn publish(session: &mut PublisherSession, tag: &str) -> u64 {
+        let set = TagSet::from_texts([tag]).unwrap();
+        session.publish(Time::ZERO, &set, 0, b"x").unwrap();
+        session.flush();
+        session.take_output(Time::ZERO).map_or(0, |chunk| chunk.len() as u64)
+    }
+
+    fn wanted(session: &PublisherSession, tag: &str) -> bool {
+        session.is_wanted(Tags::Set(&TagSet::from_texts([tag]).unwrap()))
+    }
+
+    #[test]
+    fn a_number_means_the_set_that_the_router_had_read() {
+        let key = PublisherKey { publisher: PublisherId(7), epoch: Epoch(1) };
+        let mut session = PublisherSession::new(PublisherConfig::new(key));
+        session.stream_started(TableCapacity { tag_sets: 1, ..TableCapacity::CLIENT });
+        session.on_credit(1 << 20);
+        let read = publish(&mut session, "host=a");
+        let quench = Quench { version: 1, tag_sets: vec![0, 5], read };
+        assert_eq!(session.on_quench(&quench), [TagSet::from_texts(["host=a"]).unwrap()]);
+        assert!(!wanted(&session, "host=a") && wanted(&session, "host=b"));
+        assert!(session.skips(|| Time::ZERO, Tags::Set(&TagSet::from_texts(["host=a"]).unwrap())));
+        // Another set takes the number, and with it the first one's place in the router's memory.
+        while wanted(&session, "host=b") && !wanted(&session, "host=a") {
+            publish(&mut session, "host=b");
+        }
+        assert!(wanted(&session, "host=a"));
+        assert!(session.on_quench(&quench).is_empty(), "it was written before the router knew of the other");
+        let all = Quench { read: u64::MAX >> 2, ..quench };
+        assert_eq!(session.on_quench(&all).len(), 1);
+        assert!(!wanted(&session, "host=b"));
+        let unquench = Unquench { version: 2, tag_sets: vec![0], read };
+        assert_eq!(session.on_unquench(&unquench).len(), 1);
+        assert!(wanted(&session, "host=b"));
+        session.on_quench(&all);
+        assert_eq!(session.take_unwanted().len(), 1);
+        assert!(wanted(&session, "host=b"), "the next router says it anew");
+    }
+}
