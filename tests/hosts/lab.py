@@ -131,6 +131,7 @@ count = 2
 
 [admin]
 listen = "[::]:7401"
+tls_listen = "[::]:7402"
 
 [mesh]
 seeds = ["{ALL}"]
@@ -152,7 +153,13 @@ filter = "{log}"
 
     def make_certificates(self):
         self.certs("init")
+        self.certs("admin", "ann")
         self.renew_certificate()
+
+    def operator(self):
+        """The options by which routers obey from another host."""
+        certs = self.out / "certs"
+        return ["--ca", certs / "ca.pem", "--cert", certs / "admin-ann.pem", "--key", certs / "admin-ann.key"]
 
     def renew_certificate(self):
         """A certificate for all routers, under the file names of their configuration."""

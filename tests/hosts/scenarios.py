@@ -7,7 +7,7 @@ is worth saying of a run that held.
 import signal
 import time
 
-from lab import ROUTERS, address, check, until
+from lab import DOMAIN, ROUTERS, check, until
 
 #: By name, in the order in which they are played.
 ALL = {}
@@ -91,7 +91,8 @@ def rebalance(lab):
     for number in range(count):
         lab.start("c0", f"sub{number}", lab.programs / "millrace", "sub", "--quiet", *lab.reach("r0"), "n=1")
     until(20, "all are attached", lambda: lab.clients("r0") == count)
-    pages = [word for router in ROUTERS for word in ("--admin", f"http://{address(router)}:7401")]
+    pages = [word for router in ROUTERS for word in ("--admin", f"https://{router}.{DOMAIN}:7402")]
+    pages += lab.operator()
     lab.millrace("c1", "ctl", *pages, "rebalance", "--within", "3s")
     for _ in range(10):
         shares = [lab.clients(router) for router in ROUTERS]
