@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// Try tag rules, [[rule]] of a router's configuration, before routers have them.
+/// Try tag rules, `[[rule]]` of a router's configuration, before routers have them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rules {
     #[command(subcommand)]
@@ -21,11 +21,11 @@ pub(crate) enum What {
 /// one, and with what rules add.
 ///
 /// Events come on standard input, one a line: objects as `millrace sub --json` prints them, or
-/// TAGS<TAB>PAYLOAD, with tags as for `millrace pub -t`. Exit code 2: a rule cannot be used; 1: a line
+/// `TAGS<TAB>PAYLOAD`, with tags as for `millrace pub -t`. Exit code 2: a rule cannot be used; 1: a line
 /// is no event.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
-    /// A configuration file of a router, with [[rule]] in it. With --rules: a file of events in place of
+    /// A configuration file of a router, with `[[rule]]` in it. With --rules: a file of events in place of
     /// standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
