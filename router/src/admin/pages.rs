@@ -95,7 +95,7 @@ async fn list(headers: HeaderMap) -> Response {
         page.push_str("</dl>\n");
         return axum::response::Html(page).into_response();
     }
-    let lines: Vec<String> = PATHS.iter().map(|(path, about)| format!("{path:<10}{about}\n")).collect();
+    let lines: Vec<String> = PATHS.iter().map(|(path, about)| format!("{path:<19}{about}\n")).collect();
     lines.concat().into_response()
 }
 
