@@ -4,7 +4,7 @@
 //! Each core and control is a thread of its own in a real router; here each is called when an event
 //! is due for it. Mail between them is first in, first out, and random times pass before it is
 //! taken; some mailboxes and connections are late for a while
-//! ([`Service`](crate::service::Service)). A core takes in whatever arrives at once and ends its turn a
+//! ([`Service`]). A core takes in whatever arrives at once and ends its turn a
 //! little later, as a loop does that reads before it writes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -339,7 +339,7 @@ section! {
 }
 
 section! {
-    /// Tag rules, which stand as [[rule]]: what they may take.
+    /// Tag rules, which stand as `[[rule]]`: what they may take.
     pub struct RuleSettings at rules {
         /// Bytes at the beginning of a payload that rules look at.
         "rules.payload" Live ()
