@@ -183,7 +183,7 @@ fn a_killed_worker_loses_nothing_and_the_next_level_takes_over() {
 fn what_a_workers_command_fails_at_another_worker_does() {
     let cluster = Cluster::new(&["a"], 1);
     let failing = cluster.worker(0, &["--exec", "exit 3"]);
-    let mut done = cluster.worker(0, &["--level", "2", "--exec", "cat; echo", "--jobs", "2"]);
+    let mut done = cluster.worker(0, &["--level", "2", "--exec", "echo \"$(cat)\"", "--jobs", "2"]);
     cluster.publish(0, &names("x", 3));
     let mut payloads: Vec<_> = (0..3).map(|_| done.output.recv_timeout(LONG).unwrap()).collect();
     payloads.sort_unstable();
