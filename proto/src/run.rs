@@ -258,7 +258,7 @@ impl RunBuilder {
         let mut head = varint::Gathered::<{ 2 * 8 }>::default();
         head.put(time_ns.saturating_sub(self.base_time_ns).min(varint::MAX - self.base_time_ns));
         head.put(payload.len() as u64);
-        self.events.reserve(head.bytes().len() + payload.len());
+        self.events.reserve(head.len() + payload.len());
         self.events.extend_from_slice(head.bytes());
         self.events.extend_from_slice(payload);
         self.count += 1;
@@ -282,8 +282,8 @@ impl RunBuilder {
         head.put(self.first_seq - self.floor);
         head.put(self.base_time_ns);
         head.put(self.count);
-        out.reserve(head.bytes().len() + self.events.len());
-        out.extend_from_slice(head.bytes());
+        out.reserve(head.len() + self.events.len());
+        head.append_to(out);
         out.extend_from_slice(&self.events);
         self.count = 0;
         self.events.clear();

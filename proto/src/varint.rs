@@ -75,6 +75,9 @@ fn peek_short(bytes: &[u8]) -> Option<(u64, usize)> {
     Some(((u64::from_be_bytes(eight) & MAX) >> (64 - 8 * size), size))
 }
 
+/// Bytes that [`Gathered`] appends as one block.
+const AT_ONCE: usize = 16;
+
 /// A few varints, gathered before they are appended: room is made once, not for each. Holds `BYTES`
 /// bytes, eight for each.
 #[derive(Debug)]
@@ -128,6 +131,32 @@ impl<const BYTES: usize> Gathered<BYTES> {
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// How many bytes were gathered.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends what was gathered. Where there is room, a few bytes are appended as one block of a
+    /// fixed size, which is then cut, because that is two moves, and a copy of any length is a call.
+    #[inline(always)]
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
+        match self.bytes.first_chunk::<AT_ONCE>() {
+            Some(block) if self.len <= AT_ONCE && out.capacity() - out.len() >= AT_ONCE => {
+                let end = out.len() + self.len;
+                out.extend_from_slice(block);
+                out.truncate(end);
+            }
+            _ => self.append_long(out),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn append_long(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.bytes());
     }
 }
 
@@ -192,6 +221,22 @@ mod tests {
             assert_eq!(peek(hex), Some((value, hex.len())));
             for cut in 0..hex.len() {
                 assert_eq!(peek(&hex[..cut]), None);
+            }
+        }
+    }
+
+    #[test]
+    fn gathered_values_are_appended_as_if_each_were_put() {
+        for values in [&[][..], &[1], &[7, 300, 70_000], &[MAX, 1, 2, 3], &[MAX; 4]] {
+            let mut gathered = Gathered::<{ 4 * 8 }>::default();
+            values.iter().for_each(|&value| gathered.put(value));
+            // Behind something, with room for a block and without.
+            for room in [0, gathered.len(), AT_ONCE, 64] {
+                let (mut out, mut expected) = (Vec::with_capacity(3 + room), vec![9; 3]);
+                out.extend_from_slice(&[9; 3]);
+                gathered.append_to(&mut out);
+                values.iter().for_each(|&value| put(&mut expected, value));
+                assert_eq!(out, expected);
             }
         }
     }

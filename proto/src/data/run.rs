@@ -58,20 +58,19 @@ fn put_head(
         head.put(flags);
         head.put(tags);
         head.put(publisher);
-        out.reserve(head.bytes().len() + header.fields.len() + targets_bytes + reserve);
+        out.reserve(head.len() + header.fields.len() + targets_bytes + reserve);
         if let Some(targets) = targets
             && header.fields.is_empty()
         {
             head.put(targets.len() as u64);
-            if head.put_few(targets) {
-                out.extend_from_slice(head.bytes());
-            } else {
-                out.extend_from_slice(head.bytes());
+            let is_few = head.put_few(targets);
+            head.append_to(out);
+            if !is_few {
                 out.extend_from_slice(targets);
             }
             return;
         }
-        out.extend_from_slice(head.bytes());
+        head.append_to(out);
         if !header.fields.is_empty() {
             out.extend_from_slice(header.fields);
         }

@@ -222,8 +222,9 @@ impl Encoder {
         }
     }
 
-    /// The header of a run on this stream, behind the definitions that it needs.
-    #[inline]
+    /// The header of a run on this stream, behind the definitions that it needs. Inlined, because
+    /// its caller writes at once what a call would return in memory.
+    #[inline(always)]
     fn header<'a>(&mut self, run: &RunOut<'a>, lane_seq: Option<u64>) -> HopHeader<'a> {
         let tag_bytes = run.tags.canonical().len() as u64;
         let naming = match run.number {
