@@ -12,6 +12,7 @@
 //! | [`network`] | connections and streams, what faults do to them, bugs on purpose |
 //! | [`router`] | cores and control, joined by mailboxes |
 //! | [`rules`] | tag rules that routers reload at different times, and their checker |
+//! | `quiet` | tag sets that nobody wants for a while |
 //! | [`client`] | publishers and receivers |
 //! | [`minimise`](mod@minimise) | which faults a failure needs |
 //! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
@@ -26,6 +27,7 @@ pub mod event;
 pub mod minimise;
 pub mod network;
 pub mod queue;
+mod quiet;
 pub mod record;
 pub mod report;
 pub mod router;

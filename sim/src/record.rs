@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use millrace_engine::time::Time;
 use millrace_proto::data::Gap;
-use millrace_proto::{RouterId, Selector};
+use millrace_proto::{PublisherId, RouterId, Selector};
 use millrace_verify::checker::copies::Hop;
 use millrace_verify::checker::publication::Sent;
+use millrace_verify::checker::quench::Quenches;
 use millrace_verify::checker::session::Session;
 use millrace_verify::checker::{ClusterChecker, Delivery, Findings};
 use millrace_verify::payload::Stamp;
@@ -28,6 +29,8 @@ pub struct Record {
     settle_ns: u64,
     /// What tag rules have added, where routers have any.
     pub rules: Option<RuleChecker>,
+    /// Which tag sets publishers were told that nobody wants.
+    pub quenches: Quenches,
     /// Events that applications took.
     pub deliveries: u64,
     /// Events that publishers left out, because nobody wants them.
@@ -47,6 +50,7 @@ impl Record {
             next_receiver: 0,
             settle_ns,
             rules: None,
+            quenches: Quenches::default(),
             deliveries: 0,
             skips: 0,
             gaps: BTreeMap::new(),
@@ -91,12 +95,12 @@ impl Record {
     }
 
     /// A publisher leaves an event out, because its router says that nobody wants it. It counts as
-    /// sent and received there: whoever wants it misses it.
-    pub fn skipped(&mut self, emitter: u32, n: u64, sent: Sent) {
+    /// sent there, and as received when the router is heard of again: whoever wants it misses it.
+    pub fn left_out(&mut self, emitter: u32, n: u64, publisher: PublisherId, sent: Sent) {
         self.skips += 1;
         self.checker.published(emitter, sent.at, None);
+        self.checker.left_out(emitter, n, publisher);
         self.entered(emitter, n, sent);
-        self.checker.received(emitter, n, sent.router, sent.at);
     }
 
     /// An application takes an event.

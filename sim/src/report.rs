@@ -32,6 +32,8 @@ pub struct Report {
     pub deliveries: u64,
     /// Events that publishers left out, because nobody wanted them.
     pub skips: u64,
+    /// Tag sets that publishers were told that nobody wants, each time counted.
+    pub quenches: u64,
     /// Gaps that applications took, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Events that routers dropped, by reason.
@@ -69,6 +71,7 @@ impl Report {
             faults: scenario.schedule.counts(),
             deliveries: record.deliveries,
             skips: record.skips,
+            quenches: record.quenches.count,
             receiver_sessions: record.receivers(),
             gaps: record.gaps,
             dropped,
@@ -91,6 +94,7 @@ impl Report {
             faults: BTreeMap::new(),
             deliveries: 0,
             skips: 0,
+            quenches: 0,
             gaps: BTreeMap::new(),
             dropped: BTreeMap::new(),
             receiver_sessions: 0,

@@ -17,17 +17,16 @@ use millrace_engine::message::{CoreIndex, CoreOutput, DialId, ToCore, ToSibling}
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, Transport};
 use millrace_proto::mesh::PeerHello;
-use millrace_proto::{CloseCode, Incarnation, RouterId, Selector};
+use millrace_proto::{CloseCode, Incarnation, RouterId};
 use millrace_verify::checker::Findings;
 use millrace_verify::checker::convergence::Directory;
-use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 use crate::event::{Event, RouterEvent};
 use crate::network::{Crossings, Endpoint, Host, Network, Notice, Place, Wire, tap_batch, up_to};
 use crate::queue::Queue;
 use crate::rules::RuleReload;
-use crate::service::{Served, Service};
+use crate::service::{Served, Service, mail_delay};
 
 /// Batches that one core's mailbox to another holds: with more, the sender keeps them.
 pub const MAILBOX_BATCHES: usize = 8;
@@ -107,6 +106,8 @@ struct CoreHost {
     /// short as the other cores are turns ahead.
     words: VecDeque<(CoreIndex, ToSibling)>,
     turn: Option<Time>,
+    /// Whether control has told it that it knows all interest.
+    knows_all_interest: bool,
     /// Its connections, for the end.
     open: BTreeSet<ConnKey>,
 }
@@ -142,6 +143,7 @@ impl Process {
             batches: (0..cores).map(|_| VecDeque::new()).collect(),
             words: VecDeque::new(),
             turn: None,
+            knows_all_interest: false,
             open: BTreeSet::new(),
         };
         let control = ControlConfig { router: setup.id, incarnation, ..setup.control.clone() };
@@ -186,6 +188,12 @@ impl Process {
     /// Its cores, to look at.
     pub fn cores(&mut self) -> impl Iterator<Item = &mut Core> {
         self.cores.iter_mut().map(|host| &mut host.core)
+    }
+
+    /// Whether control has told a core that it knows all interest.
+    #[must_use]
+    pub fn knows_all_interest(&self, core: CoreIndex) -> bool {
+        self.cores.get(usize::from(core)).is_some_and(|host| host.knows_all_interest)
     }
 
     /// The fullest mailbox between cores, and the fullest between a core and control.
@@ -416,6 +424,9 @@ impl Process {
                 ToCore::LaneDialled { dial, conn, hello }
             }
         };
+        if let ToCore::KnowsAllInterest(knows) = message {
+            host.knows_all_interest = knows;
+        }
         host.core.handle_message(now, &mut Wire { network: around.network, queue: around.queue }, message);
         self.after_input(core, around);
     }
@@ -476,20 +487,4 @@ impl Process {
             }
         }
     }
-}
-
-/// What peers are told of a selector.
-#[must_use]
-pub fn told(selector: &Selector) -> String {
-    if selector.patterns().is_empty() {
-        selector.text().to_owned()
-    } else {
-        selector.without_payload().text().to_owned()
-    }
-}
-
-/// Mostly short; now and then a thread was not scheduled for a while.
-fn mail_delay(usual: Duration, rng: &mut Pcg64Mcg) -> Duration {
-    let longest = if rng.random_range(0..200) == 0 { usual * 50 } else { usual };
-    up_to(rng, longest)
 }

@@ -23,10 +23,10 @@ use millrace_verify::workload::{Generator, Workload, WorkloadError};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup};
+use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup, ReceivingClient};
 use crate::network::{Bug, Latency, NetworkConfig};
 use crate::router::RouterSetup;
-use crate::rules;
+use crate::{quiet, rules};
 
 /// Faults begin and end within this time; clients have connected before.
 const FAULTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
@@ -93,15 +93,6 @@ pub struct Scenario {
     pub has_old_routers: bool,
 }
 
-/// A receiving client.
-#[derive(Debug, Clone)]
-pub struct ReceivingClient {
-    /// Its receivers.
-    pub receivers: Vec<ReceiverSetup>,
-    /// Whether it acknowledges what publishers want acknowledged.
-    pub confirms: bool,
-}
-
 impl Scenario {
     /// What a seed stands for.
     ///
@@ -149,8 +140,9 @@ impl Scenario {
         }
         .generate();
         let client_tables = tables(&mut rng, 3..9);
-        let publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
-        let receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
+        let mut publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
+        let mut receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
+        quiet::quieten(seed, &tag_sets, &mut publishers, &mut receivers);
         let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
         Ok(Self {
             seed,

@@ -8,7 +8,11 @@
 use std::time::Duration;
 
 use millrace_engine::time::Time;
+use rand::RngExt;
+use rand_pcg::Pcg64Mcg;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::network::up_to;
 
 /// How long the same places stay late.
 const PHASE_NS: u64 = 200_000_000;
@@ -70,6 +74,12 @@ impl Service {
             _ => Duration::ZERO,
         }
     }
+}
+
+/// Mostly short; now and then a thread was not scheduled for a while.
+pub(crate) fn mail_delay(usual: Duration, rng: &mut Pcg64Mcg) -> Duration {
+    let longest = if rng.random_range(0..200) == 0 { usual * 50 } else { usual };
+    up_to(rng, longest)
 }
 
 #[cfg(test)]

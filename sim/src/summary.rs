@@ -41,6 +41,8 @@ pub struct Summary {
     pub deliveries: u64,
     /// Events among the published ones that publishers left out, because nobody wanted them.
     pub skips: u64,
+    /// Tag sets that publishers were told that nobody wants, each time counted.
+    pub quenches: u64,
     /// Deliveries that were owed.
     pub expected_deliveries: u64,
     /// Owed deliveries that were missing, with a gap in their place.
@@ -83,6 +85,7 @@ impl Summary {
             faults: BTreeMap::new(),
             deliveries: 0,
             skips: 0,
+            quenches: 0,
             expected_deliveries: 0,
             excused_by_gap: 0,
             lost: 0,
@@ -112,6 +115,7 @@ impl Summary {
         self.steps += report.steps;
         self.deliveries += report.deliveries;
         self.skips += report.skips;
+        self.quenches += report.quenches;
         self.expected_deliveries += report.verdict.expected_deliveries;
         self.excused_by_gap += report.verdict.excused_by_gap;
         self.lost += report.verdict.lost;
@@ -144,10 +148,11 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "{} events published, {} of them left out for nobody, {} deliveries; of {} owed, {} lost, {} excused by {gaps} gaps; {} duplicated, {} \
+            "{} events published, {} of them left out for nobody ({} quenches), {} deliveries; of {} owed, {} lost, {} excused by {gaps} gaps; {} duplicated, {} \
              reordered",
             self.events,
             self.skips,
+            self.quenches,
             self.deliveries,
             self.expected_deliveries,
             self.lost,

@@ -129,8 +129,15 @@ impl Client {
         if is_next && !ended.is_empty() {
             return self.give_up_next(around);
         }
-        if let Role::Receivers(receivers) = &mut self.role {
-            receivers.ended(&ended, &mut link.connection, around);
+        match &mut self.role {
+            Role::Receivers(receivers) => receivers.ended(&ended, &mut link.connection, around),
+            Role::Publisher(publisher)
+                if self.link.as_ref().is_some_and(|link| link.connection.id() == conn) =>
+            {
+                let router = self.link.as_ref().map(|link| around.routers[link.router as usize]);
+                router.into_iter().for_each(|router| publisher.heard(router, now, around.record));
+            }
+            Role::Publisher(_) => {}
         }
     }
 

@@ -26,10 +26,11 @@ mod receivers;
 mod state;
 mod surroundings;
 mod told;
+mod wanted;
 
 pub use self::acks::AckHabit;
 pub use self::disk::DiskSetup;
 pub use self::publisher::{Publisher, PublisherSetup};
-pub use self::receivers::{ReceiverSetup, Receivers};
+pub use self::receivers::{ReceiverSetup, Receivers, ReceivingClient};
 pub use self::state::{Client, Role};
 pub use self::surroundings::Surroundings;

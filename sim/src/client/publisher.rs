@@ -60,6 +60,8 @@ pub struct Publisher {
     published: Published,
     /// Events published in all lives.
     count: u64,
+    /// What was left out since the router was heard last: at most what is published in that time.
+    left_out: Vec<(u32, u64)>,
     payload: Vec<u8>,
 }
 
@@ -91,6 +93,7 @@ impl Publisher {
             lives: 0,
             published: Published::default(),
             count: 0,
+            left_out: Vec::new(),
             payload: Vec::new(),
         }
     }
@@ -170,6 +173,7 @@ impl Publisher {
     /// The process is gone, and what it had in memory.
     pub(super) fn die(&mut self, record: &mut Record) {
         self.life = None;
+        self.left_out.clear();
         if self.disk.is_some() {
             return;
         }
@@ -254,7 +258,9 @@ impl Publisher {
             && session.skips(|| now, Tags::Set(tags))
         {
             self.count += 1;
-            around.record.skipped(emitter, n, Sent { at: now.0, router });
+            let publisher = self.setup.config.key.publisher;
+            around.record.left_out(emitter, n, publisher, Sent { at: now.0, router });
+            self.left_out.push((emitter, n));
             return true;
         }
         let seq = session.next_seq();
@@ -297,6 +303,14 @@ impl Publisher {
         }
     }
 
+    /// Something came from `router`: it was there when what was left out since the last time would
+    /// have been written.
+    pub(super) fn heard(&mut self, router: RouterId, now: Time, record: &mut Record) {
+        for (emitter, n) in self.left_out.drain(..) {
+            record.checker.received(emitter, n, router, now.0);
+        }
+    }
+
     /// Notes what `router` has said of how events ended.
     pub(super) fn take_ended(&mut self, router: RouterId, now: Time, record: &mut Record) {
         let has_ended = self.has_ended();
@@ -328,6 +342,7 @@ impl Publisher {
     }
 
     pub(super) fn lost(&mut self) {
+        self.left_out.clear();
         if let Some(life) = &mut self.life {
             life.session.stream_lost();
             life.entered = life.session.unreceived().end;

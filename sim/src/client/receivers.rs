@@ -14,6 +14,7 @@ use millrace_proto::data::{Gap, Mark, ReceiverEnd};
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::convergence::Selectors;
+use millrace_verify::checker::interest::LeftOut;
 use millrace_verify::checker::repeats::Vouched;
 use millrace_verify::checker::session::Session;
 use millrace_verify::payload::Stamp;
@@ -23,8 +24,8 @@ use rand_pcg::Pcg64Mcg;
 use super::acks::{AckHabit, Acks};
 use super::moving::{Move, stamps};
 use super::surroundings::Surroundings;
+use super::wanted::told;
 use crate::record::Record;
-use crate::router::told;
 
 /// What one receiver is to do.
 #[derive(Debug, Clone)]
@@ -41,6 +42,15 @@ pub struct ReceiverSetup {
     pub first: Vec<Vec<Selector>>,
     /// What it may subscribe to later.
     pub pool: Vec<Vec<Selector>>,
+}
+
+/// What a receiving client is to do.
+#[derive(Debug, Clone)]
+pub struct ReceivingClient {
+    /// Its receivers.
+    pub receivers: Vec<ReceiverSetup>,
+    /// Whether it acknowledges what publishers want acknowledged.
+    pub confirms: bool,
 }
 
 /// A receiving client.
@@ -193,9 +203,12 @@ impl Receivers {
         let Some(session) = receiver.session_number else { return };
         let subscription = subscribed.subscription;
         if subscribed.stage == Stage::Cluster && receiver.subscriptions.contains_key(&subscription) {
-            let Subscribed { left_out, unanswered, left_out_publishers, .. } = subscribed;
-            let is_part = *unanswered > 0 || !left_out_publishers.is_empty();
-            record.checker.effective(session, subscription.0, now.0, left_out, is_part);
+            let left_out = LeftOut {
+                routers: subscribed.left_out.clone(),
+                is_unknown: subscribed.unanswered > 0,
+                publishers: subscribed.left_out_publishers.clone(),
+            };
+            record.checker.effective(session, subscription.0, now.0, left_out);
         }
         if let Some((ended, behind)) = receiver.ending
             && behind == subscription
@@ -300,8 +313,12 @@ impl Receiver {
             if let Some(Progress::Cluster { left_out, unanswered, left_out_publishers }) =
                 self.plan.progress(number, subscription)
             {
-                let is_part = *unanswered > 0 || !left_out_publishers.is_empty();
-                record.checker.effective(session, subscription.0, now.0, left_out, is_part);
+                let left_out = LeftOut {
+                    routers: left_out.clone(),
+                    is_unknown: *unanswered > 0,
+                    publishers: left_out_publishers.clone(),
+                };
+                record.checker.effective(session, subscription.0, now.0, left_out);
             }
         }
     }

@@ -12,6 +12,7 @@ use rand_pcg::Pcg64Mcg;
 use super::conditions::{Conditions, Latency};
 use super::connection::{Connection, End, Process, State};
 use super::packet::{Endpoint, Host, Notices, Packet, Side, key};
+use super::quench_tap::{QuenchTap, Quenchings};
 use super::stream::Half;
 use super::tamper::{Bug, Tamper};
 use super::tap::{Crossings, Tap};
@@ -50,6 +51,7 @@ pub struct Network {
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) next: u64,
     pub(super) crossings: Crossings,
+    pub(super) quenchings: Quenchings,
     pub(super) notices: Notices,
 }
 
@@ -65,6 +67,7 @@ impl Network {
             connections: BTreeMap::new(),
             next: 1,
             crossings: Crossings::default(),
+            quenchings: Quenchings::default(),
             notices: Vec::new(),
         }
     }
@@ -104,6 +107,11 @@ impl Network {
     /// Where taps note what crosses.
     pub(crate) fn crossings(&self) -> Crossings {
         Crossings::clone(&self.crossings)
+    }
+
+    /// Where taps note which tag sets are quenched.
+    pub(crate) fn quenchings(&self) -> Quenchings {
+        Quenchings::clone(&self.quenchings)
     }
 
     /// A congestion window that never changes: a quarter of a stream's window, so that what streams
@@ -277,7 +285,7 @@ impl Network {
 
     /// Prepares a stream that `side` opens: taps and bugs are put on lanes.
     pub(super) fn open(&mut self, conn: u64, side: Side, uni: bool) -> Option<StreamKey> {
-        let Self { config, processes, connections, crossings, .. } = self;
+        let Self { config, processes, connections, crossings, quenchings, .. } = self;
         let connection = connections.get_mut(&conn)?;
         let place = |end: &End| match end.at.host {
             Host::Router(router) => {
@@ -288,6 +296,7 @@ impl Network {
         let places = connection
             .peer
             .then(|| Some((place(&connection.ends[side])?, place(&connection.ends[1 - side])?)));
+        let told_by = place(&connection.ends[1 - side]).filter(|_| !connection.peer && !uni);
         let end = &mut connection.ends[side];
         if end.state != State::Open {
             return None;
@@ -304,6 +313,8 @@ impl Network {
         if let Some((from, to)) = places.flatten().filter(|_| uni) {
             halves[side].tap = Some(Tap::new(from, to, Crossings::clone(crossings)));
         }
+        halves[1 - side].quench_tap =
+            told_by.map(|core| QuenchTap::new(conn, core, Quenchings::clone(quenchings)));
         if let Some(bug) = config.bug.filter(|&bug| connection.peer && Tamper::concerns_control(bug) != uni) {
             for half in &mut halves {
                 half.tamper = Some(Tamper::new(bug));

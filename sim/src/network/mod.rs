@@ -19,7 +19,8 @@
 //! | `arrive.rs` | what an arriving packet does |
 //! | `ends.rs` | ends that fall silent, vanish, meet a reset |
 //! | `wire.rs` | the network as a process uses it |
-//! | `conditions.rs`, `tamper.rs`, `tap.rs` | faults, bugs put in on purpose, what crosses lanes |
+//! | `conditions.rs`, `tamper.rs` | faults, bugs put in on purpose |
+//! | `tap.rs`, `quench_tap.rs` | what crosses lanes, what publishers are told |
 
 mod arrive;
 mod conditions;
@@ -27,6 +28,7 @@ mod connection;
 mod ends;
 mod machine;
 mod packet;
+mod quench_tap;
 mod stream;
 mod tamper;
 mod tap;
@@ -36,6 +38,7 @@ pub use conditions::{Conditions, Latency, up_to};
 pub use machine::{Network, NetworkConfig};
 pub use millrace_verify::checker::copies::Place;
 pub use packet::{Endpoint, Host, Notice, Notices, Packet};
+pub(crate) use quench_tap::Quenchings;
 pub use tamper::Bug;
 pub use tap::Crossing;
 pub(crate) use tap::Crossings;

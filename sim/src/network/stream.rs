@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use millrace_engine::time::Time;
 
+use super::quench_tap::QuenchTap;
 use super::tamper::Tamper;
 use super::tap::Tap;
 
@@ -31,6 +32,7 @@ pub(super) struct Half {
     /// The limit that it told the writer.
     advertised: u64,
     pub(super) tap: Option<Tap>,
+    pub(super) quench_tap: Option<QuenchTap>,
     pub(super) tamper: Option<Tamper>,
     /// What the other host has not acknowledged, where the writer wants to know.
     pub(super) unacknowledged: VecDeque<Bytes>,
@@ -60,6 +62,7 @@ impl Half {
             consumed: 0,
             advertised: window,
             tap: None,
+            quench_tap: None,
             tamper: None,
             unacknowledged: VecDeque::new(),
         }
@@ -72,6 +75,9 @@ impl Half {
         self.written += taken.len() as u64;
         self.blocked |= !bytes.is_empty();
         if let Some(tap) = &mut self.tap {
+            tap.feed(&taken);
+        }
+        if let Some(tap) = &mut self.quench_tap {
             tap.feed(&taken);
         }
         match &mut self.tamper {

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::client::{self, Client, Publisher, Receivers, Role};
 use crate::event::{Event, NetEvent};
-use crate::network::{Crossings, Host, Network, Notices, Packet};
+use crate::network::{Crossings, Host, Network, Notices, Packet, Quenchings};
 use crate::queue::Queue;
 use crate::record::Record;
 use crate::report::Report;
@@ -56,6 +56,7 @@ pub struct World {
     pub(super) clock_offsets: BTreeMap<u32, i64>,
     pub(super) record: Record,
     pub(super) crossings: Crossings,
+    pub(super) quenchings: Quenchings,
     pub(super) dropped: BTreeMap<&'static str, u64>,
     pub(super) hash: Hash,
     pub(super) events: u64,
@@ -110,6 +111,7 @@ impl World {
         };
         Self {
             crossings: network.crossings(),
+            quenchings: network.quenchings(),
             network,
             queue: Queue::new(),
             rng,
@@ -176,6 +178,9 @@ impl World {
                 }
             }
         }
+        for client in self.scenario.publishers.len()..self.clients.len() {
+            self.plan_flaps(u32::try_from(client).unwrap_or(u32::MAX));
+        }
         self.queue.after(INSPECT_EVERY, Event::Inspect);
     }
 
@@ -222,6 +227,10 @@ impl World {
         let crossings = std::mem::take(&mut *self.crossings.borrow_mut());
         for crossing in crossings {
             self.record.crossed(crossing);
+        }
+        let quenchings = std::mem::take(&mut *self.quenchings.borrow_mut());
+        for told in quenchings {
+            self.quenched(&told);
         }
     }
 

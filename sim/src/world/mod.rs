@@ -5,5 +5,6 @@ mod cluster;
 mod defects;
 mod faults;
 mod inspect;
+mod quenching;
 
 pub use cluster::World;

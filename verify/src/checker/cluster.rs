@@ -9,14 +9,14 @@
 use std::collections::BTreeMap;
 
 use millrace_proto::data::{Gap, GapReason};
-use millrace_proto::{RouterId, Selector, TagSet, TagSetRef};
+use millrace_proto::{PublisherId, RouterId, Selector, TagSet, TagSetRef};
 use serde::Serialize;
 
 use super::bounds::{Bounds, Mark};
 use super::convergence::{self, Directory, Selectors};
 use super::copies::{Copies, Hop};
 use super::history::History;
-use super::interest::Interest;
+use super::interest::{Interest, LeftOut};
 use super::judges::{Confirmed, Disturbances, Judges};
 use super::outcomes::Allowed;
 use super::pairs::{self, Party};
@@ -123,6 +123,12 @@ impl ClusterChecker {
         self.history.received(emitter, n, entry, at);
     }
 
+    /// A publisher leaves event `n`, which it has just published, out: its router has said that
+    /// nobody wants it. It is owed like one that the router has, once that is [`received`](Self::received).
+    pub fn left_out(&mut self, emitter: u32, n: u64, publisher: PublisherId) {
+        self.history.left_out(emitter, n, publisher);
+    }
+
     /// A receiver asks for a subscription.
     ///
     /// # Errors
@@ -138,17 +144,10 @@ impl ClusterChecker {
         interest.ask(subscription, selectors, at, self.history.words())
     }
 
-    /// A receiver learns that its subscription is effective in the cluster, with the routers that
-    /// were left out; some may have been left out that nobody knows.
-    pub fn effective(
-        &mut self,
-        receiver: u32,
-        subscription: u32,
-        at: u64,
-        left_out: &[RouterId],
-        unknown: bool,
-    ) {
-        self.receivers.entry(receiver).or_default().interest.effective(subscription, at, left_out, unknown);
+    /// A receiver learns that its subscription is effective in the cluster, with those that were
+    /// left out.
+    pub fn effective(&mut self, receiver: u32, subscription: u32, at: u64, left_out: LeftOut) {
+        self.receivers.entry(receiver).or_default().interest.effective(subscription, at, left_out);
     }
 
     /// A receiver's session is lost: nothing is owed to it until its subscriptions are effective

@@ -38,7 +38,7 @@ fn run(seen: &[Vec<Seen>; 2]) -> ClusterChecker {
     let mut checker = ClusterChecker::new(tag_sets(), Words::default(), 10);
     for (receiver, text) in [(0, "host=a"), (1, "*")] {
         checker.asked(receiver, 0, vec![Selector::parse(text).unwrap()], 1).unwrap();
-        checker.effective(receiver, 0, 5, &[], false);
+        checker.effective(receiver, 0, 5, LeftOut::default());
     }
     for emitter in 0..3 {
         for _ in 0..EVENTS {

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::RouterId;
+use millrace_proto::{PublisherId, RouterId};
 
 use super::history::{EventRecord, History};
 use super::interest::{Interest, Record};
 use super::stream::{Checked, Stream};
-use super::{Findings, Verdict};
+use super::{Findings, Verdict, quench};
 use crate::workload::WordMask;
 
 /// The name of this checker in findings.
@@ -56,7 +56,8 @@ pub fn check(receiver: Receiver<'_>, history: &History, settle_ns: u64, findings
                     }
                 }
             }
-            rows.entry(event.entry).or_default().push(Row { n, place, owed });
+            let left_out_by = event.left_out_by;
+            rows.entry(event.entry).or_default().push(Row { n, place, owed, left_out_by });
         }
         for (entry, rows) in rows {
             let Some(entry) = entry else { continue };
@@ -83,6 +84,8 @@ struct Row {
     n: u64,
     place: Option<usize>,
     owed: bool,
+    /// The publisher that has not sent it.
+    left_out_by: Option<PublisherId>,
 }
 
 /// Counts what is missing among the events of one emitter and entry router, in order of their
@@ -115,6 +118,10 @@ fn missing(
         }
         for row in owed {
             verdict.lost += 1;
+            if let Some(publisher) = row.left_out_by {
+                quench::missed(receiver.number, (emitter, row.n), publisher, entry, findings);
+                continue;
+            }
             findings.add(NAME, || {
                 format!(
                     "receiver {} lost event {} of emitter {emitter}, which entered through router {entry}",

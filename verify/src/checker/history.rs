@@ -1,6 +1,6 @@
 //! What was published, event by event: the side of the emitters.
 
-use millrace_proto::{RouterId, TagSet};
+use millrace_proto::{PublisherId, RouterId, TagSet};
 
 use crate::workload::Words;
 
@@ -17,6 +17,8 @@ pub struct EventRecord {
     /// It was written to a second router, or to one router again: then it has no entry, and no
     /// place in an order. Who has it is judged by its outcome.
     pub is_resent: bool,
+    /// The publisher has left it out, because its router said that nobody wants it.
+    pub left_out_by: Option<PublisherId>,
 }
 
 /// Everything that was published, by emitter.
@@ -80,7 +82,13 @@ impl History {
     /// Notes that an emitter publishes its next event, and returns its number.
     pub fn publish(&mut self, emitter: u32, at: u64, entry: Option<RouterId>) -> u64 {
         let events = &mut self.emitters[emitter as usize].events;
-        events.push(EventRecord { published_at: at, entry, received_at: None, is_resent: false });
+        events.push(EventRecord {
+            published_at: at,
+            entry,
+            received_at: None,
+            is_resent: false,
+            left_out_by: None,
+        });
         events.len() as u64 - 1
     }
 
@@ -90,6 +98,15 @@ impl History {
         let event = events.zip(usize::try_from(n).ok()).and_then(|(events, n)| events.get_mut(n));
         if let Some(event) = event {
             *event = EventRecord { entry: None, received_at: None, is_resent: true, ..*event };
+        }
+    }
+
+    /// Notes that its publisher has left an event out.
+    pub fn left_out(&mut self, emitter: u32, n: u64, publisher: PublisherId) {
+        let events = self.emitters.get_mut(emitter as usize).map(|emitter| &mut emitter.events);
+        let event = events.zip(usize::try_from(n).ok()).and_then(|(events, n)| events.get_mut(n));
+        if let Some(event) = event {
+            event.left_out_by = Some(publisher);
         }
     }
 

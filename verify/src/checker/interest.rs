@@ -9,7 +9,7 @@
 //! router so long before it ended that it had time to arrive (`settle_ns`). A lapse (a lost
 //! session) ends the obligation until the subscription is effective again.
 
-use millrace_proto::{RouterId, Selector, TagSetRef};
+use millrace_proto::{PublisherId, RouterId, Selector, TagSetRef};
 
 use super::history::EventRecord;
 use crate::oracle::{PatternError, words_taken};
@@ -37,18 +37,31 @@ pub struct Record {
 struct Obligation {
     from: u64,
     until: Option<u64>,
+    left_out: LeftOut,
+}
+
+/// Who does not know of a subscription that is effective in the cluster, as its receiver was told.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut {
     /// Routers that had not acknowledged: events that enter there are not owed.
-    left_out: Vec<RouterId>,
+    pub routers: Vec<RouterId>,
     /// Routers that nobody knows may have been left out, too: what enters at one is owed once
     /// something that entered there has been delivered.
-    unknown: bool,
+    pub is_unknown: bool,
+    /// Publishers that have not answered: what they leave out is not owed.
+    pub publishers: Vec<PublisherId>,
 }
 
 impl Obligation {
     /// Whether it is for events that are published at `published_at` and enter `entry`.
     fn includes(&self, entry: RouterId, published_at: u64, reached_from: Option<u64>) -> bool {
-        !self.left_out.contains(&entry)
-            && (!self.unknown || reached_from.is_some_and(|from| from <= published_at))
+        !self.left_out.routers.contains(&entry)
+            && (!self.left_out.is_unknown || reached_from.is_some_and(|from| from <= published_at))
+    }
+
+    /// Whether it is for what this publisher leaves out; for nobody it is for what is sent.
+    fn knows(&self, publisher: Option<PublisherId>) -> bool {
+        publisher.is_none_or(|publisher| !self.left_out.publishers.contains(&publisher))
     }
 }
 
@@ -77,15 +90,10 @@ impl Interest {
     }
 
     /// The receiver learns that a subscription is effective in the cluster, `left_out` excepted.
-    pub fn effective(&mut self, number: u32, at: u64, left_out: &[RouterId], unknown: bool) {
+    pub fn effective(&mut self, number: u32, at: u64, left_out: LeftOut) {
         if let Some(record) = self.latest(number) {
             record.end_obligation(at);
-            record.obligations.push(Obligation {
-                from: at,
-                until: None,
-                left_out: left_out.to_vec(),
-                unknown,
-            });
+            record.obligations.push(Obligation { from: at, until: None, left_out });
         }
     }
 
@@ -156,6 +164,7 @@ impl Record {
             span.from <= event.published_at
                 && span.until.is_none_or(|until| received.saturating_add(settle_ns) <= until)
                 && span.includes(entry, event.published_at, reached_from)
+                && span.knows(event.left_out_by)
         })
     }
 
@@ -193,14 +202,20 @@ mod tests {
     const B: RouterId = RouterId(2);
 
     fn event(published_at: u64, received_at: u64, entry: RouterId) -> EventRecord {
-        EventRecord { published_at, entry: Some(entry), received_at: Some(received_at), is_resent: false }
+        EventRecord {
+            published_at,
+            entry: Some(entry),
+            received_at: Some(received_at),
+            is_resent: false,
+            left_out_by: None,
+        }
     }
 
     #[test]
     fn spans_say_what_may_and_what_must_be_delivered() {
         let mut interest = Interest::default();
         interest.ask(3, vec![Selector::parse("*").unwrap()], 100, &Words::default()).unwrap();
-        interest.effective(3, 200, &[B], false);
+        interest.effective(3, 200, LeftOut { routers: vec![B], ..LeftOut::default() });
         interest.unsubscribe(3, 300);
         interest.unsubscribed(3, 400);
         let record = &interest.records[0];
@@ -220,7 +235,7 @@ mod tests {
     fn what_enters_where_nobody_looked_is_owed_once_something_came_from_there() {
         let mut interest = Interest::default();
         interest.ask(0, vec![Selector::parse("*").unwrap()], 0, &Words::default()).unwrap();
-        interest.effective(0, 100, &[], true);
+        interest.effective(0, 100, LeftOut { is_unknown: true, ..LeftOut::default() });
         let must = |reached| interest.records[0].must_take(&event(150, 160, A), 0, reached);
         assert!(!must(None) && !must(Some(151)) && must(Some(150)));
     }
@@ -229,9 +244,9 @@ mod tests {
     fn a_lapse_lasts_until_effective_again() {
         let mut interest = Interest::default();
         interest.ask(0, vec![Selector::parse("*").unwrap()], 0, &Words::default()).unwrap();
-        interest.effective(0, 100, &[], false);
+        interest.effective(0, 100, LeftOut::default());
         interest.lapse(200);
-        interest.effective(0, 300, &[], false);
+        interest.effective(0, 300, LeftOut::default());
         let must =
             |published, received| interest.records[0].must_take(&event(published, received, A), 0, None);
         assert!(must(100, 200) && must(300, 301));

@@ -16,6 +16,7 @@
 //! | [`confirms`] | a confirm of an event that a receiver does not have |
 //! | [`outcomes`] | outcomes that are not true, two of one event, none without a cause |
 //! | [`starvation`] | outcomes that come late, because of a receiver that has nothing to do with them, too |
+//! | [`quench`] | an event left out that somebody wanted; a set quenched too often, or while something else wants it |
 //! | [`repeats`] | an event with a confirm level that an application was given twice, or never, as a duplicate |
 
 pub mod bounds;
@@ -32,6 +33,7 @@ pub mod order;
 pub mod outcomes;
 pub mod pairs;
 pub mod publication;
+pub mod quench;
 pub mod repeats;
 pub mod session;
 pub mod starvation;

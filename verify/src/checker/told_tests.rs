@@ -5,6 +5,7 @@ use millrace_proto::control::{OutcomeKind, OutcomeReason};
 use millrace_proto::{RouterId, Selector, TagSet};
 
 use super::cluster::{ClusterChecker, Delivery};
+use super::interest::LeftOut;
 use super::publication::{Cause, End, Level, Sent, Told};
 use super::repeats::Vouched;
 use super::session::Session;
@@ -38,7 +39,7 @@ fn begin() -> ClusterChecker {
     let mut checker = ClusterChecker::new(vec![tags()], Words::default(), 10);
     checker.began(0, Session::new(7, true));
     checker.asked(0, 0, vec![Selector::parse("host=a").unwrap()], 1).unwrap();
-    checker.effective(0, 0, 5, &[], false);
+    checker.effective(0, 0, 5, LeftOut::default());
     assert_eq!(checker.published(0, PUBLISHED, None), 0);
     checker.asked_confirm(0, 0, Level::Delivered, 0);
     checker.sent(0, 0, Sent { at: PUBLISHED, router: A });
