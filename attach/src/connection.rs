@@ -132,7 +132,7 @@ impl ClientConnection {
                     publisher.on_credit(bytes);
                     Event::Credit { bytes }
                 }
-                ConnectionEvent::Received { next_seq } => {
+                ConnectionEvent::Received { next_seq, .. } => {
                     let Some(publisher) = &mut publisher else { continue };
                     let before = publisher.received();
                     if let Err(error) = publisher.on_received(next_seq) {

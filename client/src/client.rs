@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millrace_proto::{ClusterId, TagSet};
+use millrace_proto::{ClusterId, PublisherSecret, TagSet};
 use tokio::sync::Notify;
 
 use crate::change::Changes;
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::connector::Connector;
 use crate::error::ConnectError;
 use crate::event::Event;
-use crate::publisher::{self, Publisher, PublisherOptions};
+use crate::publisher::{self, Bundle, Publisher, PublisherOptions};
 use crate::receiver::{self, Receiver, ReceiverOptions, SharedHub, SubscriptionStream};
 use crate::relay::{self, Relayed};
 use crate::requests::{self, AskError, Request, RequestEnd, Requester};
@@ -39,6 +39,13 @@ impl Client {
     /// [`Config::connect_within`]. Once connected, a publisher reconnects by itself.
     pub async fn publisher(&self, options: PublisherOptions) -> Result<Publisher, ConnectError> {
         publisher::connect(self.connector.clone(), &self.hub, options).await
+    }
+
+    /// Makes a bundle: publishers that share one connection, whose ids follow from `secret`. It
+    /// connects when it has its first publisher.
+    #[must_use]
+    pub fn bundle(&self, secret: PublisherSecret) -> Bundle {
+        Bundle::new(self.connector.clone(), secret)
     }
 
     /// Connects a receiver; it has no subscriptions yet.

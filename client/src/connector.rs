@@ -54,6 +54,8 @@ pub(crate) struct Wants {
     pub(crate) confirms: bool,
     /// Its publisher is told which tag sets nobody wants.
     pub(crate) quench: bool,
+    /// Publishers that it may have, beyond the first.
+    pub(crate) more_publishers: u64,
     /// The secret that proves its publisher's ids.
     pub(crate) secret: Option<PublisherSecret>,
     /// The cluster that it forwards events from; 0: none.
@@ -72,6 +74,7 @@ impl Wants {
             share_deliveries: true,
             confirms: true,
             quench: true,
+            more_publishers: 0,
             secret,
             cluster: ClusterId(0),
         }
@@ -177,7 +180,8 @@ impl Connector {
             .endpoint
             .connect_with(quic, address, &name)
             .map_err(|error| Disconnect::Transport(error.to_string()))?;
-        let Wants { receivers, received_within, share_deliveries, confirms, quench, secret, cluster } = wants;
+        let Wants { receivers, received_within, share_deliveries, .. } = wants;
+        let Wants { confirms, quench, more_publishers, secret, cluster, .. } = wants;
         let received_within_us = nanos(received_within) / 1000;
         let config = ConnectionConfig {
             receivers,
@@ -188,6 +192,7 @@ impl Connector {
             moves: receivers > 0,
             confirms,
             quench,
+            publishers: 1 + more_publishers,
             secret,
             token: token.clone().unwrap_or_default(),
             zone: zone.clone().unwrap_or_default(),

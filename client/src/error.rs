@@ -55,6 +55,12 @@ pub enum ConnectError {
     /// The publisher's spool cannot be opened; nothing in it changed.
     #[error(transparent)]
     Spool(#[from] OpenError),
+    /// The bundle has as many publishers as it may.
+    #[error("a bundle has at most {max} publishers")]
+    BundleFull {
+        /// How many.
+        max: usize,
+    },
     /// This build has no spools.
     #[error("spools need a Unix host and the feature `spool` of millrace-client")]
     NoSpools,

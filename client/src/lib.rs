@@ -138,8 +138,8 @@ pub use crate::{
     event::{Event, Gap, GapReason, Item, ReplyTo},
     levels::RouterLevels,
     publisher::{
-        Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats, Settled,
-        SpoolOptions, StandbyOptions, Unconfirmed,
+        Bundle, Confirmation, Connections, Lost, PublishError, Publisher, PublisherOptions, PublisherStats,
+        Settled, SpoolOptions, StandbyOptions, Unconfirmed,
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{

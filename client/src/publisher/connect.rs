@@ -18,7 +18,7 @@ use crate::error::ConnectError;
 use crate::receiver::{Hub, Place, Proof, SharedHub, begin};
 use crate::session::plan::PlanError;
 #[cfg(all(unix, feature = "spool"))]
-use crate::spool::SpoolStore;
+use crate::spool::{DiskStorage, Opened, SpoolStore};
 use crate::tls::TlsError;
 
 /// The size at which runs of a spool are cut, as of those in memory.
@@ -31,12 +31,7 @@ pub(crate) async fn connect(
     hub: &SharedHub,
     options: PublisherOptions,
 ) -> Result<Publisher, ConnectError> {
-    // The caller hears of a wrong certificate or authority before any name is looked up.
-    match connector.check_tls() {
-        // A router in dev mode writes its authority when it starts, which may be later.
-        Err(TlsError::NoDevAuthority { .. }) if options.spool.is_some() => {}
-        outcome => outcome?,
-    }
+    check_tls(&connector, &options)?;
     if let Some(spool) = options.spool.clone() {
         return connect_spooled(connector, spool, options).await;
     }
@@ -52,6 +47,15 @@ pub(crate) async fn connect(
         return Ok(publisher);
     }
     connect_own(connector, options).await
+}
+
+/// The caller hears of a wrong certificate or authority before any name is looked up.
+pub(super) fn check_tls(connector: &Connector, options: &PublisherOptions) -> Result<(), TlsError> {
+    match connector.check_tls() {
+        // A router in dev mode writes its authority when it starts, which may be later.
+        Err(TlsError::NoDevAuthority { .. }) if options.spool.is_some() => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// Joins the connection that a client's receivers share, or begins it. `None` when that one has no
@@ -164,20 +168,39 @@ async fn connect_spooled(
     spool: SpoolOptions,
     mut options: PublisherOptions,
 ) -> Result<Publisher, ConnectError> {
+    let (store, opened) = open_spool(spool).await?;
+    if let (Some(standby), Some(spool)) = (&mut options.standby, &options.spool) {
+        standby.wish.known = standing::remembered(&spool.folder, &standby.wish.set);
+    }
+    Ok(begin_spooled(connector, store, opened, options))
+}
+
+/// Opens a spool, on a thread that may wait for the disk.
+#[cfg(all(unix, feature = "spool"))]
+pub(super) async fn open_spool(
+    spool: SpoolOptions,
+) -> Result<(SpoolStore<DiskStorage>, Opened), ConnectError> {
     let opening = tokio::task::spawn_blocking(move || spool.open());
     let (spool, opened) = match opening.await {
         Ok(opening) => opening?,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
-    options.secret = Some(spool.identity().secret);
-    if let (Some(standby), Some(spool)) = (&mut options.standby, &options.spool) {
-        standby.wish.known = standing::remembered(&spool.folder, &standby.wish.set);
-    }
+    Ok((SpoolStore::new(spool, FLUSH_BYTES), opened))
+}
+
+/// A publisher on a spool, with a connection of its own.
+#[cfg(all(unix, feature = "spool"))]
+pub(super) fn begin_spooled(
+    connector: Connector,
+    store: SpoolStore<DiskStorage>,
+    opened: Opened,
+    mut options: PublisherOptions,
+) -> Publisher {
+    options.secret = Some(store.spool().identity().secret);
     let attaching = Attaching::insisting(connector, options.wants());
     let progress = Arc::new(Notify::new());
-    let store = SpoolStore::new(spool, FLUSH_BYTES);
     let feed = Feed::on_spool(attaching, store, &options, progress.clone());
-    Ok(Publisher::spooled(feed, opened, progress))
+    Publisher::spooled(feed, opened, progress)
 }
 
 #[cfg(not(all(unix, feature = "spool")))]
@@ -195,6 +218,6 @@ fn shard_of_core(core: u16) -> Shard {
 }
 
 /// A new name for the life of a publisher.
-fn new_epoch() -> Epoch {
+pub(super) fn new_epoch() -> Epoch {
     Epoch(rand::random::<u64>() & varint::MAX)
 }

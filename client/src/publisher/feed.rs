@@ -10,6 +10,7 @@ use millrace_proto::{PublisherKey, Shard};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::carried::Carried;
 use super::confirmation::Confirmation;
 use super::holding::Holding;
 use super::options::PublisherOptions;
@@ -62,7 +63,8 @@ impl Feed {
         let shared = Arc::new(Shared::new(config, holding, options.ttl, shard, clock, progress));
         shared.set_options(options);
         shared.report_standby(options.standby.as_ref());
-        let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: None };
+        let carried = Carried::One { outgoing: Outgoing::new(shared.clone()), secret: None };
+        let task = Task { attaching, carried };
         let task = tokio::spawn(task.run(Some(Box::new((link, welcome)))));
         Self::new(shared, Some(task))
     }
@@ -75,23 +77,46 @@ impl Feed {
         options: &PublisherOptions,
         progress: Arc<Notify>,
     ) -> Self {
-        let Identity { secret, epoch } = store.spool().identity();
-        // Until a router has said for whom it takes this client.
-        let known_as = options.spool.as_ref().map_or("", |spool| &spool.known_as);
-        let key = PublisherKey { publisher: PublisherId::derive(&secret, known_as, 0), epoch };
-        let (clock, shard) = (attaching.connector().clock(), options.shard);
-        let holding = Holding::Spool(Box::new(store));
-        let shared =
-            Arc::new(Shared::new(options.session(key, 0), holding, options.ttl, shard, clock, progress));
-        shared.set_options(options);
-        shared.report_standby(options.standby.as_ref());
+        let secret = store.spool().identity().secret;
+        let clock = attaching.connector().clock();
+        let shared = Arc::new(spooled(store, options, clock, progress));
         if let (Some(standby), Some(spool)) = (&options.standby, &options.spool) {
             shared.remember_generation(spool.folder.clone(), standby.wish.set.clone());
         }
-        let task = Task { attaching, outgoing: Outgoing::new(shared.clone()), secret: Some(secret) };
+        let carried = Carried::One { outgoing: Outgoing::new(shared.clone()), secret: Some(secret) };
+        let task = Task { attaching, carried };
         let task = tokio::spawn(task.run(None));
         let upkeep = tokio::spawn(upkeep(shared.clone()));
         Self { shared, upkeep: Some(upkeep), task: Some(task) }
+    }
+
+    /// As [`Feed::on_spool`], on the connection of a bundle, whose task `work` tells that there is
+    /// something to do.
+    #[cfg(all(unix, feature = "spool"))]
+    pub(super) fn on_spool_in_bundle(
+        store: SpoolStore<DiskStorage>,
+        options: &PublisherOptions,
+        (clock, work): (Clock, Arc<Notify>),
+        progress: Arc<Notify>,
+    ) -> Self {
+        let shared = Arc::new(spooled(store, options, clock, progress).served_on(work));
+        let upkeep = tokio::spawn(upkeep(shared.clone()));
+        Self { shared, upkeep: Some(upkeep), task: None }
+    }
+
+    /// A feed whose events stand in memory, on the connection of a bundle.
+    pub(super) fn in_bundle(
+        key: PublisherKey,
+        index: u64,
+        options: &PublisherOptions,
+        (clock, work): (Clock, Arc<Notify>),
+        progress: Arc<Notify>,
+    ) -> Self {
+        let config = options.session(key, index);
+        let holding = in_memory(&config);
+        let shared = Shared::new(config, holding, options.ttl, None, clock, progress);
+        shared.set_options(options);
+        Self::new(Arc::new(shared.served_on(work)), None)
     }
 
     /// A feed on a connection that receivers use, too, and what that connection's task needs to serve
@@ -191,14 +216,18 @@ impl Feed {
     /// Waits until nobody serves it any more; an own connection is closed then, and a spool is in
     /// order.
     pub(super) async fn ended(&mut self) {
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-            #[cfg(all(unix, feature = "spool"))]
-            if let Some(upkeep) = self.upkeep.take() {
-                let _ = upkeep.await;
-            }
-            return;
+        match self.task.take() {
+            Some(task) => drop(task.await),
+            None => self.unserved().await,
         }
+        #[cfg(all(unix, feature = "spool"))]
+        if let Some(upkeep) = self.upkeep.take() {
+            let _ = upkeep.await;
+        }
+    }
+
+    /// Waits until the task of a connection that others use, too, has let it go.
+    async fn unserved(&self) {
         loop {
             let progress = self.shared.progress.notified();
             tokio::pin!(progress);
@@ -224,6 +253,26 @@ impl Feed {
     pub(super) fn stats(&self) -> PublisherStats {
         self.shared.lock().stats()
     }
+}
+
+/// What the feed of a spool shares with its task.
+#[cfg(all(unix, feature = "spool"))]
+fn spooled(
+    store: SpoolStore<DiskStorage>,
+    options: &PublisherOptions,
+    clock: Clock,
+    progress: Arc<Notify>,
+) -> Shared {
+    let Identity { secret, index, epoch } = store.spool().identity();
+    // Until a router has said for whom it takes this client.
+    let known_as = options.spool.as_ref().map_or("", |spool| &spool.known_as);
+    let key = PublisherKey { publisher: PublisherId::derive(&secret, known_as, index), epoch };
+    let holding = Holding::Spool(Box::new(store));
+    let config = options.session(key, index);
+    let shared = Shared::new(config, holding, options.ttl, options.shard, clock, progress);
+    shared.set_options(options);
+    shared.report_standby(options.standby.as_ref());
+    shared
 }
 
 /// A store for a publisher that ends with its process.

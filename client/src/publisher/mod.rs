@@ -18,6 +18,10 @@
 //! a tag set always uses one connection and keeps its order. At a router of another number of cores
 //! everything works, too; some events then cross between its cores.
 //!
+//! The other way round, the publishers of a [`Bundle`] share one connection, each with an id, seqs
+//! and a spool of its own: `bundled` is what its task does for them, `voice` what either task does for
+//! one publisher, `pen` writes the stream.
+//!
 //! With [`PublisherOptions::spool`] events stand on disk until they are final: the publisher begins
 //! and goes on without a router, and what is pending when it ends goes out when the spool is opened
 //! again. `upkeep` syncs the spool beside the task.
@@ -29,6 +33,9 @@
 //! ```
 
 mod address;
+mod bundle;
+mod bundled;
+mod carried;
 mod confirmation;
 mod connect;
 mod counting;
@@ -36,6 +43,7 @@ mod feed;
 mod holding;
 mod options;
 mod outgoing;
+mod pen;
 mod publishing;
 mod quench;
 mod spooling;
@@ -45,8 +53,11 @@ mod stats;
 mod task;
 #[cfg(all(unix, feature = "spool"))]
 mod upkeep;
+mod voice;
 
 pub(crate) use address::names;
+pub use bundle::Bundle;
+pub use bundled::BUNDLE_PUBLISHERS_MAX;
 pub use confirmation::Confirmation;
 pub(crate) use connect::{connect, join_hub};
 pub use options::{Connections, ConnectionsError, PublisherOptions};

@@ -19,7 +19,7 @@ use crate::setters::setters;
 /// more cores is none of today's.
 pub(super) const CONNECTIONS_MAX: u16 = 256;
 /// Routers make nobody wait longer for `Received`.
-const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
+pub(super) const RECEIVED_WITHIN_MAX: Duration = Duration::from_secs(10);
 
 /// Settings of one publisher: the defaults, changed by setters.
 ///
@@ -150,6 +150,7 @@ impl PublisherOptions {
             share_deliveries: false,
             confirms: self.level.is_confirmed(),
             quench: self.quench.skips(self.level, self.min_receivers),
+            more_publishers: 0,
             secret: self.secret,
             cluster: ClusterId(0),
         }

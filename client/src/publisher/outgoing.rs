@@ -3,28 +3,23 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::{PublisherId, PublisherKey, PublisherSecret, Shard};
-use quinn::{Connection, SendStream, VarInt, WriteError};
+use millrace_proto::{PublisherSecret, Shard};
+use quinn::{Connection, WriteError};
 use tokio::sync::Notify;
 
+use super::pen::Pen;
 use super::state::Shared;
-use super::stats::{Lost, REPORTS_MAX};
+use super::voice::{Knows, Spoken, Voice};
 use crate::disconnect::Disconnect;
 use crate::session::{ConnectionEvent, ConnectionSession, SessionError};
 use crate::time::Time;
 
-/// Moves the events of a publisher to the present connection.
+/// Moves the events of a publisher to the present connection, whose publish stream it has for itself.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    shared: Arc<Shared>,
-    /// The publish stream; opened with the first output.
-    stream: Option<SendStream>,
-    /// Output that is not written yet.
-    out: Bytes,
-    /// Something happened that those who wait for the publisher may want to see.
-    progress: bool,
+    voice: Voice,
+    pen: Pen,
 }
 
 /// What a turn found out.
@@ -40,38 +35,29 @@ pub(crate) enum Turned {
         /// The connection is to be left, and nothing is on its way any more.
         has_left: bool,
     },
+    /// The stream has no number left for another publisher: the next connection has.
+    NoNumbers,
 }
 
 impl Outgoing {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, stream: None, out: Bytes::new(), progress: false }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { voice: Voice::new(shared), pen: Pen::default() }
     }
 
     /// A router takes the client for `identity`: the publisher's id follows from that and its
     /// secret. For a publisher that began without a router.
-    pub(crate) fn identified(&self, secret: &PublisherSecret, identity: &str) {
-        let mut state = self.shared.lock();
-        let publisher = PublisherId::derive(secret, identity, 0);
-        let key = PublisherKey { publisher, ..state.session.key() };
-        state.session.set_key(key);
+    pub(super) fn identified(&self, secret: &PublisherSecret, identity: &str) {
+        self.voice.identified(secret, identity);
     }
 
     /// A connection begins whose router holds `tables`, and knows confirms and names or does not.
     pub(crate) fn begin(&mut self, tables: TableCapacity, connection: &ConnectionSession) {
-        let mut state = self.shared.lock();
-        state.session.stream_started(tables);
-
-        state.knows_names = connection.names();
-        if !connection.confirms() && state.level.is_confirmed() {
-            tracing::warn!("a router does not confirm events: what it receives ends as unknown; update it");
-            state.session.cannot_confirm();
-        }
-        state.connections += 1;
+        self.voice.begin(Knows::of(connection), |session| session.stream_started(tables));
     }
 
     /// On a new connection it joins its set, if it is a member of one.
     pub(super) fn join_set(&self, connection: &mut ConnectionSession) {
-        let Some(request) = self.shared.lock().session.standby_request() else { return };
+        let Some(request) = self.voice.shared.lock().session.standby_request() else { return };
         if connection.sets() {
             connection.join_set(&request);
         } else {
@@ -81,22 +67,8 @@ impl Outgoing {
 
     /// The connection is gone: what was on its way is reported as unknown, or goes out again.
     pub(crate) fn lost(&mut self, reason: Disconnect) {
-        self.stream = None;
-        self.out = Bytes::new();
-        let mut state = self.shared.lock();
-        let unwanted = state.session.take_unwanted();
-        let seqs = state.session.stream_lost();
-        if !seqs.is_empty() {
-            state.unknown += seqs.end - seqs.start;
-            if state.lost.len() == REPORTS_MAX {
-                state.lost.pop_front();
-            }
-            let key = state.session.key();
-            state.lost.push_back(Lost { key, seqs, reason });
-        }
-        drop(state);
-        self.shared.on_wanted.tell(&unwanted, true);
-        self.shared.progress.notify_waiters();
+        self.pen = Pen::default();
+        self.voice.lost(reason);
     }
 
     /// Takes what the router said on the control stream, and ignores what concerns receivers.
@@ -105,45 +77,12 @@ impl Outgoing {
     /// [`SessionError`]: the router broke the protocol, and the caller closes the connection.
     pub(crate) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
         match event {
-            ConnectionEvent::Credit { bytes } => self.shared.lock().session.on_credit(*bytes),
-            ConnectionEvent::Quench(said) => {
-                let sets = self.shared.lock().session.on_quench(said);
-                self.shared.on_wanted.tell(&sets, false);
-            }
-            ConnectionEvent::Unquench(said) => {
-                let sets = self.shared.lock().session.on_unquench(said);
-                self.shared.on_wanted.tell(&sets, true);
-            }
-            ConnectionEvent::Received { next_seq } => {
-                self.progress = true;
-                let mut state = self.shared.lock();
-                state.session.on_received(*next_seq)?;
-                state.settle();
-                if state.wants_upkeep() {
-                    self.shared.upkeep.notify_one();
-                }
-            }
-            ConnectionEvent::Outcome(outcome) => {
-                self.progress = true;
-                let mut state = self.shared.lock();
-                state.session.on_outcome(outcome)?;
-                state.settle();
-                if state.wants_upkeep() {
-                    self.shared.upkeep.notify_one();
-                }
-            }
-            ConnectionEvent::SetState { at, state: said } => {
-                self.progress = true;
-                let mut state = self.shared.lock();
-                let before = state.session.standby();
-                state.session.on_set_state(*at, said);
-                state.settle();
-                let now = state.session.standby();
-                drop(state);
-                if let Some(now) = now.filter(|_| before != now) {
-                    self.shared.tell_standby(now);
-                }
-            }
+            ConnectionEvent::Credit { bytes } => self.voice.credit(*bytes),
+            ConnectionEvent::Quench(said) => self.voice.quench(said),
+            ConnectionEvent::Unquench(said) => self.voice.unquench(said),
+            ConnectionEvent::Received { next_seq, .. } => return self.voice.received(*next_seq),
+            ConnectionEvent::Outcome(outcome) => return self.voice.outcome(outcome),
+            ConnectionEvent::SetState { at, state } => self.voice.set_state(*at, state),
             _ => {}
         }
         Ok(())
@@ -154,81 +93,37 @@ impl Outgoing {
         if self.is_done() {
             return Turned::Ended;
         }
-        let mut state = self.shared.lock();
-        let state = &mut *state;
-        if is_leaving {
-            state.session.hold();
-        }
-        state.expire();
-        if self.out.is_empty()
-            && let Some(chunk) = state.session.take_output(now)
-        {
-            self.out = chunk;
-            self.progress = true;
-        }
-        state.settle();
-        let session = &state.session;
-        let output_due = if self.out.is_empty() { session.poll_timeout() } else { None };
-        let answer_due = session.answer_due().filter(|&due| due > now);
-        let deadline = output_due.into_iter().chain(answer_due).min();
-        let expects_answer = session.expects_answer(now);
-        let is_waiting = !session.unreceived().is_empty() || session.is_waiting();
-        let has_left = is_leaving && self.out.is_empty() && !is_waiting;
-        // Nothing that is published from here on can go out before the present chunk is written or
-        // credit arrives, and the task turns then anyway.
-        state.woken = !self.out.is_empty() || session.is_out_of_credit(now);
-        if std::mem::take(&mut self.progress) {
-            self.shared.progress.notify_waiters();
-        }
-        Turned::Serving { deadline, expects_answer, has_left }
+        let Self { voice, pen } = self;
+        let Spoken { deadline, expects_answer, is_waiting } = voice.speak(now, is_leaving, pen, None);
+        Turned::Serving { deadline, expects_answer, has_left: is_leaving && pen.is_empty() && !is_waiting }
     }
 
     /// Writes what a turn took, or opens the stream for it. Waits for ever when there is nothing to
     /// write. May be dropped at any time.
     pub(crate) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
-        if self.out.is_empty() {
-            return std::future::pending().await;
-        }
-        match &mut self.stream {
-            Some(stream) => stream.write_chunks(std::slice::from_mut(&mut self.out)).await.map(drop),
-            None => {
-                self.stream = Some(connection.open_uni().await?);
-                Ok(())
-            }
-        }
+        self.pen.write(connection).await
     }
 
     /// Tells that an application wants something.
     pub(crate) fn work(&self) -> Arc<Notify> {
-        self.shared.work.clone()
+        self.voice.shared.work.clone()
     }
 
     /// Whether the publisher needs no connection any more.
     pub(crate) fn is_done(&self) -> bool {
-        self.shared.is_done()
+        self.voice.is_done()
     }
 
     /// What chooses the core of the next connection.
     pub(crate) fn shard(&self) -> Option<Shard> {
-        self.shared.lock().shard
+        self.voice.shard()
     }
 }
 
 impl Drop for Outgoing {
-    /// The publisher gets no connection any more. A stream that ends within a run would break the
-    /// protocol, so one that may do so is reset.
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.served = false;
-        let is_flushed = state.session.is_flushed();
-        drop(state);
-        if let Some(stream) = &mut self.stream
-            && !is_flushed
-        {
-            // Resetting fails only for a stream that is closed already.
-            let _ = stream.reset(VarInt::from_u32(0));
+        if !self.voice.is_flushed() {
+            self.pen.reset();
         }
-        self.shared.progress.notify_waiters();
-        self.shared.upkeep.notify_one();
     }
 }

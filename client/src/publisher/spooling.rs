@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use millrace_proto::PublisherSecret;
+
 use crate::setters::setters;
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, Identity, OpenError, Opened, Spool};
@@ -34,6 +36,8 @@ pub struct SpoolOptions {
     /// name in its certificate, say. Ids of events follow from it. Default nobody: they are right
     /// once a router was reached.
     pub known_as: String,
+    /// Whom a new spool belongs to: somebody new, or who has this secret and index.
+    owner: Option<(PublisherSecret, u64)>,
 }
 
 impl SpoolOptions {
@@ -46,7 +50,13 @@ impl SpoolOptions {
             quota: None,
             reserved: false,
             known_as: String::new(),
+            owner: None,
         }
+    }
+
+    /// A new spool belongs to the publisher of this secret and index.
+    pub(super) fn publishes_as(self, secret: PublisherSecret, index: u64) -> Self {
+        Self { owner: Some((secret, index)), ..self }
     }
 
     setters! {
@@ -64,7 +74,12 @@ impl SpoolOptions {
             Some(quota) => storage.within(quota)?,
             None => storage,
         };
-        let (mut spool, opened) = Spool::open(storage, self.config, Identity::random())?;
+        let somebody = Identity::random();
+        let owner = match self.owner {
+            Some((secret, index)) => Identity { secret, index, ..somebody },
+            None => somebody,
+        };
+        let (mut spool, opened) = Spool::open(storage, self.config, owner)?;
         if self.reserved
             && let Some(full) = spool.reserve_segment()?
         {

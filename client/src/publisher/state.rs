@@ -171,6 +171,11 @@ impl Shared {
         }
     }
 
+    /// Has the task of a connection that others use, too, be told by `work`.
+    pub(super) fn served_on(self, work: Arc<Notify>) -> Self {
+        Self { work, ..self }
+    }
+
     /// What of its events is told and skipped, as far as a session has no word for it.
     pub(super) fn set_options(&self, options: &PublisherOptions) {
         let mut state = self.lock();

@@ -1,29 +1,26 @@
-//! The task of a connection that carries one publisher and nothing else.
+//! The task of a connection that carries publishers and nothing else.
 
-use millrace_proto::PublisherSecret;
 use millrace_proto::control::Welcome;
 
-use super::outgoing::{Outgoing, Turned};
+use super::carried::Carried;
+use super::outgoing::Turned;
 use crate::attaching::Attaching;
 use crate::change::Change;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
-use crate::session::ConnectionEvent;
+use crate::session::{ConnectionEvent, SessionError};
 use crate::time::Time;
 
-/// One feed's task.
+/// The task of a feed, or of a bundle.
 pub(super) struct Task {
     pub(super) attaching: Attaching,
-    pub(super) outgoing: Outgoing,
-    /// What the publisher's id follows from, where it began without a router and so without an
-    /// identity.
-    pub(super) secret: Option<PublisherSecret>,
+    pub(super) carried: Carried,
 }
 
 /// How a connection ended.
 enum End {
-    /// The publisher is closed.
+    /// All publishers are closed.
     Closed,
     /// The router goes away, and has received everything. The next connection, if there is one.
     Moved(Option<Box<Connected>>),
@@ -38,7 +35,7 @@ struct Leaving {
 }
 
 impl Task {
-    /// Runs until the publisher is closed; `next` is its first connection, if it has one already.
+    /// Runs until its publishers are closed; `next` is its first connection, if it has one already.
     pub(super) async fn run(mut self, mut next: Option<Box<Connected>>) {
         loop {
             let (mut link, welcome) = *match next.take() {
@@ -65,38 +62,35 @@ impl Task {
             if next.is_none() {
                 self.attaching.lost(&reason);
             }
-            self.outgoing.lost(reason);
+            self.carried.lost(reason);
         }
     }
 
-    /// Tries until a router welcomes this publisher; `None` when it was closed.
+    /// Tries until a router welcomes its publishers; `None` when they were closed.
     async fn reconnect(&mut self) -> Option<Box<Connected>> {
-        let shard = self.outgoing.shard();
+        let Self { attaching, carried } = self;
+        let shard = carried.shard();
         let ended = async {
-            while !self.outgoing.is_done() {
-                self.outgoing.work().notified().await;
+            while !carried.is_done() {
+                carried.work().notified().await;
             }
         };
         tokio::select! {
             // A publisher that was attached before, or has a spool, goes on until it finds a router.
-            connected = self.attaching.attach(shard) => connected.ok(),
+            connected = attaching.attach(shard) => connected.ok(),
             () = ended => None,
         }
     }
 
     async fn drive(&mut self, link: &mut Link, welcome: &Welcome, leaving: &mut Option<Leaving>) -> End {
-        if let Some(secret) = &self.secret {
-            self.outgoing.identified(secret, &welcome.identity);
-        }
-        self.outgoing.begin(welcome.tables, &link.session);
-        self.outgoing.join_set(&mut link.session);
-        let (connection, work) = (link.connection.clone(), self.outgoing.work());
+        self.carried.begin(welcome, &mut link.session);
+        let (connection, work) = (link.connection.clone(), self.carried.work());
         loop {
             let deadline = match self.turn(link, leaving) {
                 Ok(deadline) => deadline,
                 Err(end) => return end,
             };
-            let shard = self.outgoing.shard();
+            let shard = self.carried.shard();
             let follows = async {
                 match leaving {
                     Some(leaving) if leaving.next.is_none() => {
@@ -109,7 +103,7 @@ impl Task {
             let outcome = tokio::select! {
                 () = follows => Ok(()),
                 turned = link.turn(deadline) => turned,
-                written = self.outgoing.write(&connection) => written.map_err(Disconnect::from),
+                written = self.carried.write(&connection) => written.map_err(Disconnect::from),
                 () = work.notified() => Ok(()),
             };
             if let Err(reason) = outcome {
@@ -129,16 +123,19 @@ impl Task {
                 ConnectionEvent::Refused(refused) => {
                     self.attaching.connector().tell(Change::dropping(&refused));
                 }
-                event => self.outgoing.event(&event).map_err(|error| End::Lost(link.broken(error)))?,
+                event => self.carried.event(&event).map_err(|error| End::Lost(link.broken(error)))?,
             }
         }
-        if let Some(latest) = self.attaching.poll_leave(now, self.outgoing.shard()) {
+        if let Some(latest) = self.attaching.poll_leave(now, self.carried.shard()) {
             *leaving = Some(Leaving { latest, next: None });
         }
-        let Turned::Serving { deadline, expects_answer, has_left } =
-            self.outgoing.turn(now, leaving.is_some())
-        else {
-            return Err(End::Closed);
+        let (deadline, expects_answer, has_left) = match self.carried.turn(now, leaving.is_some()) {
+            Turned::Serving { deadline, expects_answer, has_left } => (deadline, expects_answer, has_left),
+            Turned::Ended => return Err(End::Closed),
+            Turned::NoNumbers => {
+                let error = SessionError::Limit { what: "the numbers of publishers" };
+                return Err(End::Lost(link.broken(error)));
+            }
         };
         let own = match leaving {
             Some(leaving) if has_left => return Err(End::Moved(leaving.next.take())),

@@ -28,6 +28,7 @@ const WANTS_ONE: Wants = Wants {
     share_deliveries: false,
     confirms: true,
     quench: false,
+    more_publishers: 0,
     secret: None,
     cluster: ClusterId(0),
 };

@@ -305,7 +305,8 @@ impl Task {
             Some(Turned::Serving { deadline: due, expects_answer: expects, has_left: left }) => {
                 (deadline, expects_answer, has_left) = (due, expects, left);
             }
-            Some(Turned::Ended) => self.publisher = None,
+            // It has the number 0 of each stream.
+            Some(Turned::Ended | Turned::NoNumbers) => self.publisher = None,
             None => {}
         }
         if let Some((latest, following)) = next {

@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use millrace_proto::control::{
     Ack, CloseReceiver, ControlFrame, Grant, Hello, Member, Move, OpenReceiver, Ping, Pong, Quench, Quenched,
-    Standby, Subscribe, TableCapacity, Unquench, Unsubscribe, Welcome,
+    Received, Standby, Subscribe, TableCapacity, Unquench, Unsubscribe, Welcome,
 };
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
@@ -80,6 +80,8 @@ pub struct ConnectionSession {
     forwards: bool,
     /// Quench and Unquench were announced.
     quench: bool,
+    /// Numbers of publishers are below it.
+    publishers: u64,
     /// Number of the last mark that was asked for.
     last_mark: u64,
 }
@@ -99,6 +101,7 @@ impl ConnectionSession {
             history,
             moves,
             quench,
+            publishers,
             secret,
             token,
             zone,
@@ -162,6 +165,7 @@ impl ConnectionSession {
             moves,
             forwards,
             quench,
+            publishers,
             last_mark: 0,
         }
     }
@@ -402,12 +406,10 @@ impl ConnectionSession {
             }
             ControlFrame::Pong(_) | ControlFrame::Skipped { .. } => return Ok(()),
             ControlFrame::Credit(credit) => ConnectionEvent::Credit { bytes: credit.bytes },
-            ControlFrame::Received(received) if received.publisher == super::publisher::PUBLISHER_NUMBER => {
-                ConnectionEvent::Received { next_seq: received.next_seq }
+            ControlFrame::Received(Received { publisher, next_seq }) if publisher < self.publishers => {
+                ConnectionEvent::Received { publisher, next_seq }
             }
-            ControlFrame::Outcome(outcome)
-                if self.confirms && outcome.publisher == super::publisher::PUBLISHER_NUMBER =>
-            {
+            ControlFrame::Outcome(outcome) if self.confirms && outcome.publisher < self.publishers => {
                 ConnectionEvent::Outcome(outcome)
             }
             ControlFrame::SetState(state) => ConnectionEvent::SetState { at: now, state },

@@ -18,6 +18,7 @@
 //! |---|---|---|
 //! | [`ConnectionSession`] | one connection | Hello and Welcome, pings, frames of the control stream |
 //! | [`PublisherSession`] | one publisher, across connections | queued runs, tables of the present stream, credit, `received` |
+//! | [`SharedStream`] | one connection | the stream that several publishers write: numbers, tables, credit |
 //! | [`ReceiverSession`] | one receiver on one connection | tables, an incomplete frame, the grant |
 //! | [`DeliveriesSession`] | all receivers of one connection, where they share a stream | the same, with a grant for each |
 //! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
@@ -48,7 +49,8 @@ pub use forwarding::Forwarding;
 pub use past::PastRequest;
 pub use plan::Plan;
 pub use publisher::{
-    ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Store, TagHandle, Tags,
+    ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, SharedStream, Store,
+    TagHandle, Tags,
 };
 pub use receiver::{
     Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,

@@ -53,7 +53,7 @@ impl Inspection {
         let identity = survey.identity;
         let totals = std::array::from_fn(|index| (Fate::ALL[index], state.totals[index]));
         Ok(Self {
-            publisher: identity.map(|identity| PublisherId::derive(&identity.secret, "", 0)),
+            publisher: identity.map(|identity| PublisherId::derive(&identity.secret, "", identity.index)),
             epoch: identity.map(|identity| identity.epoch),
             seqs: state.finals.floor()..survey.known_end(&state),
             pending: survey.segments.iter().map(|segment| segment.pending).sum(),

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+#[cfg(all(unix, feature = "spool"))]
+mod bundle;
 mod confirms;
 mod flush;
 mod groups;

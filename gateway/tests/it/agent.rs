@@ -152,6 +152,36 @@ async fn each_producer_has_its_own_ids_and_nobody_speaks_for_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_producers_of_a_host_share_one_connection() {
+    let host = Host::new("");
+    let (router, routers) = router();
+    let connections = || router.cores().iter().map(|core| core.connections).sum::<u64>();
+    let before = connections();
+    let agent = host.agent(&routers).await;
+    let http = agent.addresses().http.unwrap();
+    for number in 0..30 {
+        let named = [&*format!("Millrace-Producer: job-{number}")];
+        for wait in ["routed", "delivered"] {
+            let path = format!("/events?tag=service=raid&wait={wait}");
+            let answer = post(http, &path, &named, "x").await;
+            assert_eq!(
+                (answer.status, &answer.json()["outcome"]),
+                (202, &json!("confirmed")),
+                "{}",
+                answer.body
+            );
+        }
+    }
+    assert_eq!(connections(), before + 1);
+    agent.stop(LONG).await;
+    let again = host.agent(&routers).await;
+    let answer =
+        post(again.addresses().http.unwrap(), "/events?tag=service=raid&wait=routed", &[], "x").await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    again.stop(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_hears_the_outcome_or_that_there_is_none_yet() {
     let host = Host::new("");
     let (_silent, nobody) = silence();

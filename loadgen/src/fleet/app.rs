@@ -58,7 +58,7 @@ impl FleetApp {
                     let conn = self.connections[index].control.id();
                     self.publishers[number].write(io, conn, time, &self.tally);
                 }
-                (ConnectionEvent::Received { next_seq }, Role::Publisher(number)) => {
+                (ConnectionEvent::Received { next_seq, .. }, Role::Publisher(number)) => {
                     let session = &mut self.publishers[number].session;
                     let before = session.received();
                     if session.on_received(next_seq).is_err() {

@@ -75,7 +75,7 @@ impl Disk {
         (published, power_lost): (&mut Published, bool),
         record: &mut Record,
     ) -> Result<(SpoolStore<MemoryStorage>, Epoch), String> {
-        let fresh = Identity { secret, epoch: Epoch(self.setup.seed >> 2) };
+        let fresh = Identity { secret, index: 0, epoch: Epoch(self.setup.seed >> 2) };
         let config = self.setup.spool.clone();
         let (mut spool, opened) =
             Spool::open(self.storage.clone(), config, fresh).map_err(|error| error.to_string())?;

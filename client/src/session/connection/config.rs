@@ -35,6 +35,8 @@ pub struct ConnectionConfig {
     pub moves: bool,
     /// Whether its publisher reads which tag sets nobody wants. Default no.
     pub quench: bool,
+    /// Publishers that it may have: their numbers are below it. Default 1.
+    pub publishers: u64,
     /// The secret that proves the ids of its publishers. Default none: the router makes their ids.
     pub secret: Option<PublisherSecret>,
     /// What proves who the client is, where it has no certificate. Default none: an empty text.
@@ -58,6 +60,7 @@ impl Default for ConnectionConfig {
             history: false,
             moves: false,
             quench: false,
+            publishers: 1,
             secret: None,
             token: Token::default(),
             zone: String::new(),

@@ -19,10 +19,13 @@ pub enum ConnectionEvent {
     },
     /// For [`PublisherSession::on_received`](crate::session::PublisherSession::on_received).
     Received {
+        /// The publisher's number on the stream.
+        publisher: u64,
         /// First seq that the router has not read.
         next_seq: u64,
     },
-    /// For [`PublisherSession::on_outcome`](crate::session::PublisherSession::on_outcome).
+    /// For [`PublisherSession::on_outcome`](crate::session::PublisherSession::on_outcome) of the publisher
+    /// that it names.
     Outcome(Outcome),
     /// For [`PublisherSession::on_set_state`](crate::session::PublisherSession::on_set_state).
     SetState {

@@ -94,7 +94,7 @@ fn frames_of_the_router_become_events_however_they_are_cut() {
         }
         assert_eq!(events.len(), 3);
         assert_eq!(events[0], ConnectionEvent::Credit { bytes: 70_000 });
-        assert_eq!(events[1], ConnectionEvent::Received { next_seq: 12 });
+        assert_eq!(events[1], ConnectionEvent::Received { publisher: 0, next_seq: 12 });
     }
 }
 

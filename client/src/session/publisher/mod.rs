@@ -18,7 +18,8 @@
 //! | `window`, `finals` | which events are queued, on their way, received, ended |
 //! | `outcome` | [`Outcome`]: how an event ended |
 //! | `store`, `memory` | what holds them: [`Store`], [`MemoryStore`] |
-//! | `stream` | the tables, the credit and the encoding of one publish stream |
+//! | `stream`, `speaker`, `streams` | one publish stream, how a publisher names itself on it, and how it comes and goes |
+//! | `shared` | [`SharedStream`]: one stream that several publishers write |
 //! | `retries` | what did not reach all its receivers, and is to go out again |
 //! | `unwanted` | tag sets that nobody wants |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
@@ -55,9 +56,14 @@ mod quenching;
 mod reports;
 mod retries;
 mod session;
+mod shared;
+#[cfg(test)]
+mod shared_tests;
+mod speaker;
 mod standby;
 mod store;
 mod stream;
+mod streams;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -70,7 +76,7 @@ pub(crate) use finals::Finals;
 pub use memory::MemoryStore;
 pub use outcome::{Ended, Outcome, OutcomeReason, Recipient, RecipientFate};
 pub use session::PublisherSession;
+pub use shared::{NUMBERS_MAX, SharedStream};
 pub use standby::{Numbered, SetWish, StandbyState};
 pub use store::{Full, GivenUp, NewEvent, Store, StoreError, StoredRun};
-pub(super) use stream::PUBLISHER_NUMBER;
 pub use tags::{HandlesExhausted, TAG_HANDLES_MAX, TagHandle, Tags};

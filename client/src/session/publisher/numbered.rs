@@ -8,9 +8,9 @@ use super::error::PublishError;
 use super::outcome::{Ended, Outcome};
 use super::retries::Retries;
 use super::session::PublisherSession;
+use super::speaker::PUBLISHER_NUMBER;
 use super::standby::{Member, Numbered, StandbyState};
 use super::store::{GivenUp, Store};
-use super::stream::PUBLISHER_NUMBER;
 use super::tags::Tags;
 use crate::time::Time;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
-use millrace_proto::control::{self, TableCapacity};
+use millrace_proto::control;
 use millrace_proto::data::put_report;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::{PublisherKey, TagSet, varint};
@@ -15,6 +15,7 @@ use super::memory::MemoryStore;
 use super::outcome::{Ended, Outcome};
 use super::reports::Reports;
 use super::retries::Retries;
+use super::speaker::Speaker;
 use super::standby::Member;
 use super::store::{NewEvent, Store};
 use super::stream::PublishStream;
@@ -38,9 +39,12 @@ pub struct PublisherSession<S = MemoryStore> {
     oldest: Time,
     flush_wanted: bool,
     /// No more events are taken for this stream.
-    held: bool,
+    pub(super) held: bool,
+    /// The stream; of one that several publishers write, only while it is lent.
     pub(super) stream: Option<PublishStream>,
-    reports: Reports,
+    /// How it names itself on the present stream.
+    pub(super) speaker: Option<Speaker>,
+    pub(super) reports: Reports,
     /// Events that ended and were not told; each once, so that the window bounds them.
     pub(super) ended: VecDeque<Ended>,
     pub(super) retries: Retries,
@@ -70,6 +74,7 @@ impl<S: Store> PublisherSession<S> {
             flush_wanted: false,
             held: false,
             stream: None,
+            speaker: None,
             reports: Reports::new(window.received(), config.received_within_ns),
             ended: VecDeque::new(),
             retries: Retries::default(),
@@ -84,6 +89,12 @@ impl<S: Store> PublisherSession<S> {
     #[must_use]
     pub const fn key(&self) -> PublisherKey {
         self.config.key
+    }
+
+    /// The index that its id follows from.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.config.index
     }
 
     /// Changes who publishes from the next stream on: for a publisher whose id follows from what
@@ -198,53 +209,6 @@ impl<S: Store> PublisherSession<S> {
         self.reports.want(self.window.next_seq(), self.window.received());
     }
 
-    /// A connection is open and its router's publish table holds `tables`: output begins, as far as
-    /// credit goes, with the stream's preamble. With a confirm level the router is taken to
-    /// confirm, unless [`PublisherSession::cannot_confirm`] says otherwise.
-    pub fn stream_started(&mut self, tables: TableCapacity) {
-        self.held = false;
-        // Routers that hold no publisher tell none what became of its events.
-        self.window.set_confirmed(tables.publishers > 0);
-        self.reports.stream_started();
-        self.stream =
-            Some(PublishStream::new(self.config.key, self.config.index, tables, self.handles.len()));
-    }
-
-    /// The router of the stream that has just started does not confirm: its events go without a
-    /// level, and end as [`Outcome::Unknown`] when it has received them.
-    pub fn cannot_confirm(&mut self) {
-        self.window.set_confirmed(false);
-    }
-
-    /// No more events are taken for this stream; a chunk that was begun is finished, and the router
-    /// is asked for a report. Once [`PublisherSession::unreceived`] is empty the publisher can
-    /// leave without any event unknown.
-    pub fn hold(&mut self) {
-        self.held = true;
-        self.reports.want_last(self.window.unreceived());
-    }
-
-    /// The stream is gone. Returns the seqs that were on their way: whether the router got them is
-    /// unknown, and they are not sent again. With [`PublisherConfig::resend`] or a confirm level
-    /// there are none, because they go out on the next stream. Queued events stay queued for
-    /// it.
-    pub fn stream_lost(&mut self) -> Range<u64> {
-        self.stream = None;
-        if let Some(member) = self.standby.as_deref_mut() {
-            member.disconnected();
-        }
-        let unknown = self.window.stream_lost();
-        self.retries.stream_lost();
-        self.reports.stream_lost(self.window.received());
-        unknown
-    }
-
-    /// Whether there is a stream.
-    #[must_use]
-    pub const fn has_stream(&self) -> bool {
-        self.stream.is_some()
-    }
-
     /// The router allows `bytes` of this stream in all. Older, smaller values change nothing.
     pub fn on_credit(&mut self, bytes: u64) {
         if let Some(stream) = &mut self.stream {
@@ -346,7 +310,7 @@ impl<S: Store> PublisherSession<S> {
         }
         let due = self.is_due(now);
         let report_due = self.reports.is_due(self.window.unreceived(), self.held);
-        let stream = self.stream.as_mut()?;
+        let (stream, speaker) = (self.stream.as_mut()?, self.speaker.as_mut()?);
         if stream.room() == 0 {
             return None;
         }
@@ -361,7 +325,7 @@ impl<S: Store> PublisherSession<S> {
                 if !out.is_empty() && out.len() + outgoing.run.events.len() > bytes_max {
                     break;
                 }
-                stream.encode(&mut out, &outgoing, &self.handles);
+                stream.encode(&mut out, speaker, &outgoing, &self.handles);
                 let (end_seq, count) = (outgoing.run.end_seq(), outgoing.run.count);
                 self.window.sent(end_seq, count);
             }

@@ -1,4 +1,4 @@
-//! One publish stream: its tables, what was encoded for it, and its credit.
+//! One publish stream: its table of tag sets, what was encoded for it, and its credit.
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
@@ -6,32 +6,19 @@ use millrace_proto::data::optional::StandbySet;
 use millrace_proto::data::{self, HopHeader, PublisherOnStream, TagsOnStream};
 use millrace_proto::stream::PublishPreamble;
 use millrace_proto::table::{Naming, TableWriter};
-use millrace_proto::{PublisherKey, TagSet, varint};
+use millrace_proto::{TagSet, varint};
 
+use super::speaker::{NONE, Speaker};
 use super::store::StoredRun;
 use super::tags::{Handles, Tags};
 use super::unwanted::Unwanted;
 use super::window::Outgoing;
 use crate::time::Time;
 
-/// The publisher's number on its stream: there is one.
-pub(in crate::session) const PUBLISHER_NUMBER: u64 = 0;
-
-/// Marks a handle without a number, and a number without a handle.
-const NONE: u32 = u32::MAX;
-
 /// The stream of one connection.
 #[derive(Debug)]
 pub(super) struct PublishStream {
-    key: PublisherKey,
-    index: u64,
-    /// How runs name the publisher: inline when the reader keeps no publishers.
-    publisher: PublisherOnStream,
     table: TableWriter<TagSet>,
-    /// Number that each handle was last given on this stream.
-    number_of_handle: Vec<u32>,
-    /// Handle that each number stands for; `NONE` for tag sets without one.
-    handle_of_number: Vec<u32>,
     /// Bytes of the stream up to the end of the definition of each number.
     defined: Vec<u64>,
     pub(super) unwanted: Unwanted,
@@ -46,18 +33,9 @@ pub(super) struct PublishStream {
 }
 
 impl PublishStream {
-    pub(super) fn new(key: PublisherKey, index: u64, tables: TableCapacity, handles: usize) -> Self {
-        let publisher = match tables.publishers {
-            0 => PublisherOnStream::Inline(key),
-            _ => PublisherOnStream::Number(PUBLISHER_NUMBER),
-        };
+    pub(super) fn new(tables: TableCapacity) -> Self {
         Self {
-            key,
-            index,
-            publisher,
             table: TableWriter::new(tables.tag_sets, tables.tag_bytes),
-            number_of_handle: vec![NONE; handles],
-            handle_of_number: Vec::new(),
             defined: Vec::new(),
             unwanted: Unwanted::default(),
             full: false,
@@ -95,27 +73,27 @@ impl PublishStream {
         (!chunk.is_empty()).then_some(chunk)
     }
 
-    /// Appends the frames of one run: definitions that it needs, then the run.
+    /// Appends the frames of one run of `speaker`: definitions that it needs, then the run.
     #[inline]
-    pub(super) fn encode(&mut self, out: &mut Vec<u8>, outgoing: &Outgoing<'_>, handles: &Handles) {
+    pub(super) fn encode(
+        &mut self,
+        out: &mut Vec<u8>,
+        speaker: &mut Speaker,
+        outgoing: &Outgoing<'_>,
+        handles: &Handles,
+    ) {
         if !self.started {
             self.started = true;
             PublishPreamble {}.encode(out);
-            if self.publisher == PublisherOnStream::Number(PUBLISHER_NUMBER) {
-                data::put_define_indexed_publisher(out, PUBLISHER_NUMBER, self.key, self.index);
-            }
         }
+        speaker.introduce(out);
         // The publisher checked the handle when the event was queued.
         let Some(set) = handles.set(outgoing.run.tags) else { return };
         let naming = match outgoing.run.tags {
-            Tags::Set(_) => self.name(set, NONE),
-            Tags::Handle(handle) => match self.number_of_handle.get(handle.index as usize) {
-                Some(&number)
-                    if !self.full && self.handle_of_number.get(number as usize) == Some(&handle.index) =>
-                {
-                    Naming::Known(u64::from(number))
-                }
-                _ => self.name(set, handle.index),
+            Tags::Set(_) => self.name(set, NONE, speaker),
+            Tags::Handle(handle) => match speaker.number_of(handle) {
+                Some(number) if !self.full => Naming::Known(u64::from(number)),
+                _ => self.name(set, handle.index, speaker),
             },
         };
         let number = match naming {
@@ -127,11 +105,11 @@ impl PublishStream {
             }
             Naming::Inline => None,
         };
-        match (number, self.publisher) {
-            (Some(number), PublisherOnStream::Number(_))
+        match (number, speaker.publisher()) {
+            (Some(number), PublisherOnStream::Number(publisher))
                 if outgoing.run.address.is_empty() && outgoing.set.is_none() =>
             {
-                put_run(out, number, outgoing);
+                put_run(out, number, publisher, outgoing);
             }
             (number, publisher) => {
                 let tags = number.map_or_else(|| TagsOnStream::Inline(set.borrow()), TagsOnStream::Number);
@@ -172,7 +150,7 @@ impl PublishStream {
         numbers.iter().filter_map(|&number| self.unwanted.remove(number)).collect()
     }
 
-    fn name(&mut self, set: &TagSet, handle: u32) -> Naming {
+    fn name(&mut self, set: &TagSet, handle: u32, speaker: &mut Speaker) -> Naming {
         let known = self.table.len();
         let naming = self.table.name(set, set.canonical().len() as u64);
         let (Naming::Known(number) | Naming::Define(number)) = naming else {
@@ -181,27 +159,11 @@ impl PublishStream {
         };
         if matches!(naming, Naming::Define(_)) {
             self.full |= self.table.len() == known;
-            self.set_handle_of(number, handle);
+            speaker.set_handle_of(number, handle);
         } else if handle != NONE {
-            self.set_handle_of(number, handle);
+            speaker.set_handle_of(number, handle);
         }
         naming
-    }
-
-    fn set_handle_of(&mut self, number: u64, handle: u32) {
-        let Ok(number) = u32::try_from(number) else { return };
-        let index = number as usize;
-        if index >= self.handle_of_number.len() {
-            self.handle_of_number.resize(index + 1, NONE);
-        }
-        self.handle_of_number[index] = handle;
-        if handle != NONE {
-            let handle = handle as usize;
-            if handle >= self.number_of_handle.len() {
-                self.number_of_handle.resize(handle + 1, NONE);
-            }
-            self.number_of_handle[handle] = number;
-        }
     }
 }
 
@@ -227,15 +189,15 @@ fn put_body(out: &mut Vec<u8>, Outgoing { run, floor, .. }: &Outgoing<'_>) {
 
 /// Appends a run frame with numbers, its body written in place.
 #[inline]
-fn put_run(out: &mut Vec<u8>, tags: u64, outgoing: &Outgoing<'_>) {
+fn put_run(out: &mut Vec<u8>, tags: u64, publisher: u64, outgoing: &Outgoing<'_>) {
     let flags = outgoing.flags;
-    let hop_bytes = varint::size(flags) + varint::size(tags) + varint::size(PUBLISHER_NUMBER);
+    let hop_bytes = varint::size(flags) + varint::size(tags) + varint::size(publisher);
     varint::put(out, data::kind::RUN);
     varint::put(out, (1 + hop_bytes + head_bytes(outgoing) + outgoing.run.events.len()) as u64);
     varint::put(out, hop_bytes as u64);
     varint::put(out, flags);
     varint::put(out, tags);
-    varint::put(out, PUBLISHER_NUMBER);
+    varint::put(out, publisher);
     put_body(out, outgoing);
 }
 

@@ -17,7 +17,7 @@ use super::{Identity, MemoryStorage, Opened, Spool, SpoolConfig};
 const PLENTY: u64 = 1 << 30;
 
 fn identity() -> Identity {
-    Identity { secret: PublisherSecret([7; 32]), epoch: Epoch(9) }
+    Identity { secret: PublisherSecret([7; 32]), index: 0, epoch: Epoch(9) }
 }
 
 fn tags() -> TagSet {

@@ -12,6 +12,9 @@
 //! [`PRODUCERS_MAX`] spools are open; those of users and names that come later share the one of
 //! their door, so that nobody is turned away and nobody can fill the disk with names.
 //!
+//! All of them publish over one connection to a router ([`Bundle`](millrace_client::Bundle)): their ids
+//! follow from one secret of the host, and the number of each.
+//!
 //! All spools share one bound of bytes. Where a producer has no room and nothing of its own to shed,
 //! the producer that holds most gives way.
 //!
@@ -21,12 +24,14 @@
 //! | `producer` | [`Producer`]: one spool, and who waits for outcomes of its events |
 //! | `registry` | [`Producers`]: finds or opens the producer of a caller |
 //! | `folders` | the names of their folders |
+//! | `secret` | what their publisher ids follow from |
 //! | `shedding` | tells upstream what was shed |
 
 mod caller;
 mod folders;
 mod producer;
 mod registry;
+mod secret;
 mod shedding;
 
 pub use caller::{Caller, CallerError};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use millrace_client::spool::{OpenError, Quota};
 use millrace_client::{
-    Change, Changes, Client, ConfirmLevel, ConnectError, EventId, PublishError, PublisherOptions,
+    Bundle, Change, Changes, Client, ConfirmLevel, ConnectError, EventId, PublishError, PublisherOptions,
     SpoolOptions,
 };
 use tokio::sync::Notify;
@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::caller::Caller;
 use super::folders::{self, BAD, Key};
 use super::producer::{NotTaken, Producer};
+use super::secret;
 use crate::agent::settings::{Overflow, SpoolSettings};
 use crate::upstream::NewEvent;
 
@@ -56,7 +57,8 @@ pub struct Producers {
 
 #[derive(Debug)]
 struct Inner {
-    client: Client,
+    /// The connection of all producers.
+    bundle: Bundle,
     settings: SpoolSettings,
     /// What routers take the agent for, by its certificate.
     known_as: String,
@@ -103,12 +105,13 @@ impl Producers {
     ) -> Result<Self, ProducersError> {
         let failed = |source| ProducersError::Folder { folder: folder.clone(), source };
         let names = folders_in(&folder).map_err(failed)?;
+        let secret = secret::of(&folder).map_err(failed)?;
         let quota = Quota::new(settings.max_bytes);
         let is_attached = Arc::new(AtomicBool::new(false));
         let inner = Inner {
             watching: tokio::spawn(watch(client.changes(), is_attached.clone())).abort_handle(),
             is_attached,
-            client,
+            bundle: client.bundle(secret),
             known_as,
             settings,
             folder: folder.clone(),
@@ -161,7 +164,7 @@ impl Producers {
     }
 
     async fn open_at(&self, index: u64, key: Key, folder: &Path) -> Result<Arc<Producer>, ConnectError> {
-        let Inner { client, settings, known_as, quota, has_shed, .. } = &*self.inner;
+        let Inner { bundle, settings, known_as, quota, has_shed, .. } = &*self.inner;
         // What the agent has to say about a full disk has its room before.
         let is_own = *key.name == **Caller::agent().name();
         let spool = SpoolOptions::new(folder)
@@ -174,7 +177,7 @@ impl Producers {
             .linger(settings.linger)
             .report_settled(true)
             .spool(spool);
-        let publisher = client.publisher(options).await?;
+        let publisher = bundle.publisher(index, options).await?;
         if let Some(opened) = publisher.spool_opened() {
             let lost = opened.lost_events();
             if lost > 0 || !opened.set_aside.is_empty() || opened.identity_lost || opened.journal_lost {
