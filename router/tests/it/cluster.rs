@@ -342,6 +342,10 @@ async fn killed_router_costs_no_event_without_a_gap_and_is_used_again() {
     let c = tokio::task::block_in_place(|| Process::start(&folder, "c", &c_addr, Some(a.text("addr"))));
     eventually("a is linked again", || state(&a, &c_id) == "linked").await;
     eventually("b is linked again", || state(&b, &c_id) == "linked").await;
+    // What subscribes before the new router itself sees its links hears that they are made.
+    for linked in [&a, &b] {
+        eventually("the new c is linked", || state(&c, linked.text("router")) == "linked").await;
+    }
     let (near, far) = (c.client(), b.client());
     let mut back = receiver(&near, &["after=return"]).await;
     let publisher = within(far.publisher(PublisherOptions::default())).await.unwrap();
