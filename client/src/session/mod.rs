@@ -41,6 +41,7 @@ pub mod plan;
 mod progress;
 pub mod publisher;
 pub mod receiver;
+mod side;
 
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
@@ -56,3 +57,4 @@ pub use receiver::{
     Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
     StreamFor,
 };
+pub use side::Side;
