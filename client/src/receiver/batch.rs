@@ -13,8 +13,7 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
-use crate::session::Side;
-use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Verdict};
+use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Side, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink};
 
 /// Events and gaps in the order of the stream.

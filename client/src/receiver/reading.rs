@@ -16,7 +16,7 @@ use super::redundant::Redundant;
 use super::state::{Busy, ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
-use crate::session::Side;
+use crate::session::receiver::Side;
 
 /// Receives events: an asynchronous stream of [`Item`]s.
 #[derive(Debug)]

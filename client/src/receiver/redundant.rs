@@ -15,8 +15,7 @@ use super::sifting::{Sieve, Sifted};
 use super::state::{AskedMark, Shared};
 use crate::apart::Apart;
 use crate::clock::Clock;
-use crate::session::Side;
-use crate::session::receiver::{Fresh, Pair};
+use crate::session::receiver::{Fresh, Pair, Side};
 use crate::time::Time;
 
 /// The two sessions of a receiver.

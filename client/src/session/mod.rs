@@ -41,7 +41,6 @@ pub mod plan;
 mod progress;
 pub mod publisher;
 pub mod receiver;
-mod side;
 
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
@@ -57,4 +56,3 @@ pub use receiver::{
     Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
     StreamFor,
 };
-pub use side::Side;

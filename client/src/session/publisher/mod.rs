@@ -22,8 +22,6 @@
 //! | `shared` | [`SharedStream`]: one stream that several publishers write |
 //! | `retries` | what did not reach all its receivers, and is to go out again |
 //! | `unwanted` | tag sets that nobody wants |
-//! | `copy` | what a session does that is one of two |
-//! | `ways` | [`Ways`]: two routers at once |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
 //!
 //! ```
@@ -49,7 +47,6 @@
 mod config;
 #[cfg(test)]
 mod confirm_tests;
-mod copy;
 mod error;
 mod finals;
 mod memory;
@@ -71,7 +68,6 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod unwanted;
-mod ways;
 mod window;
 
 pub use config::{ConfirmLevel, PublisherConfig};
@@ -84,4 +80,3 @@ pub use shared::{NUMBERS_MAX, SharedStream};
 pub use standby::{Numbered, SetWish, StandbyState};
 pub use store::{Full, GivenUp, NewEvent, Store, StoreError, StoredRun};
 pub use tags::{HandlesExhausted, TAG_HANDLES_MAX, TagHandle, Tags};
-pub use ways::Ways;

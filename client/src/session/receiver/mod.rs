@@ -32,7 +32,7 @@ pub use dedup::{Dedup, Fresh};
 pub use echo::Echo;
 pub use handover::{Handover, Session, Verdict};
 pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
-pub use pair::Pair;
+pub use pair::{Pair, Side};
 pub use preamble::{PreambleReader, StreamFor};
 pub use sets::SetVerdict;
 pub use shared::{DeliveriesSession, OpenError};
