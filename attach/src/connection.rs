@@ -3,7 +3,8 @@
 use millrace_client::session::publisher::Store;
 use millrace_client::session::receiver::OpenError;
 use millrace_client::session::{
-    ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PublisherSession, SessionError,
+    ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PastRequest, PublisherSession,
+    SessionError,
 };
 use millrace_proto::control::{Ack, OpenReceiver};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
@@ -239,6 +240,25 @@ impl ClientConnection {
         selectors: &[String],
     ) {
         self.control.session.subscribe(receiver, subscription, selectors);
+    }
+
+    /// As [`subscribe`](Self::subscribe), with something of the past before live events. To be used where
+    /// the router [has history](Self::has_history).
+    pub fn subscribe_from(
+        &mut self,
+        receiver: ReceiverNumber,
+        subscription: SubscriptionNumber,
+        selectors: &[String],
+        past: PastRequest,
+    ) {
+        self.control.session.subscribe_from(receiver, subscription, selectors, past);
+    }
+
+    /// Whether the router keeps history and tells positions: it was asked to, and lists the feature.
+    /// False until its Welcome.
+    #[must_use]
+    pub const fn has_history(&self) -> bool {
+        self.control.session.has_history()
     }
 
     /// Takes a subscription away.

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use millrace_client::session::receiver::OpenError;
 use millrace_client::session::{
-    DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
+    DeliveredRun, DeliveriesSession, DeliverySink, PassedBy, PreambleReader, ReceiverConfig, ReceiverSession,
     SessionError, StreamFor,
 };
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{Gap, ReceiverEnd};
+use millrace_proto::data::{Gap, Mark, ReceiverEnd, Source};
 use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
 use millrace_proto::{ReceiverNumber, TagSet};
 use millrace_sansio::{ConnId, ReadState, StreamId, Transport};
@@ -263,6 +263,14 @@ impl<S: DeliverySink> DeliverySink for Counted<'_, S> {
 
     fn ended(&mut self, end: &ReceiverEnd) {
         self.sink.ended(end);
+    }
+
+    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64, by: PassedBy) {
+        self.sink.passed(receiver, source, position, by);
+    }
+
+    fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
+        self.sink.marked(receiver, mark);
     }
 
     fn tags_defined(&mut self, stream: StreamFor, number: u64, tags: &TagSet) {

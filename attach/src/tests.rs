@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use millrace_client::session::{
-    ConnectionConfig, DeliveredRun, DeliverySink, PublisherConfig, PublisherSession,
+    ConnectionConfig, DeliveredRun, DeliverySink, PassedBy, PublisherConfig, PublisherSession,
 };
 use millrace_proto::control::{
     Ack, AckKind, ControlFrame, Credit, OpenReceiver, Received, Refused, RefusedReason, TableCapacity,
     Welcome,
 };
-use millrace_proto::data::{self, Gap, HopHeader, Target};
+use millrace_proto::data::{self, Gap, HopHeader, Mark, Replay, Source, Target};
 use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
@@ -88,6 +88,8 @@ impl Transport for Memory {
 struct Seen {
     runs: Vec<(u32, u64)>,
     gaps: u64,
+    marks: Vec<(u32, u64)>,
+    places: Vec<(u32, u64)>,
 }
 
 impl DeliverySink for Seen {
@@ -97,6 +99,14 @@ impl DeliverySink for Seen {
 
     fn gap(&mut self, _: ReceiverNumber, _: &Gap) {
         self.gaps += 1;
+    }
+
+    fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
+        self.marks.push((receiver.0, mark.number));
+    }
+
+    fn passed(&mut self, receiver: ReceiverNumber, _: Source, position: u64, _: PassedBy) {
+        self.places.push((receiver.0, position));
     }
 }
 
@@ -262,6 +272,26 @@ fn runs_of_either_kind_of_stream_reach_the_sink_and_free_the_window() {
         assert_eq!(world.seen.runs, [(1, 0), (1, 1)]);
         let grants = world.grants();
         assert!(matches!(grants[..], [(1, bytes)] if bytes > WINDOW_BYTES), "{shared}: {grants:?}");
+    }
+}
+
+#[test]
+fn marks_and_places_of_either_kind_of_stream_reach_the_sink() {
+    for shared in [false, true] {
+        let mut world = World::new(shared);
+        world.welcome(u64::from(shared));
+        world.open(1);
+        world.connection.stream_opened(DELIVERIES);
+        let (mut bytes, mut receivers) = (own(1), Vec::new());
+        if shared {
+            bytes.clear();
+            DeliverAllPreamble {}.encode(&mut bytes);
+            receivers.push(ReceiverNumber(1));
+        }
+        Mark { number: 7, receivers, partial: false }.encode(&mut bytes);
+        Replay { receiver: ReceiverNumber(1), to: 9, joined: true, ..Replay::default() }.encode(&mut bytes);
+        world.arrive(DELIVERIES, &bytes).unwrap();
+        assert_eq!((&world.seen.marks[..], &world.seen.places[..]), (&[(1, 7)][..], &[(1, 9)][..]));
     }
 }
 

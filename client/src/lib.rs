@@ -143,10 +143,10 @@ pub use crate::{
     },
     publisher::{ConnectionsError, HandlesExhausted, TagHandle, Tags},
     receiver::{
-        Acknowledge, Batch, BatchEvent, BatchItem, Coverage, Cursor, CursorError, Receiver,
-        ReceiverConnection, ReceiverOptions, ReceiverRefused, SubscribeError, Subscriber, Subscription,
-        SubscriptionState, SubscriptionStream,
+        Acknowledge, Batch, BatchEvent, BatchItem, Coverage, Receiver, ReceiverConnection, ReceiverOptions,
+        ReceiverRefused, SubscribeError, Subscriber, Subscription, SubscriptionState, SubscriptionStream,
     },
     requests::{AskError, Replies, Request, RequestEnd, Requester, Wanted},
+    session::{Cursor, CursorError},
     tls::TlsError,
 };

@@ -14,7 +14,7 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
 use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Side, Verdict};
-use crate::session::{Dedup, DeliveredRun, DeliverySink};
+use crate::session::{Dedup, DeliveredRun, DeliverySink, PassedBy, Place, PlaceOf};
 
 /// Events and gaps in the order of the stream.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Batch {
     /// names it.
     pub(super) acks: Vec<(usize, Receipt)>,
     /// Places: how many entries are taken before all of a source below a position was.
-    pub(super) places: Vec<(usize, Source, u64)>,
+    pub(super) places: Vec<(usize, Place)>,
     /// Marks: how many entries stand before each.
     pub(super) marks: Vec<(usize, Mark)>,
     /// What is known of each run, in a batch that is held while its receiver moves.
@@ -182,14 +182,14 @@ impl Batch {
     }
 
     /// Places that are passed with its first `entries`, behind its first `before`.
-    pub(super) fn places(&self, before: usize, entries: usize) -> impl Iterator<Item = (Source, u64)> {
+    pub(super) fn places(&self, before: usize, entries: usize) -> impl Iterator<Item = &Place> {
         let from = if before == 0 { 0 } else { self.places.partition_point(|place| place.0 <= before) };
         let passed = self.places[from..].iter().take_while(move |place| place.0 <= entries);
-        passed.map(|&(_, source, position)| (source, position))
+        passed.map(|(_, place)| place)
     }
 
     /// Places that are passed with its first `events` events.
-    pub(super) fn places_behind(&self, events: u64) -> impl Iterator<Item = (Source, u64)> {
+    pub(super) fn places_behind(&self, events: u64) -> impl Iterator<Item = &Place> {
         let mut left = events;
         let is_within = |entry: &&Entry| {
             let is_event = matches!(entry, Entry::Event { .. });
@@ -341,9 +341,8 @@ impl BatchBuilder {
         match of_set {
             // Nobody has taken it: its publisher hears of no acknowledgement.
             SetVerdict::Fenced => {
-                if let Some((source, position)) = run.place() {
-                    self.pass(source, position + 1);
-                }
+                let matched = self.matched(run);
+                self.pass_run(run, matched);
             }
             SetVerdict::Fresh { parts, is_takeover } => {
                 if is_takeover {
@@ -365,6 +364,7 @@ impl BatchBuilder {
         let replayed = run.is_replayed();
         let (tags, publisher) = (run.tag_set(), run.publisher);
         let asked = run.addressed().map(|addressed| Box::new(Asked::new(&addressed)));
+        let passed = run.place().map(|_| matched.clone());
         self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed, asked });
         for event in run.events().filter(|event| fresh.contains(event.seq)) {
             let start = self.payloads.len();
@@ -378,8 +378,8 @@ impl BatchBuilder {
                 end,
             });
         }
-        if let Some((source, position)) = run.place() {
-            self.pass(source, position + 1);
+        if let Some(matched) = passed {
+            self.pass_run(run, matched);
         }
         self.push_ack(run);
     }
@@ -415,6 +415,9 @@ impl BatchBuilder {
         }
         let seqs = run.first_seq()..run.first_seq() + run.count();
         let mut dedup = self.dedup.lock().unwrap_or_else(PoisonError::into_inner);
+        if run.is_replayed() {
+            return dedup.take_replayed(run.publisher, seqs, run.floor(), run.maybe_duplicate());
+        }
         dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
     }
 
@@ -432,9 +435,16 @@ impl BatchBuilder {
         Some(batch)
     }
 
-    /// Everything of a source below a position stands in what was filled in.
-    fn pass(&mut self, source: Source, position: u64) {
-        self.batch.places.push((self.batch.entries.len(), source, position));
+    /// A run stands in what was filled in, for these subscriptions.
+    fn pass_run(&mut self, run: &DeliveredRun<'_>, matched: Arc<[SubscriptionNumber]>) {
+        let Some((source, position)) = run.place() else { return };
+        let by = PlaceOf::Run { matched, replayed: run.is_replayed() };
+        self.pass(Place { source, position: position + 1, by });
+    }
+
+    /// Everything that a place says stands in what was filled in.
+    fn pass(&mut self, place: Place) {
+        self.batch.places.push((self.batch.entries.len(), place));
     }
 
     fn matched(&mut self, run: &DeliveredRun<'_>) -> Arc<[SubscriptionNumber]> {
@@ -467,9 +477,9 @@ impl DeliverySink for BatchBuilder {
         }
     }
 
-    fn passed(&mut self, _: ReceiverNumber, source: Source, position: u64) {
+    fn passed(&mut self, _: ReceiverNumber, source: Source, position: u64, by: PassedBy) {
         if self.verdict() != Verdict::Drop {
-            self.pass(source, position);
+            self.pass(Place { source, position, by: PlaceOf::Said(by) });
         }
     }
 

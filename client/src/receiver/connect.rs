@@ -8,7 +8,6 @@ use millrace_proto::control::OverflowPolicy;
 
 use super::hub::{Hub, Place, Proof, SharedHub};
 use super::options::{ReceiverConnection, ReceiverOptions};
-use super::past::Past;
 use super::reading::Receiver;
 use super::redundant::Redundant;
 use super::state::Shared;
@@ -18,6 +17,7 @@ use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants};
 use crate::error::ConnectError;
 use crate::publisher::PublisherOptions;
+use crate::session::Past;
 use crate::session::plan::{PlanError, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 

@@ -104,7 +104,7 @@ impl Following {
             let (number, handover) = (shared.number, SharedHandover::default());
             let grant = incoming.open(number, shared.window_bytes, 0, shared.dedup.clone());
             let mut plan = state.plan.clone();
-            plan.replay(&mut link.session, grant, None);
+            plan.replay(&mut link.session, grant, |_| None);
             old_incoming.set_moving(number, Some((Session::Old, handover.clone())));
             incoming.set_moving(number, Some((Session::New, handover.clone())));
             let connection = state.inbox.connection();
@@ -273,13 +273,14 @@ impl Hand {
             waker = state.inbox.session_lost();
         }
         let connection = state.inbox.begin_connection();
+        state.past.moved();
         incoming.set_held(self.shared.number, state.inbox.bytes());
         // What a receiver that was opened anew has brought since was not remembered.
         let held = if has_failed { Vec::new() } else { std::mem::take(&mut self.held) };
         for mut batch in held {
             batch.freshen(&handover, &self.shared.dedup);
             batch.connection = connection;
-            state.past.arrived(&batch.places);
+            batch.places.iter().for_each(|(_, place)| state.past.arrived(place, true));
             waker = state.inbox.push(batch).or(waker);
         }
         state.plan.take_progress(&self.plan);

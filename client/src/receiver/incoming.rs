@@ -18,7 +18,7 @@ use super::batch::{BatchBuilder, SharedDedup, SharedHandover};
 use crate::link::Link;
 use crate::session::receiver::{Echo, Session};
 use crate::session::{
-    DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
+    DeliveredRun, DeliveriesSession, DeliverySink, PassedBy, PreambleReader, ReceiverConfig, ReceiverSession,
     SessionError, StreamFor,
 };
 
@@ -108,9 +108,9 @@ impl DeliverySink for Slots {
         }
     }
 
-    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64) {
+    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64, by: PassedBy) {
         if let Some(slot) = self.slot(receiver) {
-            slot.batch.passed(receiver, source, position);
+            slot.batch.passed(receiver, source, position, by);
         }
     }
 

@@ -35,7 +35,7 @@ impl Deliver for Members {
         let mut state = member.shared.lock();
         let connection = state.inbox.connection();
         let Some(batch) = batch.take(bytes, connection) else { return false };
-        state.past.arrived(&batch.places);
+        batch.places.iter().for_each(|(_, place)| state.past.arrived(place, true));
         let waker = state.inbox.push(batch);
         drop(state);
         if let Some(waker) = waker {

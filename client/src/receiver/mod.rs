@@ -24,7 +24,6 @@ mod members;
 mod moving;
 mod opening;
 mod options;
-mod past;
 mod present;
 mod reading;
 mod redundant;
@@ -38,7 +37,6 @@ mod wake;
 
 pub use batch::{Batch, BatchEvent, BatchItem};
 pub(crate) use connect::{begin, connect, connect_with_publisher};
-pub use cursor::{Cursor, CursorError};
 pub use given::Given;
 pub(crate) use hub::{Hub, Place, Proof, SharedHub};
 pub use options::{Acknowledge, ReceiverConnection, ReceiverOptions};

@@ -29,9 +29,8 @@ pub(super) fn open(shared: &Shared, link: &mut Link, incoming: &mut Incoming) {
     state.ended.clear();
     state.added.clear();
     let grant = incoming.open(shared.number, shared.window_bytes, state.inbox.bytes(), shared.dedup.clone());
-    let past = state.ask_past(link);
+    state.open_on(link, grant);
     let waker = state.say_lost();
-    state.plan.replay(&mut link.session, grant, past.as_ref());
     // A receiver begins as one that is not busy.
     state.busy.is_told = !state.busy.is_busy;
     state.tell_busy(link);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use millrace_proto::control::OverflowPolicy;
 
-use super::cursor::Cursor;
+use crate::session::Cursor;
 use crate::session::plan::{GroupWish, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
 use crate::setters::setters;

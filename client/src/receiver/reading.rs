@@ -9,13 +9,13 @@ use millrace_proto::control::AckKind;
 
 use super::acks::Runs;
 use super::batch::Batch;
-use super::cursor::Cursor;
 use super::given::Given;
 use super::options::Acknowledge;
 use super::redundant::Redundant;
 use super::state::{Busy, ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
+use crate::session::Cursor;
 use crate::session::receiver::Side;
 
 /// Receives events: an asynchronous stream of [`Item`]s.
@@ -147,7 +147,9 @@ impl Receiver {
             if let Some(redundant) = &self.redundant {
                 redundant.passed(batch);
             }
-            self.shared.lock().past.taken(places);
+            let mut state = self.shared.lock();
+            let is_present = batch.side == Side::First && state.inbox.connection() == batch.connection;
+            places.for_each(|place| state.past.taken(place, is_present));
         }
     }
 

@@ -105,7 +105,7 @@ impl Redundant {
         for One { shared, .. } in &self.sessions {
             let mut state = shared.lock();
             if state.past.is_wanted() {
-                state.past.arrived(&batch.places);
+                batch.places.iter().for_each(|(_, place)| state.past.arrived(place, false));
             }
         }
     }

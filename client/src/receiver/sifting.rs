@@ -87,7 +87,7 @@ impl Batch {
         let mut stays = stays.iter();
         self.entries.retain(|_| stays.next().is_none_or(|stays| *stays));
         self.acks.iter_mut().for_each(|(entries, _)| *entries = left[*entries]);
-        self.places.iter_mut().for_each(|(entries, ..)| *entries = left[*entries]);
+        self.places.iter_mut().for_each(|(entries, _)| *entries = left[*entries]);
     }
 }
 

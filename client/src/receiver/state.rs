@@ -12,11 +12,10 @@ use tokio::sync::watch;
 use super::acks::{Answered, Runs};
 use super::batch::SharedDedup;
 use super::inbox::Inbox;
-use super::past::Past;
 use super::wake::Wake;
 use crate::link::Link;
 use crate::session::plan::{PlanError, Progress, ReceiverWish};
-use crate::session::{PastRequest, Plan};
+use crate::session::{Past, Plan};
 
 /// Why a receiver has ended by itself: the router refused to open it. The client does not ask
 /// again; open another receiver when the cause is gone.
@@ -131,6 +130,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It has several subscriptions, each with a replay of its own.
+    pub(super) fn has_several(&self) {
+        self.dedup.lock().unwrap_or_else(PoisonError::into_inner).serves_several();
+    }
+
     /// Tells the task that there is something to do.
     pub(super) fn tell(&self) {
         self.wake.tell(self.number);
@@ -156,6 +160,7 @@ impl Shared {
         state.plan.unsubscribe(self.number, number);
         state.watches.remove(&number);
         for part in parts {
+            state.past.forget(part);
             state.added.remove(&part);
             state.ended.insert(part);
         }
@@ -169,8 +174,8 @@ impl Shared {
         state.inbox.end_life();
         state.plan.on_lost();
         state.show_progress();
-        state.past.was_lost = true;
-        state.past.owes_gap |= !state.watches.is_empty();
+        let has_subscriptions = !state.watches.is_empty();
+        state.past.lost(has_subscriptions);
         // What a router fills from history is not missing; the next one says what it has.
         let said = if state.past.is_wanted() { None } else { state.say_lost() };
         let waker = said.or_else(|| state.inbox.take_waker());
@@ -190,20 +195,23 @@ impl Shared {
 }
 
 impl State {
-    /// What of the past a new connection is asked for. Behind a lost one only a router that keeps
-    /// history is asked.
-    pub(super) fn ask_past(&mut self, link: &Link) -> Option<PastRequest> {
-        let asks = self.past.is_wanted() && (!self.past.was_lost || link.session.has_history());
-        asks.then(|| {
-            self.past.owes_gap = false;
-            self.past.ask(link.clock.now())
-        })
+    /// Asks a new connection for everything that is planned, from where each subscription has come.
+    pub(super) fn open_on(&mut self, link: &mut Link, grant: u64) {
+        let asks = self.past.begins(link.session.has_history());
+        let (past, now) = (&mut self.past, link.clock.now());
+        self.plan.replay(&mut link.session, grant, |subscription| {
+            if asks {
+                return Some(past.ask(subscription, now));
+            }
+            past.follow(subscription);
+            None
+        });
     }
 
     /// Says that events of a lost session may be missing, if that is owed. The caller wakes the
     /// waker after it has released the lock.
     pub(super) fn say_lost(&mut self) -> Option<Waker> {
-        std::mem::take(&mut self.past.owes_gap).then(|| self.inbox.session_lost())?
+        self.past.take_owed_gap().then(|| self.inbox.session_lost())?
     }
 
     /// Tells the router which subscriptions have ended and which are new.
@@ -212,12 +220,13 @@ impl State {
             link.session.unsubscribe(self.number, number);
         }
         while let Some(number) = self.added.pop_first() {
-            let past = self.past.is_wanted().then(|| self.past.ask(link.clock.now()));
-            if let Some(selectors) = self.plan.selectors(self.number, number) {
-                match past {
-                    Some(past) => link.session.subscribe_from(self.number, number, selectors, past),
-                    None => link.session.subscribe(self.number, number, selectors),
-                }
+            let Some(selectors) = self.plan.selectors(self.number, number) else { continue };
+            if self.past.is_wanted() {
+                let past = self.past.ask(number, link.clock.now());
+                link.session.subscribe_from(self.number, number, selectors, past);
+            } else {
+                self.past.follow(number);
+                link.session.subscribe(self.number, number, selectors);
             }
         }
     }

@@ -114,6 +114,9 @@ impl Subscriber {
         if let Some(second) = &mut second {
             second.subscribe(texts)?;
         }
+        if state.subscribed > 1 {
+            self.shared.has_several();
+        }
         drop((state, second));
         self.shared.tell();
         if let Some(second) = &self.second {

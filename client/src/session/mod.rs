@@ -21,6 +21,7 @@
 //! | [`SharedStream`] | one connection | the stream that several publishers write: numbers, tables, credit |
 //! | [`ReceiverSession`] | one receiver on one connection | tables, an incomplete frame, the grant |
 //! | [`DeliveriesSession`] | all receivers of one connection, where they share a stream | the same, with a grant for each |
+//! | [`Past`] | one receiver, across connections | what it wants of the past, and how far it has come |
 //! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
 //! | [`Attachment`] | one client, across connections | which router it is at, and what it does to be |
 //!
@@ -33,6 +34,7 @@
 
 pub mod attachment;
 pub mod connection;
+mod cursor;
 mod error;
 mod forwarding;
 pub mod liveness;
@@ -44,15 +46,16 @@ pub mod receiver;
 
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
+pub use cursor::{Cursor, CursorError};
 pub use error::SessionError;
 pub use forwarding::Forwarding;
-pub use past::PastRequest;
+pub use past::{Past, PastRequest, Place, PlaceOf};
 pub use plan::Plan;
 pub use publisher::{
     ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, SharedStream, Store,
     TagHandle, Tags,
 };
 pub use receiver::{
-    Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PreambleReader, ReceiverConfig, ReceiverSession,
-    StreamFor,
+    Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PassedBy, PreambleReader, ReceiverConfig,
+    ReceiverSession, StreamFor,
 };

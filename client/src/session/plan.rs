@@ -360,17 +360,22 @@ impl Plan {
     /// Asks a new connection for every receiver and subscription; each receiver's first grant is
     /// `grant` bytes.
     ///
-    /// `past` is what each subscription asks for of the past, if it does.
-    pub fn replay(&mut self, connection: &mut ConnectionSession, grant: u64, past: Option<&PastRequest>) {
+    /// `past` says what each subscription asks for of the past, if it does.
+    pub fn replay(
+        &mut self,
+        connection: &mut ConnectionSession,
+        grant: u64,
+        mut past: impl FnMut(SubscriptionNumber) -> Option<PastRequest>,
+    ) {
         self.on_lost();
         for (&number, receiver) in &self.receivers {
             if let Some(request) = self.open_request(number, grant) {
                 connection.open_receiver(&request);
             }
             for (&subscription, planned) in &receiver.subscriptions {
-                match past {
+                match past(subscription) {
                     Some(past) => {
-                        connection.subscribe_from(number, subscription, &planned.selectors, past.clone());
+                        connection.subscribe_from(number, subscription, &planned.selectors, past);
                     }
                     None => connection.subscribe(number, subscription, &planned.selectors),
                 }
@@ -404,7 +409,7 @@ mod tests {
             matches!(plan.progress(receiver, subscription), Some(Progress::Cluster { left_out, .. }) if left_out.len() == 1)
         );
         let mut connection = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
-        plan.replay(&mut connection, 64, None);
+        plan.replay(&mut connection, 64, |_| None);
         assert_eq!(plan.progress(receiver, subscription), Some(&Progress::Asked));
     }
 

@@ -3,7 +3,7 @@
 use super::kind;
 use crate::control::{message, wire_enum};
 use crate::frame;
-use crate::id::{Incarnation, ReceiverNumber, RouterId};
+use crate::id::{Incarnation, ReceiverNumber, RouterId, SubscriptionNumber};
 
 wire_enum! {
     /// Why events are missing at this place of a stream.
@@ -132,6 +132,8 @@ message! {
         7 oldest_kept: u64,
         /// The replay has ended: the receiver has joined at `to`.
         8 joined: bool,
+        /// The subscription that is replayed for; 0 between routers.
+        9 subscription: SubscriptionNumber,
     }
 }
 

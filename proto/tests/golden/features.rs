@@ -15,7 +15,9 @@ use millrace_proto::mesh::{
     InterestKind, LegAck, Literal, MarkRequest, MeshFrame, PeerHello, SetMember, SetRecord, SetRecords,
     Tickets,
 };
-use millrace_proto::{Features, Incarnation, PublisherSecret, ReceiverNumber, TagSet, Token, feature};
+use millrace_proto::{
+    Features, Incarnation, PublisherSecret, ReceiverNumber, SubscriptionNumber, TagSet, Token, feature,
+};
 
 use crate::frames::{PUBLISHER, RECEIVER, ROUTER, body, text};
 
@@ -448,6 +450,7 @@ pub(crate) fn replay() -> Replay {
         to: 900,
         oldest_kept: 100,
         joined: false,
+        subscription: SubscriptionNumber(0),
     }
 }
 

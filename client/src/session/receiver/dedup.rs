@@ -41,6 +41,8 @@ pub struct Dedup {
     /// Some publisher was forgotten.
     has_forgotten: bool,
     removed: u64,
+    /// What is replayed may be for one subscription what another one has had.
+    serves_several: bool,
     /// Ranges that are remembered of all publishers.
     ranges: usize,
     /// What it has had of standby sets.
@@ -119,6 +121,30 @@ impl Dedup {
         }
         self.ranges = others + had.seqs.len();
         Fresh { parts, maybe_duplicate }
+    }
+
+    /// The receiver has several subscriptions. Each has a replay of its own, so that events that two of
+    /// them match come with both.
+    pub const fn serves_several(&mut self) {
+        self.serves_several = true;
+    }
+
+    /// Takes a run that comes from history, as [`take`](Self::take) does. Where the receiver has several
+    /// subscriptions, all of it is delivered, marked if some of it came before.
+    pub fn take_replayed(
+        &mut self,
+        publisher: PublisherKey,
+        seqs: Range<u64>,
+        floor: u64,
+        was_sent: bool,
+    ) -> Fresh {
+        let removed = self.removed;
+        let fresh = self.take(publisher, seqs, floor, was_sent);
+        if !self.serves_several {
+            return fresh;
+        }
+        self.removed = removed;
+        Fresh { maybe_duplicate: fresh.maybe_duplicate || fresh.parts.is_some(), parts: None }
     }
 
     /// Takes a run of a standby set, as its hop field says: `seqs` are those of its events. What is
@@ -246,6 +272,19 @@ mod tests {
         }
         let late = dedup.take(key(1), 3..5, 3, false);
         assert!(late.maybe_duplicate && late.contains(3) && late.contains(4), "{late:?}");
+    }
+
+    #[test]
+    fn what_is_replayed_is_known_and_comes_once_for_each_of_several_subscriptions() {
+        let mut dedup = Dedup::default();
+        assert_eq!(dedup.take_replayed(key(1), 4..6, 4, false), all());
+        assert_eq!(dedup.take(key(1), 4..7, 4, true), parts(&[(6, 7)]), "its publisher sends it again");
+        assert_eq!(dedup.take_replayed(key(1), 4..6, 4, false), parts(&[]));
+        dedup.serves_several();
+        let marked = Fresh { maybe_duplicate: true, ..all() };
+        assert_eq!(dedup.take_replayed(key(1), 4..6, 4, false), marked);
+        assert_eq!(dedup.take_replayed(key(1), 8..9, 4, false), all());
+        assert_eq!(dedup.removed(), 4);
     }
 
     #[test]

@@ -36,4 +36,4 @@ pub use pair::{Pair, Side};
 pub use preamble::{PreambleReader, StreamFor};
 pub use sets::SetVerdict;
 pub use shared::{DeliveriesSession, OpenError};
-pub use sink::{DeliveredRun, DeliverySink};
+pub use sink::{DeliveredRun, DeliverySink, PassedBy};

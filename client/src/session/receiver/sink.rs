@@ -3,7 +3,7 @@
 use millrace_proto::data::optional::Addressed;
 use millrace_proto::data::{Gap, HopHeader, Mark, ReceiverEnd, Source, Target, flag, hop_field, target_flag};
 use millrace_proto::run::{Events, RunBody};
-use millrace_proto::{PublisherKey, ReceiverNumber, TagSet, TagSetRef};
+use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet, TagSetRef};
 
 use super::preamble::StreamFor;
 
@@ -24,10 +24,10 @@ pub trait DeliverySink {
         let _ = end;
     }
 
-    /// Everything of a source below a position has come, or is not for this receiver: said where a
-    /// replay begins and ends, and of quiet receivers each second.
-    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64) {
-        let _ = (receiver, source, position);
+    /// The router says how far a source has come at this place, beside what runs say: where a replay
+    /// begins and ends, and of quiet receivers each second.
+    fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64, by: PassedBy) {
+        let _ = (receiver, source, position, by);
     }
 
     /// A mark that was asked for: everything that was routed before stands before it.
@@ -40,6 +40,18 @@ pub trait DeliverySink {
     fn tags_defined(&mut self, stream: StreamFor, number: u64, tags: &TagSet) {
         let _ = (stream, number, tags);
     }
+}
+
+/// For whom a source has come so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedBy {
+    /// The replay for a subscription begins here: what it misses from there on follows.
+    Begun(SubscriptionNumber),
+    /// The replay for a subscription has ended: everything below has come for it, or is not for it.
+    Joined(SubscriptionNumber),
+    /// Everything below has come for all subscriptions that the router knows, or is not for them. No
+    /// replay is under way.
+    Quiet,
 }
 
 /// A run of events as it was delivered to one receiver.

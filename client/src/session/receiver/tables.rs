@@ -7,7 +7,7 @@ use millrace_proto::table::TableReader;
 use millrace_proto::{PublisherKey, ReceiverNumber, TagSet};
 
 use super::preamble::StreamFor;
-use super::sink::{DeliveredRun, DeliverySink};
+use super::sink::{DeliveredRun, DeliverySink, PassedBy};
 use crate::session::SessionError;
 
 #[derive(Debug)]
@@ -88,20 +88,21 @@ impl Tables {
     pub(super) fn cursor(&self, receiver: ReceiverNumber, cursor: &Cursor, sink: &mut impl DeliverySink) {
         for (&number, &position) in cursor.sources.iter().zip(&cursor.positions) {
             if let Some(source) = self.source(number) {
-                sink.passed(receiver, source, position);
+                sink.passed(receiver, source, position, PassedBy::Quiet);
             }
         }
     }
 
     /// Gives what a replay says to `sink`.
     fn replay(&mut self, replay: &Replay, sink: &mut impl DeliverySink) {
-        let Replay { receiver, router, incarnation, owner, from, to, joined, .. } = *replay;
+        let Replay { receiver, router, incarnation, owner, from, to, joined, subscription, .. } = *replay;
         let source = Source { router, incarnation, owner };
-        if !joined {
-            self.pinned.retain(|&(known, _)| known.router != router || known.owner != owner);
-            self.pinned.push((source, to));
+        if joined {
+            return sink.passed(receiver, source, to, PassedBy::Joined(subscription));
         }
-        sink.passed(receiver, source, if joined { to } else { from });
+        self.pinned.retain(|&(known, _)| known.router != router || known.owner != owner);
+        self.pinned.push((source, to));
+        sink.passed(receiver, source, from, PassedBy::Begun(subscription));
     }
 
     /// Takes a frame of `stream` that stands on both kinds of streams.

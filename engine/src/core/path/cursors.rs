@@ -1,8 +1,8 @@
 //! Cursors of quiet receivers: each second siblings, peers and receivers are told how far this core
 //! has come, so that a receiver whose selectors match little still knows where to go on.
 //!
-//! Nothing is written while nothing has changed, and to nobody whose queue holds something: what it
-//! holds carries positions itself.
+//! Nothing is written while nothing has changed, and to nobody whose queue holds something, or for whom
+//! something waits for the scan of its payload: what waits carries positions itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ impl Path {
         let mut told: BTreeMap<DeliverySlot, (Vec<ReceiverNumber>, bool)> = BTreeMap::new();
         let mut marks = Vec::new();
         for (slot, receiver) in self.receivers.iter_mut() {
-            let is_told = receiver.queue.is_empty() && receiver.joins.is_none();
+            let is_scanned = receiver.selectors.desk.as_ref().is_none_or(|desk| !desk.is_waiting());
+            let is_told = receiver.queue.is_empty() && is_scanned && receiver.joins.is_none();
             match &mut receiver.outlet {
                 Outlet::Own(stream) => {
                     let takes = matches!(receiver.state, State::Live(_)) && stream.has_room();

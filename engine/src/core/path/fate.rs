@@ -76,6 +76,15 @@ impl Fates<'_> {
         }
     }
 
+    /// Counts a run that a receiver does not get live, because its replay brings it: whether that
+    /// arrives nobody can tell, so that no confirm depends on it.
+    #[cold]
+    pub(super) fn leave_to_replay(&mut self, run: &RunOut<'_>) {
+        if let Some(entry) = run.entry {
+            self.ledger.count(entry, run.span(), Tally::missed(OutcomeReason::Overflow));
+        }
+    }
+
     /// Opens a leg for a copy whose run has an entry.
     #[inline]
     pub(super) fn add(&mut self, run: &RunOut<'_>) {

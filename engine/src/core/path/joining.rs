@@ -45,7 +45,10 @@ fn judge(
 ) -> bool {
     match joins.at(place).join.live(position) {
         Live::Pass => return true,
-        Live::Drop => return false,
+        Live::Drop => {
+            fates.leave_to_replay(run);
+            return false;
+        }
         Live::Hold => {}
     }
     if joins.hold(place, run, position) {

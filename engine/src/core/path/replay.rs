@@ -4,9 +4,10 @@
 //! [`RUNS_PER_TURN`] on delivering, about a quarter of the time that a turn may take, and a
 //! receiver's replay leaves half of its grant to what is live.
 
-use millrace_proto::control::OutcomeReason;
 use std::sync::Arc;
 
+use millrace_proto::SubscriptionNumber;
+use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{Gap, GapReason, Replay, flag};
 use millrace_proto::run::{RunBody, RunBuilder};
 
@@ -21,7 +22,7 @@ use crate::core::receiver::{Outlet, Receiver, State};
 use crate::core::run::{REPLAYED, RunOut};
 use crate::core::slot::ReceiverSlot;
 use crate::history::{Ask, KeptRun, KnownSource, Place, Which};
-use crate::ledger::Tally;
+use crate::ledger::{Level, Tally};
 use crate::payload::ScanBudget;
 
 /// Runs that are delivered in one turn: some 300 ns each.
@@ -146,7 +147,7 @@ impl Path {
             if source.join.is_joined() {
                 let stop = if source.joined.is_some() { self.blocked(slot) } else { None };
                 if stop.is_none() {
-                    self.say_what_comes(slot, source);
+                    self.say_what_comes(slot, join, source);
                 }
                 return stop;
             }
@@ -169,7 +170,7 @@ impl Path {
             if *work == 0 {
                 return Some(Stop::NextTurn);
             }
-            self.say_what_comes(slot, source);
+            self.say_what_comes(slot, join, source);
             if let Some((chunk, done)) = &mut source.chunk {
                 if let Some(run) = chunk.runs.get(*done) {
                     *done += 1;
@@ -190,7 +191,7 @@ impl Path {
                 None => {
                     let at = source.join.join()?;
                     source.joined = Some(at);
-                    self.say_what_comes(slot, source);
+                    self.say_what_comes(slot, join, source);
                     self.pour(slot, join, source, at);
                     return None;
                 }
@@ -247,7 +248,7 @@ impl Path {
     }
 
     /// Says where a replay begins or ends, and what of it is gone.
-    fn say_what_comes(&mut self, slot: ReceiverSlot, source: &mut SourceJoin) {
+    fn say_what_comes(&mut self, slot: ReceiverSlot, join: &SubscriptionJoin, source: &mut SourceJoin) {
         let Some((receiver, deliveries)) = self.receivers.parts_mut(slot) else { return };
         let known = source.known.source;
         let mut replay = Replay {
@@ -255,6 +256,7 @@ impl Path {
             router: known.router,
             incarnation: known.incarnation,
             owner: known.owner,
+            subscription: SubscriptionNumber(join.subscription.into()),
             ..Replay::default()
         };
         if let Some(span) = source.announce.take() {
@@ -293,7 +295,7 @@ impl Path {
             number: None,
             tags: kept.tags,
             publisher: kept.publisher,
-            flags: kept.flags & !flag::LEVEL_MASK | REPLAYED,
+            flags: without_ack(kept.flags) | REPLAYED,
             fields: &[],
             body: bytes,
             buffer: None,
@@ -329,6 +331,13 @@ impl Path {
             fates.end(run, Tally::NONE);
         }) {}
     }
+}
+
+/// The flags of a run that nobody is to acknowledge. What has a level keeps one, because its publisher
+/// may send it again, and the receiver's library is to know both copies.
+const fn without_ack(flags: u64) -> u64 {
+    let level = if flags & flag::LEVEL_MASK == 0 { 0 } else { Level::Routed as u64 };
+    flags & !flag::LEVEL_MASK | level
 }
 
 /// Writes the run of the last event of a run, if that has others.

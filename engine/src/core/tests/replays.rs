@@ -8,12 +8,14 @@ use std::time::Duration;
 use millrace_proto::control::{
     ControlFrame, Grant, Hello, OpenReceiver, RefusedReason, SourcePosition, Subscribe, TableCapacity,
 };
-use millrace_proto::data::{self, DataFrame, target_flag};
+use millrace_proto::data::{self, DataFrame, flag, target_flag};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::{DecodeError, Incarnation, PROTOCOL_VERSION, RouterId, Selector, feature};
 
+use super::confirms::{DELIVERED, ROUTED};
 use super::places::keeping;
 use super::world::{World, open, tag_of};
+use crate::core::CoreConfig;
 use crate::matching::{Index, Location, Taker};
 use crate::message::ToCore;
 use crate::transport::{ConnKey, StreamKey};
@@ -383,6 +385,91 @@ fn payload_patterns_count_for_the_past_too() {
     router.0[0].publish(publisher, &tag_of(0, 2), 4, &["bad"]);
     router.settle();
     assert_eq!(seqs(&said(&router.0[1], receiver), 0), [1, 3, 4]);
+}
+
+#[test]
+fn a_cursor_does_not_pass_what_waits_for_its_scan() {
+    for deliveries in [0, 1] {
+        let mut config = CoreConfig::new(RouterId(1), Incarnation(2), 0, 1);
+        config.limits.kept.history.bytes = 1 << 20;
+        config.limits.scans.work_per_turn = 1_000;
+        config.features = config.features.with(feature::HISTORY);
+        let mut world = World::with(config);
+        let selectors = vec!["payload ~ /a.*b/".to_owned()];
+        let receiver = asks(&mut world, deliveries, 1 << 20, Subscribe { selectors, ..Subscribe::default() });
+        let publisher = world.client(1);
+        world.publish(publisher, "host=x", 0, &[&("a".repeat(50_000) + "b")]);
+        let passed = |world: &World| {
+            let said = said(world, receiver);
+            let last = said.iter().rev().find_map(|said| match said {
+                Said::Cursor(positions) => positions.get(&0).copied(),
+                _ => None,
+            });
+            (seqs(&said, 0), last.unwrap_or(0))
+        };
+        world.now = world.now + Duration::from_secs(2);
+        world.turns(2);
+        assert_eq!(passed(&world), (vec![], 0), "deliveries {deliveries}");
+        for _ in 0..100 {
+            world.settle();
+        }
+        world.now = world.now + Duration::from_secs(2);
+        world.publish(publisher, "host=x", 1, &["c"]);
+        world.settle();
+        assert_eq!(passed(&world), (vec![0], 2), "deliveries {deliveries}");
+    }
+}
+
+#[test]
+fn what_is_replayed_is_known_as_something_that_may_come_again_and_asks_for_no_acknowledgement() {
+    for deliveries in [0, 1] {
+        let mut world = keeping(0, 1);
+        let publisher = world.confirming(1, 0);
+        for (seq, level) in (0..).zip([0, ROUTED, DELIVERED]) {
+            world.publish_with(publisher, "host=x", seq, &["event"], level);
+        }
+        let receiver = asks(&mut world, deliveries, 1 << 20, since("*"));
+        world.settle();
+        let mut levels = Vec::new();
+        let mut is_preamble = true;
+        FrameReader::new()
+            .feed::<DecodeError>(
+                &world.memory.written[&(receiver, StreamKey(3))],
+                data::FRAME_BYTES_MAX,
+                |kind, body| {
+                    if !std::mem::take(&mut is_preamble)
+                        && let DataFrame::Run { hop, .. } | DataFrame::Deliver { hop, .. } =
+                            data::decode(kind, body)?
+                    {
+                        levels.push(hop.flags & flag::LEVEL_MASK);
+                    }
+                    Ok(())
+                },
+            )
+            .unwrap();
+        assert_eq!(levels, [0, ROUTED, ROUTED], "deliveries {deliveries}");
+    }
+}
+
+#[test]
+fn what_a_replay_brings_in_place_of_a_live_run_is_not_confirmed() {
+    let mut router = Router::new();
+    let publisher = router.0[0].confirming(1, 0);
+    let receiver = asks(&mut router.0[1], 0, 1 << 20, since("*"));
+    router.0[1].turns(3);
+    // It is on its way to the receiver's core when its owner is asked.
+    router.0[0].publish_with(publisher, &tag_of(0, 2), 0, &["event"], ROUTED);
+    while router.carry(1) {}
+    router.0[0].turns(2);
+    // Words are read before batches.
+    while let Some(word) = router.0[0].core.next_to_sibling(1) {
+        let now = router.0[1].now;
+        router.0[1].core.sibling_told(now, 0, word);
+    }
+    router.0[1].turns(2);
+    router.settle();
+    assert_eq!(seqs(&said(&router.0[1], receiver), 0), [0]);
+    assert_eq!(router.0[0].told(publisher), ["partial [0] 0/1 overflow"]);
 }
 
 #[test]
