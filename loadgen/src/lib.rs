@@ -15,9 +15,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod chaos;
+mod child;
+mod clock;
 pub mod cluster;
 pub mod command_line;
 pub mod disturb;
+pub mod features;
 pub mod fleet;
 pub mod growth;
 pub mod progress;

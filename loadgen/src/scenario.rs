@@ -97,6 +97,19 @@ pub enum Placement {
     Apart,
 }
 
+/// What clients of the library do with several routers, and with links between clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ways {
+    /// Between the last subscription and the first event: links to other clusters hear a moment
+    /// later what is wanted.
+    pub lead: Duration,
+    /// Each receiver is on two routers at once.
+    pub redundant: bool,
+    /// Each publisher goes to another router when its own is lost, and sends again there what is
+    /// not confirmed.
+    pub failover: bool,
+}
+
 /// Everything that one run needs to know.
 #[derive(Debug, Clone)]
 pub struct Scenario {
@@ -145,6 +158,8 @@ pub struct Scenario {
     pub fleet_threads: u16,
     /// What plays publishers and receivers.
     pub driver: Driver,
+    /// What they do with several routers.
+    pub ways: Ways,
 }
 
 /// Each connection of the million gets a few events a turn: gathered, they share datagrams.
@@ -180,6 +195,7 @@ impl Scenario {
             duration: Duration::from_secs(10),
             fleet_threads: 1,
             driver: Driver::Fleet,
+            ways: Ways::default(),
         };
         let pipes = |publishers: u32, receivers: u32| Self {
             workload: Workload {
@@ -229,8 +245,7 @@ impl Scenario {
             },
             Preset::P2pTags => {
                 let mut pipe = pipes(1, 1);
-                pipe.workload.emitters = 10_000;
-                pipe.workload.events_per_run = 1;
+                (pipe.workload.emitters, pipe.workload.events_per_run) = (10_000, 1);
                 pipe.workload.events_per_second = 500_000;
                 pipe
             }
@@ -285,6 +300,15 @@ impl Scenario {
         match self.placement {
             Placement::Apart if routers > 1 => 1 + connection % (routers - 1),
             _ => connection % routers,
+        }
+    }
+
+    /// The routers, of `routers`, that receiving connections lead to.
+    #[must_use]
+    pub fn receiving_routers(&self, routers: u32) -> std::ops::Range<u32> {
+        match self.placement {
+            Placement::Apart if routers > 1 => 1..routers,
+            _ => 0..routers,
         }
     }
 

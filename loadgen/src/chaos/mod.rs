@@ -24,7 +24,6 @@
 //!
 //! `schedule`, `proxy/fate`, `said` and `judge` are pure.
 
-mod clock;
 mod judge;
 mod note;
 mod process;
@@ -38,8 +37,8 @@ mod schedule;
 mod settings;
 mod watch;
 
+pub use crate::child::end_with_run;
 pub use judge::Judged;
-pub use process::end_with_run;
 pub use proxy::{Share, ShareError, Treated, Weather};
 pub use publisher::{PublisherPart, publish};
 pub use report::{Faults, Happened, Report, SCHEMA, Verdict};

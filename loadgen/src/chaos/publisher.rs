@@ -17,9 +17,9 @@ use millrace_client::{
 };
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 
-use super::clock::Clock;
 use super::said::{End, Label, Said};
 use super::settings::{Confirm, EMITTERS_PER_PUBLISHER, addresses, tags};
+use crate::clock::Clock;
 
 /// Between two looks at what is due; a look publishes one run.
 const TICK: Duration = Duration::from_millis(4);

@@ -14,10 +14,10 @@ use millrace_client::{
 use millrace_verify::payload::Stamp;
 use tokio::task::LocalSet;
 
-use super::clock::Clock;
 use super::note::{Got, Note, Seen};
 use super::said::Label;
 use super::settings::addresses;
+use crate::clock::Clock;
 
 /// Longest pause between attempts to reconnect: a router is away for a second or two.
 const BACKOFF_MAX: Duration = Duration::from_millis(500);

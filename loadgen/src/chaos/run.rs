@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::clock::{Clock, micros};
 use super::judge::Judge;
 use super::note::Note;
 use super::process::{Publishers, Routers};
@@ -14,6 +13,7 @@ use super::report::{Happened, Report};
 use super::schedule::{Fault, FaultKind, schedule};
 use super::settings::ChaosSettings;
 use super::watch::{Deadline, tell_interrupts};
+use crate::clock::{Clock, micros};
 use crate::progress::Progress;
 
 /// A run takes at most so much longer than its duration.

@@ -20,7 +20,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 
-use super::clock::micros;
+use crate::clock::micros;
 
 /// Kills of publishers in any run, at least.
 pub const PUBLISHER_KILLS_MIN: u64 = 20;

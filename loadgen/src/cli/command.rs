@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::options::RunArgs;
-use super::{chaos, compare, growth, run};
+use super::{chaos, compare, features, growth, run};
 
 /// Measures what Millrace routers can carry, and verifies every event on the way.
 ///
@@ -24,7 +24,10 @@ use super::{chaos, compare, growth, run};
   millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
   millrace-loadgen growth --json growth.json
   millrace-loadgen chaos --duration 60s --json chaos.json
+  millrace-loadgen quench --json quench.json
+  millrace-loadgen requests --json requests.json
   millrace-loadgen compare --nats-server nats-server --json compare.json
+  millrace-loadgen run --preset mesh --driver client --redundant --routers 3
   millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
 )]
 pub(crate) struct Cli {
@@ -41,6 +44,8 @@ pub(super) enum Command {
     /// What an event costs routers when there are more selectors, connections, or routers.
     Growth(growth::Growth),
     Chaos(Box<chaos::Chaos>),
+    Quench(features::QuenchArgs),
+    Requests(features::RequestArgs),
     /// Is a router: what --processes starts.
     #[command(hide = true)]
     Router(Box<millrace_router::process::Cli>),
@@ -68,6 +73,8 @@ impl Cli {
             Command::Compare(compare) => compare.execute(),
             Command::Growth(growth) => growth.execute(),
             Command::Chaos(chaos) => chaos.execute(),
+            Command::Quench(quench) => quench.execute(),
+            Command::Requests(requests) => requests.execute(),
             Command::ChaosPublisher(publisher) => publisher.execute(),
             Command::ChaosRouter(cli) => {
                 millrace_loadgen::chaos::end_with_run();

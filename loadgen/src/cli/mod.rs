@@ -3,6 +3,7 @@
 mod chaos;
 mod command;
 mod compare;
+mod features;
 mod growth;
 mod options;
 mod output;

@@ -10,7 +10,7 @@ use millrace_verify::payload::PAYLOAD_BYTES_MIN;
 use millrace_loadgen::disturb::{Background, DisturbSettings, Disturbance};
 use millrace_loadgen::report::Fault;
 use millrace_loadgen::run::{RunOptions, Search};
-use millrace_loadgen::scenario::{Deliveries, Driver, Preset, Scenario};
+use millrace_loadgen::scenario::{Deliveries, Driver, Placement, Preset, Scenario, Ways};
 
 /// Why options do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +26,14 @@ pub(crate) enum OptionsError {
     /// The client library cannot be told to do this.
     #[error("--driver client has one receiver per connection and none that stalls: use the fleet for this")]
     Client,
+    /// The fleet has one connection for each client.
+    #[error("--redundant and --failover are what the client library does: add --driver client")]
+    Fleet,
+    /// There is nobody to go to.
+    #[error(
+        "--redundant and --failover need two routers for each client: give more --router, or --routers 3"
+    )]
+    FewRouters,
     /// A load on somebody's cluster that nobody chose.
     #[error(
         "say what to run on these routers with --preset; `--preset p2p --rate 10k` is a gentle beginning, million is not"
@@ -93,6 +101,18 @@ pub(crate) struct RunArgs {
     /// What plays publishers and receivers: the fleet, or the public client library.
     #[arg(long, value_enum, help_heading = "Clients")]
     pub(crate) driver: Option<Driver>,
+    /// Waits so long between the last subscription and the first event: receivers behind a link
+    /// between clusters are heard of a moment later.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s", help_heading = "Clients")]
+    pub(crate) lead: Duration,
+    /// Each receiver is on two routers at once, so that nothing is missing when one of them is
+    /// killed meanwhile (--driver client).
+    #[arg(long, help_heading = "Clients")]
+    pub(crate) redundant: bool,
+    /// Each publisher asks for confirms, goes to another router when its own is killed meanwhile,
+    /// and sends again there what is not confirmed (--driver client).
+    #[arg(long, help_heading = "Clients")]
+    pub(crate) failover: bool,
     /// Threads of the generator.
     #[arg(long, help_heading = "Clients")]
     pub(crate) threads: Option<u16>,
@@ -227,6 +247,7 @@ impl RunArgs {
         set(&mut scenario.handshakes_per_second, self.handshakes_per_second);
         set(&mut scenario.driver, self.driver);
         set(&mut scenario.fleet_threads, self.threads);
+        scenario.ways = Ways { lead: self.lead, redundant: self.redundant, failover: self.failover };
         scenario.slow_receiver = self.disturb.contains(&Disturbance::SlowReceiver);
         if scenario.driver == Driver::Client {
             // The library gives each receiver a connection.
@@ -248,6 +269,17 @@ impl RunArgs {
             && (scenario.slow_receiver || scenario.receiver_connections != scenario.workload.receivers)
         {
             return Err(OptionsError::Client);
+        }
+        if self.redundant || self.failover {
+            if scenario.driver != Driver::Client {
+                return Err(OptionsError::Fleet);
+            }
+            let routers =
+                self.router.len().max(usize::from(scenario.routers) * usize::from(self.router.is_empty()));
+            let apart = usize::from(self.redundant && scenario.placement == Placement::Apart);
+            if routers < 2 + apart {
+                return Err(OptionsError::FewRouters);
+            }
         }
         if !self.router.is_empty() && self.preset.is_none() {
             return Err(OptionsError::NoPreset);
@@ -341,6 +373,9 @@ mod tests {
             ("--preset p2p --disturb slow-receiver", OptionsError::SlowAlone),
             ("--preset fan-out --driver client --disturb slow-receiver", OptionsError::Client),
             ("--max --disturb churn", OptionsError::DisturbedSearch),
+            ("--preset mesh --failover", OptionsError::Fleet),
+            ("--preset p2p --driver client --failover", OptionsError::FewRouters),
+            ("--preset mesh --driver client --redundant", OptionsError::FewRouters),
         ] {
             assert_eq!(scenario(line).unwrap_err(), error, "{line}");
         }

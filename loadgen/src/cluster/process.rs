@@ -40,13 +40,26 @@ pub(super) struct RouterProcess {
 
 impl RouterProcess {
     /// Starts one that joins the routers before it. Certificates are in `folder`.
-    pub(super) fn start(cores: u16, seeds: &[String], folder: &Path) -> Result<Self, ClusterError> {
+    pub(super) fn start(
+        cores: u16,
+        seeds: &[String],
+        options: &[&str],
+        folder: &Path,
+    ) -> Result<Self, ClusterError> {
+        let mut arguments = vec!["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        arguments.extend(["--cores".to_owned(), cores.to_string()]);
+        arguments.extend(options.iter().copied().map(str::to_owned));
+        arguments.extend(seeds.iter().flat_map(|seed| ["--seed".to_owned(), seed.clone()]));
+        Self::start_as(&arguments, folder)
+    }
+
+    /// Starts one with these arguments, among which is where it listens.
+    fn start_as(arguments: &[String], folder: &Path) -> Result<Self, ClusterError> {
         let failed = |reason: String| ClusterError::Start(reason);
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
-        command.args(["router", "--ready-json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.args(["--grace", "200ms", "--cores", &cores.to_string()]);
-        command.args(seeds.iter().flat_map(|seed| ["--seed", seed]));
+        command.args(["router", "--ready-json", "--admin", "127.0.0.1:0", "--grace", "200ms"]);
+        command.args(arguments);
         // What this process was told is not meant for its routers.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MILLRACE_"))
@@ -92,7 +105,7 @@ impl RouterProcess {
         counters: &mut BTreeMap<String, u64>,
         dropped: &mut BTreeMap<String, u64>,
     ) -> Vec<CoreUse> {
-        let page = self.page().unwrap_or_default();
+        let page = self.page("metrics").unwrap_or_default();
         let uptime_s = self.since.elapsed().as_secs_f64();
         let mut cores: BTreeMap<u16, CoreUse> = BTreeMap::new();
         for line in page.lines().filter(|line| !line.starts_with('#')) {
@@ -126,10 +139,12 @@ impl RouterProcess {
         counters.get("mesh_peers linked").copied().unwrap_or(0)
     }
 
-    fn page(&self) -> std::io::Result<String> {
+    /// A page of its admin interface: its head, and what it says as it came.
+    fn page(&self, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.admin, PAGE_MAX)?;
         stream.set_read_timeout(Some(PAGE_MAX))?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut page = String::new();
         stream.read_to_string(&mut page)?;
         Ok(page)

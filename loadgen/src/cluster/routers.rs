@@ -94,12 +94,20 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Start`], [`ClusterError::Link`], [`ClusterError::Ca`].
     pub fn processes(routers: u16, cores: u16) -> Result<Self, ClusterError> {
+        Self::processes_with(routers, cores, &[])
+    }
+
+    /// The same, each router with these options of `millrace-router`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`], [`ClusterError::Link`], [`ClusterError::Ca`].
+    pub fn processes_with(routers: u16, cores: u16, options: &[&str]) -> Result<Self, ClusterError> {
         let folder = std::env::temp_dir().join(format!("millrace-loadgen-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|error| ClusterError::Start(error.to_string()))?;
         let mut started: Vec<RouterProcess> = Vec::new();
         for _ in 0..routers {
             let seeds: Vec<String> = started.iter().map(|router| router.addr.to_string()).collect();
-            started.push(RouterProcess::start(cores, &seeds, &folder)?);
+            started.push(RouterProcess::start(cores, &seeds, options, &folder)?);
         }
         let begun = Instant::now();
         while started.iter().any(|router| router.linked() + 1 < u64::from(routers)) {
@@ -240,6 +248,12 @@ impl Cluster {
         }
         let counted = SHOWN.iter().map(|&(shown, names)| (shown.to_owned(), sum(&all, names))).collect();
         Counters { counted, dropped, cores }
+    }
+
+    /// All counters and levels of the routers by their names in `/metrics`; none of those elsewhere.
+    #[must_use]
+    pub fn counted(&self) -> BTreeMap<String, u64> {
+        self.look().0
     }
 
     /// What goes on in the routers at this moment; nothing is known of those elsewhere.

@@ -1,11 +1,15 @@
 //! A thread of the fleet on the public client library: what users' programs get, with the same
 //! schedule and checkers.
 //!
+//! With [`Ways::redundant`](crate::scenario::Ways) and `failover` each client knows several routers,
+//! of which some may be killed meanwhile.
+//!
 //! One tokio runtime per thread. A task per receiver checks what it gets in batches; one loop
 //! follows orders and offers events by the schedule. Tag sets of runs are not looked at here, only
 //! payloads: the library's own tests do.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -13,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use millrace_client::receiver::BatchItem;
 use millrace_client::{
-    Client, Config, Connections, GapReason, Publisher, PublisherOptions, Receiver, ReceiverConnection,
-    ReceiverOptions, Trust,
+    Client, Config, ConfirmLevel, Connections, GapReason, Publisher, PublisherOptions, Receiver,
+    ReceiverConnection, ReceiverOptions, RouterAddress, Trust,
 };
 use millrace_measure::kernel;
 use tokio::task::LocalSet;
@@ -30,6 +34,8 @@ use super::watch::{Watch, checkers};
 
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE: Duration = Duration::from_secs(15);
+/// Longest pause between attempts to reach a router, where routers are killed.
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// Between two looks at the schedule: the finest that tokio's timer knows.
 const TICK: Duration = Duration::from_millis(1);
 /// How long publishers may take to close.
@@ -111,11 +117,10 @@ impl Part {
     /// Connects this thread's receivers and publishers, and subscribes.
     async fn connect(&self, desk: &Rc<Desk>, routers: u32) -> Result<Vec<Publisher>, String> {
         let scenario = &self.plan.scenario;
-        let clients: Vec<Client> =
-            self.plan.targets.iter().map(|target| self.client(target)).collect::<Result<_, _>>()?;
         for number in (0..scenario.workload.receivers).filter(|&receiver| self.holds(receiver)) {
             let router = scenario.receiver_router(scenario.receiver_connection(number), routers);
-            let receiver = self.receiver(desk, &clients[router as usize], number).await?;
+            let others = if scenario.ways.redundant { scenario.receiving_routers(routers) } else { 0..0 };
+            let receiver = self.receiver(desk, &self.client(router, others)?, number).await?;
             let router = u8::try_from(router).unwrap_or(u8::MAX);
             tokio::task::spawn_local(receive(Rc::clone(desk), receiver, number, router));
         }
@@ -129,7 +134,12 @@ impl Part {
                 .buffer_bytes(PUBLISHER_QUEUE_BYTES)
                 .shard(self.plan.tag_sets[first as usize].shard())
                 .connections(Connections::One);
-            let publisher = clients[router as usize].publisher(options).await;
+            let (options, others) = if scenario.ways.failover {
+                (options.level(ConfirmLevel::Routed), 0..routers)
+            } else {
+                (options, 0..0)
+            };
+            let publisher = self.client(router, others)?.publisher(options).await;
             publishers.push(publisher.map_err(|error| error.to_string())?);
             desk.tally.welcomed.add(1);
             desk.tally.credited.add(1);
@@ -137,12 +147,22 @@ impl Part {
         Ok(publishers)
     }
 
-    fn client(&self, target: &super::Target) -> Result<Client, String> {
-        let router = target.address.to_string().parse().map_err(|error| format!("{error}"))?;
-        let config = Config::new([router])
+    /// A client of a router, which knows `others`, too: it goes to one of them when its own is lost.
+    fn client(&self, router: u32, others: Range<u32>) -> Result<Client, String> {
+        let address = |router: u32| -> Result<RouterAddress, String> {
+            let target = &self.plan.targets[router as usize];
+            target.address.to_string().parse().map_err(|error| format!("{error}"))
+        };
+        let fallbacks: Vec<_> =
+            others.filter(|&other| other != router).map(address).collect::<Result<_, _>>()?;
+        let config = Config::new([address(router)?])
             .trust(Trust::Pem(self.plan.ca_pem.to_vec()))
-            .server_name(target.server_name.clone())
-            .silence(SILENCE);
+            .server_name(self.plan.targets[router as usize].server_name.clone());
+        let config = if fallbacks.is_empty() {
+            config.silence(SILENCE)
+        } else {
+            config.fallbacks([fallbacks]).backoff_max(BACKOFF_MAX)
+        };
         Client::new(config).map_err(|error| error.to_string())
     }
 
@@ -152,7 +172,8 @@ impl Part {
             .queue_bytes(scenario.receive_queue_bytes)
             .linger(scenario.receive_linger)
             .window_bytes(scenario.receive_window_bytes)
-            .connection(ReceiverConnection::Own);
+            .connection(ReceiverConnection::Own)
+            .redundant(scenario.ways.redundant);
         let receiver = client.receiver(options).await.map_err(|error| error.to_string())?;
         desk.tally.welcomed.add(1);
         let subscriptions = self.plan.generator.subscriptions(number).map_err(|error| error.to_string())?;

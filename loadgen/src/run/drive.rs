@@ -46,6 +46,7 @@ pub fn run(
     let disturbers = Disturbers::default();
     let mut bench = Bench { fleet, cluster, scenario: &scenario, disturbers, progress };
     let set_up = setup::set_up(&mut bench, resident_before)?;
+    std::thread::sleep(scenario.ways.lead);
     let settings = options.disturb_settings;
     bench.disturbers = Disturbers::start(&options.disturb, settings, options.background, cluster, progress)?;
     let attempts = match options.search {

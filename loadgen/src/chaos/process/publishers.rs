@@ -7,9 +7,9 @@ use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use super::child::Process;
 use crate::chaos::note::Note;
 use crate::chaos::settings::ChaosSettings;
+use crate::child::Process;
 
 /// One publisher's present process.
 #[derive(Debug)]

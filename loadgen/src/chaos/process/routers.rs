@@ -15,10 +15,10 @@ use std::sync::mpsc::Sender;
 use millrace_proto::RouterId;
 use serde::Deserialize;
 
-use super::child::Process;
 use crate::chaos::note::{Note, Ready};
 use crate::chaos::proxy::Proxy;
 use crate::chaos::schedule::{Fault, FaultKind};
+use crate::child::Process;
 
 /// Time that a router leaves its clients when it is asked to end.
 const GRACE: &str = "1s";

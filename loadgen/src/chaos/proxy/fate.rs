@@ -8,7 +8,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::chaos::clock::micros;
+use crate::clock::micros;
 
 /// How long a datagram is held up that others are to overtake.
 const OVERTAKEN_US: u64 = 3_000;

@@ -24,7 +24,7 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use super::fate::{Direction, Fate, Weather};
-use crate::chaos::clock::Clock;
+use crate::clock::Clock;
 
 /// A flow ends when nothing has come from the router for so long: more than routers and clients
 /// wait for a silent other side.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Tells the time since a run began. Processes of one host that are given the same
 /// [`epoch`](Clock::epoch_us) agree to within microseconds, as long as nobody sets the host's clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     epoch_us: u64,
     /// Microseconds since 1970 when the process began, and the same instant.
     began_us: u64,
@@ -14,29 +14,29 @@ pub(super) struct Clock {
 
 impl Clock {
     /// A clock that begins now.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let began_us = unix_us();
         Self { epoch_us: began_us, began_us, began: Instant::now() }
     }
 
     /// The clock of a run that began at `epoch_us`, microseconds since 1970.
-    pub(super) fn since(epoch_us: u64) -> Self {
+    pub(crate) fn since(epoch_us: u64) -> Self {
         Self { epoch_us, began_us: unix_us(), began: Instant::now() }
     }
 
     /// When the run began, microseconds since 1970.
-    pub(super) const fn epoch_us(self) -> u64 {
+    pub(crate) const fn epoch_us(self) -> u64 {
         self.epoch_us
     }
 
     /// Microseconds since the run began.
-    pub(super) fn now_us(self) -> u64 {
+    pub(crate) fn now_us(self) -> u64 {
         (self.began_us + micros(self.began.elapsed())).saturating_sub(self.epoch_us)
     }
 }
 
 /// A span of time in microseconds.
-pub(super) fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 /// A process that this one started. It is killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
@@ -25,7 +25,7 @@ impl Process {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn start(
+    pub(crate) fn start(
         arguments: &[String],
         folder: &Path,
         log: &Path,
@@ -50,22 +50,22 @@ impl Process {
     }
 
     /// Stops it where it stands.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets it go on.
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
     /// Asks it to end.
-    pub(super) fn ask_to_end(&self) {
+    pub(crate) fn ask_to_end(&self) {
         self.signal(Signal::TERM);
     }
 
     /// Whether it has ended.
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 

@@ -1,0 +1,25 @@
+//! Presets that judge one feature each, on routers of their own: what it promises is measured and
+//! verified, and every event is accounted for.
+//!
+//! | module | what it asks |
+//! |---|---|
+//! | `quench` | what is saved when nobody wants most of what is published, and whether anything is missed |
+//! | `requests` | whether every request has its reply, and what each takes at routers while it waits |
+//!
+//! What they share: `report` (JSON, summary, verdict), `check` (what must hold), `spread`
+//! (percentiles), `streams` (what came of numbered events), `error`.
+
+mod check;
+mod clients;
+mod error;
+pub mod quench;
+mod report;
+pub mod requests;
+mod spread;
+mod streams;
+
+pub use check::Check;
+pub use error::FeatureError;
+pub use report::{Figures, Report, Verdict};
+pub use spread::Spread;
+pub use streams::{Came, Streams};

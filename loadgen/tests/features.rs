@@ -1,0 +1,40 @@
+//! The commands that judge one feature each, small enough for a test. Times are not judged here,
+//! because debug builds on a busy host have none to speak of.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// Runs a command; its report, if it passed.
+fn passes(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let mut command = Command::cargo_bin("millrace-loadgen").unwrap();
+    let output = command.args(arguments).args(["--quiet", "--json"]).arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(report["verdict"], "pass", "{report:#}");
+    report
+}
+
+#[test]
+fn what_nobody_wants_is_saved_and_what_somebody_wants_is_not_missed() {
+    let small = ["--emitters", "400", "--one-in", "20", "--connections", "4", "--rate", "1000"];
+    let report = passes(&[&["quench"][..], &small, &["--duration", "1s", "--switches", "5"]].concat());
+    assert_eq!(report["schema"], "millrace-loadgen-quench/1");
+    assert_eq!(report["quenched_emitters"], 380);
+    assert!(report["saved_events_share"].as_f64().unwrap() > 0.5, "{report:#}");
+    assert_eq!(report["effective_us"]["count"], 5);
+}
+
+#[test]
+fn many_requests_at_once_each_have_their_reply() {
+    let small = ["--outstanding", "2000", "--duration", "500ms", "--fresh", "10", "--at-a-time", "4"];
+    // The memory of so few is lost in that of everything else.
+    let report = passes(&[&["requests"][..], &small, &["--bytes", "100000"]].concat());
+    assert_eq!(report["schema"], "millrace-loadgen-requests/1");
+    assert_eq!((&report["open_at_routers"], &report["wrong"]), (&2000.into(), &0.into()));
+    assert_eq!(report["answered"], report["asked"]);
+}
