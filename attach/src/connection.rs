@@ -1,6 +1,6 @@
 //! One connection to a router. See the crate.
 
-use millrace_client::session::publisher::Store;
+use millrace_client::session::publisher::{Heard, Store};
 use millrace_client::session::receiver::OpenError;
 use millrace_client::session::{
     ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PastRequest, PublisherSession,
@@ -126,49 +126,24 @@ impl ClientConnection {
         mut publisher: Option<&mut PublisherSession<S>>,
     ) -> Result<Option<Event>, Failure> {
         while let Some(event) = self.control.session.poll_event() {
-            let event = match event {
-                ConnectionEvent::Welcomed(welcome) => Event::Welcomed(welcome),
-                ConnectionEvent::Credit { bytes } => {
-                    let Some(publisher) = &mut publisher else { continue };
-                    publisher.on_credit(bytes);
-                    Event::Credit { bytes }
+            let heard = match &mut publisher {
+                Some(publisher) => {
+                    publisher.hear(&event).map_err(|error| self.fail(transport, error.into()))?
                 }
-                ConnectionEvent::Received { next_seq, .. } => {
-                    let Some(publisher) = &mut publisher else { continue };
-                    let before = publisher.received();
-                    if let Err(error) = publisher.on_received(next_seq) {
-                        return Err(self.fail(transport, error.into()));
-                    }
-                    Event::Received { seqs: before..publisher.received() }
-                }
-                // What has ended is for whoever asks the publisher.
-                ConnectionEvent::Outcome(outcome) => {
-                    if let Some(publisher) = &mut publisher
-                        && let Err(error) = publisher.on_outcome(&outcome)
-                    {
-                        return Err(self.fail(transport, error.into()));
-                    }
-                    continue;
+                None => Heard::Nothing,
+            };
+            match heard {
+                Heard::Nothing => {}
+                Heard::Received(seqs) => return Ok(Some(Event::Received { seqs })),
+                Heard::Credit => {
+                    let ConnectionEvent::Credit { bytes } = event else { continue };
+                    return Ok(Some(Event::Credit { bytes }));
                 }
                 // What it is now is for whoever asks the publisher.
-                ConnectionEvent::SetState { at, state } => {
-                    if let Some(publisher) = &mut publisher {
-                        publisher.on_set_state(at, &state);
-                    }
-                    continue;
-                }
-                ConnectionEvent::Quench(said) => {
-                    if let Some(publisher) = &mut publisher {
-                        publisher.on_quench(&said);
-                    }
-                    continue;
-                }
-                ConnectionEvent::Unquench(said) => {
-                    if let Some(publisher) = &mut publisher {
-                        publisher.on_unquench(&said);
-                    }
-                    continue;
-                }
+                Heard::Ended | Heard::Standing | Heard::Wanted { .. } => continue,
+            }
+            return Ok(Some(match event {
+                ConnectionEvent::Welcomed(welcome) => Event::Welcomed(welcome),
                 ConnectionEvent::Subscribed(subscribed) => Event::Subscribed(subscribed),
                 ConnectionEvent::Refused(refused) => {
                     if refused.subscription.is_none() {
@@ -176,15 +151,23 @@ impl ClientConnection {
                     }
                     Event::Refused(refused)
                 }
-                ConnectionEvent::ReceiverClosed(closed) => Event::ReceiverClosed(closed),
-                // It forwards nothing.
-                ConnectionEvent::Forwarding(_) => continue,
+                ConnectionEvent::ReceiverClosed(closed) => {
+                    self.deliveries.closed(closed.receiver);
+                    Event::ReceiverClosed(closed)
+                }
                 ConnectionEvent::Goaway(goaway) => Event::Goaway(goaway),
                 ConnectionEvent::Dead { silent_ns } => {
                     return Err(self.fail(transport, Failure::Silent { silent_ns }));
                 }
-            };
-            return Ok(Some(event));
+                // Those of a publisher, which is not here, and of who forwards, which it does not.
+                ConnectionEvent::Credit { .. }
+                | ConnectionEvent::Received { .. }
+                | ConnectionEvent::Outcome(_)
+                | ConnectionEvent::SetState { .. }
+                | ConnectionEvent::Quench(_)
+                | ConnectionEvent::Unquench(_)
+                | ConnectionEvent::Forwarding(_) => continue,
+            }));
         }
         Ok(None)
     }

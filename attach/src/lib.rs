@@ -11,7 +11,7 @@
 //!  ┌──────────────────────────▼──────────▼──────────────────────┴────────────────────────┐
 //!  │ ClientConnection   control stream ─ ConnectionSession                               │
 //!  │                    publish stream ─ PublisherSession, lent by the owner             │
-//!  │                    delivery streams ─ ReceiverSession each, or a DeliveriesSession   │
+//!  │                    delivery streams ─ Deliveries, which knows whose each stream is   │
 //!  └──────────────────────────┬───────────────────────────────────────────────────────────┘
 //!                    Transport: the QUIC loop, the simulated network
 //! ```

@@ -109,6 +109,7 @@ pub(crate) fn in_words(full: &Full) -> String {
             ByteSize(floor)
         ),
         Full::Disk => "the spool is full: no space is left on its file system".to_owned(),
+        _ => format!("the spool is full: {full}"),
     }
 }
 

@@ -29,8 +29,7 @@ pub enum Change {
     Leaving,
     /// A connection is gone; the client looks for a router.
     Lost {
-        /// No router can be reached, and the client goes on trying. Told once per outage, again at
-        /// a new cause, and every 30 s.
+        /// Why.
         reason: Disconnect,
     },
     /// No router can be reached; the client goes on trying. Told once per outage, at a new cause,

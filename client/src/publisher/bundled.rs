@@ -147,23 +147,16 @@ impl Bundled {
                 }
                 Ok(())
             }
-            ConnectionEvent::Received { publisher, next_seq } => {
-                self.said_of(*publisher, |voice| voice.received(*next_seq))
-            }
-            ConnectionEvent::Outcome(outcome) => {
-                self.said_of(outcome.publisher, |voice| voice.outcome(outcome))
-            }
+            ConnectionEvent::Received { publisher, .. } => self.said_of(*publisher, event),
+            ConnectionEvent::Outcome(outcome) => self.said_of(outcome.publisher, event),
             _ => Ok(()),
         }
     }
 
-    fn said_of(
-        &mut self,
-        number: u64,
-        tell: impl FnOnce(&mut Voice) -> Result<(), SessionError>,
-    ) -> Result<(), SessionError> {
+    /// Something was said of the publisher of this number.
+    fn said_of(&mut self, number: u64, event: &ConnectionEvent) -> Result<(), SessionError> {
         if let Some(member) = self.members.iter_mut().find(|member| member.number == Some(number)) {
-            return tell(&mut member.voice);
+            return member.voice.hear(event);
         }
         // It may have left without waiting for answers.
         match &self.present {

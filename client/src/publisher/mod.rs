@@ -62,6 +62,7 @@ pub use confirmation::Confirmation;
 pub(crate) use connect::{connect, join_hub};
 pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{Outgoing, Turned};
+pub(crate) use pen::Pen;
 pub use publishing::Publisher;
 pub use quench::{Quench, QuenchError};
 pub use spooling::SpoolOptions;

@@ -76,16 +76,7 @@ impl Outgoing {
     /// # Errors
     /// [`SessionError`]: the router broke the protocol, and the caller closes the connection.
     pub(crate) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
-        match event {
-            ConnectionEvent::Credit { bytes } => self.voice.credit(*bytes),
-            ConnectionEvent::Quench(said) => self.voice.quench(said),
-            ConnectionEvent::Unquench(said) => self.voice.unquench(said),
-            ConnectionEvent::Received { next_seq, .. } => return self.voice.received(*next_seq),
-            ConnectionEvent::Outcome(outcome) => return self.voice.outcome(outcome),
-            ConnectionEvent::SetState { at, state } => self.voice.set_state(*at, state),
-            _ => {}
-        }
-        Ok(())
+        self.voice.hear(event)
     }
 
     /// Takes the next bytes to write. `is_leaving`: no more events go out on this connection.

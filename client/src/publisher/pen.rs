@@ -5,7 +5,7 @@ use quinn::{Connection, SendStream, VarInt, WriteError};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub(super) struct Pen {
+pub(crate) struct Pen {
     /// Opened with the first output.
     stream: Option<SendStream>,
     /// Output that is not written yet.
@@ -14,18 +14,18 @@ pub(super) struct Pen {
 
 impl Pen {
     /// Whether everything is written.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
     /// Takes the next bytes, when everything before is written.
-    pub(super) fn take(&mut self, chunk: Bytes) {
+    pub(crate) fn take(&mut self, chunk: Bytes) {
         self.out = chunk;
     }
 
     /// Writes what was taken, or opens the stream for it. Waits for ever when there is nothing to
     /// write. May be dropped at any time.
-    pub(super) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
+    pub(crate) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
         if self.out.is_empty() {
             return std::future::pending().await;
         }
@@ -39,7 +39,7 @@ impl Pen {
     }
 
     /// Ends a stream that may end within a run, which would break the protocol.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         if let Some(stream) = &mut self.stream {
             // Resetting fails only for a stream that is closed already.
             let _ = stream.reset(VarInt::from_u32(0));

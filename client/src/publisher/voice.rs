@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use millrace_proto::control::{self, Quench, SetState, Unquench};
 use millrace_proto::{PublisherId, PublisherKey, PublisherSecret, Shard};
 
 use super::holding::Holding;
@@ -11,8 +10,8 @@ use super::pen::Pen;
 use super::state::Shared;
 use super::stats::{Lost, REPORTS_MAX};
 use crate::disconnect::Disconnect;
-use crate::session::publisher::SharedStream;
-use crate::session::{ConnectionSession, PublisherSession, SessionError};
+use crate::session::publisher::{Heard, SharedStream};
+use crate::session::{ConnectionEvent, ConnectionSession, PublisherSession, SessionError};
 use crate::time::Time;
 
 /// See the [module](self).
@@ -95,59 +94,30 @@ impl Voice {
         self.shared.progress.notify_waiters();
     }
 
-    /// The router allows more bytes of a stream that the publisher has for itself.
-    pub(super) fn credit(&self, bytes: u64) {
-        self.shared.lock().session.on_credit(bytes);
-    }
-
-    /// Nobody wants some tag sets.
-    pub(super) fn quench(&self, said: &Quench) {
-        let sets = self.shared.lock().session.on_quench(said);
-        self.shared.on_wanted.tell(&sets, false);
-    }
-
-    /// Somebody wants them again.
-    pub(super) fn unquench(&self, said: &Unquench) {
-        let sets = self.shared.lock().session.on_unquench(said);
-        self.shared.on_wanted.tell(&sets, true);
-    }
-
-    /// The router has read everything below `next_seq`.
-    pub(super) fn received(&mut self, next_seq: u64) -> Result<(), SessionError> {
-        self.told(|session| session.on_received(next_seq))
-    }
-
-    /// The router says what became of events.
-    pub(super) fn outcome(&mut self, outcome: &control::Outcome) -> Result<(), SessionError> {
-        self.told(|session| session.on_outcome(outcome))
-    }
-
-    fn told(
-        &mut self,
-        tell: impl FnOnce(&mut PublisherSession<Holding>) -> Result<(), SessionError>,
-    ) -> Result<(), SessionError> {
-        self.progress = true;
+    /// The control stream says something, of this publisher or of none.
+    pub(super) fn hear(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
         let mut state = self.shared.lock();
-        tell(&mut state.session)?;
+        let before = state.session.standby();
+        match state.session.hear(event)? {
+            Heard::Nothing | Heard::Credit => return Ok(()),
+            Heard::Wanted { sets, is_wanted } => {
+                drop(state);
+                self.shared.on_wanted.tell(&sets, is_wanted);
+                return Ok(());
+            }
+            Heard::Received(_) | Heard::Ended | Heard::Standing => {}
+        }
+        self.progress = true;
         state.settle();
         if state.wants_upkeep() {
             self.shared.upkeep.notify_one();
         }
-        Ok(())
-    }
-
-    /// The router says how the publisher stands in its set.
-    pub(super) fn set_state(&mut self, at: Time, said: &SetState) {
-        self.progress = true;
-        let mut state = self.shared.lock();
-        let before = state.session.standby();
-        state.session.on_set_state(at, said);
-        state.settle();
         let now = state.session.standby();
         drop(state);
         if let Some(now) = now.filter(|_| before != now) {
             self.shared.tell_standby(now);
         }
+        Ok(())
     }
 
     /// Hands the next bytes to `pen`, if that has written what it had. `lent` is the stream, where

@@ -341,8 +341,7 @@ impl BatchBuilder {
         match of_set {
             // Nobody has taken it: its publisher hears of no acknowledgement.
             SetVerdict::Fenced => {
-                let matched = self.matched(run);
-                self.pass_run(run, matched);
+                self.pass_run(run);
             }
             SetVerdict::Fresh { parts, is_takeover } => {
                 if is_takeover {
@@ -358,13 +357,21 @@ impl BatchBuilder {
     /// Appends the fresh events of a run.
     #[inline]
     fn push(&mut self, run: &DeliveredRun<'_>, fresh: &Fresh) {
+        if !fresh.is_empty() {
+            self.push_events(run, fresh);
+        }
+        self.pass_run(run);
+        self.push_ack(run);
+    }
+
+    #[inline]
+    fn push_events(&mut self, run: &DeliveredRun<'_>, fresh: &Fresh) {
         let matched = self.matched(run);
         let index = self.batch.runs.len();
         let maybe_duplicate = fresh.maybe_duplicate;
         let replayed = run.is_replayed();
         let (tags, publisher) = (run.tag_set(), run.publisher);
         let asked = run.addressed().map(|addressed| Box::new(Asked::new(&addressed)));
-        let passed = run.place().map(|_| matched.clone());
         self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed, asked });
         for event in run.events().filter(|event| fresh.contains(event.seq)) {
             let start = self.payloads.len();
@@ -378,10 +385,6 @@ impl BatchBuilder {
                 end,
             });
         }
-        if let Some(matched) = passed {
-            self.pass_run(run, matched);
-        }
-        self.push_ack(run);
     }
 
     /// Notes how a run is acknowledged, if it is.
@@ -435,10 +438,10 @@ impl BatchBuilder {
         Some(batch)
     }
 
-    /// A run stands in what was filled in, for these subscriptions.
-    fn pass_run(&mut self, run: &DeliveredRun<'_>, matched: Arc<[SubscriptionNumber]>) {
+    /// A run stands in what was filled in, for the subscriptions that match it.
+    fn pass_run(&mut self, run: &DeliveredRun<'_>) {
         let Some((source, position)) = run.place() else { return };
-        let by = PlaceOf::Run { matched, replayed: run.is_replayed() };
+        let by = PlaceOf::Run { matched: self.matched(run), replayed: run.is_replayed() };
         self.pass(Place { source, position: position + 1, by });
     }
 

@@ -13,8 +13,9 @@ use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
 
 use super::batch::{Batch, BatchBuilder, SharedHandover};
-use super::incoming::{CHUNKS, Deliver, Incoming};
+use super::incoming::{CHUNKS, Incoming};
 use super::members::Members;
+use super::sorting::Deliver;
 use super::state::Shared;
 use crate::connector::Connected;
 use crate::disconnect::Disconnect;
@@ -43,8 +44,6 @@ pub(super) struct Following {
 #[derive(Default)]
 struct Hands {
     hands: BTreeMap<ReceiverNumber, Hand>,
-    /// Bytes that arrived and are not kept.
-    discarded: Vec<(ReceiverNumber, u64)>,
 }
 
 /// One of them.
@@ -164,9 +163,7 @@ impl Following {
                 link.session.heard(link.clock.now());
                 let ends =
                     incoming.feed(index, &mut chunks[..count], hands).map_err(|error| link.broken(error))?;
-                for (receiver, bytes) in hands.discarded.drain(..) {
-                    incoming.discard(receiver, bytes, link);
-                }
+                incoming.grant(link);
                 if !ends.is_empty() {
                     return Err(Disconnect::Ended("it ended a receiver that has just come".to_owned()));
                 }
@@ -302,16 +299,13 @@ impl Hand {
 impl Deliver for Hands {
     fn deliver(&mut self, receiver: ReceiverNumber, batch: &mut BatchBuilder, bytes: u64) -> bool {
         let Some(hand) = self.hands.get_mut(&receiver) else { return false };
-        let Some(mut batch) = batch.take(bytes, 0) else {
-            self.discarded.push((receiver, bytes));
-            return true;
-        };
-        if batch.is_empty() {
+        let Some(mut batch) = batch.take(bytes, 0) else { return false };
+        let has_entries = !batch.is_empty();
+        if !has_entries {
             // Its receipts are given when the receiver has moved; its bytes nobody takes.
             batch.stream_bytes = 0;
-            self.discarded.push((receiver, bytes));
         }
         hand.held.push(batch);
-        true
+        has_entries
     }
 }

@@ -20,8 +20,8 @@ pub(super) struct Inbox {
     bytes: u64,
     /// Bytes of the present connection's stream that were taken, and that its session was not told.
     taken: u64,
-    /// The same with bytes of older connections.
-    taken_in_all: u64,
+    /// The same, of older connections.
+    taken_before: u64,
     connection: u64,
     /// Sessions that were opened; those that receivers move between without a gap are one.
     life: u64,
@@ -41,7 +41,7 @@ impl Inbox {
     pub(super) fn begin_connection(&mut self) -> u64 {
         self.connection += 1;
         self.taken = 0;
-        self.taken_in_all = 0;
+        self.taken_before = 0;
         self.given = 0;
         self.connection
     }
@@ -112,10 +112,11 @@ impl Inbox {
     pub(super) fn pop(&mut self) -> Option<Batch> {
         let batch = self.batches.pop_front()?;
         self.bytes -= batch.stream_bytes;
-        self.taken_in_all += batch.stream_bytes;
         if batch.connection == self.connection {
             self.taken += batch.stream_bytes;
             self.given += batch.receipts();
+        } else {
+            self.taken_before += batch.stream_bytes;
         }
         Some(batch)
     }
@@ -148,13 +149,13 @@ impl Inbox {
         }
     }
 
-    /// Takes the bytes taken since the last call: of the present connection, and in all.
+    /// Takes the bytes taken since the last call: of the present connection, and of older ones.
     pub(super) const fn take_taken(&mut self) -> (u64, u64) {
-        (std::mem::replace(&mut self.taken, 0), std::mem::replace(&mut self.taken_in_all, 0))
+        (std::mem::replace(&mut self.taken, 0), std::mem::replace(&mut self.taken_before, 0))
     }
 
     pub(super) const fn taken_in_all(&self) -> u64 {
-        self.taken_in_all
+        self.taken + self.taken_before
     }
 }
 

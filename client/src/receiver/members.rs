@@ -6,7 +6,7 @@ use std::sync::Arc;
 use millrace_proto::ReceiverNumber;
 
 use super::batch::BatchBuilder;
-use super::incoming::Deliver;
+use super::sorting::Deliver;
 use super::state::Shared;
 
 /// The receivers of a connection.

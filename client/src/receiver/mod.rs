@@ -28,6 +28,7 @@ mod present;
 mod reading;
 mod redundant;
 mod sifting;
+mod sorting;
 mod state;
 mod stream;
 mod subscription;

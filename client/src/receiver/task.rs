@@ -237,6 +237,7 @@ impl Task {
         link.session.heard(link.clock.now());
         let ends = incoming.feed(index, chunks, &mut self.members);
         let ends = ends.map_err(|error| End::Lost(link.broken(error)))?;
+        incoming.grant(link);
         ends.into_iter().try_for_each(|end| self.ended(end, link, incoming))
     }
 
@@ -342,7 +343,7 @@ impl Task {
                 acks.add(link.clock.now(), number);
             }
             incoming.consumed(number, state.inbox.take_taken());
-            incoming.grant(number, link);
+            incoming.grant(link);
             return;
         }
         state.tell_acknowledged(link);

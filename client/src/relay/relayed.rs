@@ -7,6 +7,7 @@ use crate::session::Forwarding;
 
 /// What a relay's router said.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Said {
     /// So many bytes of the publish stream may be written in all.
     Credit(u64),

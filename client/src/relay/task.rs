@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use millrace_proto::{CloseCode, ClusterId};
-use quinn::SendStream;
 use tokio::sync::Notify;
 
 use super::{Relayed, Said};
@@ -12,6 +10,7 @@ use crate::attaching::Attaching;
 use crate::connector::{Connected, Connector, Wants, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
+use crate::publisher::Pen;
 use crate::session::ConnectionEvent;
 use crate::session::attachment::Verdict;
 use crate::time::Time;
@@ -73,8 +72,7 @@ async fn serve(
             relayed: &mut *relayed,
             work,
             leaving: &mut leaving,
-            stream: None,
-            out: Bytes::new(),
+            pen: Pen::default(),
         }
         .drive(&mut link)
         .await;
@@ -102,10 +100,8 @@ struct Relay<'a, R> {
     relayed: &'a mut R,
     work: &'a Notify,
     leaving: &'a mut Option<Leaving>,
-    /// The publish stream; opened with the first output.
-    stream: Option<SendStream>,
-    /// Output that is not written yet.
-    out: Bytes,
+    /// The publish stream, and what it has not taken.
+    pen: Pen,
 }
 
 impl<R: Relayed> Relay<'_, R> {
@@ -116,7 +112,7 @@ impl<R: Relayed> Relay<'_, R> {
                 Ok(deadline) => deadline,
                 Err(end) => return end,
             };
-            let Self { attaching, leaving, stream, out, work, .. } = &mut self;
+            let Self { attaching, leaving, pen, work, .. } = &mut self;
             let follows = async {
                 match leaving {
                     Some(leaving) if leaving.next.is_none() => {
@@ -126,20 +122,10 @@ impl<R: Relayed> Relay<'_, R> {
                     None => attaching.hear().await,
                 }
             };
-            let write = async {
-                match stream {
-                    _ if out.is_empty() => std::future::pending().await,
-                    Some(stream) => stream.write_chunks(std::slice::from_mut(out)).await.map(drop),
-                    None => {
-                        *stream = Some(connection.open_uni().await?);
-                        Ok(())
-                    }
-                }
-            };
             let outcome = tokio::select! {
                 () = follows => Ok(()),
                 turned = link.turn(deadline) => turned,
-                written = write => written.map_err(Disconnect::from),
+                written = pen.write(&connection) => written.map_err(Disconnect::from),
                 () = work.notified() => Ok(()),
             };
             if let Err(reason) = outcome {
@@ -165,15 +151,15 @@ impl<R: Relayed> Relay<'_, R> {
             *self.leaving = Some(Leaving { latest, next: None });
         }
         let leaves = self.leaving.as_ref().is_some_and(|leaving| leaving.next.is_some());
-        if self.out.is_empty()
+        if self.pen.is_empty()
             && !leaves
             && let Some(chunk) = self.relayed.take_output()
         {
-            self.out = chunk;
+            self.pen.take(chunk);
         }
         let expects_answer = self.relayed.expects_answer();
         let own = match self.leaving {
-            Some(leaving) if leaves && self.out.is_empty() && !expects_answer => {
+            Some(leaving) if leaves && self.pen.is_empty() && !expects_answer => {
                 return Err(End::Moved(leaving.next.take()));
             }
             Some(leaving) if now >= leaving.latest => return Err(End::Lost(Disconnect::WentAway)),

@@ -6,6 +6,7 @@ use crate::setters::setters;
 
 /// How many replies are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Wanted {
     /// The first one.
     #[default]

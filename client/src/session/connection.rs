@@ -176,8 +176,8 @@ impl ConnectionSession {
         self.welcomed
     }
 
-    /// The tables that Hello announced: for each [`ReceiverConfig`](super::ReceiverConfig) or the
-    /// one [`DeliveriesSession`](super::DeliveriesSession).
+    /// The tables that Hello announced, of each delivery stream: for
+    /// [`Deliveries::welcomed`](super::Deliveries::welcomed).
     #[must_use]
     pub const fn tables(&self) -> TableCapacity {
         self.tables

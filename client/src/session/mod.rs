@@ -7,9 +7,9 @@
 //! ```text
 //!                    control bytes              publish bytes             receiver bytes
 //!                         │  ▲                        ▲                        │
-//!            control_data ▼  │ poll_control_output    │ take_output            ▼ data(chunk, sink)
-//!                 ConnectionSession  ── Credit ──▶ PublisherSession      ReceiverSession
-//!                         │          ── Received ─▶     ▲                      │ poll_grant
+//!            control_data ▼  │ poll_control_output    │ take_output            ▼ data(stream, chunk, sink)
+//!                 ConnectionSession ── hear ───▶ PublisherSession         Deliveries
+//!                         │                             ▲                      │ poll_grant
 //!                         └─ grant() ◀──────────────────┼──────────────────────┘
 //!                                                 publish(…)
 //! ```
@@ -20,7 +20,7 @@
 //! | [`PublisherSession`] | one publisher, across connections | queued runs, tables of the present stream, credit, `received` |
 //! | [`SharedStream`] | one connection | the stream that several publishers write: numbers, tables, credit |
 //! | [`ReceiverSession`] | one receiver on one connection | tables, an incomplete frame, the grant |
-//! | [`DeliveriesSession`] | all receivers of one connection, where they share a stream | the same, with a grant for each |
+//! | [`Deliveries`] | all receivers of one connection | their sessions, or one for all where they share a stream; their numbers and grants |
 //! | [`Past`] | one receiver, across connections | what it wants of the past, and how far it has come |
 //! | [`Plan`] | one client, across connections | which receivers and subscriptions there should be |
 //! | [`Attachment`] | one client, across connections | which router it is at, and what it does to be |
@@ -56,6 +56,6 @@ pub use publisher::{
     TagHandle, Tags,
 };
 pub use receiver::{
-    Dedup, DeliveredRun, DeliveriesSession, DeliverySink, PassedBy, PreambleReader, ReceiverConfig,
-    ReceiverSession, StreamFor,
+    Dedup, DeliveredRun, Deliveries, DeliverySink, DeliveryStream, PassedBy, ReceiverConfig, ReceiverSession,
+    StreamFor,
 };

@@ -53,6 +53,7 @@ pub struct GroupWish {
 }
 /// Why a change of the plan is not possible. The plan stays as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// No receiver number is free.
     #[error("a connection carries at most {RECEIVERS_PER_CONNECTION_MAX} receivers")]

@@ -55,6 +55,7 @@ impl SpoolConfig {
 
 /// What happens to an event when the spool may not grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnFull {
     /// It waits: publishing goes on when events that are final make room.
     #[default]
@@ -91,6 +92,7 @@ impl OnFull {
 /// After a power loss seqs that may have been given are not given again, so that no new event is
 /// taken for a duplicate of a lost one; the spool says which seqs those are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SyncPolicy {
     /// Before anything of a batch is sent. Batches form by themselves: what is written during a
     /// sync is the next one.

@@ -13,6 +13,7 @@ use super::survey::{JournalFile, SetAside, Survey};
 
 /// What is in a spool. While a process uses it, this is what was there at some moment of the look.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Inspection {
     /// Who publishes, as routers call a client without a certificate: with one, the id follows from
     /// that, too. `None` when the file that says so cannot be read.

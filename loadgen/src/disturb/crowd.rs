@@ -18,9 +18,9 @@ use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
 use millrace_quic::{App, ClientSettings, CloseReason, ConnId, ConnectedInfo, Dial, Io, SocketId, StreamId};
 
+use super::control::{self, READ_BYTES};
 use super::kind::{Disturbance, Order};
 use super::outcome::Outcome;
-use crate::fleet::control::{self, READ_BYTES};
 use crate::fleet::dial::session;
 use crate::fleet::{Epochs, Target};
 

@@ -11,6 +11,7 @@
 //! | storm | thousands of clients reconnect at once | a crowd, which is connected in the undisturbed phase, too |
 
 mod churn;
+mod control;
 mod crowd;
 mod disturbers;
 mod held;

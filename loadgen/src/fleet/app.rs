@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_client::session::ConnectionEvent;
+use millrace_attach::Event;
 use millrace_measure::kernel;
 use millrace_proto::CloseCode;
 use millrace_proto::control::Stage;
-use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, ReadState, StreamId};
+use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, StreamId};
+use millrace_sansio::ReadState;
 
-use super::connections::Role;
-use super::control::{self, READ_BYTES};
+use super::connections::{Connection, Role};
 use super::dial::{dial_more, redial};
 use super::order::Order;
+use super::receiver::Nothing;
 use super::shared::Report;
 use super::state::FleetApp;
 use super::watch::checkers;
@@ -26,6 +27,9 @@ const TEND_PARTS: usize = 20;
 /// So many are looked at each time, at least.
 const TENDED_MIN: usize = 1024;
 
+/// Bytes read from one stream before the next one's turn.
+const READ_BYTES: usize = 256 * 1024;
+
 impl FleetApp {
     /// When to publish and write next, by the schedule.
     fn publish_due(&self) -> Option<Instant> {
@@ -39,88 +43,68 @@ impl FleetApp {
         }
     }
 
-    fn control_events(&mut self, io: &mut Io<'_>, index: usize) {
-        while let Some(event) = self.connections[index].control.session.poll_event() {
-            let role = self.connections[index].role;
-            match (event, role) {
-                (ConnectionEvent::Welcomed(welcome), role) => {
-                    self.tally.welcomed.add(1);
-                    self.dialling.pending = self.dialling.pending.saturating_sub(1);
-                    self.connections[index].is_welcomed = true;
-                    if let Role::Publisher(number) = role {
-                        self.publishers[number].welcomed(welcome.tables);
+    fn events(&mut self, io: &mut Io<'_>, index: usize) {
+        let Self { connections, publishers, tally, dialling, clock, .. } = self;
+        let connection = &mut connections[index];
+        let mut publisher = match connection.role {
+            Role::Publisher(number) => Some(&mut publishers[number]),
+            Role::Receiver(_) => None,
+        };
+        loop {
+            let session = publisher.as_deref_mut().map(|publisher| &mut publisher.session);
+            // What breaks the protocol, or is silent, is closed by then.
+            let Ok(Some(event)) = connection.client.poll_event(io, session) else { return };
+            match event {
+                Event::Welcomed(welcome) => {
+                    tally.welcomed.add(1);
+                    dialling.pending = dialling.pending.saturating_sub(1);
+                    connection.is_welcomed = true;
+                    if let Some(publisher) = &mut publisher {
+                        publisher.welcomed(welcome.tables);
                     }
                 }
-                (ConnectionEvent::Credit { bytes }, Role::Publisher(number)) => {
-                    let first = self.publishers[number].credit(bytes);
-                    self.tally.credited.add(u64::from(first));
-                    let time = self.clock.time(io.now());
-                    let conn = self.connections[index].control.id();
-                    self.publishers[number].write(io, conn, time, &self.tally);
+                Event::Credit { .. } => {
+                    let Some(publisher) = &mut publisher else { continue };
+                    tally.credited.add(u64::from(publisher.has_credit()));
+                    publisher.write(io, &mut connection.client, clock.time(io.now()), tally);
                 }
-                (ConnectionEvent::Received { next_seq, .. }, Role::Publisher(number)) => {
-                    let session = &mut self.publishers[number].session;
-                    let before = session.received();
-                    if session.on_received(next_seq).is_err() {
-                        io.close(
-                            self.connections[index].control.id(),
-                            CloseCode::Unexpected.code(),
-                            b"received",
-                        );
-                    }
-                    let session = &self.publishers[number].session;
-                    self.tally.received.add(session.received() - before);
+                Event::Received { seqs } => tally.received.add(seqs.end - seqs.start),
+                Event::Subscribed(subscribed) if subscribed.stage == Stage::Cluster => {
+                    tally.effective.add(1);
+                    connection.effective += 1;
                 }
-                (ConnectionEvent::Subscribed(subscribed), _) if subscribed.stage == Stage::Cluster => {
-                    self.tally.effective.add(1);
-                    self.connections[index].effective += 1;
-                }
-                (ConnectionEvent::Refused(_), _) => self.tally.refused.add(1),
-                (ConnectionEvent::Dead { .. }, _) => {
-                    io.close(self.connections[index].control.id(), CloseCode::Timeout.code(), b"silent");
-                }
-                _ => {}
+                Event::Refused(_) => tally.refused.add(1),
+                Event::Subscribed(_) | Event::ReceiverClosed(_) | Event::Goaway(_) => {}
             }
         }
     }
 
-    fn read_control(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
-        let time = self.clock.time(io.now());
-        if control::read(&mut self.connections[index].control, io, stream, time) {
-            self.control_events(io, index);
-            self.mark(index);
-        }
-    }
-
-    fn read_deliveries(&mut self, io: &mut Io<'_>, index: usize, number: usize, stream: StreamId) {
+    fn read(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
         let now = io.now();
         let (now_ns, time) = (self.clock.ns(now), self.clock.time(now));
-        let control = &mut self.connections[index].control;
-        let (id, session) = (control.id(), &mut control.session);
-        session.heard(time);
-        let receivers = &mut self.receivers[number];
-        let (watch, tally) = (&mut self.watch, &self.tally);
-        watch.turn_slice(now_ns);
-        let mut wrong = None;
-        let mut granted = false;
-        let outcome = io.read(id, stream, READ_BYTES, &mut |chunk| {
-            if wrong.is_some() {
-                return;
+        let Self { connections, receivers, watch, tally, .. } = self;
+        let Connection { client, role, .. } = &mut connections[index];
+        let is_control = client.is_control(stream);
+        let read = match *role {
+            Role::Receiver(number) if !is_control => {
+                watch.turn_slice(now_ns);
+                let mut reading = receivers[number].reading(watch, now_ns, tally);
+                let read = client.readable(io, time, stream, READ_BYTES, &mut reading);
+                reading.count();
+                read
             }
-            let grant = |receiver, bytes| {
-                session.grant(receiver, bytes);
-                granted = true;
-            };
-            wrong = receivers.data(stream, chunk, watch, now_ns, tally, grant).err();
-        });
-        if let Some(error) = wrong {
-            io.close(id, error.close_code().code(), error.to_string().as_bytes());
-            return;
+            _ => client.readable(io, time, stream, READ_BYTES, &mut Nothing),
+        };
+        match read {
+            Ok(ReadState::More) => io.wake(client.id(), stream),
+            Ok(_) => {}
+            // It is closed by then.
+            Err(_) => return,
         }
-        if outcome.state == ReadState::More {
-            io.wake(id, stream);
+        if is_control {
+            self.events(io, index);
         }
-        if granted {
+        if is_control || self.connections[index].client.has_output() {
             self.mark(index);
         }
     }
@@ -137,9 +121,7 @@ impl FleetApp {
                     self.watch.reset(checkers(&self.expected, self.slow_receiver, mine));
                 }
                 self.watch.begin(&stretch, self.clock.ns(stretch.start));
-                if !stretch.stalled {
-                    self.release();
-                }
+                self.stall(stretch.stalled);
                 self.emitters.schedule.begin(number, &stretch, self.first);
             }
             Order::Count => {
@@ -154,18 +136,22 @@ impl FleetApp {
             Order::Finish => {
                 self.finishing = true;
                 for connection in &self.connections {
-                    io.close(connection.control.id(), CloseCode::Done.code(), b"");
+                    io.close(connection.client.id(), CloseCode::Done.code(), b"");
                 }
             }
         }
     }
 
-    /// Receivers that stalled go on.
-    fn release(&mut self) {
+    /// Receivers that stall take nothing from here on, or go on.
+    fn stall(&mut self, is_stalled: bool) {
         for index in 0..self.connections.len() {
-            let Role::Receiver(number) = self.connections[index].role else { continue };
-            if let Some((receiver, bytes)) = self.receivers[number].release() {
-                self.connections[index].control.session.grant(receiver, bytes);
+            let Connection { client, role, .. } = &mut self.connections[index];
+            let Role::Receiver(number) = *role else { continue };
+            let Some(receiver) = self.receivers[number].slow() else { continue };
+            if is_stalled {
+                client.hold(receiver);
+            } else {
+                client.release(receiver);
                 self.mark(index);
             }
         }
@@ -185,9 +171,9 @@ impl FleetApp {
         let part = (count / TEND_PARTS).max(TENDED_MIN).min(count);
         for _ in 0..part {
             self.tended = if self.tended + 1 < count { self.tended + 1 } else { 0 };
-            let session = &mut self.connections[self.tended].control.session;
-            if session.poll_timeout().is_some_and(|due| due <= time) {
-                session.handle_timeout(time);
+            let client = &mut self.connections[self.tended].client;
+            if client.poll_timeout().is_some_and(|due| due <= time) {
+                client.handle_timeout(time);
                 self.mark(self.tended);
             }
         }
@@ -197,33 +183,30 @@ impl FleetApp {
 impl App for FleetApp {
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, _: &ConnectedInfo) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        self.connections[index].control.connected(io);
+        self.connections[index].client.connected(io);
         self.mark(index);
     }
 
     fn stream_opened(&mut self, _: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        let Some(&index) = self.by_id.get(&conn) else { return };
-        if let Role::Receiver(number) = self.connections[index].role {
-            self.receivers[number].stream_opened(stream);
+        if let Some(&index) = self.by_id.get(&conn) {
+            self.connections[index].client.stream_opened(stream);
         }
     }
 
     fn readable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
-        let Some(&index) = self.by_id.get(&conn) else { return };
-        if self.connections[index].control.is(stream) {
-            self.read_control(io, index, stream);
-        } else if let Role::Receiver(number) = self.connections[index].role {
-            self.read_deliveries(io, index, number, stream);
+        if let Some(&index) = self.by_id.get(&conn) {
+            self.read(io, index, stream);
         }
     }
 
     fn writable(&mut self, io: &mut Io<'_>, conn: ConnId, stream: StreamId) {
         let Some(&index) = self.by_id.get(&conn) else { return };
-        if self.connections[index].control.is(stream) {
+        let Connection { client, role, .. } = &mut self.connections[index];
+        if client.is_control(stream) {
             self.mark(index);
-        } else if let Role::Publisher(number) = self.connections[index].role {
+        } else if let Role::Publisher(number) = *role {
             let time = self.clock.time(io.now());
-            self.publishers[number].write(io, conn, time, &self.tally);
+            self.publishers[number].write(io, client, time, &self.tally);
         }
     }
 
@@ -259,14 +242,15 @@ impl App for FleetApp {
         if self.publish_due().is_some_and(|due| due <= now) {
             self.published_at = now;
             self.emitters.publish(now, self.clock, &mut self.publishers, &self.tally);
-            self.emitters.write(io, &self.publisher_conns, &mut self.publishers, time, &self.tally);
+            let to = (&mut self.connections[..], &self.publisher_places[..]);
+            self.emitters.write(io, to, &mut self.publishers, time, &self.tally);
         }
         self.tend(now);
         for index in std::mem::take(&mut self.dirty) {
-            self.control_events(io, index);
+            self.events(io, index);
             let connection = &mut self.connections[index];
             connection.dirty = false;
-            connection.control.flush(io);
+            connection.client.flush(io);
         }
     }
 

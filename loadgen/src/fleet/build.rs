@@ -56,7 +56,7 @@ pub(super) fn build(
         },
         connections: Vec::new(),
         by_id: HashMap::default(),
-        publisher_conns: vec![millrace_quic::ConnId(u64::MAX); publishers.len()],
+        publisher_places: vec![usize::MAX; publishers.len()],
         publishers,
         receivers: Vec::new(),
         emitters,

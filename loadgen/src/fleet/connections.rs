@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use millrace_attach::ControlStream;
+use millrace_attach::ClientConnection;
 use millrace_quic::SocketId;
 
 use super::plan::FleetPlan;
@@ -35,7 +35,7 @@ pub(super) struct Wish {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) control: ControlStream,
+    pub(super) client: ClientConnection,
     pub(super) role: Role,
     /// What it was dialled for.
     pub(super) wish: Wish,
@@ -47,8 +47,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(control: ControlStream, wish: Wish) -> Self {
-        Self { control, role: wish.role, wish, is_welcomed: false, effective: 0, dirty: false }
+    pub(super) fn new(client: ClientConnection, wish: Wish) -> Self {
+        Self { client, role: wish.role, wish, is_welcomed: false, effective: 0, dirty: false }
     }
 }
 

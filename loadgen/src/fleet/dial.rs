@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_attach::ControlStream;
+use millrace_attach::ClientConnection;
 use millrace_client::session::liveness::LivenessConfig;
-use millrace_client::session::{ConnectionConfig, ConnectionSession, ReceiverConfig};
+use millrace_client::session::{ConnectionConfig, ConnectionSession};
 use millrace_client::time::Time;
 use millrace_proto::control::TableCapacity;
 use millrace_quic::{Dial, Io, SocketId};
@@ -82,14 +82,14 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
     let time = app.clock.time(io.now());
     let connection = match wish.role {
         Role::Publisher(number) => {
-            app.publisher_conns[number] = conn;
+            app.publisher_places[number] = place;
             let mut config = session_config(0, scenario.keep_alive);
             config.received_within_us =
                 u64::try_from(scenario.received_within.as_micros()).unwrap_or(u64::MAX);
             if scenario.own_connections {
                 config.liveness.idle_silence_ns = LEFT_TO_QUIC_NS;
             }
-            Connection::new(ControlStream::new(conn, ConnectionSession::new(config, time)), wish)
+            Connection::new(ClientConnection::new(conn, config, time), wish)
         }
         Role::Receiver(number) => {
             let wanted = receivers_of(&plan, wish.connection).map_err(|error| error.to_string())?;
@@ -103,18 +103,16 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
                 // One table holds what hundreds of receivers take.
                 config.tables = TableCapacity::LANE;
             }
-            let tables = config.tables;
-            let mut session = ConnectionSession::new(config, time);
-            let config = ReceiverConfig { tables, ..ReceiverConfig::default() };
-            let mut half = Receivers::new(u8::try_from(router).unwrap_or(u8::MAX), config);
+            let mut client = ClientConnection::new(conn, config, time);
+            let mut half = Receivers::new(u8::try_from(router).unwrap_or(u8::MAX));
             for (receiver, opening, subscriptions) in wanted {
-                half.open(&mut session, receiver, opening, subscriptions);
+                half.open(&mut client, receiver, opening, subscriptions);
             }
             match app.receivers.get_mut(number) {
                 Some(old) => *old = half,
                 None => app.receivers.push(half),
             }
-            Connection::new(ControlStream::new(conn, session), wish)
+            Connection::new(client, wish)
         }
     };
     app.by_id.insert(conn, place);

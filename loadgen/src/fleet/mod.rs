@@ -10,7 +10,6 @@ mod app;
 mod build;
 mod clock;
 mod connections;
-pub(crate) mod control;
 pub(crate) mod dial;
 mod judged;
 pub mod latency;

@@ -4,15 +4,16 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use millrace_attach::Publishing;
+use millrace_attach::ClientConnection;
 use millrace_client::session::{PublisherConfig, PublisherSession};
 use millrace_client::time::Time;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::{Epoch, PublisherId, PublisherKey, TagSet};
-use millrace_quic::{ConnId, Io};
+use millrace_quic::Io;
 use millrace_verify::workload::Workload;
 
 use super::clock::Epochs;
+use super::connections::Connection;
 use super::schedule::Schedule;
 use super::tally::Tally;
 
@@ -30,7 +31,6 @@ const RETRY: Duration = Duration::from_micros(500);
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) session: PublisherSession,
-    publishing: Publishing,
     /// Stands in the list of those whose linger goes by.
     lingering: bool,
     /// Stands in the list of those that have enough for a write.
@@ -45,13 +45,7 @@ impl Publisher {
         config.flush_bytes = FLUSH_BYTES;
         config.linger_ns = u64::try_from(linger.as_nanos()).unwrap_or(u64::MAX);
         config.buffer_bytes = buffer_bytes;
-        Self {
-            session: PublisherSession::new(config),
-            publishing: Publishing::new(),
-            lingering: false,
-            full: false,
-            credited: false,
-        }
+        Self { session: PublisherSession::new(config), lingering: false, full: false, credited: false }
     }
 
     pub(super) fn welcomed(&mut self, tables: TableCapacity) {
@@ -61,19 +55,17 @@ impl Publisher {
     /// Its connection is lost before anything was published; whether it had credit.
     pub(super) fn lost(&mut self) -> bool {
         self.session.stream_lost();
-        self.publishing = Publishing::new();
         std::mem::take(&mut self.credited)
     }
 
-    /// Takes credit; whether it is the first.
-    pub(super) fn credit(&mut self, bytes: u64) -> bool {
-        self.session.on_credit(bytes);
+    /// Its session has taken credit; whether that is the first.
+    pub(super) const fn has_credit(&mut self) -> bool {
         !std::mem::replace(&mut self.credited, true)
     }
 
     /// Writes what is due.
-    pub(super) fn write(&mut self, io: &mut Io<'_>, conn: ConnId, now: Time, tally: &Tally) {
-        tally.writes.add(self.publishing.write(io, conn, now, &mut self.session));
+    pub(super) fn write(&mut self, io: &mut Io<'_>, client: &mut ClientConnection, now: Time, tally: &Tally) {
+        tally.writes.add(client.publish(io, now, &mut self.session));
     }
 }
 
@@ -147,16 +139,22 @@ impl Emitters {
     pub(super) fn write(
         &mut self,
         io: &mut Io<'_>,
-        conns: &[ConnId],
+        (connections, places): (&mut [Connection], &[usize]),
         publishers: &mut [Publisher],
         now: Time,
         tally: &Tally,
     ) {
+        let mut write = |number: u32, publisher: &mut Publisher| {
+            // A publisher that is not dialled has no stream to write to.
+            if let Some(connection) = connections.get_mut(places[number as usize]) {
+                publisher.write(io, &mut connection.client, now, tally);
+            }
+        };
         for number in self.full.drain(..) {
             let publisher = &mut publishers[number as usize];
             publisher.full = false;
             self.gathered = self.gathered.saturating_sub(self.events_per_write);
-            publisher.write(io, conns[number as usize], now, tally);
+            write(number, publisher);
         }
         let later = now + RETRY;
         while let Some(&Reverse((due, number))) = self.lingering.peek()
@@ -165,7 +163,7 @@ impl Emitters {
             self.lingering.pop();
             self.gathered -= self.gathered / self.publishers;
             let publisher = &mut publishers[number as usize];
-            publisher.write(io, conns[number as usize], now, tally);
+            write(number, publisher);
             publisher.lingering = publisher.session.queued_bytes() > 0;
             if publisher.lingering {
                 // Without credit there is no time to name; it is asked again.

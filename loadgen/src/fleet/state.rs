@@ -31,7 +31,8 @@ pub(super) struct FleetApp {
     pub(super) connections: Vec<Connection>,
     pub(super) by_id: HashMap<ConnId, usize, ahash::RandomState>,
     pub(super) publishers: Vec<Publisher>,
-    pub(super) publisher_conns: Vec<ConnId>,
+    /// Where each publisher's connection is, once it is dialled; `usize::MAX` before.
+    pub(super) publisher_places: Vec<usize>,
     pub(super) receivers: Vec<Receivers>,
     pub(super) emitters: Emitters,
     pub(super) watch: Watch,

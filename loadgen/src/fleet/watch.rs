@@ -20,8 +20,6 @@ pub(super) struct Watch {
     /// Checks the receiver that stalls, if it is one of this thread's.
     pub(super) slow: Option<FleetChecker>,
     pub(super) recorder: Recorder,
-    /// Whether the receiver that stalls is to stall.
-    pub(super) stalled: bool,
     /// Router of each emitter, for counting what crossed the mesh.
     pub(super) emitter_router: Vec<u8>,
     pub(super) tag_sets: Vec<TagSet>,
@@ -46,7 +44,7 @@ impl Watch {
         tag_sets: Vec<TagSet>,
     ) -> Self {
         let recorder = Recorder::new();
-        Self { checker, slow, recorder, stalled: false, emitter_router, tag_sets, wrong_tags: 0 }
+        Self { checker, slow, recorder, emitter_router, tag_sets, wrong_tags: 0 }
     }
 
     /// Starts over: numbers from 0.
@@ -59,7 +57,6 @@ impl Watch {
     /// A stretch begins at `start_ns`.
     pub(super) fn begin(&mut self, stretch: &Stretch, start_ns: u64) {
         self.recorder.begin(stretch.measured, start_ns);
-        self.stalled = stretch.stalled;
     }
 
     /// Time goes by.

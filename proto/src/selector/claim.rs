@@ -19,6 +19,7 @@ pub struct Claim {
 
 /// Why a text is no name of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// It is empty.
     #[error("a name has at least one character")]

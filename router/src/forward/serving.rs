@@ -89,6 +89,8 @@ impl Relayed for Serving {
                     refused.message
                 );
             }
+            // Nothing that a link acts on.
+            _ => {}
         }
     }
 

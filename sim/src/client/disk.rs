@@ -149,7 +149,7 @@ impl Disk {
         if self.sync_due.is_none() && store.spool().wants_sync() {
             let wait = match self.setup.spool.sync {
                 SyncPolicy::Interval(interval) => interval,
-                SyncPolicy::EachBatch | SyncPolicy::Never => self.setup.sync_delay,
+                _ => self.setup.sync_delay,
             };
             self.sync_due = Some(now + wait);
         }

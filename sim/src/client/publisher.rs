@@ -395,9 +395,9 @@ impl Publisher {
 
 const fn level(level: ConfirmLevel) -> Option<Level> {
     match level {
-        ConfirmLevel::None => None,
         ConfirmLevel::Routed => Some(Level::Routed),
         ConfirmLevel::Delivered => Some(Level::Delivered),
+        _ => None,
     }
 }
 

@@ -7,37 +7,37 @@ use millrace_proto::control::{
 use crate::session::forwarding::Forwarding;
 use crate::time::Time;
 
-/// An event of the control stream.
+/// An event of the control stream. Every kind is named, so that a loop which drives sessions has to
+/// say what it does with a new one. Those that are a publisher's go to
+/// [`PublisherSession::hear`](crate::session::PublisherSession::hear).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionEvent {
     /// The router answered: the connection can be used.
     Welcomed(Box<Welcome>),
-    /// For [`PublisherSession::on_credit`](crate::session::PublisherSession::on_credit).
+    /// The publisher may write more.
     Credit {
         /// Bytes of the publish stream allowed in all.
         bytes: u64,
     },
-    /// For [`PublisherSession::on_received`](crate::session::PublisherSession::on_received).
+    /// The router has read events of the publisher.
     Received {
         /// The publisher's number on the stream.
         publisher: u64,
         /// First seq that the router has not read.
         next_seq: u64,
     },
-    /// For [`PublisherSession::on_outcome`](crate::session::PublisherSession::on_outcome) of the publisher
-    /// that it names.
+    /// Events of the publisher that it names have ended.
     Outcome(Outcome),
-    /// For [`PublisherSession::on_set_state`](crate::session::PublisherSession::on_set_state).
+    /// What the publisher is in its standby set.
     SetState {
         /// When it came.
         at: Time,
         /// What the publisher is in its set.
         state: SetState,
     },
-    /// For [`PublisherSession::on_quench`](crate::session::PublisherSession::on_quench). It is taken for
-    /// applied when the next output is taken.
+    /// Nobody wants events of some tag sets. It is taken for applied when the next output is taken.
     Quench(Quench),
-    /// For [`PublisherSession::on_unquench`](crate::session::PublisherSession::on_unquench). As above.
+    /// Somebody wants events of some tag sets. As above.
     Unquench(Unquench),
     /// A subscription reached a stage.
     Subscribed(Subscribed),

@@ -8,6 +8,7 @@ use crate::time::MILLISECOND_NS;
 
 /// What a publisher is told about its events, and so how long it keeps them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
 pub enum ConfirmLevel {
     /// Nothing but that a router has received them.
     #[default]

@@ -15,17 +15,19 @@
 //! | file | what it has |
 //! |---|---|
 //! | `session` | [`PublisherSession`]: when output is due, and what the router said |
+//! | `hearing` | which events of the control stream are a publisher's: [`PublisherSession::hear`] |
 //! | `window`, `finals` | which events are queued, on their way, received, ended |
 //! | `outcome` | [`Outcome`]: how an event ended |
 //! | `store`, `memory` | what holds them: [`Store`], [`MemoryStore`] |
 //! | `stream`, `speaker`, `streams` | one publish stream, how a publisher names itself on it, and how it comes and goes |
 //! | `shared` | [`SharedStream`]: one stream that several publishers write |
 //! | `retries` | what did not reach all its receivers, and is to go out again |
-//! | `unwanted` | tag sets that nobody wants |
+//! | `quenching`, `unwanted` | tag sets that nobody wants |
+//! | `standby`, `numbered` | its place in a standby set, and events with numbers of their own |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
 //!
 //! ```
-//! use millrace_client::session::{PublisherConfig, PublisherSession};
+//! use millrace_client::session::{ConnectionEvent, PublisherConfig, PublisherSession};
 //! use millrace_client::time::Time;
 //! use millrace_proto::{Epoch, PublisherId, PublisherKey, TagSet, control::TableCapacity};
 //!
@@ -39,7 +41,7 @@
 //! session.on_credit(64 * 1024);
 //! session.flush();
 //! assert!(session.take_output(now).is_some());
-//! session.on_received(1)?;
+//! session.hear(&ConnectionEvent::Received { publisher: 0, next_seq: 1 })?;
 //! assert!(session.is_flushed());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -49,6 +51,7 @@ mod config;
 mod confirm_tests;
 mod error;
 mod finals;
+mod hearing;
 mod memory;
 mod numbered;
 mod outcome;
@@ -73,6 +76,7 @@ mod window;
 pub use config::{ConfirmLevel, PublisherConfig};
 pub use error::PublishError;
 pub(crate) use finals::Finals;
+pub use hearing::Heard;
 pub use memory::MemoryStore;
 pub use outcome::{Ended, Outcome, OutcomeReason, Recipient, RecipientFate};
 pub use session::PublisherSession;

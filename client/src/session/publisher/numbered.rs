@@ -88,7 +88,7 @@ impl<S: Store> PublisherSession<S> {
 
     /// The router says what this publisher is in its set. When it is fenced, what has no outcome yet
     /// ends as [`Outcome::Unknown`], and what was not sent is given up.
-    pub fn on_set_state(&mut self, now: Time, said: &SetState) {
+    pub(crate) fn on_set_state(&mut self, now: Time, said: &SetState) {
         let Some(member) = self.standby.as_deref_mut() else { return };
         if member.hear(now, said) {
             let (sent, unsent) = self.window.fence();

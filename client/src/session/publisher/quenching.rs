@@ -10,13 +10,13 @@ use crate::time::Time;
 
 impl<S: Store> PublisherSession<S> {
     /// Nobody in the cluster wants events of these tag sets. Returns those that were wanted.
-    pub fn on_quench(&mut self, said: &Quench) -> Vec<TagSet> {
+    pub(crate) fn on_quench(&mut self, said: &Quench) -> Vec<TagSet> {
         let now = self.turned;
         self.stream.as_mut().map(|stream| stream.quench(now, &said.tag_sets, said.read)).unwrap_or_default()
     }
 
     /// Somebody wants events of these tag sets. Returns those that were not wanted.
-    pub fn on_unquench(&mut self, said: &Unquench) -> Vec<TagSet> {
+    pub(crate) fn on_unquench(&mut self, said: &Unquench) -> Vec<TagSet> {
         self.stream.as_mut().map(|stream| stream.unquench(&said.tag_sets)).unwrap_or_default()
     }
 

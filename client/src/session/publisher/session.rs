@@ -220,7 +220,7 @@ impl<S: Store> PublisherSession<S> {
     ///
     /// # Errors
     /// [`SessionError::Unexpected`] for events that were never sent.
-    pub fn on_received(&mut self, next_seq: u64) -> Result<(), SessionError> {
+    pub(crate) fn on_received(&mut self, next_seq: u64) -> Result<(), SessionError> {
         if next_seq > self.window.taken() {
             return Err(SessionError::Unexpected { frame: "Received for events that were never sent" });
         }
@@ -238,7 +238,7 @@ impl<S: Store> PublisherSession<S> {
     ///
     /// # Errors
     /// [`SessionError::Unexpected`] for events that were never sent, or without a level.
-    pub fn on_outcome(&mut self, said: &control::Outcome) -> Result<(), SessionError> {
+    pub(crate) fn on_outcome(&mut self, said: &control::Outcome) -> Result<(), SessionError> {
         let taken = self.window.taken();
         let is_sent = said.seqs.iter().all(|(first, count)| first + count <= taken);
         if !is_sent || !self.window.is_confirmed() {

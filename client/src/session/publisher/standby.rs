@@ -84,6 +84,7 @@ impl SetWish {
 
 /// What a member of a set is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum StandbyState {
     /// No router has said yet.
     #[default]
@@ -109,6 +110,7 @@ pub enum StandbyState {
 
 /// What became of a numbered event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Numbered {
     /// It is published, under this seq.
     Published(u64),

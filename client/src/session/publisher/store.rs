@@ -72,6 +72,7 @@ impl StoredRun<'_> {
 
 /// What keeps a store on disk from growing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Full {
     /// Its byte bound.
     #[error("the spool holds what max_bytes = {max_bytes} allows")]

@@ -80,6 +80,13 @@ impl Fresh {
         Self { parts, maybe_duplicate: self.maybe_duplicate || other.maybe_duplicate }
     }
 
+    /// Whether there is nothing to deliver.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.as_ref().is_some_and(Vec::is_empty)
+    }
+
     /// Whether an event is to be delivered.
     #[inline]
     #[must_use]

@@ -1,13 +1,13 @@
 //! Reads delivery streams: bytes go in; runs of events and the grants that bound what the router
 //! sends come out.
 //!
-//! A stream begins with a preamble ([`PreambleReader`]). It carries one receiver, which a
-//! [`ReceiverSession`] reads, or all receivers of its connection, which a [`DeliveriesSession`]
-//! reads: the Welcome says which
-//! ([`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries)). Either
-//! has one pair of tables. A [`DeliverySink`] gets runs while they stand in the chunk, so the
-//! session copies no event, and allocates for new tag sets and for a frame that straddles two
-//! chunks only.
+//! A stream begins with a preamble. It carries one receiver, or all receivers of its connection: the
+//! Welcome says which
+//! ([`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries)).
+//! [`Deliveries`] has the streams of one connection, and alone knows both kinds: a
+//! [`ReceiverSession`] for each receiver (`own`), or one session for all (`shared`). A session has
+//! one pair of tables. A [`DeliverySink`] gets runs while they stand in the chunk, so the session
+//! copies no event, and allocates for new tag sets and for a frame that straddles two chunks only.
 //!
 //! | | stream of one receiver | stream of all |
 //! |---|---|---|
@@ -16,6 +16,7 @@
 //! | a receiver ends with | the stream's end | ReceiverEnd |
 
 mod dedup;
+mod deliveries;
 mod echo;
 mod handover;
 mod own;
@@ -29,11 +30,12 @@ mod tables;
 mod tests;
 
 pub use dedup::{Dedup, Fresh};
+pub use deliveries::{Deliveries, DeliveryStream};
 pub use echo::Echo;
 pub use handover::{Handover, Session, Verdict};
 pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
 pub use pair::{Pair, Side};
-pub use preamble::{PreambleReader, StreamFor};
+pub use preamble::StreamFor;
 pub use sets::SetVerdict;
-pub use shared::{DeliveriesSession, OpenError};
+pub use shared::OpenError;
 pub use sink::{DeliveredRun, DeliverySink, PassedBy};

@@ -86,6 +86,7 @@ impl ReceiverSession {
             return Err(SessionError::Limit { what: "the receiver's grant" });
         }
         let (tables, receiver, runs) = (&mut self.tables, self.receiver, &mut self.runs);
+        sink.used(receiver, chunk.len() as u64);
         self.reader.feed::<SessionError>(chunk, data::FRAME_BYTES_MAX, |kind, body| {
             match data::decode(kind, body)? {
                 DataFrame::Run { hop, body } => {

@@ -13,10 +13,9 @@ const PREAMBLE_BYTES_MAX: usize = 256;
 /// Whose events a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamFor {
-    /// One receiver's: for its [`ReceiverSession`](super::ReceiverSession).
+    /// One receiver's.
     Receiver(ReceiverNumber),
-    /// Those of all receivers of the connection: for its
-    /// [`DeliveriesSession`](super::DeliveriesSession).
+    /// Those of all receivers of the connection.
     All,
 }
 
@@ -26,7 +25,7 @@ impl StreamFor {
     ///
     /// # Errors
     /// [`SessionError::Unexpected`] for a stream that nobody has asked for.
-    pub fn check(
+    pub(super) fn check(
         self,
         is_shared: bool,
         is_open: impl FnOnce(ReceiverNumber) -> bool,
@@ -47,15 +46,15 @@ impl StreamFor {
 
 /// Reads the preamble of a stream that the router opened.
 #[derive(Debug, Default)]
-pub struct PreambleReader {
+pub(super) struct PreambleReader {
     partial: Vec<u8>,
 }
 
 impl PreambleReader {
     /// A reader at the start of a stream.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub(super) const fn new() -> Self {
+        Self { partial: Vec::new() }
     }
 
     /// Feeds a chunk. Once the preamble is complete: whose events follow, and how many bytes of
@@ -63,7 +62,7 @@ impl PreambleReader {
     ///
     /// # Errors
     /// [`SessionError`] when the stream carries no events to receivers.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<Option<(StreamFor, usize)>, SessionError> {
+    pub(super) fn feed(&mut self, chunk: &[u8]) -> Result<Option<(StreamFor, usize)>, SessionError> {
         let before = self.partial.len();
         let room = (PREAMBLE_BYTES_MAX + 16).saturating_sub(before);
         self.partial.extend_from_slice(&chunk[..chunk.len().min(room)]);

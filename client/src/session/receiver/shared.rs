@@ -22,6 +22,7 @@ use crate::session::SessionError;
 
 /// Why a receiver cannot be opened on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The number is taken; it is free when the stream says that the receiver has ended.
     #[error("receiver {0:?} is open")]
@@ -33,7 +34,7 @@ pub enum OpenError {
 
 /// The stream of all receivers of one connection.
 #[derive(Debug)]
-pub struct DeliveriesSession {
+pub(super) struct DeliveriesSession {
     reader: FrameReader,
     tables: Tables,
     accounts: Accounts,
@@ -121,7 +122,7 @@ impl DeliveriesSession {
     /// The session of a stream that has not begun; `tables` is what the connection's Hello
     /// announced.
     #[must_use]
-    pub fn new(tables: TableCapacity) -> Self {
+    pub(super) fn new(tables: TableCapacity) -> Self {
         Self {
             reader: FrameReader::new(),
             tables: Tables::new(tables),
@@ -136,7 +137,12 @@ impl DeliveriesSession {
     ///
     /// # Errors
     /// [`OpenError`]; nothing changed.
-    pub fn open(&mut self, receiver: ReceiverNumber, window_bytes: u64, held: u64) -> Result<u64, OpenError> {
+    pub(super) fn open(
+        &mut self,
+        receiver: ReceiverNumber,
+        window_bytes: u64,
+        held: u64,
+    ) -> Result<u64, OpenError> {
         if receiver.0 >= RECEIVERS_PER_CONNECTION_MAX {
             return Err(OpenError::TooMany);
         }
@@ -156,20 +162,20 @@ impl DeliveriesSession {
 
     /// So many bytes of an older connection wait for the application of a receiver, which takes
     /// them first.
-    pub fn set_held(&mut self, receiver: ReceiverNumber, bytes: u64) {
+    pub(super) fn set_held(&mut self, receiver: ReceiverNumber, bytes: u64) {
         if let Some(account) = self.accounts.get(receiver) {
             account.held = bytes;
         }
     }
 
     /// The router refused a receiver: its number is free.
-    pub fn refused(&mut self, receiver: ReceiverNumber) {
+    pub(super) fn refused(&mut self, receiver: ReceiverNumber) {
         self.accounts.end(receiver);
     }
 
     /// Whether a receiver is open, or its end has not arrived.
-    #[must_use]
-    pub fn is_open(&self, receiver: ReceiverNumber) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_open(&self, receiver: ReceiverNumber) -> bool {
         self.accounts.0.get(receiver.0 as usize).is_some_and(Option::is_some)
     }
 
@@ -177,7 +183,7 @@ impl DeliveriesSession {
     ///
     /// # Errors
     /// [`SessionError`] for bytes that no router sends; the stream cannot be read further.
-    pub fn data(&mut self, chunk: &[u8], sink: &mut impl DeliverySink) -> Result<(), SessionError> {
+    pub(super) fn data(&mut self, chunk: &[u8], sink: &mut impl DeliverySink) -> Result<(), SessionError> {
         let Self { reader, tables, accounts, .. } = self;
         reader.feed::<SessionError>(chunk, data::FRAME_BYTES_MAX, |kind, body| {
             match data::decode(kind, body)? {
@@ -187,6 +193,7 @@ impl DeliveriesSession {
                     for target in targets.iter() {
                         let number = accounts.arrived(target.receiver, bytes)?;
                         sink.run(&run.with_target(&target, number));
+                        sink.used(target.receiver, bytes);
                     }
                 }
                 DataFrame::ReceiverGap(gap) => accounts.gap(&gap, sink),
@@ -215,7 +222,7 @@ impl DeliveriesSession {
 
     /// The application of `receiver` has taken `bytes` of run bodies.
     #[inline]
-    pub fn consumed(&mut self, receiver: ReceiverNumber, bytes: u64) {
+    pub(super) fn consumed(&mut self, receiver: ReceiverNumber, bytes: u64) {
         let Some(account) = self.accounts.get(receiver) else { return };
         let old = bytes.min(account.held);
         account.held -= old;
@@ -227,7 +234,7 @@ impl DeliveriesSession {
     }
 
     /// A new grant for the router: of a receiver of whose window half is used up.
-    pub fn poll_grant(&mut self) -> Option<(ReceiverNumber, u64)> {
+    pub(super) fn poll_grant(&mut self) -> Option<(ReceiverNumber, u64)> {
         while let Some(receiver) = self.due.pop() {
             let Some(account) = self.accounts.get(receiver) else { continue };
             account.is_due = false;
@@ -241,7 +248,7 @@ impl DeliveriesSession {
 
     /// Bytes of run bodies that arrived for `receiver` and are not consumed.
     #[must_use]
-    pub fn unconsumed(&self, receiver: ReceiverNumber) -> u64 {
+    pub(super) fn unconsumed(&self, receiver: ReceiverNumber) -> u64 {
         let account = self.accounts.0.get(receiver.0 as usize).and_then(Option::as_ref);
         account.map_or(0, |account| account.arrived - account.consumed)
     }

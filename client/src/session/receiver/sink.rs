@@ -19,6 +19,12 @@ pub trait DeliverySink {
     /// Events for `receiver` are missing at this place.
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap);
 
+    /// What came uses so many bytes of the receiver's window, until its session hears that they are
+    /// consumed: those of a chunk on a stream of its own, those of run bodies on a stream of all.
+    fn used(&mut self, receiver: ReceiverNumber, bytes: u64) {
+        let _ = (receiver, bytes);
+    }
+
     /// A receiver ends here, on a stream of all receivers: nothing for it follows.
     fn ended(&mut self, end: &ReceiverEnd) {
         let _ = end;

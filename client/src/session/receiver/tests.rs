@@ -1,5 +1,7 @@
 //! Delivery streams of both kinds, cut anywhere, and what no router may send.
 
+use std::collections::BTreeMap;
+
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{
     self, EndReason, Gap, GapReason, HopHeader, ReceiverEnd, ReceiverGap, TagsOnStream, Target,
@@ -10,6 +12,8 @@ use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble, stream_kind};
 use millrace_proto::{CloseCode, Epoch, PublisherId, PublisherKey, ReceiverNumber, TagSet};
 use proptest::prelude::*;
 
+use super::preamble::PreambleReader;
+use super::shared::DeliveriesSession;
 use super::*;
 
 #[derive(Default)]
@@ -20,6 +24,7 @@ struct Seen {
     gaps: Vec<GapReason>,
     gap_receivers: Vec<u32>,
     ends: Vec<(u32, EndReason)>,
+    used: BTreeMap<u32, u64>,
 }
 
 impl DeliverySink for Seen {
@@ -33,6 +38,9 @@ impl DeliverySink for Seen {
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
         self.gap_receivers.push(receiver.0);
         self.gaps.push(gap.reason);
+    }
+    fn used(&mut self, receiver: ReceiverNumber, bytes: u64) {
+        *self.used.entry(receiver.0).or_default() += bytes;
     }
     fn ended(&mut self, end: &ReceiverEnd) {
         self.ends.push((end.receiver.0, end.reason));
@@ -244,6 +252,71 @@ fn a_shared_stream_carries_nothing_for_strangers_and_no_frames_of_one_receiver()
     let error = session.data(&shared_stream(), &mut Seen::default()).unwrap_err();
     assert_eq!(error.close_code(), CloseCode::Unexpected);
     assert_eq!(deliveries(&[]).open(ReceiverNumber(1024), 1, 0), Err(OpenError::TooMany));
+}
+
+fn of_receiver(receiver: u32, rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    DeliverPreamble { receiver: ReceiverNumber(receiver) }.encode(&mut out);
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Receivers 3 and 5 of a connection, asked for before its router has answered.
+fn connection(is_shared: bool) -> Deliveries {
+    let mut connection = Deliveries::new();
+    for number in [3, 5] {
+        assert_eq!(connection.open(ReceiverNumber(number), 100, 0), Ok(100));
+        let taken = connection.open(ReceiverNumber(number), 100, 0);
+        assert_eq!(taken, Err(OpenError::Taken(ReceiverNumber(number))));
+    }
+    assert_eq!(connection.open(ReceiverNumber(1024), 100, 0), Err(OpenError::TooMany));
+    connection.welcomed(is_shared, TableCapacity::CLIENT);
+    connection
+}
+
+#[test]
+fn a_connection_reads_either_kind_of_stream_and_counts_what_its_grant_counts() {
+    let mut all = Vec::new();
+    DeliverAllPreamble {}.encode(&mut all);
+    all.extend_from_slice(&shared_stream());
+    let bodies = (body(0, &[b"a", b"b"]).len() + body(2, &[b"c"]).len()) as u64;
+    for (is_shared, bytes, used) in
+        [(false, of_receiver(5, &stream()), stream().len() as u64), (true, all, bodies)]
+    {
+        for step in [1, 3, bytes.len()] {
+            let (mut connection, mut stream) = (connection(is_shared), DeliveryStream::new());
+            let mut seen = Seen::default();
+            for chunk in bytes.chunks(step) {
+                connection.data(&mut stream, chunk, &mut seen).unwrap();
+            }
+            assert_eq!(stream.receiver(), (!is_shared).then_some(ReceiverNumber(5)));
+            assert_eq!(seen.used.get(&5), Some(&used));
+            connection.consumed(ReceiverNumber(5), 49);
+            assert_eq!(connection.poll_grant(), None, "less than half of its window");
+            connection.consumed_all(ReceiverNumber(5));
+            let grant = connection.poll_grant();
+            assert_eq!(grant, (used >= 50).then_some((ReceiverNumber(5), 100 + used)), "{is_shared}");
+            assert_eq!(connection.poll_grant(), None);
+        }
+    }
+}
+
+#[test]
+fn a_number_waits_for_the_stream_of_a_receiver_that_was_closed_before_it_began() {
+    let receiver = ReceiverNumber(3);
+    let mut connection = connection(false);
+    assert!(!connection.closed(receiver), "its stream may be on its way");
+    assert_eq!(connection.open(receiver, 100, 0), Err(OpenError::Taken(receiver)));
+    let (mut late, mut seen) = (DeliveryStream::new(), Seen::default());
+    connection.data(&mut late, &of_receiver(3, &stream()), &mut seen).unwrap();
+    assert!(late.is_unwanted() && seen.events.is_empty());
+    assert_eq!(connection.open(receiver, 100, 0), Ok(100));
+    let mut stream_of_next = DeliveryStream::new();
+    connection.data(&mut stream_of_next, &of_receiver(3, &stream()), &mut seen).unwrap();
+    assert_eq!(seen.events.len(), 3);
+    assert!(connection.closed(receiver), "its stream has begun");
+    let error = connection.data(&mut DeliveryStream::new(), &of_receiver(3, b""), &mut seen).unwrap_err();
+    assert_eq!(error.close_code(), CloseCode::Unexpected);
 }
 
 proptest! {
