@@ -1,5 +1,5 @@
 //! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `sizes`, `faces`,
-//! `links`.
+//! `links`, `prose`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | [`links`](mod@links) | finds links of pages that lead nowhere |
 //! | [`mutants`] | runs the simulator with bugs on purpose |
 //! | [`lengths`] | finds files that are too long |
+//! | [`prose`](mod@prose) | finds lines of comments and pages that are too long, and fills paragraphs |
 //! | [`sizes`](mod@sizes) | finds functions that are too long, structs with too many fields |
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
 
@@ -21,6 +22,7 @@ mod files;
 mod lengths;
 mod links;
 mod mutants;
+mod prose;
 mod sizes;
 mod source;
 
@@ -90,6 +92,16 @@ enum Command {
     ///
     /// Links with a scheme are left out, because nothing is fetched.
     Links,
+    /// Fails when a line of a comment or of a page (`*.md`) is longer than 100 columns.
+    ///
+    /// Tables, headings, code and lines that cannot be broken are left out.
+    Prose {
+        /// Folders, e.g. `engine`. Without any: the whole tree.
+        folders: Vec<PathBuf>,
+        /// Fills their paragraphs anew.
+        #[arg(long)]
+        mend: bool,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -100,6 +112,7 @@ fn main() -> Result<ExitCode> {
         Command::Faces => faces(root)?,
         Command::Mutants { names, seeds } => mutants::run(root, &names, seeds)?,
         Command::Links => links(root)?,
+        Command::Prose { folders, mend } => prose(root, &folders, mend)?,
     };
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -191,6 +204,27 @@ fn links(root: &Path) -> Result<usize> {
         writeln!(out, "{count} links of pages, all lead somewhere")?;
     }
     Ok(broken.len())
+}
+
+/// Prints lines of prose that are too long in these folders; in all, where none is named. Returns how
+/// many there are, and none where they are mended.
+fn prose(root: &Path, folders: &[PathBuf], mend: bool) -> Result<usize> {
+    let mut out = std::io::stdout().lock();
+    let mut found = 0;
+    for place in places(root, folders) {
+        for long in prose::find(root, &place, mend)? {
+            found += 1;
+            writeln!(out, "{long}")?;
+        }
+    }
+    if mend {
+        writeln!(out, "{found} lines filled anew")?;
+        return Ok(0);
+    }
+    if found == 0 {
+        writeln!(out, "no line of prose of more than {} columns", prose::COLUMNS_MAX)?;
+    }
+    Ok(found)
 }
 
 /// Where to look: the folders of these crates; the whole tree where no crate is named.
