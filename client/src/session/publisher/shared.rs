@@ -29,7 +29,7 @@ use super::stream::PublishStream;
 /// Numbers that one stream gives, at most. A router may hold fewer publishers.
 pub const NUMBERS_MAX: u64 = 4096;
 
-/// See the [module](self).
+/// The publish stream of a connection that several publishers write, each in its turn.
 #[derive(Debug)]
 pub struct SharedStream {
     /// The stream, while it is not lent.
