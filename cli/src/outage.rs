@@ -30,6 +30,13 @@ impl Outage {
             Change::Attached { router, away, .. } if std::mem::take(&mut self.is_told) => {
                 tell(format_args!("connected to {router} again, after {}", words(*away)));
             }
+            Change::Nearer { router, from, to } => {
+                tell(format_args!(
+                    "moves to {router}, which is nearer: its round trip is {}, not {}",
+                    milliseconds(*to),
+                    milliseconds(*from)
+                ));
+            }
             Change::Dropping { message, .. } => {
                 self.drops = true;
                 tell(format_args!("the router drops what is published: {message}"));
@@ -46,6 +53,11 @@ pub(crate) fn end(change: &Change) -> Option<Failure> {
     let Change::Lost { reason } = change else { return None };
     let is_forbidden = matches!(reason, Disconnect::Closed { code: Some(CloseCode::Forbidden), .. });
     is_forbidden.then(|| Failure::other(anyhow!("{reason}")))
+}
+
+/// A duration to a tenth of a millisecond.
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }
 
 /// A duration to a tenth of a second.

@@ -15,7 +15,10 @@ use crate::clock::nanos;
 use crate::connector::{Connected, Connector, Wants, close_done};
 use crate::disconnect::Disconnect;
 use crate::error::{AttemptError, ConnectError};
-use crate::session::attachment::{Attachment, AttachmentConfig, AttemptId, Failure, Input, Output, Router};
+use crate::link::{Link, Place};
+use crate::session::attachment::{
+    Attachment, AttachmentConfig, AttemptId, Failure, Input, Nearer, Output, Router,
+};
 use crate::time::Time;
 
 /// What became of a lookup or a dial.
@@ -72,6 +75,7 @@ impl Attaching {
             patience_ns: nanos(config.connect_within),
             insists,
             return_every_ns: nanos(config.return_every),
+            look_after_ns: if config.nearest { AttachmentConfig::default().look_after_ns } else { 0 },
             ..AttachmentConfig::default()
         };
         let (levels, now) = (config.levels(), connector.clock().now());
@@ -100,8 +104,11 @@ impl Attaching {
     }
 
     /// Takes over a connection that [`Connector::connect_to`] made.
-    pub(crate) fn begin_attached(&mut self, welcome: &Welcome) {
-        self.current = self.attachment.begin_attached(welcome, self.connector.clock().now());
+    pub(crate) fn begin_attached(&mut self, link: &Link, welcome: &Welcome) {
+        let Place { router, address } = link.place.clone();
+        let round_trip_ns = Some(nanos(link.connection.min_rtt()));
+        let now = self.connector.clock().now();
+        self.current = self.attachment.begin_attached((router, address), round_trip_ns, welcome, now);
     }
 
     /// Waits for the next connection; `shard` chooses the core of its router. The future may be
@@ -196,7 +203,7 @@ impl Attaching {
                 Output::Dial { attempt, router, address } => {
                     let (connector, wants) = (self.connector.clone(), self.wants);
                     let task = self.tasks.spawn(async move {
-                        let place = crate::link::Place { router, address };
+                        let place = Place { router, address };
                         let outcome = connector.dial(place, shard, wants).await;
                         Done::Dialled(attempt, outcome.map(Box::new))
                     });
@@ -213,12 +220,16 @@ impl Attaching {
                         close_done(&connected.0);
                     }
                 }
-                Output::Attached { attempt, router, address, away_ns } => {
+                Output::Attached { attempt, router, address, away_ns, nearer } => {
                     let Some(connected) = self.welcomed.remove(&attempt) else { continue };
                     self.current = attempt;
                     self.is_moving = false;
                     if let Some(apart) = &self.apart {
                         apart.attached(&connected.1);
+                    }
+                    if let Some(Nearer { from_ns, to_ns }) = nearer {
+                        let (from, to) = (Duration::from_nanos(from_ns), Duration::from_nanos(to_ns));
+                        self.connector.tell(Change::Nearer { router: router.clone(), from, to });
                     }
                     let away = Duration::from_nanos(away_ns);
                     self.connector.tell(Change::Attached { router, address, away });
@@ -248,6 +259,8 @@ impl Attaching {
                     self.attachment.handle(Input::Taken { attempt, welcome: &connected.1 }, now);
                 }
                 Ok(connected) => {
+                    let round_trip_ns = nanos(connected.0.connection.min_rtt());
+                    self.attachment.handle(Input::Measured { attempt, round_trip_ns }, now);
                     self.attachment.handle(Input::Welcomed { attempt, welcome: &connected.1 }, now);
                     self.welcomed.insert(attempt, connected);
                 }

@@ -25,6 +25,15 @@ pub enum Change {
         /// next.
         away: Duration,
     },
+    /// The client moves to a router that is nearer than the present one; [`Change::Attached`] follows.
+    Nearer {
+        /// Where it goes.
+        router: RouterAddress,
+        /// The shortest round trip to the router that it leaves.
+        from: Duration,
+        /// The shortest round trip to the one that it goes to.
+        to: Duration,
+    },
     /// The router asked to be left; the client looks for another one.
     Leaving,
     /// A connection is gone; the client looks for a router.
@@ -58,6 +67,9 @@ impl Change {
     pub(crate) fn log(&self) {
         match self {
             Self::Attached { router, address, away } => tracing::debug!(%router, %address, ?away, "attached"),
+            Self::Nearer { router, from, to } => {
+                tracing::debug!(%router, ?from, ?to, "moves to a nearer router");
+            }
             Self::Leaving => tracing::debug!("the router goes away"),
             Self::Lost { reason } => tracing::debug!(%reason, "connection lost"),
             Self::Trouble { reason, away } => tracing::debug!(reason, ?away, "no router"),

@@ -139,7 +139,7 @@ async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Res
             let shard = Some(shard_of_core(core));
             let (link, welcome) = connector.connect_to(&place, shard, wants).await?;
             let mut attaching = Attaching::new(connector, wants);
-            attaching.begin_attached(&welcome);
+            attaching.begin_attached(&link, &welcome);
             Ok((core, FirstConnection { attaching, link, welcome, shard }))
         });
     }

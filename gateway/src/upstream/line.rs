@@ -99,6 +99,9 @@ async fn keep(line: Arc<Line>, client: Client, level: ConfirmLevel) {
                 tracing::info!(%router, ?away, ?level, "attached");
                 line.is_attached.store(true, Ordering::Relaxed);
             }
+            Change::Nearer { router, from, to } => {
+                tracing::info!(%router, ?from, ?to, ?level, "moves to a nearer router")
+            }
             Change::Lost { reason } => {
                 tracing::warn!(%reason, ?level, "connection lost");
                 line.is_attached.store(false, Ordering::Relaxed);

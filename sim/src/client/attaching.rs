@@ -14,6 +14,9 @@ use super::state::{Client, Role};
 use super::surroundings::Surroundings;
 use crate::network::{Endpoint, Host, Wire};
 
+/// One client in so many measures round trips, and looks for a nearer router when its own is far.
+const MEASURES_ONE_IN: u32 = 4;
+
 impl Client {
     /// Begins to look for a router.
     pub fn dial(&mut self, around: &mut Surroundings<'_>) {
@@ -41,7 +44,12 @@ impl Client {
                 Ok(Some(Event::Welcomed(welcome))) => {
                     let attempt = link.attempt;
                     link.welcome = Some(welcome.clone());
+                    // The handshake is one round trip, the greeting another.
+                    let round_trip_ns = now.nanos_since(link.begun) / 2;
                     if let Some(attachment) = &mut self.attachment {
+                        if self.index.is_multiple_of(MEASURES_ONE_IN) {
+                            attachment.handle(Input::Measured { attempt, round_trip_ns }, now);
+                        }
                         attachment.handle(Input::Welcomed { attempt, welcome: &welcome }, now);
                     }
                 }

@@ -11,6 +11,8 @@ pub(super) struct Link {
     pub(super) attempt: AttemptId,
     pub(super) router: u32,
     pub(super) connection: ClientConnection,
+    /// When it was dialled.
+    pub(super) begun: Time,
     pub(super) heard: Time,
     /// What the router said first, until the client's role begins on this connection.
     pub(super) welcome: Option<Box<Welcome>>,
@@ -18,6 +20,6 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(attempt: AttemptId, router: u32, connection: ClientConnection, now: Time) -> Self {
-        Self { attempt, router, connection, heard: now, welcome: None }
+        Self { attempt, router, connection, begun: now, heard: now, welcome: None }
     }
 }

@@ -19,6 +19,9 @@ pub struct AttachmentConfig {
     /// beside its connection. Each pause is drawn between half of it and all of it, because clients
     /// that left together are not to come back together. Default 30 s.
     pub return_every_ns: u64,
+    /// When a client whose router is far looks for a nearer one for the first time; drawn between half
+    /// of it and all of it. 0: never. Default 5 s.
+    pub look_after_ns: u64,
     /// Bound of the first pause between two rounds. Default 50 ms.
     pub backoff_min_ns: u64,
     /// Bound of the longest pause. Default 5 s.
@@ -45,6 +48,7 @@ impl Default for AttachmentConfig {
             stagger_ns: 250 * MILLISECOND_NS,
             level_stagger_ns: SECOND_NS,
             return_every_ns: 30 * SECOND_NS,
+            look_after_ns: 5 * SECOND_NS,
             backoff_min_ns: 50 * MILLISECOND_NS,
             backoff_max_ns: 5 * SECOND_NS,
             steady_ns: SECOND_NS,
@@ -77,6 +81,14 @@ pub enum Input<'a, R: Router, E> {
         router: &'a R,
         /// Its addresses.
         outcome: Result<Vec<R::Address>, E>,
+    },
+    /// The round trip of an attempt's connection, told before [`Input::Welcomed`]. A driver that cannot
+    /// measure does not tell it: then the client never looks for a nearer router.
+    Measured {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The shortest that was seen on this connection, nanoseconds.
+        round_trip_ns: u64,
     },
     /// A router answered the Hello of an attempt.
     Welcomed {
@@ -113,6 +125,15 @@ pub enum Input<'a, R: Router, E> {
     },
 }
 
+/// Round trips of a move to a nearer router, nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nearer {
+    /// That of the router that is left.
+    pub from_ns: u64,
+    /// That of the router that is taken.
+    pub to_ns: u64,
+}
+
 /// What an attachment asks its driver to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output<R: Router, E> {
@@ -147,6 +168,8 @@ pub enum Output<R: Router, E> {
         /// How long the client was not attached, nanoseconds; 0 when it had a connection all the
         /// time.
         away_ns: u64,
+        /// Set when the client moves there because it is nearer than the router before.
+        nearer: Option<Nearer>,
     },
     /// The router goes away, or a better one has welcomed the client: take no more events for it,
     /// and ask what it has received. The attachment looks for another one meanwhile, or has it.

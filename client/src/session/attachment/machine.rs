@@ -8,7 +8,8 @@ use millrace_proto::control::{Goaway, Welcome};
 use super::backoff::{Backoff, Chance};
 use super::failure::{Cause, Failure, Verdict};
 use super::interface::{AttachmentConfig, AttemptId, Input, Output};
-use super::round::Round;
+use super::nearest::{CANDIDATES_MAX, Measured, Nearest};
+use super::round::{ADDRESSES_MAX, Round, Running};
 use super::routers::{Router, Routers};
 use crate::time::{SECOND_NS, Time};
 
@@ -20,6 +21,17 @@ enum Search<R: Router, E> {
     Round(Round<R, E>),
 }
 
+/// Why a client looks for a better router beside a connection that serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The present router is of a further level.
+    Back,
+    /// It is of another zone.
+    Home,
+    /// It is far.
+    Nearer,
+}
+
 /// The present connection.
 #[derive(Debug, Clone, Copy)]
 struct Held {
@@ -27,8 +39,8 @@ struct Held {
     since: Time,
     incarnation: Incarnation,
     level: usize,
-    /// When a way to a better router is tried: of a router of a further level, or of another zone.
-    return_at: Option<Time>,
+    /// When a way to a better router is tried, and which.
+    better: Option<(Time, Way)>,
     leaving: Option<Leaving>,
 }
 
@@ -56,6 +68,7 @@ pub struct Attachment<R: Router, E> {
     next: AttemptId,
     search: Search<R, E>,
     held: Option<Held>,
+    nearest: Nearest<R>,
     /// Whether some router has welcomed this client.
     was_attached: bool,
     /// When the last connection was lost, or the first search began.
@@ -83,6 +96,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             next: AttemptId::default(),
             search: Search::Pause(now),
             held: None,
+            nearest: Nearest::new(&config),
             was_attached: false,
             away_since: now,
             told: None,
@@ -97,36 +111,56 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self
     }
 
-    /// Takes over a connection that its driver made by itself and whose router said `welcome`.
-    /// Returns the attempt that stands for it.
-    pub fn begin_attached(&mut self, welcome: &Welcome, now: Time) -> AttemptId {
+    /// Takes over a connection that its driver made by itself: to which router, the shortest round trip
+    /// that was measured on it, and what the router said. Returns the attempt that stands for it.
+    pub fn begin_attached(
+        &mut self,
+        (router, address): (R, R::Address),
+        round_trip_ns: Option<u64>,
+        welcome: &Welcome,
+        now: Time,
+    ) -> AttemptId {
         let attempt = self.next.take();
         self.search = Search::No;
-        self.hold(attempt, 0, welcome, now);
+        self.nearest.attached(router, address, round_trip_ns);
+        self.hold(attempt, 0, false, welcome, now);
         self.was_attached = true;
         attempt
     }
 
-    fn hold(&mut self, attempt: AttemptId, level: usize, welcome: &Welcome, now: Time) {
+    fn hold(&mut self, attempt: AttemptId, level: usize, has_several: bool, welcome: &Welcome, now: Time) {
         self.routers.welcomed(&welcome.alternates);
         let has_near = self.routers.hear_of(&welcome.alternates, &welcome.alternate_zones);
         let has_zones =
             !welcome.zone.is_empty() || welcome.alternate_zones.iter().any(|zone| !zone.is_empty());
         let is_abroad = has_zones && !self.routers.is_near(&welcome.zone);
         let incarnation = welcome.incarnation;
-        let return_at = if level == 0 && is_abroad && has_near {
+        let has_several = has_several || self.routers.are_several();
+        let better = if level > 0 {
+            Some((self.return_after(now), Way::Back))
+        } else if is_abroad && has_near {
             // Clients that came together go home one after the other.
-            Some(now.after(self.chance.up_to(self.config.level_stagger_ns)))
+            Some((now.after(self.chance.up_to(self.config.level_stagger_ns)), Way::Home))
+        } else if is_abroad {
+            Some((self.return_after(now), Way::Home))
+        } else if has_several && !(has_zones && self.routers.has_zone()) {
+            self.look_after(now)
         } else {
-            (level > 0 || is_abroad).then(|| self.return_after(now))
+            None
         };
-        self.held = Some(Held { attempt, since: now, incarnation, level, return_at, leaving: None });
+        self.held = Some(Held { attempt, since: now, incarnation, level, better, leaving: None });
     }
 
     /// When the levels before are tried next.
     fn return_after(&mut self, now: Time) -> Time {
         let half = self.config.return_every_ns / 2;
         now.after(half + self.chance.up_to(half))
+    }
+
+    /// When a nearer router is looked for: `None` while the present one is not far.
+    fn look_after(&mut self, now: Time) -> Option<(Time, Way)> {
+        let looks = self.config.look_after_ns > 0 && self.nearest.is_present_far();
+        looks.then(|| (now.after(self.nearest.pause(&self.config, &mut self.chance)), Way::Nearer))
     }
 
     /// Whether there is a connection.
@@ -149,10 +183,15 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                     round.resolved(router, outcome, &mut self.chance);
                 }
             }
+            Input::Measured { attempt, round_trip_ns } => {
+                if let Search::Round(round) = &mut self.search {
+                    round.measured(attempt, round_trip_ns);
+                }
+            }
             Input::Welcomed { attempt, welcome } => self.welcomed(attempt, welcome, now),
             Input::Taken { attempt, welcome } => {
                 if let Search::Round(round) = &mut self.search
-                    && let Some((_, router, address)) = round.take(attempt)
+                    && let Some(Running { router, address, .. }) = round.take(attempt)
                 {
                     let named = self.routers.named(&welcome.alternates);
                     round.also(&named, &mut self.outputs);
@@ -161,7 +200,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             }
             Input::Failed { attempt, verdict, error } => {
                 if let Search::Round(round) = &mut self.search
-                    && let Some((_, router, address)) = round.take(attempt)
+                    && let Some(Running { router, address, .. }) = round.take(attempt)
                 {
                     round.fail(Some(router), Some(address), Cause::Failed(verdict, error));
                 }
@@ -179,6 +218,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     /// new search at once, as after a steady connection.
     pub fn restart(&mut self, now: Time) {
         self.held = None;
+        self.nearest = Nearest::new(&self.config);
         self.away_since = now;
         self.backoff.reset();
         self.outputs.clear();
@@ -202,7 +242,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
         let leave = self.held.and_then(|held| held.leaving).filter(|leaving| !leaving.begun);
         let search = match &self.search {
-            Search::No => self.held.and_then(|held| held.return_at.filter(|_| held.leaving.is_none())),
+            Search::No => self.better().map(|(at, _)| at),
             Search::Pause(until) => Some(*until),
             Search::Round(round) => round.poll_timeout(),
         };
@@ -220,15 +260,13 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                 self.search = Search::Pause(now);
             }
         }
-        let tried = match &self.search {
+        match &self.search {
             Search::Pause(until) if now >= *until => {
-                Some(self.routers.order(self.routers.levels(), &mut self.chance))
+                let routers = self.routers.order(self.routers.levels(), &mut self.chance);
+                self.try_round(routers, ADDRESSES_MAX, now);
             }
-            Search::No => self.way_back(now),
-            _ => None,
-        };
-        if let Some(routers) = tried {
-            self.search = Search::Round(Round::new(routers, &self.config, now, &mut self.outputs));
+            Search::No => self.try_better(now),
+            _ => {}
         }
         if let Search::Round(round) = &mut self.search {
             round.advance(&self.config, &mut self.next, now, &mut self.outputs);
@@ -238,29 +276,68 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
-    /// The routers that are better than the present one, when it is time to try them: those of the
-    /// levels before, or of the client's zone.
-    fn way_back(&mut self, now: Time) -> Option<Vec<(usize, R)>> {
-        let held = self.held.filter(|held| held.leaving.is_none())?;
-        held.return_at.filter(|at| now >= *at)?;
-        Some(match held.level {
-            0 => self.routers.way_home(&mut self.chance),
-            level => self.routers.order(level, &mut self.chance),
-        })
+    fn try_round(&mut self, routers: Vec<(usize, R)>, addresses_max: usize, now: Time) {
+        let round = Round::new(routers, addresses_max, &self.config, now, &mut self.outputs);
+        self.search = Search::Round(round);
     }
 
-    /// Whether a search is for a way to a better router, beside a connection that serves.
-    fn is_returning(&self) -> bool {
-        self.held.is_some_and(|held| held.leaving.is_none()) && matches!(self.search, Search::Round(_))
+    /// Lets the round try this address first.
+    fn begin_with(&mut self, router: R, address: R::Address) {
+        if let Search::Round(round) = &mut self.search {
+            round.begin_with(router, address);
+        }
+    }
+
+    /// When a better router is tried beside a connection that serves, and why.
+    fn better(&self) -> Option<(Time, Way)> {
+        self.held.filter(|held| held.leaving.is_none())?.better
+    }
+
+    /// Tries the routers that are better than the present one, when it is time: those of the levels
+    /// before, or of the client's zone, or those that may be nearer.
+    fn try_better(&mut self, now: Time) {
+        let Some((_, way)) = self.better().filter(|(at, _)| now >= *at) else { return };
+        let level = self.held.map_or(0, |held| held.level);
+        match way {
+            Way::Back => {
+                let routers = self.routers.order(level, &mut self.chance);
+                self.try_round(routers, ADDRESSES_MAX, now);
+            }
+            Way::Home => {
+                let routers = self.routers.way_home(&mut self.chance);
+                self.try_round(routers, ADDRESSES_MAX, now);
+            }
+            Way::Nearer => {
+                // The present router may be one of them, and does not count.
+                let routers = self.routers.nearest(CANDIDATES_MAX + 1, &mut self.chance);
+                self.try_round(routers, CANDIDATES_MAX, now);
+                if let Some((router, address)) = self.nearest.begin_look() {
+                    self.begin_with(router, address);
+                }
+            }
+        }
+    }
+
+    /// Which way to a better router a search is for, beside a connection that serves.
+    fn way(&self) -> Option<Way> {
+        self.better().map(|(_, way)| way).filter(|_| matches!(self.search, Search::Round(_)))
+    }
+
+    /// A search for a better router is over, and the present one stays.
+    fn stay(&mut self, better: Option<(Time, Way)>) {
+        self.search = Search::No;
+        self.held = self.held.map(|held| Held { better, ..held });
     }
 
     fn round_failed(&mut self, failure: Failure<R, E>, now: Time) {
         let refused = failure.cause.is_refusal();
-        if self.is_returning() {
-            let return_at = Some(self.return_after(now));
-            self.search = Search::No;
-            self.held = self.held.map(|held| Held { return_at, ..held });
-            return;
+        match self.way() {
+            Some(Way::Nearer) => return self.look_over(now),
+            Some(way) => {
+                let at = self.return_after(now);
+                return self.stay(Some((at, way)));
+            }
+            None => {}
         }
         let may_give_up = !self.was_attached && !self.config.insists;
         if may_give_up && (refused || now.nanos_since(self.away_since) >= self.config.patience_ns) {
@@ -287,36 +364,85 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     }
 
     fn welcomed(&mut self, attempt: AttemptId, welcome: &Welcome, now: Time) {
-        let is_returning = self.is_returning();
+        let way = self.way();
         let is_present = self.held.is_some_and(|held| held.incarnation == welcome.incarnation);
-        let goes_home = is_returning && self.held.is_some_and(|held| held.level == 0);
-        let is_no_better = goes_home && !self.routers.is_near(&welcome.zone);
+        let is_no_better = way == Some(Way::Home) && !self.routers.is_near(&welcome.zone);
         let Search::Round(round) = &mut self.search else { return };
-        let Some((level, router, address)) = round.take(attempt) else { return };
-        if self.routers.has_left(welcome.incarnation) || (is_returning && is_present) || is_no_better {
-            if goes_home && self.routers.hear_of(&welcome.alternates, &welcome.alternate_zones) {
-                round.also(self.routers.near(), &mut self.outputs);
-            }
-            round.fail(Some(router), Some(address), Cause::Left);
-            self.outputs.push_back(Output::Abandon { attempt });
-            return;
+        let Some(running) = round.take(attempt) else { return };
+        let is_left = self.routers.has_left(welcome.incarnation);
+        let is_measured = way == Some(Way::Nearer) && self.nearest.moving().is_none();
+        let stays = is_left || is_no_better || is_measured || (way.is_some() && is_present);
+        if !stays {
+            return self.take(attempt, running, welcome, now);
         }
-        // Lookups and dials that the driver has not taken are dropped, because the round is won.
+        if way == Some(Way::Home) && self.routers.hear_of(&welcome.alternates, &welcome.alternate_zones) {
+            round.also(self.routers.near(), &mut self.outputs);
+        }
+        round.fail(Some(running.router.clone()), Some(running.address.clone()), Cause::Left);
+        self.outputs.push_back(Output::Abandon { attempt });
+        if is_measured && !is_left {
+            self.looked_at(running, is_present, now);
+        }
+    }
+
+    /// A look has reached a router: the present one, or another.
+    fn looked_at(&mut self, running: Running<R>, is_present: bool, now: Time) {
+        let Running { router, address, round_trip_ns, .. } = running;
+        if is_present {
+            self.nearest.present_again(round_trip_ns);
+        } else if let Some(round_trip_ns) = round_trip_ns {
+            self.nearest.judge(Measured { router, address, round_trip_ns });
+        }
+        if !self.nearest.is_present_far() {
+            self.end_round();
+            self.look_over(now);
+        }
+    }
+
+    /// A look, or the move behind it, is over: the client goes to what it has found, or looks again.
+    fn look_over(&mut self, now: Time) {
+        match self.nearest.look_over(&self.config) {
+            Some((router, address)) => {
+                self.try_round(Vec::new(), 0, now);
+                self.begin_with(router, address);
+            }
+            None => {
+                let better = self.look_after(now);
+                self.stay(better);
+            }
+        }
+    }
+
+    /// Drops lookups and dials that the driver has not taken, and abandons the attempts under way.
+    /// Returns whether the round had heard of several addresses.
+    fn end_round(&mut self) -> bool {
+        let Search::Round(round) = std::mem::replace(&mut self.search, Search::No) else { return false };
         self.outputs.retain(|output| !matches!(output, Output::Dial { .. } | Output::Resolve { .. }));
         self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
-        self.search = Search::No;
+        round.has_several()
+    }
+
+    /// Takes the connection of this attempt.
+    fn take(&mut self, attempt: AttemptId, running: Running<R>, welcome: &Welcome, now: Time) {
+        let is_returning = self.way().is_some();
+        let nearer = self.nearest.moving().filter(|_| is_returning);
+        let has_several = self.end_round();
         if is_returning {
             let latest = now.after(self.config.attempt_ns).after(self.config.leave_slack_ns);
             self.outputs.push_back(Output::Leave { latest });
         }
+        let Running { level, router, address, round_trip_ns, .. } = running;
         let away_ns = if self.held.is_some() { 0 } else { now.nanos_since(self.away_since) };
-        self.hold(attempt, level, welcome, now);
+        self.nearest.attached(router.clone(), address.clone(), round_trip_ns);
+        self.hold(attempt, level, has_several, welcome, now);
         self.was_attached = true;
         self.told = None;
-        self.outputs.push_back(Output::Attached { attempt, router, address, away_ns });
+        self.outputs.push_back(Output::Attached { attempt, router, address, away_ns, nearer });
     }
 
     fn goaway(&mut self, goaway: &Goaway, now: Time) {
+        // A router that welcomes the client before it is to leave would have no owner.
+        self.end_way();
         let Some(held) = &mut self.held else { return };
         self.routers.moving(held.incarnation, &goaway.alternates);
         self.routers.hear_of(&goaway.alternates, &goaway.alternate_zones);
@@ -326,18 +452,21 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         held.leaving.get_or_insert(Leaving { at, latest, begun: false });
     }
 
-    fn lost(&mut self, verdict: Verdict, now: Time) {
-        if self.is_returning()
-            && let Search::Round(round) = std::mem::replace(&mut self.search, Search::No)
-        {
-            // Its levels are not all that there are.
-            self.outputs.retain(|output| !matches!(output, Output::Dial { .. } | Output::Resolve { .. }));
-            self.outputs.extend(round.attempts().map(|attempt| Output::Abandon { attempt }));
+    /// Gives up a search for a better router.
+    fn end_way(&mut self) {
+        if self.way().is_some() {
+            self.end_round();
         }
+    }
+
+    fn lost(&mut self, verdict: Verdict, now: Time) {
+        // The routers of a way to a better one are not all that there are.
+        self.end_way();
         let Some(held) = self.held.take() else { return };
         self.away_since = now;
         if now.nanos_since(held.since) > self.config.steady_ns {
             self.backoff.reset();
+            self.nearest.reset(&self.config);
         }
         if verdict == Verdict::Refused {
             self.backoff.saturate();

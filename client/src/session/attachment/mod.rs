@@ -32,6 +32,9 @@
 //! zone it tries to go home beside that connection: within a second when it hears of a router there, else
 //! every half a minute, when it also asks one router of the first level which others there are.
 //!
+//! Without zones, of the client or of routers, the round trip decides: a client whose router is far looks
+//! beside its connection whether another one is nearer (`nearest.rs`).
+//!
 //! A *refusal* is an answer that the next attempt will meet again: a certificate that nobody
 //! trusts, an identity that may not connect, a version. It ends the first search
 //! ([`Output::GaveUp`]), because whoever starts a program wants to know. A client that was attached
@@ -42,12 +45,13 @@ mod backoff;
 mod failure;
 mod interface;
 mod machine;
+mod nearest;
 mod round;
 mod routers;
 #[cfg(test)]
 mod tests;
 
 pub use failure::{Cause, Failure, Verdict};
-pub use interface::{AttachmentConfig, AttemptId, Input, Output};
+pub use interface::{AttachmentConfig, AttemptId, Input, Nearer, Output};
 pub use machine::Attachment;
 pub use routers::Router;

@@ -12,17 +12,19 @@ use super::interface::{AttachmentConfig, AttemptId, Output};
 use super::routers::Router;
 use crate::time::Time;
 
-/// Addresses that one round tries, at most. A later round may try others of a name that has more,
+/// Addresses that a search tries, at most. A later round may try others of a name that has more,
 /// because each round draws their order anew.
-const ADDRESSES_MAX: usize = 64;
+pub(super) const ADDRESSES_MAX: usize = 64;
 
 /// An attempt under way.
 #[derive(Debug)]
-struct Running<R: Router> {
+pub(super) struct Running<R: Router> {
     id: AttemptId,
-    level: usize,
-    router: R,
-    address: R::Address,
+    pub(super) level: usize,
+    pub(super) router: R,
+    pub(super) address: R::Address,
+    /// Of its connection, once that was measured.
+    pub(super) round_trip_ns: Option<u64>,
     deadline: Time,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Round<R: Router, E> {
     /// By level.
     waiting: VecDeque<(usize, R, R::Address)>,
     seen: Vec<R::Address>,
+    /// Addresses that it tries, at most.
+    addresses_max: usize,
     running: Vec<Running<R>>,
     /// When the head start of the attempt dialled last is over.
     next_dial: Time,
@@ -51,6 +55,7 @@ impl<R: Router, E> Round<R, E> {
     /// Begins a round over `routers` and asks for the lookups in `outputs`.
     pub(super) fn new(
         routers: Vec<(usize, R)>,
+        addresses_max: usize,
         config: &AttachmentConfig,
         now: Time,
         outputs: &mut VecDeque<Output<R, E>>,
@@ -60,6 +65,7 @@ impl<R: Router, E> Round<R, E> {
             lookup_deadline: now.after(config.attempt_ns),
             waiting: VecDeque::new(),
             seen: Vec::new(),
+            addresses_max,
             running: Vec::new(),
             next_dial: now,
             level: routers.first().map_or(0, |(level, _)| *level),
@@ -83,6 +89,20 @@ impl<R: Router, E> Round<R, E> {
         }
     }
 
+    /// Tries this address before all others, beyond their number.
+    pub(super) fn begin_with(&mut self, router: R, address: R::Address) {
+        self.waiting.retain(|(.., waiting)| *waiting != address);
+        self.seen.retain(|seen| *seen != address);
+        self.seen.push(address.clone());
+        self.addresses_max += 1;
+        self.waiting.push_front((0, router, address));
+    }
+
+    /// Whether it has heard of more than one address.
+    pub(super) const fn has_several(&self) -> bool {
+        self.seen.len() > 1
+    }
+
     /// Tries these routers of the first level, too, as far as it has not tried them yet.
     pub(super) fn also(&mut self, routers: &[R], outputs: &mut VecDeque<Output<R, E>>) {
         for router in
@@ -94,7 +114,7 @@ impl<R: Router, E> Round<R, E> {
     }
 
     fn wait(&mut self, level: usize, router: R, address: R::Address) {
-        if self.seen.len() < ADDRESSES_MAX && !self.seen.contains(&address) {
+        if self.seen.len() < self.addresses_max && !self.seen.contains(&address) {
             self.seen.push(address.clone());
             let at = self.waiting.partition_point(|(other, ..)| *other <= level);
             self.waiting.insert(at, (level, router, address));
@@ -118,10 +138,16 @@ impl<R: Router, E> Round<R, E> {
     }
 
     /// Removes an attempt; `None` for one that is not under way.
-    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<(usize, R, R::Address)> {
+    pub(super) fn take(&mut self, attempt: AttemptId) -> Option<Running<R>> {
         let at = self.running.iter().position(|running| running.id == attempt)?;
-        let Running { level, router, address, .. } = self.running.swap_remove(at);
-        Some((level, router, address))
+        Some(self.running.swap_remove(at))
+    }
+
+    /// Notes the round trip of an attempt.
+    pub(super) fn measured(&mut self, attempt: AttemptId, round_trip_ns: u64) {
+        if let Some(running) = self.running.iter_mut().find(|running| running.id == attempt) {
+            running.round_trip_ns = Some(round_trip_ns);
+        }
     }
 
     /// Notes a failure; the one that says most is kept.
@@ -161,7 +187,8 @@ impl<R: Router, E> Round<R, E> {
         {
             let id = next.take();
             outputs.push_back(Output::Dial { attempt: id, router: router.clone(), address: address.clone() });
-            self.running.push(Running { id, level, router, address, deadline: now.after(config.attempt_ns) });
+            let deadline = now.after(config.attempt_ns);
+            self.running.push(Running { id, level, router, address, round_trip_ns: None, deadline });
             self.next_dial = now.after(config.stagger_ns);
             self.next_level = now.after(config.level_stagger_ns);
             self.level = level;

@@ -93,6 +93,29 @@ impl<R: Router> Routers<R> {
         near.into_iter().chain(scout).map(|router| (0, router)).collect()
     }
 
+    /// Whether there is a router beside the present one to look at.
+    pub(super) fn are_several(&self) -> bool {
+        self.levels.first().is_some_and(|first| first.len() > 1)
+            || (self.levels.len() == 1 && !self.alternates.is_empty())
+    }
+
+    /// What a look for a nearer router tries: as many as this of the first level and, when that is
+    /// the only one, of the alternates, in a new random order.
+    pub(super) fn nearest(&self, max: usize, chance: &mut Chance) -> Vec<(usize, R)> {
+        let mut all = self.levels.first().cloned().unwrap_or_default();
+        if self.levels.len() == 1 {
+            let news: Vec<R> = self.alternates.iter().filter(|&one| !all.contains(one)).cloned().collect();
+            all.extend(news);
+        }
+        chance.shuffle(&mut all);
+        all.into_iter().take(max).map(|router| (0, router)).collect()
+    }
+
+    /// Whether the client has a zone.
+    pub(super) const fn has_zone(&self) -> bool {
+        !self.zone.is_empty()
+    }
+
     /// How many levels there are. Alternates belong to the only level, or come behind several: no
     /// router says to which of them another one belongs.
     pub(super) fn levels(&self) -> usize {

@@ -324,6 +324,9 @@ async fn watch(mut changes: Changes, is_attached: Arc<AtomicBool>) {
                 tracing::info!(%router, ?away, "attached");
                 is_attached.store(true, Ordering::Relaxed);
             }
+            Change::Nearer { router, from, to } => {
+                tracing::info!(%router, ?from, ?to, "moves to a nearer router")
+            }
             Change::Lost { reason } => {
                 tracing::warn!(%reason, "connection lost; events wait in the spool");
                 is_attached.store(false, Ordering::Relaxed);
