@@ -117,7 +117,12 @@ fn options(command: &Pub, tags: &TagSet) -> Result<PublisherOptions, Failure> {
         .min_receivers(command.min_receivers)
         .quench(command.quench)
         .ttl(command.ttl)
+        .redundant(command.redundant)
         .standby(standby::options(command));
+    if command.redundant && command.connections != Connections::One {
+        let one = anyhow!("a publisher on two routers has one connection to each");
+        return Err(Failure::usage(one).hint("Leave --connections out, or --redundant."));
+    }
     #[cfg(unix)]
     if let Some(spool) = command.spooling.options() {
         if command.connections != Connections::One {

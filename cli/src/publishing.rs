@@ -38,6 +38,13 @@ pub(crate) struct Pub {
     /// is read while another member is active is not published.
     #[arg(long, value_name = "SET", value_parser = crate::args::name, conflicts_with = "to")]
     pub(crate) standby: Option<String>,
+    /// Be on two routers at once and give each event to both: when one dies, nothing is lost and nothing
+    /// waits; receivers remove the second copy. Costs twice. An event is confirmed when one router has
+    /// confirmed it at a receiver. With one router it goes on with that one. Not for events that a group
+    /// shares (`millrace sub --group`): it would get each twice.
+    #[arg(long, conflicts_with_all = ["standby", "to"])]
+    #[cfg_attr(unix, arg(conflicts_with = "spool"))]
+    pub(crate) redundant: bool,
     /// Which member of the set takes over first: 1 to 16.
     #[arg(
         long,

@@ -94,6 +94,9 @@ pub(crate) fn told(stats: &PublisherStats, level: ConfirmLevel, skipped: u64) ->
             text.push_str(&format!(", {count} {what}"));
         }
     }
+    if stats.by_one > 0 {
+        text.push_str(&format!(", {} of them by one router only", stats.by_one));
+    }
     if stats.skipped > 0 {
         text.push_str(&format!(", {} skipped: nobody wants them", stats.skipped));
     }
@@ -141,6 +144,8 @@ pub(crate) struct Summary {
     skipped: u64,
     /// Events that were not sent, because nobody wants them.
     quenched: u64,
+    /// Events of `--redundant` whose end one router alone has told.
+    by_one: u64,
     connections: u64,
     /// Of events for recipients: how many ended how at each of them, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -181,6 +186,7 @@ impl Summary {
             on_standby,
             skipped,
             quenched: stats.skipped,
+            by_one: stats.by_one,
             connections: stats.connections,
             recipients: BTreeMap::new(),
             stats,

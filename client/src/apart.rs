@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_proto::control::Welcome;
 use millrace_proto::{Incarnation, RouterId};
 
-use crate::session::receiver::Side;
+use crate::session::Side;
 
 /// Which router a session is on.
 #[derive(Debug, Default)]

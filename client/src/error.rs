@@ -34,6 +34,12 @@ pub enum ConnectError {
     /// A redundant receiver gets every event on two routers, and groups and names are for one receiver.
     #[error("a receiver on two routers is no member of a group and has no name: leave one or the other out")]
     RedundantMember,
+    /// A redundant publisher gives every event to two routers, and is asked to be what has one.
+    #[error("a publisher on two routers {other}: leave one or the other out")]
+    RedundantPublisher {
+        /// What it is not.
+        other: &'static str,
+    },
     /// The router does not say what became of events, and the publisher has a confirm level.
     #[error(
         "{router} does not confirm events: update the router, or publish without a confirm level, which \

@@ -8,9 +8,10 @@ use tokio::sync::Notify;
 
 use super::bundled::{BUNDLE_PUBLISHERS_MAX, Bundled, Entrance, Seat};
 use super::carried::Carried;
+use super::connect::check_tls;
 #[cfg(all(unix, feature = "spool"))]
 use super::connect::{begin_spooled, open_spool};
-use super::connect::{check_tls, new_epoch};
+use super::epoch::new_epoch;
 use super::feed::Feed;
 use super::options::PublisherOptions;
 use super::publishing::Publisher;
@@ -55,12 +56,16 @@ impl Bundle {
     ///
     /// # Errors
     /// [`ConnectError::BundleFull`]; [`ConnectError::Spool`] when the spool cannot be opened;
-    /// [`ConnectError::Standby`] for a member of a standby set.
+    /// [`ConnectError::Standby`] for a member of a standby set; [`ConnectError::RedundantPublisher`] for one
+    /// on two routers.
     pub async fn publisher(&self, index: u64, options: PublisherOptions) -> Result<Publisher, ConnectError> {
         check_tls(&self.connector, &options)?;
         if options.standby.is_some() {
             let reason = "a member of a standby set has a connection of its own, and none of a bundle";
             return Err(ConnectError::Standby(reason.to_owned()));
+        }
+        if options.redundant {
+            return Err(ConnectError::RedundantPublisher { other: "is in no bundle" });
         }
         let full = ConnectError::BundleFull { max: BUNDLE_PUBLISHERS_MAX };
         let seat = self.entrance.seat().ok_or(full)?;

@@ -106,7 +106,7 @@ impl Present {
     /// Gives a publisher its number. `false`: there is none left.
     fn admit(&mut self, member: &mut Member, secret: &PublisherSecret) -> bool {
         member.voice.identified(secret, &self.identity);
-        member.number = member.voice.begin(self.knows, |session| self.stream.join(session));
+        member.number = member.voice.begin(self.knows, |ways, _| self.stream.join(ways.first_mut()));
         member.number.is_some()
     }
 }
@@ -176,7 +176,7 @@ impl Bundled {
         self.members.retain(|member| {
             let is_done = member.voice.is_done();
             if is_done && let (Some(present), Some(number)) = (present.as_mut(), member.number) {
-                present.stream.leave(number, &member.voice.shared.lock().session);
+                present.stream.leave(number, member.voice.shared.lock().ways.first());
             }
             !is_done
         });

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use millrace_proto::{Epoch, PublisherId, PublisherKey, PublisherSecret, Shard, varint};
+use millrace_proto::{PublisherId, PublisherKey, PublisherSecret, Shard};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::epoch::new_epoch;
 use super::feed::{Feed, FirstConnection};
 use super::options::{CONNECTIONS_MAX, Connections, PublisherOptions};
 use super::publishing::Publisher;
+use super::redundant;
 use super::spooling::SpoolOptions;
 #[cfg(all(unix, feature = "spool"))]
 use super::standing;
@@ -32,6 +34,9 @@ pub(crate) async fn connect(
     options: PublisherOptions,
 ) -> Result<Publisher, ConnectError> {
     check_tls(&connector, &options)?;
+    if options.redundant {
+        return redundant::connect(connector, options).await;
+    }
     if let Some(spool) = options.spool.clone() {
         return connect_spooled(connector, spool, options).await;
     }
@@ -215,9 +220,4 @@ async fn connect_spooled(
 /// A shard that steers to the core of this index, whatever number of cores the router has above it.
 fn shard_of_core(core: u16) -> Shard {
     Shard::of_hash(u64::from(core))
-}
-
-/// A new name for the life of a publisher.
-pub(super) fn new_epoch() -> Epoch {
-    Epoch(rand::random::<u64>() & varint::MAX)
 }

@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::carried::Carried;
 use super::confirmation::Confirmation;
+#[cfg(all(unix, feature = "spool"))]
 use super::holding::Holding;
+use super::holding::in_memory;
 use super::options::PublisherOptions;
 use super::outgoing::Outgoing;
 use super::state::{Ending, Shared};
@@ -23,8 +25,7 @@ use super::upkeep::upkeep;
 use crate::attaching::Attaching;
 use crate::clock::Clock;
 use crate::link::Link;
-use crate::session::publisher::MemoryStore;
-use crate::session::{PublishError, PublisherConfig, Tags};
+use crate::session::{PublishError, Side, Tags};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, Identity, SpoolStore};
 
@@ -35,8 +36,8 @@ pub(super) struct Feed {
     /// Looks after its spool, where it has one.
     #[cfg(all(unix, feature = "spool"))]
     upkeep: Option<JoinHandle<()>>,
-    /// Its own task; none where the task of a shared connection serves it.
-    task: Option<JoinHandle<()>>,
+    /// Its own tasks, one for each router; none where the task of a shared connection serves it.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// The first connection of a feed.
@@ -66,7 +67,31 @@ impl Feed {
         let carried = Carried::One { outgoing: Outgoing::new(shared.clone()), secret: None };
         let task = Task { attaching, carried };
         let task = tokio::spawn(task.run(Some(Box::new((link, welcome)))));
-        Self::new(shared, Some(task))
+        Self::new(shared, vec![task])
+    }
+
+    /// A feed on two routers: it has a connection to the first one, and looks for the second one as long
+    /// as it takes.
+    pub(super) fn on_two(
+        first: FirstConnection,
+        second: Attaching,
+        key: PublisherKey,
+        options: &PublisherOptions,
+        progress: Arc<Notify>,
+    ) -> Self {
+        let FirstConnection { attaching, link, welcome, shard } = first;
+        let clock = attaching.connector().clock();
+        let config = options.session(key, 0);
+        let holding = in_memory(&config);
+        let shared = Arc::new(Shared::new(config, holding, options.ttl, shard, clock, progress));
+        shared.set_options(options);
+        let task = |attaching, side| {
+            let outgoing = Outgoing::on_way(shared.clone(), side);
+            Task { attaching, carried: Carried::One { outgoing, secret: None } }
+        };
+        let here = task(attaching, Side::First).run(Some(Box::new((link, welcome))));
+        let there = task(second, Side::Second).run(None);
+        Self::new(shared, vec![tokio::spawn(here), tokio::spawn(there)])
     }
 
     /// A feed whose events stand on disk, and that has no connection yet.
@@ -87,7 +112,7 @@ impl Feed {
         let task = Task { attaching, carried };
         let task = tokio::spawn(task.run(None));
         let upkeep = tokio::spawn(upkeep(shared.clone()));
-        Self { shared, upkeep: Some(upkeep), task: Some(task) }
+        Self { shared, upkeep: Some(upkeep), tasks: vec![task] }
     }
 
     /// As [`Feed::on_spool`], on the connection of a bundle, whose task `work` tells that there is
@@ -101,7 +126,7 @@ impl Feed {
     ) -> Self {
         let shared = Arc::new(spooled(store, options, clock, progress).served_on(work));
         let upkeep = tokio::spawn(upkeep(shared.clone()));
-        Self { shared, upkeep: Some(upkeep), task: None }
+        Self { shared, upkeep: Some(upkeep), tasks: Vec::new() }
     }
 
     /// A feed whose events stand in memory, on the connection of a bundle.
@@ -116,7 +141,7 @@ impl Feed {
         let holding = in_memory(&config);
         let shared = Shared::new(config, holding, options.ttl, None, clock, progress);
         shared.set_options(options);
-        Self::new(Arc::new(shared.served_on(work)), None)
+        Self::new(Arc::new(shared.served_on(work)), Vec::new())
     }
 
     /// A feed on a connection that receivers use, too, and what that connection's task needs to serve
@@ -132,21 +157,21 @@ impl Feed {
         let shared = Arc::new(Shared::new(config, holding, options.ttl, None, clock, progress));
         shared.set_options(options);
         let outgoing = Outgoing::new(shared.clone());
-        (Self::new(shared, None), outgoing)
+        (Self::new(shared, Vec::new()), outgoing)
     }
 
-    const fn new(shared: Arc<Shared>, task: Option<JoinHandle<()>>) -> Self {
+    const fn new(shared: Arc<Shared>, tasks: Vec<JoinHandle<()>>) -> Self {
         Self {
             shared,
             #[cfg(all(unix, feature = "spool"))]
             upkeep: None,
-            task,
+            tasks,
         }
     }
 
     /// Who publishes.
     pub(super) fn key(&self) -> PublisherKey {
-        self.shared.lock().session.key()
+        self.shared.lock().ways.first().key()
     }
 
     pub(super) fn publish(
@@ -183,11 +208,11 @@ impl Feed {
     /// Makes everything that is queued due; returns the seq behind the last event.
     pub(super) fn flush(&self) -> u64 {
         let mut state = self.shared.lock();
-        state.session.flush();
-        state.session.report();
-        let end = state.session.next_seq();
+        state.ways.flush();
+        state.ways.report();
+        let end = state.ways.next_seq();
         drop(state);
-        self.shared.work.notify_one();
+        self.shared.wake();
         end
     }
 
@@ -195,7 +220,7 @@ impl Feed {
     pub(super) fn want_sync(&self) -> u64 {
         let mut state = self.shared.lock();
         state.wants_sync_now = true;
-        let end = state.session.next_seq();
+        let end = state.ways.next_seq();
         drop(state);
         self.shared.upkeep.notify_one();
         end
@@ -204,21 +229,23 @@ impl Feed {
     /// Ends the task as soon as everything is received.
     pub(super) fn end(&self) {
         self.shared.lock().ending = Ending::WhenFlushed;
-        self.shared.work.notify_one();
+        self.shared.wake();
     }
 
     /// Ends the task now.
     pub(super) fn end_now(&self) {
         self.shared.lock().ending = Ending::Now;
-        self.shared.work.notify_one();
+        self.shared.wake();
     }
 
     /// Waits until nobody serves it any more; an own connection is closed then, and a spool is in
     /// order.
     pub(super) async fn ended(&mut self) {
-        match self.task.take() {
-            Some(task) => drop(task.await),
-            None => self.unserved().await,
+        if self.tasks.is_empty() {
+            self.unserved().await;
+        }
+        for task in self.tasks.drain(..) {
+            let _ = task.await;
         }
         #[cfg(all(unix, feature = "spool"))]
         if let Some(upkeep) = self.upkeep.take() {
@@ -273,11 +300,6 @@ fn spooled(
     shared.set_options(options);
     shared.report_standby(options.standby.as_ref());
     shared
-}
-
-/// A store for a publisher that ends with its process.
-fn in_memory(config: &PublisherConfig) -> Holding {
-    Holding::Memory(MemoryStore::new(config.first_seq, config.buffer_bytes, config.flush_bytes))
 }
 
 impl Drop for Feed {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::session::publisher::{GivenUp, MemoryStore, NewEvent, Store, StoreError, StoredRun};
+use crate::session::publisher::{GivenUp, MemoryStore, NewEvent, Store, StoreError, StoredRun, Ways};
+use crate::session::{PublisherConfig, PublisherSession};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, SpoolStore};
 
@@ -31,6 +32,21 @@ impl Holding {
             Self::Spool(store) => Some(store),
         }
     }
+}
+
+/// A store for a publisher that ends with its process.
+pub(super) fn in_memory(config: &PublisherConfig) -> Holding {
+    Holding::Memory(MemoryStore::new(config.first_seq, config.buffer_bytes, config.flush_bytes))
+}
+
+/// The session of a publisher whose events `holding` holds; of one on two routers both, each with a store
+/// of its own.
+pub(super) fn ways(config: PublisherConfig, holding: Holding) -> Ways<Holding> {
+    if !config.redundant {
+        return Ways::one(PublisherSession::with_store(config, holding));
+    }
+    let second = PublisherSession::with_store(config.clone(), in_memory(&config));
+    Ways::two(PublisherSession::with_store(config, holding), second)
 }
 
 /// Passes a call on to the store that there is.
@@ -73,6 +89,11 @@ impl Store for Holding {
     }
 
     #[inline]
+    fn has_room(&self, payload_bytes: usize) -> bool {
+        either!(self, store => store.has_room(payload_bytes))
+    }
+
+    #[inline]
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
         either!(self, store => store.append(event))
     }
@@ -98,6 +119,10 @@ impl Store for Holding {
 
     fn release_range(&mut self, seqs: Range<u64>) {
         either!(self, store => store.release_range(seqs));
+    }
+
+    fn leave_out(&mut self, seqs: Range<u64>) {
+        either!(self, store => store.leave_out(seqs));
     }
 
     fn forget_all(&mut self) {

@@ -22,6 +22,9 @@
 //! and a spool of its own: `bundled` is what its task does for them, `voice` what either task does for
 //! one publisher, `pen` writes the stream.
 //!
+//! A publisher on two routers ([`PublisherOptions::redundant`]) has one feed with two tasks: each
+//! moves the events of one way of its [`Ways`](crate::session::publisher::Ways).
+//!
 //! With [`PublisherOptions::spool`] events stand on disk until they are final: the publisher begins
 //! and goes on without a router, and what is pending when it ends goes out when the spool is opened
 //! again. `upkeep` syncs the spool beside the task.
@@ -39,6 +42,7 @@ mod carried;
 mod confirmation;
 mod connect;
 mod counting;
+mod epoch;
 mod feed;
 mod holding;
 mod options;
@@ -46,6 +50,7 @@ mod outgoing;
 mod pen;
 mod publishing;
 mod quench;
+mod redundant;
 mod spooling;
 mod standing;
 mod state;

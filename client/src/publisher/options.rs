@@ -89,6 +89,14 @@ pub struct PublisherOptions {
     /// The standby set that it is a member of: several publishers of one stream, of which one takes
     /// effect. Such a publisher has one connection of its own. Default none.
     pub standby: Option<StandbyOptions>,
+    /// Whether it is on two routers at once and gives each event to both, so that nothing waits and
+    /// nothing is lost when one dies: receivers remove the copy that comes second. An event ends when
+    /// one of them has confirmed it at a receiver, else with the better of both outcomes; without a
+    /// level when one has received it. It sends again by itself, sends what nobody wants, too, and has
+    /// [`PublisherOptions::buffer_bytes`] for each router. Not with a standby set, a spool, more than
+    /// one connection, or events for recipients, requests and replies. Members of a group
+    /// ([`ReceiverOptions::group`](crate::ReceiverOptions)) would get each event twice. Default no.
+    pub redundant: bool,
     /// What it does with events of tag sets that nobody in the cluster wants, as its router tells.
     /// Default [`Quench::Auto`]: without a confirm level it skips them, but for one every 10 s.
     pub quench: Quench,
@@ -115,6 +123,7 @@ impl Default for PublisherOptions {
             retry_partial: true,
             ttl: None,
             standby: None,
+            redundant: false,
             quench: Quench::Auto,
             connections: Connections::Shared,
             shard: None,
@@ -136,6 +145,7 @@ impl PublisherOptions {
         retry_partial: bool,
         ttl: impl Into<Option<Duration>>,
         standby: impl Into<Option<StandbyOptions>>,
+        redundant: bool,
         quench: Quench,
         connections: Connections,
         shard: impl Into<Option<Shard>>,
@@ -149,11 +159,17 @@ impl PublisherOptions {
             received_within: self.received_within.min(RECEIVED_WITHIN_MAX),
             share_deliveries: false,
             confirms: self.level.is_confirmed(),
-            quench: self.quench.skips(self.level, self.min_receivers),
+            quench: self.skips(),
             more_publishers: 0,
             secret: self.secret,
             cluster: ClusterId(0),
         }
+    }
+
+    /// Whether it skips what nobody wants. One of two routers may know of a receiver that the other one
+    /// does not.
+    pub(super) const fn skips(&self) -> bool {
+        !self.redundant && self.quench.skips(self.level, self.min_receivers)
     }
 
     /// The settings of the session of one of its connections.
@@ -166,6 +182,7 @@ impl PublisherOptions {
             resend: self.resend || self.spool.is_some(),
             level: self.level,
             min_receivers: self.min_receivers,
+            redundant: self.redundant,
             retry_partial: self.retry_partial && self.spool.is_some(),
             set: self.standby.as_ref().map(|standby| standby.wish.clone()),
             ..PublisherConfig::new(key)

@@ -12,7 +12,7 @@ use super::pen::Pen;
 use super::state::Shared;
 use super::voice::{Knows, Spoken, Voice};
 use crate::disconnect::Disconnect;
-use crate::session::{ConnectionEvent, ConnectionSession, SessionError};
+use crate::session::{ConnectionEvent, ConnectionSession, SessionError, Side};
 use crate::time::Time;
 
 /// Moves the events of a publisher to the present connection, whose publish stream it has for itself.
@@ -44,6 +44,11 @@ impl Outgoing {
         Self { voice: Voice::new(shared), pen: Pen::default() }
     }
 
+    /// One way of a publisher on two routers.
+    pub(super) fn on_way(shared: Arc<Shared>, side: Side) -> Self {
+        Self { voice: Voice::on_way(shared, side), pen: Pen::default() }
+    }
+
     /// A router takes the client for `identity`: the publisher's id follows from that and its
     /// secret. For a publisher that began without a router.
     pub(super) fn identified(&self, secret: &PublisherSecret, identity: &str) {
@@ -52,12 +57,12 @@ impl Outgoing {
 
     /// A connection begins whose router holds `tables`, and knows confirms and names or does not.
     pub(crate) fn begin(&mut self, tables: TableCapacity, connection: &ConnectionSession) {
-        self.voice.begin(Knows::of(connection), |session| session.stream_started(tables));
+        self.voice.begin(Knows::of(connection), |ways, side| ways.stream_started(side, tables));
     }
 
     /// On a new connection it joins its set, if it is a member of one.
     pub(super) fn join_set(&self, connection: &mut ConnectionSession) {
-        let Some(request) = self.voice.shared.lock().session.standby_request() else { return };
+        let Some(request) = self.voice.shared.lock().ways.first_mut().standby_request() else { return };
         if connection.sets() {
             connection.join_set(&request);
         } else {
@@ -97,7 +102,7 @@ impl Outgoing {
 
     /// Tells that an application wants something.
     pub(crate) fn work(&self) -> Arc<Notify> {
-        self.voice.shared.work.clone()
+        self.voice.work()
     }
 
     /// Whether the publisher needs no connection any more.
@@ -113,7 +118,7 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if !self.voice.is_flushed() {
+        if !self.voice.is_flushed() || !self.pen.is_empty() {
             self.pen.reset();
         }
     }

@@ -66,7 +66,7 @@ impl Publisher {
     /// # Errors
     /// [`HandlesExhausted`].
     pub fn register(&self, tags: &TagSet) -> Result<TagHandle, HandlesExhausted> {
-        self.feed(Tags::Set(tags)).shared.lock().session.register(tags)
+        self.feed(Tags::Set(tags)).shared.lock().ways.register(tags)
     }
 
     /// Whether somebody in the cluster may want events of these tags. Wrong for as long as news takes:
@@ -74,7 +74,7 @@ impl Publisher {
     #[must_use]
     pub fn wanted<'t>(&self, tags: impl Into<Tags<'t>>) -> bool {
         let tags = tags.into();
-        self.feed(tags).shared.lock().session.is_wanted(tags)
+        self.feed(tags).shared.lock().ways.first().is_wanted(tags)
     }
 
     /// Has `on_wanted` called when nobody wants a tag set any more (`false`), and when somebody may
@@ -202,12 +202,12 @@ impl Publisher {
     /// How it stands in its standby set; none for a publisher without one.
     #[must_use]
     pub fn standby(&self) -> Option<StandbyState> {
-        self.feeds[0].shared.lock().session.standby()
+        self.feeds[0].shared.lock().ways.first().standby()
     }
 
     /// Whether an event of the first connection has no outcome yet.
     pub(crate) fn is_pending(&self, seq: u64) -> bool {
-        self.feeds[0].shared.lock().session.is_pending(seq)
+        self.feeds[0].shared.lock().ways.is_pending(seq)
     }
 
     /// How many events ended how at each recipient that they named, as far as it is known; the first
@@ -272,8 +272,8 @@ impl Publisher {
     pub async fn flush(&self) {
         let ends: Vec<(&Feed, u64)> = self.feeds.iter().map(|feed| (feed, feed.flush())).collect();
         let received = |(feed, end): &(&Feed, u64)| {
-            let session = &feed.shared.lock().session;
-            session.settled() >= *end && !session.is_about_to_publish()
+            let ways = &feed.shared.lock().ways;
+            ways.settled() >= *end && !ways.first().is_about_to_publish()
         };
         self.wait(|| ends.iter().all(received).then_some(())).await;
     }
@@ -395,6 +395,7 @@ impl Publisher {
             passed_over: sum.passed_over + one.passed_over,
             pending: sum.pending + one.pending,
             skipped: sum.skipped + one.skipped,
+            by_one: sum.by_one + one.by_one,
             connections: sum.connections + one.connections,
         })
     }

@@ -10,24 +10,21 @@ use millrace_proto::Shard;
 use millrace_proto::id::EventId;
 use tokio::sync::{Notify, oneshot};
 
-use super::holding::Holding;
+use super::holding::{Holding, ways};
 use super::options::PublisherOptions;
 use super::quench::Listener;
 #[cfg(all(unix, feature = "spool"))]
 use super::standing;
 use super::standing::{StandbyOptions, Told};
-use super::stats::{Lost, REPORTS_MAX, SETTLED_MAX, Settled, Unconfirmed};
+use super::stats::{Lost, Settled, Unconfirmed};
 use crate::clock::{Clock, nanos, wall_time_ns};
 #[cfg(all(unix, feature = "spool"))]
 use crate::session::publisher::MemoryStore;
-use crate::session::publisher::{Full, GivenUp, Numbered, Recipient, RecipientFate, StandbyState, Store};
-use crate::session::{ConfirmLevel, Ended, Outcome, PublishError, PublisherConfig, PublisherSession, Tags};
+use crate::session::publisher::{Full, Numbered, RecipientFate, StandbyState, Store, Ways};
+use crate::session::{ConfirmLevel, Outcome, PublishError, PublisherConfig, Side, Tags};
 #[cfg(all(unix, feature = "spool"))]
 use crate::spool::{DiskStorage, SpoolStore, SyncPolicy};
 use crate::time::Time;
-
-/// Recipients whose events are counted for each of them: one that names more knows them itself.
-const RECIPIENTS_COUNTED_MAX: usize = 1024;
 
 /// What the task and the publisher's callers share.
 #[derive(Debug)]
@@ -35,7 +32,9 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     pub(super) clock: Clock,
     /// Tells the task that there is something to do.
-    pub(super) work: Arc<Notify>,
+    work: Arc<Notify>,
+    /// Tells that of the second way, where there is one.
+    second_work: Option<Arc<Notify>>,
     /// Tells those who wait that the queue has room, or that events were received or lost. One for
     /// all of a publisher's feeds.
     pub(super) progress: Arc<Notify>,
@@ -53,12 +52,12 @@ pub(crate) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) session: PublisherSession<Holding>,
+    pub(super) ways: Ways<Holding>,
     flush_bytes: usize,
     /// What chooses the core: a shard that was asked for, else that of the first event.
     pub(super) shard: Option<Shard>,
-    /// The task was told since it last looked.
-    pub(super) woken: bool,
+    /// The task of each way was told since it last looked.
+    pub(super) woken: [bool; 2],
     pub(super) ending: Ending,
     pub(super) lost: VecDeque<Lost>,
     pub(super) unknown: u64,
@@ -94,7 +93,7 @@ pub(super) struct State {
     /// All ends, where they are asked for.
     pub(super) settled: Option<VecDeque<Settled>>,
     /// Who waits for the outcome of an event, by its seq; as many as the window holds, at most.
-    waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     pub(super) connections: u64,
     /// The present router, or the last one, knows recipients, requests and replies.
     pub(super) knows_names: bool,
@@ -124,6 +123,7 @@ impl Shared {
         clock: Clock,
         progress: Arc<Notify>,
     ) -> Self {
+        let is_redundant = config.redundant;
         let state = State {
             flush_bytes: config.flush_bytes,
             level: config.level,
@@ -148,9 +148,9 @@ impl Shared {
             unconfirmed: VecDeque::new(),
             settled: None,
             waiting: BTreeMap::new(),
-            session: PublisherSession::with_store(config, holding),
+            ways: ways(config, holding),
             shard,
-            woken: false,
+            woken: [false; 2],
             ending: Ending::Open,
             lost: VecDeque::new(),
             unknown: 0,
@@ -162,6 +162,7 @@ impl Shared {
             state: Mutex::new(state),
             clock,
             work: Arc::default(),
+            second_work: is_redundant.then(Arc::default),
             progress,
             upkeep: Arc::default(),
             on_standby: OnceLock::new(),
@@ -180,7 +181,7 @@ impl Shared {
     pub(super) fn set_options(&self, options: &PublisherOptions) {
         let mut state = self.lock();
         state.settled = options.report_settled.then(VecDeque::new);
-        state.may_skip = options.quench.skips(options.level, options.min_receivers);
+        state.may_skip = options.skips();
     }
 
     /// Has the spool in a folder remember in which generation its publisher holds its set.
@@ -216,12 +217,28 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the tasks that there is something to do.
+    pub(super) fn wake(&self) {
+        self.work.notify_one();
+        if let Some(work) = &self.second_work {
+            work.notify_one();
+        }
+    }
+
+    /// What tells the task of a way.
+    pub(super) fn work_of(&self, side: Side) -> Arc<Notify> {
+        match (side, &self.second_work) {
+            (Side::Second, Some(work)) => work.clone(),
+            _ => self.work.clone(),
+        }
+    }
+
     /// Takes the spool out, of a publisher that nobody uses any more.
     #[cfg(all(unix, feature = "spool"))]
     pub(super) fn take_spool(&self) -> Option<SpoolStore<DiskStorage>> {
         let mut state = self.lock();
-        let nothing = Holding::Memory(MemoryStore::new(state.session.next_seq(), 0, 0));
-        match std::mem::replace(state.session.store_mut(), nothing) {
+        let nothing = Holding::Memory(MemoryStore::new(state.ways.next_seq(), 0, 0));
+        match std::mem::replace(state.ways.first_mut().store_mut(), nothing) {
             Holding::Spool(store) => Some(*store),
             Holding::Memory(_) => None,
         }
@@ -232,7 +249,7 @@ impl Shared {
         let state = self.lock();
         match state.ending {
             Ending::Open => false,
-            Ending::WhenFlushed => state.session.is_flushed(),
+            Ending::WhenFlushed => state.ways.is_flushed(),
             Ending::Now => true,
         }
     }
@@ -252,7 +269,7 @@ impl Shared {
         #[cfg(all(unix, feature = "spool"))]
         {
             let mut state = self.lock();
-            let Some(store) = state.session.store_mut().spool_mut() else { return Ok(false) };
+            let Some(store) = state.ways.first_mut().store_mut().spool_mut() else { return Ok(false) };
             let made = store.make_room().map_err(|error| PublishError::Store { kind: error.kind })?;
             state.settle();
             drop(state);
@@ -289,12 +306,13 @@ impl Shared {
         source_seq: u64,
     ) -> Result<Numbered, PublishError> {
         let mut state = self.lock();
-        let numbered = state.session.publish_numbered(self.clock.now(), tags, time_ns, payload, source_seq);
+        let session = state.ways.first_mut();
+        let numbered = session.publish_numbered(self.clock.now(), tags, time_ns, payload, source_seq);
         if matches!(numbered, Err(PublishError::WouldBlock)) {
             state.ask_for_room(PublishError::WouldBlock);
         }
-        let wake = !state.woken && !matches!(numbered, Ok(Numbered::Kept | Numbered::PassedOver));
-        state.woken |= wake;
+        let wake = !state.woken[0] && !matches!(numbered, Ok(Numbered::Kept | Numbered::PassedOver));
+        state.woken[0] |= wake;
         drop(state);
         if wake {
             self.work.notify_one();
@@ -311,22 +329,22 @@ impl Shared {
         then: impl FnOnce(&mut State, Option<u64>),
     ) -> Result<EventId, PublishError> {
         let mut state = self.lock();
-        if state.may_skip && address.is_empty() && state.session.skips(|| self.clock.now(), tags) {
+        if state.may_skip && address.is_empty() && state.ways.first_mut().skips(|| self.clock.now(), tags) {
             state.skipped += 1;
             then(&mut state, None);
-            return Ok(EventId { publisher: state.session.key(), seq: state.session.next_seq() });
+            return Ok(EventId { publisher: state.ways.first().key(), seq: state.ways.next_seq() });
         }
-        let was_empty = state.session.queued_bytes() == 0;
+        let were_empty = state.ways.are_empty();
         // Only the oldest queued event's time counts, so the clock is read once per batch.
-        let now = if was_empty { self.clock.now() } else { Time::ZERO };
-        let seq = match state.session.publish_addressed(now, tags, time_ns, payload, address) {
+        let now = if were_empty[0] || were_empty[1] { self.clock.now() } else { Time::ZERO };
+        let seq = match state.ways.publish_addressed(now, tags, time_ns, payload, address) {
             Ok(seq) => seq,
             Err(error) => {
                 let asked = state.ask_for_room(error);
                 let is_news = asked && !std::mem::replace(&mut state.waits_for_room, asked);
                 drop(state);
                 if asked {
-                    self.work.notify_one();
+                    self.wake();
                 }
                 if is_news {
                     self.upkeep.notify_one();
@@ -335,7 +353,7 @@ impl Shared {
             }
         };
         then(&mut state, Some(seq));
-        if state.session.store().is_spacious() {
+        if state.ways.first().store().is_spacious() {
             // A spool may have given an event up for this one, or this one.
             state.settle();
             state.waits_for_room = false;
@@ -346,12 +364,16 @@ impl Shared {
         if state.shard.is_none() {
             state.shard = Some(tags.shard());
         }
-        let publisher = state.session.key();
-        let wake = !state.woken && (was_empty || state.session.queued_bytes() >= state.flush_bytes);
-        state.woken |= wake;
+        let publisher = state.ways.first().key();
+        let wake = state.tasks_to_wake(were_empty);
         drop(state);
-        if wake {
+        if wake[0] {
             self.work.notify_one();
+        }
+        if wake[1]
+            && let Some(work) = &self.second_work
+        {
+            work.notify_one();
         }
         Ok(EventId { publisher, seq })
     }
@@ -363,74 +385,32 @@ pub(super) fn pending(holding: &Holding) -> u64 {
 }
 
 impl State {
-    /// Tells those who wait, counts, and reports what has ended.
-    pub(super) fn settle(&mut self) {
-        let key = self.session.key();
-        self.received = self.received.max(self.session.received());
-        while let Some(Ended { seqs, outcome }) = self.session.poll_ended() {
-            let events = seqs.end - seqs.start;
-            match outcome {
-                Outcome::Confirmed { .. } => self.confirmed += events,
-                Outcome::Partial { .. } => self.partial += events,
-                Outcome::Dropped { .. } => self.dropped += events,
-                Outcome::AtRecipients { ref recipients } => self.count_recipients(recipients, events),
-                Outcome::Unknown => self.unknown += events,
-                Outcome::GivenUp { why } => match why {
-                    GivenUp::Shed => self.shed += events,
-                    GivenUp::Expired => self.expired += events,
-                    GivenUp::Unreadable => self.unreadable += events,
-                    GivenUp::Fenced => self.fenced += events,
-                },
-            }
-            while let Some((&seq, _)) = self.waiting.range(seqs.clone()).next() {
-                if let Some(waiting) = self.waiting.remove(&seq) {
-                    // Sending fails only if the application has dropped the future.
-                    let _ = waiting.send(outcome.clone());
-                }
-            }
-            if let Some(settled) = &mut self.settled {
-                if settled.len() == SETTLED_MAX {
-                    settled.pop_front();
-                }
-                settled.push_back(Settled { key, seqs: seqs.clone(), outcome: outcome.clone() });
-            }
-            if !outcome.is_confirmed() {
-                if self.unconfirmed.len() == REPORTS_MAX {
-                    self.unconfirmed.pop_front();
-                }
-                self.unconfirmed.push_back(Unconfirmed { key, seqs, outcome });
-            }
-        }
-    }
-
-    /// Counts events that name recipients, and what became of them at each.
-    fn count_recipients(&mut self, recipients: &[Recipient], events: u64) {
-        let delivered = recipients.iter().filter(|one| one.fate == RecipientFate::Delivered).count();
-        *match delivered {
-            0 => &mut self.dropped,
-            some if some == recipients.len() => &mut self.confirmed,
-            _ => &mut self.partial,
-        } += events;
-        for Recipient { name, fate } in recipients {
-            if !self.at_recipients.contains_key(name) && self.at_recipients.len() == RECIPIENTS_COUNTED_MAX {
-                continue;
-            }
-            *self.at_recipients.entry(name.clone()).or_default().entry(*fate).or_default() += events;
-        }
+    /// Which tasks are to be told of an event that was just queued, where `were_empty` queues had none
+    /// before.
+    #[inline]
+    fn tasks_to_wake(&mut self, were_empty: [bool; 2]) -> [bool; 2] {
+        let wakes = |side: Side| {
+            let is_due = were_empty[side as usize] || self.ways.way(side).queued_bytes() >= self.flush_bytes;
+            is_due && !self.woken[side as usize]
+        };
+        let wake = [wakes(Side::First), self.ways.is_redundant() && wakes(Side::Second)];
+        self.woken[0] |= wake[0];
+        self.woken[1] |= wake[1];
+        wake
     }
 
     /// Gives up what has waited longer than it may.
     pub(super) fn expire(&mut self) {
         if let Some(ttl) = self.ttl {
             let now_ns = wall_time_ns(SystemTime::now());
-            self.session.expire_before(now_ns.saturating_sub(nanos(ttl)));
+            self.ways.expire_before(now_ns.saturating_sub(nanos(ttl)));
         }
     }
 
     /// Whether who looks after the spool is to be told that something waits for a sync.
     pub(super) fn wants_upkeep(&mut self) -> bool {
         #[cfg(all(unix, feature = "spool"))]
-        if self.session.store().spool().is_some_and(|store| store.spool().wants_sync()) {
+        if self.ways.first().store().spool().is_some_and(|store| store.spool().wants_sync()) {
             return !std::mem::replace(&mut self.upkeep_told, true);
         }
         false
@@ -439,7 +419,7 @@ impl State {
     /// The seq below which its spool is on disk; without one, or without syncs, the highest.
     pub(super) fn synced(&self) -> u64 {
         #[cfg(all(unix, feature = "spool"))]
-        if let Some(store) = self.session.store().spool()
+        if let Some(store) = self.ways.first().store().spool()
             && store.spool().sync_policy() != SyncPolicy::Never
         {
             return store.spool().synced();
@@ -450,7 +430,7 @@ impl State {
     /// Bytes of its spool's files.
     pub(super) fn spool_bytes(&self) -> u64 {
         #[cfg(all(unix, feature = "spool"))]
-        return self.session.store().spool().map_or(0, |store| store.spool().bytes());
+        return self.ways.first().store().spool().map_or(0, |store| store.spool().bytes());
         #[cfg(not(all(unix, feature = "spool")))]
         0
     }
@@ -458,7 +438,7 @@ impl State {
     /// What keeps events out of its spool.
     pub(super) fn spool_full(&self) -> Option<Full> {
         #[cfg(all(unix, feature = "spool"))]
-        return self.session.store().spool().and_then(SpoolStore::full);
+        return self.ways.first().store().spool().and_then(SpoolStore::full);
         #[cfg(not(all(unix, feature = "spool")))]
         None
     }
@@ -472,10 +452,10 @@ impl State {
     /// A publisher that holds events until they are received has room again as soon as the router
     /// says so: the session asks it. Whether it is to be asked.
     fn ask_for_room(&mut self, error: PublishError) -> bool {
-        let asks = error == PublishError::WouldBlock && self.session.resends();
+        let asks = error == PublishError::WouldBlock && self.ways.first().resends();
         if asks {
-            self.session.flush();
-            self.session.report();
+            self.ways.flush();
+            self.ways.report();
         }
         asks
     }

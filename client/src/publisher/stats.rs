@@ -89,6 +89,9 @@ pub struct PublisherStats {
     pub pending: u64,
     /// Events that were skipped because nobody wants them: they are not among those that were taken.
     pub skipped: u64,
+    /// Of a publisher on two routers: events whose end one router alone has told, because the other one
+    /// was away or too far behind.
+    pub by_one: u64,
     /// Connections that were made, one after the other or at once.
     pub connections: u64,
 }

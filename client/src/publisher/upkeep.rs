@@ -36,11 +36,11 @@ pub(super) async fn upkeep(shared: Arc<Shared>) {
             }
         }
         let synced = sync(&shared).await;
-        shared.work.notify_one();
+        shared.wake();
         shared.progress.notify_waiters();
         if let Err(error) = synced {
             tracing::error!("a spool is not synced: {error}");
-            if let Some(store) = shared.lock().session.store_mut().spool_mut() {
+            if let Some(store) = shared.lock().ways.first_mut().store_mut().spool_mut() {
                 store.set_failed(error);
             }
             if is_served {
@@ -60,7 +60,7 @@ fn look(shared: &Shared) -> (bool, Duration, bool) {
     state.expire();
     state.settle();
     let looks = state.ttl.is_some() || state.spool_full().is_some();
-    let policy = state.session.store().spool().map(|store| store.spool().sync_policy());
+    let policy = state.ways.first().store().spool().map(|store| store.spool().sync_policy());
     let interval = match policy {
         Some(SyncPolicy::Interval(interval)) => interval,
         Some(SyncPolicy::EachBatch | SyncPolicy::Never) | None => Duration::ZERO,
@@ -74,7 +74,7 @@ async fn sync(shared: &Shared) -> Result<(), StorageError> {
         let mut state = shared.lock();
         state.begin_upkeep();
         state.wants_sync_now = false;
-        match state.session.store_mut().spool_mut() {
+        match state.ways.first_mut().store_mut().spool_mut() {
             Some(store) => store.spool_mut().begin_sync()?,
             None => None,
         }
@@ -87,7 +87,7 @@ async fn sync(shared: &Shared) -> Result<(), StorageError> {
     // Without its runtime the publisher ends with what is written, which survives it.
     let Ok(order) = tokio::task::spawn_blocking(move || run(order)).await else { return Ok(()) };
     let mut state = shared.lock();
-    let ended = match state.session.store_mut().spool_mut() {
+    let ended = match state.ways.first_mut().store_mut().spool_mut() {
         Some(store) => {
             let ended = store.spool_mut().end_sync(order);
             store.synced();

@@ -4,20 +4,23 @@
 use std::sync::Arc;
 
 use millrace_proto::{PublisherId, PublisherKey, PublisherSecret, Shard};
+use tokio::sync::Notify;
 
 use super::holding::Holding;
 use super::pen::Pen;
 use super::state::Shared;
 use super::stats::{Lost, REPORTS_MAX};
 use crate::disconnect::Disconnect;
-use crate::session::publisher::{Heard, SharedStream};
-use crate::session::{ConnectionEvent, ConnectionSession, PublisherSession, SessionError};
+use crate::session::publisher::{Heard, SharedStream, Ways};
+use crate::session::{ConnectionEvent, ConnectionSession, SessionError, Side};
 use crate::time::Time;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Voice {
     pub(super) shared: Arc<Shared>,
+    /// Which of the publisher's ways goes over this connection.
+    side: Side,
     /// Something happened that those who wait for the publisher may want to see.
     progress: bool,
 }
@@ -47,30 +50,32 @@ pub(super) struct Spoken {
 
 impl Voice {
     pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, progress: false }
+        Self::on_way(shared, Side::First)
+    }
+
+    /// One way of a publisher on two routers.
+    pub(super) const fn on_way(shared: Arc<Shared>, side: Side) -> Self {
+        Self { shared, side, progress: false }
     }
 
     /// A router takes the client for `identity`: the publisher's id follows from that and its
     /// secret. For a publisher that began without a router.
     pub(super) fn identified(&self, secret: &PublisherSecret, identity: &str) {
         let mut state = self.shared.lock();
-        let publisher = PublisherId::derive(secret, identity, state.session.index());
-        let key = PublisherKey { publisher, ..state.session.key() };
-        state.session.set_key(key);
+        let session = state.ways.first_mut();
+        let publisher = PublisherId::derive(secret, identity, session.index());
+        let key = PublisherKey { publisher, ..session.key() };
+        session.set_key(key);
     }
 
-    /// A connection begins whose router knows `knows`; `start` gives the session its stream.
-    pub(super) fn begin<T>(
-        &mut self,
-        knows: Knows,
-        start: impl FnOnce(&mut PublisherSession<Holding>) -> T,
-    ) -> T {
+    /// A connection begins whose router knows `knows`; `start` gives the session of this way its stream.
+    pub(super) fn begin<T>(&mut self, knows: Knows, start: impl FnOnce(&mut Ways<Holding>, Side) -> T) -> T {
         let mut state = self.shared.lock();
-        let started = start(&mut state.session);
+        let started = start(&mut state.ways, self.side);
         state.knows_names = knows.names;
         if !knows.confirms && state.level.is_confirmed() {
             tracing::warn!("a router does not confirm events: what it receives ends as unknown; update it");
-            state.session.cannot_confirm();
+            state.ways.way_mut(self.side).cannot_confirm();
         }
         state.connections += 1;
         started
@@ -79,14 +84,15 @@ impl Voice {
     /// The connection is gone: what was on its way is reported as unknown, or goes out again.
     pub(super) fn lost(&mut self, reason: Disconnect) {
         let mut state = self.shared.lock();
-        let unwanted = state.session.take_unwanted();
-        let seqs = state.session.stream_lost();
+        let unwanted = state.ways.way_mut(self.side).take_unwanted();
+        let seqs = state.ways.stream_lost(self.side);
+        state.settle();
         if !seqs.is_empty() {
             state.unknown += seqs.end - seqs.start;
             if state.lost.len() == REPORTS_MAX {
                 state.lost.pop_front();
             }
-            let key = state.session.key();
+            let key = state.ways.first().key();
             state.lost.push_back(Lost { key, seqs, reason });
         }
         drop(state);
@@ -97,8 +103,8 @@ impl Voice {
     /// The control stream says something, of this publisher or of none.
     pub(super) fn hear(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
         let mut state = self.shared.lock();
-        let before = state.session.standby();
-        match state.session.hear(event)? {
+        let before = state.ways.first().standby();
+        match state.ways.way_mut(self.side).hear(event)? {
             Heard::Nothing | Heard::Credit => return Ok(()),
             Heard::Wanted { sets, is_wanted } => {
                 drop(state);
@@ -112,7 +118,7 @@ impl Voice {
         if state.wants_upkeep() {
             self.shared.upkeep.notify_one();
         }
-        let now = state.session.standby();
+        let now = state.ways.first().standby();
         drop(state);
         if let Some(now) = now.filter(|_| before != now) {
             self.shared.tell_standby(now);
@@ -132,30 +138,30 @@ impl Voice {
         let mut state = self.shared.lock();
         let state = &mut *state;
         if is_leaving {
-            state.session.hold();
+            state.ways.way_mut(self.side).hold();
         }
         state.expire();
         if let Some(stream) = &mut lent {
-            stream.lend(&mut state.session);
+            stream.lend(state.ways.first_mut());
         }
         if pen.is_empty()
-            && let Some(chunk) = state.session.take_output(now)
+            && let Some(chunk) = state.ways.take_output(self.side, now)
         {
             pen.take(chunk);
             self.progress = true;
         }
-        state.settle();
-        let session = &state.session;
-        let output_due = if pen.is_empty() { session.poll_timeout() } else { None };
+        self.progress |= state.settle();
+        let output_due = if pen.is_empty() { state.ways.poll_timeout(self.side) } else { None };
+        let session = state.ways.way(self.side);
         let answer_due = session.answer_due().filter(|&due| due > now);
         let deadline = output_due.into_iter().chain(answer_due).min();
         let expects_answer = session.expects_answer(now);
         let is_waiting = !session.unreceived().is_empty() || session.is_waiting();
         // Nothing that is published from here on can go out before the present chunk is written or
         // credit arrives, and the task turns then anyway.
-        state.woken = !pen.is_empty() || session.is_out_of_credit(now);
+        state.woken[self.side as usize] = !pen.is_empty() || session.is_out_of_credit(now);
         if let Some(stream) = lent {
-            stream.take_back(&mut state.session);
+            stream.take_back(state.ways.first_mut());
         }
         if std::mem::take(&mut self.progress) {
             self.shared.progress.notify_waiters();
@@ -168,9 +174,20 @@ impl Voice {
         self.shared.is_done()
     }
 
-    /// Whether nothing of it is on its way or waits.
+    /// Whether nothing of it is on its way here or waits. The other one of two ways may have ended what
+    /// this one has not written.
     pub(super) fn is_flushed(&self) -> bool {
-        self.shared.lock().session.is_flushed()
+        let state = self.shared.lock();
+        if state.ways.is_redundant() {
+            state.ways.way(self.side).unreceived().is_empty()
+        } else {
+            state.ways.is_flushed()
+        }
+    }
+
+    /// Tells that an application wants something.
+    pub(super) fn work(&self) -> Arc<Notify> {
+        self.shared.work_of(self.side)
     }
 
     /// What chooses the core of the next connection.

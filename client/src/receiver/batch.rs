@@ -13,7 +13,8 @@ use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
-use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Side, Verdict};
+use crate::session::Side;
+use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Verdict};
 use crate::session::{Dedup, DeliveredRun, DeliverySink, PassedBy, Place, PlaceOf};
 
 /// Events and gaps in the order of the stream.

@@ -16,7 +16,7 @@ use super::state::{Busy, ReceiverRefused, Shared};
 use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
 use crate::session::Cursor;
-use crate::session::receiver::Side;
+use crate::session::Side;
 
 /// Receives events: an asynchronous stream of [`Item`]s.
 #[derive(Debug)]

@@ -15,7 +15,8 @@ use super::sifting::{Sieve, Sifted};
 use super::state::{AskedMark, Shared};
 use crate::apart::Apart;
 use crate::clock::Clock;
-use crate::session::receiver::{Fresh, Pair, Side};
+use crate::session::Side;
+use crate::session::receiver::{Fresh, Pair};
 use crate::time::Time;
 
 /// The two sessions of a receiver.

@@ -43,6 +43,7 @@ pub mod plan;
 mod progress;
 pub mod publisher;
 pub mod receiver;
+mod side;
 
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
@@ -59,3 +60,4 @@ pub use receiver::{
     Dedup, DeliveredRun, Deliveries, DeliverySink, DeliveryStream, PassedBy, ReceiverConfig, ReceiverSession,
     StreamFor,
 };
+pub use side::Side;

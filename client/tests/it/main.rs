@@ -14,6 +14,7 @@ mod moves;
 mod per_core;
 mod publisher;
 mod receiver;
+mod redundant;
 mod router;
 mod shared;
 #[cfg(all(unix, feature = "spool"))]

@@ -29,6 +29,11 @@ pub enum PublishError {
     /// The publisher has a spool, which keeps no events for recipients, requests or replies.
     #[error("a spool holds no events for recipients, requests or replies: use a publisher without one")]
     Addressed,
+    /// The publisher is on two routers, and who answers or is named would have to do so twice.
+    #[error(
+        "a publisher on two routers sends no events for recipients, requests or replies: use another one"
+    )]
+    AddressedTwice,
     /// The publisher has a spool, which keeps no source seqs.
     #[error("a spool holds no events with source seqs: leave the numbers or the spool out")]
     Numbered,

@@ -69,6 +69,22 @@ impl Finals {
         parts
     }
 
+    /// The parts of `seqs` that are final, ascending.
+    pub(crate) fn final_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
+        let mut parts = Vec::new();
+        let mut from = seqs.start;
+        for pending in self.pending_in(seqs.clone()) {
+            if from < pending.start {
+                parts.push(from..pending.start);
+            }
+            from = pending.end;
+        }
+        if from < seqs.end {
+            parts.push(from..seqs.end);
+        }
+        parts
+    }
+
     /// How many of `seqs` are not final.
     pub(crate) fn pending_count(&self, seqs: Range<u64>) -> u64 {
         self.pending_in(seqs).iter().map(|part| part.end - part.start).sum()
@@ -121,6 +137,8 @@ mod tests {
                 naive.extend(first..first + count);
                 let pending: Vec<u64> = finals.pending_in(3..150).into_iter().flatten().collect();
                 prop_assert_eq!(pending, (3..150).filter(|seq| !naive.contains(seq)).collect::<Vec<_>>());
+                let known: Vec<u64> = finals.final_in(3..150).into_iter().flatten().collect();
+                prop_assert_eq!(known, (3..150).filter(|seq| naive.contains(seq)).collect::<Vec<_>>());
                 prop_assert_eq!(finals.floor(), (0..).find(|seq| !naive.contains(seq)).unwrap());
                 prop_assert_eq!(finals.end(), naive.last().map_or(0, |last| last + 1));
                 let ranges: Vec<_> = finals.ranges().collect();

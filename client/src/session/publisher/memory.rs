@@ -238,12 +238,17 @@ impl Store for MemoryStore {
         self.runs.front().map_or(self.next_seq, |run| run.first_seq)..self.next_seq
     }
 
+    #[inline]
+    fn has_room(&self, payload_bytes: usize) -> bool {
+        self.runs.is_empty() || self.bytes() + payload_bytes <= self.bytes_max
+    }
+
     /// The event joins the newest run when that has the same tag set and address, is not later, was
     /// not handed out, and stays within the size of a run.
     #[inline]
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
         let NewEvent { seq, tags, time_ns, payload, address, source_seq, .. } = event;
-        if !self.runs.is_empty() && self.bytes() + payload.len() > self.bytes_max {
+        if !self.has_room(payload.len()) {
             return Err(StoreError::Full);
         }
         self.make_room(payload.len() + EVENT_HEAD_BYTES_MAX);
@@ -353,6 +358,13 @@ impl Store for MemoryStore {
         }
         // Each byte moves at most once for each that was released.
         if self.dead_bytes > KEPT_BYTES.max((self.events.len() - self.head) / 2) {
+            self.compact();
+        }
+    }
+
+    fn leave_out(&mut self, seqs: Range<u64>) {
+        self.release_range(seqs);
+        if self.dead_bytes > 0 {
             self.compact();
         }
     }

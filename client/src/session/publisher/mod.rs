@@ -24,6 +24,8 @@
 //! | `retries` | what did not reach all its receivers, and is to go out again |
 //! | `quenching`, `unwanted` | tag sets that nobody wants |
 //! | `standby`, `numbered` | its place in a standby set, and events with numbers of their own |
+//! | `copy` | what a session does that is one of two |
+//! | `ways` | [`Ways`]: two routers at once |
 //! | `reports` | asking the router what it has received, and how long it may be silent |
 //!
 //! ```
@@ -49,6 +51,7 @@
 mod config;
 #[cfg(test)]
 mod confirm_tests;
+mod copy;
 mod error;
 mod finals;
 mod hearing;
@@ -71,6 +74,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod unwanted;
+mod ways;
 mod window;
 
 pub use config::{ConfirmLevel, PublisherConfig};
@@ -84,3 +88,4 @@ pub use shared::{NUMBERS_MAX, SharedStream};
 pub use standby::{Numbered, SetWish, StandbyState};
 pub use store::{Full, GivenUp, NewEvent, Store, StoreError, StoredRun};
 pub use tags::{HandlesExhausted, TAG_HANDLES_MAX, TagHandle, Tags};
+pub use ways::Ways;

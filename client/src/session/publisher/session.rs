@@ -67,7 +67,7 @@ impl<S: Store> PublisherSession<S> {
     /// A publisher without a stream, that goes on with what `store` holds.
     #[must_use]
     pub fn with_store(config: PublisherConfig, store: S) -> Self {
-        let window = Window::new(store, config.resend, config.level);
+        let window = Window::new(store, &config);
         Self {
             handles: Handles::default(),
             oldest: Time::ZERO,

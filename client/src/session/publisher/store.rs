@@ -187,6 +187,12 @@ pub trait Store: fmt::Debug {
     /// [`StoreError`].
     fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError>;
 
+    /// Whether it takes an event of so many bytes.
+    fn has_room(&self, payload_bytes: usize) -> bool {
+        let _ = payload_bytes;
+        true
+    }
+
     /// The oldest run that was not handed out since the last [`Store::rewind`]. `None` when there
     /// is none, or when it may not be sent yet, for instance because the disk does not have it.
     fn next_run(&self) -> Option<StoredRun<'_>>;
@@ -204,6 +210,12 @@ pub trait Store: fmt::Debug {
     /// These events are final, though earlier ones may not be. They were handed out; each event is
     /// released once, by this method or by [`Store::release`], and one publisher uses one of them.
     fn release_range(&mut self, seqs: Range<u64>);
+
+    /// As [`Store::release_range`], for events that may not have been handed out: a run of which all are
+    /// final is not handed out from here on. Only for a store in memory.
+    fn leave_out(&mut self, seqs: Range<u64>) {
+        let _ = seqs;
+    }
 
     /// Forgets all events that it holds: none of them goes out (again).
     fn forget_all(&mut self);

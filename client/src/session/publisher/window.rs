@@ -30,7 +30,7 @@ use std::ops::Range;
 
 use millrace_proto::data::flag;
 
-use super::config::ConfirmLevel;
+use super::config::{ConfirmLevel, PublisherConfig};
 use super::finals::Finals;
 use super::store::{GivenUp, NewEvent, Store, StoreError, StoredRun};
 
@@ -51,6 +51,8 @@ pub(super) struct Window<S> {
     sent_below: u64,
     /// Events of this stream whose outcome its router owes.
     in_flight: u64,
+    /// Nothing that runs say of the floor is above.
+    floor_max: u64,
     /// Which events are final: below `settled` all, above it some.
     finals: Finals,
 }
@@ -69,8 +71,9 @@ pub(super) struct Outgoing<'a> {
 
 impl<S: Store> Window<S> {
     /// Goes on with what the store holds, all of which may have been sent before.
-    pub(super) fn new(store: S, resend: bool, level: ConfirmLevel) -> Self {
+    pub(super) fn new(store: S, config: &PublisherConfig) -> Self {
         let Range { start, end } = store.seqs();
+        let PublisherConfig { level, redundant, .. } = *config;
         let (mut finals, level_flags) = (Finals::below(start), level.flags());
         let mut from = start;
         for pending in store.pending_in(start..end) {
@@ -81,14 +84,21 @@ impl<S: Store> Window<S> {
         Self {
             store,
             level,
-            resend,
+            resend: config.resend || redundant,
             level_flags,
             taken: start,
             received: start,
-            sent_below: end,
+            // Where no level says it, receivers are to know that each run may come on another way, too.
+            sent_below: if redundant && !level.is_confirmed() { u64::MAX } else { end },
             in_flight: 0,
+            floor_max: u64::MAX,
             finals,
         }
+    }
+
+    /// Receivers are told of no floor above this one.
+    pub(super) const fn set_floor(&mut self, floor_max: u64) {
+        self.floor_max = floor_max;
     }
 
     /// What holds the events.
@@ -113,10 +123,20 @@ impl<S: Store> Window<S> {
     /// Takes an event, whose seq is [`Window::next_seq`].
     #[inline]
     pub(super) fn append(&mut self, event: NewEvent<'_>) -> Result<(), StoreError> {
-        if self.level.is_confirmed() && self.store.held() >= UNCONFIRMED_MAX && !self.store.is_spacious() {
+        if self.is_at_its_bound() {
             return Err(StoreError::Full);
         }
         self.store.append(event)
+    }
+
+    #[inline]
+    fn is_at_its_bound(&self) -> bool {
+        self.level.is_confirmed() && self.store.held() >= UNCONFIRMED_MAX && !self.store.is_spacious()
+    }
+
+    /// Whether an event of so many bytes finds room.
+    pub(super) fn has_room(&self, payload_bytes: usize) -> bool {
+        !self.is_at_its_bound() && self.store.has_room(payload_bytes)
     }
 
     /// The next run to write, if any.
@@ -127,7 +147,8 @@ impl<S: Store> Window<S> {
             return None;
         }
         let resent = if run.first_seq < self.sent_below { flag::RESENT } else { 0 };
-        Some(Outgoing { run, floor: self.store.seqs().start, flags: self.level_flags | resent, set: None })
+        let floor = self.store.seqs().start.min(self.floor_max);
+        Some(Outgoing { run, floor, flags: self.level_flags | resent, set: None })
     }
 
     /// Whether [`Window::next_run`] has a run.
@@ -170,6 +191,11 @@ impl<S: Store> Window<S> {
         self.in_flight = self.in_flight.saturating_sub(events);
     }
 
+    /// Whether events have an outcome.
+    pub(super) const fn has_level(&self) -> bool {
+        self.level.is_confirmed()
+    }
+
     /// The parts of `seqs` that are not final.
     pub(super) fn pending_in(&self, seqs: Range<u64>) -> Vec<Range<u64>> {
         self.finals.pending_in(seqs)
@@ -185,6 +211,15 @@ impl<S: Store> Window<S> {
             self.store.release_range(part.clone());
         }
         news
+    }
+
+    /// These events are final, whether they were handed to a stream or not.
+    pub(super) fn leave_out(&mut self, seqs: Range<u64>) {
+        let news = self.finals.pending_in(seqs.clone());
+        self.finals.insert(seqs);
+        for part in news {
+            self.store.leave_out(part);
+        }
     }
 
     /// All that is held is given up, because another member of the publisher's set holds it. What was

@@ -22,14 +22,18 @@ use crate::session::publisher::Finals;
 
 /// Publishers that are remembered, at most: the oldest give way.
 const PUBLISHERS_MAX: usize = 1024;
-/// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets one event
-/// of 64 has as many when a publisher's window of 65,536 events is full.
-const RANGES_MAX: usize = 1024;
+/// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets every second
+/// event has as many of a publisher whose window of 65,536 events is full, or of one that is on two
+/// routers of which one is behind by as much.
+const RANGES_MAX: usize = 32_768;
+/// Ranges that are remembered of each, at most, while there are more of all publishers than
+/// [`RANGES_OF_ALL_MAX`].
+const RANGES_OWN_MAX: usize = 1024;
 /// Ranges that are remembered of each, whatever its floor and how many there are of all publishers:
 /// a copy that arrives behind the one that was sent again is seldom older than so many stretches.
 const RANGES_KEPT: usize = 64;
 /// Ranges that are remembered of all publishers, some 3 MiB, as long as there is one with more than
-/// [`RANGES_KEPT`]: a router that stood still for seconds brings copies of all that it had read.
+/// [`RANGES_KEPT`] below its floor, or more than [`RANGES_OWN_MAX`]: a router that stood still for seconds brings copies of all that it had read.
 const RANGES_OF_ALL_MAX: usize = 65_536;
 
 /// What one receiver has had, across connections.
@@ -196,7 +200,9 @@ impl Had {
     fn has_too_many(&self, others: usize) -> bool {
         let is_below = || self.seqs.ranges().next().is_some_and(|lowest| lowest.end <= self.floor);
         let ranges = self.seqs.len();
-        ranges > RANGES_MAX || (ranges > RANGES_KEPT && others + ranges > RANGES_OF_ALL_MAX && is_below())
+        let all_have_too_many = others + ranges > RANGES_OF_ALL_MAX;
+        ranges > RANGES_MAX
+            || (all_have_too_many && (ranges > RANGES_OWN_MAX || (ranges > RANGES_KEPT && is_below())))
     }
 
     fn forget_lowest(&mut self) {
@@ -307,6 +313,28 @@ mod tests {
         assert_eq!(dedup.ranges, all);
         dedup.take(key(PUBLISHERS_MAX as u128), 5..6, 5, false);
         assert_eq!(dedup.ranges, dedup.publishers.values().map(|had| had.seqs.len()).sum::<usize>());
+    }
+
+    #[test]
+    fn copies_of_a_router_that_is_behind_by_a_window_are_removed() {
+        let mut dedup = Dedup::default();
+        for at in 0..RANGES_MAX as u64 {
+            assert_eq!(dedup.take(key(0), 2 * at..2 * at + 1, at, false), all());
+        }
+        for at in 0..RANGES_MAX as u64 {
+            assert_eq!(dedup.take(key(0), 2 * at..2 * at + 1, at, false), parts(&[]));
+        }
+    }
+
+    #[test]
+    fn publishers_with_many_ranges_share_what_is_remembered() {
+        let mut dedup = Dedup::default();
+        for at in 0..RANGES_MAX as u64 {
+            for id in 0..4 {
+                dedup.take(key(id), 2 * at..2 * at + 1, 0, false);
+            }
+        }
+        assert!(dedup.ranges <= RANGES_OF_ALL_MAX + 4 * RANGES_OWN_MAX, "{}", dedup.ranges);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use deliveries::{Deliveries, DeliveryStream};
 pub use echo::Echo;
 pub use handover::{Handover, Session, Verdict};
 pub use own::{ReceiverConfig, ReceiverSession, WINDOW_BYTES};
-pub use pair::{Pair, Side};
+pub use pair::Pair;
 pub use preamble::StreamFor;
 pub use sets::SetVerdict;
 pub use shared::OpenError;

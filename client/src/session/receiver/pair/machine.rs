@@ -8,6 +8,7 @@ use millrace_proto::{PublisherKey, RouterId};
 
 use super::ahead::Ahead;
 use crate::session::receiver::Fresh;
+use crate::session::side::Side;
 use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 
 /// Pause before marks are asked for again when some router could not be asked for what it had routed:
@@ -18,30 +19,6 @@ const RETRY_NS: u64 = 500 * MILLISECOND_NS;
 const COVERED_NS: u64 = 60 * SECOND_NS;
 /// Lost routers that are remembered, at most: more than are lost in that time.
 const COVERED_MAX: usize = 8;
-
-/// One of the two sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Side {
-    /// The one that the receiver began with.
-    #[default]
-    First,
-    /// The other one.
-    Second,
-}
-
-impl Side {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::First, Self::Second];
-
-    /// The other one.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::First => Self::Second,
-            Self::Second => Self::First,
-        }
-    }
-}
 
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,4 +19,4 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
-pub use machine::{Pair, Side};
+pub use machine::Pair;

@@ -7,8 +7,9 @@ use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::{Epoch, PublisherId, PublisherKey, RouterId};
 use proptest::prelude::*;
 
+use super::Pair;
 use super::ahead::{Ahead, RANGES_MAX};
-use super::{Pair, Side};
+use crate::session::Side;
 use crate::time::{SECOND_NS, Time};
 
 const SOURCES: usize = 3;

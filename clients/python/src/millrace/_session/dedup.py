@@ -1,7 +1,7 @@
 """Which events a receiver has had, so that one which its publisher sends again comes once.
 
-A publisher with a confirm level says with every run below which seq nothing is sent again: its
-floor. Seqs at or above it are remembered. In doubt an event is delivered, marked as a possible
+A publisher with a confirm level, or on two routers, says with every run below which seq nothing
+comes again: its floor. Seqs at or above it are remembered. In doubt an event is delivered, marked as a possible
 duplicate.
 """
 
@@ -14,8 +14,9 @@ from .._wire.runs import Run
 
 # Publishers that are remembered, at most: the one that came first gives way.
 PUBLISHERS_MAX = 1_024
-# Ranges that are remembered of each, at most: the lowest give way.
-RANGES_MAX = 1_024
+# Ranges that are remembered of each, at most: the lowest give way. As many has a receiver that gets
+# every second event of a publisher on two routers, one of which is behind by a window of 65,536.
+RANGES_MAX = 32_768
 # Ranges that are remembered whatever the floor: a first copy may arrive behind the second.
 RANGES_KEPT = 64
 
@@ -32,7 +33,7 @@ class _Had:
 
     def forget(self) -> None:
         while (count := len(self.seqs)) > RANGES_KEPT:
-            if count <= RANGES_MAX and self.seqs.ranges()[0][1] > self.floor:
+            if count <= RANGES_MAX and self.seqs.lowest_end > self.floor:
                 return
             self.known_from = self.seqs.forget_lowest()
 

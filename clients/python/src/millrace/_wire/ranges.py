@@ -51,6 +51,11 @@ class SeqSet:
         """One past the highest seq."""
         return self._ends[-1] if self._ends else self.floor
 
+    @property
+    def lowest_end(self) -> int:
+        """One past the lowest range above the floor; the floor, where there is none."""
+        return self._ends[0] if self._ends else self.floor
+
     def ranges(self) -> list[tuple[int, int]]:
         return list(zip(self._firsts, self._ends, strict=True))
 
