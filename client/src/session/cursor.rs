@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use millrace_proto::control::SourcePosition;
 use millrace_proto::data::Source;
-use millrace_proto::{Incarnation, RouterId};
+use millrace_proto::{Incarnation, RouterId, varint};
 
 /// The first line of a cursor as text.
 const FIRST_LINE: &str = "millrace-cursor 1";
@@ -42,6 +42,52 @@ impl Cursor {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// As few bytes, for where a text of lines is too long: 17 for each router and about 5 for each
+    /// owner.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = self.0.iter().peekable();
+        while let Some(&(&Source { router, incarnation, .. }, _)) = rest.peek() {
+            let of_life =
+                |place: &(&Source, &u64)| (place.0.router, place.0.incarnation) == (router, incarnation);
+            let mut owners = Vec::new();
+            while let Some((source, &position)) = rest.next_if(of_life) {
+                owners.push((u64::from(source.owner), position.min(varint::MAX)));
+            }
+            out.extend_from_slice(&router.0.to_be_bytes());
+            out.extend_from_slice(&incarnation.0.to_be_bytes());
+            varint::put(&mut out, owners.len() as u64);
+            for (owner, position) in owners {
+                varint::put(&mut out, owner);
+                varint::put(&mut out, position);
+            }
+        }
+        out
+    }
+
+    /// The cursor that [`Cursor::to_bytes`] gave these bytes for; `None` for others.
+    #[must_use]
+    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut cursor = Self::default();
+        while !bytes.is_empty() {
+            let (router, rest) = bytes.split_first_chunk()?;
+            let (incarnation, rest) = rest.split_first_chunk()?;
+            bytes = rest;
+            let router = RouterId(u64::from_be_bytes(*router));
+            let incarnation = Incarnation(u64::from_be_bytes(*incarnation));
+            for _ in 0..varint::take(&mut bytes).ok()? {
+                let owner = varint::take(&mut bytes).ok()?.try_into().ok()?;
+                let position = varint::take(&mut bytes).ok()?;
+                if cursor.0.len() == POSITIONS_MAX {
+                    return None;
+                }
+                cursor.0.insert(Source { router, incarnation, owner }, position);
+            }
+        }
+        Some(cursor)
     }
 
     /// Everything of a source below a position has come. An earlier life of the source is over
@@ -151,5 +197,24 @@ mod tests {
         assert_eq!(cursor.positions().iter().map(|place| place.position).collect::<Vec<_>>(), [9, 8]);
         cursor.pass(source(2, 0), 1);
         assert_eq!(cursor.positions().len(), 1);
+    }
+
+    #[test]
+    fn bytes_read_as_they_are_written_and_nothing_else_does() {
+        let mut text = format!("{FIRST_LINE}\n");
+        for (router, incarnation, owner, position) in
+            [(1, 7, 0, 0), (1, 7, 1, 300), (2, 9, 0, 1 << 40), (u64::MAX, 0, 65535, 5)]
+        {
+            text.push_str(&format!("{router:016x} {incarnation:016x} {owner} {position}\n"));
+        }
+        let cursor: Cursor = text.parse().unwrap();
+        let bytes = cursor.to_bytes();
+        assert_eq!(bytes.len(), 3 * 17 + (1 + 1) + (1 + 2) + (1 + 8) + (4 + 1));
+        assert_eq!(Cursor::from_bytes(&bytes), Some(cursor));
+        assert_eq!(Cursor::from_bytes(&[]), Some(Cursor::default()));
+        for length in (1..bytes.len()).filter(|length| ![22, 48].contains(length)) {
+            assert_eq!(Cursor::from_bytes(&bytes[..length]), None, "{length}");
+        }
+        assert_eq!(Cursor::from_bytes(&[255; 100]), None);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millrace_client::{Client, Cursor};
+use millrace_client::Cursor;
 
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 64;
@@ -41,8 +41,6 @@ pub(crate) enum CursorsError {
 /// All named subscriptions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursors {
-    /// Its receivers share one connection.
-    pub(crate) client: Client,
     folder: Arc<PathBuf>,
     taken: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -52,9 +50,9 @@ impl Cursors {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub(crate) fn open(client: Client, folder: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { client, folder: Arc::new(folder), taken: Arc::default() })
+        Ok(Self { folder: Arc::new(folder), taken: Arc::default() })
     }
 
     /// Takes a name for one reader.

@@ -121,10 +121,9 @@ impl Agent {
         let (stop, stopping) = watch::channel(false);
         let lobby = Lobby { counters: Arc::new(Counters::default()), stopping };
         // Subscriptions have a connection of their own: none of them holds up what is published.
-        let (client, receiving) =
-            (Client::new(settings.routers.clone())?, Client::new(settings.routers.clone())?);
+        let client = Client::new(settings.routers.clone())?;
         let folder = settings.spool.folder.clone();
-        let cursors = Cursors::open(receiving, folder.join("cursors"))
+        let cursors = Cursors::open(folder.join("cursors"))
             .map_err(|source| AgentError::Folder { folder: folder.clone(), source })?;
         let producers = Producers::open(
             client,

@@ -1,13 +1,15 @@
 //! One receiver, and the local clients that read it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use millrace_client::receiver::BatchItem;
-use millrace_client::{Batch, ReceiverOptions, SubscribeError, Subscription};
+use millrace_client::{Batch, ReceiverOptions, RefusedReason, SubscribeError, Subscription};
 use tokio::sync::{Notify, watch};
 
 use super::arrival::Arrival;
 use super::mailbox::{Delivery, Letter, Mailbox};
+use super::place::Trail;
 use super::receivers::Receivers;
 
 /// How far a feed has come.
@@ -33,6 +35,8 @@ pub(super) struct FeedKey {
     pub(super) selectors: Arc<[String]>,
     /// Its readers share the events of a group: each is for one of them.
     pub(super) group: Option<Group>,
+    /// Its readers are told where events stand.
+    pub(super) has_places: bool,
 }
 
 /// A group of the cluster, of which a feed is one member.
@@ -123,11 +127,13 @@ impl Feed {
         is_last
     }
 
-    /// Hands a batch to all readers, or each event to one member of a group.
-    fn hand_out(&self, batch: &Batch) {
-        for item in batch.iter() {
+    /// Hands a batch to all readers, or each event to one member of a group. `trail` says where events
+    /// stand.
+    fn hand_out(&self, batch: &Batch, mut trail: Option<Trail>) {
+        for (entry, item) in batch.iter().enumerate() {
+            let place = trail.as_mut().and_then(|trail| trail.pass(batch, entry));
             let delivery = match item {
-                BatchItem::Event(event) => Delivery::Event(Arc::new(Arrival::new(&event))),
+                BatchItem::Event(event) => Delivery::Event(Arc::new(Arrival::placed(&event, place))),
                 BatchItem::Gap(gap) => Delivery::Gap(gap.clone()),
                 // One that this version of the client library does not know.
                 _ => continue,
@@ -164,31 +170,63 @@ impl Feed {
         self.end(&error);
     }
 
-    /// Reads the receiver for as long as there is one. Returns why there is none.
+    /// Reads a receiver for as long as there is one. Returns why there is none.
     async fn serve(&self, receivers: &Receivers) -> Result<std::convert::Infallible, String> {
         // Local clients drop their own oldest, so a router is to do the same for the gateway.
         let mut options = ReceiverOptions::default();
         if let Some(group) = &self.key.group {
             options = options.group(&*group.name);
         }
-        let mut receiver = receivers.open_when_possible(&options).await?;
-        let mut subscription =
-            receiver.subscribe(self.key.selectors.iter()).map_err(|error| error.to_string())?;
+        if self.key.has_places {
+            // Positions of all owners are known from here on, and what is missed between two
+            // connections is replayed.
+            let placed = options.clone().since(Duration::ZERO);
+            match self.read(receivers, &placed).await {
+                Err(Over::NoHistory) => {}
+                Err(Over::For(why)) => return Err(why),
+            }
+        }
+        match self.read(receivers, &options).await {
+            Err(Over::NoHistory) => Err("the routers keep no history".to_owned()),
+            Err(Over::For(why)) => Err(why),
+        }
+    }
+
+    async fn read(
+        &self,
+        receivers: &Receivers,
+        options: &ReceiverOptions,
+    ) -> Result<std::convert::Infallible, Over> {
+        let over = |error: SubscribeError| match error {
+            SubscribeError::Refused { reason: RefusedReason::History, .. } => Over::NoHistory,
+            error => Over::For(error.to_string()),
+        };
+        let mut receiver = receivers.open_when_possible(options).await.map_err(Over::For)?;
+        let mut subscription = receiver.subscribe(self.key.selectors.iter()).map_err(over)?;
         loop {
+            let cursor = self.key.has_places.then(|| receiver.cursor());
             tokio::select! {
                 batch = receiver.next_batch() => match batch {
-                    Some(batch) => self.hand_out(&batch),
+                    Some(batch) => self.hand_out(&batch, cursor.map(Trail::behind)),
                     None => {
                         let refused = receiver.refused().map(|refused| refused.to_string());
-                        return Err(refused.unwrap_or_else(|| "the receiver has ended".to_owned()));
+                        return Err(Over::For(refused.unwrap_or_else(|| "the receiver has ended".to_owned())));
                     }
                 },
                 effective = effective(&self.stage, &mut subscription, &self.key.selectors) => {
-                    effective.map_err(|error| error.to_string())?;
+                    effective.map_err(over)?;
                 }
             }
         }
     }
+}
+
+/// Why a receiver is over.
+enum Over {
+    /// The routers do not keep what it asks for.
+    NoHistory,
+    /// Any other reason, for people.
+    For(String),
 }
 
 /// Waits until the subscription of a receiver is effective, once; then for ever.

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_client::{Config, Selector, SelectorError};
+use millrace_client::{Config, ReceiverOptions, Selector, SelectorError};
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
+use tokio::sync::Semaphore;
 
 use super::feed::{Feed, FeedEnded, FeedKey, Group, Stage};
+use super::following::Following;
 use super::mailbox::Mailbox;
 use super::member::Member;
+use super::place::Place;
 use super::receivers::Receivers;
 
 /// Why a subscription is not possible.
@@ -31,13 +34,21 @@ pub enum JoinError {
         /// How many there were.
         count: usize,
     },
+    /// Receivers of clients that have come back are as many as may be.
+    #[error("{FOLLOWING_MAX} clients have come back and are replayed what they missed: try again later")]
+    Busy,
 }
+
+/// Clients at a time that have a receiver of their own, because they have come back.
+pub const FOLLOWING_MAX: usize = 4096;
 
 /// All feeds of a program. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Feeds {
     receivers: Receivers,
     open: Arc<Mutex<Open>>,
+    /// Places for clients that come back.
+    following: Arc<Semaphore>,
 }
 
 /// Feeds that are open, by what they are for.
@@ -47,7 +58,8 @@ impl Feeds {
     /// Feeds of these routers, none of which is open.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { receivers: Receivers::new(config), open: Arc::default() }
+        let following = Arc::new(Semaphore::new(FOLLOWING_MAX));
+        Self { receivers: Receivers::new(config), open: Arc::default(), following }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -71,7 +83,48 @@ impl Feeds {
         subscription: u64,
         mailbox: &Arc<Mailbox>,
     ) -> Result<Membership, JoinError> {
-        self.join_feed(FeedKey { selectors: canonical(selectors)?, group: None }, subscription, mailbox)
+        let selectors = canonical(selectors)?;
+        self.join_feed(FeedKey { selectors, group: None, has_places: false }, subscription, mailbox)
+    }
+
+    /// As [`Feeds::join`], for a client that may come back: where routers keep history, events have
+    /// their [place](super::Arrival::place).
+    ///
+    /// # Errors
+    /// [`JoinError`] names the selector.
+    pub fn join_with_places<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Membership, JoinError> {
+        let selectors = canonical(selectors)?;
+        self.join_feed(FeedKey { selectors, group: None, has_places: true }, 0, mailbox)
+    }
+
+    /// A receiver for a client that comes back, and goes on behind its place.
+    ///
+    /// # Errors
+    /// [`JoinError`] names the selector; [`JoinError::Busy`] when too many clients have come back.
+    pub fn follow<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        place: Place,
+    ) -> Result<Following, JoinError> {
+        self.follow_with(selectors, place.options())
+    }
+
+    /// As [`Feeds::follow`], for a client whose receiver is to have these options.
+    ///
+    /// # Errors
+    /// As [`Feeds::follow`].
+    pub fn follow_with<S: AsRef<str>>(
+        &self,
+        selectors: impl IntoIterator<Item = S>,
+        options: ReceiverOptions,
+    ) -> Result<Following, JoinError> {
+        let selectors = canonical(selectors)?;
+        let permit = self.following.clone().try_acquire_owned().map_err(|_| JoinError::Busy)?;
+        Ok(Following::new(self.receivers.clone(), selectors, options, permit))
     }
 
     /// As [`Feeds::join`], as one of a group: the cluster gives each event to one member of it, and
@@ -87,7 +140,7 @@ impl Feeds {
         subscription: u64,
         mailbox: &Arc<Mailbox>,
     ) -> Result<Membership, JoinError> {
-        let key = FeedKey { selectors: canonical(selectors)?, group: Some(group) };
+        let key = FeedKey { selectors: canonical(selectors)?, group: Some(group), has_places: false };
         self.join_feed(key, subscription, mailbox)
     }
 

@@ -24,9 +24,14 @@ pub(crate) struct World {
 impl World {
     /// A router, and a gateway with these settings besides its routers and addresses.
     pub(crate) async fn with(settings: &str) -> Self {
+        Self::at(settings, |config| config.cores = 1).await
+    }
+
+    /// As [`World::with`], of a router with other settings.
+    pub(crate) async fn at(settings: &str, change: impl FnOnce(&mut RouterConfig)) -> Self {
         let authority = DevAuthority::new().unwrap();
         let mut config = RouterConfig::new(authority.router("one", &[]).unwrap());
-        config.cores = 1;
+        change(&mut config);
         let router = Router::start(config).unwrap();
         let config = Config::new([router.addr().to_string().parse().unwrap()])
             .trust(Trust::Pem(authority.ca_pem().as_bytes().to_vec()));
@@ -53,6 +58,14 @@ impl World {
         let mut stream = client.subscribe([selector], ReceiverOptions::default()).await.unwrap();
         stream.subscription().in_cluster().await.unwrap();
         stream
+    }
+
+    /// Another gateway takes the place of the one that there is.
+    pub(crate) async fn restart_gateway(&mut self) {
+        let next = gateway("", &self.config).await;
+        self.http = next.addresses().http.unwrap();
+        std::mem::replace(&mut self.gateway, next).stop(LONG).await;
+        self.ready().await;
     }
 
     pub(crate) fn stop_router(&self) {
@@ -156,6 +169,17 @@ impl EventSource {
                 Some(("data", text)) => data = text.to_owned(),
                 None if line.trim_end().is_empty() && !data.is_empty() => return Some((event, id, data)),
                 _ => {}
+            }
+        }
+    }
+
+    /// The next line of JSON.
+    pub(crate) async fn line(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(timeout(LONG, self.lines.read_line(&mut line)).await.unwrap().unwrap(), 0);
+            if line.starts_with('{') {
+                return line;
             }
         }
     }

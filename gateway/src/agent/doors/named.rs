@@ -11,12 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use millrace_client::receiver::BatchItem;
-use millrace_client::{
-    Batch, ConnectError, Cursor, Gap, GapReason, Receiver, ReceiverOptions, RefusedReason, SubscribeError,
-    Subscription,
-};
-use tokio::time::{Instant, sleep, timeout};
+use millrace_client::{Batch, Cursor, Gap, GapReason, ReceiverOptions};
+use tokio::time::{Instant, timeout};
 
 use crate::agent::cursors::{CursorsError, Place};
 use crate::agent::room::AgentRoom;
@@ -25,10 +21,8 @@ use crate::doors::http::answer::Problem;
 use crate::doors::http::query::Query;
 use crate::doors::web::form::Form;
 use crate::doors::web::sse;
-use crate::upstream::Arrival;
+use crate::upstream::{FollowError, Following, JoinError, Past, Trail};
 
-/// While no router can be reached, one is asked for again after this time.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A cursor is written this often while there is something new.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// The answer waits this long for the subscription to be effective, as that of one without a name.
@@ -58,12 +52,20 @@ pub(super) async fn answer(
         refuse(Reason::Disk, Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "cursor", error))
     })?;
     let form = Form::of(headers, query);
+    let mut options = ReceiverOptions::default().since(Duration::ZERO);
+    if let Some(cursor) = &cursor {
+        options = options.cursor(cursor.clone());
+    }
+    let following = room.feeds.follow_with(query.all("select"), options).map_err(|error| match error {
+        JoinError::Busy => refuse(Reason::Busy, Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error)),
+        error => refuse(Reason::Malformed, Problem::malformed(format!("{error} (?select=…)"))),
+    })?;
     let mut reading = Reading {
         room: room.clone(),
         form,
-        selectors: query.all("select").map(str::to_owned).collect(),
         place,
-        open: None,
+        following,
+        had_cursor: cursor.is_some(),
         cursor,
         write_at: Instant::now(),
         beginning: Some(form.beginning().as_bytes().to_vec()),
@@ -75,21 +77,15 @@ pub(super) async fn answer(
     }
 }
 
-/// A receiver with its subscription.
-struct Open {
-    receiver: Receiver,
-    subscription: Subscription,
-    is_effective: bool,
-}
-
 /// What a stream needs while it runs.
 struct Reading {
     room: AgentRoom,
     form: Form,
-    selectors: Vec<String>,
     place: Place,
-    open: Option<Open>,
-    /// Where it goes on.
+    following: Following,
+    /// It has a place to go on at: what is not replayed is missed.
+    had_cursor: bool,
+    /// How far the client has come.
     cursor: Option<Cursor>,
     write_at: Instant,
     /// What stands before the first event.
@@ -131,97 +127,47 @@ impl Reading {
         if let Some(beginning) = self.beginning.take().filter(|beginning| !beginning.is_empty()) {
             return Some(beginning.into());
         }
-        let Open { receiver, .. } = self.open.as_mut()?;
-        match timeout(sse::COMMENT_EVERY, receiver.next_batch()).await {
+        let trail = Trail::behind(self.following.cursor());
+        match timeout(sse::COMMENT_EVERY, self.following.next_batch()).await {
             Err(_) => Some(Bytes::from_static(self.form.comment().as_bytes())),
             Ok(None) => None,
-            Ok(Some(batch)) => Some(self.write(&batch)),
+            Ok(Some(batch)) => Some(self.write(&batch, trail)),
         }
     }
 
     /// Opens the receiver, and waits until nothing more is missed. May be dropped at any time.
     async fn opened(&mut self) -> Result<(), Problem> {
-        loop {
-            if self.open.as_ref().is_some_and(|open| open.is_effective) {
-                return Ok(());
-            }
-            if self.open.is_none() {
-                self.open = Some(self.connect().await?);
-            }
-            let Some(Open { subscription, is_effective, .. }) = &mut self.open else { continue };
-            match subscription.in_cluster().await {
-                Ok(_) => {
-                    *is_effective = true;
-                    self.before_events(|form, out| out.extend_from_slice(form.subscribed().as_bytes()));
-                }
-                Err(SubscribeError::Refused { reason: RefusedReason::History, .. }) => {
-                    self.open = Some(self.without_history().await?);
-                }
-                Err(error) => return Err(ended(&error)),
+        if self.following.is_effective() {
+            return Ok(());
+        }
+        let past = self.following.effective().await.map_err(|error| match error {
+            FollowError::Full(error) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error),
+            FollowError::Selector(_) => Problem::malformed(error),
+            error => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "refused", error),
+        })?;
+        if past == Past::None {
+            self.cursor = None;
+            if std::mem::take(&mut self.had_cursor) {
+                let gap = Gap { reason: GapReason::Evicted, events: 0, router: None };
+                self.before_events(|form, out| form.gap(out, &gap));
             }
         }
-    }
-
-    async fn connect(&self) -> Result<Open, Problem> {
-        let mut options = ReceiverOptions::default().since(Duration::ZERO);
-        if let Some(cursor) = &self.cursor {
-            options = options.cursor(cursor.clone());
-        }
-        self.connect_with(options).await
-    }
-
-    /// The router keeps no history: what was missed stays missed, and is told.
-    async fn without_history(&mut self) -> Result<Open, Problem> {
-        if self.cursor.take().is_some() {
-            let gap = Gap { reason: GapReason::Evicted, events: 0, router: None };
-            self.before_events(|form, out| form.gap(out, &gap));
-        }
-        self.connect_with(ReceiverOptions::default()).await
-    }
-
-    async fn connect_with(&self, options: ReceiverOptions) -> Result<Open, Problem> {
-        loop {
-            match self.room.cursors.client.receiver(options.clone()).await {
-                Ok(receiver) => {
-                    let subscription = receiver.subscribe(&self.selectors).map_err(|error| ended(&error))?;
-                    return Ok(Open { receiver, subscription, is_effective: false });
-                }
-                Err(error @ ConnectError::Receivers(_)) => {
-                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error));
-                }
-                Err(error) => tracing::debug!(%error, "a named subscription waits for a router"),
-            }
-            sleep(RETRY_PAUSE).await;
-        }
+        self.before_events(|form, out| out.extend_from_slice(form.subscribed().as_bytes()));
+        Ok(())
     }
 
     fn before_events(&mut self, put: impl FnOnce(Form, &mut Vec<u8>)) {
         put(self.form, self.beginning.get_or_insert_default());
     }
 
-    fn write(&mut self, batch: &Batch) -> Bytes {
-        let mut chunk = Vec::with_capacity(batch.len() * 256);
-        let mut events = 0;
-        for item in batch.iter() {
-            match item {
-                BatchItem::Event(event) => {
-                    events += 1;
-                    self.form.event(&mut chunk, &Arrival::new(&event));
-                }
-                BatchItem::Gap(gap) => self.form.gap(&mut chunk, gap),
-                // One that this version of the client library does not know.
-                _ => {}
-            }
-        }
-        self.room.counters.delivered(Door::Web, events);
-        chunk.into()
+    fn write(&self, batch: &Batch, trail: Trail) -> Bytes {
+        sse::batch_text(&self.room.lobby, self.form, batch, trail)
     }
 
     /// Notes how far the client has come: everything before was handed to its connection.
     fn keep_cursor(&mut self) {
-        let Some(open) = self.open.as_ref().filter(|open| open.is_effective) else { return };
-        let cursor = open.receiver.cursor();
-        if cursor.is_empty() {
+        let cursor = self.following.cursor();
+        if cursor.is_empty() || !self.following.is_effective() {
             return;
         }
         self.cursor = Some(cursor.clone());
@@ -230,14 +176,5 @@ impl Reading {
             self.write_at = now + WRITE_EVERY;
             self.place.write(cursor);
         }
-    }
-}
-
-fn ended(error: &SubscribeError) -> Problem {
-    match error {
-        SubscribeError::Selector { .. } | SubscribeError::Plan(_) => {
-            Problem::malformed(format!("{error} (?select=…)"))
-        }
-        error => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "refused", error),
     }
 }

@@ -4,6 +4,7 @@
 //! | | server-sent events | lines |
 //! |---|---|---|
 //! | an event | `id: …`, `data: {…}` | `{"id":…,"time":…,"tags":…,"payload":…}` |
+//! | its place, where routers keep history | in `id:` | `"cursor":…` |
 //! | events are missing | `event: gap` | `{"gap":{"reason":…,"events":…}}` |
 //! | from here on nothing is missed | `event: subscribed` | `{"subscribed":{}}` |
 //! | a sign of life | a comment | an empty line |
@@ -70,12 +71,23 @@ impl Form {
     pub(crate) fn event(self, out: &mut Vec<u8>, arrival: &Arrival) {
         match self {
             Self::Events => {
-                out.extend_from_slice(format!("id: {}\ndata: ", arrival.id).as_bytes());
+                match arrival.place() {
+                    Some(place) => out.extend_from_slice(format!("id: {place}\ndata: ").as_bytes()),
+                    None => out.extend_from_slice(format!("id: {}\ndata: ", arrival.id).as_bytes()),
+                }
                 out.extend_from_slice(json::event(arrival));
                 out.extend_from_slice(b"\n\n");
             }
             Self::Lines => {
-                out.extend_from_slice(json::event(arrival));
+                let json = json::event(arrival);
+                match (arrival.place(), json.split_first()) {
+                    // Every event has fields, behind the first brace.
+                    (Some(place), Some((_, fields))) => {
+                        out.extend_from_slice(format!("{{\"cursor\":\"{place}\",").as_bytes());
+                        out.extend_from_slice(fields);
+                    }
+                    _ => out.extend_from_slice(json),
+                }
                 out.push(b'\n');
             }
         }
