@@ -14,7 +14,7 @@ use millrace_proto::{CloseCode, PublisherId, RouterId, Selector};
 
 use crate::forward::ClusterDemand;
 use crate::groups::{self, MemberIndex, MemberState};
-use crate::history::{FarOwners, HistoryWord};
+use crate::history::{FarOwners, FromFiles, HistoryWord};
 use crate::ledger::Answer;
 use crate::matching::{Index, Location, Taker};
 use crate::names::NameNews;
@@ -404,6 +404,8 @@ pub enum ToCore {
     /// The owners of other routers whose history can be asked for. It comes before the subscriptions
     /// that those owners match are effective in the cluster.
     FarOwners(Arc<FarOwners>),
+    /// Whoever keeps the router's history files answers, or says what they have.
+    Files(Box<FromFiles>),
     /// What this cluster wants, for those who forward to it.
     Demand(Arc<ClusterDemand>),
     /// Other routers, for Welcome and Goaway.

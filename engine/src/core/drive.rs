@@ -164,7 +164,7 @@ impl Core {
     pub(super) fn pass_history(&mut self, now: Time, transport: &mut dyn Transport) {
         while let Some((core, ask)) = self.path.positions.replays.next_ask() {
             let (id, owner) = (ask.id, ask.owner);
-            let conn = self.path.positions.replays.far.get(&owner).map(|far| far.conn);
+            let conn = self.path.positions.replays.far.get(&ask.server).map(|far| far.conn);
             let mut ask = Some(ask);
             if let Some(conn) = conn {
                 self.drive_lane(now, transport, conn, |lane, turn| match ask.take() {

@@ -13,8 +13,9 @@ use millrace_proto::{RouterId, Selector};
 
 use super::config::CoreConfig;
 use super::outlet::{HeldRuns, Total};
+use super::pasts::Life;
 use super::run::RunOut;
-use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, Sources, Span, Which};
+use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, PastLives, Sources, Span, Which};
 use crate::message::Token;
 use crate::time::Time;
 
@@ -26,6 +27,8 @@ const HELD_BYTES_MAX: u64 = 8 << 20;
 pub(super) struct Past {
     /// What arrived at this time and later.
     pub(super) since: Option<Time>,
+    /// The same as a time of day, nanoseconds since 1970.
+    pub(super) since_unix_ns: u64,
     /// What stands at these positions and behind them.
     pub(super) cursor: Vec<SourcePosition>,
     /// How much of that.
@@ -33,7 +36,7 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Where an owner's replay begins, and whether an earlier life of it is meant, which is gone.
+    /// Where an owner's replay begins, and whether an earlier life of it is meant.
     fn begin(&self, source: &Source) -> (Begin, bool) {
         let of_router = || self.cursor.iter().filter(|place| place.router == source.router);
         let known =
@@ -53,6 +56,7 @@ impl Past {
 #[derive(Debug)]
 pub(super) struct SourceJoin {
     pub(super) known: Arc<KnownSource>,
+    pub(super) life: Life,
     pub(super) begin: Begin,
     pub(super) join: Join,
     /// What is to be said of the replay before its first run.
@@ -61,6 +65,8 @@ pub(super) struct SourceJoin {
     pub(super) joined: Option<u64>,
     /// Runs are gone that were asked for: to be said before what follows.
     pub(super) is_cut: bool,
+    /// An earlier life of it was asked for, of which nobody has said that it is kept: as `is_cut`.
+    pub(super) is_of_other_life: bool,
     /// What was read and not delivered, and how much of it was.
     pub(super) chunk: Option<(Chunk, usize)>,
     pub(super) is_asked: bool,
@@ -75,15 +81,29 @@ pub(super) struct SourceJoin {
 }
 
 impl SourceJoin {
-    fn new(known: Arc<KnownSource>, past: &Past, total: Total) -> Self {
-        let (begin, is_cut) = past.begin(&known.source);
+    /// A source of the present life of its router.
+    fn present(known: Arc<KnownSource>, past: &Past, total: Total) -> Self {
+        let (begin, is_of_other_life) = past.begin(&known.source);
+        let life = Life::present(known.source.router);
+        Self { is_of_other_life, ..Self::new(known, life, (begin, false), total) }
+    }
+
+    /// A source whose replay begins there; the flag says that something before is gone.
+    pub(super) fn new(
+        known: Arc<KnownSource>,
+        life: Life,
+        (begin, is_cut): (Begin, bool),
+        total: Total,
+    ) -> Self {
         Self {
             known,
+            life,
             begin,
             join: Join::asked(),
             announce: None,
             joined: None,
             is_cut,
+            is_of_other_life: false,
             chunk: None,
             is_asked: false,
             is_pinned: false,
@@ -91,6 +111,11 @@ impl SourceJoin {
             held: HeldRuns::new(HELD_BYTES_MAX, total),
             held_to: 0,
         }
+    }
+
+    /// Whether everything of it was replayed, and its end was said.
+    pub(super) const fn is_over(&self) -> bool {
+        self.join.is_joined() && self.joined.is_none()
     }
 
     /// Whether it takes one of the receiver's few places for what is asked and read.
@@ -107,7 +132,7 @@ pub(super) struct SubscriptionJoin {
     pub(super) token: Token,
     pub(super) subscription: u16,
     pub(super) selectors: Arc<[Arc<Selector>]>,
-    past: Past,
+    pub(super) past: Past,
     /// The owners of this router match the selectors: they can be asked.
     pub(super) is_effective: bool,
     /// All other routers match the selectors, or are left out: no more sources come.
@@ -115,7 +140,7 @@ pub(super) struct SubscriptionJoin {
     pub(super) sources: Vec<SourceJoin>,
     /// Routers of which something does not come, with the gap that says so, and whether it was told.
     missed: Vec<(RouterId, GapReason, bool)>,
-    total: Total,
+    pub(super) total: Total,
 }
 
 impl SubscriptionJoin {
@@ -141,6 +166,7 @@ impl SubscriptionJoin {
         selectors: Arc<[Arc<Selector>]>,
         config: &CoreConfig,
         sources: &mut Sources,
+        lives: &PastLives,
     ) {
         self.selectors = selectors;
         for owner in 0..config.cores {
@@ -149,6 +175,9 @@ impl SubscriptionJoin {
                 self.add(known);
             }
         }
+        let present = Source { router: config.router, incarnation: config.incarnation, owner: config.core };
+        let pasts = self.own_pasts(config.router, lives);
+        self.add_pasts(&present, &pasts, sources);
     }
 
     /// How much of the past is wanted.
@@ -157,7 +186,7 @@ impl SubscriptionJoin {
     }
 
     fn add(&mut self, known: Arc<KnownSource>) -> usize {
-        self.sources.push(SourceJoin::new(known, &self.past, self.total.clone()));
+        self.sources.push(SourceJoin::present(known, &self.past, self.total.clone()));
         self.sources.len() - 1
     }
 
@@ -189,12 +218,14 @@ impl SubscriptionJoin {
                 None => self.miss(owner.router, GapReason::RouterLost),
             }
         }
-        for source in &mut self.sources {
-            source.is_lost = source.known.source.router != own && !is_there(&source.known.source);
+        for source in self.sources.iter_mut().filter(|source| source.life.server != own) {
+            source.is_lost = !is_there(&source.known.source);
         }
         let lost =
             self.sources.iter().filter(|source| source.is_lost).map(|source| source.known.source.router);
-        let told = self.past.cursor.iter().map(|place| place.router).filter(|&router| !far.knows(router));
+        let has = |router| self.sources.iter().any(|source| source.known.source.router == router);
+        let told = self.past.cursor.iter().map(|place| place.router);
+        let told = told.filter(|&router| !far.knows(router) && !has(router));
         let gone: Vec<RouterId> = left_out.iter().copied().chain(lost).chain(told).collect();
         far.missing.iter().for_each(|&(router, reason)| self.miss(router, reason));
         for router in gone.into_iter().filter(|&router| router != own) {

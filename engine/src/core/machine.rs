@@ -352,6 +352,7 @@ impl Core {
             }
             ToCore::KnowsAllInterest(knows) => self.standing.knows_all_interest = knows,
             ToCore::FarOwners(owners) => self.path.positions.replays.far = owners,
+            ToCore::Files(word) => self.path.files_told(*word),
             ToCore::Demand(demand) => self.demand_changed(now, transport, demand),
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,
             ToCore::Drain { grace_us } => self.drain(now, transport, grace_us),

@@ -32,7 +32,8 @@
 //! | `names.rs`, `naming.rs` | who holds which name, and what becomes of events that name recipients |
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
-//! | `joins.rs`, `replays.rs` | the replays of a receiver; who asks whom for history |
+//! | `joins.rs`, `pasts.rs`, `replays.rs` | the replays of a receiver, and the order of a router's lives in them; who asks whom for history |
+//! | `files.rs`, `filing.rs` | what the core has for history files |
 //! | `barrier.rs`, `barriers.rs` | when everything that was routed before a moment has arrived: marks for receivers that move |
 //! | `delivery.rs` | the stream that receivers of a connection share |
 //! | `turn_end.rs`, `writing.rs` | the end of a turn, and what it hands to the transport |
@@ -53,6 +54,8 @@ mod connection;
 mod delivery;
 mod demand;
 mod drive;
+mod files;
+mod filing;
 mod forwarding;
 mod group_run;
 mod grouping;
@@ -71,6 +74,7 @@ mod names;
 mod naming;
 mod outlet;
 mod pacing;
+mod pasts;
 mod path;
 mod peer_holds;
 mod picture;

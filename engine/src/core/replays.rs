@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::slot::ReceiverSlot;
-use crate::history::{FarOwners, HistoryAnswer, HistoryAsk, HistoryWord};
+use crate::history::{Asker, FarOwners, HistoryAnswer, HistoryAsk, HistoryWord};
 use crate::message::CoreIndex;
 use crate::transport::ConnKey;
 
@@ -15,15 +15,6 @@ const ASKS_MAX: usize = 64;
 /// Requests of one core to owners of other routers, at most: those for one lane wait for each other
 /// at the core that has it.
 const FAR_ASKS_MAX: usize = 256;
-
-/// Who wants to know what a ring has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asker {
-    /// A core of this router.
-    Core(CoreIndex),
-    /// A peer, on a lane of this core.
-    Lane(ConnKey),
-}
 
 /// What one core asks of owners, and what it is asked.
 #[derive(Debug)]

@@ -34,6 +34,14 @@ impl FarOwners {
         self.owners.get(at)
     }
 
+    /// An owner of a router that can be asked for an earlier life of it: not always the same one, so
+    /// that lanes share the work.
+    #[must_use]
+    pub fn server(&self, router: RouterId, owner: u16) -> Option<&FarOwner> {
+        let of_router: Vec<_> = self.owners.iter().filter(|far| far.source.router == router).collect();
+        of_router.get(usize::from(owner) % of_router.len().max(1)).copied()
+    }
+
     /// Whether any owner of a router can be asked, or none of them can.
     #[must_use]
     pub fn knows(&self, router: RouterId) -> bool {

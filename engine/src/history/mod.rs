@@ -22,8 +22,8 @@
 //! `since` counts arrivals by the router's own clock: the publishers' clocks mean nothing here.
 //!
 //! Bounds: a ring has at most [`HistoryLimits::bytes`], whatever it holds, and forgets runs older
-//! than [`HistoryLimits::age`]. History is a cache: no confirm depends on it, and it is empty when
-//! the router starts.
+//! than [`HistoryLimits::age`]. History is a cache: no confirm depends on it. A ring is empty when the
+//! router starts; with [`files`], what earlier lives of the router have left can be asked for, too.
 //!
 //! | file | what |
 //! |---|---|
@@ -34,10 +34,14 @@
 //! | `source.rs` | sources and places |
 //! | `words.rs` | what cores of a router say to each other about it |
 //! | `far.rs` | owners of other routers, which are asked over lanes |
+//! | `past.rs` | owners of earlier lives of a router, whose runs are in files |
+//! | `files/` | those files |
 
 mod block;
 mod far;
+pub mod files;
 mod join;
+mod past;
 mod read;
 mod ring;
 mod source;
@@ -48,7 +52,8 @@ mod words;
 pub use block::{Block, KeptRun};
 pub use far::{FarOwner, FarOwners};
 pub use join::{Join, Live, RESTARTS_MAX};
+pub use past::{KeptLife, PastLives, PastSource, Told};
 pub use read::{Begin, Chunk, ReadBudget, Span, Which};
 pub use ring::{HistoryLimits, Ring};
 pub use source::{KnownSource, Place, SourceTable, Sources};
-pub use words::{Ask, Found, HistoryAnswer, HistoryAsk, HistoryWord, ReplayId};
+pub use words::{Ask, Asker, Found, FromFiles, HistoryAnswer, HistoryAsk, HistoryWord, ReplayId, ToFiles};

@@ -135,7 +135,8 @@ impl Ring {
     }
 }
 
-fn matches(run: &KeptRun<'_>, selectors: &[Arc<Selector>], budget: &mut ReadBudget) -> bool {
+/// Whether any selector matches a run's tags.
+pub(super) fn matches(run: &KeptRun<'_>, selectors: &[Arc<Selector>], budget: &mut ReadBudget) -> bool {
     budget.steps = budget.steps.saturating_sub(selectors.len());
     selectors.iter().any(|selector| selector.matches_tags(run.tags))
 }

@@ -104,6 +104,15 @@ impl Sources {
         Some(known)
     }
 
+    /// A source of an earlier life, as this core tells it: under the number of the present one, which
+    /// stays. `None` when it knows as many as a stream may name.
+    pub fn know_past(&mut self, source: Source) -> Option<Arc<KnownSource>> {
+        match self.numbers.get(&(source.router, source.owner)) {
+            Some(&number) => Some(Arc::new(KnownSource { number, source })),
+            None => self.know(source),
+        }
+    }
+
     /// Everything of a source below a position has arrived.
     pub fn see(&mut self, source: &KnownSource, position: u64) {
         let is_present = self.known.get(usize::from(source.number)).is_some_and(|known| **known == *source);

@@ -17,6 +17,13 @@ pub struct TagId {
 }
 
 impl TagId {
+    /// A name among tag sets that no cache has named, such as those of one block that was read from
+    /// a file. It names nothing in any cache.
+    #[must_use]
+    pub(crate) const fn numbered(index: u32) -> Self {
+        Self { index: index.saturating_add(1), generation: 0 }
+    }
+
     /// Its place in the cache, which other tag sets have before and after it.
     #[must_use]
     pub const fn place(self) -> usize {

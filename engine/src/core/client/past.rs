@@ -15,17 +15,19 @@ use crate::time::Time;
 
 impl ClientSession {
     /// The past that a subscription asks for, if it asks for any.
-    pub(super) fn past(&self, now: Time, subscribe: &Subscribe) -> Option<Past> {
+    pub(super) fn past(&self, turn: &Turn<'_>, subscribe: &Subscribe) -> Option<Past> {
         let &Subscribe { since_us, ref cursor, last, .. } = subscribe;
         if last > 0 {
-            return Some(Past { since: None, cursor: Vec::new(), which: Which::Newest });
+            return Some(Past { since: None, since_unix_ns: 0, cursor: Vec::new(), which: Which::Newest });
         }
-        let since = (since_us > 0).then(|| {
-            let since = now.as_nanos().saturating_sub(since_us.saturating_mul(1000));
-            Time::from_nanos(since)
-        });
+        let back = since_us.saturating_mul(1000);
+        let since = (since_us > 0).then(|| Time::from_nanos(turn.now.as_nanos().saturating_sub(back)));
+        // Earlier lives of the router reach back behind the start of its clock.
+        let now = turn.path.positions.files.unix_ns(turn.now);
+        let since_unix_ns = since.map_or(0, |_| now.saturating_sub(back));
         let cursor = cursor.clone();
-        (since.is_some() || !cursor.is_empty()).then_some(Past { since, cursor, which: Which::All })
+        let is_asked = since.is_some() || !cursor.is_empty();
+        is_asked.then_some(Past { since, since_unix_ns, cursor, which: Which::All })
     }
 
     /// Why a past cannot be given.
@@ -70,7 +72,8 @@ pub(super) fn begin_past(
         return;
     };
     if let Some(join) = joins.of(token) {
-        join.begin(selectors, turn.config, &mut path.positions.sources);
+        let positions = &mut path.positions;
+        join.begin(selectors, turn.config, &mut positions.sources, &positions.files.past);
     }
 }
 

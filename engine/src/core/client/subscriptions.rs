@@ -19,7 +19,7 @@ use crate::rights::AllowList;
 impl ClientSession {
     /// Checks a subscription and has its selectors read.
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, subscribe: Subscribe) {
-        let past = self.past(turn.now, &subscribe);
+        let past = self.past(turn, &subscribe);
         let Subscribe { receiver, subscription, selectors, .. } = subscribe;
         let number = u16::try_from(subscription.0).ok();
         let slot = self.receivers.get(&receiver).copied();

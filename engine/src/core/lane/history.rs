@@ -10,6 +10,8 @@
 //! a lane, and the peer keeps nothing of a replay between two requests. When the lane ends, or its
 //! peer is silent, all requests end as lost.
 
+use std::sync::Arc;
+
 use millrace_proto::control::SourcePosition;
 use millrace_proto::data::{GapReason, Source};
 use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
@@ -20,9 +22,10 @@ use super::requests::{ASKED_MAX, Answer, Asked, SERVED_MAX};
 use super::session::LaneSession;
 use super::stretch::StretchSink;
 use crate::core::outlet::stretch;
-use crate::core::replays::Asker;
 use crate::core::turn::{Close, Turn};
-use crate::history::{Ask, Begin, Found, HistoryAnswer, HistoryAsk, ReplayId, Which};
+use crate::history::{
+    Ask, Asker, Begin, Found, HistoryAnswer, HistoryAsk, KeptLife, KnownSource, ReplayId, Which,
+};
 use crate::message::CoreIndex;
 use crate::time::Time;
 use crate::transport::{ReadState, StreamKey};
@@ -53,8 +56,9 @@ impl LaneSession {
         {
             self.history.last += 1;
             let request = self.history.last;
-            self.history.asked.insert(request, Asked { core, id: ask.id, owner: ask.owner });
-            let frame = request_frame(request, &ask, turn.now);
+            let is_past = ask.owner != ask.server;
+            self.history.asked.insert(request, Asked { core, id: ask.id, owner: ask.owner, is_past });
+            let frame = request_frame(request, &ask, turn.now, turn.path.positions.files.unix_ns(turn.now));
             self.say(turn, |out| frame.encode(out))?;
         }
         Ok(())
@@ -73,12 +77,13 @@ impl LaneSession {
             return Ok(());
         }
         let is_own = |place: &&SourcePosition| place.owner == own.owner && place.router == own.router;
+        let back = since_us.saturating_mul(1000);
+        let now = turn.path.positions.files.unix_ns(turn.now);
+        let not_before = if since_us > 0 { now.saturating_sub(back) } else { 0 };
+        let past = from.iter().find_map(|place| Some((place.position, past_of(turn, place)?)));
         let begin = match from.iter().find(is_own) {
             Some(place) if place.incarnation == own.incarnation => Begin::At(place.position),
-            None if since_us > 0 => {
-                let back = since_us.saturating_mul(1000);
-                Begin::Since(Time::from_nanos(turn.now.as_nanos().saturating_sub(back)))
-            }
+            None if since_us > 0 => Begin::Since(Time::from_nanos(turn.now.as_nanos().saturating_sub(back))),
             _ => Begin::Oldest,
         };
         let is_kept = turn.path.positions.ring.is_on() && self.history.serving < SERVED_MAX;
@@ -87,17 +92,26 @@ impl LaneSession {
             return self.say(turn, |out| refused.encode(out));
         };
         self.history.serving += 1;
-        let id = ReplayId { receiver: 0, replay: request };
+        let id = ReplayId { receiver: 0, replay: request, is_far: false };
         let which = if last == 0 { Which::All } else { Which::Newest };
-        let ask = HistoryAsk { id, owner: own, ask: Ask::Pin(begin), selectors, which };
-        turn.path.positions.replays.asks.push_back((Asker::Lane(self.conn), ask));
+        let (owner, ask) = match past {
+            Some((from, life)) => (life.source, Ask::On { from, to: life.to }),
+            None => (own, Ask::Pin(begin)),
+        };
+        let ask = HistoryAsk { id, owner, server: own, ask, selectors, which, not_before };
+        let (asker, positions) = (Asker::Lane(self.conn), &mut turn.path.positions);
+        if past.is_some() {
+            positions.files.ask(asker, ask);
+        } else {
+            positions.replays.asks.push_back((asker, ask));
+        }
         Ok(())
     }
 
     /// The peer does not serve a request.
     pub(super) fn history_told(&mut self, turn: &mut Turn<'_>, state: &HistoryState) -> Result<(), Close> {
         if state.ended
-            && let Some(Asked { core, id, owner }) = self.history.asked.remove(&state.request)
+            && let Some(Asked { core, id, owner, .. }) = self.history.asked.remove(&state.request)
         {
             turn.path.history_lost(core, id, owner, GapReason::Evicted);
         }
@@ -111,11 +125,15 @@ impl LaneSession {
         answer: &HistoryAnswer,
     ) -> Result<(), Close> {
         self.history.serving = self.history.serving.saturating_sub(1);
-        if let Found::Read { span: Some(span), chunk } = &answer.found {
-            turn.path.metrics.events_replayed_to_peers += chunk.runs.events();
-            let bytes = stretch(answer.id.replay, &turn.path.positions.own, span, chunk);
-            self.history.writing.push_back((None, bytes.into()));
-        }
+        let request = answer.id.replay;
+        let Found::Read { span: Some(span), chunk, pasts } = &answer.found else {
+            let ended = HistoryState { request, spans: Vec::new(), ended: true };
+            return self.say(turn, |out| ended.encode(out));
+        };
+        turn.path.metrics.events_replayed_to_peers += chunk.runs.events();
+        let source = Arc::new(KnownSource { source: answer.owner, ..*turn.path.positions.own });
+        let bytes = stretch(request, &source, (span, chunk), pasts);
+        self.history.writing.push_back((None, bytes.into()));
         self.write_history(turn);
         Ok(())
     }
@@ -161,9 +179,11 @@ impl LaneSession {
         let Answer { reader, stretch, .. } = self.history.answers.swap_remove(at);
         let is_whole = state == ReadState::Finished && reader.at_frame_boundary();
         // Requests that ended meanwhile as lost have an answer all the same.
-        if let Some(Asked { core, id, owner }) = self.history.asked.remove(&stretch.request()) {
+        if let Some(Asked { core, id, owner, is_past }) = self.history.asked.remove(&stretch.request()) {
             match stretch.found(&owner).filter(|_| is_whole) {
                 Some(found) => turn.path.history_found(core, HistoryAnswer { id, owner, found }),
+                // Where nothing of an earlier life is kept, the present one is read.
+                None if is_whole && is_past => turn.path.history_lost(core, id, owner, GapReason::Evicted),
                 None if is_whole => {
                     return Err(Close::undecodable("history", &DecodeError::Malformed { what: "stretch" }));
                 }
@@ -184,13 +204,23 @@ impl LaneSession {
     }
 }
 
+/// What is kept of an earlier life that a request begins in.
+fn past_of(turn: &Turn<'_>, place: &SourcePosition) -> Option<KeptLife> {
+    let &SourcePosition { router, incarnation, owner, .. } = place;
+    turn.path.positions.files.past.get(&Source { router, incarnation, owner }).copied()
+}
+
 /// A request as a frame.
-fn request_frame(request: u64, ask: &HistoryAsk, now: Time) -> HistoryRequest {
+fn request_frame(request: u64, ask: &HistoryAsk, now: Time, unix_ns: u64) -> HistoryRequest {
     let at = |position| {
         let Source { router, incarnation, owner } = ask.owner;
         vec![SourcePosition { router, incarnation, owner, position }]
     };
     let (from, since_us) = match ask.ask {
+        // Of an earlier life, what is too old is left out.
+        Ask::On { from, .. } if ask.owner != ask.server && ask.not_before > 0 => {
+            (at(from), (unix_ns.saturating_sub(ask.not_before) / 1000).max(1))
+        }
         Ask::Pin(Begin::At(position)) | Ask::On { from: position, .. } => (at(position), 0),
         // The owner counts back from its own clock.
         Ask::Pin(Begin::Since(time)) => {

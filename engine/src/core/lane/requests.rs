@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) core: CoreIndex,
     pub(super) id: ReplayId,
     pub(super) owner: Source,
+    /// It is an earlier life.
+    pub(super) is_past: bool,
 }
 
 /// A stream that answers a request.
@@ -71,7 +73,12 @@ impl LaneHistory {
     /// Ends all requests of this side without an answer.
     pub(super) fn lose(&mut self, path: &mut Path) {
         let waiting = std::mem::take(&mut self.waiting);
-        let waiting = waiting.into_iter().map(|(core, ask)| Asked { core, id: ask.id, owner: ask.owner });
+        let waiting = waiting.into_iter().map(|(core, ask)| Asked {
+            core,
+            id: ask.id,
+            owner: ask.owner,
+            is_past: ask.owner != ask.server,
+        });
         for lost in std::mem::take(&mut self.asked).into_values().chain(waiting) {
             path.history_lost(lost.core, lost.id, lost.owner, GapReason::RouterLost);
         }

@@ -5,11 +5,14 @@ use millrace_proto::data::{Cursor, Gap, HopHeader, Replay, Source};
 use millrace_proto::stream::{ReplayPreamble, stream_kind};
 
 use crate::core::path::{KnownTags, Path, RunIn, RunPublisher, RunSink, Window};
-use crate::history::{Chunk, Found, KeptRun, Span};
+use crate::history::{Chunk, Found, KeptRun, PastSource, Span};
 use crate::time::Time;
 
 /// Bytes of one stretch, at most: a chunk of common size, and one run of the largest.
 const STRETCH_BYTES_MAX: usize = 2 << 20;
+
+/// Earlier lives of a router that a peer tells, by owner, at most: those beyond are not asked for.
+const PASTS_MAX: usize = 4096;
 
 /// What was read of a stretch.
 #[derive(Debug, Default)]
@@ -18,6 +21,9 @@ pub(super) struct Stretch {
     /// The source by its number on the stream.
     source: Option<(u64, Source)>,
     span: Option<(Source, Span)>,
+    /// What was said to be kept before: earlier lives.
+    pasts: Vec<PastSource>,
+    is_whole: bool,
     chunk: Chunk,
     is_too_large: bool,
     /// Where the next stretch begins: the last thing that is said.
@@ -35,7 +41,8 @@ impl Stretch {
         let (source, span) = self.span.filter(|(source, _)| source == owner)?;
         let is_own = self.source.is_none_or(|(_, named)| named == source);
         let next = self.next.filter(|_| is_own && !self.is_too_large)?;
-        Some(Found::Read { span: Some(span), chunk: Chunk { next, ..self.chunk } })
+        let (chunk, pasts) = (Chunk { next, ..self.chunk }, self.pasts.into());
+        Some(Found::Read { span: Some(span), chunk, pasts })
     }
 }
 
@@ -86,9 +93,15 @@ impl RunSink for StretchSink<'_> {
     }
 
     fn replay(&mut self, replay: &Replay) -> Result<(), DecodeError> {
-        let &Replay { router, incarnation, owner, from, to, oldest_kept, .. } = replay;
+        let &Replay { router, incarnation, owner, from, to, oldest_kept, joined, .. } = replay;
         let span = Span { from, to, oldest: oldest_kept, is_cut: false };
-        self.stretch.span = Some((Source { router, incarnation, owner }, span));
+        let said = self.stretch.span.replace((Source { router, incarnation, owner }, span));
+        let is_whole = std::mem::replace(&mut self.stretch.is_whole, joined);
+        // The last one is what the stretch is of.
+        if let Some((source, span)) = said.filter(|_| self.stretch.pasts.len() < PASTS_MAX) {
+            let is_possible = span.oldest <= span.to;
+            self.stretch.pasts.extend(is_possible.then_some(PastSource { source, span, is_whole }));
+        }
         Ok(())
     }
 

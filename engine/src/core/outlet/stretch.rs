@@ -8,21 +8,34 @@ use millrace_proto::stream::ReplayPreamble;
 
 use super::encoder::Encoder;
 use crate::core::run::RunOut;
-use crate::history::{Chunk, KnownSource, Place, Span};
+use crate::history::{Chunk, KnownSource, PastSource, Place, Span};
 
-/// The answer to a request: what the whole consists of, a gap when something of it is gone, the
-/// runs, and where the next stretch begins.
+/// The answer to a request: which earlier lives are kept, what the whole consists of, a gap when
+/// something of it is gone, the runs, and where the next stretch begins.
 pub(in crate::core) fn stretch(
     request: u64,
     source: &Arc<KnownSource>,
-    span: &Span,
-    chunk: &Chunk,
+    (span, chunk): (&Span, &Chunk),
+    pasts: &[PastSource],
 ) -> Vec<u8> {
     let mut encoder = Encoder::new(TableCapacity::CLIENT);
     let mut preamble = Vec::new();
     ReplayPreamble { request }.encode(&mut preamble);
     encoder.preamble(&preamble);
     encoder.tell_places();
+    for past in pasts {
+        encoder.replay(&Replay {
+            router: past.source.router,
+            incarnation: past.source.incarnation,
+            owner: past.source.owner,
+            from: past.span.from,
+            to: past.span.to,
+            oldest_kept: past.span.oldest,
+            // Its end is there.
+            joined: past.is_whole,
+            ..Replay::default()
+        });
+    }
     encoder.replay(&Replay {
         router: source.source.router,
         incarnation: source.source.incarnation,

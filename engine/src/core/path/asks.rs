@@ -13,9 +13,10 @@ use millrace_proto::data::{GapReason, Source};
 use super::fate::Fates;
 use super::state::Path;
 use crate::core::joins::{SourceJoin, SubscriptionJoin};
-use crate::core::replays::Asker;
 use crate::core::slot::ReceiverSlot;
-use crate::history::{Ask, Found, HistoryAnswer, HistoryAsk, HistoryWord, ReadBudget, ReplayId};
+use crate::history::{
+    Ask, Asker, Begin, Found, FromFiles, HistoryAnswer, HistoryAsk, HistoryWord, ReadBudget, ReplayId, Which,
+};
 use crate::ledger::Tally;
 use crate::message::{CoreIndex, Token};
 
@@ -42,7 +43,7 @@ impl Path {
     pub(super) fn read_for_others(&mut self) {
         let mut left = ReadBudget { steps: STEPS_PER_TURN, bytes: BYTES_PER_TURN };
         while !left.is_spent()
-            && let Some((asker, HistoryAsk { id, owner, ask, selectors, which })) =
+            && let Some((asker, HistoryAsk { id, owner, ask, selectors, which, not_before, .. })) =
                 self.positions.replays.asks.pop_front()
         {
             let ring = &self.positions.ring;
@@ -57,11 +58,30 @@ impl Path {
             let chunk = ring.read((from, to), &selectors, which, &mut budget);
             left.bytes -= left.bytes.min(CHUNK_BYTES) - budget.bytes;
             left.steps = budget.steps;
-            let answer = HistoryAnswer { id, owner, found: Found::Read { span, chunk } };
-            match asker {
-                Asker::Core(core) => self.history_found(core, answer),
-                Asker::Lane(conn) => self.positions.replays.answer_lane(conn, answer),
-            }
+            // Another router's receivers learn by the first answer what else is kept here.
+            let is_first =
+                matches!((asker, ask), (Asker::Lane(_), Ask::Pin(Begin::Since(_) | Begin::Oldest)));
+            let pasts = if is_first && which == Which::All {
+                self.positions.files.past.since(not_before).collect()
+            } else {
+                Box::default()
+            };
+            self.found(asker, HistoryAnswer { id, owner, found: Found::Read { span, chunk, pasts } });
+        }
+    }
+
+    fn found(&mut self, asker: Asker, answer: HistoryAnswer) {
+        match asker {
+            Asker::Core(core) => self.history_found(core, answer),
+            Asker::Lane(conn) => self.positions.replays.answer_lane(conn, answer),
+        }
+    }
+
+    /// Whoever keeps the router's history files answers, or says what they have.
+    pub(in crate::core) fn files_told(&mut self, word: FromFiles) {
+        match word {
+            FromFiles::Answer { asker, answer } => self.found(asker, *answer),
+            FromFiles::Past(past) => self.positions.files.set_past(past),
         }
     }
 
@@ -110,21 +130,27 @@ impl Path {
         ask: Ask,
     ) -> Asked {
         let (owner, own) = (source.known.source, self.positions.own.source);
-        let is_far = owner.router != own.router;
-        let core = if is_far {
-            self.positions.replays.far.get(&owner).map(|far| far.core)
-        } else {
-            Some(owner.owner)
+        let (is_far, is_past) = (source.life.server != own.router, source.life.earlier.is_some());
+        let far = &self.positions.replays.far;
+        let server = match (is_far, is_past) {
+            (false, false) => Some((owner, owner.owner)),
+            (false, true) => Some((own, own.owner)),
+            (true, false) => far.get(&owner).map(|far| (owner, far.core)),
+            (true, true) => far.server(source.life.server, owner.owner).map(|far| (far.source, far.core)),
         };
-        let Some(core) = core else { return Asked::Never };
+        let Some((server, core)) = server else { return Asked::Never };
         if !self.positions.replays.may_ask(is_far) {
             return Asked::Later;
         }
         self.positions.replays.asked(is_far);
         source.is_asked = true;
-        let id = ReplayId { receiver: slot, replay: join.replay };
-        let ask = HistoryAsk { id, owner, ask, selectors: Arc::clone(&join.selectors), which: join.which() };
-        if core == own.owner {
+        let id = ReplayId { receiver: slot, replay: join.replay, is_far };
+        let (selectors, which, not_before) =
+            (Arc::clone(&join.selectors), join.which(), join.not_before(source));
+        let ask = HistoryAsk { id, owner, server, ask, selectors, which, not_before };
+        if is_past && !is_far {
+            self.positions.files.ask(Asker::Core(core), ask);
+        } else if core == own.owner {
             self.take_ask(core, ask);
         } else {
             self.positions.replays.say(core, HistoryWord::Ask(ask));
@@ -135,10 +161,16 @@ impl Path {
     /// A request of this core was answered.
     fn answer(&mut self, answer: HistoryAnswer) {
         let HistoryAnswer { id, owner, found } = answer;
-        self.positions.replays.answered(owner.router != self.positions.own.source.router);
+        self.positions.replays.answered(id.is_far);
         let Some(receiver) = self.receivers.get_mut(id.receiver) else { return };
         let joins = receiver.joins.iter_mut().flat_map(|joins| &mut joins.list);
         let Some(join) = joins.into_iter().find(|join| join.replay == id.replay) else { return };
+        if let Found::Read { pasts, .. } = &found
+            && !pasts.is_empty()
+        {
+            join.add_pasts(&owner, pasts, &mut self.positions.sources);
+            self.positions.replays.has_more = true;
+        }
         let Some(source) = join.sources.iter_mut().find(|source| source.known.source == owner) else {
             return;
         };
@@ -148,7 +180,7 @@ impl Path {
             return;
         }
         match found {
-            Found::Read { span, chunk } => {
+            Found::Read { span, chunk, .. } => {
                 if let Some(span) = span {
                     // Another router says with each stretch what it consists of.
                     source.is_cut |= span.is_cut;
@@ -158,7 +190,7 @@ impl Path {
                     }
                 }
                 source.is_cut |= chunk.is_cut;
-                source.chunk = Some((chunk, 0));
+                source.chunk = (!source.life.waits).then_some((chunk, 0));
             }
             Found::Lost(reason) => {
                 source.is_lost = true;

@@ -24,6 +24,7 @@ impl Path {
     /// Tells siblings, peers and receivers how far everything has come.
     pub(in crate::core) fn tell_positions(&mut self, now: Time) {
         self.positions.ring.expire(now);
+        self.positions.files.hand_over();
         let (own, position) = (self.positions.own.clone(), self.position());
         self.positions.sources.see(&own, position);
         let far = &self.positions.replays.far;

@@ -51,6 +51,11 @@ fn judge(
         }
         Live::Hold => {}
     }
+    if joins.at(place).life.waits {
+        joins.at(place).join.reach(position);
+        fates.leave_to_replay(run);
+        return false;
+    }
     if joins.hold(place, run, position) {
         fates.add(run);
         return false;

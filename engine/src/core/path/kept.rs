@@ -20,7 +20,7 @@ impl Path {
     #[inline(always)]
     pub(super) fn keep(&mut self, tags: &KnownTags, entered: &Entered<'_>, position: u64) {
         let body = &entered.run.body;
-        self.positions.ring.append(&KeptRun {
+        let kept = KeptRun {
             position,
             arrived: self.pacing.crowd.now(),
             // It was interned when the run was delivered.
@@ -30,7 +30,9 @@ impl Path {
             flags: entered.flags & super::owner::FORWARDED,
             body: body.bytes(),
             events: body.count(),
-        });
+        };
+        self.positions.ring.append(&kept);
+        self.positions.files.keep(&kept);
     }
 
     /// Says what the history of this core is.

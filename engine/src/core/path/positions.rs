@@ -8,6 +8,7 @@ use millrace_proto::data::Source;
 use super::ruling::Ruling;
 use super::shards::OwnShards;
 use crate::core::config::CoreConfig;
+use crate::core::files::Files;
 use crate::core::replays::Replays;
 use crate::history::{KnownSource, Ring, SourceTable, Sources};
 
@@ -22,6 +23,8 @@ pub(in crate::core) struct Positions {
     pub(in crate::core) ruling: Ruling,
     /// The runs that this core owned lately.
     pub(in crate::core) ring: Ring,
+    /// What this core has for history files.
+    pub(in crate::core) files: Files,
     /// This core as a source.
     pub(in crate::core) own: Arc<KnownSource>,
     /// All sources that this core knows.
@@ -41,6 +44,7 @@ impl Positions {
             is_stepwise: config.limits.kept.history.bytes > 0,
             ruling: Ruling::default(),
             ring: Ring::new(config.limits.kept.history, 0),
+            files: Files::default(),
             own,
             sources,
             of_siblings: std::iter::repeat_with(SourceTable::default).take(usize::from(cores)).collect(),

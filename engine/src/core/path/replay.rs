@@ -74,8 +74,9 @@ impl Path {
                 self.tell_missed(slot, join);
             }
             for source in &mut sources {
-                let is_own = source.known.source.router == self.positions.own.source.router;
-                if stop != Some(Stop::NextTurn) && (is_own || join.is_complete) {
+                let is_own = source.life.server == self.positions.own.source.router;
+                let may_come = (is_own || join.is_complete) && !source.life.waits;
+                if stop != Some(Stop::NextTurn) && may_come {
                     let was_reading = source.is_reading();
                     let next = self.go_on_with(slot, join, source, (&mut *work, places > 0));
                     has_waited |= next == Some(Stop::NoPlace);
@@ -88,7 +89,7 @@ impl Path {
                 sources.iter().filter(|source| source.is_lost).map(|source| source.known.source.router);
             lost.for_each(|router| join.miss(router, GapReason::RouterLost));
             join.sources = sources;
-            if stop == Some(Stop::NextTurn) {
+            if join.settle_lives() || stop == Some(Stop::NextTurn) {
                 self.positions.replays.has_more = true;
             }
         }
@@ -122,6 +123,9 @@ impl Path {
         let far = &self.positions.replays.far;
         joins.list.retain(|join| {
             let is_over = |source: &SourceJoin| {
+                if source.life.earlier.is_some() {
+                    return source.is_over();
+                }
                 let number = source.known.number;
                 let seen = seen.get(usize::from(number)).copied().unwrap_or(0);
                 let at = source.join.passes_from();
@@ -264,6 +268,7 @@ impl Path {
             say(receiver, deliveries, &replay);
             source.is_cut |= span.is_cut;
         }
+        source.is_cut |= std::mem::take(&mut source.is_of_other_life);
         if std::mem::take(&mut source.is_cut) {
             let gap = Gap { reason: GapReason::Evicted, events: 0, router: Some(known.router) };
             Leg { slot, receiver: &mut *receiver, deliveries: &mut *deliveries }.push_gap(gap);

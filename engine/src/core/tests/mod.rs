@@ -16,6 +16,7 @@ mod marks;
 mod names;
 mod pacing;
 mod pacing_peers;
+mod past_lives;
 mod payload;
 mod places;
 mod prefilter;

@@ -1,0 +1,185 @@
+//! What is known of history files without reading runs: segments, and in them the blocks of each
+//! owner of each life.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use millrace_proto::data::Source;
+
+use super::format::{Kind, RecordHead, SegmentHead, source_of};
+use crate::history::{KeptLife, PastLives};
+
+/// A block of an owner's runs in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Number of the segment.
+    pub(super) segment: u64,
+    /// Where its record begins.
+    pub(super) at: u64,
+    pub(super) head: RecordHead,
+}
+
+/// A segment.
+#[derive(Debug, Clone)]
+pub(super) struct Segment {
+    pub(super) head: SegmentHead,
+    pub(super) bytes: u64,
+    /// Arrival of its youngest run, nanoseconds since 1970; when it was begun while it has none.
+    pub(super) youngest_at: u64,
+}
+
+/// One owner in one life.
+#[derive(Debug, Default)]
+pub(super) struct Owner {
+    /// Its blocks, in order.
+    pub(super) blocks: VecDeque<Entry>,
+    /// Position before which it has ended in order.
+    ended: Option<u64>,
+    /// Arrival of the youngest run that was let go.
+    gone_until: u64,
+}
+
+impl Owner {
+    /// Oldest position that is kept.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.blocks.front().map(|entry| entry.head.first)
+    }
+
+    fn kept(&self, source: Source) -> Option<KeptLife> {
+        let last = self.blocks.back()?.head;
+        Some(KeptLife {
+            source,
+            oldest: self.oldest()?,
+            to: last.next,
+            youngest_at: last.arrived.1,
+            gone_until: self.gone_until,
+            is_whole: self.ended == Some(last.next),
+        })
+    }
+}
+
+/// One life of a router.
+#[derive(Debug)]
+struct Life {
+    /// The router in that life, with any owner.
+    of: SegmentHead,
+    owners: BTreeMap<u16, Owner>,
+}
+
+/// Segments and blocks, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) segments: VecDeque<Segment>,
+    lives: VecDeque<Life>,
+    blocks: usize,
+}
+
+impl Index {
+    /// Bytes of all segments.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Blocks of all segments.
+    pub(super) const fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Lives of which something is kept.
+    pub(super) fn lives(&self) -> usize {
+        self.lives.len()
+    }
+
+    /// Arrival of the oldest run, nanoseconds since 1970.
+    pub(super) fn oldest_at(&self) -> Option<u64> {
+        let owners = self.lives.iter().flat_map(|life| life.owners.values());
+        owners.filter_map(|owner| owner.blocks.front()).map(|entry| entry.head.arrived.0).min()
+    }
+
+    /// A segment begins.
+    pub(super) fn begin(&mut self, head: SegmentHead, bytes: u64) {
+        self.segments.push_back(Segment { head, bytes, youngest_at: head.begun });
+    }
+
+    /// A record stands at the end of the last segment.
+    pub(super) fn add(&mut self, at: u64, head: RecordHead) {
+        let Some(segment) = self.segments.back_mut() else { return };
+        segment.bytes = at + head.record_bytes();
+        segment.youngest_at = segment.youngest_at.max(head.arrived.1);
+        let (number, of) = (segment.head.number, segment.head);
+        if head.kind == Kind::Other {
+            return;
+        }
+        let is_life = |life: &Life| life.of.router == of.router && life.of.incarnation == of.incarnation;
+        if !self.lives.back().is_some_and(is_life) {
+            self.lives.push_back(Life { of, owners: BTreeMap::new() });
+        }
+        let Some(life) = self.lives.back_mut() else { return };
+        let owner = life.owners.entry(head.owner).or_default();
+        match head.kind {
+            // What stands behind what is there already is new; the rest is a copy.
+            Kind::Runs if owner.blocks.back().is_none_or(|last| last.head.next <= head.first) => {
+                owner.blocks.push_back(Entry { segment: number, at, head });
+                self.blocks += 1;
+            }
+            Kind::Runs | Kind::Other => {}
+            Kind::End => owner.ended = Some(head.next),
+        }
+    }
+
+    /// Lets the oldest segment go. Returns its number, and how many events went with it.
+    pub(super) fn evict(&mut self) -> Option<(u64, u64)> {
+        let segment = self.segments.pop_front()?;
+        let (number, mut events) = (segment.head.number, 0);
+        for owner in self.lives.iter_mut().flat_map(|life| life.owners.values_mut()) {
+            while let Some(entry) = owner.blocks.front().filter(|entry| entry.segment == number) {
+                events += entry.head.events;
+                owner.gone_until = owner.gone_until.max(entry.head.arrived.1);
+                owner.blocks.pop_front();
+                self.blocks -= 1;
+            }
+        }
+        self.forget_empty();
+        Some((number, events))
+    }
+
+    /// Forgets lives of which nothing is kept; what stays of the last one is still to come.
+    fn forget_empty(&mut self) {
+        let is_empty = |life: &Life| life.owners.values().all(|owner| owner.blocks.is_empty());
+        let last = self.lives.back().map(|life| life.of.incarnation);
+        self.lives.retain(|life| Some(life.of.incarnation) == last || !is_empty(life));
+    }
+
+    /// Lets a block go that cannot be read.
+    pub(super) fn drop_block(&mut self, source: &Source, at: usize) {
+        if let Some(owner) = self.owner_mut(source) {
+            let gone = owner.blocks.remove(at);
+            self.blocks -= usize::from(gone.is_some());
+        }
+    }
+
+    /// What is known of an owner.
+    pub(super) fn owner(&self, source: &Source) -> Option<&Owner> {
+        self.lives.iter().find(|life| source_of(&life.of, source.owner) == *source)?.owners.get(&source.owner)
+    }
+
+    fn owner_mut(&mut self, source: &Source) -> Option<&mut Owner> {
+        let life = self.lives.iter_mut().find(|life| source_of(&life.of, source.owner) == *source)?;
+        life.owners.get_mut(&source.owner)
+    }
+
+    /// The head of a segment.
+    pub(super) fn segment(&self, number: u64) -> Option<&Segment> {
+        let at = self.segments.binary_search_by_key(&number, |segment| segment.head.number).ok()?;
+        self.segments.get(at)
+    }
+
+    /// What is kept of lives other than the present one.
+    pub(super) fn past(&self, present: &SegmentHead) -> PastLives {
+        let lives = self.lives.iter().filter(|life| life.of.incarnation != present.incarnation);
+        let kept = lives.flat_map(|life| {
+            let owners = life.owners.iter();
+            owners.filter_map(|(&owner, kept)| kept.kept(source_of(&life.of, owner)))
+        });
+        PastLives::new(kept.collect())
+    }
+}
