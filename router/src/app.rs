@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::ending::Ending;
 use crate::entrance::{Entrance, lane_address};
+use crate::files::FilesPost;
 use crate::forward::ForwardPost;
 use crate::mail::{BATCHES_MAX, Command, ControlPost, End, Inspection, SelectorsPost, Sibling};
 use crate::metrics::ShellMetrics;
@@ -52,6 +53,7 @@ pub(crate) struct AppParts {
     pub(crate) control: ControlPost,
     pub(crate) selectors: SelectorsPost,
     pub(crate) forward: ForwardPost,
+    pub(crate) files: FilesPost,
     pub(crate) siblings: Vec<Sibling>,
     pub(crate) dialling: Arc<ClientSettings>,
     /// Address of the shared port: lanes are dialled from the same one where it reaches.
@@ -358,6 +360,7 @@ impl CoreApp {
             sibling.segments_out.ring();
         }
         held |= self.parts.forward.take_from(&mut self.parts.engine);
+        self.parts.files.take_from(&mut self.parts.engine, self.parts.number);
         self.set_pressed(pressed);
         self.metrics.mail_held += u64::from(held);
         if held || pressed {

@@ -101,6 +101,8 @@ impl CoreThread {
                 break;
             }
         }
+        // The turns that follow hand over what history files are to have.
+        self.quic.app_mut().engine().end_files();
         self.quic.with_io(|app, io| app.close_all(io));
         let end = Instant::now() + CLOSING;
         while Instant::now() < end {

@@ -71,6 +71,8 @@ pub struct RouterHandle {
     view: Arc<View>,
     control: Mutex<Option<JoinHandle<()>>>,
     selectors: Mutex<Option<JoinHandle<()>>>,
+    /// The thread of history files, while there is one.
+    files: Mutex<Option<JoinHandle<()>>>,
     /// The thread of the admin page, which ends when the sender is dropped.
     admin: Mutex<Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>>,
     /// Selectors that wait are not read any more.
@@ -105,6 +107,7 @@ impl RouterHandle {
             view,
             control: Mutex::new(None),
             selectors: Mutex::new(None),
+            files: Mutex::new(None),
             admin: Mutex::new(None),
             ending,
             hurry: AtomicBool::new(false),
@@ -189,6 +192,12 @@ impl RouterHandle {
     pub(crate) fn set_selectors_thread(&self, thread: JoinHandle<()>) {
         if let Ok(mut selectors) = self.selectors.lock() {
             *selectors = Some(thread);
+        }
+    }
+
+    pub(crate) fn set_files_thread(&self, thread: Option<JoinHandle<()>>) {
+        if let Ok(mut files) = self.files.lock() {
+            *files = thread;
         }
     }
 
@@ -423,6 +432,7 @@ impl RouterHandle {
             forwarder.stop(links);
         }
         join(&self.selectors);
+        join(&self.files);
         self.tell_control(Input::Stop, || true);
         join(&self.control);
         let admin = self.admin.lock().ok().and_then(|mut admin| admin.take());

@@ -4,7 +4,8 @@
 //! ```text
 //!            ┌─ core thread 0 ─ quic loop ─ engine core ─┐
 //!  UDP port ─┤        ⇅ mailboxes of batches             ├─ commands ⇄ control thread: engine control, DNS, admin
-//!            └─ core thread N ─ quic loop ─ engine core ─┴─ selectors ⇄ selectors thread: patterns are compiled
+//!            └─ core thread N ─ quic loop ─ engine core ─┼─ selectors ⇄ selectors thread: patterns are compiled
+//!                                                        └─ blocks ⇄ history thread: files
 //! ```
 //!
 //! [`Router::start`] gives a [`RouterHandle`]; a process may hold several routers:
@@ -34,6 +35,7 @@ mod core_thread;
 mod credentials;
 mod ending;
 mod entrance;
+mod files;
 mod forward;
 mod handle;
 mod herald;

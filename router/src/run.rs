@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::asked::{Asked, Process, Reloaded};
 use crate::cli::{self, Cli, Plan};
 use crate::config::pages;
+use crate::files;
 use crate::handle::RouterHandle;
 use crate::logs::Logs;
 use crate::reload::apply;
@@ -59,7 +60,11 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 /// Prints the settings, or their warnings.
 fn look(cli: &Cli, plan: &Plan) -> ExitCode {
-    let warnings = plan.warnings();
+    let mut warnings = plan.warnings();
+    match plan.config.history.dir.as_deref().map_or(Ok(None), files::check) {
+        Ok(warning) => warnings.extend(warning),
+        Err(problem) => return failed(&anyhow::anyhow!(problem), BAD_SETTINGS),
+    }
     for warning in &warnings {
         let _ = writeln!(io::stderr(), "millrace-router: warning: {warning}");
     }

@@ -8,20 +8,23 @@ use std::thread::{self, JoinHandle};
 
 use millrace_engine::control::{Control, ControlConfig};
 use millrace_engine::core::{Core as EngineCore, CoreConfig};
+use millrace_engine::history::PastLives;
 use millrace_engine::message::CoreIndex;
 use millrace_mailbox::{Doorbell, mailbox};
+use millrace_proto::data::Source;
 use millrace_proto::{Incarnation, PublisherSecret};
 use millrace_quic::{Core, CoreSettings, steer};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::app::{AppParts, CoreApp};
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_now_ns};
 use crate::config::RouterConfig;
 use crate::control_thread::ControlThread;
 use crate::core_thread::CoreThread;
 use crate::credentials::router_id;
 use crate::entrance::{Entrance, quic_keys};
+use crate::files::{self, FilesPost, FilesThread, Opened};
 use crate::forward::ForwardPost;
 use crate::handle::RouterHandle;
 use crate::mail::{
@@ -56,20 +59,24 @@ impl Router {
         let addr = group.addr;
         let advertise = config.advertise.clone().unwrap_or_else(|| Reachable::from(addr).address.to_string());
         let router = router_id(&config.identity.router_name(), &advertise);
+        let (clock, incarnation) = (Clock::start(), Incarnation((rand::random::<u64>() >> 2) | 1));
+        let present = Source { router, incarnation, owner: 0 };
+        let files = files::open(&config.history, present, unix_now_ns())?;
         let starting = Starting {
-            clock: Clock::start(),
+            clock,
             addr,
             router,
             placement: plan(&config.pinning, config.cores, &Machine::of_this_host(), router.0),
-            incarnation: Incarnation((rand::random::<u64>() >> 2) | 1),
+            incarnation,
             keys: quic_keys(&config.identity, &advertise, addr),
             advertise,
             seed: rand::random(),
             meters: Arc::default(),
+            files: files.as_ref().map(|files| files.book.clone()),
             cids,
             config,
         };
-        starting.start(group)
+        starting.start(group, files)
     }
 }
 
@@ -81,17 +88,21 @@ struct Made {
 }
 
 impl Starting {
-    fn start(self, group: steer::Group) -> Result<RouterHandle, StartError> {
+    fn start(self, group: steer::Group, files: Option<Opened>) -> Result<RouterHandle, StartError> {
         let admin = Admin::bind(&self.config)?;
         let (inputs, inbox) = tokio::sync::mpsc::channel(INPUTS_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let (orders, selectors) = SelectorsThread::new(stop.clone());
         let (forward, crossing) = ForwardPost::new();
-        let made = self.make_cores(group.sockets, &ControlPost::new(inputs.clone()), &orders, &forward)?;
+        let (past, files) =
+            files.map_or((None, None), |files| (Some((files.past, files.post)), Some(files.thread)));
+        let posts = (&ControlPost::new(inputs.clone()), &orders, &forward);
+        let made = self.make_cores(group.sockets, posts, past)?;
         drop(forward);
         drop(orders);
         let posts: Vec<CorePost> = made.iter().map(|made| made.post.clone()).collect();
         let selectors = self.run_selectors(selectors, posts.clone())?;
+        let files = files.map(|files| self.run_files(files, posts.clone())).transpose()?;
         let mut links = Vec::new();
         for (made, number) in made.into_iter().zip(0..) {
             links.push(self.run_core(made, number)?);
@@ -99,6 +110,7 @@ impl Starting {
         let (places, sought) = watch::channel(Places::of(&self.config.mesh));
         let handle = RouterHandle::new(&self, admin.addresses()?, links, (inputs.clone(), places), stop);
         handle.set_selectors_thread(selectors);
+        handle.set_files_thread(files);
         let control = self.make_control(posts, (inputs.clone(), inbox), handle.pictures());
         let inputs_of_links = inputs.clone();
         let seeds = watch_places(self.resolver(), sought, self.config.mesh.resolve_every, inputs);
@@ -155,9 +167,8 @@ impl Starting {
     fn make_cores(
         &self,
         sockets: Vec<UdpSocket>,
-        control: &ControlPost,
-        selectors: &SelectorsPost,
-        forward: &ForwardPost,
+        (control, selectors, forward): (&ControlPost, &SelectorsPost, &ForwardPost),
+        files: Option<(Arc<PastLives>, FilesPost)>,
     ) -> Result<Vec<Made>, StartError> {
         let entrance = Entrance::of(&self.config, &self.keys, &self.meters)?;
         self.meters.list(&entrance.roll.grants);
@@ -168,17 +179,23 @@ impl Starting {
             settings.seed = self.seed;
             settings.secret = secret;
             self.config.apply_to_core(&mut settings);
+            let mut engine = EngineCore::new(settings, self.clock.now())
+                .with_roll(entrance.roll.clone())
+                .with_rules(entrance.rules.clone())
+                .with_time_of_day(self.clock.unix_at_start_ns());
+            if let Some((past, _)) = &files {
+                engine = engine.with_files(past.clone());
+            }
             let (commands, receiver) = mpsc::sync_channel(COMMANDS_MAX);
             let app = CoreApp::new(AppParts {
                 clock: self.clock,
                 number,
-                engine: EngineCore::new(settings, self.clock.now())
-                    .with_roll(entrance.roll.clone())
-                    .with_rules(entrance.rules.clone()),
+                engine,
                 commands: receiver,
                 control: control.sibling(),
                 selectors: selectors.sibling(),
                 forward: forward.clone(),
+                files: files.as_ref().map_or_else(FilesPost::none, |(_, post)| post.clone()),
                 siblings: Vec::new(),
                 dialling: entrance.dialling.clone(),
                 local: self.addr,
@@ -208,6 +225,15 @@ impl Starting {
             step_back();
             seat_other(&placement);
             selectors.run(&posts);
+        })
+    }
+
+    fn run_files(&self, files: FilesThread, posts: Vec<CorePost>) -> io::Result<JoinHandle<()>> {
+        let placement = self.placement.clone();
+        thread::Builder::new().name("millrace-history".into()).spawn(move || {
+            step_back();
+            seat_other(&placement);
+            files.run(&posts);
         })
     }
 

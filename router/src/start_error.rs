@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -38,6 +39,14 @@ pub enum StartError {
         address: SocketAddr,
         /// The system's words.
         source: io::Error,
+    },
+    /// The folder of history files cannot be used.
+    #[error("cannot keep history in {} (setting `history.dir`): {problem}", folder.display())]
+    HistoryFiles {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        problem: String,
     },
     /// The system refused a thread, a socket or another resource.
     #[error("the system refused a resource: {0}; look at limits of threads and open files (`ulimit -a`)")]

@@ -9,6 +9,7 @@ use millrace_quic::{CidShape, Keys};
 
 use crate::clock::Clock;
 use crate::config::RouterConfig;
+use crate::files::FilesBook;
 use crate::placement::Placement;
 
 /// Values that all parts of one router share while it starts.
@@ -25,6 +26,8 @@ pub(crate) struct Starting {
     pub(crate) cids: CidShape,
     /// What identities with a quota take, on all cores.
     pub(crate) meters: Arc<Meters>,
+    /// What history files hold, where there are any.
+    pub(crate) files: Option<FilesBook>,
     /// Where the threads run.
     pub(crate) placement: Placement,
     pub(crate) config: RouterConfig,

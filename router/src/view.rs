@@ -18,6 +18,7 @@ use crate::admin::AdminAddresses;
 use crate::asked::{Process, Reloaded};
 use crate::canary::Record;
 use crate::clock::Clock;
+use crate::files::FilesBook;
 use crate::forward::Book;
 use crate::mail::{Command, ControlPicture, CorePost, Input, PictureFrame};
 use crate::metrics::CoreSnapshot;
@@ -72,6 +73,8 @@ pub(crate) struct View {
     pub(crate) links: Arc<Book>,
     /// What identities with a quota have taken.
     pub(crate) meters: Arc<Meters>,
+    /// What history files hold, where there are any.
+    pub(crate) files: Option<FilesBook>,
     pub(crate) ca_pem: String,
     /// End of the certificate, seconds since 1970.
     pub(crate) certificate_expiry: AtomicI64,
@@ -103,6 +106,7 @@ impl View {
             cluster: starting.config.cluster,
             links: Arc::default(),
             meters: Arc::clone(&starting.meters),
+            files: starting.files.clone(),
             ca_pem: starting.config.identity.ca_pem().to_owned(),
             certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),
             process: OnceLock::new(),

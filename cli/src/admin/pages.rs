@@ -40,6 +40,16 @@ pub(crate) struct History {
     pub(crate) bytes: u64,
     /// How far back all of it is there.
     pub(crate) span_s: Option<u64>,
+    /// Where it is kept in files, too.
+    pub(crate) files: Option<HistoryFiles>,
+}
+
+/// What history files hold.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HistoryFiles {
+    pub(crate) history_file_bytes: u64,
+    pub(crate) history_file_span_seconds: u64,
 }
 
 /// `/move`.

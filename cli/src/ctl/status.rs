@@ -109,11 +109,16 @@ fn troubles(out: &mut String, status: &Status) {
 
 /// How far back a router reaches that keeps history.
 fn history(out: &mut String, status: &Status) {
-    let History { bytes: kept, span_s } = status.history;
+    let History { bytes: kept, span_s, files } = status.history;
     if let Some(span) = span_s.filter(|_| kept > 0) {
         let span = age(Duration::from_secs(span));
         // A string takes everything.
         let _ = writeln!(out, "{}: history of the last {span}, {}", status.name, bytes(kept));
+    }
+    if let Some(files) = files {
+        let span = age(Duration::from_secs(files.history_file_span_seconds));
+        let size = bytes(files.history_file_bytes);
+        let _ = writeln!(out, "{}: history files of the last {span}, {size}", status.name);
     }
 }
 

@@ -12,8 +12,8 @@ use millrace_proto::data::{GapReason, Source};
 use millrace_proto::{RouterId, Selector};
 
 use super::config::CoreConfig;
+use super::life::Life;
 use super::outlet::{HeldRuns, Total};
-use super::pasts::Life;
 use super::run::RunOut;
 use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, PastLives, Sources, Span, Which};
 use crate::message::Token;

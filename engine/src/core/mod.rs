@@ -32,7 +32,7 @@
 //! | `names.rs`, `naming.rs` | who holds which name, and what becomes of events that name recipients |
 //! | `path/`, `outlet/` | the path of a run, and the queues and streams at its end |
 //! | `receiver.rs`, `receivers.rs`, `selectors.rs`, `slot.rs` | receivers |
-//! | `joins.rs`, `pasts.rs`, `replays.rs` | the replays of a receiver, and the order of a router's lives in them; who asks whom for history |
+//! | `joins.rs`, `life.rs`, `pasts.rs`, `replays.rs` | the replays of a receiver, and the order of a router's lives in them; who asks whom for history |
 //! | `files.rs`, `filing.rs` | what the core has for history files |
 //! | `barrier.rs`, `barriers.rs` | when everything that was routed before a moment has arrived: marks for receivers that move |
 //! | `delivery.rs` | the stream that receivers of a connection share |
@@ -65,6 +65,7 @@ mod ids;
 mod joins;
 mod lane;
 mod leaving;
+mod life;
 mod look;
 mod machine;
 mod mail;

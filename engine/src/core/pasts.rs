@@ -10,29 +10,8 @@ use millrace_proto::RouterId;
 use millrace_proto::data::{GapReason, Source};
 
 use super::joins::{SourceJoin, SubscriptionJoin};
+use super::life::Life;
 use crate::history::{PastLives, PastSource, Sources, Told, Which};
-
-/// A source's life among those of its router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Life {
-    /// The router that answers for it.
-    pub(super) server: RouterId,
-    /// Its place among the earlier ones; none: the present one.
-    pub(super) earlier: Option<u32>,
-    /// Lives before it are not replayed to their end.
-    pub(super) waits: bool,
-}
-
-impl Life {
-    /// The present life of a router.
-    pub(super) const fn present(server: RouterId) -> Self {
-        Self { server, earlier: None, waits: false }
-    }
-
-    fn rank(&self) -> u32 {
-        self.earlier.unwrap_or(u32::MAX)
-    }
-}
 
 impl SubscriptionJoin {
     /// Earlier lives of this router that the subscription may want.

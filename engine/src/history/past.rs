@@ -96,10 +96,9 @@ impl<'a> Told<'a> {
     /// Whether it names a life, by any of its owners.
     #[must_use]
     pub fn names(&self, source: &Source) -> bool {
-        let is_life = |place: &&SourcePosition| {
-            place.router == source.router && place.incarnation == source.incarnation
-        };
-        self.cursor.iter().any(|place| is_life(&place))
+        let of_life =
+            |place: &SourcePosition| place.router == source.router && place.incarnation == source.incarnation;
+        self.cursor.iter().any(of_life)
     }
 
     /// Whether it names a router, in any life.

@@ -12,6 +12,8 @@ use super::look::Look;
 use super::text::{Format, Label, Page};
 use super::{process, rules, tags};
 use crate::canary::CanaryMetrics;
+use crate::clock::unix_now_ns;
+use crate::files::FilesMetrics;
 use crate::metrics::{self, CoreSnapshot, ShellMetrics};
 use crate::view::View;
 
@@ -29,6 +31,9 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
     identities(&mut page, view);
     rules::write(&mut page, &look.seen.cores);
     links(&mut page, view);
+    if let Some(files) = &view.files {
+        page.declared(FilesMetrics::DECLARED, &[(Vec::new(), &files.metrics(unix_now_ns()))]);
+    }
     canary(&mut page, view, &look.seen.status.peers);
     hot(&mut page, &look.seen.cores);
     process::write(&mut page);

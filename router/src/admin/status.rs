@@ -9,6 +9,8 @@ use millrace_proto::CloseCode;
 use serde_json::{Map, Value, json};
 
 use super::look::Look;
+use crate::clock::unix_now_ns;
+use crate::files::FilesMetrics;
 use crate::metrics::{self, CoreSnapshot, ShellMetrics};
 use crate::view::View;
 
@@ -56,7 +58,7 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
             "entries": status.interest_entries,
             "coarse": status.coarse,
         },
-        "history": history(&seen.cores),
+        "history": history(view, &seen.cores),
         "waiting": status.waiting,
         "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
         "metrics": declared(ControlMetrics::DECLARED, &seen.control),
@@ -87,7 +89,7 @@ fn declared<T>(metrics: &[Metric<T>], of: &T) -> Map<String, Value> {
 
 /// What is kept of the past, and how far back all of it is there: as far as the core reaches that has
 /// let runs go and reaches least, or as far as there are runs.
-fn history(cores: &[CoreSnapshot]) -> Value {
+fn history(view: &View, cores: &[CoreSnapshot]) -> Value {
     let spans = |cut: bool| {
         let cores =
             cores.iter().map(|core| &core.engine).filter(move |core| (core.history_evicted > 0) == cut);
@@ -96,6 +98,7 @@ fn history(cores: &[CoreSnapshot]) -> Value {
     json!({
         "bytes": cores.iter().map(|core| core.engine.history_bytes).sum::<u64>(),
         "span_s": spans(true).min().or_else(|| spans(false).max()),
+        "files": view.files.as_ref().map(|files| declared(FilesMetrics::DECLARED, &files.metrics(unix_now_ns()))),
     })
 }
 

@@ -299,6 +299,10 @@ impl RouterConfig {
         if limits.receiver_queue_bytes > limits.receiver_queue_bytes_max {
             return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
         }
+        if self.history.dir.is_some() && self.history.bytes == 0 {
+            let problem = "history.bytes is 0, so that nothing is kept: set it, too";
+            return wrong("history.dir", problem.into());
+        }
         self.roll()?;
         Rules::compile(&self.rule)
             .map_err(|error| ConfigError { name: "rule", problem: error.to_string() })?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_engine::control::PEERS_MAX;
+use millrace_engine::history::files::FileLimits;
 use millrace_proto::ClusterId;
 use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
 use millrace_proto::rule::RuleText;
@@ -311,6 +312,16 @@ section! {
         /// Runs that are older than this go, by the router's clock.
         "history.age" Restart ("history-age" "MILLRACE_HISTORY_AGE")
         age: Duration = HOUR => Span { min: SECOND, max: DAY * 366 };
+        /// A folder in which the router also keeps history in files, so that it survives a restart: a folder of its own for
+        /// each router, which is made when it is missing. It needs `history.bytes`. Unset: history is in memory alone.
+        "history.dir" Restart ("history-dir" "MILLRACE_HISTORY_DIR")
+        dir: Option<PathBuf> = None => File;
+        /// Bytes of all history files; beyond, the oldest go.
+        "history.file_bytes" Restart ("history-file-bytes" "MILLRACE_HISTORY_FILE_BYTES")
+        file_bytes: u64 = 1 << 30 => Size { min: FileLimits::BYTES_MIN, max: 1 << 44 };
+        /// Percent of the file system of `history.dir` that stay free: the oldest history files go before.
+        "history.free_percent" Restart ()
+        free_percent: u32 = 10 => Count { min: 0, max: 90 };
     }
 }
 

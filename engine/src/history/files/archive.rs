@@ -12,6 +12,7 @@ use super::format::{RecordHead, SEGMENT_HEAD_BYTES, SegmentHead, end_record, run
 use super::index::Index;
 use super::recovery::{Recovered, name_of};
 use super::storage::{Storage, is_no_space};
+use super::trouble::Trouble;
 use crate::history::{Block, PastLives};
 
 /// Segments of a full archive, about: what goes at once is a sixteenth.
@@ -40,23 +41,6 @@ pub struct FileLimits {
 impl FileLimits {
     /// The least that an archive can do with: a few segments.
     pub const BYTES_MIN: u64 = 1 << 20;
-}
-
-/// Something that went wrong with a file, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// The file.
-    pub file: String,
-    /// Where in it.
-    pub at: u64,
-    /// What.
-    pub what: String,
-}
-
-impl Trouble {
-    pub(super) fn new(file: &str, at: u64, what: String) -> Self {
-        Self { file: file.to_owned(), at, what }
-    }
 }
 
 /// What an archive has counted since it was opened, and what it holds.
@@ -149,8 +133,7 @@ impl<S: Storage> Archive<S> {
     /// Writes that an owner of the present life has ended in order before a position.
     pub fn end(&mut self, owner: u16, next: u64, now: u64) {
         // Who has kept nothing has nothing to end.
-        let Source { router, incarnation, .. } = self.source(owner);
-        if self.index.owner(&Source { router, incarnation, owner }).is_some() {
+        if self.index.owner(&self.source(owner)).is_some() {
             self.write(now, |segment| Some(end_record(segment, owner, next, now)));
         }
     }

@@ -25,6 +25,7 @@
 //! | `recovery.rs` | reads the index of what earlier lives have left |
 //! | `archive.rs` | writes blocks, and lets segments go |
 //! | `reading.rs` | answers requests |
+//! | `trouble.rs` | what the log is told |
 
 mod archive;
 mod format;
@@ -34,6 +35,8 @@ mod recovery;
 mod storage;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trouble;
 
-pub use archive::{Archive, ArchiveCounts, FileLimits, Trouble};
+pub use archive::{Archive, ArchiveCounts, FileLimits};
 pub use storage::{Listed, Space, Storage};
+pub use trouble::Trouble;

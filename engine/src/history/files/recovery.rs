@@ -7,10 +7,10 @@
 
 use std::io;
 
-use super::archive::Trouble;
 use super::format::{ALIGNED, BadHead, RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES, SegmentHead};
 use super::index::Index;
 use super::storage::{Listed, Storage};
+use super::trouble::Trouble;
 
 /// How names of segments end.
 const SUFFIX: &str = ".history";
