@@ -203,7 +203,7 @@ mod tests {
     fn bytes_read_as_they_are_written_and_nothing_else_does() {
         let mut text = format!("{FIRST_LINE}\n");
         for (router, incarnation, owner, position) in
-            [(1, 7, 0, 0), (1, 7, 1, 300), (2, 9, 0, 1 << 40), (u64::MAX, 0, 65535, 5)]
+            [(1, 7, 0, 0), (1, 7, 1, 300), (2, 9, 0, 1_u64 << 40), (u64::MAX, 0, 65535, 5)]
         {
             text.push_str(&format!("{router:016x} {incarnation:016x} {owner} {position}\n"));
         }
