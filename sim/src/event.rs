@@ -40,6 +40,13 @@ pub enum Event {
         /// The client.
         client: u32,
     },
+    /// A receiver's program leaves its router, and goes on at another one.
+    Hop {
+        /// The client.
+        client: u32,
+        /// The program ends, and begins again with the cursors that it has saved.
+        restarts: bool,
+    },
     /// A fault begins or ends.
     Fault(Phase, Fault),
     /// Fill levels are looked at, and whether all is settled.
@@ -135,7 +142,8 @@ impl Event {
             Self::ClientTimer { client }
             | Self::ClientDial { client }
             | Self::Publish { client }
-            | Self::Churn { client } => Some(Host::Client(*client)),
+            | Self::Churn { client }
+            | Self::Hop { client, .. } => Some(Host::Client(*client)),
             Self::Net(_) | Self::Fault(..) | Self::Inspect => None,
         }
     }

@@ -28,6 +28,7 @@ pub mod minimise;
 pub mod network;
 pub mod queue;
 mod quiet;
+pub mod reading;
 pub mod record;
 pub mod report;
 pub mod router;

@@ -6,6 +6,7 @@ use millrace_engine::time::Time;
 use millrace_proto::data::Gap;
 use millrace_proto::{PublisherId, RouterId, Selector};
 use millrace_verify::checker::copies::Hop;
+use millrace_verify::checker::past::Given;
 use millrace_verify::checker::publication::Sent;
 use millrace_verify::checker::quench::Quenches;
 use millrace_verify::checker::session::Session;
@@ -33,6 +34,8 @@ pub struct Record {
     pub quenches: Quenches,
     /// Events that applications took.
     pub deliveries: u64,
+    /// Events that applications took from history.
+    pub replayed: u64,
     /// Events that publishers left out, because nobody wants them.
     pub skips: u64,
     /// Gaps that applications took, by reason.
@@ -52,6 +55,7 @@ impl Record {
             rules: None,
             quenches: Quenches::default(),
             deliveries: 0,
+            replayed: 0,
             skips: 0,
             gaps: BTreeMap::new(),
         }
@@ -115,6 +119,17 @@ impl Record {
         let ruled = Ruled { event: (stamp.emitter, stamp.n), tags, payload, published };
         let tags = rules.delivered(&ruled, &mut self.findings);
         self.checker.delivered(Delivery { tags: tags.borrow(), ..delivery });
+    }
+
+    /// A receiver that asks for the past is given an event, or its library removes it.
+    pub fn read(&mut self, given: &Given<'_>, is_given: bool) {
+        let (readers, history, findings) = self.checker.readers();
+        if is_given {
+            self.replayed += u64::from(given.replayed);
+            readers.given(given, history, findings);
+        } else {
+            readers.removed(given.owner, given.matched, given.event, given.at);
+        }
     }
 
     /// An application takes a gap.

@@ -25,6 +25,7 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup, ReceivingClient};
 use crate::network::{Bug, Latency, NetworkConfig};
+use crate::reading::{self, Hop, Readers};
 use crate::router::RouterSetup;
 use crate::{quiet, rules};
 
@@ -54,11 +55,13 @@ pub struct Size {
     pub receiving_clients: u32,
     /// Faults, at least.
     pub faults: u32,
+    /// Whether routers of some seeds keep history, and some of their receivers read it.
+    pub history: bool,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { events: 10_000, publishers: 10, receiving_clients: 20, faults: 4 }
+        Self { events: 10_000, publishers: 10, receiving_clients: 20, faults: 4, history: false }
     }
 }
 
@@ -91,6 +94,10 @@ pub struct Scenario {
     pub confirm_timeout: Duration,
     /// Some routers are of an older version, which cannot confirm.
     pub has_old_routers: bool,
+    /// Clients that begin so much later than the others.
+    pub late: BTreeMap<u32, Duration>,
+    /// When receivers leave their routers by themselves.
+    pub hops: Vec<Hop>,
 }
 
 impl Scenario {
@@ -144,6 +151,14 @@ impl Scenario {
         let mut receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
         quiet::quieten(seed, &tag_sets, &mut publishers, &mut receivers);
         let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
+        let settle = Duration::from_nanos(settle.unwrap_or(0)) + Duration::from_secs(3);
+        let slack = if schedule.faults.is_empty() { Duration::from_secs(1) } else { settle };
+        let mut readers = Readers::default();
+        if size.history && reading::has_history(seed) {
+            reading::keep_history(seed, &mut routers);
+            let first = u32::try_from(publishers.len()).unwrap_or(u32::MAX);
+            readers = reading::readers(seed, first, &mut receivers, slack);
+        }
         Ok(Self {
             seed,
             routers,
@@ -154,10 +169,12 @@ impl Scenario {
             network,
             schedule,
             client_tables,
-            settle: Duration::from_nanos(settle.unwrap_or(0)) + Duration::from_secs(3),
+            settle,
             faults_end: FAULTS.1,
             confirm_timeout,
             has_old_routers: (0..count).any(|router| is_older(seed, router)),
+            late: readers.late,
+            hops: readers.hops,
         })
     }
 
@@ -342,6 +359,7 @@ fn receivers(
                 },
                 first: wants(number)?,
                 pool: wants(number + in_all)?,
+                past: None,
             });
         }
         next += count;

@@ -5,7 +5,7 @@ use millrace_sim::report::Report;
 use millrace_sim::scenario::Size;
 
 /// Small enough for a debug build.
-const SMALL: Size = Size { events: 1500, publishers: 4, receiving_clients: 6, faults: 4 };
+const SMALL: Size = Size { events: 1500, publishers: 4, receiving_clients: 6, faults: 4, history: false };
 
 fn run(seed: u64, size: Size, bug: Option<Bug>) -> Report {
     millrace_sim::run(seed, size, bug, false)

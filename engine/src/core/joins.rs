@@ -319,6 +319,12 @@ impl Joins {
         self.held_bytes = self.held_bytes.saturating_sub(before);
     }
 
+    /// Whether something of the past, or what waits for it, is yet to come.
+    pub(super) fn are_reading(&self) -> bool {
+        let has_joined = |source: &SourceJoin| source.join.is_joined() && source.joined.is_none();
+        self.list.iter().any(|join| !join.is_complete || !join.sources.iter().all(has_joined))
+    }
+
     /// Counts again what waits, after runs were taken.
     pub(super) fn count_held(&mut self) {
         let sources = self.list.iter().flat_map(|join| &join.sources);

@@ -448,6 +448,7 @@ impl Core {
             let bytes = receiver.queue.bytes();
             total.bytes += bytes;
             total.receivers += u64::from(bytes > 0);
+            total.replays += u64::from(receiver.joins.as_ref().is_some_and(|joins| joins.are_reading()));
             total.dropped_most = total.dropped_most.max(receiver.dropped);
         }
         let own = self.path.receivers.iter().filter_map(Receiver::own);

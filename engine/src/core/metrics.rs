@@ -317,6 +317,8 @@ pub struct Queued {
     pub bytes: u64,
     /// Receivers that have any.
     pub receivers: u64,
+    /// Receivers with a replay under way.
+    pub replays: u64,
     /// Bytes in streams that the receivers' hosts have not acknowledged.
     pub ahead_bytes: u64,
     /// The part of it that belongs to the receiver with the most.

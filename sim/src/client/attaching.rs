@@ -197,7 +197,7 @@ impl Client {
         }
     }
 
-    fn close_link(&mut self, around: &mut Surroundings<'_>) {
+    pub(super) fn close_link(&mut self, around: &mut Surroundings<'_>) {
         if let Some(link) = &self.link {
             Wire { network: around.network, queue: around.queue }.close(
                 link.connection.id(),
@@ -228,6 +228,7 @@ impl Client {
                 share_deliveries: self.index % 2 == 1,
                 confirms: receivers.confirms(),
                 moves: true,
+                history: receivers.read_past(),
                 ..config
             },
         };

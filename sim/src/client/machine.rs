@@ -11,8 +11,8 @@ use millrace_proto::CloseCode;
 use millrace_proto::control::RefusedReason;
 use rand::RngExt;
 
+use super::programs::Programs;
 use super::publisher::Attempt;
-use super::receivers::Programs;
 use super::state::{Client, Role};
 use super::surroundings::Surroundings;
 use crate::event::Event;
@@ -89,6 +89,21 @@ impl Client {
         self.flow(around);
     }
 
+    /// Its program leaves its router and goes on at the next one. With `restarts` it ends, too, and begins
+    /// again with the cursors that it has saved.
+    pub fn hop(&mut self, restarts: bool, around: &mut Surroundings<'_>) {
+        // A move to the next router goes on.
+        if self.next.is_none()
+            && let Role::Receivers(receivers) = &mut self.role
+        {
+            if restarts {
+                receivers.restart(around.record);
+            }
+            self.close_link(around);
+        }
+        self.flow(around);
+    }
+
     /// Lets the application of a receiver stand still, or go on.
     pub fn set_slow(&mut self, receiver: u32, slow: bool, around: &mut Surroundings<'_>) {
         if let Role::Receivers(receivers) = &mut self.role {
@@ -112,7 +127,7 @@ impl Client {
             Role::Publisher(_) => Programs::none(now),
             Role::Receivers(receivers) => {
                 let side = if is_next { Side::New } else { Side::Old };
-                receivers.programs(now, side, (around.record, around.rng))
+                Programs::of((&mut receivers.receivers, around.record, around.rng), side, now)
             }
         };
         loop {

@@ -9,7 +9,9 @@ use millrace_client::session::receiver::{Echo, Handover, Session};
 use millrace_engine::time::Time;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::Subscribed;
+use millrace_proto::data::{Gap, GapReason};
 use millrace_verify::checker::Delivery;
+use millrace_verify::checker::past::Given;
 use millrace_verify::checker::repeats::Vouched;
 use millrace_verify::payload::Stamp;
 use rand_pcg::Pcg64Mcg;
@@ -153,11 +155,17 @@ impl Receiver {
                 record.checker.moving(session);
             }
             self.show_progress(number, now, record);
+            self.miss(&Gap { reason: GapReason::SessionLost, ..Gap::default() }, now, record);
         }
+        self.reading.iter_mut().for_each(|reading| reading.past.moved());
         let session = self.session_number?;
         for held in held {
             match held {
-                Held::Gap(gap) => record.gap(session, &gap, now),
+                Held::Gap(gap) => {
+                    record.gap(session, &gap, now);
+                    self.miss(&gap, now, record);
+                }
+                Held::Place(place) => self.pass(&place),
                 Held::Copy(run, events) => self.acks.take(self.setup.acks, (run, events), now, rng),
                 Held::Run(run) => self.take_held(&run, &handover, session, now, record, rng),
             }
@@ -187,7 +195,12 @@ impl Receiver {
         for (seq, payload) in seqs.zip(&run.payloads) {
             let stamp = Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
             taken.extend(stamp.filter(|_| run.wants_ack));
-            if new.contains(seq) && first.as_ref().is_none_or(|first| first.contains(seq)) {
+            let is_given = new.contains(seq) && first.as_ref().is_none_or(|first| first.contains(seq));
+            if let Some(event) = stamp.filter(|_| self.reading.is_some()) {
+                let (owner, replayed, matched) = (self.setup.number, run.replayed, &run.matched[..]);
+                record.read(&Given { owner, matched, event, vouched, replayed, at: now.0 }, is_given);
+            }
+            if is_given {
                 record.delivered(Delivery {
                     receiver: session,
                     tags: run.tags.borrow(),
@@ -202,6 +215,9 @@ impl Receiver {
         }
         if run.wants_ack {
             self.acks.take(self.setup.acks, (run.number, taken), now, rng);
+        }
+        if let Some(place) = &run.place {
+            self.pass(place);
         }
     }
 }

@@ -2,11 +2,13 @@
 //! known what of it is new.
 
 use millrace_client::session::receiver::{Handover, Session, Verdict};
-use millrace_client::session::{DeliveredRun, Plan};
+use millrace_client::session::{DeliveredRun, Place, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::data::Gap;
 use millrace_proto::{PublisherKey, TagSet};
 use millrace_verify::payload::Stamp;
+
+use super::reading::place_of;
 
 /// The move of one receiver.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Move {
 pub(super) enum Held {
     Run(HeldRun),
     Gap(Gap),
+    Place(Place),
     /// A run that the old connection brings, and its events; it is to be acknowledged here, too.
     Copy(u64, Vec<(u32, u64)>),
 }
@@ -41,6 +44,8 @@ pub(super) struct HeldRun {
     pub(super) was_sent: bool,
     pub(super) matched: Vec<u32>,
     pub(super) payloads: Vec<Vec<u8>>,
+    pub(super) replayed: bool,
+    pub(super) place: Option<Place>,
 }
 
 impl Move {
@@ -49,6 +54,15 @@ impl Move {
         let verdict = self.handover.gap(session);
         if verdict == Verdict::Hold {
             self.held.push(Held::Gap(gap.clone()));
+        }
+        verdict
+    }
+
+    /// What becomes of a place.
+    pub(super) fn keep_place(&mut self, session: Session, place: &Place) -> Verdict {
+        let verdict = self.handover.verdict(session);
+        if verdict == Verdict::Hold {
+            self.held.push(Held::Place(place.clone()));
         }
         verdict
     }
@@ -69,6 +83,8 @@ impl Move {
                 was_sent: run.maybe_duplicate(),
                 matched: run.matched().collect(),
                 payloads: run.events().map(|event| event.payload.to_vec()).collect(),
+                replayed: run.is_replayed(),
+                place: place_of(run),
             })),
             (Verdict::Drop, Session::New) if run.wants_ack() => {
                 self.held.push(Held::Copy(run.number, stamps(run)));

@@ -6,23 +6,20 @@ use std::fmt;
 
 use millrace_attach::ClientConnection;
 use millrace_client::session::plan::{Progress, ReceiverWish};
-use millrace_client::session::receiver::{Echo, Session as Side, Verdict};
-use millrace_client::session::{Dedup, DeliveredRun, DeliverySink, Plan};
+use millrace_client::session::receiver::Echo;
+use millrace_client::session::{Dedup, Place, Plan};
 use millrace_engine::time::Time;
 use millrace_proto::control::{Stage, Subscribed};
-use millrace_proto::data::{Gap, Mark, ReceiverEnd};
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
-use millrace_verify::checker::Delivery;
 use millrace_verify::checker::convergence::Selectors;
 use millrace_verify::checker::interest::LeftOut;
-use millrace_verify::checker::repeats::Vouched;
 use millrace_verify::checker::session::Session;
-use millrace_verify::payload::Stamp;
 use rand::RngExt;
-use rand_pcg::Pcg64Mcg;
 
 use super::acks::{AckHabit, Acks};
-use super::moving::{Move, stamps};
+use super::moving::Move;
+use super::reading::{PastWish, QUIET, Reading};
 use super::surroundings::Surroundings;
 use super::wanted::told;
 use crate::record::Record;
@@ -42,6 +39,8 @@ pub struct ReceiverSetup {
     pub first: Vec<Vec<Selector>>,
     /// What it may subscribe to later.
     pub pool: Vec<Vec<Selector>>,
+    /// What it wants of the past, if it does.
+    pub past: Option<PastWish>,
 }
 
 /// What a receiving client is to do.
@@ -79,6 +78,10 @@ pub(super) struct Receiver {
     pub(super) moving: Option<Box<Move>>,
     /// What the router that it has moved from has brought, and the present one may bring again.
     pub(super) echo: Option<Echo>,
+    /// How it reads the past.
+    pub(super) reading: Option<Reading>,
+    /// When it was given something last.
+    pub(super) given_at: Time,
 }
 
 impl Receivers {
@@ -97,17 +100,24 @@ impl Receivers {
                     subscriptions.insert(subscription, selectors.clone());
                 }
             }
+            let mut dedup = Dedup::default();
+            if subscriptions.len() > 1 {
+                dedup.serves_several();
+            }
+            let reading = setup.past.map(Reading::new);
             let receiver = Receiver {
                 setup,
                 plan,
                 session_number: None,
                 slow: false,
-                dedup: Dedup::default(),
+                dedup,
                 acks: Acks::default(),
                 subscriptions,
                 ending: None,
                 moving: None,
                 echo: None,
+                reading,
+                given_at: Time::ZERO,
             };
             receivers.insert(number, receiver);
         }
@@ -118,6 +128,31 @@ impl Receivers {
     #[must_use]
     pub fn count(&self) -> u32 {
         u32::try_from(self.receivers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether some read the past.
+    pub(super) fn read_past(&self) -> bool {
+        self.receivers.values().any(|receiver| receiver.reading.is_some())
+    }
+
+    /// Whether nothing of the past has come for a while, so that their replays seem to be over.
+    pub(super) fn have_read(&self, now: Time) -> bool {
+        let readers = self.receivers.values().filter(|receiver| receiver.reading.is_some());
+        readers.into_iter().all(|receiver| now >= receiver.given_at + QUIET)
+    }
+
+    /// Their program ends, and begins again with the cursors that it has saved.
+    pub(super) fn restart(&mut self, record: &mut Record) {
+        for receiver in self.receivers.values_mut() {
+            let is_one = receiver.subscriptions.len() == 1;
+            if let Some(reading) = &mut receiver.reading
+                && is_one
+                && reading.restart()
+            {
+                receiver.dedup = Dedup::default();
+                record.checker.readers().0.restarted(receiver.setup.number);
+            }
+        }
     }
 
     pub(super) const fn confirms(&self) -> bool {
@@ -169,16 +204,6 @@ impl Receivers {
         self.receivers.values_mut().for_each(|receiver| receiver.lost(heard, record));
     }
 
-    /// The programs that take what arrives on the connection of the moment.
-    pub(super) fn programs<'a>(
-        &'a mut self,
-        now: Time,
-        side: Side,
-        (record, rng): (&'a mut Record, &'a mut Pcg64Mcg),
-    ) -> Programs<'a> {
-        Programs { of: Some((&mut self.receivers, record, rng)), side, now, ended: Vec::new() }
-    }
-
     /// When a program is done with something that it took.
     pub(super) fn acks_due(&self) -> Option<Time> {
         let awake = self.receivers.values().filter(|receiver| !receiver.slow);
@@ -208,6 +233,10 @@ impl Receivers {
                 is_unknown: subscribed.unanswered > 0,
                 publishers: subscribed.left_out_publishers.clone(),
             };
+            if receiver.reading.is_some() {
+                let (readers, ..) = record.checker.readers();
+                readers.effective(receiver.setup.number, subscription.0, &left_out, now.0);
+            }
             record.checker.effective(session, subscription.0, now.0, left_out);
         }
         if let Some((ended, behind)) = receiver.ending
@@ -287,14 +316,55 @@ impl Receiver {
         if self.slow {
             connection.hold(number);
         }
+        let now = around.queue.now();
+        let asks = self.begin_reading(connection.has_history(), now, around.record);
         for (&subscription, selectors) in &self.subscriptions {
-            connection.subscribe(number, subscription, &texts(selectors));
+            match self.reading.as_mut().filter(|_| asks) {
+                Some(reading) => {
+                    let past = reading.past.ask(subscription, now);
+                    connection.subscribe_from(number, subscription, &texts(selectors), past);
+                }
+                None => connection.subscribe(number, subscription, &texts(selectors)),
+            }
+        }
+    }
+
+    /// A connection begins. Says whether its router is asked for the past.
+    fn begin_reading(&mut self, has_history: bool, now: Time, record: &mut Record) -> bool {
+        let Some(reading) = &mut self.reading else { return false };
+        let owner = self.setup.number;
+        let subscriptions = self.subscriptions.iter().map(|(number, selectors)| (number.0, selectors));
+        reading.begin(owner, subscriptions, now, record);
+        let asks = reading.past.begins(has_history) && has_history;
+        if !asks {
+            // The library refuses, or tells of a lost session.
+            reading.past.take_owed_gap();
+            self.subscriptions.keys().for_each(|&number| reading.past.follow(number));
+            self.miss(&Gap { reason: GapReason::SessionLost, ..Gap::default() }, now, record);
+        }
+        asks
+    }
+
+    /// Its application is told of a gap.
+    pub(super) fn miss(&self, gap: &Gap, now: Time, record: &mut Record) {
+        if self.reading.is_some() {
+            record.checker.readers().0.gap(self.setup.number, gap, now.0);
+        }
+    }
+
+    /// A place in its stream has come, and its application has taken what stands before it.
+    pub(super) fn pass(&mut self, place: &Place) {
+        if let Some(reading) = &mut self.reading {
+            reading.past.arrived(place, true);
+            reading.past.taken(place, true);
         }
     }
 
     /// Begins another session for the checkers.
     pub(super) fn begin_session(&mut self, acknowledges: bool, now: Time, record: &mut Record) {
-        let session = record.new_receiver(Session::new(self.setup.number, acknowledges));
+        let mut session = Session::new(self.setup.number, acknowledges);
+        session.reads_past = self.reading.is_some();
+        let session = record.new_receiver(session);
         if self.slow || self.setup.acks.is_slow() {
             record.checker.stalled(session, true, now.0);
         }
@@ -329,6 +399,8 @@ impl Receiver {
         self.echo = None;
         if let Some(session) = self.session_number.take() {
             record.checker.lapsed(session, heard.0);
+            let has_subscriptions = !self.subscriptions.is_empty();
+            self.reading.iter_mut().for_each(|reading| reading.past.lost(has_subscriptions));
         }
         self.ending = None;
         // A move of which only the old connection is left.
@@ -352,106 +424,4 @@ impl fmt::Display for Receivers {
 
 pub(super) fn texts(selectors: &[Selector]) -> Vec<String> {
     selectors.iter().map(|selector| selector.text().to_owned()).collect()
-}
-
-/// The programs that take events: none for a client that publishes.
-#[derive(Debug)]
-pub(super) struct Programs<'a> {
-    of: Option<(&'a mut BTreeMap<ReceiverNumber, Receiver>, &'a mut Record, &'a mut Pcg64Mcg)>,
-    /// The connection that is read, while receivers move from one to another.
-    side: Side,
-    now: Time,
-    /// Receivers that the router ended: at most as many as are open.
-    ended: Vec<ReceiverNumber>,
-}
-
-impl Programs<'_> {
-    /// None: the client publishes.
-    pub(super) const fn none(now: Time) -> Self {
-        Self { of: None, side: Side::Old, now, ended: Vec::new() }
-    }
-
-    /// The receivers that ended in what was read.
-    pub(super) fn into_ended(self) -> Vec<ReceiverNumber> {
-        self.ended
-    }
-}
-
-impl DeliverySink for Programs<'_> {
-    fn run(&mut self, run: &DeliveredRun<'_>) {
-        let Some((receivers, record, rng)) = &mut self.of else { return };
-        let Some(receiver) = receivers.get_mut(&run.receiver) else { return };
-        let Some(session) = receiver.session_number else { return };
-        if let Some(moving) = &mut receiver.moving {
-            match moving.keep_run(self.side, run) {
-                Verdict::Deliver => {}
-                Verdict::Drop if self.side == Side::Old && run.wants_ack() => {
-                    // The next connection brings it.
-                    let copy = (run.number, stamps(run));
-                    return receiver.acks.take(receiver.setup.acks, copy, self.now, rng);
-                }
-                Verdict::Hold | Verdict::Drop => return,
-            }
-        }
-        let matched: Vec<u32> = run.matched().collect();
-        let fresh = run.has_level().then(|| {
-            let seqs = run.first_seq()..run.first_seq() + run.count();
-            receiver.dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
-        });
-        let vouched = match &fresh {
-            None => Vouched::No,
-            Some(fresh) if fresh.maybe_duplicate => Vouched::Marked,
-            Some(_) => Vouched::Once,
-        };
-        let seqs = run.first_seq()..run.first_seq() + run.count();
-        let new = receiver.echo.as_ref().map(|echo| echo.fresh(run.publisher, seqs));
-        let mut taken = Vec::new();
-        for event in run.events() {
-            let stamp = Stamp::decode(event.payload).ok().map(|stamp| (stamp.emitter, stamp.n));
-            taken.extend(stamp.filter(|_| run.wants_ack()));
-            if fresh.iter().chain(&new).all(|fresh| fresh.contains(event.seq)) {
-                record.delivered(Delivery {
-                    receiver: session,
-                    tags: run.tags,
-                    payload: event.payload,
-                    matched: &matched,
-                    at: self.now.0,
-                    vouched,
-                });
-            } else if let Some((emitter, n)) = stamp.filter(|_| run.has_level()) {
-                record.checker.removed(session, emitter, n);
-            }
-        }
-        if run.wants_ack() {
-            receiver.acks.take(receiver.setup.acks, (run.number, taken), self.now, rng);
-        }
-    }
-
-    fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
-        let Some((receivers, record, _)) = &mut self.of else { return };
-        let Some(receiver) = receivers.get_mut(&receiver) else { return };
-        if let Some(moving) = &mut receiver.moving
-            && moving.keep_gap(self.side, gap) != Verdict::Deliver
-        {
-            return;
-        }
-        if let Some(session) = receiver.session_number {
-            record.gap(session, gap, self.now);
-        }
-    }
-
-    fn marked(&mut self, receiver: ReceiverNumber, mark: &Mark) {
-        let Some((receivers, ..)) = &mut self.of else { return };
-        let Some(receiver) = receivers.get_mut(&receiver) else { return };
-        if self.side == Side::Old {
-            receiver.echo.take_if(|echo| echo.ends_at(mark));
-        }
-        if let Some(moving) = &mut receiver.moving {
-            moving.handover.marked(self.side, mark);
-        }
-    }
-
-    fn ended(&mut self, end: &ReceiverEnd) {
-        self.ended.push(end.receiver);
-    }
 }

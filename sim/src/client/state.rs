@@ -102,11 +102,13 @@ impl Client {
     /// Whether nothing is left to do: it is connected, its events are received, its subscriptions
     /// in force.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_settled(&self, now: Time) -> bool {
         self.router().is_some()
             && match &self.role {
                 Role::Publisher(publisher) => publisher.is_done(),
-                Role::Receivers(receivers) => receivers.are_effective() && !receivers.are_moving(),
+                Role::Receivers(receivers) => {
+                    receivers.are_effective() && !receivers.are_moving() && receivers.have_read(now)
+                }
             }
     }
 }

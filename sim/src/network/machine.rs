@@ -21,6 +21,9 @@ use crate::queue::Queue;
 
 /// Bidirectional streams that an end may open.
 const BI_MAX: u64 = 4;
+/// Unidirectional streams that a router that has dialled a peer may have open: as
+/// `TransportSettings::lane` of the `quic` crate.
+const LANE_STREAMS: u64 = 16;
 /// How long a dial may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A first packet without an answer is sent again after this time.
@@ -160,7 +163,10 @@ impl Network {
             uni_allowed,
         };
         let first = self.config.uni_first;
-        let ends = [end(from, State::Connecting, 1, first), end(nobody, State::Unknown, first, 1)];
+        // A client publishes on one stream; a router that dials a peer also answers for its history.
+        let of_dialler = if peer { LANE_STREAMS } else { 1 };
+        let ends =
+            [end(from, State::Connecting, of_dialler, first), end(nobody, State::Unknown, first, of_dialler)];
         self.connections.insert(conn, Connection { peer, shard, ends, streams: BTreeMap::new() });
         self.send(queue, conn, 1, Packet::Initial);
         queue.after(INITIAL_RETRY, Event::Net(NetEvent::InitialRetry { conn }));

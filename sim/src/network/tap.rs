@@ -6,6 +6,7 @@ use std::rc::Rc;
 use millrace_proto::DecodeError;
 use millrace_proto::data::{self, DataFrame};
 use millrace_proto::frame::FrameReader;
+use millrace_proto::stream::stream_kind;
 use millrace_verify::payload::Stamp;
 
 use millrace_verify::checker::copies::Place;
@@ -33,6 +34,8 @@ pub(crate) type Crossings = Rc<RefCell<Vec<Crossing>>>;
 pub(crate) struct Tap {
     reader: FrameReader,
     preamble: bool,
+    /// It answers a request for history, which is no way of its own for an event.
+    is_replay: bool,
     from: Place,
     to: Place,
     crossings: Crossings,
@@ -40,14 +43,16 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) fn new(from: Place, to: Place, crossings: Crossings) -> Self {
-        Self { reader: FrameReader::new(), preamble: true, from, to, crossings }
+        Self { reader: FrameReader::new(), preamble: true, is_replay: false, from, to, crossings }
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        let Self { reader, preamble, from, to, crossings } = self;
+        let Self { reader, preamble, is_replay, from, to, crossings } = self;
         // What the program writes is well-formed; if it is not, its reader says so and closes.
         let _ = reader.feed::<DecodeError>(bytes, data::FRAME_BYTES_MAX, |kind, body| {
-            if !std::mem::take(preamble) {
+            if std::mem::take(preamble) {
+                *is_replay = kind == stream_kind::REPLAY;
+            } else if !*is_replay {
                 note(kind, body, (*from, *to), crossings);
             }
             Ok(())

@@ -19,6 +19,7 @@ use crate::client::{self, Client, Publisher, Receivers, Role};
 use crate::event::{Event, NetEvent};
 use crate::network::{Crossings, Host, Network, Notices, Packet, Quenchings};
 use crate::queue::Queue;
+use crate::reading::Hop;
 use crate::record::Record;
 use crate::report::Report;
 use crate::router::{self, Process, RouterSetup};
@@ -163,7 +164,8 @@ impl World {
         }
         for client in &self.clients {
             let index = client.index();
-            let dial = Duration::from_micros(self.rng.random_range(0..1_000_000));
+            let late = self.scenario.late.get(&index).copied().unwrap_or_default();
+            let dial = late + Duration::from_micros(self.rng.random_range(0..1_000_000));
             self.queue.after(dial, Event::ClientDial { client: index });
             match client.role() {
                 Role::Publisher(_) => {
@@ -177,6 +179,10 @@ impl World {
                     }
                 }
             }
+        }
+        for hop in &self.scenario.hops {
+            let &Hop { client, at, restarts } = hop;
+            self.queue.after(at, Event::Hop { client, restarts });
         }
         for client in self.scenario.publishers.len()..self.clients.len() {
             self.plan_flaps(u32::try_from(client).unwrap_or(u32::MAX));
@@ -218,6 +224,9 @@ impl World {
             Event::ClientDial { client } => self.client(client, Client::dial),
             Event::Publish { client } => self.client(client, Client::publish),
             Event::Churn { client } => self.client(client, Client::churn),
+            Event::Hop { client, restarts } => {
+                self.client(client, |client, around| client.hop(restarts, around));
+            }
             Event::Fault(phase, fault) => self.fault(phase, fault),
             Event::Inspect => {
                 self.inspect();

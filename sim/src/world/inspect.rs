@@ -68,7 +68,8 @@ impl World {
     }
 
     fn is_settled(&mut self) -> bool {
-        let idle = self.clients.iter().all(crate::client::Client::is_settled);
+        let now = self.queue.now();
+        let idle = self.clients.iter().all(|client| client.is_settled(now));
         let mut findings = Findings::default();
         if idle {
             convergence::check(&self.directories(), &self.wanted(), &mut findings);
@@ -112,7 +113,7 @@ impl World {
         let now = self.queue.now();
         let findings = &mut self.record.findings;
         for client in &self.clients {
-            if client.is_settled() {
+            if client.is_settled(now) {
                 continue;
             }
             let name = if matches!(client.role(), Role::Publisher(_)) {
@@ -131,6 +132,10 @@ impl World {
             if !status.synced || status.waiting > 0 || status.degraded {
                 findings.add("stuck-router", || format!("router {id}: {status:?}"));
             }
+            let replays: u64 = process.cores().map(|core| core.queued().replays).sum();
+            if replays > 0 {
+                findings.add("stuck-router", || format!("router {id}: {replays} receivers read the past"));
+            }
             let queued: u64 = process.cores().map(|core| core.queued().bytes).sum();
             if queued > 0 {
                 findings.add("stuck-router", || format!("router {id}: {queued} bytes queued for receivers"));
@@ -140,5 +145,10 @@ impl World {
 }
 
 fn has_nothing_queued(router: &mut Router) -> bool {
-    router.process.as_mut().is_none_or(|process| process.cores().all(|core| core.queued().bytes == 0))
+    router.process.as_mut().is_none_or(|process| {
+        process.cores().all(|core| {
+            let queued = core.queued();
+            queued.bytes == 0 && queued.replays == 0
+        })
+    })
 }

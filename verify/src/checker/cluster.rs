@@ -20,6 +20,7 @@ use super::interest::{Interest, LeftOut};
 use super::judges::{Confirmed, Disturbances, Judges};
 use super::outcomes::Allowed;
 use super::pairs::{self, Party};
+use super::past::Readers;
 use super::publication::{Cause, End, Level, Publications, Sent};
 use super::repeats::{Repeats, Vouched};
 use super::session::Session;
@@ -82,6 +83,7 @@ pub struct ClusterChecker {
     corrupted: u64,
     publications: Publications,
     repeats: Repeats,
+    readers: Readers,
     disturbances: Disturbances,
 }
 
@@ -108,6 +110,7 @@ impl ClusterChecker {
             corrupted: 0,
             publications: Publications::default(),
             repeats: Repeats::default(),
+            readers: Readers::default(),
             disturbances: Disturbances::default(),
         }
     }
@@ -190,7 +193,7 @@ impl ClusterChecker {
         }
         let Receiver { stream, session, .. } = self.receivers.entry(receiver).or_default();
         stream.event(Taken { emitter, n, matched: matched.into(), at });
-        if self.publications.has(emitter, n) {
+        if self.publications.has(emitter, n) && !session.reads_past {
             self.repeats.given(session.owner, (emitter, n), vouched, &mut self.findings);
         }
         Some(stamp)
@@ -293,8 +296,15 @@ impl ClusterChecker {
 
     /// A receiver's library has removed an event that its application has had.
     pub fn removed(&mut self, receiver: u32, emitter: u32, n: u64) {
-        let owner = self.receivers.entry(receiver).or_default().session.owner;
-        self.repeats.removed(owner, emitter, n, &mut self.findings);
+        let session = &self.receivers.entry(receiver).or_default().session;
+        if !session.reads_past {
+            self.repeats.removed(session.owner, emitter, n, &mut self.findings);
+        }
+    }
+
+    /// The subscriptions that ask for the past, with what was published so far, and where findings go.
+    pub const fn readers(&mut self) -> (&mut Readers, &History, &mut Findings) {
+        (&mut self.readers, &self.history, &mut self.findings)
     }
 
     /// A fault disturbs the cluster in this time, to the end of the run where it has none.
@@ -317,16 +327,23 @@ impl ClusterChecker {
         let allowed = Allowed { settle_ns: self.settle_ns, timeout_ns, has_old_routers };
         let mut told = Judges::new(allowed, now);
         for (&number, Receiver { interest, stream, session }) in &self.receivers {
-            let checked = stream.check(number, &self.history, &mut findings);
+            let mut elsewhere = Findings::default();
+            let wrong = if session.reads_past { &mut elsewhere } else { &mut findings };
+            let checked = stream.check(number, &self.history, wrong);
             let reached = completeness::reached(&checked, &self.history);
             let party = Party { number, session, interest, stream, checked: &checked, reached: &reached };
             pairs::visit(party, &self.history, &self.publications, |pair| told.pair(pair, &mut findings));
+            if session.reads_past {
+                continue;
+            }
             let receiver = completeness::Receiver { number, interest, stream, checked: &checked };
             verdict += completeness::check(receiver, &self.history, self.settle_ns, &mut findings);
             verdict.duplicated += checked.duplicated;
             verdict.reordered += checked.reordered;
         }
-        let streams = self.receivers.values().map(|receiver| &receiver.stream);
+        verdict += self.readers.check(&self.history, self.settle_ns, &mut findings);
+        let receivers = self.receivers.values().filter(|receiver| !receiver.session.reads_past);
+        let streams = receivers.map(|receiver| &receiver.stream);
         verdict.reordered += order::check(streams, &self.history, &mut findings);
         verdict.corrupted += self.corrupted;
         verdict.published = self.history.published();

@@ -97,6 +97,11 @@ impl Interest {
         }
     }
 
+    /// The receiver may get from here on whatever matches, however old it is.
+    pub fn reach_back(&mut self) {
+        self.records.iter_mut().for_each(|record| record.asked_at = 0);
+    }
+
     /// The receiver's session is lost: nothing is owed until a subscription is effective again.
     pub fn lapse(&mut self, at: u64) {
         self.lapses.push(at);

@@ -16,6 +16,7 @@
 //! | [`confirms`] | a confirm of an event that a receiver does not have |
 //! | [`outcomes`] | outcomes that are not true, two of one event, none without a cause |
 //! | [`starvation`] | outcomes that come late, because of a receiver that has nothing to do with them, too |
+//! | [`past`] (*history*) | readers of history that miss, repeat or reorder something without a gap |
 //! | [`quench`] | an event left out that somebody wanted; a set quenched too often, or while something else wants it |
 //! | [`repeats`] | an event with a confirm level that an application was given twice, or never, as a duplicate |
 
@@ -32,6 +33,7 @@ mod judges;
 pub mod order;
 pub mod outcomes;
 pub mod pairs;
+pub mod past;
 pub mod publication;
 pub mod quench;
 pub mod repeats;

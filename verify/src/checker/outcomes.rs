@@ -57,7 +57,9 @@ impl Outcomes {
         // What a router had for a receiver that has moved is over with its session there.
         evidence.departed |=
             has_lapsed || session.has_moved || pair.records().any(|record| record.has_ended(from, until));
-        evidence.overflowed |= has_lapsed || session.has_moved || pair.party.stream.has_gaps();
+        // What a replay brings counts as missed: whether it arrives nobody can tell.
+        let is_left_out = session.has_moved || session.reads_past;
+        evidence.overflowed |= has_lapsed || is_left_out || pair.party.stream.has_gaps();
         evidence.cannot_acknowledge |= !session.acknowledges;
         evidence.acknowledged += session.counts(pair.emitter, pair.n);
     }

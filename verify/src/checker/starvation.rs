@@ -33,7 +33,12 @@ impl Starvation {
     /// Looks at one pair.
     pub fn pair(&mut self, pair: &Pair<'_>, now: u64) {
         let (from, until) = pair.publication.span(now);
-        if pair.party.session.is_stalled(from, until) || pair.party.interest.has_lapsed(from, until) {
+        let session = pair.party.session;
+        // What waits for the end of a replay has no outcome yet.
+        if session.reads_past
+            || session.is_stalled(from, until)
+            || pair.party.interest.has_lapsed(from, until)
+        {
             self.stalled.insert((pair.emitter, pair.n));
         }
     }

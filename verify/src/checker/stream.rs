@@ -4,7 +4,7 @@
 //! judged within (emitter, entry router): an event behind a later one of its kind is reordered,
 //! once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_proto::RouterId;
 
@@ -18,6 +18,8 @@ pub const NAME: &str = "stream";
 #[derive(Debug, Clone, Default)]
 pub struct Stream {
     events: Vec<Taken>,
+    /// The same, by emitter and number.
+    seen: BTreeSet<(u32, u64)>,
     /// How many events stood before each gap, and the router that it names.
     gaps: Vec<(usize, Option<RouterId>)>,
     /// Routers that were told to have joined, or to be another one than before, and when, ns: what
@@ -52,6 +54,7 @@ pub struct Checked {
 impl Stream {
     /// Adds an event at the end.
     pub fn event(&mut self, taken: Taken) {
+        self.seen.insert((taken.emitter, taken.n));
         self.events.push(taken);
     }
 
@@ -76,6 +79,12 @@ impl Stream {
     #[must_use]
     pub fn events(&self) -> &[Taken] {
         &self.events
+    }
+
+    /// Whether an event stands in it.
+    #[must_use]
+    pub fn has(&self, emitter: u32, n: u64) -> bool {
+        self.seen.contains(&(emitter, n))
     }
 
     /// Whether there is any gap.

@@ -92,6 +92,14 @@ impl Findings {
         }
     }
 
+    /// Takes what others have found, under the name of one checker.
+    pub fn take(&mut self, checker: &'static str, others: Self) {
+        self.count += others.count;
+        let room = FINDINGS_MAX.saturating_sub(self.first.len());
+        let found = others.first.into_iter().take(room);
+        self.first.extend(found.map(|finding| Finding { checker, ..finding }));
+    }
+
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
