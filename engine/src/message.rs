@@ -264,6 +264,8 @@ pub enum ToControl {
     /// The core serves somebody who forwards from another cluster: it is told what this one wants, from
     /// here on.
     DemandAsked,
+    /// The core has so many clients.
+    Clients(u64),
     /// A dial did not lead to a connection.
     DialFailed {
         /// Which.

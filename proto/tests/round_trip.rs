@@ -15,7 +15,7 @@ use millrace_proto::data::{
 use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::{
     GroupMember, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest,
-    KnownPeer, LegAck, Literal, MeshFrame, PeerHello, Peers,
+    KnownPeer, LegAck, Literal, Load, MeshFrame, PeerHello, Peers,
 };
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::stream::{DeliverPreamble, LanePreamble};
@@ -286,6 +286,7 @@ fn mesh_frames() -> impl Strategy<Value = MeshFrame> {
         }),
         message!(into MeshFrame: InterestDigest { version: number(), count: number(), sum: number() }),
         message!(into MeshFrame: InterestRequest { version: number() }),
+        message!(into MeshFrame: Load { clients: number() }),
         message!(into MeshFrame: Peers { peers: list(peer()) }),
         message!(into MeshFrame: Ping { nonce: number() }),
         message!(into MeshFrame: Pong { nonce: number() }),

@@ -158,6 +158,7 @@ impl ControlThread {
                 self.control.set_found_seeds(now, seeds, unresolved);
             }
             Input::Hide(hidden) => self.control.set_hidden(now, hidden),
+            Input::Rebalance(rebalance) => self.control.set_rebalance(now, rebalance),
             Input::Link { link, interest } => self.control.set_link(now, link, interest),
             Input::Resolved { dial, remote } => self.resolved(dial, remote),
             Input::Ask(question) => question(&self.control),

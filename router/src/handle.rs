@@ -369,6 +369,7 @@ impl RouterHandle {
         });
         self.places.send_replace(Places::of(&config.mesh));
         self.tell_control(Input::Hide(config.mesh.no_advertise), || true);
+        self.tell_control(Input::Rebalance(config.mesh.rebalance), || true);
         self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
         Ok(())
     }

@@ -68,6 +68,16 @@ pub(crate) fn tell(said: &Said) {
             warn,
             "this router has more selectors than it tells its peers: it asks them for every event until fewer are left"
         ),
+        Notice::Rebalancing { begins: true, clients, mean } => say!(
+            info,
+            clients,
+            mean,
+            "this router has more clients than others: it asks some to move, one percent a second; `rebalance = \"off\"` \
+             leaves them"
+        ),
+        Notice::Rebalancing { begins: false, clients, mean } => {
+            say!(info, clients, mean, "no more clients are asked to move");
+        }
         Notice::InterestOverflow(false) => say!(info, "this router tells its peers each selector again"),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use millrace_client::session::plan::ReceiverWish;
 use millrace_client::session::{ConfirmLevel, PublisherConfig};
 use millrace_client::spool::{SEGMENT_BYTES_MIN, SPOOL_BYTES_MIN, SpoolConfig, SyncPolicy};
-use millrace_engine::control::ControlConfig;
+use millrace_engine::control::{ControlConfig, Rebalance};
 use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits, ReceivedLimits};
 use millrace_engine::ledger::LedgerLimits;
 use millrace_engine::routes::RouteCacheLimits;
@@ -241,6 +241,8 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
             let seed = rng.random_range(0..u64::MAX);
             let mut control = ControlConfig {
                 forget_after: FORGET_AFTER,
+                // Clients stay where faults have put them; evening out has tests of its own.
+                rebalance: Rebalance::Off,
                 redial_max: Duration::from_secs(1),
                 digest_every: Duration::from_secs(1),
                 tables: lane_tables,

@@ -6,6 +6,8 @@ use millrace_proto::control::TableCapacity;
 use millrace_proto::feature::{self, Features};
 use millrace_proto::{ClusterId, Incarnation, RouterId};
 
+use super::balance::Rebalance;
+
 /// Most routers known at once, linked or not. A full mesh is meant for about a hundred.
 pub const PEERS_MAX: usize = 256;
 /// Most addresses dialled for lane 0: seeds and advertised addresses. One router's name may resolve
@@ -55,6 +57,9 @@ pub struct ControlConfig {
     /// Whether peers keep this router to themselves: they tell neither clients nor other routers of
     /// it. [`Control::set_hidden`](super::Control::set_hidden) changes it. Default: no.
     pub hidden: bool,
+    /// Whether this router asks clients to move when it has more than others.
+    /// [`Control::set_rebalance`](super::Control::set_rebalance) changes it. Default: it does.
+    pub rebalance: Rebalance,
     /// Name and version of its software, for operators.
     pub software: String,
     /// Features that this router lists in PeerHello and acts on. Default: all that it knows. With
@@ -117,6 +122,7 @@ impl ControlConfig {
             advertise,
             zone: String::new(),
             hidden: false,
+            rebalance: Rebalance::Auto,
             software: concat!("millrace-router/", env!("CARGO_PKG_VERSION")).to_owned(),
             features: Features::default()
                 .with(feature::CONFIRMS)

@@ -111,6 +111,7 @@ impl Control {
     /// whose interest it lacks when it has applied this one's.
     pub(super) fn greet(&mut self, router: RouterId) {
         self.gossip_to(router);
+        self.tell_load(router);
         self.send_snapshot(router);
     }
 

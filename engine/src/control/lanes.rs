@@ -37,6 +37,7 @@ impl Control {
             LinkFrame::SetRecords(records) => self.sets_told(router, &records),
             LinkFrame::Peers(peers) => self.peers_told(router, &peers),
             LinkFrame::Goaway(_) => self.leaving(router),
+            LinkFrame::Load(load) => self.load_told(router, &load),
             // These frames belong to features that this side does not list.
             _ => self.metrics.frames_unexpected += 1,
         }

@@ -8,6 +8,7 @@ use millrace_proto::RouterId;
 use millrace_proto::control::Goaway;
 use millrace_proto::mesh::LinkFrame;
 
+use super::balance::Balance;
 use super::cluster_links::{DemandNews, Links};
 use super::config::ControlConfig;
 use super::directory::Directory;
@@ -55,6 +56,8 @@ pub struct Control {
     pub(super) gossip_changed: bool,
     pub(super) gossip_from: Time,
     pub(super) alternates: Vec<Alternate>,
+    /// Clients here, and those that were asked to move.
+    pub(super) balance: Balance,
     /// Whose history can be asked for, as the cores were told.
     pub(super) owners: Arc<FarOwners>,
     pub(super) seeds_known: bool,
@@ -116,6 +119,7 @@ impl Control {
             gossip_changed: false,
             gossip_from: now,
             alternates: Vec::new(),
+            balance: Balance::default(),
             owners: Arc::default(),
             seeds_known: false,
             sync_deadline: now + config.sync_timeout,
@@ -209,6 +213,7 @@ impl Control {
             }
             ToControl::DialFailed { dial } => self.dial_ended(dial),
             ToControl::DemandAsked => self.demand_asked(core),
+            ToControl::Clients(clients) => self.core_has_clients(core, clients),
         }
         self.settle();
     }
@@ -256,7 +261,7 @@ impl Control {
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        let own = [self.publish_at(), self.claims_at(), self.demand_at()];
+        let own = [self.publish_at(), self.claims_at(), self.demand_at(), self.balance_at()];
         self.look_at.into_iter().chain(own.into_iter().flatten()).min()
     }
 
@@ -319,6 +324,7 @@ impl Control {
         if self.publish_at().is_some_and(|at| at <= self.now) {
             self.publish();
         }
+        self.balance_due();
         self.demand_due();
         self.report_effective();
     }
@@ -359,6 +365,8 @@ impl Control {
             coarse: self.own.is_coarse(),
             draining: self.leaves_at.is_some(),
             hidden: self.config.hidden,
+            rebalance: self.config.rebalance,
+            rebalancing: self.balance.is_moving(),
         }
     }
 

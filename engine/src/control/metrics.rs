@@ -60,6 +60,8 @@ crate::metrics! {
         impostors: counter "mesh_impostors",
         /// Routers of which a peer told, and which were not learned because too many of its others have proven nothing.
         introductions_refused: counter "mesh_introductions_refused",
+        /// Clients that this router asked to move by itself, because it had more than others.
+        rebalance_asked: counter "rebalance_clients_asked",
         /// Versions of the directory published.
         directory_versions: counter "mesh_directory_versions",
         /// Requests to read selectors.

@@ -25,15 +25,18 @@
 //! | `names.rs`, `naming.rs` | names of receivers: who claims them, and who holds them |
 //! | `sets.rs` | sets of standby publishers: who holds them |
 //! | `prepare.rs`, `subscribe.rs` | reads selectors; subscriptions that wait for a stage |
+//! | `balance.rs`, `evening.rs` | clients of a router that has too many, which move: how many, and control's part |
 //! | `standing.rs`, `trouble.rs` | whether this router has joined; trouble with its place |
 //! | `notice.rs`, `notify.rs` | notices for people |
 //! | `status.rs`, `routes.rs`, `metrics.rs` | what `/status` and `/metrics` read |
 
+mod balance;
 mod cluster_links;
 mod config;
 mod demand;
 mod dial;
 mod directory;
+mod evening;
 mod exchange;
 mod forwarding;
 mod grouping;
@@ -65,6 +68,7 @@ mod tests;
 mod trouble;
 mod unheard;
 
+pub use balance::Rebalance;
 pub use config::{
     ADDRESS_BYTES_MAX, ControlConfig, INTRODUCED_MAX, MESH_FRAME_BYTES, PEERS_MAX, SNAPSHOT_PAUSE,
     TARGETS_MAX, WAITING_MAX,

@@ -96,6 +96,15 @@ pub enum Notice {
     /// Whether this router asks its peers for every event, because it has more selectors than it
     /// tells them.
     InterestOverflow(bool),
+    /// This router begins to ask clients to move, because it has more than others, or has enough.
+    Rebalancing {
+        /// Which of the two.
+        begins: bool,
+        /// Its clients.
+        clients: u64,
+        /// Those of a router of its zone, in the mean.
+        mean: u64,
+    },
 }
 
 impl Notice {
@@ -110,7 +119,11 @@ impl Notice {
             | Self::Leaving(router)
             | Self::Left(router)
             | Self::Refused { router, .. } => Some(router),
-            Self::Twin { .. } | Self::Joined { .. } | Self::Degraded(_) | Self::InterestOverflow(_) => None,
+            Self::Twin { .. }
+            | Self::Joined { .. }
+            | Self::Degraded(_)
+            | Self::InterestOverflow(_)
+            | Self::Rebalancing { .. } => None,
         }
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Peer {
     pub(super) leaving: bool,
     /// Whether it asks its peers to tell nobody of it. Then it counts for nobody's standing.
     pub(super) hidden: bool,
+    /// How many clients it says it has.
+    pub(super) clients: Option<u64>,
     /// Whether a dial to it failed since it was last linked, or since it began this life.
     pub(super) unreachable: bool,
     /// Epoch of the next lane dialled to it. It rises when a lane of this peer, or an attempt to
@@ -91,6 +93,7 @@ impl Peer {
             renewed: false,
             leaving: false,
             hidden: false,
+            clients: None,
             unreachable: false,
             epoch: FIRST_EPOCH,
             unwell_since: Some(now),
@@ -181,6 +184,7 @@ impl Peer {
             acked_version: self.link.as_ref().map_or(0, |link| link.acked),
             reached_by: self.told_by.len(),
             hidden: self.hidden,
+            clients: self.clients,
             route,
         }
     }

@@ -2,6 +2,7 @@
 
 use millrace_proto::{Incarnation, RouterId};
 
+use super::balance::Rebalance;
 use super::trouble::Trouble;
 
 /// The state of a known router.
@@ -69,6 +70,8 @@ pub struct PeerStatus {
     pub hidden: bool,
     /// Whether a route of this router's settings leads to it.
     pub route: bool,
+    /// How many clients it says it has; `None`: it has not said.
+    pub clients: Option<u64>,
 }
 
 /// A picture of control.
@@ -114,6 +117,10 @@ pub struct Status {
     pub draining: bool,
     /// Whether its peers are asked to tell nobody of it.
     pub hidden: bool,
+    /// Whether this router asks clients to move when it has more than others.
+    pub rebalance: Rebalance,
+    /// Whether it does so now.
+    pub rebalancing: bool,
 }
 
 impl Status {

@@ -2,11 +2,16 @@
 //! come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_proto::control::Goaway;
 
 use crate::forward::ClusterDemand;
-use crate::message::Alternate;
+use crate::message::{Alternate, ToControl};
+use crate::time::Time;
+
+/// Shortest time between two words to control of how many clients there are.
+const TELL_CLIENTS_EVERY: Duration = Duration::from_secs(1);
 
 /// The router's standing.
 #[derive(Debug, Default)]
@@ -22,11 +27,24 @@ pub(super) struct Standing {
     pub(super) demand: Option<Arc<ClusterDemand>>,
     /// The grace in microseconds, once the router drains.
     pub(super) draining: Option<u64>,
+    /// How many clients control was told of, and when.
+    pub(super) clients_told: Option<(Time, u64)>,
     /// Whether the core has finished its lanes: it then finishes each new lane at once.
     pub(super) are_lanes_over: bool,
 }
 
 impl Standing {
+    /// What control is to be told of the core's clients: at most once a second, and only news.
+    pub(super) fn tell_clients(&mut self, now: Time, clients: u64) -> Option<ToControl> {
+        let told = self.clients_told.map_or(0, |(_, told)| told);
+        let may_tell = self.clients_told.is_none_or(|(at, _)| at + TELL_CLIENTS_EVERY <= now);
+        let is_news = told != clients && may_tell;
+        is_news.then(|| {
+            self.clients_told = Some((now, clients));
+            ToControl::Clients(clients)
+        })
+    }
+
     /// The frame that tells a client to move to another router.
     pub(super) fn goaway(&self, delay_us: u64, grace_us: u64) -> Goaway {
         let reason = "this router is going away".into();

@@ -166,7 +166,7 @@ impl Core {
         }
     }
 
-    /// Pings lanes, and tells control which ones are silent.
+    /// Pings lanes, and tells control which ones are silent, and how many clients there are.
     fn tend_lanes(&mut self, now: Time, transport: &mut dyn Transport) {
         if self.lanes.is_empty() {
             return;
@@ -175,6 +175,9 @@ impl Core {
         self.timers.set(self.lanes_due, Timer::LanePing);
         for conn in self.lanes.clone() {
             self.drive_lane(now, transport, conn, LaneSession::tend);
+        }
+        if let Some(told) = self.standing.tell_clients(now, self.path.metrics.clients) {
+            self.mail.tell(told);
         }
     }
 }

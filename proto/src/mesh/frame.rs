@@ -3,7 +3,7 @@
 use super::lane::{
     GroupMembers, HistoryRequest, HistoryState, Hold, LegAck, MarkRequest, SetRecords, Tickets,
 };
-use super::link::{Interest, InterestAck, InterestDigest, InterestRequest, PeerHello, Peers};
+use super::link::{Interest, InterestAck, InterestDigest, InterestRequest, Load, PeerHello, Peers};
 use crate::control::{Goaway, Ping, Pong, Replies};
 use crate::error::DecodeError;
 use crate::frame;
@@ -109,6 +109,7 @@ frames! {
         GroupMembers,
         SetRecords,
         Replies,
+        Load,
     }
 }
 

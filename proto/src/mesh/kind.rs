@@ -15,3 +15,4 @@ pub const SET_RECORDS: u64 = 0x82;
 pub const HISTORY_REQUEST: u64 = 0x84;
 pub const HISTORY_STATE: u64 = 0x86;
 pub const HOLD: u64 = 0x88;
+pub const LOAD: u64 = 0x89;

@@ -216,6 +216,14 @@ impl Element for KnownPeer {
 }
 
 message! {
+    /// What the sender has to do. Its type is odd: who does not know it skips it.
+    pub struct Load = kind::LOAD {
+        /// Clients that are connected.
+        1 clients: u64,
+    }
+}
+
+message! {
     /// The routers that the sender knows, itself left out.
     pub struct Peers = kind::PEERS {
         /// They.

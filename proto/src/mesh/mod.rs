@@ -24,5 +24,5 @@ pub use lane::{
 };
 pub use link::{
     Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,
-    PeerHello, Peers,
+    Load, PeerHello, Peers,
 };

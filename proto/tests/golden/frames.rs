@@ -11,7 +11,7 @@ use millrace_proto::data::{
     put_define_tags, put_run,
 };
 use millrace_proto::mesh::{
-    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer,
+    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Load,
     MeshFrame, PeerHello, Peers,
 };
 use millrace_proto::run::RunBuilder;
@@ -208,6 +208,7 @@ pub(crate) fn mesh_frames() -> Vec<(&'static str, MeshFrame)> {
             MeshFrame::from(InterestDigest { version: 12, count: 2, sum: 0x0fed_cba9_8765_4321 }),
         ),
         ("interest_request", MeshFrame::from(InterestRequest { version: 12 })),
+        ("load", MeshFrame::from(Load { clients: 300 })),
         (
             "peers",
             MeshFrame::from(Peers {

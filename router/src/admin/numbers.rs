@@ -64,6 +64,11 @@ const STATUS: &[Metric<Status>] = &[
     level("hidden", "Whether peers are asked to tell nobody of this router", |status| {
         u64::from(status.hidden)
     }),
+    level(
+        "rebalancing",
+        "Whether clients are asked to move, because this router has more than others",
+        |status| u64::from(status.rebalancing),
+    ),
     level("draining", "Whether this router goes away", |status| u64::from(status.draining)),
     level("directory_entries", "Pairs of selector and location", |status| status.directory_entries as u64),
     level("directory_version", "Newest version of the directory", |status| status.directory_version),
@@ -124,6 +129,12 @@ const PEER: &[Metric<PeerStatus>] = &[
         help: "1 for a peer that asks others to tell nobody of it, else 0",
         kind: Kind::Level,
         read: Read::Number(|peer| u64::from(peer.hidden)),
+    },
+    Metric {
+        name: "mesh_peer_clients",
+        help: "Clients that this peer says it has",
+        kind: Kind::Level,
+        read: Read::Number(|peer| peer.clients.unwrap_or(0)),
     },
 ];
 

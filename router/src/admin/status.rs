@@ -45,6 +45,8 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
         })),
         "draining": status.draining,
         "hidden": status.hidden,
+        "rebalance": status.rebalance.name(),
+        "rebalancing": status.rebalancing,
         "certificate_expiry": view.certificate_expiry(),
         "control_age_s": look.control_age.map_or(0.0, |age| age.as_secs_f64()),
         "silent_cores": look.silent_cores,
@@ -120,6 +122,7 @@ fn peer(peer: &PeerStatus) -> Value {
         "reached_by": peer.reached_by,
         "hidden": peer.hidden,
         "route": peer.route,
+        "clients": peer.clients,
     })
 }
 

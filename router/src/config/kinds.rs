@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_engine::control::Rebalance;
 use millrace_quic::{AddressBlock, AddressBlockError};
 use toml::Value;
 
@@ -353,6 +354,27 @@ impl Kind<Vec<SocketAddr>> for Servers {
 
     fn value_of(&self, text: &str) -> Value {
         list_of(text)
+    }
+}
+
+/// `auto` or `off`.
+pub(crate) struct AutoOrOff;
+
+impl Kind<Rebalance> for AutoOrOff {
+    fn form(&self) -> Form {
+        form("MODE", "`auto` or `off`")
+    }
+
+    fn read(&self, value: &Value) -> Result<Rebalance, String> {
+        match value.as_str() {
+            Some("auto") => Ok(Rebalance::Auto),
+            Some("off") => Ok(Rebalance::Off),
+            _ => Err(format!("`{value}` is neither \"auto\" nor \"off\"")),
+        }
+    }
+
+    fn show(&self, value: &Rebalance) -> Option<Value> {
+        Some(Value::String(value.name().to_owned()))
     }
 }
 

@@ -422,6 +422,7 @@ impl RouterConfig {
         }
         control.cluster = self.cluster.unwrap_or_default();
         control.zone = self.zone.clone().unwrap_or_default();
+        control.rebalance = self.mesh.rebalance;
         control.min_peers = self.mesh.min_peers;
         control.join_timeout = self.mesh.join_timeout;
         control.sync_timeout = self.mesh.sync_timeout;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millrace_engine::control::PEERS_MAX;
+use millrace_engine::control::{PEERS_MAX, Rebalance};
 use millrace_engine::history::files::FileLimits;
 use millrace_proto::ClusterId;
 use millrace_proto::limits::{CORES_MAX, RECEIVERS_PER_CONNECTION_MAX};
@@ -21,7 +21,8 @@ use super::forwards::ForwardEntry;
 use super::hex::Hex;
 use super::identities::IdentityEntry;
 use super::kinds::{
-    Advertise, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Span, Switch, Text,
+    Advertise, AutoOrOff, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Span,
+    Switch, Text,
 };
 use super::pinning::Pinning;
 use super::size::Size;
@@ -165,6 +166,11 @@ section! {
         /// its seeds and routes, links with all routers that they tell of, and serves the clients that know its address.
         "mesh.no_advertise" Live ("no-advertise" "MILLRACE_NO_ADVERTISE")
         no_advertise: bool = false => Switch;
+        /// Whether this router evens clients out by itself. auto: when it has over 10 % more clients than the mean of the
+        /// linked routers of its zone, it asks those that are too many to move to those that have fewer, one percent of
+        /// its clients a second. off: only `millrace ctl rebalance` does.
+        "mesh.rebalance" Live ("rebalance" "MILLRACE_REBALANCE")
+        rebalance: Rebalance = Rebalance::Auto => AutoOrOff;
         /// DNS servers that are asked for seeds and advertised names instead of the system's; for service discovery
         /// that listens on a port of its own.
         "mesh.dns_servers" Restart ()

@@ -6,7 +6,7 @@ use std::mem::size_of;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use millrace_engine::control::Control;
+use millrace_engine::control::{Control, Rebalance};
 use millrace_engine::forward::{LinkInterest, LinkNumber};
 use millrace_engine::message::{CoreIndex, DialId, ToControl};
 use millrace_engine::standby::Handed;
@@ -41,6 +41,8 @@ pub(crate) enum Input {
     Places(Addresses),
     /// Whether peers keep this router to themselves.
     Hide(bool),
+    /// Whether clients are evened out.
+    Rebalance(Rebalance),
     /// Where a dial leads, if its target resolves.
     Resolved { dial: DialId, remote: Option<SocketAddr> },
     /// What a link to another cluster takes from here on.
@@ -73,6 +75,7 @@ impl fmt::Debug for Input {
             }
             Self::Places(addresses) => f.debug_tuple("Places").field(addresses).finish(),
             Self::Hide(hidden) => f.debug_tuple("Hide").field(hidden).finish(),
+            Self::Rebalance(rebalance) => f.debug_tuple("Rebalance").field(rebalance).finish(),
             Self::Resolved { dial, .. } => f.debug_tuple("Resolved").field(dial).finish(),
             Self::Link { link, .. } => f.debug_tuple("Link").field(link).finish(),
             Self::Ask(_) => f.write_str("Ask"),

@@ -12,6 +12,11 @@ use crate::matching::{Index, Location, Taker};
 use crate::message::Token;
 
 impl Cluster {
+    /// Lets a router be reached at another address, too.
+    pub(super) fn alias(&mut self, address: &str, place: usize) {
+        self.addresses.insert(address.to_owned(), place);
+    }
+
     /// An acknowledgement is true at the moment it is given.
     pub(super) fn check_effective(&self, place: usize, token: Token, stage: Stage, left_out: &[RouterId]) {
         let router = &self.routers[place];

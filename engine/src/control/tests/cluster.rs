@@ -66,7 +66,7 @@ pub(super) struct Cluster {
     pub(super) now: Time,
     rng: Pcg64Mcg,
     pub(super) routers: Vec<Router>,
-    addresses: BTreeMap<String, usize>,
+    pub(super) addresses: BTreeMap<String, usize>,
     conns: BTreeMap<u64, [End; 2]>,
     events: BTreeMap<(Time, u64), Event>,
     sequence: u64,
@@ -125,10 +125,6 @@ impl Cluster {
         place
     }
 
-    pub(super) fn alias(&mut self, address: &str, place: usize) {
-        self.addresses.insert(address.to_owned(), place);
-    }
-
     fn delay(&mut self) -> Duration {
         Duration::from_micros(self.rng.random_range(50..self.delay_max_us))
     }
@@ -138,7 +134,7 @@ impl Cluster {
         self.events.insert((time, self.sequence), event);
     }
 
-    fn inform(&mut self, router: usize, core: CoreIndex, message: ToControl) {
+    pub(super) fn inform(&mut self, router: usize, core: CoreIndex, message: ToControl) {
         let time = self.now + self.delay();
         let busy = &mut self.routers[router].to_control_busy[usize::from(core)];
         *busy = time.max(*busy);
@@ -299,6 +295,7 @@ impl Cluster {
                 self.close(conn, Some(code), code == CloseCode::GoingAway);
             }
             ToCore::LinkFrame { conn, frame } => self.send_frame(conn, &frame.into()),
+            ToCore::MoveClients { count, to, .. } => self.clients_move(router, core, count, &to),
             ToCore::Synced(true) if core == 0 => self.routers[router].synced = Some(now),
             ToCore::Alternates(alternates) if core == 0 => self.routers[router].set_alternates(alternates),
             ToCore::Prepared { result, .. } => {

@@ -22,6 +22,10 @@ pub(super) struct Router {
     /// What each core routes by.
     pub(super) applied: Vec<Index<Taker>>,
     pub(super) positions: Vec<u64>,
+    /// Clients of each core.
+    pub(super) clients: Vec<u64>,
+    /// How many were asked to move away.
+    pub(super) asked: u64,
     pub(super) gaps: Vec<(GapReason, RouterId)>,
     pub(super) effective: Vec<(Token, Stage, Vec<RouterId>)>,
     /// What the last acknowledgement said of addresses without an answer.
@@ -52,6 +56,8 @@ impl Router {
             wants: BTreeSet::new(),
             applied: vec![Index::new(config.seed); cores],
             positions: vec![0; cores],
+            clients: vec![0; cores],
+            asked: 0,
             gaps: Vec::new(),
             effective: Vec::new(),
             unanswered: 0,
