@@ -90,9 +90,10 @@ impl Streams {
     pub fn holes(&self, emitter: u32, most: usize) -> Vec<[u64; 2]> {
         let mut stretches: Vec<[u64; 2]> = Vec::new();
         for &(_, number) in self.holes.range((emitter, 0)..=(emitter, u64::MAX)) {
+            let is_full = stretches.len() == most;
             match stretches.last_mut() {
                 Some([_, end]) if *end == number => *end += 1,
-                _ if stretches.len() == most => break,
+                _ if is_full => break,
                 _ => stretches.push([number, number + 1]),
             }
         }
