@@ -25,7 +25,7 @@
 use std::collections::BTreeMap;
 
 use millrace_proto::data::{Gap, GapReason};
-use millrace_proto::{RouterId, Selector};
+use millrace_proto::Selector;
 
 use super::history::History;
 use super::interest::{Interest, LeftOut};
@@ -191,7 +191,7 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
-    use millrace_proto::TagSet;
+    use millrace_proto::{RouterId, TagSet};
 
     use super::*;
     use crate::workload::Words;
