@@ -1,0 +1,151 @@
+// Clients of the npm registry at the doors: NPM=FOLDER node tests/doors-npm.mjs cloudevents|mqtt|chromium http://… [mqtt://… | BROWSER]
+// FOLDER has the packages of tests/npm/package.json.
+import assert from "node:assert";
+import { createRequire } from "node:module";
+
+const require = createRequire(`${process.env.NPM}/`);
+const [what, http, other] = process.argv.slice(2);
+setTimeout(() => {
+  console.error("nothing happens any more");
+  process.exit(1);
+}, 40_000).unref();
+
+/** The events that match, as lines of JSON. */
+async function* lines(select) {
+  const answer = await fetch(`${http}/events?format=jsonl&${select}`);
+  let rest = "";
+  for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
+    rest += chunk;
+    const whole = rest.split("\n");
+    rest = whole.pop();
+    for (const line of whole.filter(Boolean)) yield JSON.parse(line);
+  }
+}
+
+async function cloudevents() {
+  const { CloudEvent, HTTP, Mode, emitterFor, httpTransport } = require("cloudevents");
+  const events = lines("select=sdk=javascript");
+  assert.deepEqual((await events.next()).value, { subscribed: {} });
+  const make = (id, data) =>
+    new CloudEvent({ id, type: "check.sdk", source: "/doors", subject: "raid 3", sdk: "javascript", time: "2026-11-28T12:30:15.250Z", data });
+  for (const mode of [Mode.BINARY, Mode.STRUCTURED]) {
+    const emit = emitterFor(httpTransport(`${http}/events`), { mode });
+    const answer = JSON.parse((await emit(make(mode, { degraded: true }))).body);
+    assert.equal(answer.outcome, "confirmed");
+    const { value } = await events.next();
+    assert.equal(value.id, answer.id);
+    assert.equal(value.time, "2026-11-28T12:30:15.25Z");
+    const { ce_id, ce_type, ce_source, ce_subject, sdk } = value.tags;
+    assert.deepEqual([ce_id, ce_type, ce_source, ce_subject, sdk], [mode, "check.sdk", "/doors", "raid 3", "javascript"]);
+    assert.deepEqual(JSON.parse(value.payload), { degraded: true });
+  }
+  const batch = [0, 1, 2].map((number) => JSON.parse(HTTP.structured(make(String(number), { number })).body));
+  const headers = { "content-type": "application/cloudevents-batch+json; charset=UTF-8" };
+  const answer = await fetch(`${http}/events`, { method: "POST", headers, body: JSON.stringify(batch) });
+  assert.equal(answer.status, 202);
+  for (const number of [0, 1, 2]) assert.equal((await events.next()).value.tags.ce_id, String(number));
+}
+
+async function mqtt() {
+  const { connectAsync } = require("mqtt");
+  for (const protocolVersion of [4, 5]) {
+    const topic = `mqttjs/${protocolVersion}`;
+    const one = await connectAsync(other, { protocolVersion, clientId: `mqttjs-${protocolVersion}` });
+    const two = await connectAsync(other, { protocolVersion });
+    const got = [];
+    let arrived = () => {};
+    one.on("message", (at, payload, packet) => {
+      got.push([at, String(payload), packet.qos, packet.properties?.userProperties?.trace]);
+      arrived();
+    });
+    const count = async (number) => {
+      while (got.length < number) await new Promise((resolve) => (arrived = resolve));
+    };
+    const granted = await one.subscribeAsync(`${topic}/+`, { qos: 1 });
+    assert.equal(granted[0].qos, 1);
+    const properties = protocolVersion === 5 ? { userProperties: { trace: "17" } } : undefined;
+    for (const qos of [0, 1]) await two.publishAsync(`${topic}/q${qos}`, `of QoS ${qos}`, { qos, properties });
+    await count(2);
+    const trace = protocolVersion === 5 ? "17" : undefined;
+    assert.deepEqual(got, [
+      // The door gives events of QoS 0 the QoS of the subscription: which one they came with is not kept.
+      [`${topic}/q0`, "of QoS 0", 1, trace],
+      [`${topic}/q1`, "of QoS 1", 1, trace],
+    ]);
+    await Promise.all(Array.from({ length: 200 }, (_, number) => two.publishAsync(`${topic}/many`, String(number), { qos: 1 })));
+    await count(202);
+    assert.deepEqual(got.slice(2).map(([, payload]) => Number(payload)), Array.from({ length: 200 }, (_, number) => number));
+    await one.unsubscribeAsync(`${topic}/+`);
+    await two.publishAsync(`${topic}/q1`, "nobody", { qos: 1 });
+    // A will, of a client that is gone without a word.
+    await one.subscribeAsync(`${topic}/will`, { qos: 1 });
+    const three = await connectAsync(other, { protocolVersion, reconnectPeriod: 0, will: { topic: `${topic}/will`, payload: "gone", qos: 1 } });
+    three.stream.destroy();
+    await count(203);
+    assert.equal(got[202][1], "gone");
+    await Promise.all([one, two].map((client) => client.endAsync()));
+  }
+}
+
+async function chromium() {
+  const { chromium } = require("playwright-core");
+  const browser = await chromium.launch({ executablePath: other, args: ["--no-sandbox", "--disable-gpu"] });
+  try {
+    const page = await browser.newPage({ viewport: { width: 1000, height: 560 } });
+    const wrong = [];
+    page.on("pageerror", (error) => wrong.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
+    // The page: what is published there is shown there, with the selector of the address.
+    await page.goto(`${http}/#browser=chromium`);
+    await page.waitForFunction(() => document.getElementById("state").textContent.startsWith("open"));
+    const publish = async (tags, payload) => {
+      await page.fill("#tags", tags);
+      await page.fill("#payload", payload);
+      await page.click("#publish button");
+      await page.waitForFunction((text) => document.getElementById("outcome").textContent.includes(text), "confirmed");
+      await page.evaluate(() => (document.getElementById("outcome").textContent = ""));
+    };
+    await publish("browser=other", "not selected");
+    await publish("browser=chromium severity=info", "<b>grüße</b>");
+    await page.waitForSelector("tr.event");
+    assert.deepEqual(await page.locator("tr.event td:nth-child(3)").allTextContents(), ["<b>grüße</b>"]);
+    await page.fill("#selectors", "&&");
+    await page.click("#select button");
+    await page.waitForSelector("#error:not([hidden])");
+    await page.fill("#selectors", "browser in (chromium,other)");
+    await page.click("#select button");
+    await page.waitForSelector("#error", { state: "hidden" });
+    assert.match(page.url(), /#browser%20in%20\(chromium%2Cother\)$/);
+    if (process.env.PICTURE) await page.screenshot({ path: process.env.PICTURE });
+    // EventSource, which comes back by itself and says where it was.
+    const seen = await page.evaluate(async () => {
+      const source = new EventSource("/events?select=browser=source");
+      await new Promise((resolve) => source.addEventListener("subscribed", resolve, { once: true }));
+      const next = new Promise((resolve) => source.addEventListener("message", resolve, { once: true }));
+      await fetch("/events?tag=browser=source", { method: "POST", body: "of EventSource" });
+      const { data, lastEventId } = await next;
+      source.close();
+      return { payload: JSON.parse(data).payload, lastEventId };
+    });
+    assert.equal(seen.payload, "of EventSource");
+    assert.ok(seen.lastEventId.length > 0 && seen.lastEventId.length <= 128);
+    // WebSocket, as a page of one's own would use it.
+    const outcome = await page.evaluate(async () => {
+      const { Millrace } = await import("/millrace.js");
+      const millrace = new Millrace(`ws://${location.host}/events`);
+      const got = new Promise((resolve) => {
+        millrace.subscribe(["browser=socket"], { event: resolve, subscribed: () => millrace.publish({ browser: "socket" }, "of WebSocket") });
+      });
+      const { payload } = await got;
+      millrace.close();
+      return payload;
+    });
+    assert.equal(outcome, "of WebSocket");
+    assert.deepEqual(wrong, []);
+  } finally {
+    await browser.close();
+  }
+}
+
+await { cloudevents, mqtt, chromium }[what]();
+process.exit(0);
