@@ -30,6 +30,27 @@ fn what_nobody_wants_is_saved_and_what_somebody_wants_is_not_missed() {
 }
 
 #[test]
+fn every_number_comes_once_when_the_holder_is_killed() {
+    let small = ["--kills", "2", "--rate", "500", "--receivers", "2", "--pause", "60s"];
+    let report = passes(&[&["standby"][..], &small].concat());
+    assert_eq!(report["schema"], "millrace-loadgen-standby/1");
+    assert_eq!(
+        (&report["takeovers"], &report["missing"], &report["duplicated"]),
+        (&2.into(), &0.into(), &0.into())
+    );
+    assert_eq!(report["delivered"].as_u64(), report["numbers"].as_u64().map(|numbers| 2 * numbers));
+}
+
+#[test]
+fn levels_take_over_when_members_are_busy_flap_and_are_killed() {
+    let small = ["--groups", "3", "--kills", "1", "--rate", "600", "--busy", "60s", "--killed", "60s"];
+    let report = passes(&[&["groups"][..], &small].concat());
+    assert_eq!(report["schema"], "millrace-loadgen-groups/1");
+    assert_eq!((&report["missing"], &report["twice_unmarked"]), (&0.into(), &0.into()));
+    assert_eq!((&report["busy_us"]["count"], &report["killed_us"]["count"]), (&3.into(), &3.into()));
+}
+
+#[test]
 fn many_requests_at_once_each_have_their_reply() {
     let small = ["--outstanding", "2000", "--duration", "500ms", "--fresh", "10", "--at-a-time", "4"];
     // The memory of so few is lost in that of everything else.
@@ -37,4 +58,12 @@ fn many_requests_at_once_each_have_their_reply() {
     assert_eq!(report["schema"], "millrace-loadgen-requests/1");
     assert_eq!((&report["open_at_routers"], &report["wrong"]), (&2000.into(), &0.into()));
     assert_eq!(report["answered"], report["asked"]);
+}
+
+#[test]
+fn a_ring_of_clusters_gives_each_receiver_each_event_once() {
+    let report = passes(&["forwarding", "--rate", "600", "--duration", "1s", "--still", "1s"]);
+    assert_eq!(report["schema"], "millrace-loadgen-forwarding/1");
+    assert_eq!(report["delivered"].as_u64(), report["published"].as_u64().map(|events| 3 * events));
+    assert!(report["copies_removed"].as_u64().unwrap() > 0, "each event comes on two ways: {report:#}");
 }

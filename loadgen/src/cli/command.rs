@@ -24,8 +24,11 @@ use super::{chaos, compare, features, growth, run};
   millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
   millrace-loadgen growth --json growth.json
   millrace-loadgen chaos --duration 60s --json chaos.json
+  millrace-loadgen forwarding --json forwarding.json
+  millrace-loadgen groups --json groups.json
   millrace-loadgen quench --json quench.json
   millrace-loadgen requests --json requests.json
+  millrace-loadgen standby --kills 200 --json standby.json
   millrace-loadgen compare --nats-server nats-server --json compare.json
   millrace-loadgen run --preset mesh --driver client --redundant --routers 3
   millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
@@ -44,8 +47,17 @@ pub(super) enum Command {
     /// What an event costs routers when there are more selectors, connections, or routers.
     Growth(growth::Growth),
     Chaos(Box<chaos::Chaos>),
+    Forwarding(features::ForwardArgs),
+    Groups(features::GroupArgs),
+    /// Is a process with members of groups: what `groups` starts and kills.
+    #[command(hide = true)]
+    GroupCrowd(features::GroupCrowd),
     Quench(features::QuenchArgs),
     Requests(features::RequestArgs),
+    Standby(features::StandbyArgs),
+    /// Is a member of a standby set: what `standby` starts and kills.
+    #[command(hide = true)]
+    StandbyMember(features::StandbyMember),
     /// Is a router: what --processes starts.
     #[command(hide = true)]
     Router(Box<millrace_router::process::Cli>),
@@ -73,8 +85,13 @@ impl Cli {
             Command::Compare(compare) => compare.execute(),
             Command::Growth(growth) => growth.execute(),
             Command::Chaos(chaos) => chaos.execute(),
+            Command::Forwarding(forwarding) => forwarding.execute(),
+            Command::Groups(groups) => groups.execute(),
+            Command::GroupCrowd(crowd) => crowd.execute(),
             Command::Quench(quench) => quench.execute(),
             Command::Requests(requests) => requests.execute(),
+            Command::Standby(standby) => standby.execute(),
+            Command::StandbyMember(member) => member.execute(),
             Command::ChaosPublisher(publisher) => publisher.execute(),
             Command::ChaosRouter(cli) => {
                 millrace_loadgen::chaos::end_with_run();

@@ -1,12 +1,16 @@
 //! The commands that judge one feature each.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
+use millrace_loadgen::features::forwarding::{ForwardSettings, forwarding};
+use millrace_loadgen::features::groups::{CrowdPart, GroupSettings, groups, play_crowd};
 use millrace_loadgen::features::quench::{QuenchSettings, quench};
 use millrace_loadgen::features::requests::{self, RequestSettings};
+use millrace_loadgen::features::standby::{MemberPart, StandbySettings, standby, take_part};
 use millrace_loadgen::features::{FeatureError, Figures, Report};
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
@@ -97,6 +101,146 @@ impl QuenchArgs {
     }
 }
 
+/// Kills the holder of a standby set (SIGKILL) again and again: every number must come once.
+///
+/// Member processes have one numbered stream at the same rate; one holds the set and publishes, the
+/// others wait. The holder is killed and starts again as one that waits. Receivers must get every
+/// number once and in order. Measured is how long it takes until another member holds the set, and
+/// for how long receivers got nothing. The exit code is 1 when a number is missing, came twice or out
+/// of order, nobody took over, or the pauses' 99th percentile is above --pause. A kill takes some
+/// three seconds.
+#[derive(Debug, Args)]
+pub(super) struct StandbyArgs {
+    /// Times that the holder is killed.
+    #[arg(long, value_name = "N", default_value_t = StandbySettings::default().kills)]
+    kills: u32,
+    /// Member processes, of ranks 1, 2, …; 2 to 16.
+    #[arg(long, value_name = "N", default_value_t = StandbySettings::default().members)]
+    members: u8,
+    /// Router processes, linked with each other, at most 16; members and receivers are dealt out.
+    #[arg(long, value_name = "N", default_value_t = StandbySettings::default().routers)]
+    routers: u16,
+    /// Receivers, each of everything, at most 64.
+    #[arg(long, value_name = "N", default_value_t = StandbySettings::default().receivers)]
+    receivers: u16,
+    /// Numbers per second: 5000, 20k; a takeover repeats some two seconds of them.
+    #[arg(long, value_parser = rate, default_value = "20000")]
+    rate: u64,
+    /// How long a holder publishes before it is killed.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "1s")]
+    run_on: Duration,
+    /// The 99th percentile of receivers' pauses that is allowed.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "2500ms")]
+    pause: Duration,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl StandbyArgs {
+    /// Whether every number came once.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        ensure!((1..=10_000).contains(&self.kills), "--kills is from 1 to 10000");
+        ensure!((2..=16).contains(&self.members), "--members is from 2 to 16");
+        ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
+        ensure!((1..=64).contains(&self.receivers), "--receivers is from 1 to 64");
+        let Self { kills, members, routers, receivers, rate, run_on, pause, out } = self;
+        let settings = StandbySettings { kills, members, routers, receivers, rate, run_on, pause_max: pause };
+        out.of("standby", |progress| standby(&settings, progress))
+    }
+}
+
+/// Is a member of a standby set: what `standby` starts and kills.
+#[derive(Debug, Args)]
+pub(super) struct StandbyMember {
+    #[arg(long)]
+    router: SocketAddr,
+    #[arg(long)]
+    ca: PathBuf,
+    #[arg(long)]
+    rank: u8,
+    #[arg(long)]
+    rate: u64,
+    #[arg(long)]
+    epoch_us: u64,
+}
+
+impl StandbyMember {
+    /// Takes part until it is told where to stop.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        let Self { router, ca, rank, rate, epoch_us } = self;
+        take_part(&MemberPart { router, ca, rank, rate, epoch_us })?;
+        Ok(true)
+    }
+}
+
+/// Members of groups that say BUSY, come and go, and are killed: how soon others take over.
+///
+/// Each group has a member of level 1 and one of level 2. Level 1 says that it is busy, and later
+/// that it is not; beside it, one group has a level 1 that comes and goes each second; then a process
+/// with the level 1 of other groups is killed (SIGKILL). Measured is how long it takes until level 2
+/// has an event, and until level 1 has one again. The exit code is 1 when an event was taken by
+/// nobody, or by two members without a mark, when level 2 got something undisturbed, when a member
+/// that flaps causes more than 4 switches, or when a switch's 99th percentile is above --busy or
+/// --killed.
+#[derive(Debug, Args)]
+pub(super) struct GroupArgs {
+    /// Groups at a time, at most 200.
+    #[arg(long, value_name = "N", default_value_t = GroupSettings::default().groups)]
+    groups: u32,
+    /// Times that the level 1 of all groups is killed; each takes some four seconds.
+    #[arg(long, value_name = "N", default_value_t = GroupSettings::default().kills)]
+    kills: u32,
+    /// Router processes, linked with each other, at most 16.
+    #[arg(long, value_name = "N", default_value_t = GroupSettings::default().routers)]
+    routers: u16,
+    /// Events per second of all groups: 5000, 20k. Between two events of a group no switch is seen.
+    #[arg(long, value_parser = rate, default_value = "5000")]
+    rate: u64,
+    /// The 99th percentile that is allowed from BUSY until level 2 has an event.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "20ms")]
+    busy: Duration,
+    /// The 99th percentile that is allowed from a kill until level 2 has an event.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "1600ms")]
+    killed: Duration,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl GroupArgs {
+    /// Whether each event was done by one member, and switches were in time.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        ensure!((1..=200).contains(&self.groups), "--groups is from 1 to 200");
+        ensure!(self.kills <= 1_000, "--kills is at most 1000");
+        ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
+        let Self { groups: count, kills, routers, rate, busy, killed, out } = self;
+        let settings =
+            GroupSettings { groups: count, kills, routers, rate, busy_max: busy, killed_max: killed };
+        out.of("groups", |progress| groups(&settings, progress))
+    }
+}
+
+/// Is a process with members of groups: what `groups` starts and kills.
+#[derive(Debug, Args)]
+pub(super) struct GroupCrowd {
+    #[arg(long)]
+    router: SocketAddr,
+    #[arg(long)]
+    ca: PathBuf,
+    #[arg(long)]
+    first: u32,
+    #[arg(long)]
+    groups: u32,
+}
+
+impl GroupCrowd {
+    /// Takes part until it is killed.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        let Self { router, ca, first, groups } = self;
+        play_crowd(&CrowdPart { router, ca, first, groups })?;
+        Ok(true)
+    }
+}
+
 /// 100,000 requests that wait for their replies at once, and what each takes at routers.
 ///
 /// A responder at another router holds all requests until the last one is there, then replies.
@@ -149,5 +293,39 @@ impl RequestArgs {
             bytes_max: bytes,
         };
         out.of("requests", |progress| requests::requests(&settings, progress))
+    }
+}
+
+/// A ring of three clusters, linked both ways: each receiver must have each event once.
+///
+/// A publisher and a receiver are in each cluster, and each cluster forwards everything to both
+/// others. Then nobody publishes, and nothing may cross; then one cluster is killed (SIGKILL), and
+/// the others must not miss anything of each other; then it is back. The exit code is 1 when an event
+/// is missing, came twice or out of order at a receiver, or when something goes round.
+#[derive(Debug, Args)]
+pub(super) struct ForwardArgs {
+    /// Events per second of all publishers: 6000, 20k.
+    #[arg(long, value_parser = rate, default_value = "6000")]
+    rate: u64,
+    /// How long all publish, and again while one cluster is away.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "4s")]
+    duration: Duration,
+    /// For how long nothing may cross when nobody publishes: 60s shows slow growth, too.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "2s")]
+    still: Duration,
+    /// Cores of each router.
+    #[arg(long, value_name = "N", default_value_t = ForwardSettings::default().cores)]
+    cores: u16,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl ForwardArgs {
+    /// Whether each receiver had each event once.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        ensure!((1..=64).contains(&self.cores), "--cores is from 1 to 64");
+        let Self { rate, duration, still, cores, out } = self;
+        let settings = ForwardSettings { rate, duration, still, cores };
+        out.of("forwarding", |progress| forwarding(&settings, progress))
     }
 }

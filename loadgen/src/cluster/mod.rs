@@ -11,4 +11,5 @@ mod routers;
 pub use self::cores::CoreUse;
 pub use self::counters::{Counters, EVENTS_IN, UnderWay, Usage};
 pub use self::error::ClusterError;
+pub(crate) use self::process::RouterProcess;
 pub use self::routers::{Cluster, Home};

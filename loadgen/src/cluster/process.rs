@@ -29,11 +29,11 @@ struct Ready {
 
 /// One router process. It ends with its owner.
 #[derive(Debug)]
-pub(super) struct RouterProcess {
+pub(crate) struct RouterProcess {
     child: Child,
-    pub(super) addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
     admin: SocketAddr,
-    pub(super) ca: PathBuf,
+    pub(crate) ca: PathBuf,
     /// About when its cores began.
     since: Instant,
 }
@@ -54,7 +54,7 @@ impl RouterProcess {
     }
 
     /// Starts one with these arguments, among which is where it listens.
-    fn start_as(arguments: &[String], folder: &Path) -> Result<Self, ClusterError> {
+    pub(crate) fn start_as(arguments: &[String], folder: &Path) -> Result<Self, ClusterError> {
         let failed = |reason: String| ClusterError::Start(reason);
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
@@ -139,8 +139,15 @@ impl RouterProcess {
         counters.get("mesh_peers linked").copied().unwrap_or(0)
     }
 
+    /// Ends it at once (SIGKILL).
+    pub(crate) fn kill(mut self) {
+        // It may be gone already; whoever starts it again is told.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// A page of its admin interface: its head, and what it says as it came.
-    fn page(&self, path: &str) -> std::io::Result<String> {
+    pub(crate) fn page(&self, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&self.admin, PAGE_MAX)?;
         stream.set_read_timeout(Some(PAGE_MAX))?;
         let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");

@@ -3,8 +3,11 @@
 //!
 //! | module | what it asks |
 //! |---|---|
+//! | `forwarding` | whether each receiver of a ring of clusters has each event once, and nothing goes round |
+//! | `groups` | how soon the next level takes over, and whether each event is done by one member |
 //! | `quench` | what is saved when nobody wants most of what is published, and whether anything is missed |
 //! | `requests` | whether every request has its reply, and what each takes at routers while it waits |
+//! | `standby` | whether every number comes once when the holder of a set is killed, and after what pause |
 //!
 //! What they share: `report` (JSON, summary, verdict), `check` (what must hold), `spread`
 //! (percentiles), `streams` (what came of numbered events), `error`.
@@ -12,10 +15,13 @@
 mod check;
 mod clients;
 mod error;
+pub mod forwarding;
+pub mod groups;
 pub mod quench;
 mod report;
 pub mod requests;
 mod spread;
+pub mod standby;
 mod streams;
 
 pub use check::Check;

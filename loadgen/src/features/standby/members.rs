@@ -1,0 +1,160 @@
+//! The members' processes, and how they stand.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::said::Said;
+use super::settings::StandbySettings;
+use crate::child::Process;
+use crate::cluster::Cluster;
+
+/// What a process said, and which one.
+#[derive(Debug)]
+struct Word {
+    member: usize,
+    life: u32,
+    said: Result<Said, String>,
+}
+
+/// One member.
+#[derive(Debug)]
+struct Member {
+    /// With what it reads.
+    running: Option<(Process, ChildStdin)>,
+    /// Which start of it this is.
+    life: u32,
+    /// How its present process stands: the last that it said of it.
+    stands: Option<Said>,
+    ended: Option<u64>,
+}
+
+/// All members.
+#[derive(Debug)]
+pub(super) struct Members {
+    settings: StandbySettings,
+    routers: Vec<String>,
+    folder: PathBuf,
+    epoch_us: u64,
+    members: Vec<Member>,
+    words: Receiver<Word>,
+    sender: Sender<Word>,
+    /// The first number of the first process of each.
+    begins: Vec<Option<u64>>,
+    /// What is no line of a member, and processes that ended by themselves.
+    pub(super) complaints: Vec<String>,
+}
+
+impl Members {
+    /// Nobody yet. `folder` has the authority's certificate, `ca.pem`, and gets logs.
+    pub(super) fn new(settings: &StandbySettings, cluster: &Cluster, folder: PathBuf, epoch_us: u64) -> Self {
+        let (sender, words) = channel();
+        let member = |_| Member { running: None, life: 0, stands: None, ended: None };
+        Self {
+            settings: settings.clone(),
+            routers: cluster.targets().iter().map(|target| target.address.to_string()).collect(),
+            folder,
+            epoch_us,
+            members: (0..settings.members).map(member).collect(),
+            words,
+            sender,
+            begins: vec![None; settings.members.into()],
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Starts a member, again if it has been killed.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn start(&mut self, at: usize) -> std::io::Result<()> {
+        let mut arguments = vec!["standby-member".to_owned()];
+        for (flag, value) in [
+            ("--router", self.routers[at % self.routers.len()].clone()),
+            ("--ca", self.folder.join("ca.pem").display().to_string()),
+            ("--rank", (at + 1).to_string()),
+            ("--rate", self.settings.rate.to_string()),
+            ("--epoch-us", self.epoch_us.to_string()),
+        ] {
+            arguments.extend([flag.to_owned(), value]);
+        }
+        let log = self.folder.join(format!("member-{at}.log"));
+        let (process, input, output) = Process::start(&arguments, &self.folder, &log)?;
+        let member = &mut self.members[at];
+        (member.life, member.stands) = (member.life + 1, None);
+        member.running = Some((process, input));
+        let (life, words) = (member.life, self.sender.clone());
+        std::thread::spawn(move || tell(at, life, output, &words));
+        Ok(())
+    }
+
+    /// Kills a member.
+    pub(super) fn kill(&mut self, at: usize) {
+        self.members[at].running = None;
+        self.members[at].stands = None;
+    }
+
+    /// Takes what members have said.
+    pub(super) fn listen(&mut self) {
+        while let Ok(Word { member: at, life, said }) = self.words.try_recv() {
+            let member = &mut self.members[at];
+            match said {
+                Err(complaint) => self.complaints.push(complaint),
+                Ok(Said::Begins(number)) => {
+                    self.begins[at].get_or_insert(number);
+                }
+                // What a killed process had said before.
+                Ok(_) if life != member.life || member.running.is_none() => {}
+                Ok(Said::Ended(number)) => member.ended = Some(number),
+                Ok(stands) => member.stands = Some(stands),
+            }
+        }
+    }
+
+    /// Who holds the set, and in which generation: the newest, where two say so.
+    pub(super) fn holder(&self) -> Option<(usize, u64)> {
+        let active = |(at, member): (usize, &Member)| match member.stands {
+            Some(Said::Active(generation)) => Some((at, generation)),
+            _ => None,
+        };
+        self.members.iter().enumerate().filter_map(active).max_by_key(|&(_, generation)| generation)
+    }
+
+    /// Whether one holds the set, and all others wait.
+    pub(super) fn all_stand(&self) -> bool {
+        self.holder().is_some() && self.members.iter().all(|member| member.stands.is_some())
+    }
+
+    /// The first number that a member had when it began first.
+    pub(super) fn first_number(&self, at: usize) -> Option<u64> {
+        self.begins[at]
+    }
+
+    /// Tells all to end behind a number.
+    pub(super) fn stop(&mut self, number: u64) {
+        for (_, input) in self.members.iter_mut().filter_map(|member| member.running.as_mut()) {
+            // One that has ended by itself is noticed by `have_ended`.
+            let _ = writeln!(input, "stop {number}").and_then(|()| input.flush());
+        }
+    }
+
+    /// Whether all have ended behind the number that they were told.
+    pub(super) fn have_ended(&self) -> bool {
+        self.members.iter().all(|member| member.ended.is_some())
+    }
+}
+
+/// Tells what a process says until it ends.
+fn tell(member: usize, life: u32, output: ChildStdout, words: &Sender<Word>) {
+    let mut output = BufReader::new(output);
+    let mut line = String::new();
+    // What stands behind the last end of a line was cut when it was killed.
+    while output.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && line.ends_with('\n') {
+        let said = line.trim_end().parse().map_err(|error: super::said::SaidError| error.to_string());
+        if words.send(Word { member, life, said }).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
