@@ -24,8 +24,8 @@
 
 use std::collections::BTreeMap;
 
-use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::Selector;
+use millrace_proto::data::{Gap, GapReason};
 
 use super::history::History;
 use super::interest::{Interest, LeftOut};
