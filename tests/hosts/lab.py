@@ -174,6 +174,7 @@ filter = "{log}"
         """What the DNS server answers for the name of all."""
         zone = {f"{router}.{DOMAIN}": [address(router)] for router in ROUTERS}
         zone[ALL] = [address(router) for router in routers]
+        zone[f"far.{DOMAIN}"] = [address("c1")]
         # A reader sees the old answers or the new ones.
         new = self.zone.with_suffix(".new")
         new.write_text(json.dumps(zone))
@@ -201,7 +202,7 @@ filter = "{log}"
 
     # Routers
 
-    def start_router(self, router, *flags):
+    def start_router(self, router, *flags, known_as=None):
         self.start(
             router,
             router,
@@ -211,7 +212,7 @@ filter = "{log}"
             "--name",
             router,
             "--advertise",
-            f"{router}.{DOMAIN}:7400",
+            f"{known_as or router}.{DOMAIN}:7400",
             *flags,
         )
 

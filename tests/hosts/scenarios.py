@@ -5,9 +5,10 @@ is worth saying of a run that held.
 """
 
 import signal
+import sys
 import time
 
-from lab import DOMAIN, ROUTERS, check, until
+from lab import DOMAIN, HERE, ROUTERS, address, check, until
 
 #: By name, in the order in which they are played.
 ALL = {}
@@ -100,6 +101,24 @@ def rebalance(lab):
         time.sleep(0.2)
     check("nobody moves" in lab.millrace("c1", "ctl", *pages, "rebalance"), "a second call moves nobody")
     return f"{shares} of {count}"
+
+
+@scenario
+def nearest(lab):
+    """A client without a zone moves from a far router to the nearest one, and misses nothing."""
+    lab.name(["r0", "r1"])
+    lab.start("c1", "way", sys.executable, HERE / "delay.py", address("c1"), address("r1"), 20)
+    lab.start_router("r0")
+    lab.start_router("r1", known_as="far")
+    lab.linked(["r0", "r1"])
+    beats = Beats(lab, publish=["r0"], subscribe=["far"])
+    _, took = until(30, "the receiver has moved", lambda: lab.clients("r0") == 2 and lab.clients("r1") == 0)
+    check("which is nearer" in lab.log("beats"), f"it says why: {lab.log('beats')}")
+    here = time.time()
+    until(10, "beats go on", lambda: len(beats.since(here)) > 50)
+    check(beats.missing() == 0 and not beats.gaps(), f"{beats.missing()} beats are missing: {beats.gaps()}")
+    check(lab.clients("r0") == 2, "it stays")
+    return f"round trip of 40 ms left after {took:.1f} s"
 
 
 @scenario
