@@ -55,7 +55,7 @@ impl Place {
         }
     }
 
-    /// The place that [`Place::text`] gave this text for; `None` for others.
+    /// The place that `Place::text` gave this text for; `None` for others.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (kind, encoded) = text.split_at_checked(1)?;
