@@ -76,7 +76,8 @@ fn fill(text: &str, is_page: bool) -> (String, Vec<(usize, usize)>) {
         }
         let more = lines[index + 1..].iter().take_while(|next| next.continues(line)).count();
         let paragraph = &lines[index..=index + more];
-        let filled = line.fill(paragraph.iter().flat_map(|line| line.words().split(' ')));
+        let text = paragraph.iter().map(|line| line.words()).collect::<Vec<_>>().join(" ");
+        let filled = line.fill(words_of(&text).into_iter());
         if filled.len() == paragraph.len() && filled.iter().zip(paragraph).all(|(new, old)| new == old.text) {
             // Its words are longer than a line.
             out.extend(filled.into_iter().take(1));
@@ -191,6 +192,33 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The words of a paragraph. Code between backticks, and the text of a link with its target, are one
+/// word, because readers and other checks of this repository take them as one.
+fn words_of(text: &str) -> Vec<&str> {
+    let (mut words, mut begin) = (Vec::new(), 0);
+    let (mut is_code, mut depth) = (false, 0_usize);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '`' => is_code = !is_code,
+            '[' if !is_code => depth += 1,
+            ']' if !is_code => depth = depth.saturating_sub(1),
+            ' ' if !is_code && depth == 0 => {
+                words.push(&text[begin..at]);
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let rest = &text[begin..];
+    // What is opened and never closed is no code and no link.
+    if is_code || depth > 0 {
+        words.extend(rest.split(' '));
+    } else {
+        words.push(rest);
+    }
+    words
+}
+
 /// Whether a word at the beginning of a line makes it an item of a list.
 fn is_mark(word: &str) -> bool {
     let number = word.strip_suffix(['.', ')']);
@@ -233,6 +261,16 @@ mod tests {
         let lines: Vec<&str> = filled.lines().collect();
         assert_eq!(lines[1], "  xx - word word word end", "{filled}");
         assert_eq!(lines[2], "- next");
+    }
+
+    #[test]
+    fn code_and_links_are_not_broken() {
+        let code = format!("{} `cargo xtask prose` and [ADR 30](adr.md) `open {}", words(18), words(9));
+        let (filled, _) = fill(&code, true);
+        let lines: Vec<&str> = filled.lines().collect();
+        assert!(lines[1].starts_with("`cargo xtask prose` and [ADR 30](adr.md) `open word"), "{filled}");
+        let (filled, _) = fill(&format!("{} [ADR 30](adr.md) end", words(19)), true);
+        assert!(filled.ends_with("\n[ADR 30](adr.md) end"), "{filled}");
     }
 
     #[test]
