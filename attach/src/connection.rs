@@ -48,8 +48,8 @@ impl ClientConnection {
         self.control.session.is_welcomed()
     }
 
-    /// Whether the router tells outcomes and takes acknowledgements: it was asked to, and can. False
-    /// until its Welcome.
+    /// Whether the router tells outcomes and takes acknowledgements: it was asked to, and can.
+    /// False until its Welcome.
     #[must_use]
     pub const fn confirms(&self) -> bool {
         self.control.session.confirms()
@@ -225,8 +225,8 @@ impl ClientConnection {
         self.control.session.subscribe(receiver, subscription, selectors);
     }
 
-    /// As [`subscribe`](Self::subscribe), with something of the past before live events. To be used where
-    /// the router [has history](Self::has_history).
+    /// As [`subscribe`](Self::subscribe), with something of the past before live events. To be used
+    /// where the router [has history](Self::has_history).
     pub fn subscribe_from(
         &mut self,
         receiver: ReceiverNumber,
@@ -237,8 +237,8 @@ impl ClientConnection {
         self.control.session.subscribe_from(receiver, subscription, selectors, past);
     }
 
-    /// Whether the router keeps history and tells positions: it was asked to, and lists the feature.
-    /// False until its Welcome.
+    /// Whether the router keeps history and tells positions: it was asked to, and lists the
+    /// feature. False until its Welcome.
     #[must_use]
     pub const fn has_history(&self) -> bool {
         self.control.session.has_history()

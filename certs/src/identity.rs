@@ -271,7 +271,8 @@ impl Identity {
         &self.inner.key_pem
     }
 
-    /// The hosts that the certificate is for, in lower case: DNS names, some with `*`, and addresses.
+    /// The hosts that the certificate is for, in lower case: DNS names, some with `*`, and
+    /// addresses.
     #[must_use]
     pub fn hosts(&self) -> &[String] {
         &self.inner.hosts

@@ -89,8 +89,8 @@ pub(crate) struct Sub {
     /// printed is acknowledged; what was not goes to another member when this command ends or dies.
     #[arg(long, value_name = "NAME", value_parser = group)]
     pub(crate) group: Option<String>,
-    /// Level in the group, 1 to 8: level 2 gets events while no member of level 1 takes them, and so
-    /// on.
+    /// Level in the group, 1 to 8: level 2 gets events while no member of level 1 takes them, and
+    /// so on.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "group", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub(crate) level: u32,
     /// One member of the group gets everything, and the next one takes over when it cannot.
@@ -100,36 +100,40 @@ pub(crate) struct Sub {
     /// router's, 256 if nothing is set.
     #[arg(long, value_name = "N", requires = "group", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_inflight: Option<u64>,
-    /// Run CMD in the shell for each event instead of printing it: the payload is its standard input,
-    /// its tags are in the environment (host.name=web-1 as MILLRACE_TAG_HOST_NAME, all of them in
-    /// MILLRACE_TAGS). Exit code 0 acknowledges the event. A command that fails gives it to another
-    /// member of the group; without a group it is counted, and this command ends with code 1.
+    /// Run CMD in the shell for each event instead of printing it: the payload is its standard
+    /// input, its tags are in the environment (host.name=web-1 as MILLRACE_TAG_HOST_NAME, all of
+    /// them in MILLRACE_TAGS). Exit code 0 acknowledges the event. A command that fails gives it to
+    /// another member of the group; without a group it is counted, and this command ends with
+    /// code 1.
     #[arg(long, value_name = "CMD", conflicts_with_all = ["cursor", "show_identity"])]
     pub(crate) exec: Option<OsString>,
     /// Commands that run at once, at most; with 1, in the order of the events.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "exec", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: u16,
-    /// Kill a command that runs for longer. In a group, let it be less than what the routers wait for
-    /// acknowledgements (30 s if nothing is set): then another member gets the event anyway.
+    /// Kill a command that runs for longer. In a group, let it be less than what the routers wait
+    /// for acknowledgements (30 s if nothing is set): then another member gets the event anyway.
     #[arg(long, value_name = "DURATION", default_value = "25s", requires = "exec", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
-    /// Show whom routers took each event's publisher for (the tag millrace/identity), and other tags
-    /// of routers.
+    /// Show whom routers took each event's publisher for (the tag millrace/identity), and other
+    /// tags of routers.
     #[arg(long)]
     pub(crate) show_identity: bool,
-    /// Begin with what arrived at the router in this time, as far as it keeps history: 5m, 1h. Events of
-    /// the past come first; what is gone is shown as a gap before them.
+    /// Begin with what arrived at the router in this time, as far as it keeps history: 5m, 1h.
+    /// Events of the past come first; what is gone is shown as a gap before them.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) since: Option<Duration>,
-    /// Begin where the last `sub` with this file ended, and keep the place there: what is new since then.
-    /// The file is written each second, and a file that does not exist begins now, or at --since.
+    /// Begin where the last `sub` with this file ended, and keep the place there: what is new since
+    /// then. The file is written each second, and a file that does not exist begins now, or at
+    /// --since.
     #[arg(long, value_name = "FILE")]
     pub(crate) cursor: Option<PathBuf>,
-    /// Begin with the newest event of each tag set, as far as routers keep history: how things stand now.
+    /// Begin with the newest event of each tag set, as far as routers keep history: how things
+    /// stand now.
     #[arg(long, conflicts_with_all = ["since", "cursor"])]
     pub(crate) last: bool,
-    /// Be on two routers at once: when one dies, nothing is missing and nothing waits. Costs twice: each
-    /// event comes here twice, and one copy is removed. With one router it goes on with that one.
+    /// Be on two routers at once: when one dies, nothing is missing and nothing waits. Costs twice:
+    /// each event comes here twice, and one copy is removed. With one router it goes on with that
+    /// one.
     #[arg(long, conflicts_with_all = ["group", "name"])]
     pub(crate) redundant: bool,
     /// End with exit code 1 at the first gap.

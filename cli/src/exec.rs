@@ -22,8 +22,8 @@ pub(crate) struct Ran {
     pub(crate) status: ExitStatus,
 }
 
-/// Runs a command line in the shell for an event, with this standard output. What it says on standard
-/// error is passed on. Whoever drops the future kills it.
+/// Runs a command line in the shell for an event, with this standard output. What it says on
+/// standard error is passed on. Whoever drops the future kills it.
 ///
 /// # Errors
 /// The shell cannot be run, or its output cannot be read.

@@ -1,7 +1,7 @@
 //! `millrace`: publish, subscribe, make certificates and look after routers from a shell.
 //!
-//! Exit codes of all but `check`: 0 done, 1 something was not delivered or was refused, 2 wrong usage, 3 no router
-//! could be reached, 130 interrupted before the end.
+//! Exit codes of all but `check`: 0 done, 1 something was not delivered or was refused, 2 wrong
+//! usage, 3 no router could be reached, 130 interrupted before the end.
 
 mod admin;
 mod args;

@@ -12,9 +12,9 @@ const ROUTERS: &str = "Reaching routers";
 /// How to reach routers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reach {
-    /// Routers, separated by commas, any of which will do; all addresses of a name are tried. Behind
-    /// a semicolon, those of the next level: for when none of the first can be reached or has room,
-    /// and left again when one of the first is back. May be given several times.
+    /// Routers, separated by commas, any of which will do; all addresses of a name are tried.
+    /// Behind a semicolon, those of the next level: for when none of the first can be reached or
+    /// has room, and left again when one of the first is back. May be given several times.
     #[arg(
         long,
         global = true,
@@ -41,7 +41,8 @@ pub(crate) struct Reach {
     /// Name to expect in the router's certificate, instead of the host of its address.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
-    /// Where this client is: routers of the same zone are preferred, others used when there is none.
+    /// Where this client is: routers of the same zone are preferred, others used when there is
+    /// none.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME", env = "MILLRACE_ZONE")]
     pub(crate) zone: Option<String>,
     /// Print JSON on standard output, one object a line.

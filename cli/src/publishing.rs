@@ -13,9 +13,9 @@ use crate::options::Confirm;
 /// tags. The command ends when every event has its outcome or, with `--confirm none`, when a router
 /// has received everything. An interrupt (Ctrl-C) ends the input; a second one gives up.
 ///
-/// With --spool an event is on disk before it is sent, and needs no router to get there: what has no
-/// outcome when the command ends stays, and goes out with the next command on the same spool or with
-/// `millrace spool replay DIR`.
+/// With --spool an event is on disk before it is sent, and needs no router to get there: what has
+/// no outcome when the command ends stays, and goes out with the next command on the same spool or
+/// with `millrace spool replay DIR`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pub {
     /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several
@@ -25,23 +25,24 @@ pub(crate) struct Pub {
     /// Payloads, one event each.
     #[arg(value_name = "PAYLOAD", required_unless_present = "lines")]
     pub(crate) payloads: Vec<String>,
-    /// Send the events to the receiver of this name (`millrace sub --name NAME`) and to nobody else;
-    /// may be given up to 16 times. The command fails unless each event is delivered to each of them;
-    /// without --confirm, *delivered* means that the receiver's application has acknowledged it.
+    /// Send the events to the receiver of this name (`millrace sub --name NAME`) and to nobody
+    /// else; may be given up to 16 times. The command fails unless each event is delivered to each
+    /// of them; without --confirm, *delivered* means that the receiver's application has
+    /// acknowledged it.
     #[arg(long = "to", value_name = "NAME", value_parser = crate::args::name)]
     pub(crate) to: Vec<String>,
     /// Publish standard input, each line an event, without its line break (LF or CR LF).
     #[arg(long, conflicts_with = "payloads")]
     pub(crate) lines: bool,
     /// Be a member of this set: several publishers of one stream, of which one takes effect and the
-    /// others wait to take over. The set belongs to the client's identity. Without --source-seq, what
-    /// is read while another member is active is not published.
+    /// others wait to take over. The set belongs to the client's identity. Without --source-seq,
+    /// what is read while another member is active is not published.
     #[arg(long, value_name = "SET", value_parser = crate::args::name, conflicts_with = "to")]
     pub(crate) standby: Option<String>,
-    /// Be on two routers at once and give each event to both: when one dies, nothing is lost and nothing
-    /// waits; receivers remove the second copy. Costs twice. An event is confirmed when one router has
-    /// confirmed it at a receiver. With one router it goes on with that one. Not for events that a group
-    /// shares (`millrace sub --group`): it would get each twice.
+    /// Be on two routers at once and give each event to both: when one dies, nothing is lost and
+    /// nothing waits; receivers remove the second copy. Costs twice. An event is confirmed when one
+    /// router has confirmed it at a receiver. With one router it goes on with that one. Not for
+    /// events that a group shares (`millrace sub --group`): it would get each twice.
     #[arg(long, conflicts_with_all = ["standby", "to"])]
     #[cfg_attr(unix, arg(conflicts_with = "spool"))]
     pub(crate) redundant: bool,
@@ -94,9 +95,9 @@ pub(crate) struct Pub {
     /// router is given up, and counted as expired. Default: without end.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Option<Duration>,
-    /// Events that nobody in the cluster wants, as the router says after some seconds: `auto` skips them
-    /// with --confirm none, but for one every 10 s; `always` skips them with confirms, too, as confirmed
-    /// at no receiver; `off` sends them.
+    /// Events that nobody in the cluster wants, as the router says after some seconds: `auto` skips
+    /// them with --confirm none, but for one every 10 s; `always` skips them with confirms, too, as
+    /// confirmed at no receiver; `off` sends them.
     #[arg(long, value_name = "auto|always|off", default_value = "auto")]
     pub(crate) quench: Quench,
     #[cfg(unix)]

@@ -27,9 +27,9 @@ use crate::{exec, reach};
 /// Reply to requests that match any of the selectors.
 ///
 /// For each request CMD is run in the shell: the request's payload is its standard input, its tags
-/// are in the environment (host.name=web-1 as MILLRACE_TAG_HOST_NAME, all of them in MILLRACE_TAGS),
-/// and what it writes to standard output is the reply, without the last line break. A command that
-/// fails sends no reply. Events that ask nothing are skipped.
+/// are in the environment (host.name=web-1 as MILLRACE_TAG_HOST_NAME, all of them in
+/// MILLRACE_TAGS), and what it writes to standard output is the reply, without the last line break.
+/// A command that fails sends no reply. Events that ask nothing are skipped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reply {
     /// Which requests to reply to; by tags alone.

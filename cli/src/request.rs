@@ -24,9 +24,9 @@ const SCHEMA: &str = "millrace.request/1";
 /// `millrace reply` (or a program that replies) answer. With --to, the receivers of these names are
 /// asked, and nobody else. Without PAYLOAD, standard input is the payload, if it is no terminal.
 ///
-/// Each reply is printed as it comes, with a line break behind it. The command ends with exit code 0
-/// when as many replies came as were wanted, or as there are receivers; with 1 when nobody has the
-/// request, or its time is over.
+/// Each reply is printed as it comes, with a line break behind it. The command ends with exit code
+/// 0 when as many replies came as were wanted, or as there are receivers; with 1 when nobody has
+/// the request, or its time is over.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ask {
     /// Tags of the request, key=value, separated by commas: what is asked for. With --tag or --to

@@ -187,8 +187,8 @@ async fn work_on(line: &OsString, event: &Event, timeout: Duration) -> Result<()
     }
 }
 
-/// Events whose commands have not ended, by the run that they were published in. A run's receipt, of
-/// type `G`, comes with its last event.
+/// Events whose commands have not ended, by the run that they were published in. A run's receipt,
+/// of type `G`, comes with its last event.
 #[derive(Debug)]
 struct Works<G> {
     /// By number. The newest one may get further events while it has no receipt.
@@ -233,8 +233,8 @@ impl<G> Works<G> {
         number
     }
 
-    /// A command of a run has ended. Returns the receipt, and whether all went well, when it was the
-    /// last one.
+    /// A command of a run has ended. Returns the receipt, and whether all went well, when it was
+    /// the last one.
     fn ended(&mut self, number: u64, is_ok: bool) -> Option<(G, bool)> {
         let work = self.works.get_mut(&number)?;
         work.running -= 1;

@@ -1,5 +1,5 @@
-//! `millrace sub` while the routers that it is connected to are ended in order, one after the other,
-//! under load.
+//! `millrace sub` while the routers that it is connected to are ended in order, one after the
+//! other, under load.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

@@ -147,8 +147,8 @@ fn a_receiver_on_two_routers_sees_nothing_of_the_end_of_one() {
     assert_eq!(read_to(published), published);
 }
 
-/// A publisher on two routers, one of which ends without a word: each event arrives once, in order, and
-/// the summary knows what became of each.
+/// A publisher on two routers, one of which ends without a word: each event arrives once, in order,
+/// and the summary knows what became of each.
 fn check_publisher(confirm: &str) {
     let mut cluster = Cluster::start();
     let mut sub = cluster.subscribe(&[2], &["sub", "n", "--json"]);

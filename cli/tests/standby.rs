@@ -1,5 +1,5 @@
-//! `millrace pub --standby` with the real programs: a holder that is killed, and one that is stopped
-//! and goes on.
+//! `millrace pub --standby` with the real programs: a holder that is killed, and one that is
+//! stopped and goes on.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

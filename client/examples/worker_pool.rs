@@ -1,7 +1,7 @@
 //! A worker of a pool: events of a group, one at a time, each done before it is acknowledged.
 //!
-//! Start as many as you like. Each event goes to one of them. What a worker had not finished when it
-//! was killed goes to another one, marked as a possible duplicate:
+//! Start as many as you like. Each event goes to one of them. What a worker had not finished when
+//! it was killed goes to another one, marked as a possible duplicate:
 //!
 //! ```sh
 //! millrace-router &                                          # dev mode: on this host, its own authority

@@ -157,8 +157,8 @@ impl Attaching {
         }
     }
 
-    /// Waits for what a lookup or a dial beside the present connection comes to; the owner is to ask
-    /// [`Attaching::poll_leave`] then. May be dropped at any time.
+    /// Waits for what a lookup or a dial beside the present connection comes to; the owner is to
+    /// ask [`Attaching::poll_leave`] then. May be dropped at any time.
     pub(crate) async fn hear(&mut self) {
         match self.tasks.join_next().await {
             Some(done) => self.handle(done),

@@ -25,7 +25,8 @@ pub enum Change {
         /// next.
         away: Duration,
     },
-    /// The client moves to a router that is nearer than the present one; [`Change::Attached`] follows.
+    /// The client moves to a router that is nearer than the present one; [`Change::Attached`]
+    /// follows.
     Nearer {
         /// Where it goes.
         router: RouterAddress,

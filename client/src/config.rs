@@ -39,14 +39,14 @@ pub struct Config {
     /// How often a client that is attached to a router of a further level tries those before it;
     /// each pause is between half of it and all of it. Default 30 s.
     pub return_every: Duration,
-    /// Where this client is. It prefers routers that are in the same zone: it goes there first when it
-    /// knows some, moves there from another router when it hears of one, goes elsewhere when there is
-    /// none, and comes back as behind [`fallbacks`](field@Self::fallbacks). Without zones of routers
-    /// it changes nothing. Default none.
+    /// Where this client is. It prefers routers that are in the same zone: it goes there first when
+    /// it knows some, moves there from another router when it hears of one, goes elsewhere when
+    /// there is none, and comes back as behind [`fallbacks`](field@Self::fallbacks). Without zones
+    /// of routers it changes nothing. Default none.
     pub zone: Option<String>,
-    /// Whether a client without zones looks for a nearer router. When its router is 2 ms away or more,
-    /// it measures up to eight others beside its connection, and moves to the one with the shortest
-    /// round trip when that is at most half and 2 ms shorter, twice in a row. Default yes.
+    /// Whether a client without zones looks for a nearer router. When its router is 2 ms away or
+    /// more, it measures up to eight others beside its connection, and moves to the one with the
+    /// shortest round trip when that is at most half and 2 ms shorter, twice in a row. Default yes.
     pub nearest: bool,
     /// Authorities whose certificates the client trusts. Default: that of a router in dev mode on
     /// this host.
@@ -175,8 +175,8 @@ impl Config {
 
     /// The defaults, changed by the variables that the command line reads, too: `MILLRACE_ROUTER`
     /// (addresses, separated by commas; levels, by semicolons), `MILLRACE_CA`, `MILLRACE_CERT` and
-    /// `MILLRACE_KEY` (PEM files), `MILLRACE_TOKEN` (a token, not a file), `MILLRACE_ZONE`. An empty
-    /// variable counts as unset.
+    /// `MILLRACE_KEY` (PEM files), `MILLRACE_TOKEN` (a token, not a file), `MILLRACE_ZONE`. An
+    /// empty variable counts as unset.
     ///
     /// # Errors
     /// [`EnvironmentError`] names the variable or the file.

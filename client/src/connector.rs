@@ -276,12 +276,12 @@ fn transport(receivers: u32) -> TransportConfig {
     transport
 }
 
-/// Where a first destination id carries its shard: where routers look for it, and where those do that
-/// stand behind a balancer of QUIC-LB.
+/// Where a first destination id carries its shard: where routers look for it, and where those do
+/// that stand behind a balancer of QUIC-LB.
 const SHARD_OFFSETS: [usize; 2] = [1, 9];
 
-/// A first destination id that steers to the core that owns `shard`: the low 12 bits of two bytes at
-/// each of [`SHARD_OFFSETS`] carry the shard, the rest is random.
+/// A first destination id that steers to the core that owns `shard`: the low 12 bits of two bytes
+/// at each of [`SHARD_OFFSETS`] carry the shard, the rest is random.
 fn id_towards(shard: Shard) -> ConnectionId {
     let mut id: [u8; 12] = rand::random();
     let [high, low] = shard.number().to_be_bytes();

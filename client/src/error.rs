@@ -31,7 +31,8 @@ pub enum ConnectError {
          drop-oldest, drop-newest or disconnect"
     )]
     BlockPolicy,
-    /// A redundant receiver gets every event on two routers, and groups and names are for one receiver.
+    /// A redundant receiver gets every event on two routers, and groups and names are for one
+    /// receiver.
     #[error("a receiver on two routers is no member of a group and has no name: leave one or the other out")]
     RedundantMember,
     /// A redundant publisher gives every event to two routers, and is asked to be what has one.

@@ -30,8 +30,8 @@ pub struct Event {
     /// Whether it comes from history: it was published before this receiver subscribed, or while it
     /// was away.
     pub replayed: bool,
-    /// Where replies to it go ([`Publisher::reply`](crate::Publisher::reply)); none for an event that
-    /// is no request.
+    /// Where replies to it go ([`Publisher::reply`](crate::Publisher::reply)); none for an event
+    /// that is no request.
     pub reply_to: Option<ReplyTo>,
     /// The number of the request that it replies to.
     pub(crate) answers: Option<u64>,

@@ -261,8 +261,8 @@ pub enum ToControl {
         /// Close code that the peer gave, if it closed the connection.
         code: Option<CloseCode>,
     },
-    /// The core serves somebody who forwards from another cluster: it is told what this one wants, from
-    /// here on.
+    /// The core serves somebody who forwards from another cluster: it is told what this one wants,
+    /// from here on.
     DemandAsked,
     /// The core has so many clients.
     Clients(u64),
@@ -312,8 +312,8 @@ pub enum ToCore {
     Prepared {
         /// From the request.
         token: Token,
-        /// The selectors in the order of the request, narrowed to what is allowed, or the error of the
-        /// first bad one. None of them where nothing is both asked for and allowed.
+        /// The selectors in the order of the request, narrowed to what is allowed, or the error of
+        /// the first bad one. None of them where nothing is both asked for and allowed.
         result: Result<Vec<Prepared>, String>,
     },
     /// How far a change of interest has come.
@@ -403,8 +403,8 @@ pub enum ToCore {
         /// The frame.
         frame: LinkFrame,
     },
-    /// The owners of other routers whose history can be asked for. It comes before the subscriptions
-    /// that those owners match are effective in the cluster.
+    /// The owners of other routers whose history can be asked for. It comes before the
+    /// subscriptions that those owners match are effective in the cluster.
     FarOwners(Arc<FarOwners>),
     /// Whoever keeps the router's history files answers, or says what they have.
     Files(Box<FromFiles>),

@@ -1,4 +1,5 @@
-//! What a gateway or an agent counts: for each door what came and went, and for each reason what did not.
+//! What a gateway or an agent counts: for each door what came and went, and for each reason what
+//! did not.
 //!
 //! Counters are plain atomic numbers; `/metrics` reads them ([`crate::admin`]).
 

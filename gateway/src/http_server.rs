@@ -55,9 +55,9 @@ where
     }
 }
 
-/// Whether a request that nobody has to prove an identity for is meant for this host. A web page in a
-/// browser can have its own name resolve to 127.0.0.1 and read what it fetches (DNS rebinding); the
-/// browser tells that name as `Host`.
+/// Whether a request that nobody has to prove an identity for is meant for this host. A web page in
+/// a browser can have its own name resolve to 127.0.0.1 and read what it fetches (DNS rebinding);
+/// the browser tells that name as `Host`.
 pub(crate) fn is_meant_for_loopback(peer: &Peer, headers: &HeaderMap) -> bool {
     if !peer.on_loopback {
         return true;

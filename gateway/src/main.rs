@@ -16,8 +16,8 @@ use sd_notify::NotifyState;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Time that requests and events under way get when the gateway stops. Service managers usually kill
-/// after 30 s or more.
+/// Time that requests and events under way get when the gateway stops. Service managers usually
+/// kill after 30 s or more.
 const GRACE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 /// Tells the time since a run began. Processes of one host that are given the same
-/// [`epoch`](Clock::epoch_us) agree to within microseconds, as long as nobody sets the host's clock.
+/// [`epoch`](Clock::epoch_us) agree to within microseconds, as long as nobody sets the host's
+/// clock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     epoch_us: u64,

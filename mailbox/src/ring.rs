@@ -53,8 +53,8 @@ impl<T> Drop for Ring<T> {
         let (written, mut read) =
             (self.written.0.load(Ordering::Relaxed), self.read.0.load(Ordering::Relaxed));
         while read != written {
-            // SAFETY: both ends are gone, so nobody else reaches the slots; those from `read` to `written`
-            // are filled.
+            // SAFETY: both ends are gone, so nobody else reaches the slots; those from `read` to
+            // `written` are filled.
             self.slot(read).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
             read = read.wrapping_add(1);
         }
@@ -126,7 +126,8 @@ impl<T> Inbox<T> {
                 return None;
             }
         }
-        // SAFETY: the writer has filled this slot before it counted it, and only this end takes values out.
+        // SAFETY: the writer has filled this slot before it counted it, and only this end takes
+        // values out.
         let value = self.ring.slot(self.read).with(|slot| unsafe { (*slot).assume_init_read() });
         self.read = self.read.wrapping_add(1);
         // Release: who sees the new count may overwrite the slot.

@@ -84,7 +84,8 @@ fn two_pushes_before_one_ring_wake_for_both() {
 
 #[test]
 fn two_writers_share_a_bell() {
-    // Three threads have too many interleavings for all of them: those with at most three preemptions.
+    // Three threads have too many interleavings for all of them: those with at most three
+    // preemptions.
     let mut bounded = loom::model::Builder::new();
     bounded.preemption_bound = Some(3);
     bounded.check(|| {
@@ -125,7 +126,8 @@ fn slots_are_used_again_only_when_they_were_read() {
             let mut refused = 0;
             for value in 0..3 {
                 let mut value = Box::new(value);
-                // Two tries at most, so that there are few interleavings; the reader takes what came.
+                // Two tries at most, so that there are few interleavings; the reader takes what
+                // came.
                 for _ in 0..2 {
                     match outbox.push(value) {
                         Ok(()) => {

@@ -193,8 +193,8 @@ impl FrameReader {
     fn gather(&mut self, bytes: &[u8], total: usize) {
         if self.partial.capacity() - self.partial.len() < bytes.len() {
             let arrived = self.partial.len() + bytes.len();
-            // Never more than the frame takes, and little for a promise; beyond it four times what has
-            // arrived.
+            // Never more than the frame takes, and little for a promise; beyond it four times what
+            // has arrived.
             let wanted = total.min(PROMISE_BYTES_MAX.max(arrived.saturating_mul(4))).max(arrived);
             self.partial.reserve_exact(wanted - self.partial.len());
         }

@@ -15,7 +15,8 @@ number! {
     PublisherId(u128)
 }
 number! {
-    /// A publisher's life: a new random 62-bit name at each start without a spool. Epochs are not ordered.
+    /// A publisher's life: a new random 62-bit name at each start without a spool. Epochs are not
+    /// ordered.
     Epoch(u64)
 }
 number! {

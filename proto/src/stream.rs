@@ -41,7 +41,8 @@ message! {
 message! {
     /// Starts a stream of history between routers: runs with positions, and nothing else.
     pub struct ReplayPreamble = stream_kind::REPLAY {
-        /// The request that it answers, as [`HistoryRequest`](crate::mesh::HistoryRequest) named it.
+        /// The request that it answers, as [`HistoryRequest`](crate::mesh::HistoryRequest) named
+        /// it.
         1 request: u64,
     }
 }
@@ -49,9 +50,11 @@ message! {
 message! {
     /// Starts the data stream of a lane.
     pub struct LanePreamble = stream_kind::LANE {
-        /// Lane seq of the first run; each later run has one more, unless its hop header says otherwise.
+        /// Lane seq of the first run; each later run has one more, unless its hop header says
+        /// otherwise.
         1 first_seq: u64,
-        /// How many times the dialling side has dialled this lane, as in its [`PeerHello`](crate::mesh::PeerHello).
+        /// How many times the dialling side has dialled this lane, as in its
+        /// [`PeerHello`](crate::mesh::PeerHello).
         2 epoch: u64,
     }
 }

@@ -140,7 +140,8 @@ impl<const BYTES: usize> Gathered<BYTES> {
     }
 
     /// Appends what was gathered. Where there is room, a few bytes are appended as one block of a
-    /// fixed size, which is then cut, because that is two moves, and a copy of any length is a call.
+    /// fixed size, which is then cut, because that is two moves, and a copy of any length is a
+    /// call.
     #[inline(always)]
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         match self.bytes.first_chunk::<AT_ONCE>() {

@@ -58,10 +58,10 @@ impl Default for CidShape {
 }
 
 impl CidShape {
-    /// Ids of `length` bytes, 8 to 20, whose bytes from `steering_offset` on, 1 or more, steer. With
-    /// a server id of 1 to 15 bytes they have the plain shape of QUIC-LB
-    /// (draft-ietf-quic-load-balancers, section 5.2): a first octet of configuration 0 that says the
-    /// length, the server id, and a nonce of at least 4 bytes, of which the first may steer.
+    /// Ids of `length` bytes, 8 to 20, whose bytes from `steering_offset` on, 1 or more, steer.
+    /// With a server id of 1 to 15 bytes they have the plain shape of QUIC-LB
+    /// (draft-ietf-quic-load-balancers, section 5.2): a first octet of configuration 0 that says
+    /// the length, the server id, and a nonce of at least 4 bytes, of which the first may steer.
     ///
     /// # Errors
     /// [`SettingsError::OutOfRange`] with the name of the number that does not fit.
@@ -96,8 +96,8 @@ impl CidShape {
 
     /// The steering value of a UDP payload; `None` when it is too short to be QUIC.
     ///
-    /// A long header has the destination id at byte 6 (after flags, version and length), a short one
-    /// at byte 1.
+    /// A long header has the destination id at byte 6 (after flags, version and length), a short
+    /// one at byte 1.
     pub(crate) fn steering_value(&self, packet: &[u8]) -> Option<u16> {
         let at = if packet.first()? & 0x80 == 0 {
             1 + self.steering_offset

@@ -18,8 +18,8 @@ pub(crate) enum Asked {
     End,
     /// SIGHUP, or the admin page, which waits for the answer.
     Reload(Option<SyncSender<Reloaded>>),
-    /// The admin page: end in order, within this time instead of the set one. The answer is the time
-    /// that clients have.
+    /// The admin page: end in order, within this time instead of the set one. The answer is the
+    /// time that clients have.
     Drain(Option<Duration>, SyncSender<Duration>),
 }
 

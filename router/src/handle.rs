@@ -353,8 +353,8 @@ impl RouterHandle {
         for core in &self.view.cores {
             core.post.send(Command::Enter(entrance.clone()));
         }
-        // A core that answers has taken what was sent before: whoever connects from here on meets the new
-        // identity.
+        // A core that answers has taken what was sent before: whoever connects from here on meets
+        // the new identity.
         self.view.cores();
         self.view.meters.list(&entrance.roll.grants);
         self.identities.send_if_modified(|identity| {

@@ -24,7 +24,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Writes a notice of control to the log.
 pub(crate) fn tell(said: &Said) {
     let router = said.notice.router().map(tracing::field::display);
-    // Peers choose their names and addresses: escaped, so that no control character reaches a terminal.
+    // Peers choose their names and addresses: escaped, so that no control character reaches a
+    // terminal.
     let name = said.peer.as_ref().map(|(name, _)| tracing::field::debug(name));
     let advertise = said.peer.as_ref().map(|(_, advertise)| tracing::field::debug(advertise));
     let left_out = (said.left_out > 0).then_some(said.left_out);

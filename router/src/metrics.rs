@@ -24,7 +24,8 @@ millrace_engine::metrics! {
         dials_refused: counter "dials_refused",
         /// Dials that were answered by something that is no router of this cluster.
         strangers: counter "strangers",
-        /// Hellos of peers whose id does not follow from their certificate's name and their address.
+        /// Hellos of peers whose id does not follow from their certificate's name and their
+        /// address.
         unproven_peers: counter "mesh_unproven_hellos",
         /// Batches handed to siblings.
         batches_out: counter "mailbox_batches_out",

@@ -1,5 +1,5 @@
-//! Names to addresses: seeds and routes of the mesh, and targets of dials. Runs on the control thread, never
-//! on a core.
+//! Names to addresses: seeds and routes of the mesh, and targets of dials. Runs on the control
+//! thread, never on a core.
 //!
 //! The system resolves addresses (files, DNS search domains and all); DNS itself resolves SRV
 //! names, which begin with an underscore. Where the settings name DNS servers, these resolve both.

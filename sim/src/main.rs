@@ -53,8 +53,8 @@ struct Args {
     /// Keep these faults of each seed's schedule only, by number from 0: what `minimise` prints.
     #[arg(long, value_name = "N,N", value_delimiter = ',', num_args = 0..)]
     only_faults: Option<Vec<usize>>,
-    /// Let routers keep history in every sixth seed, from 3 on, and some receivers read it. Some of these
-    /// seeds fail yet: docs/testing.md says which.
+    /// Let routers keep history in every sixth seed, from 3 on, and some receivers read it. Some of
+    /// these seeds fail yet: docs/testing.md says which.
     #[arg(long)]
     history: bool,
     /// Run each seed twice and compare.

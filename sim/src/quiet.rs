@@ -1,9 +1,9 @@
 //! Clusters in which some tag sets are wanted by nobody, until somebody comes for a while: there
 //! publishers are told so, and leave events out.
 //!
-//! Two of five seeds are so. Half of their tag sets are *lonely*: no receiver wants them at first, and
-//! those that churn ask for few of them at a time. Most publishers are of level none, which alone leave
-//! events out, and publish for longer.
+//! Two of five seeds are so. Half of their tag sets are *lonely*: no receiver wants them at first,
+//! and those that churn ask for few of them at a time. Most publishers are of level none, which
+//! alone leave events out, and publish for longer.
 
 use millrace_client::session::ConfirmLevel;
 use millrace_proto::{PublisherId, Selector, TagSet};

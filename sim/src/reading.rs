@@ -1,9 +1,10 @@
 //! Which clusters keep history, and which receivers read it.
 //!
-//! Every sixth seed has routers that keep what they have routed, in rings so small that much of it is
-//! evicted while it is wanted. All of them do: a receiver that was at one without history in between
-//! gets again what came there, because nothing tells it positions. A third of its receiving clients come late and ask for what was, or begin
-//! with a cursor that they save; they leave their routers now and then, some by ending their program.
+//! Every sixth seed has routers that keep what they have routed, in rings so small that much of it
+//! is evicted while it is wanted. All of them do: a receiver that was at one without history in
+//! between gets again what came there, because nothing tells it positions. A third of its receiving
+//! clients come late and ask for what was, or begin with a cursor that they save; they leave their
+//! routers now and then, some by ending their program.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Tag rules of a cluster, which its routers reload at different times, and the checker of what they
-//! add.
+//! Tag rules of a cluster, which its routers reload at different times, and the checker of what
+//! they add.
 //!
-//! Each third seed has rules. Two keys that no selector of the workload names say which version of the
-//! rules was applied to an event, and what was captured from its payload:
+//! Each third seed has rules. Two keys that no selector of the workload names say which version of
+//! the rules was applied to an event, and what was captured from its payload:
 //!
 //! - an event has the tags of one version, in full, whoever receives it;
 //! - an event that is written once has the same tags at all receivers, on all routers;

@@ -331,7 +331,8 @@ fn receivers(
     };
     let in_all: u32 = clients.iter().sum();
     let mut next = 0;
-    // Events match many receivers, and one that is slow spoils the outcome: most clusters have none.
+    // Events match many receivers, and one that is slow spoils the outcome: most clusters have
+    // none.
     let has_slow = rng.random_range(0..3) == 0;
     let has_mute = rng.random_range(0..4) == 0;
     let mut result = Vec::with_capacity(clients.len());

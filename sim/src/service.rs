@@ -3,7 +3,8 @@
 //!
 //! A program must not count on the order in which mailboxes and streams are served, because that
 //! depends on the kernel and on the load. Within one mailbox or stream the order stays. Which are
-//! late, and how late, is a function of the seed, the time and the place: no state, no chance drawn.
+//! late, and how late, is a function of the seed, the time and the place: no state, no chance
+//! drawn.
 
 use std::time::Duration;
 

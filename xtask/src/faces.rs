@@ -29,8 +29,8 @@ impl fmt::Display for Misplaced {
     }
 }
 
-/// What is misplaced in the faces below a folder of the root. Code that only tests are built with is
-/// left out.
+/// What is misplaced in the faces below a folder of the root. Code that only tests are built with
+/// is left out.
 pub(crate) fn find(root: &Path, place: &Path) -> Result<Vec<Misplaced>> {
     let mut found = Vec::new();
     for path in files::below(place, ".rs")? {

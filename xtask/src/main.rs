@@ -1,5 +1,5 @@
-//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `sizes`, `faces`,
-//! `links`, `prose`.
+//! Checks of this repository itself, for people and for CI: `cargo xtask circles`, `sizes`,
+//! `faces`, `links`, `prose`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -73,14 +73,14 @@ enum Command {
     },
     /// Fails when the face of a folder (`mod.rs`, `lib.rs`) is more than a table of contents.
     ///
-    /// A face holds docs, declarations of modules and re-exports. Types, functions and constants have
-    /// files of their own, so that a folder's listing names them. Tests are left out.
+    /// A face holds docs, declarations of modules and re-exports. Types, functions and constants
+    /// have files of their own, so that a folder's listing names them. Tests are left out.
     Faces,
     /// Fails when the simulator does not notice a mutant: a patch of `sim/mutants` that breaks one
     /// thing.
     ///
-    /// Each is applied to a copy of the tree in `target/mutants`, built there, and run until a checker
-    /// that it names has a finding. A patch that does not apply is an error.
+    /// Each is applied to a copy of the tree in `target/mutants`, built there, and run until a
+    /// checker that it names has a finding. A patch that does not apply is an error.
     Mutants {
         /// Parts of names. Without any: all.
         names: Vec<String>,
@@ -206,8 +206,8 @@ fn links(root: &Path) -> Result<usize> {
     Ok(broken.len())
 }
 
-/// Prints lines of prose that are too long in these folders; in all, where none is named. Returns how
-/// many there are, and none where they are mended.
+/// Prints lines of prose that are too long in these folders; in all, where none is named. Returns
+/// how many there are, and none where they are mended.
 fn prose(root: &Path, folders: &[PathBuf], mend: bool) -> Result<usize> {
     let mut out = std::io::stdout().lock();
     let mut found = 0;

@@ -1,8 +1,8 @@
 //! Lines of prose that are too long: of comments, and of pages (`*.md`).
 //!
-//! A line ends at column [`COLUMNS_MAX`]. Tables, headings, code between fences, definitions of links,
-//! and lines that cannot be broken are left out. To mend a line is to fill its paragraph anew, from
-//! the line to the paragraph's end; no word is changed.
+//! A line ends at column [`COLUMNS_MAX`]. Tables, headings, code between fences, definitions of
+//! links, and lines that cannot be broken are left out. To mend a line is to fill its paragraph
+//! anew, from the line to the paragraph's end; no word is changed.
 
 use std::fmt;
 use std::fs;
@@ -57,8 +57,8 @@ pub(crate) fn find(root: &Path, place: &Path, mend: bool) -> Result<Vec<Long>> {
     Ok(found)
 }
 
-/// The text with its paragraphs filled anew where a line was too long, and those lines, from 1, with
-/// their columns.
+/// The text with its paragraphs filled anew where a line was too long, and those lines, from 1,
+/// with their columns.
 fn fill(text: &str, is_page: bool) -> (String, Vec<(usize, usize)>) {
     let lines: Vec<Line<'_>> = text.lines().map(|line| Line::read(line, is_page)).collect();
     let (mut out, mut long) = (Vec::with_capacity(lines.len()), Vec::new());
@@ -192,8 +192,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The words of a paragraph. Code between backticks, and the text of a link with its target, are one
-/// word, because readers and other checks of this repository take them as one.
+/// The words of a paragraph. Code between backticks, and the text of a link with its target, are
+/// one word, because readers and other checks of this repository take them as one.
 fn words_of(text: &str) -> Vec<&str> {
     let (mut words, mut begin) = (Vec::new(), 0);
     let (mut is_code, mut depth) = (false, 0_usize);

@@ -14,8 +14,8 @@ const DEFAULT_SECURE_PORT: u16 = 7402;
 #[derive(Debug, clap::Args)]
 pub(crate) struct AdminArgs {
     /// Admin page of a router (its setting `admin.listen`), or https://HOST:7402 (its setting
-    /// `admin.tls_listen`; with --ca, --cert and --key). May be given several times, or several with
-    /// commas between.
+    /// `admin.tls_listen`; with --ca, --cert and --key). May be given several times, or several
+    /// with commas between.
     #[arg(
         long,
         global = true,

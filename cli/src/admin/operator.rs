@@ -1,4 +1,5 @@
-//! Who asks at admin pages over TLS: the authority that is believed, and the operator's certificate.
+//! Who asks at admin pages over TLS: the authority that is believed, and the operator's
+//! certificate.
 
 use std::path::Path;
 use std::sync::Arc;

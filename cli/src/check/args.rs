@@ -16,8 +16,8 @@ use crate::admin::AdminArgs;
 pub(crate) struct Check {
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
-    /// When a figure is worth a warning, as FIGURE=RANGE. May be given several times; an empty range
-    /// means never.
+    /// When a figure is worth a warning, as FIGURE=RANGE. May be given several times; an empty
+    /// range means never.
     #[arg(long, short, value_name = "FIGURE=RANGE", value_delimiter = ',')]
     pub(crate) warning: Vec<Limit>,
     /// When a figure is critical, as FIGURE=RANGE.

@@ -1,5 +1,5 @@
-//! `millrace check`: one line and an exit code for monitoring systems, as plugins of Nagios, Icinga,
-//! Checkmk and Sensu have them.
+//! `millrace check`: one line and an exit code for monitoring systems, as plugins of Nagios,
+//! Icinga, Checkmk and Sensu have them.
 //!
 //! | module | what it is |
 //! |---|---|

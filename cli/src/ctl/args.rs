@@ -9,8 +9,8 @@ use crate::admin::AdminArgs;
 /// Look at routers that run, and change them.
 ///
 /// Asks the admin pages of the routers that --admin names; by default that of a router on this
-/// host. With --json, each router's answer is one object on a line, as its admin page gives it, with
-/// the page's URL as `admin`.
+/// host. With --json, each router's answer is one object on a line, as its admin page gives it,
+/// with the page's URL as `admin`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ctl {
     #[command(flatten)]
@@ -30,7 +30,8 @@ pub(crate) enum What {
     Routes(Routes),
     /// Groups of receivers: the level in use, since when and why, and what each member has.
     Groups,
-    /// Links to other clusters: how they stand, what they have sent and dropped, and what the far side wants.
+    /// Links to other clusters: how they stand, what they have sent and dropped, and what the far
+    /// side wants.
     Forwards,
     /// Names of receivers, and who holds them.
     Names,
@@ -42,8 +43,8 @@ pub(crate) enum What {
     Why(Why),
     /// Have routers read their settings and certificates anew, whole or not at all.
     Reload,
-    /// End routers in order, one after the other: each tells its clients and peers, and waits for them
-    /// to move.
+    /// End routers in order, one after the other: each tells its clients and peers, and waits for
+    /// them to move.
     Drain(Drain),
     /// Even out how many clients routers have: those with too many ask some to move, one after the
     /// other. Name all routers with --admin.
@@ -104,8 +105,8 @@ pub(crate) struct Standby {
 /// What to change of a set.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StandbyChange {
-    /// Have the holder of a set give way to another member, which takes over within the time that its
-    /// rank gives.
+    /// Have the holder of a set give way to another member, which takes over within the time that
+    /// its rank gives.
     HandOver {
         /// The set.
         #[arg(value_name = "SET")]

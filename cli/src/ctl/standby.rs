@@ -18,7 +18,8 @@ pub(super) async fn run(urls: &[AdminUrl], command: &Standby, json: bool) -> Res
     }
 }
 
-/// Any router passes the wish on to the one that serves the holder: the first that is named is asked.
+/// Any router passes the wish on to the one that serves the holder: the first that is named is
+/// asked.
 async fn hand_over(urls: &[AdminUrl], set: &str, json: bool) -> Result<(), Failure> {
     let mut query = form_urlencoded::Serializer::new(String::from("/standby/hand-over?"));
     let path = query.append_pair("set", set).finish();

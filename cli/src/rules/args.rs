@@ -17,16 +17,16 @@ pub(crate) enum What {
     Test(Test),
 }
 
-/// Apply the rules of a configuration file to events, and print both tag sets of each: the published
-/// one, and with what rules add.
+/// Apply the rules of a configuration file to events, and print both tag sets of each: the
+/// published one, and with what rules add.
 ///
 /// Events come on standard input, one a line: objects as `millrace sub --json` prints them, or
-/// `TAGS<TAB>PAYLOAD`, with tags as for `millrace pub -t`. Exit code 2: a rule cannot be used; 1: a line
-/// is no event.
+/// `TAGS<TAB>PAYLOAD`, with tags as for `millrace pub -t`. Exit code 2: a rule cannot be used; 1: a
+/// line is no event.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
-    /// A configuration file of a router, with `[[rule]]` in it. With --rules: a file of events in place of
-    /// standard input.
+    /// A configuration file of a router, with `[[rule]]` in it. With --rules: a file of events in
+    /// place of standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// The configuration file, if FILE has events.

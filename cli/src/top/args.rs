@@ -6,8 +6,8 @@ use crate::admin::AdminArgs;
 
 /// Show the cluster: routers, cores, links, hottest tags, slowest receivers, drops.
 ///
-/// The screen stays open when routers die, and shows them again when they are back. Colours are those
-/// of the terminal, so that light and dark ones work; NO_COLOR switches them off.
+/// The screen stays open when routers die, and shows them again when they are back. Colours are
+/// those of the terminal, so that light and dark ones work; NO_COLOR switches them off.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Top {
     #[command(flatten)]

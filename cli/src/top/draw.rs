@@ -1,4 +1,5 @@
-//! Where everything goes: on a wide screen all panels, on a narrow one routers and the chosen panel.
+//! Where everything goes: on a wide screen all panels, on a narrow one routers and the chosen
+//! panel.
 //!
 //! ```text
 //! ┌ millrace top … ──────────────────────────────────────┐

@@ -1,5 +1,5 @@
-//! Colours: those of the terminal by name, so that light and dark ones work. What matters is said in
-//! words, too.
+//! Colours: those of the terminal by name, so that light and dark ones work. What matters is said
+//! in words, too.
 
 use ratatui::style::{Color, Modifier, Style};
 

@@ -26,13 +26,13 @@ use crate::session::publisher::NUMBERS_MAX;
 const RECEIVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Publishers that share one connection to a router, at most
-/// [`BUNDLE_PUBLISHERS_MAX`](super::BUNDLE_PUBLISHERS_MAX) at a time: for a program that publishes for
-/// several sources, each of which is to have ids, seqs, and a spool of its own.
+/// [`BUNDLE_PUBLISHERS_MAX`](super::BUNDLE_PUBLISHERS_MAX) at a time: for a program that publishes
+/// for several sources, each of which is to have ids, seqs, and a spool of its own.
 ///
-/// Made by [`Client::bundle`](crate::Client::bundle). The ids of all of them follow from one secret and
-/// an index for each. The connection begins with the first publisher, and no publisher waits for
-/// it to begin. It ends when the bundle is dropped and all publishers are closed. What makes a router
-/// leave one of them unread, such as a receiver that blocks it, holds up the others, too.
+/// Made by [`Client::bundle`](crate::Client::bundle). The ids of all of them follow from one secret
+/// and an index for each. The connection begins with the first publisher, and no publisher waits
+/// for it to begin. It ends when the bundle is dropped and all publishers are closed. What makes a
+/// router leave one of them unread, such as a receiver that blocks it, holds up the others, too.
 #[derive(Debug)]
 pub struct Bundle {
     connector: Connector,
@@ -47,8 +47,8 @@ impl Bundle {
         Self { connector, secret, entrance: Arc::default(), started: OnceLock::new() }
     }
 
-    /// Adds a publisher, whose id follows from the bundle's secret and `index`. To be called within a
-    /// tokio runtime.
+    /// Adds a publisher, whose id follows from the bundle's secret and `index`. To be called within
+    /// a tokio runtime.
     ///
     /// Of `options`, those of the connection have no effect (`connections`, `secret`, `shard`,
     /// `received_within`), nor has `quench`. A spool that was made with another secret keeps its
@@ -56,8 +56,8 @@ impl Bundle {
     ///
     /// # Errors
     /// [`ConnectError::BundleFull`]; [`ConnectError::Spool`] when the spool cannot be opened;
-    /// [`ConnectError::Standby`] for a member of a standby set; [`ConnectError::RedundantPublisher`] for one
-    /// on two routers.
+    /// [`ConnectError::Standby`] for a member of a standby set;
+    /// [`ConnectError::RedundantPublisher`] for one on two routers.
     pub async fn publisher(&self, index: u64, options: PublisherOptions) -> Result<Publisher, ConnectError> {
         check_tls(&self.connector, &options)?;
         if options.standby.is_some() {

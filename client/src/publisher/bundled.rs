@@ -1,5 +1,5 @@
-//! The publishers of a bundle on one connection after the other: what the task of the connection does
-//! for them.
+//! The publishers of a bundle on one connection after the other: what the task of the connection
+//! does for them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,8 @@ use crate::session::publisher::SharedStream;
 use crate::session::{ConnectionEvent, ConnectionSession, SessionError};
 use crate::time::Time;
 
-/// Publishers of one bundle, at most: the task of its connection looks at each of them in each turn.
+/// Publishers of one bundle, at most: the task of its connection looks at each of them in each
+/// turn.
 pub const BUNDLE_PUBLISHERS_MAX: usize = 256;
 
 /// How publishers come to the task of their connection.
@@ -183,8 +184,8 @@ impl Bundled {
         is_closed && self.members.is_empty()
     }
 
-    /// Takes the next bytes to write, of each publisher in its turn. `is_leaving`: no more events go
-    /// out on this connection.
+    /// Takes the next bytes to write, of each publisher in its turn. `is_leaving`: no more events
+    /// go out on this connection.
     pub(super) fn turn(&mut self, now: Time, is_leaving: bool) -> Turned {
         if self.is_done() {
             return Turned::Ended;
@@ -223,8 +224,8 @@ impl Bundled {
         Turned::Serving { deadline, expects_answer, has_left }
     }
 
-    /// Writes what a turn took. Waits for ever when there is nothing to write. May be dropped at any
-    /// time.
+    /// Writes what a turn took. Waits for ever when there is nothing to write. May be dropped at
+    /// any time.
     pub(super) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
         self.pen.write(connection).await
     }

@@ -70,8 +70,8 @@ impl Feed {
         Self::new(shared, vec![task])
     }
 
-    /// A feed on two routers: it has a connection to the first one, and looks for the second one as long
-    /// as it takes.
+    /// A feed on two routers: it has a connection to the first one, and looks for the second one as
+    /// long as it takes.
     pub(super) fn on_two(
         first: FirstConnection,
         second: Attaching,
@@ -144,8 +144,8 @@ impl Feed {
         Self::new(Arc::new(shared.served_on(work)), Vec::new())
     }
 
-    /// A feed on a connection that receivers use, too, and what that connection's task needs to serve
-    /// it.
+    /// A feed on a connection that receivers use, too, and what that connection's task needs to
+    /// serve it.
     pub(super) fn on_shared(
         key: PublisherKey,
         options: &PublisherOptions,
@@ -216,7 +216,8 @@ impl Feed {
         end
     }
 
-    /// Has its spool synced without waiting for the interval; returns the seq behind the last event.
+    /// Has its spool synced without waiting for the interval; returns the seq behind the last
+    /// event.
     pub(super) fn want_sync(&self) -> u64 {
         let mut state = self.shared.lock();
         state.wants_sync_now = true;

@@ -39,8 +39,8 @@ pub(super) fn in_memory(config: &PublisherConfig) -> Holding {
     Holding::Memory(MemoryStore::new(config.first_seq, config.buffer_bytes, config.flush_bytes))
 }
 
-/// The session of a publisher whose events `holding` holds; of one on two routers both, each with a store
-/// of its own.
+/// The session of a publisher whose events `holding` holds; of one on two routers both, each with a
+/// store of its own.
 pub(super) fn ways(config: PublisherConfig, holding: Holding) -> Ways<Holding> {
     if !config.redundant {
         return Ways::one(PublisherSession::with_store(config, holding));

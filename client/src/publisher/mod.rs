@@ -19,8 +19,8 @@
 //! everything works, too; some events then cross between its cores.
 //!
 //! The other way round, the publishers of a [`Bundle`] share one connection, each with an id, seqs
-//! and a spool of its own: `bundled` is what its task does for them, `voice` what either task does for
-//! one publisher, `pen` writes the stream.
+//! and a spool of its own: `bundled` is what its task does for them, `voice` what either task does
+//! for one publisher, `pen` writes the stream.
 //!
 //! A publisher on two routers ([`PublisherOptions::redundant`]) has one feed with two tasks: each
 //! moves the events of one way of its [`Ways`](crate::session::publisher::Ways).

@@ -68,34 +68,35 @@ pub struct PublisherOptions {
     /// Default 0: what nobody wants is confirmed. Without effect without a level.
     pub min_receivers: u64,
     /// Whether the ends of confirmed events are told as ranges, too
-    /// ([`Publisher::settled`](super::Publisher::settled)): for programs that keep accounts of their
-    /// own, also of events that an earlier process left in the spool. Default no. Without effect
-    /// without a level.
+    /// ([`Publisher::settled`](super::Publisher::settled)): for programs that keep accounts of
+    /// their own, also of events that an earlier process left in the spool. Default no. Without
+    /// effect without a level.
     pub report_settled: bool,
     /// Where events stand until they are final: a folder of a disk, which they enter before they
-    /// are sent. The publisher needs no router to begin and to go on, up to the spool's bounds; what
-    /// is pending when it ends goes out when the spool is opened again, with the ids that it had.
-    /// Its secret and epoch are the spool's. It has one connection of its own, and resends. Default
-    /// none: events stand in memory.
+    /// are sent. The publisher needs no router to begin and to go on, up to the spool's bounds;
+    /// what is pending when it ends goes out when the spool is opened again, with the ids that it
+    /// had. Its secret and epoch are the spool's. It has one connection of its own, and resends.
+    /// Default none: events stand in memory.
     pub spool: Option<SpoolOptions>,
     /// Whether an event that did not reach all its receivers, or of which nobody can tell, is sent
-    /// again before that is its outcome: at most five times within ten minutes, with growing pauses.
-    /// Default yes. With a spool and a confirm level only.
+    /// again before that is its outcome: at most five times within ten minutes, with growing
+    /// pauses. Default yes. With a spool and a confirm level only.
     pub retry_partial: bool,
-    /// How long after it happened an event may be sent. One that waits longer, because no router can
-    /// be reached, is given up and counted as expired; one that is on its way is not. Without a
+    /// How long after it happened an event may be sent. One that waits longer, because no router
+    /// can be reached, is given up and counted as expired; one that is on its way is not. Without a
     /// spool, events that wait together are given up together. Default: without end.
     pub ttl: Option<Duration>,
     /// The standby set that it is a member of: several publishers of one stream, of which one takes
     /// effect. Such a publisher has one connection of its own. Default none.
     pub standby: Option<StandbyOptions>,
     /// Whether it is on two routers at once and gives each event to both, so that nothing waits and
-    /// nothing is lost when one dies: receivers remove the copy that comes second. An event ends when
-    /// one of them has confirmed it at a receiver, else with the better of both outcomes; without a
-    /// level when one has received it. It sends again by itself, sends what nobody wants, too, and has
-    /// [`PublisherOptions::buffer_bytes`] for each router. Not with a standby set, a spool, more than
-    /// one connection, or events for recipients, requests and replies. Members of a group
-    /// ([`ReceiverOptions::group`](crate::ReceiverOptions)) would get each event twice. Default no.
+    /// nothing is lost when one dies: receivers remove the copy that comes second. An event ends
+    /// when one of them has confirmed it at a receiver, else with the better of both outcomes;
+    /// without a level when one has received it. It sends again by itself, sends what nobody wants,
+    /// too, and has [`PublisherOptions::buffer_bytes`] for each router. Not with a standby set, a
+    /// spool, more than one connection, or events for recipients, requests and replies. Members of
+    /// a group ([`ReceiverOptions::group`](crate::ReceiverOptions)) would get each event twice.
+    /// Default no.
     pub redundant: bool,
     /// What it does with events of tag sets that nobody in the cluster wants, as its router tells.
     /// Default [`Quench::Auto`]: without a confirm level it skips them, but for one every 10 s.
@@ -166,8 +167,8 @@ impl PublisherOptions {
         }
     }
 
-    /// Whether it skips what nobody wants. One of two routers may know of a receiver that the other one
-    /// does not.
+    /// Whether it skips what nobody wants. One of two routers may know of a receiver that the other
+    /// one does not.
     pub(super) const fn skips(&self) -> bool {
         !self.redundant && self.quench.skips(self.level, self.min_receivers)
     }

@@ -15,7 +15,8 @@ use crate::disconnect::Disconnect;
 use crate::session::{ConnectionEvent, ConnectionSession, SessionError, Side};
 use crate::time::Time;
 
-/// Moves the events of a publisher to the present connection, whose publish stream it has for itself.
+/// Moves the events of a publisher to the present connection, whose publish stream it has for
+/// itself.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     voice: Voice,

@@ -42,8 +42,8 @@ impl Publisher {
         Self { feeds: vec![feed], progress, opened: Some(opened) }
     }
 
-    /// Who publishes: the constant part of its events' ids. The first of [`Publisher::keys`]. With a
-    /// spool and a certificate it is known once a router was reached, because the id follows from
+    /// Who publishes: the constant part of its events' ids. The first of [`Publisher::keys`]. With
+    /// a spool and a certificate it is known once a router was reached, because the id follows from
     /// what that takes the client for.
     #[must_use]
     pub fn key(&self) -> PublisherKey {
@@ -69,8 +69,8 @@ impl Publisher {
         self.feed(Tags::Set(tags)).shared.lock().ways.register(tags)
     }
 
-    /// Whether somebody in the cluster may want events of these tags. Wrong for as long as news takes:
-    /// with `false`, a subscription may be on its way.
+    /// Whether somebody in the cluster may want events of these tags. Wrong for as long as news
+    /// takes: with `false`, a subscription may be on its way.
     #[must_use]
     pub fn wanted<'t>(&self, tags: impl Into<Tags<'t>>) -> bool {
         let tags = tags.into();
@@ -86,8 +86,8 @@ impl Publisher {
     }
 
     /// Publishes an event that happens now; waits while the queue is full. Returns its id; an event
-    /// that is skipped because nobody wants it ([`Quench`](super::Quench)) leaves its id to the next
-    /// one.
+    /// that is skipped because nobody wants it ([`Quench`](super::Quench)) leaves its id to the
+    /// next one.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -134,9 +134,9 @@ impl Publisher {
 
     /// Publishes an event for the receivers of these names, 1 to 16 of them, and for nobody else;
     /// waits while the queue is full, and returns a future of what becomes of it at each
-    /// ([`Outcome::AtRecipients`](crate::Outcome::AtRecipients)). Its tags say what it is about, and
-    /// choose nobody. It takes a confirm level: *routed* for the recipients' queues, *delivered* for
-    /// their applications.
+    /// ([`Outcome::AtRecipients`](crate::Outcome::AtRecipients)). Its tags say what it is about,
+    /// and choose nobody. It takes a confirm level: *routed* for the recipients' queues,
+    /// *delivered* for their applications.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -153,9 +153,10 @@ impl Publisher {
         self.publish_addressed(tags.into(), payload.as_ref(), &address).await
     }
 
-    /// Replies to a request, with an event without tags; waits while the queue is full, and returns a future of whether the
-    /// reply has reached who asked: [`Outcome::is_requester_gone`](crate::Outcome::is_requester_gone)
-    /// says that nobody waits for it. It takes a confirm level, of which *routed* is enough.
+    /// Replies to a request, with an event without tags; waits while the queue is full, and returns
+    /// a future of whether the reply has reached who asked:
+    /// [`Outcome::is_requester_gone`](crate::Outcome::is_requester_gone) says that nobody waits for
+    /// it. It takes a confirm level, of which *routed* is enough.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -181,10 +182,10 @@ impl Publisher {
         self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload, address)).await
     }
 
-    /// Publishes an event that happens now, with its number in the source, for a member of a standby
-    /// set ([`PublisherOptions::standby`](super::PublisherOptions::standby)); waits while the queue is
-    /// full, and while this member is ahead of the one that publishes by all that it may keep. All
-    /// members number the events of their source alike, and numbers rise.
+    /// Publishes an event that happens now, with its number in the source, for a member of a
+    /// standby set ([`PublisherOptions::standby`](super::PublisherOptions::standby)); waits while
+    /// the queue is full, and while this member is ahead of the one that publishes by all that it
+    /// may keep. All members number the events of their source alike, and numbers rise.
     ///
     /// # Errors
     /// [`PublishError`], never [`PublishError::WouldBlock`].
@@ -210,8 +211,8 @@ impl Publisher {
         self.feeds[0].shared.lock().ways.is_pending(seq)
     }
 
-    /// How many events ended how at each recipient that they named, as far as it is known; the first
-    /// 1,024 recipients are counted.
+    /// How many events ended how at each recipient that they named, as far as it is known; the
+    /// first 1,024 recipients are counted.
     #[must_use]
     pub fn at_recipients(&self) -> BTreeMap<String, BTreeMap<RecipientFate, u64>> {
         let mut sum: BTreeMap<String, BTreeMap<RecipientFate, u64>> = BTreeMap::new();
@@ -224,8 +225,8 @@ impl Publisher {
         sum
     }
 
-    /// Publishes an event that happened at `time` (before 1970: in 1970), if the queue has room, and
-    /// returns a future of what becomes of it, as [`Publisher::publish_confirmed`].
+    /// Publishes an event that happened at `time` (before 1970: in 1970), if the queue has room,
+    /// and returns a future of what becomes of it, as [`Publisher::publish_confirmed`].
     ///
     /// # Errors
     /// [`PublishError`]; the event is not taken then.
@@ -278,8 +279,8 @@ impl Publisher {
         self.wait(|| ends.iter().all(received).then_some(())).await;
     }
 
-    /// What its spool found when it was opened: what is lost, and what is in doubt. `None` without a
-    /// spool.
+    /// What its spool found when it was opened: what is lost, and what is in doubt. `None` without
+    /// a spool.
     #[must_use]
     pub const fn spool_opened(&self) -> Option<&Opened> {
         self.opened.as_ref()
@@ -370,8 +371,8 @@ impl Publisher {
         self.feeds.iter().find_map(|feed| feed.shared.lock().settled.as_mut()?.pop_front())
     }
 
-    /// As [`Publisher::try_settled`], and waits for one: for ever, where they are not asked for. May
-    /// be dropped at any time.
+    /// As [`Publisher::try_settled`], and waits for one: for ever, where they are not asked for.
+    /// May be dropped at any time.
     pub async fn settled(&self) -> Settled {
         self.wait(|| self.try_settled()).await
     }

@@ -8,8 +8,8 @@ use millrace_proto::TagSet;
 
 use crate::session::ConfirmLevel;
 
-/// What a publisher does with events of a tag set that nobody in the cluster wants. Reads and prints
-/// as `auto`, `always`, `off`.
+/// What a publisher does with events of a tag set that nobody in the cluster wants. Reads and
+/// prints as `auto`, `always`, `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Quench {
@@ -23,8 +23,8 @@ pub enum Quench {
 }
 
 impl Quench {
-    /// Whether a publisher skips what nobody wants; with a number of receivers that each event needs
-    /// it does not, because the router says of each event that nobody got it.
+    /// Whether a publisher skips what nobody wants; with a number of receivers that each event
+    /// needs it does not, because the router says of each event that nobody got it.
     pub(super) const fn skips(self, level: ConfirmLevel, min_receivers: u64) -> bool {
         match self {
             Self::Auto => !level.is_confirmed(),

@@ -14,8 +14,8 @@ use crate::attaching::Attaching;
 use crate::connector::{Connector, close_done};
 use crate::error::ConnectError;
 
-/// Connects a publisher on two routers. It begins with one of them, and looks for the second one as long
-/// as it takes.
+/// Connects a publisher on two routers. It begins with one of them, and looks for the second one as
+/// long as it takes.
 pub(super) async fn connect(
     connector: Connector,
     mut options: PublisherOptions,

@@ -72,8 +72,8 @@ impl StandbyOptions {
         self
     }
 
-    /// Sets who is told how the publisher stands, whenever that changes. It is called on the task of
-    /// the connection, which waits for it.
+    /// Sets who is told how the publisher stands, whenever that changes. It is called on the task
+    /// of the connection, which waits for it.
     #[must_use]
     pub fn on_standby(mut self, told: impl Fn(StandbyState) + Send + Sync + 'static) -> Self {
         self.told = Some(Told(Arc::new(told)));

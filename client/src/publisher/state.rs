@@ -385,8 +385,8 @@ pub(super) fn pending(holding: &Holding) -> u64 {
 }
 
 impl State {
-    /// Which tasks are to be told of an event that was just queued, where `were_empty` queues had none
-    /// before.
+    /// Which tasks are to be told of an event that was just queued, where `were_empty` queues had
+    /// none before.
     #[inline]
     fn tasks_to_wake(&mut self, were_empty: [bool; 2]) -> [bool; 2] {
         let wakes = |side: Side| {

@@ -61,8 +61,8 @@ pub struct PublisherStats {
     pub published: u64,
     /// Events that its spool held when it was opened: an earlier process published them.
     pub found: u64,
-    /// Events that a router said it received. With a spool: those that are neither pending nor given
-    /// up.
+    /// Events that a router said it received. With a spool: those that are neither pending nor
+    /// given up.
     pub received: u64,
     /// Events that were on their way when a connection was lost or, with a confirm level, that
     /// ended as [`Outcome::Unknown`].
@@ -87,10 +87,11 @@ pub struct PublisherStats {
     pub passed_over: u64,
     /// Events that are pending in its spool: they outlive the publisher.
     pub pending: u64,
-    /// Events that were skipped because nobody wants them: they are not among those that were taken.
+    /// Events that were skipped because nobody wants them: they are not among those that were
+    /// taken.
     pub skipped: u64,
-    /// Of a publisher on two routers: events whose end one router alone has told, because the other one
-    /// was away or too far behind.
+    /// Of a publisher on two routers: events whose end one router alone has told, because the other
+    /// one was away or too far behind.
     pub by_one: u64,
     /// Connections that were made, one after the other or at once.
     pub connections: u64,

@@ -76,7 +76,8 @@ impl Task {
             }
         };
         tokio::select! {
-            // A publisher that was attached before, or has a spool, goes on until it finds a router.
+            // A publisher that was attached before, or has a spool, goes on until it finds a
+            // router.
             connected = attaching.attach(shard) => connected.ok(),
             () = ended => None,
         }

@@ -30,7 +30,8 @@ pub(super) async fn upkeep(shared: Arc<Shared>) {
             if told.is_ok() && !shared.lock().wants_sync_now {
                 tokio::select! {
                     () = tokio::time::sleep(interval) => {}
-                    // The publisher ends, or somebody waits for room: neither waits for the interval.
+                    // The publisher ends, or somebody waits for room: neither waits for the
+                    // interval.
                     () = shared.upkeep.notified() => {}
                 }
             }
@@ -53,8 +54,8 @@ pub(super) async fn upkeep(shared: Arc<Shared>) {
     }
 }
 
-/// Whether the publisher is served, how long a sync may wait, and whether there is something to look
-/// at from time to time. Gives up what has expired.
+/// Whether the publisher is served, how long a sync may wait, and whether there is something to
+/// look at from time to time. Gives up what has expired.
 fn look(shared: &Shared) -> (bool, Duration, bool) {
     let mut state = shared.lock();
     state.expire();

@@ -68,7 +68,8 @@ impl Voice {
         session.set_key(key);
     }
 
-    /// A connection begins whose router knows `knows`; `start` gives the session of this way its stream.
+    /// A connection begins whose router knows `knows`; `start` gives the session of this way its
+    /// stream.
     pub(super) fn begin<T>(&mut self, knows: Knows, start: impl FnOnce(&mut Ways<Holding>, Side) -> T) -> T {
         let mut state = self.shared.lock();
         let started = start(&mut state.ways, self.side);
@@ -174,8 +175,8 @@ impl Voice {
         self.shared.is_done()
     }
 
-    /// Whether nothing of it is on its way here or waits. The other one of two ways may have ended what
-    /// this one has not written.
+    /// Whether nothing of it is on its way here or waits. The other one of two ways may have ended
+    /// what this one has not written.
     pub(super) fn is_flushed(&self) -> bool {
         let state = self.shared.lock();
         if state.ways.is_redundant() {

@@ -1,8 +1,8 @@
 //! Acknowledgements of a receiver's application that its router has yet to be told.
 //!
-//! Only runs that were published at level *delivered* are acknowledged, and those that a group gave,
-//! by their tickets; and only on the connection that they came on: the router counts the runs of
-//! each receiver from 0.
+//! Only runs that were published at level *delivered* are acknowledged, and those that a group
+//! gave, by their tickets; and only on the connection that they came on: the router counts the runs
+//! of each receiver from 0.
 
 use std::collections::VecDeque;
 

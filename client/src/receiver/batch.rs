@@ -412,8 +412,8 @@ impl BatchBuilder {
 
     /// The part of a run that was not there before with the same event ids.
     fn first(&self, run: &DeliveredRun<'_>) -> Fresh {
-        // What a group gives again was not acknowledged, even if this receiver has had it. A request that
-        // is sent again has another token, and only a reply to that one arrives.
+        // What a group gives again was not acknowledged, even if this receiver has had it. A
+        // request that is sent again has another token, and only a reply to that one arrives.
         if !run.may_come_again() || run.ticket.is_some() || run.is_request() {
             return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
         }

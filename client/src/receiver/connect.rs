@@ -68,8 +68,8 @@ pub(crate) async fn connect(
     Ok(made(shared, options))
 }
 
-/// Connects a receiver on two routers. It begins with one of them; the other session looks for a second
-/// one as long as it takes.
+/// Connects a receiver on two routers. It begins with one of them; the other session looks for a
+/// second one as long as it takes.
 async fn connect_redundant(
     connector: Connector,
     wish: ReceiverWish,

@@ -13,8 +13,8 @@ impl Cursor {
     }
 
     /// Passes an event or gap of a batch, by its place in [`Batch::iter`]; to be called for each of
-    /// them, in order, of a receiver with one subscription. Returns whether the cursor has advanced:
-    /// it does so behind the last event of a run.
+    /// them, in order, of a receiver with one subscription. Returns whether the cursor has
+    /// advanced: it does so behind the last event of a run.
     pub fn pass_entry(&mut self, batch: &Batch, entry: usize) -> bool {
         let mut has_advanced = false;
         for place in batch.places(entry, entry + 1) {

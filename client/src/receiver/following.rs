@@ -24,8 +24,8 @@ use crate::session::receiver::{Handover, Session};
 use crate::session::{ConnectionEvent, Plan};
 use crate::time::{MILLISECOND_NS, Time};
 
-/// How long the old connection stays for acknowledgements of what it has brought. An application that
-/// takes longer has its publishers send those events again.
+/// How long the old connection stays for acknowledgements of what it has brought. An application
+/// that takes longer has its publishers send those events again.
 const SETTLE_NS: u64 = 500 * MILLISECOND_NS;
 
 /// The connection that follows.
@@ -239,8 +239,8 @@ impl Following {
     }
 
     /// Makes this the present connection of its receivers: what it has brought follows what the old
-    /// one has. Returns those that go on; the others are closed on it, and what their router says of
-    /// that comes later.
+    /// one has. Returns those that go on; the others are closed on it, and what their router says
+    /// of that comes later.
     pub(super) fn take_over(&mut self, members: &Members) -> BTreeSet<ReceiverNumber> {
         let mut moved = BTreeSet::new();
         for (number, hand) in std::mem::take(&mut self.hands.hands) {

@@ -7,9 +7,9 @@ use millrace_proto::control::AckKind;
 use super::acks::Runs;
 use super::state::Shared;
 
-/// Events that [`Receiver::take_given`](crate::Receiver::take_given) took: whole runs, of those that
-/// somebody waits for. Who drops it answers nothing: a group then gives the events to another member
-/// when its time for acknowledgements is over, and publishers hear of a timeout.
+/// Events that [`Receiver::take_given`](crate::Receiver::take_given) took: whole runs, of those
+/// that somebody waits for. Who drops it answers nothing: a group then gives the events to another
+/// member when its time for acknowledgements is over, and publishers hear of a timeout.
 #[derive(Debug)]
 #[must_use = "a group waits for the answer"]
 pub struct Given {
@@ -22,8 +22,8 @@ impl Given {
         Self { runs }
     }
 
-    /// Whether nobody waits for an answer: no run ended among the events, or no group gave it and its
-    /// publisher did not ask.
+    /// Whether nobody waits for an answer: no run ended among the events, or no group gave it and
+    /// its publisher did not ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.iter().all(|(_, runs)| runs.is_empty())
@@ -35,8 +35,8 @@ impl Given {
     }
 
     /// Refuses the events: their group gives them to another member at once, marked as possible
-    /// duplicates, and publishers of the level [`Delivered`](crate::ConfirmLevel::Delivered) hear that
-    /// this receiver refused them.
+    /// duplicates, and publishers of the level [`Delivered`](crate::ConfirmLevel::Delivered) hear
+    /// that this receiver refused them.
     pub fn refuse(self) {
         self.answer(AckKind::Refused);
     }

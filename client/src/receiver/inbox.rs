@@ -57,7 +57,8 @@ impl Inbox {
         self.is_open = false;
     }
 
-    /// The session that the next batch is of; without one, the present session. None: there is none.
+    /// The session that the next batch is of; without one, the present session. None: there is
+    /// none.
     pub(super) fn next_life(&self) -> Option<u64> {
         let present = (self.is_open && !self.ended).then_some(self.life);
         self.batches.front().map_or(present, |batch| Some(batch.life))

@@ -37,9 +37,9 @@ pub struct ReceiverOptions {
     pub connection: ReceiverConnection,
     /// What arrived at the router this long ago, by its clock, and since then, comes first, marked
     /// [`Event::replayed`](crate::Event::replayed), as far as the router keeps it: what is gone is
-    /// a gap before the rest. All routers of the cluster are asked; a gap names those that cannot be.
-    /// Zero: nothing of the past, but what the receiver misses between two connections is filled
-    /// from history. Default none. A router that keeps no history refuses
+    /// a gap before the rest. All routers of the cluster are asked; a gap names those that cannot
+    /// be. Zero: nothing of the past, but what the receiver misses between two connections is
+    /// filled from history. Default none. A router that keeps no history refuses
     /// ([`RefusedReason::History`](crate::RefusedReason::History)).
     pub since: Option<Duration>,
     /// What stands behind a [cursor](crate::Receiver::cursor) of an earlier receiver comes first,
@@ -47,8 +47,8 @@ pub struct ReceiverOptions {
     /// `since`, and with its oldest run when there is no `since`. Default none.
     pub cursor: Option<Cursor>,
     /// The newest event of each tag set comes first, marked as replayed, as far as routers keep it:
-    /// one for each router that events of the tag set entered through. It takes the place of `since`
-    /// and `cursor` on the first connection. Default `false`.
+    /// one for each router that events of the tag set entered through. It takes the place of
+    /// `since` and `cursor` on the first connection. Default `false`.
     pub newest: bool,
     /// Who acknowledges events whose publisher asks for it. Default [`Acknowledge::Taken`].
     pub acknowledge: Acknowledge,
@@ -62,17 +62,18 @@ pub struct ReceiverOptions {
     /// members of a group say the same. Default `false`.
     pub exclusive: bool,
     /// The name under which events are addressed to it, at most 64 bytes. It gets them besides what
-    /// it selects. A receiver that takes a name which another one has ends that one, unless the name
-    /// belongs to somebody else. A receiver has a name or is a member of a group. Default: none.
+    /// it selects. A receiver that takes a name which another one has ends that one, unless the
+    /// name belongs to somebody else. A receiver has a name or is a member of a group. Default:
+    /// none.
     pub name: Option<String>,
     /// Events that the router gives it before it has acknowledged others; then other members of its
     /// group are used. 0, the default: what the router has set, 256 if nothing. At most 65,536.
     pub max_inflight: u64,
-    /// Whether the receiver is on two routers at once, with a connection of its own to each: when one
-    /// of them dies, nothing is missing and nothing waits, because the other one brings everything,
-    /// too. It costs the cluster and this host twice as much, because each event comes twice; the
-    /// second copy is removed. While there is only one router, the receiver goes on with that. Not for members of
-    /// groups, and not with a name. Default `false`.
+    /// Whether the receiver is on two routers at once, with a connection of its own to each: when
+    /// one of them dies, nothing is missing and nothing waits, because the other one brings
+    /// everything, too. It costs the cluster and this host twice as much, because each event comes
+    /// twice; the second copy is removed. While there is only one router, the receiver goes on with
+    /// that. Not for members of groups, and not with a name. Default `false`.
     pub redundant: bool,
 }
 
@@ -126,9 +127,9 @@ impl ReceiverOptions {
 
 /// When a receiver acknowledges events whose publisher has the level
 /// [`Delivered`](crate::ConfirmLevel::Delivered), and, as a member of a group, all events: what it
-/// has not acknowledged when it dies, or after 30 s, another member gets. What is not acknowledged within the router's
-/// `limits.confirm_timeout` (30 s) is missed for the publisher. Acknowledgements of publishers are
-/// gathered for 20 ms, those of groups are told at once.
+/// has not acknowledged when it dies, or after 30 s, another member gets. What is not acknowledged
+/// within the router's `limits.confirm_timeout` (30 s) is missed for the publisher.
+/// Acknowledgements of publishers are gathered for 20 ms, those of groups are told at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Acknowledge {

@@ -106,8 +106,8 @@ impl Receiver {
         }
     }
 
-    /// As [`acknowledge`](Self::acknowledge), but of the batch that was given last only the runs that
-    /// end with its first `entries` events and gaps.
+    /// As [`acknowledge`](Self::acknowledge), but of the batch that was given last only the runs
+    /// that end with its first `entries` events and gaps.
     pub fn acknowledge_part(&mut self, batch: &Batch, entries: usize) {
         let given = &mut self.given[batch.side as usize];
         given.forget_from(batch.connection, batch.acks(0, batch.len()).count());
@@ -117,8 +117,8 @@ impl Receiver {
         self.acknowledge();
     }
 
-    /// Takes what [`acknowledge`](Self::acknowledge) would acknowledge, to be answered for on its own:
-    /// for work that ends in another order than it came, or that can fail.
+    /// Takes what [`acknowledge`](Self::acknowledge) would acknowledge, to be answered for on its
+    /// own: for work that ends in another order than it came, or that can fail.
     pub fn take_given(&mut self) -> Given {
         let [first, second] = std::mem::take(&mut self.given);
         let other = self.redundant.as_ref().map(|redundant| redundant.shared(Side::Second).clone());
@@ -153,7 +153,8 @@ impl Receiver {
         }
     }
 
-    /// Events that were removed because this receiver had had them: their publishers sent them again.
+    /// Events that were removed because this receiver had had them: their publishers sent them
+    /// again.
     #[must_use]
     pub fn duplicates_removed(&self) -> u64 {
         let removed =
@@ -210,7 +211,8 @@ impl Receiver {
                 state.inbox.wait(context.waker());
                 return Poll::Pending;
             };
-            // The session raises the grant at half of the window; waking the task more often gains nothing.
+            // The session raises the grant at half of the window; waking the task more often gains
+            // nothing.
             let wake = state.inbox.taken_in_all() >= self.shared.window_bytes / 4;
             drop(state);
             if wake {

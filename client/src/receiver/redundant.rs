@@ -100,8 +100,8 @@ impl Redundant {
         self.sessions.iter().all(|one| one.life.is_none()) && self.sessions.iter().any(ended)
     }
 
-    /// The application has everything that stands before the places of a batch, whichever session asks
-    /// for the past.
+    /// The application has everything that stands before the places of a batch, whichever session
+    /// asks for the past.
     pub(super) fn passed(&self, batch: &Batch) {
         for One { shared, .. } in &self.sessions {
             let mut state = shared.lock();
@@ -111,8 +111,8 @@ impl Redundant {
         }
     }
 
-    /// Tells the pair which sessions there are. Returns the gap that the loss of one is. Whatever happens
-    /// from here on wakes the application.
+    /// Tells the pair which sessions there are. Returns the gap that the loss of one is. Whatever
+    /// happens from here on wakes the application.
     fn observe(&mut self, context: &Context<'_>) -> Option<Batch> {
         let now = self.clock.now();
         for side in Side::BOTH {

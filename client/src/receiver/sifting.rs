@@ -16,8 +16,8 @@ pub(super) trait Sieve {
     /// Whether a gap is delivered.
     fn gap(&mut self, gap: &Gap) -> bool;
 
-    /// Takes a mark. Returns whether what stands behind it is to be judged, too; otherwise that stays
-    /// in the batch.
+    /// Takes a mark. Returns whether what stands behind it is to be judged, too; otherwise that
+    /// stays in the batch.
     fn mark(&mut self, mark: &Mark) -> bool;
 }
 

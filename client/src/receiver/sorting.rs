@@ -29,8 +29,8 @@ struct Slot {
 /// Hands batches to the applications.
 pub(super) trait Deliver {
     /// Takes what a receiver got in one read, and the bytes of its window that this uses. Returns
-    /// whether the bytes wait for the application: if not, they leave the window at once, because it
-    /// gets nothing that it could take.
+    /// whether the bytes wait for the application: if not, they leave the window at once, because
+    /// it gets nothing that it could take.
     fn deliver(&mut self, receiver: ReceiverNumber, batch: &mut BatchBuilder, bytes: u64) -> bool;
 }
 

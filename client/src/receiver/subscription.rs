@@ -65,8 +65,8 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Whether every router has acknowledged it, and every publisher that was quenched: from here on
-    /// nothing is missed without a gap.
+    /// Whether every router has acknowledged it, and every publisher that was quenched: from here
+    /// on nothing is missed without a gap.
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         self.left_out.is_empty() && self.unanswered == 0 && self.left_out_publishers.is_empty()

@@ -34,7 +34,7 @@ pub trait Relayed {
     /// Whether the router owes an answer, so that its silence counts.
     fn expects_answer(&self) -> bool;
 
-    /// The connection is gone, or could not be made. `is_refused`: the router refused, and will refuse
-    /// again until somebody changes something.
+    /// The connection is gone, or could not be made. `is_refused`: the router refused, and will
+    /// refuse again until somebody changes something.
     fn disconnected(&mut self, is_refused: bool, why: String);
 }

@@ -75,7 +75,8 @@ impl Open {
         self.lock().asking.remove(&number);
     }
 
-    /// Passes a reply on. One that nobody waits for, or for which its waiter has no room, is dropped.
+    /// Passes a reply on. One that nobody waits for, or for which its waiter has no room, is
+    /// dropped.
     pub(super) fn reply(&self, number: u64, event: Event) {
         let asking = u32::try_from(number).ok().and_then(|number| self.lock().asking.get(&number).cloned());
         if let Some(asking) = asking {

@@ -45,8 +45,8 @@ pub enum AskError {
     Timeout,
 }
 
-/// Asks, and gets the replies. All methods take `&self`: share it in an [`Arc`] among tasks. Made by
-/// [`Client::requester`](crate::Client::requester).
+/// Asks, and gets the replies. All methods take `&self`: share it in an [`Arc`] among tasks. Made
+/// by [`Client::requester`](crate::Client::requester).
 #[derive(Debug)]
 pub struct Requester {
     publisher: Arc<Publisher>,
@@ -163,7 +163,8 @@ async fn ask_again(publisher: &Publisher, open: &Open) {
             (asking.deadline <= Instant::now(), asking.seq)
         };
         if !is_over && seq != u64::MAX && !publisher.is_pending(seq) {
-            // Nobody waits for its outcome: that of the first time says how many receivers there are.
+            // Nobody waits for its outcome: that of the first time says how many receivers there
+            // are.
             drop(ask(publisher, number, &asking).await);
         }
     }

@@ -379,8 +379,8 @@ impl ConnectionSession {
     }
 
     /// Has a publisher join its set
-    /// ([`PublisherSession::standby_request`](super::PublisherSession::standby_request)). Answered by
-    /// [`ConnectionEvent::SetState`], or [`ConnectionEvent::Refused`] with the publisher.
+    /// ([`PublisherSession::standby_request`](super::PublisherSession::standby_request)). Answered
+    /// by [`ConnectionEvent::SetState`], or [`ConnectionEvent::Refused`] with the publisher.
     pub fn join_set(&mut self, request: &Standby) {
         request.encode(self.requests());
     }

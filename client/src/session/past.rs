@@ -1,16 +1,16 @@
 //! What a receiver wants of the past, and how far it has come.
 //!
-//! Each subscription has a replay of its own, so that each has a cursor of its own as long as a replay
-//! for it is under way: a live event that comes for one subscription says nothing of what another one
-//! has yet to get.
+//! Each subscription has a replay of its own, so that each has a cursor of its own as long as a
+//! replay for it is under way: a live event that comes for one subscription says nothing of what
+//! another one has yet to get.
 //!
 //! ```text
 //! asked ──Begun──▶ joining ──Joined, of one source──▶ …  ──Quiet──▶ live
 //!   passes what it matches          │ live runs of that source     │ every live run, with all others
 //! ```
 //!
-//! What the router says of quiet receivers counts only for subscriptions that their stream has named: a
-//! request may be on its way to it.
+//! What the router says of quiet receivers counts only for subscriptions that their stream has
+//! named: a request may be on its way to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -89,8 +89,8 @@ pub struct Past {
 }
 
 impl Past {
-    /// A receiver that has not subscribed. It wants the past if it begins somewhere: so long ago, at
-    /// a cursor, or with the newest event of each tag set.
+    /// A receiver that has not subscribed. It wants the past if it begins somewhere: so long ago,
+    /// at a cursor, or with the newest event of each tag set.
     #[must_use]
     pub fn new(since: Option<Duration>, cursor: Option<Cursor>, is_newest_only: bool) -> Self {
         let is_wanted = since.is_some() || cursor.is_some() || is_newest_only;
@@ -114,8 +114,8 @@ impl Past {
     }
 
     /// A connection begins, to a router that keeps history or does not. Says whether it is to be
-    /// asked for the past: behind a lost connection only a router that keeps history is, which fills
-    /// what was missed.
+    /// asked for the past: behind a lost connection only a router that keeps history is, which
+    /// fills what was missed.
     pub fn begins(&mut self, has_history: bool) -> bool {
         let asks = self.is_wanted && (!self.was_lost || has_history);
         self.owes_gap &= !asks;
@@ -324,7 +324,8 @@ mod tests {
     const ONE: SubscriptionNumber = SubscriptionNumber(1);
     const TWO: SubscriptionNumber = SubscriptionNumber(2);
 
-    /// A receiver that wants all that is kept, on a connection that was asked for both subscriptions.
+    /// A receiver that wants all that is kept, on a connection that was asked for both
+    /// subscriptions.
     fn asked() -> Past {
         let mut past = Past::new(Some(Duration::from_secs(60)), None, false);
         past.begins(true);
@@ -395,6 +396,10 @@ mod tests {
         past.taken(&said(5, PassedBy::Joined(ONE)), false);
         past.taken(&said(5, PassedBy::Quiet), false);
         past.taken(&run(9, &[TWO], false), true);
-        assert_eq!(past.cursor().positions()[0].position, 5, "nothing is known of the first one's live events");
+        assert_eq!(
+            past.cursor().positions()[0].position,
+            5,
+            "nothing is known of the first one's live events"
+        );
     }
 }

@@ -4,8 +4,8 @@
 //! connection. On a new connection, [`Plan::replay`] asks for every receiver and subscription
 //! again, in the order of their numbers, and forgets all acknowledgements.
 //!
-//! The plan uses a subscription number again only 1,024 subscriptions later, because an answer names
-//! a subscription by its number alone and may arrive after the subscription has ended.
+//! The plan uses a subscription number again only 1,024 subscriptions later, because an answer
+//! names a subscription by its number alone and may arrive after the subscription has ended.
 //!
 //! The selectors of one subscription may be more than a frame holds (1,024 of 4,096 bytes each).
 //! The plan then sends it as several subscriptions, its *parts*, each under a number of its own;
@@ -313,8 +313,8 @@ impl Plan {
         }
     }
 
-    /// Takes over how far subscriptions have come on another connection, on which `other`, a copy of
-    /// this plan, was asked for. What was planned since has not come anywhere.
+    /// Takes over how far subscriptions have come on another connection, on which `other`, a copy
+    /// of this plan, was asked for. What was planned since has not come anywhere.
     pub fn take_progress(&mut self, other: &Self) {
         for (number, receiver) in &mut self.receivers {
             let there = other.receivers.get(number);
@@ -333,8 +333,8 @@ impl Plan {
         all.all(|planned| matches!(planned.progress, Progress::Cluster { .. }))
     }
 
-    /// Whether every subscription reaches as many of the known routers as in `other`. Addresses at which
-    /// nobody answers do not count, because routers tell each other whom they know.
+    /// Whether every subscription reaches as many of the known routers as in `other`. Addresses at
+    /// which nobody answers do not count, because routers tell each other whom they know.
     #[must_use]
     pub fn reaches_as_much_as(&self, other: &Self) -> bool {
         let all = self.receivers.iter().flat_map(|(number, receiver)| {

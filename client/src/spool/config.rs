@@ -97,8 +97,8 @@ pub enum SyncPolicy {
     /// Before anything of a batch is sent. Batches form by themselves: what is written during a
     /// sync is the next one.
     EachBatch,
-    /// This long after the oldest write that is not synced: at most [`SYNC_INTERVAL_MAX`], which also
-    /// stands for anything longer.
+    /// This long after the oldest write that is not synced: at most [`SYNC_INTERVAL_MAX`], which
+    /// also stands for anything longer.
     Interval(Duration),
     /// Never, but for the reserve of seqs: at each start, and once for 131,072 events.
     Never,

@@ -1,5 +1,5 @@
-//! Who publishes from a spool: the secret and the index that its id follows from, and the epoch of its
-//! seqs.
+//! Who publishes from a spool: the secret and the index that its id follows from, and the epoch of
+//! its seqs.
 //!
 //! They stay for the life of the spool, so that an event that is sent again after a restart has the
 //! id it had. The file holds them twice, in different sectors.

@@ -325,8 +325,8 @@ impl<S: Storage> Spool<S> {
         Ok(())
     }
 
-    /// Begins the next segment, or says why the spool may not grow. Each turn of the loop but the last
-    /// frees a segment or a file, so that the loop ends.
+    /// Begins the next segment, or says why the spool may not grow. Each turn of the loop but the
+    /// last frees a segment or a file, so that the loop ends.
     fn next_tail(&mut self) -> Result<Option<Full>, StorageError> {
         self.seal_tail()?;
         loop {
@@ -342,8 +342,8 @@ impl<S: Storage> Spool<S> {
         }
     }
 
-    /// Makes a segment, or says why the spool may not grow. Where there is no room for a segment of the
-    /// usual size, it makes a smaller one.
+    /// Makes a segment, or says why the spool may not grow. Where there is no room for a segment of
+    /// the usual size, it makes a smaller one.
     fn begin_tail(&mut self) -> Result<Option<Full>, StorageError> {
         let usual = self.config.segment_bytes();
         let mut full = None;

@@ -1,9 +1,9 @@
 //! A file in memory: the one place of the spool that needs `unsafe`.
 //!
 //! A file is mapped for writing by the process that holds the folder's lock, and by nobody else;
-//! a reader that only looks at a spool copies its files. Its size never changes while it is mapped, and its space
-//! is taken before, because the kernel ends a process that touches a mapped page for which there is
-//! no space (SIGBUS).
+//! a reader that only looks at a spool copies its files. Its size never changes while it is mapped,
+//! and its space is taken before, because the kernel ends a process that touches a mapped page for
+//! which there is no space (SIGBUS).
 
 #![expect(
     unsafe_code,

@@ -12,8 +12,8 @@ use super::storage::{Storage, StorageError, StorageFile};
 
 impl<S: Storage> Spool<S> {
     /// Shows `take` the events from `from` on that are not final and [may be sent](Self::sendable),
-    /// until it returns false. Returns the seq to go on from: that of the event that `take` refused,
-    /// or one past the last.
+    /// until it returns false. Returns the seq to go on from: that of the event that `take`
+    /// refused, or one past the last.
     ///
     /// # Errors
     /// A segment cannot be opened, though it is there, or something that cannot be read cannot be

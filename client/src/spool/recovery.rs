@@ -1,7 +1,7 @@
 //! Opening a spool: makes what was found whole again.
 //!
-//! 1. Files that the last process had not finished making are removed. Files that have the name of a
-//!    segment and are none are renamed `.bad`.
+//! 1. Files that the last process had not finished making are removed. Files that have the name of
+//!    a segment and are none are renamed `.bad`.
 //! 2. Segments without a seal get one. The last one is written on, unless something at its end
 //!    cannot be read.
 //! 3. Events that should be there and cannot be read are noted as final, and told.
@@ -140,8 +140,8 @@ impl<S: Storage> Spool<S> {
         self.removable = self.segments.iter().filter(done).map(|segment| segment.first_seq).collect();
         if self.config.sync == SyncPolicy::Never {
             // The journal alone, because it says which seqs were given: those below its reserve are
-            // given without another sync, and a power loss must neither take the file nor bring back
-            // that the spool was closed in order.
+            // given without another sync, and a power loss must neither take the file nor bring
+            // back that the spool was closed in order.
             self.journal.file.syncer()?.sync()?;
             self.storage.names_syncer()?.sync()?;
             return self.remove_finished(&self.removable.clone());
@@ -183,7 +183,8 @@ fn make_identity<S: Storage>(
     opened: &mut Opened,
 ) -> Result<Identity, StorageError> {
     // Without segments and without a journal nobody knows which seqs were given: the next ones
-    // belong to somebody new. From a blank journal none were, because no start has finished making it.
+    // belong to somebody new. From a blank journal none were, because no start has finished making
+    // it.
     let journal_is_there = matches!(survey.journal, JournalFile::Whole(_) | JournalFile::Blank);
     let seqs_known = !survey.segments.is_empty() || journal_is_there;
     match survey.identity {

@@ -1,4 +1,5 @@
-//! Publishers on a spool: without a router, behind a restart, on another router, and when it is full.
+//! Publishers on a spool: without a router, behind a restart, on another router, and when it is
+//! full.
 
 use std::path::Path;
 use std::sync::Arc;

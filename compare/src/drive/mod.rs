@@ -1,7 +1,7 @@
 //! Driving one system with one load: stretches, and what is measured in them.
 //!
-//! Every system has a [`Link`]: connections of one thread that publish what the [`Load`](super::load::Load) allows and
-//! check what arrives. The stretches are the same for all.
+//! Every system has a [`Link`]: connections of one thread that publish what the
+//! [`Load`](super::load::Load) allows and check what arrives. The stretches are the same for all.
 
 mod error;
 mod events;

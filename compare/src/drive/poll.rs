@@ -19,7 +19,7 @@ pub(crate) fn wait(sockets: &mut [Wanted], longest: Duration) {
         tv_nsec: libc::c_long::from(longest.subsec_nanos()),
     };
     let count = libc::nfds_t::try_from(sockets.len()).unwrap_or(0);
-    // SAFETY: the pointer is to `count` pollfds that live through the call, and the timeout lives as
-    // long; no signal mask.
+    // SAFETY: the pointer is to `count` pollfds that live through the call, and the timeout lives
+    // as long; no signal mask.
     unsafe { libc::ppoll(sockets.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
 }

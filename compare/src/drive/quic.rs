@@ -74,7 +74,8 @@ impl QuicLink {
         let mut link = Self { core };
         let streams = if is_relay { shape.publishers } else { 1 };
         let dialler = Dialler { server, roots, streams, is_relay };
-        // Receivers first: a relay gives a publisher's stream to those that are there when it begins.
+        // Receivers first: a relay gives a publisher's stream to those that are there when it
+        // begins.
         for receiver in 0..shape.receivers as usize {
             link.dial(&dialler, Role::Receiver(receiver))?;
         }

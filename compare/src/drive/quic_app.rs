@@ -189,7 +189,8 @@ impl Clients {
     }
 
     fn read(&mut self, io: &mut Io<'_>, index: usize, stream: StreamId) {
-        // Its own look at the clock: latency counts the work that this thread has done since it woke.
+        // Its own look at the clock: latency counts the work that this thread has done since it
+        // woke.
         let now = Instant::now();
         let time = self.time(now);
         let now_ns = self.load.ns(now);

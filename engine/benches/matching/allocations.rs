@@ -26,7 +26,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`, and `ptr` came from the system's allocator.
+        // SAFETY: the caller keeps the contract of `dealloc`, and `ptr` came from the system's
+        // allocator.
         unsafe { System.dealloc(ptr, layout) }
     }
 
@@ -38,7 +39,8 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`, and `ptr` came from the system's allocator.
+        // SAFETY: the caller keeps the contract of `realloc`, and `ptr` came from the system's
+        // allocator.
         unsafe { System.realloc(ptr, layout, size) }
     }
 }

@@ -173,7 +173,8 @@ fn changing(c: &mut Criterion) {
         group.bench_function(format!("{}_10k_lookups", mix.name), |b| {
             b.iter_custom(|iterations| (0..iterations).map(|_| turn(&mut filled)).sum::<Duration>());
         });
-        // On a shared machine the mean counts what others took; the median of short samples does not.
+        // On a shared machine the mean counts what others took; the median of short samples does
+        // not.
         samples.sort_unstable();
         let at = |part: usize| samples[samples.len() * part / 100];
         eprintln!("{}: ns per lookup: p10 {}, median {}, p90 {}", mix.name, at(10), at(50), at(90));

@@ -50,7 +50,8 @@ impl Mix {
 
     /// The requirement beside the equality: no equality, and one of `group` is met by few tag sets.
     fn second(self, n: usize) -> String {
-        // Of each group, these many steps of a value: with one selector per group all values meet it.
+        // Of each group, these many steps of a value: with one selector per group all values meet
+        // it.
         let place = n % self.group;
         if self.group == 1 {
             return match n % 4 {

@@ -1,20 +1,20 @@
-//! Clients even out by themselves: a router that has too many asks some to move to routers that have
-//! fewer.
+//! Clients even out by themselves: a router that has too many asks some to move to routers that
+//! have fewer.
 //!
 //! Routers tell each other how many clients they have (`Load`), at most once a second. Each router
 //! looks once a second at itself and at the linked routers of its zone, and works out the same plan
 //! as they do: everybody's share is the mean, and who is above gives what is too much to those
 //! below ([`plan`]). It acts on its own part of the plan alone, and
 //!
-//! - begins when it has been more than [`DEAD_BAND_PERCENT`] above the mean for [`HOLD`], among the same
-//!   routers for [`SETTLE`], and goes on to its share: a small difference moves nobody, and a restart
-//!   settles first;
+//! - begins when it has been more than [`DEAD_BAND_PERCENT`] above the mean for [`HOLD`], among the
+//!   same routers for [`SETTLE`], and goes on to its share: a small difference moves nobody, and a
+//!   restart settles first;
 //! - asks at most one percent of its clients a second;
 //! - counts who was asked in the last [`PENDING`] as gone already, whether they are or not: so it
 //!   asks too few rather than too many, and there is no second swing.
 //!
-//! Two routers with 100 and 0 clients are 50 and 50 after about 80 seconds. `ctl rebalance` does the same
-//! at once, when an operator wants it.
+//! Two routers with 100 and 0 clients are 50 and 50 after about 80 seconds. `ctl rebalance` does
+//! the same at once, when an operator wants it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,8 +32,8 @@ const RATE_PERCENT: u64 = 1;
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a router is above the dead band before it begins.
 const HOLD: Duration = Duration::from_secs(5);
-/// How long the same routers must be there before one begins: after a start or a death, clients come by
-/// themselves.
+/// How long the same routers must be there before one begins: after a start or a death, clients
+/// come by themselves.
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long a client that was asked may take to move.
 const PENDING: Duration = Duration::from_secs(15);
@@ -82,8 +82,8 @@ pub(super) struct Balance {
     is_moving: bool,
     /// Clients that may be asked now, in hundredths.
     allowance: u64,
-    /// Clients that were asked: when, where to, how many. One entry for each look and router at most, and none
-    /// older than [`PENDING`].
+    /// Clients that were asked: when, where to, how many. One entry for each look and router at
+    /// most, and none older than [`PENDING`].
     asked: VecDeque<(Time, RouterId, u64)>,
 }
 
@@ -117,8 +117,8 @@ impl Balance {
         (self.above_since, self.is_moving, self.allowance) = (None, false, 0);
     }
 
-    /// One look at all `members`, of which `own` is this router. Returns whom to ask: how many clients,
-    /// and where they go.
+    /// One look at all `members`, of which `own` is this router. Returns whom to ask: how many
+    /// clients, and where they go.
     pub(super) fn look(&mut self, now: Time, own: RouterId, members: &[Member]) -> Vec<(RouterId, u64)> {
         while self.asked.front().is_some_and(|(at, ..)| *at + PENDING <= now) {
             self.asked.pop_front();
@@ -371,8 +371,9 @@ mod tests {
     }
 
     proptest! {
-            /// Whatever counts there are, and however long moves take within their time: the end is even, and
-            /// who gives gets nothing back but one percent, because counts are a second old.
+            /// Whatever counts there are, and however long moves take within their time: the end is
+            /// even, and who gives gets nothing back but one percent, because counts are a second
+            /// old.
             #[test]
             fn counts_become_even_and_nobody_swings(
                 clients in proptest::collection::vec(0u64..400, 2..6),

@@ -1,10 +1,10 @@
-//! What this cluster wants, for those who forward to it: told to the cores that serve such, a moment
-//! after each change.
+//! What this cluster wants, for those who forward to it: told to the cores that serve such, a
+//! moment after each change.
 //!
 //! It is coarse: selectors of tags alone, and beyond a bound everything. Links of this router to
-//! further clusters count with what their rule selects, and not with what those clusters want at the
-//! moment, because two clusters that forward to each other would otherwise keep each other's demand
-//! alive for ever.
+//! further clusters count with what their rule selects, and not with what those clusters want at
+//! the moment, because two clusters that forward to each other would otherwise keep each other's
+//! demand alive for ever.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

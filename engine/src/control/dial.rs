@@ -96,9 +96,9 @@ impl Control {
         }
     }
 
-    /// Whether an answer from this address of a linked router tells something: behind a seed that it
-    /// does not advertise there may be others, and a larger router that had to call, because this
-    /// one had dialled it in vain, hears that its address is reached after all.
+    /// Whether an answer from this address of a linked router tells something: behind a seed that
+    /// it does not advertise there may be others, and a larger router that had to call, because
+    /// this one had dialled it in vain, hears that its address is reached after all.
     fn is_worth_a_probe(&self, address: &str, target: &Target) -> bool {
         let Some(router) = target.router.filter(|_| target.dial.is_none()) else { return false };
         let Some(peer) = self.peers.get(&router).filter(|peer| !peer.leaving) else { return false };

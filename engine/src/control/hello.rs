@@ -9,8 +9,9 @@
 //!   with one epoch, it keeps the older one.
 //! - A router that has called itself sees that by the id.
 //! - A router that has dialled a larger one in vain lets that one dial: a router that nobody
-//!   reaches is linked all the same, and reports its own address as wrong. A link with all its lanes
-//!   belongs to the side that dialled it; the smaller router's link replaces the larger one's.
+//!   reaches is linked all the same, and reports its own address as wrong. A link with all its
+//!   lanes belongs to the side that dialled it; the smaller router's link replaces the larger
+//!   one's.
 
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;

@@ -46,8 +46,8 @@ impl MemberBook {
         Self { known: BTreeMap::new(), places: Places::new(Taker::PLACES_MAX), news: Vec::new() }
     }
 
-    /// One selector of a member more is in the directory; its place. None when all places are taken.
-    /// Places given back before the version `applied` are free.
+    /// One selector of a member more is in the directory; its place. None when all places are
+    /// taken. Places given back before the version `applied` are free.
     pub(super) fn refer(
         &mut self,
         location: Location,

@@ -42,11 +42,13 @@ crate::metrics! {
         digests_ok: counter "mesh_digests_ok",
         /// Digests that did not: a defect, repaired by a snapshot.
         digests_mismatched: counter "mesh_digests_mismatched",
-        /// Interest entries of peers that cannot be read, or are of a kind that this version cannot serve: ignored.
+        /// Interest entries of peers that cannot be read, or are of a kind that this version cannot
+        /// serve: ignored.
         interest_refused: counter "mesh_interest_refused",
         /// Links closed because the peer told more interest than is allowed.
         interest_overflows: counter "mesh_interest_overflows",
-        /// Times that this router had more selectors than it tells its peers, and asked them for every event instead.
+        /// Times that this router had more selectors than it tells its peers, and asked them for
+        /// every event instead.
         interest_coarsened: counter "mesh_interest_coarsened",
         /// Times that a linked peer became suspect.
         suspects: counter "mesh_suspects",
@@ -58,7 +60,8 @@ crate::metrics! {
         peers_refused: counter "mesh_peers_refused",
         /// Hellos of peers that say they are a router which another one proves to be.
         impostors: counter "mesh_impostors",
-        /// Routers of which a peer told, and which were not learned because too many of its others have proven nothing.
+        /// Routers of which a peer told, and which were not learned because too many of its others
+        /// have proven nothing.
         introductions_refused: counter "mesh_introductions_refused",
         /// Clients that this router asked to move by itself, because it had more than others.
         rebalance_asked: counter "rebalance_clients_asked",

@@ -12,8 +12,8 @@ use crate::history::{FarOwner, FarOwners};
 use crate::message::ToCore;
 
 impl Control {
-    /// Tells the cores whose history can be asked for, if that has changed. Nothing on a router that
-    /// keeps none, because its receivers cannot ask.
+    /// Tells the cores whose history can be asked for, if that has changed. Nothing on a router
+    /// that keeps none, because its receivers cannot ask.
     pub(super) fn tell_owners(&mut self) {
         if !self.config.features.contains(feature::HISTORY) {
             return;

@@ -50,8 +50,8 @@ pub struct Routes {
 }
 
 impl Control {
-    /// A page of the directory. Visits every entry, some 100 ns each, and keeps as many as are asked
-    /// for.
+    /// A page of the directory. Visits every entry, some 100 ns each, and keeps as many as are
+    /// asked for.
     #[must_use]
     pub fn routes(&self, query: &RoutesQuery) -> Routes {
         let own = self.own.entries().map(|(core, selector)| (selector, Subscriber::Core(core)));

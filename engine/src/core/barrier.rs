@@ -16,12 +16,12 @@
 //! ```
 //!
 //! A barrier serves all receivers of the core that asked before it began. Those that ask meanwhile
-//! wait for the next one: at most one of each core is under way, however many receivers move. A lane
-//! that ends is not waited for, because what it had is told as a gap.
+//! wait for the next one: at most one of each core is under way, however many receivers move. A
+//! lane that ends is not waited for, because what it had is told as a gap.
 //!
 //! A peer that this core has dialled accepts the lane before this core knows, and may write runs
-//! behind its hello. So a barrier waits for such a *half-open* lane, too, and asks it as soon as it is
-//! accepted here. One that closes before that may have had runs, and the barrier's marks say so.
+//! behind its hello. So a barrier waits for such a *half-open* lane, too, and asks it as soon as it
+//! is accepted here. One that closes before that may have had runs, and the barrier's marks say so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -185,8 +185,8 @@ impl Barriers {
         self.requests
     }
 
-    /// A lane is accepted on which no runs were known to come; `lane` says what it brings. The number
-    /// of the request that it is to be asked with, if a barrier waits for it.
+    /// A lane is accepted on which no runs were known to come; `lane` says what it brings. The
+    /// number of the request that it is to be asked with, if a barrier waits for it.
     pub(super) fn lane_accepted(&mut self, conn: ConnKey, lane: Option<IncomingLane>) -> Option<u64> {
         let answer = lane.map(|lane| lane.answer);
         let waiting = self.gathering.values_mut().filter(|gathering| gathering.lanes.contains(&conn));

@@ -1,5 +1,5 @@
-//! The core's steps of its [barriers](super::barrier): asks lanes, answers siblings, and writes marks
-//! to receivers.
+//! The core's steps of its [barriers](super::barrier): asks lanes, answers siblings, and writes
+//! marks to receivers.
 
 use millrace_proto::data::Mark;
 use millrace_proto::mesh::MarkRequest;

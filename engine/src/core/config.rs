@@ -169,7 +169,8 @@ pub struct ReceivedLimits {
     pub after_max: Duration,
     /// Bytes after which it tells at the latest.
     pub bytes: u64,
-    /// How long nobody may want a tag set before its publisher is told so. Zero: never. Default 2 s.
+    /// How long nobody may want a tag set before its publisher is told so. Zero: never. Default 2
+    /// s.
     pub quench_after: Duration,
 }
 

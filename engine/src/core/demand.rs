@@ -2,8 +2,8 @@
 //!
 //! A publisher that was told that nobody wants a tag set stops sending it. A subscription that
 //! matches the set is effective in the cluster only when the publisher has heard otherwise. So each
-//! change that adds interest, a directory of control or selectors of this core's receivers, begins a
-//! *round*:
+//! change that adds interest, a directory of control or selectors of this core's receivers, begins
+//! a *round*:
 //!
 //! ```text
 //! change ─► the core looks at all tag sets that nobody wanted ─► Unquench, if some are wanted
@@ -14,8 +14,8 @@
 //!
 //! Rounds settle in their order. A change that comes while the core looks waits for the next round,
 //! together with others. A round waits for publishers that an earlier one has told, too, because it
-//! may want the same sets. Who has not answered in time is waited for no more, and named as left out
-//! until it answers. Without quenched publishers there are no rounds.
+//! may want the same sets. Who has not answered in time is waited for no more, and named as left
+//! out until it answers. Without quenched publishers there are no rounds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -142,8 +142,8 @@ impl Demand {
         None
     }
 
-    /// Selectors of a receiver of this core were filed, of the request that `token` names. Those that
-    /// others have filed before add no interest, and wait for what their interest waits for.
+    /// Selectors of a receiver of this core were filed, of the request that `token` names. Those
+    /// that others have filed before add no interest, and wait for what their interest waits for.
     pub(super) fn filed(&mut self, token: Token, adds_interest: bool) {
         if (adds_interest && self.concerns_somebody()) || !self.owing.is_empty() || !self.is_idle() {
             let round = self.gather().number;

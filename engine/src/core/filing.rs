@@ -6,8 +6,8 @@ use super::machine::Core;
 use crate::history::{PastLives, ToFiles};
 
 impl Core {
-    /// This core with the time of day at time zero, nanoseconds since 1970. Earlier lives of routers are
-    /// asked for by it. Without, time zero is the begin of 1970.
+    /// This core with the time of day at time zero, nanoseconds since 1970. Earlier lives of
+    /// routers are asked for by it. Without, time zero is the begin of 1970.
     #[must_use]
     pub const fn with_time_of_day(mut self, unix_at_zero_ns: u64) -> Self {
         self.path.positions.files.set_time_of_day(unix_at_zero_ns);
@@ -23,8 +23,8 @@ impl Core {
         self
     }
 
-    /// Takes the next word for whoever keeps the router's history files. Call it after each turn until
-    /// there is none. Blocks that are not kept are missing there, and nowhere else.
+    /// Takes the next word for whoever keeps the router's history files. Call it after each turn
+    /// until there is none. Blocks that are not kept are missing there, and nowhere else.
     pub fn next_to_files(&mut self) -> Option<ToFiles> {
         self.path.positions.files.next()
     }

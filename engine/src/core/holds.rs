@@ -12,8 +12,8 @@
 //! [`CoreLimits::pace_max`](super::CoreLimits::pace_max).
 //!
 //! The receiver's core judges by what it sees: how fast its own receivers take what comes. It knows
-//! nothing of those on other cores, which wait with the publisher. See [`pacing`](super::pacing) for
-//! the rules.
+//! nothing of those on other cores, which wait with the publisher. See [`pacing`](super::pacing)
+//! for the rules.
 //!
 //! Where the run came over a lane, the core that reads the lane asks the peer ([`peer_holds`]), and
 //! what a peer asks goes to every core, too. One hop: what one peer asks is told to no other.

@@ -1,19 +1,20 @@
 //! Which tags and shards most events have: a sketch of bounded size, fed by a sample of the runs.
 //!
-//! A core samples one of [`SAMPLE_EVERY`] runs that it owns, on average, at random distances, so that
-//! a publisher's rhythm cannot hide from it. A sampled run counts with all its events, for each of its
-//! tags; of a set with many tags, for [`TAGS_PER_SAMPLE`] in turns, which stand for the others.
+//! A core samples one of [`SAMPLE_EVERY`] runs that it owns, on average, at random distances, so
+//! that a publisher's rhythm cannot hide from it. A sampled run counts with all its events, for
+//! each of its tags; of a set with many tags, for [`TAGS_PER_SAMPLE`] in turns, which stand for the
+//! others.
 //!
-//! Tags are counted by Space-Saving (Metwally, Agrawal, El Abbadi: "Efficient Computation of Frequent
-//! and Top-k Elements in Data Streams", 2005): [`TAGS_MAX`] counters, of which a new tag takes over
-//! the smallest with its count, and remembers that count as its possible error.
+//! Tags are counted by Space-Saving (Metwally, Agrawal, El Abbadi: "Efficient Computation of
+//! Frequent and Top-k Elements in Data Streams", 2005): [`TAGS_MAX`] counters, of which a new tag
+//! takes over the smallest with its count, and remembers that count as its possible error.
 //!
 //! ```text
 //! counters of 2    a:5  b:2(0)     comes c: takes over b     a:5  c:3(2)     c has 1 to 3
 //! ```
 //!
-//! All weights are halved every [`FADE_AFTER`] samples: what is shown is what is hot, and not what once
-//! was. A run that is not sampled costs one comparison.
+//! All weights are halved every [`FADE_AFTER`] samples: what is shown is what is hot, and not what
+//! once was. A run that is not sampled costs one comparison.
 
 use millrace_proto::TagSetRef;
 use millrace_proto::tag::SHARDS;

@@ -32,8 +32,8 @@ pub(super) struct Proof {
     secret: PublisherSecret,
     /// The router's, if the client has shown no secret of its own.
     marks: Option<PublisherSecret>,
-    /// Whether it passes on the ids of other publishers: it forwards from another cluster, where they
-    /// were proven.
+    /// Whether it passes on the ids of other publishers: it forwards from another cluster, where
+    /// they were proven.
     is_trusted: bool,
 }
 

@@ -138,7 +138,8 @@ pub(super) struct SubscriptionJoin {
     /// All other routers match the selectors, or are left out: no more sources come.
     pub(super) is_complete: bool,
     pub(super) sources: Vec<SourceJoin>,
-    /// Routers of which something does not come, with the gap that says so, and whether it was told.
+    /// Routers of which something does not come, with the gap that says so, and whether it was
+    /// told.
     missed: Vec<(RouterId, GapReason, bool)>,
     pub(super) total: Total,
 }

@@ -39,7 +39,8 @@ pub enum DropReason {
     NotAllowed,
     /// Nobody has the name of the recipient.
     NoReceiver,
-    /// The recipient's queue has no room, its client does not answer, or too many requests are open.
+    /// The recipient's queue has no room, its client does not answer, or too many requests are
+    /// open.
     RecipientBusy,
     /// The token of a reply was not made by the router that it names.
     ReplyForged,
@@ -51,7 +52,8 @@ pub enum DropReason {
     Unasked,
     /// The publisher's set has a newer generation.
     Fenced,
-    /// Who forwards from another cluster gave a path that has this cluster, or not its own at the end.
+    /// Who forwards from another cluster gave a path that has this cluster, or not its own at the
+    /// end.
     ClusterPath,
 }
 
@@ -160,16 +162,18 @@ crate::metrics! {
         events_to_peers: counter "peer_egress_events",
         /// Events written to sibling cores.
         events_to_siblings: counter "sibling_egress_events",
-        /// Events that sibling cores got from this core and lost on their way to a receiver or peer; once for each place.
+        /// Events that sibling cores got from this core and lost on their way to a receiver or
+        /// peer; once for each place.
         events_missed_by_siblings: counter "sibling_missed_events",
         /// Events that this core owned and nobody wanted.
         events_unmatched: counter "unmatched_events",
-        /// Events that were not copied to a sibling core or peer, because it wants only payload patterns that they cannot
-        /// have; once for each place.
+        /// Events that were not copied to a sibling core or peer, because it wants only payload
+        /// patterns that they cannot have; once for each place.
         events_prefiltered: counter "prefiltered_events",
         /// Bytes of runs that were looked through for the literals of payload patterns.
         prefilter_bytes: counter "prefilter_bytes",
-        /// Runs that were copied as if there were no filter, because the turn had no more time for them; once for each place.
+        /// Runs that were copied as if there were no filter, because the turn had no more time for
+        /// them; once for each place.
         prefilter_overruns: counter "prefilter_overruns",
         /// Events dropped, by [`DropReason`]; once for each place that wanted them.
         dropped: counter "dropped_events" by "reason" in DropReason,
@@ -183,21 +187,23 @@ crate::metrics! {
         frames_skipped: counter "frames_skipped",
         /// Subscriptions refused.
         refused: counter "subscriptions_refused",
-        /// Events dropped because all queues of receivers together were above their budget; also among those of
-        /// `receiver_overflow`.
+        /// Events dropped because all queues of receivers together were above their budget; also
+        /// among those of `receiver_overflow`.
         queue_budget_drops: counter "queue_budget_dropped_events",
-        /// Subscriptions refused because of what selectors and patterns take: those of bytes, and those of loose selectors.
+        /// Subscriptions refused because of what selectors and patterns take: those of bytes, and
+        /// those of loose selectors.
         refused_selectors: counter "selector_limits_reached",
         /// Definitions of publishers whose id is not proven.
         publishers_refused: counter "publishers_refused",
-        /// Definitions of tag sets by clients that their identity may not publish, or whose keys only routers set.
+        /// Definitions of tag sets by clients that their identity may not publish, or whose keys
+        /// only routers set.
         tag_sets_refused: counter "tag_sets_refused",
         /// Steps of automata over payloads: bytes times automata.
         pattern_steps: counter "pattern_steps",
         /// Runs that waited for the scan of their payloads.
         pattern_waits: counter "pattern_waits",
-        /// Times that a publish stream, a peer's lane, or a sibling's batch was left unread in part, because lookups of new tag sets had
-        /// taken their share of the turn.
+        /// Times that a publish stream, a peer's lane, or a sibling's batch was left unread in
+        /// part, because lookups of new tag sets had taken their share of the turn.
         lookups_put_off: counter "lookups_put_off",
         /// Level: bytes that clients' selectors and patterns take.
         selector_bytes: level "selector_bytes",
@@ -225,12 +231,14 @@ crate::metrics! {
         holds_at_peers: counter "holds_at_peers",
         /// Times that a peer has asked this router to hold a publisher back.
         holds_of_peers: counter "holds_of_peers",
-        /// Times that a control stream was left unread: because control did not keep up, because a turn had no more time for it,
-        /// or because too many of its subscriptions were being read (counted when that is over).
+        /// Times that a control stream was left unread: because control did not keep up, because a
+        /// turn had no more time for it, or because too many of its subscriptions were being read
+        /// (counted when that is over).
         control_paused: counter "control_paused",
         /// Events whose publishers were told how they ended, by [`OutcomeKind`].
         outcomes: counter "outcome_events" by "kind" in OutcomeKind,
-        /// The same events, by [`OutcomeReason`]: once for each reason of an event that is not confirmed.
+        /// The same events, by [`OutcomeReason`]: once for each reason of an event that is not
+        /// confirmed.
         outcome_reasons: counter "outcome_reason_events" by "reason" in OutcomeReason,
         /// Level: runs whose publishers are still to be told.
         open_confirms: level "open_confirms",
@@ -248,7 +256,8 @@ crate::metrics! {
         history_bytes: level "history_bytes",
         /// Level: whole seconds that the history of this core reaches back.
         history_span_seconds: level "history_span_seconds",
-        /// Events that were in the history of this core and are gone, because of its bytes or its age.
+        /// Events that were in the history of this core and are gone, because of its bytes or its
+        /// age.
         history_evicted: counter "history_evicted_events",
         /// Level: members of groups.
         group_members: level "group_members",
@@ -256,12 +265,13 @@ crate::metrics! {
         group_given: counter "group_given_events",
         /// Events that members of groups have handed back, because they take none at the moment.
         group_handed_back: counter "group_handed_back_events",
-        /// Events that were given to another member of their group, because the first one left or did not acknowledge them
-        /// in time.
+        /// Events that were given to another member of their group, because the first one left or
+        /// did not acknowledge them in time.
         group_redelivered: counter "group_redelivered_events",
         /// Level: runs that wait for a member of their group.
         group_waiting: level "group_waiting_runs",
-        /// Level: bytes of runs that wait for a member of their group, or that their member has not acknowledged.
+        /// Level: bytes of runs that wait for a member of their group, or that their member has not
+        /// acknowledged.
         group_held: level "group_held_bytes",
         /// Changes of the level in use, of all groups.
         group_switches: counter "group_switches",
@@ -279,19 +289,24 @@ crate::metrics! {
         addressed_events: counter "addressed_events",
         /// Requests that ask for replies.
         requests: counter "requests",
-        /// Level: requests that wait for replies, or whose deadline has passed since they were last looked through.
+        /// Level: requests that wait for replies, or whose deadline has passed since they were last
+        /// looked through.
         open_requests: level "open_requests",
         /// Replies read from publishers.
         replies: counter "replies",
-        /// Acknowledgements of tickets of a generation that has passed, or of none: they change nothing.
+        /// Acknowledgements of tickets of a generation that has passed, or of none: they change
+        /// nothing.
         stale_acks: counter "stale_ack",
-        /// Events to which peers have added tags by other rules than this router's: a reload has not reached all routers.
+        /// Events to which peers have added tags by other rules than this router's: a reload has
+        /// not reached all routers.
         rules_mixed: counter "rules_mixed_events",
         /// Lane seqs that were skipped by peers without a gap frame: a defect of the peer.
         lane_skips: counter "lane_skips",
-        /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the peer.
+        /// Lanes whose peer began its runs with another epoch than the lane's: a defect of the
+        /// peer.
         lane_epochs_wrong: counter "lane_epochs_wrong",
-        /// Lanes closed because the peer stopped one of its streams, or reset its own, before its time.
+        /// Lanes closed because the peer stopped one of its streams, or reset its own, before its
+        /// time.
         lane_stops: counter "lane_stops",
     }
 }

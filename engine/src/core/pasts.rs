@@ -1,8 +1,8 @@
 //! Earlier lives in a receiver's replays: which of them come, and in which order.
 //!
-//! The lives of a router come one after the other, the present one last (`history/past.rs` says why).
-//! Until its turn comes, a source is not read, and its live runs are dropped: its replay, which is still to
-//! come, reaches behind them.
+//! The lives of a router come one after the other, the present one last (`history/past.rs` says
+//! why). Until its turn comes, a source is not read, and its live runs are dropped: its replay,
+//! which is still to come, reaches behind them.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ impl SubscriptionJoin {
         lives.since(if is_named { 0 } else { self.since_of(server) }).collect()
     }
 
-    /// From when on what arrived at a router is wanted, by the time of day, nanoseconds since 1970; 0
-    /// where the cursor says that.
+    /// From when on what arrived at a router is wanted, by the time of day, nanoseconds since 1970;
+    /// 0 where the cursor says that.
     fn since_of(&self, server: RouterId) -> u64 {
         let is_told = Told::by(&self.past.cursor).names_any(server);
         if is_told || self.past.since.is_none() { 0 } else { self.past.since_unix_ns }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The core that reads the lane asks, whether the receiver is its own or a sibling's that has asked
-//! it. A hold that the peer does not hear of, or hears of late, costs what a late word between cores
-//! does: see [`holds`](super::holds).
+//! it. A hold that the peer does not hear of, or hears of late, costs what a late word between
+//! cores does: see [`holds`](super::holds).
 
 use std::collections::{BTreeMap, BTreeSet};
 

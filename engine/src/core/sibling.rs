@@ -40,8 +40,8 @@ struct SiblingSink<'a> {
 }
 
 impl SiblingSink<'_> {
-    /// A run with optional fields may be for a member of a group, addressed, of a set, or from another
-    /// cluster. Says whether it is.
+    /// A run with optional fields may be for a member of a group, addressed, of a set, or from
+    /// another cluster. Says whether it is.
     #[cold]
     fn take_apart(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, hop: &HopHeader<'_>) -> bool {
         self.path.take_ticket_from_sibling(tags, entered, hop, self.from)

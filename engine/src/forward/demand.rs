@@ -55,8 +55,8 @@ pub struct LinkInterest {
     pub refused: Vec<String>,
 }
 
-/// The interest by a rule; `accepted` and `wanted` are what the far cluster said, none where it said
-/// nothing: then everything may be let in, or wanted.
+/// The interest by a rule; `accepted` and `wanted` are what the far cluster said, none where it
+/// said nothing: then everything may be let in, or wanted.
 pub(super) fn interest(
     rule: &LinkRule,
     accepted: Option<&[Selector]>,

@@ -206,8 +206,8 @@ impl Link {
         Ok(())
     }
 
-    /// The connection is gone, or could not be made. What was under way goes out again, whatever the
-    /// spool holds.
+    /// The connection is gone, or could not be made. What was under way goes out again, whatever
+    /// the spool holds.
     pub fn disconnected(&mut self, now: Time, is_refused: bool, why: String) {
         if let Some(connected) = self.connected.take() {
             for run in connected.flight.end().rev() {

@@ -8,11 +8,11 @@
 //!         (what the link takes is filed in the directory, as a peer's interest is)
 //! ```
 //!
-//! A link is a client of the far cluster: a publisher that passes runs on under the ids of those who
-//! published them. Each router forwards what entered at it, and nothing that came over a lane, so
-//! that one copy of a run leaves a cluster by each link of its own router. The path in its header
-//! says which clusters it has crossed ([`ClusterPath`]); receivers remove a second copy by the
-//! event's id.
+//! A link is a client of the far cluster: a publisher that passes runs on under the ids of those
+//! who published them. Each router forwards what entered at it, and nothing that came over a lane,
+//! so that one copy of a run leaves a cluster by each link of its own router. The path in its
+//! header says which clusters it has crossed ([`ClusterPath`]); receivers remove a second copy by
+//! the event's id.
 //!
 //! | file | what |
 //! |---|---|

@@ -17,8 +17,8 @@ pub struct LinkRule {
     pub name: String,
     /// Which events cross it.
     pub select: AllowList,
-    /// Whether the far cluster is asked to confirm every event, and not those alone whose publishers
-    /// ask.
+    /// Whether the far cluster is asked to confirm every event, and not those alone whose
+    /// publishers ask.
     pub confirms: bool,
     /// Clusters that a run may have crossed when it arrives, this one counted: 1 to 8.
     pub max_hops: u8,

@@ -43,12 +43,13 @@ crate::metrics! {
     pub struct LinkCounters {
         /// Events written to the far cluster, those that were written again counted again.
         sent: counter "forward_events_sent",
-        /// Events written again, because their connection was lost before the far router had said that it has them.
+        /// Events written again, because their connection was lost before the far router had said
+        /// that it has them.
         resent: counter "forward_events_resent",
         /// Events that the far cluster has confirmed, of those that it was asked to confirm.
         confirmed: counter "forward_events_confirmed",
-        /// Events that the far cluster has not taken, or not delivered to all who want them, of those that it was asked
-        /// to confirm.
+        /// Events that the far cluster has not taken, or not delivered to all who want them, of
+        /// those that it was asked to confirm.
         unconfirmed: counter "forward_events_unconfirmed",
         /// Tag sets, or selectors of the link, that the far cluster has refused.
         refused: counter "forward_refused",

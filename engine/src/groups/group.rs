@@ -2,7 +2,8 @@
 //!
 //! An event comes in by [`offer`](Group::offer), and is given to a member at once
 //! ([`next_given`](Group::next_given)), or waits. The member's core says what became of it
-//! ([`answer`](Group::answer)). It ends once: taken, or dropped ([`take_ended`](Group::take_ended)).
+//! ([`answer`](Group::answer)). It ends once: taken, or dropped
+//! ([`take_ended`](Group::take_ended)).
 //!
 //! ```text
 //! offer ─► given to a member ─► taken
@@ -174,8 +175,8 @@ impl<L: Load> Group<L> {
         }
     }
 
-    /// The next thing to be given to a member; its [`load`](Self::load_mut) is there until it ends. A
-    /// member's core that does not take it [answers](Self::answer) so.
+    /// The next thing to be given to a member; its [`load`](Self::load_mut) is there until it ends.
+    /// A member's core that does not take it [answers](Self::answer) so.
     pub(super) fn next_given(&mut self) -> Option<Given> {
         while let Some(given) = self.given.pop_front() {
             // Its member may have left before anybody asked.
@@ -300,8 +301,8 @@ impl<L: Load> Group<L> {
             && self.ended.is_empty()
     }
 
-    /// The router goes away: what no member takes is refused from here on, so that nothing waits here
-    /// that ends with the router.
+    /// The router goes away: what no member takes is refused from here on, so that nothing waits
+    /// here that ends with the router.
     pub(super) fn drain(&mut self) {
         self.is_draining = true;
         self.refuse_waiting();

@@ -14,8 +14,8 @@ pub struct GroupLimits {
     pub ack_wait: Duration,
     /// An event waits for a member that takes it, at most. Default 30 s.
     pub hold: Duration,
-    /// Bytes of the events of one group that an owner keeps at most: those that wait, and those that
-    /// are not acknowledged. Default 64 MiB.
+    /// Bytes of the events of one group that an owner keeps at most: those that wait, and those
+    /// that are not acknowledged. Default 64 MiB.
     pub hold_bytes: usize,
     /// A level that is better than the one in use is used after it could be for this time without a
     /// break. Default 5 s.

@@ -34,8 +34,8 @@ impl FarOwners {
         self.owners.get(at)
     }
 
-    /// An owner of a router that can be asked for an earlier life of it: not always the same one, so
-    /// that lanes share the work.
+    /// An owner of a router that can be asked for an earlier life of it: not always the same one,
+    /// so that lanes share the work.
     #[must_use]
     pub fn server(&self, router: RouterId, owner: u16) -> Option<&FarOwner> {
         let of_router: Vec<_> = self.owners.iter().filter(|far| far.source.router == router).collect();

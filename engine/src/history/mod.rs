@@ -22,8 +22,9 @@
 //! `since` counts arrivals by the router's own clock: the publishers' clocks mean nothing here.
 //!
 //! Bounds: a ring has at most [`HistoryLimits::bytes`], whatever it holds, and forgets runs older
-//! than [`HistoryLimits::age`]. History is a cache: no confirm depends on it. A ring is empty when the
-//! router starts; with [`files`], what earlier lives of the router have left can be asked for, too.
+//! than [`HistoryLimits::age`]. History is a cache: no confirm depends on it. A ring is empty when
+//! the router starts; with [`files`], what earlier lives of the router have left can be asked for,
+//! too.
 //!
 //! | file | what |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! Earlier lives of a router, whose runs are kept in files: each owner of each life is a source that
-//! has ended.
+//! Earlier lives of a router, whose runs are kept in files: each owner of each life is a source
+//! that has ended.
 //!
 //! A receiver that asks for the past gets the lives of a router one after the other, the oldest
 //! first, and the present one last, because events of one tag set may have had another owner in
@@ -38,7 +38,8 @@ pub struct PastLives(Vec<KeptLife>);
 pub struct PastSource {
     /// The owner, in that life.
     pub source: Source,
-    /// What of it is there for who asks. Where `from` is below `oldest`, runs that were asked for are gone.
+    /// What of it is there for who asks. Where `from` is below `oldest`, runs that were asked for
+    /// are gone.
     pub span: Span,
     /// Whether its end is there.
     pub is_whole: bool,
@@ -66,8 +67,8 @@ impl PastLives {
         self.0.iter().find(|life| life.source == *source)
     }
 
-    /// What is kept, the oldest first, for who asks for what arrived at a time of day or later; 0: for
-    /// all.
+    /// What is kept, the oldest first, for who asks for what arrived at a time of day or later; 0:
+    /// for all.
     pub fn since(&self, since_ns: u64) -> impl Iterator<Item = PastSource> {
         let lives = self.0.iter().filter(move |life| life.youngest_at >= since_ns);
         lives.map(move |&KeptLife { source, oldest, to, gone_until, is_whole, .. }| {

@@ -56,8 +56,8 @@ pub struct Ring {
     evicted_events: u64,
     /// When the youngest run arrived that is gone.
     evicted_until: Option<Time>,
-    /// Position of the newest run of each tag set that is kept, by the tag set's hash. It takes what
-    /// closed blocks are charged for a map of their own, which they have only while they grow.
+    /// Position of the newest run of each tag set that is kept, by the tag set's hash. It takes
+    /// what closed blocks are charged for a map of their own, which they have only while they grow.
     newest: HashMap<u64, u64, ahash::RandomState>,
 }
 

@@ -104,8 +104,8 @@ impl Sources {
         Some(known)
     }
 
-    /// A source of an earlier life, as this core tells it: under the number of the present one, which
-    /// stays. `None` when it knows as many as a stream may name.
+    /// A source of an earlier life, as this core tells it: under the number of the present one,
+    /// which stays. `None` when it knows as many as a stream may name.
     pub fn know_past(&mut self, source: Source) -> Option<Arc<KnownSource>> {
         match self.numbers.get(&(source.router, source.owner)) {
             Some(&number) => Some(Arc::new(KnownSource { number, source })),

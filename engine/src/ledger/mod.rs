@@ -40,7 +40,8 @@
 //! Bounds: a core has at most [`LedgerLimits::entries`] entries and [`LedgerLimits::cut_events`]
 //! events that are counted one by one; what exceeds them is routed all the same, and told as
 //! *unknown* because of *busy*. Each entry ends after [`LedgerLimits::timeout`] at the latest, as
-//! partial because of *timeout*; one that a group has, or that a sibling answers for, after [`PROLONGED_MAX`]. Entries of a connection that is gone are forgotten.
+//! partial because of *timeout*; one that a group has, or that a sibling answers for, after
+//! [`PROLONGED_MAX`]. Entries of a connection that is gone are forgotten.
 //!
 //! A run with level *none* never comes here.
 //!

@@ -33,8 +33,8 @@ struct Direct {
     left: u64,
 }
 
-/// The runs of one core whose recipients have not all been heard of. Each has an entry of the ledger
-/// for each recipient, so that the ledger's bounds are theirs, too.
+/// The runs of one core whose recipients have not all been heard of. Each has an entry of the
+/// ledger for each recipient, so that the ledger's bounds are theirs, too.
 #[derive(Debug, Default)]
 pub struct Directs {
     slots: Vec<Option<Direct>>,

@@ -137,8 +137,8 @@ impl Progress {
         true
     }
 
-    /// Scans one payload to its end. Returns the subscriptions that want it, ascending, and the steps
-    /// that it took. What was scanned before is forgotten.
+    /// Scans one payload to its end. Returns the subscriptions that want it, ascending, and the
+    /// steps that it took. What was scanned before is forgotten.
     pub fn look(&mut self, plan: &Plan, payload: &[u8]) -> (&[u16], usize) {
         self.restart();
         let mut left = usize::MAX;

@@ -121,8 +121,8 @@ impl Requests {
         Ok(ReplyToken::new(&self.secret, self.router, session, request))
     }
 
-    /// Checks the token of a reply. Returns the requester's connection, the place of its receiver on
-    /// this core if it was noted, and the number of its request.
+    /// Checks the token of a reply. Returns the requester's connection, the place of its receiver
+    /// on this core if it was noted, and the number of its request.
     ///
     /// # Errors
     /// [`Unanswerable`] says why the reply is for nobody.

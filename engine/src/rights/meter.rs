@@ -7,16 +7,16 @@
 //! ```
 //!
 //! Cores share these numbers, because a share for each core would let a client with one connection
-//! have a part of its quota only. They are atomic, and touched once for each run, never for an event. The map is locked when a session begins, and only for identities
-//! that have a quota.
+//! have a part of its quota only. They are atomic, and touched once for each run, never for an
+//! event. The map is locked when a session begins, and only for identities that have a quota.
 //!
 //! A rate is kept as the time until which all that was let in is paid for (the generic cell rate
-//! algorithm, ITU-T I.371): each run moves it by what the run brings divided by the rate, and then waits
-//! until that time is at most a tenth of a second ahead. Several sessions of one identity wait until different
-//! times, so that they take turns.
+//! algorithm, ITU-T I.371): each run moves it by what the run brings divided by the rate, and then
+//! waits until that time is at most a tenth of a second ahead. Several sessions of one identity
+//! wait until different times, so that they take turns.
 //!
-//! Worked example: 1,000 events per second, and runs of 300 events. The first one moves the time 300 ms
-//! ahead, so that it waits 200 ms; the next ones are taken each 300 ms.
+//! Worked example: 1,000 events per second, and runs of 300 events. The first one moves the time
+//! 300 ms ahead, so that it waits 200 ms; the next ones are taken each 300 ms.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,7 +94,8 @@ crate::metrics! {
         events: counter "identity_ingress_events",
         /// Bytes read from publishers of an identity with a quota, by its entry.
         bytes: counter "identity_ingress_bytes",
-        /// Times that a publisher's run had to wait, because its identity had used up its events or bytes per second.
+        /// Times that a publisher's run had to wait, because its identity had used up its events or
+        /// bytes per second.
         waits: counter "identity_quota_waits",
         /// Level: sessions of identities with a quota, by entry.
         sessions: level "identity_sessions",
@@ -134,7 +135,8 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Counts a run that a publisher brings. Returns when it may be taken, if that is later than now.
+    /// Counts a run that a publisher brings. Returns when it may be taken, if that is later than
+    /// now.
     #[must_use]
     pub fn charge(&self, now: Time, events: u64, bytes: u64) -> Option<Time> {
         self.usage.events.fetch_add(events, Ordering::Relaxed);
@@ -251,7 +253,8 @@ impl Meters {
     }
 
     /// The seat of a session that stands and whose rights have changed, however many its identity
-    /// may have. What it published at the old rate is forgiven, so that a higher one counts at once.
+    /// may have. What it published at the old rate is forgiven, so that a higher one counts at
+    /// once.
     #[must_use]
     pub fn take(&self, rights: &Rights, now: Time) -> Option<Seat> {
         let (seat, _) = self.sit(rights, now)?;

@@ -10,8 +10,9 @@
 //!
 //! The automata of all patterns are combined where settings are read, off the cores' threads
 //! ([`RuleSet`]). A core looks at the beginning of a payload alone, and takes at most
-//! [`RuleLimits::work_per_turn`] steps in a turn; one event may exceed what is left, and later turns
-//! pay for it. Captured values are counted, so that no payload can make more than so many tag sets.
+//! [`RuleLimits::work_per_turn`] steps in a turn; one event may exceed what is left, and later
+//! turns pay for it. Captured values are counted, so that no payload can make more than so many tag
+//! sets.
 
 mod distinct;
 mod picture;

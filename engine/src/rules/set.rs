@@ -37,8 +37,8 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Reads rules, and combines their patterns into few automata: up to a second for many patterns,
-    /// so that cores leave it to others.
+    /// Reads rules, and combines their patterns into few automata: up to a second for many
+    /// patterns, so that cores leave it to others.
     ///
     /// # Errors
     /// [`RuleError`]: the first rule that cannot be used.

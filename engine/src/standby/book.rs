@@ -194,7 +194,8 @@ impl SetBook {
         match set.record {
             Some(own) if told.age() < own.age() => {
                 self.words.answers.extend(set.told(name).map(|answer| (from, answer)));
-                // Its runs cannot be told from those of the other holder: a generation more tells them.
+                // Its runs cannot be told from those of the other holder: a generation more tells
+                // them.
                 if told.generation == own.generation
                     && let Some((key, _)) = set.own_holder(router)
                 {

@@ -306,7 +306,8 @@ fn after_a_partition_one_holder_is_left_and_its_generation_is_its_own() {
     assert_eq!(cluster.standing(1, 2), Standing::Active);
     cluster.set_cut(0, 1, false);
     cluster.pass(Duration::from_millis(50));
-    // Both held generation 1: the winner takes the next, so that its runs can be told from the others'.
+    // Both held generation 1: the winner takes the next, so that its runs can be told from the
+    // others'.
     assert_eq!(cluster.holder(), (2, 1, Why::Conflict));
     assert!(cluster.fenced.contains(&(1, key(2))));
 }
@@ -448,7 +449,8 @@ proptest! {
         }
         // A member that is always there, so that somebody holds the set.
         cluster.join(0, 9, 9, false);
-        // Five seconds are the longest: who has handed over rests, and who preempts waits for so long.
+        // Five seconds are the longest: who has handed over rests, and who preempts waits for so
+        // long.
         cluster.pass(Duration::from_secs(11));
         let (generation, ..) = cluster.holder();
         prop_assert!(cluster.active.iter().all(|&(other, _)| other <= generation));

@@ -1,4 +1,5 @@
-//! Server configurations of doors: a certificate and key, and the authority whose clients are known.
+//! Server configurations of doors: a certificate and key, and the authority whose clients are
+//! known.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -110,8 +110,8 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    /// Opens the spool and all doors. Routers are connected to in the background, and the agent takes
-    /// events without them. To be called within a tokio runtime.
+    /// Opens the spool and all doors. Routers are connected to in the background, and the agent
+    /// takes events without them. To be called within a tokio runtime.
     ///
     /// # Errors
     /// [`AgentError`] names the setting.
@@ -149,8 +149,8 @@ impl Agent {
         &self.addresses
     }
 
-    /// Takes nothing new, and gives what is under way the time of `grace` to leave. The rest stays in
-    /// the spool.
+    /// Takes nothing new, and gives what is under way the time of `grace` to leave. The rest stays
+    /// in the spool.
     pub async fn stop(mut self, grace: Duration) {
         self.stop.send_replace(true);
         let mut doors = std::mem::take(&mut self.doors);

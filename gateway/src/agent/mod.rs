@@ -1,5 +1,5 @@
-//! The daemon of a host, `millrace-agent`: local programs publish to it and are done; it keeps their
-//! events on disk until the cluster has them.
+//! The daemon of a host, `millrace-agent`: local programs publish to it and are done; it keeps
+//! their events on disk until the cluster has them.
 //!
 //! ```text
 //! curl, scripts ─► unix socket ┐          ┌ producer uid-0:    spool ── publisher ┐

@@ -45,7 +45,8 @@ docs/using/doors.md has a section for each door.";
 
 /// Doors into a Millrace cluster for HTTP, CloudEvents, web browsers, syslog, NATS and MQTT.
 ///
-/// Without arguments it joins a router in dev mode on this host and opens the HTTP door on loopback.
+/// Without arguments it joins a router in dev mode on this host and opens the HTTP door on
+/// loopback.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "millrace-gateway", version, after_help = AFTER_HELP)]
 pub struct Cli {

@@ -54,8 +54,8 @@ pub struct RoutersFile {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminFile {
-    /// Where `/metrics`, `/livez` and `/readyz` are; `off` for nowhere. Default `127.0.0.1:7482`, an
-    /// agent's `127.0.0.1:7484`.
+    /// Where `/metrics`, `/livez` and `/readyz` are; `off` for nowhere. Default `127.0.0.1:7482`,
+    /// an agent's `127.0.0.1:7484`.
     pub listen: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! What the gateway is told: defaults, then the file, then the environment, then flags; the last one
-//! counts.
+//! What the gateway is told: defaults, then the file, then the environment, then flags; the last
+//! one counts.
 //!
 //! | file | what it has |
 //! |---|---|

@@ -127,8 +127,8 @@ impl Feed {
         is_last
     }
 
-    /// Hands a batch to all readers, or each event to one member of a group. `trail` says where events
-    /// stand.
+    /// Hands a batch to all readers, or each event to one member of a group. `trail` says where
+    /// events stand.
     fn hand_out(&self, batch: &Batch, mut trail: Option<Trail>) {
         for (entry, item) in batch.iter().enumerate() {
             let place = trail.as_mut().and_then(|trail| trail.pass(batch, entry));

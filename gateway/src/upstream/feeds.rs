@@ -128,8 +128,8 @@ impl Feeds {
     }
 
     /// As [`Feeds::join`], as one of a group: the cluster gives each event to one member of it, and
-    /// this gateway to one of its own readers in the group, in turns. An event counts as done when a
-    /// reader's mailbox has it.
+    /// this gateway to one of its own readers in the group, in turns. An event counts as done when
+    /// a reader's mailbox has it.
     ///
     /// # Errors
     /// [`JoinError`] names the selector.

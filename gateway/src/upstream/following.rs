@@ -1,7 +1,7 @@
 //! A receiver for one local client alone, which goes on behind where the client was.
 //!
-//! It asks the routers for what they have kept since then. Where they keep no history it begins with
-//! what comes.
+//! It asks the routers for what they have kept since then. Where they keep no history it begins
+//! with what comes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,8 +134,8 @@ impl Following {
         self.open.as_mut()?.receiver.next_batch().await
     }
 
-    /// How far it has come: what [`Following::next_batch`] has given is behind it. Empty where routers
-    /// keep no history.
+    /// How far it has come: what [`Following::next_batch`] has given is behind it. Empty where
+    /// routers keep no history.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.open.as_ref().map(|open| open.receiver.cursor()).unwrap_or_default()

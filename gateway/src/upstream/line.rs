@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::outgoing::Unavailable;
 
-/// Bytes of events under way on a line. An event counts for 256 bytes at least, so that no more than
-/// the 65,536 events are under way that a publisher keeps.
+/// Bytes of events under way on a line. An event counts for 256 bytes at least, so that no more
+/// than the 65,536 events are under way that a publisher keeps.
 pub(super) const ROOM_BYTES: usize = 16 << 20;
 /// The publisher's own bound. It counts less for an event than a line does, so that a publisher
 /// always has room for what the line lets through.

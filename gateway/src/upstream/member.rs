@@ -94,8 +94,8 @@ impl Serving {
         }
     }
 
-    /// Gives the reader a batch, and acknowledges what it has done, up to the first event that it has
-    /// not. The router holds back what follows, because a member has bounded room.
+    /// Gives the reader a batch, and acknowledges what it has done, up to the first event that it
+    /// has not. The router holds back what follows, because a member has bounded room.
     async fn give(&self, batch: &Batch, receiver: &mut Receiver) {
         let mut awaited: Vec<Option<Awaited>> = Vec::with_capacity(batch.len());
         for item in batch.iter() {

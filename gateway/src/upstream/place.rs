@@ -1,5 +1,5 @@
-//! Where a local client is in a stream of events, for when it comes back: here, at another gateway, or
-//! after a restart.
+//! Where a local client is in a stream of events, for when it comes back: here, at another gateway,
+//! or after a restart.
 //!
 //! A place is told as a text of at most [`PLACE_BYTES_MAX`] bytes:
 //!
@@ -8,8 +8,8 @@
 //! | `c` and base64 | seconds since 1970, and the [`Cursor`]: position for each owner of each router |
 //! | `t` and base64 | seconds since 1970: of a cluster whose cursor is too long |
 //!
-//! Owners that a cursor does not have begin at the time, so that those of a router that was not there
-//! are replayed, too. With a time alone everything since then comes again.
+//! Owners that a cursor does not have begin at the time, so that those of a router that was not
+//! there are replayed, too. With a time alone everything since then comes again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -95,8 +95,9 @@ impl Trail {
         Self { at, cursor, present }
     }
 
-    /// Passes an event or gap of the batch, by its place in [`Batch::iter`]. Returns the place behind
-    /// it: with the last event of a run behind that, and before the run with those that stand before.
+    /// Passes an event or gap of the batch, by its place in [`Batch::iter`]. Returns the place
+    /// behind it: with the last event of a run behind that, and before the run with those that
+    /// stand before.
     pub fn pass(&mut self, batch: &Batch, entry: usize) -> Option<Arc<Place>> {
         if self.cursor.pass_entry(batch, entry) {
             self.present = Place::new(self.at, self.cursor.clone()).map(Arc::new);

@@ -13,8 +13,8 @@ use super::line::Line;
 use super::outgoing::{Level, NewEvent, Published, Unavailable};
 use crate::counters::{Counters, Door};
 
-/// How long a local client waits for an outcome. Routers answer within their confirm timeout of 30 s;
-/// the rest is for a publisher that changes routers meanwhile.
+/// How long a local client waits for an outcome. Routers answer within their confirm timeout of 30
+/// s; the rest is for a publisher that changes routers meanwhile.
 const OUTCOME_MAX: Duration = Duration::from_secs(35);
 
 /// Publishes and subscribes for all doors. Cheap to clone.

@@ -216,7 +216,8 @@ async fn what_a_full_spool_sheds_is_told_by_its_ids() {
         assert_eq!(answer.status, 202, "{}", answer.body);
     }
     let name = format!("uid-{}", rustix::process::getuid().as_raw());
-    // What was shed is told within a second, into the agent's own spool, for which more may be shed.
+    // What was shed is told within a second, into the agent's own spool, for which more may be
+    // shed.
     let told = async { while producer(&agent, "agent").await["pending"] == 0 {} };
     timeout(LONG, told).await.unwrap();
     let shed = producer(&agent, &name).await["shed"].as_u64().unwrap();

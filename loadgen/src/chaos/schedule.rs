@@ -8,10 +8,10 @@
 //! │ ─── │ kill 2 │ stop 0 │ restart 1 │ kill 0 │ stop 2 │ … │ restart 2 │ ─── │
 //! ```
 //!
-//! What is left behind the last whole minute is a minute of its own from 45 s on, belongs to the one
-//! before up to 15 s, and has one fault of each kind in between, each of another router; so has a run
-//! of less than 45 s. Publishers are killed
-//! independently of that, at least [`PUBLISHER_KILLS_MIN`] times.
+//! What is left behind the last whole minute is a minute of its own from 45 s on, belongs to the
+//! one before up to 15 s, and has one fault of each kind in between, each of another router; so has
+//! a run of less than 45 s. Publishers are killed independently of that, at least
+//! [`PUBLISHER_KILLS_MIN`] times.
 
 use std::time::Duration;
 

@@ -40,7 +40,8 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Arms it. When it passes, the process says `words`, removes `folder`, and ends with exit code 1.
+    /// Arms it. When it passes, the process says `words`, removes `folder`, and ends with exit
+    /// code 1.
     ///
     /// # Errors
     /// What the system said.

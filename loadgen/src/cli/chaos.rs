@@ -23,12 +23,12 @@ const DURATION_MAX: Duration = Duration::from_secs(3_600);
 /// then compares what was confirmed with what receivers got.
 ///
 /// In every minute each router process is killed (SIGKILL), stopped for two seconds and more
-/// (SIGSTOP) and restarted in order, once each; a run below 45 s has one fault of each kind. At least
-/// 20 times a publisher process is killed. A user-space UDP proxy stands between clients and routers
-/// and between routers. Judged is each pair of an event and a receiver whose subscription was
-/// effective in the cluster from before the event was published, in one session, until the event was
-/// confirmed. The exit code is 1 when a confirmed event was lost, one came twice or out of order, or
-/// one was missed without a gap. The command ends within its duration and 30 s.
+/// (SIGSTOP) and restarted in order, once each; a run below 45 s has one fault of each kind. At
+/// least 20 times a publisher process is killed. A user-space UDP proxy stands between clients and
+/// routers and between routers. Judged is each pair of an event and a receiver whose subscription
+/// was effective in the cluster from before the event was published, in one session, until the
+/// event was confirmed. The exit code is 1 when a confirmed event was lost, one came twice or out
+/// of order, or one was missed without a gap. The command ends within its duration and 30 s.
 #[derive(Debug, Args)]
 pub(crate) struct Chaos {
     /// How long publishers publish and faults happen, at most 1h.

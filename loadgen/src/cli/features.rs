@@ -55,9 +55,9 @@ impl Out {
 ///
 /// Emitters publish with quench off, then with it; then those alone that nobody wants, which may
 /// cost routers what silence costs, because their events stay where they are made. In the end
-/// somebody subscribes to one more emitter again and again, and must get the event that it publishes
-/// at once. The exit code is 1 when an event that somebody wanted is missing, or one that nobody
-/// wanted crossed without being a sample (one of each emitter every 10 s).
+/// somebody subscribes to one more emitter again and again, and must get the event that it
+/// publishes at once. The exit code is 1 when an event that somebody wanted is missing, or one that
+/// nobody wanted crossed without being a sample (one of each emitter every 10 s).
 #[derive(Debug, Args)]
 pub(super) struct QuenchArgs {
     /// Emitters, each with a tag set of its own.
@@ -106,9 +106,9 @@ impl QuenchArgs {
 /// Member processes have one numbered stream at the same rate; one holds the set and publishes, the
 /// others wait. The holder is killed and starts again as one that waits. Receivers must get every
 /// number once and in order. Measured is how long it takes until another member holds the set, and
-/// for how long receivers got nothing. The exit code is 1 when a number is missing, came twice or out
-/// of order, nobody took over, or the pauses' 99th percentile is above --pause. A kill takes some
-/// three seconds.
+/// for how long receivers got nothing. The exit code is 1 when a number is missing, came twice or
+/// out of order, nobody took over, or the pauses' 99th percentile is above --pause. A kill takes
+/// some three seconds.
 #[derive(Debug, Args)]
 pub(super) struct StandbyArgs {
     /// Times that the holder is killed.
@@ -176,12 +176,12 @@ impl StandbyMember {
 /// Members of groups that say BUSY, come and go, and are killed: how soon others take over.
 ///
 /// Each group has a member of level 1 and one of level 2. Level 1 says that it is busy, and later
-/// that it is not; beside it, one group has a level 1 that comes and goes each second; then a process
-/// with the level 1 of other groups is killed (SIGKILL). Measured is how long it takes until level 2
-/// has an event, and until level 1 has one again. The exit code is 1 when an event was taken by
-/// nobody, or by two members without a mark, when level 2 got something undisturbed, when a member
-/// that flaps causes more than 4 switches, or when a switch's 99th percentile is above --busy or
-/// --killed.
+/// that it is not; beside it, one group has a level 1 that comes and goes each second; then a
+/// process with the level 1 of other groups is killed (SIGKILL). Measured is how long it takes
+/// until level 2 has an event, and until level 1 has one again. The exit code is 1 when an event
+/// was taken by nobody, or by two members without a mark, when level 2 got something undisturbed,
+/// when a member that flaps causes more than 4 switches, or when a switch's 99th percentile is
+/// above --busy or --killed.
 #[derive(Debug, Args)]
 pub(super) struct GroupArgs {
     /// Groups at a time, at most 200.
@@ -245,9 +245,9 @@ impl GroupCrowd {
 ///
 /// A responder at another router holds all requests until the last one is there, then replies.
 /// After that some are asked in turn, for the time that a reply takes; receivers that have just
-/// subscribed are asked at once; and nobody is asked. The exit code is 1 when a request has not its own
-/// reply, once, when somebody who had subscribed is said to be nobody, or when an open request takes
-/// more than --bytes of the resident memory of routers.
+/// subscribed are asked at once; and nobody is asked. The exit code is 1 when a request has not its
+/// own reply, once, when somebody who had subscribed is said to be nobody, or when an open request
+/// takes more than --bytes of the resident memory of routers.
 #[derive(Debug, Args)]
 pub(super) struct RequestArgs {
     /// Requests that wait at once; a requester has 131072 at most.
@@ -300,8 +300,8 @@ impl RequestArgs {
 ///
 /// A publisher and a receiver are in each cluster, and each cluster forwards everything to both
 /// others. Then nobody publishes, and nothing may cross; then one cluster is killed (SIGKILL), and
-/// the others must not miss anything of each other; then it is back. The exit code is 1 when an event
-/// is missing, came twice or out of order at a receiver, or when something goes round.
+/// the others must not miss anything of each other; then it is back. The exit code is 1 when an
+/// event is missing, came twice or out of order at a receiver, or when something goes round.
 #[derive(Debug, Args)]
 pub(super) struct ForwardArgs {
     /// Events per second of all publishers: 6000, 20k.

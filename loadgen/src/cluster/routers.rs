@@ -250,7 +250,8 @@ impl Cluster {
         Counters { counted, dropped, cores }
     }
 
-    /// All counters and levels of the routers by their names in `/metrics`; none of those elsewhere.
+    /// All counters and levels of the routers by their names in `/metrics`; none of those
+    /// elsewhere.
     #[must_use]
     pub fn counted(&self) -> BTreeMap<String, u64> {
         self.look().0

@@ -222,8 +222,8 @@ impl Clients {
                         self.refused = Some(reason);
                     }
                 }
-                // What is attached was welcomed a moment ago; a crowd does not follow a router's advice to
-                // move.
+                // What is attached was welcomed a moment ago; a crowd does not follow a router's
+                // advice to move.
                 Output::Attached { .. }
                 | Output::Resolve { .. }
                 | Output::Leave { .. }

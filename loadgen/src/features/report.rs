@@ -73,7 +73,8 @@ impl<F: Figures> Report<F> {
         self.verdict == Verdict::Pass
     }
 
-    /// The lines, what holds and what does not, and the verdict; with terminal colours, in 80 columns.
+    /// The lines, what holds and what does not, and the verdict; with terminal colours, in 80
+    /// columns.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = String::new();

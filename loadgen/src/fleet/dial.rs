@@ -46,8 +46,8 @@ pub(super) fn dial_more(app: &mut FleetApp, io: &mut Io<'_>) {
 }
 
 fn socket(app: &mut FleetApp, io: &mut Io<'_>, remote: SocketAddr, place: usize) -> Result<SocketId, String> {
-    // Neighbours share a socket: they publish one behind the other, and what is due together leaves in
-    // one call.
+    // Neighbours share a socket: they publish one behind the other, and what is due together leaves
+    // in one call.
     let total = app.dialling.total.max(1);
     let wanted = place.min(total - 1) * total.min(SOCKETS_MAX) / total;
     while app.dialling.sockets.len() <= wanted {

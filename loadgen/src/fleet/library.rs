@@ -1,8 +1,8 @@
 //! A thread of the fleet on the public client library: what users' programs get, with the same
 //! schedule and checkers.
 //!
-//! With [`Ways::redundant`](crate::scenario::Ways) and `failover` each client knows several routers,
-//! of which some may be killed meanwhile.
+//! With [`Ways::redundant`](crate::scenario::Ways) and `failover` each client knows several
+//! routers, of which some may be killed meanwhile.
 //!
 //! One tokio runtime per thread. A task per receiver checks what it gets in batches; one loop
 //! follows orders and offers events by the schedule. Tag sets of runs are not looked at here, only
@@ -147,7 +147,8 @@ impl Part {
         Ok(publishers)
     }
 
-    /// A client of a router, which knows `others`, too: it goes to one of them when its own is lost.
+    /// A client of a router, which knows `others`, too: it goes to one of them when its own is
+    /// lost.
     fn client(&self, router: u32, others: Range<u32>) -> Result<Client, String> {
         let address = |router: u32| -> Result<RouterAddress, String> {
             let target = &self.plan.targets[router as usize];

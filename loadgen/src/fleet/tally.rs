@@ -69,7 +69,8 @@ tally! {
     waited_ns,
     }
     most {
-    /// Level: the 99th percentile of latency in the half second that ended last, microseconds; of a sum, the worst thread's.
+    /// Level: the 99th percentile of latency in the half second that ended last, microseconds; of a
+    /// sum, the worst thread's.
     p99_us,
     }
 }

@@ -71,7 +71,8 @@ fn pipe(emitters: u32, rate: u64, duration: Duration) -> Scenario {
 
 fn selectors(rate: u64, duration: Duration) -> Case {
     let mut scenario = pipe(TAG_SETS, rate, duration);
-    // Receiver and changes are on another router than the publishers: what changes is its directory.
+    // Receiver and changes are on another router than the publishers: what changes is its
+    // directory.
     (scenario.routers, scenario.placement) = (2, Placement::Apart);
     let side = |name, held_selectors| Side {
         name,
@@ -92,7 +93,8 @@ fn connections(rate: u64, duration: Duration) -> Case {
         let mut scenario = pipe(10_000, rate, duration);
         scenario.workload.events_per_run = EVENTS_PER_WRITE;
         scenario.publisher_connections = connections;
-        // Over before the connection's next run, longer than a run takes at the rates that are measured.
+        // Over before the connection's next run, longer than a run takes at the rates that are
+        // measured.
         scenario.publish_linger = Duration::from_micros(500);
         scenario.receive_linger = Duration::from_millis(1);
         scenario.lone_emitters = true;

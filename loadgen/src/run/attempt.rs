@@ -83,8 +83,8 @@ impl Attempt {
     #[must_use]
     pub fn held(&self) -> bool {
         let lingering = self.lingers.as_secs_f64() / self.elapsed.as_secs_f64().max(1e-9);
-        // Where only publishers could say what was received, and are told late, deliveries alone are
-        // judged.
+        // Where only publishers could say what was received, and are told late, deliveries alone
+        // are judged.
         let taken = self.untold || self.ingress >= self.offered * (CARRIED_MIN - lingering);
         let carried = taken && self.settled <= SETTLED_MAX + self.lingers;
         self.offered >= self.target * OFFERED_MIN && carried && self.is_clean()

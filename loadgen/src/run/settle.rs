@@ -105,8 +105,8 @@ pub(super) fn settle(
         if !is_quiet && waited < SETTLE_MAX + lingers {
             continue;
         }
-        // Asking costs: the cores are asked once per quiet stretch, and the checkers walk all that they
-        // know.
+        // Asking costs: the cores are asked once per quiet stretch, and the checkers walk all that
+        // they know.
         let under_way = bench.cluster.under_way();
         let seen = Motion::of(&sum, under_way);
         if under_way.waiting_bytes > 0 || motion.is_none_or(|(before, _)| before != seen) {

@@ -66,7 +66,8 @@ impl Timeline {
     pub(super) fn look(&mut self, sum: Sum, cluster: &Cluster) {
         let at = self.start.elapsed();
         let (routers_ns, resident_bytes) = match cluster.home() {
-            // Asking the cores would cost them more than it is worth: what is not the fleet's is theirs.
+            // Asking the cores would cost them more than it is worth: what is not the fleet's is
+            // theirs.
             Home::Embedded => (kernel::process_ns().saturating_sub(sum.cpu_ns), kernel::resident_bytes()),
             Home::Processes => {
                 let usage = cluster.usage();

@@ -5,7 +5,8 @@ use crate::id::{Incarnation, RouterId};
 use crate::limits;
 
 record! {
-    /// A place in what one owner of a router has routed in one process life. Several of them are a cursor.
+    /// A place in what one owner of a router has routed in one process life. Several of them are a
+    /// cursor.
     pub struct SourcePosition, at most limits::POSITIONS_PER_FRAME_MAX {
         /// The router.
         1 router: RouterId,

@@ -9,23 +9,26 @@ use crate::limits;
 message! {
     /// How much the publisher may write.
     pub struct Credit = kind::CREDIT {
-        /// Bytes of the publish stream, counted from its first byte (the preamble included), that may have been written.
-        /// Never decreases; a smaller value than before is ignored. Without a credit nothing may be written.
+        /// Bytes of the publish stream, counted from its first byte (the preamble included), that
+        /// may have been written. Never decreases; a smaller value than before is ignored. Without
+        /// a credit nothing may be written.
         1 bytes: u64,
     }
 }
 
 message! {
-    /// The router has read everything of this publisher up to a seq. It says nothing about who got it.
+    /// The router has read everything of this publisher up to a seq. It says nothing about who got
+    /// it.
     ///
-    /// Sent when 64 KiB more were read, when a Report on the publish stream asks, or as long after the first untold run as
-    /// [`Hello::received_within_us`](super::Hello::received_within_us) allows (20 ms when it says nothing), whichever is
-    /// first. It may always come earlier.
+    /// Sent when 64 KiB more were read, when a Report on the publish stream asks, or as long after
+    /// the first untold run as [`Hello::received_within_us`](super::Hello::received_within_us)
+    /// allows (20 ms when it says nothing), whichever is first. It may always come earlier.
     pub struct Received = kind::RECEIVED {
         /// The publisher's number on the publish stream, as it was defined there last.
         1 publisher: u64,
-        /// One past the last seq that was read: the first seq not received. Everything below it in this epoch is received,
-        /// for seqs are gapless. Never decreases for one publisher and epoch.
+        /// One past the last seq that was read: the first seq not received. Everything below it in
+        /// this epoch is received, for seqs are gapless. Never decreases for one publisher and
+        /// epoch.
         2 next_seq: u64,
     }
 }
@@ -41,7 +44,8 @@ wire_enum! {
         2 Partial = "partial",
         /// At none.
         3 Dropped = "dropped",
-        /// Nobody can tell. Client libraries say so of what was unanswered when a connection was lost.
+        /// Nobody can tell. Client libraries say so of what was unanswered when a connection was
+        /// lost.
         4 Unknown = "unknown",
     }
 }
@@ -87,7 +91,8 @@ wire_enum! {
         17 TooLarge = "too_large",
         /// The receiver's application refused it.
         18 Refused = "refused",
-        /// The receiver or the router that it is at does not list confirms, so that it cannot acknowledge.
+        /// The receiver or the router that it is at does not list confirms, so that it cannot
+        /// acknowledge.
         19 CannotAcknowledge = "cannot_acknowledge",
     }
 }
@@ -105,7 +110,8 @@ record! {
 }
 
 message! {
-    /// How events ended that the publisher asked a confirm level for. Final: each event is told once.
+    /// How events ended that the publisher asked a confirm level for. Final: each event is told
+    /// once.
     pub struct Outcome = kind::OUTCOME {
         /// The publisher's number on the publish stream, as it was defined there last.
         1 publisher: u64,
@@ -127,7 +133,8 @@ message! {
 message! {
     /// Nobody wants events of these tag sets: the publisher may stop sending them.
     ///
-    /// A number that was defined anew behind `read` is not meant: the frame was written before the router knew.
+    /// A number that was defined anew behind `read` is not meant: the frame was written before the
+    /// router knew.
     pub struct Quench = kind::QUENCH {
         /// Rises by one with each Quench and Unquench of a connection.
         1 version: u64,
@@ -159,7 +166,8 @@ message! {
 }
 
 message! {
-    /// What a far cluster wants, told to who forwards events to it: wide selectors, so that nothing is sent for nobody.
+    /// What a far cluster wants, told to who forwards events to it: wide selectors, so that nothing
+    /// is sent for nobody.
     pub struct Demand = kind::DEMAND {
         /// Rises by one with each change.
         1 version: u64,

@@ -16,7 +16,8 @@ wire_enum! {
         1 DropNewest = "drop-newest",
         /// Publishers whose events match lose credit. Needs confirm level `routed` or above.
         2 Block = "block",
-        /// The connection is closed with `overflow`; with one stream for all receivers, the receiver ends.
+        /// The connection is closed with `overflow`; with one stream for all receivers, the
+        /// receiver ends.
         3 Disconnect = "disconnect",
         /// One that this version does not know: refused.
         63 Other = "other",
@@ -36,7 +37,8 @@ message! {
         4 linger_us: u64,
         /// First grant: bytes of the stream that may be written.
         5 grant: u64,
-        /// Its name, under which events are addressed to it; empty: none. A receiver has a name or a group.
+        /// Its name, under which events are addressed to it; empty: none. A receiver has a name or
+        /// a group.
         6 name: String,
         /// The group that it is a member of; empty: none. Then one member gets each event.
         7 group: String,
@@ -58,14 +60,14 @@ message! {
         2 subscription: crate::id::SubscriptionNumber,
         /// Selectors, any of which may match.
         3 selectors: Vec<String>,
-        /// What arrived at its routers this long ago, and since then, is replayed first, microseconds by their clocks; 0:
-        /// nothing, unless there is a cursor.
+        /// What arrived at its routers this long ago, and since then, is replayed first,
+        /// microseconds by their clocks; 0: nothing, unless there is a cursor.
         4 since_us: u64,
-        /// What stands at these positions and behind them is replayed first; of an owner that is absent, what `since_us`
-        /// says, and all that is kept when that is 0.
+        /// What stands at these positions and behind them is replayed first; of an owner that is
+        /// absent, what `since_us` says, and all that is kept when that is 0.
         5 cursor: Vec<SourcePosition>,
-        /// Of each tag set, the newest event that is kept is replayed first, in place of all that `since_us` and `cursor`
-        /// say, unless it is 0.
+        /// Of each tag set, the newest event that is kept is replayed first, in place of all that
+        /// `since_us` and `cursor` say, unless it is 0.
         6 last: u64,
     }
 }
@@ -103,7 +105,8 @@ message! {
         3 stage: Stage,
         /// Routers that did not acknowledge it: linked but suspect, or known but not linked.
         4 left_out: Vec<RouterId>,
-        /// Addresses of the mesh at which no router has answered: whoever may be there, too, was left out.
+        /// Addresses of the mesh at which no router has answered: whoever may be there, too, was
+        /// left out.
         5 unanswered: u64,
         /// Publishers that were told that somebody wants their events, and did not answer in time.
         8 left_out_publishers: Vec<crate::PublisherId>,
@@ -163,8 +166,8 @@ message! {
     pub struct Grant = kind::GRANT {
         /// The receiver.
         1 receiver: crate::id::ReceiverNumber,
-        /// Bytes of the stream, counted behind its preamble, that may have been written. Never decreases; a smaller value
-        /// than before is ignored. Definitions and gaps count like runs.
+        /// Bytes of the stream, counted behind its preamble, that may have been written. Never
+        /// decreases; a smaller value than before is ignored. Definitions and gaps count like runs.
         2 bytes: u64,
     }
 }
@@ -210,13 +213,15 @@ record! {
 }
 
 message! {
-    /// What a receiver's application has done with runs. Each run is acknowledged once, in any order.
+    /// What a receiver's application has done with runs. Each run is acknowledged once, in any
+    /// order.
     pub struct Ack = kind::ACK {
         /// The receiver.
         1 receiver: crate::id::ReceiverNumber,
         /// What it did.
         2 kind: AckKind,
-        /// Runs without tickets, counted for the receiver from 0 in the order in which they stand in its stream.
+        /// Runs without tickets, counted for the receiver from 0 in the order in which they stand
+        /// in its stream.
         3 runs: SeqRanges,
         /// Tickets of runs that have one.
         4 tickets: Vec<Ticket>,
@@ -224,8 +229,9 @@ message! {
 }
 
 message! {
-    /// A receiver goes on elsewhere: deliver what entered before these positions, then end it. Or, with a mark: say in its
-    /// stream where everything stands that any owner had routed before this frame was read; nothing ends.
+    /// A receiver goes on elsewhere: deliver what entered before these positions, then end it. Or,
+    /// with a mark: say in its stream where everything stands that any owner had routed before this
+    /// frame was read; nothing ends.
     pub struct Move = kind::MOVE {
         /// The receiver.
         1 receiver: crate::id::ReceiverNumber,

@@ -80,14 +80,16 @@ message! {
         3 tables: TableCapacity,
         /// Receivers that the client may open, at most.
         4 receivers: u32,
-        /// How long the client can wait for [`Received`](super::Received), microseconds; 0: the router's choice, 20 ms. A
-        /// router makes nobody wait for more than 10 s.
+        /// How long the client can wait for [`Received`](super::Received), microseconds; 0: the
+        /// router's choice, 20 ms. A router makes nobody wait for more than 10 s.
         5 received_within_us: u64,
         /// What the client can read beyond the first version.
         6 features: Features,
-        /// How events shall come: 0 = a stream for each receiver, 1 = one stream for all of the connection's receivers.
+        /// How events shall come: 0 = a stream for each receiver, 1 = one stream for all of the
+        /// connection's receivers.
         7 deliveries: u64,
-        /// Proves the ids that the client publishes under; absent: the router makes one up for this connection.
+        /// Proves the ids that the client publishes under; absent: the router makes one up for this
+        /// connection.
         8 secret: Option<PublisherSecret>,
         /// Proves who the client is, where it has no certificate.
         9 token: Token,
@@ -111,7 +113,8 @@ message! {
         2 router: RouterId,
         /// Its process life.
         3 incarnation: Incarnation,
-        /// Its cores: a publisher with many tag sets may open a connection per core and split by shard.
+        /// Its cores: a publisher with many tag sets may open a connection per core and split by
+        /// shard.
         4 cores: u16,
         /// The core that this connection is on.
         5 core: u16,
@@ -127,7 +130,8 @@ message! {
         10 software: String,
         /// What the router can read and do beyond the first version.
         11 features: Features,
-        /// How events will come: as asked for in [`Hello::deliveries`], or 0 where the router cannot.
+        /// How events will come: as asked for in [`Hello::deliveries`], or 0 where the router
+        /// cannot.
         12 deliveries: u64,
         /// Where the router is.
         13 zone: String,
@@ -161,7 +165,8 @@ message! {
 message! {
     /// The router is going away: move within the delay.
     pub struct Goaway = kind::GOAWAY {
-        /// How long this client should wait before it moves, microseconds: spread over the grace, per client.
+        /// How long this client should wait before it moves, microseconds: spread over the grace,
+        /// per client.
         1 delay_us: u64,
         /// Routers to move to.
         2 alternates: Vec<String>,

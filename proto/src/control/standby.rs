@@ -6,7 +6,8 @@ use crate::control::{message, wire_enum};
 message! {
     /// A publisher joins a set, or leaves it.
     pub struct Standby = kind::STANDBY {
-        /// The set, at most [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX) bytes; it belongs to its first member's identity.
+        /// The set, at most [`NAME_BYTES_MAX`](crate::limits::NAME_BYTES_MAX) bytes; it belongs to
+        /// its first member's identity.
         1 set: String,
         /// The publisher: its number on the publish stream.
         2 publisher: u64,

@@ -55,7 +55,8 @@ pub struct Target<'a> {
     pub flags: u64,
     /// Ticket of a group's copy, and its generation.
     pub ticket: Option<(u64, u64)>,
-    /// What the run asks or answers, encoded as [`Addressed`](super::optional::Addressed); empty: nothing.
+    /// What the run asks or answers, encoded as [`Addressed`](super::optional::Addressed); empty:
+    /// nothing.
     pub addressed: &'a [u8],
     /// The standby set that the run was published for, encoded as
     /// [`StandbySet`](super::optional::StandbySet); empty: none.

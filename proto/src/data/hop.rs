@@ -189,8 +189,8 @@ impl<'a> HopHeader<'a> {
             _ => None,
         };
         let mut lane_seq = None;
-        // Fields that depend on the stream are written first. One behind the others counts, too, and stays
-        // among them.
+        // Fields that depend on the stream are written first. One behind the others counts, too,
+        // and stays among them.
         let mut optional: &[u8] = &[];
         let mut items = Fields::new(bytes);
         loop {

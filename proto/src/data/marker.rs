@@ -18,15 +18,18 @@ wire_enum! {
         3 LaneOverflow = "lane_overflow",
         /// A core could not take more.
         4 MailboxOverflow = "mailbox_overflow",
-        /// The subscription began while events were already flowing at a router that did not know it yet.
+        /// The subscription began while events were already flowing at a router that did not know
+        /// it yet.
         5 Joined = "joined",
         /// The session that carried the stream was lost and could not be resumed.
         6 SessionLost = "session_lost",
         /// The event does not fit this stream's bounds.
         7 TooLarge = "too_large",
-        /// The receiver's payload patterns would have cost more than its budget: the events were not looked at.
+        /// The receiver's payload patterns would have cost more than its budget: the events were
+        /// not looked at.
         8 PatternBudget = "pattern_budget",
-        /// A rule was not applied for want of time: tags that the receiver asks for may be missing from what it did not get.
+        /// A rule was not applied for want of time: tags that the receiver asks for may be missing
+        /// from what it did not get.
         9 Rules = "rules",
         /// A standby publisher took over, and nobody can tell what lies between.
         10 Takeover = "takeover",
@@ -88,7 +91,8 @@ wire_enum! {
 }
 
 message! {
-    /// A receiver ends here, on the stream of all receivers: nothing for it follows, and its number is free.
+    /// A receiver ends here, on the stream of all receivers: nothing for it follows, and its number
+    /// is free.
     pub struct ReceiverEnd = kind::RECEIVER_END {
         /// The receiver.
         1 receiver: ReceiverNumber,
@@ -102,7 +106,8 @@ message! {
 }
 
 message! {
-    /// How far the receivers of this stream are: what entered before these positions was delivered, or is not for them.
+    /// How far the receivers of this stream are: what entered before these positions was delivered,
+    /// or is not for them.
     pub struct Cursor = kind::CURSOR {
         /// Numbers of sources.
         1 sources: Vec<u64>,
@@ -138,8 +143,8 @@ message! {
 }
 
 message! {
-    /// A mark: everything that was routed before it was asked for stands before it. It answers all marks of lower numbers
-    /// that were asked for, too.
+    /// A mark: everything that was routed before it was asked for stands before it. It answers all
+    /// marks of lower numbers that were asked for, too.
     pub struct Mark = kind::MARK {
         /// Its number, as it was asked for.
         1 number: u64,

@@ -98,7 +98,8 @@ macro_rules! frames {
 }
 
 frames! {
-    /// A frame of the link, said on lane 0: what two routers say of themselves and of their interest.
+    /// A frame of the link, said on lane 0: what two routers say of themselves and of their
+    /// interest.
     LinkFrame in Link {
         Interest,
         InterestAck,
@@ -114,6 +115,7 @@ frames! {
 }
 
 frames! {
-    /// A frame of one lane, said on that lane: what the two cores that hold its ends say to each other.
+    /// A frame of one lane, said on that lane: what the two cores that hold its ends say to each
+    /// other.
     LaneFrame in Lane { PeerHello, Ping, Pong, LegAck, Tickets, MarkRequest, HistoryRequest, HistoryState, Hold }
 }

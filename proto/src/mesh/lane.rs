@@ -22,14 +22,15 @@ message! {
         5 missed: u64,
         /// Why, for all but confirmed ones.
         6 reasons: Vec<OutcomeReason>,
-        /// Which events of each run, counted from its first; none: all of them. A run whose events ended in different ways
-        /// is answered by several frames.
+        /// Which events of each run, counted from its first; none: all of them. A run whose events
+        /// ended in different ways is answered by several frames.
         7 events: SeqRanges,
     }
 }
 
 message! {
-    /// Write a [`Mark`](crate::data::Mark) behind the runs that were routed for this lane up to here.
+    /// Write a [`Mark`](crate::data::Mark) behind the runs that were routed for this lane up to
+    /// here.
     pub struct MarkRequest = kind::MARK_REQUEST {
         /// Its number: above those of earlier requests on the lane.
         1 number: u64,
@@ -49,8 +50,9 @@ message! {
 }
 
 message! {
-    /// A receiver of the sender has more waiting than it may, of what these publishers have sent over this lane: the
-    /// reader shall leave them waiting a little. Without publishers, the receiver is relieved.
+    /// A receiver of the sender has more waiting than it may, of what these publishers have sent
+    /// over this lane: the reader shall leave them waiting a little. Without publishers, the
+    /// receiver is relieved.
     pub struct Hold = kind::HOLD {
         /// The receiver, by a number of the sender's.
         1 receiver: u64,
@@ -90,8 +92,8 @@ message! {
 }
 
 record! {
-    /// Who holds a set of standby publishers. Of two records the one with the higher generation counts, then the one with the
-    /// lower rank, then the one with the higher publisher id.
+    /// Who holds a set of standby publishers. Of two records the one with the higher generation
+    /// counts, then the one with the lower rank, then the one with the higher publisher id.
     pub struct SetRecord, at most limits::SETS_PER_FRAME_MAX {
         /// The set.
         1 set: String,
@@ -109,8 +111,9 @@ record! {
         7 identity: String,
         /// The highest source seq of the set that a router has seen, plus one; 0: none.
         8 next_source_seq: u64,
-        /// Why it holds the set: 1 nobody did, 2 the holder before died, 3 left, 4 handed over, 5 gave way to a lower rank, 6 moved
-        /// to another router, 7 held the same generation, 8 was at a router that is lost. While nobody holds it: why.
+        /// Why it holds the set: 1 nobody did, 2 the holder before died, 3 left, 4 handed over, 5
+        /// gave way to a lower rank, 6 moved to another router, 7 held the same generation, 8 was
+        /// at a router that is lost. While nobody holds it: why.
         9 why: u32,
     }
 }
@@ -155,7 +158,8 @@ message! {
         1 request: u64,
         /// Selectors in canonical text, any of which may match.
         2 selectors: Vec<String>,
-        /// Where to begin, for each owner and incarnation of the reader; an owner that is absent begins with its oldest run.
+        /// Where to begin, for each owner and incarnation of the reader; an owner that is absent
+        /// begins with its oldest run.
         3 from: Vec<SourcePosition>,
         /// In place of `from`: how far back to begin, microseconds by the reader's arrival clock.
         4 since_us: u64,
@@ -183,7 +187,8 @@ record! {
 }
 
 message! {
-    /// What the answer to a request for history consists of: first when it begins, again when it has ended.
+    /// What the answer to a request for history consists of: first when it begins, again when it
+    /// has ended.
     pub struct HistoryState = kind::HISTORY_STATE {
         /// The request.
         1 request: u64,

@@ -20,9 +20,11 @@ message! {
         3 incarnation: Incarnation,
         /// Its cores.
         4 cores: u16,
-        /// Which lane of the link this connection is, as the dialling side counts; the other side repeats it.
+        /// Which lane of the link this connection is, as the dialling side counts; the other side
+        /// repeats it.
         5 lane: u16,
-        /// How many times the dialling side has dialled this lane: a higher epoch replaces a lower one.
+        /// How many times the dialling side has dialled this lane: a higher epoch replaces a lower
+        /// one.
         6 epoch: u64,
         /// How to reach the sender: `host:port`.
         7 advertise: String,
@@ -143,7 +145,8 @@ message! {
         4 add: Vec<InterestEntry>,
         /// Numbers of interest that is gone.
         5 remove: Vec<u64>,
-        /// Version that a delta builds on: the one before. Checked by the reader; not used in snapshots.
+        /// Version that a delta builds on: the one before. Checked by the reader; not used in
+        /// snapshots.
         6 from: u64,
     }
 }
@@ -153,7 +156,8 @@ message! {
     pub struct InterestAck = kind::INTEREST_ACK {
         /// The version.
         1 version: u64,
-        /// For each owner, the position at which it was applied: runs at and after it were matched against it.
+        /// For each owner, the position at which it was applied: runs at and after it were matched
+        /// against it.
         2 positions: Vec<u64>,
         /// Publishers that were told that somebody wants their events, and did not answer in time.
         3 left_out_publishers: Vec<crate::PublisherId>,

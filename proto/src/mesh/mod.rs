@@ -9,8 +9,8 @@
 //! but the last frame of a snapshot or batch, and the version counts as arrived when a frame
 //! without `more` does.
 //!
-//! What every lane's core says about its own runs (legs, tickets, holds) goes over its own lane; what
-//! concerns the link (interest, groups, sets, history) goes over lane 0.
+//! What every lane's core says about its own runs (legs, tickets, holds) goes over its own lane;
+//! what concerns the link (interest, groups, sets, history) goes over lane 0.
 
 mod frame;
 pub mod kind;

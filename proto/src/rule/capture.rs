@@ -1,9 +1,9 @@
 //! What the named groups of a payload pattern have matched.
 //!
-//! The automata of [`selector`](crate::selector) say that a pattern is found, and not where. Only for
-//! a rule that captures, and only when its patterns were found, the pattern is searched a second
-//! time, by a simulation of its graph: linear in payload times states, whatever both are. A pattern
-//! that captures has few states, so that this stays cheap.
+//! The automata of [`selector`](crate::selector) say that a pattern is found, and not where. Only
+//! for a rule that captures, and only when its patterns were found, the pattern is searched a
+//! second time, by a simulation of its graph: linear in payload times states, whatever both are. A
+//! pattern that captures has few states, so that this stays cheap.
 
 use regex_automata::nfa::thompson::{self, pikevm};
 use regex_automata::util::primitives::NonMaxUsize;

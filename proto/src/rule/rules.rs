@@ -167,9 +167,9 @@ impl Rules {
         self.rules.iter().enumerate().filter(is_found).fold(0, |found, (index, _)| found | 1 << index)
     }
 
-    /// Applies the rules of `matched` (a bit each) to an event. `admits` says of each captured value,
-    /// with the rule's place and the key's place in it, whether it may be used; else [`OVERFLOW`]
-    /// stands for it.
+    /// Applies the rules of `matched` (a bit each) to an event. `admits` says of each captured
+    /// value, with the rule's place and the key's place in it, whether it may be used; else
+    /// [`OVERFLOW`] stands for it.
     #[must_use]
     pub fn apply(
         &self,

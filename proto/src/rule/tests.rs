@@ -111,8 +111,8 @@ fn the_version_follows_from_the_rules() {
     assert_ne!(version(&one), version(&[rule("r", "a", &[("b", "d")])]));
 }
 
-/// What a rule set makes of an event, said once more and without any cleverness: patterns by another
-/// engine, maps of texts, one rule after the other.
+/// What a rule set makes of an event, said once more and without any cleverness: patterns by
+/// another engine, maps of texts, one rule after the other.
 fn oracle(rules: &[RuleText], tags: &BTreeMap<String, String>, payload: &str) -> BTreeMap<String, String> {
     let mut effective = tags.clone();
     let set = TagSet::new(tags).unwrap();

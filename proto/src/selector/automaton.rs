@@ -115,8 +115,8 @@ impl Automaton {
         work: &mut usize,
         mut found: impl FnMut(usize) -> bool,
     ) -> bool {
-        // The state that was told last: a pattern that goes on matching, like `a.*`, stays there and is not
-        // told again.
+        // The state that was told last: a pattern that goes on matching, like `a.*`, stays there
+        // and is not told again.
         let mut told = None;
         while !scan.is_over && scan.at < payload.len() && *work > 0 {
             let end = payload.len().min(scan.at.saturating_add(*work));

@@ -40,8 +40,8 @@ pub struct Selector {
     claim: Option<Arc<Claim>>,
 }
 
-/// The canonical text, and the literals, the member and the name of an interest: comparing and hashing look
-/// at nothing else.
+/// The canonical text, and the literals, the member and the name of an interest: comparing and
+/// hashing look at nothing else.
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
         self.text() == other.text()

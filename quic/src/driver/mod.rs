@@ -4,8 +4,8 @@
 //! The caller owns the clock, the [`Network`] and the [`App`], and repeats these steps, with the
 //! same `now` within a step:
 //!
-//! 1. [`Driver::handle_buffer`] for datagrams that arrived, [`Driver::inject`] for those that siblings
-//!    passed on;
+//! 1. [`Driver::handle_buffer`] for datagrams that arrived, [`Driver::inject`] for those that
+//!    siblings passed on;
 //! 2. [`Driver::begin_turn`]: begins some of the handshakes that wait;
 //! 3. [`Driver::fire_next`] until no timer is due;
 //! 4. [`Driver::dispatch_next`] until no connection has events: calls the app;

@@ -167,8 +167,8 @@ impl TransportSettings {
         Ok(Arc::new(config))
     }
 
-    /// These where the first hop takes jumbo frames, and the size in bytes of the IP packets that it
-    /// must take. `None` when they would be the same.
+    /// These where the first hop takes jumbo frames, and the size in bytes of the IP packets that
+    /// it must take. `None` when they would be the same.
     pub(crate) fn jumbo(&self) -> Option<(usize, Self)> {
         let bound = self
             .jumbo_upper_bound

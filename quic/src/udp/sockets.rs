@@ -1,7 +1,7 @@
 //! All sockets of one core, in a poll set.
 //!
-//! A datagram that was given to [`Network::send`] leaves with the next flush. A socket keeps what the
-//! kernel does not take, and sends it first when there is room again; until then the socket is
+//! A datagram that was given to [`Network::send`] leaves with the next flush. A socket keeps what
+//! the kernel does not take, and sends it first when there is room again; until then the socket is
 //! blocked, and no more is produced for it, so that the backlog is bounded by one outbox.
 
 use std::collections::VecDeque;

@@ -66,7 +66,8 @@ impl Gate {
         Self::Secure(Secure { pages, identities, config: None })
     }
 
-    /// How a connection is answered that reached `local`; none while there is no certificate for it.
+    /// How a connection is answered that reached `local`; none while there is no certificate for
+    /// it.
     pub(super) fn way(&mut self, local: SocketAddr) -> Option<Way> {
         match self {
             Self::Plain { loopback, .. } if local.ip().to_canonical().is_loopback() => {

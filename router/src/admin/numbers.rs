@@ -190,8 +190,8 @@ fn cores(page: &mut Page, cores: &[CoreSnapshot]) {
     page.declared(metrics::DECLARED, &of(named(), |core| core));
 }
 
-/// What is hot now, from the cores' samples: the one label whose values change with the load, so that
-/// it has few.
+/// What is hot now, from the cores' samples: the one label whose values change with the load, so
+/// that it has few.
 fn hot(page: &mut Page, cores: &[CoreSnapshot]) {
     page.family(
         "millrace_hot_tag_share",

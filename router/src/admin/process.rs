@@ -39,8 +39,8 @@ struct Numbers {
 
 fn read() -> Option<Numbers> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The command may have spaces and brackets; the fields behind it have not (proc_pid_stat(5), from
-    // field 3 on).
+    // The command may have spaces and brackets; the fields behind it have not (proc_pid_stat(5),
+    // from field 3 on).
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let system = fs::read_to_string("/proc/stat").ok()?;

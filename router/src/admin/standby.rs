@@ -73,8 +73,8 @@ fn shown<'a>(set: &SetPicture, now: Time, name: &impl Fn(RouterId) -> &'a str) -
     })
 }
 
-/// `/standby/hand-over`: has the holder of a set give way to another member. The answer comes when it
-/// is asked to; the other member takes over within the time that its rank gives.
+/// `/standby/hand-over`: has the holder of a set give way to another member. The answer comes when
+/// it is asked to; the other member takes over within the time that its rank gives.
 pub(super) async fn hand_over(
     State(looker): State<Arc<Looker>>,
     RawQuery(query): RawQuery,

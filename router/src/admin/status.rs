@@ -89,8 +89,8 @@ fn declared<T>(metrics: &[Metric<T>], of: &T) -> Map<String, Value> {
     metrics.iter().map(|metric| (metric.name.to_owned(), value(metric))).collect()
 }
 
-/// What is kept of the past, and how far back all of it is there: as far as the core reaches that has
-/// let runs go and reaches least, or as far as there are runs.
+/// What is kept of the past, and how far back all of it is there: as far as the core reaches that
+/// has let runs go and reaches least, or as far as there are runs.
 fn history(view: &View, cores: &[CoreSnapshot]) -> Value {
     let spans = |cut: bool| {
         let cores =

@@ -17,10 +17,11 @@ millrace_engine::metrics! {
     /// What the canary has measured by way of one router.
     #[derive(Debug, Clone, Copy, Default)]
     pub(crate) struct CanaryMetrics {
-        /// Time from a probe of this router's canary to the echo of another router's, or of its own: through both sessions
-        /// and both directions of the link.
+        /// Time from a probe of this router's canary to the echo of another router's, or of its
+        /// own: through both sessions and both directions of the link.
         round_trip: times "canary_round_trip_seconds",
-        /// Probes to which a router has not answered within 5 s, although its canary has answered before.
+        /// Probes to which a router has not answered within 5 s, although its canary has answered
+        /// before.
         lost: counter "canary_lost",
     }
 }
@@ -46,8 +47,8 @@ struct Inner {
 pub(crate) struct Record(Mutex<Inner>);
 
 impl Record {
-    /// A probe leaves, while these routers are linked. Forgets others, and counts those as lost that
-    /// have not answered an older probe in time.
+    /// A probe leaves, while these routers are linked. Forgets others, and counts those as lost
+    /// that have not answered an older probe in time.
     pub(super) fn sent(&self, number: u64, now: Instant, linked: &BTreeSet<RouterId>) {
         let Inner { probes, routers } = &mut *self.inner();
         routers.retain(|router, _| linked.contains(router));

@@ -155,8 +155,8 @@ impl Layers {
         self.put_balancers_id(variable(AWS_SERVER_ID))
     }
 
-    /// Takes the server id that a balancer's controller has chosen for this pod, unless a setting says
-    /// one.
+    /// Takes the server id that a balancer's controller has chosen for this pod, unless a setting
+    /// says one.
     fn put_balancers_id(&mut self, given: Option<OsString>) -> Result<(), String> {
         let Some(setting) = settings::named("connection_ids.server_id") else { return Ok(()) };
         let given = given.filter(|text| !text.is_empty());

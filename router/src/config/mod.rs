@@ -1,10 +1,11 @@
 //! Settings of a router, declared once and read in two stages.
 //!
 //! `settings` declares each setting: name, meaning, default, range, change, flag and environment
-//! variable; `identities`, `rules`, `forwards` and `accepts` declare what an `[[identity]]`, `[[rule]]`,
-//! `[[forward]]` and `[[accept]]` has, and `tables` reads such lists. `layers` reads file, environment and
-//! `flags` into `settings::Settings`; `router` checks those that depend on each other and gives
-//! [`RouterConfig`], which a router starts from. `pages` prints the file and the reference page.
+//! variable; `identities`, `rules`, `forwards` and `accepts` declare what an `[[identity]]`,
+//! `[[rule]]`, `[[forward]]` and `[[accept]]` has, and `tables` reads such lists. `layers` reads
+//! file, environment and `flags` into `settings::Settings`; `router` checks those that depend on
+//! each other and gives [`RouterConfig`], which a router starts from. `pages` prints the file and
+//! the reference page.
 
 mod accepts;
 pub(crate) mod address;

@@ -77,7 +77,8 @@ pub struct RouterConfig {
     pub cluster: Option<ClusterId>,
     /// Links to other clusters.
     pub forwards: Vec<ForwardEntry>,
-    /// Who may forward from other clusters: the first entry that fits counts. Without any, nobody may.
+    /// Who may forward from other clusters: the first entry that fits counts. Without any, nobody
+    /// may.
     pub accepts: Vec<AcceptEntry>,
     /// Identities of clients without certificates, by the hashes of their tokens.
     pub tokens: HashMap<TokenHash, String>,

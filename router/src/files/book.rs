@@ -17,7 +17,8 @@ millrace_engine::metrics! {
         lives: level "history_file_lives",
         /// Blocks that were written to history files.
         blocks: counter "history_file_blocks",
-        /// Events that history files let go, because of their bytes or age, or for space on the disk.
+        /// Events that history files let go, because of their bytes or age, or for space on the
+        /// disk.
         evicted: counter "history_file_evicted_events",
         /// Events that are missing in history files, because there was no space or the disk failed.
         unwritten: counter "history_file_unwritten_events",

@@ -1,8 +1,8 @@
 //! History files: a folder, the thread that keeps them, and what cores have to do with it.
 //!
-//! The engine decides what is kept and how (`engine/src/history/files`). A core hands over blocks and
-//! requests at the end of its turn and never waits: the thread alone touches the disk. Blocks that
-//! wait for it are bounded in bytes; those beyond are not kept in files, and are counted.
+//! The engine decides what is kept and how (`engine/src/history/files`). A core hands over blocks
+//! and requests at the end of its turn and never waits: the thread alone touches the disk. Blocks
+//! that wait for it are bounded in bytes; those beyond are not kept in files, and are counted.
 //!
 //! | file | what |
 //! |---|---|

@@ -46,8 +46,8 @@ impl ForwardPost {
         self.budget.has_room() && self.batches.capacity() > 0
     }
 
-    /// Posts a batch. One that finds no room, because another core was faster, or no reader any more,
-    /// is given back.
+    /// Posts a batch. One that finds no room, because another core was faster, or no reader any
+    /// more, is given back.
     fn post(&self, handed: Handed) -> Result<(), Handed> {
         let bytes: u64 = handed.runs.iter().map(CrossingRun::bytes).sum();
         let share = self.budget.take(usize::try_from(bytes).unwrap_or(usize::MAX));

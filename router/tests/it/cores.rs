@@ -225,7 +225,8 @@ impl Rain {
             while !end.load(Ordering::Relaxed) {
                 number = number.wrapping_add(1);
                 let [high, low] = number.to_be_bytes();
-                // While nobody listens, each second one only reports that the one before was refused.
+                // While nobody listens, each second one only reports that the one before was
+                // refused.
                 let _ = socket.send_to(&[0x40, 9, high, low, 1, 1, 1, 1, 1, 7, 7, 7, 7], addr);
                 let mut long = vec![0xc0, 0, 0, 0, 1, 8, 9, high, low, 1, 1, 1, 1, 1, 0, 0];
                 long.resize(1200, 7);
@@ -303,7 +304,8 @@ async fn restarted_router_of_several_cores_tells_its_predecessors_clients_at_onc
     for (publisher, tags) in &publishers {
         publisher.publish(tags, "into the void").await.unwrap();
         within(publisher.flush()).await;
-        // Whoever had something else to say to the new router knew before the event, and lost nothing.
+        // Whoever had something else to say to the new router knew before the event, and lost
+        // nothing.
         if let Ok(range) = tokio::time::timeout(std::time::Duration::ZERO, publisher.lost()).await {
             assert_eq!(range.seqs, 1..2);
             lost += 1;

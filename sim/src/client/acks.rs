@@ -1,5 +1,5 @@
-//! How a receiver's program acknowledges what it has taken: at once, when it has worked on it, late,
-//! or never.
+//! How a receiver's program acknowledges what it has taken: at once, when it has worked on it,
+//! late, or never.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -224,7 +224,8 @@ impl Client {
             },
             Role::Receivers(receivers) => ConnectionConfig {
                 receivers: receivers.count(),
-                // Every other client, so that each seed has both kinds of delivery streams side by side.
+                // Every other client, so that each seed has both kinds of delivery streams side by
+                // side.
                 share_deliveries: self.index % 2 == 1,
                 confirms: receivers.confirms(),
                 moves: true,

@@ -89,8 +89,8 @@ impl Client {
         self.flow(around);
     }
 
-    /// Its program leaves its router and goes on at the next one. With `restarts` it ends, too, and begins
-    /// again with the cursors that it has saved.
+    /// Its program leaves its router and goes on at the next one. With `restarts` it ends, too, and
+    /// begins again with the cursors that it has saved.
     pub fn hop(&mut self, restarts: bool, around: &mut Surroundings<'_>) {
         // A move to the next router goes on.
         if self.next.is_none()
@@ -270,8 +270,8 @@ impl Client {
             (Said::Subscribed(subscribed), Role::Receivers(receivers)) => {
                 receivers.subscribed(&subscribed, now, around.record);
             }
-            // It has crossed the end of its receiver, and is asked for again when that is opened anew: who is
-            // refused it for another reason waits for it to the end.
+            // It has crossed the end of its receiver, and is asked for again when that is opened
+            // anew: who is refused it for another reason waits for it to the end.
             (Said::Refused(refused), Role::Receivers(_))
                 if refused.reason == RefusedReason::Receiver && refused.subscription.is_some() => {}
             (Said::Refused(refused), _) => {

@@ -3,8 +3,8 @@
 //!
 //! A client has a publisher or receivers. Which router it dials, after which pause, and when it
 //! leaves is decided by the client library's attachment, as for its users. Each receiver's next
-//! session is another one for the checkers, unless it has moved there from a router that asked it to
-//! leave: then nothing may be missing, and its session goes on.
+//! session is another one for the checkers, unless it has moved there from a router that asked it
+//! to leave: then nothing may be missing, and its session goes on.
 //!
 //! Publishers have all levels. Without one, events that were on their way when a connection was
 //! lost are unknown. With one they go out again, and are held in memory or in a spool, whose disk

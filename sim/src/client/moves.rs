@@ -1,6 +1,6 @@
-//! Receivers that move to the next router while the old one still delivers, as in the client library:
-//! their session goes on, for the checkers too, so that nothing may be missing in it, come twice or
-//! out of order.
+//! Receivers that move to the next router while the old one still delivers, as in the client
+//! library: their session goes on, for the checkers too, so that nothing may be missing in it, come
+//! twice or out of order.
 
 use std::time::Duration;
 

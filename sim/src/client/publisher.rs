@@ -108,8 +108,8 @@ impl Publisher {
     /// Bytes queued, and their bound.
     #[must_use]
     pub fn queued(&self) -> (u64, u64) {
-        // One event always fits an empty queue, so the bound is exceeded by one at most. A disk is bounded
-        // by its size.
+        // One event always fits an empty queue, so the bound is exceeded by one at most. A disk is
+        // bounded by its size.
         let held = self.setup.disk.as_ref().map_or(self.setup.config.buffer_bytes as u64, |disk| disk.total);
         let queued = self.life.as_ref().map_or(0, |life| life.session.queued_bytes());
         (queued as u64, held + (1 << 16))

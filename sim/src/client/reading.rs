@@ -1,6 +1,6 @@
-//! A receiver that asks for the past: it reads with the client library's own account of how far it has
-//! come, goes on elsewhere when its connection is lost, and its program may end and begin again with
-//! the cursor that it has saved as text.
+//! A receiver that asks for the past: it reads with the client library's own account of how far it
+//! has come, goes on elsewhere when its connection is lost, and its program may end and begin again
+//! with the cursor that it has saved as text.
 
 use std::time::Duration;
 

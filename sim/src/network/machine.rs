@@ -163,7 +163,8 @@ impl Network {
             uni_allowed,
         };
         let first = self.config.uni_first;
-        // A client publishes on one stream; a router that dials a peer also answers for its history.
+        // A client publishes on one stream; a router that dials a peer also answers for its
+        // history.
         let of_dialler = if peer { LANE_STREAMS } else { 1 };
         let ends =
             [end(from, State::Connecting, of_dialler, first), end(nobody, State::Unknown, first, of_dialler)];

@@ -72,8 +72,8 @@ impl Tamper {
             Ok(())
         });
         self.reader = reader;
-        // A pair changes places only when it is written at once: nothing waits here for a run that may not
-        // come.
+        // A pair changes places only when it is written at once: nothing waits here for a run that
+        // may not come.
         out.append(&mut self.held);
         if outcome.is_err() {
             out.extend_from_slice(bytes);

@@ -127,7 +127,8 @@ impl ClusterChecker {
     }
 
     /// A publisher leaves event `n`, which it has just published, out: its router has said that
-    /// nobody wants it. It is owed like one that the router has, once that is [`received`](Self::received).
+    /// nobody wants it. It is owed like one that the router has, once that is
+    /// [`received`](Self::received).
     pub fn left_out(&mut self, emitter: u32, n: u64, publisher: PublisherId) {
         self.history.left_out(emitter, n, publisher);
     }
@@ -302,7 +303,8 @@ impl ClusterChecker {
         }
     }
 
-    /// The subscriptions that ask for the past, with what was published so far, and where findings go.
+    /// The subscriptions that ask for the past, with what was published so far, and where findings
+    /// go.
     pub const fn readers(&mut self) -> (&mut Readers, &History, &mut Findings) {
         (&mut self.readers, &self.history, &mut self.findings)
     }

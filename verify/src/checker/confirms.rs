@@ -4,8 +4,9 @@
 //! Judged is each pair of an event and a receiver whose subscription was effective in the cluster
 //! from before the event was published, in one session, until [`FLIGHT_NS`] after its publisher was
 //! told. A subscription is not effective at a router that has begun anew and cannot reach that of
-//! the receiver: the receiver hears when it has joined. At level *delivered* that receiver's application had acknowledged the event by then. At level
-//! *routed* the event arrives, or a gap says that the receiver's queue overflowed later.
+//! the receiver: the receiver hears when it has joined. At level *delivered* that receiver's
+//! application had acknowledged the event by then. At level *routed* the event arrives, or a gap
+//! says that the receiver's queue overflowed later.
 
 use std::collections::BTreeMap;
 

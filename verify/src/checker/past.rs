@@ -1,10 +1,10 @@
-//! History: a receiver that asks for the past gets all of it that is kept, once, in order, and joined
-//! with what is live, whichever routers and connections it has one after the other.
+//! History: a receiver that asks for the past gets all of it that is kept, once, in order, and
+//! joined with what is live, whichever routers and connections it has one after the other.
 //!
 //! A *reader* is one subscription of one receiver's application, over all its sessions: where the
-//! others that judge streams begin anew with each session, this one does not. What it is owed begins
-//! when it asked, or so much before as it asked back, and never lapses: what it misses between two
-//! sessions is filled from history, from its cursor on.
+//! others that judge streams begin anew with each session, this one does not. What it is owed
+//! begins when it asked, or so much before as it asked back, and never lapses: what it misses
+//! between two sessions is filled from history, from its cursor on.
 //!
 //! | rule | of |
 //! |---|---|
@@ -17,10 +17,10 @@
 //! Gaps count as they stand: a router that cannot be asked is named by one, and a router without
 //! history begins with one of every router. Not judged: whether a gap was needed.
 //!
-//! What several readers of one receiver match comes with the replay of each. One whose publisher has a
-//! confirm level comes once for a receiver that has had it live, so that what the library removes
-//! counts as given. A run that is cut because of its payload advances a cursor with its last piece
-//! only, if the reader gets that: readers with patterns may get pieces again.
+//! What several readers of one receiver match comes with the replay of each. One whose publisher
+//! has a confirm level comes once for a receiver that has had it live, so that what the library
+//! removes counts as given. A run that is cut because of its payload advances a cursor with its
+//! last piece only, if the reader gets that: readers with patterns may get pieces again.
 
 use std::collections::BTreeMap;
 
@@ -107,8 +107,8 @@ impl Readers {
         Ok(())
     }
 
-    /// A reader's subscription is effective in the cluster, `left_out` excepted: from its beginning on,
-    /// the first time.
+    /// A reader's subscription is effective in the cluster, `left_out` excepted: from its beginning
+    /// on, the first time.
     pub fn effective(&mut self, owner: u32, subscription: u32, left_out: &LeftOut, at: u64) {
         let Some(reader) = self.0.get_mut(&(owner, subscription)) else { return };
         if !std::mem::replace(&mut reader.is_effective, true) {
@@ -120,8 +120,8 @@ impl Readers {
     }
 
     /// A receiver's program has ended, and begins again with what it has saved of its cursor. What
-    /// its library knew of events that are sent again is gone, and a router that the cursor does not
-    /// name is read from its oldest event.
+    /// its library knew of events that are sent again is gone, and a router that the cursor does
+    /// not name is read from its oldest event.
     pub fn restarted(&mut self, owner: u32) {
         for (_, reader) in self.0.range_mut((owner, 0)..=(owner, u32::MAX)) {
             reader.given = Repeats::default();
@@ -198,8 +198,9 @@ mod tests {
 
     const A: RouterId = RouterId(1);
 
-    /// What a reader that wants everything from time 100 on is found to have, of ten events that are
-    /// published at times 0, 50, 100 and so on: it is given these, and a gap before the place `gap`.
+    /// What a reader that wants everything from time 100 on is found to have, of ten events that
+    /// are published at times 0, 50, 100 and so on: it is given these, and a gap before the place
+    /// `gap`.
     fn found(numbers: &[u64], gap: Option<usize>) -> Vec<String> {
         let mut history = History::new(Words::default(), vec![TagSet::from_texts(["a=b"]).unwrap()]);
         for n in 0..10 {

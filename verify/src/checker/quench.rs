@@ -1,13 +1,14 @@
 //! Quench: publishers leave out what nobody wants, and nothing else.
 //!
-//! - From when a receiver has learned that its subscription is effective in the cluster, nobody leaves
-//!   out what it wants. It is owed what is left out just as what is sent: it is missed in
+//! - From when a receiver has learned that its subscription is effective in the cluster, nobody
+//!   leaves out what it wants. It is owed what is left out just as what is sent: it is missed in
 //!   [`completeness`](super::completeness), unless a gap stands in its place, and found here
 //!   ([`missed`]). Publishers that the receiver was told of as left out are excepted.
 //! - A tag set is quenched on one connection at most once in the time for which nobody may want it,
 //!   however often somebody comes and goes.
 //! - No core quenches while it does not know all interest (its router is not synced, or a peer is
-//!   suspect), nor where something else than receivers wants the set: history, or a rule for payloads.
+//!   suspect), nor where something else than receivers wants the set: history, or a rule for
+//!   payloads.
 //!
 //! ```text
 //! router writes   Quench 7 ──────── Unquench 7 ── Quench 7

@@ -14,8 +14,8 @@ pub struct Session {
     stalls: Vec<(u64, Option<u64>)>,
     /// When each event was acknowledged first, and how often it was in all.
     acknowledged: BTreeMap<(u32, u64), (u64, u64)>,
-    /// Whether it asks for the past: then its receiver is judged over all its sessions, by the checker
-    /// of history.
+    /// Whether it asks for the past: then its receiver is judged over all its sessions, by the
+    /// checker of history.
     pub reads_past: bool,
     /// Whether it has moved from one router to another: for a while it was at both.
     pub(super) has_moved: bool,
@@ -54,9 +54,9 @@ impl Session {
         self.acknowledged.get(&(emitter, n)).map(|&(at, _)| at)
     }
 
-    /// How often routers may count it as a receiver that has acknowledged an event: where it reads the
-    /// past, once for each of its two subscriptions, of which one may have it live and one with its
-    /// replay.
+    /// How often routers may count it as a receiver that has acknowledged an event: where it reads
+    /// the past, once for each of its two subscriptions, of which one may have it live and one with
+    /// its replay.
     pub(super) fn counts(&self, emitter: u32, n: u64) -> u64 {
         let times = self.acknowledged.get(&(emitter, n)).map_or(0, |&(_, times)| times);
         if self.has_moved || self.reads_past { times.min(2) } else { times.min(1) }

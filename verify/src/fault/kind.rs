@@ -80,8 +80,8 @@ pub enum Fault {
         /// The receiver.
         receiver: u32,
     },
-    /// A publisher's process dies, in the middle of a write if it spools; at the end of the fault it
-    /// starts again.
+    /// A publisher's process dies, in the middle of a write if it spools; at the end of the fault
+    /// it starts again.
     KillPublisher {
         /// The publisher.
         publisher: u32,

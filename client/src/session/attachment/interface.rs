@@ -19,8 +19,8 @@ pub struct AttachmentConfig {
     /// beside its connection. Each pause is drawn between half of it and all of it, because clients
     /// that left together are not to come back together. Default 30 s.
     pub return_every_ns: u64,
-    /// When a client whose router is far looks for a nearer one for the first time; drawn between half
-    /// of it and all of it. 0: never. Default 5 s.
+    /// When a client whose router is far looks for a nearer one for the first time; drawn between
+    /// half of it and all of it. 0: never. Default 5 s.
     pub look_after_ns: u64,
     /// Bound of the first pause between two rounds. Default 50 ms.
     pub backoff_min_ns: u64,
@@ -82,8 +82,8 @@ pub enum Input<'a, R: Router, E> {
         /// Its addresses.
         outcome: Result<Vec<R::Address>, E>,
     },
-    /// The round trip of an attempt's connection, told before [`Input::Welcomed`]. A driver that cannot
-    /// measure does not tell it: then the client never looks for a nearer router.
+    /// The round trip of an attempt's connection, told before [`Input::Welcomed`]. A driver that
+    /// cannot measure does not tell it: then the client never looks for a nearer router.
     Measured {
         /// The attempt.
         attempt: AttemptId,

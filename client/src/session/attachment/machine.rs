@@ -111,8 +111,9 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self
     }
 
-    /// Takes over a connection that its driver made by itself: to which router, the shortest round trip
-    /// that was measured on it, and what the router said. Returns the attempt that stands for it.
+    /// Takes over a connection that its driver made by itself: to which router, the shortest round
+    /// trip that was measured on it, and what the router said. Returns the attempt that stands for
+    /// it.
     pub fn begin_attached(
         &mut self,
         (router, address): (R, R::Address),
@@ -399,7 +400,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
     }
 
-    /// A look, or the move behind it, is over: the client goes to what it has found, or looks again.
+    /// A look, or the move behind it, is over: the client goes to what it has found, or looks
+    /// again.
     fn look_over(&mut self, now: Time) {
         match self.nearest.look_over(&self.config) {
             Some((router, address)) => {

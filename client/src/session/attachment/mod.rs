@@ -23,17 +23,19 @@
 //! has a head start over the next. The first router that welcomes the client wins, and the
 //! attachment abandons the other attempts.
 //!
-//! Routers stand in *levels*. A round tries the first level, and the next when all of it has failed or
-//! has been silent for a second. A client that is attached to a router of a further level tries the
-//! levels before every half a minute, beside its connection, and moves when one of them welcomes it.
+//! Routers stand in *levels*. A round tries the first level, and the next when all of it has failed
+//! or has been silent for a second. A client that is attached to a router of a further level tries
+//! the levels before every half a minute, beside its connection, and moves when one of them
+//! welcomes it.
 //!
-//! A client may have a *zone*. It tries the routers of that zone first that it has heard of, and takes
-//! whichever router answers, because any is better than none. While it is attached to a router of another
-//! zone it tries to go home beside that connection: within a second when it hears of a router there, else
-//! every half a minute, when it also asks one router of the first level which others there are.
+//! A client may have a *zone*. It tries the routers of that zone first that it has heard of, and
+//! takes whichever router answers, because any is better than none. While it is attached to a
+//! router of another zone it tries to go home beside that connection: within a second when it hears
+//! of a router there, else every half a minute, when it also asks one router of the first level
+//! which others there are.
 //!
-//! Without zones, of the client or of routers, the round trip decides: a client whose router is far looks
-//! beside its connection whether another one is nearer (`nearest.rs`).
+//! Without zones, of the client or of routers, the round trip decides: a client whose router is far
+//! looks beside its connection whether another one is nearer (`nearest.rs`).
 //!
 //! A *refusal* is an answer that the next attempt will meet again: a certificate that nobody
 //! trusts, an identity that may not connect, a version. It ends the first search

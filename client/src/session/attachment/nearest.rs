@@ -1,12 +1,12 @@
 //! Whether another router is nearer, by round trip, and when a client looks for one.
 //!
-//! A client takes the first router that welcomes it, because waiting for a better one costs time. If
-//! that router turns out to be [far](is_far), the client *looks* for a nearer one beside its connection: it
-//! connects to at most [`CANDIDATES_MAX`] others, one after the other, and once more to the present one,
-//! because a handshake that was slow by chance makes a router look far. A router is
-//! [nearer](is_nearer) when its round trip is at most half and two milliseconds shorter. The client
-//! moves when two looks in a row find one. A look keeps no connection: what it has measured it closes,
-//! and the move connects anew.
+//! A client takes the first router that welcomes it, because waiting for a better one costs time.
+//! If that router turns out to be [far](is_far), the client *looks* for a nearer one beside its
+//! connection: it connects to at most [`CANDIDATES_MAX`] others, one after the other, and once more
+//! to the present one, because a handshake that was slow by chance makes a router look far. A
+//! router is [nearer](is_nearer) when its round trip is at most half and two milliseconds shorter.
+//! The client moves when two looks in a row find one. A look keeps no connection: what it has
+//! measured it closes, and the move connects anew.
 //!
 //! ```text
 //!  attached, far ─► pause ─► look ── none ──► longer pause, up to an hour ─► look …
@@ -14,8 +14,8 @@
 //! ```
 //!
 //! Within a site nobody ever looks, because no router there is far. Elsewhere a look costs as many
-//! handshakes as there are candidates, which is why pauses grow; they grow across moves, too, so that
-//! a client that others send away again and again comes back ever more seldom.
+//! handshakes as there are candidates, which is why pauses grow; they grow across moves, too, so
+//! that a client that others send away again and again comes back ever more seldom.
 
 use super::backoff::Chance;
 use super::interface::{AttachmentConfig, Nearer};
@@ -114,8 +114,8 @@ impl<R: Router> Nearest<R> {
         Some(Nearer { from_ns: present.round_trip_ns, to_ns: best.round_trip_ns })
     }
 
-    /// A look, or the move behind it, has come to nothing, or a look has found a nearer router. Returns
-    /// that router when the client goes there.
+    /// A look, or the move behind it, has come to nothing, or a look has found a nearer router.
+    /// Returns that router when the client goes there.
     pub(super) fn look_over(&mut self, config: &AttachmentConfig) -> Option<(R, R::Address)> {
         let has_found = self.best.is_some() && !self.is_moving;
         if !has_found {
@@ -130,8 +130,8 @@ impl<R: Router> Nearest<R> {
         Some((best.router.clone(), best.address.clone()))
     }
 
-    /// How long until the next look: short when the last one found a nearer router. Half of a pause at
-    /// least, because clients that came together are not to look together.
+    /// How long until the next look: short when the last one found a nearer router. Half of a pause
+    /// at least, because clients that came together are not to look together.
     pub(super) fn pause(&self, config: &AttachmentConfig, chance: &mut Chance) -> u64 {
         let pause_ns = if self.found > 0 { config.look_after_ns / 4 } else { self.pause_ns };
         pause_ns / 2 + chance.up_to(pause_ns / 2)

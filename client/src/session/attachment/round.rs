@@ -1,8 +1,8 @@
 //! One round: every router is tried once, until one welcomes the client.
 //!
-//! Addresses of one level are dialled one after the other, each with a head start over the next. The
-//! next level begins when all attempts of the levels before have failed, or when they have had a
-//! longer head start: a silent host must not cost the whole time of an attempt.
+//! Addresses of one level are dialled one after the other, each with a head start over the next.
+//! The next level begins when all attempts of the levels before have failed, or when they have had
+//! a longer head start: a silent host must not cost the whole time of an attempt.
 
 use std::collections::VecDeque;
 

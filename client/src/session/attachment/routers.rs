@@ -22,8 +22,8 @@ pub trait Router: Debug + Clone + PartialEq {
         Self: Sized;
 }
 
-/// The routers that are known: those of the configuration, in levels, and those that the last router
-/// named.
+/// The routers that are known: those of the configuration, in levels, and those that the last
+/// router named.
 #[derive(Debug, Clone)]
 pub(super) struct Routers<R> {
     /// The first level is where the client belongs; the others are for when none of it takes it.
@@ -56,8 +56,8 @@ impl<R: Router> Routers<R> {
         self.zone = zone;
     }
 
-    /// Whether a router of this zone is no better than others: it is the client's, or the client has
-    /// none.
+    /// Whether a router of this zone is no better than others: it is the client's, or the client
+    /// has none.
     pub(super) fn is_near(&self, zone: &str) -> bool {
         self.zone.is_empty() || self.zone == zone
     }
@@ -154,10 +154,10 @@ impl<R: Router> Routers<R> {
         self.alternates = alternates.iter().take(ALTERNATES_MAX).filter_map(|text| R::named(text)).collect();
     }
 
-    /// The routers of the first `levels` levels, each once and with its level, in the order in which
-    /// a round tries them: those of the client's zone first, then level by level; where there is one,
-    /// configured routers first, or alternates first when the last router asked to be left; each kind
-    /// in a new random order.
+    /// The routers of the first `levels` levels, each once and with its level, in the order in
+    /// which a round tries them: those of the client's zone first, then level by level; where there
+    /// is one, configured routers first, or alternates first when the last router asked to be left;
+    /// each kind in a new random order.
     pub(super) fn order(&self, levels: usize, chance: &mut Chance) -> Vec<(usize, R)> {
         let mut kinds: Vec<(usize, Vec<R>)> = self.levels.iter().cloned().enumerate().collect();
         kinds.push((self.levels() - 1, self.alternates.clone()));

@@ -17,12 +17,15 @@ pub struct ConnectionConfig {
     pub receivers: u32,
     /// The silence limits.
     pub liveness: LivenessConfig,
-    /// How long the publisher can wait for [`ConnectionEvent::Received`](super::ConnectionEvent::Received), microseconds. Default 0:
+    /// How long the publisher can wait for
+    /// [`ConnectionEvent::Received`](super::ConnectionEvent::Received), microseconds. Default 0:
     /// the router's choice, 20 ms. Routers make no publisher wait for more than 10 s. A time beyond
     /// an integer of the wire is cut to its largest.
     pub received_within_us: u64,
     /// Whether Hello asks for one delivery stream for all receivers. A router without the feature
-    /// opens a stream for each all the same: [`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries). Default no.
+    /// opens a stream for each all the same:
+    /// [`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries).
+    /// Default no.
     pub share_deliveries: bool,
     /// Whether Hello asks for confirms: outcomes for the publisher, and acknowledgements of runs
     /// that its receivers take, which a client that asks owes. Default no.

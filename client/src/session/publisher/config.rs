@@ -76,9 +76,9 @@ pub struct PublisherConfig {
     /// within ten minutes, before that is its outcome. Default no. With a confirm level and a store
     /// that can hand events out again (a spool) only.
     pub retry_partial: bool,
-    /// Whether another session sends the same events on another way ([`Ways`](super::Ways)). Default
-    /// no. What was lost with a stream goes out again then, and without a level each run says that it
-    /// may come twice.
+    /// Whether another session sends the same events on another way ([`Ways`](super::Ways)).
+    /// Default no. What was lost with a stream goes out again then, and without a level each run
+    /// says that it may come twice.
     pub redundant: bool,
     /// The standby set that it is a member of. Default none.
     pub set: Option<SetWish>,

@@ -194,8 +194,8 @@ fn at_a_router_that_does_not_confirm_events_end_as_unknown() {
 }
 
 proptest! {
-    /// Whatever ends in whatever order, with lost streams between: each event ends once, and what has
-    /// not ended goes out again.
+    /// Whatever ends in whatever order, with lost streams between: each event ends once, and what
+    /// has not ended goes out again.
     #[test]
     fn every_event_ends_once(
         steps in prop::collection::vec((0_u64..40, 1_u64..12, prop::bool::weighted(0.2), 0_u64..9), 1..60)

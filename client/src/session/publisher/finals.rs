@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Ranges above the floor, at most: a publisher has at most 65,536 events in flight and as many that
-/// wait to be sent again, and each of them may stand alone.
+/// Ranges above the floor, at most: a publisher has at most 65,536 events in flight and as many
+/// that wait to be sent again, and each of them may stand alone.
 const RANGES_MAX: usize = 131_072;
 
 /// Final seqs.

@@ -32,8 +32,8 @@ pub enum Heard {
 }
 
 impl<S: Store> PublisherSession<S> {
-    /// Takes an event of the control stream of the connection that carries its stream. Where several
-    /// publishers write that, events that name another one are not for this one.
+    /// Takes an event of the control stream of the connection that carries its stream. Where
+    /// several publishers write that, events that name another one are not for this one.
     ///
     /// # Errors
     /// [`SessionError`]: the router broke the protocol; the connection is to be closed.

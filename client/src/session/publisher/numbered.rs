@@ -15,13 +15,13 @@ use super::tags::Tags;
 use crate::time::Time;
 
 impl<S: Store> PublisherSession<S> {
-    /// Takes an event of a member of a standby set, with its number in the source, which rises. It is
-    /// published, kept for the moment in which this member takes over, or passed over, because routers
-    /// have had its number.
+    /// Takes an event of a member of a standby set, with its number in the source, which rises. It
+    /// is published, kept for the moment in which this member takes over, or passed over, because
+    /// routers have had its number.
     ///
     /// # Errors
-    /// [`PublishError`]; the event is not taken then. [`PublishError::WouldBlock`] also says that this
-    /// member is ahead of the one that publishes by all that it may keep.
+    /// [`PublishError`]; the event is not taken then. [`PublishError::WouldBlock`] also says that
+    /// this member is ahead of the one that publishes by all that it may keep.
     pub fn publish_numbered<'t>(
         &mut self,
         now: Time,
@@ -67,8 +67,8 @@ impl<S: Store> PublisherSession<S> {
         self.standby = Some(member);
     }
 
-    /// What a router is to be asked for when a connection begins; none for a publisher without a set.
-    /// Until it has answered, nothing goes out.
+    /// What a router is to be asked for when a connection begins; none for a publisher without a
+    /// set. Until it has answered, nothing goes out.
     pub fn standby_request(&mut self) -> Option<Standby> {
         let index = self.config.index;
         self.standby.as_deref_mut().map(|member| member.request(PUBLISHER_NUMBER, index))
@@ -86,8 +86,8 @@ impl<S: Store> PublisherSession<S> {
         self.standby.as_deref().map_or((0, 0), |member| (member.kept() as u64, member.passed_over()))
     }
 
-    /// The router says what this publisher is in its set. When it is fenced, what has no outcome yet
-    /// ends as [`Outcome::Unknown`], and what was not sent is given up.
+    /// The router says what this publisher is in its set. When it is fenced, what has no outcome
+    /// yet ends as [`Outcome::Unknown`], and what was not sent is given up.
     pub(crate) fn on_set_state(&mut self, now: Time, said: &SetState) {
         let Some(member) = self.standby.as_deref_mut() else { return };
         if member.hear(now, said) {

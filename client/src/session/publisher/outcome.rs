@@ -126,8 +126,8 @@ impl Outcome {
         }
     }
 
-    /// Whether sending the event again may end better: it did not reach all its receivers, or nobody
-    /// can tell, for reasons that pass.
+    /// Whether sending the event again may end better: it did not reach all its receivers, or
+    /// nobody can tell, for reasons that pass.
     pub(super) fn may_improve(&self) -> bool {
         let passes = |reason: &OutcomeReason| {
             !matches!(

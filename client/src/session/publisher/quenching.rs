@@ -35,8 +35,9 @@ impl<S: Store> PublisherSession<S> {
     }
 
     /// Whether an event that is published now may be left out: nobody wants it, and it is not the
-    /// sample that is sent every 10 s all the same. To be asked once for each event, and not for one
-    /// that names recipients or replies to a request. `now` is called for the time if it matters.
+    /// sample that is sent every 10 s all the same. To be asked once for each event, and not for
+    /// one that names recipients or replies to a request. `now` is called for the time if it
+    /// matters.
     #[inline]
     pub fn skips(&mut self, now: impl FnOnce() -> Time, tags: Tags<'_>) -> bool {
         let has_unwanted = self.stream.as_ref().is_some_and(|stream| !stream.unwanted.is_empty());

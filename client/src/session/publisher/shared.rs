@@ -1,7 +1,7 @@
 //! One stream that several publishers write, each in its turn.
 //!
-//! A connection has one publish stream. Each of its publishers has a number there, seqs and outcomes
-//! of its own; they share the table of tag sets and the credit:
+//! A connection has one publish stream. Each of its publishers has a number there, seqs and
+//! outcomes of its own; they share the table of tag sets and the credit:
 //!
 //! ```text
 //! session of publisher 0 ─┐   lend      ┌ DefinePublisher(0, …), its runs
@@ -9,9 +9,10 @@
 //! session of publisher 2 ─┘  take_back  └ …
 //! ```
 //!
-//! A session has the stream while it is lent to it: [`SharedStream::lend`], then what the driver does
-//! with a session that writes a stream of its own, then [`SharedStream::take_back`]. When credit ends
-//! within a chunk, [`SharedStream::take_rest`] gives the rest of it, before anybody else writes.
+//! A session has the stream while it is lent to it: [`SharedStream::lend`], then what the driver
+//! does with a session that writes a stream of its own, then [`SharedStream::take_back`]. When
+//! credit ends within a chunk, [`SharedStream::take_rest`] gives the rest of it, before anybody
+//! else writes.
 //!
 //! The router's answers name the number. One that is free again is given to the next publisher, but
 //! only when the router has nothing left to say about the one before.

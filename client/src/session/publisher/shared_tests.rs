@@ -32,8 +32,8 @@ fn turn(stream: &mut SharedStream, session: &mut PublisherSession) -> Vec<Bytes>
     chunks
 }
 
-/// What a router makes of a stream: the publishers by number, and what each has sent under which tag
-/// set.
+/// What a router makes of a stream: the publishers by number, and what each has sent under which
+/// tag set.
 #[derive(Default)]
 struct Reader {
     frames: FrameReader,

@@ -22,8 +22,8 @@ pub(super) struct Speaker {
     publisher: PublisherOnStream,
     /// The stream has what defines its number, or needs nothing.
     is_introduced: bool,
-    /// Whether nobody else writes the stream. Where others do, they may give a number to another tag
-    /// set, so that what is remembered here of handles would be wrong.
+    /// Whether nobody else writes the stream. Where others do, they may give a number to another
+    /// tag set, so that what is remembered here of handles would be wrong.
     is_alone: bool,
     /// Number that each handle was last given on this stream.
     number_of_handle: Vec<u32>,

@@ -153,11 +153,11 @@ impl Kept {
 pub(super) struct Member {
     wish: SetWish,
     state: StandbyState,
-    /// Whether it held the set when it was told last, on an earlier connection, too: then events are
-    /// queued until it is told again.
+    /// Whether it held the set when it was told last, on an earlier connection, too: then events
+    /// are queued until it is told again.
     was_active: bool,
-    /// Its store holds events of an earlier process, which are sent only if nobody else has held the
-    /// set since.
+    /// Its store holds events of an earlier process, which are sent only if nobody else has held
+    /// the set since.
     has_old: bool,
     /// The highest generation that it has heard of.
     generation: u64,

@@ -35,8 +35,8 @@ pub struct NewEvent<'a> {
     pub time_ns: u64,
     /// What it says.
     pub payload: &'a [u8],
-    /// Whom it is for in place of those whose selectors match, and what it asks or answers: hop field
-    /// 7, encoded; empty: nothing of the kind.
+    /// Whom it is for in place of those whose selectors match, and what it asks or answers: hop
+    /// field 7, encoded; empty: nothing of the kind.
     pub address: &'a [u8],
     /// Its number in its source, where that gives one: above that of the event before.
     pub source_seq: Option<u64>,
@@ -211,8 +211,8 @@ pub trait Store: fmt::Debug {
     /// released once, by this method or by [`Store::release`], and one publisher uses one of them.
     fn release_range(&mut self, seqs: Range<u64>);
 
-    /// As [`Store::release_range`], for events that may not have been handed out: a run of which all are
-    /// final is not handed out from here on. Only for a store in memory.
+    /// As [`Store::release_range`], for events that may not have been handed out: a run of which
+    /// all are final is not handed out from here on. Only for a store in memory.
     fn leave_out(&mut self, seqs: Range<u64>) {
         let _ = seqs;
     }

@@ -44,8 +44,8 @@ impl<S: Store> PublisherSession<S> {
 
     /// The stream is gone. Returns the seqs that were on their way: whether the router got them is
     /// unknown, and they are not sent again. With
-    /// [`PublisherConfig::resend`](super::PublisherConfig::resend) or a confirm level there are none,
-    /// because they go out on the next stream. Queued events stay queued for it.
+    /// [`PublisherConfig::resend`](super::PublisherConfig::resend) or a confirm level there are
+    /// none, because they go out on the next stream. Queued events stay queued for it.
     pub fn stream_lost(&mut self) -> Range<u64> {
         self.stream = None;
         self.speaker = None;

@@ -316,8 +316,8 @@ fn received_for_events_that_were_never_sent_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever is published, with handles or by value, arrives in order with its tags, through a small table, under any
-    /// credit, and whatever the reader holds.
+    /// Whatever is published, with handles or by value, arrives in order with its tags, through a
+    /// small table, under any credit, and whatever the reader holds.
     #[test]
     fn everything_published_arrives_in_order(
         events in proptest::collection::vec((0u32..12, any::<bool>(), 0usize..300), 1..200),

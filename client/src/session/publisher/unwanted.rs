@@ -1,9 +1,9 @@
 //! The tag sets of a stream that nobody wants, as its router has told.
 //!
-//! The router names a set by its number on the stream, together with how many bytes of the stream it
-//! had read: a number that was defined anew behind them stands for another set by then. A set that
-//! loses its number counts as wanted, because the router forgets it, too. So the table of the stream
-//! bounds both maps.
+//! The router names a set by its number on the stream, together with how many bytes of the stream
+//! it had read: a number that was defined anew behind them stands for another set by then. A set
+//! that loses its number counts as wanted, because the router forgets it, too. So the table of the
+//! stream bounds both maps.
 
 use std::collections::HashMap;
 
@@ -47,8 +47,8 @@ impl Unwanted {
         self.sets.insert(set.clone(), quenched).is_none()
     }
 
-    /// Somebody wants the set of a number, or the number stands for another set. Returns the set, if
-    /// nobody wanted it.
+    /// Somebody wants the set of a number, or the number stands for another set. Returns the set,
+    /// if nobody wanted it.
     pub(super) fn remove(&mut self, number: u64) -> Option<TagSet> {
         let set = self.numbers.remove(&number)?;
         self.sets.remove(&set).filter(|quenched| quenched.number == number).map(|_| set)

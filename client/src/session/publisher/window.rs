@@ -88,7 +88,8 @@ impl<S: Store> Window<S> {
             level_flags,
             taken: start,
             received: start,
-            // Where no level says it, receivers are to know that each run may come on another way, too.
+            // Where no level says it, receivers are to know that each run may come on another way,
+            // too.
             sent_below: if redundant && !level.is_confirmed() { u64::MAX } else { end },
             in_flight: 0,
             floor_max: u64::MAX,
@@ -222,8 +223,8 @@ impl<S: Store> Window<S> {
         }
     }
 
-    /// All that is held is given up, because another member of the publisher's set holds it. What was
-    /// sent and has no outcome yet, and what was not sent.
+    /// All that is held is given up, because another member of the publisher's set holds it. What
+    /// was sent and has no outcome yet, and what was not sent.
     pub(super) fn fence(&mut self) -> (Vec<Range<u64>>, Vec<Range<u64>>) {
         let next = self.next_seq();
         let sent = if self.level.is_confirmed() { self.finals.pending_in(0..self.taken) } else { Vec::new() };

@@ -22,9 +22,9 @@ use crate::session::publisher::Finals;
 
 /// Publishers that are remembered, at most: the oldest give way.
 const PUBLISHERS_MAX: usize = 1024;
-/// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets every second
-/// event has as many of a publisher whose window of 65,536 events is full, or of one that is on two
-/// routers of which one is behind by as much.
+/// Ranges that are remembered of each, at most: the lowest give way. A receiver that gets every
+/// second event has as many of a publisher whose window of 65,536 events is full, or of one that is
+/// on two routers of which one is behind by as much.
 const RANGES_MAX: usize = 32_768;
 /// Ranges that are remembered of each, at most, while there are more of all publishers than
 /// [`RANGES_OF_ALL_MAX`].
@@ -134,14 +134,14 @@ impl Dedup {
         Fresh { parts, maybe_duplicate }
     }
 
-    /// The receiver has several subscriptions. Each has a replay of its own, so that events that two of
-    /// them match come with both.
+    /// The receiver has several subscriptions. Each has a replay of its own, so that events that
+    /// two of them match come with both.
     pub const fn serves_several(&mut self) {
         self.serves_several = true;
     }
 
-    /// Takes a run that comes from history, as [`take`](Self::take) does. Where the receiver has several
-    /// subscriptions, all of it is delivered, marked if some of it came before.
+    /// Takes a run that comes from history, as [`take`](Self::take) does. Where the receiver has
+    /// several subscriptions, all of it is delivered, marked if some of it came before.
     pub fn take_replayed(
         &mut self,
         publisher: PublisherKey,
@@ -355,8 +355,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a set of all that came, with floors that only rise: nothing is dropped that did not
-        /// come, and what is at or above the floor comes once.
+        /// Against a set of all that came, with floors that only rise: nothing is dropped that did
+        /// not come, and what is at or above the floor comes once.
         #[test]
         fn nothing_fresh_is_dropped(
             runs in prop::collection::vec((0_u64..100, 1_u64..20, 0_u64..3), 1..80)

@@ -1,10 +1,11 @@
 //! The delivery streams of one connection: which session reads which stream, whose number is free,
 //! and what the router is granted.
 //!
-//! A router opens a stream for each receiver, or one that all receivers of the connection share; its
-//! Welcome says which. [`Deliveries`] knows the receivers, a [`DeliveryStream`] stands for each stream
-//! that the router opened. Whoever reads streams feeds their chunks here, whatever they are read
-//! from: the library from quinn, `millrace-attach` from any transport. Neither knows the two kinds.
+//! A router opens a stream for each receiver, or one that all receivers of the connection share;
+//! its Welcome says which. [`Deliveries`] knows the receivers, a [`DeliveryStream`] stands for each
+//! stream that the router opened. Whoever reads streams feeds their chunks here, whatever they are
+//! read from: the library from quinn, `millrace-attach` from any transport. Neither knows the two
+//! kinds.
 //!
 //! ```text
 //!  chunk ─► DeliveryStream ─► ReceiverSession of its receiver ┐
@@ -121,8 +122,8 @@ impl Deliveries {
 
     /// The router has answered: whether its receivers
     /// [share a stream](crate::session::ConnectionSession::shares_deliveries), and the
-    /// [tables](crate::session::ConnectionSession::tables) of its streams. Receivers that were asked
-    /// for before are open from here on. Said once more, it changes nothing.
+    /// [tables](crate::session::ConnectionSession::tables) of its streams. Receivers that were
+    /// asked for before are open from here on. Said once more, it changes nothing.
     pub fn welcomed(&mut self, is_shared: bool, tables: TableCapacity) {
         let Readers::Asked(asked) = &mut self.readers else { return };
         let asked = std::mem::take(asked);
@@ -139,9 +140,9 @@ impl Deliveries {
         }
     }
 
-    /// Prepares for a receiver that the connection is about to ask for, and returns its first grant:
-    /// the receiver holds at most `window_bytes` and one frame or run. On a stream of all, `held`
-    /// bytes of them wait already, from an older connection.
+    /// Prepares for a receiver that the connection is about to ask for, and returns its first
+    /// grant: the receiver holds at most `window_bytes` and one frame or run. On a stream of all,
+    /// `held` bytes of them wait already, from an older connection.
     ///
     /// # Errors
     /// [`OpenError`]: the number is taken, or too high. Nothing changed.
@@ -260,8 +261,8 @@ impl Deliveries {
         Ok(State::Of(of))
     }
 
-    /// The application of a receiver has taken bytes of its window, in the unit in which the sink was
-    /// told that they were [used](DeliverySink::used).
+    /// The application of a receiver has taken bytes of its window, in the unit in which the sink
+    /// was told that they were [used](DeliverySink::used).
     #[inline]
     pub fn consumed(&mut self, receiver: ReceiverNumber, bytes: u64) {
         match &mut self.readers {

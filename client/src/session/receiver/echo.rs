@@ -12,8 +12,9 @@ use millrace_proto::data::Mark;
 use super::dedup::Fresh;
 use crate::session::publisher::Finals;
 
-/// Runs that are remembered, at most: those of a second at a million per second and receiver would be
-/// more than an application takes. What is delivered beyond them is marked as a possible duplicate.
+/// Runs that are remembered, at most: those of a second at a million per second and receiver would
+/// be more than an application takes. What is delivered beyond them is marked as a possible
+/// duplicate.
 const REMEMBERED_MAX: usize = 262_144;
 
 /// Events of which the new stream may bring another copy.

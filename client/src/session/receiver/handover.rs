@@ -15,8 +15,8 @@
 //! What stands before the new stream's mark was routed before the old stream's was asked for, so
 //! that the old router delivers it. What stands behind was routed after the new mark was asked for;
 //! if the old router has delivered it, too, it did so after that moment, and its events were
-//! remembered. The new router may be far behind, so that they are remembered for longer than the move
-//! takes ([`Echo`]). Nothing depends on time, or on what else the routers know of each other.
+//! remembered. The new router may be far behind, so that they are remembered for longer than the
+//! move takes ([`Echo`]). Nothing depends on time, or on what else the routers know of each other.
 //!
 //! The old router delivers nothing new from its mark on, so that a last mark says when every run
 //! for the receiver has come that its publisher wants acknowledged.
@@ -71,7 +71,8 @@ pub struct Handover {
     stage: Stage,
     /// Events that the old stream has brought since the new stream's mark was asked for.
     had: Echo,
-    /// Some router could not be asked for what it had routed, or the old stream has dropped something.
+    /// Some router could not be asked for what it had routed, or the old stream has dropped
+    /// something.
     is_partial: bool,
 }
 
@@ -375,7 +376,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever takes how long: the receiver gets what each source has routed, in its order, once.
+        /// Whatever takes how long: the receiver gets what each source has routed, in its order,
+        /// once.
         #[test]
         fn a_move_has_no_gap_no_repeat_and_no_disorder(
             steps in prop::collection::vec((0_u8..12, 0_usize..60), 0..400)

@@ -1,8 +1,8 @@
 //! Reads delivery streams: bytes go in; runs of events and the grants that bound what the router
 //! sends come out.
 //!
-//! A stream begins with a preamble. It carries one receiver, or all receivers of its connection: the
-//! Welcome says which
+//! A stream begins with a preamble. It carries one receiver, or all receivers of its connection:
+//! the Welcome says which
 //! ([`ConnectionSession::shares_deliveries`](super::ConnectionSession::shares_deliveries)).
 //! [`Deliveries`] has the streams of one connection, and alone knows both kinds: a
 //! [`ReceiverSession`] for each receiver (`own`), or one session for all (`shared`). A session has

@@ -30,8 +30,8 @@ pub trait DeliverySink {
         let _ = end;
     }
 
-    /// The router says how far a source has come at this place, beside what runs say: where a replay
-    /// begins and ends, and of quiet receivers each second.
+    /// The router says how far a source has come at this place, beside what runs say: where a
+    /// replay begins and ends, and of quiet receivers each second.
     fn passed(&mut self, receiver: ReceiverNumber, source: Source, position: u64, by: PassedBy) {
         let _ = (receiver, source, position, by);
     }
@@ -55,8 +55,8 @@ pub enum PassedBy {
     Begun(SubscriptionNumber),
     /// The replay for a subscription has ended: everything below has come for it, or is not for it.
     Joined(SubscriptionNumber),
-    /// Everything below has come for all subscriptions that the router knows, or is not for them. No
-    /// replay is under way.
+    /// Everything below has come for all subscriptions that the router knows, or is not for them.
+    /// No replay is under way.
     Quiet,
 }
 
@@ -142,8 +142,8 @@ impl<'a> DeliveredRun<'a> {
         self.flags & flag::LEVEL_MASK != 0
     }
 
-    /// Whether the receiver may get it more than once: its publisher may send it again, or it came from
-    /// another cluster, perhaps on several ways.
+    /// Whether the receiver may get it more than once: its publisher may send it again, or it came
+    /// from another cluster, perhaps on several ways.
     #[inline]
     #[must_use]
     pub const fn may_come_again(&self) -> bool {
@@ -184,8 +184,8 @@ impl<'a> DeliveredRun<'a> {
         if self.addressed.is_empty() { None } else { Addressed::parse(self.addressed).ok() }
     }
 
-    /// The standby set that it was published for, as the hop field says it; empty where there is none,
-    /// and of what comes from history, which is never fenced.
+    /// The standby set that it was published for, as the hop field says it; empty where there is
+    /// none, and of what comes from history, which is never fenced.
     #[must_use]
     pub const fn of_set(&self) -> &'a [u8] {
         if self.replayed { &[] } else { self.set }

@@ -1,5 +1,6 @@
-//! Three days without a router: an event a second, and the process ends each hour. With ten events a second it is as
-//! said of agents, and takes longer: `cargo test -p millrace-client --lib spool::tests::outage -- --ignored`.
+//! Three days without a router: an event a second, and the process ends each hour. With ten events
+//! a second it is as said of agents, and takes longer:
+//! `cargo test -p millrace-client --lib spool::tests::outage -- --ignored`.
 
 use super::super::{Fate, Gone, MemoryStorage, OnFull, SpoolConfig};
 use super::{PLENTY, open, tags};

@@ -7,8 +7,9 @@
 //!
 //! The told interest is bounded, because each peer holds it, too, and a lane has to carry it at
 //! once when a link begins. Beyond the bound the interest is *coarse*: a selector that matches
-//! everything stands for all, and one for the events of routers themselves. Events that nobody here wants then cross the mesh, and none is
-//! missing. Below half of the bound the selectors are told again.
+//! everything stands for all, and one for the events of routers themselves. Events that nobody here
+//! wants then cross the mesh, and none is missing. Below half of the bound the selectors are told
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

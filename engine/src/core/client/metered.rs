@@ -1,7 +1,7 @@
 //! What a client's identity may take per second: a run waits until the rate has paid for it.
 //!
-//! The core looks at each run of such a client before it takes it, and leaves it unread, and with it
-//! everything behind it, until its events and bytes are paid for. The publisher is held back by
+//! The core looks at each run of such a client before it takes it, and leaves it unread, and with
+//! it everything behind it, until its events and bytes are paid for. The publisher is held back by
 //! QUIC's window and its credit meanwhile, and nothing is dropped. Clients without a quota cost one
 //! comparison for each run.
 

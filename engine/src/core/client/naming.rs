@@ -1,5 +1,5 @@
-//! Receivers that have a name: claimed when they are opened, given back when they end, and lost when
-//! another receiver takes it.
+//! Receivers that have a name: claimed when they are opened, given back when they end, and lost
+//! when another receiver takes it.
 
 use millrace_proto::control::{OpenReceiver, Refused, RefusedReason};
 use millrace_proto::data::EndReason;

@@ -89,8 +89,8 @@ impl ClientSession {
         self.mark(turn);
     }
 
-    /// Looks at the tag sets that nobody wanted, and tells of those that somebody wants. Returns how
-    /// many it has looked at.
+    /// Looks at the tag sets that nobody wanted, and tells of those that somebody wants. Returns
+    /// how many it has looked at.
     pub(in crate::core) fn look_again(&mut self, turn: &mut Turn<'_>) -> usize {
         let (Some(quench), Some(publish)) = (self.to_publisher.quench.as_deref_mut(), self.publish.as_mut())
         else {

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Each request brings one stretch: a chunk of some 32 KiB, or one run, and where the next stretch
-//! begins. So what is on its way is bounded by who asks, at most [`ASKED_MAX`] requests at a time on
-//! a lane, and the peer keeps nothing of a replay between two requests. When the lane ends, or its
-//! peer is silent, all requests end as lost.
+//! begins. So what is on its way is bounded by who asks, at most [`ASKED_MAX`] requests at a time
+//! on a lane, and the peer keeps nothing of a replay between two requests. When the lane ends, or
+//! its peer is silent, all requests end as lost.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 //!
 //! Its control stream carries hellos, pings and, on lane 0, the frames of the link, which control
 //! reads and writes. Each side that has an owner on the lane opens one unidirectional stream for
-//! its runs, and one for each request for history. A lane carries events only after control has accepted it; what arrives before stays
-//! unread.
+//! its runs, and one for each request for history. A lane carries events only after control has
+//! accepted it; what arrives before stays unread.
 //!
 //! | file | what |
 //! |---|---|

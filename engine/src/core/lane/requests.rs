@@ -1,5 +1,5 @@
-//! What a lane has under way of requests for history, both ways: their bounds, and their end without
-//! an answer.
+//! What a lane has under way of requests for history, both ways: their bounds, and their end
+//! without an answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::history::{HistoryAsk, ReplayId};
 use crate::message::CoreIndex;
 use crate::transport::StreamKey;
 
-/// Requests of this side on one lane that are not answered, at most: with a chunk each, a small part
-/// of the connection's window, so that live runs pass. Others wait here.
+/// Requests of this side on one lane that are not answered, at most: with a chunk each, a small
+/// part of the connection's window, so that live runs pass. Others wait here.
 pub(super) const ASKED_MAX: usize = 8;
 /// Requests of a peer on one lane that wait for the ring, at most. More are not served.
 pub(super) const SERVED_MAX: usize = 64;

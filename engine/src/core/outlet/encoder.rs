@@ -92,8 +92,8 @@ impl Encoder {
         Some(fields)
     }
 
-    /// Encodes a run with its place, if the reader is told it. Apart, so that runs without a place pay
-    /// for one comparison.
+    /// Encodes a run with its place, if the reader is told it. Apart, so that runs without a place
+    /// pay for one comparison.
     #[cold]
     fn encode_placed(&mut self, run: &RunOut<'_>, encode: impl FnOnce(&mut Self, &RunOut<'_>)) {
         let Some(fields) = self.place(run) else { return encode(self, run) };

@@ -214,8 +214,8 @@ impl Path {
     }
 }
 
-/// Whether a run may go on to a location: one that came from a peer to no peer, one that came from a
-/// sibling to nobody.
+/// Whether a run may go on to a location: one that came from a peer to no peer, one that came from
+/// a sibling to nobody.
 pub(super) const fn reaches(scope: Scope, location: Location) -> bool {
     match scope {
         // A request is for this cluster: no reply would find its way back.

@@ -51,8 +51,8 @@ impl Path {
         }
     }
 
-    /// A run with optional fields that a sibling hands over may come from another cluster. Says whether
-    /// it does.
+    /// A run with optional fields that a sibling hands over may come from another cluster. Says
+    /// whether it does.
     #[cold]
     pub(in crate::core) fn take_crossed(
         &mut self,

@@ -1,8 +1,8 @@
 //! Cursors of quiet receivers: each second siblings, peers and receivers are told how far this core
 //! has come, so that a receiver whose selectors match little still knows where to go on.
 //!
-//! Nothing is written while nothing has changed, and to nobody whose queue holds something, or for whom
-//! something waits for the scan of its payload: what waits carries positions itself.
+//! Nothing is written while nothing has changed, and to nobody whose queue holds something, or for
+//! whom something waits for the scan of its payload: what waits carries positions itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

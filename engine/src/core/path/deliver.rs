@@ -223,8 +223,8 @@ impl Left {
         Self { kept, is_crowded }
     }
 
-    /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of all
-    /// receivers of the run.
+    /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of
+    /// all receivers of the run.
     #[inline]
     pub(super) fn note(
         &self,

@@ -1,9 +1,9 @@
 //! Groups: runs go to a member with a ticket, and answers come back.
 //!
 //! An owner [offers](offer) a run to the groups that want it; at the end of the turn
-//! ([`Path::serve_groups`]) it is given to a member of this core, or sent with its ticket to the core
-//! or peer where the member is. There, [`Path::take_ticket`] gives it to the member or hands the
-//! ticket back.
+//! ([`Path::serve_groups`]) it is given to a member of this core, or sent with its ticket to the
+//! core or peer where the member is. There, [`Path::take_ticket`] gives it to the member or hands
+//! the ticket back.
 
 use millrace_proto::TagSetRef;
 use millrace_proto::control::{AckKind, OutcomeReason};
@@ -71,8 +71,8 @@ fn wanted_by(directory: &Index<Taker>, run: &GroupRun, out: &mut Vec<MemberIndex
 }
 
 impl Path {
-    /// Whether runs are to be given to members, somebody is to be told of members, or receivers have
-    /// lost their names.
+    /// Whether runs are to be given to members, somebody is to be told of members, or receivers
+    /// have lost their names.
     #[inline]
     pub(in crate::core) fn has_group_work(&self) -> bool {
         self.groups.has_work() || self.clients.members.has_words() || self.clients.names.has_lost()

@@ -1,5 +1,5 @@
-//! The locations of a run beside this core's own receivers: sibling cores, peers, and links to other
-//! clusters, each with its outlet.
+//! The locations of a run beside this core's own receivers: sibling cores, peers, and links to
+//! other clusters, each with its outlet.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The owner's stage: which core routes a run, and what it does before the run is copied.
 //!
 //! A publisher's run goes to the owner of its shard: this core, or a sibling. The owner's steps are
-//! one call each, in order, in [`Path::own`]; the first one gives the run its position. With rules on,
-//! tags are added then (`ruled.rs`); with history on, the run is kept behind them (`kept.rs`).
+//! one call each, in order, in [`Path::own`]; the first one gives the run its position. With rules
+//! on, tags are added then (`ruled.rs`); with history on, the run is kept behind them (`kept.rs`).
 
 use millrace_proto::PublisherId;
 use millrace_proto::control::OutcomeReason;

@@ -1,5 +1,5 @@
-//! What a core knows of positions: those that it gives itself, with what it does to the runs that get
-//! them, and those that others tell.
+//! What a core knows of positions: those that it gives itself, with what it does to the runs that
+//! get them, and those that others tell.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Replays: receivers are given what was read of rings, as their grants and streams allow.
 //!
-//! Live runs come first. In one turn a core spends a fixed budget on reading (`asks.rs`) and at most
-//! [`RUNS_PER_TURN`] on delivering, about a quarter of the time that a turn may take, and a
+//! Live runs come first. In one turn a core spends a fixed budget on reading (`asks.rs`) and at
+//! most [`RUNS_PER_TURN`] on delivering, about a quarter of the time that a turn may take, and a
 //! receiver's replay leaves half of its grant to what is live.
 
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::payload::ScanBudget;
 
 /// Runs that are delivered in one turn: some 300 ns each.
 const RUNS_PER_TURN: usize = 256;
-/// Sources of one receiver that are asked or wait with what was read, at most. With many routers the
-/// others wait for their turn.
+/// Sources of one receiver that are asked or wait with what was read, at most. With many routers
+/// the others wait for their turn.
 const READING_MAX: usize = 8;
 
 /// Why a replay stops for now.
@@ -338,8 +338,8 @@ impl Path {
     }
 }
 
-/// The flags of a run that nobody is to acknowledge. What has a level keeps one, because its publisher
-/// may send it again, and the receiver's library is to know both copies.
+/// The flags of a run that nobody is to acknowledge. What has a level keeps one, because its
+/// publisher may send it again, and the receiver's library is to know both copies.
 const fn without_ack(flags: u64) -> u64 {
     let level = if flags & flag::LEVEL_MASK == 0 { 0 } else { Level::Routed as u64 };
     flags & !flag::LEVEL_MASK | level

@@ -5,10 +5,10 @@
 //!                                   └─ rules by payload ─► own_cut ─► a piece for each stretch of events
 //! ```
 //!
-//! What rules by tags add is decided once for each tag set, and kept by its place in the route cache;
-//! all that follows knows the effective set alone, which has a route of its own. A run of which rules
-//! by payload make several sets is cut, and each piece has its own position. The publisher hears of
-//! the whole run: its pieces share one entry of the ledger.
+//! What rules by tags add is decided once for each tag set, and kept by its place in the route
+//! cache; all that follows knows the effective set alone, which has a route of its own. A run of
+//! which rules by payload make several sets is cut, and each piece has its own position. The
+//! publisher hears of the whole run: its pieces share one entry of the ledger.
 
 use millrace_proto::data::flag;
 use millrace_proto::run::RunBody;

@@ -1,4 +1,5 @@
-//! What tag rules have decided on this core: for each tag set once, and for payloads event by event.
+//! What tag rules have decided on this core: for each tag set once, and for payloads event by
+//! event.
 
 use millrace_proto::TagSetRef;
 use millrace_proto::data::optional;

@@ -8,10 +8,10 @@ use super::state::Path;
 
 impl Path {
     /// Whether anything takes events of these tags: a receiver of this core, a core or peer of the
-    /// directory, a member of a group, a link to another cluster; history, which keeps all; or a rule,
-    /// because nobody knows who wants what it adds before it has. The directory of each core has
-    /// the interest of the whole cluster, so that the core that reads a publisher can say it, and
-    /// need not ask the tag set's owner.
+    /// directory, a member of a group, a link to another cluster; history, which keeps all; or a
+    /// rule, because nobody knows who wants what it adds before it has. The directory of each core
+    /// has the interest of the whole cluster, so that the core that reads a publisher can say it,
+    /// and need not ask the tag set's owner.
     pub(in crate::core) fn is_wanted(&mut self, tags: &mut KnownTags) -> bool {
         let ruler = &self.positions.ruling.ruler;
         if self.positions.ring.is_on()

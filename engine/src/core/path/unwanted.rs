@@ -10,8 +10,8 @@ const ROUND_MS: u64 = u32::MAX as u64 - 1;
 const QUENCHED: u32 = u32::MAX;
 
 /// Whether somebody wants the events of a tag set, as far as the core that reads its publisher has
-/// looked; the default is that somebody does. 0 is wanted, [`QUENCHED`] quenched, and the others are
-/// the millisecond since which nobody wants them.
+/// looked; the default is that somebody does. 0 is wanted, [`QUENCHED`] quenched, and the others
+/// are the millisecond since which nobody wants them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::core) struct Unwanted(u32);
 
@@ -36,8 +36,8 @@ impl Unwanted {
         self.0 = QUENCHED;
     }
 
-    /// Nobody wants them. Returns for how long that has been so; a time of more than 49 days appears
-    /// shorter.
+    /// Nobody wants them. Returns for how long that has been so; a time of more than 49 days
+    /// appears shorter.
     pub(in crate::core) fn see(&mut self, now: Time) -> Duration {
         let now = now.as_nanos() / 1_000_000 % ROUND_MS;
         if self.is_wanted() {

@@ -317,8 +317,8 @@ fn what_the_stream_does_not_take_waits_for_each_receiver_and_is_written_in_turns
     for seq in 3..5 {
         world.publish(publisher, "host=b", seq, &["x"]);
     }
-    // Whoever closes one meanwhile is heard when there is room: before the others, whose runs were not
-    // begun.
+    // Whoever closes one meanwhile is heard when there is room: before the others, whose runs were
+    // not begun.
     world.open_with(conn, 2, open(), &["*"]);
     world.say(conn, &ControlFrame::CloseReceiver(CloseReceiver { receiver: ReceiverNumber(2) }));
     world.memory.room = None;

@@ -29,7 +29,8 @@ const FAR_OWNER: u16 = 2;
 struct Cluster {
     far: World,
     near: [World; 2],
-    /// Bytes of each of the lane's streams that were carried, away from the far owner or towards it.
+    /// Bytes of each of the lane's streams that were carried, away from the far owner or towards
+    /// it.
     carried: BTreeMap<(bool, StreamKey), usize>,
     /// Those that their reader knows; the far owner has opened the control stream itself.
     opened: BTreeSet<(bool, StreamKey)>,

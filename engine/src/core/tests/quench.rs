@@ -329,8 +329,9 @@ impl Dice {
     }
 }
 
-/// Publishers answer late or never, receivers come and go, and a peer's interest changes: whenever a
-/// subscription is effective in the cluster, no publisher that has answered leaves out what it wants.
+/// Publishers answer late or never, receivers come and go, and a peer's interest changes: whenever
+/// a subscription is effective in the cluster, no publisher that has answered leaves out what it
+/// wants.
 #[test]
 fn no_event_is_left_out_that_an_effective_subscription_wants() {
     let mut unquenches = 0;

@@ -1,4 +1,5 @@
-//! Tag rules at the owner: which events receivers get, against an oracle; budget, confirms, identities.
+//! Tag rules at the owner: which events receivers get, against an oracle; budget, confirms,
+//! identities.
 
 use std::sync::Arc;
 

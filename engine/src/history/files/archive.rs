@@ -119,8 +119,8 @@ impl<S: Storage> Archive<S> {
         self.make_room(0);
     }
 
-    /// Writes a block of runs that an owner of the present life has routed, whose arrivals are times
-    /// of day. What cannot be written is counted.
+    /// Writes a block of runs that an owner of the present life has routed, whose arrivals are
+    /// times of day. What cannot be written is counted.
     pub fn keep(&mut self, owner: u16, block: &Block, now: u64) {
         let written = self.write(now, |segment| runs_record(segment, owner, block));
         if written {
@@ -226,8 +226,8 @@ impl<S: Storage> Archive<S> {
         true
     }
 
-    /// Lets the oldest go until the file system has its share free behind `more` bytes. Says whether
-    /// it has.
+    /// Lets the oldest go until the file system has its share free behind `more` bytes. Says
+    /// whether it has.
     fn leave_free(&mut self, more: u64) -> bool {
         loop {
             // Where the system does not say, it is asked for the space.

@@ -281,8 +281,8 @@ fn put_u32(out: &mut Vec<u8>, value: usize) -> Option<()> {
     Some(())
 }
 
-/// The runs of a record whose checksum was right; `None` when they are none that this version reads.
-/// Tag sets are named by their places in the record.
+/// The runs of a record whose checksum was right; `None` when they are none that this version
+/// reads. Tag sets are named by their places in the record.
 pub(super) fn runs_of(head: &RecordHead, body: &[u8]) -> Option<Block> {
     if head.kind != Kind::Runs || head.encoding != PLAIN {
         return None;

@@ -6,16 +6,16 @@
 //! requests ─────▶ reads blocks ◀──── segment ┘  0000000000000005.history   the oldest goes first
 //! ```
 //!
-//! An [`Archive`] stands on a [`Storage`] and decides everything: what is written where, what is read,
-//! and what goes. Blocks of all owners of a life stand in one sequence of segments; an owner's positions
-//! rise through them. At its start it reads the heads of blocks, never runs; a block is read when a
-//! replay comes to it. It blocks as long as the disk does, so that it has a thread of its own, and
-//! no core waits for it: what does not reach it in time is missing in the files, counted, and a gap
-//! stands for it when it is asked for.
+//! An [`Archive`] stands on a [`Storage`] and decides everything: what is written where, what is
+//! read, and what goes. Blocks of all owners of a life stand in one sequence of segments; an
+//! owner's positions rise through them. At its start it reads the heads of blocks, never runs; a
+//! block is read when a replay comes to it. It blocks as long as the disk does, so that it has a
+//! thread of its own, and no core waits for it: what does not reach it in time is missing in the
+//! files, counted, and a gap stands for it when it is asked for.
 //!
-//! What is kept is bounded by [`FileLimits`]: in bytes, in age, and by what the file system must have
-//! free. A process that is killed loses what it had not handed over, which is at most a second.
-//! Nothing is synced: a host that loses its power loses what its kernel had not written.
+//! What is kept is bounded by [`FileLimits`]: in bytes, in age, and by what the file system must
+//! have free. A process that is killed loses what it had not handed over, which is at most a
+//! second. Nothing is synced: a host that loses its power loses what its kernel had not written.
 //!
 //! | file | what |
 //! |---|---|

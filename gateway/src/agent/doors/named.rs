@@ -1,5 +1,5 @@
-//! `GET /events?name=NAME&select=…`: a subscription whose cursor the agent keeps. The next reader of
-//! the name goes on behind what the last one was given, as far as routers keep history.
+//! `GET /events?name=NAME&select=…`: a subscription whose cursor the agent keeps. The next reader
+//! of the name goes on behind what the last one was given, as far as routers keep history.
 //!
 //! The cursor follows what was handed to the client's connection: an event may come again behind an
 //! end, and none is passed over. A router that keeps no history begins with what comes, behind one

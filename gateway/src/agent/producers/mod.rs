@@ -12,11 +12,11 @@
 //! [`PRODUCERS_MAX`] spools are open; those of users and names that come later share the one of
 //! their door, so that nobody is turned away and nobody can fill the disk with names.
 //!
-//! All of them publish over one connection to a router ([`Bundle`](millrace_client::Bundle)): their ids
-//! follow from one secret of the host, and the number of each.
+//! All of them publish over one connection to a router ([`Bundle`](millrace_client::Bundle)): their
+//! ids follow from one secret of the host, and the number of each.
 //!
-//! All spools share one bound of bytes. Where a producer has no room and nothing of its own to shed,
-//! the producer that holds most gives way.
+//! All spools share one bound of bytes. Where a producer has no room and nothing of its own to
+//! shed, the producer that holds most gives way.
 //!
 //! | file | what it has |
 //! |---|---|

@@ -158,7 +158,8 @@ impl Producer {
         self.replaced_tags.fetch_add(tags, Ordering::Relaxed);
     }
 
-    /// Waits until what it has published is safe from a power loss. While the disk fails it waits on.
+    /// Waits until what it has published is safe from a power loss. While the disk fails it waits
+    /// on.
     pub async fn synced(&self) {
         self.publisher.synced().await;
     }
@@ -228,7 +229,8 @@ impl Producer {
         })
     }
 
-    /// Hears what becomes of its events for as long as it lives; `has_shed` is told of what is shed.
+    /// Hears what becomes of its events for as long as it lives; `has_shed` is told of what is
+    /// shed.
     pub(super) async fn follow(self: Arc<Self>, has_shed: Arc<Notify>) {
         loop {
             let settled = self.publisher.settled().await;

@@ -92,8 +92,9 @@ impl Drop for Open {
 }
 
 impl Producers {
-    /// Opens the spools that are in `folder`, of an agent that routers take for `known_as`. What cannot be opened is set aside, named, and the
-    /// others go on. To be called within a tokio runtime.
+    /// Opens the spools that are in `folder`, of an agent that routers take for `known_as`. What
+    /// cannot be opened is set aside, named, and the others go on. To be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`ProducersError`]: the folder cannot be used, or another process uses one of its spools.
@@ -200,8 +201,8 @@ impl Producers {
         fs::rename(from, to)
     }
 
-    /// Puts an event into the spool of a producer. Where that is full and the oldest are to be given
-    /// up, the producer that holds most gives way to one that has nothing to give.
+    /// Puts an event into the spool of a producer. Where that is full and the oldest are to be
+    /// given up, the producer that holds most gives way to one that has nothing to give.
     ///
     /// # Errors
     /// [`NotTaken`].

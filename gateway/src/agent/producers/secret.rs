@@ -1,7 +1,8 @@
 //! The secret of the host, from which the publisher ids of its producers follow.
 //!
-//! A file of 64 hexadecimal digits beside the producers' folders. A spool remembers the secret that it
-//! was made with: without the file, what is there keeps its ids, and a connection for each spool.
+//! A file of 64 hexadecimal digits beside the producers' folders. A spool remembers the secret that
+//! it was made with: without the file, what is there keeps its ids, and a connection for each
+//! spool.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

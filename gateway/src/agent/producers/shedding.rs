@@ -1,7 +1,7 @@
 //! Tells upstream what the spools shed: one event for each producer, with the ids.
 //!
-//! The event has the tags `millrace=agent`, `what=shed` and `producer`, and waits in the spool of the
-//! agent itself. What is shed within a second is told together.
+//! The event has the tags `millrace=agent`, `what=shed` and `producer`, and waits in the spool of
+//! the agent itself. What is shed within a second is told together.
 
 use std::time::{Duration, SystemTime};
 

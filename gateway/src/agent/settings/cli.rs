@@ -28,8 +28,8 @@ docs/using/agent.md has every key.";
 
 /// The daemon of a host: keeps what local programs publish on disk until the cluster has it.
 ///
-/// Local programs publish over a unix socket, over HTTP on loopback, or with syslog, and need neither
-/// a router nor a library.
+/// Local programs publish over a unix socket, over HTTP on loopback, or with syslog, and need
+/// neither a router nor a library.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "millrace-agent", version, after_help = AFTER_HELP)]
 pub struct AgentCli {
@@ -70,14 +70,15 @@ pub struct AgentCli {
     /// Percent of the file system that stay free. Default 10.
     #[arg(long, value_name = "PERCENT", env = "MILLRACE_AGENT_SPOOL_FREE")]
     pub spool_free: Option<u8>,
-    /// What happens to events for which there is no room: shed-oldest, shed-newest or refuse. Default
-    /// shed-oldest.
+    /// What happens to events for which there is no room: shed-oldest, shed-newest or refuse.
+    /// Default shed-oldest.
     #[arg(long, value_name = "POLICY", env = "MILLRACE_AGENT_SPOOL_FULL")]
     pub spool_full: Option<String>,
     /// The unix socket, or `off`. Default /run/millrace/agent.sock.
     #[arg(long, value_name = "PATH", env = "MILLRACE_AGENT_SOCKET")]
     pub socket: Option<String>,
-    /// Where the HTTP door is, on loopback, or `off`. Default 127.0.0.1:7480; port 0 is any free one.
+    /// Where the HTTP door is, on loopback, or `off`. Default 127.0.0.1:7480; port 0 is any free
+    /// one.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_AGENT_HTTP")]
     pub http: Option<String>,
     /// Where the syslog door takes datagrams, or `off`. Default 127.0.0.1:5140.

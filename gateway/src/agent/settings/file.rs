@@ -46,10 +46,11 @@ pub struct HostFile {
 pub struct SpoolFile {
     /// The folder, mode 0700; it is made where it is missing. Default `/var/lib/millrace-agent`.
     pub folder: Option<PathBuf>,
-    /// Bytes of all producers' events, at least 10 MiB. One producer may hold a quarter of it, or 10
-    /// MiB where that is more. Default `1GiB`.
+    /// Bytes of all producers' events, at least 10 MiB. One producer may hold a quarter of it, or
+    /// 10 MiB where that is more. Default `1GiB`.
     pub max_bytes: Option<Size>,
-    /// Percent of the file system that stay free whatever `max_bytes` says, at most 100. Default 10.
+    /// Percent of the file system that stay free whatever `max_bytes` says, at most 100.
+    /// Default 10.
     pub free_percent: Option<u8>,
     /// What happens to events beyond: `shed-oldest` gives up the producer's oldest for new ones,
     /// `shed-newest` new ones, `refuse` lets the producer see an error. Default `shed-oldest`.

@@ -8,8 +8,8 @@ use millrace_client::Outcome;
 
 use crate::upstream::Underway;
 
-/// Messages of QoS 1 or 2 that a client may send before others are acknowledged. Beyond it the door reads
-/// no more of the client.
+/// Messages of QoS 1 or 2 that a client may send before others are acknowledged. Beyond it the door
+/// reads no more of the client.
 pub(super) const RECEIVE_MAX: u16 = 1024;
 
 /// Messages that wait for their outcome, oldest first.

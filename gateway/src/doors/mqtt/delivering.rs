@@ -27,7 +27,8 @@ impl Session {
 
     /// Sends an event, unless the client does not want or cannot take it. Returns whether it did.
     fn send(&mut self, number: u64, arrival: &Arc<Arrival>, receipt: Option<Receipt>) -> bool {
-        // Events of a subscription that has ended may still be on their way; its group has them again.
+        // Events of a subscription that has ended may still be on their way; its group has them
+        // again.
         let Some(subscribed) = self.state.subscriptions.get(number) else { return false };
         let (qos, identifier) = (subscribed.qos, subscribed.identifier);
         let is_own = subscribed.no_local && self.own.contains(&arrival.id);

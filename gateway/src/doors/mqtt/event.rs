@@ -1,9 +1,9 @@
 //! Messages to events and back.
 //!
-//! Topic and user properties are tags. So are the other properties that receivers use, under keys of
-//! their own, because tags reach receivers at every door: `mqtt_content_type`, `mqtt_response_topic`,
-//! `mqtt_correlation` (base64), `mqtt_text=1` for payloads that are said to be text, and `mqtt_expires`,
-//! the second since 1970 from which on nobody wants the message.
+//! Topic and user properties are tags. So are the other properties that receivers use, under keys
+//! of their own, because tags reach receivers at every door: `mqtt_content_type`,
+//! `mqtt_response_topic`, `mqtt_correlation` (base64), `mqtt_text=1` for payloads that are said to
+//! be text, and `mqtt_expires`, the second since 1970 from which on nobody wants the message.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -49,11 +49,12 @@ impl Inflight {
         self.sent.push_back(sent);
     }
 
-    /// The client has a message. Clients acknowledge in the order of the messages, so that the search
-    /// is short.
+    /// The client has a message. Clients acknowledge in the order of the messages, so that the
+    /// search is short.
     pub(super) fn acknowledge(&mut self, packet: u16) {
         let place = self.sent.iter().position(|sent| sent.packet == packet);
-        // One that is not there was acknowledged before, or belonged to a group that has it elsewhere.
+        // One that is not there was acknowledged before, or belonged to a group that has it
+        // elsewhere.
         if let Some(Sent { receipt: Some(receipt), .. }) = place.and_then(|place| self.sent.remove(place)) {
             receipt.done();
         }

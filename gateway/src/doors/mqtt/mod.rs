@@ -1,8 +1,8 @@
 //! The MQTT door: MQTT 5 and 3.1.1 with QoS 0 and 1, for clients as they are.
 //!
 //! A topic is a tag set, and the other way round ([`naming`](super::naming)), so events of other
-//! doors reach MQTT clients, too. User properties are tags beside those of the topic. A topic filter
-//! becomes selectors, a shared subscription a member of a group of the cluster.
+//! doors reach MQTT clients, too. User properties are tags beside those of the topic. A topic
+//! filter becomes selectors, a shared subscription a member of a group of the cluster.
 //!
 //! ```text
 //! PUBLISH sensors/kitchen/temp (unit=C)   ─► tags room=kitchen,kind=temp,unit=C
@@ -11,8 +11,8 @@
 //! ```
 //!
 //! `PUBACK` of the door says that the event is in the queues of all receivers that match; a client
-//! that is not answered sends again. `PUBACK` of a client says that its message is done: a member of
-//! a group acknowledges it then. Nothing is retained, and nothing is delivered with QoS 2.
+//! that is not answered sends again. `PUBACK` of a client says that its message is done: a member
+//! of a group acknowledges it then. Nothing is retained, and nothing is delivered with QoS 2.
 //!
 //! A session outlives its connection in this gateway's memory, up to its expiry: subscriptions,
 //! messages that are not acknowledged, and as much of what arrives meanwhile as a mailbox holds.

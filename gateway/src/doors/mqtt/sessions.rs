@@ -1,8 +1,8 @@
 //! Sessions by the names of their clients: who comes back finds what was kept, and who comes twice
 //! takes over.
 //!
-//! Sessions are in this gateway's memory. A client that comes back to another gateway, or to this one
-//! after a restart, finds no session, and is told so.
+//! Sessions are in this gateway's memory. A client that comes back to another gateway, or to this
+//! one after a restart, finds no session, and is told so.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +21,8 @@ use crate::upstream::Mailbox;
 
 /// Seconds for which a session is kept at most: a day.
 pub(super) const EXPIRY_MAX_S: u32 = 24 * 60 * 60;
-/// Sessions that are kept when their connection ends, at most. Each has a mailbox, which is small as
-/// long as little arrives.
+/// Sessions that are kept when their connection ends, at most. Each has a mailbox, which is small
+/// as long as little arrives.
 const KEPT_MAX: usize = 10_000;
 /// A connection that is taken over hands its session on within this time, or not at all.
 const HANDED_ON_WITHIN: Duration = Duration::from_secs(5);
@@ -237,8 +237,8 @@ impl Seat {
         }
     }
 
-    /// The connection has ended: the session is kept for `expiry`, and `will` is published within that
-    /// time.
+    /// The connection has ended: the session is kept for `expiry`, and `will` is published within
+    /// that time.
     pub(super) fn leave(
         mut self,
         mut state: SessionState,

@@ -38,8 +38,8 @@ impl Mapping {
         self.dialect
     }
 
-    /// The tags of a name, and others `besides`, which give way to the name's; `stamped` are those of
-    /// the client's identity, to which all give way.
+    /// The tags of a name, and others `besides`, which give way to the name's; `stamped` are those
+    /// of the client's identity, to which all give way.
     ///
     /// # Errors
     /// [`TagError`]: one of those besides is not allowed, or there is no room for all.
@@ -110,8 +110,8 @@ impl Mapping {
             glob.push_str(if wildcard.is_some() { "*" } else { token });
         }
         let selector = format!("{tag}={glob}");
-        // Where a token has characters that only quotes may hold, there is no glob: all names are asked
-        // for then.
+        // Where a token has characters that only quotes may hold, there is no glob: all names are
+        // asked for then.
         if Selector::parse(&selector).is_ok() { selector } else { tag.to_owned() }
     }
 }

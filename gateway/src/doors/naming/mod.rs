@@ -2,8 +2,8 @@
 //!
 //! A name is tokens between separators. A template of the settings says which tags it stands for
 //! (`logs.{host}.{severity}`, `sensors/{room}/{kind}`); a name that fits no template is one tag,
-//! `subject` or `topic`. So one name is one tag set and the other way round, and events of other doors
-//! have names, too. A pattern with wildcards becomes selectors.
+//! `subject` or `topic`. So one name is one tag set and the other way round, and events of other
+//! doors have names, too. A pattern with wildcards becomes selectors.
 //!
 //! | file | what it has |
 //! |---|---|

@@ -111,7 +111,8 @@ impl Template {
         self.dialect.is_name(&name).then_some(name)
     }
 
-    /// The selector for events of this template that a pattern may match; `None` if it matches none.
+    /// The selector for events of this template that a pattern may match; `None` if it matches
+    /// none.
     #[must_use]
     pub fn selector(&self, pattern: &str) -> Option<String> {
         let mut parts: Vec<String> =

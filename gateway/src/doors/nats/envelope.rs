@@ -12,8 +12,8 @@
 //! payload
 //! ```
 //!
-//! A message with neither is its payload alone, so that others read it as it is; one that happens to
-//! begin like a header block gets an empty one in front of it, which is taken off again.
+//! A message with neither is its payload alone, so that others read it as it is; one that happens
+//! to begin like a header block gets an empty one in front of it, which is taken off again.
 
 use bytes::Bytes;
 

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Headers and the reply subject travel in front of the payload, in the form that `HPUB` has
-//! ([`envelope`]). A request that reaches no receiver is answered 503 at once, as servers since 2.12
-//! do. JetStream is not available, and its API says so at once.
+//! ([`envelope`]). A request that reaches no receiver is answered 503 at once, as servers since
+//! 2.12 do. JetStream is not available, and its API says so at once.
 //!
 //! | file | what it has |
 //! |---|---|

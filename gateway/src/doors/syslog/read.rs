@@ -9,8 +9,8 @@ use super::priority::Priority;
 use super::{rfc3164, rfc5424};
 
 /// Reads a message of either format. Whatever cannot be read is text: a log line is not to be lost
-/// because its sender is careless. `zone` is that of times without one, and `now` says which year it
-/// is.
+/// because its sender is careless. `zone` is that of times without one, and `now` says which year
+/// it is.
 #[must_use]
 pub fn read(message: &[u8], zone: UtcOffset, now: SystemTime) -> Message<'_> {
     let Some((priority, rest)) = Priority::take(message) else {

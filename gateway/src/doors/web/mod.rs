@@ -1,5 +1,5 @@
-//! The door for web clients: `GET /events` as server-sent events, as lines of JSON or, when the request asks for it,
-//! as a WebSocket; and the page at `/`, which shows live events.
+//! The door for web clients: `GET /events` as server-sent events, as lines of JSON or, when the
+//! request asks for it, as a WebSocket; and the page at `/`, which shows live events.
 //!
 //! A slow browser holds up nobody: its mailbox drops the oldest events, and a `gap` stands where
 //! they were.

@@ -1,10 +1,10 @@
 //! A stream of events as the answer to a request: server-sent events, or lines of JSON.
 //!
-//! Where routers keep history, `id:` of an event is its [place](crate::upstream::Arrival::place), at most 128 bytes: what a
-//! client shows again in `Last-Event-ID` or `?cursor=`. It is then replayed what it missed, by a
-//! receiver of its own. Elsewhere, and where what it shows is no place, the stream begins with one
-//! `event: gap`. A comment every 15 s keeps proxies and clients from taking a quiet stream for a dead
-//! one.
+//! Where routers keep history, `id:` of an event is its [place](crate::upstream::Arrival::place),
+//! at most 128 bytes: what a client shows again in `Last-Event-ID` or `?cursor=`. It is then
+//! replayed what it missed, by a receiver of its own. Elsewhere, and where what it shows is no
+//! place, the stream begins with one `event: gap`. A comment every 15 s keeps proxies and clients
+//! from taking a quiet stream for a dead one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ use crate::upstream::{
 
 /// A quiet stream has a comment this often.
 pub(crate) const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// The answer waits this long for the subscription to be effective, so that who has the answer misses
-/// nothing; a cluster takes milliseconds. If it takes longer, `event: subscribed` says when.
+/// The answer waits this long for the subscription to be effective, so that who has the answer
+/// misses nothing; a cluster takes milliseconds. If it takes longer, `event: subscribed` says when.
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(1);
 /// Events that are written at once.
 const EVENTS_AT_ONCE: usize = 256;

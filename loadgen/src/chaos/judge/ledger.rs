@@ -140,8 +140,8 @@ impl Ledger {
         stretch.records.get_mut(usize::try_from(seq.checked_sub(stretch.first)?).ok()?)
     }
 
-    /// The routers that may have told how an event ended: one, but for an outcome that came while the
-    /// publisher changed routers.
+    /// The routers that may have told how an event ended: one, but for an outcome that came while
+    /// the publisher changed routers.
     pub(super) fn enders(&self, record: &Record) -> impl Iterator<Item = u16> {
         let at = usize::from(record.end_session);
         let own = at.checked_sub(1).and_then(|at| self.sessions.get(at));

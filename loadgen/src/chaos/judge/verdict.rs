@@ -304,8 +304,8 @@ impl Judge {
             })
     }
 
-    /// Until when a router's process of `at_us` lives, `until_us` at most: what is told of the router
-    /// later is of its next process.
+    /// Until when a router's process of `at_us` lives, `until_us` at most: what is told of the
+    /// router later is of its next process.
     fn lasts(&self, router: u16, at_us: u64, until_us: u64) -> u64 {
         let gone = self.gone.get(usize::from(router)).map_or(&[][..], Vec::as_slice);
         gone.get(gone.partition_point(|&gone_us| gone_us < at_us))

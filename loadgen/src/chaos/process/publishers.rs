@@ -142,8 +142,8 @@ impl Publishers {
     }
 }
 
-/// Tells what a publisher's process says, line by line. What stands behind the last end of a line was
-/// cut when it was killed.
+/// Tells what a publisher's process says, line by line. What stands behind the last end of a line
+/// was cut when it was killed.
 fn tell(publisher: u16, life: u16, output: ChildStdout, notes: &Sender<Note>) {
     let mut output = BufReader::new(output);
     let mut line = String::new();

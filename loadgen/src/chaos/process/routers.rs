@@ -117,8 +117,8 @@ impl Routers {
         }
     }
 
-    /// A process ended before it was ready: perhaps somebody else has taken its port. Another one is
-    /// started.
+    /// A process ended before it was ready: perhaps somebody else has taken its port. Another one
+    /// is started.
     ///
     /// # Errors
     /// What the system said.

@@ -26,7 +26,8 @@ pub struct ForwardFigures {
     /// Events that crossed links while nobody published.
     pub quiet_events: u64,
     pub quiet_s: f64,
-    /// While one cluster was away: events that the others published, and what they got of each other.
+    /// While one cluster was away: events that the others published, and what they got of each
+    /// other.
     pub published_without: u64,
     pub came_without: Came,
     /// Since the cluster that was killed is ready again, until it has an event of another cluster.

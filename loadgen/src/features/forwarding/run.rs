@@ -119,8 +119,8 @@ impl Ring<'_> {
         Ok(figures)
     }
 
-    /// Has some clusters publish for the duration, under the numbers of emitters from `first` on; how
-    /// many events each has had.
+    /// Has some clusters publish for the duration, under the numbers of emitters from `first` on;
+    /// how many events each has had.
     async fn publish(&mut self, who: &[usize], first: u32) -> Result<Vec<(u32, u64)>, FeatureError> {
         let emitter = |site: usize| first + u32::try_from(site).unwrap_or(u32::MAX);
         for (site, &from) in self.sites.iter().flat_map(|site| who.iter().map(move |from| (site, from))) {

@@ -30,8 +30,8 @@ const SWITCH_WITHIN: Duration = Duration::from_secs(8);
 const JOIN_WITHIN: Duration = Duration::from_secs(20);
 
 impl Bench {
-    /// Level 1 says that it is busy, and then that it is not; beside it, the last group has a level 1
-    /// that comes and goes.
+    /// Level 1 says that it is busy, and then that it is not; beside it, the last group has a level
+    /// 1 that comes and goes.
     pub(super) async fn busy_and_flapping(
         &self,
         figures: &mut GroupFigures,
@@ -138,8 +138,8 @@ impl Bench {
         said
     }
 
-    /// Waits until a level has an event of each of these groups; how long it took since the time that
-    /// stands beside it, for each that had one.
+    /// Waits until a level has an event of each of these groups; how long it took since the time
+    /// that stands beside it, for each that had one.
     async fn taken(&self, since: Vec<(Number, u64)>, level: u8, within: Duration) -> Vec<u64> {
         let first_us = |group| self.ledger.borrow_mut().first_us(group, level);
         until(within, || since.iter().all(|&(group, _)| first_us(group).is_some())).await;

@@ -88,8 +88,8 @@ impl Emitters {
         Ok(true)
     }
 
-    /// Has each of `emitters` in turn publish, at the rate, for this long; at least all of them once,
-    /// if `all`.
+    /// Has each of `emitters` in turn publish, at the rate, for this long; at least all of them
+    /// once, if `all`.
     pub(super) async fn offer(
         &mut self,
         emitters: &[u32],

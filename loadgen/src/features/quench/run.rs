@@ -148,7 +148,8 @@ impl Run<'_> {
         })
     }
 
-    /// Somebody wants one more emitter, again and again, and gets the event that it publishes at once.
+    /// Somebody wants one more emitter, again and again, and gets the event that it publishes at
+    /// once.
     async fn switch(
         &self,
         emitters: &mut Emitters,

@@ -1,5 +1,5 @@
-//! Requests and replies: 100,000 that wait for their replies at once, what each takes at the router,
-//! and whether every reply comes to who asked.
+//! Requests and replies: 100,000 that wait for their replies at once, what each takes at the
+//! router, and whether every reply comes to who asked.
 //!
 //! ```text
 //! outstanding   the responder has all requests, and replies to none until all are there

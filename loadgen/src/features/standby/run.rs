@@ -141,8 +141,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Kills the holder, waits until another member holds the set, starts the killed one again, and waits
-    /// until receivers have events. Says how long it took until the other one held it; none, when none did.
+    /// Kills the holder, waits until another member holds the set, starts the killed one again, and
+    /// waits until receivers have events. Says how long it took until the other one held it; none,
+    /// when none did.
     async fn kill(&mut self) -> Result<Option<u64>, FeatureError> {
         let members = &mut self.members;
         until(STAND_WITHIN, || {
@@ -161,8 +162,8 @@ impl Run<'_> {
         });
         let is_taken_over = taken_over.await;
         let taken_us = self.clock.now_us();
-        // Not before: one that is back at once would claim the set by its rank, without the numbers that
-        // came while it was away, which those who waited have.
+        // Not before: one that is back at once would claim the set by its rank, without the numbers
+        // that came while it was away, which those who waited have.
         self.members.start(holder)?;
         if !is_taken_over {
             return Ok(None);

@@ -10,8 +10,8 @@ pub(super) const fn is_best(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Confirmed { receivers: 1.. })
 }
 
-/// The better of what two routers say of one event: where it is confirmed, then where more receivers
-/// have it.
+/// The better of what two routers say of one event: where it is confirmed, then where more
+/// receivers have it.
 pub(super) fn better(one: Outcome, other: Outcome) -> Outcome {
     if rank(&other) > rank(&one) { other } else { one }
 }

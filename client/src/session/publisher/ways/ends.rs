@@ -14,8 +14,8 @@ use crate::session::publisher::outcome::{Ended, Outcome};
 use crate::session::side::Side;
 use crate::time::{SECOND_NS, Time};
 
-/// How long an outcome waits for a better one, and how long a lost router is counted on: what routers
-/// take at most to say what became of an event.
+/// How long an outcome waits for a better one, and how long a lost router is counted on: what
+/// routers take at most to say what became of an event.
 pub(super) const WAIT_NS: u64 = 30 * SECOND_NS;
 
 /// Whether a router answers.
@@ -132,7 +132,8 @@ impl Ends {
         self.insert(seqs.start, Told { end: seqs.end, by, outcome: outcome.clone(), due });
     }
 
-    /// Without a confirm level: a router has received events, but for those that its session gave up.
+    /// Without a confirm level: a router has received events, but for those that its session gave
+    /// up.
     pub(super) fn received(&mut self, by: Side, seqs: Range<u64>) {
         for part in self.ended.pending_in(seqs) {
             let mut from = part.start;

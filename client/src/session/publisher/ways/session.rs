@@ -16,8 +16,8 @@ use crate::session::publisher::tags::{HandlesExhausted, TagHandle, Tags};
 use crate::session::side::Side;
 use crate::time::Time;
 
-/// What a session without room gives up must be this part of what it holds, because taking events out
-/// from between others moves those.
+/// What a session without room gives up must be this part of what it holds, because taking events
+/// out from between others moves those.
 const ROOM_PART: u64 = 8;
 
 /// The ways of one publisher: see the [module](super).
@@ -77,8 +77,8 @@ impl<S: Store> Ways<S> {
         &self.first
     }
 
-    /// As [`Ways::first`]. What two ways do together is not to be done with one of them: publishing,
-    /// and polling what has ended.
+    /// As [`Ways::first`]. What two ways do together is not to be done with one of them:
+    /// publishing, and polling what has ended.
     #[inline]
     pub const fn first_mut(&mut self) -> &mut PublisherSession<S> {
         &mut self.first
@@ -160,8 +160,8 @@ impl<S: Store> Ways<S> {
         }
     }
 
-    /// Whether each way has nothing queued, so that the time of the next event matters; false of a way
-    /// that there is not.
+    /// Whether each way has nothing queued, so that the time of the next event matters; false of a
+    /// way that there is not.
     #[inline]
     #[must_use]
     pub fn are_empty(&self) -> [bool; 2] {
@@ -230,8 +230,8 @@ impl<S: Store> Ways<S> {
         }
     }
 
-    /// Events that ended before they were handed to one of two routers, or before its answer was there
-    /// when it was lost, because the other one had answered: copies that went only one way.
+    /// Events that ended before they were handed to one of two routers, or before its answer was
+    /// there when it was lost, because the other one had answered: copies that went only one way.
     #[must_use]
     pub fn by_one(&self) -> u64 {
         self.second.as_ref().map_or(0, |second| second.by_one)
@@ -315,8 +315,8 @@ impl<S: Store> Ways<S> {
         self.way_mut(side).stream_started(tables);
     }
 
-    /// A router is lost: as [`PublisherSession::stream_lost`]. On two ways nothing is unknown, because
-    /// each sends again.
+    /// A router is lost: as [`PublisherSession::stream_lost`]. On two ways nothing is unknown,
+    /// because each sends again.
     pub fn stream_lost(&mut self, side: Side) -> Range<u64> {
         let received = self.way(side).received();
         if let Some(second) = &mut self.second {
@@ -351,8 +351,8 @@ impl<S: Store> Ways<S> {
         self.way_mut(side).set_floor(floor);
     }
 
-    /// The lowest seq of what has ended and may still come on a way: what its router has not received,
-    /// and for a while what a lost router had not.
+    /// The lowest seq of what has ended and may still come on a way: what its router has not
+    /// received, and for a while what a lost router had not.
     fn low(&self, side: Side, now: Time) -> u64 {
         let session = self.way(side);
         let late = self.second.as_ref().and_then(|second| second.late[side as usize]);

@@ -1,4 +1,5 @@
-//! Two ways against routers and a receiver of the model: each event once and in order, whatever dies.
+//! Two ways against routers and a receiver of the model: each event once and in order, whatever
+//! dies.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -263,7 +264,8 @@ fn the_better_outcome_counts_and_the_best_is_told_at_once() {
         |receivers| Outcome::Partial { receivers, missed: 1, reasons: vec![OutcomeReason::Overflow] };
     assert_eq!(world.ended[&1], partial(3));
 
-    // A partial one waits for a router that is lost, too, but no longer than such a router is counted on.
+    // A partial one waits for a router that is lost, too, but no longer than such a router is
+    // counted on.
     world.publish(1);
     Side::BOTH.into_iter().for_each(|side| world.write(side));
     world.kill(Side::Second);

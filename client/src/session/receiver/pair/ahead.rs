@@ -1,7 +1,7 @@
 //! Events that one session has brought before the other.
 //!
-//! An event leaves with its second copy, so that no more is remembered than what one session is ahead
-//! of the other.
+//! An event leaves with its second copy, so that no more is remembered than what one session is
+//! ahead of the other.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,8 +9,9 @@ use std::ops::Range;
 use hashbrown::HashMap;
 use millrace_proto::PublisherKey;
 
-/// Ranges of seqs that are remembered, at most, some 16 MiB: events of 256 Ki publishers, or as many of
-/// one that sends only a part of its events here. A session that is further behind joins anew.
+/// Ranges of seqs that are remembered, at most, some 16 MiB: events of 256 Ki publishers, or as
+/// many of one that sends only a part of its events here. A session that is further behind joins
+/// anew.
 pub(super) const RANGES_MAX: usize = 262_144;
 
 /// Events of one session that the other has not brought.

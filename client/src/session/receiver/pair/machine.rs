@@ -11,11 +11,11 @@ use crate::session::receiver::Fresh;
 use crate::session::side::Side;
 use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 
-/// Pause before marks are asked for again when some router could not be asked for what it had routed:
-/// routers take a second or two to see that one of them is dead.
+/// Pause before marks are asked for again when some router could not be asked for what it had
+/// routed: routers take a second or two to see that one of them is dead.
 const RETRY_NS: u64 = 500 * MILLISECOND_NS;
-/// How long a lost router is remembered: others announce its end within this time, because they give a
-/// silent peer up after 30 s.
+/// How long a lost router is remembered: others announce its end within this time, because they
+/// give a silent peer up after 30 s.
 const COVERED_NS: u64 = 60 * SECOND_NS;
 /// Lost routers that are remembered, at most: more than are lost in that time.
 const COVERED_MAX: usize = 8;
@@ -110,8 +110,8 @@ impl Pair {
         }
     }
 
-    /// Something was subscribed to: the sessions have it from different moments on, so that one of them
-    /// joins the other one anew.
+    /// Something was subscribed to: the sessions have it from different moments on, so that one of
+    /// them joins the other one anew.
     pub fn subscribed(&mut self) {
         if self.stages == [Stage::Whole; 2] {
             self.rejoin(Side::Second);
@@ -226,7 +226,8 @@ impl Pair {
         }
     }
 
-    /// Whether a session is to be read: one whose turn comes when the other has brought its mark is not.
+    /// Whether a session is to be read: one whose turn comes when the other has brought its mark is
+    /// not.
     #[must_use]
     pub const fn reads(&self, side: Side) -> bool {
         !matches!(self.stage(side), Stage::Waiting { .. })
@@ -300,8 +301,8 @@ impl Pair {
         false
     }
 
-    /// Whether a session with this router has brought what the router had routed while it lived: the rest
-    /// was confirmed to nobody.
+    /// Whether a session with this router has brought what the router had routed while it lived:
+    /// the rest was confirmed to nobody.
     fn is_covered(&mut self, side: Side, router: RouterId, now: Time) -> bool {
         self.covered.retain(|(at, _)| now.nanos_since(*at) < COVERED_NS);
         let is_present = self.is_whole(side) && self.routers[side as usize] == Some(router);

@@ -213,8 +213,8 @@ fn by_source(events: &[(usize, u64, u64)]) -> BTreeMap<usize, Vec<(u64, u64)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever takes how long, is dropped or dies: nothing comes twice, and without a gap that is told the
-    /// receiver has what each source has routed, in its order.
+    /// Whatever takes how long, is dropped or dies: nothing comes twice, and without a gap that is
+    /// told the receiver has what each source has routed, in its order.
     #[test]
     fn what_is_missing_is_told_and_nothing_comes_twice(
         steps in prop::collection::vec((0_u8..18, 0_usize..60), 0..500)
@@ -229,8 +229,9 @@ proptest! {
         }
     }
 
-    /// Two sessions that stay are both whole in the end. What the first one delivered and the second one
-    /// never brings, because it was routed before that joined, is forgotten when one joins again.
+    /// Two sessions that stay are both whole in the end. What the first one delivered and the
+    /// second one never brings, because it was routed before that joined, is forgotten when one
+    /// joins again.
     #[test]
     fn sessions_become_whole_and_nothing_is_left_over(
         steps in prop::collection::vec((0_u8..14, 0_usize..60), 0..300)

@@ -24,8 +24,8 @@ impl Dropped {
         self.overflow.events += events;
     }
 
-    /// A gap stood among the runs: one stays for each reason and router, and beyond [`GAPS_MAX`] one
-    /// gap of all routers.
+    /// A gap stood among the runs: one stays for each reason and router, and beyond [`GAPS_MAX`]
+    /// one gap of all routers.
     pub(super) fn merge(&mut self, gap: Gap) {
         if gap.reason == self.overflow.reason {
             self.overflow.events += gap.events;

@@ -78,7 +78,8 @@ fn ask(owner: Source, from: u64, to: u64, selector: &str) -> HistoryAsk {
     }
 }
 
-/// All runs of a source, by repeated requests: positions with bodies, and whether something is gone.
+/// All runs of a source, by repeated requests: positions with bodies, and whether something is
+/// gone.
 fn read_all(
     archive: &mut Archive<MemoryStorage>,
     owner: Source,
