@@ -398,7 +398,7 @@ fn a_cursor_does_not_pass_what_waits_for_its_scan() {
         let selectors = vec!["payload ~ /a.*b/".to_owned()];
         let receiver = asks(&mut world, deliveries, 1 << 20, Subscribe { selectors, ..Subscribe::default() });
         let publisher = world.client(1);
-        world.publish(publisher, "host=x", 0, &[&("a".repeat(50_000) + "b")]);
+        world.publish(publisher, "host=x", 0, &[&("a".repeat(8_000) + "b")]);
         let passed = |world: &World| {
             let said = said(world, receiver);
             let last = said.iter().rev().find_map(|said| match said {
