@@ -6,7 +6,7 @@ use millrace_client::session::{
     ConnectionConfig, ConnectionEvent, ConnectionSession, DeliverySink, PastRequest, PublisherSession,
     SessionError,
 };
-use millrace_proto::control::{Ack, OpenReceiver};
+use millrace_proto::control::{Ack, OpenReceiver, Standby};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_sansio::{ConnId, ReadState, StreamId, Time, Transport};
 
@@ -259,6 +259,18 @@ impl ClientConnection {
     /// Asks for a mark in a receiver's stream, and returns its number.
     pub fn ask_mark(&mut self, receiver: ReceiverNumber) -> u64 {
         self.control.session.ask_mark(receiver)
+    }
+
+    /// Whether the router knows sets of standby publishers. False until its Welcome.
+    #[must_use]
+    pub const fn has_sets(&self) -> bool {
+        self.control.session.sets()
+    }
+
+    /// Has the publisher join its set
+    /// ([`standby_request`](millrace_client::session::PublisherSession::standby_request)).
+    pub fn join_set(&mut self, request: &Standby) {
+        self.control.session.join_set(request);
     }
 
     /// A receiver's application has taken runs that want to be acknowledged

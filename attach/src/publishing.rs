@@ -1,5 +1,6 @@
 //! The publish stream of one connection: what a publisher's session has to write goes to a stream.
 
+use bytes::Bytes;
 use millrace_client::session::PublisherSession;
 use millrace_client::session::publisher::Store;
 use millrace_sansio::{ConnId, Time, Transport};
@@ -40,6 +41,18 @@ impl Publishing {
         now: Time,
         publisher: &mut PublisherSession<S>,
     ) -> u64 {
-        self.out.write(transport, conn, |transport| transport.open_uni(conn), || publisher.take_output(now))
+        self.write_from(transport, conn, || publisher.take_output(now))
+    }
+
+    /// Writes what `next` gives, as a link to another cluster does, which has no publisher's session.
+    /// Returns how many chunks it gave.
+    #[inline]
+    pub fn write_from(
+        &mut self,
+        transport: &mut impl Transport,
+        conn: ConnId,
+        next: impl FnMut() -> Option<Bytes>,
+    ) -> u64 {
+        self.out.write(transport, conn, |transport| transport.open_uni(conn), next)
     }
 }

@@ -47,6 +47,11 @@ pub enum Event {
         /// The program ends, and begins again with the cursors that it has saved.
         restarts: bool,
     },
+    /// An operator has the holder of a standby set give way.
+    HandOver {
+        /// The set.
+        set: u32,
+    },
     /// A fault begins or ends.
     Fault(Phase, Fault),
     /// Fill levels are looked at, and whether all is settled.
@@ -144,7 +149,7 @@ impl Event {
             | Self::Publish { client }
             | Self::Churn { client }
             | Self::Hop { client, .. } => Some(Host::Client(*client)),
-            Self::Net(_) | Self::Fault(..) | Self::Inspect => None,
+            Self::Net(_) | Self::HandOver { .. } | Self::Fault(..) | Self::Inspect => None,
         }
     }
 }

@@ -13,6 +13,8 @@
 //! | [`router`] | cores and control, joined by mailboxes |
 //! | [`rules`] | tag rules that routers reload at different times, and their checker |
 //! | `quiet` | tag sets that nobody wants for a while |
+//! | [`standby`], [`source`] | sets of publishers of which one takes effect |
+//! | [`clusters`] | several clusters with links between them |
 //! | [`client`] | publishers and receivers |
 //! | [`minimise`](mod@minimise) | which faults a failure needs |
 //! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
@@ -23,6 +25,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod client;
+pub mod clusters;
 pub mod event;
 pub mod minimise;
 pub mod network;
@@ -36,6 +39,8 @@ pub mod rules;
 pub mod scenario;
 mod seed;
 pub mod service;
+pub mod source;
+pub mod standby;
 pub mod summary;
 pub mod world;
 

@@ -56,7 +56,8 @@ pub fn minimise(seed: u64, size: Size, bug: Option<Bug>) -> Option<Minimised> {
 mod tests {
     use super::*;
 
-    const SMALL: Size = Size { events: 300, publishers: 3, receiving_clients: 4, faults: 4, history: false };
+    const SMALL: Size =
+        Size { events: 300, publishers: 3, receiving_clients: 4, faults: 4, history: false, standby: false };
 
     #[test]
     fn a_failure_that_needs_no_fault_is_left_without_any() {

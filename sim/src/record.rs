@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 
 use millrace_engine::time::Time;
-use millrace_proto::data::Gap;
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{PublisherId, RouterId, Selector};
 use millrace_verify::checker::copies::Hop;
 use millrace_verify::checker::past::Given;
 use millrace_verify::checker::publication::Sent;
 use millrace_verify::checker::quench::Quenches;
 use millrace_verify::checker::session::Session;
+use millrace_verify::checker::standby::{Source, Standby};
 use millrace_verify::checker::{ClusterChecker, Delivery, Findings};
 use millrace_verify::payload::Stamp;
 
 use crate::network::Crossing;
 use crate::rules::{RuleChecker, Ruled};
+use crate::source::set_of;
 
 /// What is recorded of one run.
 #[derive(Debug)]
@@ -32,6 +34,10 @@ pub struct Record {
     pub rules: Option<RuleChecker>,
     /// Which tag sets publishers were told that nobody wants.
     pub quenches: Quenches,
+    /// Standby sets.
+    pub standby: Standby,
+    /// Events of standby sets that receivers' libraries have dropped, because they came too late.
+    pub fenced: u64,
     /// Events that applications took.
     pub deliveries: u64,
     /// Events that applications took from history.
@@ -54,6 +60,8 @@ impl Record {
             settle_ns,
             rules: None,
             quenches: Quenches::default(),
+            standby: Standby::default(),
+            fenced: 0,
             deliveries: 0,
             replayed: 0,
             skips: 0,
@@ -65,6 +73,13 @@ impl Record {
     #[must_use]
     pub fn with_rules(mut self, has_rules: bool) -> Self {
         self.rules = has_rules.then(RuleChecker::default);
+        self
+    }
+
+    /// The sources of standby sets.
+    #[must_use]
+    pub fn with_sets(mut self, sources: Vec<Source>) -> Self {
+        self.standby = Standby::new(sources);
         self
     }
 
@@ -121,8 +136,12 @@ impl Record {
         self.checker.delivered(Delivery { tags: tags.borrow(), ..delivery });
     }
 
-    /// A receiver that asks for the past is given an event, or its library removes it.
+    /// A receiver that asks for the past is given an event, or its library removes it. Those of standby
+    /// sets have a checker of their own.
     pub fn read(&mut self, given: &Given<'_>, is_given: bool) {
+        if set_of(given.event.0).is_some() {
+            return;
+        }
         let (readers, history, findings) = self.checker.readers();
         if is_given {
             self.replayed += u64::from(given.replayed);
@@ -133,15 +152,32 @@ impl Record {
     }
 
     /// An application takes a gap.
-    pub fn gap(&mut self, receiver: u32, gap: &Gap, now: Time) {
+    pub fn gap(&mut self, (receiver, owner): (u32, u32), gap: &Gap, now: Time) {
         *self.gaps.entry(gap.reason.name()).or_default() += 1;
+        self.standby.gap(owner, now.0);
         self.checker.gap(receiver, gap, now.0);
+    }
+
+    /// A receiver's library has removed an event that its application has had, or has had from another
+    /// member of a set.
+    pub fn removed(&mut self, receiver: u32, emitter: u32, n: u64) {
+        if set_of(emitter).is_none() {
+            self.checker.removed(receiver, emitter, n);
+        }
+    }
+
+    /// An application takes a gap that its library has put where another publisher of a standby set has
+    /// taken over.
+    pub fn takeover(&mut self, owner: u32) {
+        *self.gaps.entry(GapReason::Takeover.name()).or_default() += 1;
+        self.standby.takeover(owner);
     }
 
     /// An event goes from core to core.
     pub fn crossed(&mut self, crossing: Crossing) {
         let Crossing { emitter, n, from, to, handed_over } = crossing;
-        if handed_over {
+        // Each member of a set publishes its events.
+        if handed_over || set_of(emitter).is_some() {
             return;
         }
         match self.entries.get(&(emitter, n)) {

@@ -6,6 +6,7 @@ use std::fmt;
 use millrace_engine::time::Time;
 use millrace_verify::checker::{Confirmed, Finding, Verdict};
 
+use crate::clusters;
 use crate::record::Record;
 use crate::scenario::Scenario;
 
@@ -34,6 +35,12 @@ pub struct Report {
     pub skips: u64,
     /// Tag sets that publishers were told that nobody wants, each time counted.
     pub quenches: u64,
+    /// Times that another publisher of a standby set took over, at receivers.
+    pub takeovers: u64,
+    /// Events of standby sets that receivers' libraries dropped, because they came too late.
+    pub fenced: u64,
+    /// Events that links to other clusters have written.
+    pub forwarded: u64,
     /// Gaps that applications took, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Events that routers dropped, by reason.
@@ -72,6 +79,9 @@ impl Report {
             deliveries: record.deliveries,
             skips: record.skips,
             quenches: record.quenches.count,
+            takeovers: record.standby.takeovers,
+            fenced: record.fenced,
+            forwarded: 0,
             receiver_sessions: record.receivers(),
             gaps: record.gaps,
             dropped,
@@ -95,12 +105,24 @@ impl Report {
             deliveries: 0,
             skips: 0,
             quenches: 0,
+            takeovers: 0,
+            fenced: 0,
+            forwarded: 0,
             gaps: BTreeMap::new(),
             dropped: BTreeMap::new(),
             receiver_sessions: 0,
             hash: 0,
             trace: Vec::new(),
         }
+    }
+
+    /// Adds what the clusters of the seed have come to.
+    pub fn add_clusters(&mut self, outcome: clusters::Outcome) {
+        self.wrong += outcome.findings.count;
+        self.findings.extend(outcome.findings.first);
+        self.forwarded += outcome.copies;
+        self.steps += outcome.steps;
+        self.hash ^= outcome.hash;
     }
 
     /// Notes whether another run of the same seed was another run.

@@ -333,6 +333,12 @@ impl Process {
         around.queue.after(grace, Event::Router { router: self.index, life: self.life, what });
     }
 
+    /// Tells control something that neither cores nor peers say.
+    pub fn tell_control(&mut self, around: &mut Around<'_>, say: impl FnOnce(&mut Control, Time)) {
+        say(&mut self.control, around.queue.now());
+        self.take_from_control(around);
+    }
+
     fn shut_down(&mut self, around: &mut Around<'_>) {
         let now = around.queue.now();
         self.end = End::Mail;

@@ -18,6 +18,7 @@ use millrace_proto::feature::{self, Features};
 use millrace_proto::{
     Epoch, Incarnation, PublisherId, PublisherKey, PublisherSecret, RouterId, Selector, TagSet,
 };
+use millrace_verify::checker::standby::Source;
 use millrace_verify::fault::{Plan, Schedule};
 use millrace_verify::workload::{Generator, Workload, WorkloadError};
 use rand::{RngExt, SeedableRng};
@@ -27,6 +28,7 @@ use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup, Receivin
 use crate::network::{Bug, Latency, NetworkConfig};
 use crate::reading::{self, Hop, Readers};
 use crate::router::RouterSetup;
+use crate::standby::Sets;
 use crate::{quiet, rules};
 
 /// Faults begin and end within this time; clients have connected before.
@@ -57,11 +59,20 @@ pub struct Size {
     pub faults: u32,
     /// Whether routers of some seeds keep history, and some of their receivers read it.
     pub history: bool,
+    /// Whether some seeds have standby sets.
+    pub standby: bool,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { events: 10_000, publishers: 10, receiving_clients: 20, faults: 4, history: false }
+        Self {
+            events: 10_000,
+            publishers: 10,
+            receiving_clients: 20,
+            faults: 4,
+            history: false,
+            standby: false,
+        }
     }
 }
 
@@ -76,6 +87,8 @@ pub struct Scenario {
     pub publishers: Vec<PublisherSetup>,
     /// The receiving clients.
     pub receivers: Vec<ReceivingClient>,
+    /// What the members of each standby set give.
+    pub sources: Vec<Source>,
     /// Tag sets of all emitters.
     pub tag_sets: Vec<TagSet>,
     /// What they emit.
@@ -136,10 +149,11 @@ impl Scenario {
         for (router, reload) in routers.iter_mut().zip(rules::reloads(seed, count as usize)) {
             router.rules = Some(reload);
         }
+        let sets = if size.standby { Sets::of(seed, &tag_sets, receivers_in_all) } else { Sets::default() };
         let schedule = Plan {
             seed: rng.random_range(0..u64::MAX),
             routers: count,
-            publishers,
+            publishers: publishers + u32::try_from(sets.members.len()).unwrap_or(0),
             receivers: receivers_in_all,
             from_ns: nanos(FAULTS.0),
             to_ns: nanos(FAULTS.1),
@@ -150,6 +164,7 @@ impl Scenario {
         let mut publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
         let mut receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
         quiet::quieten(seed, &tag_sets, &mut publishers, &mut receivers);
+        publishers.extend(sets.members);
         let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
         let settle = Duration::from_nanos(settle.unwrap_or(0)) + Duration::from_secs(3);
         let slack = if schedule.faults.is_empty() { Duration::from_secs(1) } else { settle };
@@ -159,11 +174,13 @@ impl Scenario {
             let first = u32::try_from(publishers.len()).unwrap_or(u32::MAX);
             readers = reading::readers(seed, first, &mut receivers, slack);
         }
+        receivers.extend(sets.watchers);
         Ok(Self {
             seed,
             routers,
             publishers,
             receivers,
+            sources: sets.sources,
             tag_sets,
             generator,
             network,
@@ -287,7 +304,16 @@ fn publishers(rng: &mut Pcg64Mcg, count: u32, events: u64, tag_sets: &[TagSet]) 
             // Every other publisher can wait.
             let received_within = (number % 2 == 1).then_some(Duration::from_millis(300));
             let burst = rng.random_range(4..16);
-            PublisherSetup { config, received_within, secret, disk, emitters, events: each, burst }
+            PublisherSetup {
+                config,
+                received_within,
+                secret,
+                disk,
+                emitters,
+                events: each,
+                burst,
+                source: None,
+            }
         })
         .collect()
 }
@@ -363,6 +389,7 @@ fn receivers(
                 first: wants(number)?,
                 pool: wants(number + in_all)?,
                 past: None,
+                watches: None,
             });
         }
         next += count;

@@ -2,6 +2,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 
+use crate::clusters;
 use crate::network::Bug;
 use crate::report::Report;
 use crate::scenario::{Scenario, Size};
@@ -22,7 +23,11 @@ pub fn run_with(seed: u64, size: Size, bug: Option<Bug>, trace: bool, faults: Op
             if let Some(faults) = faults {
                 scenario.keep_faults(faults);
             }
-            World::new(scenario, trace).run()
+            let mut report = World::new(scenario, trace).run();
+            if clusters::has_links(seed) {
+                report.add_clusters(clusters::run(seed));
+            }
+            report
         }
         Err(error) => Report::panicked(seed, error.to_string()),
     }));

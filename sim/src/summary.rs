@@ -43,6 +43,12 @@ pub struct Summary {
     pub skips: u64,
     /// Tag sets that publishers were told that nobody wants, each time counted.
     pub quenches: u64,
+    /// Times that another publisher of a standby set took over, at receivers.
+    pub takeovers: u64,
+    /// Events of standby sets that receivers' libraries dropped, because they came too late.
+    pub fenced: u64,
+    /// Events that links to other clusters have written.
+    pub forwarded: u64,
     /// Deliveries that were owed.
     pub expected_deliveries: u64,
     /// Owed deliveries that were missing, with a gap in their place.
@@ -86,6 +92,9 @@ impl Summary {
             deliveries: 0,
             skips: 0,
             quenches: 0,
+            takeovers: 0,
+            fenced: 0,
+            forwarded: 0,
             expected_deliveries: 0,
             excused_by_gap: 0,
             lost: 0,
@@ -116,6 +125,9 @@ impl Summary {
         self.deliveries += report.deliveries;
         self.skips += report.skips;
         self.quenches += report.quenches;
+        self.takeovers += report.takeovers;
+        self.fenced += report.fenced;
+        self.forwarded += report.forwarded;
         self.expected_deliveries += report.verdict.expected_deliveries;
         self.excused_by_gap += report.verdict.excused_by_gap;
         self.lost += report.verdict.lost;
@@ -159,6 +171,11 @@ impl fmt::Display for Summary {
             self.excused_by_gap,
             self.duplicated,
             self.reordered
+        )?;
+        writeln!(
+            f,
+            "{} takeovers of standby sets, {} late events fenced; {} events forwarded to other clusters",
+            self.takeovers, self.fenced, self.forwarded
         )?;
         writeln!(f, "{}", self.confirmed)?;
         match (self.bug, self.failed_seeds.first()) {

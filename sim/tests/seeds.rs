@@ -1,11 +1,13 @@
 //! Fixed seeds of small clusters: clean, the same when replayed, and failing when a bug is put in.
 
+use millrace_sim::clusters;
 use millrace_sim::network::Bug;
 use millrace_sim::report::Report;
 use millrace_sim::scenario::Size;
 
 /// Small enough for a debug build.
-const SMALL: Size = Size { events: 1500, publishers: 4, receiving_clients: 6, faults: 4, history: false };
+const SMALL: Size =
+    Size { events: 1500, publishers: 4, receiving_clients: 6, faults: 4, history: false, standby: false };
 
 fn run(seed: u64, size: Size, bug: Option<Bug>) -> Report {
     millrace_sim::run(seed, size, bug, false)
@@ -43,6 +45,24 @@ fn a_seed_replays_identically() {
     let (first, second) = (run(4, SMALL, None), run(4, SMALL, None));
     assert_eq!((first.hash, first.steps, first.end), (second.hash, second.steps, second.end));
     assert_ne!(first.hash, run(5, SMALL, None).hash);
+}
+
+#[test]
+fn a_standby_set_goes_on_through_takeovers() {
+    let report = run(9, Size { standby: true, ..SMALL }, None);
+    assert!(report.is_clean(), "{:#?}", report.findings);
+    assert!(report.takeovers > 0);
+}
+
+#[test]
+fn events_cross_links_between_clusters_once_by_each_path() {
+    let mut copies = 0;
+    for seed in 0..4 {
+        let outcome = clusters::run(seed);
+        assert!(outcome.findings.is_empty(), "seed {seed}: {:#?}", outcome.findings);
+        copies += outcome.copies;
+    }
+    assert!(copies > 0);
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! diff --git a/engine/src/ledger/legs.rs b/engine/src/ledger/legs.rs
 //! ```
 //!
+//! A line `Option: --standby` below the others gives the simulator an option that the mutant needs to be seen.
+//!
 //! Patches are applied to a copy of the tree, one at a time, and built into one folder, so that a
 //! mutant costs what it changes. One that does not apply is an error: whoever moved the code mends
 //! the patch.
@@ -29,6 +31,8 @@ struct Mutant {
     breaks: String,
     /// Any of these checkers is to notice.
     checkers: String,
+    /// What the simulator has to be asked for besides, if anything.
+    option: Option<String>,
 }
 
 /// Runs the mutants whose names contain one of `names`, or all. Returns how many no named checker
@@ -48,8 +52,11 @@ pub(crate) fn run(root: &Path, names: &[String], seeds: u64) -> Result<usize> {
         let simulator = build(&tree, &folder.join("build"), &mutant.name)?;
         let seeds = seeds.to_string();
         let arguments = ["--seeds", &seeds, "--expect", &mutant.checkers];
-        let caught =
-            Command::new(simulator).args(arguments).output().context("the simulator does not run")?;
+        let caught = Command::new(simulator)
+            .args(arguments)
+            .args(&mutant.option)
+            .output()
+            .context("the simulator does not run")?;
         let said = String::from_utf8_lossy(&caught.stdout);
         let last = said.lines().last().unwrap_or_default();
         let verdict = if caught.status.success() { "caught" } else { "MISSED" };
@@ -75,7 +82,8 @@ fn read(folder: &Path) -> Result<Vec<Mutant>> {
         };
         let name = patch.file_stem().and_then(|stem| stem.to_str()).context("a name that is no text")?;
         let (name, breaks, checkers) = (name.to_owned(), line("Breaks:")?, line("Checker:")?);
-        mutants.push(Mutant { name, breaks, checkers, patch });
+        let option = line("Option:").ok();
+        mutants.push(Mutant { name, breaks, checkers, option, patch });
     }
     mutants.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(mutants)

@@ -119,7 +119,10 @@ impl Client {
         self.last_router = Some(link.router);
         if let Some(welcome) = link.welcome.take() {
             match &mut self.role {
-                Role::Publisher(publisher) => publisher.started(&welcome, link.connection.confirms()),
+                Role::Publisher(publisher) => {
+                    publisher.started(&welcome, link.connection.confirms());
+                    publisher.join_set(&mut link.connection);
+                }
                 Role::Receivers(_) if std::mem::take(&mut self.has_moved) => {}
                 Role::Receivers(receivers) => receivers.started(&mut link.connection, around),
             }

@@ -17,6 +17,7 @@ use millrace_verify::payload::Stamp;
 use rand_pcg::Pcg64Mcg;
 
 use super::moving::{Held, HeldRun, Move};
+use super::of_set::OfSet;
 use super::receivers::{Receiver, Receivers, texts};
 use crate::record::Record;
 
@@ -150,6 +151,7 @@ impl Receiver {
             if let Some(session) = self.session_number.take() {
                 record.checker.lapsed(session, heard.0);
             }
+            record.standby.lapsed(self.setup.number);
             self.begin_session(acknowledges, now, record);
             if let Some(session) = self.session_number {
                 record.checker.moving(session);
@@ -162,7 +164,7 @@ impl Receiver {
         for held in held {
             match held {
                 Held::Gap(gap) => {
-                    record.gap(session, &gap, now);
+                    record.gap((session, self.setup.number), &gap, now);
                     self.miss(&gap, now, record);
                 }
                 Held::Place(place) => self.pass(&place),
@@ -183,6 +185,9 @@ impl Receiver {
         rng: &mut Pcg64Mcg,
     ) {
         let seqs = run.first_seq..run.first_seq + run.payloads.len() as u64;
+        let (publisher, owner) = (run.publisher.publisher, self.setup.number);
+        let of_set = OfSet::judge(&mut self.dedup, &run.set, publisher, &seqs, (owner, record));
+        let Some(of_set) = of_set else { return };
         let new = handover.fresh(run.publisher, seqs.clone());
         let first =
             run.has_level.then(|| self.dedup.take(run.publisher, seqs.clone(), run.floor, run.was_sent));
@@ -195,12 +200,15 @@ impl Receiver {
         for (seq, payload) in seqs.zip(&run.payloads) {
             let stamp = Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
             taken.extend(stamp.filter(|_| run.wants_ack));
-            let is_given = new.contains(seq) && first.as_ref().is_none_or(|first| first.contains(seq));
+            let is_given = first.iter().chain(&of_set.fresh).chain([&new]).all(|fresh| fresh.contains(seq));
             if let Some(event) = stamp.filter(|_| self.reading.is_some()) {
-                let (owner, replayed, matched) = (self.setup.number, run.replayed, &run.matched[..]);
+                let (replayed, matched) = (run.replayed, &run.matched[..]);
                 record.read(&Given { owner, matched, event, vouched, replayed, at: now.0 }, is_given);
             }
             if is_given {
+                if of_set.takes(stamp, record) {
+                    continue;
+                }
                 record.delivered(Delivery {
                     receiver: session,
                     tags: run.tags.borrow(),
@@ -210,7 +218,7 @@ impl Receiver {
                     vouched,
                 });
             } else if let Some((emitter, n)) = stamp.filter(|_| run.has_level) {
-                record.checker.removed(session, emitter, n);
+                record.removed(session, emitter, n);
             }
         }
         if run.wants_ack {

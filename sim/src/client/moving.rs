@@ -42,6 +42,8 @@ pub(super) struct HeldRun {
     pub(super) has_level: bool,
     pub(super) wants_ack: bool,
     pub(super) was_sent: bool,
+    /// What it says of its standby set.
+    pub(super) set: Vec<u8>,
     pub(super) matched: Vec<u32>,
     pub(super) payloads: Vec<Vec<u8>>,
     pub(super) replayed: bool,
@@ -81,6 +83,7 @@ impl Move {
                 has_level: run.has_level(),
                 wants_ack: run.wants_ack(),
                 was_sent: run.maybe_duplicate(),
+                set: run.of_set().to_vec(),
                 matched: run.matched().collect(),
                 payloads: run.events().map(|event| event.payload.to_vec()).collect(),
                 replayed: run.is_replayed(),

@@ -23,6 +23,7 @@ impl Client {
         self.die(around);
         if let Role::Publisher(publisher) = &mut self.role {
             publisher.begin(power_lost, around.record);
+            publisher.begin_source(around.queue.now());
         }
         self.dial(around);
     }

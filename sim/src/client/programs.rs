@@ -14,6 +14,7 @@ use millrace_verify::payload::Stamp;
 use rand_pcg::Pcg64Mcg;
 
 use super::moving::stamps;
+use super::of_set::OfSet;
 use super::reading::place_of;
 use super::receivers::Receiver;
 use crate::record::Record;
@@ -65,6 +66,10 @@ impl DeliverySink for Programs<'_> {
                 Verdict::Hold | Verdict::Drop => return,
             }
         }
+        let seqs = run.first_seq()..run.first_seq() + run.count();
+        let (publisher, owner) = (run.publisher.publisher, receiver.setup.number);
+        let of_set = OfSet::judge(&mut receiver.dedup, run.of_set(), publisher, &seqs, (owner, record));
+        let Some(of_set) = of_set else { return };
         let matched: Vec<u32> = run.matched().collect();
         let fresh = run.has_level().then(|| {
             let seqs = run.first_seq()..run.first_seq() + run.count();
@@ -86,13 +91,17 @@ impl DeliverySink for Programs<'_> {
         for event in run.events() {
             let stamp = Stamp::decode(event.payload).ok().map(|stamp| (stamp.emitter, stamp.n));
             taken.extend(stamp.filter(|_| run.wants_ack()));
-            let is_given = fresh.iter().chain(&new).all(|fresh| fresh.contains(event.seq));
+            let mut judged = fresh.iter().chain(&new).chain(&of_set.fresh);
+            let is_given = judged.all(|fresh| fresh.contains(event.seq));
             if let Some(stamp) = stamp.filter(|_| receiver.reading.is_some()) {
-                let (owner, replayed, at) = (receiver.setup.number, run.is_replayed(), self.now.0);
+                let (replayed, at) = (run.is_replayed(), self.now.0);
                 let given = Given { owner, matched: &matched, event: stamp, vouched, replayed, at };
                 record.read(&given, is_given);
             }
             if is_given {
+                if of_set.takes(stamp, record) {
+                    continue;
+                }
                 record.delivered(Delivery {
                     receiver: session,
                     tags: run.tags,
@@ -102,7 +111,7 @@ impl DeliverySink for Programs<'_> {
                     vouched,
                 });
             } else if let Some((emitter, n)) = stamp.filter(|_| run.has_level()) {
-                record.checker.removed(session, emitter, n);
+                record.removed(session, emitter, n);
             }
         }
         if run.wants_ack() {
@@ -123,7 +132,7 @@ impl DeliverySink for Programs<'_> {
             return;
         }
         if let Some(session) = receiver.session_number {
-            record.gap(session, gap, self.now);
+            record.gap((session, receiver.setup.number), gap, self.now);
             receiver.miss(gap, self.now, record);
         }
     }

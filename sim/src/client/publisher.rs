@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use millrace_attach::ClientConnection;
-use millrace_client::session::publisher::{MemoryStore, PublishError};
+use millrace_client::session::publisher::{MemoryStore, Outcome, PublishError};
 use millrace_client::session::{ConfirmLevel, PublisherConfig, PublisherSession, Tags};
 use millrace_engine::time::Time;
 use millrace_proto::control::Welcome;
@@ -17,11 +17,13 @@ use rand::RngExt;
 
 use super::disk::{Disk, DiskSetup};
 use super::held::Held;
+use super::part::Part;
 use super::published::{Fate, Known, Published};
 use super::surroundings::Surroundings;
 use super::told::told;
 use crate::network::Wire;
 use crate::record::Record;
+use crate::source::SetSource;
 
 /// Wall-clock time at the start of a run, ns since 1970.
 const EPOCH_NS: u64 = 1_700_000_000_000_000_000;
@@ -46,31 +48,34 @@ pub struct PublisherSetup {
     pub events: u64,
     /// Most events at a time.
     pub burst: u64,
+    /// What it publishes as a member of a standby set, instead of events of emitters.
+    pub source: Option<SetSource>,
 }
 
 /// A publishing client.
 #[derive(Debug)]
 pub struct Publisher {
-    setup: PublisherSetup,
+    pub(super) setup: PublisherSetup,
     /// The process; `None` while there is none.
-    life: Option<Life>,
+    pub(super) life: Option<Life>,
     lives: u64,
     disk: Option<Disk>,
     /// Of the present epoch.
     published: Published,
     /// Events published in all lives.
-    count: u64,
+    pub(super) count: u64,
     /// What was left out since the router was heard last: at most what is published in that time.
     left_out: Vec<(u32, u64)>,
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
 }
 
 /// One life of the process.
 #[derive(Debug)]
-struct Life {
-    session: PublisherSession<Held>,
+pub(super) struct Life {
+    pub(super) session: PublisherSession<Held>,
     /// First seq whose entry router was not noted for the present stream.
     entered: u64,
+    pub(super) part: Part,
 }
 
 /// How an attempt to publish ended.
@@ -150,7 +155,7 @@ impl Publisher {
             }
         };
         let session = PublisherSession::with_store(config, held);
-        self.life = Some(Life { entered: session.unreceived().end, session });
+        self.life = Some(Life { entered: session.unreceived().end, session, part: Part::default() });
     }
 
     /// The process is about to end, within one of the next `changes` of its disk. Whether it has
@@ -198,7 +203,7 @@ impl Publisher {
 
     /// Whether it leaves out what nobody wants.
     pub(super) const fn skips(&self) -> bool {
-        !self.is_confirmed()
+        !self.is_confirmed() && self.setup.source.is_none()
     }
 
     pub(super) fn expects_answer(&self, now: Time) -> bool {
@@ -214,6 +219,10 @@ impl Publisher {
     ) -> Attempt {
         let now = around.queue.now();
         let wall_ns = (EPOCH_NS + now.0).saturating_add_signed(clock_offset_ns);
+        if self.setup.source.is_some() {
+            self.publish_of_source(wall_ns, around);
+            return Attempt::Goes;
+        }
         let (emitter, tags) =
             self.setup.emitters[around.rng.random_range(0..self.setup.emitters.len())].clone();
         for _ in 0..around.rng.random_range(1..=self.setup.burst) {
@@ -314,8 +323,10 @@ impl Publisher {
     /// Notes what `router` has said of how events ended.
     pub(super) fn take_ended(&mut self, router: RouterId, now: Time, record: &mut Record) {
         let has_ended = self.has_ended();
-        let Some(Life { session, .. }) = &mut self.life else { return };
-        while let Some(ended) = session.poll_ended() {
+        while let Some(ended) = self.life.as_mut().and_then(|life| life.session.poll_ended()) {
+            if matches!(ended.outcome, Outcome::Confirmed { .. }) {
+                self.note_confirmed(ended.seqs.start, &mut record.findings);
+            }
             let events: Vec<_> = self.published.within(ended.seqs).collect();
             for (seq, (emitter, n)) in events {
                 if has_ended {
@@ -326,6 +337,7 @@ impl Publisher {
                 record.checker.ended(emitter, n, told(&ended.outcome, router, now));
             }
         }
+        self.note_standing();
     }
 
     /// Takes no more events for this connection, and asks for what was received.
@@ -357,7 +369,7 @@ impl Publisher {
         wire: &mut Wire<'_>,
         record: &mut Record,
     ) {
-        let Some(Life { session, entered }) = &mut self.life else { return };
+        let Some(Life { session, entered, .. }) = &mut self.life else { return };
         connection.publish(wire, now, session);
         let taken = session.unreceived().end;
         if *entered < taken {
@@ -411,11 +423,12 @@ impl fmt::Display for Publisher {
         let Some(Life { session, .. }) = &self.life else { return write!(f, ", no process") };
         write!(
             f,
-            ", received {}, settled {}, on the way {:?}, {} bytes queued",
+            ", received {}, settled {}, on the way {:?}, {} bytes queued, standby {:?}",
             session.received(),
             session.settled(),
             session.unreceived(),
-            session.queued_bytes()
+            session.queued_bytes(),
+            session.standby()
         )
     }
 }

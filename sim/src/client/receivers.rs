@@ -41,6 +41,8 @@ pub struct ReceiverSetup {
     pub pool: Vec<Vec<Selector>>,
     /// What it wants of the past, if it does.
     pub past: Option<PastWish>,
+    /// The standby set that it wants, and nothing else.
+    pub watches: Option<u32>,
 }
 
 /// What a receiving client is to do.
@@ -237,7 +239,7 @@ impl Receivers {
                 let (readers, ..) = record.checker.readers();
                 readers.effective(receiver.setup.number, subscription.0, &left_out, now.0);
             }
-            record.checker.effective(session, subscription.0, now.0, left_out);
+            receiver.effective((session, subscription), left_out, now, record);
         }
         if let Some((ended, behind)) = receiver.ending
             && behind == subscription
@@ -376,6 +378,24 @@ impl Receiver {
         }
     }
 
+    /// Tells the checkers that a subscription is effective in the cluster.
+    fn effective(
+        &self,
+        (session, subscription): (u32, SubscriptionNumber),
+        left_out: LeftOut,
+        now: Time,
+        record: &mut Record,
+    ) {
+        if let Some(set) = self.setup.watches {
+            if left_out.routers.is_empty() && !left_out.is_unknown {
+                record.standby.watching(self.setup.number, set, now.0);
+            } else {
+                record.standby.lapsed(self.setup.number);
+            }
+        }
+        record.checker.effective(session, subscription.0, now.0, left_out);
+    }
+
     /// Tells the checkers how far its subscriptions have come.
     pub(super) fn show_progress(&self, number: ReceiverNumber, now: Time, record: &mut Record) {
         let Some(session) = self.session_number else { return };
@@ -388,7 +408,7 @@ impl Receiver {
                     is_unknown: *unanswered > 0,
                     publishers: left_out_publishers.clone(),
                 };
-                record.checker.effective(session, subscription.0, now.0, left_out);
+                self.effective((session, subscription), left_out, now, record);
             }
         }
     }
@@ -402,6 +422,7 @@ impl Receiver {
             let has_subscriptions = !self.subscriptions.is_empty();
             self.reading.iter_mut().for_each(|reading| reading.past.lost(has_subscriptions));
         }
+        record.standby.lapsed(self.setup.number);
         self.ending = None;
         // A move of which only the old connection is left.
         if let Some(moving) = &mut self.moving {

@@ -122,6 +122,7 @@ impl World {
             clients,
             clock_offsets: BTreeMap::new(),
             record: Record::new(checker, settle_ns)
+                .with_sets(scenario.sources.clone())
                 .with_rules(scenario.routers.iter().any(|router| router.rules.is_some())),
             dropped: BTreeMap::new(),
             hash: Hash(Xxh3Default::new()),
@@ -187,6 +188,7 @@ impl World {
         for client in self.scenario.publishers.len()..self.clients.len() {
             self.plan_flaps(u32::try_from(client).unwrap_or(u32::MAX));
         }
+        self.plan_hand_overs();
         self.queue.after(INSPECT_EVERY, Event::Inspect);
     }
 
@@ -227,6 +229,7 @@ impl World {
             Event::Hop { client, restarts } => {
                 self.client(client, |client, around| client.hop(restarts, around));
             }
+            Event::HandOver { set } => self.hand_over(set),
             Event::Fault(phase, fault) => self.fault(phase, fault),
             Event::Inspect => {
                 self.inspect();

@@ -54,6 +54,8 @@ impl World {
                 checker.observed("publisher_queue_bytes", bytes, bound);
             }
         }
+        self.count_holders();
+        let checker = &mut self.record.checker;
         let (unread, window) = self.network.fullest();
         checker.observed("stream_unread_bytes", unread as u64, window.max(unread as u64));
         checker.observed("connections", self.network.connections() as u64, CONNECTIONS_PLAUSIBLE as u64);
@@ -78,7 +80,10 @@ impl World {
             let status = process.control().status();
             status.synced && status.waiting == 0 && !status.degraded
         });
-        idle && synced && findings.is_empty() && self.routers.iter_mut().all(has_nothing_queued)
+        idle && synced
+            && self.record.standby.is_settled()
+            && findings.is_empty()
+            && self.routers.iter_mut().all(has_nothing_queued)
     }
 
     fn directories(&self) -> BTreeMap<RouterId, Directory> {
@@ -94,6 +99,7 @@ impl World {
         }
         let (directories, wanted) = (self.directories(), self.wanted());
         self.record.checker.converged(&directories, &wanted);
+        self.record.standby.finish(&mut self.record.findings);
         for router in 0..self.routers.len() {
             self.collect(router);
         }

@@ -6,5 +6,6 @@ mod defects;
 mod faults;
 mod inspect;
 mod quenching;
+mod standing;
 
 pub use cluster::World;

@@ -15,8 +15,10 @@
 //! | [`bounds`] | queues and maps beyond their bound |
 //! | [`confirms`] | a confirm of an event that a receiver does not have |
 //! | [`outcomes`] | outcomes that are not true, two of one event, none without a cause |
+//! | [`standby`] | events of a standby set fenced too late, twice or missing; no holder, or two |
 //! | [`starvation`] | outcomes that come late, because of a receiver that has nothing to do with them, too |
 //! | [`past`] (*history*) | readers of history that miss, repeat or reorder something without a gap |
+//! | [`forwarding`] | a loop between clusters, a copy that nobody wants, an event given twice, or lost on its way |
 //! | [`quench`] | an event left out that somebody wanted; a set quenched too often, or while something else wants it |
 //! | [`repeats`] | an event with a confirm level that an application was given twice, or never, as a duplicate |
 
@@ -27,6 +29,7 @@ pub mod confirms;
 pub mod convergence;
 pub mod copies;
 mod fleet;
+pub mod forwarding;
 pub mod history;
 pub mod interest;
 mod judges;
@@ -38,6 +41,7 @@ pub mod publication;
 pub mod quench;
 pub mod repeats;
 pub mod session;
+pub mod standby;
 pub mod starvation;
 pub mod stream;
 #[cfg(test)]
