@@ -211,7 +211,7 @@ impl Receiver {
                 state.inbox.wait(context.waker());
                 return Poll::Pending;
             };
-            // The session raises the grant at half of the window; waking the task more often gains
+            // The session raises the grant at a quarter of the window; waking the task more often gains
             // nothing.
             let wake = state.inbox.taken_in_all() >= self.shared.window_bytes / 4;
             drop(state);

@@ -61,10 +61,11 @@ struct Account {
 }
 
 impl Account {
-    /// The grant that the router should have, when half of the window is used up.
+    /// The grant that the router should have, when a quarter of the window is used up: a router stops
+    /// a replay at half of what it was granted, and what the application has taken is told by quarters.
     fn wanted(&self) -> Option<u64> {
         let wanted = self.consumed + self.window_bytes.saturating_sub(self.held);
-        (wanted.saturating_sub(self.granted) >= (self.window_bytes / 2).max(1)).then_some(wanted)
+        (wanted.saturating_sub(self.granted) >= (self.window_bytes / 4).max(1)).then_some(wanted)
     }
 }
 
@@ -233,7 +234,7 @@ impl DeliveriesSession {
         }
     }
 
-    /// A new grant for the router: of a receiver of whose window half is used up.
+    /// A new grant for the router: of a receiver of whose window a quarter is used up.
     pub(super) fn poll_grant(&mut self) -> Option<(ReceiverNumber, u64)> {
         while let Some(receiver) = self.due.pop() {
             let Some(account) = self.accounts.get(receiver) else { continue };

@@ -101,10 +101,10 @@ fn the_grant_follows_what_the_application_takes() {
     let stream = stream();
     session.data(&stream[..60], &mut seen).unwrap();
     assert_eq!(session.poll_grant(), None, "nothing was taken");
-    session.consumed(49);
-    assert_eq!(session.poll_grant(), None, "less than half of the window was taken");
+    session.consumed(24);
+    assert_eq!(session.poll_grant(), None, "less than a quarter of the window was taken");
     session.consumed(1);
-    assert_eq!(session.poll_grant(), Some(150));
+    assert_eq!(session.poll_grant(), Some(125));
     assert_eq!(session.poll_grant(), None);
     session.consumed(1_000);
     assert_eq!(session.unconsumed(), 0, "no more than arrived can be taken");
@@ -233,7 +233,7 @@ fn each_receiver_has_its_own_grant_and_the_last_run_may_exceed_it() {
     assert!(held > 500 && session.poll_grant().is_none());
     session.data(&run(2, 20), &mut Seen::default()).unwrap();
     session.consumed(ReceiverNumber(2), 20);
-    assert_eq!(session.poll_grant(), None, "less than half of its window");
+    assert_eq!(session.poll_grant(), None, "less than a quarter of its window");
     session.data(&run(2, 40), &mut Seen::default()).unwrap();
     session.consumed(ReceiverNumber(2), 40);
     assert_eq!(session.poll_grant(), Some((ReceiverNumber(2), 160)));
@@ -291,11 +291,11 @@ fn a_connection_reads_either_kind_of_stream_and_counts_what_its_grant_counts() {
             }
             assert_eq!(stream.receiver(), (!is_shared).then_some(ReceiverNumber(5)));
             assert_eq!(seen.used.get(&5), Some(&used));
-            connection.consumed(ReceiverNumber(5), 49);
-            assert_eq!(connection.poll_grant(), None, "less than half of its window");
+            connection.consumed(ReceiverNumber(5), 24);
+            assert_eq!(connection.poll_grant(), None, "less than a quarter of its window");
             connection.consumed_all(ReceiverNumber(5));
             let grant = connection.poll_grant();
-            assert_eq!(grant, (used >= 50).then_some((ReceiverNumber(5), 100 + used)), "{is_shared}");
+            assert_eq!(grant, (used >= 25).then_some((ReceiverNumber(5), 100 + used)), "{is_shared}");
             assert_eq!(connection.poll_grant(), None);
         }
     }
