@@ -105,9 +105,10 @@ impl CoreThread {
         self.quic.app_mut().engine().end_files();
         self.quic.with_io(|app, io| app.close_all(io));
         let end = Instant::now() + CLOSING;
-        while Instant::now() < end {
+        loop {
             let stats = self.turn_within(Duration::from_millis(1));
-            if !stats.has_more && stats.datagrams_in + stats.datagrams_out == 0 {
+            let is_quiet = !stats.has_more && stats.datagrams_in + stats.datagrams_out == 0;
+            if is_quiet || Instant::now() >= end {
                 break;
             }
         }

@@ -11,7 +11,7 @@ use millrace_proto::data::{GapReason, Source};
 
 use super::joins::{SourceJoin, SubscriptionJoin};
 use super::life::Life;
-use crate::history::{PastLives, PastSource, Sources, Told, Which};
+use crate::history::{PastLives, PastSource, Sources, Span, Told, Which};
 
 impl SubscriptionJoin {
     /// Earlier lives of this router that the subscription may want.
@@ -37,7 +37,9 @@ impl SubscriptionJoin {
             return;
         }
         let told = Told::by(&self.past.cursor);
-        let (wanted, mut is_lost) = told.wanted(pasts, present, self.past.since.is_some());
+        let (wanted, is_lost) = told.wanted(pasts, present, self.past.since.is_some());
+        // One gap stands for what is gone of all lives, before the first of them.
+        let mut is_cut = is_lost || wanted.iter().any(|(past, begin)| past.begun(*begin).is_cut);
         let of_router = |source: &&mut SourceJoin| source.life.server == server;
         for source in self.sources.iter_mut().filter(of_router) {
             source.is_of_other_life = false;
@@ -47,9 +49,8 @@ impl SubscriptionJoin {
             let life = (past.source.router, past.source.incarnation);
             rank += u32::from(last.is_some_and(|last| last != life));
             last = Some(life);
-            let span = past.begun(begin);
-            let is_cut = std::mem::take(&mut is_lost) || span.is_cut;
-            if span.from == span.to && !is_cut {
+            let span = Span { is_cut: false, ..past.begun(begin) };
+            if span.from == span.to {
                 continue;
             }
             let Some(known) = sources.know_past(past.source) else {
@@ -57,12 +58,13 @@ impl SubscriptionJoin {
                 continue;
             };
             let life = Life { server, earlier: Some(rank), waits: false };
-            let mut source = SourceJoin::new(known, life, (begin, is_cut), self.total.clone());
+            let begin = (begin, std::mem::take(&mut is_cut));
+            let mut source = SourceJoin::new(known, life, begin, self.total.clone());
             source.join.pinned(span.from, span.to);
             (source.is_pinned, source.announce) = (true, Some(span));
             self.sources.push(source);
         }
-        if is_lost && let Some(source) = self.sources.iter_mut().find(|source| source.life.server == server) {
+        if is_cut && let Some(source) = self.sources.iter_mut().find(|source| source.life.server == server) {
             source.is_cut = true;
         }
         self.settle_lives();

@@ -207,3 +207,24 @@ fn without_files_nothing_is_handed_over() {
     world.core.end_files();
     assert!(world.core.next_to_files().is_none());
 }
+
+#[test]
+fn the_gap_of_a_life_that_was_killed_stands_before_the_lives_that_came_earlier() {
+    let storage = MemoryStorage::default();
+    let mut first = Life::begin(&storage, 1);
+    first.publish(0..10);
+    first.end();
+    let mut killed = Life::begin(&storage, 2);
+    killed.publish(10..20);
+    killed.world.now = killed.world.now.after(1_100_000_000);
+    killed.serve();
+    drop(killed);
+    let mut life = Life::begin(&storage, 3);
+    life.publish(20..22);
+    life.world.settle();
+    let receiver = asks(&mut life.world, 0, 1 << 20, since("*"));
+    life.serve();
+    let said = said(&life.world, receiver);
+    assert_eq!(seqs(&said), (0..22).collect::<Vec<_>>());
+    assert_eq!(gaps(&said), [1]);
+}

@@ -45,13 +45,16 @@ impl Owner {
     }
 
     fn kept(&self, source: Source) -> Option<KeptLife> {
-        let last = self.blocks.back()?.head;
+        let (first, last) = (self.blocks.front()?.head, self.blocks.back()?.head);
+        // What an earlier process has let go had arrived before what it has left.
+        let gone_until =
+            if self.gone_until == 0 && first.first > 0 { first.arrived.0 } else { self.gone_until };
         Some(KeptLife {
             source,
-            oldest: self.oldest()?,
+            oldest: first.first,
             to: last.next,
             youngest_at: last.arrived.1,
-            gone_until: self.gone_until,
+            gone_until,
             is_whole: self.ended == Some(last.next),
         })
     }

@@ -79,8 +79,11 @@ fn bytes_are_bounded_and_the_oldest_go_first() {
     let counts = archive.counts();
     assert_eq!((counts.blocks, counts.events_unwritten), (400, 0));
     let mut next = open(2);
-    let kept = next.take_past().unwrap().get(&source(1, 0)).copied().unwrap();
+    let past = next.take_past().unwrap();
+    let kept = past.get(&source(1, 0)).copied().unwrap();
     assert_eq!((kept.oldest, kept.to), (counts.events_evicted, 4000));
+    let said = past.since(BEGIN).next().unwrap();
+    assert!(said.span.from < said.span.oldest, "what was asked for is gone");
     assert!(kept.oldest > 0 && storage.bytes() > limits.bytes / 2);
     let (runs, is_cut) = read_all(&mut next, source(1, 0), "*");
     assert_eq!((positions(&runs), is_cut), ((kept.oldest..4000).collect(), true));
