@@ -62,8 +62,7 @@ mod tests {
     #[test]
     fn a_failure_that_needs_no_fault_is_left_without_any() {
         let bug = Some(Bug::ReusedTableSlot);
-        let found =
-            |seed: u64, faults: Option<&[usize]>| run_with(seed, SMALL, bug, false, faults).found_by();
+        let found = |seed, faults| run_with(seed, SMALL, bug, false, faults).found_by();
         let fails_alike = |&seed: &u64| {
             let with_all = found(seed, None);
             found(seed, Some(&[])).iter().any(|name| with_all.contains(name))

@@ -7,6 +7,7 @@ mod bad_input;
 mod cluster;
 mod cores;
 mod dns;
+mod history_files;
 mod mesh;
 mod process;
 mod publishers;

@@ -156,12 +156,14 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("router.toml");
     std::fs::write(&file, "[mesh]\nseed = ['x']\n").unwrap();
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--config", file.to_str().unwrap()], "line 2: unknown key `mesh.seed`; is it `mesh.seeds`?"),
         (&["--listen", "0.0.0.0:0"], "development mode listens on loopback addresses only"),
         (&["--cert", "only.pem"], "all of --cert, --key and --ca"),
         (&["--cores", "0"], "cores.count"),
         (&["--set", "mesh.suspect_after=1ms"], "mesh.suspect_after"),
+        (&["--history-dir", "/nowhere/history"], "history.bytes is 0"),
+        (&["--history-bytes", "1MiB", "--history-dir", "/dev/null/history"], "history.dir"),
     ];
     for (arguments, expected) in cases {
         let output = command(&folder).args(arguments).arg("--check").output().unwrap();
@@ -169,6 +171,23 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{words}");
         assert!(words.contains(expected), "{arguments:?}: {words}");
     }
+}
+
+#[test]
+fn a_folder_of_history_files_that_a_router_uses_is_found_by_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history");
+    let history = history.to_str().unwrap();
+    let settings = ["--history-bytes", "1MiB", "--history-dir", history];
+    let check = || command(&folder).args(settings).arg("--check").output().unwrap();
+    assert!(check().stderr.is_empty(), "{:?}", check());
+    assert!(!std::path::Path::new(history).exists(), "looking makes nothing");
+    let (mut child, _) = ready(&folder, &settings);
+    let words = String::from_utf8_lossy(&check().stderr).into_owned();
+    assert!(words.contains("a router uses"), "{words}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(check().stderr.is_empty(), "{:?}", check());
 }
 
 /// Files of a cluster as an operator would have them: authority, certificate, key.
