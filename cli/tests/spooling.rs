@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,9 +23,14 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let authority = DevAuthority::open(folder.path()).unwrap();
         let mut config = RouterConfig::new(authority.router("one", &[]).unwrap());
-        let first = Router::start(config.clone()).unwrap();
-        config.listen = first.addr();
-        first.stop(Duration::ZERO);
+        // Below the ports that sockets without a wish get: those of other tests do not take it while
+        // no router is there.
+        let first = (0..100).find_map(|_| {
+            let port = 10_000 + std::hash::RandomState::new().build_hasher().finish() % 20_000;
+            config.listen = ([127, 0, 0, 1], u16::try_from(port).unwrap()).into();
+            Router::start(config.clone()).ok()
+        });
+        first.expect("a free port").stop(Duration::ZERO);
         Self { config, ca: authority.ca_path().unwrap().to_owned(), folder }
     }
 
