@@ -50,7 +50,7 @@ pub enum Past {
     None,
 }
 
-/// See the [module](self).
+/// A receiver for one local client alone, which goes on behind where the client was.
 #[derive(Debug)]
 pub struct Following {
     receivers: Receivers,

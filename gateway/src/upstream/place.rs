@@ -25,7 +25,7 @@ pub const PLACE_BYTES_MAX: usize = 128;
 /// clocks of the two may differ by.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// See the [module](self).
+/// Where a local client is in a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// When what stands before it had arrived, as seen here.

@@ -20,7 +20,7 @@ use crate::time::Time;
 /// out from between others moves those.
 const ROOM_PART: u64 = 8;
 
-/// The ways of one publisher: see the [module](super).
+/// The ways of one publisher, one to each of its routers.
 #[derive(Debug)]
 pub struct Ways<S = MemoryStore> {
     first: PublisherSession<S>,
