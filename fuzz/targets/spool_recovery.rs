@@ -13,7 +13,7 @@ fn config() -> SpoolConfig {
 }
 
 fn identity() -> Identity {
-    Identity { secret: PublisherSecret([7; 32]), epoch: Epoch(9) }
+    Identity { secret: PublisherSecret([7; 32]), index: 0, epoch: Epoch(9) }
 }
 
 /// A spool of some segments.
