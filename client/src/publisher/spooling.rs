@@ -37,6 +37,10 @@ pub struct SpoolOptions {
     /// once a router was reached.
     pub known_as: String,
     /// Whom a new spool belongs to: somebody new, or who has this secret and index.
+    #[cfg_attr(
+        not(all(unix, feature = "spool")),
+        expect(dead_code, reason = "spools are opened with the feature alone")
+    )]
     owner: Option<(PublisherSecret, u64)>,
 }
 

@@ -17,7 +17,7 @@ use millrace_verify::payload::Stamp;
 use rand_pcg::Pcg64Mcg;
 
 use super::moving::{Held, HeldRun, Move};
-use super::of_set::OfSet;
+use super::of_set::InSet;
 use super::receivers::{Receiver, Receivers, texts};
 use crate::record::Record;
 
@@ -186,7 +186,7 @@ impl Receiver {
     ) {
         let seqs = run.first_seq..run.first_seq + run.payloads.len() as u64;
         let (publisher, owner) = (run.publisher.publisher, self.setup.number);
-        let of_set = OfSet::judge(&mut self.dedup, &run.set, publisher, &seqs, (owner, record));
+        let of_set = InSet::judge(&mut self.dedup, &run.set, publisher, &seqs, (owner, record));
         let Some(of_set) = of_set else { return };
         let new = handover.fresh(run.publisher, seqs.clone());
         let first =

@@ -13,14 +13,14 @@ use crate::source::set_of;
 
 /// What is known of a run that may be of a set.
 #[derive(Debug)]
-pub(super) struct OfSet {
+pub(super) struct InSet {
     owner: u32,
     stamp: Option<(u64, PublisherId)>,
     /// What its set leaves of it; none for a run of no set.
     pub(super) fresh: Option<Fresh>,
 }
 
-impl OfSet {
+impl InSet {
     /// Judges a run as the library does: `set` is what its header says. None: it is fenced.
     pub(super) fn judge(
         dedup: &mut Dedup,

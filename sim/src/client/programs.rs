@@ -14,7 +14,7 @@ use millrace_verify::payload::Stamp;
 use rand_pcg::Pcg64Mcg;
 
 use super::moving::stamps;
-use super::of_set::OfSet;
+use super::of_set::InSet;
 use super::reading::place_of;
 use super::receivers::Receiver;
 use crate::record::Record;
@@ -68,7 +68,7 @@ impl DeliverySink for Programs<'_> {
         }
         let seqs = run.first_seq()..run.first_seq() + run.count();
         let (publisher, owner) = (run.publisher.publisher, receiver.setup.number);
-        let of_set = OfSet::judge(&mut receiver.dedup, run.of_set(), publisher, &seqs, (owner, record));
+        let of_set = InSet::judge(&mut receiver.dedup, run.of_set(), publisher, &seqs, (owner, record));
         let Some(of_set) = of_set else { return };
         let matched: Vec<u32> = run.matched().collect();
         let fresh = run.has_level().then(|| {
