@@ -12,8 +12,8 @@ const SETS_PER_TURN: usize = 4096;
 impl Core {
     /// The core has a directory of this version, with new interest of these peers.
     pub(super) fn directory_changed(&mut self, version: u64, joined: &[PeerIndex]) {
-        let position = self.path.position();
-        self.path.locations.tell_joined(joined, position);
+        let (position, public) = (self.path.position(), self.path.public_position());
+        self.path.locations.tell_joined(joined, public);
         if let Some(applied) = self.path.clients.demand.directory(version, position) {
             self.mail.tell(applied);
         }

@@ -347,7 +347,7 @@ impl LaneSession {
             is_suspect: self.is_silent,
         };
         if missed {
-            lane.missed(path.position());
+            lane.missed(path.public_position());
         }
         path.groups.set_reachable(turn.now, accepted.peer, !self.is_silent);
         if let Some(old) = path.locations.set_peer(accepted.peer, lane) {

@@ -62,7 +62,7 @@ impl Path {
     /// Takes the owner's steps with a run, in order.
     #[inline]
     pub(super) fn own(&mut self, tags: &mut KnownTags, run: &Entered<'_>) {
-        let position = self.positions.shards.number();
+        let position = self.positions.shards.number(tags.is_internal);
         if self.positions.shards.is_sampled() {
             self.positions.shards.sample(tags.tags(), run.run.body.count());
         }

@@ -9,6 +9,7 @@ use millrace_proto::data::{
 use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
 use millrace_proto::table::TableReader;
+use millrace_proto::tag::INTERNAL_KEY;
 use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSet, TagSetRef};
 
 use super::unwanted::Unwanted;
@@ -27,6 +28,8 @@ pub(in crate::core) struct KnownTags {
     pub(in crate::core) refusal: Option<DropReason>,
     /// Flags that its runs have between the cores of this router.
     pub(in crate::core) entry_flags: u16,
+    /// Only routers publish and want it.
+    pub(super) is_internal: bool,
     /// Whether anybody wants it, on the stream of a publisher that can be told.
     pub(in crate::core) unwanted: Unwanted,
 }
@@ -58,6 +61,7 @@ impl KnownTags {
             id: TagId::default(),
             refusal: None,
             entry_flags: 0,
+            is_internal: tags.get(INTERNAL_KEY).is_some(),
             unwanted: Unwanted::default(),
         }
     }

@@ -104,7 +104,7 @@ impl Path {
             }
             bytes.clear();
             builder.finish(bytes);
-            let position = position.take().unwrap_or_else(|| self.positions.shards.number());
+            let position = position.take().unwrap_or_else(|| self.positions.shards.number(tags.is_internal));
             // A body that was written here.
             if let (Ok(body), Some(outcome)) = (RunBody::parse_head(bytes), decided.outcome(choice, captured))
             {

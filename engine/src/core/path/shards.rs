@@ -13,12 +13,14 @@ pub(super) struct OwnShards {
     cores: CoreIndex,
     /// Position of the next run that this core owns.
     pub(super) position: u64,
+    /// Position behind the last one of them that was not a router's own.
+    pub(super) public: u64,
     hot: HotTags,
 }
 
 impl OwnShards {
     pub(super) fn new(core: CoreIndex, cores: CoreIndex, seed: u64) -> Self {
-        Self { core, cores, position: 0, hot: HotTags::new(seed.wrapping_add(u64::from(core))) }
+        Self { core, cores, position: 0, public: 0, hot: HotTags::new(seed.wrapping_add(u64::from(core))) }
     }
 
     /// The sibling that owns tag sets of this hash; none when this core does.
@@ -35,8 +37,11 @@ impl OwnShards {
 
     /// Gives a run its position.
     #[inline]
-    pub(super) const fn number(&mut self) -> u64 {
+    pub(super) const fn number(&mut self, is_internal: bool) -> u64 {
         self.position += 1;
+        if !is_internal {
+            self.public = self.position;
+        }
         self.position - 1
     }
 

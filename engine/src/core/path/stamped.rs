@@ -90,7 +90,7 @@ impl Path {
 
     /// Takes the owner's steps with a run of a set, in order.
     fn own_stamped(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, stamp: &Carried<'_>) {
-        let position = self.positions.shards.number();
+        let position = self.positions.shards.number(false);
         if self.positions.shards.is_sampled() {
             self.positions.shards.sample(tags.tags(), entered.run.body.count());
         }

@@ -154,6 +154,12 @@ impl Path {
         self.positions.shards.position
     }
 
+    /// Position behind the last run that a client may want: what comes before it may be missed by
+    /// whoever is new. Runs of routers' canaries are nothing that a receiver misses.
+    pub(in crate::core) const fn public_position(&self) -> u64 {
+        self.positions.shards.public
+    }
+
     /// Which tags and shards most of this core's events have.
     pub(in crate::core) fn hot(&self) -> HotPicture {
         self.positions.shards.hot()
