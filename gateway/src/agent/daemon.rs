@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::cursors::Cursors;
 use super::doors::{self, Spooling};
-use super::producers::{Caller, NotTaken, Producers, ProducersError, announce, announce_now};
+use super::producers::{Caller, NotTaken, Producers, ProducersError, announce, announce_all};
 use super::room::AgentRoom;
 use super::settings::AgentSettings;
 use crate::admission::Access;
@@ -160,7 +160,7 @@ impl Agent {
         }
         drop(doors);
         self.announcing.abort();
-        announce_now(&self.room.producers, &self.room.stamp).await;
+        announce_all(&self.room.producers, &self.room.stamp).await;
         self.room.producers.clone().close(grace).await;
     }
 }

@@ -37,4 +37,4 @@ mod shedding;
 pub use caller::{Caller, CallerError};
 pub use producer::{NotTaken, Producer, ProducerStats, Waiting};
 pub use registry::{PRODUCERS_MAX, Producers, ProducersError};
-pub(super) use shedding::{announce, announce_now};
+pub(super) use shedding::{announce, announce_all};

@@ -97,6 +97,8 @@ pub struct Producer {
     publisher: Publisher,
     waiters: Mutex<Waiters>,
     sheds: Mutex<Sheds>,
+    /// Events of its spool that it has heard were given up, told or not.
+    heard_shed: AtomicU64,
     shed_newest: AtomicU64,
     refused: AtomicU64,
     replaced_tags: AtomicU64,
@@ -111,6 +113,7 @@ impl Producer {
             publisher,
             waiters: Mutex::default(),
             sheds: Mutex::default(),
+            heard_shed: AtomicU64::new(0),
             shed_newest: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             replaced_tags: AtomicU64::new(0),
@@ -203,6 +206,11 @@ impl Producer {
         }
     }
 
+    /// Whether it has heard of all that its spool gave up.
+    pub(super) fn has_heard_sheds(&self) -> bool {
+        self.heard_shed.load(Ordering::Relaxed) >= self.publisher.stats().shed
+    }
+
     /// Takes what was shed and not told; `None` when nothing was.
     pub(super) fn take_sheds(&self) -> Option<Sheds> {
         let sheds = std::mem::take(&mut *self.lock_sheds());
@@ -236,6 +244,7 @@ impl Producer {
             let settled = self.publisher.settled().await;
             if settled.outcome == (Outcome::GivenUp { why: GivenUp::Shed }) {
                 self.lock_sheds().add(settled.seqs.clone());
+                self.heard_shed.fetch_add(settled.seqs.end - settled.seqs.start, Ordering::Relaxed);
                 has_shed.notify_one();
             }
             let mut waiters = self.lock_waiters();

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use millrace_client::{ConfirmLevel, TagSet};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::caller::Caller;
 use super::producer::{Producer, Sheds};
@@ -27,8 +27,26 @@ pub(crate) async fn announce(producers: Producers, stamp: Stamp) {
     }
 }
 
-/// Tells what was shed until here.
-pub(crate) async fn announce_now(producers: &Producers, stamp: &Stamp) {
+/// Tells what was shed until here, which the producers first have to hear: they are told of it a
+/// moment later.
+pub(crate) async fn announce_all(producers: &Producers, stamp: &Stamp) {
+    let heard = async {
+        while !producers.all().iter().all(|producer| producer.has_heard_sheds()) {
+            producers.has_shed().await;
+        }
+    };
+    if timeout(GATHER, heard).await.is_err() {
+        tracing::warn!("some of what was shed last is not told");
+    }
+    announce_now(producers, stamp).await;
+}
+
+/// Tells what the producers have heard was shed. It may be aborted at any time: nothing is taken
+/// that is not told or put back at once.
+async fn announce_now(producers: &Producers, stamp: &Stamp) {
+    let Ok(agent) = producers.of(&Caller::agent(), ConfirmLevel::Routed).await else {
+        return producers.tell_again();
+    };
     for producer in producers.all() {
         let Some(sheds) = producer.take_sheds() else { continue };
         tracing::warn!(
@@ -36,7 +54,7 @@ pub(crate) async fn announce_now(producers: &Producers, stamp: &Stamp) {
             events = sheds.events,
             "the spool is full, and events are shed"
         );
-        if !tell(producers, stamp, &producer, &sheds).await {
+        if !tell((producers, &agent), stamp, &producer, &sheds) {
             producer.put_back(sheds);
             producers.tell_again();
         }
@@ -44,11 +62,15 @@ pub(crate) async fn announce_now(producers: &Producers, stamp: &Stamp) {
 }
 
 /// Whether what was shed is in the agent's own spool.
-async fn tell(producers: &Producers, stamp: &Stamp, shedding: &Producer, sheds: &Sheds) -> bool {
-    let Ok(agent) = producers.of(&Caller::agent(), ConfirmLevel::Routed).await else { return false };
+fn tell(
+    (producers, agent): (&Producers, &Producer),
+    stamp: &Stamp,
+    shedding: &Producer,
+    sheds: &Sheds,
+) -> bool {
     let Ok(event) = event(shedding, sheds) else { return true };
     let Ok((event, _)) = stamp.apply(event) else { return true };
-    producers.append(&agent, &event).is_ok()
+    producers.append(agent, &event).is_ok()
 }
 
 fn event(shedding: &Producer, sheds: &Sheds) -> Result<NewEvent, NewEventError> {
