@@ -62,3 +62,16 @@ impl OwnShards {
         self.hot.picture()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_routers_have_positions_and_are_nothing_that_a_receiver_misses() {
+        let mut shards = OwnShards::new(0, 1, 0);
+        assert_eq!((shards.number(true), shards.public), (0, 0));
+        assert_eq!((shards.number(false), shards.public), (1, 2));
+        assert_eq!((shards.number(true), shards.public), (2, 2));
+    }
+}
