@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import unittest
 
-from millrace._session.attachment import Address, Attachment, parse_levels
+from millrace._session.attachment import Address, Attachment, is_nearer, parse_levels
 from millrace._session.dedup import PUBLISHERS_MAX, RANGES_MAX, Dedup
 from millrace._session.delivery import Delivery
 from millrace._session.publishing import PublishStream, TagNumbers
@@ -310,6 +310,34 @@ class Places(unittest.TestCase):
             self.assertEqual((sorted(hosts[:2]), hosts[2:]), (["a", "b"], ["c", "d"]))
         self.assertEqual([one.host for one in attachment.better(Address("c"))], ["a", "b"])
         self.assertEqual(attachment.better(Address("a")), [])
+
+    def test_routers_of_the_clients_zone_come_first_once_it_has_heard_of_them(self) -> None:
+        attachment = Attachment(parse_levels("a;b"), 5.0, random.Random(1), zone="eu")
+        attachment.learn(["c:1", "d:1", "e:1"], ["us", "eu"])
+        self.assertEqual([one.host for one in attachment.home()], ["d"])
+        hosts = [address.host for address in attachment.round()]
+        self.assertEqual((hosts[:3], sorted(hosts[3:])), (["d", "a", "b"], ["c", "e"]))
+        self.assertEqual(
+            [attachment.is_abroad("us", ()), attachment.is_abroad("eu", ("us",))], [True, False]
+        )
+        self.assertFalse(attachment.is_abroad("", ("", "")), "routers without zones")
+        self.assertFalse(Attachment(parse_levels("a"), 5.0).is_abroad("us", ("eu",)))
+
+    def test_nearer_is_half_as_far_and_two_milliseconds(self) -> None:
+        for other, present, nearer in [
+            (0, 20, True),
+            (0, 19, False),
+            (20, 40, True),
+            (21, 40, False),
+            (400, 800, True),
+            (40, 20, False),
+        ]:
+            self.assertEqual(is_nearer(other / 1e4, present / 1e4), nearer, (other, present))
+        attachment = Attachment(parse_levels("a,b;c"), 5.0)
+        attachment.learn(["c:7400", "d:1"])
+        self.assertEqual(sorted(one.host for one in attachment.candidates()), ["a", "b", "d"])
+        self.assertTrue(attachment.is_first(Address("a")))
+        self.assertFalse(attachment.is_first(Address("c")))
 
     def test_pauses_grow_at_random_up_to_their_bound(self) -> None:
         attachment = Attachment(parse_levels("a"), 1.0, random.Random(1))

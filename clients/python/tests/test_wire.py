@@ -93,7 +93,7 @@ class Reading(unittest.TestCase):
             (outcome.receivers, outcome.missed, outcome.reasons), (2, 1, ("overflow",))
         )
         goaway = control.decode(*golden("control goaway"))
-        self.assertEqual(goaway, control.Goaway(0.25, ("a:7400", "b:7400"), "restart"))
+        self.assertEqual(goaway, control.Goaway(0.25, ("a:7400", "b:7400"), "restart", ()))
         closed = control.decode(*golden("control receiver_closed"))
         self.assertEqual(closed, control.ReceiverClosed(3, "overflow"))
 

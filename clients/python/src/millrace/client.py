@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import secrets
 from collections.abc import Callable, Generator, Iterable, Mapping
 from datetime import timedelta
@@ -13,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from ._io.finding import find
+from ._io.placing import Placing
 from ._io.publisher import Publisher
 from ._io.session import RECEIVERS_MAX, Session, Sink
 from ._session.attachment import Attachment
@@ -41,7 +43,8 @@ class Client:
         self._config = config
         # Proves this client's publisher id; shown to routers, never logged.
         self._secret = secrets.token_bytes(32)
-        self._attachment = Attachment(config.levels, config.pause_max)
+        self._attachment = Attachment(config.levels, config.pause_max, zone=config.zone)
+        self._placing = Placing(config, self._secret, self._attachment)
         self._publisher = Publisher(self._secret, buffer_bytes)
         self._receivers: list[Receiver] = []
         self._by_number: dict[int, Receiver] = {}
@@ -201,7 +204,7 @@ class Client:
 
     async def start(self) -> None:
         """Finds the first router; `connect` calls it."""
-        self._attach(await self._find(self._config.connect_within))
+        self._attach(await self._placing.settle(await self._find(self._config.connect_within)))
         self._task = asyncio.create_task(self._live())
 
     # Within: where to be.
@@ -212,7 +215,7 @@ class Client:
             while self._session:
                 moved = await self._stay(self._session)
                 self._detach()
-                self._attach(moved or await self._find(None))
+                self._attach(moved or await self._placing.settle(await self._find(None)))
         except (MillraceError, ValueError) as error:
             logger.error("the client gives up: %s", error)
             self._end(Closed(f"the client gave up: {error}"))
@@ -234,8 +237,12 @@ class Client:
     async def _stay(self, session: Session) -> Session | None:
         """Ends when the session is lost (None), or with the session to move to."""
         better = self._attachment.better(session.address)
+        is_abroad = self._placing.is_abroad(session)
         while not session.lost.done():
-            pause = _RETURN_SECONDS if better else None
+            pause = None
+            if better or is_abroad:
+                # Half of it at least, because clients that came together are not to go together.
+                pause = _RETURN_SECONDS * random.uniform(0.5, 1.0)
             was_asked = session.leave.done()
             waited: list[asyncio.Future[Any]] = (
                 [session.lost] if was_asked else [session.lost, session.leave]
@@ -245,14 +252,18 @@ class Client:
             if session.leave.done() and not was_asked and not session.lost.done():
                 goaway = session.leave.result()
                 logger.info("router %s asks to be left: %s", session.address, goaway.reason)
-                self._attachment.learn(goaway.alternates)
+                self._attachment.learn(goaway.alternates, goaway.alternate_zones)
                 await asyncio.wait({session.lost}, timeout=goaway.delay)
                 candidates, avoid = self._attachment.round(), session.endpoint
             if session.lost.done():
                 break
             new = None
             with contextlib.suppress(MillraceError):
-                new = await find(candidates, self._config, self._secret, [], avoid)
+                if candidates:
+                    new = await find(candidates, self._config, self._secret, [], avoid)
+                    new = new and await self._placing.settle(new, avoid)
+                elif is_abroad:
+                    new = await self._placing.way_home()
             if new:
                 await self._publisher.pause(_MOVE_SECONDS)
                 session.close(0x00, "moved")
@@ -265,7 +276,6 @@ class Client:
         self._connection += 1
         self._next_number = 0
         self._attachment.settled()
-        self._attachment.learn(session.welcome.alternates)
         logger.info("attached to router %s", session.address)
         self._publisher.attach(session)
         session.begin(self._frame, self._stream, self._expects)
@@ -387,6 +397,8 @@ def connect(
     server_name: str | None = None,
     connect_timeout: float = 5.0,
     connect_within: float = 0.0,
+    zone: str | None = None,
+    nearest: bool = True,
     buffer_bytes: int = 1 << 20,
 ) -> _Connecting:
     """Connects to a cluster: `async with connect(…) as client`, or `client = await connect(…)`.
@@ -395,7 +407,9 @@ def connect(
     by semicolons; one is enough, because each reaches the whole cluster. `ca`: PEM file of the
     authorities that are trusted; `cert` and `key`: PEM files of this client's certificate; `token`:
     who it is without one. What is left out comes from MILLRACE_ROUTER, MILLRACE_CA, MILLRACE_CERT,
-    MILLRACE_KEY and MILLRACE_TOKEN, or is the default: a router in dev mode on this host.
+    MILLRACE_KEY, MILLRACE_TOKEN and MILLRACE_ZONE, or is the default: a router in dev mode on this
+    host. `zone`: where this client is; routers of the same zone are preferred. `nearest`: without
+    zones, a router that is 2 ms away or more is left for one at most half as far, if there is one.
     `buffer_bytes`: events that wait or have no outcome; `send` waits beyond.
 
     ConnectError: no router answers, within `connect_within` seconds beyond the first attempt.
@@ -412,6 +426,8 @@ def connect(
             server_name=server_name,
             connect_timeout=connect_timeout,
             connect_within=connect_within,
+            zone=zone,
+            nearest=nearest,
         )
         return Client(config, buffer_bytes)
 

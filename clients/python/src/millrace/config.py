@@ -51,6 +51,12 @@ class Config:
     """Seconds of silence after which a connection is lost on which something is expected."""
     pause_max: float = 5.0
     """Bound of the longest pause between attempts to reconnect, in seconds."""
+    zone: str = ""
+    """Where this client is: it prefers routers of the same zone."""
+    nearest: bool = True
+    """Whether a client without zones looks for the router with the shortest round trip when the
+    one that it comes to is far.
+    """
 
     @classmethod
     def of(
@@ -64,11 +70,13 @@ class Config:
         server_name: str | None = None,
         connect_timeout: float = 5.0,
         connect_within: float = 0.0,
+        zone: str | None = None,
+        nearest: bool = True,
         environment: Mapping[str, str] = os.environ,
     ) -> Config:
         """Settings, completed from the variables that the command line reads, too: MILLRACE_ROUTER,
-        MILLRACE_CA, MILLRACE_CERT, MILLRACE_KEY, MILLRACE_TOKEN. ConfigError says what cannot be
-        used.
+        MILLRACE_CA, MILLRACE_CERT, MILLRACE_KEY, MILLRACE_TOKEN, MILLRACE_ZONE. ConfigError says
+        what cannot be used.
         """
 
         def path(given: str | os.PathLike[str] | None, name: str) -> Path | None:
@@ -88,9 +96,13 @@ class Config:
             server_name=server_name,
             connect_timeout=connect_timeout,
             connect_within=connect_within,
+            zone=zone if zone is not None else environment.get("MILLRACE_ZONE", ""),
+            nearest=nearest,
         )
         if (config.cert is None) != (config.key is None):
             raise ConfigError("a certificate and its key go together: give cert= and key=, or none")
+        if len(config.zone.encode()) > 256:
+            raise ConfigError("a zone has at most 256 bytes")
         if len(config.token.encode()) > 4_096:
             raise ConfigError("a token has at most 4,096 bytes: give the token itself, not a file")
         for file in (config.ca, config.cert, config.key):

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from .._session.attachment import Address
+from .._session.attachment import CANDIDATES_MAX, Address
 from .._wire.numbers import FINAL_CODES
 from ..config import Config
 from ..errors import Disconnected
@@ -55,6 +55,47 @@ async def find(
         for attempt in attempts:
             attempt.cancel()
             attempt.add_done_callback(_discard)
+
+
+async def measure(
+    addresses: Sequence[Address],
+    config: Config,
+    secret: bytes,
+    within: float,
+    avoid: set[tuple[str, int]],
+) -> list[tuple[float, Session]]:
+    """Sessions with those routers that answer within so many seconds, with their round trips."""
+    tried = set(avoid)
+    attempts: set[asyncio.Task[tuple[float, Session]]] = set()
+    for address in addresses:
+        try:
+            found = await endpoints(address)
+        except OSError:
+            continue
+        for endpoint, family in found:
+            if endpoint not in tried and len(attempts) < CANDIDATES_MAX:
+                tried.add(endpoint)
+                one = _measured(Session(address, config), endpoint, family, secret)
+                attempts.add(asyncio.create_task(one))
+    if not attempts:
+        return []
+    done, late = await asyncio.wait(attempts, timeout=within)
+    for attempt in late:
+        attempt.cancel()
+    # An attempt that is cancelled closes its session.
+    await asyncio.gather(*late, return_exceptions=True)
+    return [attempt.result() for attempt in done if attempt.exception() is None]
+
+
+async def _measured(
+    session: Session, endpoint: tuple[str, int], family: int, secret: bytes
+) -> tuple[float, Session]:
+    try:
+        await session.greet(endpoint, family, secret)
+        return await session.round_trip(), session
+    except BaseException:
+        session.close()
+        raise
 
 
 def _discard(attempt: asyncio.Task[Session]) -> None:

@@ -31,6 +31,8 @@ _IDLE_SECONDS = 30.0
 _EARLY_FRAMES_MAX = 16
 # A preamble is one small frame; the rest of the chunk belongs to the stream.
 _PREAMBLE_BYTES_MAX = 256
+# Pings by which a round trip is measured: a busy process makes a single one long.
+_ROUND_TRIPS = 3
 
 Sink = Callable[[bytes], None]
 
@@ -54,6 +56,7 @@ class Session:
         """The router asks the client to go elsewhere."""
         # Frames that came behind the Welcome, before anybody attached.
         self._early: list[control.Frame] = []
+        self._asked: tuple[int, asyncio.Future[None]] | None = None
         self._on_frame: Callable[[control.Frame], None] = self._keep
         self._on_stream: Callable[[int], Sink] = lambda receiver: lambda data: None
         self._expects: Callable[[], bool] = lambda: False
@@ -76,7 +79,10 @@ class Session:
         if link.lost.done():
             raise link.lost.result()
         self._control = link.open_stream()
-        hello = control.hello(SOFTWARE, RECEIVERS_MAX, secret, self._config.token, FEATURES)
+        config = self._config
+        hello = control.hello(
+            SOFTWARE, RECEIVERS_MAX, secret, config.token, config.zone, FEATURES
+        )
         link.write(self._control, hello)
         await _first(self._greeted, link.lost)
         if not self._greeted.done():
@@ -85,6 +91,23 @@ class Session:
         if self.welcome.version != numbers.VERSION:
             raise Disconnected("version", f"the router speaks version {self.welcome.version}")
         self._pings = asyncio.create_task(self._ping_forever())
+
+    async def round_trip(self) -> float:
+        """Seconds that a ping and its answer take, the shortest of a few; Disconnected when the
+        connection is lost meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        shortest = float("inf")
+        for _ in range(_ROUND_TRIPS):
+            nonce, answered = secrets.randbits(32), loop.create_future()
+            self._asked = (nonce, answered)
+            began = loop.time()
+            self.send(control.ping(nonce))
+            await _first(answered, self.lost)
+            if not answered.done():
+                raise self.lost.result()
+            shortest = min(shortest, loop.time() - began)
+        return shortest
 
     def begin(
         self,
@@ -143,7 +166,10 @@ class Session:
             case control.Goaway():
                 if not self.leave.done():
                     self.leave.set_result(frame)
-            case None | control.Pong():
+            case control.Pong():
+                if self._asked and self._asked[0] == frame.nonce and not self._asked[1].done():
+                    self._asked[1].set_result(None)
+            case None:
                 pass
             case _:
                 self._on_frame(frame)

@@ -50,7 +50,9 @@ class Welcome:
     alternates: tuple[str, ...]
     silence: float
     features: frozenset[int]
+    zone: str
     identity: str
+    alternate_zones: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Goaway:
     delay: float
     alternates: tuple[str, ...]
     reason: str
+    alternate_zones: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +144,21 @@ def decode(kind: int, body: bytes) -> Frame | None:
                 alternates=tuple(found.texts(8)),
                 silence=found.number(9) / 1e6,
                 features=frozenset(found.numbers(11)),
+                zone=found.text(13),
                 identity=found.text(14),
+                alternate_zones=tuple(found.texts(16)),
             )
         case numbers.PING:
             return Ping(found.number(1))
         case numbers.PONG:
             return Pong(found.number(1))
         case numbers.GOAWAY:
-            return Goaway(found.number(1) / 1e6, tuple(found.texts(2)), found.text(3))
+            return Goaway(
+                found.number(1) / 1e6,
+                tuple(found.texts(2)),
+                found.text(3),
+                tuple(found.texts(5)),
+            )
         case numbers.CREDIT:
             return Credit(found.number(1))
         case numbers.RECEIVED:
@@ -181,7 +191,7 @@ def decode(kind: int, body: bytes) -> Frame | None:
 
 
 def hello(
-    software: str, receivers: int, secret: bytes, token: str, features: Iterable[int]
+    software: str, receivers: int, secret: bytes, token: str, zone: str, features: Iterable[int]
 ) -> bytes:
     """A client's first frame; runs shall carry positions wherever the router keeps history."""
     body = (
@@ -193,6 +203,8 @@ def hello(
     body += b"".join(field(6, feature) for feature in features) + field(8, secret)
     if token:
         body += field(9, token)
+    if zone:
+        body += field(10, zone)
     return frame(numbers.HELLO, body + field(13, 1))
 
 
