@@ -4,6 +4,7 @@ The folder holds one file per Kustomize root: base.yaml, gateway.yaml, agent.yam
 bench.yaml, prod.yaml. What the chart renders with other values is left beside the folder, as chart.yaml.
 - The chart's defaults render to the objects of the base, with `gateway.enabled` and
   `agent.enabled` to those of gateway and agent, too; wrong values are refused by its schema.
+- What cert-manager and it agree on: every key of its objects is one that its models know.
 - Selectors select, names that objects give each other exist, ports are those of the programs.
 Every difference is printed; the exit code is 1 when there is one.
 """
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from cloudcoil.models.cert_manager.v1 import Certificate, Issuer
 from helm_python.chart import Chart, lint
 from helm_python.errors import HelmError
 
@@ -219,6 +221,32 @@ def check_references(where, found):
                 problem(f"{where}: the gateway's certificate has no URI of a client")
 
 
+def paths(value, at=""):
+    """Keys of an object, and of what is in it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{at}.{key}"
+            yield from paths(inner, f"{at}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from paths(inner, f"{at}[{number}]")
+
+
+def check_cert_manager(where, found):
+    """Objects of cert-manager, whose kinds no schema of Kubernetes has, by the models of its CRDs."""
+    models = {"Certificate": Certificate, "Issuer": Issuer}
+    for (kind, name), given in found.items():
+        if given["apiVersion"] != "cert-manager.io/v1":
+            continue
+        try:
+            known = models[kind].model_validate(given).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        except ValueError as error:
+            problem(f"{where}: {kind} {name}: {error}")
+            continue
+        for unknown in sorted({*paths(given)} - {*paths(known)}):
+            problem(f"{where}: {kind} {name}: cert-manager knows no {unknown[1:]}")
+
+
 def check_times(where, found, pod, router):
     """The pause before the end, the grace, and a second for the rest fit into the pod's time."""
     texts = [o["data"]["router.toml"] for (k, _), o in found.items() if k == "ConfigMap" and "router.toml" in o["data"]]
@@ -235,6 +263,7 @@ def main():
     roots = {path.stem: objects(path.read_text()) for path in sorted(folder.glob("*.yaml"))}
     for name, found in roots.items():
         check_references(name, found)
+        check_cert_manager(name, found)
     other = check_chart(chart, roots["base"], roots["gateway"], roots["agent"])
     (folder.parent / "chart.yaml").write_text(yaml.safe_dump_all(other.values()))
     for text in problems:

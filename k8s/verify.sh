@@ -5,7 +5,8 @@
 #   k8s/verify.sh [--policies]     --policies: checkov, too (a large download)
 #
 # BIN: folder of millrace-router, millrace-gateway, millrace-agent and millrace; without it, ConfigMaps are not judged.
-# MILLRACE_KUBECONFIG: a cluster that judges the base, too, without changing anything.
+# MILLRACE_KUBECONFIG: a cluster that judges them, too: every root in a dry run, then every overlay for real, twice, the
+# second time without a change; and all of it is deleted. A cluster that has one of the overlays' namespaces is left alone.
 # Needs Python 3.10 or later with venv; everything else goes into a temporary folder.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -69,6 +70,29 @@ if [[ ${1:-} == --policies ]]; then
 fi
 
 if [[ -n ${MILLRACE_KUBECONFIG:-} ]]; then
-    "$out/venv/bin/kubectl" --kubeconfig "$MILLRACE_KUBECONFIG" --namespace default \
-        apply --server-side --dry-run=server --filename "$out/rendered/base.yaml"
+    kubectl() { "$out/venv/bin/kubectl" --kubeconfig "$MILLRACE_KUBECONFIG" "$@"; }
+    overlays=(dev bench prod)
+    for overlay in "${overlays[@]}"; do
+        namespace=$(sed -n 's/^namespace: //p' "overlays/$overlay/kustomization.yaml")
+        if [[ $(kubectl get namespace "$namespace" --ignore-not-found --output name) ]]; then
+            echo "the cluster has a namespace $namespace: give one in which nothing is lost" >&2
+            exit 1
+        fi
+    done
+    for root in base gateway agent; do
+        kubectl --namespace default apply --server-side --dry-run=server --filename "$out/rendered/$root.yaml"
+    done
+    trap 'for overlay in "${overlays[@]}"; do kubectl delete --ignore-not-found --wait=false --filename "$out/rendered/$overlay.yaml"; done; rm -rf "$out"' EXIT
+    for overlay in "${overlays[@]}"; do
+        # What is in a namespace can be judged once the namespace is there.
+        kubectl apply --filename "overlays/$overlay/namespace.yaml"
+        kubectl apply --server-side --dry-run=server --force-conflicts --filename "$out/rendered/$overlay.yaml" >/dev/null
+        kubectl apply --filename "$out/rendered/$overlay.yaml" >/dev/null
+        kubectl apply --filename "$out/rendered/$overlay.yaml" >"$out/second"
+        if grep -v ' unchanged$' "$out/second"; then
+            echo "$overlay: applied a second time, it changes what stands above" >&2
+            exit 1
+        fi
+        echo "$overlay: applied, and applied again without a change: $(wc -l <"$out/second") objects"
+    done
 fi
