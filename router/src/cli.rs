@@ -13,6 +13,7 @@ use crate::config::RouterConfig;
 use crate::config::flags::Flags;
 use crate::config::layers::Layers;
 use crate::config::settings::{Settings, TlsFiles};
+use crate::config::strays::strays;
 use crate::config::tokens;
 use crate::reachable::Reachable;
 use crate::tls::{DevAuthority, Identity};
@@ -85,13 +86,15 @@ pub(crate) struct Plan {
     pub(crate) any_admin_port: bool,
     /// Where clients find the authority, if it is a file.
     pub(crate) ca_path: Option<PathBuf>,
+    /// Warnings of environment variables that are almost a setting's.
+    strays: Vec<String>,
 }
 
 impl Plan {
     /// Settings that start accepts and that would fail in the first hour, each with the cure.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let RouterConfig { identity, listen, advertise, .. } = &self.config;
-        let mut warnings = Vec::new();
+        let mut warnings = self.strays.clone();
         if self.dev.is_none() {
             warnings.extend_from_slice(identity.warnings());
         }
@@ -181,7 +184,8 @@ impl Cli {
             settings.tls.tokens.as_deref().map(tokens::read).transpose().map_err(anyhow::Error::msg)?;
         let config = RouterConfig::of(&settings, identity, tokens.unwrap_or_default(), listen);
         config.check()?;
-        Ok(Plan { config, settings, dev, any_admin_port, ca_path })
+        let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        Ok(Plan { config, settings, dev, any_admin_port, ca_path, strays: strays(variables) })
     }
 }
 

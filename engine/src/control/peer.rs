@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use millrace_proto::feature::Features;
 use millrace_proto::{Incarnation, RouterId};
 
 use super::directory::Applying;
@@ -185,6 +186,7 @@ impl Peer {
             reached_by: self.told_by.len(),
             hidden: self.hidden,
             clients: self.clients,
+            features: self.link.as_ref().map_or_else(Features::default, |link| link.features),
             route,
         }
     }

@@ -1,5 +1,6 @@
 //! What control knows, for `/status`, `/readyz` and tests.
 
+use millrace_proto::feature::Features;
 use millrace_proto::{Incarnation, RouterId};
 
 use super::balance::Rebalance;
@@ -72,6 +73,8 @@ pub struct PeerStatus {
     pub route: bool,
     /// How many clients it says it has; `None`: it has not said.
     pub clients: Option<u64>,
+    /// Features of the protocol that both sides know; none without a link.
+    pub features: Features,
 }
 
 /// A picture of control.

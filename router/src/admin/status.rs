@@ -123,6 +123,7 @@ fn peer(peer: &PeerStatus) -> Value {
         "hidden": peer.hidden,
         "route": peer.route,
         "clients": peer.clients,
+        "features": peer.features.iter().collect::<Vec<_>>(),
     })
 }
 

@@ -26,6 +26,7 @@ mod router;
 pub(crate) mod rules;
 pub(crate) mod settings;
 mod size;
+pub(crate) mod strays;
 pub(crate) mod tables;
 pub(crate) mod tokens;
 

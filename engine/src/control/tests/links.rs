@@ -1,5 +1,6 @@
 //! Links form, whichever side finds the other.
 
+use millrace_proto::feature::{self, Features};
 use millrace_proto::mesh::{LinkFrame, MeshFrame, PeerHello};
 use millrace_proto::{CloseCode, Incarnation, RouterId};
 
@@ -46,6 +47,20 @@ fn each_owner_has_its_lane_between_the_right_cores() {
             assert_eq!(outgoing, (0..owners).map(|core| (core, core)).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_peers_status_says_what_both_sides_can_read() {
+    let mut cluster = Cluster::new(1);
+    let both = Features::default().with(feature::NAMES);
+    cluster.add_with(1, 1, &["r1:1"], |config| config.features = both.with(feature::GROUPS));
+    cluster.add_with(2, 1, &[], |config| config.features = both.with(feature::RULES));
+    let old = cluster.add_with(3, 1, &["r1:1"], |config| config.features = Features::default());
+    cluster.run(ms(3000));
+    cluster.check_converged();
+    assert_eq!(cluster.peer(0, 1).unwrap().features, both);
+    assert_eq!(cluster.peer(1, 0).unwrap().features, both);
+    assert_eq!(cluster.peer(1, old).unwrap().features, Features::default());
 }
 
 #[test]
