@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use millrace_client::{Selector, TagSet};
 use millrace_gateway::doors::http::{query::Query, structured};
-use millrace_gateway::doors::mqtt::codec::{Decoder, Encoder, Outgoing, Packet, Version, Wrong};
+use millrace_gateway::doors::mqtt::codec::{Decoder, Encoder, Outgoing, Packet, Qos, Version, Wrong};
 use millrace_gateway::doors::mqtt::event as mqtt_event;
 use millrace_gateway::doors::naming::{Dialect, Mapping, Template};
 use millrace_gateway::doors::nats::envelope;
@@ -168,6 +168,7 @@ fn mqtt_packet(packet: Packet) {
             let event = mqtt_event::event(
                 &mapping,
                 &publish.topic,
+                if publish.packet.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce },
                 &publish.properties,
                 publish.payload,
                 &[],

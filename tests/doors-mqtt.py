@@ -70,6 +70,7 @@ def basic(host, port, http):
             for client in (new, old):
                 message = client.message()
                 assert (message.topic, message.payload.decode()) == ("greet/bob", payload), message.payload
+                assert message.qos == qos, (payload, message.qos)
     # MQTT 3.1.1 has no word to say that there is no QoS 2: it is taken, and delivered with QoS 1.
     old.publish("greet/bob", "old 2", 2)
     assert new.message().payload == b"old 2" and old.message().qos == 1
@@ -100,6 +101,21 @@ def basic(host, port, http):
     assert new.publish("nobody/is/there", "x").getName() == "No matching subscribers"
     new.leave()
     old.leave()
+
+
+def levels(host, port):
+    """What arrives has the lower one of the QoS it was published with and the one that was subscribed."""
+    for version in (paho.MQTTv5, paho.MQTTv311):
+        publisher = Client(host, port, "publisher", version)
+        for subscribed in (0, 1, 2):
+            client = Client(host, port, f"subscriber-{subscribed}", version)
+            client.subscribe("levels/#", subscribed)
+            for published in (0, 1):
+                publisher.publish("levels/a", f"{published}", published)
+                message = client.message()
+                assert (message.payload, message.qos) == (b"%d" % published, min(published, subscribed)), message.qos
+            client.leave()
+        publisher.leave()
 
 
 def options(host, port):
@@ -187,6 +203,7 @@ def main(address, http):
     host, port = address.rsplit(":", 1)
     port = int(port)
     basic(host, port, http)
+    levels(host, port)
     options(host, port)
     sessions(host, port)
     groups(host, port)

@@ -165,6 +165,27 @@ async fn acknowledgements_say_what_became_of_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_comes_with_the_lower_qos_of_publication_and_subscription() {
+    let world = World::with(SETTINGS).await;
+    let (mut zero, mut one) = (Client::of(&world, "zero").await, Client::of(&world, "one").await);
+    zero.subscribe(1, "q", 0).await;
+    one.subscribe(1, "q", 1).await;
+    let mut publisher = Client::of(&world, "publisher").await;
+    publisher.send(&publish_5("q", None, &[], "once")).await;
+    // A topic's messages of different QoS have no order between them: each is awaited.
+    assert_eq!(one.message("q").await, (0x30, b"\0once".to_vec()), "published with 0");
+    publisher.send(&publish_5("q", Some(1), &[], "sure")).await;
+    assert_eq!(publisher.packet().await, Some((0x40, vec![0, 1])));
+    let (first, rest) = one.message("q").await;
+    assert_eq!((first, &rest[2..]), (0x32, &b"\0sure"[..]), "published with 1");
+    post(world.http, "/events?tag=topic=q", &[], "http").await;
+    assert_eq!(one.message("q").await.0, 0x32, "another door's event comes with what is granted");
+    for payload in [&b"\0once"[..], b"\0sure", b"\0http"] {
+        assert_eq!(zero.message("q").await, (0x30, payload.to_vec()), "subscribed with 0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn aliases_identifiers_and_what_is_local_are_as_asked_for() {
     let world = World::with(SETTINGS).await;
     let connect = connect_5(2, b"\x22\0\x01", &["one"]);

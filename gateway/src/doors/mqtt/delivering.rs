@@ -30,7 +30,7 @@ impl Session {
         // Events of a subscription that has ended may still be on their way; its group has them
         // again.
         let Some(subscribed) = self.state.subscriptions.get(number) else { return false };
-        let (qos, identifier) = (subscribed.qos, subscribed.identifier);
+        let (granted, identifier) = (subscribed.qos, subscribed.identifier);
         let is_own = subscribed.no_local && self.own.contains(&arrival.id);
         let mapping = self.door.mapping.clone();
         let found = message(&mapping, arrival.tags.borrow(), SystemTime::now());
@@ -40,6 +40,8 @@ impl Session {
             Some(found) if is_own || !Dialect::Mqtt.matches(&subscribed.filter, &found.topic) => Some(None),
             Some(_) => None,
         };
+        // The lower one of the two ([MQTT-3.8.4-8]).
+        let qos = found.as_ref().map_or(granted, |found| found.qos.min(granted));
         let packet = (qos == Qos::AtLeastOnce).then(|| self.state.inflight.next_packet());
         let dropped = dropped.or_else(|| {
             let sent = found.is_some_and(|found| self.write(&found, arrival, packet, false, identifier));

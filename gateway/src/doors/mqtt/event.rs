@@ -4,6 +4,8 @@
 //! of their own, because tags reach receivers at every door: `mqtt_content_type`,
 //! `mqtt_response_topic`, `mqtt_correlation` (base64), `mqtt_text=1` for payloads that are said to
 //! be text, and `mqtt_expires`, the second since 1970 from which on nobody wants the message.
+//! `mqtt_qos=0` stands on what was published with QoS 0, because it is delivered with no more
+//! ([MQTT-3.8.4-8]). Messages of one topic keep their order among those of one QoS, as there.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use millrace_client::TagSetRef;
 
-use super::codec::{Code, Properties};
+use super::codec::{Code, Properties, Qos};
 use crate::doors::naming::{Dialect, Mapping};
 use crate::upstream::NewEvent;
 
@@ -21,6 +23,9 @@ const RESPONSE_TOPIC: &str = "mqtt_response_topic";
 const CORRELATION: &str = "mqtt_correlation";
 const TEXT: &str = "mqtt_text";
 const EXPIRES: &str = "mqtt_expires";
+const QOS: &str = "mqtt_qos";
+/// The value of [`QOS`] that counts.
+const AT_MOST_ONCE: &str = "0";
 
 /// Why a message is no event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,13 +43,15 @@ impl NoEvent {
     }
 }
 
-/// The event of a message; `stamped` are tags of the client's identity.
+/// The event of a message that was published with `qos`; `stamped` are tags of the client's
+/// identity.
 ///
 /// # Errors
 /// [`NoEvent`] says what to change.
 pub fn event(
     mapping: &Mapping,
     topic: &str,
+    qos: Qos,
     properties: &Properties,
     payload: Bytes,
     stamped: &[(String, String)],
@@ -62,6 +69,7 @@ pub fn event(
         (CORRELATION, correlation.as_deref()),
         (TEXT, properties.is_text.then_some("1")),
         (EXPIRES, expires.as_deref()),
+        (QOS, (qos == Qos::AtMostOnce).then_some(AT_MOST_ONCE)),
     ];
     let own = own.iter().filter_map(|(key, value)| Some((*key, (*value)?)));
     let user = properties.user.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -86,6 +94,8 @@ fn seconds(time: SystemTime) -> u64 {
 pub struct Message<'a> {
     /// Topic name.
     pub topic: String,
+    /// What it is delivered with at most.
+    pub qos: Qos,
     /// Whether the payload is said to be text.
     pub is_text: bool,
     /// Seconds that are left of its time; nobody wants it at 0.
@@ -106,6 +116,7 @@ pub fn message<'a>(mapping: &Mapping, tags: TagSetRef<'a>, now: SystemTime) -> O
     let named = mapping.named(tags)?;
     let mut message = Message {
         topic: named.name,
+        qos: Qos::AtLeastOnce,
         is_text: false,
         expiry: None,
         content_type: None,
@@ -121,6 +132,11 @@ pub fn message<'a>(mapping: &Mapping, tags: TagSetRef<'a>, now: SystemTime) -> O
             EXPIRES => {
                 let left = |expires: u64| expires.saturating_sub(seconds(now)).try_into().unwrap_or(u32::MAX);
                 message.expiry = value.parse().ok().map(left);
+            }
+            QOS => {
+                if value == AT_MOST_ONCE {
+                    message.qos = Qos::AtMostOnce;
+                }
             }
             TEXT => message.is_text = value == "1",
             _ => message.user.push((key, value)),
@@ -151,11 +167,11 @@ mod tests {
             user,
             ..Properties::default()
         };
-        let event = event(&mapping(), "a/b", &properties, "hi".into(), &[], NOW).unwrap();
+        let event = event(&mapping(), "a/b", Qos::AtMostOnce, &properties, "hi".into(), &[], NOW).unwrap();
         assert_eq!(
             event.tags.to_string(),
             "mqtt_content_type=text/plain,mqtt_correlation=AP8H,mqtt_expires=60,\
-             mqtt_response_topic=answers/1,mqtt_text=1,site=berlin,topic=a/b,unit=C"
+             mqtt_qos=0,mqtt_response_topic=answers/1,mqtt_text=1,site=berlin,topic=a/b,unit=C"
         );
         let mapping = mapping();
         let expiry = |later: u64| {
@@ -167,6 +183,17 @@ mod tests {
         assert_eq!((message.content_type, message.response_topic), (Some("text/plain"), Some("answers/1")));
         assert_eq!(message.correlation.as_deref(), Some(&[0, 255, 7][..]));
         assert_eq!(message.user, [("site", "berlin"), ("unit", "C")]);
+        assert_eq!(message.qos, Qos::AtMostOnce);
+    }
+
+    #[test]
+    fn only_what_was_published_with_qos_0_says_so() {
+        let of = |qos| event(&mapping(), "a", qos, &Properties::default(), "".into(), &[], NOW).unwrap();
+        for (qos, tags) in [(Qos::AtMostOnce, "mqtt_qos=0,topic=a"), (Qos::AtLeastOnce, "topic=a")] {
+            let event = of(qos);
+            assert_eq!(event.tags.to_string(), tags);
+            assert_eq!(message(&mapping(), event.tags.borrow(), NOW).unwrap().qos, qos);
+        }
     }
 
     #[test]
@@ -174,7 +201,7 @@ mod tests {
         let no_event = |topic: &str, user: &[(&str, &str)]| {
             let user = user.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             let properties = Properties { user, ..Properties::default() };
-            event(&mapping(), topic, &properties, Bytes::new(), &[], NOW).unwrap_err()
+            event(&mapping(), topic, Qos::AtLeastOnce, &properties, Bytes::new(), &[], NOW).unwrap_err()
         };
         assert_eq!(no_event("a/+", &[]).code, Code::TOPIC);
         assert_eq!(no_event(&"x".repeat(1025), &[]).code, Code::TOPIC);

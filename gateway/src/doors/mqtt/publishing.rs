@@ -6,7 +6,7 @@ use millrace_client::{EventId, Outcome, OutcomeReason};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::answers::Question;
-use super::codec::{Code, Publish, Version};
+use super::codec::{Code, Publish, Qos, Version};
 use super::event::{NoEvent, event};
 use super::session::{End, Session};
 use crate::admission::Right;
@@ -36,7 +36,8 @@ impl Session {
         let may = self.admitted.check(Right::Publish);
         let read = may.map_err(|refusal| NoEvent::new(Code::NOT_AUTHORIZED, refusal)).and_then(|()| {
             let (mapping, stamped) = (&self.door.mapping, self.admitted.tags());
-            event(mapping, &topic, &properties, payload, stamped, SystemTime::now())
+            let qos = if packet.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+            event(mapping, &topic, qos, &properties, payload, stamped, SystemTime::now())
         });
         match (read, packet) {
             (Ok(event), Some(packet)) => {

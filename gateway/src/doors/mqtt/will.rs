@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::codec::{Code, Version, Will};
+use super::codec::{Code, Qos, Version, Will};
 use super::event::{NoEvent, event};
 use crate::admission::{Admitted, Right};
 use crate::counters::Door;
@@ -50,8 +50,9 @@ impl LastWill {
 
     /// The event of this moment.
     fn event(&self) -> Result<NewEvent, NoEvent> {
-        let Will { topic, payload, properties, .. } = &self.will;
-        event(&self.mapping, topic, properties, payload.clone(), self.admitted.tags(), SystemTime::now())
+        let Will { topic, payload, properties, qos, .. } = &self.will;
+        let qos = if *qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
+        event(&self.mapping, topic, qos, properties, payload.clone(), self.admitted.tags(), SystemTime::now())
     }
 
     /// Publishes it, in the background: nobody waits for it.
