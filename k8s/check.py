@@ -71,6 +71,7 @@ def check_chart(folder, base, gateway, agent):
             {"image": {"repo": "x"}},
             {"resources": {"limits": {"memory": "much"}}},
             {"zoneSpread": "Never"},
+            {"zoneFromLabel": "yes"},
             {"gateway": {"replicas": 0}},
             {"agent": {"replicas": 1}},
             {"unknown": 1},
@@ -83,6 +84,7 @@ def check_chart(folder, base, gateway, agent):
         more = {
             "autoscaling": {"enabled": True},
             "serviceAnnotations": {"a": "b"},
+            "zoneFromLabel": True,
             "extraArgs": ["--set=limits.queue_budget=1GiB"],
             "networkPolicy": {"enabled": False},
             "tolerations": [{"operator": "Exists"}],
@@ -95,6 +97,7 @@ def check_chart(folder, base, gateway, agent):
         }
         other = rendered(chart, more, "events")
         check_references("chart with other values", other)
+        check_zones("chart with other values", other)
         stateful = other["StatefulSet", "events-millrace"]["spec"]
         if "replicas" in stateful:
             problem("chart: replicas are given although the autoscaler is on")
@@ -221,6 +224,16 @@ def check_references(where, found):
                 problem(f"{where}: the gateway's certificate has no URI of a client")
 
 
+def check_zones(where, found):
+    """Every program takes its zone from the label that Kubernetes writes to pods."""
+    label = {"fieldRef": {"fieldPath": "metadata.labels['topology.kubernetes.io/zone']"}}
+    for (kind, name), given in found.items():
+        if kind in ("StatefulSet", "Deployment", "DaemonSet"):
+            env = given["spec"]["template"]["spec"]["containers"][0]["env"]
+            if [one.get("valueFrom") for one in env if one["name"] == "MILLRACE_ZONE"] != [label]:
+                problem(f"{where}: {kind} {name} has no zone of its pod's label")
+
+
 def paths(value, at=""):
     """Keys of an object, and of what is in it."""
     if isinstance(value, dict):
@@ -264,6 +277,7 @@ def main():
     for name, found in roots.items():
         check_references(name, found)
         check_cert_manager(name, found)
+    check_zones("prod", roots["prod"])
     other = check_chart(chart, roots["base"], roots["gateway"], roots["agent"])
     (folder.parent / "chart.yaml").write_text(yaml.safe_dump_all(other.values()))
     for text in problems:

@@ -79,7 +79,8 @@ pub(crate) fn routers(file: &RoutersFile) -> Result<Config, SettingsError> {
         (Some(cert), Some(key)) => Some(Identity { certificate_pem: read(cert)?, key_pem: read(key)? }),
         _ => return Err(SettingsError::HalfIdentity { section: "routers" }),
     };
-    Ok(config.identity(identity).server_name(file.server_name.clone()))
+    let zone = file.zone.clone().filter(|zone| !zone.is_empty());
+    Ok(config.identity(identity).server_name(file.server_name.clone()).zone(zone))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {

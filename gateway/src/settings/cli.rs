@@ -75,6 +75,9 @@ pub struct Cli {
     /// The key of --cert, PEM.
     #[arg(long, value_name = "FILE", env = "MILLRACE_KEY")]
     pub key: Option<PathBuf>,
+    /// Where this gateway is: routers of the same zone are preferred, others used when there is none.
+    #[arg(long, value_name = "NAME", env = "MILLRACE_ZONE")]
+    pub zone: Option<String>,
     /// Where the HTTP door is, or `off`. Default 127.0.0.1:7480; port 0 is any free one.
     #[arg(long, value_name = "ADDRESS:PORT", env = "MILLRACE_GATEWAY_HTTP")]
     pub http: Option<String>,
@@ -125,13 +128,16 @@ impl Cli {
     }
 
     fn put_over(&self, file: &mut File) {
-        let Self { router, ca, cert, key, http, syslog_udp, syslog_tcp, nats, mqtt, admin, log, .. } = self;
+        let Self {
+            router, ca, cert, key, zone, http, syslog_udp, syslog_tcp, nats, mqtt, admin, log, ..
+        } = self;
         if !router.is_empty() {
             file.routers.addresses = Some(router.clone());
         }
         put(&mut file.routers.ca, ca);
         put(&mut file.routers.cert, cert);
         put(&mut file.routers.key, key);
+        put(&mut file.routers.zone, zone);
         put(&mut file.http.listen, http);
         put(&mut file.syslog.udp, syslog_udp);
         put(&mut file.syslog.tcp, syslog_tcp);
@@ -151,6 +157,19 @@ fn put<T: Clone>(place: &mut Option<T>, given: &Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_is_taken_and_an_empty_one_is_none() {
+        let zone_of = |file: &str, given: Option<&str>| {
+            let mut file = File::parse(file).unwrap();
+            Cli { zone: given.map(str::to_owned), ..Cli::default() }.put_over(&mut file);
+            Settings::of(&file).unwrap().routers.zone
+        };
+        assert_eq!(zone_of("", None), None);
+        assert_eq!(zone_of("routers.zone = 'eu'", None).as_deref(), Some("eu"));
+        assert_eq!(zone_of("routers.zone = 'eu'", Some("us")).as_deref(), Some("us"));
+        assert_eq!(zone_of("routers.zone = 'eu'", Some("")), None, "a pod without the label");
+    }
 
     #[test]
     fn flags_count_more_than_the_file() {

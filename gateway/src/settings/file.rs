@@ -48,6 +48,9 @@ pub struct RoutersFile {
     pub key: Option<PathBuf>,
     /// Name to expect in the routers' certificates instead of the host of their address.
     pub server_name: Option<String>,
+    /// Where this program is: routers of the same zone are preferred, others used when there is
+    /// none. Empty: nowhere in particular.
+    pub zone: Option<String>,
 }
 
 /// `[admin]`.

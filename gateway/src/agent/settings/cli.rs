@@ -61,6 +61,9 @@ pub struct AgentCli {
     /// The key of --cert, PEM.
     #[arg(long, value_name = "FILE", env = "MILLRACE_KEY")]
     pub key: Option<PathBuf>,
+    /// Where this host is: routers of the same zone are preferred, others used when there is none.
+    #[arg(long, value_name = "NAME", env = "MILLRACE_ZONE")]
+    pub zone: Option<String>,
     /// Where events wait. Default /var/lib/millrace-agent.
     #[arg(long, value_name = "FOLDER", env = "MILLRACE_AGENT_SPOOL")]
     pub spool: Option<PathBuf>,
@@ -144,6 +147,7 @@ impl AgentCli {
         put(&mut file.routers.ca, &self.ca);
         put(&mut file.routers.cert, &self.cert);
         put(&mut file.routers.key, &self.key);
+        put(&mut file.routers.zone, &self.zone);
         put(&mut file.spool.folder, &self.spool);
         put(&mut file.spool.max_bytes, &self.spool_bytes.clone().map(Size::Text));
         put(&mut file.spool.free_percent, &self.spool_free);
