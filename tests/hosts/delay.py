@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A long way in front of a router: passes UDP datagrams on, each one later.
 
-    delay.py LISTEN TARGET MILLISECONDS
+    delay.py LISTEN TARGET MILLISECONDS [PORT]
 
-LISTEN and TARGET are IPv4 addresses; both use port 7400. Each direction takes this long, so that a
+LISTEN and TARGET are IPv4 addresses; both use the same port, 7400. Each direction takes this long, so that a
 round trip takes twice as long.
 """
 
@@ -19,8 +19,9 @@ FLOWS_MAX = 1024
 
 def main():
     listen, target, delay_s = sys.argv[1], sys.argv[2], int(sys.argv[3]) / 1000
+    port = int(sys.argv[4]) if len(sys.argv) > 4 else PORT
     door = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    door.bind((listen, PORT))
+    door.bind((listen, port))
     doors = selectors.DefaultSelector()
     doors.register(door, selectors.EVENT_READ)
     flows = {}
@@ -36,7 +37,7 @@ def main():
                 continue
             if sender not in flows and len(flows) < FLOWS_MAX:
                 flows[sender] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                flows[sender].connect((target, PORT))
+                flows[sender].connect((target, port))
                 doors.register(flows[sender], selectors.EVENT_READ, sender)
             if sender in flows:
                 waiting.append((due, flows[sender], None, data))

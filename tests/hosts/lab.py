@@ -34,6 +34,10 @@ class Failed(Exception):
     """A scenario did not hold."""
 
 
+class LeftOut(Exception):
+    """A scenario needs what is not here."""
+
+
 def check(holds, what):
     if not holds:
         raise Failed(what)
@@ -91,6 +95,8 @@ class Lab:
             # A program may have started others.
             os.killpg(process.pid, signal.SIGCONT)
             os.killpg(process.pid, signal.SIGKILL)
+        # One may end only when another one does.
+        for process in self.running.values():
             process.wait()
         for space in self.spaces:
             subprocess.run(["ip", "netns", "delete", space], check=False)
@@ -119,8 +125,11 @@ class Lab:
         self.make_certificates()
         (self.out / "router.toml").write_text(self.configuration())
 
-    def configuration(self, log="info"):
+    def configuration(self, log="info", rebalance="auto", first=False):
+        """The file of all routers; `first`: without what the first wire's router does not know."""
         certs = self.out / "certs"
+        tls_listen = "" if first else 'tls_listen = "[::]:7402"'
+        mesh = "" if first else f'rebalance = "{rebalance}"'
         return f"""
 listen = "[::]:7400"
 
@@ -131,10 +140,11 @@ count = 2
 
 [admin]
 listen = "[::]:7401"
-tls_listen = "[::]:7402"
+{tls_listen}
 
 [mesh]
 seeds = ["{ALL}"]
+{mesh}
 
 [tls]
 cert = "{certs}/router.pem"
@@ -202,13 +212,25 @@ filter = "{log}"
 
     # Routers
 
-    def start_router(self, router, *flags, known_as=None):
+    def first_programs(self):
+        """The folder of the router of the first wire (`first-router`)."""
+        built = subprocess.run([HERE / "first-router"], capture_output=True, text=True, check=False)
+        if built.returncode == 77:
+            raise LeftOut(built.stderr.strip())
+        check(built.returncode == 0, f"first-router: {built.stderr.strip()[-1500:]}")
+        return Path(built.stdout.strip())
+
+    def start_router(self, router, *flags, known_as=None, first=None):
+        """Starts a router; `first`: the folder of the first wire's program."""
+        config = self.out / ("first.toml" if first else "router.toml")
+        if first:
+            config.write_text(self.configuration(first=True))
         self.start(
             router,
             router,
-            self.programs / "millrace-router",
+            (first or self.programs) / "millrace-router",
             "--config",
-            self.out / "router.toml",
+            config,
             "--name",
             router,
             "--advertise",
@@ -241,7 +263,7 @@ filter = "{log}"
 
     def clients(self, router):
         status = self.ask(router, "/status")
-        return sum(core["metrics"]["clients"] for core in status["cores"]) if status else 0
+        return sum(core["clients"] for core in status["cores"]) if status else 0
 
     def end(self, name, how=signal.SIGTERM, seconds=10):
         process = self.running.pop(name)
@@ -253,12 +275,16 @@ filter = "{log}"
 
     def ask(self, router, path, raw=False):
         """An answer of a router's admin page, or None."""
+        return self.get(router, 7401, path, raw)
+
+    def get(self, host, port, path, raw=False):
+        """An answer over HTTP on a host, or None."""
         found = []
 
         def read():
             try:
-                enter(self.space(router))
-                page = http.client.HTTPConnection("127.0.0.1", 7401, timeout=2)
+                enter(self.space(host))
+                page = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
                 page.request("GET", path, headers={"Accept": "application/json"})
                 answer = page.getresponse()
                 if answer.status == 200:
@@ -293,8 +319,15 @@ filter = "{log}"
 
     def subscribe(self, host, name, *words):
         """Starts a receiver, and waits until its selector is effective in the cluster."""
-        self.start(host, name, self.programs / "millrace", "sub", "--json", *words, stdout=(self.out / f"{name}.out").open("wb"))
-        until(10, f"{name} is effective", lambda: "cluster" in self.log(name))
+        self.subscribe_all(host, [name], *words)
+
+    def subscribe_all(self, host, names, *words):
+        """The same for several that are equal."""
+        for name in names:
+            output = (self.out / f"{name}.out").open("wb")
+            self.start(host, name, self.programs / "millrace", "sub", "--json", *words, stdout=output)
+        for name in names:
+            until(20, f"{name} is effective", lambda: "cluster" in self.log(name))
 
     def received(self, name):
         path = self.out / f"{name}.out"

@@ -8,10 +8,13 @@ import signal
 import sys
 import time
 
+import alerts
 from lab import DOMAIN, HERE, ROUTERS, address, check, until
 
 #: By name, in the order in which they are played.
 ALL = {}
+#: Those that take minutes.
+LONG = set()
 
 
 def scenario(function):
@@ -19,27 +22,32 @@ def scenario(function):
     return function
 
 
+def long(function):
+    LONG.add(function.__name__)
+    return scenario(function)
+
+
 class Beats:
-    """A publisher of one numbered event every 20 ms, and a receiver of them, each where it is told."""
+    """A publisher of one numbered event every 20 ms, and receivers of them, each where it is told."""
 
     SCRIPT = 'n=0; while sleep 0.02; do n=$((n + 1)); echo "$n $(date +%s.%N)"; done | exec "$@"'
 
-    def __init__(self, lab, publish=(), subscribe=()):
-        self.lab = lab
-        lab.subscribe("c0", "beats", *lab.reach(*subscribe), "beat")
+    def __init__(self, lab, publish=(), subscribe=(), receivers=("beats",)):
+        self.lab, self.receivers = lab, receivers
+        lab.subscribe_all("c0", receivers, *lab.reach(*subscribe), "beat")
         command = [lab.programs / "millrace", "pub", "--lines", *lab.reach(*publish), "--tag", "beat=1"]
         lab.start("c1", "heart", "bash", "-c", self.SCRIPT, "-", *command)
-        until(10, "the receiver gets beats", self.all)
+        until(10, "receivers get beats", lambda: all(self.all(name) for name in receivers))
 
-    def all(self):
+    def all(self, name="beats"):
         """Numbers and times (seconds since 1970) of what arrived."""
-        words = [event["payload"].split() for event in self.lab.received("beats") if "payload" in event]
+        words = [event["payload"].split() for event in self.lab.received(name) if "payload" in event]
         return [(int(number), float(at)) for number, at in words]
 
-    def missing(self):
+    def missing(self, name="beats"):
         """How many beats are missing; each stands behind a gap, and none comes twice or late."""
         last, is_told, missing = None, False, 0
-        for event in self.lab.received("beats"):
+        for event in self.lab.received(name):
             if "payload" not in event:
                 is_told = True
                 continue
@@ -51,12 +59,19 @@ class Beats:
             last, is_told = number, False
         return missing
 
-    def gaps(self):
+    def gaps(self, name="beats"):
         """What the receiver was told in place of events."""
-        return [event for event in self.lab.received("beats") if "payload" not in event]
+        return [event for event in self.lab.received(name) if "payload" not in event]
 
-    def since(self, time_s):
-        return [beat for beat in self.all() if beat[1] > time_s]
+    def since(self, time_s, name="beats"):
+        return [beat for beat in self.all(name) if beat[1] > time_s]
+
+    def all_have_everything(self):
+        """Every receiver gets beats at this moment, has missed none, and was told of no gap."""
+        now = time.time()
+        until(10, "beats go on", lambda: all(self.since(now, name) for name in self.receivers))
+        for name in self.receivers:
+            check(self.missing(name) == 0 and not self.gaps(name), f"{name} misses {self.missing(name)}: {self.gaps(name)}")
 
 
 @scenario
@@ -101,6 +116,95 @@ def rebalance(lab):
         time.sleep(0.2)
     check("nobody moves" in lab.millrace("c1", "ctl", *pages, "rebalance"), "a second call moves nobody")
     return f"{shares} of {count}"
+
+
+def crowd(lab, count):
+    """So many clients on r0 and none on r1: receivers of beats, and their publisher."""
+    lab.name(["r0", "r1"])
+    lab.start_cluster(["r0", "r1"])
+    names = [f"beats {number}" for number in range(1, count)]
+    beats = Beats(lab, publish=["r0"], subscribe=["r0"], receivers=names)
+    check(shares(lab) == (count, 0), f"all are on r0: {shares(lab)}")
+    return beats
+
+
+def shares(lab):
+    return lab.clients("r0"), lab.clients("r1")
+
+
+def even(lab, count):
+    """Whether each of two routers has half of the clients, within 5 % of it."""
+    return all(abs(share - count / 2) <= count / 2 * 0.05 for share in shares(lab))
+
+
+@scenario
+def rebalance_two(lab):
+    """Two routers with 100 % and 0 % of the clients have a half each after one call; no event is missing."""
+    count = 40
+    beats = crowd(lab, count)
+    pages = [word for router in ["r0", "r1"] for word in ("--admin", f"https://{router}.{DOMAIN}:7402")]
+    pages += lab.operator()
+    lab.millrace("c1", "ctl", *pages, "rebalance", "--within", "4s")
+    check(even(lab, count), f"halves: {shares(lab)}")
+    before = shares(lab)
+    for _ in range(20):
+        check(shares(lab) == before, f"nobody moves again: {before}, {shares(lab)}")
+        time.sleep(0.2)
+    check("nobody moves" in lab.millrace("c1", "ctl", *pages, "rebalance"), "a second call moves nobody")
+    beats.all_have_everything()
+    return f"{before} of {count}"
+
+
+@long
+def rebalance_auto(lab):
+    """mesh.rebalance, by reload: off moves nobody; auto makes halves of 100 % and 0 %, without a gap or a second swing."""
+    file, count = lab.out / "router.toml", 40
+
+    def switch(to):
+        file.write_text(lab.configuration(rebalance=to))
+        for router in ["r0", "r1"]:
+            lab.signal(router, signal.SIGHUP)
+            until(10, f"{router} is {to}", lambda: lab.ask(router, "/status")["rebalance"] == to)
+
+    file.write_text(lab.configuration(rebalance="off"))
+    beats = crowd(lab, count)
+    time.sleep(25)
+    check(shares(lab) == (count, 0), f"off: nobody moves: {shares(lab)}")
+    switch("auto")
+    began = time.monotonic()
+    until(60, "some move", lambda: lab.clients("r1") >= 3)
+    switch("off")
+    # Who was asked before goes yet.
+    time.sleep(3)
+    held = shares(lab)
+    time.sleep(5)
+    check(shares(lab) == held, f"off: nobody else moves: {held}, {shares(lab)}")
+    switch("auto")
+    until(240, "halves", lambda: even(lab, count))
+    took, settled = time.monotonic() - began, shares(lab)
+    for _ in range(40):
+        check(even(lab, count), f"no second swing: {settled}, {shares(lab)}")
+        time.sleep(0.5)
+    beats.all_have_everything()
+    return f"{settled} of {count} after {took:.0f} s, with a rest in between"
+
+
+@long
+def share_of_a_new_router(lab):
+    """A router that appears beside two even ones has its share within 60 s, and nobody misses an event."""
+    count = 40
+    lab.name(["r0", "r1"])
+    lab.start_cluster(["r0", "r1"])
+    more = [f"beats {number}" for number in range(count // 2)]
+    lab.subscribe_all("c1", more, *lab.reach("r1"), "beat")
+    beats = Beats(lab, ["r0"], ["r0"], [f"more beats {number}" for number in range(1, count // 2)])
+    beats.receivers += more
+    check(shares(lab) == (count // 2, count // 2), f"even: {shares(lab)}")
+    lab.start_router("r2")
+    lab.name(ROUTERS)
+    _, took = until(60, "the new router has its share", lambda: lab.clients("r2") >= count // 3)
+    beats.all_have_everything()
+    return f"{lab.clients('r2')} of {count} after {took:.0f} s"
 
 
 @scenario
@@ -211,6 +315,39 @@ def rolling_restart(lab):
     return f"{len(times)} beats, at most {longest:.2f} s apart"
 
 
+@long
+def first_wire(lab):
+    """A router of the first wire beside new ones: one mesh, all events, and an upgrade under load."""
+    first = lab.first_programs()
+    lab.start_router("r1", first=first)
+    lab.start_cluster(["r0", "r2"])
+    lab.linked(ROUTERS)
+    for router, other in [("r0", "r2"), ("r2", "r0")]:
+        spoken = {peer["name"]: peer["features"] for peer in lab.peers(router)}
+        check(not spoken["r1"], f"{router} uses no feature with r1, which lists none: {spoken}")
+        check(spoken[other], f"new routers use what both list: {spoken}")
+    for router in ROUTERS:
+        lab.subscribe("c0", f"at {router}", *lab.reach(router), "--count", "3", "n")
+    for place, router in enumerate(ROUTERS):
+        lab.millrace("c1", "pub", *lab.reach(router), "--tag", f"n={place}", "hello")
+    for router in ROUTERS:
+        check(lab.running.pop(f"at {router}").wait(10) == 0, f"the receiver at {router} ends in order")
+        tags = sorted(event["tags"]["n"] for event in lab.received(f"at {router}") if "tags" in event)
+        check(tags == ["0", "1", "2"], f"one event of each router at {router}: {tags}")
+    with lab.load(routers=ROUTERS):
+        pass
+    beats = Beats(lab, publish=["r1", "r0"], subscribe=["r1", "r2"])
+    check(lab.end("r1", seconds=12) == 0, "the old router ends in order")
+    lab.start_router("r1")
+    lab.linked(ROUTERS)
+    upgraded = time.time()
+    until(10, "beats go on", lambda: len(beats.since(upgraded)) > 50)
+    missing = beats.missing()
+    with lab.load(routers=ROUTERS):
+        pass
+    return f"{missing} beats behind {len(beats.gaps())} gaps at the upgrade"
+
+
 @scenario
 def certificates(lab):
     """Certificates are replaced and reloaded without closing a connection."""
@@ -239,3 +376,9 @@ def settings(lab):
     check(lab.is_ready("r0") and lab.is_ready("r1"), "both are ready")
     file.write_text(lab.configuration())
 
+
+
+@scenario
+def every_alert(lab):
+    """Each alert rule fires on a real Prometheus when what it is about happens to real routers."""
+    return alerts.every_alert(lab)
