@@ -7,20 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use millrace_proto::data::{Gap, GapReason, Mark, Source};
+use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::id::EventId;
-use millrace_proto::{PublisherKey, ReceiverNumber, SubscriptionNumber, TagSet};
+use millrace_proto::{PublisherKey, SubscriptionNumber, TagSet};
 
 use crate::clock::wall_time;
 use crate::event::{Asked, Event, Item, ReplyTo};
-use crate::session::Side;
-use crate::session::receiver::{Echo, Fresh, Handover, Session, SetVerdict, Verdict};
-use crate::session::{Dedup, DeliveredRun, DeliverySink, PassedBy, Place, PlaceOf};
+use crate::session::receiver::{Fresh, Handover, SetVerdict};
+use crate::session::{Dedup, Place, Side};
 
 /// Events and gaps in the order of the stream.
 #[derive(Debug, Default)]
 pub struct Batch {
-    payloads: Bytes,
+    pub(super) payloads: Bytes,
     pub(super) runs: Vec<Run>,
     pub(super) entries: Vec<Entry>,
     /// Bytes of the stream that it was read from.
@@ -39,7 +38,7 @@ pub struct Batch {
     /// Marks: how many entries stand before each.
     pub(super) marks: Vec<(usize, Mark)>,
     /// What is known of each run, in a batch that is held while its receiver moves.
-    held: Vec<HeldRun>,
+    pub(super) held: Vec<HeldRun>,
 }
 
 /// What a run is acknowledged by.
@@ -53,24 +52,24 @@ pub(super) enum Receipt {
 
 #[derive(Debug)]
 pub(super) struct Run {
-    tags: TagSet,
+    pub(super) tags: TagSet,
     pub(super) publisher: PublisherKey,
-    matched: Arc<[SubscriptionNumber]>,
-    maybe_duplicate: bool,
-    replayed: bool,
+    pub(super) matched: Arc<[SubscriptionNumber]>,
+    pub(super) maybe_duplicate: bool,
+    pub(super) replayed: bool,
     /// What its events ask or answer; boxed, because few do.
-    asked: Option<Box<Asked>>,
+    pub(super) asked: Option<Box<Asked>>,
 }
 
 /// What says which events of a held run are fresh.
 #[derive(Debug)]
-struct HeldRun {
-    seqs: Range<u64>,
-    floor: u64,
-    has_level: bool,
-    was_sent: bool,
+pub(super) struct HeldRun {
+    pub(super) seqs: Range<u64>,
+    pub(super) floor: u64,
+    pub(super) has_level: bool,
+    pub(super) was_sent: bool,
     /// The standby set that it is of; empty for none.
-    set: Box<[u8]>,
+    pub(super) set: Box<[u8]>,
 }
 
 #[derive(Debug)]
@@ -214,16 +213,20 @@ impl Batch {
     }
 
     /// The events of a held batch that neither the old session of a move nor an earlier one has
-    /// brought.
+    /// brought, and gaps where another publisher has taken over a standby set.
     pub(super) fn freshen(&mut self, handover: &Handover, dedup: &SharedDedup) {
         let mut dedup = dedup.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = Vec::with_capacity(self.held.len());
-        for (run, held) in self.runs.iter_mut().zip(self.held.drain(..)) {
+        let mut takeovers = Vec::new();
+        for (index, (run, held)) in self.runs.iter_mut().zip(self.held.drain(..)).enumerate() {
             let HeldRun { seqs, floor, has_level, was_sent, set } = held;
             let of_set = match dedup.take_of_set(&set, run.publisher.publisher, &seqs) {
                 _ if set.is_empty() => None,
                 SetVerdict::Fenced => Some(Vec::new()),
-                SetVerdict::Fresh { parts, .. } => parts,
+                SetVerdict::Fresh { parts, is_takeover } => {
+                    takeovers.extend(is_takeover.then_some(index));
+                    parts
+                }
             };
             let new = handover
                 .fresh(run.publisher, seqs.clone())
@@ -242,7 +245,27 @@ impl Batch {
             }),
         };
         let stays: Vec<_> = self.entries.iter().map(is_fresh).collect();
+        let begins = |run: &usize| {
+            let is_its = |entry: &Entry| matches!(entry, Entry::Event { run: its, .. } if its == run);
+            self.entries.iter().position(is_its)
+        };
+        // Their own places among the entries that stay.
+        let gaps = takeovers.iter().filter_map(begins);
+        let gaps = gaps.map(|at| stays[..at].iter().filter(|stays| **stays).count()).collect::<Vec<_>>();
         self.keep(&stays);
+        // From the last one on, so that the places of the others stay right.
+        for at in gaps.into_iter().rev() {
+            self.insert_gap(at, Gap { reason: GapReason::Takeover, ..Gap::default() });
+        }
+    }
+
+    /// Puts a gap before the entry at this place.
+    fn insert_gap(&mut self, at: usize, gap: Gap) {
+        self.entries.insert(at, Entry::Gap(gap));
+        let ends = self.acks.iter_mut().map(|(end, _)| end);
+        let ends = ends.chain(self.places.iter_mut().map(|(end, _)| end));
+        let ends = ends.chain(self.marks.iter_mut().map(|(end, _)| end));
+        ends.filter(|end| **end > at).for_each(|end| *end += 1);
     }
 
     /// Whether its last entry says that a session was lost.
@@ -256,244 +279,66 @@ impl Batch {
     }
 }
 
-/// Fills a batch from a receiver's stream.
-#[derive(Debug, Default)]
-pub(super) struct BatchBuilder {
-    payloads: Vec<u8>,
-    batch: Batch,
-    /// The last list of matched subscriptions, as on the wire and as shared: it seldom changes.
-    matched_bytes: Vec<u8>,
-    matched: Option<Arc<[SubscriptionNumber]>>,
-    /// The events that the receiver has had, on this connection and before.
-    dedup: SharedDedup,
-    /// The part that its stream has in the receiver's move.
-    moving: Option<(Session, SharedHandover)>,
-    /// What the stream that the receiver has left has brought, and this one may bring again.
-    echo: Option<Box<Echo>>,
-}
-
-/// The move of a receiver, as both of its streams see it.
-pub(super) type SharedHandover = Arc<Mutex<Handover>>;
-
 /// The events that a receiver has had; its connections use it one after the other.
 pub(super) type SharedDedup = Arc<Mutex<Dedup>>;
 
-impl BatchBuilder {
-    /// A builder for a receiver that has had the events in `dedup`.
-    pub(super) fn new(dedup: SharedDedup) -> Self {
-        Self { dedup, ..Self::default() }
-    }
+#[cfg(test)]
+mod tests {
+    use millrace_proto::data::optional::StandbySet;
+    use millrace_proto::data::{HopHeader, hop_field};
+    use millrace_proto::{Epoch, PublisherId};
 
-    /// What this stream brings is judged by a move from here on; by none, if there is none.
-    pub(super) fn set_moving(&mut self, moving: Option<(Session, SharedHandover)>) {
-        self.moving = moving;
-    }
+    use super::*;
 
-    /// The receiver has moved to this stream, on which these events may come once more.
-    pub(super) fn set_moved(&mut self, echo: Echo) {
-        self.moving = None;
-        self.echo = (!echo.is_empty()).then(|| Box::new(echo));
-    }
-
-    /// What becomes of something that is neither run nor gap.
-    fn verdict(&self) -> Verdict {
-        let judge = |(session, handover): &(Session, SharedHandover)| {
-            handover.lock().unwrap_or_else(PoisonError::into_inner).verdict(*session)
-        };
-        self.moving.as_ref().map_or(Verdict::Deliver, judge)
-    }
-
-    /// Takes a run as its receiver's move says.
-    fn run_moving(&mut self, run: &DeliveredRun<'_>) {
-        let Some((session, handover)) = &self.moving else { return };
-        let seqs = run.first_seq()..run.first_seq() + run.count();
-        let mut handover = handover.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = handover.judge(*session, run.publisher, seqs.clone());
-        drop(handover);
-        match verdict {
-            Verdict::Deliver => self.deliver(run),
-            Verdict::Hold => {
-                let (floor, has_level, was_sent) = (run.floor(), run.has_level(), run.maybe_duplicate());
-                self.batch.held.push(HeldRun { seqs, floor, has_level, was_sent, set: run.of_set().into() });
-                self.push(run, &Fresh { parts: None, maybe_duplicate: was_sent });
-            }
-            // The other stream brings it, and the copy counts as taken.
-            Verdict::Drop => self.push_ack(run),
-        }
-    }
-
-    /// Takes a run.
-    #[inline]
-    fn deliver(&mut self, run: &DeliveredRun<'_>) {
-        if !run.of_set().is_empty() {
-            return self.deliver_of_set(run);
-        }
-        let fresh = self.fresh(run);
-        self.push(run, &fresh);
-    }
-
-    /// Takes a run of a standby set.
-    #[cold]
-    fn deliver_of_set(&mut self, run: &DeliveredRun<'_>) {
-        let seqs = run.first_seq()..run.first_seq() + run.count();
-        let mut dedup = self.dedup.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_set = dedup.take_of_set(run.of_set(), run.publisher.publisher, &seqs);
-        drop(dedup);
-        match of_set {
-            // Nobody has taken it: its publisher hears of no acknowledgement.
-            SetVerdict::Fenced => {
-                self.pass_run(run);
-            }
-            SetVerdict::Fresh { parts, is_takeover } => {
-                if is_takeover {
-                    let gap = Gap { reason: GapReason::Takeover, ..Gap::default() };
-                    self.batch.entries.push(Entry::Gap(gap));
-                }
-                let fresh = self.fresh(run).and(Fresh { parts, maybe_duplicate: false });
-                self.push(run, &fresh);
-            }
-        }
-    }
-
-    /// Appends the fresh events of a run.
-    #[inline]
-    fn push(&mut self, run: &DeliveredRun<'_>, fresh: &Fresh) {
-        if !fresh.is_empty() {
-            self.push_events(run, fresh);
-        }
-        self.pass_run(run);
-        self.push_ack(run);
-    }
-
-    #[inline]
-    fn push_events(&mut self, run: &DeliveredRun<'_>, fresh: &Fresh) {
-        let matched = self.matched(run);
-        let index = self.batch.runs.len();
-        let maybe_duplicate = fresh.maybe_duplicate;
-        let replayed = run.is_replayed();
-        let (tags, publisher) = (run.tag_set(), run.publisher);
-        let asked = run.addressed().map(|addressed| Box::new(Asked::new(&addressed)));
-        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed, asked });
-        for event in run.events().filter(|event| fresh.contains(event.seq)) {
-            let start = self.payloads.len();
-            self.payloads.extend_from_slice(event.payload);
-            let end = self.payloads.len();
-            self.batch.entries.push(Entry::Event {
-                run: index,
-                seq: event.seq,
-                time_ns: event.time_ns,
-                start,
-                end,
+    /// A held batch of one event of a set for each of these (generation, publisher), acknowledged
+    /// each.
+    fn held(runs: &[(u64, u128)]) -> Batch {
+        let mut batch = Batch::default();
+        for (run, &(generation, publisher)) in runs.iter().enumerate() {
+            let mut fields = Vec::new();
+            StandbySet::put(&mut fields, "feed", generation, std::iter::empty());
+            let hop = HopHeader { fields: &fields, ..HopHeader::numbered(0, 0) };
+            let set = hop.field(hop_field::SET).unwrap().into();
+            let seq = run as u64;
+            batch.held.push(HeldRun { seqs: seq..seq + 1, floor: 0, has_level: false, was_sent: false, set });
+            batch.runs.push(Run {
+                tags: TagSet::from_texts(["kind=tick"]).unwrap(),
+                publisher: PublisherKey { publisher: PublisherId(publisher), epoch: Epoch(1) },
+                matched: Arc::new([]),
+                maybe_duplicate: false,
+                replayed: false,
+                asked: None,
             });
+            batch.entries.push(Entry::Event { run, seq, time_ns: 0, start: 0, end: 0 });
+            batch.acks.push((batch.entries.len(), Receipt::Run(seq)));
         }
+        batch
     }
 
-    /// Notes how a run is acknowledged, if it is.
-    #[inline]
-    fn push_ack(&mut self, run: &DeliveredRun<'_>) {
-        let entries = self.batch.entries.len();
-        if let Some((ticket, generation)) = run.ticket {
-            self.batch.acks.push((entries, Receipt::Ticket { ticket, generation }));
-        } else if run.wants_ack() {
-            self.batch.acks.push((entries, Receipt::Run(run.number)));
-        }
-    }
-
-    /// The part of a run that the receiver has not had.
-    fn fresh(&self, run: &DeliveredRun<'_>) -> Fresh {
-        let fresh = self.first(run);
-        match &self.echo {
-            Some(echo) => {
-                fresh.and(echo.fresh(run.publisher, run.first_seq()..run.first_seq() + run.count()))
-            }
-            None => fresh,
-        }
-    }
-
-    /// The part of a run that was not there before with the same event ids.
-    fn first(&self, run: &DeliveredRun<'_>) -> Fresh {
-        // What a group gives again was not acknowledged, even if this receiver has had it. A
-        // request that is sent again has another token, and only a reply to that one arrives.
-        if !run.may_come_again() || run.ticket.is_some() || run.is_request() {
-            return Fresh { parts: None, maybe_duplicate: run.maybe_duplicate() };
-        }
-        let seqs = run.first_seq()..run.first_seq() + run.count();
-        let mut dedup = self.dedup.lock().unwrap_or_else(PoisonError::into_inner);
-        if run.is_replayed() {
-            return dedup.take_replayed(run.publisher, seqs, run.floor(), run.maybe_duplicate());
-        }
-        dedup.take(run.publisher, seqs, run.floor(), run.maybe_duplicate())
-    }
-
-    /// Takes the entries since the last call, if there are any.
-    pub(super) fn take(&mut self, stream_bytes: u64, connection: u64) -> Option<Batch> {
-        let Batch { acks, places, marks, .. } = &self.batch;
-        if self.batch.is_empty() && acks.is_empty() && places.is_empty() && marks.is_empty() {
-            return None;
-        }
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.payloads = std::mem::take(&mut self.payloads).into();
-        batch.stream_bytes = stream_bytes;
-        batch.connection = connection;
-        self.batch.entries.reserve(batch.entries.len());
-        Some(batch)
-    }
-
-    /// A run stands in what was filled in, for the subscriptions that match it.
-    fn pass_run(&mut self, run: &DeliveredRun<'_>) {
-        let Some((source, position)) = run.place() else { return };
-        let by = PlaceOf::Run { matched: self.matched(run), replayed: run.is_replayed() };
-        self.pass(Place { source, position: position + 1, by });
-    }
-
-    /// Everything that a place says stands in what was filled in.
-    fn pass(&mut self, place: Place) {
-        self.batch.places.push((self.batch.entries.len(), place));
-    }
-
-    fn matched(&mut self, run: &DeliveredRun<'_>) -> Arc<[SubscriptionNumber]> {
-        match &self.matched {
-            Some(matched) if self.matched_bytes == run.matched_bytes() => matched.clone(),
-            _ => {
-                let matched: Arc<[_]> = run.matched().map(SubscriptionNumber).collect();
-                self.matched_bytes = run.matched_bytes().to_vec();
-                self.matched = Some(matched.clone());
-                matched
-            }
-        }
-    }
-}
-
-impl DeliverySink for BatchBuilder {
-    fn run(&mut self, run: &DeliveredRun<'_>) {
-        if self.moving.is_some() {
-            return self.run_moving(run);
-        }
-        self.deliver(run);
-    }
-
-    fn gap(&mut self, _: ReceiverNumber, gap: &Gap) {
-        let judge = |(session, handover): &(Session, SharedHandover)| {
-            handover.lock().unwrap_or_else(PoisonError::into_inner).gap(*session)
+    /// What is in a batch, with the publisher of each event; and how many entries are taken with
+    /// each acknowledgement.
+    fn shown(batch: &Batch) -> (Vec<Result<u128, GapReason>>, Vec<usize>) {
+        let item = |item| match item {
+            BatchItem::Event(event) => Ok(event.id.publisher.publisher.0),
+            BatchItem::Gap(gap) => Err(gap.reason),
         };
-        if self.moving.as_ref().map_or(Verdict::Deliver, judge) != Verdict::Drop {
-            self.batch.entries.push(Entry::Gap(gap.clone()));
-        }
+        let acks = batch.acks.iter().map(|&(end, _)| end);
+        (batch.iter().map(item).collect(), acks.collect())
     }
 
-    fn passed(&mut self, _: ReceiverNumber, source: Source, position: u64, by: PassedBy) {
-        if self.verdict() != Verdict::Drop {
-            self.pass(Place { source, position, by: PlaceOf::Said(by) });
-        }
-    }
-
-    fn marked(&mut self, _: ReceiverNumber, mark: &Mark) {
-        self.echo.take_if(|echo| echo.ends_at(mark));
-        if !matches!(self.moving, Some((Session::New, _))) {
-            self.batch.marks.push((self.batch.entries.len(), mark.clone()));
-        }
-        if let Some((session, handover)) = &self.moving {
-            handover.lock().unwrap_or_else(PoisonError::into_inner).marked(*session, mark);
-        }
+    #[test]
+    fn a_takeover_while_a_receiver_moves_is_a_gap() {
+        let dedup = SharedDedup::default();
+        let mut batch = held(&[(1, 1), (1, 1), (2, 2), (1, 1), (2, 2), (3, 1)]);
+        batch.freshen(&Handover::default(), &dedup);
+        let takeover = Err(GapReason::Takeover);
+        let (items, acks) = shown(&batch);
+        assert_eq!(items, [Ok(1), Ok(1), takeover, Ok(2), Ok(2), takeover, Ok(1)]);
+        // What is fenced stands in front of nothing.
+        assert_eq!(acks, [1, 2, 4, 4, 5, 7]);
+        // The old stream has brought the set before.
+        let mut later = held(&[(4, 5)]);
+        later.freshen(&Handover::default(), &dedup);
+        assert_eq!(shown(&later), (vec![takeover, Ok(5)], vec![2]));
     }
 }

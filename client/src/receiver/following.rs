@@ -12,7 +12,8 @@ use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
 
-use super::batch::{Batch, BatchBuilder, SharedHandover};
+use super::batch::Batch;
+use super::building::{BatchBuilder, SharedHandover};
 use super::incoming::{CHUNKS, Incoming};
 use super::members::Members;
 use super::sorting::Deliver;

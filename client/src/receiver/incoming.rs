@@ -12,7 +12,8 @@ use millrace_proto::ReceiverNumber;
 use millrace_proto::data::ReceiverEnd;
 use quinn::{ReadError, RecvStream};
 
-use super::batch::{SharedDedup, SharedHandover};
+use super::batch::SharedDedup;
+use super::building::SharedHandover;
 use super::sorting::{Deliver, Sorting};
 use crate::link::Link;
 use crate::session::receiver::{Echo, Session};

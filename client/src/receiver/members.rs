@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use millrace_proto::ReceiverNumber;
 
-use super::batch::BatchBuilder;
+use super::building::BatchBuilder;
 use super::sorting::Deliver;
 use super::state::Shared;
 

@@ -13,6 +13,7 @@
 
 mod acks;
 mod batch;
+mod building;
 mod connect;
 mod cursor;
 mod following;

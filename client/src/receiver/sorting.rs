@@ -4,7 +4,8 @@ use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::data::{Gap, Mark, ReceiverEnd, Source};
 
-use super::batch::{BatchBuilder, SharedDedup, SharedHandover};
+use super::batch::SharedDedup;
+use super::building::{BatchBuilder, SharedHandover};
 use crate::session::receiver::{Echo, Session};
 use crate::session::{DeliveredRun, Deliveries, DeliverySink, DeliveryStream, PassedBy, SessionError};
 
