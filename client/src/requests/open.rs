@@ -1,17 +1,20 @@
 //! The requests of one requester that wait for replies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use millrace_proto::TagSet;
 use millrace_proto::data::optional::Addressed;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::options::Wanted;
 use crate::event::Event;
 
 /// Requests of one requester that are open, at most.
 const OPEN_MAX: usize = 131_072;
+/// Replies to one request that wait for its application, at most: more are dropped.
+const REPLIES_WAITING_MAX: u64 = 4096;
 
 /// A request that waits for replies, with what it takes to ask again.
 #[derive(Debug)]
@@ -22,7 +25,51 @@ pub(super) struct Asking {
     pub(super) deadline: Instant,
     /// The event that asks now, by its seq.
     pub(super) seq: u64,
-    pub(super) replies: mpsc::Sender<Event>,
+    pub(super) replies: Waiting,
+}
+
+/// Replies that wait for their application. Takes memory when there are some: most requests wait
+/// for one reply, and many wait at a time.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    events: VecDeque<Event>,
+    /// How many there is room for.
+    room: usize,
+    /// Who waits for the next one.
+    waker: Option<Waker>,
+}
+
+impl Waiting {
+    /// Room for as many replies as are wanted, within bounds.
+    pub(super) fn new(wanted: Wanted) -> Self {
+        let most = match wanted {
+            Wanted::First => 1,
+            Wanted::Count(count) => count.clamp(1, REPLIES_WAITING_MAX),
+            Wanted::All => REPLIES_WAITING_MAX,
+        };
+        Self { events: VecDeque::new(), room: usize::try_from(most).unwrap_or(usize::MAX), waker: None }
+    }
+
+    /// Takes a reply in, if there is room; who is to be woken then.
+    fn push(&mut self, event: Event) -> Option<Waker> {
+        if self.events.len() >= self.room {
+            return None;
+        }
+        if self.events.capacity() == 0 {
+            self.events.reserve_exact(1);
+        }
+        self.events.push_back(event);
+        self.waker.take()
+    }
+
+    /// The oldest reply, as soon as there is one.
+    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Poll::Ready(event);
+        }
+        self.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
 }
 
 impl Asking {
@@ -79,8 +126,8 @@ impl Open {
     /// dropped.
     pub(super) fn reply(&self, number: u64, event: Event) {
         let asking = u32::try_from(number).ok().and_then(|number| self.lock().asking.get(&number).cloned());
-        if let Some(asking) = asking {
-            let _ = locked(&asking).replies.try_send(event);
+        if let Some(waker) = asking.and_then(|asking| locked(&asking).replies.push(event)) {
+            waker.wake();
         }
     }
 
@@ -93,4 +140,76 @@ impl Open {
 /// A request, to be looked at or changed.
 pub(super) fn locked(asking: &Mutex<Asking>) -> MutexGuard<'_, Asking> {
     asking.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+    use std::time::SystemTime;
+
+    use millrace_proto::id::EventId;
+    use millrace_proto::{Epoch, PublisherId, PublisherKey};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn reply(seq: u64) -> Event {
+        let publisher = PublisherKey { publisher: PublisherId(1), epoch: Epoch(1) };
+        Event {
+            tags: TagSet::from_texts(["kind=reply"]).unwrap(),
+            id: EventId { publisher, seq },
+            time: SystemTime::UNIX_EPOCH,
+            payload: bytes::Bytes::new(),
+            matched: Arc::new([]),
+            maybe_duplicate: false,
+            replayed: false,
+            reply_to: None,
+            answers: Some(7),
+        }
+    }
+
+    fn asking(wanted: Wanted) -> Asking {
+        Asking {
+            tags: TagSet::from_texts(["kind=question"]).unwrap(),
+            payload: Box::default(),
+            to: Vec::new(),
+            deadline: Instant::now(),
+            seq: 0,
+            replies: Waiting::new(wanted),
+        }
+    }
+
+    #[test]
+    fn a_request_holds_as_many_replies_as_it_wants_and_memory_for_those_that_are_there() {
+        for (wanted, room) in [(Wanted::First, 1), (Wanted::Count(3), 3), (Wanted::Count(u64::MAX), 4096)] {
+            let open = Open::default();
+            let (number, asked) = open.add(asking(wanted)).unwrap();
+            assert_eq!(locked(&asked).replies.events.capacity(), 0);
+            let woken = Arc::new(Woken::default());
+            let waker = woken.clone().into();
+            assert!(locked(&asked).replies.poll(&Context::from_waker(&waker)).is_pending());
+            for seq in 0..5000 {
+                open.reply(number.into(), reply(seq));
+            }
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "who waits is woken once");
+            for seq in 0..room {
+                let Poll::Ready(event) = locked(&asked).replies.poll(&Context::from_waker(&waker)) else {
+                    panic!("{wanted:?}: {seq} of {room}")
+                };
+                assert_eq!(event.id.seq, seq, "{wanted:?}");
+            }
+            assert!(locked(&asked).replies.poll(&Context::from_waker(&waker)).is_pending());
+        }
+        // With the request's tags and payload, and its place in the table.
+        assert!(size_of::<Mutex<Asking>>() <= 192, "{}", size_of::<Mutex<Asking>>());
+    }
 }

@@ -1,13 +1,13 @@
 //! The replies to one request.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
 
 use millrace_proto::PublisherKey;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::open::Open;
+use super::open::{Asking, Open, locked};
 use super::options::Wanted;
 use crate::event::Event;
 use crate::publisher::Confirmation;
@@ -47,7 +47,7 @@ impl RequestEnd {
 pub struct Replies {
     pub(super) open: Arc<Open>,
     pub(super) number: u32,
-    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) asking: Arc<Mutex<Asking>>,
     pub(super) wanted: Wanted,
     pub(super) deadline: Instant,
     /// What becomes of the request, until that is known.
@@ -70,11 +70,11 @@ impl Replies {
             if self.end.is_some() {
                 return None;
             }
-            let Self { events, routed, deadline, .. } = self;
+            let Self { asking, routed, deadline, .. } = self;
             tokio::select! {
                 // Replies that are here come before the end.
                 biased;
-                Some(event) = events.recv() => {
+                event = poll_fn(|context| locked(asking).replies.poll(context)) => {
                     self.replies += 1;
                     self.from.insert(event.id.publisher);
                     return Some(event);

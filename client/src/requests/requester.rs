@@ -7,11 +7,10 @@ use std::time::Duration;
 use millrace_proto::TagSet;
 use millrace_proto::limits::REQUEST_DEADLINE_US_MAX;
 use millrace_proto::selector::Claim;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::open::{Asking, Open, locked};
+use super::open::{Asking, Open, Waiting, locked};
 use super::options::Request;
 use super::replies::Replies;
 use crate::connector::Connector;
@@ -21,8 +20,6 @@ use crate::publisher::{Confirmation, Publisher, PublisherOptions, join_hub, name
 use crate::receiver::{Receiver, ReceiverOptions, connect_with_publisher};
 use crate::session::{ConfirmLevel, PublishError, Tags};
 
-/// Replies to one request that wait for its application, at most: more are dropped.
-const REPLIES_WAITING_MAX: usize = 4096;
 /// Replies have a subscription of this name, which no event matches, so that the loss of a
 /// connection is told.
 const NOBODY: &str = "nobody";
@@ -88,15 +85,15 @@ impl Requester {
         if !to.is_empty() {
             names(&to)?;
         }
-        let (sender, events) = mpsc::channel(REPLIES_WAITING_MAX);
         let deadline = Instant::now() + timeout;
         let payload = payload.as_ref().into();
-        let asking = Asking { tags: tags.clone(), payload, to, deadline, seq: u64::MAX, replies: sender };
+        let replies = Waiting::new(wanted);
+        let asking = Asking { tags: tags.clone(), payload, to, deadline, seq: u64::MAX, replies };
         let (number, asking) = self.open.add(asking).ok_or(AskError::TooMany)?;
         let mut replies = Replies {
             open: self.open.clone(),
             number,
-            events,
+            asking: asking.clone(),
             wanted,
             deadline,
             routed: None,
