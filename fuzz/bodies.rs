@@ -141,7 +141,7 @@ fn optional_fields(hop: &HopHeader<'_>) {
         optional::put_added_tags(&mut fields, version, tags);
     }
     if let Ok(Some(set)) = hop.standby_set() {
-        optional::StandbySet::put(&mut fields, set.set, set.generation, set.source_seqs());
+        set.put_again(&mut fields);
     }
     if let Ok(Some(left)) = hop.expiry_us() {
         optional::put_expiry_us(&mut fields, left);
@@ -156,7 +156,8 @@ fn optional_fields(hop: &HopHeader<'_>) {
     assert_eq!(added(&again), added(hop));
     let set = |hop: &HopHeader<'_>| {
         let set = hop.standby_set().ok().flatten()?;
-        Some((set.set.to_owned(), set.generation, set.source_seqs().collect::<Vec<_>>()))
+        let seqs: Vec<u64> = set.source_seqs().collect();
+        Some((set.set.to_owned(), set.generation, set.is_behind_hole, seqs))
     };
     assert_eq!(set(&again), set(hop));
     assert_eq!(again.expiry_us().ok().flatten(), hop.expiry_us().ok().flatten());

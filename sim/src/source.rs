@@ -15,6 +15,9 @@ pub struct SetSource {
     pub tags: TagSet,
     /// Its events.
     pub source: Source,
+    /// A process that begins goes on with what the source gives from then on, as one who follows a
+    /// file from its end; else from the source's beginning.
+    pub follows: bool,
 }
 
 /// The name of a set.

@@ -3,7 +3,8 @@
 //!
 //! Where it is asked for (`millrace-sim --standby`), each fourth seed has one or two sets of two or three members each. All members of a set give the
 //! events of one source, in step but for their own delays: one that has numbers, so that nothing is
-//! missing, or none. Members are killed, cut off and moved as other publishers are, and now and then
+//! missing, or none. Members of every other set begin again where their source is, not at its
+//! beginning: what came while they were away others have. Members are killed, cut off and moved as other publishers are, and now and then
 //! an operator has the holder give way.
 
 use std::time::Duration;
@@ -61,9 +62,10 @@ impl Sets {
             let level =
                 [ConfirmLevel::None, ConfirmLevel::Routed, ConfirmLevel::Delivered][rng.random_range(0..3)];
             let preempts = rng.random();
+            let follows = (seed / 4 + u64::from(set)).is_multiple_of(2);
             sets.sources.push(source);
             for rank in 1..=rng.random_range(2..4) {
-                let source = SetSource { set, tags: tags.clone(), source };
+                let source = SetSource { set, tags: tags.clone(), source, follows };
                 sets.members.push(member(source, rank, preempts && rank == 1, level, &mut rng));
             }
             for _ in 0..WATCHERS {

@@ -43,7 +43,8 @@ kill -STOP $TWO; wait_for 6 grep -q 'active, generation 3' $W/pub3 || wrong "nob
 sleep 3; kill -CONT $TWO; wait_for 5 grep -q 'fenced' $W/pub2 || wrong "the stopped holder is not told that it is fenced"
 before=$(wc -l <$W/out); wait_for 20 eval '[ $(wc -l <$W/out) -gt $((before + 300)) ]' || wrong "it does not go on"
 
-"$BIN/millrace" ctl --admin $ADMC standby hand-over feed >/dev/null || wrong "no hand-over"
+# The one that was stopped has to hear first that the other one has published what it had.
+wait_for 10 ctl $ADMC hand-over feed >/dev/null || wrong "no hand-over"
 wait_for 6 set_of $ADMA '.generation == 4 and .why == "handed_over"' || wrong "nobody took over on request: $(ctl $ADMA)"
 grep -q 'fenced' $W/pub3 && wrong "who hands over is fenced"
 before=$(wc -l <$W/out); wait_for 20 eval '[ $(wc -l <$W/out) -gt $((before + 100)) ]' || wrong "it does not go on"

@@ -266,6 +266,7 @@ pub(crate) struct SetMember {
     pub(crate) router: String,
     pub(crate) router_name: String,
     pub(crate) silent: bool,
+    pub(crate) abreast: bool,
     pub(crate) holder: bool,
 }
 

@@ -59,15 +59,16 @@ fn write_set(out: &mut String, set: &StandbySet) {
     let _ = writeln!(out, "; {} events fenced", whole(*fenced));
     let columns =
         [Column::right("RANK"), Column::elastic("ROUTER"), Column::left("PUBLISHER"), Column::left("STATE")];
-    let rows: Vec<Vec<String>> = members.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = members.iter().map(|member| row(member, *next_source_seq > 0)).collect();
     table::write(out, &columns, &rows);
 }
 
-fn row(member: &SetMember) -> Vec<String> {
+fn row(member: &SetMember, is_numbered: bool) -> Vec<String> {
     let router = if member.router_name.is_empty() { &member.router } else { &member.router_name };
     let state = match (member.silent, member.holder, member.preempt) {
         (true, ..) => "silent",
         (_, true, _) => "active",
+        _ if is_numbered && !member.abreast => "waits, and has not all numbers yet",
         (_, _, true) => "waits, to preempt",
         _ => "waits",
     };

@@ -66,6 +66,14 @@ impl Carried {
         either!(self, carried => carried.event(event))
     }
 
+    /// Tells the router what it has to know of the publisher in its set, if that is news. Publishers
+    /// of a bundle have none.
+    pub(super) fn tell_set(&mut self, connection: &mut ConnectionSession) {
+        if let Self::One { outgoing, .. } = self {
+            outgoing.tell_set(connection);
+        }
+    }
+
     /// Takes the next bytes to write.
     pub(super) fn turn(&mut self, now: Time, is_leaving: bool) -> Turned {
         either!(self, carried => carried.turn(now, is_leaving))

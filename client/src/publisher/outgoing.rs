@@ -71,6 +71,13 @@ impl Outgoing {
         }
     }
 
+    /// Tells the router what it has to know of the publisher in its set, if that is news.
+    pub(super) fn tell_set(&mut self, connection: &mut ConnectionSession) {
+        if let Some(news) = self.voice.set_news() {
+            connection.join_set(&news);
+        }
+    }
+
     /// The connection is gone: what was on its way is reported as unknown, or goes out again.
     pub(crate) fn lost(&mut self, reason: Disconnect) {
         self.pen = Pen::default();

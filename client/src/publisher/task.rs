@@ -127,6 +127,7 @@ impl Task {
                 event => self.carried.event(&event).map_err(|error| End::Lost(link.broken(error)))?,
             }
         }
+        self.carried.tell_set(&mut link.session);
         if let Some(latest) = self.attaching.poll_leave(now, self.carried.shard()) {
             *leaving = Some(Leaving { latest, next: None });
         }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use millrace_proto::control::Standby;
 use millrace_proto::{PublisherId, PublisherKey, PublisherSecret, Shard};
 use tokio::sync::Notify;
 
@@ -23,6 +24,8 @@ pub(super) struct Voice {
     side: Side,
     /// Something happened that those who wait for the publisher may want to see.
     progress: bool,
+    /// The router has said what the publisher is in its set: it may have to be told something.
+    is_set_heard: bool,
 }
 
 /// What the router of a connection knows of.
@@ -55,7 +58,7 @@ impl Voice {
 
     /// One way of a publisher on two routers.
     pub(super) const fn on_way(shared: Arc<Shared>, side: Side) -> Self {
-        Self { shared, side, progress: false }
+        Self { shared, side, progress: false, is_set_heard: false }
     }
 
     /// A router takes the client for `identity`: the publisher's id follows from that and its
@@ -112,7 +115,8 @@ impl Voice {
                 self.shared.on_wanted.tell(&sets, is_wanted);
                 return Ok(());
             }
-            Heard::Received(_) | Heard::Ended | Heard::Standing => {}
+            Heard::Standing => self.is_set_heard = true,
+            Heard::Received(_) | Heard::Ended => {}
         }
         self.progress = true;
         state.settle();
@@ -125,6 +129,12 @@ impl Voice {
             self.shared.tell_standby(now);
         }
         Ok(())
+    }
+
+    /// What the router is to be told of the publisher in its set.
+    pub(super) fn set_news(&mut self) -> Option<Standby> {
+        let is_heard = std::mem::take(&mut self.is_set_heard);
+        if is_heard { self.shared.lock().ways.first_mut().standby_news() } else { None }
     }
 
     /// Hands the next bytes to `pen`, if that has written what it had. `lent` is the stream, where

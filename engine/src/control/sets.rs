@@ -37,8 +37,9 @@ impl Control {
     pub(super) fn sets_changed(&mut self, core: CoreIndex, word: SetWord) {
         let now = self.now;
         match word {
-            SetWord::Join { conn, number, publisher, set, rank, preempt, identity, known } => {
-                let joining = Joining { set: &set, publisher, rank, preempt, identity: &identity, known };
+            SetWord::Join { conn, number, publisher, set, rank, preempt, identity, known, is_abreast } => {
+                let identity = &*identity;
+                let joining = Joining { set: &set, publisher, rank, preempt, identity, known, is_abreast };
                 if let Err(refusal) = self.sets.join(now, MemberKey { core, conn, number }, &joining) {
                     let word = MemberWord::Refused { number, refusal };
                     self.give(core, ToCore::SetMember { conn, word });

@@ -26,6 +26,9 @@ pub struct Joining<'a> {
     pub identity: &'a str,
     /// The highest generation that it has heard of.
     pub known: u64,
+    /// It can take over without loss: it has all numbers that routers have not had, or is going to
+    /// be given them.
+    pub is_abreast: bool,
 }
 
 /// What becomes of a wish to hand a set over.
@@ -39,6 +42,8 @@ pub enum Handed {
     NotHeld,
     /// There is no other member that answers.
     Alone,
+    /// The other members that answer have begun too late to have all that the holder may not get out.
+    Behind,
 }
 
 /// All sets, as one router knows them.
@@ -77,13 +82,17 @@ impl SetBook {
         }
     }
 
-    /// A publisher of this router joins a set. The holder itself goes on where it was, or in the
-    /// next generation when it comes from another router.
+    /// A publisher of this router joins a set, or says anew whether it is abreast. The holder itself
+    /// goes on where it was, or in the next generation when it comes from another router; where
+    /// events have numbers, only if its process is the one that held the set.
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
     pub fn join(&mut self, now: Time, key: MemberKey, joining: &Joining<'_>) -> Result<(), Refusal> {
-        let Joining { set: name, publisher, rank, preempt, identity, known } = *joining;
+        let Joining { set: name, publisher, rank, preempt, identity, known, is_abreast } = *joining;
+        if self.hears_abreast(now, key, joining) {
+            return Ok(());
+        }
         if self.sets.get(name).is_some_and(|set| *set.identity != *identity) {
             return Err(Refusal::Identity);
         }
@@ -106,11 +115,17 @@ impl SetBook {
             set.members.remove(&key);
             self.joined.remove(&key);
         }
-        set.members.insert(key, Member::new(now, publisher, rank, preempt));
+        let is_numbered = set.next_source_seq > 0;
+        let holds = set.record.as_mut().filter(|record| record.publisher == publisher);
+        // A process that has not heard of its own generation has begun since: where it goes on
+        // nobody knows, while others may have what is missing.
+        let is_anew = is_numbered && holds.as_ref().is_some_and(|record| known < record.generation);
+        let mut member = Member::new(now, publisher, rank, preempt);
+        (member.is_abreast, member.is_anew) = (is_abreast, is_anew);
+        set.members.insert(key, member);
         set.known = set.known.max(known);
         self.joined.insert(key, name.into());
-        let holds = set.record.as_mut().filter(|record| record.publisher == publisher);
-        let comes_back = match holds {
+        let comes_back = match holds.filter(|_| !is_anew) {
             Some(record) if record.router == self.router && record.generation >= known => {
                 record.is_vacant = false;
                 false
@@ -125,7 +140,42 @@ impl SetBook {
         }
         self.tell_member(name, key);
         self.settle(now, name);
+        self.give_up_for(name, publisher);
         Ok(())
+    }
+
+    /// A member says anew whether it is abreast. False when it is no such member yet.
+    fn hears_abreast(&mut self, now: Time, key: MemberKey, joining: &Joining<'_>) -> bool {
+        let name = joining.set;
+        if self.joined.get(&key).is_none_or(|joined| **joined != *name) {
+            return false;
+        }
+        let Some(set) = self.sets.get_mut(name) else { return false };
+        let Some(member) = set.members.get_mut(&key) else { return false };
+        if member.publisher != joining.publisher || member.rank != joining.rank {
+            return false;
+        }
+        set.known = set.known.max(joining.known);
+        if std::mem::replace(&mut member.is_abreast, joining.is_abreast) != joining.is_abreast {
+            self.tell_member(name, key);
+            self.settle(now, name);
+        }
+        true
+    }
+
+    /// The process that held a set at this router is gone, and another one has its id: tells peers
+    /// that nobody holds it.
+    fn give_up_for(&mut self, name: &str, publisher: PublisherId) {
+        let router = self.router;
+        let Some(set) = self.sets.get_mut(name) else { return };
+        let is_gone = set.own_holder(router).is_none();
+        let own = |record: &&mut Record| record.publisher == publisher && record.router == router;
+        if let Some(record) = set.record.as_mut().filter(own)
+            && is_gone
+            && !std::mem::replace(&mut record.is_vacant, true)
+        {
+            self.tell_record(name);
+        }
     }
 
     /// A publisher leaves its set, or its connection has ended: `why` says which.
@@ -236,7 +286,7 @@ impl SetBook {
             if let Some(set) = self.sets.get_mut(name) {
                 set.others.remove(&(from, publisher));
             }
-            return;
+            return self.reschedule(name);
         }
         if name.len() > NAME_BYTES_MAX || !self.has_room_for(name) {
             return;
@@ -245,6 +295,7 @@ impl SetBook {
         if set.others.len() < MEMBERS_MAX {
             set.others.insert((from, publisher), other(frame, rank));
         }
+        self.reschedule(name);
     }
 
     /// Says which routers can be reached.
@@ -259,8 +310,12 @@ impl SetBook {
 
     /// Forgets the members of a router: it tells them anew when it comes back.
     pub fn forget(&mut self, router: RouterId) {
-        for set in self.sets.values_mut() {
-            set.others.retain(|&(other, _), _| other != router);
+        let names: Vec<Box<str>> = self.sets.keys().cloned().collect();
+        for name in names {
+            if let Some(set) = self.sets.get_mut(&name) {
+                set.others.retain(|&(other, _), _| other != router);
+            }
+            self.reschedule(&name);
         }
     }
 
@@ -271,11 +326,10 @@ impl SetBook {
         let Some(own) = set.record.filter(|record| !record.is_vacant && set.dead.is_none()) else {
             return Handed::NotHeld;
         };
-        let is_other = |publisher: PublisherId| publisher != own.publisher;
-        let has_others = set.members.values().any(|member| is_other(member.publisher) && !member.is_silent)
-            || set.others.iter().any(|(&(_, publisher), other)| is_other(publisher) && !other.is_silent);
-        if !has_others {
-            return Handed::Alone;
+        match set.next_is_abreast(own.publisher) {
+            None => return Handed::Alone,
+            Some(false) => return Handed::Behind,
+            Some(true) => {}
         }
         if own.router != router {
             self.words.hand_over.push((own.router, name.into()));
@@ -364,7 +418,8 @@ impl SetBook {
     /// A member takes the next generation.
     fn claim(&mut self, now: Time, name: &str, key: MemberKey, why: Why) {
         let Some(set) = self.sets.get_mut(name) else { return };
-        let Some(member) = set.members.get(&key) else { return };
+        let Some(member) = set.members.get_mut(&key) else { return };
+        member.is_anew = false;
         let before = set.record.map_or(0, |record| record.generation).max(set.known);
         set.resting = set.resting.filter(|&(publisher, _)| publisher != member.publisher);
         set.record = Some(Record {
@@ -435,9 +490,10 @@ fn told(name: &str, set: &Set, member: &Member) -> SetMember {
         silent: member.is_silent,
         gone: false,
         identity: set.identity.to_string(),
+        abreast: member.is_abreast,
     }
 }
 
 const fn other(frame: &SetMember, rank: u8) -> Other {
-    Other { rank, preempt: frame.preempt, is_silent: frame.silent }
+    Other { rank, preempt: frame.preempt, is_silent: frame.silent, is_abreast: frame.abreast }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_proto::control::{SetState, Standing};
+use millrace_proto::limits::RANK_MAX;
 use millrace_proto::mesh::SetRecord;
 use millrace_proto::{PublisherId, RouterId};
 
@@ -15,6 +16,9 @@ use crate::time::Time;
 pub(super) const RANK_STEP: Duration = Duration::from_millis(200);
 /// A member of a lower rank that preempts has to be there for this long without a break.
 pub(super) const FAILBACK: Duration = Duration::from_secs(5);
+/// A member that cannot take over without loss claims a set so much later while there is one that
+/// can: all ranks of those come first.
+const LAG: Duration = RANK_STEP.saturating_mul(RANK_MAX + 1);
 /// Who hands over leaves the set to others for this long.
 pub(super) const HAND_OVER_REST: Duration = Duration::from_secs(5);
 
@@ -28,6 +32,10 @@ pub(super) struct Member {
     pub(super) since: Time,
     /// Its client does not answer.
     pub(super) is_silent: bool,
+    /// It can take over without loss, as it says.
+    pub(super) is_abreast: bool,
+    /// Its process has begun since its id claimed the set: it does not hold it.
+    pub(super) is_anew: bool,
     /// What it was told last.
     told: Option<Told>,
 }
@@ -47,6 +55,7 @@ pub(super) struct Other {
     pub(super) rank: u8,
     pub(super) preempt: bool,
     pub(super) is_silent: bool,
+    pub(super) is_abreast: bool,
 }
 
 /// A set.
@@ -86,6 +95,8 @@ pub struct MemberPicture {
     pub preempt: bool,
     /// Its client does not answer.
     pub is_silent: bool,
+    /// It can take over without loss.
+    pub is_abreast: bool,
     /// It holds the set.
     pub is_holder: bool,
 }
@@ -136,7 +147,8 @@ impl Set {
     /// The own member that holds it.
     pub(super) fn own_holder(&self, router: RouterId) -> Option<(MemberKey, &Member)> {
         let record = self.record.filter(|record| record.router == router)?;
-        let is_it = |(_, member): &(&MemberKey, &Member)| member.publisher == record.publisher;
+        let is_it =
+            |(_, member): &(&MemberKey, &Member)| member.publisher == record.publisher && !member.is_anew;
         self.members.iter().find(is_it).map(|(&key, member)| (key, member))
     }
 
@@ -166,20 +178,44 @@ impl Set {
         }
     }
 
+    /// Whether a member that answers, other than `holder`, can take over without loss; none when there is
+    /// no such member.
+    pub(super) fn next_is_abreast(&self, holder: PublisherId) -> Option<bool> {
+        let own = self.members.values();
+        let own = own.map(|member| (member.publisher, member.is_silent, member.is_abreast));
+        let others = self.others.iter();
+        let others = others.map(|(&(_, publisher), other)| (publisher, other.is_silent, other.is_abreast));
+        let next = own.chain(others).filter(|&(publisher, is_silent, _)| publisher != holder && !is_silent);
+        next.map(|(.., is_abreast)| is_abreast || !self.is_numbered()).max()
+    }
+
+    /// Whether routers have seen numbers of it: only then members may have lost some.
+    const fn is_numbered(&self) -> bool {
+        self.next_source_seq > 0
+    }
+
     /// The own member that is to claim the set, when, and why; none while somebody holds it.
     pub(super) fn claimant(&self) -> Option<(Time, MemberKey, Why)> {
         let present = self.members.iter().filter(|(_, member)| !member.is_silent);
+        let lags = |member: &Member| !member.is_abreast && self.is_numbered();
         let Some((dead_since, why)) = self.dead else {
             let record = self.record?;
             let preempts = |(_, member): &(&MemberKey, &Member)| {
-                member.preempt && member.rank < record.rank && member.publisher != record.publisher
+                member.preempt
+                    && member.rank < record.rank
+                    && member.publisher != record.publisher
+                    && !lags(member)
             };
             let (&key, member) = present.filter(preempts).min_by_key(|(_, member)| member.rank)?;
-            return Some((member.since + FAILBACK, key, Why::Preempted));
+            let is_asked = self.resting.filter(|&(publisher, _)| publisher == member.publisher);
+            let from = member.since.max(self.since) + FAILBACK;
+            return Some((is_asked.map_or(from, |(_, until)| from.max(until)), key, Why::Preempted));
         };
         let at = |member: &Member| {
             let rests = self.resting.filter(|&(publisher, _)| publisher == member.publisher);
-            let from = dead_since.max(member.since) + RANK_STEP * u32::from(member.rank);
+            let is_last = lags(member) && self.next_is_abreast(member.publisher) == Some(true);
+            let lag = if is_last { LAG } else { Duration::ZERO };
+            let from = dead_since.max(member.since) + RANK_STEP * u32::from(member.rank) + lag;
             rests.map_or(from, |(_, until)| from.max(until))
         };
         let claim = |(&key, member): (&MemberKey, &Member)| (at(member), member.rank, member.publisher, key);
@@ -197,7 +233,7 @@ impl Set {
             let was_active = member.told.is_some_and(|told| told.standing == Standing::Active);
             let is_asked = resting.is_some_and(|(publisher, _)| publisher == member.publisher);
             let standing = match holder {
-                Some(holder) if holder == member.publisher => Standing::Active,
+                Some(holder) if holder == member.publisher && !member.is_anew => Standing::Active,
                 _ if was_active && !is_asked => Standing::Fenced,
                 _ => Standing::Waiting,
             };
@@ -247,7 +283,10 @@ impl Set {
             rank: member.rank,
             preempt: member.preempt,
             is_silent: member.is_silent,
-            is_holder: holds(member.publisher) && self.record.is_some_and(|record| record.router == router),
+            is_abreast: member.is_abreast,
+            is_holder: holds(member.publisher)
+                && !member.is_anew
+                && self.record.is_some_and(|record| record.router == router),
         });
         let others = self.others.iter().map(|(&(router, publisher), other)| MemberPicture {
             publisher,
@@ -255,6 +294,7 @@ impl Set {
             rank: other.rank,
             preempt: other.preempt,
             is_silent: other.is_silent,
+            is_abreast: other.is_abreast,
             is_holder: holds(publisher) && self.record.is_some_and(|record| record.router == router),
         });
         let mut members: Vec<_> = own.chain(others).collect();
@@ -274,6 +314,15 @@ impl Set {
 
 impl Member {
     pub(super) const fn new(now: Time, publisher: PublisherId, rank: u8, preempt: bool) -> Self {
-        Self { publisher, rank, preempt, since: now, is_silent: false, told: None }
+        Self {
+            publisher,
+            rank,
+            preempt,
+            since: now,
+            is_silent: false,
+            is_abreast: false,
+            is_anew: false,
+            told: None,
+        }
     }
 }

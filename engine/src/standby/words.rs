@@ -54,6 +54,8 @@ pub enum SetWord {
         identity: Box<str>,
         /// The highest generation that it has heard of.
         known: u64,
+        /// It can take over without loss.
+        is_abreast: bool,
     },
     /// A publisher leaves its set.
     Leave {

@@ -21,6 +21,9 @@ message! {
         6 index: u64,
         /// The highest generation of the set that the publisher has heard of; 0: none.
         7 generation: u64,
+        /// It has all numbers that routers have not had, or is going to be given them: it can take
+        /// over without loss. Said again whenever it changes.
+        8 abreast: bool,
     }
 }
 

@@ -202,13 +202,16 @@ impl<'a> Addressed<'a> {
 
 /// The set of a standby publisher: `generation, set length, set`, then nothing, or for each event
 /// of the run its source seq, the first as it is, each other one as what it exceeds the one before
-/// by.
+/// by; and then a 0 in all runs of a holder that began behind a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StandbySet<'a> {
     /// The set.
     pub set: &'a str,
     /// The generation that the publisher holds it in.
     pub generation: u64,
+    /// The holder does not know what came between the numbers that routers had had before it and its
+    /// own first one.
+    pub is_behind_hole: bool,
     /// Encoded source seqs.
     seqs: &'a [u8],
 }
@@ -222,15 +225,21 @@ impl<'a> StandbySet<'a> {
         let generation = varint::take(&mut value)?;
         let set = name(varint::take_prefixed(&mut value, NAME_BYTES_MAX, "set")?, "set")?;
         let (mut rest, mut count, mut seq) = (value, 0, 0_u64);
+        let (mut seqs, mut is_behind_hole) = (value, false);
         while !rest.is_empty() {
+            let before = value.len() - rest.len();
             let more = varint::take(&mut rest)?;
+            if count > 0 && more == 0 && rest.is_empty() {
+                (seqs, is_behind_hole) = (&value[..before], true);
+                break;
+            }
             seq = seq.saturating_add(more);
             count += 1;
             if count > EVENTS_PER_RUN_MAX || seq > varint::MAX || (count > 1 && more == 0) {
                 return Err(DecodeError::Malformed { what: "source seqs" });
             }
         }
-        Ok(Self { set, generation, seqs: value })
+        Ok(Self { set, generation, is_behind_hole, seqs })
     }
 
     /// The source seqs as they are encoded; empty when the application gave none.
@@ -250,23 +259,30 @@ impl<'a> StandbySet<'a> {
 
     /// Appends the field: source seqs rise, and there are none or one for each event of the run.
     pub fn put(out: &mut Vec<u8>, set: &str, generation: u64, source_seqs: impl Iterator<Item = u64>) {
-        field::put_nested(out, hop_field::SET, |value| {
-            varint::put(value, generation);
-            varint::put_prefixed(value, set.as_bytes());
-            let mut before = 0;
-            for seq in source_seqs {
-                varint::put(value, seq.saturating_sub(before));
-                before = seq;
-            }
-        });
+        let (mut seqs, mut before) = (Vec::new(), 0);
+        for seq in source_seqs {
+            varint::put(&mut seqs, seq.saturating_sub(before));
+            before = seq;
+        }
+        StandbySet { set, generation, is_behind_hole: false, seqs: &seqs }.put_again(out);
     }
 
-    /// Appends the field with source seqs that are encoded already, as [`put`](Self::put) does it.
-    pub fn put_encoded(out: &mut Vec<u8>, set: &str, generation: u64, seqs: &[u8]) {
+    /// The set of a run whose source seqs are encoded already, as [`put`](Self::put) does it.
+    #[must_use]
+    pub const fn with_encoded(set: &'a str, generation: u64, is_behind_hole: bool, seqs: &'a [u8]) -> Self {
+        Self { set, generation, is_behind_hole, seqs }
+    }
+
+    /// Appends the field as it is.
+    pub fn put_again(&self, out: &mut Vec<u8>) {
         field::put_nested(out, hop_field::SET, |value| {
-            varint::put(value, generation);
-            varint::put_prefixed(value, set.as_bytes());
-            value.extend_from_slice(seqs);
+            varint::put(value, self.generation);
+            varint::put_prefixed(value, self.set.as_bytes());
+            value.extend_from_slice(self.seqs);
+            // Without numbers a takeover shows anyway.
+            if self.is_behind_hole && !self.seqs.is_empty() {
+                varint::put(value, 0);
+            }
         });
     }
 }

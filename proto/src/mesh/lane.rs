@@ -135,6 +135,8 @@ record! {
         6 gone: bool,
         /// Its client's identity.
         7 identity: String,
+        /// It can take over without loss.
+        8 abreast: bool,
     }
 }
 

@@ -155,6 +155,7 @@ pub(crate) fn standby_frames() -> Vec<(&'static str, ControlFrame)> {
                 leave: false,
                 index: 0,
                 generation: 0,
+                abreast: false,
             }),
         ),
         (
@@ -165,6 +166,7 @@ pub(crate) fn standby_frames() -> Vec<(&'static str, ControlFrame)> {
                 rank: 2,
                 index: 1,
                 generation: 7,
+                abreast: true,
                 ..Standby::default()
             }),
         ),
@@ -289,6 +291,7 @@ pub(crate) fn feature_mesh_frames() -> Vec<(&'static str, MeshFrame)> {
                     silent: true,
                     gone: true,
                     identity: text("web"),
+                    abreast: true,
                 }],
                 hand_over: vec![text("feed")],
             }),

@@ -68,6 +68,7 @@ fn shown<'a>(set: &SetPicture, now: Time, name: &impl Fn(RouterId) -> &'a str) -
             "router": member.router.to_string(),
             "router_name": name(member.router),
             "silent": member.is_silent,
+            "abreast": member.is_abreast,
             "holder": member.is_holder && set.is_held,
         })).collect::<Vec<_>>(),
     })
@@ -91,6 +92,9 @@ pub(super) async fn hand_over(
         Some(Handed::Unknown) => refused("no publisher has joined a set of this name"),
         Some(Handed::NotHeld) => refused("nobody holds the set"),
         Some(Handed::Alone) => refused("the set has no other member that answers"),
+        Some(Handed::Behind) => refused(
+            "the other members have begun too late to take over without loss: ask again in a few seconds",
+        ),
         Some(Handed::Asked) => Ok(json_page(&json!({ "schema": "millrace-router-hand-over/1", "set": set }))),
     }
 }

@@ -36,11 +36,21 @@ impl Publisher {
         }
     }
 
+    /// Tells its router what it has to know of it in its set, when that is news.
+    pub(super) fn tell_set(&mut self, connection: &mut ClientConnection) {
+        let news = self.life.as_mut().and_then(|life| life.session.standby_news());
+        if let Some(news) = news {
+            connection.join_set(&news);
+        }
+    }
+
     /// Where a process that begins goes on: with numbers, at the first event that the source still
-    /// knows, because what others have published is passed over; without, at the newest.
+    /// knows, because what others have published is passed over, or as it follows the source from its
+    /// end; without, at the newest.
     pub(super) fn begin_source(&mut self, now: Time) {
-        if let Some(SetSource { source, .. }) = &self.setup.source {
-            self.count = if source.is_numbered { 0 } else { born(source.from, source.every, now) };
+        if let Some(SetSource { source, follows, .. }) = &self.setup.source {
+            let is_from_beginning = source.is_numbered && !follows;
+            self.count = if is_from_beginning { 0 } else { born(source.from, source.every, now) };
         }
     }
 

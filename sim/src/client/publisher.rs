@@ -369,6 +369,7 @@ impl Publisher {
         wire: &mut Wire<'_>,
         record: &mut Record,
     ) {
+        self.tell_set(connection);
         let Some(Life { session, entered, .. }) = &mut self.life else { return };
         connection.publish(wire, now, session);
         let taken = session.unreceived().end;

@@ -67,6 +67,8 @@ mod shared;
 mod shared_tests;
 mod speaker;
 mod standby;
+#[cfg(test)]
+mod standby_tests;
 mod store;
 mod stream;
 mod streams;

@@ -27,6 +27,9 @@ use crate::time::{MILLISECOND_NS, Time};
 
 /// What entered a router for so long is where it belongs.
 const OVERLAP_NS: u64 = 2_000 * MILLISECOND_NS;
+/// What has entered a router is where it belongs after so long, unless something is wrong: a member
+/// whose numbers go back to there can take over.
+const ABREAST_NS: u64 = 500 * MILLISECOND_NS;
 /// Words of the router that are remembered for [`OVERLAP_NS`]; it says something each 250 ms.
 const WORDS_MAX: usize = 64;
 /// Bytes that a kept event costs besides its payload.
@@ -120,6 +123,16 @@ pub enum Numbered {
     PassedOver,
 }
 
+/// What a run says of its publisher's set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SetStamp<'a> {
+    pub(super) set: &'a str,
+    /// In which the publisher holds it.
+    pub(super) generation: u64,
+    /// What came before the first number of this holder nobody may have got out.
+    pub(super) is_behind_hole: bool,
+}
+
 /// An event that waits.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -163,11 +176,23 @@ pub(super) struct Member {
     generation: u64,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
-    /// What the router said of the next source seq, and when.
+    /// Whether a router has said anything yet.
+    has_heard: bool,
+    /// What the router said of the next source seq in this generation, and when; nothing while it
+    /// holds the set.
     words: VecDeque<(Time, u64)>,
     settled: u64,
     /// The highest source seq of its application.
     last: Option<u64>,
+    /// The number from which on it has, or has published, all that its application gives; none
+    /// before the first. What the set is missing below, others may have.
+    from: Option<u64>,
+    /// What routers had had of the set, plus one, [`ABREAST_NS`] ago; it stays while it holds the set.
+    entered: u64,
+    /// What they had had when it became active last.
+    began_at: u64,
+    /// What its router was told of [`Member::is_abreast`].
+    is_told_abreast: bool,
     passed_over: u64,
 }
 
@@ -181,9 +206,14 @@ impl Member {
             was_active: false,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            has_heard: false,
             words: VecDeque::new(),
             settled: 0,
             last: None,
+            from: None,
+            entered: 0,
+            began_at: 0,
+            is_told_abreast: false,
             passed_over: 0,
         }
     }
@@ -208,12 +238,19 @@ impl Member {
         self.state
     }
 
-    /// The set, and the generation in which it publishes now.
-    pub(super) fn stamp(&self) -> Option<(&str, u64)> {
-        match self.state {
-            StandbyState::Active { generation } => Some((&self.wish.set, generation)),
-            _ => None,
-        }
+    /// What each of its runs says of the set; none while it must not publish.
+    pub(super) fn stamp(&self) -> Option<SetStamp<'_>> {
+        let StandbyState::Active { generation } = self.state else { return None };
+        // Of a set without numbers routers know none. What they had had just before is no help: it may
+        // be fenced.
+        let is_behind_hole = self.began_at > 0 && self.from.is_some() && !self.is_abreast();
+        Some(SetStamp { set: &self.wish.set, generation, is_behind_hole })
+    }
+
+    /// Whether it can take over without loss: what routers may not have had, it has, or is going to
+    /// be given.
+    fn is_abreast(&self) -> bool {
+        self.from.is_some_and(|from| from <= self.entered.max(self.settled))
     }
 
     /// Whether events without a number are queued, perhaps to be published later.
@@ -233,6 +270,17 @@ impl Member {
     /// What a router is to be asked for on a new connection.
     pub(super) fn request(&mut self, number: u64, index: u64) -> Standby {
         self.state = StandbyState::Unknown;
+        self.wishes(number, index)
+    }
+
+    /// What its router is to be told besides: whether it is abreast, when that is news.
+    pub(super) fn news(&mut self, number: u64, index: u64) -> Option<Standby> {
+        let is_news = self.state != StandbyState::Unknown && self.is_abreast() != self.is_told_abreast;
+        is_news.then(|| self.wishes(number, index))
+    }
+
+    fn wishes(&mut self, number: u64, index: u64) -> Standby {
+        self.is_told_abreast = self.is_abreast();
         Standby {
             set: self.wish.set.clone(),
             publisher: number,
@@ -241,6 +289,7 @@ impl Member {
             leave: false,
             index,
             generation: self.generation,
+            abreast: self.is_told_abreast,
         }
     }
 
@@ -255,20 +304,33 @@ impl Member {
         if said.set != self.wish.set {
             return false;
         }
-        let is_first = self.words.is_empty();
+        let is_first = !std::mem::replace(&mut self.has_heard, true);
+        self.let_go(now);
+        let old = self.words.iter().rfind(|&&(at, _)| now.nanos_since(at) >= ABREAST_NS);
+        self.entered = self.entered.max(old.map_or(0, |&(_, next)| next));
+        if said.generation > self.generation || said.standing == Standing::Active {
+            // What entered last before a takeover may be fenced. The new holder publishes it again, and
+            // this member, if it is the one, nothing but that and what it is given.
+            self.words.clear();
+        }
         self.generation = self.generation.max(said.generation);
         let (generation, is_held) = (said.generation, !said.vacant);
         let was_active = self.was_active;
+        if said.standing == Standing::Active && self.state != (StandbyState::Active { generation }) {
+            self.began_at = self.began_at.max(said.next_source_seq);
+        }
         self.state = match said.standing {
             Standing::Active => StandbyState::Active { generation },
             Standing::Fenced => StandbyState::Fenced { generation },
             // What this version does not know must not publish.
             _ => StandbyState::Waiting { generation, is_held },
         };
-        if self.words.len() == WORDS_MAX {
-            self.words.pop_front();
+        if said.standing != Standing::Active {
+            if self.words.len() == WORDS_MAX {
+                self.words.pop_front();
+            }
+            self.words.push_back((now, said.next_source_seq));
         }
-        self.words.push_back((now, said.next_source_seq));
         if is_first && !is_held && said.standing == Standing::Waiting {
             // Nobody has held the set for a while: nothing is on its way.
             self.settled = said.next_source_seq;
@@ -284,12 +346,18 @@ impl Member {
         };
         let is_old_over = self.has_old && is_superseded;
         self.has_old &= !is_superseded && !self.was_active;
-        is_old_over || (was_active && !self.was_active)
+        let is_over = was_active && !self.was_active;
+        if is_over && let Some(last) = self.last {
+            // What it had queued, and what was on its way, it has no more.
+            self.from = Some(self.kept.front().map_or(last + 1, |first| first.source_seq));
+        }
+        is_old_over || is_over
     }
 
     /// Whether an event with this number is to be taken; if not, it is passed over.
     pub(super) fn takes(&mut self, now: Time, source_seq: u64) -> bool {
         self.let_go(now);
+        self.from.get_or_insert(source_seq);
         let takes = self.last.is_none_or(|last| source_seq > last) && source_seq >= self.settled;
         self.passed_over += u64::from(!takes);
         takes

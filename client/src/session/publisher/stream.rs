@@ -9,6 +9,7 @@ use millrace_proto::table::{Naming, TableWriter};
 use millrace_proto::{TagSet, varint};
 
 use super::speaker::{NONE, Speaker};
+use super::standby::SetStamp;
 use super::store::StoredRun;
 use super::tags::{Handles, Tags};
 use super::unwanted::Unwanted;
@@ -210,8 +211,9 @@ fn put_long_run(
     outgoing: &Outgoing<'_>,
 ) {
     let mut fields = outgoing.run.address.to_vec();
-    if let Some((set, generation)) = outgoing.set {
-        StandbySet::put_encoded(&mut fields, set, generation, outgoing.run.source_seqs);
+    if let Some(SetStamp { set, generation, is_behind_hole }) = outgoing.set {
+        let seqs = outgoing.run.source_seqs;
+        StandbySet::with_encoded(set, generation, is_behind_hole, seqs).put_again(&mut fields);
     }
     let header = HopHeader { tags, publisher, flags: outgoing.flags, lane_seq: None, fields: &fields };
     let mut body = Vec::with_capacity(head_bytes(outgoing) + outgoing.run.events.len());

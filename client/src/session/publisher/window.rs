@@ -32,6 +32,7 @@ use millrace_proto::data::flag;
 
 use super::config::{ConfirmLevel, PublisherConfig};
 use super::finals::Finals;
+use super::standby::SetStamp;
 use super::store::{GivenUp, NewEvent, Store, StoreError, StoredRun};
 
 /// Events without an outcome, at most: routers close a connection with more.
@@ -65,8 +66,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) floor: u64,
     /// Flags of its hop header.
     pub(super) flags: u64,
-    /// The set that it is published for, and the generation.
-    pub(super) set: Option<(&'a str, u64)>,
+    /// The set that it is published for, if it is for one.
+    pub(super) set: Option<SetStamp<'a>>,
 }
 
 impl<S: Store> Window<S> {

@@ -27,7 +27,8 @@ pub enum SetVerdict {
     Fresh {
         /// Their seqs, ascending; none: all.
         parts: Option<Vec<Range<u64>>>,
-        /// Another publisher has taken over, and without numbers nobody can tell what lies between.
+        /// Another publisher has taken over, and nobody can tell what lies between: there are no
+        /// numbers, or the publisher does not know either.
         is_takeover: bool,
     },
 }
@@ -71,6 +72,7 @@ impl Sets {
             return SetVerdict::Fenced;
         }
         let is_other = publisher != seen.publisher;
+        let is_behind_hole = is_known && run.is_behind_hole && run.generation > seen.generation;
         if !is_older {
             (seen.generation, seen.publisher) = (run.generation, publisher);
         }
@@ -94,7 +96,7 @@ impl Sets {
             seen.numbers.insert(0..lowest);
         }
         let is_all = matches!(&parts[..], [part] if part.end - part.start == events);
-        SetVerdict::Fresh { parts: (!is_all).then_some(parts), is_takeover: false }
+        SetVerdict::Fresh { parts: (!is_all).then_some(parts), is_takeover: is_behind_hole }
     }
 
     /// Events that were dropped because their set has a newer generation.
@@ -158,6 +160,25 @@ mod tests {
         let takeover = SetVerdict::Fresh { parts: None, is_takeover: true };
         assert_eq!(take(&mut sets, 3, 2, &[], 2), takeover);
         assert_eq!(take(&mut sets, 3, 2, &[], 2), ALL);
+    }
+
+    #[test]
+    fn a_holder_that_began_behind_a_hole_shows_once_to_who_had_something_before() {
+        let take = |sets: &mut Sets, generation, publisher, number: u8| {
+            let run = StandbySet::with_encoded("feed", generation, true, std::slice::from_ref(&number));
+            let mut value = Vec::new();
+            run.put_again(&mut value);
+            let hop = HopHeader { fields: &value, ..HopHeader::numbered(0, 0) };
+            let read = hop.standby_set().unwrap().unwrap();
+            assert_eq!(read, run);
+            sets.take(&read, PublisherId(publisher), 10, 1)
+        };
+        let shown = SetVerdict::Fresh { parts: None, is_takeover: true };
+        let mut sets = Sets::default();
+        assert_eq!(take(&mut sets, 1, 1, 5), ALL, "it misses nothing of what it has had nothing of");
+        assert_eq!(take(&mut sets, 2, 2, 9), shown);
+        assert_eq!(take(&mut sets, 2, 2, 10), ALL);
+        assert_eq!(take(&mut sets, 3, 2, 12), shown, "its own next life, too");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl ClientSession {
             let refused = Refused { reason, publisher: Some(number), message, ..Refused::default() };
             return self.refuse(turn, &refused);
         };
-        if !self.who.sets.iter().any(|set| set.number == number) {
+        if !self.is_member(number) {
             self.who.sets.push(Membership { number, is_silent: false });
             turn.path.clients.members.watch(conn);
             turn.path.clients.members.arm(turn.now, turn.timers);
@@ -48,6 +48,7 @@ impl ClientSession {
             preempt: standby.preempt,
             identity: self.who.rights.identity.as_str().into(),
             known: standby.generation,
+            is_abreast: standby.abreast,
         }));
     }
 
@@ -60,7 +61,7 @@ impl ClientSession {
         } else if standby.rank > RANK_MAX {
             let message = format!("ranks of a set's members are 1 to {RANK_MAX}, not {}", standby.rank);
             Some((RefusedReason::Limit, message))
-        } else if self.who.sets.len() == SETS_PER_CLIENT_MAX {
+        } else if self.who.sets.len() == SETS_PER_CLIENT_MAX && !self.is_member(standby.publisher) {
             let message = format!("a client has at most {SETS_PER_CLIENT_MAX} publishers in sets");
             Some((RefusedReason::Limit, message))
         } else {
@@ -110,6 +111,10 @@ impl ClientSession {
             let why = if is_in_order { Why::Left } else { Why::Died };
             turn.mail.tell(ToControl::Sets(SetWord::Leave { conn, number, why }));
         }
+    }
+
+    fn is_member(&self, number: u64) -> bool {
+        self.who.sets.iter().any(|set| set.number == number)
     }
 
     /// Says whether the publisher was a member.

@@ -151,8 +151,12 @@ fn a_member_joins_is_told_what_it_is_and_leaves() {
         preempt: true,
         identity: "".into(),
         known: 7,
+        is_abreast: true,
     };
-    assert_eq!(world.join(conn, Standby { preempt: true, generation: 7, ..standby() }), [joined]);
+    assert_eq!(
+        world.join(conn, Standby { preempt: true, generation: 7, abreast: true, ..standby() }),
+        [joined]
+    );
     let state = millrace_proto::control::SetState {
         set: SET.into(),
         standing: Standing::Active,

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use super::said::Said;
 use super::settings::StandbySettings;
@@ -27,6 +28,8 @@ struct Member {
     life: u32,
     /// How its present process stands: the last that it said of it.
     stands: Option<Said>,
+    /// Since when it waits.
+    waits_since: Option<Instant>,
     ended: Option<u64>,
 }
 
@@ -50,7 +53,7 @@ impl Members {
     /// Nobody yet. `folder` has the authority's certificate, `ca.pem`, and gets logs.
     pub(super) fn new(settings: &StandbySettings, cluster: &Cluster, folder: PathBuf, epoch_us: u64) -> Self {
         let (sender, words) = channel();
-        let member = |_| Member { running: None, life: 0, stands: None, ended: None };
+        let member = |_| Member { running: None, life: 0, stands: None, waits_since: None, ended: None };
         Self {
             settings: settings.clone(),
             routers: cluster.targets().iter().map(|target| target.address.to_string()).collect(),
@@ -82,7 +85,7 @@ impl Members {
         let log = self.folder.join(format!("member-{at}.log"));
         let (process, input, output) = Process::start(&arguments, &self.folder, &log)?;
         let member = &mut self.members[at];
-        (member.life, member.stands) = (member.life + 1, None);
+        (member.life, member.stands, member.waits_since) = (member.life + 1, None, None);
         member.running = Some((process, input));
         let (life, words) = (member.life, self.sender.clone());
         std::thread::spawn(move || tell(at, life, output, &words));
@@ -107,7 +110,11 @@ impl Members {
                 // What a killed process had said before.
                 Ok(_) if life != member.life || member.running.is_none() => {}
                 Ok(Said::Ended(number)) => member.ended = Some(number),
-                Ok(stands) => member.stands = Some(stands),
+                Ok(stands) => {
+                    member.stands = Some(stands);
+                    let waits = !matches!(stands, Said::Active(_));
+                    member.waits_since = waits.then(|| member.waits_since.unwrap_or_else(Instant::now));
+                }
             }
         }
     }
@@ -119,6 +126,11 @@ impl Members {
             _ => None,
         };
         self.members.iter().enumerate().filter_map(active).max_by_key(|&(_, generation)| generation)
+    }
+
+    /// Whether a member has waited for so long.
+    pub(super) fn one_has_waited(&self, time: Duration) -> bool {
+        self.members.iter().filter_map(|member| member.waits_since).any(|since| since.elapsed() >= time)
     }
 
     /// Whether one holds the set, and all others wait.

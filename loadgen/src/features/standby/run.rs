@@ -20,6 +20,9 @@ use crate::progress::Progress;
 
 /// How long members may take to stand as they should.
 const STAND_WITHIN: Duration = Duration::from_secs(20);
+/// A member that has waited for so long has had some numbers before routers had them, and can take
+/// over without loss.
+const ABREAST_AFTER: Duration = Duration::from_millis(1_500);
 /// How long after a takeover a pause may still go on.
 const RESUME_WITHIN: Duration = Duration::from_secs(10);
 /// How long members may take to end, and their last events to come.
@@ -141,20 +144,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Kills the holder, waits until another member holds the set, starts the killed one again, and
-    /// waits until receivers have events. Says how long it took until the other one held it; none,
-    /// when none did.
+    /// Kills the holder, starts it again at once, waits until another member holds the set, and until
+    /// receivers have events. Says how long it took until the other one held it; none, when none did.
     async fn kill(&mut self) -> Result<Option<u64>, FeatureError> {
         let members = &mut self.members;
         until(STAND_WITHIN, || {
             members.listen();
-            members.all_stand()
+            members.all_stand() && members.one_has_waited(ABREAST_AFTER)
         })
         .await;
         let Some((holder, generation)) = self.members.holder() else { return Ok(None) };
         let killed_us = self.clock.now_us();
         self.ears.iter().for_each(|ear| ear.borrow_mut().watch(killed_us));
         self.members.kill(holder);
+        // It is back before anybody notices, often with the lowest rank, and has not what came while it
+        // was away: whoever waited has that, and is to take over.
+        self.members.start(holder)?;
         let members = &mut self.members;
         let taken_over = until(STAND_WITHIN, || {
             members.listen();
@@ -162,9 +167,6 @@ impl Run<'_> {
         });
         let is_taken_over = taken_over.await;
         let taken_us = self.clock.now_us();
-        // Not before: one that is back at once would claim the set by its rank, without the numbers
-        // that came while it was away, which those who waited have.
-        self.members.start(holder)?;
         if !is_taken_over {
             return Ok(None);
         }

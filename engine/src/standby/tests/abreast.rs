@@ -1,0 +1,89 @@
+//! Who takes over where not all members have all numbers.
+
+use std::time::Duration;
+
+use millrace_proto::PublisherId;
+use millrace_proto::control::Standing;
+
+use super::cluster::{Cluster, SET, joining, key, router};
+use crate::standby::{Handed, Joining, SetBook, Why};
+
+#[test]
+fn a_member_that_began_too_late_leaves_the_set_to_one_that_lost_nothing_whatever_its_rank() {
+    let mut cluster = Cluster::new(2);
+    cluster.join(0, 1, 1, false);
+    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
+    cluster.pass(Duration::from_secs(1));
+    cluster.entered(0, 500);
+    // The holder is killed and back at once, under another id: it has not what came meanwhile.
+    cluster.dies(0, 1);
+    cluster.join(0, 3, 1, false);
+    cluster.pass(Duration::from_millis(450));
+    assert_eq!(cluster.holder(), (2, 2, Why::Died));
+    assert_eq!(cluster.books[0].hand_over(cluster.now, SET), Handed::Behind);
+    // Its source has come to where the set is.
+    cluster.joins(0, 3, &Joining { is_abreast: true, ..joining(3) });
+    cluster.arrive_all();
+    assert_eq!(cluster.books[0].hand_over(cluster.now, SET), Handed::Asked);
+    cluster.gather();
+    cluster.pass(Duration::from_millis(300));
+    assert_eq!(cluster.holder(), (3, 3, Why::HandedOver));
+}
+
+#[test]
+fn where_nobody_has_everything_the_lowest_rank_claims_as_ever() {
+    let mut cluster = Cluster::new(2);
+    cluster.join(0, 1, 1, false);
+    cluster.join(1, 2, 2, false);
+    cluster.pass(Duration::from_secs(1));
+    cluster.entered(0, 500);
+    cluster.dies(0, 1);
+    cluster.join(0, 3, 1, false);
+    cluster.pass(Duration::from_millis(250));
+    assert_eq!(cluster.holder(), (2, 3, Why::Died));
+}
+
+#[test]
+fn one_that_could_take_over_without_loss_and_does_not_holds_up_the_others_for_a_while_only() {
+    let mut cluster = Cluster::new(2);
+    cluster.join(0, 1, 1, false);
+    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
+    cluster.pass(Duration::from_secs(1));
+    cluster.entered(0, 500);
+    // Its router is there, and does nothing.
+    cluster.books[1] = SetBook::new(router(1));
+    cluster.dies(0, 1);
+    cluster.join(0, 3, 1, false);
+    cluster.now = cluster.now + Duration::from_millis(3_550);
+    cluster.books[0].claim_due(cluster.now);
+    cluster.gather();
+    assert_eq!(cluster.standing(0, 3), Standing::Waiting);
+    cluster.now = cluster.now + Duration::from_millis(100);
+    cluster.books[0].claim_due(cluster.now);
+    cluster.gather();
+    assert_eq!(cluster.standing(0, 3), Standing::Active);
+}
+
+#[test]
+fn a_process_that_has_the_id_of_the_holder_and_began_since_waits_for_who_has_what_it_missed() {
+    let mut cluster = Cluster::new(2);
+    cluster.join(0, 1, 1, false);
+    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
+    cluster.pass(Duration::from_secs(1));
+    cluster.entered(0, 500);
+    // Before its router notices that the first process is gone.
+    let again = Joining { publisher: PublisherId(1), ..joining(1) };
+    cluster.joins(0, 7, &again);
+    cluster.told.remove(&(0, key(1)));
+    assert_eq!(cluster.standing(0, 7), Standing::Waiting, "it does not hold the set, though its id did");
+    cluster.pass(Duration::from_millis(450));
+    assert_eq!(cluster.holder(), (2, 2, Why::Died));
+    // Alone it goes on, in a generation of its own.
+    let mut alone = Cluster::new(1);
+    alone.join(0, 1, 1, false);
+    alone.pass(Duration::from_secs(1));
+    alone.entered(0, 500);
+    alone.joins(0, 7, &again);
+    alone.pass(Duration::from_millis(250));
+    assert_eq!(alone.told[&(0, key(7))], (Standing::Active, 2));
+}
