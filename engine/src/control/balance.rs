@@ -10,11 +10,12 @@
 //!   same routers for [`SETTLE`], and goes on to its share: a small difference moves nobody, and a
 //!   restart settles first;
 //! - asks at most one percent of its clients a second;
-//! - counts who was asked in the last [`PENDING`] as gone already, whether they are or not: so it
-//!   asks too few rather than too many, and there is no second swing.
+//! - counts who was asked as gone already, until they are or [`PENDING`] is over, and for [`HEARD`]
+//!   in any case: so it asks too few rather than too many, and there is no second swing.
 //!
-//! Two routers with 100 and 0 clients are 50 and 50 after about 80 seconds. `ctl rebalance` does
-//! the same at once, when an operator wants it.
+//! Two routers with 100 and 0 clients are 50 and 50 after about 80 seconds, and a new router beside
+//! two that are even has its share within a minute. `ctl rebalance` does the same at once, when an
+//! operator wants it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -37,6 +38,9 @@ const HOLD: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(10);
 /// How long a client that was asked may take to move.
 const PENDING: Duration = Duration::from_secs(15);
+/// How long a client that was asked counts as gone at least: the router where it went tells of it a
+/// second or two later.
+const HEARD: Duration = Duration::from_secs(3);
 
 /// Whether a router with too many clients asks some to move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -82,9 +86,13 @@ pub(super) struct Balance {
     is_moving: bool,
     /// Clients that may be asked now, in hundredths.
     allowance: u64,
-    /// Clients that were asked: when, where to, how many. One entry for each look and router at
-    /// most, and none older than [`PENDING`].
+    /// Clients that were asked and may be here yet: when, where to, how many. One entry for each
+    /// look and router at most, and none older than [`PENDING`].
     asked: VecDeque<(Time, RouterId, u64)>,
+    /// Clients of this router at the last look.
+    last: u64,
+    /// Clients that have gone since they were asked, and are counted in `asked` yet.
+    gone: u64,
 }
 
 impl Balance {
@@ -117,12 +125,29 @@ impl Balance {
         (self.above_since, self.is_moving, self.allowance) = (None, false, 0);
     }
 
-    /// One look at all `members`, of which `own` is this router. Returns whom to ask: how many
-    /// clients, and where they go.
-    pub(super) fn look(&mut self, now: Time, own: RouterId, members: &[Member]) -> Vec<(RouterId, u64)> {
+    /// Crosses out who was asked and has gone: this router has so many clients left.
+    fn cross_out(&mut self, now: Time, clients: u64) {
         while self.asked.front().is_some_and(|(at, ..)| *at + PENDING <= now) {
             self.asked.pop_front();
         }
+        let asked: u64 = self.asked.iter().map(|(.., clients)| clients).sum();
+        self.gone = (self.gone + self.last.saturating_sub(clients)).min(asked);
+        self.last = clients;
+        while let Some((at, _, left)) = self.asked.front_mut()
+            && *at + HEARD <= now
+        {
+            let crossed = self.gone.min(*left);
+            (*left, self.gone) = (*left - crossed, self.gone - crossed);
+            if *left > 0 {
+                break;
+            }
+            self.asked.pop_front();
+        }
+    }
+
+    /// One look at all `members`, of which `own` is this router. Returns whom to ask: how many
+    /// clients, and where they go.
+    pub(super) fn look(&mut self, now: Time, own: RouterId, members: &[Member]) -> Vec<(RouterId, u64)> {
         let routers = members.iter().map(|member| member.router);
         if !routers.clone().eq(self.members.iter().copied()) {
             self.members = routers.collect();
@@ -131,6 +156,7 @@ impl Balance {
         }
         let total: u64 = members.iter().map(|member| member.clients).sum();
         let clients = members.iter().find(|member| member.router == own).map_or(0, |member| member.clients);
+        self.cross_out(now, clients);
         let count = members.len() as u64;
         let is_above = clients * count * 100 > total * (100 + DEAD_BAND_PERCENT);
         let parts: Vec<(RouterId, u64)> = plan(members)
@@ -157,8 +183,10 @@ impl Balance {
         let left = surplus.saturating_sub(pending(None));
         let rooms: Vec<(RouterId, u64)> =
             parts.iter().map(|&(to, clients)| (to, clients.saturating_sub(pending(Some(to))))).collect();
-        // At most what one look may ask, but at least one client: what is not used is not saved up.
-        self.allowance = (self.allowance + clients * RATE_PERCENT).min((clients * RATE_PERCENT).max(100));
+        // At most what one look may ask, but at least one client: what is not used is not saved up,
+        // except for the part of a client.
+        let percent = clients * RATE_PERCENT;
+        self.allowance = (self.allowance + percent).min(percent.max(100) + 99);
         let taken = take(&rooms, left.min(self.allowance / 100));
         self.allowance -= taken.iter().map(|(_, clients)| clients * 100).sum::<u64>();
         self.asked.extend(taken.iter().map(|&(to, clients)| (now, to, clients)));
@@ -345,6 +373,16 @@ mod tests {
             world.clients
         );
         assert!(world.most_in_a_second[&0] <= 50);
+    }
+
+    #[test]
+    fn a_new_router_beside_two_has_its_share_within_a_minute() {
+        for clients in [20, 100, 5000] {
+            let mut world = World::new(&[clients, clients, 0]);
+            (0..60).for_each(|_| world.second(|n| Duration::from_millis(200 + n % 1000)));
+            let share = clients * 2 / 3;
+            assert!(world.clients[2].abs_diff(share) * 20 <= share + 20, "{:?}", world.clients);
+        }
     }
 
     #[test]
