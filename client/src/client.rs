@@ -41,8 +41,8 @@ impl Client {
         publisher::connect(self.connector.clone(), &self.hub, options).await
     }
 
-    /// Makes a bundle: publishers that share one connection, whose ids follow from `secret`. It
-    /// connects when it has its first publisher.
+    /// Makes a bundle: publishers, and receivers beside them, that share one connection; the ids of
+    /// the publishers follow from `secret`. It connects when it has its first publisher or receiver.
     #[must_use]
     pub fn bundle(&self, secret: PublisherSecret) -> Bundle {
         Bundle::new(self.connector.clone(), secret)

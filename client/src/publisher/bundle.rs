@@ -1,8 +1,9 @@
-//! Several publishers on one connection.
+//! Several publishers on one connection, and receivers beside them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
 use millrace_proto::{PublisherId, PublisherKey, PublisherSecret};
 use tokio::sync::Notify;
 
@@ -16,10 +17,10 @@ use super::feed::Feed;
 use super::options::PublisherOptions;
 use super::publishing::Publisher;
 use super::spooling::SpoolOptions;
-use super::task::Task;
-use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants};
 use crate::error::ConnectError;
+use crate::receiver::{self, Hub, Receiver, ReceiverConnection, ReceiverOptions, SharedHub};
+use crate::session::plan::PlanError;
 use crate::session::publisher::NUMBERS_MAX;
 
 /// How long the router may take to say what it has received.
@@ -30,21 +31,22 @@ const RECEIVED_WITHIN: Duration = Duration::from_secs(1);
 /// for several sources, each of which is to have ids, seqs, and a spool of its own.
 ///
 /// Made by [`Client::bundle`](crate::Client::bundle). The ids of all of them follow from one secret
-/// and an index for each. The connection begins with the first publisher, and no publisher waits
-/// for it to begin. It ends when the bundle is dropped and all publishers are closed. What makes a
-/// router leave one of them unread, such as a receiver that blocks it, holds up the others, too.
+/// and an index for each. The connection begins with the first publisher or receiver, and none
+/// waits for it to begin. It ends when the bundle is dropped and all of them are closed. What makes
+/// a router leave one publisher unread, such as a receiver that blocks it, holds up the others,
+/// too; the bundle's own receivers hold up nobody.
 #[derive(Debug)]
 pub struct Bundle {
     connector: Connector,
     secret: PublisherSecret,
     entrance: Arc<Entrance>,
-    /// Set when the task of the connection was started.
-    started: OnceLock<()>,
+    /// The connection, once it has begun.
+    hub: OnceLock<Arc<Hub>>,
 }
 
 impl Bundle {
     pub(crate) fn new(connector: Connector, secret: PublisherSecret) -> Self {
-        Self { connector, secret, entrance: Arc::default(), started: OnceLock::new() }
+        Self { connector, secret, entrance: Arc::default(), hub: OnceLock::new() }
     }
 
     /// Adds a publisher, whose id follows from the bundle's secret and `index`. To be called within
@@ -74,6 +76,26 @@ impl Bundle {
             None => Ok(self.in_memory(index, &options, seat)),
             Some(spool) => self.on_spool(spool.publishes_as(self.secret, index), options, seat).await,
         }
+    }
+
+    /// Adds a receiver, which has no subscriptions yet. It does not wait for a router either: what
+    /// it subscribes to says when that is effective. To be called within a tokio runtime.
+    ///
+    /// `options` that ask for connections of the receiver's own
+    /// ([`connection`](ReceiverOptions::connection), [`redundant`](ReceiverOptions::redundant))
+    /// make them, as [`Client::receiver`](crate::Client::receiver) does.
+    ///
+    /// # Errors
+    /// [`ConnectError::Receivers`] when the connection has no room for another one; as
+    /// [`Client::receiver`](crate::Client::receiver) otherwise.
+    pub async fn receiver(&self, options: ReceiverOptions) -> Result<Receiver, ConnectError> {
+        if options.redundant || options.connection == ReceiverConnection::Own {
+            return receiver::connect(self.connector.clone(), &SharedHub::default(), options).await;
+        }
+        self.connector.check_tls()?;
+        let joined = receiver::join(self.hub(), options)?;
+        // The bundle holds its connection.
+        joined.ok_or(ConnectError::Receivers(PlanError::TooManyReceivers))
     }
 
     fn in_memory(&self, index: u64, options: &PublisherOptions, seat: Seat) -> Publisher {
@@ -117,22 +139,25 @@ impl Bundle {
 
     fn join(&self, seat: Seat, feed: &Feed) {
         self.entrance.join(seat, feed.shared.clone());
-        self.started.get_or_init(|| self.start());
+        self.hub();
     }
 
-    /// Starts the task of the connection.
-    fn start(&self) {
-        let wants = Wants {
-            received_within: RECEIVED_WITHIN,
-            confirms: true,
-            more_publishers: NUMBERS_MAX - 1,
-            secret: Some(self.secret),
-            ..Wants::default()
-        };
-        let attaching = Attaching::insisting(self.connector.clone(), wants);
-        let bundled = Bundled::new(self.entrance.clone(), self.secret);
-        let task = Task { attaching, carried: Carried::Bundle(Box::new(bundled)) };
-        tokio::spawn(task.run(None));
+    /// The connection, which begins with the first call.
+    fn hub(&self) -> &Arc<Hub> {
+        self.hub.get_or_init(|| {
+            let wants = Wants {
+                receivers: RECEIVERS_PER_CONNECTION_MAX,
+                received_within: RECEIVED_WITHIN,
+                share_deliveries: true,
+                confirms: true,
+                more_publishers: NUMBERS_MAX - 1,
+                secret: Some(self.secret),
+                ..Wants::default()
+            };
+            let bundled = Bundled::new(self.entrance.clone(), self.secret);
+            let carried = Carried::Bundle(Box::new(bundled));
+            receiver::begin_unattached(self.connector.clone(), wants, carried)
+        })
     }
 }
 

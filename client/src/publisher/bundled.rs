@@ -86,7 +86,7 @@ struct Member {
 
 /// Moves the events of several publishers to the present connection.
 #[derive(Debug)]
-pub(super) struct Bundled {
+pub(crate) struct Bundled {
     entrance: Arc<Entrance>,
     secret: PublisherSecret,
     /// In turns: the first one writes first.

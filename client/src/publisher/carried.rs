@@ -1,4 +1,4 @@
-//! What a publishing connection carries: one publisher, or a bundle of them.
+//! What publishes on a connection: one publisher, or a bundle of them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::time::Time;
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(super) enum Carried {
+pub(crate) enum Carried {
     One {
         outgoing: Outgoing,
         /// What the publisher's id follows from, where it began without a router and so without an
@@ -37,7 +37,7 @@ macro_rules! either {
 
 impl Carried {
     /// A connection begins.
-    pub(super) fn begin(&mut self, welcome: &Welcome, connection: &mut ConnectionSession) {
+    pub(crate) fn begin(&mut self, welcome: &Welcome, connection: &mut ConnectionSession) {
         match self {
             Self::One { outgoing, secret } => {
                 if let Some(secret) = secret {
@@ -51,7 +51,7 @@ impl Carried {
     }
 
     /// The connection is gone.
-    pub(super) fn lost(&mut self, reason: Disconnect) {
+    pub(crate) fn lost(&mut self, reason: Disconnect) {
         match self {
             Self::One { outgoing, .. } => outgoing.lost(reason),
             Self::Bundle(bundled) => bundled.lost(&reason),
@@ -62,7 +62,7 @@ impl Carried {
     ///
     /// # Errors
     /// [`SessionError`]: the router broke the protocol, and the caller closes the connection.
-    pub(super) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
+    pub(crate) fn event(&mut self, event: &ConnectionEvent) -> Result<(), SessionError> {
         either!(self, carried => carried.event(event))
     }
 
@@ -75,27 +75,27 @@ impl Carried {
     }
 
     /// Takes the next bytes to write.
-    pub(super) fn turn(&mut self, now: Time, is_leaving: bool) -> Turned {
+    pub(crate) fn turn(&mut self, now: Time, is_leaving: bool) -> Turned {
         either!(self, carried => carried.turn(now, is_leaving))
     }
 
     /// Writes what a turn took. May be dropped at any time.
-    pub(super) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
+    pub(crate) async fn write(&mut self, connection: &Connection) -> Result<(), WriteError> {
         either!(self, carried => carried.write(connection).await)
     }
 
     /// Tells that an application wants something.
-    pub(super) fn work(&self) -> Arc<Notify> {
+    pub(crate) fn work(&self) -> Arc<Notify> {
         either!(self, carried => carried.work())
     }
 
     /// Whether nobody needs the connection any more.
-    pub(super) fn is_done(&mut self) -> bool {
+    pub(crate) fn is_done(&mut self) -> bool {
         either!(self, carried => carried.is_done())
     }
 
     /// What chooses the core of the next connection.
-    pub(super) fn shard(&self) -> Option<Shard> {
+    pub(crate) fn shard(&self) -> Option<Shard> {
         match self {
             Self::One { outgoing, .. } => outgoing.shard(),
             Self::Bundle(_) => None,

@@ -100,8 +100,8 @@ pub(crate) fn join_hub(
 ) -> Publisher {
     let progress = Arc::new(Notify::new());
     let key = PublisherKey { publisher: PublisherId::derive(secret, identity, 0), epoch: new_epoch() };
-    let (feed, outgoing) = Feed::on_shared(key, options, connector.clock(), progress.clone());
-    hub.join_publisher(outgoing);
+    let (feed, carried) = Feed::on_shared(key, options, connector.clock(), progress.clone());
+    hub.join_publisher(carried);
     Publisher::new(vec![feed], progress)
 }
 

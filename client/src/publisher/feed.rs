@@ -151,13 +151,13 @@ impl Feed {
         options: &PublisherOptions,
         clock: Clock,
         progress: Arc<Notify>,
-    ) -> (Self, Outgoing) {
+    ) -> (Self, Carried) {
         let config = options.session(key, 0);
         let holding = in_memory(&config);
         let shared = Arc::new(Shared::new(config, holding, options.ttl, None, clock, progress));
         shared.set_options(options);
-        let outgoing = Outgoing::new(shared.clone());
-        (Self::new(shared, Vec::new()), outgoing)
+        let carried = Carried::One { outgoing: Outgoing::new(shared.clone()), secret: None };
+        (Self::new(shared, Vec::new()), carried)
     }
 
     const fn new(shared: Arc<Shared>, tasks: Vec<JoinHandle<()>>) -> Self {

@@ -23,6 +23,9 @@ pub(crate) struct Outgoing {
     pen: Pen,
 }
 
+/// Why a connection is made anew for publishers that it has no numbers for.
+pub(crate) const NO_NUMBERS: SessionError = SessionError::Limit { what: "the numbers of publishers" };
+
 /// What a turn found out.
 pub(crate) enum Turned {
     /// The publisher is closed, and needs the connection no more.

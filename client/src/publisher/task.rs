@@ -3,13 +3,13 @@
 use millrace_proto::control::Welcome;
 
 use super::carried::Carried;
-use super::outgoing::Turned;
+use super::outgoing::{NO_NUMBERS, Turned};
 use crate::attaching::Attaching;
 use crate::change::Change;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
-use crate::session::{ConnectionEvent, SessionError};
+use crate::session::ConnectionEvent;
 use crate::time::Time;
 
 /// The task of a feed, or of a bundle.
@@ -134,10 +134,7 @@ impl Task {
         let (deadline, expects_answer, has_left) = match self.carried.turn(now, leaving.is_some()) {
             Turned::Serving { deadline, expects_answer, has_left } => (deadline, expects_answer, has_left),
             Turned::Ended => return Err(End::Closed),
-            Turned::NoNumbers => {
-                let error = SessionError::Limit { what: "the numbers of publishers" };
-                return Err(End::Lost(link.broken(error)));
-            }
+            Turned::NoNumbers => return Err(End::Lost(link.broken(NO_NUMBERS))),
         };
         let own = match leaving {
             Some(leaving) if has_left => return Err(End::Moved(leaving.next.take())),

@@ -16,7 +16,7 @@ use crate::apart::Apart;
 use crate::attaching::Attaching;
 use crate::connector::{Connector, Wants};
 use crate::error::ConnectError;
-use crate::publisher::PublisherOptions;
+use crate::publisher::{Carried, PublisherOptions};
 use crate::session::Past;
 use crate::session::plan::{PlanError, ReceiverWish};
 use crate::session::receiver::WINDOW_BYTES;
@@ -131,6 +131,29 @@ pub(crate) async fn begin<T>(
     begin_attaching(Attaching::new(connector, wants), wants, first).await
 }
 
+/// Begins a connection of receivers and of what is `carried`, which looks for a router from here on,
+/// and ends when all of them have.
+pub(crate) fn begin_unattached(connector: Connector, wants: Wants, carried: Carried) -> Arc<Hub> {
+    // Who publishes on it hears from the router itself whom that takes this client for.
+    let hub = Arc::new(Hub::new(wants, String::new()));
+    hub.join_publisher(carried);
+    let attaching = Attaching::insisting(connector, wants);
+    tokio::spawn(Task::new(attaching, hub.clone()).run_unattached());
+    hub
+}
+
+/// A receiver on the connection of `hub`; `None` when that has ended.
+///
+/// # Errors
+/// [`ConnectError::BlockPolicy`]; [`ConnectError::Receivers`] when the connection is full.
+pub(crate) fn join(hub: &Hub, options: ReceiverOptions) -> Result<Option<Receiver>, ConnectError> {
+    if options.policy == OverflowPolicy::Block {
+        return Err(ConnectError::BlockPolicy);
+    }
+    let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
+    Ok(hub.join(&options.wish(), window_bytes)?.map(|shared| made(shared, options)))
+}
+
 /// As [`begin`], to a router that `attaching` finds.
 async fn begin_attaching<T>(
     mut attaching: Attaching,
@@ -140,6 +163,6 @@ async fn begin_attaching<T>(
     let (link, welcome) = *attaching.attach(None).await?;
     let hub = Arc::new(Hub::new(wants, welcome.identity.clone()));
     let first = first(&hub)?;
-    tokio::spawn(Task::new(attaching, hub.clone()).run(link, welcome.tables));
+    tokio::spawn(Task::new(attaching, hub.clone()).run(link, welcome));
     Ok((hub, first))
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
-use millrace_proto::control::TableCapacity;
+use millrace_proto::control::Welcome;
 
 use super::batch::Batch;
 use super::building::{BatchBuilder, SharedHandover};
@@ -33,7 +33,7 @@ const SETTLE_NS: u64 = 500 * MILLISECOND_NS;
 pub(super) struct Following {
     pub(super) link: Link,
     pub(super) incoming: Incoming,
-    pub(super) tables: TableCapacity,
+    pub(super) welcome: Box<Welcome>,
     pub(super) credit: u64,
     hands: Hands,
     /// What its control stream has brought and the task handles once it is the present one.
@@ -123,7 +123,7 @@ impl Following {
         Self {
             link,
             incoming,
-            tables: welcome.tables,
+            welcome,
             credit: 0,
             hands,
             later: VecDeque::new(),

@@ -10,7 +10,7 @@ use millrace_proto::{PublisherSecret, ReceiverNumber};
 use super::state::Shared;
 use super::wake::Wake;
 use crate::connector::Wants;
-use crate::publisher::Outgoing;
+use crate::publisher::Carried;
 use crate::session::plan::{PlanError, ReceiverWish};
 
 /// The connection that the receivers of a client share, while there is one.
@@ -45,7 +45,7 @@ pub(crate) struct Hub {
     state: Mutex<State>,
 }
 
-/// The one publisher of a connection.
+/// Who publishes on a connection: one publisher, or one bundle of them.
 #[derive(Debug, Default)]
 enum PublisherPlace {
     #[default]
@@ -53,7 +53,7 @@ enum PublisherPlace {
     /// A publisher is about to join.
     Reserved,
     /// A publisher has joined, and the task does not know it yet.
-    Joined(Box<Outgoing>),
+    Joined(Box<Carried>),
     /// The publish stream of the present connection is used, even when its publisher is gone,
     /// because a router allows one.
     Used,
@@ -125,19 +125,19 @@ impl Hub {
         }
     }
 
-    /// Fills the place that was reserved.
-    pub(crate) fn join_publisher(&self, outgoing: Outgoing) {
-        self.lock().publisher = PublisherPlace::Joined(Box::new(outgoing));
+    /// Fills the place that was reserved, or that of a connection whose only owner is the caller.
+    pub(crate) fn join_publisher(&self, carried: Carried) {
+        self.lock().publisher = PublisherPlace::Joined(Box::new(carried));
         self.wake.tell_task();
     }
 
     /// Takes the publisher that joined since the last call.
-    pub(super) fn take_publisher(&self) -> Option<Box<Outgoing>> {
+    pub(super) fn take_publisher(&self) -> Option<Box<Carried>> {
         let mut state = self.lock();
         match std::mem::take(&mut state.publisher) {
-            PublisherPlace::Joined(outgoing) => {
+            PublisherPlace::Joined(carried) => {
                 state.publisher = PublisherPlace::Used;
-                Some(outgoing)
+                Some(carried)
             }
             other => {
                 state.publisher = other;

@@ -38,7 +38,7 @@ mod told;
 mod wake;
 
 pub use batch::{Batch, BatchEvent, BatchItem};
-pub(crate) use connect::{begin, connect, connect_with_publisher};
+pub(crate) use connect::{begin, begin_unattached, connect, connect_with_publisher, join};
 pub use given::Given;
 pub(crate) use hub::{Hub, Place, Proof, SharedHub};
 pub use options::{Acknowledge, ReceiverConnection, ReceiverOptions};

@@ -21,8 +21,8 @@ impl Task {
         let closed = self.ahead.difference(&moved).copied().collect();
         self.moved = moved;
         self.leave(reason, closed);
-        let Following { link, incoming, tables, credit, later, .. } = following;
-        (link, Present { incoming, acks: Due::default(), leaving: None, tables, credit, later })
+        let Following { link, incoming, welcome, credit, later, .. } = following;
+        (link, Present { incoming, acks: Due::default(), leaving: None, welcome, credit, later })
     }
 
     /// The present connection is over. Receivers that have not moved may have missed something, and

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use millrace_proto::control::TableCapacity;
+use millrace_proto::control::Welcome;
 
 use super::acks::Due;
 use super::following::Following;
@@ -10,7 +10,7 @@ use super::incoming::Incoming;
 use crate::connector::Connected;
 use crate::disconnect::Disconnect;
 use crate::link::Link;
-use crate::publisher::Outgoing;
+use crate::publisher::Carried;
 use crate::session::ConnectionEvent;
 use crate::time::Time;
 
@@ -19,8 +19,8 @@ pub(super) struct Present {
     pub(super) incoming: Incoming,
     pub(super) acks: Due,
     pub(super) leaving: Option<Leaving>,
-    /// The tables that the router holds for the publish stream, and its credit.
-    pub(super) tables: TableCapacity,
+    /// What the router said first, and the credit of the publish stream.
+    pub(super) welcome: Box<Welcome>,
     pub(super) credit: u64,
     /// Events that its control stream has brought before it was the present one.
     pub(super) later: VecDeque<ConnectionEvent>,
@@ -53,9 +53,9 @@ pub(super) enum End {
 }
 
 impl Present {
-    pub(super) fn new(link: &Link, tables: TableCapacity) -> Self {
+    pub(super) fn new(link: &Link, welcome: Box<Welcome>) -> Self {
         let (incoming, acks, later) = (Incoming::new(link), Due::default(), VecDeque::new());
-        Self { incoming, acks, leaving: None, tables, credit: 0, later }
+        Self { incoming, acks, leaving: None, welcome, credit: 0, later }
     }
 }
 
@@ -69,7 +69,7 @@ impl Leaving {
     }
 }
 
-/// Tells the publisher what the control stream said.
-pub(super) fn hear(publisher: &mut Outgoing, event: &ConnectionEvent, link: &Link) -> Result<(), End> {
+/// Tells who publishes what the control stream said.
+pub(super) fn hear(publisher: &mut Carried, event: &ConnectionEvent, link: &Link) -> Result<(), End> {
     publisher.event(event).map_err(|error| End::Lost(link.broken(error)))
 }

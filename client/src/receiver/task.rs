@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use millrace_proto::ReceiverNumber;
-use millrace_proto::control::TableCapacity;
+use millrace_proto::control::Welcome;
 use quinn::RecvStream;
 use tokio::sync::Notify;
 
@@ -20,7 +20,7 @@ use crate::attaching::Attaching;
 use crate::connector::{Connected, close_done};
 use crate::disconnect::Disconnect;
 use crate::link::Link;
-use crate::publisher::{Outgoing, Turned};
+use crate::publisher::{Carried, NO_NUMBERS, Turned};
 use crate::session::ConnectionEvent;
 use crate::time::Time;
 
@@ -35,7 +35,7 @@ pub(super) struct Task {
     pub(super) ahead: BTreeSet<ReceiverNumber>,
     /// Receivers that are open on the present connection from its beginning.
     pub(super) moved: BTreeSet<ReceiverNumber>,
-    pub(super) publisher: Option<Box<Outgoing>>,
+    pub(super) publisher: Option<Box<Carried>>,
 }
 
 enum Arrived {
@@ -63,13 +63,13 @@ impl Task {
     /// As [`Task::run`], of a connection that is yet to be made.
     pub(super) async fn run_unattached(mut self) {
         match self.reconnect().await.map(|connected| *connected) {
-            Some((link, welcome)) => self.run(link, welcome.tables).await,
+            Some((link, welcome)) => self.run(link, welcome).await,
             None => self.hub.end().iter().for_each(|shared| shared.end()),
         }
     }
 
-    pub(super) async fn run(mut self, mut link: Link, tables: TableCapacity) {
-        let mut present = Present::new(&link, tables);
+    pub(super) async fn run(mut self, mut link: Link, welcome: Box<Welcome>) {
+        let mut present = Present::new(&link, welcome);
         loop {
             let end = self.drive(&mut link, &mut present).await;
             close_done(&link);
@@ -94,7 +94,7 @@ impl Task {
                 }
             };
             let Some((new, welcome)) = connected.map(|connected| *connected) else { break };
-            present = Present::new(&new, welcome.tables);
+            present = Present::new(&new, welcome);
             link = new;
         }
         self.members.add(self.hub.end());
@@ -118,7 +118,7 @@ impl Task {
                 if let Some(joined) = hub.take_publisher() {
                     *publisher = Some(joined);
                 }
-                if publisher.as_ref().is_some_and(|publisher| publisher.is_done()) {
+                if publisher.as_mut().is_some_and(|publisher| publisher.is_done()) {
                     *publisher = None;
                     hub.free_publisher();
                 }
@@ -216,9 +216,9 @@ impl Task {
     }
 
     /// The publisher goes on, on a connection that is the present one from here on.
-    fn begin_publisher(&mut self, link: &Link, present: &Present) -> Result<(), End> {
+    fn begin_publisher(&mut self, link: &mut Link, present: &Present) -> Result<(), End> {
         let Some(publisher) = &mut self.publisher else { return Ok(()) };
-        publisher.begin(present.tables, &link.session);
+        publisher.begin(&present.welcome, &mut link.session);
         if present.credit == 0 {
             return Ok(());
         }
@@ -294,7 +294,7 @@ impl Task {
     fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
         if let Some(mut publisher) = self.hub.take_publisher() {
-            publisher.begin(present.tables, &link.session);
+            publisher.begin(&present.welcome, &mut link.session);
             let credit = ConnectionEvent::Credit { bytes: present.credit };
             hear(&mut publisher, &credit, link)?;
             self.publisher = Some(publisher);
@@ -306,8 +306,8 @@ impl Task {
             Some(Turned::Serving { deadline: due, expects_answer: expects, has_left: left }) => {
                 (deadline, expects_answer, has_left) = (due, expects, left);
             }
-            // It has the number 0 of each stream.
-            Some(Turned::Ended | Turned::NoNumbers) => self.publisher = None,
+            Some(Turned::Ended) => self.publisher = None,
+            Some(Turned::NoNumbers) => return Err(End::Lost(link.broken(NO_NUMBERS))),
             None => {}
         }
         if let Some((latest, following)) = next {

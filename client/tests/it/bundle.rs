@@ -175,6 +175,70 @@ async fn a_spool_keeps_its_id_in_a_bundle_and_out_of_it() {
 }
 
 #[tokio::test]
+async fn receivers_of_a_bundle_are_on_its_connection() {
+    let world = World::new();
+    let bundle = world.client().bundle(SECRET);
+    let publisher = bundle.publisher(0, world.spooled("0")).await.unwrap();
+    let mut receivers = Vec::new();
+    for _ in 0..3 {
+        let receiver = soon("no router", bundle.receiver(ReceiverOptions::default())).await.unwrap();
+        let subscription = receiver.subscribe(["host"]).unwrap();
+        receivers.push((receiver, subscription));
+    }
+    let mut router = world.router();
+    for round in 0..2 {
+        for (_, subscription) in &mut receivers {
+            soon("a subscription", subscription.in_cluster()).await.unwrap();
+        }
+        assert_eq!(connections(&router), 1);
+        publish(&publisher, round * 10..round * 10 + 10).await;
+        for (receiver, _) in &mut receivers {
+            let mut next = round * 10;
+            while next < round * 10 + 10 {
+                match soon("an event", receiver.next()).await {
+                    Some(Item::Event(event)) => {
+                        assert_eq!(
+                            (event.id.seq, event.payload.to_vec()),
+                            (next, next.to_string().into_bytes())
+                        );
+                        next += 1;
+                    }
+                    Some(Item::Gap(_)) => assert!(round == 1 && next == 10, "the router was away"),
+                    _ => panic!("the receiver has ended"),
+                }
+            }
+        }
+        soon("outcomes", publisher.flush()).await;
+        if round == 0 {
+            router.stop(Duration::ZERO);
+            router = world.router();
+            // New subscriptions tell that the next router is reached.
+            for (receiver, subscription) in &mut receivers {
+                *subscription = receiver.subscribe(["host"]).unwrap();
+            }
+        }
+    }
+    // Receivers go on when the publishers have ended, and with the last one the connection ends.
+    let stats = soon("close", publisher.close()).await;
+    assert_eq!((stats.published, stats.confirmed), (20, 20));
+    drop(bundle);
+    let (mut receiver, subscription) = receivers.pop().unwrap();
+    drop(receivers);
+    let other = world.client().publisher(confirmed()).await.unwrap();
+    publish(&other, 0..1).await;
+    let Some(Item::Event(event)) = soon("an event", receiver.next()).await else { panic!("no event") };
+    assert_eq!((event.id.publisher, connections(&router)), (other.key(), 2));
+    soon("close", other.close()).await;
+    drop((receiver, subscription));
+    let gone = async {
+        while connections(&router) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of the connection", gone).await;
+}
+
+#[tokio::test]
 async fn a_bundle_has_so_many_places() {
     let world = World::new();
     let bundle = world.client().bundle(SECRET);

@@ -120,7 +120,6 @@ impl Agent {
         let sockets = Sockets::open(&settings)?;
         let (stop, stopping) = watch::channel(false);
         let lobby = Lobby { counters: Arc::new(Counters::default()), stopping };
-        // Subscriptions have a connection of their own: none of them holds up what is published.
         let client = Client::new(settings.routers.clone())?;
         let folder = settings.spool.folder.clone();
         let cursors = Cursors::open(folder.join("cursors"))
@@ -132,7 +131,8 @@ impl Agent {
             folder.join("producers"),
         )
         .await?;
-        let feeds = Feeds::new(settings.routers.clone());
+        // One session at a router: what is published and what is received share a connection.
+        let feeds = Feeds::beside(producers.bundle().clone(), settings.routers.clone());
         let room = AgentRoom { lobby, producers, stamp: settings.stamp.clone(), feeds, cursors };
         let announcing = tokio::spawn(announce(room.producers.clone(), room.stamp.clone())).abort_handle();
         // The room for what the agent itself has to say is there when the disk is full.

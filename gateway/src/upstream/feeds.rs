@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_client::{Config, ReceiverOptions, Selector, SelectorError};
+use millrace_client::{Bundle, Config, ReceiverOptions, Selector, SelectorError};
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 use tokio::sync::Semaphore;
 
@@ -58,8 +58,17 @@ impl Feeds {
     /// Feeds of these routers, none of which is open.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let following = Arc::new(Semaphore::new(FOLLOWING_MAX));
-        Self { receivers: Receivers::new(config), open: Arc::default(), following }
+        Self::of(Receivers::new(config))
+    }
+
+    /// As [`Feeds::new`], on the connection of a bundle of publishers, as long as that has room.
+    #[must_use]
+    pub fn beside(bundle: Arc<Bundle>, config: Config) -> Self {
+        Self::of(Receivers::beside(bundle, config))
+    }
+
+    fn of(receivers: Receivers) -> Self {
+        Self { receivers, open: Arc::default(), following: Arc::new(Semaphore::new(FOLLOWING_MAX)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -1,10 +1,10 @@
 //! Connections for receivers: a connection has room for a thousand of them, and another one is
-//! opened when all are full.
+//! opened when all are full. Where there is a bundle of publishers, its connection is the first.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_client::{Client, Config, ConnectError, Disconnect, Receiver, ReceiverOptions};
+use millrace_client::{Bundle, Client, Config, ConnectError, Disconnect, Receiver, ReceiverOptions};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -17,19 +17,32 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Receivers {
     config: Config,
+    bundle: Option<Arc<Bundle>>,
     clients: Arc<Mutex<Vec<Client>>>,
 }
 
 impl Receivers {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, clients: Arc::default() }
+        Self { config, bundle: None, clients: Arc::default() }
     }
 
-    /// Opens a receiver on the first connection that has room.
+    /// Receivers that share the connection of a bundle, as long as it has room.
+    pub(super) fn beside(bundle: Arc<Bundle>, config: Config) -> Self {
+        Self { bundle: Some(bundle), ..Self::new(config) }
+    }
+
+    /// Opens a receiver on the first connection that has room. On that of a bundle it does not wait
+    /// for a router.
     ///
     /// # Errors
     /// [`ConnectError`]; [`ConnectError::Receivers`] when all connections are full.
     pub(super) async fn open(&self, options: &ReceiverOptions) -> Result<Receiver, ConnectError> {
+        if let Some(bundle) = &self.bundle {
+            match bundle.receiver(options.clone()).await {
+                Err(ConnectError::Receivers(_)) => {}
+                opened => return opened,
+            }
+        }
         let mut clients = self.clients.lock().await;
         let mut full = None;
         for client in clients.iter() {

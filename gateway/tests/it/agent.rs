@@ -152,7 +152,7 @@ async fn each_producer_has_its_own_ids_and_nobody_speaks_for_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_producers_of_a_host_share_one_connection() {
+async fn all_programs_of_a_host_share_one_connection() {
     let host = Host::new("");
     let (router, routers) = router();
     let connections = || router.cores().iter().map(|core| core.connections).sum::<u64>();
@@ -172,7 +172,20 @@ async fn all_producers_of_a_host_share_one_connection() {
             );
         }
     }
+    let mut readers = Vec::new();
+    for (number, query) in
+        ["select=reader", "select=reader&select=x", "select=reader&name=n"].iter().enumerate()
+    {
+        let mut reader = EventSource::open(http, &format!("/events?{query}&format=jsonl"), &[]).await;
+        assert_eq!(reader.line().await, "{\"subscribed\":{}}\n", "{number}");
+        readers.push(reader);
+    }
+    assert_eq!(host.post("/events?tag=reader=all&wait=routed", "to all").await.json()["receivers"], 3);
+    for reader in &mut readers {
+        assert!(reader.line().await.contains("to all"));
+    }
     assert_eq!(connections(), before + 1);
+    drop(readers);
     agent.stop(LONG).await;
     let again = host.agent(&routers).await;
     let answer =

@@ -58,7 +58,7 @@ pub struct Producers {
 #[derive(Debug)]
 struct Inner {
     /// The connection of all producers.
-    bundle: Bundle,
+    bundle: Arc<Bundle>,
     settings: SpoolSettings,
     /// What routers take the agent for, by its certificate.
     known_as: String,
@@ -112,7 +112,7 @@ impl Producers {
         let inner = Inner {
             watching: tokio::spawn(watch(client.changes(), is_attached.clone())).abort_handle(),
             is_attached,
-            bundle: client.bundle(secret),
+            bundle: Arc::new(client.bundle(secret)),
             known_as,
             settings,
             folder: folder.clone(),
@@ -241,6 +241,12 @@ impl Producers {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Producer>> {
         self.lock().producers.values().cloned().collect()
+    }
+
+    /// The connection of all producers, on which there is room for receivers.
+    #[must_use]
+    pub fn bundle(&self) -> &Arc<Bundle> {
+        &self.inner.bundle
     }
 
     /// Whether there is a router.
