@@ -30,3 +30,42 @@ await assert.rejects(millrace.publish({ "no key": "x" }), { problem: "malformed"
 const problem = await new Promise((resolve) => millrace.subscribe(["&&"], { error: resolve }));
 assert.equal(problem.problem, "malformed");
 millrace.close();
+
+// The router of tests/doors keeps history. What is published while a connection is away comes with the next one.
+const sockets = [];
+globalThis.WebSocket = class extends WebSocket {
+  constructor(...args) {
+    super(...args);
+    sockets.push(this);
+  }
+};
+const [receiver, sender] = [new Millrace(process.argv[2]), new Millrace(process.argv[2])];
+const seen = [];
+const gaps = [];
+let wake;
+const handlers = (into) => ({
+  event: (event) => {
+    into.push(event);
+    wake?.();
+  },
+  gap: (gap) => gaps.push(gap),
+});
+const until = async (list, count) => {
+  while (list.length < count) await new Promise((resolve) => (wake = resolve));
+};
+await new Promise((resolve) => receiver.subscribe(["door=resume"], { ...handlers(seen), subscribed: resolve }));
+await sender.publish({ door: "resume" }, "1");
+await until(seen, 1);
+sockets[0].close();
+await sender.publish({ door: "resume" }, "2");
+await until(seen, 2);
+await sender.publish({ door: "resume" }, "3");
+await until(seen, 3);
+assert.deepEqual([seen.map(({ payload }) => payload), gaps], [["1", "2", "3"], []]);
+assert.ok(seen.every(({ cursor }) => cursor.length <= 128));
+const again = [];
+sender.subscribe(["door=resume"], handlers(again), { cursor: seen[0].cursor });
+await until(again, 2);
+assert.deepEqual(again.map(({ payload }) => payload), ["2", "3"]);
+receiver.close();
+sender.close();

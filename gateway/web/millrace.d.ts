@@ -4,6 +4,8 @@ export type Tags = Record<string, string>;
 
 export interface MillraceEvent {
   id: string;
+  /** Where the event stands; only where routers keep history. */
+  cursor?: string;
   time: string;
   tags: Tags;
   payload: string | Uint8Array;
@@ -35,6 +37,11 @@ export interface PublishOptions {
   time?: string;
 }
 
+export interface SubscribeOptions {
+  /** The `cursor` of the last event that is known: what followed it comes first. */
+  cursor?: string;
+}
+
 export interface Options {
   state?(state: "connecting" | "open" | "lost"): void;
   error?(error: MillraceError): void;
@@ -46,7 +53,7 @@ export class MillraceError extends Error {
 
 export class Millrace {
   constructor(url: string, options?: Options);
-  subscribe(selectors: Iterable<string>, handlers: Handlers): () => void;
+  subscribe(selectors: Iterable<string>, handlers: Handlers, options?: SubscribeOptions): () => void;
   publish(tags: Tags, payload?: string | ArrayBuffer | ArrayBufferView, options?: PublishOptions): Promise<Outcome>;
   close(): void;
 }

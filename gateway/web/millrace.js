@@ -43,11 +43,12 @@ export class Millrace {
   /**
    * Receives events that match any of the selectors. `handlers.event(event)` gets `{id, time, tags, payload}`, the payload as
    * text, or as a `Uint8Array` where it is none; `handlers.gap(gap)` hears that events are missing, `handlers.subscribed()` that
-   * nothing is missed from here on. Returns a function that ends the subscription.
+   * nothing is missed from here on. Where routers keep history, an event has a `cursor`, and a subscription whose connection was
+   * lost gets what it missed. With `options.cursor` it begins behind the event that had it. Returns a function that ends it.
    */
-  subscribe(selectors, handlers) {
+  subscribe(selectors, handlers, options = {}) {
     const sub = String(this.#next++);
-    const subscription = { select: [...selectors], handlers, last: null };
+    const subscription = { select: [...selectors], handlers, last: options.cursor ?? null, wasThere: false };
     this.#subscriptions.set(sub, subscription);
     if (this.#isOpen()) this.#send(this.#subscribeFrame(sub, subscription));
     return () => {
@@ -93,7 +94,11 @@ export class Millrace {
     this.#socket = socket;
     socket.onopen = () => {
       this.#pause = PAUSE_MIN;
-      for (const [sub, subscription] of this.#subscriptions) this.#send(this.#subscribeFrame(sub, subscription));
+      for (const [sub, subscription] of this.#subscriptions) {
+        // Nothing says where one was that has had no event; with a cursor or an id the gateway tells.
+        if (subscription.wasThere && subscription.last === null) subscription.handlers.gap?.({ reason: "session_lost" });
+        this.#send(this.#subscribeFrame(sub, subscription));
+      }
       for (const frame of this.#waiting.splice(0)) this.#send(frame);
       this.#options.state?.("open");
     };
@@ -136,7 +141,7 @@ export class Millrace {
     switch (op) {
       case "event":
         if (subscription) {
-          subscription.last = rest.id;
+          subscription.last = rest.cursor ?? rest.id;
           subscription.handlers.event?.(readable(rest));
         }
         break;
@@ -144,6 +149,7 @@ export class Millrace {
         subscription?.handlers.gap?.(rest);
         break;
       case "subscribed":
+        if (subscription) subscription.wasThere = true;
         subscription?.handlers.subscribed?.();
         break;
       case "published":

@@ -104,10 +104,11 @@ impl Feeds {
     pub fn join_with_places<S: AsRef<str>>(
         &self,
         selectors: impl IntoIterator<Item = S>,
+        subscription: u64,
         mailbox: &Arc<Mailbox>,
     ) -> Result<Membership, JoinError> {
         let selectors = canonical(selectors)?;
-        self.join_feed(FeedKey { selectors, group: None, has_places: true }, 0, mailbox)
+        self.join_feed(FeedKey { selectors, group: None, has_places: true }, subscription, mailbox)
     }
 
     /// A receiver for a client that comes back, and goes on behind its place.

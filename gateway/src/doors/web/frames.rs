@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! {"op":"subscribe","sub":"a","select":["service=web","disk"]}
+//! {"op":"subscribe","sub":"b","select":["raid"],"cursor":…}
 //! {"op":"unsubscribe","sub":"a"}
 //! {"op":"publish","ref":"1","tags":{"service":"web"},"payload":"hello","level":"routed"}
 //! ```
@@ -12,7 +13,7 @@
 //!
 //! ```text
 //! {"op":"subscribed","sub":"a"}
-//! {"op":"event","sub":"a","id":…,"time":…,"tags":{…},"payload":…}
+//! {"op":"event","sub":"a","cursor":…,"id":…,"time":…,"tags":{…},"payload":…}
 //! {"op":"gap","sub":"a","reason":"overflow","events":3}
 //! {"op":"published","ref":"1","id":…,"outcome":"confirmed","receivers":2}
 //! {"op":"error","ref":"1","error":"malformed","message":…}
@@ -20,6 +21,11 @@
 //!
 //! `sub` and `ref` are the client's own names, at most 64 bytes. `payload_base64` is for payloads
 //! that are no text, in both directions. An error of one frame changes nothing for others.
+//!
+//! Where routers keep history, an event has a `cursor` of at most 128 bytes. A client that shows it
+//! when it subscribes again, on whatever connection to whatever gateway, gets what it has missed
+//! since then, and then what is new. Without history, or with something that is no cursor, it gets
+//! one gap first.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -50,7 +56,7 @@ pub enum Frame {
         sub: String,
         /// The selectors.
         select: Vec<String>,
-        /// The id of the last event that the client has.
+        /// The cursor of the last event that the client has, or its id where it had none.
         #[serde(default)]
         cursor: Option<String>,
     },
@@ -137,6 +143,9 @@ impl Publish {
 /// The line of an event.
 pub fn event(line: &mut Vec<u8>, sub: &str, arrival: &Arrival) {
     begin(line, "event", sub);
+    if let Some(place) = arrival.place() {
+        line.extend_from_slice(format!("\"cursor\":\"{place}\",").as_bytes());
+    }
     // Behind the brace that opens it.
     line.extend_from_slice(json::event(arrival).get(1..).unwrap_or_default());
     line.push(b'\n');

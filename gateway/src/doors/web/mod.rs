@@ -13,12 +13,14 @@
 //! | [`frames`] | the frames of the WebSocket protocol `millrace.v1` |
 //! | `websocket` | a WebSocket's session |
 //! | `subscriptions` | what one WebSocket is subscribed to |
+//! | `resumed` | a subscription that goes on where its client was |
 //! | `page` | the page and its files |
 
 pub(crate) mod form;
 pub mod frames;
 pub mod json;
 mod page;
+mod resumed;
 mod routes;
 pub(crate) mod sse;
 mod subscriptions;

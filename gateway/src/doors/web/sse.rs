@@ -14,11 +14,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
+use millrace_client::Batch;
 use millrace_client::receiver::BatchItem;
-use millrace_client::{Batch, Gap, GapReason};
 use tokio::time::timeout;
 
 use super::form::Form;
+use super::resumed::MISSED;
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;
 use crate::doors::http::query::Query;
@@ -63,14 +64,11 @@ pub(crate) async fn answer(
     Ok(streamed(form, events(running)))
 }
 
-/// What stands for what a client has missed and is not replayed.
-const MISSED: Gap = Gap { reason: GapReason::SessionLost, events: 0, router: None };
-
 /// A client of a feed that others read, too.
 async fn join(lobby: &Lobby, feeds: &Feeds, query: &Query) -> Result<Source, Problem> {
     let mailbox = Mailbox::new(Door::Web, lobby.counters.clone());
     let membership = feeds
-        .join_with_places(query.all("select"), &mailbox)
+        .join_with_places(query.all("select"), 0, &mailbox)
         .map_err(|error| refuse(lobby, malformed(&error)))?;
     let is_effective = match timeout(EFFECTIVE_WITHIN, membership.effective()).await {
         Ok(Ok(())) => true,

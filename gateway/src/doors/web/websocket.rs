@@ -8,16 +8,17 @@ use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use millrace_client::{Gap, GapReason};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout};
 
 use super::frames::{self, Frame, Publish};
+use super::resumed::{MISSED, NEWS_MAX, News, Told};
 use super::subscriptions::Subscriptions;
 use crate::admission::{Admitted, Right};
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;
 use crate::room::Room;
-use crate::upstream::{Delivery, Letter, Mailbox};
+use crate::upstream::{Delivery, JoinError, Letter, Mailbox, PLACE_BYTES_MAX, Place};
 
 /// The subprotocol that a client asks for; one that asks for none gets it, too.
 pub(super) const PROTOCOL: &str = "millrace.v1";
@@ -52,6 +53,8 @@ struct Session {
     mailbox: Arc<Mailbox>,
     subscriptions: Subscriptions,
     later: FuturesUnordered<Later>,
+    /// What subscriptions tell that go on where the client was.
+    news: (mpsc::Sender<News>, mpsc::Receiver<News>),
 }
 
 /// Serves a WebSocket until either side has enough.
@@ -67,6 +70,7 @@ pub(super) async fn serve(socket: WebSocket, room: Room, admitted: Admitted) {
         mailbox,
         subscriptions: Subscriptions::default(),
         later: FuturesUnordered::new(),
+        news: mpsc::channel(NEWS_MAX),
     };
     let Err(end) = session.run(incoming).await;
     let close = match end {
@@ -98,6 +102,7 @@ impl Session {
                         self.send(line).await?;
                     }
                 }
+                Some(news) = self.news.1.recv() => self.tell(news).await?,
                 _ = ping.tick() => self.write(Message::Ping(axum::body::Bytes::new())).await?,
                 () = room.stopped() => return Err(End::Stopping),
             }
@@ -128,7 +133,7 @@ impl Session {
     /// Does what a line says. Returns the answer, if it is known at once.
     fn line(&mut self, line: &str) -> Option<String> {
         match frames::read(line) {
-            Ok(Frame::Subscribe { sub, select, cursor }) => self.subscribe(&sub, &select, cursor.is_some()),
+            Ok(Frame::Subscribe { sub, select, cursor }) => self.subscribe(&sub, &select, cursor.as_deref()),
             Ok(Frame::Unsubscribe { sub }) => Some(if self.subscriptions.remove(&sub) {
                 frames::about("unsubscribed", &sub)
             } else {
@@ -142,21 +147,45 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, sub: &str, select: &[String], has_cursor: bool) -> Option<String> {
-        let added = self
-            .check(Right::Subscribe)
-            .and_then(|()| self.subscriptions.add(sub, select, &self.room, &self.mailbox));
-        let (number, membership) = match added {
-            Ok(added) => added,
-            Err(problem) => {
-                self.refused(Reason::Malformed);
-                return Some(frames::error(Some(("sub", sub)), &problem));
-            }
+    /// Subscribes. Returns the answer, if it is known at once.
+    fn subscribe(&mut self, sub: &str, select: &[String], cursor: Option<&str>) -> Option<String> {
+        let begun = self.check(Right::Subscribe).and_then(|()| self.begin(sub, select, cursor));
+        begun.err().map(|problem| {
+            self.refused(Reason::Malformed);
+            frames::error(Some(("sub", sub)), &problem)
+        })
+    }
+
+    /// Begins a subscription: where the client was, if it says that, and what was is kept.
+    fn begin(&mut self, sub: &str, select: &[String], cursor: Option<&str>) -> Result<(), Problem> {
+        let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
+            return self.join(sub, select, false);
         };
-        if has_cursor {
-            // What lies between is not replayed.
-            let gap = Gap { reason: GapReason::SessionLost, events: 0, router: None };
-            self.mailbox.push(Letter { subscription: number, delivery: Delivery::Gap(gap), receipt: None });
+        if cursor.len() > PLACE_BYTES_MAX {
+            let message = format!("a cursor has at most {PLACE_BYTES_MAX} bytes: send that of an event");
+            return Err(Problem::malformed(message));
+        }
+        let Some(place) = Place::read(cursor) else { return self.join(sub, select, true) };
+        self.subscriptions.check(sub)?;
+        match self.room.upstream.feeds().follow(select, place) {
+            Ok(following) => {
+                self.subscriptions.resume(sub, select, following, self.news.0.clone());
+                Ok(())
+            }
+            Err(JoinError::Busy) => {
+                self.refused(Reason::Busy);
+                self.join(sub, select, true)
+            }
+            Err(error) => Err(Problem::malformed(error)),
+        }
+    }
+
+    /// Subscribes to what is new.
+    fn join(&mut self, sub: &str, select: &[String], is_gap_first: bool) -> Result<(), Problem> {
+        let (number, membership) = self.subscriptions.add(sub, select, &self.room, &self.mailbox)?;
+        if is_gap_first {
+            let delivery = Delivery::Gap(MISSED);
+            self.mailbox.push(Letter { subscription: number, delivery, receipt: None });
         }
         let sub = sub.to_owned();
         let effective = async move {
@@ -164,7 +193,25 @@ impl Session {
             membership.effective().await.ok().map(|()| frames::about("subscribed", &sub))
         };
         self.later.push(effective.boxed());
-        None
+        Ok(())
+    }
+
+    /// Passes on what a subscription tells that goes on where the client was.
+    async fn tell(&mut self, News { subscription, told }: News) -> Result<(), End> {
+        // It may have ended meanwhile.
+        let Some(sub) = self.subscriptions.name(subscription).map(str::to_owned) else { return Ok(()) };
+        match told {
+            Told::Lines { text, events } => self.send_lines(text, events).await,
+            Told::NoRoom { select } => {
+                self.refused(Reason::Busy);
+                self.subscriptions.remove(&sub);
+                match self.join(&sub, &select, true) {
+                    Ok(()) => Ok(()),
+                    Err(problem) => self.send(frames::error(Some(("sub", &sub)), &problem)).await,
+                }
+            }
+            Told::Ended(why) => Err(End::Feed(why.into())),
+        }
     }
 
     fn publish(&mut self, publish: Publish) -> Option<String> {
@@ -220,6 +267,11 @@ impl Session {
                 Delivery::Gap(gap) => frames::gap(&mut lines, sub, gap),
             }
         }
+        self.send_lines(lines, events).await
+    }
+
+    /// Sends lines that have so many events.
+    async fn send_lines(&mut self, lines: Vec<u8>, events: u64) -> Result<(), End> {
         if lines.is_empty() {
             return Ok(());
         }
