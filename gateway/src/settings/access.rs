@@ -8,7 +8,8 @@ use millrace_client::TagSet;
 use super::file::IdentityFile;
 use crate::admission::{Access, Proof, Rule};
 
-/// Characters that a token must have at least: 16 of base64 are 96 bits.
+/// Characters that a token must have at least, unless its identity says that it is short: 16 of
+/// base64 are 96 bits.
 const TOKEN_BYTES_MIN: usize = 16;
 
 /// What is wrong with the identities of a door.
@@ -64,10 +65,10 @@ pub(super) fn access(
 }
 
 fn rule(identity: &IdentityFile, has_client_ca: bool) -> Result<Rule, String> {
-    let IdentityFile { name, token_file, certificate, networks, rights, tags } = identity;
+    let IdentityFile { name, token_file, short_token, certificate, networks, rights, tags } = identity;
     let mut proofs = Vec::new();
     if let Some(path) = token_file {
-        proofs.push(Proof::token(&token(path)?));
+        proofs.push(Proof::token(&token(path, if *short_token { 1 } else { TOKEN_BYTES_MIN })?));
     }
     if let Some(certificate) = certificate {
         if !has_client_ca {
@@ -97,16 +98,38 @@ fn rule(identity: &IdentityFile, has_client_ca: bool) -> Result<Rule, String> {
     Ok(Rule { name: name.clone(), proofs, may_publish, may_subscribe, tags })
 }
 
-/// The token in a file: its first line.
-fn token(path: &Path) -> Result<String, String> {
+/// The token in a file: its first line, of so many bytes at least.
+fn token(path: &Path, bytes_min: usize) -> Result<String, String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let token = text.lines().next().unwrap_or_default().trim();
-    if token.len() < TOKEN_BYTES_MIN {
+    if token.len() < bytes_min {
         return Err(format!(
-            "the token in {} has less than {TOKEN_BYTES_MIN} characters: make one with `openssl rand -base64 24`",
+            "the token in {} has less than {bytes_min} characters: make one with `openssl rand -base64 24`, or say \
+             `short_token = true` where a client can have no other",
             path.display()
         ));
     }
     Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_token_is_taken_where_the_identity_says_that_it_is_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let of = |text: &str, short_token: bool| {
+            std::fs::write(&path, text).unwrap();
+            let identity =
+                format!("name = 'a'\ntoken_file = '{}'\nshort_token = {short_token}\n", path.display());
+            rule(&toml::from_str(&identity).unwrap(), false).map(drop)
+        };
+        assert_eq!(of("0123456789abcdef\n", false), Ok(()));
+        assert!(of("secret", false).unwrap_err().contains("short_token"));
+        assert_eq!(of("secret", true), Ok(()));
+        assert!(of("\n", true).is_err(), "there is none");
+    }
 }
