@@ -14,8 +14,12 @@ use crate::counters::{Counters, Door, Reason};
 
 /// Events that wait for one local client, at most: a second of a busy stream.
 pub const MAILBOX_EVENTS_MAX: usize = 4096;
-/// Bytes that wait for one local client, at most, unless a single event is larger.
+/// Bytes that wait for one local client, at most, unless they are those of
+/// [`MAILBOX_ALWAYS`] events.
 pub const MAILBOX_BYTES_MAX: usize = 1 << 20;
+/// Events that may wait however large they are: one that several subscriptions of a client match
+/// comes for each of them at once.
+pub const MAILBOX_ALWAYS: usize = 4;
 /// Capacity that an emptied queue keeps: tens of thousands of clients have one each.
 const KEPT_CAPACITY: usize = 16;
 
@@ -85,7 +89,7 @@ impl Mailbox {
         let mut dropped = 0;
         let mut state = self.lock();
         while state.queue.len() >= MAILBOX_EVENTS_MAX
-            || (state.bytes + bytes > MAILBOX_BYTES_MAX && !state.queue.is_empty())
+            || (state.bytes + bytes > MAILBOX_BYTES_MAX && state.queue.len() >= MAILBOX_ALWAYS)
         {
             let Some(oldest) = state.queue.pop_front() else { break };
             state.bytes -= oldest.bytes();
@@ -193,11 +197,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_are_bounded_and_one_large_event_always_fits() {
+    async fn bytes_are_bounded_and_some_large_events_always_fit() {
         let mailbox = Mailbox::new(Door::Web, Arc::default());
-        mailbox.push(letter(0, 0, MAILBOX_BYTES_MAX / 2));
-        mailbox.push(letter(0, 1, MAILBOX_BYTES_MAX));
-        assert_eq!(seqs(&mailbox.take(9).await.unwrap()), [Err(1), Ok(1)]);
+        for seq in 0..=MAILBOX_ALWAYS as u64 {
+            mailbox.push(letter(0, seq, MAILBOX_BYTES_MAX));
+        }
+        assert_eq!(seqs(&mailbox.take(9).await.unwrap()), [Err(1), Ok(1), Ok(2), Ok(3), Ok(4)]);
         mailbox.end("over");
         assert_eq!(mailbox.take(9).await.unwrap_err().as_ref(), "over");
     }

@@ -39,7 +39,7 @@ pub use feed::{FeedEnded, Group, Stage};
 pub use feeds::{FOLLOWING_MAX, Feeds, JoinError, Membership};
 pub use following::{FollowError, Following, Past};
 pub use line::Line;
-pub use mailbox::{Delivery, Letter, MAILBOX_BYTES_MAX, MAILBOX_EVENTS_MAX, Mailbox};
+pub use mailbox::{Delivery, Letter, MAILBOX_ALWAYS, MAILBOX_BYTES_MAX, MAILBOX_EVENTS_MAX, Mailbox};
 pub use member::Member;
 pub use outgoing::{Level, NewEvent, NewEventError, Published, Unavailable};
 pub use place::{PLACE_BYTES_MAX, Place, Trail};
