@@ -64,7 +64,7 @@ impl TcpServer {
         };
         let server = self.clone();
         tokio::spawn(async move {
-            match admission::accept(stream, server.tls.as_ref()).await {
+            match admission::accept(stream, server.tls.as_ref(), place).await {
                 Ok((socket, peer)) => {
                     let _open = server.door.map(|door| server.lobby.counters.connected(door));
                     session(socket, peer).await;
@@ -74,7 +74,6 @@ impl TcpServer {
                     server.refused(Reason::Unauthenticated);
                 }
             }
-            drop(place);
         });
     }
 

@@ -4,12 +4,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use millrace_certs::{Role, role_of};
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -18,25 +21,43 @@ use x509_parser::parse_x509_certificate;
 use super::bounds::HEAD_MAX;
 use super::peer::Peer;
 
-/// A connection that is ready for the door's protocol.
+/// How long a client may go on to send when its connection ends on this side. What it sends is read
+/// and forgotten: a system that finds unread bytes resets the connection, and with it what the client
+/// was told last.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that is ready for the door's protocol. It holds its place among those of the door.
 #[derive(Debug)]
-pub enum Socket {
-    /// Without TLS.
+pub struct Socket {
+    /// `None` behind its end.
+    stream: Option<Stream>,
+    place: Option<OwnedSemaphorePermit>,
+    /// Its client sends nothing any more.
+    is_at_end: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
     Plain(TcpStream),
-    /// With TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Makes a connection ready: TLS where the door has it, within [`HEAD_MAX`].
+/// Makes a connection ready: TLS where the door has it, within [`HEAD_MAX`]. `place` is free again
+/// when the connection has ended.
 ///
 /// # Errors
 /// The handshake fails or takes too long, or the connection is gone.
-pub async fn accept(stream: TcpStream, tls: Option<&Arc<ServerConfig>>) -> io::Result<(Socket, Peer)> {
+pub async fn accept(
+    stream: TcpStream,
+    tls: Option<&Arc<ServerConfig>>,
+    place: OwnedSemaphorePermit,
+) -> io::Result<(Socket, Peer)> {
     let ip = stream.peer_addr()?.ip().to_canonical();
     let on_loopback = stream.local_addr()?.ip().to_canonical().is_loopback();
     // Answers are written whole; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
-    let (socket, mut peer) = (Socket::Plain(stream), Peer { ip, on_loopback, certificate: None });
+    let socket = Socket { stream: Some(Stream::Plain(stream)), place: Some(place), is_at_end: false };
+    let mut peer = Peer { ip, on_loopback, certificate: None };
     let Some(tls) = tls else { return Ok((socket, peer)) };
     let (socket, certificate) = socket.secure(tls).await?;
     peer.certificate = certificate;
@@ -49,14 +70,40 @@ impl Socket {
     ///
     /// # Errors
     /// The handshake fails or takes too long, or the connection has TLS already.
-    pub async fn secure(self, tls: &Arc<ServerConfig>) -> io::Result<(Self, Option<Arc<str>>)> {
-        let Self::Plain(stream) = self else { return Err(io::ErrorKind::InvalidInput.into()) };
+    pub async fn secure(mut self, tls: &Arc<ServerConfig>) -> io::Result<(Self, Option<Arc<str>>)> {
+        let Some(Stream::Plain(stream)) = self.stream.take() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
         let handshake = timeout(HEAD_MAX, TlsAcceptor::from(tls.clone()).accept(stream));
         let stream = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = shown.and_then(name_in).map(Arc::from);
-        Ok((Self::Tls(Box::new(stream)), certificate))
+        self.stream = Some(Stream::Tls(Box::new(stream)));
+        Ok((self, certificate))
     }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let Some(stream) = self.stream.take().filter(|_| !self.is_at_end) else { return };
+        // Without a runtime the program ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(linger(stream, self.place.take()));
+        }
+    }
+}
+
+/// Says that nothing more comes, and waits for the client to say the same.
+async fn linger(mut stream: Stream, place: Option<OwnedSemaphorePermit>) {
+    let ended = async {
+        stream.shutdown().await?;
+        let mut forgotten = [0; 4096];
+        while stream.read(&mut forgotten).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // One that fails has ended, too.
+    let _ = timeout(LINGER_MAX, ended).await;
+    drop(place);
 }
 
 /// The name in a verified certificate: that of its client role, else its common name.
@@ -75,6 +122,46 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let Self { stream, is_at_end, .. } = self.get_mut();
+        let Some(stream) = stream else { return Poll::Ready(Ok(())) };
+        let (before, has_room) = (buffer.filled().len(), buffer.remaining() > 0);
+        let read = Pin::new(stream).poll_read(context, buffer);
+        if let Poll::Ready(result) = &read {
+            *is_at_end |= result.is_err() || (has_room && buffer.filled().len() == before);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_write(context, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_flush(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Some(stream) => Pin::new(stream).poll_shutdown(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -82,7 +169,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),

@@ -10,6 +10,8 @@ use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout};
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 use super::frames::{self, Frame, Publish};
 use super::resumed::{MISSED, NEWS_MAX, News, Told};
@@ -33,14 +35,36 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// A client that takes nothing for this time is given up.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
+/// Bytes of the reason in a close frame (RFC 6455, section 5.5).
+const CLOSE_REASON_BYTES_MAX: usize = 123;
+
 /// Why a session ends.
 enum End {
     /// The client has gone, or takes nothing.
     Gone,
+    /// It said that it leaves, and has its answer.
+    Left,
+    /// What it sent is no WebSocket: a code of RFC 6455, section 7.4.1, and why.
+    Wrong(u16, String),
     /// A feed is over: the routers refuse it.
     Feed(Arc<str>),
     /// The gateway stops.
     Stopping,
+}
+
+/// What the end of a connection is for its client, by the error of the library.
+fn wrong(error: axum::Error) -> End {
+    let Ok(error) = error.into_inner().downcast::<tungstenite::Error>() else { return End::Gone };
+    let code = match &*error {
+        tungstenite::Error::Capacity(_) => close_code::SIZE,
+        tungstenite::Error::Utf8(_) => close_code::INVALID,
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return End::Gone,
+        tungstenite::Error::Protocol(_) => close_code::PROTOCOL,
+        _ => return End::Gone,
+    };
+    let mut why = error.to_string();
+    why.truncate(why.floor_char_boundary(CLOSE_REASON_BYTES_MAX));
+    End::Wrong(code, why)
 }
 
 /// An answer that comes later.
@@ -75,6 +99,15 @@ pub(super) async fn serve(socket: WebSocket, room: Room, admitted: Admitted) {
     let Err(end) = session.run(incoming).await;
     let close = match end {
         End::Gone => return,
+        End::Left => {
+            // The library's answer is written with the next flush.
+            let _ = timeout(WRITE_MAX, session.sink.flush()).await;
+            return;
+        }
+        End::Wrong(code, why) => {
+            session.refused(Reason::Malformed);
+            CloseFrame { code, reason: why.into() }
+        }
         End::Feed(why) => CloseFrame { code: close_code::POLICY, reason: (&*why).into() },
         End::Stopping => CloseFrame { code: close_code::AWAY, reason: "the gateway stops".into() },
     };
@@ -91,7 +124,8 @@ impl Session {
             tokio::select! {
                 message = incoming.next(), if may_read => match message {
                     Some(Ok(message)) => self.message(message).await?,
-                    Some(Err(_)) | None => return Err(End::Gone),
+                    Some(Err(error)) => return Err(wrong(error)),
+                    None => return Err(End::Gone),
                 },
                 letters = mailbox.take(EVENTS_AT_ONCE) => {
                     let letters = letters.map_err(End::Feed)?;
@@ -124,7 +158,7 @@ impl Session {
                 self.refused(Reason::Malformed);
                 self.send(frames::error(None, &problem)).await
             }
-            Message::Close(_) => Err(End::Gone),
+            Message::Close(_) => Err(End::Left),
             // The library answers pings.
             Message::Ping(_) | Message::Pong(_) => Ok(()),
         }
