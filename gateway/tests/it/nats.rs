@@ -21,6 +21,7 @@ impl Client {
         let mut client = Self { stream: BufReader::new(TcpStream::connect(at).await.unwrap()) };
         let info = client.line().await;
         assert!(info.starts_with("INFO {") && info.contains("\"headers\":true"), "{info}");
+        assert!(info.contains("\"client_ip\":\"127.0.0.1\""), "{info}");
         client.send(connect).await;
         client
     }
@@ -70,6 +71,18 @@ async fn a_subscription_gets_what_follows_it_on_the_same_connection() {
     );
     client.send("UNSUB 1\r\nUNSUB 2 3\r\nPUB a.b 1\r\nx\r\nPUB a.b 1\r\ny").await;
     assert_eq!(client.message().await, message("MSG a.b 2 1", "x"));
+    client.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_drains_gets_what_was_published_before() {
+    let world = World::with(SETTINGS).await;
+    let mut client = Client::of(&world).await;
+    for round in 0..20 {
+        client.send(&format!("SUB d {round}\r\nPUB d 1\r\na\r\nUNSUB {round}\r\nPUB d 1\r\nb\r\nPING")).await;
+        assert_eq!(client.message().await, (format!("MSG d {round} 1"), "a".to_owned()));
+        assert_eq!(client.line().await, "PONG", "and nothing that was published behind its end");
+    }
     client.ping().await;
 }
 

@@ -1,5 +1,7 @@
 //! `INFO` of the door and `CONNECT` of a client.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::parser::PAYLOAD_BYTES_MAX;
@@ -16,6 +18,7 @@ struct Info<'a> {
     headers: bool,
     max_payload: usize,
     client_id: u64,
+    client_ip: IpAddr,
     host: &'a str,
     port: u16,
     jetstream: bool,
@@ -29,6 +32,7 @@ struct Info<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Greeting {
     pub(super) client: u64,
+    pub(super) ip: IpAddr,
     pub(super) port: u16,
     pub(super) asks_for_token: bool,
     pub(super) has_tls: bool,
@@ -37,7 +41,7 @@ pub(super) struct Greeting {
 impl Greeting {
     /// The line of `INFO`.
     pub(super) fn line(self) -> String {
-        let Self { client, port, asks_for_token, has_tls } = self;
+        let Self { client, ip, port, asks_for_token, has_tls } = self;
         let info = Info {
             server_id: "MILLRACE",
             server_name: "millrace-gateway",
@@ -46,6 +50,7 @@ impl Greeting {
             headers: true,
             max_payload: PAYLOAD_BYTES_MAX,
             client_id: client,
+            client_ip: ip,
             host: "0.0.0.0",
             port,
             jetstream: false,

@@ -46,6 +46,7 @@ impl Nats {
         let Self { room, door, mapping, port, clients } = self;
         let greeting = Greeting {
             client: clients.fetch_add(1, Ordering::Relaxed) + 1,
+            ip: peer.ip.to_canonical(),
             port,
             asks_for_token: door.access.admit(&peer, None).is_err(),
             has_tls: door.tls.is_some(),

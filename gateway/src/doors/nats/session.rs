@@ -34,6 +34,8 @@ const EVENTS_AT_ONCE: usize = 512;
 /// `PING` is answered after this time: nats-py sends it before what it has queued when a program
 /// flushes, and the program takes the answer for "all of it is done".
 const ANSWER_AFTER: Duration = Duration::from_millis(2);
+/// Questions that wait for their answer; beyond it the client's next commands wait.
+const QUESTIONS_MAX: usize = 4096;
 /// A quiet client is asked this often whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(60);
 /// Questions that it may leave unanswered.
@@ -59,6 +61,21 @@ impl From<io::Error> for End {
     }
 }
 
+/// A `PING` of the client.
+struct Question {
+    answer_at: Instant,
+    /// Subscriptions that the client had ended before have ended by then.
+    behind: Option<Instant>,
+}
+
+/// Waits until then; for ever if there is no such time.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A request that nobody takes: its subject and its reply subject.
 type Unheard = Option<(String, String)>;
 
@@ -78,9 +95,8 @@ pub(super) struct Session {
     requests: FuturesUnordered<BoxFuture<'static, Unheard>>,
     own: VecDeque<EventId>,
     pings: u32,
-    /// Questions of the client that wait for their answer, and until when.
-    questions: u32,
-    answer_at: Instant,
+    /// Questions of the client that wait for their answer.
+    questions: VecDeque<Question>,
 }
 
 impl Session {
@@ -107,8 +123,7 @@ impl Session {
             requests: FuturesUnordered::new(),
             own: VecDeque::new(),
             pings: 0,
-            questions: 0,
-            answer_at: Instant::now(),
+            questions: VecDeque::new(),
         };
         // Where the connection proves the identity, nobody has to introduce itself.
         if let Ok(admitted) = session.access.admit(&session.peer, None) {
@@ -146,7 +161,10 @@ impl Session {
         let admitted_until = Instant::now() + HEAD_MAX;
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         loop {
-            let may_read = self.requests.len() < REQUESTS_MAX;
+            let may_read = self.requests.len() < REQUESTS_MAX && self.questions.len() < QUESTIONS_MAX;
+            let ends_at = self.subscriptions.next_end();
+            let asked = self.questions.front().filter(|asked| !self.subscriptions.is_ending_by(asked.behind));
+            let answer_at = asked.map(|asked| asked.answer_at);
             self.parser.buffer().reserve(READ_BYTES);
             tokio::select! {
                 read = from.read_buf(self.parser.buffer()), if may_read => {
@@ -166,9 +184,11 @@ impl Session {
                         self.no_responders(&subject, &reply);
                     }
                 }
-                () = sleep_until(self.answer_at), if self.questions > 0 => {
+                () = until(ends_at) => self.subscriptions.end_due(),
+                () = until(answer_at) => {
                     self.subscriptions.effective().await;
-                    (0..std::mem::take(&mut self.questions)).for_each(|_| self.writer.line("PONG"));
+                    self.questions.pop_front();
+                    self.writer.line("PONG");
                 }
                 _ = ping.tick() => {
                     if self.pings == PINGS_MAX {
@@ -202,8 +222,8 @@ impl Session {
         match command {
             Command::Connect(_) => {}
             Command::Ping => {
-                self.questions += 1;
-                self.answer_at = Instant::now() + ANSWER_AFTER;
+                let (answer_at, behind) = (Instant::now() + ANSWER_AFTER, self.subscriptions.last_end());
+                self.questions.push_back(Question { answer_at, behind });
                 return Ok(());
             }
             Command::Pong => {
@@ -297,8 +317,9 @@ impl Session {
         }
     }
 
-    /// Notes an event of a client that wants no echo.
+    /// Notes an event of the client, which one that wants no echo does not get.
     fn remember(&mut self, id: EventId) {
+        self.subscriptions.published(id);
         if self.connect.echo {
             return;
         }
@@ -311,7 +332,7 @@ impl Session {
     /// Answers this client itself, at the subscription that waits for it.
     fn answer(&mut self, reply: &str, headers: Option<&[u8]>, payload: &[u8]) {
         let number = self.subscriptions.waiting_for(reply);
-        let sid = number.and_then(|number| self.subscriptions.deliver(number, reply));
+        let sid = number.and_then(|number| self.subscriptions.deliver(number, reply, None));
         if let Some(sid) = sid {
             self.writer.message(reply, &sid, None, headers, payload);
         }
@@ -334,7 +355,8 @@ impl Session {
             if !self.connect.echo && self.own.contains(&arrival.id) {
                 continue;
             }
-            let Some(sid) = self.subscriptions.deliver(letter.subscription, &subject) else { continue };
+            let sid = self.subscriptions.deliver(letter.subscription, &subject, Some(arrival.id));
+            let Some(sid) = sid else { continue };
             let opened = envelope::open(&arrival.payload);
             let headers: Option<Bytes> = opened.headers.filter(|_| self.connect.headers);
             self.writer.message(&subject, &sid, opened.reply.as_deref(), headers.as_deref(), &opened.payload);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_client::EventId;
 use millrace_proto::limits::NAME_BYTES_MAX;
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +16,13 @@ const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// What follows a subscription waits for it to be effective, but no longer: a cluster takes
 /// milliseconds.
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(2);
+/// A subscription that its client has ended still gets what was published before, because a program
+/// that drains waits for that: it ends when nothing has come for so long,
+const QUIET: Duration = Duration::from_millis(30);
+/// and at the latest after this time.
+const ENDS_WITHIN: Duration = Duration::from_millis(300);
+/// Events that a client publishes while subscriptions end: beyond, they end at once.
+const SINCE_MAX: usize = 8192;
 
 /// One subscription.
 #[derive(Debug)]
@@ -25,6 +33,17 @@ pub(super) struct Subscribed {
     delivered: u64,
     /// It ends with so many messages.
     max: Option<u64>,
+    ending: Option<Ending>,
+}
+
+/// The end of a subscription.
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    /// When it has been quiet for long enough.
+    at: Instant,
+    latest: Instant,
+    /// The client's own events from this one on, in the list of them, are not for it.
+    since: usize,
 }
 
 /// Why there is no subscription.
@@ -45,6 +64,10 @@ pub(super) struct Subscriptions {
     by_sid: HashMap<String, u64>,
     /// Those that are not known to be effective.
     fresh: Vec<u64>,
+    /// Those that the client has ended.
+    ending: Vec<u64>,
+    /// What the client has published since the first one of them.
+    since: Vec<EventId>,
     next: u64,
 }
 
@@ -69,6 +92,10 @@ impl Subscriptions {
         if self.by_sid.contains_key(sid) {
             return Ok(());
         }
+        // One of the same name that ends has its end now: what it would still get has no other name.
+        let numbers = self.ending.iter().copied();
+        let same = numbers.filter(|number| self.by_number.get(number).is_some_and(|ended| ended.sid == sid));
+        same.collect::<Vec<_>>().into_iter().for_each(|number| self.forget(number));
         let number = self.next;
         let selectors = mapping.selectors(pattern);
         let joined = match queue {
@@ -83,7 +110,8 @@ impl Subscriptions {
         self.next += 1;
         let (sid, pattern) = (sid.to_owned(), pattern.to_owned());
         self.by_sid.insert(sid.clone(), number);
-        self.by_number.insert(number, Subscribed { sid, pattern, membership, delivered: 0, max: None });
+        let subscribed = Subscribed { sid, pattern, membership, delivered: 0, max: None, ending: None };
+        self.by_number.insert(number, subscribed);
         self.fresh.push(number);
         Ok(())
     }
@@ -94,14 +122,70 @@ impl Subscriptions {
         let Some(subscribed) = self.by_number.get_mut(&number) else { return };
         match max {
             Some(max) if max > subscribed.delivered => subscribed.max = Some(max),
-            _ => self.forget(number),
+            Some(_) => self.forget(number),
+            None => {
+                let now = Instant::now();
+                subscribed.ending =
+                    Some(Ending { at: now + QUIET, latest: now + ENDS_WITHIN, since: self.since.len() });
+                self.ending.push(number);
+                // Its name is free again.
+                self.by_sid.remove(sid);
+            }
         }
     }
 
     fn forget(&mut self, number: u64) {
-        if let Some(subscribed) = self.by_number.remove(&number) {
+        self.ending.retain(|ending| *ending != number);
+        if self.ending.is_empty() {
+            self.since.clear();
+        }
+        if let Some(subscribed) = self.by_number.remove(&number)
+            && self.by_sid.get(&subscribed.sid) == Some(&number)
+        {
             self.by_sid.remove(&subscribed.sid);
         }
+    }
+
+    fn endings(&self) -> impl Iterator<Item = Ending> {
+        self.ending.iter().filter_map(|number| self.by_number.get(number)?.ending)
+    }
+
+    /// When the next one ends that the client has ended.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.endings().map(|ending| ending.at.min(ending.latest)).min()
+    }
+
+    /// By when those have ended that the client has ended so far.
+    pub(super) fn last_end(&self) -> Option<Instant> {
+        self.endings().map(|ending| ending.latest).max()
+    }
+
+    /// Whether some have not ended that were to have ended by then.
+    pub(super) fn is_ending_by(&self, then: Option<Instant>) -> bool {
+        then.is_some_and(|then| self.endings().any(|ending| ending.latest <= then))
+    }
+
+    /// Ends those that are due.
+    pub(super) fn end_due(&mut self) {
+        let now = Instant::now();
+        for number in self.ending.clone() {
+            let ending = self.by_number.get(&number).and_then(|subscribed| subscribed.ending);
+            if ending.is_none_or(|ending| now >= ending.at || now >= ending.latest) {
+                self.forget(number);
+            }
+        }
+    }
+
+    /// Notes what the client has published: what ends does not get it.
+    pub(super) fn published(&mut self, id: EventId) {
+        if self.ending.is_empty() {
+            return;
+        }
+        if self.since.len() == SINCE_MAX {
+            self.ending.clone().into_iter().for_each(|number| self.forget(number));
+            return;
+        }
+        self.since.push(id);
     }
 
     /// Waits until nothing that is published is missed.
@@ -119,13 +203,20 @@ impl Subscriptions {
     }
 
     /// The name of the subscription that a message on `subject` is for, if it is still there and
-    /// wants it.
-    pub(super) fn deliver(&mut self, number: u64, subject: &str) -> Option<String> {
+    /// wants it; `id` is that of its event.
+    pub(super) fn deliver(&mut self, number: u64, subject: &str, id: Option<EventId>) -> Option<String> {
         let subscribed = self.by_number.get_mut(&number)?;
         if !Dialect::Nats.matches(&subscribed.pattern, subject) {
             return None;
         }
+        let since = subscribed.ending.and_then(|ending| self.since.get(ending.since..)).unwrap_or_default();
+        if id.is_some_and(|id| since.contains(&id)) {
+            return None;
+        }
         subscribed.delivered += 1;
+        if let Some(ending) = &mut subscribed.ending {
+            ending.at = Instant::now() + QUIET;
+        }
         let (sid, is_last) = (subscribed.sid.clone(), subscribed.max == Some(subscribed.delivered));
         if is_last {
             self.forget(number);
