@@ -57,10 +57,9 @@ struct Args {
     /// these seeds fail yet: docs/testing.md says which.
     #[arg(long)]
     history: bool,
-    /// Let every fourth seed, from 1 on, have standby sets. Some of these seeds fail yet: docs/testing.md
-    /// says which.
+    /// Run small clusters, as `cargo test` does.
     #[arg(long)]
-    standby: bool,
+    small: bool,
     /// Run each seed twice and compare.
     #[arg(long)]
     replay: bool,
@@ -124,7 +123,8 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
                 let seed = args.first_seed.wrapping_add(number);
                 let run = |trace| {
                     let faults = args.only_faults.as_deref();
-                    let size = Size { history: args.history, standby: args.standby, ..Size::default() };
+                    let size = if args.small { Size::SMALL } else { Size::default() };
+                    let size = Size { history: args.history, ..size };
                     millrace_sim::run_with(seed, size, args.bug, trace, faults)
                 };
                 let mut report = run(args.trace);
@@ -198,8 +198,8 @@ fn show(args: &Args, report: &Report) -> io::Result<()> {
     let (seed, bug) = (report.seed, bug_option(args.bug));
     let faults = args.only_faults.as_deref().map(faults_option).unwrap_or_default();
     let history = if args.history { " --history" } else { "" };
-    let standby = if args.standby { " --standby" } else { "" };
-    let asked = format!("{history}{standby}{bug}{faults}");
+    let small = if args.small { " --small" } else { "" };
+    let asked = format!("{history}{small}{bug}{faults}");
     writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{asked}")?;
     writeln!(out, "  shrink: millrace-sim minimise --seed {seed}{bug}")
 }

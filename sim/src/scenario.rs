@@ -63,6 +63,12 @@ pub struct Size {
     pub standby: bool,
 }
 
+impl Size {
+    /// Small enough for a debug build: those of `cargo test`.
+    pub const SMALL: Self =
+        Self { events: 1500, publishers: 4, receiving_clients: 6, faults: 4, history: false, standby: true };
+}
+
 impl Default for Size {
     fn default() -> Self {
         Self {
@@ -71,7 +77,7 @@ impl Default for Size {
             receiving_clients: 20,
             faults: 4,
             history: false,
-            standby: false,
+            standby: true,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Standby sets of a cluster: publishers of one stream of which one takes effect, and receivers that
 //! want nothing else.
 //!
-//! Where it is asked for (`millrace-sim --standby`), each fourth seed has one or two sets of two or three members each. All members of a set give the
-//! events of one source, in step but for their own delays: one that has numbers, so that nothing is
-//! missing, or none. Members of every other set begin again where their source is, not at its
-//! beginning: what came while they were away others have. Members are killed, cut off and moved as other publishers are, and now and then
-//! an operator has the holder give way.
+//! Each fourth seed, from 1 on, has one or two sets of two or three members each. All members of a
+//! set give the events of one source, in step but for their own delays: one that has numbers, so
+//! that nothing is missing, or none. Members of every other set begin again where their source is,
+//! not at its beginning: what came while they were away others have. Members are killed, cut off
+//! and moved as other publishers are, and now and then an operator has the holder give way.
 
 use std::time::Duration;
 

@@ -5,9 +5,7 @@ use millrace_sim::network::Bug;
 use millrace_sim::report::Report;
 use millrace_sim::scenario::Size;
 
-/// Small enough for a debug build.
-const SMALL: Size =
-    Size { events: 1500, publishers: 4, receiving_clients: 6, faults: 4, history: false, standby: false };
+const SMALL: Size = Size::SMALL;
 
 fn run(seed: u64, size: Size, bug: Option<Bug>) -> Report {
     millrace_sim::run(seed, size, bug, false)
@@ -49,7 +47,7 @@ fn a_seed_replays_identically() {
 
 #[test]
 fn a_standby_set_goes_on_through_takeovers() {
-    let report = run(9, Size { standby: true, ..SMALL }, None);
+    let report = run(9, SMALL, None);
     assert!(report.is_clean(), "{:#?}", report.findings);
     assert!(report.takeovers > 0);
 }
