@@ -327,6 +327,13 @@ impl Found {
                  key: it was made anew; issue the certificate anew, or give the older authority",
                 issuer()
             )),
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+            )) => self.problems.push(format!(
+                "the certificate in {cert}, or one of its issuers, is signed in a way that TLS 1.3 does not accept \
+                 (such as SHA-1): have it issued with ECDSA or RSA and SHA-256"
+            )),
             // Said in other words before.
             Err(_) if !self.problems.is_empty() => {}
             Err(error) => self.problems.push(format!("the certificate in {cert} is not accepted under {ca}: {error}")),

@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`provider`] | | the cryptography of every Millrace connection |
 //! | [`places`] | | where routers in development mode leave their authority, and clients look for it |
+//! | `words` | | why a handshake failed, for people |
 //! | `role` | `identity` | what a certificate says its holder is |
 //! | `pem`, `check` | `identity` | files as operators bring them: everything wrong with them, told at once |
 //! | `identity` | `identity` | a router's chain, key, authority and secret, read and found right |
@@ -36,6 +37,7 @@ pub mod places;
 pub mod provider;
 #[cfg(feature = "identity")]
 mod role;
+mod words;
 
 #[cfg(feature = "authority")]
 pub use authority::{AuthorityError, DevAuthority};
@@ -50,3 +52,4 @@ pub use keep::write_private;
 pub use provider::crypto_provider;
 #[cfg(feature = "identity")]
 pub use role::{Role, role_of};
+pub use words::handshake_failure;

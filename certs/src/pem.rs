@@ -1,7 +1,7 @@
 //! PEM files as operators bring them: what is in one, and what to do when it is something else than
 //! was wanted.
 
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::parse_x509_certificate;
 
@@ -30,9 +30,7 @@ impl<'a> Source<'a> {
             });
         }
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-        read.map_err(|error| {
-            format!("{name}: a certificate in it cannot be read: {error}; is the file cut short?")
-        })
+        read.map_err(|error| format!("{name}: a certificate in it cannot be read: {}", fault(&error)))
     }
 
     /// The private key.
@@ -59,9 +57,8 @@ impl<'a> Source<'a> {
                 format!("{name} holds {} and no private key", what_is_there(&labels))
             });
         }
-        PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| {
-            format!("{name}: its private key cannot be read: {error}; is the file cut short?")
-        })
+        PrivateKeyDer::from_pem_slice(text.as_bytes())
+            .map_err(|error| format!("{name}: its private key cannot be read: {}", fault(&error)))
     }
 
     /// Whether a private key stands in it.
@@ -96,6 +93,23 @@ impl<'a> Source<'a> {
             return Err(format!("{name} is not PEM: no line begins with `-----BEGIN `"));
         }
         Ok(text)
+    }
+}
+
+/// What is wrong in a section, in words: the library's have bytes as numbers.
+fn fault(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label = String::from_utf8_lossy(end_marker);
+            format!("no line `-----END {}-----` follows; is the file cut short?", label.trim_matches('-'))
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            format!("`{}` begins no section", String::from_utf8_lossy(line).escape_debug())
+        }
+        pem::Error::Base64Decode(_) => {
+            "a line between BEGIN and END is not base64; is the file damaged?".into()
+        }
+        other => other.to_string(),
     }
 }
 

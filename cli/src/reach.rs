@@ -1,6 +1,7 @@
 //! From the command line to a client, and from its errors to advice.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use millrace_client::{
@@ -10,6 +11,9 @@ use millrace_proto::limits::TOKEN_BYTES_MAX;
 
 use crate::failure::Failure;
 use crate::options::Reach;
+
+/// How long a router may take to welcome the command: that none answers is said within 5 s.
+const CONNECT_MAX: Duration = Duration::from_millis(4500);
 
 /// A client for the routers that the command line names.
 pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
@@ -25,6 +29,7 @@ pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
         .trust(trust)
         .identity(identity)
         .token(token(reach)?)
+        .connect_timeout(CONNECT_MAX)
         .server_name(reach.server_name.clone())
         .zone(reach.zone.clone().filter(|zone| !zone.is_empty()));
     Client::new(config).map_err(unreachable)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use millrace_certs::handshake_failure;
 use millrace_proto::CloseCode;
 
 use crate::session::SessionError;
@@ -72,12 +73,15 @@ impl From<quinn::ConnectionError> for Disconnect {
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
             quinn::ConnectionError::TransportError(error) if TLS_ALERTS.contains(&u64::from(error.code)) => {
-                Self::Tls(error.to_string())
+                Self::Tls(handshake_failure("the router's certificate", u64::from(error.code), &error.reason))
             }
             quinn::ConnectionError::ConnectionClosed(close)
                 if TLS_ALERTS.contains(&u64::from(close.error_code)) =>
             {
-                Self::Tls(format!("the router refused this client: {close}"))
+                let reason = String::from_utf8_lossy(&close.reason);
+                let why =
+                    handshake_failure("this client's certificate", u64::from(close.error_code), &reason);
+                Self::Tls(format!("the router refused this client: {why}"))
             }
             other => Self::Transport(other.to_string()),
         }

@@ -12,6 +12,8 @@
 //! it is known from an independent, naive matcher. The [`run`](mod@run) module drives attempts
 //! until a rate holds.
 
+// A line that cannot be written must not end a run, as `eprintln!` does: see `tell`.
+#![warn(clippy::print_stderr)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod chaos;
@@ -28,3 +30,4 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod tell;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::fleet::tally::Sum;
+use crate::tell::tell;
 
 /// Plain lines come this often.
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ impl Progress {
         self.bar.set_message("");
         self.last.set(None);
         if self.plain && !self.quiet {
-            eprintln!("{name}");
+            tell(name);
         }
     }
 
@@ -52,7 +53,7 @@ impl Progress {
             return;
         }
         if self.plain {
-            eprintln!("{text}");
+            tell(text);
         } else {
             self.bar.println(text);
         }
@@ -138,7 +139,7 @@ impl Progress {
         if self.plain && !self.quiet {
             if self.shown.get().is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
                 self.shown.set(Some(Instant::now()));
-                eprintln!("  {text}");
+                tell(format_args!("  {text}"));
             }
             return;
         }

@@ -189,3 +189,24 @@ fn load_on_somebodys_routers_must_be_chosen_by_name() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--preset"));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_whose_words_nobody_can_read_goes_on_and_leaves_its_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = std::process::Command::new(assert_cmd::cargo::cargo_bin("millrace-loadgen"))
+        .args(["run", "--preset", "p2p", "--rate", "1k", "--duration", "500ms"])
+        .args(["--no-step-down", "--allow", "rate", "--json"])
+        .arg(&path)
+        // Empty is as if unset.
+        .env("MILLRACE_CA", "")
+        .stdout(full())
+        .stderr(full())
+        .status()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(report["host"].is_object());
+    assert_eq!(status.code(), Some(2), "standard output was wanted, too");
+}

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use millrace_certs::handshake_failure;
 use rustls::pki_types::CertificateDer;
 
 use crate::{ConnId, ForeignSegment, Io, SocketId, StreamId};
@@ -83,6 +84,9 @@ pub struct ConnectedInfo {
     pub peer_certificates: Vec<CertificateDer<'static>>,
 }
 
+/// QUIC's codes of TLS alerts: 0x100 and the alert (RFC 9001 §4.8).
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+
 /// Why a connection is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -152,6 +156,14 @@ impl std::fmt::Display for CloseReason {
                 write!(f, "closed by the peer with code {code}: {}", String::from_utf8_lossy(reason))
             }
             Self::Refused => write!(f, "refused by the peer, which takes no connections at this moment"),
+            Self::Remote { code, reason } if TLS_ALERTS.contains(code) => {
+                let why = handshake_failure("this side's certificate", *code, reason);
+                write!(f, "refused by the peer in the TLS handshake: {why}")
+            }
+            Self::Protocol { code, reason } if TLS_ALERTS.contains(code) => {
+                let why = handshake_failure("the peer's certificate", *code, reason);
+                write!(f, "the TLS handshake failed: {why}")
+            }
             Self::Remote { code, reason } => {
                 write!(f, "closed by the peer's transport with code {code:#x}: {reason}")
             }

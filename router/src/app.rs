@@ -3,8 +3,8 @@
 //! Nothing here blocks. The program decides two things alone, because only the shell can see them:
 //! which protocol a connection speaks, and whether its certificate allows that.
 //!
-//! A turn handles control's messages, then siblings' segments and batches, then the engine's turn,
-//! and sends the outgoing mail last.
+//! A turn handles control's messages, then what all siblings say on the way back, then their
+//! batches, then the engine's turn, and sends the outgoing mail last.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -320,6 +320,8 @@ impl CoreApp {
                 let Some(word) = sibling.words_in.pop() else { break };
                 self.parts.engine.sibling_told(now, sibling.core, word);
             }
+        }
+        for sibling in &mut self.parts.siblings {
             for _ in 0..sibling.batches_in.count() {
                 // The rest of the batch before comes first, in the next turn.
                 if !self.parts.engine.takes_batches(sibling.core) {

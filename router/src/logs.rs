@@ -81,6 +81,18 @@ impl Logs {
         Ok(())
     }
 
+    /// Says a line to who reads the log, without its form. Standard error itself is not for this
+    /// while the log runs: its thread may hold it for as long as nobody reads.
+    pub(crate) fn say(&self, line: &str) {
+        // The pipe never fails: what it has no room for is counted as lost.
+        let _ = self.pipe.clone().write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// The log of this process, once it has begun.
+    pub(crate) fn current() -> Option<&'static Self> {
+        LOGS.get()
+    }
+
     /// Waits until earlier lines are written, for a quarter of a second at most.
     pub(crate) fn flush(&self) {
         self.pipe.flush_within(FLUSH_MAX);

@@ -85,8 +85,14 @@ fn printed(text: &str) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
-    // A closed standard error leaves nobody to tell.
-    let _ = writeln!(io::stderr(), "millrace-router: {}", told(error).trim_end());
+    let line = format!("millrace-router: {}", told(error).trim_end());
+    if let Some(logs) = Logs::current() {
+        logs.say(&line);
+        logs.flush();
+    } else {
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(io::stderr(), "{line}");
+    }
     ExitCode::from(code)
 }
 
@@ -167,7 +173,7 @@ fn serve_until_asked(
     }
     if plan.dev.is_some() && !cli.ready_json {
         // Clients may take their time to move, and a person should not wonder.
-        let _ = writeln!(io::stderr(), "Going away; Ctrl-C again ends at once.");
+        logs.say("Going away; Ctrl-C again ends at once.");
     }
     end(handle, asked, asked_grace.unwrap_or(plan.settings.general.grace));
     Ok(())

@@ -60,12 +60,7 @@ pub(super) fn finish<T>(
         }
     }
     let written = written.and_then(|()| if json || good.is_empty() { Ok(()) } else { print(&words(&good)) });
-    match written {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-        Err(error) => return Err(Failure::other(anyhow!(error).context("cannot write"))),
-        Ok(()) => {}
-    }
+    told(written)?;
     let last = errors.pop();
     for error in errors {
         tell::tell(error);
@@ -73,6 +68,20 @@ pub(super) fn finish<T>(
     match last {
         None => Ok(()),
         Some(error) => Err(failure(error, good.is_empty() || count == 1)),
+    }
+}
+
+/// What became of writing to standard output. Whoever has closed it has seen enough, and what there
+/// is to say besides is said all the same.
+///
+/// # Errors
+/// It could not be written.
+pub(super) fn told(written: io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::other(anyhow!(error).context("cannot write")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) async fn reload(urls: &[AdminUrl], json: bool) -> Result<(), Failure>
 /// One router after the other: each has ended before the next begins, so that clients find one.
 pub(super) async fn drain(urls: &[AdminUrl], asked: &args::Drain, json: bool) -> Result<(), Failure> {
     let is_only = urls.len() == 1;
+    // What cannot be told is no reason to leave the other routers as they are.
+    let mut untold = Ok(());
     for url in urls {
         let done = drain_one(url, asked).await.map_err(|error| answers::failure(error, is_only))?;
         let written = if json {
@@ -47,7 +49,7 @@ pub(super) async fn drain(urls: &[AdminUrl], asked: &args::Drain, json: bool) ->
         } else {
             answers::print(&done.words(asked.no_wait))
         };
-        written.map_err(|error| Failure::other(error.into()))?;
+        untold = untold.and(written);
         if done.ended_after.is_none() && !asked.no_wait {
             let late = done.grace + END_MAX;
             return Err(Failure::other(anyhow::anyhow!(
@@ -57,7 +59,7 @@ pub(super) async fn drain(urls: &[AdminUrl], asked: &args::Drain, json: bool) ->
             )));
         }
     }
-    Ok(())
+    answers::told(untold)
 }
 
 /// How a drain went.

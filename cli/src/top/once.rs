@@ -19,8 +19,15 @@ const ROWS_MAX: usize = 200;
 /// Prints the view as one object.
 pub(super) fn object(view: &View) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    show::json_line(&mut out, view)?;
-    out.flush().context("cannot write")
+    taken(show::json_line(&mut out, view).and_then(|()| out.flush()))
+}
+
+/// Whoever reads may have seen enough.
+fn taken(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write"),
+        _ => Ok(()),
+    }
 }
 
 /// Prints what a screen of this width would show, high enough for everything.
@@ -41,6 +48,5 @@ pub(super) fn text(view: &View, width: u16, every: Duration) -> anyhow::Result<(
         lines.pop();
     }
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", lines.join("\n"))?;
-    out.flush().context("cannot write")
+    taken(writeln!(out, "{}", lines.join("\n")).and_then(|()| out.flush()))
 }

@@ -15,6 +15,7 @@ use super::settings::ChaosSettings;
 use super::watch::{Deadline, tell_interrupts};
 use crate::clock::{Clock, micros};
 use crate::progress::Progress;
+use crate::tell::tell;
 
 /// A run takes at most so much longer than its duration.
 pub const AFTER: Duration = Duration::from_secs(29);
@@ -141,7 +142,7 @@ impl Run {
 
     fn did_not_begin(&self, what: &'static str) -> ChaosError {
         for complaint in &self.complaints {
-            eprintln!("{complaint}");
+            tell(complaint);
         }
         if self.is_interrupted { ChaosError::Interrupted } else { ChaosError::Begin { what } }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::note::Note;
+use crate::tell::tell;
 
 /// Tells of the first interrupt (Ctrl-C) or SIGTERM, from here on.
 ///
@@ -49,7 +50,7 @@ impl Deadline {
         let (armed, disarmed): (Sender<()>, Receiver<()>) = channel();
         std::thread::Builder::new().name("deadline".to_owned()).spawn(move || {
             if disarmed.recv_timeout(within) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{words}");
+                tell(words);
                 if let Some(folder) = folder {
                     // What stays behind among temporary files is the system's business.
                     let _ = std::fs::remove_dir_all(folder);

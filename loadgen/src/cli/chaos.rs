@@ -11,6 +11,7 @@ use millrace_loadgen::chaos::{
 };
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
+use millrace_loadgen::tell::tell;
 use millrace_verify::payload::PAYLOAD_BYTES_MIN;
 
 use super::options::rate;
@@ -126,7 +127,7 @@ impl Chaos {
         progress.say(&format!("seed {seed}"));
         let report = chaos(&settings, &progress);
         progress.done();
-        let report = report.inspect_err(|_| eprintln!("seed {seed}"))?;
+        let report = report.inspect_err(|_| tell(format_args!("seed {seed}")))?;
         let (said, json) = (report.summary(), serde_json::to_string_pretty(&report)? + "\n");
         let run = Record { name: "chaos", json: &json, summary: &said, html: None };
         write(&run, Places { json: self.json.as_ref(), html: None, folder: self.record.as_ref() })?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use millrace_loadgen::tell::tell;
 
 use super::options::RunArgs;
 use super::{chaos, compare, features, growth, run};
@@ -107,7 +108,7 @@ impl Cli {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(1),
             Err(error) => {
-                eprintln!("millrace-loadgen: {error:#}");
+                tell(format_args!("millrace-loadgen: {error:#}"));
                 ExitCode::from(2)
             }
         }

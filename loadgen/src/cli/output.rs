@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use millrace_loadgen::record::{Record, record};
+use millrace_loadgen::tell::tell;
 
 /// Writes a file.
 pub(super) fn write_file(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -33,7 +34,6 @@ pub(super) struct Places<'a> {
 /// What the system said, and the file or folder.
 pub(super) fn write(run: &Record<'_>, places: Places<'_>) -> anyhow::Result<()> {
     let json_on_stdout = places.json.is_some_and(|path| path.as_os_str() == "-");
-    write_stdout(if json_on_stdout { run.json } else { run.summary })?;
     if let Some(path) = places.json
         && !json_on_stdout
     {
@@ -44,7 +44,8 @@ pub(super) fn write(run: &Record<'_>, places: Places<'_>) -> anyhow::Result<()> 
     }
     if let Some(folder) = places.folder {
         let place = record(folder, run).with_context(|| format!("cannot record in {}", folder.display()))?;
-        eprintln!("recorded in {}", place.display());
+        tell(format_args!("recorded in {}", place.display()));
     }
-    Ok(())
+    // Last, because its reader may be gone, and the files are wanted all the same.
+    Ok(write_stdout(if json_on_stdout { run.json } else { run.summary })?)
 }

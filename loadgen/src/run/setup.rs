@@ -16,8 +16,8 @@ const STUCK_MAX: Duration = Duration::from_secs(40);
 const SETUP_MAX: Duration = Duration::from_secs(120);
 /// So many more are allowed another second.
 const CONNECTIONS_PER_SECOND_MIN: u64 = 200;
-/// How long nobody may answer at all.
-const SILENT_MAX: Duration = Duration::from_secs(5);
+/// How long nobody may answer at all. What that means is said within 5 s, with starting and ending.
+const SILENT_MAX: Duration = Duration::from_millis(4500);
 /// Rates and estimates are of this long.
 const WINDOW: Duration = Duration::from_secs(5);
 

@@ -200,6 +200,9 @@ fn look(text: &str) -> Result<(), String> {
 }
 
 fn no_port(text: &str) -> String {
+    if text.parse::<u16>().is_ok() {
+        return format!("`{text}` is a port without a host; write `HOST:{text}`");
+    }
     format!("`{text}` has no port; write `{text}:{DEFAULT_PORT}`, or the port that it has")
 }
 
@@ -220,7 +223,8 @@ fn v6(text: &str, inside: &str) -> Result<Host, String> {
     let wrong = || format!("`{text}`: `{address}` is not an IPv6 address; brackets are for these alone");
     let ip: Ipv6Addr = address.parse().map_err(|_| wrong())?;
     match zone {
-        None => Ok(Host::Ip(ip.into())),
+        // IPv4 that is written as IPv6 (RFC 4291, section 2.5.5.2) is one and the same address.
+        None => Ok(Host::Ip(IpAddr::V6(ip).to_canonical())),
         Some(zone) if zone.is_empty() || zone.contains('%') => {
             Err(format!("`{text}` has `%` without an interface behind it, such as fe80::1%eth0"))
         }
@@ -298,6 +302,7 @@ mod tests {
             ("Router-0.Mesh.Example.:7400", "router-0.mesh.example:7400"),
             ("10.0.0.1:1", "10.0.0.1:1"),
             ("[2001:DB8::1]:65535", "[2001:db8::1]:65535"),
+            ("[::ffff:10.0.0.1]:7400", "10.0.0.1:7400"),
             ("my_host:7400", "my_host:7400"),
         ] {
             assert_eq!(advertised(text).map(|parsed| parsed.to_string()), Ok(kept.to_owned()));
@@ -341,6 +346,9 @@ mod tests {
             ("224.0.0.1:7400", "many hosts"),
             ("[ff02::1]:7400", "many hosts"),
             ("255.255.255.255:7400", "many hosts"),
+            ("[::ffff:0.0.0.0]:7400", "every address"),
+            ("[::ffff:224.0.0.1]:7400", "many hosts"),
+            ("7400", "`HOST:7400`"),
             ("[fe80::1%eth0]:7400", "zone"),
             ("[fe80::1]:7400", "link-local"),
             ("a..b:7400", "two dots"),
@@ -395,7 +403,7 @@ mod tests {
         assert!(matches!(zoned, SocketAddr::V6(zoned) if zoned.scope_id() != 0));
         for (text, word) in [
             ("localhost:7400", "127.0.0.1:7400"),
-            ("7400", "no port"),
+            ("7400", "`HOST:7400`"),
             (":7400", "no host"),
             ("0.0.0.0", "no port"),
             ("[::1%nowhere]:1", "interface"),

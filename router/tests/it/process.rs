@@ -1,6 +1,6 @@
 //! The binary: settings, the ready line, signals.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -339,4 +339,26 @@ fn within_a_cpuset_the_first_core_is_on_its_first_cpu() {
     let (child, _folder) = started.join().unwrap();
     assert_eq!(cpus_of(child.id(), "millrace-core-0"), last.id.to_string());
     terminate(child);
+}
+
+#[test]
+fn a_router_ends_in_order_while_nobody_reads_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (unread, words) = std::io::pipe().unwrap();
+    let mut filler = words.try_clone().unwrap();
+    // The pipe is full from the beginning; the filler ends when its other end is closed.
+    let filling = std::thread::spawn(move || filler.write_all(&[b'\n'; 1 << 20]));
+    let mut child = command(&folder)
+        .args(["--listen", "127.0.0.1:0", "--admin", "off", "--grace", "0s", "--log", "debug"])
+        .stdout(Stdio::piped())
+        .stderr(words)
+        .spawn()
+        .unwrap();
+    let said = child.stdout.take().unwrap();
+    let ready = BufReader::new(said).lines().map(Result::unwrap).find(|line| line.contains("is ready"));
+    assert!(ready.is_some());
+    signal(&child);
+    assert!(child.wait().unwrap().success());
+    drop(unread);
+    assert!(filling.join().unwrap().is_err());
 }
