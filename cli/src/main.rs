@@ -113,8 +113,9 @@ fn refuse(error: &clap::Error) -> ! {
 }
 
 fn without_empty_variables(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| {
+    let command = command.mut_args(|arg| {
         let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
         if is_empty { arg.env(Resettable::Reset) } else { arg }
-    })
+    });
+    command.mut_subcommands(without_empty_variables)
 }

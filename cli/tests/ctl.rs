@@ -108,3 +108,9 @@ fn failures_say_what_to_try_next() {
     assert_eq!(ctl(&admin, &["drain", "--no-wait"]).status.code(), Some(1));
     assert_eq!(ctl("https://a", &["status"]).status.code(), Some(2));
 }
+
+#[test]
+fn an_empty_variable_of_a_subcommand_is_as_if_unset() {
+    // Whoever answers at the usual address, the command line was right.
+    assert_ne!(ctl("", &["status"]).status.code(), Some(2));
+}

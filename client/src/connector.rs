@@ -227,9 +227,18 @@ impl Connector {
 
     /// The addresses of a name, at most [`ADDRESSES_MAX`].
     pub(crate) async fn resolve(router: &RouterAddress) -> Result<Vec<SocketAddr>, AttemptError> {
-        let found = tokio::net::lookup_host((router.host(), router.port())).await;
-        let found = found.map_err(|error| AttemptError::Lookup(Arc::new(error)))?;
-        Ok(found.take(ADDRESSES_MAX).collect())
+        let mut found = Self::look_up(router.host(), router.port()).await;
+        // Hosts files have names without the dot that ends one in DNS.
+        if found.is_err()
+            && let Some(name) = router.host().strip_suffix('.')
+        {
+            found = Self::look_up(name, router.port()).await;
+        }
+        found.map_err(|error| AttemptError::Lookup(Arc::new(error)))
+    }
+
+    async fn look_up(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+        Ok(tokio::net::lookup_host((host, port)).await?.take(ADDRESSES_MAX).collect())
     }
 
     /// Checks that trust and identity can be used.
@@ -312,5 +321,11 @@ mod tests {
                 assert_eq!(u16::from_be_bytes([id[at], id[at + 1]]) & 0xfff, shard.number());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_with_a_final_dot_is_found_as_without_it() {
+        let found = Connector::resolve(&"LOCALHOST.:5".parse().unwrap()).await.unwrap();
+        assert!(!found.is_empty() && found.iter().all(|at| at.ip().is_loopback() && at.port() == 5));
     }
 }
