@@ -10,6 +10,7 @@ use super::delivery::Deliveries;
 use super::outlet::{DeliveryStream, Total, Wakes};
 use super::receiver::{Outlet, Receiver};
 use super::slot::{DeliverySlot, ReceiverSlot};
+use crate::time::Time;
 use crate::transport::ConnKey;
 
 /// The receivers of one core.
@@ -162,7 +163,7 @@ impl Receivers {
 
     /// Writes to a shared stream as long as it has room: ends of receivers first, then a queued run
     /// of each receiver in turns.
-    pub(super) fn drain_into(&mut self, at: DeliverySlot) {
+    pub(super) fn drain_into(&mut self, at: DeliverySlot, now: Time) {
         let Self { slots, deliveries, .. } = self;
         let Some(delivery) = deliveries.get_mut(at) else { return };
         delivery.stream.look_for_room();
@@ -174,6 +175,7 @@ impl Receivers {
             let Some(Some(receiver)) = slots.get_mut(slot as usize) else { continue };
             receiver.in_line = false;
             receiver.queue.pop_into(receiver.number, &mut delivery.stream);
+            receiver.queue.keep_time(now);
             receiver.line_up(slot, delivery);
         }
     }

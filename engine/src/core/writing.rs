@@ -112,7 +112,7 @@ pub(super) fn write_gathered(turn: &mut Turn<'_>, slot: DeliverySlot, due: Time)
 
 /// Writes a shared stream and its receivers' queues as far as the stream takes them.
 fn write_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
-    let Turn { transport, config, path, timers, .. } = turn;
+    let Turn { now, transport, config, path, timers, .. } = turn;
     let Some(delivery) = path.receivers.deliveries.get_mut(slot) else { return };
     if let Some(due) = delivery.due.take() {
         timers.cancel(due, Timer::Gathered(slot));
@@ -121,7 +121,7 @@ fn write_delivery(turn: &mut Turn<'_>, slot: DeliverySlot) {
     delivery.begin_anew();
     delivery.stream.set_ahead(ahead_max(config, *transport, conn));
     loop {
-        path.receivers.drain_into(slot);
+        path.receivers.drain_into(slot, *now);
         let Some(delivery) = path.receivers.deliveries.get_mut(slot) else { return };
         let offered = offer(*transport, conn, key, delivery.stream.take());
         if let Some((taken, rest)) = offered {

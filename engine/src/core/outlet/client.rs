@@ -409,6 +409,7 @@ impl ReceiverQueue {
     /// for them.
     pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
         self.queue.shed(bytes_max, lost);
+        self.count_crowd();
     }
 
     /// Raises the grant of a receiver that shares its stream; a grant never falls.
@@ -443,6 +444,7 @@ impl ReceiverQueue {
         if let Some(gap) = gap {
             self.queue.push_gap(gap);
         }
+        self.count_crowd();
         fate
     }
 
@@ -463,6 +465,7 @@ impl ReceiverQueue {
             Popped::Gap(gap) => stream.deliver_gap(&gap, vec![number]),
             Popped::Mark(mark) => stream.deliver_mark(mark, number),
         });
+        self.count_crowd();
     }
 
     /// Drops everything that waits, and calls `lost` for each run that is a leg of an entry;

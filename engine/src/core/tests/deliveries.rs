@@ -25,7 +25,7 @@ use crate::transport::{ConnKey, StreamKey};
 const SHARED: StreamKey = StreamKey(3);
 
 impl World {
-    fn sharing(&mut self, number: u64) -> ConnKey {
+    pub(super) fn sharing(&mut self, number: u64) -> ConnKey {
         let conn = ConnKey(number);
         self.core.client_connected(self.now, conn);
         let hello = Hello {
@@ -39,7 +39,7 @@ impl World {
         conn
     }
 
-    fn open_with(&mut self, conn: ConnKey, receiver: u32, open: OpenReceiver, selectors: &[&str]) {
+    pub(super) fn open_with(&mut self, conn: ConnKey, receiver: u32, open: OpenReceiver, selectors: &[&str]) {
         let receiver = ReceiverNumber(receiver);
         self.say(conn, &ControlFrame::OpenReceiver(OpenReceiver { receiver, ..open }));
         for (subscription, selector) in (0..).zip(selectors) {

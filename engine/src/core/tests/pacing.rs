@@ -61,6 +61,24 @@ fn a_publisher_is_left_unread_while_its_receiver_is_half_full_and_nothing_is_dro
 }
 
 #[test]
+fn a_publisher_is_left_unread_for_a_receiver_on_a_stream_that_its_connection_shares_too() {
+    let mut world = paced_world();
+    let slow = world.sharing(1);
+    let opened = OpenReceiver { grant: 100, queue_bytes: QUEUE_BYTES, ..open() };
+    world.open_with(slow, 0, opened, &["*"]);
+    let publisher = world.client(2);
+    publish(&mut world, publisher, 0..60);
+    let read = world.core.metrics().events_in;
+    assert!((10..40).contains(&read), "{read} of 60 were read: half of the queue");
+    let grant = Grant { receiver: ReceiverNumber(0), bytes: 1 << 20 };
+    world.say(slow, &ControlFrame::Grant(grant));
+    later(&mut world, Duration::from_millis(1));
+    assert_eq!(world.core.metrics().events_in, 60);
+    assert_eq!(dropped(&world), 0);
+    assert!(world.core.metrics().publishers_paced > 0);
+}
+
+#[test]
 fn a_publisher_waits_for_a_receiver_that_takes_nothing_no_longer_than_the_limit() {
     let mut world = paced_world();
     receiver(&mut world, 1, 0);
