@@ -178,7 +178,11 @@ impl Control {
                 self.heard_myself(&attempt.target);
             }
             self.put_off(&attempt.target);
-            let router = self.dialling.targets.get(&attempt.target).and_then(|target| target.router);
+            let target = self.dialling.targets.get_mut(&attempt.target);
+            let router = target.and_then(|target| {
+                target.refused = code == Some(CloseCode::Replaced);
+                target.router
+            });
             if let Some(peer) = router.and_then(|router| self.peers.get_mut(&router)) {
                 peer.unreachable |= peer.link.is_none();
             }

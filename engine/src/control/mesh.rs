@@ -11,6 +11,7 @@ use super::machine::Control;
 use super::notice::Notice;
 use super::peer::Peer;
 use super::status::PeerState;
+use super::targets::Target;
 use crate::message::{Alternate, ToCore};
 use crate::time::Time;
 
@@ -103,10 +104,7 @@ impl Control {
             return;
         }
         let targets = &self.dialling.targets;
-        let seeds_tried = targets
-            .values()
-            .filter(|target| target.seed)
-            .all(|target| target.own || target.router.is_some() || target.retry.failures > 0);
+        let seeds_tried = targets.values().filter(|target| target.seed).all(Target::is_tried);
         let applied = self.peers.values().all(|peer| {
             peer.leaving || peer.unreachable || (peer.applied && peer.state == PeerState::Linked)
         });

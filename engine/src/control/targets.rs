@@ -30,6 +30,9 @@ pub(super) struct Target {
     /// Whether dialling it led back to this router although it is no address of this host, because
     /// something in between chose it.
     pub(super) echo: bool,
+    /// Whether the last dial was refused by a router that did not come to say which: it will dial
+    /// this one.
+    pub(super) refused: bool,
     /// The router that answered there last, or that advertises it.
     pub(super) router: Option<RouterId>,
     pub(super) dial: Option<DialId>,
@@ -62,6 +65,12 @@ pub(super) struct Dialling {
 }
 
 impl Target {
+    /// Whether nobody is waited for who may be there: a router that answered is known, or nobody
+    /// answered.
+    pub(super) const fn is_tried(&self) -> bool {
+        self.own || self.router.is_some() || (self.retry.failures > 0 && !self.refused)
+    }
+
     /// Whether a setting names it.
     pub(super) const fn is_set(&self) -> bool {
         self.seed || self.route

@@ -17,7 +17,6 @@ use super::receiver::Receiver;
 use super::sibling;
 use super::standing::{Ending, Standing};
 use super::timers::{Timer, Timers};
-use super::turn::Close;
 use crate::message::{CoreIndex, CoreOutput, ToCore, ToSibling};
 use crate::rights::{Caller, Roll};
 use crate::rules::{RulePicture, RuleSet};
@@ -340,12 +339,7 @@ impl Core {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.accept(turn, acceptance));
             }
             ToCore::CloseLane { conn, hello, code } => {
-                self.drive_lane(now, transport, conn, |lane, turn| {
-                    if let Some(hello) = hello {
-                        lane.say(turn, |out| hello.encode(out))?;
-                    }
-                    Err(Close::new(code, code.name()))
-                });
+                self.drive_lane(now, transport, conn, |lane, turn| lane.end(turn, hello, code));
             }
             ToCore::LinkFrame { conn, frame } => {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));

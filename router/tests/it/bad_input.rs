@@ -2,12 +2,12 @@
 
 use millrace_client::ReceiverOptions;
 use millrace_proto::control::{ControlFrame, Hello, OpenReceiver, OverflowPolicy, Subscribe, TableCapacity};
-use millrace_proto::frame;
+use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::limits::{CONTROL_FRAME_BYTES_MAX, TAGS_PER_SET_MAX};
-use millrace_proto::mesh::{self, PeerHello};
+use millrace_proto::mesh::{self, LaneFrame, MeshFrame, PeerHello};
 use millrace_proto::stream::{LanePreamble, stream_kind};
 use millrace_proto::{
-    ALPN_CLIENT, ALPN_PEER, CloseCode, Incarnation, PROTOCOL_VERSION, ReceiverNumber, RouterId,
+    ALPN_CLIENT, ALPN_PEER, CloseCode, DecodeError, Incarnation, PROTOCOL_VERSION, ReceiverNumber, RouterId,
     SubscriptionNumber, TagSet, data, varint,
 };
 use millrace_router::{Identity, Router, RouterConfig, RouterHandle, StartError};
@@ -145,10 +145,14 @@ async fn client_on_the_peer_protocol_is_forbidden_with_and_without_its_certifica
 
 /// A hello of a router that may dial everybody: none has a smaller id.
 fn peer_hello() -> Vec<u8> {
+    hello_of(RouterId(1))
+}
+
+fn hello_of(router: RouterId) -> Vec<u8> {
     let mut bytes = Vec::new();
     PeerHello {
         version: PROTOCOL_VERSION,
-        router: RouterId(1),
+        router,
         incarnation: Incarnation(1),
         cores: 1,
         lane: 0,
@@ -182,6 +186,29 @@ async fn peer_bytes_are_refused(control: &[u8], runs: &[u8], code: CloseCode) {
     }
     assert_eq!(raw.close().0, code);
     counted(&World::new(), &router, code).await;
+}
+
+#[test]
+fn peer_that_may_not_dial_hears_who_refuses_it() {
+    let (router, identity) = router_with_a_peers_identity();
+    let mut raw = Raw::dial(&router, ALPN_PEER, Some(&identity));
+    raw.say(&hello_of(RouterId(u64::MAX)));
+    let said = raw.stream("a refusal", 0, |bytes| peer_hello_in(bytes).is_some());
+    let refusal = peer_hello_in(&said).unwrap();
+    assert_eq!((refusal.epoch, refusal.router), (0, router.router_id()));
+}
+
+/// The hello at the beginning of a control stream, once all of it is there.
+fn peer_hello_in(bytes: &[u8]) -> Option<PeerHello> {
+    let mut hello = None;
+    let all = FrameReader::new().feed::<DecodeError>(bytes, CONTROL_FRAME_BYTES_MAX, |kind, body| {
+        if let MeshFrame::Lane(LaneFrame::PeerHello(said)) = MeshFrame::decode(kind, body)? {
+            hello.get_or_insert(said);
+        }
+        Ok(())
+    });
+    all.unwrap();
+    hello
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,8 @@ pub(super) struct Cluster {
     pub(super) filter: Box<dyn FnMut(usize, &MeshFrame) -> bool>,
     /// Nobody says that there is no router at an address.
     pub(super) is_silent: bool,
+    /// Closing a connection drops what was written last.
+    pub(super) closes_overtake: bool,
     /// Longest way from one place to the next, in microseconds.
     pub(super) delay_max_us: u64,
     /// Every output, for comparing two runs.
@@ -93,6 +95,7 @@ impl Cluster {
             sequence: 0,
             filter: Box::new(|_, _| true),
             is_silent: false,
+            closes_overtake: false,
             delay_max_us: 5_000,
             trace: Vec::new(),
         }
@@ -285,7 +288,7 @@ impl Cluster {
             }
             ToCore::CloseLane { conn, hello, code } => {
                 self.routers[router].refused.push(code);
-                if let Some(hello) = hello {
+                if let Some(hello) = hello.filter(|_| !self.closes_overtake) {
                     self.send_frame(conn, &MeshFrame::from(hello));
                 }
                 let (number, side) = (conn.0 / 2, usize::try_from(conn.0 % 2).unwrap());

@@ -31,6 +31,23 @@ fn a_link_forms_whichever_side_has_the_seed() {
 }
 
 #[test]
+fn a_router_that_is_refused_waits_for_who_will_dial_it_before_publishers_get_credit() {
+    for (seed, closes_overtake) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut cluster = Cluster::new(seed);
+        cluster.closes_overtake = closes_overtake;
+        cluster.add(1, 2, &[]);
+        cluster.subscribe(0, 0, "a=1");
+        cluster.run(ms(100));
+        let larger = cluster.add(2, 2, &["r0:1"]);
+        while !cluster.routers[larger].control.status().synced {
+            cluster.run(ms(1));
+        }
+        assert_eq!(cluster.state(larger, 0), Some(PeerState::Linked), "seed {seed}, {closes_overtake}");
+        assert!(!cluster.routers[larger].control.status().join_timed_out);
+    }
+}
+
+#[test]
 fn each_owner_has_its_lane_between_the_right_cores() {
     for seed in 0..10 {
         let mut cluster = Cluster::new(seed);

@@ -21,6 +21,17 @@ use crate::message::{DialId, REFUSED_EPOCH, ToControl};
 use crate::time::Time;
 use crate::transport::{ConnKey, ReadState, StreamKey};
 
+/// Who does not take part in a lane.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    /// Nobody has said so.
+    None,
+    /// The peer.
+    Heard,
+    /// This side, and when it has told the peer.
+    Told(Time),
+}
+
 /// One lane.
 #[derive(Debug)]
 pub(in crate::core) struct LaneSession {
@@ -33,8 +44,7 @@ pub(in crate::core) struct LaneSession {
     /// The hello of a dialled lane, until the connection is there.
     hello: Option<PeerHello>,
     pub(in crate::core) said_hello: bool,
-    /// The peer does not take part in this lane.
-    is_refused: bool,
+    refusal: Refusal,
     pub(super) accepted: Option<Accepted>,
     pub(super) data: Option<DataStream>,
     /// When the peer was heard last.
@@ -60,7 +70,7 @@ impl LaneSession {
             dial,
             hello,
             said_hello: false,
-            is_refused: false,
+            refusal: Refusal::None,
             accepted: None,
             data: None,
             heard: now,
@@ -172,7 +182,9 @@ impl LaneSession {
         match (self.said_hello, frame) {
             (false, MeshFrame::Lane(LaneFrame::PeerHello(hello))) => {
                 self.said_hello = true;
-                self.is_refused = hello.epoch == REFUSED_EPOCH;
+                if hello.epoch == REFUSED_EPOCH {
+                    self.refusal = Refusal::Heard;
+                }
                 self.features = hello.features.common(turn.config.features);
                 turn.mail.tell(ToControl::LaneHello { conn, dial: self.dial, hello });
             }
@@ -246,7 +258,10 @@ impl LaneSession {
     /// Whether the peer may have accepted the lane and this side has not: it has dialled, and said
     /// hello.
     pub(super) const fn is_half_open(&self) -> bool {
-        self.dial.is_some() && self.hello.is_none() && self.accepted.is_none() && !self.is_refused
+        self.dial.is_some()
+            && self.hello.is_none()
+            && self.accepted.is_none()
+            && !matches!(self.refusal, Refusal::Heard)
     }
 
     /// Whether the peer was not heard for a while.
@@ -323,6 +338,25 @@ impl LaneSession {
         self.read_runs(turn)
     }
 
+    /// Ends the lane because control says so. A peer that is to dial elsewhere, or to be dialled, is
+    /// told by whom it is refused, and closes the lane then: a transport that closes a connection
+    /// drops what it has not sent. Where it does not, [`tend`](Self::tend) closes.
+    pub(in crate::core) fn end(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hello: Option<PeerHello>,
+        code: CloseCode,
+    ) -> Result<(), Close> {
+        if let Some(hello) = hello {
+            self.say(turn, |out| hello.encode(out))?;
+            if code == CloseCode::Replaced {
+                self.refusal = Refusal::Told(turn.now);
+                return Ok(());
+            }
+        }
+        Err(Close::new(code, code.name()))
+    }
+
     /// Begins the stream of this core's runs to the peer.
     fn open_outlet(&self, turn: &mut Turn<'_>, accepted: &Accepted, tables: TableCapacity, missed: bool) {
         let (config, path) = (turn.config, &mut *turn.path);
@@ -376,12 +410,18 @@ impl LaneSession {
         Ok(())
     }
 
-    /// Pings the peer when that is due, and tells control when it is silent.
+    /// Pings the peer when that is due, and tells control when it is silent. Closes the lane of a
+    /// peer that was refused and does not.
     pub(in crate::core) fn tend(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
+        let now = turn.now;
+        if let Refusal::Told(at) = self.refusal
+            && now.since(at) >= turn.config.limits.hello_timeout
+        {
+            return Err(Close::new(CloseCode::Replaced, "it was refused, and stays"));
+        }
         if self.accepted.is_none() {
             return Ok(());
         }
-        let now = turn.now;
         if now.since(self.pinged) >= turn.config.lane_times.ping {
             self.pinged = now;
             let nonce = now.0 & millrace_proto::varint::MAX;

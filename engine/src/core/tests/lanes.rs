@@ -1,7 +1,9 @@
 //! Lanes: gaps where runs may be missing, and lanes that are closed.
 
+use std::time::Duration;
+
 use millrace_proto::CloseCode;
-use millrace_proto::mesh;
+use millrace_proto::mesh::{self, PeerHello};
 use millrace_proto::stream::LanePreamble;
 
 use super::world::{CONTROL, World, lane, open};
@@ -92,4 +94,26 @@ fn a_peer_that_does_not_read_its_mesh_frames_is_closed_with_busy() {
     }
     assert_eq!(world.memory.closed, [(conn, CloseCode::Busy)]);
     assert_eq!(told, 10);
+}
+
+#[test]
+fn a_peer_that_is_refused_hears_by_whom_and_is_closed_if_it_stays() {
+    let refuse = |code| {
+        let mut world = World::new();
+        let conn = ConnKey(9);
+        world.core.peer_connected(world.now, &mut world.memory, conn);
+        world.memory.input.entry((conn, CONTROL)).or_default();
+        world.core.stream_opened(world.now, &mut world.memory, conn, CONTROL);
+        let hello = Some(PeerHello::default());
+        world.core.handle_message(world.now, &mut world.memory, ToCore::CloseLane { conn, hello, code });
+        assert!(world.memory.written.contains_key(&(conn, CONTROL)), "the hello");
+        world
+    };
+    let world = refuse(CloseCode::Forbidden);
+    assert_eq!(world.memory.closed, [(ConnKey(9), CloseCode::Forbidden)], "the code says everything");
+    let mut world = refuse(CloseCode::Replaced);
+    assert_eq!(world.memory.closed, [], "what is not sent goes with its connection");
+    world.now = world.now + world.core.config.limits.hello_timeout + Duration::from_secs(1);
+    world.settle();
+    assert_eq!(world.memory.closed, [(ConnKey(9), CloseCode::Replaced)]);
 }
