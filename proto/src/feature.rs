@@ -48,6 +48,8 @@ pub const MOVES: u64 = 14;
 pub const LITERALS: u64 = 15;
 /// Publishers wait for receivers behind a peer: Hold.
 pub const PACING: u64 = 16;
+/// History survives its router, in files: a router that begins anew still has what it kept.
+pub const FILES: u64 = 17;
 
 /// A set of features. Numbers from 64 are not kept: no version of this library knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

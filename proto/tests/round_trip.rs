@@ -14,8 +14,8 @@ use millrace_proto::data::{
 };
 use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::{
-    GroupMember, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest,
-    KnownPeer, LegAck, Literal, Load, MeshFrame, PeerHello, Peers,
+    EndedLife, GroupMember, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind,
+    InterestRequest, KnownPeer, LegAck, Literal, Load, MeshFrame, PeerHello, Peers,
 };
 use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::stream::{DeliverPreamble, LanePreamble};
@@ -116,8 +116,9 @@ fn entry() -> BoxedStrategy<InterestEntry> {
 }
 
 fn peer() -> BoxedStrategy<KnownPeer> {
-    (router(), text(), any::<bool>())
-        .prop_map(|(router, advertise, linked)| KnownPeer { router, advertise, linked })
+    let ended = (incarnation(), number()).prop_map(|(incarnation, ago_us)| EndedLife { incarnation, ago_us });
+    (router(), text(), any::<bool>(), prop::option::of(ended))
+        .prop_map(|(router, advertise, linked, ended)| KnownPeer { router, advertise, linked, ended })
         .boxed()
 }
 

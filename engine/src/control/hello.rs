@@ -15,7 +15,7 @@
 
 use millrace_proto::limits::CORES_MAX;
 use millrace_proto::mesh::PeerHello;
-use millrace_proto::{CloseCode, PROTOCOL_VERSION, RouterId};
+use millrace_proto::{CloseCode, PROTOCOL_VERSION, RouterId, feature};
 
 use super::config::{ADDRESS_BYTES_MAX, PEERS_MAX, PROBE_EVERY};
 use super::link::{LaneUp, Link};
@@ -265,6 +265,7 @@ impl Control {
         peer.name.clone_from(&hello.name);
         peer.zone.clone_from(&hello.zone);
         peer.proven |= proves;
+        peer.has_files = hello.features.contains(feature::FILES);
         let known_life = peer.incarnation.replace(hello.incarnation);
         peer.unreachable &= known_life == Some(hello.incarnation);
         if known_life.is_some_and(|life| life != hello.incarnation) {
@@ -272,6 +273,11 @@ impl Control {
             self.drop_link(router, CloseCode::Replaced);
             self.clear_interest(router);
         }
+        let has_files = hello.features.contains(feature::FILES);
+        if let Some(ended) = known_life.filter(|&life| life != hello.incarnation && !has_files) {
+            self.life_ended(router, ended);
+        }
+        self.life_goes_on(router, hello.incarnation, has_files);
         Ok(())
     }
 

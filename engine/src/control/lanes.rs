@@ -154,6 +154,9 @@ impl Control {
             self.notify(if left { Notice::Left(router) } else { Notice::Forgotten(router) });
         }
         self.clear_interest(router);
+        if let Some(life) = self.peers.get(&router).and_then(|peer| peer.incarnation) {
+            self.life_ended(router, life);
+        }
         if let Some(peer) = self.peers.get_mut(&router) {
             peer.incarnation = None;
             peer.unwell_since = Some(self.now);

@@ -12,6 +12,7 @@ use super::balance::Balance;
 use super::cluster_links::{DemandNews, Links};
 use super::config::ControlConfig;
 use super::directory::Directory;
+use super::ended::EndedLives;
 use super::interest::OwnInterest;
 use super::metrics::ControlMetrics;
 use super::notice::Notices;
@@ -60,6 +61,8 @@ pub struct Control {
     pub(super) balance: Balance,
     /// Whose history can be asked for, as the cores were told.
     pub(super) owners: Arc<FarOwners>,
+    /// Lives of routers that have ended with their history.
+    pub(super) ended: EndedLives,
     pub(super) seeds_known: bool,
     /// The end of the publishers' wait for credit.
     pub(super) sync_deadline: Time,
@@ -121,6 +124,7 @@ impl Control {
             alternates: Vec::new(),
             balance: Balance::default(),
             owners: Arc::default(),
+            ended: EndedLives::default(),
             seeds_known: false,
             sync_deadline: now + config.sync_timeout,
             synced: false,

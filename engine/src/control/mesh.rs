@@ -16,7 +16,7 @@ use crate::message::{Alternate, ToCore};
 use crate::time::Time;
 
 /// Bytes of a known peer in a frame beside its address.
-const KNOWN_PEER_FRAMING_BYTES: usize = 24;
+const KNOWN_PEER_FRAMING_BYTES: usize = 48;
 
 impl Control {
     /// Looks at every peer again after a change, or when time has passed.
@@ -170,7 +170,7 @@ impl Control {
         if self.config.hidden {
             // That it lists itself is how a router asks its peers to tell nobody of it.
             let (router, advertise) = (self.config.router, self.config.advertise.clone());
-            told.peers.push(KnownPeer { router, advertise, linked: false });
+            told.peers.push(KnownPeer { router, advertise, linked: false, ended: None });
         }
         let shown = self.peers.iter().filter(|&(&other, peer)| other == router || !peer.hidden);
         for (&other, peer) in shown {
@@ -183,8 +183,10 @@ impl Control {
             // About itself a peer is told whether it is heard: a path that works in one direction
             // shows by that.
             let linked = if other == router { peer.heard } else { peer.reached };
-            told.peers.push(KnownPeer { router: other, advertise, linked });
+            told.peers.push(KnownPeer { router: other, advertise, linked, ended: self.ended_life(other) });
         }
+        let gone = self.gone_routers(&told.peers);
+        told.peers.extend(gone);
         self.say(router, LinkFrame::Peers(told));
     }
 
@@ -201,6 +203,9 @@ impl Control {
         }
         if let Some(own) = told.peers.iter().find(|known| known.router == self.config.router) {
             self.hearing_told(router, own.linked);
+        }
+        for (known, ended) in told.peers.iter().filter_map(|known| Some((known, known.ended?))) {
+            self.life_told(known.router, ended);
         }
         for known in told.peers.iter().filter(|known| known.linked) {
             let reachable = !known.advertise.is_empty() && known.advertise.len() <= super::ADDRESS_BYTES_MAX;

@@ -20,7 +20,7 @@
 //! | `directory.rs` | the index of all interest, which cores route by |
 //! | `places.rs` | which places of peers and members in the directory are free |
 //! | `cluster_links.rs`, `forwarding.rs`, `demand.rs` | what links to other clusters take; what this cluster wants of others |
-//! | `owners.rs` | whose history can be asked for |
+//! | `owners.rs`, `ended.rs`, `lives.rs` | whose history can be asked for; whose is gone with a life of theirs |
 //! | `members.rs`, `grouping.rs` | members of groups: their places, and how they are |
 //! | `names.rs`, `naming.rs` | names of receivers: who claims them, and who holds them |
 //! | `sets.rs` | sets of standby publishers: who holds them |
@@ -36,6 +36,7 @@ mod config;
 mod demand;
 mod dial;
 mod directory;
+mod ended;
 mod evening;
 mod exchange;
 mod forwarding;
@@ -44,6 +45,7 @@ mod hello;
 mod interest;
 mod lanes;
 mod link;
+mod lives;
 mod machine;
 mod members;
 mod mesh;

@@ -22,6 +22,7 @@ impl Control {
         for (&router, peer) in &self.peers {
             look_at(router, peer, &mut far);
         }
+        far.ended = self.ended.iter().collect();
         if far != *self.owners {
             self.owners = Arc::new(far);
             self.give_all(&ToCore::FarOwners(Arc::clone(&self.owners)));

@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) applied: bool,
     /// Linked routers that say they are linked to it, each with the address that it tells.
     pub(super) told_by: BTreeMap<RouterId, String>,
+    /// Whether it keeps its history in files.
+    pub(super) has_files: bool,
     /// Whether its certificate proves its id.
     pub(super) proven: bool,
     /// Whether it was linked with all lanes once: this router's own evidence that it should be.
@@ -85,6 +87,7 @@ impl Peer {
             applying: Applying::default(),
             applied: false,
             told_by: BTreeMap::new(),
+            has_files: false,
             proven: false,
             once_linked: false,
             deaf_since: None,

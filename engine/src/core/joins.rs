@@ -15,7 +15,7 @@ use super::config::CoreConfig;
 use super::life::Life;
 use super::outlet::{HeldRuns, Total};
 use super::run::RunOut;
-use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, PastLives, Sources, Span, Which};
+use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, PastLives, Sources, Span, Told, Which};
 use crate::message::Token;
 use crate::time::Time;
 
@@ -85,7 +85,11 @@ impl SourceJoin {
     fn present(known: Arc<KnownSource>, past: &Past, total: Total) -> Self {
         let (begin, is_of_other_life) = past.begin(&known.source);
         let life = Life::present(known.source.router);
-        Self { is_of_other_life, ..Self::new(known, life, (begin, false), total) }
+        let join = match begin {
+            Begin::At(position) => Join::asked_behind(position),
+            Begin::Since(_) | Begin::Oldest => Join::asked(),
+        };
+        Self { is_of_other_life, join, ..Self::new(known, life, (begin, false), total) }
     }
 
     /// A source whose replay begins there; the flag says that something before is gone.
@@ -192,11 +196,33 @@ impl SubscriptionJoin {
     }
 
     /// The place of a source among those of the subscription. A live run of an unknown one brings
-    /// it, as long as sources may come.
+    /// it, as long as sources may come, and later, too, if the cursor names it: its router could
+    /// not be asked, and what was on its way for long may have been had elsewhere.
     fn place_of(&mut self, known: &Arc<KnownSource>) -> Option<usize> {
         let place = self.sources.iter().position(|source| *source.known == **known);
-        let is_new = place.is_none() && !self.is_complete && !self.sources.is_empty();
-        place.or_else(|| is_new.then(|| self.add(Arc::clone(known))))
+        if place.is_some() || self.sources.is_empty() {
+            return place;
+        }
+        if !self.is_complete {
+            return Some(self.add(Arc::clone(known)));
+        }
+        let is_named = Told::by(&self.past.cursor).position(&known.source).is_some();
+        is_named.then(|| {
+            let place = self.add(Arc::clone(known));
+            self.sources[place].join.give_up();
+            place
+        })
+    }
+
+    /// Whether the cursor names an owner that cannot be asked, and whose runs may come yet.
+    pub(super) fn awaits(&self, far: &FarOwners) -> bool {
+        let is_here = |named: &SourcePosition| {
+            self.sources.iter().any(|source| {
+                let Source { router, incarnation, owner } = source.known.source;
+                (router, incarnation, owner) == (named.router, named.incarnation, named.owner)
+            })
+        };
+        self.past.cursor.iter().any(|named| far.is_lost(named.router) && !is_here(named))
     }
 
     /// All routers match the selectors but those that are left out: the others can be asked, too.
@@ -229,15 +255,32 @@ impl SubscriptionJoin {
         let told = told.filter(|&router| !far.knows(router) && !has(router));
         let gone: Vec<RouterId> = left_out.iter().copied().chain(lost).chain(told).collect();
         far.missing.iter().for_each(|&(router, reason)| self.miss(router, reason));
+        self.miss_ended(far);
         for router in gone.into_iter().filter(|&router| router != own) {
             self.miss(router, GapReason::RouterLost);
         }
     }
 
-    /// Something of a router does not come: a gap says so, once.
+    /// Something of a router does not come: a gap says so, once for each reason.
     pub(super) fn miss(&mut self, router: RouterId, reason: GapReason) {
-        if !self.missed.iter().any(|&(missed, ..)| missed == router) {
+        if !self.missed.iter().any(|&(missed, why, _)| (missed, why) == (router, reason)) {
             self.missed.push((router, reason, false));
+        }
+    }
+
+    /// Routers of which a life has ended with what the subscription asks for. Of those that the
+    /// cursor names, their present life tells.
+    pub(super) fn miss_ended(&mut self, far: &FarOwners) {
+        let told = Told::by(&self.past.cursor);
+        let since = self.past.since.unwrap_or_default();
+        let ended: Vec<RouterId> = far
+            .ended
+            .iter()
+            .filter(|&&(router, at)| since <= at && !told.names_any(router))
+            .map(|&(router, _)| router)
+            .collect();
+        if self.past.which == Which::All {
+            ended.into_iter().for_each(|router| self.miss(router, GapReason::Evicted));
         }
     }
 

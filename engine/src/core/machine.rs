@@ -345,7 +345,7 @@ impl Core {
                 self.drive_lane(now, transport, conn, |lane, turn| lane.say(turn, |out| frame.encode(out)));
             }
             ToCore::KnowsAllInterest(knows) => self.standing.knows_all_interest = knows,
-            ToCore::FarOwners(owners) => self.path.positions.replays.far = owners,
+            ToCore::FarOwners(owners) => self.path.far_told(owners),
             ToCore::Files(word) => self.path.files_told(*word),
             ToCore::Demand(demand) => self.demand_changed(now, transport, demand),
             ToCore::Alternates(alternates) => self.standing.alternates = alternates,

@@ -22,6 +22,9 @@ pub(super) struct Replays {
     last: u64,
     /// Receivers with a replay.
     pub(super) active: BTreeSet<ReceiverSlot>,
+    /// Receivers that have nothing to do until something is known of other routers: late runs of
+    /// theirs are told from those that come first.
+    pub(super) awaiting: BTreeSet<ReceiverSlot>,
     /// Requests that wait for this core's ring: at most [`ASKS_MAX`] of each core, and as many of
     /// each lane as its session takes.
     pub(super) asks: VecDeque<(Asker, HistoryAsk)>,
@@ -46,6 +49,7 @@ impl Replays {
         Self {
             last: 0,
             active: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
             asks: VecDeque::new(),
             words: vec![VecDeque::new(); usize::from(cores)],
             to_lanes: VecDeque::new(),

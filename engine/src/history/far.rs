@@ -3,6 +3,7 @@
 use millrace_proto::RouterId;
 use millrace_proto::data::{GapReason, Source};
 
+use crate::time::Time;
 use crate::transport::ConnKey;
 
 /// An owner of another router, and the lane on which its runs come.
@@ -24,6 +25,8 @@ pub struct FarOwners {
     /// Routers of which some owner, or every one, cannot be asked now, and the gap that stands for
     /// what it has.
     pub missing: Vec<(RouterId, GapReason)>,
+    /// Routers of which a life has ended with its history, sorted, and when.
+    pub ended: Vec<(RouterId, Time)>,
 }
 
 impl FarOwners {
@@ -40,6 +43,12 @@ impl FarOwners {
     pub fn server(&self, router: RouterId, owner: u16) -> Option<&FarOwner> {
         let of_router: Vec<_> = self.owners.iter().filter(|far| far.source.router == router).collect();
         of_router.get(usize::from(owner) % of_router.len().max(1)).copied()
+    }
+
+    /// Whether a router is there, as far as anybody knows, and some of its owners cannot be asked.
+    #[must_use]
+    pub fn is_lost(&self, router: RouterId) -> bool {
+        self.missing.contains(&(router, GapReason::RouterLost))
     }
 
     /// Whether any owner of a router can be asked, or none of them can.

@@ -47,6 +47,13 @@ impl Join {
         Self { to: None, to_min: 0, next: 0, restarts: 0, is_joined: false }
     }
 
+    /// The owner was asked for what stands at `position` and behind it: the receiver has had what
+    /// stands before, and does not get it again, whoever is late with it.
+    #[must_use]
+    pub const fn asked_behind(position: u64) -> Self {
+        Self { to_min: position, ..Self::asked() }
+    }
+
     /// Live runs from `position` on are delivered, and nothing before it is replayed.
     #[must_use]
     pub const fn at(position: u64) -> Self {

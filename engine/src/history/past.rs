@@ -108,7 +108,9 @@ impl<'a> Told<'a> {
         self.cursor.iter().any(|place| place.router == router)
     }
 
-    fn position(&self, source: &Source) -> Option<u64> {
+    /// How far it has come with an owner in one of its lives.
+    #[must_use]
+    pub fn position(&self, source: &Source) -> Option<u64> {
         let is_owner = |place: &&SourcePosition| {
             place.router == source.router
                 && place.incarnation == source.incarnation

@@ -193,6 +193,18 @@ pub struct KnownPeer {
     pub advertise: String,
     /// Whether the sender has a link to it.
     pub linked: bool,
+    /// The last life of it that has ended, with the history that it kept, as far as the sender
+    /// knows.
+    pub ended: Option<EndedLife>,
+}
+
+/// A life of a router that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedLife {
+    /// Which.
+    pub incarnation: Incarnation,
+    /// How long ago, microseconds.
+    pub ago_us: u64,
 }
 
 impl Element for KnownPeer {
@@ -202,18 +214,31 @@ impl Element for KnownPeer {
             field::put_fixed64(value, 1, self.router.0);
             field::put_str(value, 2, &self.advertise);
             field::put_u64(value, 3, u64::from(self.linked));
+            if let Some(ended) = self.ended {
+                field::put_fixed64(value, 4, ended.incarnation.0);
+                field::put_u64(value, 5, ended.ago_us);
+            }
         });
     }
     fn read(entry: &Field<'_>, what: &'static str) -> Result<Self, DecodeError> {
         let mut read = Self::default();
+        let mut ago_us = 0;
         for item in Fields::new(entry.value) {
             let item = item?;
             match item.number {
                 1 => read.router = RouterId(item.fixed64(what)?),
                 2 => read.advertise = item.text(limits::TEXT_BYTES_MAX, what)?.to_owned(),
                 3 => read.linked = item.u64(what)? != 0,
+                4 => {
+                    let incarnation = Incarnation(item.fixed64(what)?);
+                    read.ended = Some(EndedLife { incarnation, ago_us });
+                }
+                5 => ago_us = item.u64(what)?,
                 _ => {}
             }
+        }
+        if let Some(ended) = &mut read.ended {
+            ended.ago_us = ago_us;
         }
         Ok(read)
     }

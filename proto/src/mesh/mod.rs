@@ -23,6 +23,6 @@ pub use lane::{
     SetMember, SetRecord, SetRecords, Tickets,
 };
 pub use link::{
-    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Literal,
-    Load, PeerHello, Peers,
+    EndedLife, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest,
+    KnownPeer, Literal, Load, PeerHello, Peers,
 };

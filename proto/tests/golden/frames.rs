@@ -11,8 +11,8 @@ use millrace_proto::data::{
     put_define_tags, put_run,
 };
 use millrace_proto::mesh::{
-    Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest, KnownPeer, Load,
-    MeshFrame, PeerHello, Peers,
+    EndedLife, Interest, InterestAck, InterestDigest, InterestEntry, InterestKind, InterestRequest,
+    KnownPeer, Load, MeshFrame, PeerHello, Peers,
 };
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::{
@@ -212,7 +212,23 @@ pub(crate) fn mesh_frames() -> Vec<(&'static str, MeshFrame)> {
         (
             "peers",
             MeshFrame::from(Peers {
-                peers: vec![KnownPeer { router: ROUTER, advertise: text("10.0.0.2:7400"), linked: true }],
+                peers: vec![KnownPeer {
+                    router: ROUTER,
+                    advertise: text("10.0.0.2:7400"),
+                    linked: true,
+                    ended: None,
+                }],
+            }),
+        ),
+        (
+            "peers_ended",
+            MeshFrame::from(Peers {
+                peers: vec![KnownPeer {
+                    router: ROUTER,
+                    advertise: text("10.0.0.2:7400"),
+                    linked: true,
+                    ended: Some(EndedLife { incarnation: Incarnation(8), ago_us: 1000 }),
+                }],
             }),
         ),
         ("ping", MeshFrame::from(Ping { nonce: 1 })),

@@ -420,6 +420,9 @@ impl RouterConfig {
     pub(crate) fn apply_to_control(&self, control: &mut ControlConfig) {
         if self.history.bytes > 0 {
             control.features = control.features.with(feature::HISTORY);
+            if self.history.dir.is_some() {
+                control.features = control.features.with(feature::FILES);
+            }
         }
         control.cluster = self.cluster.unwrap_or_default();
         control.zone = self.zone.clone().unwrap_or_default();

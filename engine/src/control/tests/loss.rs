@@ -1,12 +1,13 @@
 //! Lanes are lost, peers fall silent, leave, and come back.
 
-use millrace_proto::RouterId;
 use millrace_proto::control::Stage;
 use millrace_proto::data::GapReason;
+use millrace_proto::{RouterId, feature};
 
 use super::cluster::{Cluster, ms};
-use crate::control::PeerState;
+use crate::control::{ControlConfig, PeerState};
 use crate::message::ToControl;
+use crate::time::Time;
 
 fn pair(seed: u64, cores: u16) -> Cluster {
     let mut cluster = Cluster::new(seed);
@@ -145,6 +146,49 @@ fn a_restarted_peer_is_a_gap_and_its_old_interest_goes() {
         cluster.check_converged();
         let gaps = &cluster.routers[stays].gaps;
         assert!(gaps.contains(&(GapReason::RouterLost, lost)), "{crashed} {pause}: {gaps:?}");
+    }
+}
+
+#[test]
+fn a_life_that_has_ended_is_known_to_all_to_its_next_one_and_to_those_who_come_later() {
+    for (seed, pause, has_files) in (0..8)
+        .flat_map(|seed| [(seed, 200, false), (seed, 9_000, false), (seed, 200, true), (seed, 9_000, true)])
+    {
+        let mut cluster = Cluster::new(seed);
+        let keep = |config: &mut ControlConfig| {
+            config.features = config.features.with(feature::HISTORY);
+            if has_files {
+                config.features = config.features.with(feature::FILES);
+            }
+        };
+        for (id, seeds) in [(1, vec![]), (2, vec!["r0:1"]), (3, vec!["r0:1"])] {
+            cluster.add_with(id, 2, &seeds, keep);
+        }
+        cluster.run(ms(2000));
+        let ended = |cluster: &Cluster, router: usize| -> Vec<(RouterId, Time)> {
+            cluster.routers[router].control.owners.ended.clone()
+        };
+        assert_eq!(ended(&cluster, 0), []);
+        let crashed = cluster.now;
+        cluster.crash(1);
+        cluster.run(ms(pause));
+        let late = (pause > 200).then(|| {
+            let late = cluster.add_with(4, 1, &["r0:1"], keep);
+            cluster.run(ms(2000));
+            assert_eq!(ended(&cluster, late).len(), 1, "seed {seed}: it was told");
+            late
+        });
+        cluster.restart(1);
+        cluster.run(ms(4000));
+        for router in [0, 1, 2].into_iter().chain(late) {
+            let ended = ended(&cluster, router);
+            if has_files {
+                assert_eq!(ended, [], "seed {seed}: what files keep is there again");
+            } else {
+                let &[(of, at)] = &ended[..] else { panic!("seed {seed}, router {router}: {ended:?}") };
+                assert!(of == RouterId(2) && at >= crashed && at < cluster.now, "seed {seed}: {at:?}");
+            }
+        }
     }
 }
 

@@ -149,7 +149,12 @@ fn speak(cluster: &mut Cluster, frames: Vec<LinkFrame>) -> ConnKey {
 
 fn known(range: std::ops::Range<u64>) -> LinkFrame {
     let peers = range
-        .map(|id| KnownPeer { router: RouterId(id), advertise: format!("victim:{id}"), linked: true })
+        .map(|id| KnownPeer {
+            router: RouterId(id),
+            advertise: format!("victim:{id}"),
+            linked: true,
+            ended: None,
+        })
         .collect();
     LinkFrame::Peers(Peers { peers })
 }
@@ -172,7 +177,8 @@ fn what_one_peer_says_neither_degrades_nor_fills_the_table() {
 fn an_honest_address_is_tried_beside_a_false_one() {
     let mut cluster = Cluster::new(1);
     cluster.add(50, 1, &[]);
-    let false_one = KnownPeer { router: RouterId(60), advertise: "victim:1".to_owned(), linked: true };
+    let false_one =
+        KnownPeer { router: RouterId(60), advertise: "victim:1".to_owned(), linked: true, ended: None };
     speak(&mut cluster, vec![LinkFrame::Peers(Peers { peers: vec![false_one] })]);
     cluster.add(60, 1, &[]);
     cluster.add(55, 1, &["r0:1", "r1:1"]);

@@ -83,6 +83,7 @@ pub(super) fn ask_owners(turn: &mut Turn<'_>, slot: ReceiverSlot, token: Token) 
     let joins = path.receivers.get_mut(slot).and_then(|receiver| receiver.joins.as_mut());
     if let Some(join) = joins.and_then(|joins| joins.of(token)) {
         join.is_effective = true;
+        join.miss_ended(&path.positions.replays.far);
         path.positions.replays.active.insert(slot);
         path.positions.replays.has_more = true;
     }

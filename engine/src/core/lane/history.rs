@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each request brings one stretch: a chunk of some 32 KiB, or one run, and where the next stretch
-//! begins. So what is on its way is bounded by who asks, at most [`ASKED_MAX`] requests at a time
+//! begins. So what is on its way is bounded by who asks, at most eight requests at a time
 //! on a lane, and the peer keeps nothing of a replay between two requests. When the lane ends, or
 //! its peer is silent, all requests end as lost.
 
@@ -18,7 +18,7 @@ use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::{HistoryRequest, HistoryState};
 use millrace_proto::{CloseCode, DecodeError, feature};
 
-use super::requests::{ASKED_MAX, Answer, Asked, SERVED_MAX};
+use super::requests::{Answer, Asked, SERVED_MAX};
 use super::session::LaneSession;
 use super::stretch::StretchSink;
 use crate::core::outlet::stretch;
@@ -51,7 +51,7 @@ impl LaneSession {
     }
 
     fn ask_more(&mut self, turn: &mut Turn<'_>) -> Result<(), Close> {
-        while self.history.asked.len() < ASKED_MAX
+        while self.history.may_ask()
             && let Some((core, ask)) = self.history.waiting.pop_front()
         {
             self.history.last += 1;
@@ -111,7 +111,7 @@ impl LaneSession {
     /// The peer does not serve a request.
     pub(super) fn history_told(&mut self, turn: &mut Turn<'_>, state: &HistoryState) -> Result<(), Close> {
         if state.ended
-            && let Some(Asked { core, id, owner, .. }) = self.history.asked.remove(&state.request)
+            && let Some(Asked { core, id, owner, .. }) = self.history.answered(state.request)
         {
             turn.path.history_lost(core, id, owner, GapReason::Evicted);
         }
@@ -179,7 +179,7 @@ impl LaneSession {
         let Answer { reader, stretch, .. } = self.history.answers.swap_remove(at);
         let is_whole = state == ReadState::Finished && reader.at_frame_boundary();
         // Requests that ended meanwhile as lost have an answer all the same.
-        if let Some(Asked { core, id, owner, is_past }) = self.history.asked.remove(&stretch.request()) {
+        if let Some(Asked { core, id, owner, is_past }) = self.history.answered(stretch.request()) {
             match stretch.found(&owner).filter(|_| is_whole) {
                 Some(found) => turn.path.history_found(core, HistoryAnswer { id, owner, found }),
                 // Where nothing of an earlier life is kept, the present one is read.

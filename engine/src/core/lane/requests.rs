@@ -17,7 +17,7 @@ use crate::transport::StreamKey;
 
 /// Requests of this side on one lane that are not answered, at most: with a chunk each, a small
 /// part of the connection's window, so that live runs pass. Others wait here.
-pub(super) const ASKED_MAX: usize = 8;
+const ASKED_MAX: usize = 8;
 /// Requests of a peer on one lane that wait for the ring, at most. More are not served.
 pub(super) const SERVED_MAX: usize = 64;
 /// A request of this side.
@@ -44,6 +44,8 @@ pub(super) struct LaneHistory {
     pub(super) last: u64,
     pub(super) waiting: VecDeque<(CoreIndex, HistoryAsk)>,
     pub(super) asked: BTreeMap<u64, Asked>,
+    /// Requests that ended without an answer while the lane lives: their answers come yet.
+    late: usize,
     pub(super) answers: Vec<Answer>,
     /// Requests of the peer that wait for the ring.
     pub(super) serving: usize,
@@ -56,7 +58,19 @@ pub(super) struct LaneHistory {
 impl LaneHistory {
     /// Whether the peer may open one more stream beside that of its runs.
     pub(super) fn expects_stream(&self) -> bool {
-        !self.asked.is_empty() && self.answers.len() < ASKED_MAX
+        self.answers.len() < self.asked.len() + self.late
+    }
+
+    /// Whether one more request may be made.
+    pub(super) fn may_ask(&self) -> bool {
+        self.asked.len() + self.late < ASKED_MAX
+    }
+
+    /// A request has its answer; returns it unless it had ended before.
+    pub(super) fn answered(&mut self, request: u64) -> Option<Asked> {
+        let asked = self.asked.remove(&request);
+        self.late = self.late.saturating_sub(usize::from(asked.is_none()));
+        asked
     }
 
     /// The peer opened a stream that answers a request.
@@ -79,6 +93,7 @@ impl LaneHistory {
             owner: ask.owner,
             is_past: ask.owner != ask.server,
         });
+        self.late += self.asked.len();
         for lost in std::mem::take(&mut self.asked).into_values().chain(waiting) {
             path.history_lost(lost.core, lost.id, lost.owner, GapReason::RouterLost);
         }

@@ -21,7 +21,7 @@ use crate::core::joins::{Joins, SourceJoin, SubscriptionJoin};
 use crate::core::receiver::{Outlet, Receiver, State};
 use crate::core::run::{REPLAYED, RunOut};
 use crate::core::slot::ReceiverSlot;
-use crate::history::{Ask, KeptRun, KnownSource, Place, Which};
+use crate::history::{Ask, FarOwners, KeptRun, KnownSource, Place, Which};
 use crate::ledger::{Level, Tally};
 use crate::payload::ScanBudget;
 
@@ -42,6 +42,17 @@ enum Stop {
     NoPlace,
 }
 
+/// How a source stands whose replay is done, or is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stands {
+    /// Something is to be read, said or heard of it.
+    Busy,
+    /// Its router is lost: what its runs are to be told from stays until that is known to be gone.
+    Awaits,
+    /// Everything passes.
+    Over,
+}
+
 impl Path {
     /// Serves requests for this core's ring, and goes on with the replays of its receivers.
     pub(in crate::core) fn replay(&mut self) {
@@ -57,6 +68,29 @@ impl Path {
             }
             self.positions.replays.turn = slot + 1;
             self.go_on(slot, &mut work);
+        }
+    }
+
+    /// Hears whose history can be asked for, and whose is gone. That comes before the first runs of
+    /// a router's next life, and so does the gap for it.
+    pub(in crate::core) fn far_told(&mut self, far: Arc<FarOwners>) {
+        let is_news = far.ended != self.positions.replays.far.ended;
+        let replays = &mut self.positions.replays;
+        replays.far = Arc::clone(&far);
+        replays.has_more |= !replays.awaiting.is_empty();
+        replays.active.append(&mut replays.awaiting);
+        let active = self.positions.replays.active.iter().filter(|_| is_news);
+        for slot in active.copied().collect::<Vec<_>>() {
+            let joins = self.receivers.get_mut(slot).and_then(|receiver| receiver.joins.take());
+            let Some(mut joins) = joins else { continue };
+            for join in joins.list.iter_mut().filter(|join| join.is_effective) {
+                join.miss_ended(&far);
+                self.tell_missed(slot, join);
+            }
+            self.receivers.mark(slot);
+            if let Some(receiver) = self.receivers.get_mut(slot) {
+                receiver.joins = Some(joins);
+            }
         }
     }
 
@@ -96,11 +130,14 @@ impl Path {
         // A place may have become free behind a source that waited for one.
         self.positions.replays.has_more |= has_waited && places > 0;
         joins.count_held();
-        self.settle_joins(&mut joins);
+        let is_busy = self.settle_joins(&mut joins);
         self.receivers.mark(slot);
         let is_over = joins.list.is_empty();
-        if is_over {
+        if !is_busy {
             self.positions.replays.active.remove(&slot);
+        }
+        if !is_busy && !is_over {
+            self.positions.replays.awaiting.insert(slot);
         }
         if let Some(receiver) = self.receivers.get_mut(slot).filter(|_| !is_over) {
             receiver.joins = Some(joins);
@@ -116,27 +153,41 @@ impl Path {
         }
     }
 
-    /// Forgets joins behind which everything passes.
-    fn settle_joins(&self, joins: &mut Joins) {
+    /// Forgets joins behind which everything passes. Says whether something is to be done for
+    /// others, which is not so as long as they only wait for a router that is lost or comes back.
+    fn settle_joins(&self, joins: &mut Joins) -> bool {
+        let mut is_busy = false;
         let seen: Vec<u64> = self.positions.sources.iter().map(|(_, seen)| seen).collect();
         let own = &self.positions.own;
         let far = &self.positions.replays.far;
         joins.list.retain(|join| {
-            let is_over = |source: &SourceJoin| {
+            let stands = |source: &SourceJoin| {
                 if source.life.earlier.is_some() {
-                    return source.is_over();
+                    return if source.is_over() { Stands::Over } else { Stands::Busy };
                 }
                 let number = source.known.number;
                 let seen = seen.get(usize::from(number)).copied().unwrap_or(0);
-                let at = source.join.passes_from();
-                let has_come = number == own.number || at.is_some_and(|at| seen >= at);
-                // No more runs come of an owner that is gone.
-                let is_gone = source.known.source.router != own.source.router
-                    && far.get(&source.known.source).is_none();
-                at.is_some() && source.joined.is_none() && (has_come || is_gone)
+                let passes_from = source.join.passes_from().filter(|_| source.joined.is_none());
+                let Some(at) = passes_from else { return Stands::Busy };
+                if number == own.number || seen >= at {
+                    Stands::Over
+                } else if source.known.source.router == own.source.router
+                    || far.get(&source.known.source).is_some()
+                {
+                    Stands::Busy
+                } else if far.is_lost(source.known.source.router) {
+                    Stands::Awaits
+                } else {
+                    // No more runs come of an owner that is gone.
+                    Stands::Over
+                }
             };
-            !join.is_complete || join.has_missed() || !join.sources.iter().all(is_over)
+            let is_told = join.is_complete && !join.has_missed();
+            let least = join.sources.iter().map(stands).min().unwrap_or(Stands::Over);
+            is_busy |= !is_told || least == Stands::Busy;
+            !is_told || least != Stands::Over || join.awaits(far)
         });
+        is_busy
     }
 
     /// Goes on with one source of one subscription.

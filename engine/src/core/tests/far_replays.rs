@@ -8,7 +8,7 @@ use millrace_proto::control::{ControlFrame, Grant, SourcePosition, Subscribe, Ta
 use millrace_proto::data::{GapReason, Source};
 use millrace_proto::feature::{self, Features};
 use millrace_proto::mesh::PeerHello;
-use millrace_proto::{Incarnation, PROTOCOL_VERSION, RouterId, Selector};
+use millrace_proto::{Incarnation, PROTOCOL_VERSION, RouterId, Selector, SubscriptionNumber};
 
 use super::places::keeping;
 use super::replays::{Random, Said, asks, said, seqs, since};
@@ -17,6 +17,7 @@ use crate::core::CoreConfig;
 use crate::history::{FarOwner, FarOwners};
 use crate::matching::{Index, Location, Taker};
 use crate::message::{DialId, ToCore};
+use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
 
 const LANE: ConnKey = ConnKey(9);
@@ -107,7 +108,7 @@ impl Cluster {
         far.core.handle_message(far.now, &mut far.memory, accept(RouterId(1), true, None));
         far.core.handle_message(far.now, &mut far.memory, everything_for(Location::Peer(0)));
         let owner = FarOwner { source: far_source(), core: 0, conn: LANE };
-        cluster.tell_owners(FarOwners { owners: vec![owner], missing: Vec::new() });
+        cluster.tell_owners(FarOwners { owners: vec![owner], missing: Vec::new(), ended: Vec::new() });
         cluster.settle();
         cluster
     }
@@ -175,8 +176,7 @@ impl Cluster {
                 | self.carry_lane(false, usize::MAX)
                 | self.carry(0)
                 | self.carry(1);
-            let has_more =
-                self.worlds().any(|world| world.core.poll_timeout() == Some(crate::time::Time::ZERO));
+            let has_more = self.worlds().any(|world| world.core.poll_timeout() == Some(Time::ZERO));
             self.worlds().for_each(|world| world.turns(1));
             quiet = if carried || has_more { 0 } else { quiet + 1 };
             if quiet == 3 {
@@ -339,13 +339,108 @@ fn routers_that_cannot_be_asked_are_named_by_a_gap() {
         cluster.far.client(1);
         (0..5).for_each(|seq| cluster.publish_far(seq, "event"));
         let owner = FarOwner { source: far_source(), core: 0, conn: LANE };
-        cluster.tell_owners(FarOwners { owners: vec![owner], missing: vec![(gone, reason)] });
+        cluster.tell_owners(FarOwners {
+            owners: vec![owner],
+            missing: vec![(gone, reason)],
+            ended: Vec::new(),
+        });
         let receiver = asks(&mut cluster.near[1], 1, 1 << 30, since("*"));
         cluster.settle();
         let said = said(&cluster.near[1], receiver);
         assert_eq!(said[0], Said::Gap(reason.name()), "the gap comes first");
         assert_eq!(seqs(&said, FAR_OWNER), [0, 1, 2, 3, 4]);
     }
+}
+
+#[test]
+fn runs_that_come_late_are_not_given_again_to_who_has_had_them_elsewhere() {
+    let mut cluster = Cluster::new();
+    cluster.far.client(1);
+    let missing = vec![(FAR, GapReason::RouterLost)];
+    cluster.tell_owners(FarOwners { owners: Vec::new(), missing, ended: Vec::new() });
+    let Source { router, incarnation, owner } = far_source();
+    let cursor = vec![SourcePosition { router, incarnation, owner, position: 7 }];
+    let subscribe = Subscribe { selectors: vec!["host".to_owned()], cursor, ..Subscribe::default() };
+    let receiver = asks(&mut cluster.near[1], 1, 1 << 20, subscribe);
+    cluster.settle();
+    assert!(cluster.near[1].core.path.positions.replays.active.is_empty(), "nothing is to be done");
+    for seq in 0..10 {
+        cluster.publish_far(seq, "event");
+        cluster.settle();
+    }
+    assert_eq!(seqs(&said(&cluster.near[1], receiver), FAR_OWNER), [7, 8, 9]);
+    cluster.tell_owners(FarOwners::default());
+    cluster.settle();
+    let world = &cluster.near[1];
+    assert!(!world.core.path.receivers.iter().any(|receiver| receiver.joins.is_some()));
+}
+
+#[test]
+fn an_answer_that_comes_after_its_lane_was_silent_is_no_fault_of_the_peer() {
+    let mut cluster = Cluster::new();
+    cluster.far.client(1);
+    (0..5).for_each(|seq| cluster.publish_far(seq, "event"));
+    cluster.settle();
+    let receiver = asks(&mut cluster.near[1], 1, 1 << 30, since("*"));
+    for _ in 0..3 {
+        cluster.near[1].turns(1);
+        cluster.carry(1);
+        cluster.near[0].turns(1);
+    }
+    cluster.near[0].now = cluster.near[0].now + Duration::from_secs(2);
+    cluster.near[0].turns(1);
+    cluster.settle();
+    assert!(said(&cluster.near[1], receiver).contains(&Said::Gap("router_lost")));
+    assert_eq!(cluster.near[0].memory.closed, []);
+    let again = Subscribe { subscription: SubscriptionNumber(1), ..since("*") };
+    cluster.near[1].say(receiver, &ControlFrame::Subscribe(again));
+    cluster.settle();
+    assert_eq!(seqs(&said(&cluster.near[1], receiver), FAR_OWNER), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_life_that_ended_with_what_is_asked_for_is_named_by_a_gap_first() {
+    let at = |cluster: &Cluster, back: Duration| {
+        Time::from_nanos(cluster.near[1].now.as_nanos() - u64::try_from(back.as_nanos()).unwrap())
+    };
+    let half = Duration::from_millis(500);
+    let short = Subscribe { since_us: 1_000, ..since("*") };
+    let cursor =
+        vec![SourcePosition { router: FAR, incarnation: Incarnation(6), owner: FAR_OWNER, position: 0 }];
+    let named = Subscribe { cursor, ..since("*") };
+    for (subscribe, gaps) in [(since("*"), 1), (short, 0), (named, 0)] {
+        let mut cluster = Cluster::new();
+        cluster.far.client(1);
+        let ended = vec![(FAR, at(&cluster, half))];
+        (0..5).for_each(|seq| cluster.publish_far(seq, "event"));
+        cluster.settle();
+        let owner = FarOwner { source: far_source(), core: 0, conn: LANE };
+        cluster.tell_owners(FarOwners { owners: vec![owner], missing: Vec::new(), ended });
+        let receiver = asks(&mut cluster.near[1], 1, 1 << 30, subscribe);
+        cluster.settle();
+        let said = said(&cluster.near[1], receiver);
+        let told = said.iter().filter(|said| **said == Said::Gap("evicted")).count();
+        assert_eq!(told, gaps, "{said:?}");
+        assert!(gaps == 0 || said[0] == Said::Gap("evicted"), "{said:?}");
+    }
+}
+
+#[test]
+fn news_of_a_life_that_ended_come_before_the_runs_of_the_next_one() {
+    let mut cluster = Cluster::new();
+    cluster.far.client(1);
+    (0..5).for_each(|seq| cluster.publish_far(seq, "event"));
+    // Nothing may be written yet.
+    let receiver = asks(&mut cluster.near[1], 1, 1, since("*"));
+    cluster.settle();
+    let (owner, now) = (FarOwner { source: far_source(), core: 0, conn: LANE }, cluster.near[1].now);
+    let ended = vec![(RouterId(6), now)];
+    cluster.tell_owners(FarOwners { owners: vec![owner], missing: Vec::new(), ended });
+    let grant = Grant { bytes: 1 << 30, ..Grant::default() };
+    cluster.near[1].say(receiver, &ControlFrame::Grant(grant));
+    cluster.settle();
+    let said = said(&cluster.near[1], receiver);
+    assert_eq!(said.iter().filter(|said| **said == Said::Gap("evicted")).count(), 1, "{said:?}");
 }
 
 #[test]
