@@ -207,7 +207,8 @@ pub fn run_body(bytes: &[u8]) {
     let mut builder = RunBuilder::default();
     builder.start(body.first_seq(), body.floor(), body.base_time_ns());
     for event in body.events() {
-        // Integers in longer form than necessary make a body that barely fits larger than what is written.
+        // Integers in longer form than necessary make a body that barely fits larger than what is
+        // written.
         assert!(builder.fits(event.payload.len()) || bytes.len() + 64 > RUN_BYTES_MAX);
         builder.push(event.time_ns, event.payload);
     }

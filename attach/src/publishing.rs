@@ -44,8 +44,8 @@ impl Publishing {
         self.write_from(transport, conn, || publisher.take_output(now))
     }
 
-    /// Writes what `next` gives, as a link to another cluster does, which has no publisher's session.
-    /// Returns how many chunks it gave.
+    /// Writes what `next` gives, as a link to another cluster does, which has no publisher's
+    /// session. Returns how many chunks it gave.
     #[inline]
     pub fn write_from(
         &mut self,

@@ -23,8 +23,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let authority = DevAuthority::open(folder.path()).unwrap();
         let mut config = RouterConfig::new(authority.router("one", &[]).unwrap());
-        // Below the ports that sockets without a wish get: those of other tests do not take it while
-        // no router is there.
+        // Below the ports that sockets without a wish get: those of other tests do not take it
+        // while no router is there.
         let first = (0..100).find_map(|_| {
             let port = 10_000 + std::hash::RandomState::new().build_hasher().finish() % 20_000;
             config.listen = ([127, 0, 0, 1], u16::try_from(port).unwrap()).into();

@@ -42,7 +42,8 @@ impl Client {
     }
 
     /// Makes a bundle: publishers, and receivers beside them, that share one connection; the ids of
-    /// the publishers follow from `secret`. It connects when it has its first publisher or receiver.
+    /// the publishers follow from `secret`. It connects when it has its first publisher or
+    /// receiver.
     #[must_use]
     pub fn bundle(&self, secret: PublisherSecret) -> Bundle {
         Bundle::new(self.connector.clone(), secret)

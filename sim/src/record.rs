@@ -136,8 +136,8 @@ impl Record {
         self.checker.delivered(Delivery { tags: tags.borrow(), ..delivery });
     }
 
-    /// A receiver that asks for the past is given an event, or its library removes it. Those of standby
-    /// sets have a checker of their own.
+    /// A receiver that asks for the past is given an event, or its library removes it. Those of
+    /// standby sets have a checker of their own.
     pub fn read(&mut self, given: &Given<'_>, is_given: bool) {
         if set_of(given.event.0).is_some() {
             return;
@@ -158,16 +158,16 @@ impl Record {
         self.checker.gap(receiver, gap, now.0);
     }
 
-    /// A receiver's library has removed an event that its application has had, or has had from another
-    /// member of a set.
+    /// A receiver's library has removed an event that its application has had, or has had from
+    /// another member of a set.
     pub fn removed(&mut self, receiver: u32, emitter: u32, n: u64) {
         if set_of(emitter).is_none() {
             self.checker.removed(receiver, emitter, n);
         }
     }
 
-    /// An application takes a gap that its library has put where another publisher of a standby set has
-    /// taken over.
+    /// An application takes a gap that its library has put where another publisher of a standby set
+    /// has taken over.
     pub fn takeover(&mut self, owner: u32) {
         *self.gaps.entry(GapReason::Takeover.name()).or_default() += 1;
         self.standby.takeover(owner);

@@ -1,5 +1,5 @@
-//! Standby sets of a cluster: publishers of one stream of which one takes effect, and receivers that
-//! want nothing else.
+//! Standby sets of a cluster: publishers of one stream of which one takes effect, and receivers
+//! that want nothing else.
 //!
 //! Each fourth seed, from 1 on, has one or two sets of two or three members each. All members of a
 //! set give the events of one source, in step but for their own delays: one that has numbers, so

@@ -8,7 +8,8 @@
 //! diff --git a/engine/src/ledger/legs.rs b/engine/src/ledger/legs.rs
 //! ```
 //!
-//! A line `Option: --standby` below the others gives the simulator an option that the mutant needs to be seen.
+//! A line `Option: --standby` below the others gives the simulator an option that the mutant needs
+//! to be seen.
 //!
 //! Patches are applied to a copy of the tree, one at a time, and built into one folder, so that a
 //! mutant costs what it changes. One that does not apply is an error: whoever moved the code mends

@@ -66,8 +66,8 @@ impl Carried {
         either!(self, carried => carried.event(event))
     }
 
-    /// Tells the router what it has to know of the publisher in its set, if that is news. Publishers
-    /// of a bundle have none.
+    /// Tells the router what it has to know of the publisher in its set, if that is news.
+    /// Publishers of a bundle have none.
     pub(super) fn tell_set(&mut self, connection: &mut ConnectionSession) {
         if let Self::One { outgoing, .. } = self {
             outgoing.tell_set(connection);

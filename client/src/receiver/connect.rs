@@ -131,8 +131,8 @@ pub(crate) async fn begin<T>(
     begin_attaching(Attaching::new(connector, wants), wants, first).await
 }
 
-/// Begins a connection of receivers and of what is `carried`, which looks for a router from here on,
-/// and ends when all of them have.
+/// Begins a connection of receivers and of what is `carried`, which looks for a router from here
+/// on, and ends when all of them have.
 pub(crate) fn begin_unattached(connector: Connector, wants: Wants, carried: Carried) -> Arc<Hub> {
     // Who publishes on it hears from the router itself whom that takes this client for.
     let hub = Arc::new(Hub::new(wants, String::new()));

@@ -211,8 +211,8 @@ impl Receiver {
                 state.inbox.wait(context.waker());
                 return Poll::Pending;
             };
-            // The session raises the grant at a quarter of the window; waking the task more often gains
-            // nothing.
+            // The session raises the grant at a quarter of the window; waking the task more often
+            // gains nothing.
             let wake = state.inbox.taken_in_all() >= self.shared.window_bytes / 4;
             drop(state);
             if wake {

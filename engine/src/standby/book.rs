@@ -42,7 +42,8 @@ pub enum Handed {
     NotHeld,
     /// There is no other member that answers.
     Alone,
-    /// The other members that answer have begun too late to have all that the holder may not get out.
+    /// The other members that answer have begun too late to have all that the holder may not get
+    /// out.
     Behind,
 }
 
@@ -82,9 +83,9 @@ impl SetBook {
         }
     }
 
-    /// A publisher of this router joins a set, or says anew whether it is abreast. The holder itself
-    /// goes on where it was, or in the next generation when it comes from another router; where
-    /// events have numbers, only if its process is the one that held the set.
+    /// A publisher of this router joins a set, or says anew whether it is abreast. The holder
+    /// itself goes on where it was, or in the next generation when it comes from another router;
+    /// where events have numbers, only if its process is the one that held the set.
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.

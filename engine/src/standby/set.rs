@@ -178,8 +178,8 @@ impl Set {
         }
     }
 
-    /// Whether a member that answers, other than `holder`, can take over without loss; none when there is
-    /// no such member.
+    /// Whether a member that answers, other than `holder`, can take over without loss; none when
+    /// there is no such member.
     pub(super) fn next_is_abreast(&self, holder: PublisherId) -> Option<bool> {
         let own = self.members.values();
         let own = own.map(|member| (member.publisher, member.is_silent, member.is_abreast));

@@ -22,8 +22,8 @@ use super::bounds::HEAD_MAX;
 use super::peer::Peer;
 
 /// How long a client may go on to send when its connection ends on this side. What it sends is read
-/// and forgotten: a system that finds unread bytes resets the connection, and with it what the client
-/// was told last.
+/// and forgotten: a system that finds unread bytes resets the connection, and with it what the
+/// client was told last.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for the door's protocol. It holds its place among those of the door.

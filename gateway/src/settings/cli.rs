@@ -75,7 +75,8 @@ pub struct Cli {
     /// The key of --cert, PEM.
     #[arg(long, value_name = "FILE", env = "MILLRACE_KEY")]
     pub key: Option<PathBuf>,
-    /// Where this gateway is: routers of the same zone are preferred, others used when there is none.
+    /// Where this gateway is: routers of the same zone are preferred, others used when there is
+    /// none.
     #[arg(long, value_name = "NAME", env = "MILLRACE_ZONE")]
     pub zone: Option<String>,
     /// Where the HTTP door is, or `off`. Default 127.0.0.1:7480; port 0 is any free one.

@@ -161,7 +161,8 @@ pub struct IdentityFile {
     /// A file whose first line is the token that proves it.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
-    /// The token may have less than 16 characters: for clients whose password cannot be another one.
+    /// The token may have less than 16 characters: for clients whose password cannot be another
+    /// one.
     #[serde(default)]
     pub short_token: bool,
     /// The name in a client certificate that proves it.

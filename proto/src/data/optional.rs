@@ -209,8 +209,8 @@ pub struct StandbySet<'a> {
     pub set: &'a str,
     /// The generation that the publisher holds it in.
     pub generation: u64,
-    /// The holder does not know what came between the numbers that routers had had before it and its
-    /// own first one.
+    /// The holder does not know what came between the numbers that routers had had before it and
+    /// its own first one.
     pub is_behind_hole: bool,
     /// Encoded source seqs.
     seqs: &'a [u8],

@@ -48,8 +48,8 @@ impl Process {
         command.env("XDG_RUNTIME_DIR", folder.path()).stdout(Stdio::piped());
         command.args(["--listen", listen, "--admin", "127.0.0.1:0", "--ready-json", "--name", name]);
         for setting in [
-            // A router that waits in vain for another one lets publishers go on. Here all are there,
-            // however busy the machine is.
+            // A router that waits in vain for another one lets publishers go on. Here all are
+            // there, however busy the machine is.
             "mesh.sync_timeout=15s",
             "mesh.ping_every=100ms",
             "mesh.suspect_after=700ms",

@@ -1,4 +1,5 @@
-//! History in files: what came before a restart of the router is there behind it, once and in order.
+//! History in files: what came before a restart of the router is there behind it, once and in
+//! order.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,8 @@ async fn past(client: &Client, since: Option<Duration>, cursor: Option<Cursor>) 
     receiver
 }
 
-/// Receives until each host has a number that is not below `last`: the numbers, which have come once
-/// and in order for each host, and the gaps, each with how many numbers came before it.
+/// Receives until each host has a number that is not below `last`: the numbers, which have come
+/// once and in order for each host, and the gaps, each with how many numbers came before it.
 async fn until(receiver: &mut Receiver, last: u64) -> (Vec<u64>, Vec<(usize, GapReason)>) {
     let (mut numbers, mut gaps) = (Vec::new(), Vec::new());
     let mut newest = vec![None; usize::try_from(HOSTS).unwrap()];

@@ -45,8 +45,8 @@ impl Publisher {
     }
 
     /// Where a process that begins goes on: with numbers, at the first event that the source still
-    /// knows, because what others have published is passed over, or as it follows the source from its
-    /// end; without, at the newest.
+    /// knows, because what others have published is passed over, or as it follows the source from
+    /// its end; without, at the newest.
     pub(super) fn begin_source(&mut self, now: Time) {
         if let Some(SetSource { source, follows, .. }) = &self.setup.source {
             let is_from_beginning = source.is_numbered && !follows;

@@ -1,13 +1,14 @@
 //! Forwarding between clusters: events cross links, and nothing else happens to them.
 //!
-//! Clusters are numbered; a link leads from one to another. Judged is what each link writes, and what
-//! receivers' applications take:
+//! Clusters are numbered; a link leads from one to another. Judged is what each link writes, and
+//! what receivers' applications take:
 //!
-//! - **paths**: the path that a run carries begins where its event was published, ends where the link
-//!   begins, follows links that there are, and crosses no cluster twice; nor does the link lead back
-//!   into it, or exceed its hops. So an event reaches a cluster at most once on each simple path.
-//! - **once by each path**: no link writes an event twice with one path, unless it or a link of the path
-//!   was cut, or several links lead along the path.
+//! - **paths**: the path that a run carries begins where its event was published, ends where the
+//!   link begins, follows links that there are, and crosses no cluster twice; nor does the link
+//!   lead back into it, or exceed its hops. So an event reaches a cluster at most once on each
+//!   simple path.
+//! - **once by each path**: no link writes an event twice with one path, unless it or a link of the
+//!   path was cut, or several links lead along the path.
 //! - **demand**: a link that heeds demand writes nothing that nobody wants behind it.
 //! - **once at most**: no application is given an event twice.
 //! - **whole**: what was published once all was known reaches every receiver that wants it and that
@@ -101,8 +102,8 @@ impl Forwarding {
         self.cut.insert(link);
     }
 
-    /// A link writes an event, whose path names these clusters. `knows_demand` says that it has long
-    /// been told what is wanted.
+    /// A link writes an event, whose path names these clusters. `knows_demand` says that it has
+    /// long been told what is wanted.
     pub fn crosses(
         &mut self,
         number: usize,

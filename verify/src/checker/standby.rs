@@ -3,14 +3,16 @@
 //! Members of a set give the events of one source, which numbers them. Judged are receivers'
 //! applications, across their connections, and the members:
 //!
-//! - **fenced**: no receiver is given an event of a lower generation than one that it has had, unless it
-//!   is of the publisher of that higher one, which has only moved.
+//! - **fenced**: no receiver is given an event of a lower generation than one that it has had,
+//!   unless it is of the publisher of that higher one, which has only moved.
 //! - **once**: with numbers, no number of a set comes twice to an application.
-//! - **whole**: with numbers, a receiver that wants the set from before an event was born to the end
-//!   gets it, unless its stream shows a gap between the event's neighbours, or in the time in which the
-//!   event was on its way ([`ON_THE_WAY_NS`]).
-//! - **shown**: without numbers, a gap *takeover* stands before the first event of another publisher.
-//! - **one holder**: once all is healed, exactly one member holds the set, within [`HOLDER_WITHIN_NS`].
+//! - **whole**: with numbers, a receiver that wants the set from before an event was born to the
+//!   end gets it, unless its stream shows a gap between the event's neighbours, or in the time in
+//!   which the event was on its way ([`ON_THE_WAY_NS`]).
+//! - **shown**: without numbers, a gap *takeover* stands before the first event of another
+//!   publisher.
+//! - **one holder**: once all is healed, exactly one member holds the set, within
+//!   [`HOLDER_WITHIN_NS`].
 //! - **unknown**: what a member had not been told the end of when it lost its set never ends as
 //!   confirmed.
 //!
@@ -256,7 +258,8 @@ mod tests {
     const B: PublisherId = PublisherId(2);
     const NUMBERED: Source = Source { from: 0, every: 1_000_000_000, total: 9, is_numbered: true };
 
-    /// Findings of a watcher that takes these events (generation, publisher, number) and gaps (when).
+    /// Findings of a watcher that takes these events (generation, publisher, number) and gaps
+    /// (when).
     fn findings(source: Source, stream: &[Result<(u64, PublisherId, u64), u64>]) -> u64 {
         let (mut standby, mut findings) = (Standby::new(vec![source]), Findings::default());
         standby.watching(7, 0, 0);

@@ -74,8 +74,8 @@ impl<S: Store> PublisherSession<S> {
         self.standby.as_deref_mut().map(|member| member.request(PUBLISHER_NUMBER, index))
     }
 
-    /// What its router is to be told of it besides, when that is news: to be asked whenever its router
-    /// has said what it is in its set.
+    /// What its router is to be told of it besides, when that is news: to be asked whenever its
+    /// router has said what it is in its set.
     pub fn standby_news(&mut self) -> Option<Standby> {
         let index = self.config.index;
         self.standby.as_deref_mut().and_then(|member| member.news(PUBLISHER_NUMBER, index))

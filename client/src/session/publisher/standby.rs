@@ -187,7 +187,8 @@ pub(super) struct Member {
     /// The number from which on it has, or has published, all that its application gives; none
     /// before the first. What the set is missing below, others may have.
     from: Option<u64>,
-    /// What routers had had of the set, plus one, [`ABREAST_NS`] ago; it stays while it holds the set.
+    /// What routers had had of the set, plus one, [`ABREAST_NS`] ago; it stays while it holds the
+    /// set.
     entered: u64,
     /// What they had had when it became active last.
     began_at: u64,
@@ -241,8 +242,8 @@ impl Member {
     /// What each of its runs says of the set; none while it must not publish.
     pub(super) fn stamp(&self) -> Option<SetStamp<'_>> {
         let StandbyState::Active { generation } = self.state else { return None };
-        // Of a set without numbers routers know none. What they had had just before is no help: it may
-        // be fenced.
+        // Of a set without numbers routers know none. What they had had just before is no help: it
+        // may be fenced.
         let is_behind_hole = self.began_at > 0 && self.from.is_some() && !self.is_abreast();
         Some(SetStamp { set: &self.wish.set, generation, is_behind_hole })
     }
@@ -309,8 +310,8 @@ impl Member {
         let old = self.words.iter().rfind(|&&(at, _)| now.nanos_since(at) >= ABREAST_NS);
         self.entered = self.entered.max(old.map_or(0, |&(_, next)| next));
         if said.generation > self.generation || said.standing == Standing::Active {
-            // What entered last before a takeover may be fenced. The new holder publishes it again, and
-            // this member, if it is the one, nothing but that and what it is given.
+            // What entered last before a takeover may be fenced. The new holder publishes it again,
+            // and this member, if it is the one, nothing but that and what it is given.
             self.words.clear();
         }
         self.generation = self.generation.max(said.generation);

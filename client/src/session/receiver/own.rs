@@ -1,9 +1,9 @@
 //! Reads the stream of one receiver.
 //!
 //! The grant is a position in the stream behind which the router writes nothing. The application
-//! *consumes* bytes as it takes events; when a quarter of the window is used up, the session raises the
-//! grant to `consumed + window`. A chunk counts whole, its incomplete last frame included, because
-//! a frame larger than the window must still arrive.
+//! *consumes* bytes as it takes events; when a quarter of the window is used up, the session raises
+//! the grant to `consumed + window`. A chunk counts whole, its incomplete last frame included,
+//! because a frame larger than the window must still arrive.
 
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::TableCapacity;
@@ -109,8 +109,8 @@ impl ReceiverSession {
         self.consumed = (self.consumed + bytes).min(self.arrived);
     }
 
-    /// A new grant for the router, when a quarter of the window is used up: a router stops a replay at half
-    /// of what it was granted, and what the application has taken is told by quarters.
+    /// A new grant for the router, when a quarter of the window is used up: a router stops a replay
+    /// at half of what it was granted, and what the application has taken is told by quarters.
     pub fn poll_grant(&mut self) -> Option<u64> {
         let wanted = self.consumed + self.window_bytes;
         if wanted.saturating_sub(self.granted) < (self.window_bytes / 4).max(1) {

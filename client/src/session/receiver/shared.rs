@@ -61,8 +61,9 @@ struct Account {
 }
 
 impl Account {
-    /// The grant that the router should have, when a quarter of the window is used up: a router stops
-    /// a replay at half of what it was granted, and what the application has taken is told by quarters.
+    /// The grant that the router should have, when a quarter of the window is used up: a router
+    /// stops a replay at half of what it was granted, and what the application has taken is told by
+    /// quarters.
     fn wanted(&self) -> Option<u64> {
         let wanted = self.consumed + self.window_bytes.saturating_sub(self.held);
         (wanted.saturating_sub(self.granted) >= (self.window_bytes / 4).max(1)).then_some(wanted)

@@ -222,7 +222,8 @@ fn request_frame(request: u64, ask: &HistoryAsk, now: Time, unix_ns: u64) -> His
             (at(from), (unix_ns.saturating_sub(ask.not_before) / 1000).max(1))
         }
         Ask::Pin(Begin::At(position)) | Ask::On { from: position, .. } => (at(position), 0),
-        // The owner counts back from its own clock. Ours may have begun later than what is asked for.
+        // The owner counts back from its own clock. Ours may have begun later than what is asked
+        // for.
         Ask::Pin(Begin::Since(_)) if ask.not_before > 0 => {
             (Vec::new(), (unix_ns.saturating_sub(ask.not_before) / 1000).max(1))
         }

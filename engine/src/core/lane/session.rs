@@ -338,9 +338,9 @@ impl LaneSession {
         self.read_runs(turn)
     }
 
-    /// Ends the lane because control says so. A peer that is to dial elsewhere, or to be dialled, is
-    /// told by whom it is refused, and closes the lane then: a transport that closes a connection
-    /// drops what it has not sent. Where it does not, [`tend`](Self::tend) closes.
+    /// Ends the lane because control says so. A peer that is to dial elsewhere, or to be dialled,
+    /// is told by whom it is refused, and closes the lane then: a transport that closes a
+    /// connection drops what it has not sent. Where it does not, [`tend`](Self::tend) closes.
     pub(in crate::core) fn end(
         &mut self,
         turn: &mut Turn<'_>,

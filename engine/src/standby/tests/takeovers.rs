@@ -243,7 +243,8 @@ proptest! {
         }
         // A member that is always there, so that somebody holds the set.
         cluster.join(0, 9, 9, false);
-        // Who has handed over rests for five seconds, and who preempts waits for as long behind that.
+        // Who has handed over rests for five seconds, and who preempts waits for as long behind
+        // that.
         cluster.pass(Duration::from_secs(13));
         let (generation, ..) = cluster.holder();
         prop_assert!(cluster.active.iter().all(|&(other, _)| other <= generation));

@@ -92,7 +92,8 @@ impl Subscriptions {
         if self.by_sid.contains_key(sid) {
             return Ok(());
         }
-        // One of the same name that ends has its end now: what it would still get has no other name.
+        // One of the same name that ends has its end now: what it would still get has no other
+        // name.
         let numbers = self.ending.iter().copied();
         let same = numbers.filter(|number| self.by_number.get(number).is_some_and(|ended| ended.sid == sid));
         same.collect::<Vec<_>>().into_iter().for_each(|number| self.forget(number));

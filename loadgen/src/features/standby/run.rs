@@ -144,8 +144,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Kills the holder, starts it again at once, waits until another member holds the set, and until
-    /// receivers have events. Says how long it took until the other one held it; none, when none did.
+    /// Kills the holder, starts it again at once, waits until another member holds the set, and
+    /// until receivers have events. Says how long it took until the other one held it; none, when
+    /// none did.
     async fn kill(&mut self) -> Result<Option<u64>, FeatureError> {
         let members = &mut self.members;
         until(STAND_WITHIN, || {
@@ -157,8 +158,8 @@ impl Run<'_> {
         let killed_us = self.clock.now_us();
         self.ears.iter().for_each(|ear| ear.borrow_mut().watch(killed_us));
         self.members.kill(holder);
-        // It is back before anybody notices, often with the lowest rank, and has not what came while it
-        // was away: whoever waited has that, and is to take over.
+        // It is back before anybody notices, often with the lowest rank, and has not what came
+        // while it was away: whoever waited has that, and is to take over.
         self.members.start(holder)?;
         let members = &mut self.members;
         let taken_over = until(STAND_WITHIN, || {
