@@ -353,6 +353,26 @@ fn routers_that_cannot_be_asked_are_named_by_a_gap() {
 }
 
 #[test]
+fn how_far_a_life_had_come_that_is_over_is_not_told_to_quiet_receivers() {
+    for is_over in [false, true] {
+        let mut cluster = Cluster::new();
+        cluster.far.client(1);
+        let subscribe = Subscribe { selectors: vec!["host".to_owned()], since_us: 1, ..Subscribe::default() };
+        let receiver = asks(&mut cluster.near[1], 1, 1 << 20, subscribe);
+        (0..10).for_each(|seq| cluster.publish_far(seq, "event"));
+        cluster.settle();
+        if is_over {
+            cluster.tell_owners(FarOwners::default());
+            cluster.settle();
+        }
+        cluster.pass(5);
+        let said = said(&cluster.near[1], receiver);
+        let names_far = |said: &Said| matches!(said, Said::Cursor(told) if told.contains_key(&FAR_OWNER));
+        assert_eq!(said.iter().any(names_far), !is_over, "{said:?}");
+    }
+}
+
+#[test]
 fn runs_that_come_late_are_not_given_again_to_who_has_had_them_elsewhere() {
     let mut cluster = Cluster::new();
     cluster.far.client(1);

@@ -49,6 +49,12 @@ impl<S: Storage> Archive<S> {
         let oldest = owner.oldest().unwrap_or(0);
         let end = owner.blocks.back().map_or(0, |last| last.head.next);
         let (from, to) = match ask.ask {
+            // What was there when the replay began, and is gone with its block.
+            Ask::On { from, to } if from >= end && to > end => {
+                let span = Span { from: end, to, oldest, is_cut: false };
+                let chunk = Chunk { next: to, is_cut: true, ..Chunk::default() };
+                return Found::Read { span: Some(span), chunk, pasts: Box::default() };
+            }
             Ask::On { from, to } => (from, to.min(end)),
             Ask::Pin(_) => (oldest, end),
         };

@@ -1,6 +1,7 @@
 //! Torn ends, flipped bits, and files of others: what can be read is read, the rest is named.
 
-use super::{BEGIN, MemoryStorage, block, open, positions, read_all, source};
+use super::{BEGIN, MemoryStorage, ask, block, open, positions, read_all, source};
+use crate::history::Found;
 
 /// A folder with one file of three blocks of an earlier life, and the file's name.
 fn three_blocks() -> (MemoryStorage, String) {
@@ -68,6 +69,16 @@ fn a_flipped_bit_costs_its_block_alone_and_is_named() {
             }
         }
     }
+}
+
+#[test]
+fn who_reads_towards_a_block_that_others_have_found_damaged_comes_to_an_end() {
+    let (storage, name) = three_blocks();
+    let mut archive = open(&storage, 2, BEGIN);
+    *storage.0.borrow_mut().files.get_mut(&name).unwrap().last_mut().unwrap() ^= 1;
+    assert_eq!(read_all(&mut archive, source(1, 0), "*").0.len(), 8);
+    let Found::Read { chunk, .. } = archive.find(&ask(source(1, 0), 8, 12, "*")) else { panic!("lost") };
+    assert_eq!((chunk.next, chunk.is_cut, chunk.runs.len()), (12, true, 0));
 }
 
 #[test]
