@@ -73,7 +73,7 @@ ALONE = {
     "soon": ("r2", 7480, []),
     "now": ("r2", 7490, []),
     "silent": ("r2", 7510, []),
-    "mute": ("r2", 7520, ["log.filter=trace"]),
+    "mute": ("r2", 7520, ["log.filter=debug"]),
     "far": ("r1", 7530, [f'mesh.seeds=["near.{DOMAIN}:7530"]']),
     "near": ("r2", 7530, [f'mesh.seeds=["far.{DOMAIN}:7530"]']),
 }

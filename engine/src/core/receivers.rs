@@ -88,7 +88,7 @@ impl Receivers {
     }
 
     /// Marks a receiver, or the stream that it shares, as having something to write.
-    #[inline]
+    #[inline(always)]
     pub(super) fn mark(&mut self, slot: ReceiverSlot) {
         let Some(Some(receiver)) = self.slots.get_mut(slot as usize) else { return };
         if let Outlet::Shared(at) = receiver.outlet {

@@ -202,7 +202,7 @@ impl RouteCache {
 
     /// The route of these tags by both indexes; none when the tags were evicted. Each index is
     /// always the same one, or a later snapshot of it, and both have one seed.
-    #[inline]
+    #[inline(always)]
     pub fn resolve(
         &mut self,
         id: TagId,

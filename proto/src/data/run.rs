@@ -5,7 +5,7 @@ use super::kind;
 use crate::varint;
 
 /// Appends a run frame: `header` for this stream, `body` as it came.
-#[inline]
+#[inline(always)]
 pub fn put_run(out: &mut Vec<u8>, header: &HopHeader<'_>, body: &[u8]) {
     put_head(out, header, None, body.len(), body.len());
     out.extend_from_slice(body);

@@ -112,7 +112,7 @@ impl DeliveryStream {
     }
 
     /// Appends a run. Returns the bytes that it takes.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, run: &RunOut<'_>) -> u64 {
         let before = self.out_bytes();
         if let Some(buffer) = run.buffer {
@@ -128,7 +128,7 @@ impl DeliveryStream {
     }
 
     /// Appends a run for the receivers that `targets` names; there are `receivers` of them.
-    #[inline]
+    #[inline(always)]
     pub(in crate::core) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8], receivers: u64) {
         self.encoder.count(run.events * receivers);
         if let Some(buffer) = run.buffer {
@@ -350,7 +350,7 @@ impl ReceiverQueue {
 
     /// Takes a run: writes it, queues it, or drops by policy. Returns what became of it, and calls
     /// `lost` for each older run that gave way for it.
-    #[inline]
+    #[inline(always)]
     pub(in crate::core) fn push(
         &mut self,
         run: &RunOut<'_>,

@@ -121,7 +121,7 @@ impl Encoder {
     }
 
     /// Appends a run with a copy of its body, behind the definitions that it needs.
-    #[inline]
+    #[inline(always)]
     pub(super) fn run(&mut self, run: &RunOut<'_>, lane_seq: Option<u64>) {
         self.count(run.events);
         self.reserve(self.out_hint.max(run.body.len() + HEAD_BYTES));
@@ -161,7 +161,7 @@ impl Encoder {
     }
 
     /// Appends a run for `targets` with a copy of its body, behind the definitions that it needs.
-    #[inline]
+    #[inline(always)]
     pub(super) fn deliver(&mut self, run: &RunOut<'_>, targets: &[u8]) {
         self.reserve(self.out_hint.max(run.body.len() + targets.len() + HEAD_BYTES));
         if run.place.is_some() {

@@ -225,7 +225,7 @@ impl Left {
 
     /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of
     /// all receivers of the run.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note(
         &self,
         slot: ReceiverSlot,
