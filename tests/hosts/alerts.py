@@ -44,6 +44,12 @@ for request in [0x4206, 0x4207]:  # PTRACE_SEIZE, PTRACE_INTERRUPT
         sys.exit(f"ptrace: {os.strerror(ctypes.get_errno())}")
 time.sleep(3600)
 """
+RELOADS = """
+import os, signal, sys, time
+while True:
+    os.kill(int(sys.argv[1]), signal.SIGHUP)
+    time.sleep(0.004)
+"""
 ONE_TAG_SET = """
 line=$(printf %4000s | tr ' ' x)
 while :; do yes "$line" | head -n 100000 | "$@" -t load=1 || sleep 0.2; done
@@ -73,7 +79,7 @@ ALONE = {
     "soon": ("r2", 7480, []),
     "now": ("r2", 7490, []),
     "silent": ("r2", 7510, []),
-    "mute": ("r2", 7520, ["log.filter=debug"]),
+    "mute": ("r2", 7520, []),
     "far": ("r1", 7530, [f'mesh.seeds=["near.{DOMAIN}:7530"]']),
     "near": ("r2", 7530, [f'mesh.seeds=["far.{DOMAIN}:7530"]']),
 }
@@ -213,8 +219,9 @@ def a_core_that_stands_still(lab):
 
 @causes("MillraceLogLinesLost")
 def standard_error_that_nobody_reads(lab):
-    # Each refused request is a few lines at this level, and there are thousands of them.
-    publish(lab, "mute", ONE_TAG_SET)
+    # Each reload is a line. A few thousand fill what waits for a reader.
+    of_router = (one for one in processes(lab, "mute") if (one / "comm").read_text() == "millrace-router\n")
+    lab.start("r2", "mute reloads", sys.executable, "-c", RELOADS, next(of_router).name)
     return "mute"
 
 
