@@ -37,8 +37,8 @@ impl Path {
         self.locations.cursor_to_siblings(&arrived);
         self.locations.cursor_to_peers(&own, position);
         let mut news: Vec<_> = self.positions.sources.take_news();
-        // Of another router's owner that has said nothing yet nobody knows how far it is. An earlier
-        // life of one is over, and would take the place of the present one in cursors.
+        // Of another router's owner that has said nothing yet nobody knows how far it is. An
+        // earlier life of one is over, and would take the place of the present one in cursors.
         let far = &self.positions.replays.far;
         let is_present = |known: &KnownSource| far.get(&known.source).is_some();
         news.retain(|(known, seen)| {
