@@ -5,6 +5,7 @@ mod confirms_between;
 mod crossing;
 mod deliveries;
 mod events;
+mod far_cluster;
 mod far_replays;
 mod frames;
 mod groups;
