@@ -2,7 +2,7 @@
 //! first tell which.
 //!
 //! `37` is `25`, `15293` is `7b bd`. Values reach 2^62 − 1. Longer encodings than necessary are
-//! read, never written.
+//! read; only [`put_wide`] writes them.
 
 use crate::error::DecodeError;
 
@@ -38,6 +38,13 @@ pub fn put(out: &mut Vec<u8>, value: u64) {
         4 => out.extend_from_slice(&((value as u32) | 0x8000_0000).to_be_bytes()),
         _ => out.extend_from_slice(&(value.min(MAX) | 0xc000_0000_0000_0000).to_be_bytes()),
     }
+}
+
+/// Appends `value` in eight bytes, however few hold it: readers take the same number, and who looks
+/// at the form as well learns one thing more. As [`put`] for values above [`MAX`].
+pub fn put_wide(out: &mut Vec<u8>, value: u64) {
+    debug_assert!(value <= MAX, "a varint holds 62 bits");
+    out.extend_from_slice(&(value.min(MAX) | !MAX).to_be_bytes());
 }
 
 /// The encoding of `value`: this many of these bytes. As [`put`] for values above [`MAX`].

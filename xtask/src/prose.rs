@@ -1,8 +1,8 @@
 //! Lines of prose that are too long: of comments, and of pages (`*.md`).
 //!
 //! A line ends at column [`COLUMNS_MAX`]. Tables, headings, code between fences, definitions of
-//! links, and lines that cannot be broken are left out. To mend a line is to fill its paragraph
-//! anew, from the line to the paragraph's end; no word is changed.
+//! links, golden vectors, and lines that cannot be broken are left out. To mend a line is to fill
+//! its paragraph anew, from the line to the paragraph's end; no word is changed.
 
 use std::fmt;
 use std::fs;
@@ -144,7 +144,9 @@ impl<'a> Line<'a> {
     /// Whether it stands as it is, whatever its length.
     fn is_fixed(self) -> bool {
         let words = self.words();
-        words.starts_with(['|', '#', '<', '>']) || (words.starts_with('[') && words.contains("]: "))
+        words.starts_with(['|', '#', '<', '>'])
+            || (words.starts_with('[') && words.contains("]: "))
+            || (words.starts_with("- `") && words.contains("`: `") && words.ends_with('`'))
     }
 
     /// Whether it goes on with the paragraph or item that `first` begins or stands in.
@@ -277,7 +279,10 @@ mod tests {
     fn tables_fences_headings_and_long_words_stay() {
         let wide = words(30);
         let word = "w".repeat(120);
-        let text = format!("| {wide} |\n\n# {wide}\n\n```text\n{wide}\n```\n\n{word}\n[x]: {wide}\n");
+        let golden = format!("- `control hello`: `{wide}`");
+        let text = format!(
+            "| {wide} |\n\n# {wide}\n\n```text\n{wide}\n```\n\n{word}\n[x]: {wide}\n{golden}\n{golden}\n"
+        );
         assert_eq!(fill(&text, true), (text.clone(), Vec::new()));
     }
 }

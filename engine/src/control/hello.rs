@@ -265,7 +265,8 @@ impl Control {
         peer.name.clone_from(&hello.name);
         peer.zone.clone_from(&hello.zone);
         peer.proven |= proves;
-        peer.has_files = hello.features.contains(feature::FILES);
+        let has_files = hello.features.contains(feature::FILES);
+        peer.has_files = has_files;
         let known_life = peer.incarnation.replace(hello.incarnation);
         peer.unreachable &= known_life == Some(hello.incarnation);
         if known_life.is_some_and(|life| life != hello.incarnation) {
@@ -273,7 +274,6 @@ impl Control {
             self.drop_link(router, CloseCode::Replaced);
             self.clear_interest(router);
         }
-        let has_files = hello.features.contains(feature::FILES);
         if let Some(ended) = known_life.filter(|&life| life != hello.incarnation && !has_files) {
             self.life_ended(router, ended);
         }

@@ -185,8 +185,14 @@ impl Control {
             let linked = if other == router { peer.heard } else { peer.reached };
             told.peers.push(KnownPeer { router: other, advertise, linked, ended: self.ended_life(other) });
         }
-        let gone = self.gone_routers(&told.peers);
-        told.peers.extend(gone);
+        for gone in self.gone_routers(&told.peers) {
+            bytes += KNOWN_PEER_FRAMING_BYTES;
+            if bytes > MESH_FRAME_BYTES {
+                self.metrics.gossip_cut += 1;
+                continue;
+            }
+            told.peers.push(gone);
+        }
         self.say(router, LinkFrame::Peers(told));
     }
 

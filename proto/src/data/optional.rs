@@ -202,7 +202,8 @@ impl<'a> Addressed<'a> {
 
 /// The set of a standby publisher: `generation, set length, set`, then nothing, or for each event
 /// of the run its source seq, the first as it is, each other one as what it exceeds the one before
-/// by; and then a 0 in all runs of a holder that began behind a hole.
+/// by. A holder that began behind a hole writes its generation in eight bytes although fewer hold
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StandbySet<'a> {
     /// The set.
@@ -210,7 +211,7 @@ pub struct StandbySet<'a> {
     /// The generation that the publisher holds it in.
     pub generation: u64,
     /// The holder does not know what came between the numbers that routers had had before it and
-    /// its own first one.
+    /// its own first one. Generations of 2^30 and more do not say so.
     pub is_behind_hole: bool,
     /// Encoded source seqs.
     seqs: &'a [u8],
@@ -222,24 +223,20 @@ impl<'a> StandbySet<'a> {
     /// # Errors
     /// [`DecodeError`] when it is malformed.
     pub fn parse(mut value: &'a [u8]) -> Result<Self, DecodeError> {
+        let whole = value.len();
         let generation = varint::take(&mut value)?;
+        let is_behind_hole = whole - value.len() > varint::size(generation);
         let set = name(varint::take_prefixed(&mut value, NAME_BYTES_MAX, "set")?, "set")?;
         let (mut rest, mut count, mut seq) = (value, 0, 0_u64);
-        let (mut seqs, mut is_behind_hole) = (value, false);
         while !rest.is_empty() {
-            let before = value.len() - rest.len();
             let more = varint::take(&mut rest)?;
-            if count > 0 && more == 0 && rest.is_empty() {
-                (seqs, is_behind_hole) = (&value[..before], true);
-                break;
-            }
             seq = seq.saturating_add(more);
             count += 1;
             if count > EVENTS_PER_RUN_MAX || seq > varint::MAX || (count > 1 && more == 0) {
                 return Err(DecodeError::Malformed { what: "source seqs" });
             }
         }
-        Ok(Self { set, generation, is_behind_hole, seqs })
+        Ok(Self { set, generation, is_behind_hole, seqs: value })
     }
 
     /// The source seqs as they are encoded; empty when the application gave none.
@@ -259,12 +256,13 @@ impl<'a> StandbySet<'a> {
 
     /// Appends the field: source seqs rise, and there are none or one for each event of the run.
     pub fn put(out: &mut Vec<u8>, set: &str, generation: u64, source_seqs: impl Iterator<Item = u64>) {
-        let (mut seqs, mut before) = (Vec::new(), 0);
-        for seq in source_seqs {
-            varint::put(&mut seqs, seq.saturating_sub(before));
-            before = seq;
-        }
-        StandbySet { set, generation, is_behind_hole: false, seqs: &seqs }.put_again(out);
+        let seqs = |value: &mut Vec<u8>| {
+            source_seqs.fold(0, |before, seq| {
+                varint::put(value, seq.saturating_sub(before));
+                seq
+            });
+        };
+        StandbySet { set, generation, is_behind_hole: false, seqs: &[] }.put_with(out, seqs);
     }
 
     /// The set of a run whose source seqs are encoded already, as [`put`](Self::put) does it.
@@ -275,14 +273,15 @@ impl<'a> StandbySet<'a> {
 
     /// Appends the field as it is.
     pub fn put_again(&self, out: &mut Vec<u8>) {
+        self.put_with(out, |value| value.extend_from_slice(self.seqs));
+    }
+
+    fn put_with(&self, out: &mut Vec<u8>, put_seqs: impl FnOnce(&mut Vec<u8>)) {
         field::put_nested(out, hop_field::SET, |value| {
-            varint::put(value, self.generation);
+            let put_generation = if self.is_behind_hole { varint::put_wide } else { varint::put };
+            put_generation(value, self.generation);
             varint::put_prefixed(value, self.set.as_bytes());
-            value.extend_from_slice(self.seqs);
-            // Without numbers a takeover shows anyway.
-            if self.is_behind_hole && !self.seqs.is_empty() {
-                varint::put(value, 0);
-            }
+            put_seqs(value);
         });
     }
 }

@@ -11,7 +11,8 @@ mod frames;
 
 use millrace_proto::control::{ControlFrame, Hello, Refused, RefusedReason};
 use millrace_proto::data::{
-    self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, flag, put_run,
+    self, DataFrame, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, flag, optional::StandbySet,
+    put_run,
 };
 use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::MeshFrame;
@@ -183,7 +184,20 @@ fn golden_optional_hop_fields_are_read() {
     assert_eq!(set.source_seqs().collect::<Vec<_>>(), [300, 302]);
     assert_eq!(hop.expiry_us(), Ok(Some(300)));
     assert_eq!(hop.matched().collect::<Vec<_>>(), [0]);
+    assert!(!set.is_behind_hole);
     assert!(HopHeader::numbered(0, 0).standby_set().unwrap().is_none());
+}
+
+/// A reader that asks for the number alone takes it from either form.
+#[test]
+fn a_holder_behind_a_hole_says_so_by_the_form_of_its_generation() {
+    let mut fields = Vec::new();
+    StandbySet::with_encoded("feed", 7, true, &[5]).put_again(&mut fields);
+    assert_eq!(fields, [10, 14, 0xc0, 0, 0, 0, 0, 0, 0, 7, 4, b'f', b'e', b'e', b'd', 5]);
+    let hop = HopHeader { fields: &fields, ..HopHeader::numbered(0, 0) };
+    let set = hop.standby_set().unwrap().unwrap();
+    assert_eq!((set.set, set.generation, set.is_behind_hole), ("feed", 7, true));
+    assert_eq!(set.source_seqs().collect::<Vec<_>>(), [5]);
 }
 
 #[test]

@@ -10,11 +10,7 @@ use crate::standby::{Handed, Joining, SetBook, Why};
 
 #[test]
 fn a_member_that_began_too_late_leaves_the_set_to_one_that_lost_nothing_whatever_its_rank() {
-    let mut cluster = Cluster::new(2);
-    cluster.join(0, 1, 1, false);
-    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
-    cluster.pass(Duration::from_secs(1));
-    cluster.entered(0, 500);
+    let mut cluster = Cluster::held_beside_one_abreast();
     // The holder is killed and back at once, under another id: it has not what came meanwhile.
     cluster.dies(0, 1);
     cluster.join(0, 3, 1, false);
@@ -45,11 +41,7 @@ fn where_nobody_has_everything_the_lowest_rank_claims_as_ever() {
 
 #[test]
 fn one_that_could_take_over_without_loss_and_does_not_holds_up_the_others_for_a_while_only() {
-    let mut cluster = Cluster::new(2);
-    cluster.join(0, 1, 1, false);
-    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
-    cluster.pass(Duration::from_secs(1));
-    cluster.entered(0, 500);
+    let mut cluster = Cluster::held_beside_one_abreast();
     // Its router is there, and does nothing.
     cluster.books[1] = SetBook::new(router(1));
     cluster.dies(0, 1);
@@ -66,11 +58,7 @@ fn one_that_could_take_over_without_loss_and_does_not_holds_up_the_others_for_a_
 
 #[test]
 fn a_process_that_has_the_id_of_the_holder_and_began_since_waits_for_who_has_what_it_missed() {
-    let mut cluster = Cluster::new(2);
-    cluster.join(0, 1, 1, false);
-    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
-    cluster.pass(Duration::from_secs(1));
-    cluster.entered(0, 500);
+    let mut cluster = Cluster::held_beside_one_abreast();
     // Before its router notices that the first process is gone.
     let again = Joining { publisher: PublisherId(1), ..joining(1) };
     cluster.joins(0, 7, &again);
@@ -79,9 +67,7 @@ fn a_process_that_has_the_id_of_the_holder_and_began_since_waits_for_who_has_wha
     cluster.pass(Duration::from_millis(450));
     assert_eq!(cluster.holder(), (2, 2, Why::Died));
     // Alone it goes on, in a generation of its own.
-    let mut alone = Cluster::new(1);
-    alone.join(0, 1, 1, false);
-    alone.pass(Duration::from_secs(1));
+    let mut alone = Cluster::held(1);
     alone.entered(0, 500);
     alone.joins(0, 7, &again);
     alone.pass(Duration::from_millis(250));

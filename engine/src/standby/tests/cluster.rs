@@ -73,6 +73,25 @@ impl Cluster {
         cluster
     }
 
+    /// So many routers, at whose first one publisher 1 holds the set.
+    pub(super) fn held(routers: usize) -> Self {
+        let mut cluster = Self::new(routers);
+        cluster.join(0, 1, 1, false);
+        cluster.pass(Duration::from_secs(1));
+        cluster
+    }
+
+    /// Two routers: at the first one publisher 1 holds the set and has sent numbers below 500; at
+    /// the second one publisher 2, of rank 2, has lost nothing.
+    pub(super) fn held_beside_one_abreast() -> Self {
+        let mut cluster = Self::new(2);
+        cluster.join(0, 1, 1, false);
+        cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
+        cluster.pass(Duration::from_secs(1));
+        cluster.entered(0, 500);
+        cluster
+    }
+
     /// A publisher joins at a router; its number names it, and its connection.
     pub(super) fn join(&mut self, at: usize, number: u64, rank: u8, preempt: bool) {
         self.joins(at, number, &Joining { rank, preempt, ..joining(number) });

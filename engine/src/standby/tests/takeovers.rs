@@ -33,9 +33,7 @@ fn the_lowest_rank_claims_and_the_next_one_when_it_leaves() {
 
 #[test]
 fn a_silent_holder_is_replaced_and_fenced_and_goes_on_where_nobody_replaced_it() {
-    let mut cluster = Cluster::new(2);
-    cluster.join(0, 1, 1, false);
-    cluster.pass(Duration::from_secs(1));
+    let mut cluster = Cluster::held(2);
     cluster.books[0].set_silent(cluster.now, key(1), true);
     cluster.pass(Duration::from_secs(9));
     assert!(!cluster.picture(1).is_held);
@@ -82,9 +80,7 @@ fn a_member_that_preempts_lets_who_took_over_hold_the_set_for_the_failback_too()
 
 #[test]
 fn a_holder_hands_over_when_any_router_is_asked_and_somebody_is_there() {
-    let mut cluster = Cluster::new(3);
-    cluster.join(0, 1, 1, false);
-    cluster.pass(Duration::from_secs(1));
+    let mut cluster = Cluster::held(3);
     assert_eq!(cluster.books[0].hand_over(cluster.now, "other"), Handed::Unknown);
     assert_eq!(cluster.books[2].hand_over(cluster.now, SET), Handed::Alone);
     cluster.join(1, 5, 16, false);
@@ -100,9 +96,7 @@ fn a_holder_hands_over_when_any_router_is_asked_and_somebody_is_there() {
 
 #[test]
 fn a_holder_that_comes_back_goes_on_or_takes_the_next_generation_at_another_router() {
-    let mut cluster = Cluster::new(2);
-    cluster.join(0, 1, 1, false);
-    cluster.pass(Duration::from_secs(1));
+    let mut cluster = Cluster::held(2);
     let joining = Joining { known: 1, ..joining(1) };
     // Its new connection is there before the old one has ended.
     cluster.books[0].join(cluster.now, key(7), &joining).unwrap();
