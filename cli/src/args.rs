@@ -9,7 +9,7 @@ use millrace_proto::control::OverflowPolicy;
 use millrace_proto::limits::NAME_BYTES_MAX;
 use millrace_proto::selector::Claim;
 
-use crate::options::{Reach, bytes};
+use crate::options::{Reach, bytes, count, some_time, time};
 use crate::publishing::Pub;
 
 /// Publish and receive events through a Millrace cluster.
@@ -34,7 +34,14 @@ With a cluster:
   millrace certs init                                   an authority, for certificates of routers and clients
   millrace --router routers.example:7400 --ca ca.pem sub '*'
   millrace ctl status                                   how the router on this host stands
-  millrace ctl why host=web-1,service=pay               whom such an event would meet, and why not";
+  millrace ctl why host=web-1,service=pay               whom such an event would meet, and why not
+
+Exit codes (those of `millrace check` are in its help):
+  0    done: all that was asked for was delivered, received or changed
+  1    something was not delivered, or was refused
+  2    wrong usage
+  3    no router could be reached
+  130  interrupted before the end: of -n N events, fewer came";
 
 /// What to do; the help of each is at its options.
 #[derive(Debug, Subcommand)]
@@ -73,11 +80,12 @@ pub(crate) struct Sub {
     /// command that takes the name later ends this one.
     #[arg(long, value_name = "NAME", conflicts_with = "group", value_parser = name)]
     pub(crate) name: Option<String>,
-    /// End after this many events that arrived; gaps are shown and not counted.
-    #[arg(long, short = 'n', value_name = "N")]
+    /// End after this many events that arrived; gaps are shown and not counted. An interrupt before
+    /// that ends with code 130, and says how many came.
+    #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     pub(crate) count: Option<u64>,
     /// How long the router may gather events before it sends them: fewer packets for slow screens.
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = time)]
     pub(crate) linger: Duration,
     /// Bytes that may wait at the router for this command, such as 64MiB. Default: the router's.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -112,7 +120,7 @@ pub(crate) struct Sub {
     pub(crate) jobs: u16,
     /// Kill a command that runs for longer. In a group, let it be less than what the routers wait
     /// for acknowledgements (30 s if nothing is set): then another member gets the event anyway.
-    #[arg(long, value_name = "DURATION", default_value = "25s", requires = "exec", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "25s", requires = "exec", value_parser = some_time)]
     pub(crate) timeout: Duration,
     /// Show whom routers took each event's publisher for (the tag millrace/identity), and other
     /// tags of routers.
@@ -120,7 +128,7 @@ pub(crate) struct Sub {
     pub(crate) show_identity: bool,
     /// Begin with what arrived at the router in this time, as far as it keeps history: 5m, 1h.
     /// Events of the past come first; what is gone is shown as a gap before them.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
     pub(crate) since: Option<Duration>,
     /// Begin where the last `sub` with this file ended, and keep the place there: what is new since
     /// then. The file is written each second, and a file that does not exist begins now, or at
@@ -216,6 +224,19 @@ mod tests {
             &["millrace", "pub", "x", "--quench", "never"],
             &["millrace", "pub", "x", "--spool-full", "block"],
             &["millrace", "pub", "x", "--spool", "s", "--spool-sync", "interval:1s"],
+            &["millrace", "pub", "x", "--ttl", "0s"],
+            &["millrace", "pub", "--lines", "--standby", "s", "--source-seq", "line", "--window", "0"],
+            &["millrace", "sub", "*", "-n", "0"],
+            &["millrace", "sub", "*", "-n", "-1"],
+            &["millrace", "sub", "*", "--queue", "0"],
+            &["millrace", "sub", "*", "--exec", "cat", "--timeout", "0s"],
+            &["millrace", "reply", "*", "--exec", "cat", "-n", "0"],
+            &["millrace", "request", "a=b", "x", "--timeout", "0s"],
+            &["millrace", "tap", "*", "-n", "0"],
+            &["millrace", "tap", "*", "--for", "0s"],
+            &["millrace", "tap", "*", "--for", "99999999999y"],
+            &["millrace", "top", "--every", "0s"],
+            &["millrace", "check", "--over", "0s"],
         ] {
             assert!(Args::try_parse_from(args).is_err(), "{args:?}");
         }

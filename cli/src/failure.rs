@@ -30,7 +30,7 @@ impl Failure {
         Self { code: 3, error: Some(error), hint: None }
     }
 
-    /// Interrupted a second time, before everything was done.
+    /// Interrupted before everything was done.
     pub(crate) fn interrupted(error: anyhow::Error) -> Self {
         Self { code: 130, error: Some(error), hint: None }
     }

@@ -39,7 +39,9 @@ mod tell;
 mod top;
 mod worker;
 
+use std::any::TypeId;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
@@ -53,6 +55,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What monitoring systems take for "it could not be found out".
 const CHECK_UNKNOWN: i32 = 3;
+
+/// Types of options' values that begin with a digit.
+const NUMBERS: [TypeId; 4] =
+    [TypeId::of::<Duration>(), TypeId::of::<u64>(), TypeId::of::<u32>(), TypeId::of::<u16>()];
 
 fn main() -> ExitCode {
     let args = parse();
@@ -95,7 +101,7 @@ fn main() -> ExitCode {
 /// shells and unit files unset one.
 fn parse() -> Args {
     let command = Args::command();
-    let command = without_empty_variables(command);
+    let command = as_people_write(command);
     let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&error));
     Args::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error))
 }
@@ -112,10 +118,14 @@ fn refuse(error: &clap::Error) -> ! {
     error.exit()
 }
 
-fn without_empty_variables(command: clap::Command) -> clap::Command {
+/// The same, with negative numbers read as numbers, which are then refused in words.
+fn as_people_write(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| {
         let is_empty = arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+        // `--duration -5s` is told that times are not negative, rather than that `-5` is no option.
+        let is_number = NUMBERS.iter().any(|number| arg.get_value_parser().type_id() == *number);
+        let arg = arg.allow_hyphen_values(is_number);
         if is_empty { arg.env(Resettable::Reset) } else { arg }
     });
-    command.mut_subcommands(without_empty_variables)
+    command.mut_subcommands(as_people_write)
 }

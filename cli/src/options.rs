@@ -1,6 +1,7 @@
 //! Options that several commands have.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::ValueEnum;
@@ -78,9 +79,55 @@ impl From<Confirm> for ConfirmLevel {
     }
 }
 
-/// Reads a size, such as `64MiB`.
+/// The longest time that an option takes: what is longer was meant otherwise.
+const TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Reads a size that is not zero, such as `64MiB`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map(|ByteSize(bytes)| bytes)
-        .map_err(|_| format!("{text:?} is no size: write 64MiB or 1000000"))
+    match text.parse() {
+        Ok(ByteSize(0)) => Err("nothing fits into no bytes: write 64MiB or 1000000".to_owned()),
+        Ok(ByteSize(bytes)) => Ok(bytes),
+        Err(_) => Err(format!("{text:?} is no size: write 64MiB or 1000000")),
+    }
+}
+
+/// Reads a time, such as `20ms`; none will do.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}: write 20ms, 10s or 5m"))?;
+    if time <= TIME_MAX { Ok(time) } else { Err("too long: write 366d or less".to_owned()) }
+}
+
+/// Reads a time that is not zero.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("no time is not enough: write 1ms or more, such as 10s".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// Reads a number of events to end after.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) => Err("write a number from 1; without -n it does not end by itself".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("write a number from 1, such as 10".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_ask_for_nothing_are_refused_with_what_to_write() {
+        for text in ["0s", "-1s", "5", "500y", "99999999999999y"] {
+            assert!(some_time(text).is_err_and(|words| words.contains("write")), "{text}");
+        }
+        assert_eq!((time("0s"), some_time("1ms")), (Ok(Duration::ZERO), Ok(Duration::from_millis(1))));
+        for text in ["0", "-3", "few"] {
+            assert!(count(text).is_err_and(|words| words.contains("write")), "{text}");
+        }
+        assert!(bytes("0MiB").is_err() && bytes("-1").is_err());
+        assert_eq!((count("3"), bytes("1KiB")), (Ok(3), Ok(1024)));
+    }
 }

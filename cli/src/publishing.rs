@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use millrace_client::Connections;
 use millrace_client::publisher::Quench;
 
-use crate::options::Confirm;
+use crate::options::{Confirm, some_time, time};
 
 /// Publish events.
 ///
@@ -65,13 +66,13 @@ pub(crate) struct Pub {
     #[arg(long, value_name = "line|start", value_enum, requires_all = ["standby", "lines"], conflicts_with = "payloads", hide_possible_values = true)]
     pub(crate) source_seq: Option<SourceSeq>,
     /// Numbered lines that a waiting member keeps: as many as the feed brings in 2.5 s.
-    #[arg(long, value_name = "LINES", default_value_t = 4096, requires = "source_seq")]
+    #[arg(long, value_name = "LINES", default_value_t = 4096, requires = "source_seq", value_parser = RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub(crate) window: usize,
     /// Keep a CR at the end of a line: it belongs to the payload.
     #[arg(long, requires = "lines")]
     pub(crate) keep_cr: bool,
     /// Longest time that an event waits for company.
-    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5ms", value_parser = time)]
     pub(crate) linger: Duration,
     /// Connections to the router: `one`, `per-core`, or a number. More than one help a publisher of
     /// many tag sets; events of one tag set always take the same connection, which keeps their
@@ -89,11 +90,11 @@ pub(crate) struct Pub {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) min_receivers: u64,
     /// How long to wait for the last events to be confirmed, or received.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time)]
     pub(crate) timeout: Duration,
     /// How long after it was read an event may be sent, such as 5m; one that waits longer for a
     /// router is given up, and counted as expired. Default: without end.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = some_time)]
     pub(crate) ttl: Option<Duration>,
     /// Events that nobody in the cluster wants, as the router says after some seconds: `auto` skips
     /// them with --confirm none, but for one every 10 s; `always` skips them with confirms, too, as

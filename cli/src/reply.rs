@@ -17,10 +17,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
-use crate::options::Reach;
+use crate::options::{Reach, count};
 use crate::outage::{self, Outage};
 use crate::refusal::refusal;
-use crate::signal::interrupt;
+use crate::signal::{cut_short, interrupt};
 use crate::tell::tell;
 use crate::{exec, reach};
 
@@ -50,8 +50,8 @@ pub(crate) struct Reply {
     /// Commands that run at once, at most.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// End after this many requests.
-    #[arg(long, short = 'n', value_name = "N")]
+    /// End after this many requests. An interrupt before that ends with code 130.
+    #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     count: Option<u64>,
     /// Do not print acknowledgements.
     #[arg(long, short)]
@@ -128,7 +128,7 @@ pub(crate) async fn run(reach: &Reach, command: &Reply) -> Result<(), Failure> {
                 None if command.quiet => {}
                 None => outage.tell(&change),
             },
-            signal = interrupt() => break signal,
+            signal = interrupt() => break signal.and_then(|()| cut_short(command.count, left, "requests")),
         }
     };
     drop(receiver);

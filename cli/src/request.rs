@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
 use crate::failure::Failure;
-use crate::options::Reach;
+use crate::options::{Reach, some_time};
 use crate::signal::interrupt;
 use crate::tell::tell;
 use crate::{reach, show, tags};
@@ -46,7 +46,7 @@ pub(crate) struct Ask {
     #[arg(long, value_name = "1|N|all", default_value = "1", value_parser = wanted)]
     replies: Wanted,
     /// How long to wait for them, an hour at most.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = some_time)]
     timeout: Duration,
     /// Do not say at the end how many replies came.
     #[arg(long, short)]

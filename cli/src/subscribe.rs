@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::{self, Outage};
 use crate::refusal::refusal;
-use crate::signal::interrupt;
+use crate::signal::{cut_short, interrupt};
 use crate::tell::tell;
 use crate::{reach, show};
 
@@ -77,7 +77,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                 Ok(()) => {}
                 failed => break failed,
             },
-            signal = interrupt() => break signal,
+            signal = interrupt() => break signal.and_then(|()| cut_short(command.count, left, "events")),
         }
     };
     let place = cut.unwrap_or_else(|| receiver.cursor());

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::{self, Outage};
 use crate::refusal::refusal;
-use crate::signal::interrupt;
+use crate::signal::{cut_short, interrupt};
 use crate::tell::tell;
 use crate::{exec, reach, show, subscribe};
 
@@ -64,7 +64,9 @@ pub(crate) async fn run(reach: &Reach, command: &Sub, line: &OsString) -> Result
                 None if command.quiet => {}
                 None => outage.tell(&change),
             },
-            signal = interrupt() => break signal,
+            signal = interrupt() => {
+                break signal.and_then(|()| cut_short(command.count, workshop.left, "events"));
+            }
         }
     };
     let finished = workshop.finish().await;

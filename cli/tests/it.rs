@@ -99,6 +99,39 @@ fn lines_of_a_log_arrive_at_those_who_asked_for_them() {
 }
 
 #[test]
+fn an_interrupt_before_the_wanted_number_is_not_taken_for_the_end() {
+    let world = World::new();
+    let commands: [&[&str]; 4] = [
+        &["sub", "*", "-n", "3"],
+        &["sub", "*", "-n", "3", "--exec", "cat"],
+        &["reply", "*", "-n", "3", "--exec", "cat"],
+        &["tap", "*", "-n", "3", "--samples", "5"],
+    ];
+    for args in commands {
+        let mut child = world.millrace(args).spawn().unwrap();
+        let one = |seen: &millrace_router::Seen| seen.sum(|core| core.engine.selectors) == 1;
+        world.router.wait_until(Duration::from_secs(30), one).unwrap();
+        let is_reply = args[0] == "reply";
+        if is_reply {
+            let asked = world.millrace(&["request", "host=a", "now?", "--timeout", "30s"]).output().unwrap();
+            assert!(asked.status.success(), "{asked:?}");
+        } else {
+            assert!(world.publish(&["pub", "-t", "host=a", "now\n"], b"").status.success());
+            let mut line = String::new();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert!(line.contains("now"), "{args:?}: {line}");
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{args:?}: {words}");
+        assert!(words.contains("interrupted: 1 of 3 "), "{args:?}: {words}");
+        let none = |seen: &millrace_router::Seen| seen.sum(|core| core.engine.selectors) == 0;
+        world.router.wait_until(Duration::from_secs(30), none).unwrap();
+    }
+}
+
+#[test]
 fn any_bytes_survive_the_way() {
     let world = World::new();
     let readable = world.subscribed(&["sub", "*", "-n", "3"]);

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::builder::RangedI64ValueParser;
+use clap::{Subcommand, value_parser};
 
 /// Make certificates for the routers, clients and operators of a cluster.
 ///
@@ -31,7 +32,7 @@ pub(crate) enum What {
         #[arg(long, value_name = "NAME", default_value = "Millrace cluster")]
         name: String,
         /// How long the authority is valid; nothing that it issues is valid for longer.
-        #[arg(long, value_name = "DAYS", default_value = "3650")]
+        #[arg(long, value_name = "DAYS", default_value = "3650", value_parser = days())]
         days: u32,
     },
     /// Make a certificate for a router.
@@ -44,7 +45,7 @@ pub(crate) enum What {
         #[arg(long = "san", value_name = "HOST", required = true, value_delimiter = ',')]
         sans: Vec<String>,
         /// How long the certificate is valid.
-        #[arg(long, value_name = "DAYS", default_value = "365")]
+        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = days())]
         days: u32,
     },
     /// Make a token for a client without a certificate. The client shows the token (`--token-file`,
@@ -61,7 +62,7 @@ pub(crate) enum What {
         #[arg(value_name = "NAME")]
         name: String,
         /// How long the certificate is valid.
-        #[arg(long, value_name = "DAYS", default_value = "365")]
+        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = days())]
         days: u32,
     },
     /// Make a certificate for a client.
@@ -70,7 +71,12 @@ pub(crate) enum What {
         #[arg(value_name = "NAME")]
         name: String,
         /// How long the certificate is valid.
-        #[arg(long, value_name = "DAYS", default_value = "365")]
+        #[arg(long, value_name = "DAYS", default_value = "365", value_parser = days())]
         days: u32,
     },
+}
+
+/// A certificate is valid for a day to a hundred years.
+fn days() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(1..=36_500)
 }

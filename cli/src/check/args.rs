@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::figures::Figure;
 use super::range::Range;
 use crate::admin::AdminArgs;
+use crate::options::some_time;
 
 /// Check routers for a monitoring system.
 ///
@@ -27,7 +28,7 @@ pub(crate) struct Check {
     #[arg(long, value_name = "FIGURE", value_delimiter = ',')]
     pub(crate) only: Vec<Figure>,
     /// Time between the two looks: rates are means over it.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = some_time)]
     pub(crate) over: Duration,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 
 use crate::admin::AdminArgs;
+use crate::options::time;
 
 /// Look at routers that run, and change them.
 ///
@@ -127,7 +128,7 @@ pub(crate) struct Why {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drain {
     /// Time for clients to move, such as 10s. Default: the router's setting `grace`.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = time)]
     pub(crate) grace: Option<Duration>,
     /// Do not wait until the router has ended.
     #[arg(long)]
@@ -137,7 +138,7 @@ pub(crate) struct Drain {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rebalance {
     /// Time over which the clients move.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time)]
     pub(crate) within: Duration,
     /// Does nothing while no router has more clients than this above the mean, in percent of it.
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=100))]

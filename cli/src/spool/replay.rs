@@ -12,7 +12,7 @@ use millrace_client::{
 use super::folder;
 use crate::failure::Failure;
 use crate::figures::events;
-use crate::options::{Confirm, Reach};
+use crate::options::{Confirm, Reach, some_time, time};
 use crate::outage::Outage;
 use crate::reach;
 use crate::signal::interrupt;
@@ -39,10 +39,10 @@ pub(crate) struct Replay {
     )]
     confirm: Confirm,
     /// How long to go on while no event becomes final.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = time)]
     timeout: Duration,
     /// Give up events that happened longer ago, instead of sending them.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = some_time)]
     ttl: Option<Duration>,
     /// Do not say on the way how far it has come.
     #[arg(long, short)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::options::{count, some_time};
+
 /// Show what flows: rates, samples, and a summary at the end.
 ///
 /// Each second, a line says how many events and bytes came; between them stand a few of the events.
@@ -15,10 +17,10 @@ pub(crate) struct Tap {
     #[arg(value_name = "SELECTOR", required = true)]
     pub(crate) selectors: Vec<String>,
     /// End after this time.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = some_time)]
     pub(crate) duration: Option<Duration>,
-    /// End after this many events.
-    #[arg(long, short = 'n', value_name = "N")]
+    /// End after this many events. An interrupt before that ends with code 130.
+    #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     pub(crate) count: Option<u64>,
     /// Events that are shown of each second.
     #[arg(long, value_name = "N", default_value_t = 5)]

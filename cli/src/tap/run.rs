@@ -17,7 +17,7 @@ use crate::options::Reach;
 use crate::outage::Outage;
 use crate::reach;
 use crate::refusal::refusal;
-use crate::signal::interrupt;
+use crate::signal::{cut_short, interrupt};
 
 /// Between two lines of rates.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +43,7 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
     let mut lines = interval_at(tokio::time::Instant::now() + LINE_EVERY, LINE_EVERY);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut look = Look { tally: Tally::default(), left: command.samples, line_at: begun };
+    let mut interrupted = Ok(());
     let written = loop {
         tokio::select! {
             batch = receiver.next_batch() => {
@@ -63,6 +64,8 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
             Some(change) = changes.next() => outage.tell(&change),
             signal = interrupt() => {
                 signal?;
+                let left = command.count.map(|count| count.saturating_sub(look.tally.events()));
+                interrupted = cut_short(command.count, left, "events");
                 break Ok(());
             }
         }
@@ -79,7 +82,7 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
             Err(Failure::other(anyhow!(error).context("cannot write")))
         }
         (_, Some(refused)) => Err(refusal(refused.into())),
-        _ => Ok(()),
+        _ => interrupted,
     }
 }
 

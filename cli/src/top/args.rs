@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::admin::AdminArgs;
+use crate::options::some_time;
 
 /// Show the cluster: routers, cores, links, hottest tags, slowest receivers, drops.
 ///
@@ -13,7 +14,7 @@ pub(crate) struct Top {
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
     /// Between two looks; rates are means over it.
-    #[arg(long, short = 'd', value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, short = 'd', value_name = "DURATION", default_value = "1s", value_parser = some_time)]
     pub(crate) every: Duration,
     /// Look once, print what a screen would show, and end; with --json, an object.
     #[arg(long)]

@@ -12,13 +12,15 @@ use millrace_loadgen::chaos::{
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
 use millrace_loadgen::tell::tell;
-use millrace_verify::payload::PAYLOAD_BYTES_MIN;
+use millrace_proto::limits::CORES_MAX;
 
-use super::options::rate;
 use super::output::{Places, write};
+use super::values::{payload_bytes, rate, stretch, time};
 
 /// The longest run: its times are counted in 32 bits.
 const DURATION_MAX: Duration = Duration::from_secs(3_600);
+/// The longest delay of a datagram.
+const DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// Kills, stops and restarts routers, kills publishers on their spools, and disturbs the network;
 /// then compares what was confirmed with what receivers got.
@@ -33,7 +35,7 @@ const DURATION_MAX: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Args)]
 pub(crate) struct Chaos {
     /// How long publishers publish and faults happen, at most 1h.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s")]
+    #[arg(long, value_parser = stretch, default_value = "60s")]
     duration: Duration,
     /// Writes the report as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
@@ -64,13 +66,13 @@ pub(crate) struct Chaos {
     #[arg(long, default_value_t = 8)]
     receivers: u16,
     /// Bytes of each payload, at least 28.
-    #[arg(long, default_value_t = 64)]
-    payload_bytes: usize,
+    #[arg(long, value_parser = payload_bytes, default_value_t = 64)]
+    payload_bytes: u32,
     /// Datagrams that the proxy loses.
     #[arg(long, value_name = "SHARE", default_value = "1%", help_heading = "Network")]
     loss: Share,
     /// Each datagram waits up to so long, and keeps its place.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1ms", help_heading = "Network")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1ms", help_heading = "Network")]
     delay: Duration,
     /// Datagrams that the proxy sends twice.
     #[arg(long, value_name = "SHARE", default_value = "0.1%", help_heading = "Network")]
@@ -99,20 +101,19 @@ impl Chaos {
         ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
         ensure!((1..=64).contains(&self.publishers), "--publishers is from 1 to 64");
         ensure!((1..=1024).contains(&self.receivers), "--receivers is from 1 to 1024");
-        ensure!(
-            (PAYLOAD_BYTES_MIN..=65_536).contains(&self.payload_bytes),
-            "--payload-bytes is from {PAYLOAD_BYTES_MIN} to 65536"
-        );
+        ensure!(self.payload_bytes <= 65_536, "--payload-bytes is at most 65536");
+        ensure!((1..=CORES_MAX).contains(&self.cores), "--cores is from 1 to {CORES_MAX}");
+        ensure!(self.delay <= DELAY_MAX, "--delay is at most 10s: what waits longer is lost to QUIC");
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let settings = ChaosSettings {
             duration: self.duration,
             seed,
             routers: self.routers,
-            cores: self.cores.max(1),
+            cores: self.cores,
             publishers: self.publishers,
             receivers: self.receivers,
             rate: self.rate,
-            payload_bytes: self.payload_bytes,
+            payload_bytes: self.payload_bytes as usize,
             confirm: self.confirm,
             weather: Weather {
                 loss: self.loss,

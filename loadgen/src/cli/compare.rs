@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use millrace_compare::serve::{Served, serve};
 use millrace_compare::system::{Places as Peers, System};
 use millrace_compare::workload::Workload;
@@ -12,9 +12,7 @@ use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
 
 use super::output::{Places, write};
-
-/// The smallest payload that can be verified.
-const PAYLOAD_BYTES_MIN: u32 = 28;
+use super::values::{payload_bytes, stretch};
 
 /// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
 #[derive(Debug, Args)]
@@ -27,10 +25,10 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
     record: Option<PathBuf>,
     /// Rounds of everything; what counts is the median.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1000), default_value_t = 5)]
     rounds: u32,
     /// Length of each measured stretch.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+    #[arg(long, value_parser = stretch, default_value = "5s")]
     duration: Duration,
     /// What to run; repeat it or separate by commas. Default: everything.
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -39,10 +37,10 @@ pub(crate) struct Compare {
     #[arg(long, value_enum, value_delimiter = ',')]
     system: Vec<System>,
     /// Events under way at most in saturating workloads, the same for every system.
-    #[arg(long, default_value_t = 16_384)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000_000), default_value_t = 16_384)]
     window: u64,
     /// Bytes of each payload, at least 28.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_parser = payload_bytes, default_value_t = 128)]
     payload_bytes: u32,
     /// Where nats-server is, if not in PATH.
     #[arg(long, value_name = "PATH", env = "NATS_SERVER")]
@@ -71,16 +69,11 @@ impl Watcher for Shown<'_> {
 impl Compare {
     /// Whether Millrace delivered everything, and nothing failed.
     pub(crate) fn execute(self) -> anyhow::Result<bool> {
-        if self.payload_bytes < PAYLOAD_BYTES_MIN {
-            anyhow::bail!(
-                "--payload-bytes must be at least {PAYLOAD_BYTES_MIN}: number, time and checksum are in the payload"
-            );
-        }
         let mut options = Options::new(Peers { nats_server: self.nats_server, zenoh_peer: self.zenoh_peer });
-        options.rounds = self.rounds.max(1);
+        options.rounds = self.rounds;
         options.duration = self.duration;
         options.payload_bytes = self.payload_bytes;
-        options.window = self.window.max(1);
+        options.window = self.window;
         if !self.workload.is_empty() {
             options.workloads = self.workload;
         }

@@ -15,8 +15,8 @@ use millrace_loadgen::features::{FeatureError, Figures, Report};
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
 
-use super::options::rate;
 use super::output::{Places, write};
+use super::values::{rate, some_time, stretch};
 
 /// Where the result of a feature's command goes.
 #[derive(Debug, Args)]
@@ -76,7 +76,7 @@ pub(super) struct QuenchArgs {
     #[arg(long, value_parser = rate, default_value = "20000")]
     rate: u64,
     /// Length of each of the four stretches.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "2s")]
+    #[arg(long, value_parser = stretch, default_value = "2s")]
     duration: Duration,
     /// Times that somebody subscribes to one more emitter.
     #[arg(long, value_name = "N", default_value_t = QuenchSettings::default().switches)]
@@ -95,6 +95,7 @@ impl QuenchArgs {
             "--connections is from 1 to 1000, and no more than emitters"
         );
         ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
+        ensure!((1..=100_000).contains(&self.switches), "--switches is from 1 to 100000");
         let Self { emitters, one_in, connections, routers, rate, duration, switches, out } = self;
         let settings = QuenchSettings { emitters, one_in, connections, routers, rate, duration, switches };
         out.of("quench", |progress| quench(&settings, progress))
@@ -127,10 +128,10 @@ pub(super) struct StandbyArgs {
     #[arg(long, value_parser = rate, default_value = "20000")]
     rate: u64,
     /// How long a holder publishes before it is killed.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "1s")]
+    #[arg(long, value_parser = stretch, default_value = "1s")]
     run_on: Duration,
     /// The 99th percentile of receivers' pauses that is allowed.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "2500ms")]
+    #[arg(long, value_parser = some_time, default_value = "2500ms")]
     pause: Duration,
     #[command(flatten)]
     out: Out,
@@ -197,10 +198,10 @@ pub(super) struct GroupArgs {
     #[arg(long, value_parser = rate, default_value = "5000")]
     rate: u64,
     /// The 99th percentile that is allowed from BUSY until level 2 has an event.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "20ms")]
+    #[arg(long, value_parser = some_time, default_value = "20ms")]
     busy: Duration,
     /// The 99th percentile that is allowed from a kill until level 2 has an event.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "1600ms")]
+    #[arg(long, value_parser = some_time, default_value = "1600ms")]
     killed: Duration,
     #[command(flatten)]
     out: Out,
@@ -210,7 +211,7 @@ impl GroupArgs {
     /// Whether each event was done by one member, and switches were in time.
     pub(super) fn execute(self) -> anyhow::Result<bool> {
         ensure!((1..=200).contains(&self.groups), "--groups is from 1 to 200");
-        ensure!(self.kills <= 1_000, "--kills is at most 1000");
+        ensure!((1..=1_000).contains(&self.kills), "--kills is from 1 to 1000");
         ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
         let Self { groups: count, kills, routers, rate, busy, killed, out } = self;
         let settings =
@@ -263,7 +264,7 @@ pub(super) struct RequestArgs {
     #[arg(long, value_name = "N", default_value_t = RequestSettings::default().at_a_time)]
     at_a_time: u32,
     /// For how long they are.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "3s")]
+    #[arg(long, value_parser = stretch, default_value = "3s")]
     duration: Duration,
     /// Receivers that are asked as soon as they have subscribed.
     #[arg(long, value_name = "N", default_value_t = RequestSettings::default().fresh)]
@@ -281,6 +282,8 @@ impl RequestArgs {
         ensure!((1..=64).contains(&self.requesters), "--requesters is from 1 to 64");
         ensure!((10..=200_000).contains(&self.outstanding), "--outstanding is from 10 to 200000");
         ensure!((1..=1_000).contains(&self.at_a_time), "--at-a-time is from 1 to 1000");
+        ensure!((1..=100_000).contains(&self.fresh), "--fresh is from 1 to 100000");
+        ensure!(self.bytes > 0, "--bytes is from 1: an open request takes some at routers");
         ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
         let Self { outstanding, requesters, routers, at_a_time, duration, fresh, bytes, out } = self;
         let settings = RequestSettings {
@@ -308,10 +311,10 @@ pub(super) struct ForwardArgs {
     #[arg(long, value_parser = rate, default_value = "6000")]
     rate: u64,
     /// How long all publish, and again while one cluster is away.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "4s")]
+    #[arg(long, value_parser = stretch, default_value = "4s")]
     duration: Duration,
     /// For how long nothing may cross when nobody publishes: 60s shows slow growth, too.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "2s")]
+    #[arg(long, value_parser = stretch, default_value = "2s")]
     still: Duration,
     /// Cores of each router.
     #[arg(long, value_name = "N", default_value_t = ForwardSettings::default().cores)]

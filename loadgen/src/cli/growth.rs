@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use millrace_loadgen::growth::{GrowthOptions, What, growth};
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
 
 use super::output::{Places, write};
+use super::values::{rate, stretch};
 
 /// What an event costs routers when there are more selectors, connections, or routers, in
 /// interleaved rounds.
@@ -25,13 +26,13 @@ pub(crate) struct Growth {
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "bench-results")]
     record: Option<PathBuf>,
     /// Rounds of everything; what counts is the median of their ratios.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1000), default_value_t = 5)]
     rounds: u32,
     /// Length of each measured stretch.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+    #[arg(long, value_parser = stretch, default_value = "5s")]
     duration: Duration,
-    /// Events per second.
-    #[arg(long, default_value_t = 50_000)]
+    /// Events per second: 50000, 50k.
+    #[arg(long, value_parser = rate, default_value = "50000")]
     rate: u64,
     /// Shows no progress.
     #[arg(long, short)]
@@ -43,12 +44,7 @@ impl Growth {
     pub(crate) fn execute(self) -> anyhow::Result<bool> {
         let what = if self.what.is_empty() { What::ALL.to_vec() } else { self.what };
         let progress = Progress::new(self.quiet);
-        let options = GrowthOptions {
-            what,
-            rounds: self.rounds.max(1),
-            duration: self.duration,
-            rate: self.rate.max(1),
-        };
+        let options = GrowthOptions { what, rounds: self.rounds, duration: self.duration, rate: self.rate };
         let report = growth(&options, &progress);
         progress.done();
         let (said, json) = (report.summary(), serde_json::to_string_pretty(&report)? + "\n");

@@ -8,5 +8,6 @@ mod growth;
 mod options;
 mod output;
 mod run;
+mod values;
 
 pub(crate) use command::Cli;

@@ -3,23 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use millrace_measure::figures::whole;
-use millrace_verify::payload::PAYLOAD_BYTES_MIN;
+use clap::{Args, value_parser};
+use millrace_proto::limits::CORES_MAX;
 
 use millrace_loadgen::disturb::{Background, DisturbSettings, Disturbance};
 use millrace_loadgen::report::Fault;
 use millrace_loadgen::run::{RunOptions, Search};
 use millrace_loadgen::scenario::{Deliveries, Driver, Placement, Preset, Scenario, Ways};
 
+use super::values::{payload_bytes, rate, some_bytes, some_time, stretch, time};
+
 /// Why options do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OptionsError {
-    /// Payloads are too small for what verification writes into them.
-    #[error(
-        "--payload-bytes must be at least {PAYLOAD_BYTES_MIN}: number, time and checksum are in the payload"
-    )]
-    Payload,
     /// There is nobody whose latency could suffer.
     #[error("--disturb slow-receiver needs two receivers: one that stalls, and others; add --receivers 2")]
     SlowAlone,
@@ -51,7 +47,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum)]
     pub(crate) preset: Option<Preset>,
     /// Length of the measured part.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
+    #[arg(long, value_parser = stretch, default_value = "10s")]
     pub(crate) duration: Duration,
     /// Events per second to offer: 300000, 300k, 1.2M.
     #[arg(long, value_parser = rate)]
@@ -70,17 +66,17 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) max: bool,
     /// The 99th percentile of latency that --max allows.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "20ms", requires = "max")]
+    #[arg(long, value_parser = some_time, default_value = "20ms", requires = "max")]
     pub(crate) p99: Duration,
     /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver
     /// (one stalls), churn, storm, storm-resumed; several with commas.
     #[arg(long, value_enum, value_delimiter = ',', help_heading = "Disturbances")]
     pub(crate) disturb: Vec<Disturbance>,
     /// Distinct selectors that churn subscribes per second, and unsubscribes a second later.
-    #[arg(long, value_name = "N", default_value = "50000", help_heading = "Disturbances")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), value_name = "N", default_value = "50000", help_heading = "Disturbances")]
     pub(crate) churn_rate: u32,
     /// Clients that reconnect at once in a storm.
-    #[arg(long, value_name = "N", default_value = "10000", help_heading = "Disturbances")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), value_name = "N", default_value = "10000", help_heading = "Disturbances")]
     pub(crate) storm_clients: u32,
     /// A router to use instead of own ones; repeat it for more. Needs --preset, because the load
     /// goes to somebody's cluster; MILLRACE_ROUTER is not read here for the same reason.
@@ -90,10 +86,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "MILLRACE_CA", help_heading = "Routers")]
     pub(crate) ca: Option<PathBuf>,
     /// Own routers, linked with each other.
-    #[arg(long, help_heading = "Routers")]
+    #[arg(long, value_parser = value_parser!(u16).range(1..=64), help_heading = "Routers")]
     pub(crate) routers: Option<u16>,
     /// Cores of each own router.
-    #[arg(long, help_heading = "Routers")]
+    #[arg(long, value_parser = value_parser!(u16).range(1..=CORES_MAX.into()), help_heading = "Routers")]
     pub(crate) cores: Option<u16>,
     /// Starts own routers as processes: their CPU time and memory are then their own.
     #[arg(long, help_heading = "Routers")]
@@ -103,7 +99,7 @@ pub(crate) struct RunArgs {
     pub(crate) driver: Option<Driver>,
     /// Waits so long between the last subscription and the first event: receivers behind a link
     /// between clusters are heard of a moment later.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s", help_heading = "Clients")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s", help_heading = "Clients")]
     pub(crate) lead: Duration,
     /// Each receiver is on two routers at once, so that nothing is missing when one of them is
     /// killed meanwhile (--driver client).
@@ -114,66 +110,66 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Clients")]
     pub(crate) failover: bool,
     /// Threads of the generator.
-    #[arg(long, help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u16).range(1..=1024), help_heading = "Clients")]
     pub(crate) threads: Option<u16>,
     /// Emitters.
-    #[arg(long, help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), help_heading = "Clients")]
     pub(crate) emitters: Option<u32>,
     /// Receivers.
-    #[arg(long, help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Clients")]
     pub(crate) receivers: Option<u32>,
     /// Connections in all, each with one emitter or one receiver, ten to one (fleet).
-    #[arg(long, conflicts_with_all = ["emitters", "receivers"], help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u32).range(2..=11_000_000), conflicts_with_all = ["emitters", "receivers"], help_heading = "Clients")]
     pub(crate) connections: Option<u32>,
     /// Connections that publish.
-    #[arg(long, help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), help_heading = "Clients")]
     pub(crate) publisher_connections: Option<u32>,
     /// Connections that receive.
-    #[arg(long, help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Clients")]
     pub(crate) receiver_connections: Option<u32>,
     /// Idle connections ping this often; at least three times in the silence that routers allow, 30
     /// s.
-    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    #[arg(long, value_parser = some_time, help_heading = "Clients")]
     pub(crate) keep_alive: Option<Duration>,
     /// Handshakes per second at set-up, at most.
-    #[arg(long, value_name = "N", help_heading = "Clients")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), value_name = "N", help_heading = "Clients")]
     pub(crate) handshakes_per_second: Option<u32>,
     /// How long publishers gather events.
-    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    #[arg(long, value_parser = time, help_heading = "Clients")]
     pub(crate) linger: Option<Duration>,
     /// How long routers gather events for a receiver.
-    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    #[arg(long, value_parser = time, help_heading = "Clients")]
     pub(crate) receive_linger: Option<Duration>,
     /// How long publishers can wait to be told what was received, at most 10 s; 0s leaves it to the
     /// router.
-    #[arg(long, value_parser = humantime::parse_duration, help_heading = "Clients")]
+    #[arg(long, value_parser = time, help_heading = "Clients")]
     pub(crate) received_within: Option<Duration>,
     /// Bytes that a receiver lets come ahead of its application.
-    #[arg(long, value_name = "BYTES", help_heading = "Clients")]
+    #[arg(long, value_parser = some_bytes, value_name = "BYTES", help_heading = "Clients")]
     pub(crate) receive_window: Option<bytesize::ByteSize>,
     /// Bytes that a router may queue for a receiver.
-    #[arg(long, value_name = "BYTES", help_heading = "Clients")]
+    #[arg(long, value_parser = some_bytes, value_name = "BYTES", help_heading = "Clients")]
     pub(crate) receive_queue: Option<bytesize::ByteSize>,
     /// How events reach the receivers of a connection: on a stream for all of them, or for each.
     #[arg(long, value_enum, help_heading = "Clients")]
     pub(crate) deliveries: Option<Deliveries>,
     /// Bytes of each payload, at least 28.
-    #[arg(long, help_heading = "Events")]
+    #[arg(long, value_parser = payload_bytes, help_heading = "Events")]
     pub(crate) payload_bytes: Option<u32>,
     /// Events that an emitter publishes at a time, as one run.
-    #[arg(long, help_heading = "Events")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=4096), help_heading = "Events")]
     pub(crate) events_per_run: Option<u32>,
     /// Tag sets, each an emitter's; the same as --emitters.
-    #[arg(long, conflicts_with = "emitters", help_heading = "Events")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), conflicts_with = "emitters", help_heading = "Events")]
     pub(crate) tag_sets: Option<u32>,
     /// Tags of each set beyond its nine, at most 23.
-    #[arg(long, value_name = "N", help_heading = "Events")]
+    #[arg(long, value_parser = value_parser!(u32).range(0..=23), value_name = "N", help_heading = "Events")]
     pub(crate) extra_tags: Option<u32>,
     /// Values that each of those takes.
-    #[arg(long, value_name = "N", help_heading = "Events")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000_000), value_name = "N", help_heading = "Events")]
     pub(crate) extra_tag_values: Option<u32>,
     /// Selectors of each receiver.
-    #[arg(long, value_name = "N", help_heading = "Events")]
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1024), value_name = "N", help_heading = "Events")]
     pub(crate) selectors: Option<u32>,
     /// Seed of the workload.
     #[arg(long, help_heading = "Events")]
@@ -190,20 +186,6 @@ pub(crate) struct RunArgs {
     /// Prints every figure below the summary.
     #[arg(long, short)]
     pub(crate) verbose: bool,
-}
-
-/// A number of events per second: digits with commas or underscores between them, and `k` or `M`
-/// behind them.
-pub(super) fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("\"{text}\" is no rate: write 300000, 300k or 1.2M");
-    let plain: String = text.chars().filter(|c| !matches!(c, ',' | '_')).collect();
-    let (digits, unit) = match plain.char_indices().next_back() {
-        Some((at, 'k' | 'K')) => (&plain[..at], 1e3),
-        Some((at, 'm' | 'M')) => (&plain[..at], 1e6),
-        _ => (plain.as_str(), 1.0),
-    };
-    let number = digits.parse::<f64>().map_err(|_| wrong())? * unit;
-    if (1.0..=1e9).contains(&number) { Ok(whole(number.round())) } else { Err(wrong()) }
 }
 
 impl RunArgs {
@@ -259,9 +241,6 @@ impl RunArgs {
     }
 
     fn check(&self, scenario: &Scenario) -> Result<(), OptionsError> {
-        if (scenario.workload.payload_bytes as usize) < PAYLOAD_BYTES_MIN {
-            return Err(OptionsError::Payload);
-        }
         if scenario.slow_receiver && scenario.workload.receivers < 2 {
             return Err(OptionsError::SlowAlone);
         }
@@ -323,22 +302,6 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_written_as_people_write_them() {
-        for (text, value) in [
-            ("300000", 300_000),
-            ("300k", 300_000),
-            ("1.2M", 1_200_000),
-            ("1,000_000", 1_000_000),
-            ("2m", 2_000_000),
-        ] {
-            assert_eq!(rate(text), Ok(value), "{text}");
-        }
-        for text in ["", "k", "-5", "0", "fast", "3x", "1e99", "nan"] {
-            assert!(rate(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn a_fleet_scales_its_connections_and_its_rate_together() {
         let fleet = scenario("--preset fleet").unwrap();
         assert_eq!((fleet.publisher_connections, fleet.receiver_connections), (100_000, 10_000));
@@ -367,9 +330,44 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_no_load_is_refused() {
+        for line in [
+            "--duration 0s",
+            "--duration=-5s",
+            "--duration 1year",
+            "--p99 0s --max",
+            "--rate 0",
+            "--emitters 0",
+            "--receivers 0",
+            "--connections 1",
+            "--tag-sets 0",
+            "--publisher-connections 0",
+            "--receiver-connections 0",
+            "--routers 0",
+            "--cores 0",
+            "--threads 0",
+            "--selectors 0",
+            "--events-per-run 0",
+            "--payload-bytes 20",
+            "--payload-bytes 2000000",
+            "--extra-tags 24",
+            "--extra-tag-values 0",
+            "--receive-window 0",
+            "--receive-queue 0B",
+            "--keep-alive 0s",
+            "--handshakes-per-second 0",
+            "--churn-rate 0",
+            "--storm-clients 0",
+            "--lead 1000d",
+        ] {
+            let error = Line::try_parse_from(std::iter::once("run").chain(line.split_whitespace()));
+            assert_eq!(error.unwrap_err().kind(), clap::error::ErrorKind::ValueValidation, "{line}");
+        }
+    }
+
+    #[test]
     fn what_does_not_go_together_is_named() {
         for (line, error) in [
-            ("--payload-bytes 20", OptionsError::Payload),
             ("--preset p2p --disturb slow-receiver", OptionsError::SlowAlone),
             ("--preset fan-out --driver client --disturb slow-receiver", OptionsError::Client),
             ("--max --disturb churn", OptionsError::DisturbedSearch),
