@@ -151,6 +151,8 @@ impl Row {
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "the names are the interface and say what they are")]
 pub struct Ratio {
+    /// Which router of Millrace's.
+    pub system: &'static str,
     pub workload: &'static str,
     pub against: String,
     /// `egress`, `p50` or `p99`.
@@ -331,8 +333,10 @@ impl Report {
                 (Some(false), _) => "MISSED",
                 (None, _) => "not measured",
             };
+            let is_plain = ratio.system == System::Millrace.name();
+            let workload = ratio.workload.to_owned();
             table.add_row([
-                ratio.workload.to_owned(),
+                if is_plain { workload } else { format!("{workload}, {}", ratio.system) },
                 ratio.against.clone(),
                 ratio.of.to_owned(),
                 ratio.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
@@ -367,7 +371,7 @@ fn between(
 
 /// `None` for a bar whose workload or system is not part of the run.
 fn ratio(bar: &Bar, rows: &[Row]) -> Option<Ratio> {
-    let (over, under) = ((bar.workload, System::Millrace), (bar.on, bar.against));
+    let (over, under) = ((bar.workload, bar.of), (bar.on, bar.against));
     row(rows, over)?;
     row(rows, under)?;
     let ratio = between(rows, over, under, bar.measure);
@@ -388,6 +392,7 @@ fn ratio(bar: &Bar, rows: &[Row]) -> Option<Ratio> {
         Measure::P99 => "p99",
     };
     Some(Ratio {
+        system: bar.of.name(),
         workload: bar.workload.name(),
         against,
         of,

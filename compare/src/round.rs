@@ -29,6 +29,7 @@ impl System {
         };
         let server = match self {
             Self::Millrace => Server::own(Served::Millrace)?,
+            Self::MillraceSpin => Server::own(Served::MillraceSpin)?,
             Self::Ceiling => Server::own(Served::Ceiling)?,
             Self::CeilingStockQuinn => Server::own(Served::CeilingStockQuinn)?,
             Self::NatsPlain => Server::nats(path, false)?,
@@ -46,7 +47,7 @@ impl System {
             Self::Millrace if workload == Workload::P2pClient => {
                 Box::new(LibraryLink::connect(&server, shape)?)
             }
-            Self::Millrace => Box::new(QuicLink::connect(&server, shape, false)?),
+            Self::Millrace | Self::MillraceSpin => Box::new(QuicLink::connect(&server, shape, false)?),
             Self::NatsPlain => Box::new(NatsLink::connect(&server, shape, false)?),
             Self::NatsTls => Box::new(NatsLink::connect(&server, shape, true)?),
             Self::Ceiling | Self::CeilingStockQuinn | Self::ZenohQuic => {

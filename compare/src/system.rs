@@ -8,6 +8,8 @@ use std::process::Command;
 pub enum System {
     /// A Millrace router with one core.
     Millrace,
+    /// The same with `cores.spin` of 50 µs; takes part where latency is the question.
+    MillraceSpin,
     /// A relay of 16 KiB buffers on our QUIC loop, without routing.
     Ceiling,
     /// The same relay on quinn and tokio.
@@ -58,8 +60,9 @@ const ZENOH_BUILT: &str = "peers/zenoh/target/release/millrace-peer-zenoh";
 
 impl System {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Millrace,
+        Self::MillraceSpin,
         Self::Ceiling,
         Self::CeilingStockQuinn,
         Self::NatsPlain,
@@ -72,6 +75,7 @@ impl System {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Millrace => "millrace",
+            Self::MillraceSpin => "millrace-spin",
             Self::Ceiling => "ceiling",
             Self::CeilingStockQuinn => "ceiling-stock-quinn",
             Self::NatsPlain => "nats-plain",
@@ -88,14 +92,14 @@ impl System {
 
     /// Whether its server has one busy thread.
     pub(super) const fn is_one_core(self) -> bool {
-        matches!(self, Self::Millrace | Self::Ceiling | Self::CeilingStockQuinn)
+        matches!(self, Self::Millrace | Self::MillraceSpin | Self::Ceiling | Self::CeilingStockQuinn)
     }
 
     /// Looks for it.
     #[must_use]
     pub fn find(self, places: &Places) -> Found {
         match self {
-            Self::Millrace | Self::Ceiling | Self::CeilingStockQuinn => Found::Own,
+            Self::Millrace | Self::MillraceSpin | Self::Ceiling | Self::CeilingStockQuinn => Found::Own,
             Self::NatsPlain | Self::NatsTls => {
                 let path = places.nats_server.clone().or_else(|| in_path("nats-server"));
                 program(path, "--version", GET_NATS)

@@ -1,14 +1,15 @@
 //! A Millrace router with one core, as `millrace-router` runs it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use millrace_router::{DevAuthority, Pinning, Router, RouterConfig};
 
 use super::common::{ServeError, announce};
 use crate::placement;
 
-/// Serves until the process ends.
-pub(super) fn serve() -> Result<(), ServeError> {
+/// Serves until the process ends. A core looks for packets for `spin` before it sleeps.
+pub(super) fn serve(spin: Duration) -> Result<(), ServeError> {
     let start = |error: &dyn std::fmt::Display| ServeError::Start(error.to_string());
     let authority = DevAuthority::new().map_err(|error| start(&error))?;
     let identity = authority.router("router", &[]).map_err(|error| start(&error))?;
@@ -16,6 +17,7 @@ pub(super) fn serve() -> Result<(), ServeError> {
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.admin = None;
     config.cores = 1;
+    config.spin = spin;
     if let Some(processor) = placement::of_server() {
         config.pinning = Pinning::Cpus(vec![processor.id]);
     }

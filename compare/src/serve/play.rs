@@ -1,10 +1,14 @@
 //! Playing a server until whoever started it is gone.
 
 use std::io::Read;
+use std::time::Duration;
 
 use super::common::ServeError;
 use super::served::Served;
 use super::{millrace, relay, stock};
+
+/// What docs/performance.md says of `cores.spin`.
+const SPIN: Duration = Duration::from_micros(50);
 
 /// Serves until standard input ends.
 ///
@@ -17,7 +21,8 @@ pub fn serve(served: Served) -> Result<(), ServeError> {
         std::process::exit(0);
     })?;
     match served {
-        Served::Millrace => millrace::serve(),
+        Served::Millrace => millrace::serve(Duration::ZERO),
+        Served::MillraceSpin => millrace::serve(SPIN),
         Served::Ceiling => relay::serve(),
         Served::CeilingStockQuinn => stock::serve(),
     }

@@ -5,6 +5,8 @@
 pub enum Served {
     /// A router with one core.
     Millrace,
+    /// A router with one core that looks for packets for 50 µs before it sleeps.
+    MillraceSpin,
     /// A relay of 16 KiB buffers on our QUIC loop.
     Ceiling,
     /// The same relay on quinn and tokio, one thread.
@@ -17,6 +19,7 @@ impl Served {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Millrace => "millrace",
+            Self::MillraceSpin => "millrace-spin",
             Self::Ceiling => "ceiling",
             Self::CeilingStockQuinn => "ceiling-stock-quinn",
         }
