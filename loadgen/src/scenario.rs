@@ -150,8 +150,9 @@ pub struct Scenario {
     pub keep_alive: Duration,
     /// Handshakes per second at set-up, at most, over all threads.
     pub handshakes_per_second: u32,
-    /// Receiver 0 has small queues, so that it overflows when it stalls.
-    pub slow_receiver: bool,
+    /// So many receivers of the first connection have small queues, so that they overflow when they
+    /// stall.
+    pub slow_receivers: u32,
     /// Length of the measured part.
     pub duration: Duration,
     /// Threads of the fleet.
@@ -191,7 +192,7 @@ impl Scenario {
             own_connections: false,
             keep_alive: Duration::from_secs(10),
             handshakes_per_second: 2_000,
-            slow_receiver: false,
+            slow_receivers: 0,
             duration: Duration::from_secs(10),
             fleet_threads: 1,
             driver: Driver::Fleet,

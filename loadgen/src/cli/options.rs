@@ -17,8 +17,20 @@ use super::values::{payload_bytes, rate, some_bytes, some_time, stretch, time};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OptionsError {
     /// There is nobody whose latency could suffer.
-    #[error("--disturb slow-receiver needs two receivers: one that stalls, and others; add --receivers 2")]
-    SlowAlone,
+    #[error(
+        "--disturb slow-receiver needs receivers that stall, and others; add --receivers {} or more", .0 + 1
+    )]
+    SlowAlone(u32),
+    /// They share a connection.
+    #[error(
+        "--slow-receivers {wanted}: a connection has {} of the receivers here; lower --receiver-connections", .here
+    )]
+    SlowElsewhere {
+        /// How many were asked for.
+        wanted: u32,
+        /// How many the first connection has.
+        here: u32,
+    },
     /// The client library cannot be told to do this.
     #[error("--driver client has one receiver per connection and none that stalls: use the fleet for this")]
     Client,
@@ -69,9 +81,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = some_time, default_value = "20ms", requires = "max")]
     pub(crate) p99: Duration,
     /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver
-    /// (one stalls), churn, storm, storm-resumed; several with commas.
+    /// (one stalls, or more of one connection), churn, storm, storm-resumed; several with commas.
     #[arg(long, value_enum, value_delimiter = ',', help_heading = "Disturbances")]
     pub(crate) disturb: Vec<Disturbance>,
+    /// Receivers that stall with slow-receiver, all of one connection.
+    #[arg(long, value_parser = value_parser!(u32).range(1..), value_name = "N", default_value = "1", help_heading = "Disturbances")]
+    pub(crate) slow_receivers: u32,
     /// Distinct selectors that churn subscribes per second, and unsubscribes a second later.
     #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), value_name = "N", default_value = "50000", help_heading = "Disturbances")]
     pub(crate) churn_rate: u32,
@@ -230,7 +245,8 @@ impl RunArgs {
         set(&mut scenario.driver, self.driver);
         set(&mut scenario.fleet_threads, self.threads);
         scenario.ways = Ways { lead: self.lead, redundant: self.redundant, failover: self.failover };
-        scenario.slow_receiver = self.disturb.contains(&Disturbance::SlowReceiver);
+        let is_slow = self.disturb.contains(&Disturbance::SlowReceiver);
+        scenario.slow_receivers = if is_slow { self.slow_receivers } else { 0 };
         if scenario.driver == Driver::Client {
             // The library gives each receiver a connection.
             scenario.receiver_connections = scenario.workload.receivers;
@@ -241,11 +257,16 @@ impl RunArgs {
     }
 
     fn check(&self, scenario: &Scenario) -> Result<(), OptionsError> {
-        if scenario.slow_receiver && scenario.workload.receivers < 2 {
-            return Err(OptionsError::SlowAlone);
+        let (slow, receivers) = (scenario.slow_receivers, scenario.workload.receivers);
+        if slow > 0 && receivers <= slow {
+            return Err(OptionsError::SlowAlone(slow));
+        }
+        let here = receivers.div_ceil(scenario.receiver_connections.max(1));
+        if slow > here {
+            return Err(OptionsError::SlowElsewhere { wanted: slow, here });
         }
         if scenario.driver == Driver::Client
-            && (scenario.slow_receiver || scenario.receiver_connections != scenario.workload.receivers)
+            && (slow > 0 || scenario.receiver_connections != scenario.workload.receivers)
         {
             return Err(OptionsError::Client);
         }
@@ -368,7 +389,11 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_named() {
         for (line, error) in [
-            ("--preset p2p --disturb slow-receiver", OptionsError::SlowAlone),
+            ("--preset p2p --disturb slow-receiver", OptionsError::SlowAlone(1)),
+            (
+                "--preset million --disturb slow-receiver --slow-receivers 314",
+                OptionsError::SlowElsewhere { wanted: 314, here: 313 },
+            ),
             ("--preset fan-out --driver client --disturb slow-receiver", OptionsError::Client),
             ("--max --disturb churn", OptionsError::DisturbedSearch),
             ("--preset mesh --failover", OptionsError::Fleet),

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 /// Something that disturbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Disturbance {
-    /// One receiver stalls.
+    /// A receiver stalls, or several of one connection.
     SlowReceiver,
     /// Distinct selectors are subscribed and unsubscribed.
     Churn,
@@ -31,7 +31,7 @@ impl Disturbance {
     #[must_use]
     pub const fn stage(self) -> &'static str {
         match self {
-            Self::SlowReceiver => "measuring with a receiver that stalls",
+            Self::SlowReceiver => "measuring with receivers that stall",
             Self::Churn => "measuring with churn",
             Self::Storm => "measuring with a storm",
             Self::StormResumed => "measuring with a storm, resumed",

@@ -118,7 +118,7 @@ impl FleetApp {
                 if stretch.reset {
                     let mine = self.mine;
                     let mine = |receiver| mine.holds(receiver);
-                    self.watch.reset(checkers(&self.expected, self.slow_receiver, mine));
+                    self.watch.reset(checkers(&self.expected, self.slow, mine));
                 }
                 self.watch.begin(&stretch, self.clock.ns(stretch.start));
                 self.stall(stretch.stalled);
@@ -147,11 +147,17 @@ impl FleetApp {
         for index in 0..self.connections.len() {
             let Connection { client, role, .. } = &mut self.connections[index];
             let Role::Receiver(number) = *role else { continue };
-            let Some(receiver) = self.receivers[number].slow() else { continue };
+            let slow = self.receivers[number].slow();
             if is_stalled {
-                client.hold(receiver);
-            } else {
+                slow.for_each(|receiver| client.hold(receiver));
+                continue;
+            }
+            let mut has_released = false;
+            for receiver in slow {
                 client.release(receiver);
+                has_released = true;
+            }
+            if has_released {
                 self.mark(index);
             }
         }

@@ -12,7 +12,7 @@ use super::publisher::{Emitters, Publisher};
 use super::shared::Shared;
 use super::state::{FleetApp, Mine};
 use super::tally::Tally;
-use super::watch::{Watch, checkers};
+use super::watch::{Slow, Watch, checkers};
 use crate::scenario::Scenario;
 
 /// Bytes that a publisher queues at most: a quarter of a second at a tenth of a gigabit.
@@ -32,7 +32,7 @@ pub(super) fn build(
     let (publishers, emitters, mut wishes) = publishing(plan, thread, threads);
     let (receiving, subscriptions) = receiving(plan, thread, threads)?;
     wishes.extend(receiving);
-    let checkers = checkers(&plan.expected, scenario.slow_receiver, |receiver| mine.holds(receiver));
+    let checkers = checkers(&plan.expected, Slow::of(scenario), |receiver| mine.holds(receiver));
     let watch = Watch::new(checkers, emitter_routers(scenario, routers), plan.tag_sets.to_vec());
     let Shared { clock, orders, reports } = shared;
     let app = FleetApp {
@@ -62,7 +62,7 @@ pub(super) fn build(
         emitters,
         watch,
         expected: Arc::clone(&plan.expected),
-        slow_receiver: scenario.slow_receiver,
+        slow: Slow::of(scenario),
         mine,
         dirty: Vec::new(),
         published_at: Instant::now(),

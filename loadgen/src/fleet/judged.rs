@@ -13,27 +13,27 @@ pub type Gaps = BTreeMap<GapReason, GapCount>;
 /// A verdict with its latencies.
 #[derive(Debug)]
 pub struct Judged {
-    /// What was expected and what came; without the receiver that stalls.
+    /// What was expected and what came; without receivers that stall.
     pub verdict: Verdict,
-    /// Scheduled time to application, microseconds; without the receiver that stalls.
+    /// Scheduled time to application, microseconds; without receivers that stall.
     pub latency: Latency,
     /// The same by slices of the measured part.
     pub slices: Slices,
     /// How late the generator offered events, against their schedule, microseconds.
     pub lag: Latency,
-    /// Gap markers since the last reset, by reason; without the receiver that stalls.
+    /// Gap markers since the last reset, by reason; without receivers that stall.
     pub gaps: Gaps,
-    /// The receiver that stalls, where the scenario has one.
+    /// Those that stall, where the scenario has some.
     pub slow: Option<SlowJudged>,
 }
 
-/// What came to the receiver that stalls.
+/// What came to the receivers that stall.
 #[derive(Debug, Clone, Copy)]
 pub struct SlowJudged {
     /// What was expected and what came.
     pub verdict: Verdict,
-    /// Events that its gap markers say its own queue had no room for: policy allows their loss, and
-    /// no other.
+    /// Events that their gap markers say their own queues had no room for: policy allows their loss,
+    /// and no other.
     pub overflowed: u64,
 }
 
@@ -51,7 +51,7 @@ impl Default for Judged {
 }
 
 impl Judged {
-    /// The whole verdict: of the slow receiver's losses, those that its gap markers own up to are
+    /// The whole verdict: of slow receivers' losses, those that their gap markers own up to are
     /// left out.
     #[must_use]
     pub fn total(&self) -> Verdict {

@@ -30,7 +30,7 @@ use super::plan::FleetPlan;
 use super::schedule::Schedule;
 use super::shared::{Report, Shared};
 use super::tally::Tally;
-use super::watch::{Watch, checkers};
+use super::watch::{Slow, Watch, checkers};
 
 /// Sessions of a loaded generator are not declared dead by a scheduling hiccup.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -111,7 +111,7 @@ impl Part {
     fn checkers(
         &self,
     ) -> (millrace_verify::checker::FleetChecker, Option<millrace_verify::checker::FleetChecker>) {
-        checkers(&self.plan.expected, false, |receiver| self.holds(receiver))
+        checkers(&self.plan.expected, Slow::of(&self.plan.scenario), |receiver| self.holds(receiver))
     }
 
     /// Connects this thread's receivers and publishers, and subscribes.

@@ -3,7 +3,7 @@
 use millrace_verify::workload::WorkloadError;
 
 use super::plan::FleetPlan;
-use super::watch::SLOW;
+use super::watch::Slow;
 use crate::scenario::Scenario;
 
 /// Bytes of window and of queue that the receiver has, at least, that is going to stall.
@@ -19,7 +19,7 @@ pub(super) struct Opening {
     pub(super) linger_us: u64,
     pub(super) window_bytes: u64,
     pub(super) queue_bytes: u64,
-    /// It is the one that stalls.
+    /// It is one of those that stall.
     pub(super) slow: bool,
 }
 
@@ -33,8 +33,8 @@ pub(super) fn receivers_of(plan: &FleetPlan, connection: u32) -> Result<Vec<Rece
             let texts = subscription.selectors.iter().map(|selector| selector.text().to_owned());
             (subscription.number, texts.collect())
         });
-        let slow = scenario.slow_receiver && receiver == SLOW;
-        let opening = if slow { slow_opening(plan) } else { opening(scenario) };
+        let is_slow = Slow::of(scenario).includes(receiver);
+        let opening = if is_slow { slow_opening(plan, receiver) } else { opening(scenario) };
         receivers.push((receiver, opening, texts.collect()));
     }
     Ok(receivers)
@@ -50,12 +50,12 @@ fn opening(scenario: &Scenario) -> Opening {
     }
 }
 
-/// How the receiver is opened that is going to stall: with room for so much of its stream that it
+/// How a receiver is opened that is going to stall: with room for so much of its stream that it
 /// overflows within a second.
-fn slow_opening(plan: &FleetPlan) -> Opening {
+fn slow_opening(plan: &FleetPlan, receiver: u32) -> Opening {
     let FleetPlan { scenario, expected, .. } = plan;
     let workload = &scenario.workload;
-    let takes = |&emitter: &u32| expected.receivers(emitter).any(|(receiver, _)| receiver == SLOW);
+    let takes = |&emitter: &u32| expected.receivers(emitter).any(|(other, _)| other == receiver);
     let emitters = (0..workload.emitters).filter(takes).count() as u64;
     let per_second = workload.events_per_second * emitters / u64::from(workload.emitters)
         * u64::from(workload.payload_bytes);

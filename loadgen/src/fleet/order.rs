@@ -17,8 +17,8 @@ pub struct Stretch {
     pub reset: bool,
     /// Whether latency is recorded.
     pub measured: bool,
-    /// Whether receiver 0 stalls, where the scenario has a slow one; from the next stretch without
-    /// this on it catches up.
+    /// Whether slow receivers stall, where the scenario has some; from the next stretch without
+    /// this on they catch up.
     pub stalled: bool,
 }
 

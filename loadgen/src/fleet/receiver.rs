@@ -29,13 +29,13 @@ pub(super) struct Receivers {
     /// As [`Receiver::fresh`], on the stream of all receivers.
     shared_fresh: Vec<u64>,
     router: u8,
-    /// The receiver that stalls, if it is here.
-    slow: Option<ReceiverNumber>,
+    /// How many of them, the first ones, stall where the scenario says so.
+    slow: u32,
 }
 
 impl Receivers {
     pub(super) const fn new(router: u8) -> Self {
-        Self { receivers: Vec::new(), shared_fresh: Vec::new(), router, slow: None }
+        Self { receivers: Vec::new(), shared_fresh: Vec::new(), router, slow: 0 }
     }
 
     /// Opens a receiver and asks for its subscriptions.
@@ -56,18 +56,16 @@ impl Receivers {
         if connection.open_receiver(request, opening.window_bytes).is_err() {
             return;
         }
-        if opening.slow {
-            self.slow = Some(number);
-        }
+        self.slow += u32::from(opening.slow);
         for (subscription, selectors) in subscriptions {
             connection.subscribe(number, SubscriptionNumber(subscription), &selectors);
         }
         self.receivers.push(Receiver { number: receiver, fresh: Vec::new() });
     }
 
-    /// The receiver that stalls, if it is here.
-    pub(super) const fn slow(&self) -> Option<ReceiverNumber> {
-        self.slow
+    /// The receivers that stall, if they are here.
+    pub(super) fn slow(&self) -> impl Iterator<Item = ReceiverNumber> + use<> {
+        (0..self.slow).map(ReceiverNumber)
     }
 
     /// Takes and checks what is read `now_ns`.
@@ -113,7 +111,7 @@ impl DeliverySink for Reading<'_> {
         let Some(&Receiver { number, .. }) = self.receivers.receivers.get(run.receiver.0 as usize) else {
             return;
         };
-        let is_slow = self.receivers.slow == Some(run.receiver);
+        let is_slow = run.receiver.0 < self.receivers.slow;
         let mut emitter = None;
         for event in run.events() {
             self.delivered += 1;
@@ -139,7 +137,7 @@ impl DeliverySink for Reading<'_> {
     }
 
     fn gap(&mut self, receiver: ReceiverNumber, gap: &Gap) {
-        let is_slow = self.receivers.slow == Some(receiver);
+        let is_slow = receiver.0 < self.receivers.slow;
         self.checker(is_slow).gap(gap);
         self.tally.gaps.add(1);
         self.tally.gap_events.add(gap.events);

@@ -15,7 +15,7 @@ use super::publisher::{Emitters, Publisher};
 use super::receiver::Receivers;
 use super::shared::Report;
 use super::tally::Tally;
-use super::watch::Watch;
+use super::watch::{Slow, Watch};
 
 /// The app on top of a thread's QUIC loop.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct FleetApp {
     pub(super) emitters: Emitters,
     pub(super) watch: Watch,
     pub(super) expected: Arc<Expected>,
-    pub(super) slow_receiver: bool,
+    pub(super) slow: Slow,
     pub(super) mine: Mine,
     pub(super) dirty: Vec<usize>,
     pub(super) published_at: Instant,

@@ -9,15 +9,30 @@ use super::judged::{Gaps, Judged, SlowJudged};
 use super::latency::Recorder;
 use super::order::Stretch;
 use super::tally::Tally;
+use crate::scenario::Scenario;
 
-/// The receiver that stalls, where one does.
-pub(super) const SLOW: u32 = 0;
+/// The receivers that stall, where some do: the first ones of the first connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slow {
+    count: u32,
+    connections: u32,
+}
+
+impl Slow {
+    pub(super) const fn of(scenario: &Scenario) -> Self {
+        Self { count: scenario.slow_receivers, connections: scenario.receiver_connections }
+    }
+
+    pub(super) const fn includes(self, receiver: u32) -> bool {
+        receiver.is_multiple_of(self.connections) && receiver / self.connections < self.count
+    }
+}
 
 /// What a thread's receivers share.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) checker: FleetChecker,
-    /// Checks the receiver that stalls, if it is one of this thread's.
+    /// Checks the receivers that stall, if they are this thread's.
     pub(super) slow: Option<FleetChecker>,
     pub(super) recorder: Recorder,
     /// Router of each emitter, for counting what crossed the mesh.
@@ -26,15 +41,15 @@ pub(super) struct Watch {
     pub(super) wrong_tags: u64,
 }
 
-/// The checkers of a thread: of the receivers that are `mine`, and of the slow one apart.
+/// The checkers of a thread: of the receivers that are `mine`, and of the slow ones apart.
 pub(super) fn checkers(
     expected: &Expected,
-    slow: bool,
+    slow: Slow,
     mine: impl Fn(u32) -> bool,
 ) -> (FleetChecker, Option<FleetChecker>) {
-    let has_slow = slow && mine(SLOW);
-    let others = FleetChecker::new(expected, |receiver| mine(receiver) && !(has_slow && receiver == SLOW));
-    (others, has_slow.then(|| FleetChecker::new(expected, |receiver| receiver == SLOW)))
+    let has_slow = slow.includes(0) && mine(0);
+    let others = FleetChecker::new(expected, |receiver| mine(receiver) && !slow.includes(receiver));
+    (others, has_slow.then(|| FleetChecker::new(expected, |receiver| slow.includes(receiver))))
 }
 
 impl Watch {

@@ -210,7 +210,7 @@ fn disturbed(phase: &Disturbed) -> String {
     let what = match &phase.outcome {
         Outcome::SlowReceiver { expected, delivered, missing, said_by_its_gaps } => {
             format!(
-                "{delivered} of {expected} reached it, {missing} missing, {said_by_its_gaps} by its own gaps"
+                "{delivered} of {expected} reached who stalls, {missing} missing, {said_by_its_gaps} by own gaps"
             )
         }
         Outcome::Churn { selectors_per_s, effective_within_1s_share, effective_p99_ms, refused, .. } => {
